@@ -1,0 +1,2 @@
+//! The shell: sockets, files, threads, clocks, entropy and signals around `engine::Node`.
+fn main() {}
