@@ -1,1 +1,14 @@
-//! Russet: protocol.
+//! What two processes must agree on: requests and replies of RESP2 and RESP3, hash slots, error texts.
+//!
+//! Everything here is a pure function or a small state machine over bytes. There is no keyspace, no
+//! command and no socket in this crate, so clients, servers, Sentinels and cluster buses can share it.
+
+pub mod error;
+pub mod number;
+pub mod reply;
+pub mod request;
+pub mod slot;
+
+pub use error::ErrorReply;
+pub use reply::{Protocol, ReplyWriter};
+pub use request::{ArgRange, Limits, Parsed, RequestParser};

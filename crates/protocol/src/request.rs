@@ -1,0 +1,464 @@
+//! The request parser: RESP arrays of bulk strings, and inline commands typed by hand.
+//!
+//! A request may arrive in any number of pieces. The parser therefore remembers how far it came
+//! and never looks at a byte twice, except while it waits for the end of a line. It copies nothing: arguments are
+//! ranges into the query buffer, relative to the first byte of their request.
+//!
+//! ```text
+//!   *2\r\n$3\r\nGET\r\n$3\r\nkey\r\n      RESP: count, then length and bytes of each argument
+//!           ───            ───           the two ranges that come out
+//!   GET "key"\r\n                        inline: split at blanks, with quotes
+//! ```
+//!
+//! A length that is claimed allocates nothing; memory grows only as bytes arrive.
+
+use crate::number::parse_i64;
+
+/// Where one argument lies, relative to the start of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArgRange {
+    /// First byte of the argument.
+    pub start: usize,
+    /// One past its last byte.
+    pub end: usize,
+}
+
+/// What a connection may claim. Tighter before it has authenticated.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest bulk string, in bytes (`proto-max-bulk-len`).
+    pub bulk_len_max: u64,
+    /// Most arguments of a request.
+    pub arguments_max: u64,
+    /// Whether the client has authenticated; picks the wording of the refusal.
+    pub authenticated: bool,
+}
+
+impl Limits {
+    /// The limits of a client that may run commands.
+    pub fn open(bulk_len_max: u64) -> Limits {
+        Limits { bulk_len_max, arguments_max: i32::MAX as u64, authenticated: true }
+    }
+
+    /// The limits of a client that has yet to authenticate: enough for AUTH and HELLO.
+    pub fn unauthenticated(bulk_len_max: u64) -> Limits {
+        Limits { bulk_len_max: bulk_len_max.min(16_384), arguments_max: 10, authenticated: false }
+    }
+}
+
+/// Longest line without its end: an inline command, or the header of an array or bulk string.
+pub const INLINE_MAX: usize = 64 * 1024;
+
+/// What a look at the buffer gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// More bytes are needed.
+    Incomplete,
+    /// A whole request of this many bytes. Its arguments are in [`RequestParser::args`]; none means
+    /// an empty request, which is skipped without a reply.
+    Request {
+        /// Bytes of the buffer that the request took.
+        len: usize,
+    },
+    /// The peer does not speak the protocol: reply with this text and close.
+    Malformed(String),
+}
+
+/// Where in a request the parser stands.
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    /// At its first byte.
+    #[default]
+    Start,
+    /// Waiting for `$<len>\r\n` of the next of so many remaining arguments.
+    BulkHeader { remaining: u64 },
+    /// Waiting for `len` bytes and CR LF.
+    BulkBody { remaining: u64, len: usize },
+}
+
+/// Parses the requests of one connection.
+#[derive(Debug, Default)]
+pub struct RequestParser {
+    state: State,
+    /// How many bytes of the request are behind us.
+    cursor: usize,
+    args: Vec<ArgRange>,
+    /// The arguments of an inline request that needed unquoting; their ranges point in here.
+    unquoted: Vec<u8>,
+    inline: bool,
+}
+
+impl RequestParser {
+    /// The arguments found so far; complete after [`Parsed::Request`], until [`RequestParser::reset`].
+    pub fn args(&self) -> &[ArgRange] {
+        &self.args
+    }
+
+    /// For an inline request, the bytes that its ranges point into instead of the query buffer.
+    pub fn inline_bytes(&self) -> Option<&[u8]> {
+        self.inline.then_some(&self.unquoted)
+    }
+
+    /// True between requests, when nothing of the next one has been seen.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Start) && self.cursor == 0
+    }
+
+    /// The length that the body being awaited was announced with, to size reads by; bounded by the
+    /// caller, since a claim is not a fact.
+    pub fn awaited_len(&self) -> Option<usize> {
+        match self.state {
+            State::BulkBody { len, .. } if len >= 32 * 1024 => Some(self.cursor + len + 2),
+            _ => None,
+        }
+    }
+
+    /// Forgets the finished request; the next call of [`RequestParser::parse`] starts afresh.
+    pub fn reset(&mut self) {
+        self.state = State::Start;
+        self.cursor = 0;
+        self.args.clear();
+        if self.inline {
+            self.inline = false;
+            self.unquoted.clear();
+        }
+        if self.args.capacity() > 1024 {
+            self.args = Vec::new();
+        }
+    }
+
+    /// Goes on with the request that starts at the first byte of `buf`.
+    pub fn parse(&mut self, buf: &[u8], limits: &Limits) -> Parsed {
+        if matches!(self.state, State::Start) {
+            match buf.first() {
+                None => return Parsed::Incomplete,
+                Some(b'*') => {}
+                Some(_) => return self.parse_inline(buf),
+            }
+            let (count, next) = match line_number(buf, 1) {
+                Line::Incomplete if buf.len() > INLINE_MAX => {
+                    return malformed("too big mbulk count string");
+                }
+                Line::Incomplete => return Parsed::Incomplete,
+                Line::Bad => return malformed("invalid multibulk length"),
+                Line::Number(count, next) => (count, next),
+            };
+            if count > i64::from(i32::MAX) {
+                return malformed("invalid multibulk length");
+            }
+            if count > 0 && count as u64 > limits.arguments_max {
+                return malformed("unauthenticated multibulk length");
+            }
+            self.cursor = next;
+            if count <= 0 {
+                return Parsed::Request { len: next };
+            }
+            self.state = State::BulkHeader { remaining: count as u64 };
+        }
+        self.parse_bulks(buf, limits)
+    }
+
+    fn parse_bulks(&mut self, buf: &[u8], limits: &Limits) -> Parsed {
+        loop {
+            match self.state {
+                State::Start => return Parsed::Incomplete,
+                State::BulkHeader { remaining } => {
+                    let at = self.cursor;
+                    match buf.get(at) {
+                        None => return Parsed::Incomplete,
+                        Some(b'$') => {}
+                        Some(&other) => {
+                            let got = printable(other);
+                            return Parsed::Malformed(format!(
+                                "Protocol error: expected '$', got '{got}'"
+                            ));
+                        }
+                    }
+                    let (len, next) = match line_number(buf, at + 1) {
+                        Line::Incomplete if buf.len() - at > INLINE_MAX => {
+                            return malformed("too big bulk count string");
+                        }
+                        Line::Incomplete => return Parsed::Incomplete,
+                        Line::Bad => return malformed("invalid bulk length"),
+                        Line::Number(len, next) => (len, next),
+                    };
+                    if len < 0 || len as u64 > limits.bulk_len_max {
+                        if len > 16_384 && !limits.authenticated {
+                            return malformed("unauthenticated bulk length");
+                        }
+                        return malformed("invalid bulk length");
+                    }
+                    self.cursor = next;
+                    self.state = State::BulkBody { remaining, len: len as usize };
+                }
+                State::BulkBody { remaining, len } => {
+                    let start = self.cursor;
+                    let Some(whole) = start.checked_add(len).and_then(|end| end.checked_add(2))
+                    else {
+                        return malformed("invalid bulk length");
+                    };
+                    if buf.len() < whole {
+                        return Parsed::Incomplete;
+                    }
+                    self.args.push(ArgRange { start, end: start + len });
+                    self.cursor = whole;
+                    if remaining == 1 {
+                        return Parsed::Request { len: whole };
+                    }
+                    self.state = State::BulkHeader { remaining: remaining - 1 };
+                }
+            }
+        }
+    }
+
+    fn parse_inline(&mut self, buf: &[u8]) -> Parsed {
+        let Some(newline) = memchr::memchr(b'\n', &buf[self.cursor..]) else {
+            self.cursor = buf.len();
+            if buf.len() > INLINE_MAX {
+                return malformed("too big inline request");
+            }
+            return Parsed::Incomplete;
+        };
+        let end = self.cursor + newline;
+        let line = match &buf[..end] {
+            [line @ .., b'\r'] => line,
+            line => line,
+        };
+        self.cursor = end + 1;
+        self.inline = true;
+        match split_words(line, &mut self.unquoted, &mut self.args) {
+            Ok(()) => Parsed::Request { len: end + 1 },
+            Err(UnbalancedQuotes) => malformed("unbalanced quotes in request"),
+        }
+    }
+}
+
+fn malformed(what: &str) -> Parsed {
+    Parsed::Malformed(format!("Protocol error: {what}"))
+}
+
+/// A byte as it may stand in an error line: control characters would end it early.
+fn printable(byte: u8) -> char {
+    if byte.is_ascii_graphic() || byte == b' ' { byte as char } else { '?' }
+}
+
+enum Line {
+    Incomplete,
+    Bad,
+    Number(i64, usize),
+}
+
+/// Reads a decimal number that ends with CR LF, starting at `at`.
+#[inline]
+fn line_number(buf: &[u8], at: usize) -> Line {
+    // The common case is one to four digits: look at them where they stand.
+    let mut value = 0_i64;
+    for (i, &byte) in buf[at..].iter().take(10).enumerate() {
+        match byte {
+            b'0'..=b'9' if i < 9 && !(i == 1 && value == 0) => {
+                value = value * 10 + i64::from(byte - b'0');
+            }
+            b'\r' if i > 0 => {
+                return match buf.get(at + i + 1) {
+                    Some(_) => Line::Number(value, at + i + 2),
+                    None => Line::Incomplete,
+                };
+            }
+            _ => break,
+        }
+    }
+    let Some(cr) = memchr::memchr(b'\r', &buf[at..]) else { return Line::Incomplete };
+    if buf.len() < at + cr + 2 {
+        return Line::Incomplete;
+    }
+    match parse_i64(&buf[at..at + cr]) {
+        Some(value) => Line::Number(value, at + cr + 2),
+        None => Line::Bad,
+    }
+}
+
+/// A quote was opened and not closed, or closed in the middle of a word.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnbalancedQuotes;
+
+/// Splits a line into words as inline requests and configuration lines do.
+///
+/// Blanks separate. Inside `"…"` the escapes `\n \r \t \b \a \\ \" \xHH` hold; inside `'…'` only `\'`.
+/// A closing quote must be followed by a blank or the end. The words' bytes are
+/// appended to `bytes`, their ranges to `words`.
+pub fn split_words(
+    line: &[u8],
+    bytes: &mut Vec<u8>,
+    words: &mut Vec<ArgRange>,
+) -> Result<(), UnbalancedQuotes> {
+    let mut at = 0;
+    loop {
+        while line.get(at).is_some_and(|&b| is_blank(b)) {
+            at += 1;
+        }
+        if at >= line.len() {
+            return Ok(());
+        }
+        let start = bytes.len();
+        at = take_word(line, at, bytes)?;
+        words.push(ArgRange { start, end: bytes.len() });
+    }
+}
+
+/// What C's `isspace` takes for a blank, and NUL, which ends a C string.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0)
+}
+
+fn take_word(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, UnbalancedQuotes> {
+    while let Some(&byte) = line.get(at) {
+        match byte {
+            b'"' | b'\'' => {
+                at = take_quoted(line, at + 1, byte, out)?;
+                return match line.get(at) {
+                    Some(&next) if !is_blank(next) => Err(UnbalancedQuotes),
+                    _ => Ok(at),
+                };
+            }
+            _ if is_blank(byte) => return Ok(at),
+            _ => out.push(byte),
+        }
+        at += 1;
+    }
+    Ok(at)
+}
+
+fn take_quoted(
+    line: &[u8],
+    mut at: usize,
+    quote: u8,
+    out: &mut Vec<u8>,
+) -> Result<usize, UnbalancedQuotes> {
+    loop {
+        let rest = line.get(at..).ok_or(UnbalancedQuotes)?;
+        match rest {
+            [] => return Err(UnbalancedQuotes),
+            [b'\\', b'x', high, low, ..]
+                if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                out.push(hex(*high) << 4 | hex(*low));
+                at += 4;
+            }
+            [b'\\', escaped, ..] if quote == b'"' => {
+                out.push(match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 0x08,
+                    b'a' => 0x07,
+                    &other => other,
+                });
+                at += 2;
+            }
+            [b'\\', b'\'', ..] if quote == b'\'' => {
+                out.push(b'\'');
+                at += 2;
+            }
+            [byte, ..] if *byte == quote => return Ok(at + 1),
+            [byte, ..] => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => digit - b'A' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits::open(512 * 1024 * 1024)
+    }
+
+    /// Feeds `input` in pieces of `step` bytes and collects the requests.
+    fn requests(input: &[u8], step: usize, limits: &Limits) -> Result<Vec<Vec<Vec<u8>>>, String> {
+        let (mut parser, mut buf, mut out) = (RequestParser::default(), Vec::new(), Vec::new());
+        for piece in input.chunks(step) {
+            buf.extend_from_slice(piece);
+            loop {
+                match parser.parse(&buf, limits) {
+                    Parsed::Incomplete => break,
+                    Parsed::Malformed(text) => return Err(text),
+                    Parsed::Request { len } => {
+                        let bytes = parser.inline_bytes().unwrap_or(&buf);
+                        let args: Vec<Vec<u8>> =
+                            parser.args().iter().map(|a| bytes[a.start..a.end].to_vec()).collect();
+                        if !args.is_empty() {
+                            out.push(args);
+                        }
+                        parser.reset();
+                        buf.drain(..len);
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn any_split_gives_the_same_requests() {
+        let input = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\nPING \"a b\"\r\n*0\r\n\r\n*1\r\n$0\r\n\r\n*-1\r\n*3\r\n$3\r\nSET\r\n$01\r\nk\r\n$10\r\n0123456789\r\n";
+        let expected = requests(input, input.len(), &limits());
+        assert!(expected.is_err(), "a leading zero is no number for a length: {expected:?}");
+        let input = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\nPING \"a b\"\r\n*0\r\n\r\n*1\r\n$0\r\n\r\n*-1\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n";
+        let expected = requests(input, input.len(), &limits()).expect("well formed");
+        assert_eq!(expected.len(), 4);
+        assert_eq!(expected[1], vec![b"PING".to_vec(), b"a b".to_vec()]);
+        for step in 1..input.len() {
+            assert_eq!(requests(input, step, &limits()).as_ref(), Ok(&expected), "step {step}");
+        }
+    }
+
+    #[test]
+    fn refusals_have_the_texts_that_clients_know() {
+        let open = limits();
+        let closed = Limits::unauthenticated(512 * 1024 * 1024);
+        let cases: &[(&[u8], &Limits, &str)] = &[
+            (b"*3\r\n$x\r\n", &open, "Protocol error: invalid bulk length"),
+            (b"*3\r\nfoo\r\n", &open, "Protocol error: expected '$', got 'f'"),
+            (b"*3\r\n\0", &open, "Protocol error: expected '$', got '?'"),
+            (b"*x\r\n", &open, "Protocol error: invalid multibulk length"),
+            (b"*9999999999\r\n", &open, "Protocol error: invalid multibulk length"),
+            (b"*11\r\n", &closed, "Protocol error: unauthenticated multibulk length"),
+            (b"*1\r\n$20000\r\n", &closed, "Protocol error: unauthenticated bulk length"),
+            (b"*1\r\n$-5\r\n", &open, "Protocol error: invalid bulk length"),
+            (b"*1\r\n$9223372036854775807\r\n", &open, "Protocol error: invalid bulk length"),
+            (b"SET \"a\"b\r\n", &open, "Protocol error: unbalanced quotes in request"),
+        ];
+        for (input, limits, text) in cases {
+            assert_eq!(requests(input, 1, limits), Err(text.to_string()));
+        }
+        let long = vec![b'a'; INLINE_MAX + 2];
+        assert_eq!(
+            requests(&long, 1000, &open),
+            Err("Protocol error: too big inline request".into())
+        );
+        let mut long = b"*".to_vec();
+        long.extend(vec![b'1'; INLINE_MAX + 2]);
+        assert_eq!(
+            requests(&long, 5000, &open),
+            Err("Protocol error: too big mbulk count string".into())
+        );
+    }
+
+    #[test]
+    fn a_claim_allocates_nothing() {
+        let mut parser = RequestParser::default();
+        assert_eq!(parser.parse(b"*1000000000\r\n$536870912\r\n", &limits()), Parsed::Incomplete);
+        assert_eq!(parser.args.capacity(), 0);
+    }
+}
