@@ -1,0 +1,114 @@
+//! A server as the README starts it: with an example file, `daemonize yes`, found again by its port.
+
+use std::fs;
+use std::process::Command;
+
+use russet_e2e::server::{Folder, answers, free_port};
+use russet_e2e::{Client, Program, process, program, redis_cli, tools, wait_for};
+use rustix::process::Signal;
+
+/// A server that has put itself into the background.
+pub struct Daemon {
+    program: Program,
+    folder: Folder,
+    /// Where it listens.
+    pub port: u16,
+    pid: u32,
+}
+
+impl Daemon {
+    /// Starts `program` with `examples/replication/NAME`, moved to a free port and to `master` as its master's.
+    pub fn start(program: &Program, name: &str, master: Option<u16>) -> Daemon {
+        let folder = Folder::new();
+        let port = free_port();
+        let example = program::workspace().join("examples/replication").join(name);
+        let text = fs::read_to_string(example).expect("the example is there");
+        let own = if name == "replica.conf" { "port 6380" } else { "port 6379" };
+        assert!(text.contains(own), "{name} has its port");
+        let text = text.replace(own, &format!("port {port}"));
+        let text = match master {
+            Some(master) => {
+                assert!(text.contains("slaveof 127.0.0.1 6379"));
+                text.replace("slaveof 127.0.0.1 6379", &format!("slaveof 127.0.0.1 {master}"))
+            }
+            None => text,
+        };
+        fs::write(folder.path().join(name), text).expect("the folder is ours");
+        let mut daemon = Daemon { program: program.clone(), folder, port, pid: 0 };
+        daemon.launch(name);
+        daemon
+    }
+
+    /// Starts it again after an end.
+    pub fn start_again(&mut self) {
+        let name = if self.folder.path().join("master.conf").exists() {
+            "master.conf"
+        } else {
+            "replica.conf"
+        };
+        self.launch(name);
+    }
+
+    /// What redis-cli prints for a command, as it prints to a terminal.
+    pub fn cli(&self, words: &str) -> String {
+        let mut arguments = vec!["--no-raw"];
+        if words.starts_with("info") {
+            arguments.clear(); // a terminal gets INFO as text too
+        }
+        arguments.extend(words.split(' '));
+        let text = redis_cli(self.port, &arguments);
+        let text = text.trim_end();
+        let unquoted = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+        let integer = text.strip_prefix("(integer) ");
+        match (unquoted, integer) {
+            (Some(text), _) | (None, Some(text)) => text.to_owned(),
+            (None, None) if words == "time" => first_of_list(text),
+            (None, None) => text.to_owned(),
+        }
+    }
+
+    /// SIGKILL, until it is gone.
+    pub fn kill(&mut self) {
+        process::signal(self.pid, Signal::KILL);
+        process::wait_for_end(self.pid);
+        self.pid = 0;
+    }
+
+    /// SHUTDOWN through redis-cli, until it is gone.
+    pub fn shut_down(mut self) {
+        let answer = redis_cli(self.port, &["shutdown", "nosave"]);
+        assert_eq!(answer.trim(), "");
+        process::wait_for_end(self.pid);
+        self.pid = 0;
+    }
+
+    fn launch(&mut self, name: &str) {
+        let mut command: Command = self.program.command();
+        // Only to be quick: a master waits 5 seconds for more replicas before it sends a snapshot.
+        command.args([name, "--repl-diskless-sync-delay", "0"]).current_dir(self.folder.path());
+        let output = tools::run(command, b"");
+        assert_eq!(output.code, Some(0), "the foreground process ends well: {output:?}");
+        let address = (std::net::Ipv4Addr::LOCALHOST, self.port).into();
+        self.pid = wait_for("the daemon names its process", || {
+            let mut client = Client::connect(address).ok()?;
+            let reply = client.try_command(&["INFO", "server"]).ok()?.text();
+            let id = reply.lines().find_map(|l| l.strip_prefix("process_id:"))?;
+            id.trim().parse().ok()
+        });
+        wait_for("the daemon answers", || answers(address, self.pid).then_some(()));
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.pid != 0 {
+            process::signal(self.pid, Signal::KILL);
+        }
+    }
+}
+
+/// The first element of a list as redis-cli prints it: `1) "1700000000"`.
+fn first_of_list(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    first.trim_start_matches("1) ").trim_matches('"').to_owned()
+}

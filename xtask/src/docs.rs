@@ -1,0 +1,14 @@
+//! `cargo xtask docs`: the pages of `docs/` that are generated from the tables.
+//!
+//! Each page has a test that compares it with its table; with `RUSSET_REFRESH=1` these tests rewrite the page instead.
+//! So there is one generator per page, beside its table, and this tool only calls them.
+
+use crate::{Result, sh};
+
+/// Rewrites every generated page.
+pub fn run(words: &[String]) -> Result {
+    sh::Words::new(words).rest()?;
+    let mut command = sh::cargo(&["test", "--workspace", "--", "docs_page"]);
+    command.env("RUSSET_REFRESH", "1");
+    sh::run(command)
+}

@@ -1,0 +1,120 @@
+//! The stock programs that some tests talk to: found, or installed where that is possible.
+//!
+//! Debian's packages start their service when they are installed, on port 6379, where the user's own server may be. While
+//! we install, a policy file tells Debian not to start any service; it is put back as it was, also when apt fails.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use russet_e2e::program;
+
+use crate::{Result, sh};
+
+/// What tests call.
+const PROGRAMS: &[&str] = &["redis-server", "redis-cli", "redis-benchmark", "redis-sentinel"];
+
+/// Debian's packages that bring them.
+const PACKAGES: &[&str] = &["redis-server", "redis-sentinel", "redis-tools"];
+
+/// Debian asks this program whether a service may be started; exit status 101 says no.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// What to type where we cannot install.
+pub const ADVICE: &str = "sudo apt-get install redis-server redis-sentinel redis-tools \
+                          && sudo systemctl disable --now redis-server redis-sentinel";
+
+/// Programs that are missing after having tried to install them.
+pub fn provide() -> Vec<&'static str> {
+    if missing().is_empty() {
+        return vec![];
+    }
+    println!("Missing for some tests: {}", missing().join(", "));
+    if !rustix::process::geteuid().is_root() {
+        println!("Not root, so not installing it.");
+    } else if program::find("apt-get").is_none() {
+        println!("No apt-get here, so not installing it.");
+    } else if let Err(error) = install() {
+        println!("Could not install it: {error}");
+    }
+    missing()
+}
+
+fn missing() -> Vec<&'static str> {
+    PROGRAMS.iter().copied().filter(|name| program::find(name).is_none()).collect()
+}
+
+fn install() -> Result {
+    let _policy = Policy::forbid(Path::new(POLICY)).map_err(|e| format!("{POLICY}: {e}"))?;
+    let apt = |arguments: &[&str]| {
+        let mut command = sh::command("apt-get", arguments);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    let packages = [&["install", "-y", "--no-install-recommends"], PACKAGES].concat();
+    println!("Installing {} (their services stay off)", PACKAGES.join(", "));
+    // The list of packages may be old or absent; refreshing it is slow, so it comes second.
+    if sh::succeeds(apt(&packages)) {
+        return Ok(());
+    }
+    sh::run(apt(&["-qq", "update"]))?;
+    sh::run(apt(&packages))
+}
+
+/// "No service may start", until dropped.
+struct Policy {
+    path: PathBuf,
+    before: Option<(Vec<u8>, u32)>,
+}
+
+impl Policy {
+    fn forbid(path: &Path) -> std::io::Result<Policy> {
+        let before = match fs::read(path) {
+            Ok(bytes) => Some((bytes, fs::metadata(path)?.permissions().mode())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let policy = Policy { path: path.to_path_buf(), before };
+        policy.write(b"#!/bin/sh\nexit 101\n", 0o755)?;
+        Ok(policy)
+    }
+
+    fn write(&self, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+        fs::write(&self.path, bytes)?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        let restored = match &self.before {
+            Some((bytes, mode)) => self.write(bytes, *mode),
+            None => fs::remove_file(&self.path),
+        };
+        if let Err(error) = restored {
+            eprintln!("could not restore {}: {error}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policy_is_put_back_as_it_was() {
+        let folder = russet_e2e::server::Folder::new();
+        let path = folder.path().join("policy-rc.d");
+        let policy = Policy::forbid(&path).expect("the folder is ours");
+        assert!(!sh::succeeds(sh::command(&path.to_string_lossy(), &[])));
+        drop(policy);
+        assert!(!path.exists());
+
+        fs::write(&path, "mine").expect("the folder is ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("it is ours");
+        drop(Policy::forbid(&path).expect("the folder is ours"));
+        assert_eq!(fs::read(&path).expect("it is there"), b"mine");
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+}

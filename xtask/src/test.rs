@@ -1,0 +1,133 @@
+//! `cargo xtask test`: everything that can be tested here, with one command on a fresh machine.
+//!
+//! Tests that talk to stock programs live in modules named [`WITH_PEERS`]. Where those programs are missing and cannot be
+//! installed, these tests are counted and left out, and the closing line says so; under CI that is a failure. The last line is
+//! `N passed, N failed, N skipped` over all runners.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use crate::{Result, peers, sh};
+use russet_e2e::program;
+
+/// The module name by which tests that need stock programs are known.
+const WITH_PEERS: &str = "with_peers::";
+
+/// Runs all tests, or those that `words` select in the runner's own language.
+pub fn run(words: &[String]) -> Result {
+    let missing = peers::provide();
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    if ci && !missing.is_empty() {
+        return Err(format!("CI needs {}: {}", missing.join(", "), peers::ADVICE));
+    }
+    let server = program::build(&[]);
+    let mut count = Count::default();
+    let mut all_well = true;
+    for mut command in runners(words, missing.is_empty()) {
+        command.env("RUSSET_BIN", &server).env("CARGO_TERM_COLOR", "never");
+        all_well &= run_counting(command, &mut count)?;
+    }
+    if !missing.is_empty() {
+        let left_out = count_tests_with_peers()?;
+        count.skipped += left_out;
+        println!("\n{left_out} tests could not run: they need {}.", missing.join(", "));
+        println!("To run them too, type:\n    {}", peers::ADVICE);
+    }
+    println!("\n{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    if !all_well {
+        return Err("some tests failed".into());
+    }
+    if count.passed == 0 { Err("no test ran".into()) } else { Ok(()) }
+}
+
+/// The commands that together run every test once.
+fn runners(words: &[String], with_peers: bool) -> Vec<Command> {
+    if sh::succeeds(sh::cargo(&["nextest", "--version"])) {
+        let mut tests = sh::cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+        if !with_peers {
+            tests.args(["--filterset", &format!("not test({WITH_PEERS})")]);
+        }
+        tests.args(words);
+        // The runner above does not know the examples in documentation.
+        let examples = sh::cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
+        return if words.is_empty() { vec![tests, examples] } else { vec![tests] };
+    }
+    let mut tests = sh::cargo(&["test", "--workspace", "--no-fail-fast", "--"]);
+    if !with_peers {
+        tests.args(["--skip", WITH_PEERS]);
+    }
+    tests.args(words);
+    vec![tests]
+}
+
+/// How many tests were left out for want of stock programs.
+fn count_tests_with_peers() -> Result<u64> {
+    let list = sh::output(sh::cargo(&["test", "--quiet", "--workspace", "--", "--list"]))?;
+    let names = list.lines().filter(|l| l.ends_with(": test") && l.contains(WITH_PEERS));
+    Ok(names.count() as u64)
+}
+
+/// What runners said.
+#[derive(Default, Debug, PartialEq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Count {
+    /// Adds what a closing line of `cargo test` or nextest says; other lines say nothing.
+    fn read(&mut self, line: &str) {
+        let line = line.trim();
+        let is_summary = line.starts_with("test result: ")
+            || (line.starts_with("Summary [") && line.contains(" run: "));
+        if !is_summary {
+            return;
+        }
+        let words: Vec<&str> = line.split([' ', ',', ';', '(', ')']).collect();
+        for pair in words.windows(2) {
+            let Ok(number) = pair[0].parse::<u64>() else { continue };
+            match pair[1] {
+                "passed" => self.passed += number,
+                "failed" | "timed" => self.failed += number,
+                "ignored" | "skipped" => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs it, shows its output as it comes and reads the closing lines in it. False if it failed.
+fn run_counting(mut command: Command, count: &mut Count) -> Result<bool> {
+    // Both runners' reports go through one pipe: one writes to standard output, the other to standard error.
+    let (reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
+    let copy = writer.try_clone().map_err(|e| e.to_string())?;
+    command.stdin(Stdio::null()).stdout(copy).stderr(writer);
+    let mut child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
+    drop(command); // it holds our ends of the pipe
+    let mut out = std::io::stdout().lock();
+    let mut lines = BufReader::new(reader);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+        let _ = out.write_all(&line); // nobody may be reading
+        count.read(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    Ok(child.wait().map_err(|e| e.to_string())?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_of_both_runners_are_read() {
+        let mut count = Count::default();
+        count.read("running 3 tests");
+        count.read("test result: ok. 3 passed; 1 failed; 2 ignored; 0 measured; 9 filtered out");
+        assert_eq!(count, Count { passed: 3, failed: 1, skipped: 2 });
+        count.read("     Summary [   1.2s] 7 tests run: 5 passed (1 slow), 2 failed, 4 skipped");
+        count.read("     Summary [   1.2s] 1 test run: 0 passed, 1 timed out, 0 skipped");
+        assert_eq!(count, Count { passed: 8, failed: 4, skipped: 6 });
+    }
+}

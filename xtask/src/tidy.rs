@@ -1,0 +1,72 @@
+//! `cargo xtask tidy`: small rules that no lint checks, as a ratchet.
+//!
+//! Every Rust file opens with `//!`, no line is longer than [`COLUMNS_MAX`] columns, and no file longer than [`LINES_MAX`]
+//! lines, but for tables and those listed in [`LONGER`] with the length that they may not grow past.
+
+use std::path::Path;
+
+use crate::{Result, sh};
+
+/// Longest line of code or prose in a Rust file. Longer only where a text cannot be broken.
+const COLUMNS_MAX: usize = 140;
+
+/// Longest file.
+const LINES_MAX: usize = 700;
+
+/// Files that are longer for a reason, with their most lines. Lower the number when one shrinks.
+const LONGER: &[(&str, usize)] = &[];
+
+/// Checks all Rust files that git knows.
+pub fn run(words: &[String]) -> Result {
+    sh::Words::new(words).rest()?;
+    let complaints = check()?;
+    for complaint in &complaints {
+        println!("{complaint}");
+    }
+    if complaints.is_empty() { Ok(()) } else { Err(format!("{} complaints", complaints.len())) }
+}
+
+fn check() -> Result<Vec<String>> {
+    let list = sh::output(sh::command("git", &["ls-files", "*.rs"]))?;
+    let mut complaints = vec![];
+    for name in list.lines() {
+        // A file that git knows may have been removed from the folder just now.
+        let Ok(text) = std::fs::read_to_string(sh::root().join(name)) else { continue };
+        complaints.extend(complaints_about(Path::new(name), &text));
+    }
+    Ok(complaints)
+}
+
+fn complaints_about(path: &Path, text: &str) -> Vec<String> {
+    let name = path.to_string_lossy();
+    let mut complaints = vec![];
+    if !text.starts_with("//!") {
+        complaints.push(format!("{name}: does not open with //! saying what it is"));
+    }
+    for (index, line) in text.lines().enumerate() {
+        if line.chars().count() > COLUMNS_MAX && !line.contains('"') {
+            complaints.push(format!("{name}:{}: longer than {COLUMNS_MAX} columns", index + 1));
+        }
+    }
+    let lines = text.lines().count();
+    let listed = LONGER.iter().find(|(file, _)| *file == name).map(|(_, lines)| *lines);
+    let lines_max = listed.unwrap_or(LINES_MAX);
+    if lines > lines_max {
+        complaints.push(format!("{name}: {lines} lines, more than {lines_max}"));
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_is_checked() {
+        let about = |text: &str| complaints_about(Path::new("a.rs"), text).len();
+        assert_eq!(about("//! Fine.\n"), 0);
+        assert_eq!(about("fn main() {}\n"), 1);
+        assert_eq!(about(&format!("//! {}\n", "x".repeat(COLUMNS_MAX))), 1);
+        assert_eq!(about(&format!("//! Long.\n{}", "\n".repeat(LINES_MAX))), 1);
+    }
+}
