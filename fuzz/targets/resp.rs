@@ -1,0 +1,40 @@
+//! The request parser: any bytes in any pieces give the same requests, and every range lies in the buffer.
+#![no_main]
+
+use russet_protocol::request::{Limits, Parsed, RequestParser};
+
+/// The requests in `input` fed in pieces of `step` bytes; the error that ended them, if one did.
+fn requests(input: &[u8], step: usize, limits: &Limits) -> (Vec<Vec<Vec<u8>>>, Option<String>) {
+    let (mut parser, mut buffer, mut found) = (RequestParser::default(), Vec::new(), Vec::new());
+    for piece in input.chunks(step) {
+        buffer.extend_from_slice(piece);
+        loop {
+            match parser.parse(&buffer, limits) {
+                Parsed::Incomplete => break,
+                Parsed::Malformed(text) => {
+                    assert!(!text.contains(['\r', '\n', '\0']), "{text:?} breaks the reply");
+                    return (found, Some(text));
+                }
+                Parsed::Request { len } => {
+                    assert!(len > 0 && len <= buffer.len(), "a request takes bytes that are there");
+                    let bytes = parser.inline_bytes().unwrap_or(&buffer);
+                    let arguments = parser.args().iter().map(|a| bytes[a.start..a.end].to_vec());
+                    found.push(arguments.collect());
+                    parser.reset();
+                    buffer.drain(..len);
+                }
+            }
+        }
+    }
+    (found, None)
+}
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let Some((&step, input)) = bytes.split_first() else { return };
+    let authenticated = step & 1 == 0;
+    let limits =
+        if authenticated { Limits::open(512 << 20) } else { Limits::unauthenticated(512 << 20) };
+    let whole = requests(input, input.len().max(1), &limits);
+    let pieces = requests(input, usize::from(step >> 1).max(1), &limits);
+    assert_eq!(whole, pieces);
+});
