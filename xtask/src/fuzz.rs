@@ -99,9 +99,9 @@ impl Plan {
         let status = child.wait().map_err(|e| e.to_string())?;
         let log = fs::read(self.log(target)).map_err(|e| e.to_string())?;
         let log = String::from_utf8_lossy(&log);
-        let status =
-            |line: &&str| line.strip_prefix('#').is_some_and(|l| l.starts_with(char::is_numeric));
-        let progress = log.lines().rfind(status).unwrap_or_default();
+        let reports = |line: &&str| line[1..].starts_with(char::is_numeric);
+        let progress = log.lines().filter(|line| line.starts_with('#')).rfind(reports);
+        let progress = progress.unwrap_or_default();
         println!("{target}: {}", if status.success() { "nothing found" } else { "FOUND" });
         println!("    {progress}");
         if !status.success() {
