@@ -4,6 +4,7 @@
     reason = "tools start processes, read files and measure time; the product is elsewhere"
 )]
 
+mod bench;
 mod docs;
 mod fuzz;
 mod peers;
@@ -43,6 +44,12 @@ const TOOLS: &[Tool] = &[
         usage: "fuzz [--seconds N] [TARGET…]",
         about: "runs every fuzz target, or those named, for N seconds each (60)",
         run: fuzz::run,
+    },
+    Tool {
+        name: "bench",
+        usage: "bench [--only NAME,…] [--quick] [--rounds N] [--json FILE] [--server CMD] [--peer CMD]",
+        about: "measures Russet and the installed redis-server side by side",
+        run: bench::run,
     },
     Tool {
         name: "docs",

@@ -1,0 +1,94 @@
+//! Cores and CPU time, as Linux counts them.
+
+use std::fs;
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::Result;
+
+/// Where servers run.
+pub const SERVER_CORE: usize = 0;
+
+/// Where the load comes from, and where a replica runs.
+pub const LOAD_CORE: usize = 1;
+
+/// Runs `work` with this thread on `core`; what it starts stays there. Afterwards the thread is on the load's core.
+pub fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> Result<T> {
+    pin(core)?;
+    let result = work();
+    pin(LOAD_CORE)?;
+    Ok(result)
+}
+
+fn pin(core: usize) -> Result {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set)
+        .map_err(|e| format!("core {core} is not to be had ({e}); two cores are needed"))
+}
+
+/// CPU time that a process has used, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CpuTime {
+    /// Its own code.
+    pub user: f64,
+    /// The kernel's, on its behalf.
+    pub system: f64,
+}
+
+impl CpuTime {
+    /// Of the process `pid`, all its threads.
+    ///
+    /// The sum is the scheduler's, in nanoseconds. The kernel splits it by sampling at its ticks, which is why a
+    /// figure wants some seconds of CPU.
+    pub fn of(pid: u32) -> Result<CpuTime> {
+        let total = scheduled_seconds(pid)?;
+        let (user, system) = (stat_seconds(pid, USER)?, stat_seconds(pid, SYSTEM)?);
+        let user_share = if user + system > 0.0 { user / (user + system) } else { 0.0 };
+        // Kept as shares of the exact total, so that user + system is exact too.
+        Ok(CpuTime { user: total * user_share, system: total * (1.0 - user_share) })
+    }
+
+    /// Both.
+    pub fn total(self) -> f64 {
+        self.user + self.system
+    }
+
+    /// What was used since `earlier`.
+    pub fn since(self, earlier: CpuTime) -> CpuTime {
+        CpuTime { user: self.user - earlier.user, system: self.system - earlier.system }
+    }
+}
+
+/// Time on a CPU of all threads that live, in seconds.
+fn scheduled_seconds(pid: u32) -> Result<f64> {
+    let folder = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&folder).map_err(|e| format!("{folder}: {e}"))?;
+    let mut nanoseconds = 0.0;
+    for thread in threads.flatten() {
+        // A thread may end between the two looks; then it has nothing to say.
+        let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        nanoseconds += text.split(' ').next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0);
+    }
+    Ok(nanoseconds / 1e9)
+}
+
+/// Time of children that have ended and were waited for: the work of a server that forks to save. In seconds.
+pub fn children_seconds(pid: u32) -> Result<f64> {
+    Ok(stat_seconds(pid, CHILDREN_USER)? + stat_seconds(pid, CHILDREN_SYSTEM)?)
+}
+
+/// Where times stand in `/proc/PID/stat`, counted from behind the name in parentheses, which may hold anything.
+const USER: usize = 11;
+const SYSTEM: usize = 12;
+const CHILDREN_USER: usize = 13;
+const CHILDREN_SYSTEM: usize = 14;
+
+/// One time of `/proc/PID/stat`, which counts in hundredths of a second.
+fn stat_seconds(pid: u32, index: usize) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+    let field = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(index));
+    let ticks: Option<f64> = field.and_then(|field| field.parse().ok());
+    Ok(ticks.ok_or_else(|| format!("{path} is not understood"))? / 100.0)
+}

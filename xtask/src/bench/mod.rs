@@ -1,0 +1,150 @@
+//! `cargo xtask bench`: Russet and the installed stock `redis-server`, side by side in one run.
+//!
+//! Both servers run pinned to core 0, the load comes from core 1. Keys exist before anything is measured, rounds alternate
+//! between the servers, and what is printed is the median with its spread and the ratio of the medians. The measure
+//! that counts is the server's CPU time per command, not the throughput: at pipeline 1 the generator saturates first.
+//!
+//! A benchmark is not a test: nothing here fails because a number is large.
+
+mod cpu;
+mod latency;
+mod load;
+mod memory;
+mod persistence;
+mod report;
+mod sync;
+mod throughput;
+mod turns;
+
+use russet_e2e::program::{self, Program};
+use russet_e2e::{Server, Setup};
+
+use crate::{Result, sh};
+use report::Report;
+
+/// What was asked for.
+pub struct Plan {
+    /// Ours first, then the peer.
+    pub sides: Vec<Side>,
+    /// Rounds per figure.
+    pub rounds: usize,
+    /// Fewer keys and shorter rounds: to see that it works, not to quote.
+    pub quick: bool,
+}
+
+/// A server that takes part.
+pub struct Side {
+    /// Its name in tables.
+    pub name: String,
+    /// Its program.
+    pub program: Program,
+}
+
+impl Plan {
+    /// `full`, or a twentieth of it when quick.
+    pub fn scaled(&self, full: u64) -> u64 {
+        if self.quick { full / 20 } else { full }
+    }
+}
+
+impl Side {
+    /// Starts it on core 0 with further lines of configuration.
+    pub fn start(&self, lines: &[&str]) -> Result<Server> {
+        self.start_on(cpu::SERVER_CORE, lines)
+    }
+
+    /// Starts it on another core.
+    pub fn start_on(&self, core: usize, lines: &[&str]) -> Result<Server> {
+        let mut setup = Setup::new(&self.program);
+        for line in lines {
+            setup = setup.conf(line);
+        }
+        cpu::on_core(core, || setup.start())
+    }
+}
+
+/// A group of figures.
+struct Bench {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Plan, &mut Report) -> Result,
+}
+
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "throughput",
+        about: "GET and SET at pipeline 1, 16, 100: commands per second, CPU per command",
+        run: throughput::run,
+    },
+    Bench { name: "memory", about: "resident memory per key", run: memory::run },
+    Bench { name: "persistence", about: "SAVE and load, keys per second", run: persistence::run },
+    Bench { name: "sync", about: "full synchronisation of a new replica", run: sync::run },
+    Bench { name: "turns", about: "length of turns while growing and saving", run: turns::run },
+    Bench {
+        name: "latency",
+        about: "open loop at a fixed rate, also during BGSAVE",
+        run: latency::run,
+    },
+    Bench { name: "micro", about: "tables and node without sockets (cargo bench)", run: micro },
+];
+
+/// Runs what the words ask for.
+pub fn run(words: &[String]) -> Result {
+    let mut words = sh::Words::new(words);
+    let quick = words.flag("--quick");
+    let json = words.value("--json")?;
+    let only = words.value("--only")?.map(|names| names.split(',').collect::<Vec<_>>());
+    let rounds = words.number("--rounds")?.unwrap_or(if quick { 1 } else { 5 });
+    let ours = words.value("--server")?;
+    let peer = words.value("--peer")?.unwrap_or("stock");
+    words.rest()?;
+    let chosen = choose(only.as_deref())?;
+
+    let sides = vec![side(ours), side(Some(peer))];
+    let rounds = usize::try_from(rounds.clamp(1, 1000)).unwrap_or(1);
+    let plan = Plan { sides, rounds, quick };
+    let mut report = Report::new(&plan);
+    for bench in chosen {
+        eprintln!("{}: {}", bench.name, bench.about);
+        (bench.run)(&plan, &mut report)?;
+    }
+    report.print();
+    match json {
+        Some(file) => std::fs::write(file, report.json()).map_err(|e| format!("{file}: {e}")),
+        None => Ok(()),
+    }
+}
+
+fn choose(only: Option<&[&str]>) -> Result<Vec<&'static Bench>> {
+    let Some(names) = only else {
+        // The micro-benchmarks print for themselves and are asked for by name.
+        return Ok(BENCHES.iter().filter(|bench| bench.name != "micro").collect());
+    };
+    let find = |name: &&str| BENCHES.iter().find(|bench| bench.name == *name);
+    names.iter().map(|name| find(name).ok_or_else(|| unknown(name))).collect()
+}
+
+fn unknown(name: &str) -> String {
+    let names: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+    format!("no figures named {name}; there are {}", names.join(", "))
+}
+
+/// The program that `text` names; without a name ours, built for release.
+fn side(text: Option<&str>) -> Side {
+    match text {
+        None => {
+            let path = std::env::var_os("RUSSET_BIN");
+            let path = path.map_or_else(|| program::build(&["--release"]), Into::into);
+            Side { name: "russet".into(), program: Program::Other(path, vec!["server".into()]) }
+        }
+        Some(text) => {
+            let program = Program::parse(text);
+            Side { name: program.name(), program }
+        }
+    }
+}
+
+/// The benches of the crates themselves, which need no server.
+fn micro(_: &Plan, _: &mut Report) -> Result {
+    sh::run(sh::cargo(&["bench", "--package", "russet-ds", "--package", "russet-engine"]))
+}

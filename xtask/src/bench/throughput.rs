@@ -1,0 +1,98 @@
+//! GET and SET over keys that exist: commands per second, and the server's CPU per command.
+
+use std::time::{Duration, Instant};
+
+use russet_e2e::Server;
+
+use super::Plan;
+use super::cpu::CpuTime;
+use super::load::{Generator, Keys, Kind, Load, populate};
+use super::report::{Metric, Report};
+use crate::Result;
+
+/// Keys that exist before anything is measured.
+const KEYS: u64 = 1_000_000;
+
+/// Bytes of a value.
+const VALUE_LEN: usize = 16;
+
+/// As many as redis-benchmark opens.
+const CONNECTIONS: usize = 50;
+
+const RATE: Metric = metric("rate", "1/s");
+const TOTAL: Metric = metric("cpu", "µs/command");
+const USER: Metric = metric("user", "µs/command");
+const SYSTEM: Metric = metric("system", "µs/command");
+
+const fn metric(name: &'static str, unit: &'static str) -> Metric {
+    Metric { group: "throughput", name, unit }
+}
+
+/// Measures every case on every side, in alternating rounds.
+pub fn run(plan: &Plan, report: &mut Report) -> Result {
+    let keys = plan.scaled(KEYS);
+    let mut servers = vec![];
+    for side in &plan.sides {
+        let server = side.start(&[])?;
+        populate(server.address(), Kind::Set, 0, keys, VALUE_LEN)?;
+        servers.push(server);
+    }
+    for pipeline in [1, 16, 100] {
+        for (kind, name) in [(Kind::Get, "GET"), (Kind::Set, "SET")] {
+            let case = format!("{name}, pipeline {pipeline}");
+            eprintln!("  {case}");
+            let load = Load {
+                kind,
+                keys: Keys::Random(keys),
+                value_len: VALUE_LEN,
+                pipeline,
+                connections: CONNECTIONS,
+            };
+            for _ in 0..plan.rounds {
+                for (side, server) in servers.iter().enumerate() {
+                    let round = measure(server, load, plan)?;
+                    let commands = round.commands as f64;
+                    report.add(RATE, &case, side, commands / round.elapsed.as_secs_f64());
+                    report.add(TOTAL, &case, side, round.cpu.total() * 1e6 / commands);
+                    report.add(USER, &case, side, round.cpu.user * 1e6 / commands);
+                    report.add(SYSTEM, &case, side, round.cpu.system * 1e6 / commands);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What one round gave.
+struct Round {
+    commands: u64,
+    elapsed: Duration,
+    cpu: CpuTime,
+}
+
+/// Sends the load until the server has used enough CPU. The first part, in which connections are new, does not count.
+fn measure(server: &Server, load: Load, plan: &Plan) -> Result<Round> {
+    let (warm_up, cpu_min) = if plan.quick { (0.1, 0.3) } else { (0.3, 2.0) };
+    let pid = server.pid();
+    let mut generator = Generator::new(server.address(), load)?;
+    let start = Instant::now();
+    let mut next_look = Duration::from_secs_f64(warm_up);
+    let mut begin: Option<(Instant, CpuTime, u64)> = None;
+    let mut round = Round { commands: 0, elapsed: Duration::ZERO, cpu: CpuTime::default() };
+    generator.run_until(|commands| {
+        if start.elapsed() < next_look {
+            return Ok(false);
+        }
+        next_look = start.elapsed() + Duration::from_millis(20);
+        let (now, cpu) = (Instant::now(), CpuTime::of(pid)?);
+        let Some((since, cpu_then, commands_then)) = begin else {
+            begin = Some((now, cpu, commands));
+            return Ok(false);
+        };
+        round.commands = commands - commands_then;
+        round.elapsed = now - since;
+        round.cpu = cpu.since(cpu_then);
+        Ok(round.cpu.total() >= cpu_min || round.elapsed > Duration::from_secs(30))
+    })?;
+    Ok(round)
+}
