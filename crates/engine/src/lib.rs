@@ -1,1 +1,2 @@
 //! Russet: engine.
+pub mod persist;

@@ -1,0 +1,484 @@
+//! RDB loader: the bytes of a file come in pieces of any size, its content goes out to a sink.
+//!
+//! The file is a row of *items*: the header, an opcode with its fields, a key with its value, a
+//! piece of module data, the checksum. An item is parsed when all its bytes are there, straight
+//! from the caller's slice. When the slice ends within an item, the rest is kept aside together
+//! with the least length that the item is now known to have; later calls add exactly what is
+//! missing to that length before they try again. So
+//!
+//! * every split of the input gives the same calls of the sink and the same error;
+//! * an item is tried once per field at most, not once per piece, however small the pieces;
+//! * what is kept aside is never more than has arrived, rounded up to at most twice that: a
+//!   claimed length allocates nothing.
+//!
+//! Nothing in the file is believed: lengths are bounded, compressed strings may not claim more
+//! than LZF can give, versions and types must be known. What the loader cannot know is the
+//! sink's: whether keys repeat, have expired or fit, and what to do with the data that was
+//! handed over before an error shows up (a checksum is only known to be wrong at the end, so a
+//! sink fills a new database and swaps it in when the loader is done).
+//!
+//! Absent: files, replication's framing around a snapshot, any keyspace.
+
+use std::borrow::Cow;
+
+use super::Access;
+use super::rdb_error::{RdbError, RdbErrorKind};
+use super::rdb_fields::{Fields, Parsed, Stop};
+use super::rdb_format::{self as format, Checksum, Flavour, Header, module_opcode, opcode};
+
+/// A buffer for a cut item larger than this is given back as soon as the item is done.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+/// The first step in which the buffer for a cut item grows.
+const CARRY_BYTES_MIN: usize = 256;
+
+/// What the loader may accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadSettings {
+    /// Longest key, value or aux string, packed or not (`proto-max-bulk-len` for a database).
+    pub string_bytes_max: u64,
+    /// Verify the checksum unless it is zero (`rdbchecksum`).
+    pub checksum: bool,
+}
+
+impl Default for LoadSettings {
+    fn default() -> LoadSettings {
+        LoadSettings { string_bytes_max: 512 << 20, checksum: true }
+    }
+}
+
+/// What a call of [`RdbLoader::feed`] reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fed {
+    /// All bytes are taken in and the file goes on.
+    NeedMore,
+    /// The file ended; of this call's bytes the first `consumed` belong to it.
+    Done {
+        /// Bytes of the last call's slice that belong to the file.
+        consumed: usize,
+    },
+}
+
+/// A value as the file gives it.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoadedValue<'a> {
+    /// A string. Borrowed where it stands in the input as it is; owned where it had to be
+    /// unpacked, so that it need not be copied again.
+    String(Cow<'a, [u8]>),
+}
+
+/// A sink's reason for not taking what the file holds; ends the load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+/// Where a file's content goes. Each call may refuse, which ends the load with an error.
+pub trait RdbSink {
+    /// A named string about the file (`redis-ver`, `repl-id`, …); unknown ones are to be ignored.
+    fn aux(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal>;
+
+    /// The keys that follow belong to database `db`. Before the first call they belong to 0.
+    fn select(&mut self, db: u64) -> Result<(), Refusal>;
+
+    /// The selected database is said to have this many keys: a hint that may be a lie.
+    fn resize(&mut self, keys: u64, expires: u64) -> Result<(), Refusal>;
+
+    /// A key; `expiry` in milliseconds since the Unix epoch, may be past or negative.
+    fn entry(
+        &mut self,
+        key: &[u8],
+        value: LoadedValue<'_>,
+        expiry: Option<i64>,
+        access: Access,
+    ) -> Result<(), Refusal>;
+
+    /// A function library's source.
+    fn function(&mut self, _library: &[u8]) -> Result<(), Refusal> {
+        Err(Refusal("cannot load function libraries yet".into()))
+    }
+
+    /// A slot is said to have this many keys: a hint that may be a lie.
+    fn slot_info(&mut self, _slot: u64, _keys: u64, _expires: u64) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// A module's data outside of keys is being skipped.
+    fn module_aux(&mut self, _module: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// Which items may come next.
+#[derive(Clone, Debug)]
+enum Phase {
+    ExpectHeader,
+    ExpectEntry,
+    ExpectModuleData,
+    ExpectChecksum,
+    Done,
+    Failed(RdbError),
+}
+
+impl Phase {
+    fn name(&self) -> &'static str {
+        match self {
+            Phase::ExpectHeader => "the header",
+            Phase::ExpectEntry => "the keys, before the EOF opcode",
+            Phase::ExpectModuleData => "module data",
+            Phase::ExpectChecksum => "the checksum",
+            Phase::Done | Phase::Failed(_) => "nothing",
+        }
+    }
+}
+
+/// Opcodes that speak about the next key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attributes {
+    expiry: Option<i64>,
+    access: Access,
+}
+
+/// Loads one file.
+#[derive(Debug)]
+pub struct RdbLoader {
+    settings: LoadSettings,
+    phase: Phase,
+    header: Option<Header>,
+    attributes: Attributes,
+    /// Bytes of the items that are done, from the start of the file.
+    offset: u64,
+    /// The CRC of those bytes; brought up to date once per call.
+    checksum: Checksum,
+    /// The start of an item whose end has not arrived.
+    carry: Vec<u8>,
+    /// The least length of that item; more than `carry` holds, whenever `carry` holds anything.
+    need: usize,
+}
+
+impl RdbLoader {
+    /// A loader for one file.
+    pub fn new(settings: LoadSettings) -> RdbLoader {
+        RdbLoader {
+            settings,
+            phase: Phase::ExpectHeader,
+            header: None,
+            attributes: Attributes::default(),
+            offset: 0,
+            checksum: Checksum::new(),
+            carry: Vec::new(),
+            need: 0,
+        }
+    }
+
+    /// Magic and version, once they have been read.
+    pub fn header(&self) -> Option<Header> {
+        self.header
+    }
+
+    /// Bytes taken in so far.
+    pub fn offset(&self) -> u64 {
+        self.offset + self.carry.len() as u64
+    }
+
+    /// Takes in the next bytes of the file.
+    ///
+    /// After `Done` further calls consume nothing; after an error they repeat it.
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn RdbSink) -> Result<Fed, RdbError> {
+        match &self.phase {
+            Phase::Failed(error) => return Err(error.clone()),
+            Phase::Done => return Ok(Fed::Done { consumed: 0 }),
+            _ => {}
+        }
+        let Some(taken) = self.mend(bytes, sink)? else { return Ok(Fed::NeedMore) };
+        let used = taken + self.run(&bytes[taken..], sink)?;
+        if matches!(self.phase, Phase::Done) {
+            return Ok(Fed::Done { consumed: used });
+        }
+        self.grow_carry(&bytes[used..]);
+        Ok(Fed::NeedMore)
+    }
+
+    /// The input is over: an error unless the file is complete.
+    pub fn end(&self) -> Result<(), RdbError> {
+        match &self.phase {
+            Phase::Done => Ok(()),
+            Phase::Failed(error) => Err(error.clone()),
+            phase => {
+                Err(RdbError { offset: self.offset(), kind: RdbErrorKind::Truncated(phase.name()) })
+            }
+        }
+    }
+
+    /// Completes the item that the last call left cut. Answers how many bytes that took, or
+    /// `None` if they were not enough.
+    fn mend(&mut self, bytes: &[u8], sink: &mut dyn RdbSink) -> Result<Option<usize>, RdbError> {
+        let mut taken = 0;
+        while !self.carry.is_empty() {
+            let missing = self.need - self.carry.len();
+            let rest = &bytes[taken..];
+            if rest.len() < missing {
+                self.grow_carry(rest);
+                return Ok(None);
+            }
+            self.grow_carry(&rest[..missing]);
+            taken += missing;
+            let carry = std::mem::take(&mut self.carry);
+            match self.item(&carry, sink) {
+                Ok(used) => {
+                    // `need` bytes are the least the item can have, so it ends where they end.
+                    debug_assert_eq!(used, carry.len());
+                    self.sum(&carry[..used]);
+                    self.offset += used as u64;
+                    self.keep_carry(carry);
+                    return Ok(Some(taken));
+                }
+                Err(Stop::Need(need)) => {
+                    self.carry = carry;
+                    self.need = need;
+                }
+                Err(Stop::Bad(at, kind)) => return Err(self.fail(at, kind)),
+            }
+        }
+        Ok(Some(taken))
+    }
+
+    /// Parses whole items in place. Answers how many bytes they took; sets `need` for the rest.
+    fn run(&mut self, bytes: &[u8], sink: &mut dyn RdbSink) -> Result<usize, RdbError> {
+        let mut at = 0;
+        let mut summed = 0;
+        while !matches!(self.phase, Phase::Done) {
+            if matches!(self.phase, Phase::ExpectChecksum) {
+                self.sum(&bytes[summed..at]);
+                summed = at;
+            }
+            match self.item(&bytes[at..], sink) {
+                Ok(used) => {
+                    at += used;
+                    self.offset += used as u64;
+                }
+                Err(Stop::Need(need)) => {
+                    self.need = need;
+                    break;
+                }
+                Err(Stop::Bad(at, kind)) => return Err(self.fail(at, kind)),
+            }
+        }
+        self.sum(&bytes[summed..at]);
+        Ok(at)
+    }
+
+    fn sum(&mut self, bytes: &[u8]) {
+        if self.settings.checksum {
+            self.checksum.update(bytes);
+        }
+    }
+
+    /// Keeps bytes of a cut item. Doubles its room up to the item's known length.
+    fn grow_carry(&mut self, bytes: &[u8]) {
+        let len = self.carry.len() + bytes.len();
+        if len > self.carry.capacity() {
+            let room = (2 * len).max(CARRY_BYTES_MIN).min(self.need.max(len));
+            self.carry.reserve_exact(room - self.carry.len());
+        }
+        self.carry.extend_from_slice(bytes);
+    }
+
+    /// Takes the carry's buffer back for the next cut item.
+    fn keep_carry(&mut self, mut carry: Vec<u8>) {
+        if carry.capacity() <= BUFFER_BYTES_KEPT {
+            carry.clear();
+            self.carry = carry;
+        }
+    }
+
+    fn fail(&mut self, at: usize, kind: RdbErrorKind) -> RdbError {
+        let error = RdbError { offset: self.offset + at as u64, kind };
+        self.phase = Phase::Failed(error.clone());
+        self.carry = Vec::new();
+        error
+    }
+
+    /// Parses the item at the start of `bytes` and says how long it is. Changes nothing and
+    /// calls nothing unless the item is complete.
+    #[inline]
+    fn item(&mut self, bytes: &[u8], sink: &mut dyn RdbSink) -> Parsed<usize> {
+        let mut fields = Fields::new(bytes, self.settings.string_bytes_max);
+        match self.phase {
+            Phase::ExpectEntry => self.entry_or_opcode(&mut fields, sink)?,
+            Phase::ExpectHeader => self.read_header(&mut fields)?,
+            Phase::ExpectModuleData => self.skip_module_data(&mut fields)?,
+            Phase::ExpectChecksum => self.check(&mut fields)?,
+            Phase::Done | Phase::Failed(_) => {}
+        }
+        Ok(fields.at)
+    }
+
+    fn read_header(&mut self, fields: &mut Fields<'_>) -> Parsed<()> {
+        let bytes = fields.array()?;
+        let header =
+            Header::parse(&bytes).ok_or(Stop::Bad(0, RdbErrorKind::WrongSignature(bytes)))?;
+        if !header.is_known() {
+            return Err(Stop::Bad(0, RdbErrorKind::UnknownVersion(header)));
+        }
+        self.header = Some(header);
+        self.phase = Phase::ExpectEntry;
+        Ok(())
+    }
+
+    fn flavour(&self) -> Flavour {
+        self.header.map_or(Flavour::Redis, |header| header.flavour)
+    }
+
+    fn check(&mut self, fields: &mut Fields<'_>) -> Parsed<()> {
+        let expected = u64::from_le_bytes(fields.array()?);
+        let computed = self.checksum.value();
+        if self.settings.checksum && expected != 0 && expected != computed {
+            return Err(Stop::Bad(0, RdbErrorKind::WrongChecksum { expected, computed }));
+        }
+        self.phase = Phase::Done;
+        Ok(())
+    }
+
+    #[inline]
+    fn entry_or_opcode(&mut self, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
+        match fields.byte()? {
+            format::TYPE_STRING => self.string_entry(fields, sink),
+            opcode::EXPIRETIME_MS => {
+                let expiry = i64::from_le_bytes(fields.array()?);
+                // Stock servers write -1 for "none" nowhere but read it so.
+                self.attributes.expiry = (expiry != -1).then_some(expiry);
+                Ok(())
+            }
+            byte => self.rare(byte, fields, sink),
+        }
+    }
+
+    #[inline]
+    fn string_entry(&mut self, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
+        let key = fields.string()?;
+        let value = fields.string()?;
+        let (mut key_digits, mut value_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let key = key.bytes(&mut key_digits)?;
+        let value = LoadedValue::String(value.bytes(&mut value_digits)?);
+        let Attributes { expiry, access } = std::mem::take(&mut self.attributes);
+        sink.entry(&key, value, expiry, access).map_err(refused)
+    }
+
+    /// All but strings and their expiry.
+    fn rare(&mut self, byte: u8, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
+        match byte {
+            opcode::SELECTDB => sink.select(fields.len()?).map_err(refused),
+            opcode::RESIZEDB => sink.resize(fields.len()?, fields.len()?).map_err(refused),
+            opcode::EXPIRETIME => {
+                let seconds = i32::from_le_bytes(fields.array()?);
+                self.attributes.expiry = (seconds != -1).then_some(i64::from(seconds) * 1000);
+                Ok(())
+            }
+            opcode::IDLE => {
+                self.attributes.access.idle_seconds = Some(fields.len()?);
+                Ok(())
+            }
+            opcode::FREQ => {
+                self.attributes.access.frequency = Some(fields.byte()?);
+                Ok(())
+            }
+            opcode::AUX => self.aux(fields, sink),
+            opcode::SLOT_INFO => {
+                sink.slot_info(fields.len()?, fields.len()?, fields.len()?).map_err(refused)
+            }
+            opcode::FUNCTION2 => {
+                let mut digits = itoa::Buffer::new();
+                let library = fields.string()?.bytes(&mut digits)?;
+                sink.function(&library).map_err(refused)
+            }
+            opcode::MODULE_AUX => self.begin_module_data(fields, sink),
+            opcode::EOF => {
+                let version = self.header.map_or(0, |header| header.version);
+                self.phase = if version >= format::VERSION_WITH_CHECKSUM {
+                    Phase::ExpectChecksum
+                } else {
+                    Phase::Done
+                };
+                Ok(())
+            }
+            byte => Err(self.unsupported(byte, fields)),
+        }
+    }
+
+    fn aux(&mut self, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
+        let name = fields.string()?;
+        let value = fields.string()?;
+        let (mut name_digits, mut value_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let name = name.bytes(&mut name_digits)?;
+        let value = value.bytes(&mut value_digits)?;
+        sink.aux(&name, &value).map_err(refused)
+    }
+
+    /// Why a byte cannot be loaded; a value type reads its key first, to name it.
+    fn unsupported(&self, byte: u8, fields: &mut Fields<'_>) -> Stop {
+        let what = match byte {
+            opcode::FUNCTION_PRE_GA => "function libraries in their pre-release format",
+            opcode::SLOT_IMPORT_OR_KEY_META => match self.flavour() {
+                Flavour::Valkey => "a slot import under way",
+                Flavour::Redis => "key metadata of modules",
+            },
+            opcode::UPDATE if self.flavour() == Flavour::Valkey => "commands within a snapshot",
+            byte => {
+                return match format::type_row(byte, self.flavour()) {
+                    Some(row) => Self::unsupported_type(row, fields),
+                    None => Stop::Bad(0, RdbErrorKind::UnknownType(byte)),
+                };
+            }
+        };
+        Stop::Bad(0, RdbErrorKind::UnsupportedOpcode(byte, what))
+    }
+
+    fn unsupported_type(row: &'static format::TypeRow, fields: &mut Fields<'_>) -> Stop {
+        let mut digits = itoa::Buffer::new();
+        let key = fields.string().and_then(|key| key.bytes(&mut digits));
+        match key {
+            Ok(key) => {
+                Stop::Bad(0, RdbErrorKind::UnsupportedType { row, key: format::quoted(&key) })
+            }
+            Err(stop) => stop,
+        }
+    }
+
+    fn begin_module_data(&mut self, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
+        let module = fields.len()?;
+        let at = fields.at;
+        let tag = fields.len()?;
+        if tag != module_opcode::UINT {
+            return Err(Stop::Bad(at, RdbErrorKind::BadModuleData(tag)));
+        }
+        let _when = fields.len()?;
+        sink.module_aux(&module_name(module)).map_err(refused)?;
+        self.phase = Phase::ExpectModuleData;
+        Ok(())
+    }
+
+    /// One tagged piece of module data; an item of its own, so that any number of them costs
+    /// no more than their bytes.
+    fn skip_module_data(&mut self, fields: &mut Fields<'_>) -> Parsed<()> {
+        match fields.len()? {
+            module_opcode::EOF => self.phase = Phase::ExpectEntry,
+            module_opcode::SINT | module_opcode::UINT => _ = fields.len()?,
+            module_opcode::FLOAT => _ = fields.take(4)?,
+            module_opcode::DOUBLE => _ = fields.take(8)?,
+            module_opcode::STRING => _ = fields.string()?,
+            tag => return Err(Stop::Bad(0, RdbErrorKind::BadModuleData(tag))),
+        }
+        Ok(())
+    }
+}
+
+fn refused(refusal: Refusal) -> Stop {
+    Stop::Bad(0, RdbErrorKind::Refused(refusal.0))
+}
+
+/// The nine characters packed into the upper 54 bits of a module type's id.
+fn module_name(id: u64) -> String {
+    const CHARACTERS: &[u8; 64] =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let character = |i: u32| char::from(CHARACTERS[(id >> (10 + 6 * i) & 63) as usize]);
+    (0..9).rev().map(character).collect()
+}

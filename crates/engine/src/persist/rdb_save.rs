@@ -1,0 +1,406 @@
+//! RDB encoder: chunks in, bytes of a file out.
+//!
+//! Call `begin` once, `chunk` for each chunk, `finish` once; each appends to the caller's buffer,
+//! which the caller writes out and clears between calls as it likes. Runs on the writer's thread.
+//!
+//! Strings are written as Redis writes them: canonical integers of up to 32 bits as one, two or
+//! four bytes; longer than 20 bytes with LZF if that is switched on and saves at least four
+//! bytes; as they are otherwise. Keys too.
+//!
+//! Absent: files, the `$EOF:` framing of diskless replication, the choice of what to save.
+
+use super::chunk::{Chunk, ChunkEntry, EntryValue, Kind};
+use super::rdb_format::{self as format, Checksum, opcode};
+use super::{Access, lzf_shim as lzf};
+
+/// The version that is written unless the data needs a newer one; redis-server 7.0 loads it.
+pub const DEFAULT_VERSION: u32 = 10;
+
+/// Strings up to this length are not worth compressing.
+const COMPRESSION_BYTES_MIN: usize = 21;
+/// What compression must save to be used.
+const COMPRESSION_GAIN_MIN: usize = 4;
+/// A compression buffer larger than this is not kept between strings.
+const SCRATCH_BYTES_KEPT: usize = 1 << 20;
+
+/// How many keys a database has, told to the reader ahead of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeHint {
+    /// The database.
+    pub db: u32,
+    /// Its keys.
+    pub keys: u64,
+    /// Those of them that expire.
+    pub expires: u64,
+}
+
+/// What a file is to be like.
+#[derive(Clone, Debug)]
+pub struct RdbSettings {
+    /// Version number in the header, 7 (the first with aux fields and size hints) to 11.
+    pub version: u32,
+    /// Pack strings with LZF (`rdbcompression`).
+    pub compression: bool,
+    /// Compute the checksum (`rdbchecksum`); zero is written otherwise.
+    pub checksum: bool,
+    /// Written behind the first selection of each database named here.
+    pub size_hints: Vec<SizeHint>,
+}
+
+impl Default for RdbSettings {
+    fn default() -> RdbSettings {
+        RdbSettings {
+            version: DEFAULT_VERSION,
+            compression: true,
+            checksum: true,
+            size_hints: Vec::new(),
+        }
+    }
+}
+
+/// Where in which replication history a snapshot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicationPoint<'a> {
+    /// The database that the stream has selected; -1 if it has selected none.
+    pub stream_db: i64,
+    /// Replication id, 40 hexadecimal digits.
+    pub id: &'a str,
+    /// Offset in that history.
+    pub offset: i64,
+}
+
+/// The aux fields that every file opens with, in Redis' order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preamble<'a> {
+    /// `redis-ver`: the version that INFO shows.
+    pub server_version: &'a str,
+    /// `ctime`: wall clock, seconds since the Unix epoch.
+    pub created_seconds: i64,
+    /// `used-mem`.
+    pub used_memory_bytes: u64,
+    /// `repl-stream-db`, `repl-id`, `repl-offset`; left out when `None`.
+    pub replication: Option<ReplicationPoint<'a>>,
+    /// `aof-base`: whether this is the base file of an AOF.
+    pub aof_base: bool,
+}
+
+/// Encodes one file.
+#[derive(Debug)]
+pub struct RdbEncoder {
+    settings: RdbSettings,
+    checksum: Checksum,
+    selected: Option<u32>,
+    compressor: lzf::Compressor,
+    scratch: Vec<u8>,
+}
+
+impl RdbEncoder {
+    /// An encoder for one file.
+    pub fn new(settings: RdbSettings) -> RdbEncoder {
+        assert!((7..=11).contains(&settings.version), "RDB version {}", settings.version);
+        RdbEncoder {
+            settings,
+            checksum: Checksum::new(),
+            selected: None,
+            compressor: lzf::Compressor::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Appends magic, version and the given aux fields.
+    pub fn begin(&mut self, aux: &[(&str, &[u8])], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(format!("REDIS{:04}", self.settings.version).as_bytes());
+        for (name, value) in aux {
+            out.push(opcode::AUX);
+            self.string(name.as_bytes(), out);
+            self.string(value, out);
+        }
+        self.seal(start, out);
+    }
+
+    /// Appends magic, version and the aux fields that Redis writes.
+    pub fn begin_standard(&mut self, preamble: &Preamble<'_>, out: &mut Vec<u8>) {
+        let created = preamble.created_seconds.to_string();
+        let used_memory = preamble.used_memory_bytes.to_string();
+        let mut aux: Vec<(&str, &[u8])> = vec![
+            ("redis-ver", preamble.server_version.as_bytes()),
+            ("redis-bits", b"64"),
+            ("ctime", created.as_bytes()),
+            ("used-mem", used_memory.as_bytes()),
+        ];
+        let numbers = preamble
+            .replication
+            .map(|point| (point.stream_db.to_string(), point.id, point.offset.to_string()));
+        if let Some((stream_db, id, offset)) = &numbers {
+            aux.push(("repl-stream-db", stream_db.as_bytes()));
+            aux.push(("repl-id", id.as_bytes()));
+            aux.push(("repl-offset", offset.as_bytes()));
+        }
+        aux.push(("aof-base", if preamble.aof_base { b"1" } else { b"0" }));
+        self.begin(&aux, out);
+    }
+
+    /// Appends a chunk's records.
+    pub fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) {
+        if chunk.is_empty() {
+            return;
+        }
+        let start = out.len();
+        // Record headers are about as long as their encoded form, opcodes included.
+        out.reserve(chunk.len_bytes());
+        if self.selected != Some(chunk.db()) {
+            self.select(chunk.db(), out);
+        }
+        for entry in chunk {
+            self.entry(&entry, out);
+        }
+        self.seal(start, out);
+    }
+
+    /// Appends the end of the file.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.push(opcode::EOF);
+        self.seal(start, out);
+        let checksum = if self.settings.checksum { self.checksum.value() } else { 0 };
+        out.extend_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// Takes what was appended since `start` into the checksum: once per call, in one sweep.
+    fn seal(&mut self, start: usize, out: &[u8]) {
+        if self.settings.checksum {
+            self.checksum.update(&out[start..]);
+        }
+    }
+
+    fn select(&mut self, db: u32, out: &mut Vec<u8>) {
+        self.selected = Some(db);
+        out.push(opcode::SELECTDB);
+        format::put_len(u64::from(db), out);
+        let hints = &mut self.settings.size_hints;
+        if let Some(at) = hints.iter().position(|hint| hint.db == db) {
+            let hint = hints.swap_remove(at);
+            out.push(opcode::RESIZEDB);
+            format::put_len(hint.keys, out);
+            format::put_len(hint.expires, out);
+        }
+    }
+
+    #[inline]
+    fn entry(&mut self, entry: &ChunkEntry<'_>, out: &mut Vec<u8>) {
+        if let Some(at) = entry.expiry {
+            out.push(opcode::EXPIRETIME_MS);
+            out.extend_from_slice(&at.to_le_bytes());
+        }
+        if entry.access != Access::default() {
+            put_access(entry.access, out);
+        }
+        match entry.kind {
+            Kind::String => out.push(format::TYPE_STRING),
+        }
+        self.string(entry.key, out);
+        match entry.value {
+            EntryValue::Bytes(bytes) => self.string(bytes, out),
+            EntryValue::Int(value) => put_int(value, out),
+        }
+    }
+
+    #[inline]
+    fn string(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        if let Some(value) = format::canonical_int(bytes)
+            && format::put_encoded_int(value, out)
+        {
+            return;
+        }
+        if self.settings.compression
+            && bytes.len() >= COMPRESSION_BYTES_MIN
+            && self.packed_string(bytes, out)
+        {
+            return;
+        }
+        format::put_len(bytes.len() as u64, out);
+        out.extend_from_slice(bytes);
+    }
+
+    fn packed_string(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        let limit = bytes.len() - COMPRESSION_GAIN_MIN;
+        self.scratch.clear();
+        let packed = self.compressor.compress(bytes, limit, &mut self.scratch);
+        if packed {
+            out.push(format::ENCODED | format::string_encoding::LZF);
+            format::put_len(self.scratch.len() as u64, out);
+            format::put_len(bytes.len() as u64, out);
+            out.extend_from_slice(&self.scratch);
+        }
+        if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
+            self.scratch = Vec::new();
+        }
+        packed
+    }
+}
+
+fn put_access(access: Access, out: &mut Vec<u8>) {
+    if let Some(idle) = access.idle_seconds {
+        out.push(opcode::IDLE);
+        format::put_len(idle, out);
+    }
+    if let Some(frequency) = access.frequency {
+        out.extend_from_slice(&[opcode::FREQ, frequency]);
+    }
+}
+
+fn put_int(value: i64, out: &mut Vec<u8>) {
+    if !format::put_encoded_int(value, out) {
+        let mut buffer = itoa::Buffer::new();
+        let text = buffer.format(value);
+        format::put_len(text.len() as u64, out);
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunk::ChunkValue;
+    use super::*;
+
+    fn encode(settings: RdbSettings, chunks: &[Chunk]) -> Vec<u8> {
+        let mut encoder = RdbEncoder::new(settings);
+        let mut out = Vec::new();
+        encoder.begin(&[], &mut out);
+        for chunk in chunks {
+            encoder.chunk(chunk, &mut out);
+        }
+        encoder.finish(&mut out);
+        out
+    }
+
+    fn one(key: &[u8], value: ChunkValue<'_>) -> Chunk {
+        let mut chunk = Chunk::new(0, 0);
+        chunk.push(Kind::String, key, None, value);
+        chunk
+    }
+
+    /// What stands between the header with SELECTDB 0 and the EOF opcode.
+    fn body(settings: RdbSettings, chunk: Chunk) -> Vec<u8> {
+        let bytes = encode(settings, &[chunk]);
+        let body = bytes.strip_prefix(b"REDIS0010\xfe\x00").expect("header");
+        body[..body.len() - 9].to_vec()
+    }
+
+    #[test]
+    fn empty_file() {
+        let plain = RdbSettings { checksum: false, ..RdbSettings::default() };
+        assert_eq!(encode(plain, &[]), b"REDIS0010\xff\0\0\0\0\0\0\0\0");
+    }
+
+    #[test]
+    fn strings_take_redis_encodings() {
+        for (value, expected) in [
+            ("", &b"\x00"[..]),
+            ("a", b"\x01a"),
+            ("0", b"\xc0\x00"),
+            ("-128", b"\xc0\x80"),
+            ("127", b"\xc0\x7f"),
+            ("128", b"\xc1\x80\x00"),
+            ("-32768", b"\xc1\x00\x80"),
+            ("32768", b"\xc2\x00\x80\x00\x00"),
+            ("-2147483648", b"\xc2\x00\x00\x00\x80"),
+            ("2147483648", b"\x0a2147483648"),
+            ("007", b"\x03007"),
+            ("12345678901234567890", b"\x1412345678901234567890"),
+        ] {
+            let got = body(RdbSettings::default(), one(b"k", ChunkValue::Bytes(value.as_bytes())));
+            assert_eq!(got, [b"\x00\x01k", expected].concat(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn held_integers_print_the_same_as_text() {
+        for value in [0, -1, 127, 128, -129, 70_000, i64::from(i32::MIN), 1 << 31, i64::MIN] {
+            let text = value.to_string();
+            assert_eq!(
+                body(RdbSettings::default(), one(b"k", ChunkValue::Int(value))),
+                body(RdbSettings::default(), one(b"k", ChunkValue::Bytes(text.as_bytes()))),
+            );
+        }
+    }
+
+    #[test]
+    fn compression_only_where_it_pays() {
+        let off = RdbSettings { compression: false, ..RdbSettings::default() };
+        let value = [b'a'; 100];
+        let plain = body(off, one(b"k", ChunkValue::Bytes(&value)));
+        assert_eq!(plain, [b"\x00\x01k\x40\x64", &value[..]].concat());
+        let packed = body(RdbSettings::default(), one(b"k", ChunkValue::Bytes(&value)));
+        assert!(packed.starts_with(b"\x00\x01k\xc3") && packed.len() < 20);
+        let short = body(RdbSettings::default(), one(b"k", ChunkValue::Bytes(&value[..20])));
+        assert_eq!(short, [b"\x00\x01k\x14", &value[..20]].concat());
+        let random = b"qwertyuiopasdfghjklzxcvbnm";
+        let dense = body(RdbSettings::default(), one(b"k", ChunkValue::Bytes(random)));
+        assert_eq!(dense, [b"\x00\x01k\x1a", &random[..]].concat());
+    }
+
+    #[test]
+    fn attributes_stand_before_the_type() {
+        let mut chunk = Chunk::new(0, 0);
+        let access = Access { idle_seconds: Some(100), frequency: Some(7) };
+        chunk.push_with_access(Kind::String, b"k", Some(1), access, ChunkValue::Bytes(b"v"));
+        assert_eq!(
+            body(RdbSettings::default(), chunk),
+            b"\xfc\x01\0\0\0\0\0\0\0\xf8\x40\x64\xf9\x07\x00\x01k\x01v"
+        );
+    }
+
+    #[test]
+    fn databases_are_selected_when_they_change_and_sized_once() {
+        let hint = SizeHint { db: 0, keys: 70, expires: 1 };
+        let settings =
+            RdbSettings { checksum: false, size_hints: vec![hint], ..RdbSettings::default() };
+        let chunk = |db| {
+            let mut chunk = Chunk::new(db, 0);
+            chunk.push(Kind::String, b"k", None, ChunkValue::Bytes(b"v"));
+            chunk
+        };
+        let got = encode(settings, &[chunk(0), chunk(0), chunk(9), Chunk::new(3, 0), chunk(0)]);
+        let entry = b"\x00\x01k\x01v";
+        let parts: [&[u8]; 10] = [
+            b"REDIS0010",
+            b"\xfe\x00\xfb\x40\x46\x01",
+            entry,
+            entry,
+            b"\xfe\x09",
+            entry,
+            b"\xfe\x00",
+            entry,
+            b"\xff",
+            &[0; 8],
+        ];
+        assert_eq!(got, parts.concat());
+    }
+
+    #[test]
+    fn standard_preamble() {
+        let point = ReplicationPoint { stream_db: -1, id: "abc", offset: 70_000 };
+        let preamble = Preamble {
+            server_version: "7.2.4",
+            created_seconds: 1_700_000_000,
+            used_memory_bytes: 1 << 20,
+            replication: Some(point),
+            aof_base: false,
+        };
+        let mut out = Vec::new();
+        RdbEncoder::new(RdbSettings::default()).begin_standard(&preamble, &mut out);
+        let parts: [&[u8]; 8] = [
+            b"REDIS0010",
+            b"\xfa\x09redis-ver\x057.2.4",
+            b"\xfa\x0aredis-bits\xc0\x40",
+            b"\xfa\x05ctime\xc2\x00\xf1\x53\x65",
+            b"\xfa\x08used-mem\xc2\x00\x00\x10\x00",
+            b"\xfa\x0erepl-stream-db\xc0\xff\xfa\x07repl-id\x03abc",
+            b"\xfa\x0brepl-offset\xc2\x70\x11\x01\x00",
+            b"\xfa\x08aof-base\xc0\x00",
+        ];
+        assert_eq!(out, parts.concat());
+    }
+}
