@@ -5,6 +5,7 @@
 )]
 
 mod bench;
+mod compat;
 mod docs;
 mod fuzz;
 mod peers;
@@ -50,6 +51,12 @@ const TOOLS: &[Tool] = &[
         usage: "bench [--only NAME,…] [--quick] [--rounds N] [--json FILE] [--server CMD] [--peer CMD]",
         about: "measures Russet and the installed redis-server side by side",
         run: bench::run,
+    },
+    Tool {
+        name: "compat",
+        usage: "compat --suite PATH [--update] [--server BINARY] [--omit DIRECTIVE,…] [unit/…]",
+        about: "runs units of a Valkey checkout's Tcl suite against our binary",
+        run: compat::run,
     },
     Tool {
         name: "docs",

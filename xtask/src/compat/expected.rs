@@ -1,0 +1,110 @@
+//! The list of upstream's tests that are known to fail, each with its reason: `unit | name | reason`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use crate::{Result, sh};
+
+/// Opens the file.
+const HEAD: &str = "\
+# Tests of upstream's suite that fail or do not run against Russet, and why.
+# `cargo xtask compat` compares with this list; `--update` rewrites its names and keeps the reasons.
+# unit | test | reason
+";
+
+/// What a test gets that nobody has explained yet.
+const UNEXPLAINED: &str = "?";
+
+/// The list.
+#[derive(Default)]
+pub struct Expected {
+    reasons: BTreeMap<(String, String), String>,
+}
+
+impl Expected {
+    /// Reads it; without a file nothing is expected to fail.
+    pub fn read() -> Result<Expected> {
+        match fs::read_to_string(path()) {
+            Ok(text) => Expected::parse(&text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Expected::default()),
+            Err(error) => Err(format!("{}: {error}", path().display())),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Expected> {
+        let mut reasons = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            // A name may hold the separator; a unit and a reason do not.
+            let parts = line.split_once(" | ");
+            let parts = parts.and_then(|(unit, rest)| Some((unit, rest.rsplit_once(" | ")?)));
+            let (unit, (name, reason)) = parts.ok_or_else(|| format!("not a row: {line}"))?;
+            reasons.insert((unit.to_owned(), name.to_owned()), reason.to_owned());
+        }
+        Ok(Expected { reasons })
+    }
+
+    /// Complaints about what failed unexpectedly and what passed unexpectedly.
+    pub fn compare(&self, unit: &str, bad: &BTreeSet<String>) -> Vec<String> {
+        let known: BTreeSet<String> = self.names(unit).collect();
+        let new =
+            bad.difference(&known).map(|name| format!("{unit}: not expected to fail: {name}"));
+        let fixed = known.difference(bad).map(|name| format!("{unit}: passes, unlist it: {name}"));
+        new.chain(fixed).collect()
+    }
+
+    /// Takes `bad` as what is expected of the unit; known reasons stay.
+    pub fn replace(&mut self, unit: &str, bad: &BTreeSet<String>) {
+        self.reasons.retain(|(of, name), _| of != unit || bad.contains(name));
+        for name in bad {
+            let key = (unit.to_owned(), name.clone());
+            self.reasons.entry(key).or_insert_with(|| UNEXPLAINED.to_owned());
+        }
+    }
+
+    /// Writes the file.
+    pub fn write(&self) -> Result {
+        fs::write(path(), self.text()).map_err(|e| format!("{}: {e}", path().display()))
+    }
+
+    fn text(&self) -> String {
+        let rows = self.reasons.iter();
+        let rows = rows.map(|((unit, name), reason)| format!("{unit} | {name} | {reason}\n"));
+        HEAD.to_owned() + &rows.collect::<String>()
+    }
+
+    fn names(&self, unit: &str) -> impl Iterator<Item = String> {
+        self.reasons.keys().filter(move |(of, _)| of == unit).map(|(_, name)| name.clone())
+    }
+}
+
+fn path() -> PathBuf {
+    sh::root().join("xtask/compat-expected.txt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_update_keeps_reasons_and_other_units() {
+        let text = "# head\na | x | why | x\nb | y | no\n";
+        let mut expected = Expected::parse(text).expect("well formed");
+        expected.replace("b", &names(&["y", "z"]));
+        assert_eq!(expected.text(), format!("{HEAD}a | x | why | x\nb | y | no\nb | z | ?\n"));
+        expected.replace("a", &names(&[]));
+        assert_eq!(expected.text(), format!("{HEAD}b | y | no\nb | z | ?\n"));
+    }
+
+    #[test]
+    fn both_kinds_of_surprise_are_told() {
+        let expected = Expected::parse("a | x | why\n").expect("well formed");
+        assert!(expected.compare("a", &names(&["x"])).is_empty());
+        assert_eq!(expected.compare("a", &names(&["y"])).len(), 2);
+        assert!(expected.compare("b", &names(&[])).is_empty());
+    }
+}

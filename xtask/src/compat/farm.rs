@@ -1,0 +1,101 @@
+//! A folder that looks to the suite like its own checkout after a build: links to its tests, and where its binaries would
+//! be, links to ours and to the installed stock tools.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use russet_e2e::program;
+use russet_e2e::server::Folder;
+
+use crate::Result;
+
+/// The tools that the suite calls under its own names, and the installed ones that stand in for them.
+const TOOLS: &[(&str, &str)] = &[
+    ("valkey-cli", "redis-cli"),
+    ("valkey-benchmark", "redis-benchmark"),
+    ("valkey-check-aof", "redis-check-aof"),
+    ("valkey-check-rdb", "redis-check-rdb"),
+];
+
+/// The folder; removed when dropped.
+pub struct Farm {
+    folder: Folder,
+}
+
+impl Farm {
+    /// Makes it for a server binary. Lines of the suite's default configuration that begin with an `omitted`
+    /// directive are left out, for servers that do not know them.
+    pub fn new(suite: &Path, server: &Path, omitted: &[&str]) -> Result<Farm> {
+        let suite = absolute(suite)?;
+        if !suite.join("tests/test_helper.tcl").is_file() {
+            return Err(format!("{} holds no tests/test_helper.tcl", suite.display()));
+        }
+        let farm = Farm { folder: Folder::new() };
+        let root = farm.folder.path();
+        for folder in ["src", "tests", "tests/tmp", "tests/assets"] {
+            fs::create_dir_all(root.join(folder)).map_err(|e| format!("{folder}: {e}"))?;
+        }
+        link_all(&suite.join("tests"), &root.join("tests"))?;
+        link_all(&suite.join("tests/assets"), &root.join("tests/assets"))?;
+        link(&suite.join("utils"), &root.join("utils"))?;
+        farm.write_default_conf(omitted)?;
+        link(&absolute(server)?, &root.join("src/valkey-server"))?;
+        link(&absolute(server)?, &root.join("src/valkey-sentinel"))?;
+        for (name, stock) in TOOLS {
+            let path = program::find(stock).ok_or_else(|| format!("{stock} is not installed"))?;
+            link(&path, &root.join("src").join(name))?;
+        }
+        Ok(farm)
+    }
+
+    /// `tclsh` in the farm.
+    pub fn command(&self) -> Result<Command> {
+        let names = ["tclsh8.6", "tclsh9.0", "tclsh"];
+        let tclsh = names.iter().find_map(|name| program::find(name));
+        let mut command = Command::new(tclsh.ok_or("tclsh is not installed: apt-get install tcl")?);
+        command.current_dir(self.folder.path());
+        Ok(command)
+    }
+
+    /// The source of a unit.
+    pub fn unit_text(&self, unit: &str) -> Result<String> {
+        let path = self.folder.path().join("tests").join(format!("{unit}.tcl"));
+        let bytes = fs::read(&path).map_err(|e| format!("{unit}: {e}"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn write_default_conf(&self, omitted: &[&str]) -> Result {
+        let path = self.folder.path().join("tests/assets/default.conf");
+        let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let keep = |line: &&str| {
+            let directive = line.split(' ').next().unwrap_or_default();
+            directive.is_empty() || !omitted.contains(&directive)
+        };
+        let text: String = text.lines().filter(keep).map(|line| format!("{line}\n")).collect();
+        // The link leads into the checkout, which stays as it is.
+        fs::remove_file(&path).map_err(|e| e.to_string())?;
+        fs::write(&path, text).map_err(|e| e.to_string())
+    }
+}
+
+/// Links every entry of `from` in `to`, but for those that `to` has.
+fn link_all(from: &Path, to: &Path) -> Result {
+    let entries = fs::read_dir(from).map_err(|e| format!("{}: {e}", from.display()))?;
+    for entry in entries.flatten() {
+        let place = to.join(entry.file_name());
+        if !place.exists() {
+            link(&entry.path(), &place)?;
+        }
+    }
+    Ok(())
+}
+
+fn link(to: &Path, place: &Path) -> Result {
+    symlink(to, place).map_err(|e| format!("{}: {e}", place.display()))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))
+}

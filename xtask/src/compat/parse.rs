@@ -1,0 +1,201 @@
+//! What the suite prints, as outcomes by test name.
+//!
+//! ```text
+//!   [ok]: SET and GET an item (1 ms)
+//!   [err]: INCR over 32bit value in tests/unit/type/incr.tcl
+//!   Expected … (the detail, until the next bracket)
+//!   [ignore]: name: large memory flag not provided
+//!   [exception]: Executing test client: …
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Outcomes of one unit, or of several together.
+#[derive(Default)]
+pub struct Outcomes {
+    /// Names that passed, each as often as it did.
+    passed: Vec<String>,
+    /// Names that failed, with what was said of them.
+    pub failed: BTreeMap<String, String>,
+    /// Names that a tag leaves out.
+    ignored: Vec<String>,
+    /// Names that stand in the file and were never seen.
+    pub not_run: BTreeSet<String>,
+    /// Why the unit ended before its end.
+    pub ended_early: Option<String>,
+    /// The failure whose detail the next lines are.
+    open: Option<String>,
+    /// Whether the suite said that the unit was done.
+    done: bool,
+    /// Whether the lines are now the summary, which repeats what was said.
+    in_summary: bool,
+}
+
+impl Outcomes {
+    /// Reads one line of the suite's output.
+    pub fn read(&mut self, line: &str) {
+        let line = without_colours(line);
+        self.in_summary = self.in_summary || line.trim() == "The End";
+        if self.in_summary {
+            return;
+        }
+        let Some((kind, rest)) = bracketed(&line) else {
+            return self.read_detail(&line);
+        };
+        self.open = None;
+        match kind {
+            "ok" => self.passed.push(without_duration(rest).to_owned()),
+            "err" => {
+                let name = without_file(rest).to_owned();
+                self.failed.insert(name.clone(), String::new());
+                self.open = Some(name);
+            }
+            // Without a name it is the reason why a whole block is left out.
+            "ignore" => self.ignored.push(rest.to_owned()),
+            "exception" | "TIMEOUT" => self.ended_early = Some(rest.to_owned()),
+            _ if kind.ends_with("done") => self.done = true,
+            _ => {}
+        }
+    }
+
+    fn read_detail(&mut self, line: &str) {
+        let text = match (&self.open, &mut self.ended_early) {
+            (Some(name), _) => self.failed.get_mut(name),
+            (None, early) => early.as_mut(),
+        };
+        // The first lines say what is wrong; a stack of twenty more does not.
+        if let Some(text) = text.filter(|text| text.lines().count() < 6 && !line.is_empty()) {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(line);
+        }
+    }
+
+    /// The unit has ended: names that stand in its file and were not seen were not run.
+    pub fn finish(&mut self, names: &BTreeSet<String>) {
+        if !self.done && self.ended_early.is_none() {
+            self.ended_early = Some("the suite ended without saying why".into());
+        }
+        let seen = |name: &String| {
+            self.passed.contains(name)
+                || self.failed.contains_key(name)
+                || self.ignored.iter().any(|text| text.starts_with(name.as_str()))
+        };
+        // A block that a tag leaves out is not named test by test.
+        let blocks = self.ignored.iter().any(|text| text.starts_with("Tag:"));
+        if self.ended_early.is_some() || !self.failed.is_empty() || !blocks {
+            self.not_run = names.iter().filter(|name| !seen(name)).cloned().collect();
+        }
+    }
+
+    /// Names of tests that failed or did not run.
+    pub fn bad_names(&self) -> BTreeSet<String> {
+        self.failed.keys().chain(&self.not_run).cloned().collect()
+    }
+
+    /// Adds another unit's.
+    pub fn add(&mut self, other: Outcomes) {
+        self.passed.extend(other.passed);
+        self.failed.extend(other.failed);
+        self.ignored.extend(other.ignored);
+        self.not_run.extend(other.not_run);
+    }
+
+    /// A line of the table.
+    pub fn line(&self, unit: &str) -> String {
+        let (passed, failed) = (self.passed.len(), self.failed.len());
+        let (ignored, not_run) = (self.ignored.len(), self.not_run.len());
+        format!("{unit:<28}{passed:>8}{failed:>8}{ignored:>9}{not_run:>9}")
+    }
+}
+
+/// Names of the tests that stand in a unit's source. Those that are put together when it runs are left out.
+pub fn names_in(source: &str) -> BTreeSet<String> {
+    source.lines().filter_map(name_in).collect()
+}
+
+fn name_in(line: &str) -> Option<String> {
+    let rest = line.trim_start().strip_prefix("test ")?.trim_start();
+    let (close, substituted) = match rest.chars().next()? {
+        '{' => ('}', false),
+        '"' => ('"', true),
+        _ => return None,
+    };
+    let (name, _) = rest[1..].split_once(close)?;
+    let is_plain = !substituted || !name.contains(['$', '[', '\\']);
+    (is_plain && !name.contains('{')).then(|| name.to_owned())
+}
+
+/// `[kind]: rest`.
+fn bracketed(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix('[')?.split_once("]: ")
+}
+
+/// Without ` (12 ms)` at the end.
+fn without_duration(text: &str) -> &str {
+    text.rsplit_once(" (").filter(|(_, end)| end.ends_with(" ms)")).map_or(text, |(name, _)| name)
+}
+
+/// Without ` in tests/unit/x.tcl` at the end.
+fn without_file(text: &str) -> &str {
+    text.rsplit_once(" in tests/").map_or(text, |(name, _)| name)
+}
+
+/// Without the terminal's colour sequences, `ESC [ … m`.
+fn without_colours(line: &str) -> String {
+    let mut pieces = line.split("\u{1b}[");
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        out.push_str(piece.split_once('m').map_or("", |(_, rest)| rest));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_by_name() {
+        let mut outcomes = Outcomes::default();
+        for line in [
+            "[ready]: 123",
+            "\u{1b}[1;37mTesting unit/a\u{1b}[0m",
+            "[\u{1b}[0;32mok\u{1b}[0m]: first (in brackets) (2 ms)",
+            "[err]: second in tests/unit/a.tcl",
+            "Expected 1",
+            "[ignore]: third: large memory flag not provided",
+            "[1/1 done]: unit/a (1 seconds)",
+            "                   The End",
+            "*** [err]: second in tests/unit/a.tcl",
+        ] {
+            outcomes.read(line);
+        }
+        let names = ["first (in brackets)", "second", "third", "fourth"];
+        outcomes.finish(&names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(outcomes.passed, ["first (in brackets)"]);
+        assert_eq!(outcomes.failed["second"], "Expected 1");
+        assert_eq!(outcomes.not_run.iter().collect::<Vec<_>>(), ["fourth"]);
+        assert_eq!(outcomes.ended_early, None);
+    }
+
+    #[test]
+    fn an_exception_ends_a_unit_early() {
+        let mut outcomes = Outcomes::default();
+        outcomes.read("[exception]: Executing test client: no such thing.");
+        outcomes.read("more of it");
+        outcomes.finish(&BTreeSet::from(["never".to_owned()]));
+        let reason = "Executing test client: no such thing.\nmore of it";
+        assert_eq!(outcomes.ended_early.as_deref(), Some(reason));
+        assert_eq!(outcomes.not_run.len(), 1);
+    }
+
+    #[test]
+    fn names_stand_in_braces_or_quotes() {
+        assert_eq!(name_in("    test {A b} {").as_deref(), Some("A b"));
+        assert_eq!(name_in("test \"A b\" {").as_deref(), Some("A b"));
+        assert_eq!(name_in("test \"A $b\" {"), None);
+        assert_eq!(name_in("# test {A b} {"), None);
+    }
+}
