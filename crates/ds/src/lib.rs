@@ -1,1 +1,42 @@
-//! Russet: ds.
+//! Data structures that know nothing of Redis, and the only home of clever `unsafe`.
+//!
+//! * [`Table`]: the keyspace's hash table. Keys, small values, expiries and access clocks live in
+//!   one allocation each; growth is spread so that no insert pays for more than one small rebuild;
+//!   scans and snapshots are positions in hash order.
+//! * [`hash`]: the keyed hash for names that strangers choose.
+//! * [`glob`]: glob patterns in time `O(pattern × text)` at worst.
+//! * [`lzf`]: the compression used inside RDB files.
+//!
+//! What is absent: commands, types, replies, clocks, threads, input and output. Time, chance and
+//! the hash of a key are arguments.
+//!
+//! Reading order for the table: [`entry`] (the bytes of one key), `bucket` (one cache line),
+//! `segment` (one page of buckets), `directory` (from hash to segment), [`table`] (the
+//! operations), `rebuild` (growth), [`walk`] (scan and snapshot), `due` (expiry), `sample`
+//! (random entries).
+#![allow(
+    unsafe_code,
+    reason = "packed pointers, one allocation per entry and cache-line buckets need raw memory; \
+              every block states why it is sound"
+)]
+
+mod bucket;
+mod directory;
+mod due;
+pub mod edit;
+pub mod entry;
+pub mod glob;
+pub mod hash;
+pub mod lzf;
+mod rebuild;
+mod sample;
+mod segment;
+pub mod size;
+pub mod table;
+pub mod walk;
+
+pub use due::ExpireStep;
+pub use edit::EntryMut;
+pub use entry::{EntryRef, NewPayload, OwnedEntry, Payload};
+pub use table::{HashOf, Shape, Table};
+pub use walk::Scope;

@@ -1,0 +1,477 @@
+//! From a hash to its segment; not what is in a segment.
+//!
+//! ```text
+//!  root cell ─▶ segment                              (a table with one segment: no directory)
+//!  root cell ─▶ node ─┬─ 00 ─▶ segment (depth 1) ◀─┐
+//!                     ├─ 01 ───────────────────────┘  a segment of lesser depth fills
+//!                     ├─ 10 ─▶ segment (depth 2)       several neighbouring cells
+//!                     └─ 11 ─▶ node ─▶ …
+//! ```
+//!
+//! A node indexes by the next `bits` bits of the hash, below the `depth` bits that led to it, and
+//! doubles when a segment needs one bit more. With good hashes there is one node. A node does not
+//! double when it is mostly made of repeated cells (many hashes share their top bits), nor beyond
+//! 2^17 cells (1 MB: some 50 million keys, and a copy of well under a millisecond): the segment
+//! is then replaced by a child node. So neither skew nor size makes one insert expensive.
+//!
+//! A **cell** is one word that says where the segment is and all that is needed to find a home
+//! bucket in it. A lookup therefore touches cell, bucket and entry, and no segment header.
+//!
+//! ```text
+//!  63      61 60   54 53   48 47                              6 5      1  0
+//! ┌──────────┬───────┬───────┬─────────────────────────────────┬────────┬──────┐
+//! │    0     │ depth │ homes │ address, aligned to 64          │   0    │ node │
+//! └──────────┴───────┴───────┴─────────────────────────────────┴────────┴──────┘
+//! ```
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+use crate::bucket::{Bucket, prefetch};
+use crate::segment::{Seg, home_index};
+use crate::size::class_size;
+
+/// Nodes up to this many cells double whatever is in them.
+const SMALL_CELLS: usize = 16;
+/// Nodes never grow beyond this many bits.
+const BITS_MAX: u8 = 17;
+const ADDRESS: u64 = 0x0000_ffff_ffff_ffc0;
+const NODE: u64 = 1;
+
+/// A reference to a segment or node, or nothing. Copying it copies no ownership.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cell(u64);
+
+impl Cell {
+    /// No segment: the table is empty.
+    pub(crate) const EMPTY: Cell = Cell(0);
+
+    pub(crate) fn of_segment(segment: Seg) -> Cell {
+        Cell::placeholder(segment, segment.depth())
+    }
+
+    /// A cell for a segment that stands in for another one of another depth.
+    fn placeholder(segment: Seg, depth: u8) -> Cell {
+        let homes = u64::from(segment.class().homes);
+        Cell(pack(segment.address()) | homes << 48 | u64::from(depth) << 54)
+    }
+
+    fn of_node(node: Node) -> Cell {
+        let address = node.0.as_ptr().expose_provenance() as u64;
+        Cell(pack(address) | u64::from(node.depth()) << 54 | NODE)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline(always)]
+    fn is_node(self) -> bool {
+        self.0 & NODE != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn depth(self) -> u8 {
+        (self.0 >> 54) as u8 & 0x7f
+    }
+
+    /// The segment of a cell that is neither empty nor a node.
+    #[inline(always)]
+    pub(crate) fn segment(self) -> Seg {
+        debug_assert!(!self.is_empty() && !self.is_node());
+        // SAFETY: the cell was made from a segment's address, and the directory forgets a
+        // segment before it is freed.
+        unsafe { Seg::from_address(self.0 & ADDRESS) }
+    }
+
+    /// The home bucket of a hash, without touching the segment.
+    #[inline(always)]
+    pub(crate) fn home(self, hash: u64) -> Bucket {
+        let homes = (self.0 >> 48) as u8 & 0x3f;
+        self.segment().bucket(home_index(hash, self.depth(), homes))
+    }
+
+    #[inline(always)]
+    fn node(self) -> Node {
+        debug_assert!(self.is_node());
+        let ptr = std::ptr::with_exposed_provenance_mut((self.0 & ADDRESS) as usize);
+        // SAFETY: the cell was made from a node's address, which is not null.
+        Node(unsafe { NonNull::new_unchecked(ptr) })
+    }
+}
+
+fn pack(address: u64) -> u64 {
+    assert!(address & !ADDRESS == 0, "addresses above 48 bits are not supported");
+    address
+}
+
+/// What precedes a node's cells.
+#[repr(C, align(8))]
+struct NodeHeader {
+    /// Bits of the hash that led here.
+    depth: u8,
+    /// The node has `2^bits` cells.
+    bits: u8,
+    /// Different segments and nodes in the cells.
+    kids: u32,
+    /// Those among them that have a single cell.
+    deep: u32,
+}
+
+const CELLS_AT: usize = 16;
+const _: () = assert!(size_of::<NodeHeader>() <= CELLS_AT);
+
+/// A node's address. Copying it copies no ownership.
+///
+/// Invariant: it points at a live node; whoever writes holds the table exclusively.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Node(NonNull<u8>);
+
+impl Node {
+    fn layout(bits: u8) -> Layout {
+        let size = CELLS_AT + (size_of::<Cell>() << bits);
+        let Ok(layout) = Layout::from_size_align(size, 64) else {
+            unreachable!("nodes are at most a megabyte")
+        };
+        layout
+    }
+
+    fn alloc(depth: u8, bits: u8, kids: u32, deep: u32) -> Node {
+        let layout = Node::layout(bits);
+        // SAFETY: the layout's size is not zero.
+        let ptr = unsafe { alloc_zeroed(layout) };
+        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
+        // SAFETY: new memory, large and aligned enough; zeroed cells are EMPTY.
+        unsafe { ptr.cast::<NodeHeader>().write(NodeHeader { depth, bits, kids, deep }) };
+        Node(ptr)
+    }
+
+    /// # Safety
+    /// The caller owns the node and nothing uses it afterwards.
+    unsafe fn free(self) {
+        let layout = Node::layout(self.bits());
+        // SAFETY: allocated by `alloc` with the same layout.
+        unsafe { dealloc(self.0.as_ptr(), layout) }
+    }
+
+    fn bytes(self) -> usize {
+        let layout = Node::layout(self.bits());
+        class_size(layout.size().next_multiple_of(layout.align()))
+    }
+
+    #[inline(always)]
+    fn header(self) -> *mut NodeHeader {
+        self.0.as_ptr().cast()
+    }
+
+    #[inline(always)]
+    fn depth(self) -> u8 {
+        // SAFETY: the type's invariant.
+        unsafe { (*self.header()).depth }
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u8 {
+        // SAFETY: the type's invariant.
+        unsafe { (*self.header()).bits }
+    }
+
+    fn count(self) -> usize {
+        1 << self.bits()
+    }
+
+    /// The depth of a child with a single cell.
+    fn depth_end(self) -> u8 {
+        self.depth() + self.bits()
+    }
+
+    fn kids(self) -> u32 {
+        // SAFETY: the type's invariant.
+        unsafe { (*self.header()).kids }
+    }
+
+    fn deep(self) -> u32 {
+        // SAFETY: the type's invariant.
+        unsafe { (*self.header()).deep }
+    }
+
+    fn set_counts(self, kids: u32, deep: u32) {
+        // SAFETY: the type's invariant; held exclusively.
+        unsafe {
+            (*self.header()).kids = kids;
+            (*self.header()).deep = deep;
+        }
+    }
+
+    #[inline(always)]
+    fn index(self, hash: u64) -> usize {
+        ((hash << (self.depth() & 63)) >> ((64 - u32::from(self.bits())) & 63)) as usize
+    }
+
+    #[inline(always)]
+    fn cell_ptr(self, index: usize) -> *mut Cell {
+        debug_assert!(index < self.count());
+        // SAFETY: callers pass an index below `count()`.
+        unsafe { self.0.as_ptr().add(CELLS_AT + index * size_of::<Cell>()).cast() }
+    }
+
+    #[inline(always)]
+    fn cell(self, index: usize) -> Cell {
+        // SAFETY: an initialised cell of a live node.
+        unsafe { self.cell_ptr(index).read() }
+    }
+
+    /// Writes every cell of the region that starts with the `depth` top bits of `prefix`.
+    fn fill(self, prefix: u64, depth: u8, cell: Cell) {
+        let first = self.index(prefix);
+        for index in first..first + self.span(depth) {
+            // SAFETY: a region within the node; held exclusively.
+            unsafe { self.cell_ptr(index).write(cell) };
+        }
+    }
+
+    /// Cells that a child of the given depth has in this node.
+    fn span(self, depth: u8) -> usize {
+        1 << (self.depth_end() - depth)
+    }
+
+    /// Whether doubling is a fair way to make room for one more bit.
+    fn may_double(self) -> bool {
+        let count = self.count();
+        self.bits() < BITS_MAX && (count < SMALL_CELLS || count <= 2 * self.kids() as usize)
+    }
+
+    /// A copy with twice the cells.
+    fn doubled(self) -> Node {
+        let node = Node::alloc(self.depth(), self.bits() + 1, self.kids(), 0);
+        for index in 0..self.count() {
+            // SAFETY: the new node has twice the cells.
+            unsafe {
+                node.cell_ptr(2 * index).write(self.cell(index));
+                node.cell_ptr(2 * index + 1).write(self.cell(index));
+            }
+        }
+        node
+    }
+
+    /// A copy with half the cells, or nothing if that would lose a child or is not worth it.
+    fn halved(self) -> Option<Node> {
+        if self.deep() > 0 || self.bits() == 1 || self.kids() as usize * 4 > self.count() {
+            return None;
+        }
+        let node = Node::alloc(self.depth(), self.bits() - 1, self.kids(), 0);
+        let mut deep = 0;
+        for index in 0..node.count() {
+            let cell = self.cell(2 * index);
+            deep += u32::from(cell.depth() == node.depth_end());
+            // SAFETY: the new node has half the cells.
+            unsafe { node.cell_ptr(index).write(cell) };
+        }
+        node.set_counts(self.kids(), deep);
+        Some(node)
+    }
+}
+
+/// The tree of cells.
+pub(crate) struct Directory {
+    root: Cell,
+    /// Bytes of all nodes.
+    bytes: usize,
+}
+
+impl Directory {
+    pub(crate) const fn new() -> Directory {
+        Directory { root: Cell::EMPTY, bytes: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The cell of the segment that a hash belongs to; EMPTY only if the table is.
+    #[inline(always)]
+    pub(crate) fn locate(&self, hash: u64) -> Cell {
+        let mut cell = self.root;
+        while cell.is_node() {
+            let node = cell.node();
+            cell = node.cell(node.index(hash));
+        }
+        cell
+    }
+
+    /// Asks for the line with the cell of a hash.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        if self.root.is_node() {
+            let node = self.root.node();
+            prefetch(node.cell_ptr(node.index(hash)).cast());
+        }
+    }
+
+    /// Makes `cell` all there is. Nodes that were there must be gone.
+    pub(crate) fn set_root(&mut self, cell: Cell) {
+        debug_assert!(!self.root.is_node());
+        self.root = cell;
+    }
+
+    /// Replaces a segment or node by another cell of the same depth.
+    pub(crate) fn replace(&mut self, prefix: u64, old: Cell, new: Cell) {
+        if self.root == old {
+            self.root = new;
+            return;
+        }
+        let mut node = self.root.node();
+        loop {
+            let cell = node.cell(node.index(prefix));
+            if cell == old {
+                return node.fill(prefix, old.depth(), new);
+            }
+            node = cell.node();
+        }
+    }
+
+    /// The deepest node on the way to a hash.
+    fn holder(&self, hash: u64) -> Option<Node> {
+        let mut holder = None;
+        let mut cell = self.root;
+        while cell.is_node() {
+            let node = cell.node();
+            holder = Some(node);
+            cell = node.cell(node.index(hash));
+        }
+        holder
+    }
+
+    /// Replaces the segment of the given depth and prefix by two of one bit more.
+    fn split_cell(&mut self, prefix: u64, depth: u8, pair: [Cell; 2]) {
+        let upper = prefix | 1 << (63 - depth);
+        let Some(mut node) = self.holder(prefix) else {
+            let node = Node::alloc(0, 1, 2, 2);
+            self.bytes += node.bytes();
+            node.fill(prefix, 1, pair[0]);
+            node.fill(upper, 1, pair[1]);
+            self.root = Cell::of_node(node);
+            return;
+        };
+        if depth == node.depth_end() {
+            if !node.may_double() {
+                let child = Node::alloc(depth, 1, 2, 2);
+                self.bytes += child.bytes();
+                child.fill(prefix, depth + 1, pair[0]);
+                child.fill(upper, depth + 1, pair[1]);
+                return node.fill(prefix, depth, Cell::of_node(child));
+            }
+            node = self.exchange(prefix, node, node.doubled());
+        }
+        let deep = if depth + 1 == node.depth_end() { 2 } else { 0 };
+        node.set_counts(node.kids() + 1, node.deep() + deep);
+        node.fill(prefix, depth + 1, pair[0]);
+        node.fill(upper, depth + 1, pair[1]);
+    }
+
+    /// Puts another node in the place of one and frees that.
+    fn exchange(&mut self, prefix: u64, old: Node, new: Node) -> Node {
+        self.bytes = self.bytes + new.bytes() - old.bytes();
+        self.replace(prefix, Cell::of_node(old), Cell::of_node(new));
+        // SAFETY: no cell refers to the old node any more.
+        unsafe { old.free() };
+        new
+    }
+
+    /// Replaces the segment of `depth` and `prefix` by `low` and `high`, whose depth is
+    /// `at + 1 > depth`: all bits from `depth` up to `at` are the same in both. The regions off
+    /// that path get what `empty(prefix, depth)` makes for them.
+    pub(crate) fn split(
+        &mut self,
+        depth: u8,
+        low: Seg,
+        high: Seg,
+        empty: &mut dyn FnMut(u64, u8) -> Seg,
+    ) {
+        let at = low.depth() - 1;
+        for depth in depth..at {
+            let bit = 1u64 << (63 - depth);
+            let prefix = low.prefix() & !(bit | (bit - 1));
+            let on_path_high = low.prefix() & bit != 0;
+            let path = Cell::placeholder(low, depth + 1);
+            let pair = if on_path_high {
+                [Cell::of_segment(empty(prefix, depth + 1)), path]
+            } else {
+                [path, Cell::of_segment(empty(prefix | bit, depth + 1))]
+            };
+            self.split_cell(prefix, depth, pair);
+        }
+        self.split_cell(low.prefix(), at, [Cell::of_segment(low), Cell::of_segment(high)]);
+    }
+
+    /// Replaces two buddies by one segment of one bit less.
+    pub(crate) fn merge(&mut self, merged: Seg) {
+        let (prefix, depth) = (merged.prefix(), merged.depth());
+        let cell = Cell::of_segment(merged);
+        let Some(mut node) = self.holder(prefix) else { unreachable!("two segments imply a node") };
+        if node.depth() == depth {
+            // The buddies were all of the node.
+            self.bytes -= node.bytes();
+            self.replace(prefix, Cell::of_node(node), cell);
+            // SAFETY: no cell refers to the node any more.
+            return unsafe { node.free() };
+        }
+        let deep = if depth + 1 == node.depth_end() { 2 } else { 0 };
+        node.set_counts(node.kids() - 1, node.deep() - deep);
+        node.fill(prefix, depth, cell);
+        while let Some(half) = node.halved() {
+            node = self.exchange(prefix, node, half);
+        }
+    }
+
+    /// Forgets everything, calling `sink` with each segment, which then belongs to the caller.
+    pub(crate) fn drain(&mut self, sink: &mut dyn FnMut(Seg)) {
+        let root = std::mem::replace(&mut self.root, Cell::EMPTY);
+        self.bytes = 0;
+        drain_cell(root, sink);
+    }
+
+    /// Calls `sink` with each segment in hash order until it answers false.
+    pub(crate) fn each(&self, sink: &mut dyn FnMut(Seg) -> bool) {
+        each_cell(self.root, sink);
+    }
+}
+
+/// Recursion is bounded: each level consumes at least one of 64 bits.
+fn drain_cell(cell: Cell, sink: &mut dyn FnMut(Seg)) {
+    if cell.is_empty() {
+        return;
+    }
+    if !cell.is_node() {
+        return sink(cell.segment());
+    }
+    let node = cell.node();
+    let mut index = 0;
+    while index < node.count() {
+        let kid = node.cell(index);
+        index += node.span(kid.depth());
+        drain_cell(kid, sink);
+    }
+    // SAFETY: the only cell that referred to the node is gone.
+    unsafe { node.free() };
+}
+
+fn each_cell(cell: Cell, sink: &mut dyn FnMut(Seg) -> bool) -> bool {
+    if cell.is_empty() {
+        return true;
+    }
+    if !cell.is_node() {
+        return sink(cell.segment());
+    }
+    let node = cell.node();
+    let mut index = 0;
+    while index < node.count() {
+        let kid = node.cell(index);
+        index += node.span(kid.depth());
+        if !each_cell(kid, sink) {
+            return false;
+        }
+    }
+    true
+}

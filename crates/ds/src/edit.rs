@@ -1,0 +1,179 @@
+//! Changing one entry that is in the table, with the counts that go with it; not moving others.
+
+use crate::entry::{EntryRef, NewPayload, OwnedEntry, Payload, RawEntry};
+use crate::segment::{Found, Seg};
+use crate::table::Table;
+
+/// An entry that may be changed where it is. Everything here keeps the table's byte, expiry and
+/// earliest-expiry figures.
+pub struct EntryMut<'a, V> {
+    table: &'a mut Table<V>,
+    segment: Seg,
+    found: Found,
+}
+
+impl<'a, V: Send> EntryMut<'a, V> {
+    #[inline]
+    pub(crate) fn new(table: &'a mut Table<V>, segment: Seg, found: Found) -> EntryMut<'a, V> {
+        EntryMut { table, segment, found }
+    }
+
+    #[inline(always)]
+    fn raw(&self) -> RawEntry {
+        self.found.entry
+    }
+
+    /// The caller's tag.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.raw().kind()
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.raw().key()
+    }
+
+    /// When it expires, in Unix milliseconds.
+    #[must_use]
+    pub fn expiry(&self) -> Option<i64> {
+        self.raw().expiry()
+    }
+
+    /// The 24-bit access clock.
+    #[must_use]
+    pub fn clock(&self) -> u32 {
+        self.raw().clock()
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn payload(&self) -> Payload<'_, V> {
+        self.raw().payload()
+    }
+
+    /// Bytes of the entry's allocation, without what a boxed value owns.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        self.raw().size()
+    }
+
+    /// The entry for reading.
+    #[must_use]
+    pub fn to_ref(&self) -> EntryRef<'_, V> {
+        // SAFETY: a live entry of the table that `self` borrows.
+        unsafe { EntryRef::new(self.raw()) }
+    }
+
+    /// The entry for reading, as long as the table was borrowed for.
+    #[must_use]
+    pub fn into_ref(self) -> EntryRef<'a, V> {
+        // SAFETY: a live entry of the table, whose exclusive borrow ends as a shared one.
+        unsafe { EntryRef::new(self.raw()) }
+    }
+
+    /// Changes the caller's tag.
+    pub fn set_kind(&mut self, kind: u8) {
+        self.raw().set_kind(kind);
+    }
+
+    /// Changes the access clock (24 bits).
+    #[inline]
+    pub fn set_clock(&mut self, clock: u32) {
+        self.raw().set_clock(clock);
+    }
+
+    /// The inline value, for changes that keep its length.
+    #[must_use]
+    pub fn inline_mut(&mut self) -> Option<&mut [u8]> {
+        // SAFETY: `self` borrows the table exclusively.
+        unsafe { self.raw().inline_mut() }
+    }
+
+    /// The boxed value.
+    #[must_use]
+    pub fn boxed_mut(&mut self) -> Option<&mut V> {
+        // SAFETY: `self` borrows the table exclusively; V is the table's.
+        unsafe { self.raw().boxed_mut() }
+    }
+
+    /// The boxed value, as long as the table was borrowed for.
+    #[must_use]
+    pub fn into_boxed_mut(self) -> Option<&'a mut V> {
+        // SAFETY: `self` held the table exclusively for 'a; V is the table's.
+        unsafe { self.raw().boxed_mut() }
+    }
+
+    /// Sets or removes the expiry (Unix milliseconds, any `i64`).
+    pub fn set_expiry(&mut self, expiry: Option<i64>) {
+        let old = self.raw();
+        let before = old.has_expiry();
+        if !old.set_expiry_in_place(expiry) {
+            self.put(old.moved_with_expiry(expiry));
+            // SAFETY: the table refers to the new entry; a boxed value went with it.
+            unsafe { old.forget() };
+        }
+        self.table.note_expiry(self.segment, before, expiry);
+    }
+
+    /// Changes the length of an inline value, filling with zeros. False if it is boxed.
+    pub fn resize_inline(&mut self, len: usize) -> bool {
+        let old = self.raw();
+        if old.is_boxed() {
+            return false;
+        }
+        if !old.resize_in_place(len) {
+            self.put(old.moved_with_len(len));
+            // SAFETY: the table refers to the new entry; the old one has no box.
+            unsafe { old.forget() };
+        }
+        true
+    }
+
+    /// Replaces kind and value; key, expiry and clock stay. Answers the old boxed value.
+    pub fn replace_payload(&mut self, kind: u8, payload: NewPayload<'_, V>) -> Option<Box<V>> {
+        let (expiry, clock) = (self.expiry(), self.clock());
+        self.write(kind, payload, expiry, clock).and_then(OwnedEntry::into_boxed)
+    }
+
+    /// Replaces everything but the key. Answers the old entry if its value was boxed.
+    pub(crate) fn overwrite(
+        mut self,
+        kind: u8,
+        payload: NewPayload<'_, V>,
+        expiry: Option<i64>,
+        clock: u32,
+    ) -> Option<OwnedEntry<V>> {
+        let before = self.raw().has_expiry();
+        let old = self.write(kind, payload, expiry, clock);
+        self.table.note_expiry(self.segment, before, expiry);
+        old
+    }
+
+    fn write(
+        &mut self,
+        kind: u8,
+        payload: NewPayload<'_, V>,
+        expiry: Option<i64>,
+        clock: u32,
+    ) -> Option<OwnedEntry<V>> {
+        let old = self.raw();
+        if let NewPayload::Inline(value) = payload
+            && old.overwrite_in_place(kind, value, expiry, clock)
+        {
+            return None;
+        }
+        self.put(RawEntry::new(old.key(), kind, payload, expiry, clock));
+        // SAFETY: the table refers to the new entry only.
+        let old = unsafe { OwnedEntry::new(old) };
+        old.is_boxed().then_some(old)
+    }
+
+    /// Puts another allocation in the place of this one, which the caller must free.
+    fn put(&mut self, entry: RawEntry) {
+        self.table.bytes = self.table.bytes + entry.size() - self.raw().size();
+        self.segment.replace(self.found.at, entry);
+        self.found.entry = entry;
+    }
+}

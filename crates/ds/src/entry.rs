@@ -1,0 +1,729 @@
+//! One key with its value, expiry and clock, in one allocation; not where it is stored.
+//!
+//! ```text
+//!  0      1       2          5       6         8
+//! ┌──────┬───────┬──────────┬───────┬─────────┬───────────────┬──────────┬───────┬─────────────┐
+//! │ kind │ flags │ clock 24 │ key   │ value   │ wide lengths  │ expiry   │ key   │ value bytes │
+//! │  8   │   8   │          │ len 8 │ len 16  │ 0 or 8 + 8    │ 0, 6, 8  │ bytes │ or box (6)  │
+//! └──────┴───────┴──────────┴───────┴─────────┴───────────────┴──────────┴───────┴─────────────┘
+//! ```
+//!
+//! The first eight bytes are one little-endian word, so one load tells everything about the shape.
+//! A 16-byte key with a 16-byte value takes 8 + 16 + 16 = 40 bytes, and 46 (class 48) with a TTL.
+//!
+//! * `kind` is the caller's; this crate never looks at it.
+//! * A key longer than 255 bytes or a value longer than 65535 sets `WIDE`: the two short lengths
+//!   are then zero and two 64-bit lengths follow the word.
+//! * An expiry in `0..2^48` ms takes six bytes, any other `i64` eight (`EXPIRY_WIDE`): the round
+//!   trip is exact.
+//! * With `BOXED` the value is the 48-bit address of a `Box<V>`, and the value length is zero.
+//!
+//! The allocation's size is always a size class ([`class_size`]), computed from the word alone.
+//! So a value may be overwritten in place by one of another length as long as the class stays the
+//! same, and the layout handed to the allocator at the end is still the one it was asked for.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use crate::size::class_size;
+
+const EXPIRY: u8 = 1;
+const EXPIRY_WIDE: u8 = 2;
+const BOXED: u8 = 4;
+const WIDE: u8 = 8;
+
+/// Bytes before the key without wide lengths, by the two expiry flags.
+const KEY_AT: [usize; 4] = [8, 14, 16, 16];
+/// Bytes that the wide lengths add.
+const WIDE_BYTES: usize = 16;
+/// Bytes of a stored address.
+const ADDRESS_BYTES: usize = 6;
+/// Addresses fit 48 bits on every supported machine.
+const ADDRESS_MASK: u64 = (1 << 48) - 1;
+/// Entries are aligned to their header word.
+const ALIGN: usize = 8;
+
+/// A value as it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload<'a, V> {
+    /// The bytes lie in the entry itself.
+    Inline(&'a [u8]),
+    /// The value is an object of the caller.
+    Boxed(&'a V),
+}
+
+/// A value as it is given.
+#[derive(Debug)]
+pub enum NewPayload<'a, V> {
+    /// Bytes to be copied into the entry.
+    Inline(&'a [u8]),
+    /// An object that the entry shall own.
+    Boxed(Box<V>),
+}
+
+/// What the header word and the wide lengths say.
+#[derive(Clone, Copy)]
+struct Head {
+    flags: u8,
+    key_at: usize,
+    key_len: usize,
+    value_len: usize,
+}
+
+impl Head {
+    fn new(key_len: usize, value_len: usize, boxed: bool, expiry: Option<i64>) -> Head {
+        let mut flags = match expiry {
+            None => 0,
+            Some(at) if (0..1 << 48).contains(&at) => EXPIRY,
+            Some(_) => EXPIRY_WIDE,
+        };
+        if boxed {
+            flags |= BOXED;
+        }
+        if key_len > usize::from(u8::MAX) || value_len > usize::from(u16::MAX) {
+            flags |= WIDE;
+        }
+        Head { flags, key_at: key_at(flags), key_len, value_len }
+    }
+
+    #[inline(always)]
+    fn value_at(&self) -> usize {
+        self.key_at + self.key_len
+    }
+
+    #[inline(always)]
+    fn value_bytes(&self) -> usize {
+        if self.flags & BOXED != 0 { ADDRESS_BYTES } else { self.value_len }
+    }
+
+    /// The class-rounded size of the allocation.
+    #[inline(always)]
+    fn size(&self) -> usize {
+        class_size(self.value_at().saturating_add(self.value_bytes()))
+    }
+}
+
+#[inline(always)]
+fn key_at(flags: u8) -> usize {
+    KEY_AT[usize::from(flags & 3)] + if flags & WIDE != 0 { WIDE_BYTES } else { 0 }
+}
+
+/// The address of an entry. Copying it copies no ownership.
+///
+/// Invariant: it points at a live entry made by [`RawEntry::new`] for the table's `V`; the owner
+/// (a bucket slot or an [`OwnedEntry`]) frees it once; nobody keeps a copy beyond that. Whoever
+/// writes holds the owner exclusively. The methods below rely on this.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RawEntry(NonNull<u8>);
+
+impl RawEntry {
+    pub(crate) fn new<V>(
+        key: &[u8],
+        kind: u8,
+        payload: NewPayload<'_, V>,
+        expiry: Option<i64>,
+        clock: u32,
+    ) -> RawEntry {
+        let (value_len, boxed) = match &payload {
+            NewPayload::Inline(bytes) => (bytes.len(), false),
+            NewPayload::Boxed(_) => (0, true),
+        };
+        let head = Head::new(key.len(), value_len, boxed, expiry);
+        let entry = RawEntry::allocate(&head);
+        entry.write_head(&head, kind, clock, expiry);
+        // SAFETY: the allocation holds key_at + key_len + value_bytes bytes and is new, so it
+        // overlaps nothing.
+        unsafe {
+            std::ptr::copy_nonoverlapping(key.as_ptr(), entry.at(head.key_at), key.len());
+            match payload {
+                NewPayload::Inline(bytes) => {
+                    std::ptr::copy_nonoverlapping(
+                        bytes.as_ptr(),
+                        entry.at(head.value_at()),
+                        bytes.len(),
+                    );
+                }
+                NewPayload::Boxed(value) => entry.write_box(head.value_at(), value),
+            }
+        }
+        entry
+    }
+
+    fn allocate(head: &Head) -> RawEntry {
+        let size = head.size();
+        let Ok(layout) = Layout::from_size_align(size, ALIGN) else {
+            panic!("an entry of {size} bytes exceeds the address space");
+        };
+        // SAFETY: the layout's size is at least 8.
+        let ptr = unsafe { alloc(layout) };
+        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
+        assert!(
+            ptr.as_ptr().expose_provenance() as u64 <= ADDRESS_MASK,
+            "addresses above 48 bits are not supported"
+        );
+        RawEntry(ptr)
+    }
+
+    fn write_head(self, head: &Head, kind: u8, clock: u32, expiry: Option<i64>) {
+        let wide = head.flags & WIDE != 0;
+        let mut word = u64::from(kind) | u64::from(head.flags) << 8;
+        word |= u64::from(clock & 0xff_ffff) << 16;
+        if !wide {
+            word |= (head.key_len as u64) << 40 | (head.value_len as u64) << 48;
+        }
+        self.set_word(word);
+        // SAFETY: wide lengths and expiry lie between the word and key_at.
+        unsafe {
+            if wide {
+                self.at(8).cast::<[u8; 8]>().write((head.key_len as u64).to_le_bytes());
+                self.at(16).cast::<[u8; 8]>().write((head.value_len as u64).to_le_bytes());
+            }
+        }
+        if let Some(at) = expiry {
+            self.write_expiry(head, at);
+        }
+    }
+
+    /// Writes the expiry where `head` has room for it, in `head`'s form.
+    fn write_expiry(self, head: &Head, at: i64) {
+        let bytes = at.to_le_bytes();
+        let len = if head.flags & EXPIRY != 0 { 6 } else { 8 };
+        // SAFETY: the expiry is the last field before the key and has `len` bytes there.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(head.key_at - len), len);
+        }
+    }
+
+    /// # Safety
+    /// Six bytes at `at` must belong to the allocation.
+    unsafe fn write_box<V>(self, at: usize, value: Box<V>) {
+        let address = Box::into_raw(value).expose_provenance() as u64;
+        assert!(address <= ADDRESS_MASK, "addresses above 48 bits are not supported");
+        // SAFETY: the caller's promise.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                address.to_le_bytes().as_ptr(),
+                self.at(at),
+                ADDRESS_BYTES,
+            );
+        }
+    }
+
+    fn read_box<V>(self, head: &Head) -> *mut V {
+        let mut bytes = [0; 8];
+        // SAFETY: with BOXED set, six bytes of address stand at value_at.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                self.at(head.value_at()),
+                bytes.as_mut_ptr(),
+                ADDRESS_BYTES,
+            );
+        }
+        std::ptr::with_exposed_provenance_mut(u64::from_le_bytes(bytes) as usize)
+    }
+
+    /// # Safety
+    /// `offset` must lie within the allocation.
+    #[inline(always)]
+    unsafe fn at(self, offset: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.as_ptr().add(offset) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0.as_ptr().expose_provenance() as u64
+    }
+
+    /// # Safety
+    /// `address` must come from [`RawEntry::address`] of a live entry.
+    #[inline(always)]
+    pub(crate) unsafe fn from_address(address: u64) -> RawEntry {
+        let ptr = std::ptr::with_exposed_provenance_mut(address as usize);
+        // SAFETY: the address of an allocation is not null.
+        RawEntry(unsafe { NonNull::new_unchecked(ptr) })
+    }
+
+    #[inline(always)]
+    fn word(self) -> u64 {
+        // SAFETY: the type's invariant; entries are aligned to 8.
+        u64::from_le(unsafe { self.0.cast::<u64>().read() })
+    }
+
+    #[inline(always)]
+    fn set_word(self, word: u64) {
+        // SAFETY: the type's invariant; entries are aligned to 8.
+        unsafe { self.0.cast::<u64>().write(word.to_le()) }
+    }
+
+    #[inline(always)]
+    fn head(self) -> Head {
+        let word = self.word();
+        let flags = (word >> 8) as u8;
+        if flags & WIDE != 0 {
+            return self.wide_head(flags);
+        }
+        Head {
+            flags,
+            key_at: KEY_AT[usize::from(flags & 3)],
+            key_len: (word >> 40) as usize & 0xff,
+            value_len: (word >> 48) as usize,
+        }
+    }
+
+    #[cold]
+    fn wide_head(self, flags: u8) -> Head {
+        // SAFETY: with WIDE set, two 8-byte lengths follow the word.
+        let (key_len, value_len) =
+            unsafe { (self.at(8).cast::<[u8; 8]>().read(), self.at(16).cast::<[u8; 8]>().read()) };
+        Head {
+            flags,
+            key_at: key_at(flags),
+            key_len: u64::from_le_bytes(key_len) as usize,
+            value_len: u64::from_le_bytes(value_len) as usize,
+        }
+    }
+
+    /// Whether this is the entry of `key`.
+    #[inline(always)]
+    pub(crate) fn key_is(self, key: &[u8]) -> bool {
+        let head = self.head();
+        // SAFETY: key_len bytes stand at key_at, and `key` has as many.
+        head.key_len == key.len()
+            && unsafe { bytes_equal(self.at(head.key_at), key.as_ptr(), key.len()) }
+    }
+
+    /// The key. The caller chooses how long the entry stays.
+    #[inline]
+    pub(crate) fn key<'a>(self) -> &'a [u8] {
+        let head = self.head();
+        // SAFETY: key_len initialised bytes stand at key_at while the entry lives.
+        unsafe { std::slice::from_raw_parts(self.at(head.key_at), head.key_len) }
+    }
+
+    #[inline]
+    pub(crate) fn kind(self) -> u8 {
+        self.word() as u8
+    }
+
+    pub(crate) fn set_kind(self, kind: u8) {
+        self.set_word(self.word() & !0xff | u64::from(kind));
+    }
+
+    #[inline]
+    pub(crate) fn clock(self) -> u32 {
+        (self.word() >> 16) as u32 & 0xff_ffff
+    }
+
+    #[inline]
+    pub(crate) fn set_clock(self, clock: u32) {
+        let word = self.word() & !(0xff_ffff << 16);
+        self.set_word(word | u64::from(clock & 0xff_ffff) << 16);
+    }
+
+    #[inline]
+    pub(crate) fn has_expiry(self) -> bool {
+        (self.word() >> 8) as u8 & (EXPIRY | EXPIRY_WIDE) != 0
+    }
+
+    #[inline]
+    pub(crate) fn expiry(self) -> Option<i64> {
+        if !self.has_expiry() {
+            return None;
+        }
+        let head = self.head();
+        let len = if head.flags & EXPIRY != 0 { 6 } else { 8 };
+        let mut bytes = [0; 8];
+        // SAFETY: the expiry is the last field before the key.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.at(head.key_at - len), bytes.as_mut_ptr(), len);
+        }
+        Some(i64::from_le_bytes(bytes))
+    }
+
+    #[inline]
+    pub(crate) fn payload<'a, V>(self) -> Payload<'a, V> {
+        let head = self.head();
+        if head.flags & BOXED != 0 {
+            // SAFETY: the entry owns a live Box<V> at this address.
+            return Payload::Boxed(unsafe { &*self.read_box::<V>(&head) });
+        }
+        // SAFETY: value_len initialised bytes stand at value_at while the entry lives.
+        Payload::Inline(unsafe {
+            std::slice::from_raw_parts(self.at(head.value_at()), head.value_len)
+        })
+    }
+
+    /// # Safety
+    /// The caller holds the entry exclusively for `'a`.
+    pub(crate) unsafe fn inline_mut<'a>(self) -> Option<&'a mut [u8]> {
+        let head = self.head();
+        if head.flags & BOXED != 0 {
+            return None;
+        }
+        // SAFETY: as for `payload`, and the caller's promise.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.at(head.value_at()), head.value_len) })
+    }
+
+    /// # Safety
+    /// The caller holds the entry exclusively for `'a`, and `V` is the table's.
+    pub(crate) unsafe fn boxed_mut<'a, V>(self) -> Option<&'a mut V> {
+        let head = self.head();
+        // SAFETY: the entry owns a live Box<V> at this address, and the caller's promise.
+        (head.flags & BOXED != 0).then(|| unsafe { &mut *self.read_box::<V>(&head) })
+    }
+
+    /// The class-rounded size of the allocation, without what a boxed value owns.
+    #[inline]
+    pub(crate) fn size(self) -> usize {
+        self.head().size()
+    }
+
+    #[inline]
+    pub(crate) fn is_boxed(self) -> bool {
+        (self.word() >> 8) as u8 & BOXED != 0
+    }
+
+    /// The fast overwrite: both the old and the new value inline, no expiry on either side, same
+    /// size class. False if the case is another one; nothing has changed then.
+    #[inline(always)]
+    pub(crate) fn overwrite_plain(self, kind: u8, value: &[u8], clock: u32) -> bool {
+        let word = self.word();
+        let plain = (word >> 8) as u8 == 0;
+        let key_len = (word >> 40) as usize & 0xff;
+        let old_len = (word >> 48) as usize;
+        let fits = value.len() == old_len
+            || value.len() <= usize::from(u16::MAX)
+                && class_size(8 + key_len + value.len()) == class_size(8 + key_len + old_len);
+        if !(plain && fits) {
+            return false;
+        }
+        let clock = u64::from(clock & 0xff_ffff) << 16;
+        self.set_word(
+            u64::from(kind) | clock | (key_len as u64) << 40 | (value.len() as u64) << 48,
+        );
+        // SAFETY: the class has room for 8 + key_len + value.len() bytes; `value` cannot point
+        // into this entry, which the caller holds exclusively.
+        unsafe {
+            std::ptr::copy_nonoverlapping(value.as_ptr(), self.at(8 + key_len), value.len());
+        }
+        true
+    }
+
+    /// Overwrites in place if the key does not move and the class stays; the expiry may change
+    /// within its form. False if not possible; nothing has changed then.
+    pub(crate) fn overwrite_in_place(
+        self,
+        kind: u8,
+        value: &[u8],
+        expiry: Option<i64>,
+        clock: u32,
+    ) -> bool {
+        let old = self.head();
+        let new = Head::new(old.key_len, value.len(), false, expiry);
+        if old.flags != new.flags || old.size() != new.size() {
+            return false;
+        }
+        self.write_head(&new, kind, clock, expiry);
+        // SAFETY: the class has room for the new value; `value` cannot point into this entry,
+        // which the caller holds exclusively.
+        unsafe {
+            std::ptr::copy_nonoverlapping(value.as_ptr(), self.at(new.value_at()), value.len());
+        }
+        true
+    }
+
+    /// Changes the expiry within its present form. False if the form would change.
+    pub(crate) fn set_expiry_in_place(self, expiry: Option<i64>) -> bool {
+        let old = self.head();
+        let new = Head::new(old.key_len, old.value_len, old.flags & BOXED != 0, expiry);
+        if old.flags != new.flags {
+            return false;
+        }
+        if let Some(at) = expiry {
+            self.write_expiry(&old, at);
+        }
+        true
+    }
+
+    /// Changes the length of an inline value where it is, zeroing what it gains. False if the
+    /// class or the form would change.
+    pub(crate) fn resize_in_place(self, len: usize) -> bool {
+        let old = self.head();
+        let mut new = old;
+        new.value_len = len;
+        let wide = old.key_len > usize::from(u8::MAX) || len > usize::from(u16::MAX);
+        if wide != (old.flags & WIDE != 0) || old.size() != new.size() {
+            return false;
+        }
+        if len > old.value_len {
+            // SAFETY: the class has room for `len` bytes of value.
+            unsafe { self.at(old.value_at() + old.value_len).write_bytes(0, len - old.value_len) };
+        }
+        if wide {
+            // SAFETY: with WIDE set the value length stands at 16.
+            unsafe { self.at(16).cast::<[u8; 8]>().write((len as u64).to_le_bytes()) };
+        } else {
+            self.set_word(self.word() << 16 >> 16 | (len as u64) << 48);
+        }
+        true
+    }
+
+    /// A new allocation with the same key, kind, clock and value but another expiry. The old one
+    /// must then be given to [`RawEntry::forget`]: a boxed value has moved.
+    pub(crate) fn moved_with_expiry(self, expiry: Option<i64>) -> RawEntry {
+        let old = self.head();
+        let new = Head::new(old.key_len, old.value_len, old.flags & BOXED != 0, expiry);
+        let entry = RawEntry::allocate(&new);
+        entry.write_head(&new, self.kind(), self.clock(), expiry);
+        // SAFETY: key and value lie side by side in both, with the same lengths.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                self.at(old.key_at),
+                entry.at(new.key_at),
+                old.key_len + old.value_bytes(),
+            );
+        }
+        entry
+    }
+
+    /// A new allocation with the same key, kind, clock and expiry and the first bytes of the
+    /// inline value, zero-filled up to `len`. The old one is given to [`RawEntry::forget`].
+    pub(crate) fn moved_with_len(self, len: usize) -> RawEntry {
+        let old = self.head();
+        let expiry = self.expiry();
+        let new = Head::new(old.key_len, len, false, expiry);
+        let entry = RawEntry::allocate(&new);
+        entry.write_head(&new, self.kind(), self.clock(), expiry);
+        let kept = len.min(old.value_len);
+        // SAFETY: both hold the key and `kept` bytes of value behind it; the new one has room
+        // for `len`.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                self.at(old.key_at),
+                entry.at(new.key_at),
+                old.key_len + kept,
+            );
+            entry.at(new.value_at() + kept).write_bytes(0, len - kept);
+        }
+        entry
+    }
+
+    /// Takes the boxed value out, leaving an entry that may only be given to
+    /// [`RawEntry::forget`].
+    ///
+    /// # Safety
+    /// `V` is the table's, the caller owns the entry, and nothing reads its payload afterwards.
+    pub(crate) unsafe fn take_box<V>(self) -> Option<Box<V>> {
+        let head = self.head();
+        // SAFETY: the address came from Box::into_raw, and is given back once.
+        (head.flags & BOXED != 0).then(|| unsafe { Box::from_raw(self.read_box::<V>(&head)) })
+    }
+
+    /// Frees the allocation but not a boxed value.
+    ///
+    /// # Safety
+    /// The caller owns the entry and nothing uses it afterwards.
+    pub(crate) unsafe fn forget(self) {
+        // SAFETY: the size is the class that was asked for: every change in place keeps it.
+        unsafe {
+            dealloc(self.0.as_ptr(), Layout::from_size_align_unchecked(self.size(), ALIGN));
+        }
+    }
+
+    /// Frees the allocation and a boxed value.
+    ///
+    /// # Safety
+    /// As for [`RawEntry::forget`], and `V` is the table's.
+    pub(crate) unsafe fn free<V>(self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            drop(self.take_box::<V>());
+            self.forget();
+        }
+    }
+
+    /// Asks for the entry's cache lines.
+    #[inline(always)]
+    pub(crate) fn prefetch(self) {
+        crate::bucket::prefetch(self.0.as_ptr());
+        // A 40-byte entry often lies across two lines; the hint is free when it does not.
+        crate::bucket::prefetch(self.0.as_ptr().wrapping_add(39));
+    }
+}
+
+/// Compares `len` bytes; short keys without a call.
+///
+/// # Safety
+/// Both sides must be readable for `len` bytes.
+#[inline(always)]
+unsafe fn bytes_equal(a: *const u8, b: *const u8, len: usize) -> bool {
+    // SAFETY: every read below lies in 0..len on both sides: two overlapping words cover a
+    // length between one and two words.
+    unsafe {
+        match len {
+            8..=16 => {
+                let word = |from: *const u8| from.cast::<[u8; 8]>().read();
+                let begin = u64::from_ne_bytes(word(a)) ^ u64::from_ne_bytes(word(b));
+                let (a, b) = (a.add(len - 8), b.add(len - 8));
+                let end = u64::from_ne_bytes(word(a)) ^ u64::from_ne_bytes(word(b));
+                begin | end == 0
+            }
+            4..8 => {
+                let word = |from: *const u8| from.cast::<[u8; 4]>().read();
+                let begin = u32::from_ne_bytes(word(a)) ^ u32::from_ne_bytes(word(b));
+                let (a, b) = (a.add(len - 4), b.add(len - 4));
+                let end = u32::from_ne_bytes(word(a)) ^ u32::from_ne_bytes(word(b));
+                begin | end == 0
+            }
+            _ => std::slice::from_raw_parts(a, len) == std::slice::from_raw_parts(b, len),
+        }
+    }
+}
+
+/// An entry that is read where it lies in the table.
+pub struct EntryRef<'a, V> {
+    raw: RawEntry,
+    life: PhantomData<&'a V>,
+}
+
+impl<V> Clone for EntryRef<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for EntryRef<'_, V> {}
+
+impl<'a, V> EntryRef<'a, V> {
+    /// # Safety
+    /// The entry must be of a table of `V` and stay unchanged for `'a`.
+    #[inline(always)]
+    pub(crate) unsafe fn new(raw: RawEntry) -> EntryRef<'a, V> {
+        EntryRef { raw, life: PhantomData }
+    }
+
+    /// The caller's tag.
+    #[inline]
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.raw.kind()
+    }
+
+    /// The key's bytes.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &'a [u8] {
+        self.raw.key()
+    }
+
+    /// When it expires, in Unix milliseconds.
+    #[inline]
+    #[must_use]
+    pub fn expiry(&self) -> Option<i64> {
+        self.raw.expiry()
+    }
+
+    /// The 24-bit access clock.
+    #[inline]
+    #[must_use]
+    pub fn clock(&self) -> u32 {
+        self.raw.clock()
+    }
+
+    /// The value.
+    #[inline]
+    #[must_use]
+    pub fn payload(&self) -> Payload<'a, V> {
+        self.raw.payload()
+    }
+
+    /// Bytes of the entry's allocation, without what a boxed value owns.
+    #[inline]
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        self.raw.size()
+    }
+}
+
+/// An entry that has left its table; dropping it frees it, on whatever thread.
+pub struct OwnedEntry<V> {
+    raw: RawEntry,
+    value: PhantomData<Box<V>>,
+}
+
+// SAFETY: an OwnedEntry is the only owner of plain bytes and at most one Box<V>.
+unsafe impl<V: Send> Send for OwnedEntry<V> {}
+// SAFETY: shared access reads plain bytes and gives out &V.
+unsafe impl<V: Sync> Sync for OwnedEntry<V> {}
+
+impl<V> OwnedEntry<V> {
+    /// # Safety
+    /// The entry must be of a table of `V` and nothing else may refer to it.
+    pub(crate) unsafe fn new(raw: RawEntry) -> OwnedEntry<V> {
+        OwnedEntry { raw, value: PhantomData }
+    }
+
+    /// The caller's tag.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.raw.kind()
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.raw.key()
+    }
+
+    /// When it expires, in Unix milliseconds.
+    #[must_use]
+    pub fn expiry(&self) -> Option<i64> {
+        self.raw.expiry()
+    }
+
+    /// The 24-bit access clock.
+    #[must_use]
+    pub fn clock(&self) -> u32 {
+        self.raw.clock()
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn payload(&self) -> Payload<'_, V> {
+        self.raw.payload()
+    }
+
+    /// Whether the value is an object of the caller, so that freeing it may take long.
+    #[must_use]
+    pub fn is_boxed(&self) -> bool {
+        self.raw.is_boxed()
+    }
+
+    /// Bytes of the entry's allocation, without what a boxed value owns.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        self.raw.size()
+    }
+
+    /// The boxed value, if it is one; the rest is freed.
+    #[must_use]
+    pub fn into_boxed(self) -> Option<Box<V>> {
+        let raw = self.raw;
+        std::mem::forget(self);
+        // SAFETY: `self` owned the entry and is forgotten, so it is freed once.
+        unsafe {
+            let value = raw.take_box::<V>();
+            raw.forget();
+            value
+        }
+    }
+}
+
+impl<V> Drop for OwnedEntry<V> {
+    fn drop(&mut self) {
+        // SAFETY: the value owns the entry.
+        unsafe { self.raw.free::<V>() }
+    }
+}

@@ -1,0 +1,284 @@
+//! Growing, splitting, merging and shrinking segments; not finding what is in them.
+//!
+//! A segment that has no room for a new entry becomes one of the first that fits: the same size
+//! (if removals have left holes that the stash did not see), the next sizes up to 4096 bytes, or
+//! two, divided by the first bit in which its hashes differ. All of that is one rebuild: collect
+//! the entries (fetched side by side, since each one's key must be hashed), and place them anew.
+//!
+//! A segment that has lost more than half of what its size is for merges with its buddy if both
+//! together fill little of a full-size segment, or else becomes smaller. The thresholds lie far
+//! apart so that a key that comes and goes does not rebuild each time.
+//!
+//! **Snapshots.** A rebuilt segment counts as visited for a walker only if all its sources were,
+//! in the same epoch. Whoever has a walk running visits with [`crate::Scope::Rebuild`] first.
+
+use crate::bucket::SLOTS;
+use crate::directory::{Cell, Directory};
+use crate::entry::RawEntry;
+use crate::segment::{CLASS_MAX, CLASSES, Class, DEPTH_MAX, Seg, home_index};
+use crate::table::{HashOf, Table};
+
+/// What is to be done with a segment that has lost an entry.
+pub(crate) enum Plan {
+    Keep,
+    Merge(Seg),
+    /// Rebuild it in a smaller class.
+    Shrink,
+}
+
+#[derive(Clone, Copy)]
+struct Item {
+    hash: u64,
+    entry: RawEntry,
+}
+
+impl<V: Send> Table<V> {
+    /// Inserts an entry whose key is not in the table.
+    pub(crate) fn insert(&mut self, hash: u64, entry: RawEntry, hash_of: HashOf<'_>) {
+        self.len += 1;
+        self.bytes += entry.size();
+        let cell = self.directory.locate(hash);
+        let segment = if cell.is_empty() { self.first_segment() } else { cell.segment() };
+        if segment.place(hash, entry) || self.overflows(segment, hash, entry, hash_of) {
+            segment.set_used(segment.used() + 1);
+            self.note_expiry(segment, false, entry.expiry());
+        } else if entry.has_expiry() {
+            // The rebuilt segment has counted its own.
+            self.expiring += 1;
+        }
+    }
+
+    fn first_segment(&mut self) -> Seg {
+        let segment = self.empty_segment(0, 0, 0, self.epochs);
+        self.directory.set_root(Cell::of_segment(segment));
+        segment
+    }
+
+    /// An empty segment that is already visited in the given epochs.
+    fn empty_segment(&mut self, class: usize, depth: u8, prefix: u64, epochs: [u32; 2]) -> Seg {
+        let segment = Seg::alloc(class, depth, prefix);
+        segment.set_epochs(epochs);
+        for (w, epoch) in epochs.into_iter().enumerate() {
+            segment.mark_all(w, epoch != 0);
+        }
+        self.bytes += segment.bytes();
+        self.slots_max = self.slots_max.max(segment.class().slots() as u32);
+        self.depth_max = self.depth_max.max(depth);
+        segment
+    }
+
+    /// Makes room for an entry by a rebuild that includes it, and answers false; or puts it into
+    /// the overflow list, if no rebuild can help, and answers true.
+    #[cold]
+    fn overflows(&mut self, segment: Seg, hash: u64, entry: RawEntry, hash_of: HashOf<'_>) -> bool {
+        if segment.used() >= segment.retry_at() {
+            let mut items = collect(segment, hash_of);
+            items.push(Item { hash, entry });
+            if let Some(class) = class_to_grow(segment, &items) {
+                let (depth, prefix) = (segment.depth(), segment.prefix());
+                let new = self.assemble(&items, class, depth, prefix, visited_in(segment));
+                let old = Cell::of_segment(segment);
+                self.directory.replace(prefix, old, Cell::of_segment(new));
+                self.discard(segment);
+                return false;
+            }
+            if let Some(at) = first_difference(&items) {
+                self.split(segment, &items, at);
+                return false;
+            }
+            segment.set_retry_at(segment.used().saturating_mul(2));
+        }
+        let before = segment.bytes();
+        segment.push_overflow(hash, entry);
+        self.bytes += segment.bytes() - before;
+        let places = segment.class().slots() + segment.overflow().len();
+        self.slots_max = self.slots_max.max(places as u32);
+        true
+    }
+
+    /// Divides a segment by bit `at` (0 is the top one).
+    fn split(&mut self, segment: Seg, items: &[Item], at: u8) {
+        let bit = 1u64 << (63 - at);
+        let prefix = items[0].hash & !(bit | (bit - 1));
+        let (high, low): (Vec<Item>, Vec<Item>) =
+            items.iter().partition(|item| item.hash & bit != 0);
+        let epochs = visited_in(segment);
+        let depth = at + 1;
+        let low_class = class_for(&low, depth);
+        let high_class = class_for(&high, depth);
+        let low = self.assemble(&low, low_class, depth, prefix, epochs);
+        let high = self.assemble(&high, high_class, depth, prefix | bit, epochs);
+        let mut directory = std::mem::replace(&mut self.directory, Directory::new());
+        directory.split(segment.depth(), low, high, &mut |prefix, depth| {
+            self.empty_segment(0, depth, prefix, epochs)
+        });
+        self.directory = directory;
+        self.discard(segment);
+    }
+
+    /// A new segment with the given entries; counts them and puts it into the heap.
+    fn assemble(
+        &mut self,
+        items: &[Item],
+        class: usize,
+        depth: u8,
+        prefix: u64,
+        epochs: [u32; 2],
+    ) -> Seg {
+        let segment = self.empty_segment(class, depth, prefix, epochs);
+        let mut earliest: Option<i64> = None;
+        let mut expiring = 0;
+        let before = segment.bytes();
+        for item in items {
+            if !segment.place(item.hash, item.entry) {
+                segment.push_overflow(item.hash, item.entry);
+            }
+            if let Some(at) = item.entry.expiry() {
+                expiring += 1;
+                earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
+            }
+        }
+        segment.set_used(items.len() as u32);
+        segment.set_expiring(expiring);
+        if let Some(at) = earliest {
+            self.due.lower(segment, at);
+        }
+        self.bytes += segment.bytes() - before;
+        let places = segment.class().slots() + segment.overflow().len();
+        self.slots_max = self.slots_max.max(places as u32);
+        segment
+    }
+
+    /// Frees a segment whose entries and place in the directory have gone to others.
+    fn discard(&mut self, segment: Seg) {
+        self.due.remove(segment);
+        self.bytes -= segment.bytes();
+        // SAFETY: neither the directory nor the heap refers to the segment any more.
+        unsafe { segment.free() };
+    }
+
+    /// What [`Table::shrink`] would do with a segment that is left with `used` entries.
+    pub(crate) fn removal_plan(&self, segment: Seg, used: u32) -> Plan {
+        let class = segment.class();
+        if !used.is_multiple_of(4) || used > u32::from(class.comfortable) * 4 / 10 {
+            return Plan::Keep;
+        }
+        if let Some(buddy) = self.buddy(segment) {
+            let both = used.saturating_add(buddy.used());
+            if both <= u32::from(CLASSES[CLASS_MAX].comfortable) * 6 / 10 {
+                return Plan::Merge(buddy);
+            }
+        }
+        let target = smallest_class(used as usize);
+        if target < segment.class_index() { Plan::Shrink } else { Plan::Keep }
+    }
+
+    /// The segment that shares all but the last bit of the prefix, if it is not divided further.
+    fn buddy(&self, segment: Seg) -> Option<Seg> {
+        let depth = segment.depth();
+        let bit = 1u64.checked_shl(64 - u32::from(depth))?;
+        let cell = self.directory.locate(segment.prefix() ^ bit);
+        (cell.depth() == depth).then(|| cell.segment())
+    }
+
+    /// Makes a segment that has lost an entry smaller, if that is due.
+    pub(crate) fn shrink(&mut self, segment: Seg, hash_of: HashOf<'_>) {
+        if self.len == 0 {
+            // What is left are a few segments that found no buddy to merge with.
+            return self.clear();
+        }
+        match self.removal_plan(segment, segment.used()) {
+            Plan::Keep => {}
+            Plan::Merge(buddy) => self.merge(segment, buddy, hash_of),
+            Plan::Shrink => {
+                let items = collect(segment, hash_of);
+                let (depth, prefix) = (segment.depth(), segment.prefix());
+                let class = class_for(&items, depth);
+                if class >= segment.class_index() {
+                    return;
+                }
+                let new = self.assemble(&items, class, depth, prefix, visited_in(segment));
+                let old = Cell::of_segment(segment);
+                self.directory.replace(prefix, old, Cell::of_segment(new));
+                self.discard(segment);
+            }
+        }
+    }
+
+    fn merge(&mut self, segment: Seg, buddy: Seg, hash_of: HashOf<'_>) {
+        let (low, high) =
+            if segment.prefix() < buddy.prefix() { (segment, buddy) } else { (buddy, segment) };
+        let mut items = collect(low, hash_of);
+        items.append(&mut collect(high, hash_of));
+        let (low_epochs, high_epochs) = (visited_in(low), visited_in(high));
+        let epochs =
+            [0, 1].map(|w| if low_epochs[w] == high_epochs[w] { low_epochs[w] } else { 0 });
+        let depth = low.depth() - 1;
+        let class = class_for(&items, depth);
+        let merged = self.assemble(&items, class, depth, low.prefix(), epochs);
+        self.directory.merge(merged);
+        self.discard(low);
+        self.discard(high);
+        if depth == 0 {
+            self.depth_max = 0;
+        }
+    }
+}
+
+/// All entries of a segment with their hashes.
+fn collect(segment: Seg, hash_of: HashOf<'_>) -> Vec<Item> {
+    let mut items = Vec::with_capacity(segment.used() as usize + 1);
+    segment.each(&mut |entry| items.push(Item { hash: hash_of(entry.key()), entry }));
+    items
+}
+
+/// For each walker the epoch in which all of the segment is visited, or 0.
+fn visited_in(segment: Seg) -> [u32; 2] {
+    let epochs = segment.epochs();
+    [0, 1].map(|w| if epochs[w] != 0 && segment.all_visited(w) { epochs[w] } else { 0 })
+}
+
+/// The first bit in which hashes differ, if a segment may be divided by it.
+fn first_difference(items: &[Item]) -> Option<u8> {
+    let first = items.first()?.hash;
+    let differing = items.iter().fold(0, |bits, item| bits | (item.hash ^ first));
+    let at = differing.leading_zeros() as u8;
+    (at < DEPTH_MAX).then_some(at)
+}
+
+/// The smallest class that `used` entries leave a quarter of its comfort.
+fn smallest_class(used: usize) -> usize {
+    let wanted = used + used / 8 + 1;
+    CLASSES.iter().position(|class| usize::from(class.comfortable) >= wanted).unwrap_or(CLASS_MAX)
+}
+
+/// The class for a segment that is new, merged or shrinks.
+fn class_for(items: &[Item], depth: u8) -> usize {
+    (smallest_class(items.len())..=CLASS_MAX)
+        .find(|class| fits(items, depth, CLASSES[*class], 3))
+        .unwrap_or(CLASS_MAX)
+}
+
+/// The class in which a full segment has room for some more; none if it must be divided.
+fn class_to_grow(segment: Seg, items: &[Item]) -> Option<usize> {
+    let depth = segment.depth();
+    let class = segment.class_index();
+    if class > 0 && fits(items, depth, CLASSES[class], 2) {
+        return Some(class);
+    }
+    (class + 1..=CLASS_MAX).find(|class| fits(items, depth, CLASSES[*class], 4))
+}
+
+/// Whether the entries would fit and leave one `spare`-th of the stash free.
+fn fits(items: &[Item], depth: u8, class: Class, spare: usize) -> bool {
+    if items.len() > class.slots() {
+        return false;
+    }
+    let mut counts = [0u16; 64];
+    for item in items {
+        counts[home_index(item.hash, depth, class.homes)] += 1;
+    }
+    let behind =
+        counts.iter().map(|count| usize::from(*count).saturating_sub(SLOTS)).sum::<usize>();
+    behind + class.stash_slots() / spare <= class.stash_slots()
+}

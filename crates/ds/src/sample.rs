@@ -1,0 +1,114 @@
+//! Uniformly random entries; not which of them to evict.
+//!
+//! Rejection sampling. A random hash falls into a segment of depth d with probability 2^-d, so
+//! accepting it with probability 2^(d - deepest) makes all segments equally likely; then a random
+//! place out of as many as the largest segment has is accepted if an entry is there, which makes
+//! all entries equally likely. With good hashes a few tries do. After a bounded number of tries
+//! (odd shapes: few entries in many segments) an entry is counted out instead, which is as
+//! uniform and takes time in the number of segments.
+
+use crate::entry::{EntryRef, RawEntry};
+use crate::segment::Seg;
+use crate::table::Table;
+
+const TRIES: usize = 128;
+/// A try among expiring entries reads one segment header.
+const TRIES_EXPIRING: usize = 2048;
+
+/// A number below `end` from 64 random bits; the bias is below `end / 2^64`.
+fn below(bits: u64, end: usize) -> usize {
+    ((u128::from(bits) * end as u128) >> 64) as usize
+}
+
+/// The entry in place `place` of a segment: buckets' slots first, then the overflow list.
+fn entry_at(segment: Seg, place: usize) -> Option<RawEntry> {
+    let slots = segment.class().slots();
+    if place >= slots {
+        return segment.overflow().get(place - slots).copied();
+    }
+    let (index, slot) = (place / crate::bucket::SLOTS, place % crate::bucket::SLOTS);
+    let bucket = segment.bucket(index);
+    (bucket.used().0 & 1 << slot != 0).then(|| bucket.entry(slot))
+}
+
+/// The entry number `n` of those in a segment that `wanted` accepts.
+fn nth(segment: Seg, n: usize, wanted: &dyn Fn(RawEntry) -> bool) -> Option<RawEntry> {
+    let mut left = n;
+    let mut found = None;
+    segment.each(&mut |entry| {
+        if found.is_none() && wanted(entry) {
+            if left == 0 {
+                found = Some(entry);
+            } else {
+                left -= 1;
+            }
+        }
+    });
+    found
+}
+
+impl<V: Send> Table<V> {
+    /// A uniformly random entry. `r` gives 64 random bits per call.
+    #[must_use]
+    pub fn random(&self, r: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_, V>> {
+        if self.len == 0 {
+            return None;
+        }
+        for _ in 0..TRIES {
+            let cell = self.directory.locate(r());
+            let spare = self.depth_max.saturating_sub(cell.depth());
+            let bits = r();
+            if bits & ((1 << spare) - 1) != 0 {
+                continue;
+            }
+            let place = below(r(), self.slots_max as usize);
+            if let Some(entry) = entry_at(cell.segment(), place) {
+                // SAFETY: a live entry of this table, borrowed with it.
+                return Some(unsafe { EntryRef::new(entry) });
+            }
+        }
+        self.counted_out(below(r(), self.len), &|segment| segment.used(), &|_| true)
+    }
+
+    /// A uniformly random entry among those with an expiry.
+    #[must_use]
+    pub fn random_with_expiry(&self, r: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_, V>> {
+        if self.expiring == 0 {
+            return None;
+        }
+        let expires = |entry: RawEntry| entry.has_expiry();
+        // The heap holds exactly the segments with expiring entries.
+        for _ in 0..TRIES_EXPIRING {
+            let segment = self.due.segment(below(r(), self.due.count()));
+            let n = below(r(), self.slots_max as usize);
+            if n < segment.expiring() as usize
+                && let Some(entry) = nth(segment, n, &expires)
+            {
+                // SAFETY: a live entry of this table, borrowed with it.
+                return Some(unsafe { EntryRef::new(entry) });
+            }
+        }
+        self.counted_out(below(r(), self.expiring), &|segment| segment.expiring(), &expires)
+    }
+
+    fn counted_out(
+        &self,
+        n: usize,
+        count: &dyn Fn(Seg) -> u32,
+        wanted: &dyn Fn(RawEntry) -> bool,
+    ) -> Option<EntryRef<'_, V>> {
+        let mut left = n;
+        let mut found = None;
+        self.directory.each(&mut |segment| {
+            let count = count(segment) as usize;
+            if left < count {
+                found = nth(segment, left, wanted);
+                return false;
+            }
+            left -= count;
+            true
+        });
+        // SAFETY: a live entry of this table, borrowed with it.
+        found.map(|entry| unsafe { EntryRef::new(entry) })
+    }
+}

@@ -1,0 +1,495 @@
+//! One page of buckets: all entries of one range of hashes; not when it grows or splits.
+//!
+//! ```text
+//!  ┌────────┬────────┬────────┬─ … ─┬────────┬─────────┬─ … ─┐
+//!  │ header │ home 0 │ home 1 │     │ home n │ stash 0 │     │   64 bytes each
+//!  └────────┴────────┴────────┴─ … ─┴────────┴─────────┴─ … ─┘
+//! ```
+//!
+//! A segment of depth d holds every key whose hash starts with the d bits of its prefix. The bits
+//! below them choose the home bucket by multiplication, `(below × homes) >> 64` in effect, so
+//! home buckets lie in hash order and any number of them will do, not only powers of two. That is
+//! what lets a segment grow through the allocator's classes, 128 bytes to 4096, in small steps.
+//!
+//! An entry whose home is full goes to any stash bucket, and a bit in the home's meta byte says
+//! to which: lookups look at a stash bucket only if it may hold a member of that home. When the
+//! stash is full too, the segment is rebuilt (see `rebuild`). If that cannot help, because the
+//! hashes do not differ in the bits that we use, the entry goes to an overflow list that is
+//! searched linearly: correct, and slow only for whoever managed to make 64-bit keyed hashes
+//! collide.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+use crate::bucket::{Bucket, LINE, OVERFLOW, SLOTS, STASH_0, STASH_ALL, Slots, fingerprint};
+use crate::entry::RawEntry;
+use crate::size::class_size;
+use crate::table::HashOf;
+
+/// Depth beyond which a segment does not split: eight bits must remain to choose a home.
+pub(crate) const DEPTH_MAX: u8 = 56;
+
+/// The due index of a segment that is not in the heap.
+pub(crate) const NOT_DUE: u32 = u32::MAX;
+
+/// A size of segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Class {
+    pub(crate) homes: u8,
+    pub(crate) stashes: u8,
+    /// Entries that fit in nine cases of ten (measured by filling at random).
+    pub(crate) comfortable: u16,
+}
+
+impl Class {
+    const fn new(homes: u8, stashes: u8, comfortable: u16) -> Class {
+        Class { homes, stashes, comfortable }
+    }
+
+    pub(crate) const fn slots(&self) -> usize {
+        SLOTS * (self.homes as usize + self.stashes as usize)
+    }
+
+    pub(crate) const fn stash_slots(&self) -> usize {
+        SLOTS * self.stashes as usize
+    }
+
+    /// Bytes of a segment of this class: the header and its buckets.
+    pub(crate) const fn bytes(&self) -> usize {
+        LINE * (1 + self.homes as usize + self.stashes as usize)
+    }
+}
+
+/// The sizes, smallest first; all are size classes of the allocator. With finer steps there would
+/// be fewer bytes per key (about one) and more rebuilds per insert (half as many again).
+pub(crate) const CLASSES: [Class; 11] = [
+    Class::new(1, 0, 9),    // 128 bytes
+    Class::new(1, 1, 18),   // 192
+    Class::new(2, 1, 27),   // 256
+    Class::new(4, 1, 41),   // 384
+    Class::new(5, 2, 60),   // 512
+    Class::new(9, 2, 89),   // 768
+    Class::new(12, 3, 124), // 1024
+    Class::new(20, 3, 179), // 1536
+    Class::new(27, 4, 240), // 2048
+    Class::new(35, 4, 292), // 2560
+    Class::new(58, 5, 455), // 4096
+];
+
+/// The largest class.
+pub(crate) const CLASS_MAX: usize = CLASSES.len() - 1;
+
+/// The first line of a segment.
+#[repr(C, align(64))]
+struct Header {
+    /// The top `depth` bits of all hashes here, then zeros.
+    prefix: u64,
+    /// What the segment is due for in the heap; meaningful while `due_index` is.
+    due_ms: i64,
+    /// Entries that found no slot; null mostly.
+    overflow: *mut Vec<RawEntry>,
+    /// For each walker the epoch that the buckets' visited bits belong to; 0 for none.
+    epochs: [u32; 2],
+    /// Entries, overflow included.
+    used: u32,
+    /// Entries with an expiry.
+    expiring: u32,
+    /// No rebuild is tried below this many entries: the last one could not help.
+    retry_at: u32,
+    /// Position in the due heap, or `NOT_DUE`.
+    due_index: u32,
+    depth: u8,
+    class: u8,
+}
+
+const _: () = assert!(size_of::<Header>() == LINE);
+
+/// A segment's address. Copying it copies no ownership.
+///
+/// Invariant: it points at a live segment made by [`Seg::alloc`]; the directory that holds it
+/// frees it once, and no copy is used beyond that. Whoever writes holds the table exclusively;
+/// whoever only shares the table only reads. The methods below rely on this.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Seg(NonNull<u8>);
+
+/// Where an entry is within its segment.
+#[derive(Clone, Copy)]
+pub(crate) enum At {
+    Slot(Bucket, usize),
+    Overflow(usize),
+}
+
+/// An entry that a lookup found.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) entry: RawEntry,
+    pub(crate) at: At,
+}
+
+/// A reader and a writer for each field of the header.
+macro_rules! fields {
+    ($($get:ident, $set:ident: $kind:ty;)*) => { $(
+        #[inline(always)]
+        pub(crate) fn $get(self) -> $kind {
+            // SAFETY: the type's invariant: a live, initialised header.
+            unsafe { (*self.header()).$get }
+        }
+
+        #[inline(always)]
+        pub(crate) fn $set(self, value: $kind) {
+            // SAFETY: the type's invariant: a live header, held exclusively.
+            unsafe { (*self.header()).$get = value }
+        }
+    )* };
+}
+
+impl Seg {
+    fields! {
+        used, set_used: u32;
+        expiring, set_expiring: u32;
+        retry_at, set_retry_at: u32;
+        due_index, set_due_index: u32;
+        due_ms, set_due_ms: i64;
+        epochs, set_epochs: [u32; 2];
+    }
+
+    /// An empty segment.
+    pub(crate) fn alloc(class: usize, depth: u8, prefix: u64) -> Seg {
+        let layout = Seg::layout(class);
+        // SAFETY: the layout's size is not zero.
+        let ptr = unsafe { alloc_zeroed(layout) };
+        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
+        let header = Header {
+            prefix,
+            due_ms: 0,
+            overflow: std::ptr::null_mut(),
+            epochs: [0; 2],
+            used: 0,
+            expiring: 0,
+            retry_at: 0,
+            due_index: NOT_DUE,
+            depth,
+            class: class as u8,
+        };
+        // SAFETY: the allocation is new, large enough and aligned to 64.
+        unsafe { ptr.cast::<Header>().write(header) };
+        Seg(ptr)
+    }
+
+    fn layout(class: usize) -> Layout {
+        let Ok(layout) = Layout::from_size_align(CLASSES[class].bytes(), LINE) else {
+            unreachable!("classes are small and 64 is a power of two")
+        };
+        layout
+    }
+
+    /// Frees the segment and its overflow list, not its entries.
+    ///
+    /// # Safety
+    /// The caller owns the segment and nothing uses it afterwards.
+    pub(crate) unsafe fn free(self) {
+        let layout = Seg::layout(self.class_index());
+        // SAFETY: allocated by `alloc` with the same class; the list came from Box::into_raw.
+        unsafe {
+            let overflow = (*self.header()).overflow;
+            if !overflow.is_null() {
+                drop(Box::from_raw(overflow));
+            }
+            dealloc(self.0.as_ptr(), layout);
+        }
+    }
+
+    #[inline(always)]
+    fn header(self) -> *mut Header {
+        self.0.as_ptr().cast()
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0.as_ptr().expose_provenance() as u64
+    }
+
+    /// # Safety
+    /// `address` must come from [`Seg::address`] of a live segment.
+    #[inline(always)]
+    pub(crate) unsafe fn from_address(address: u64) -> Seg {
+        let ptr = std::ptr::with_exposed_provenance_mut(address as usize);
+        // SAFETY: the address of an allocation is not null.
+        Seg(unsafe { NonNull::new_unchecked(ptr) })
+    }
+
+    pub(crate) fn prefix(self) -> u64 {
+        // SAFETY: the type's invariant.
+        unsafe { (*self.header()).prefix }
+    }
+
+    pub(crate) fn depth(self) -> u8 {
+        // SAFETY: the type's invariant.
+        unsafe { (*self.header()).depth }
+    }
+
+    pub(crate) fn class_index(self) -> usize {
+        // SAFETY: the type's invariant.
+        usize::from(unsafe { (*self.header()).class })
+    }
+
+    pub(crate) fn class(self) -> Class {
+        CLASSES[self.class_index()]
+    }
+
+    pub(crate) fn homes(self) -> usize {
+        usize::from(self.class().homes)
+    }
+
+    /// All buckets, homes first.
+    pub(crate) fn buckets(self) -> usize {
+        let class = self.class();
+        usize::from(class.homes) + usize::from(class.stashes)
+    }
+
+    /// Bucket `index`: homes from 0, then the stash.
+    #[inline(always)]
+    pub(crate) fn bucket(self, index: usize) -> Bucket {
+        // SAFETY: callers pass an index below `buckets()`, so the line lies within the segment.
+        unsafe { Bucket::new(self.0.add(LINE * (index + 1)).cast()) }
+    }
+
+    fn stash(self, index: usize) -> Bucket {
+        self.bucket(self.homes() + index)
+    }
+
+    /// The home bucket of a hash that belongs here.
+    pub(crate) fn home(self, hash: u64) -> Bucket {
+        self.bucket(home_index(hash, self.depth(), self.class().homes))
+    }
+
+    /// The overflow list, mostly empty.
+    pub(crate) fn overflow<'a>(self) -> &'a [RawEntry] {
+        // SAFETY: null or a live list of this segment; callers drop the slice before they write.
+        unsafe { (*self.header()).overflow.as_ref().map_or(&[], Vec::as_slice) }
+    }
+
+    /// Bytes of the segment and its overflow list.
+    pub(crate) fn bytes(self) -> usize {
+        // SAFETY: null or a live list of this segment.
+        let list = unsafe { (*self.header()).overflow.as_ref() };
+        let list = list.map_or(0, |list| {
+            class_size(size_of::<Vec<RawEntry>>())
+                + class_size(list.capacity() * size_of::<RawEntry>())
+        });
+        self.class().bytes() + list
+    }
+
+    /// Puts an entry into its home or the stash. False if both are full. Counts nothing.
+    pub(crate) fn place(self, hash: u64, entry: RawEntry) -> bool {
+        let home = self.home(hash);
+        if let Some(slot) = home.free_slot() {
+            home.put(slot, fingerprint(hash), entry);
+            return true;
+        }
+        for index in 0..usize::from(self.class().stashes) {
+            let stash = self.stash(index);
+            if let Some(slot) = stash.free_slot() {
+                stash.put(slot, fingerprint(hash), entry);
+                home.set_meta(home.meta() | STASH_0 << index);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether [`Seg::place`] would succeed.
+    pub(crate) fn has_room(self, hash: u64) -> bool {
+        self.home(hash).free_slot().is_some()
+            || (0..usize::from(self.class().stashes))
+                .any(|index| self.stash(index).free_slot().is_some())
+    }
+
+    /// Puts an entry into the overflow list. Counts nothing.
+    pub(crate) fn push_overflow(self, hash: u64, entry: RawEntry) {
+        let home = self.home(hash);
+        home.set_meta(home.meta() | OVERFLOW);
+        // SAFETY: null or a live list of this segment, held exclusively.
+        unsafe {
+            let header = &mut *self.header();
+            if header.overflow.is_null() {
+                header.overflow = Box::into_raw(Box::default());
+            }
+            (&mut *header.overflow).push(entry);
+        }
+    }
+
+    /// Takes an entry out of its place; the entry is the caller's. Counts nothing.
+    pub(crate) fn unplace(self, at: At) {
+        match at {
+            At::Slot(bucket, slot) => bucket.clear(slot),
+            // SAFETY: an index that a lookup found in the live list, held exclusively.
+            At::Overflow(index) => unsafe {
+                let list = &mut *(*self.header()).overflow;
+                list.swap_remove(index);
+                if list.is_empty() {
+                    drop(Box::from_raw(list));
+                    (*self.header()).overflow = std::ptr::null_mut();
+                }
+            },
+        }
+    }
+
+    /// Puts another entry of the same key in the place of one.
+    pub(crate) fn replace(self, at: At, entry: RawEntry) {
+        match at {
+            At::Slot(bucket, slot) => bucket.set_entry(slot, entry),
+            // SAFETY: an index that a lookup found in the live list, held exclusively.
+            At::Overflow(index) => unsafe {
+                let list = &mut *(*self.header()).overflow;
+                list[index] = entry;
+            },
+        }
+    }
+
+    /// Looks behind a home bucket: in the stash buckets that its meta names, and the overflow.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn find_behind(self, meta: u8, fingerprint: u8, key: &[u8]) -> Option<Found> {
+        for index in stash_indexes(meta) {
+            let stash = self.stash(index);
+            if let Some((slot, entry)) = stash.find(fingerprint, key) {
+                return Some(Found { entry, at: At::Slot(stash, slot) });
+            }
+        }
+        if meta & OVERFLOW != 0 {
+            let index = self.overflow().iter().position(|entry| entry.key_is(key))?;
+            return Some(Found { entry: self.overflow()[index], at: At::Overflow(index) });
+        }
+        None
+    }
+
+    /// Calls `sink` with each entry of home bucket `index`, wherever it is.
+    pub(crate) fn each_of_home(
+        self,
+        index: usize,
+        hash_of: HashOf<'_>,
+        sink: &mut dyn FnMut(RawEntry),
+    ) {
+        let home = self.bucket(index);
+        for slot in home.used() {
+            sink(home.entry(slot));
+        }
+        let meta = home.meta();
+        if meta & (STASH_ALL | OVERFLOW) == 0 {
+            return;
+        }
+        let (depth, homes) = (self.depth(), self.class().homes);
+        let mut behind = |entry: RawEntry| {
+            if home_index(hash_of(entry.key()), depth, homes) == index {
+                sink(entry);
+            }
+        };
+        for stash in stash_indexes(meta).map(|index| self.stash(index)) {
+            stash.used().for_each(|slot| behind(stash.entry(slot)));
+        }
+        if meta & OVERFLOW != 0 {
+            self.overflow().iter().for_each(|entry| behind(*entry));
+        }
+    }
+
+    /// Calls `sink` with each entry, fetching them side by side first.
+    pub(crate) fn each(self, sink: &mut dyn FnMut(RawEntry)) {
+        for index in 0..self.buckets() {
+            let bucket = self.bucket(index);
+            bucket.used().for_each(|slot| bucket.entry(slot).prefetch());
+        }
+        for index in 0..self.buckets() {
+            let bucket = self.bucket(index);
+            bucket.used().for_each(|slot| sink(bucket.entry(slot)));
+        }
+        self.overflow().iter().for_each(|entry| sink(*entry));
+    }
+
+    /// Whether walker `w` has visited every bucket in the epoch of the header.
+    pub(crate) fn all_visited(self, w: usize) -> bool {
+        (0..self.homes()).all(|index| self.bucket(index).meta() & 1 << w != 0)
+    }
+
+    /// Sets or clears walker `w`'s bit in every home bucket.
+    pub(crate) fn mark_all(self, w: usize, visited: bool) {
+        for index in 0..self.homes() {
+            let bucket = self.bucket(index);
+            let meta = bucket.meta() & !(1 << w);
+            bucket.set_meta(meta | u8::from(visited) << w);
+        }
+    }
+
+    /// The lowest hash of home bucket `index`; `None` for the end of the hash space. With `index`
+    /// equal to the number of homes it is the end of the segment.
+    pub(crate) fn lower_bound(self, index: usize) -> Option<u64> {
+        lower_bound(self.prefix(), self.depth(), self.class().homes, index)
+    }
+}
+
+/// The stash buckets that a meta byte names.
+fn stash_indexes(meta: u8) -> Slots {
+    Slots(u32::from(meta & STASH_ALL) / u32::from(STASH_0))
+}
+
+/// The home bucket of a hash: monotone in the bits below the prefix.
+#[inline(always)]
+pub(crate) fn home_index(hash: u64, depth: u8, homes: u8) -> usize {
+    debug_assert!(depth <= DEPTH_MAX);
+    let below = (hash << (depth & 63)) >> 32;
+    ((below * u64::from(homes)) >> 32) as usize
+}
+
+/// The lowest hash with the given prefix for which [`home_index`] gives `index`.
+fn lower_bound(prefix: u64, depth: u8, homes: u8, index: usize) -> Option<u64> {
+    let homes = u64::from(homes);
+    let index = index as u64;
+    if index >= homes {
+        // The end of the segment; for depth 0 that is the end of everything.
+        let width = 1u64.checked_shl(64 - u32::from(depth))?;
+        return prefix.checked_add(width);
+    }
+    // The smallest 32-bit `below` with (below * homes) >> 32 == index, then back up by `depth`,
+    // rounding up where bits fall off.
+    let below = (index << 32).div_ceil(homes) << 32;
+    let lost = below & ((1 << depth) - 1) != 0;
+    Some(prefix + (below >> depth) + u64::from(lost))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::STASHES_MAX;
+
+    #[test]
+    fn classes_are_allocator_classes_that_grow() {
+        for pair in CLASSES.windows(2) {
+            assert!(pair[0].bytes() < pair[1].bytes());
+            assert!(pair[0].comfortable < pair[1].comfortable);
+        }
+        for class in CLASSES {
+            assert_eq!(class_size(class.bytes()), class.bytes());
+            assert!(usize::from(class.stashes) <= STASHES_MAX && class.bytes() <= 4096);
+        }
+    }
+
+    #[test]
+    fn lower_bounds_invert_the_home_index() {
+        for depth in [0u8, 1, 7, 31, 32, 33, 50, DEPTH_MAX] {
+            let prefix = if depth == 0 { 0 } else { u64::MAX << (64 - depth) };
+            for homes in CLASSES.map(|class| class.homes) {
+                for index in 0..usize::from(homes) {
+                    let Some(low) = lower_bound(prefix, depth, homes, index) else {
+                        panic!("only the end has no bound")
+                    };
+                    assert_eq!(home_index(low, depth, homes), index, "{depth} {homes} {index}");
+                    if index > 0 {
+                        assert_eq!(home_index(low - 1, depth, homes), index - 1);
+                    }
+                }
+                assert_eq!(lower_bound(prefix, depth, homes, usize::from(homes)), None);
+            }
+        }
+        assert_eq!(lower_bound(0, 1, 3, 3), Some(1 << 63));
+    }
+}

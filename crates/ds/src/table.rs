@@ -1,0 +1,342 @@
+//! The keyspace's table: keys with their hashes in, entries out; not what values mean.
+//!
+//! ```text
+//!  Table ─▶ directory ─▶ segment (≤ 4096 bytes) ─▶ bucket (64 bytes) ─▶ entry (key + value)
+//!            1 cell per    header, home buckets,    9 fingerprints,      one allocation
+//!            ~400 keys     stash buckets            9 addresses
+//! ```
+//!
+//! **Everything lies in hash order.** The directory indexes by the top bits of the hash, a
+//! segment covers a range of hashes, home buckets cover sub-ranges in order. So a position in the
+//! table is simply a hash, it means the same before and after any growth, and scans and snapshots
+//! need nothing else (see [`crate::walk`]).
+//!
+//! **No operation is expensive.** An insert or remove rebuilds at most one segment (a merge: two
+//! small ones): a few hundred entries, some microseconds, whatever the size of the table.
+//!
+//! **The table does not hash.** Each operation takes the key's 64-bit hash, and those that may
+//! move entries take `hash_of` to learn the others'. The hash must be a pure function of the key
+//! and the same for the whole life of the table. Bad hashes cost time, never correctness.
+
+use std::marker::PhantomData;
+
+use crate::bucket::{OVERFLOW, STASH_ALL, fingerprint};
+use crate::directory::{Cell, Directory};
+use crate::due::Due;
+use crate::edit::EntryMut;
+use crate::entry::{EntryRef, NewPayload, OwnedEntry, RawEntry};
+use crate::rebuild::Plan;
+use crate::segment::{At, Found, Seg};
+
+/// The hash of a key, for operations that meet keys whose hash they were not given.
+pub type HashOf<'a> = &'a dyn Fn(&[u8]) -> u64;
+
+/// A hash table of entries with boxed values of type `V`.
+pub struct Table<V> {
+    pub(crate) directory: Directory,
+    pub(crate) due: Due,
+    pub(crate) len: usize,
+    pub(crate) expiring: usize,
+    /// Segments and entries; directory and heap are added on demand.
+    pub(crate) bytes: usize,
+    /// For each walker the latest epoch seen. A segment born out of nothing is visited in it.
+    pub(crate) epochs: [u32; 2],
+    /// No segment has more places for entries than this.
+    pub(crate) slots_max: u32,
+    /// No segment is deeper than this.
+    pub(crate) depth_max: u8,
+    values: PhantomData<Box<V>>,
+}
+
+// SAFETY: the table owns its segments, entries and values; nothing of them is thread-bound.
+unsafe impl<V: Send> Send for Table<V> {}
+// SAFETY: operations through &Table only read, and give out &V.
+unsafe impl<V: Sync> Sync for Table<V> {}
+
+/// How a table is made up, for diagnostics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Segments.
+    pub segments: usize,
+    /// Bytes of all segments.
+    pub segment_bytes: usize,
+    /// Places for entries in home and stash buckets.
+    pub slots: usize,
+    /// Entries in overflow lists; zero unless hashes collide.
+    pub overflowed: usize,
+    /// Bytes of the directory.
+    pub directory_bytes: usize,
+    /// Most bits by which the directory distinguishes segments.
+    pub depth_max: u8,
+}
+
+impl<V> Table<V> {
+    /// An empty table. Allocates nothing.
+    #[must_use]
+    pub const fn new() -> Table<V> {
+        Table {
+            directory: Directory::new(),
+            due: Due::new(),
+            len: 0,
+            expiring: 0,
+            bytes: 0,
+            epochs: [0; 2],
+            slots_max: 0,
+            depth_max: 0,
+            values: PhantomData,
+        }
+    }
+
+    /// The number of entries.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no entry.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The number of entries with an expiry.
+    #[inline]
+    #[must_use]
+    pub fn len_with_expiry(&self) -> usize {
+        self.expiring
+    }
+
+    /// Bytes of directory, segments and entries by size class. What boxed values own, and their
+    /// boxes, are the caller's account.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        self.bytes + self.directory.bytes() + self.due.bytes()
+    }
+
+    /// Removes everything. Large tables are better sent to another thread and dropped there.
+    pub fn clear(&mut self) {
+        self.take_all(&mut |entry| {
+            // SAFETY: the table owned the entry and has forgotten it.
+            unsafe { entry.free::<V>() }
+        });
+    }
+
+    /// Removes everything, handing over each entry.
+    pub fn drain(&mut self, sink: &mut dyn FnMut(OwnedEntry<V>)) {
+        self.take_all(&mut |entry| {
+            // SAFETY: the table owned the entry and has forgotten it.
+            sink(unsafe { OwnedEntry::new(entry) });
+        });
+    }
+
+    fn take_all(&mut self, sink: &mut dyn FnMut(RawEntry)) {
+        self.due.clear();
+        (self.len, self.expiring, self.bytes) = (0, 0, 0);
+        (self.slots_max, self.depth_max) = (0, 0);
+        self.directory.drain(&mut |segment| {
+            segment.each(sink);
+            // SAFETY: the directory has forgotten the segment.
+            unsafe { segment.free() };
+        });
+    }
+}
+
+impl<V> Default for Table<V> {
+    fn default() -> Table<V> {
+        Table::new()
+    }
+}
+
+impl<V> Drop for Table<V> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Finds a key's entry and where it is.
+#[inline(always)]
+fn find(cell: Cell, hash: u64, key: &[u8]) -> Option<Found> {
+    let home = cell.home(hash);
+    let wanted = fingerprint(hash);
+    if let Some((slot, entry)) = home.find(wanted, key) {
+        return Some(Found { entry, at: At::Slot(home, slot) });
+    }
+    let meta = home.meta();
+    if meta & (STASH_ALL | OVERFLOW) == 0 {
+        return None;
+    }
+    cell.segment().find_behind(meta, wanted, key)
+}
+
+impl<V: Send> Table<V> {
+    #[inline(always)]
+    fn lookup(&self, hash: u64, key: &[u8]) -> Option<(Cell, Found)> {
+        let cell = self.directory.locate(hash);
+        if cell.is_empty() {
+            return None;
+        }
+        find(cell, hash, key).map(|found| (cell, found))
+    }
+
+    /// The entry of a key.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, hash: u64, key: &[u8]) -> Option<EntryRef<'_, V>> {
+        let (_, found) = self.lookup(hash, key)?;
+        // SAFETY: a live entry of this table, borrowed with it.
+        Some(unsafe { EntryRef::new(found.entry) })
+    }
+
+    /// Whether a key is there.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, hash: u64, key: &[u8]) -> bool {
+        self.lookup(hash, key).is_some()
+    }
+
+    /// The entry of a key, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<EntryMut<'_, V>> {
+        let (cell, found) = self.lookup(hash, key)?;
+        Some(EntryMut::new(self, cell.segment(), found))
+    }
+
+    /// Inserts a key or replaces all of its entry: kind, value, expiry (`None`: without) and
+    /// clock (24 bits).
+    ///
+    /// Answers the old entry if its value was boxed, so that the caller can free it elsewhere.
+    /// An old inline value is overwritten in place when the size class allows, else freed. To
+    /// tell an insert from a replacement compare [`Table::len`].
+    #[inline]
+    pub fn set(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        kind: u8,
+        payload: NewPayload<'_, V>,
+        expiry: Option<i64>,
+        clock: u32,
+        hash_of: HashOf<'_>,
+    ) -> Option<OwnedEntry<V>> {
+        if let Some((cell, found)) = self.lookup(hash, key) {
+            if let NewPayload::Inline(value) = payload
+                && expiry.is_none()
+                && self.overwrite_plain(found.entry, kind, value, clock)
+            {
+                return None;
+            }
+            return EntryMut::new(self, cell.segment(), found)
+                .overwrite(kind, payload, expiry, clock);
+        }
+        let entry = RawEntry::new(key, kind, payload, expiry, clock);
+        self.insert(hash, entry, hash_of);
+        None
+    }
+
+    #[inline(always)]
+    fn overwrite_plain(&mut self, entry: RawEntry, kind: u8, value: &[u8], clock: u32) -> bool {
+        entry.overwrite_plain(kind, value, clock)
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, hash: u64, key: &[u8], hash_of: HashOf<'_>) -> Option<OwnedEntry<V>> {
+        let (cell, found) = self.lookup(hash, key)?;
+        let segment = cell.segment();
+        let before = segment.bytes();
+        segment.unplace(found.at);
+        self.bytes = self.bytes + segment.bytes() - before - found.entry.size();
+        self.len -= 1;
+        segment.set_used(segment.used() - 1);
+        self.note_expiry(segment, found.entry.has_expiry(), None);
+        self.shrink(segment, hash_of);
+        // SAFETY: no slot refers to the entry any more.
+        Some(unsafe { OwnedEntry::new(found.entry) })
+    }
+
+    /// Keeps counts and heap when an entry of `segment` goes from one expiry to another.
+    pub(crate) fn note_expiry(&mut self, segment: Seg, before: bool, after: Option<i64>) {
+        match (before, after) {
+            (false, None) => {}
+            (true, None) => {
+                self.expiring -= 1;
+                segment.set_expiring(segment.expiring() - 1);
+                if segment.expiring() == 0 {
+                    self.due.remove(segment);
+                }
+            }
+            (_, Some(at)) => {
+                if !before {
+                    self.expiring += 1;
+                    segment.set_expiring(segment.expiring() + 1);
+                }
+                self.due.lower(segment, at);
+            }
+        }
+    }
+
+    /// First of three prefetch stages: asks for the directory's cell.
+    #[inline]
+    pub fn prefetch_segment(&self, hash: u64) {
+        self.directory.prefetch(hash);
+    }
+
+    /// Second stage: reads the cell and asks for the home bucket.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        let cell = self.directory.locate(hash);
+        if !cell.is_empty() {
+            cell.home(hash).prefetch();
+        }
+    }
+
+    /// Third stage: reads the bucket and asks for the entries whose fingerprint matches.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        let cell = self.directory.locate(hash);
+        if !cell.is_empty() {
+            let home = cell.home(hash);
+            for slot in home.matching(fingerprint(hash)) {
+                home.entry(slot).prefetch();
+            }
+        }
+    }
+
+    /// Whether inserting or removing a key with this hash may move other entries. Never false
+    /// when it does; sometimes true when it does not (an overwrite, for instance).
+    #[must_use]
+    pub fn write_rebuilds(&self, hash: u64) -> bool {
+        let cell = self.directory.locate(hash);
+        if cell.is_empty() {
+            return false;
+        }
+        let segment = cell.segment();
+        !segment.has_room(hash)
+            || !matches!(self.removal_plan(segment, segment.used().saturating_sub(1)), Plan::Keep)
+    }
+
+    /// Calls `sink` with every entry, in the order of the table.
+    pub fn for_each(&self, sink: &mut dyn FnMut(EntryRef<'_, V>)) {
+        self.directory.each(&mut |segment| {
+            // SAFETY: live entries of this table, borrowed with it.
+            segment.each(&mut |entry| sink(unsafe { EntryRef::new(entry) }));
+            true
+        });
+    }
+
+    /// How the table is made up. Looks at every segment.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        let mut shape = Shape { directory_bytes: self.directory.bytes(), ..Shape::default() };
+        self.directory.each(&mut |segment| {
+            shape.segments += 1;
+            shape.segment_bytes += segment.bytes();
+            shape.slots += segment.class().slots();
+            shape.overflowed += segment.overflow().len();
+            shape.depth_max = shape.depth_max.max(segment.depth());
+            true
+        });
+        shape
+    }
+}

@@ -1,0 +1,537 @@
+//! The table against models from std, by random operations, with good and with bad hashes.
+#![allow(clippy::disallowed_methods, reason = "settings of the test run")]
+
+use std::collections::BTreeMap;
+
+use russet_ds::hash::Seed;
+use russet_ds::{EntryRef, NewPayload, Payload, Table};
+
+/// A small generator of pseudo-random numbers (xorshift*), so that each run is the same.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 16) % end
+    }
+}
+
+/// Hashes, from good to hopeless.
+#[derive(Debug, Clone, Copy)]
+enum Weak {
+    Good,
+    /// The top 14 bits are the same: all keys in one slot.
+    SameTop,
+    /// Only the top six bits differ.
+    SixBits,
+    /// Small numbers: only the lowest bits differ.
+    LowBits,
+    /// Half the keys share one hash.
+    HalfSame,
+    Constant,
+}
+
+const ALL: [Weak; 6] =
+    [Weak::Good, Weak::SameTop, Weak::SixBits, Weak::LowBits, Weak::HalfSame, Weak::Constant];
+
+impl Weak {
+    fn hash(self, key: &[u8]) -> u64 {
+        let good = Seed::new(0x1234_5678_9abc_def0_1111).hash(key);
+        match self {
+            Weak::Good => good,
+            Weak::SameTop => good >> 14 | 0x2a5b << 50,
+            Weak::SixBits => good >> 58 << 58,
+            Weak::LowBits => good >> 50,
+            Weak::HalfSame => {
+                if good & 1 == 0 {
+                    0xffff_0000_1234_5678
+                } else {
+                    good
+                }
+            }
+            Weak::Constant => u64::MAX,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Inline(Vec<u8>),
+    Boxed(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    kind: u8,
+    value: Value,
+    expiry: Option<i64>,
+    clock: u32,
+}
+
+type Model = BTreeMap<Vec<u8>, Row>;
+
+fn row_of(entry: &EntryRef<'_, String>) -> Row {
+    Row {
+        kind: entry.kind(),
+        value: match entry.payload() {
+            Payload::Inline(bytes) => Value::Inline(bytes.to_vec()),
+            Payload::Boxed(value) => Value::Boxed(value.clone()),
+        },
+        expiry: entry.expiry(),
+        clock: entry.clock(),
+    }
+}
+
+fn payload(value: &Value) -> NewPayload<'_, String> {
+    match value {
+        Value::Inline(bytes) => NewPayload::Inline(bytes),
+        Value::Boxed(value) => NewPayload::Boxed(Box::new(value.clone())),
+    }
+}
+
+fn random_expiry(rng: &mut Rng) -> Option<i64> {
+    const ODD: [i64; 7] = [i64::MIN, -1, 0, 1, (1 << 48) - 1, 1 << 48, i64::MAX];
+    match rng.below(6) {
+        0 => Some(ODD[rng.below(7) as usize]),
+        1 => Some(rng.below(1_000_000) as i64),
+        _ => None,
+    }
+}
+
+fn random_value(rng: &mut Rng) -> Value {
+    match rng.below(12) {
+        0 => Value::Boxed("boxed".repeat(rng.below(20) as usize)),
+        1 => Value::Inline(vec![7; rng.below(70_000) as usize]),
+        _ => Value::Inline(vec![rng.next() as u8; rng.below(40) as usize]),
+    }
+}
+
+fn key(number: u64) -> Vec<u8> {
+    let mut key = format!("key:{number}").into_bytes();
+    if number % 50 == 3 {
+        key.resize(300, b'x');
+    }
+    if number % 50 == 4 {
+        key.truncate(number as usize % 5);
+        key.extend_from_slice(&(number as u32).to_le_bytes());
+    }
+    key
+}
+
+struct World {
+    weak: Weak,
+    table: Table<String>,
+    model: Model,
+}
+
+impl World {
+    fn new(weak: Weak) -> World {
+        World { weak, table: Table::new(), model: Model::new() }
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.weak.hash(key)
+    }
+
+    fn set(&mut self, key: &[u8], row: Row) {
+        let weak = self.weak;
+        let before = self.table.len();
+        let old = self.table.set(
+            weak.hash(key),
+            key,
+            row.kind,
+            payload(&row.value),
+            row.expiry,
+            row.clock,
+            &|key| weak.hash(key),
+        );
+        let known = self.model.insert(key.to_vec(), row);
+        assert_eq!(self.table.len() - before, usize::from(known.is_none()));
+        let known_boxed = known.map(|row| row.value).and_then(|value| match value {
+            Value::Boxed(text) => Some(text),
+            Value::Inline(_) => None,
+        });
+        assert_eq!(old.and_then(|old| old.into_boxed()).map(|old| *old), known_boxed);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        let weak = self.weak;
+        let old = self.table.remove(weak.hash(key), key, &|key| weak.hash(key));
+        let known = self.model.remove(key);
+        assert_eq!(old.is_some(), known.is_some());
+        if let (Some(old), Some(known)) = (old, known) {
+            assert_eq!((old.key(), old.kind()), (key, known.kind));
+            assert_eq!((old.expiry(), old.clock()), (known.expiry, known.clock));
+            match (old.payload(), &known.value) {
+                (Payload::Inline(bytes), Value::Inline(known)) => assert_eq!(bytes, known),
+                (Payload::Boxed(value), Value::Boxed(known)) => assert_eq!(value, known),
+                _ => panic!("another form of value"),
+            }
+        }
+    }
+
+    fn edit(&mut self, key: &[u8], rng: &mut Rng) {
+        let hash = self.hash(key);
+        let (Some(mut entry), Some(row)) = (self.table.get_mut(hash, key), self.model.get_mut(key))
+        else {
+            return;
+        };
+        match rng.below(6) {
+            0 => {
+                row.kind = rng.next() as u8;
+                entry.set_kind(row.kind);
+            }
+            1 => {
+                row.clock = rng.next() as u32 & 0xff_ffff;
+                entry.set_clock(row.clock);
+            }
+            2 => {
+                row.expiry = random_expiry(rng);
+                entry.set_expiry(row.expiry);
+            }
+            3 => {
+                row.value = random_value(rng);
+                row.kind ^= 1;
+                let old = entry.replace_payload(row.kind, payload(&row.value));
+                drop(old);
+            }
+            4 => {
+                let len = match rng.below(8) {
+                    0 => rng.below(80_000) as usize,
+                    _ => rng.below(60) as usize,
+                };
+                let inline = entry.resize_inline(len);
+                match &mut row.value {
+                    Value::Inline(bytes) => bytes.resize(len, 0),
+                    Value::Boxed(_) => assert!(!inline),
+                }
+            }
+            _ => match &mut row.value {
+                Value::Inline(bytes) => {
+                    bytes.iter_mut().for_each(|byte| *byte ^= 1);
+                    let there = entry.inline_mut().unwrap_or_default();
+                    there.iter_mut().for_each(|byte| *byte ^= 1);
+                }
+                Value::Boxed(text) => {
+                    text.push('!');
+                    entry.boxed_mut().map(|text| text.push('!')).unwrap_or_default();
+                }
+            },
+        }
+        assert_eq!(row_of(&entry.to_ref()), *row);
+    }
+
+    fn check(&self) {
+        assert_eq!(self.table.len(), self.model.len());
+        let expiring = self.model.values().filter(|row| row.expiry.is_some()).count();
+        assert_eq!(self.table.len_with_expiry(), expiring);
+        let mut bytes = 0;
+        for (key, row) in &self.model {
+            let entry = self.table.get(self.hash(key), key).map(|entry| {
+                bytes += entry.allocated_bytes();
+                row_of(&entry)
+            });
+            assert_eq!(entry.as_ref(), Some(row), "{:?} {key:?}", self.weak);
+        }
+        let mut seen = 0;
+        let mut walked = 0;
+        self.table.for_each(&mut |entry| {
+            seen += 1;
+            walked += entry.allocated_bytes();
+        });
+        assert_eq!((seen, walked), (self.model.len(), bytes));
+        let shape = self.table.shape();
+        let rest = self.table.allocated_bytes() - bytes;
+        assert!(rest >= shape.segment_bytes + shape.directory_bytes);
+        let earliest = self.model.values().filter_map(|row| row.expiry).min();
+        if let Some(at) = earliest {
+            assert!(self.table.earliest_expiry().is_none_or(|bound| bound <= at));
+        }
+        assert_eq!(earliest.is_some(), rest > shape.segment_bytes + shape.directory_bytes);
+    }
+}
+
+#[test]
+fn random_operations_agree_with_a_map() {
+    for weak in ALL {
+        let mut rng = Rng(0x5eed + weak as u64);
+        let mut world = World::new(weak);
+        let keys = if matches!(weak, Weak::Good | Weak::SameTop) { 5000 } else { 1200 };
+        // Growing, churning, shrinking.
+        for (rounds, removals) in [(3 * keys, 1), (keys, 5), (3 * keys, 9)] {
+            for _ in 0..rounds {
+                let key = key(rng.below(keys));
+                match rng.below(12) {
+                    n if n < removals => world.remove(&key),
+                    n if n < 10 => {
+                        let row = Row {
+                            kind: rng.next() as u8,
+                            value: random_value(&mut rng),
+                            expiry: random_expiry(&mut rng),
+                            clock: rng.next() as u32 & 0xff_ffff,
+                        };
+                        world.set(&key, row);
+                    }
+                    _ => world.edit(&key, &mut rng),
+                }
+            }
+            world.check();
+        }
+        let keys = world.model.keys().cloned().collect::<Vec<_>>();
+        keys.iter().for_each(|key| world.remove(key));
+        assert_eq!(world.table.allocated_bytes(), 0, "{weak:?}");
+        assert_eq!(world.table.earliest_expiry(), None);
+    }
+}
+
+fn plain(world: &mut World, number: u64) {
+    let row = Row { kind: 0, value: Value::Inline(vec![1; 8]), expiry: None, clock: 0 };
+    world.set(&key(number), row);
+}
+
+#[test]
+fn a_scan_misses_nothing_that_stays() {
+    for weak in ALL {
+        let mut rng = Rng(77 + weak as u64);
+        let mut world = World::new(weak);
+        let stay = if matches!(weak, Weak::Good | Weak::SameTop) { 3000 } else { 500 };
+        (0..stay).for_each(|number| plain(&mut world, number));
+        for phase in 0..4 {
+            let mut seen = std::collections::BTreeSet::new();
+            let mut cursor = Some(0);
+            let mut next = stay;
+            while let Some(from) = cursor {
+                cursor = world.table.scan(from, &|key| weak.hash(key), &mut |entry| {
+                    seen.insert(entry.key().to_vec());
+                });
+                assert!(cursor.is_none_or(|cursor| cursor > from));
+                // Grow in even phases, shrink again in odd ones.
+                for _ in 0..rng.below(60) {
+                    if phase % 2 == 0 && next < 4 * stay {
+                        plain(&mut world, next);
+                        next += 1;
+                    } else {
+                        world.remove(&key(stay + rng.below(4 * stay)));
+                    }
+                }
+            }
+            for number in 0..stay {
+                assert!(seen.contains(&key(number)), "{weak:?} phase {phase} key {number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn walks_give_the_table_as_it_was() {
+    for weak in ALL {
+        let mut rng = Rng(99 + weak as u64);
+        let mut world = World::new(weak);
+        let keys = if matches!(weak, Weak::Good | Weak::SameTop) { 4000 } else { 700 };
+        for epoch in 1..9u32 {
+            // From empty, full, growing and shrinking tables, with two walkers at once.
+            let start = [world.model.clone(), Model::new()];
+            let mut images = [Model::new(), Model::new()];
+            let mut positions = [Some(0), None];
+            let mut second = None;
+            let grow = if epoch % 2 == 1 { 9 } else { 2 };
+            while positions.iter().any(Option::is_some) {
+                if second.is_none() && rng.below(20) == 0 {
+                    second = Some(world.model.clone());
+                    positions[1] = Some(0);
+                }
+                for w in 0..2 {
+                    let Some(pos) = positions[w] else { continue };
+                    let number = epoch * 2 + w as u32;
+                    let image = &mut images[w];
+                    positions[w] =
+                        world.table.walk(w, number, pos, &|key| weak.hash(key), &mut |entry| {
+                            let old = image.insert(entry.key().to_vec(), row_of(&entry));
+                            assert!(old.is_none(), "{weak:?}: a key came twice");
+                        });
+                }
+                for _ in 0..rng.below(50) {
+                    let key = key(rng.below(keys));
+                    let hash = weak.hash(&key);
+                    for w in 0..2 {
+                        if positions[w].is_none() {
+                            continue;
+                        }
+                        let number = epoch * 2 + w as u32;
+                        let image = &mut images[w];
+                        world.table.visit_before_write(
+                            w,
+                            number,
+                            hash,
+                            &|key| weak.hash(key),
+                            &mut |entry| {
+                                let old = image.insert(entry.key().to_vec(), row_of(&entry));
+                                assert!(old.is_none(), "{weak:?}: a key came twice");
+                            },
+                        );
+                    }
+                    match rng.below(12) {
+                        n if n < grow => {
+                            let clock = rng.next() as u32 & 0xff_ffff;
+                            let value = Value::Inline(vec![epoch as u8; rng.below(30) as usize]);
+                            world.set(&key, Row { kind: 1, value, expiry: None, clock });
+                        }
+                        10.. => world.edit(&key, &mut rng),
+                        _ => world.remove(&key),
+                    }
+                }
+            }
+            assert_eq!(images[0], start[0], "{weak:?} epoch {epoch}");
+            assert_eq!(images[1], second.unwrap_or_default(), "{weak:?} epoch {epoch}");
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn random_entries_are_uniform() {
+    for (weak, count) in [(Weak::Good, 1500u64), (Weak::SameTop, 700), (Weak::HalfSame, 300)] {
+        let mut world = World::new(weak);
+        let mut rng = Rng(4242);
+        for number in 0..count {
+            let expiry = (number % 3 == 0).then_some(1000 + number as i64);
+            let value = Value::Inline(Vec::new());
+            world.set(&number.to_le_bytes(), Row { kind: 0, value, expiry, clock: 0 });
+        }
+        let draws = 60 * count;
+        let (mut all, mut expiring) = (vec![0u64; count as usize], vec![0u64; count as usize]);
+        let number = |entry: EntryRef<'_, String>| {
+            usize::from_le_bytes(entry.key().try_into().expect("eight bytes were stored"))
+        };
+        for _ in 0..draws {
+            all[number(world.table.random(&mut || rng.next()).expect("not empty"))] += 1;
+            let entry = world.table.random_with_expiry(&mut || rng.next()).expect("a third");
+            expiring[number(entry)] += 1;
+        }
+        assert!(expiring.iter().enumerate().all(|(at, n)| (at % 3 == 0) == (*n > 0)));
+        expiring.retain(|n| *n > 0);
+        for counts in [all, expiring] {
+            let mean = draws as f64 / counts.len() as f64;
+            let chi2 = counts.iter().map(|n| (*n as f64 - mean).powi(2) / mean).sum::<f64>();
+            let free = counts.len() as f64 - 1.0;
+            // Five standard deviations of chi-square with so many degrees of freedom.
+            assert!((chi2 - free).abs() < 5.0 * (2.0 * free).sqrt(), "{weak:?} {chi2} of {free}");
+        }
+    }
+}
+
+#[test]
+fn expiry_finds_all_that_is_due_and_nothing_else() {
+    let mut rng = Rng(31337);
+    let mut world = World::new(Weak::Good);
+    for number in 0..20_000 {
+        let expiry = (rng.below(4) > 0).then(|| rng.below(100_000) as i64 - 10);
+        let value = Value::Inline(vec![0; 3]);
+        world.set(&key(number), Row { kind: 0, value, expiry, clock: 0 });
+    }
+    let mut now = 0;
+    while now < 101_000 {
+        now += 500;
+        loop {
+            let mut expired = Vec::new();
+            let step = world.table.expire_step(now, 1000, &mut |entry| {
+                assert!(entry.expiry().is_some_and(|at| at < now));
+                expired.push(entry.key().to_vec());
+            });
+            assert!(step.looked < 1000 + 700 && step.reported == expired.len());
+            expired.iter().for_each(|key| world.remove(key));
+            if !step.more {
+                break;
+            }
+        }
+        // Segments just swept rest a little.
+        let late = world.model.values().filter_map(|row| row.expiry).min();
+        assert!(late.is_none_or(|at| at >= now - 64), "at {now}: {late:?}");
+    }
+    assert_eq!(world.table.len_with_expiry(), 0);
+    assert_eq!(world.table.earliest_expiry(), None);
+    world.check();
+}
+
+#[test]
+fn reported_keys_that_stay_can_be_asked_for_again() {
+    let mut world = World::new(Weak::Good);
+    let row = Row { kind: 0, value: Value::Inline(Vec::new()), expiry: Some(5), clock: 0 };
+    world.set(b"k", row);
+    let count = |table: &mut Table<String>| table.expire_step(9, 10, &mut |_| {}).reported;
+    assert_eq!(count(&mut world.table), 1);
+    assert_eq!(count(&mut world.table), 0);
+    assert_eq!(world.table.earliest_expiry(), None);
+    world.table.expire_again(world.weak.hash(b"k"));
+    assert_eq!(count(&mut world.table), 1);
+}
+
+#[test]
+fn sizes_are_as_promised() {
+    let size = |key: usize, value: usize, expiry: Option<i64>| {
+        let mut table: Table<String> = Table::new();
+        let key = vec![1; key];
+        let payload = vec![2; value];
+        table.set(1, &key, 0, NewPayload::Inline(&payload), expiry, 0, &|_| 1);
+        let entry = table.get(1, &key).expect("just set");
+        assert_eq!(entry.expiry(), expiry);
+        assert_eq!(entry.payload(), Payload::Inline(payload.as_slice()));
+        let heap = if expiry.is_some() { 64 } else { 0 };
+        assert_eq!(table.allocated_bytes(), entry.allocated_bytes() + 128 + heap);
+        entry.allocated_bytes()
+    };
+    assert_eq!(size(16, 16, None), 40);
+    assert_eq!(size(16, 32, None), 56);
+    assert_eq!(size(16, 16, Some(1_900_000_000_000)), 48);
+    assert_eq!(size(16, 16, Some(-1)), 48);
+    assert_eq!(size(0, 0, None), 8);
+    assert_eq!(size(255, 65535, None), 81920);
+    assert_eq!(size(16, 65536, None), 81920);
+    assert_eq!(size(256, 16, Some(i64::MIN)), 320);
+    assert_eq!(Table::<String>::new().allocated_bytes(), 0);
+}
+
+#[test]
+fn draining_hands_over_everything_and_tables_travel() {
+    let mut world = World::new(Weak::Good);
+    (0..3000).for_each(|number| plain(&mut world, number));
+    let mut keys = Vec::new();
+    world.table.drain(&mut |entry| keys.push(entry.key().to_vec()));
+    keys.sort();
+    assert_eq!(keys, world.model.keys().cloned().collect::<Vec<_>>());
+    assert_eq!((world.table.len(), world.table.allocated_bytes()), (0, 0));
+    world.model.clear();
+    (0..3000).for_each(|number| plain(&mut world, number));
+    let table = std::mem::take(&mut world.table);
+    std::thread::scope(|scope| {
+        scope.spawn(move || drop(table));
+    });
+}
+
+#[test]
+fn memory_per_key_stays_within_its_target() {
+    let mut table: Table<()> = Table::new();
+    let seed = Seed::new(9);
+    let (mut worst, mut sum, mut points) = (0.0f64, 0.0, 0.0);
+    for number in 1..=300_000u64 {
+        let key = format!("key:{number:012}");
+        let value = NewPayload::Inline(&[0; 16]);
+        table.set(seed.hash(key.as_bytes()), key.as_bytes(), 0, value, None, 0, &|key| {
+            seed.hash(key)
+        });
+        if number > 100_000 && number % 1000 == 0 {
+            let per_key = table.allocated_bytes() as f64 / number as f64;
+            worst = worst.max(per_key);
+            sum += per_key;
+            points += 1.0;
+        }
+    }
+    assert!(worst <= 58.0 && sum / points <= 54.0, "worst {worst}, mean {}", sum / points);
+    assert_eq!(table.shape().overflowed, 0);
+}
