@@ -1,2 +1,3 @@
 //! Russet: engine.
+pub mod config;
 pub mod persist;

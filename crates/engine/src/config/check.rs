@@ -1,0 +1,148 @@
+//! Checks of single words: what a row's text may not be.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::value::Refusal;
+
+type Checked = Result<(), Refusal>;
+
+/// Lets every text in.
+pub fn any(_: &[u8]) -> Checked {
+    Ok(())
+}
+
+fn refuse(text: &'static str, unless: bool) -> Checked {
+    if unless { Ok(()) } else { Err(text.into()) }
+}
+
+fn is_base_name(path: &[u8]) -> bool {
+    !path.contains(&b'/') && !path.contains(&b'\\')
+}
+
+/// A file name that stays in the folder; `.` and `..` are folders.
+fn is_file_name(path: &[u8]) -> bool {
+    is_base_name(path) && path != b"." && path != b".."
+}
+
+/// The name of the snapshot file.
+pub fn dbfilename(name: &[u8]) -> Checked {
+    refuse("dbfilename can't be empty", !name.is_empty())?;
+    refuse("dbfilename can't be a path, just a filename", is_file_name(name))
+}
+
+/// The base name of the append-only files.
+pub fn appendfilename(name: &[u8]) -> Checked {
+    refuse("appendfilename can't be empty", !name.is_empty())?;
+    refuse("appendfilename can't be a path, just a filename", is_file_name(name))
+}
+
+/// The folder of the append-only files.
+pub fn appenddirname(name: &[u8]) -> Checked {
+    refuse("appenddirname can't be empty", !name.is_empty())?;
+    refuse("appenddirname can't be a path, just a dirname", is_file_name(name))
+}
+
+/// The working folder.
+pub fn dir(name: &[u8]) -> Checked {
+    refuse("dir can't be empty", !name.is_empty())
+}
+
+/// The cluster's own file.
+pub fn cluster_config_file(name: &[u8]) -> Checked {
+    refuse("cluster-config-file can't be empty", !name.is_empty())
+}
+
+/// An IPv4 address or nothing.
+pub fn ipv4(text: &[u8]) -> Checked {
+    refuse("Invalid IPv4 address", text.is_empty() || parses::<Ipv4Addr>(text))
+}
+
+/// An IPv6 address or nothing.
+pub fn ipv6(text: &[u8]) -> Checked {
+    refuse("Invalid IPv6 address", text.is_empty() || parses::<Ipv6Addr>(text))
+}
+
+fn parses<T: std::str::FromStr>(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| text.parse::<T>().is_ok())
+}
+
+/// A host name that fits in a cluster message.
+pub fn hostname(name: &[u8]) -> Checked {
+    refuse("Hostnames must be less than 256 characters", name.len() < 256)?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    refuse(
+        "Hostnames may only contain alphanumeric characters, hyphens or dots",
+        name.iter().all(plain),
+    )
+}
+
+/// A node's name for people, which is stored in the cluster's own file between commas.
+pub fn node_name(name: &[u8]) -> Checked {
+    let plain = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || byte.is_ascii_graphic() && !b"!#$%&()*+;<>?@[]^{|}~,='\"\\".contains(byte)
+    };
+    refuse("Announced human node name contained invalid character", name.iter().all(plain))
+}
+
+/// A process title with known variables in braces; `{{` stands for a brace.
+pub fn title_template(template: &[u8]) -> Checked {
+    const KNOWN: [&str; 7] =
+        ["title", "listen-addr", "server-mode", "port", "tls-port", "config-file", "unixsocket"];
+    let mut rest = template;
+    let mut blank = true;
+    let mut valid = true;
+    while let Some(open) = rest.iter().position(|&byte| byte == b'{') {
+        blank &= rest[..open].iter().all(|&byte| byte == b' ');
+        let after = &rest[open + 1..];
+        if after.first() == Some(&b'{') {
+            blank = false;
+            rest = &after[1..];
+            continue;
+        }
+        let close = after.iter().position(|&byte| byte == b'}');
+        let Some(close) =
+            close.filter(|&at| KNOWN.iter().any(|name| name.as_bytes() == &after[..at]))
+        else {
+            valid = false;
+            break;
+        };
+        // Only the mode and the title itself may come out empty.
+        blank &= matches!(&after[..close], b"server-mode" | b"title");
+        rest = &after[close + 1..];
+    }
+    blank &= rest.iter().all(|&byte| byte == b' ');
+    refuse("template format is invalid or contains unknown variables", valid && !blank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn title_templates() {
+        for good in ["{title} {listen-addr} {server-mode}", "x", "{{", "{port}", " a{title}"] {
+            assert!(title_template(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["", "  ", "{title}", "{foo}", "{", "{title", "a{}", "{title }x"] {
+            assert!(title_template(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn file_names_stay_in_their_folder() {
+        for bad in ["", "a/b", "a\\b", ".", "..", "/"] {
+            assert!(dbfilename(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(dbfilename(b"dump-6379.rdb").is_ok());
+    }
+
+    #[test]
+    fn announced_names() {
+        assert!(ipv4(b"127.0.0.1").is_ok() && ipv4(b"").is_ok() && ipv4(b"::1").is_err());
+        assert!(ipv6(b"::1").is_ok() && ipv6(b"127.0.0.1").is_err());
+        assert!(hostname(b"a-b.C9").is_ok() && hostname(b"a_b").is_err());
+        assert!(hostname(&[b'a'; 255]).is_ok() && hostname(&[b'a'; 256]).is_err());
+        assert!(node_name(b"node-1_a").is_ok() && node_name(b"a,b").is_err());
+    }
+}

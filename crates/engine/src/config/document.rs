@@ -1,0 +1,186 @@
+//! What is generated from the table: the example configuration and two pages of documentation.
+
+use std::fmt::Write as _;
+
+use super::directives::{
+    DIRECTIVES, Directive, HIDDEN, IMMUTABLE, PROTECTED, Promise, SENSITIVE, Status, VALKEY,
+};
+use super::file_only::FILE_ONLY;
+
+/// The rows under each heading, in the order of the table.
+fn sections() -> impl Iterator<Item = (&'static str, &'static [Directive])> {
+    DIRECTIVES.chunk_by(|a, b| a.section == b.section).map(|rows| (rows[0].section, rows))
+}
+
+/// Breaks a text into comment lines of at most 78 columns.
+fn comment(out: &mut String, text: &str) {
+    let mut line = String::from("#");
+    for word in text.split_whitespace() {
+        if line.len() + 1 + word.len() > 78 {
+            let _ = writeln!(out, "{line}");
+            line.truncate(1);
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{line}");
+}
+
+/// The lines that say a directive's default.
+fn default_lines(row: &Directive) -> Vec<String> {
+    let words: Vec<&str> = row.default_in_file().split(' ').collect();
+    match row.name {
+        // Four words a line: one class of clients.
+        "client-output-buffer-limit" => {
+            words.chunks(4).map(|words| format!("{} {}", row.name, words.join(" "))).collect()
+        }
+        name => vec![format!("{name} {}", words.join(" "))],
+    }
+}
+
+/// The annotated `russet.conf`: every visible directive at its default, commented out.
+pub fn russet_conf() -> String {
+    let mut out = String::new();
+    for text in [
+        "Configuration of Russet. Every directive is shown at its default: remove the '#' in front of one to change \
+         it. Start with: russet server /path/to/russet.conf --port 6380",
+        "Sizes take units in any case: 1k is 1000 bytes, 1kb 1024, and so on with m, mb, g and gb. A value with blanks \
+         stands in double or single quotes.",
+        "This file is generated from the table of directives.",
+    ] {
+        comment(&mut out, text);
+        out.push_str("#\n");
+    }
+    for row in FILE_ONLY.iter().filter(|row| row.name == "include") {
+        comment(&mut out, row.doc);
+        out.push_str("#include /etc/russet/conf.d/*.conf\n");
+    }
+    for (section, rows) in sections() {
+        let _ = writeln!(out, "\n################ {section} ################");
+        for row in rows.iter().filter(|row| !row.has(HIDDEN)) {
+            out.push('\n');
+            comment(&mut out, &row.doc());
+            if let Status::NotBuilt(promise) = row.status {
+                comment(&mut out, treatment(promise));
+            }
+            for line in default_lines(row) {
+                let _ = writeln!(out, "#{line}");
+            }
+        }
+    }
+    out
+}
+
+fn treatment(promise: Promise) -> &'static str {
+    match promise.is_refused() {
+        true => "Not built yet: only the default is accepted.",
+        false => "Not built yet: accepted, with a warning, and without effect.",
+    }
+}
+
+/// A cell of a Markdown table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+/// A value in a Markdown table, or nothing.
+fn code(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) }
+}
+
+/// `docs/config.md`: every directive with its values, default, and what it does.
+pub fn config_md() -> String {
+    let mut out = String::from(
+        "# Configuration directives\n\n\
+         Generated from the table of directives; edit `crates/engine/src/config/directives.rs` instead.\n\n\
+         Names and defaults are those of Redis 7.2. *start* marks a directive that only the configuration file and \
+         the command line may set; *protected* one that CONFIG SET changes only if `enable-protected-configs` allows \
+         it; *hidden* one that CONFIG GET shows only under its exact name; *secret* one whose value is kept out of \
+         logs; *Valkey* one that Redis 7.2 doesn't have.\n",
+    );
+    for (section, rows) in sections() {
+        let _ = writeln!(
+            out,
+            "\n## {section}\n\n| directive | values | default | marks | what it does |\n|---|---|---|---|---|"
+        );
+        for row in rows {
+            let names: Vec<String> = row.names().map(code).collect();
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} | {} | {} |",
+                names.join(", "),
+                cell(&row.kind.to_string()),
+                code(row.default),
+                marks(row),
+                cell(&row.doc())
+            );
+        }
+    }
+    out.push_str("\n## In configuration files only\n\n| directive | what it does |\n|---|---|\n");
+    for row in FILE_ONLY {
+        let _ = writeln!(out, "| {} | {} |", code(row.name), cell(row.doc));
+    }
+    out
+}
+
+fn marks(row: &Directive) -> String {
+    let flags = [
+        (IMMUTABLE, "start"),
+        (PROTECTED, "protected"),
+        (HIDDEN, "hidden"),
+        (SENSITIVE, "secret"),
+        (VALKEY, "Valkey"),
+    ];
+    let mut marks: Vec<&str> =
+        flags.into_iter().filter(|(flag, _)| row.has(*flag)).map(|(_, mark)| mark).collect();
+    if row.status != Status::Built {
+        marks.push("not built");
+    }
+    marks.join(", ")
+}
+
+/// A directive of which `docs/compatibility.md` must say that it isn't built.
+#[derive(Debug, Clone, Copy)]
+pub struct NotBuilt {
+    /// Its name.
+    pub name: &'static str,
+    /// What it would promise.
+    pub promise: Promise,
+    /// Its default, as it would stand in a configuration file.
+    pub default: &'static str,
+    /// What happens when it is set.
+    pub treatment: &'static str,
+}
+
+/// Every directive that isn't built.
+pub fn not_built() -> Vec<NotBuilt> {
+    let not_built = |row: &'static Directive| match row.status {
+        Status::Built => None,
+        Status::NotBuilt(promise) => Some(NotBuilt {
+            name: row.name,
+            promise,
+            default: row.default,
+            treatment: treatment(promise),
+        }),
+    };
+    DIRECTIVES.iter().filter_map(not_built).collect()
+}
+
+/// The part of `docs/compatibility.md` about directives: refused ones first.
+pub fn compatibility_md() -> String {
+    let mut out = String::new();
+    let mut rows = not_built();
+    rows.sort_by_key(|row| (!row.promise.is_refused(), row.name));
+    out.push_str("| directive | default | promises | until it is built |\n|---|---|---|---|\n");
+    for row in rows {
+        let promise = format!("{:?}", row.promise).to_lowercase();
+        let treatment = row.treatment.trim_start_matches("Not built yet: ").trim_end_matches('.');
+        let _ = writeln!(
+            out,
+            "| {} | {} | {promise} | {treatment} |",
+            code(row.name),
+            code(row.default)
+        );
+    }
+    out
+}

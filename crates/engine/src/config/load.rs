@@ -1,0 +1,318 @@
+//! Reading a configuration: lines, `include`, and what is said when a line is refused.
+//!
+//! The text comes from the shell (file, standard input and command line joined by
+//! [`CommandLine::whole_text`](super::grammar::CommandLine::whole_text)); included files come
+//! through a callback. Any bytes end in a configuration or in one clear error, within bounds on
+//! line length, depth, number of files and total size.
+
+use std::fmt;
+
+use super::directives::{DIRECTIVES, Directive, Status};
+use super::file_only::{self, Treatment};
+use super::grammar::{LINE_BYTES_MAX, split_words, trim};
+use super::value::{Origin, Refusal};
+use super::{Config, directive_index};
+
+/// Deepest nesting of `include`.
+pub const INCLUDE_DEPTH_MAX: usize = 16;
+/// Most files that one configuration may include.
+pub const INCLUDED_FILES_MAX: usize = 1024;
+/// Greatest size of a configuration with everything it includes, in bytes.
+pub const TOTAL_BYTES_MAX: usize = 64 << 20;
+
+/// A file that `include` asked for.
+#[derive(Debug, Clone)]
+pub struct IncludedFile {
+    /// Where it is, for messages.
+    pub path: Vec<u8>,
+    /// What it says.
+    pub text: Vec<u8>,
+}
+
+/// Reads the files that a pattern names, in alphabetical order.
+///
+/// A pattern with `*`, `?` or `[` may match none; a plain path that can't be read is an error,
+/// given in the operating system's words.
+pub type ReadFiles<'a> = dyn FnMut(&[u8]) -> Result<Vec<IncludedFile>, String> + 'a;
+
+/// A configuration and what is to be logged about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// One line for each directive that was accepted without being honoured.
+    pub warnings: Vec<String>,
+}
+
+/// Why a configuration was refused. Its text is the block that Redis prints before it exits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FatalError {
+    /// A line is at fault.
+    Line {
+        /// The included file it stands in, if any.
+        file: Option<Vec<u8>>,
+        /// Its number, from 1.
+        number: usize,
+        /// The line itself, trimmed.
+        text: Vec<u8>,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// An included file can't be read.
+    Unreadable {
+        /// What the directive named.
+        pattern: Vec<u8>,
+        /// The operating system's reason.
+        reason: String,
+    },
+}
+
+impl fmt::Display for FatalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FatalError::Line { file, number, text, message } => {
+                writeln!(f, "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***")?;
+                writeln!(f, "Reading the configuration file, at line {number}")?;
+                writeln!(f, ">>> '{}'", String::from_utf8_lossy(text))?;
+                writeln!(f, "{message}")?;
+                match file {
+                    Some(path) => {
+                        writeln!(f, "(in the included file '{}')", String::from_utf8_lossy(path))
+                    }
+                    None => Ok(()),
+                }
+            }
+            FatalError::Unreadable { pattern, reason } => {
+                writeln!(
+                    f,
+                    "Fatal error, can't open config file '{}': {reason}",
+                    String::from_utf8_lossy(pattern)
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for FatalError {}
+
+/// Where a directive was last mentioned.
+#[derive(Clone)]
+struct Mention {
+    file: Option<Vec<u8>>,
+    number: usize,
+    text: Vec<u8>,
+}
+
+impl Mention {
+    fn refuse(&self, message: &str) -> FatalError {
+        let Mention { file, number, text } = self.clone();
+        // A line of a megabyte helps nobody in an error message.
+        let text = text[..text.len().min(1024)].to_vec();
+        FatalError::Line { file, number, text, message: message.to_owned() }
+    }
+}
+
+struct Loader<'a> {
+    config: Config,
+    warnings: Vec<String>,
+    mentions: Vec<Option<Mention>>,
+    user: Option<Mention>,
+    files_left: usize,
+    bytes_left: usize,
+    read_files: &'a mut ReadFiles<'a>,
+}
+
+impl Config {
+    /// Reads a whole configuration over the defaults.
+    pub fn parse<'a>(text: &[u8], read_files: &'a mut ReadFiles<'a>) -> Result<Loaded, FatalError> {
+        let mut loader = Loader {
+            config: Config::default(),
+            warnings: Vec::new(),
+            mentions: vec![None; DIRECTIVES.len()],
+            user: None,
+            files_left: INCLUDED_FILES_MAX,
+            bytes_left: TOTAL_BYTES_MAX,
+            read_files,
+        };
+        loader.text(text, None, 0)?;
+        loader.finish()
+    }
+
+    /// Reads a configuration that includes nothing.
+    pub fn parse_text(text: &[u8]) -> Result<Loaded, FatalError> {
+        Config::parse(text, &mut |_| Err("No such file or directory".to_owned()))
+    }
+}
+
+impl Loader<'_> {
+    fn text(&mut self, text: &[u8], file: Option<&[u8]>, depth: usize) -> Result<(), FatalError> {
+        for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let line = trim(line);
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let mention =
+                Mention { file: file.map(<[u8]>::to_vec), number: at + 1, text: line.to_vec() };
+            self.line(&mention, depth)?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, mention: &Mention, depth: usize) -> Result<(), FatalError> {
+        let refuse = |message: &str| mention.refuse(message);
+        if mention.text.len() > LINE_BYTES_MAX {
+            return Err(refuse("Configuration line is too long"));
+        }
+        if mention.text.contains(&0) {
+            return Err(refuse("Configuration line contains a NUL byte"));
+        }
+        let words = split_words(&mention.text);
+        let words = words.ok_or_else(|| refuse("Unbalanced quotes in configuration line"))?;
+        let Some((name, words)) = words.split_first() else {
+            return Ok(());
+        };
+        if let Some(index) = directive_index(name) {
+            self.directive(index, words, mention).map_err(|message| refuse(&message))
+        } else if let Some(row) = file_only::find(name) {
+            if words.len() < row.words_min || words.len() > row.words_max {
+                return Err(refuse("Bad directive or wrong number of arguments"));
+            }
+            self.file_only(row, words, mention, depth)
+        } else if name.contains(&b'.') {
+            Err(refuse("Module configuration without a module: modules can't be loaded"))
+        } else {
+            Err(refuse("Bad directive or wrong number of arguments"))
+        }
+    }
+
+    fn directive(
+        &mut self,
+        index: usize,
+        words: &[Vec<u8>],
+        mention: &Mention,
+    ) -> Result<(), Refusal> {
+        let row = &DIRECTIVES[index];
+        let origin = match self.mentions[index] {
+            Some(_) => Origin::LaterLine,
+            None => Origin::FirstLine,
+        };
+        let respelled;
+        let words = match words {
+            // One word with blanks in it is taken apart: `save "900 1 300 10"`.
+            [word] if row.kind.takes_words() && !word.is_empty() => {
+                respelled = split_words(word).ok_or("Unbalanced quotes in configuration line")?;
+                &respelled
+            }
+            _ => words,
+        };
+        if !row.kind.takes_words() && words.len() != 1 {
+            return Err("wrong number of arguments".into());
+        }
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        (row.assign)(&mut self.config, &words, origin)?;
+        self.mentions[index] = Some(mention.clone());
+        Ok(())
+    }
+
+    fn file_only(
+        &mut self,
+        row: &file_only::FileOnly,
+        words: &[Vec<u8>],
+        mention: &Mention,
+        depth: usize,
+    ) -> Result<(), FatalError> {
+        match row.treatment {
+            Treatment::Include => self.include(&words[0], mention, depth),
+            Treatment::Refused(reason) => Err(mention.refuse(reason)),
+            Treatment::User => {
+                file_only::check_user(words).map_err(|reason| mention.refuse(&reason))?;
+                self.user = Some(mention.clone());
+                Ok(())
+            }
+            Treatment::Sentinel if words.is_empty() => Ok(()),
+            Treatment::Sentinel => {
+                Err(mention.refuse("sentinel directive while not in sentinel mode"))
+            }
+            Treatment::Ignored => {
+                self.warnings
+                    .push(format!("Configuration directive '{}' has no effect.", row.name));
+                Ok(())
+            }
+        }
+    }
+
+    fn include(
+        &mut self,
+        pattern: &[u8],
+        mention: &Mention,
+        depth: usize,
+    ) -> Result<(), FatalError> {
+        if depth >= INCLUDE_DEPTH_MAX {
+            return Err(mention.refuse("Files include each other too deeply"));
+        }
+        let files = (self.read_files)(pattern);
+        let files =
+            files.map_err(|reason| FatalError::Unreadable { pattern: pattern.to_vec(), reason })?;
+        for file in files {
+            let left =
+                (self.files_left.checked_sub(1), self.bytes_left.checked_sub(file.text.len()));
+            let (Some(files_left), Some(bytes_left)) = left else {
+                return Err(mention.refuse("Too much is included"));
+            };
+            (self.files_left, self.bytes_left) = (files_left, bytes_left);
+            self.text(&file.text, Some(&file.path), depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Judges what depends on the last mention of a directive, so that a later line, or the command
+    /// line, can take back what is refused.
+    fn finish(mut self) -> Result<Loaded, FatalError> {
+        self.config.bring_into_range();
+        let default = Config::default();
+        for (row, mention) in DIRECTIVES.iter().zip(&self.mentions) {
+            let Some(mention) = mention else { continue };
+            match judge(row, &self.config, &default) {
+                Verdict::Fine => {}
+                Verdict::Warn(warning) => self.warnings.push(warning),
+                Verdict::Refuse(reason) => return Err(mention.refuse(&reason)),
+            }
+        }
+        match &self.user {
+            Some(mention) if !self.config.requirepass.is_empty() => Err(mention.refuse(
+                "This line takes the password away that 'requirepass' sets: remove one of them",
+            )),
+            _ => Ok(Loaded { config: self.config, warnings: self.warnings }),
+        }
+    }
+}
+
+/// What becomes of a value whose directive may not be built.
+pub(super) enum Verdict {
+    Fine,
+    Warn(String),
+    Refuse(String),
+}
+
+/// Compares a value with what is built.
+pub(super) fn judge(row: &Directive, config: &Config, default: &Config) -> Verdict {
+    let Status::NotBuilt(promise) = row.status else {
+        return Verdict::Fine;
+    };
+    let usual = (row.text)(default);
+    if (row.text)(config) == usual {
+        return Verdict::Fine;
+    }
+    let usual = String::from_utf8_lossy(&usual);
+    if promise.is_refused() {
+        let promise = format!("{promise:?}").to_lowercase();
+        return Verdict::Refuse(format!(
+            "'{}' promises {promise} and is not built yet: only its default '{usual}' is accepted",
+            row.name
+        ));
+    }
+    Verdict::Warn(format!(
+        "Configuration directive '{}' is accepted but not built yet: it has no effect.",
+        row.name
+    ))
+}

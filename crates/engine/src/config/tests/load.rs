@@ -1,0 +1,366 @@
+//! Reading configurations: real files, refusals with their exact texts, `include`, any bytes.
+
+use proptest::prelude::*;
+
+use crate::config::grammar::CommandLine;
+use crate::config::load::{INCLUDE_DEPTH_MAX, INCLUDED_FILES_MAX};
+use crate::config::value::*;
+use crate::config::words::*;
+use crate::config::{Config, FatalError, IncludedFile, Loaded};
+
+fn load(text: &str) -> Config {
+    Config::parse_text(text.as_bytes()).unwrap_or_else(|error| panic!("{error}")).config
+}
+
+/// The message about the line that is at fault.
+fn refusal(text: &str) -> String {
+    match Config::parse_text(text.as_bytes()) {
+        Err(FatalError::Line { message, .. }) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Debian's /etc/redis/redis.conf without its comments.
+const DEBIAN: &str = r#"bind 127.0.0.1 -::1
+protected-mode yes
+port 6379
+tcp-backlog 511
+timeout 0
+tcp-keepalive 300
+daemonize yes
+pidfile /run/redis/redis-server.pid
+loglevel notice
+logfile /var/log/redis/redis-server.log
+databases 16
+always-show-logo no
+set-proc-title yes
+proc-title-template "{title} {listen-addr} {server-mode}"
+stop-writes-on-bgsave-error yes
+rdbcompression yes
+rdbchecksum yes
+dbfilename dump.rdb
+rdb-del-sync-files no
+dir /var/lib/redis
+replica-serve-stale-data yes
+replica-read-only yes
+repl-diskless-sync yes
+repl-diskless-sync-delay 5
+repl-diskless-sync-max-replicas 0
+repl-diskless-load disabled
+repl-disable-tcp-nodelay no
+replica-priority 100
+acllog-max-len 128
+lazyfree-lazy-eviction no
+lazyfree-lazy-expire no
+lazyfree-lazy-server-del no
+replica-lazy-flush no
+lazyfree-lazy-user-del no
+lazyfree-lazy-user-flush no
+oom-score-adj no
+oom-score-adj-values 0 200 800
+disable-thp yes
+appendonly no
+appendfilename "appendonly.aof"
+appenddirname "appendonlydir"
+appendfsync everysec
+no-appendfsync-on-rewrite no
+auto-aof-rewrite-percentage 100
+auto-aof-rewrite-min-size 64mb
+aof-load-truncated yes
+aof-use-rdb-preamble yes
+aof-timestamp-enabled no
+
+slowlog-log-slower-than 10000
+slowlog-max-len 128
+latency-monitor-threshold 0
+notify-keyspace-events ""
+hash-max-listpack-entries 512
+hash-max-listpack-value 64
+list-max-listpack-size -2
+list-compress-depth 0
+set-max-intset-entries 512
+zset-max-listpack-entries 128
+zset-max-listpack-value 64
+hll-sparse-max-bytes 3000
+stream-node-max-bytes 4096
+stream-node-max-entries 100
+activerehashing yes
+client-output-buffer-limit normal 0 0 0
+client-output-buffer-limit replica 256mb 64mb 60
+client-output-buffer-limit pubsub 32mb 8mb 60
+hz 10
+dynamic-hz yes
+aof-rewrite-incremental-fsync yes
+rdb-save-incremental-fsync yes
+jemalloc-bg-thread yes
+"#;
+
+#[test]
+fn debians_file_is_accepted_without_a_warning() {
+    let Loaded { config, warnings } = Config::parse_text(DEBIAN.as_bytes()).expect("a stock file");
+    assert!(warnings.is_empty());
+    assert!(config.daemonize);
+    assert_eq!(config.dir, b"/var/lib/redis");
+    let addresses: Vec<_> = config.bind.addresses().collect();
+    assert_eq!(addresses, [(&b"127.0.0.1"[..], false), (b"::1", true)]);
+    let expected = Config {
+        bind: config.bind.clone(),
+        daemonize: true,
+        pidfile: b"/run/redis/redis-server.pid".to_vec(),
+        logfile: b"/var/log/redis/redis-server.log".to_vec(),
+        dir: b"/var/lib/redis".to_vec(),
+        ..Config::default()
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_deployment_example() {
+    let config = load(
+        "bind 0.0.0.0\nport 6380\nlogfile \"6380.log\"\ndbfilename \"dump-6380.rdb\"\n\
+         daemonize yes\nrdbcompression yes\nslaveof 127.0.0.1 6379\n",
+    );
+    assert_eq!(config.port, 6380);
+    assert_eq!(config.dbfilename, b"dump-6380.rdb");
+    assert_eq!(config.replicaof, Some(MasterAddress { host: b"127.0.0.1".to_vec(), port: 6379 }));
+}
+
+#[test]
+fn lines_take_on_their_meaning() {
+    let config = load(
+        "  # a comment\r\n\tPORT\t 7000 \r\n\"timeout\" 3\nslave-read-only NO\nprimaryauth 'a b'\n\
+         client-output-buffer-limit slave 1mb 1k 10\nrepl-backlog-size 100\nhz 100000\n\
+         unixsocketperm 0700\nshutdown-on-sigterm save FORCE\nmaxclients 4294967295\n\
+         latency-tracking-info-percentiles 1e1 99.95\nbind\nreplicaof no one\n",
+    );
+    assert_eq!((config.port, config.timeout, config.replica_read_only), (7000, 3, false));
+    assert_eq!(config.masterauth, Secret(b"a b".to_vec()));
+    let limit = OutputLimit { hard_bytes: 1 << 20, soft_bytes: 1000, soft_seconds: 10 };
+    assert_eq!(config.client_output_buffer_limit.replica, limit);
+    let usual = Config::default().client_output_buffer_limit;
+    assert_eq!(config.client_output_buffer_limit.pubsub, usual.pubsub);
+    assert_eq!(
+        (config.repl_backlog_size, config.hz, config.unixsocketperm),
+        (16 << 10, 500, 0o700)
+    );
+    assert!(config.shutdown_on_sigterm.save && config.shutdown_on_sigterm.force);
+    assert_eq!(config.latency_tracking_info_percentiles, Percentiles(vec![10.0, 99.95]));
+    assert_eq!(config.bind, BindList(vec![]));
+    assert_eq!(config.replicaof, None);
+}
+
+#[test]
+fn save_lines_add_up_over_the_defaults() {
+    let points = |text: &str| {
+        let points = load(text).save.0;
+        points.iter().map(|point| (point.seconds, point.changes)).collect::<Vec<_>>()
+    };
+    assert_eq!(points(""), [(3600, 1), (300, 100), (60, 10000)]);
+    assert_eq!(points("save 5 5\nSAVE 6 6 7 7\n"), [(5, 5), (6, 6), (7, 7)]);
+    assert_eq!(points("save \"8 8 9 0\""), [(8, 8), (9, 0)]);
+    assert_eq!(points("save ''"), []);
+    assert_eq!(points("save 5 5\nsave \"\"\nsave 9 9"), [(9, 9)]);
+}
+
+#[test]
+fn the_command_line_overrules_the_file() {
+    let arguments =
+        ["x.conf", "--port", "1", "--save", "--dbfilename", "a \"b", "--bind", "::1", "-127.0.0.1"];
+    let line = CommandLine::parse(&arguments.map(|argument| argument.as_bytes().to_vec()));
+    let text = line.whole_text(b"port 2\nsave 1 1\ndbfilename c\n", b"");
+    let config = Config::parse_text(&text).expect("both are right").config;
+    assert_eq!((config.port, config.dbfilename.as_slice()), (1, &b"a \"b"[..]));
+    assert_eq!(config.save, SavePoints(vec![]));
+    assert_eq!(config.bind.0, [b"::1".to_vec(), b"-127.0.0.1".to_vec()]);
+}
+
+#[test]
+fn a_refused_line_is_shown_as_redis_shows_it() {
+    let error =
+        Config::parse_text(b"port 1\n  foo  bar \"x\"  \nport 2\n").expect_err("no such directive");
+    assert_eq!(
+        error.to_string(),
+        "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***\n\
+         Reading the configuration file, at line 2\n\
+         >>> 'foo  bar \"x\"'\n\
+         Bad directive or wrong number of arguments\n"
+    );
+}
+
+#[test]
+fn refusals_have_the_texts_of_redis() {
+    for (line, message) in [
+        ("timeout", "wrong number of arguments"),
+        ("timeout 3 # c", "wrong number of arguments"),
+        ("timeout x", "argument couldn't be parsed into an integer"),
+        ("timeout \"3", "Unbalanced quotes in configuration line"),
+        ("save \"\\\"1\"", "Unbalanced quotes in configuration line"),
+        ("port 70000", "argument must be between 0 and 65535 inclusive"),
+        ("unixsocketperm 1000", "argument must be between 0 and 777 inclusive"),
+        ("unixsocketperm 9", "argument couldn't be parsed as an octal number"),
+        ("repl-backlog-size 1x", "argument must be a memory value"),
+        ("rdbcompression maybe", "argument must be 'yes' or 'no'"),
+        (
+            "loglevel loud",
+            "argument(s) must be one of the following: debug, verbose, notice, warning, nothing",
+        ),
+        ("supervised x", "argument(s) must be one of the following: upstart, systemd, auto, no"),
+        (
+            "maxmemory-policy x",
+            "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, \
+             allkeys-lru, allkeys-lfu, allkeys-random, noeviction",
+        ),
+        ("replicaof 127.0.0.1", "wrong number of arguments"),
+        ("replicaof 127.0.0.1 x", "Invalid master port"),
+        ("save 1", "Invalid save parameters"),
+        ("save 0 1", "Invalid save parameters"),
+        ("dbfilename a/b", "dbfilename can't be a path, just a filename"),
+        ("sentinel monitor a", "sentinel directive while not in sentinel mode"),
+        ("include", "Bad directive or wrong number of arguments"),
+        ("rename-command a", "Bad directive or wrong number of arguments"),
+        (
+            "shutdown-on-sigint save nosave",
+            "shutdown options SAVE and NOSAVE can't be used simultaneously",
+        ),
+        ("oom-score-adj-values 1 2", "wrong number of arguments"),
+        ("notify-keyspace-events Q", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
+    ] {
+        assert_eq!(refusal(line), message, "{line}");
+    }
+    assert_eq!(
+        refusal("bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17"),
+        "Too many bind addresses specified."
+    );
+}
+
+#[test]
+fn what_is_not_built_is_refused_or_warned_about() {
+    for (line, promise) in [
+        ("appendonly yes", "safety"),
+        ("maxmemory 1gb", "limits"),
+        ("aclfile /etc/users.acl", "rights"),
+        ("tls-port 6380", "rights"),
+        ("cluster-enabled yes", "safety"),
+    ] {
+        let name = line.split(' ').next().unwrap_or_default();
+        let message = refusal(line);
+        let start = format!("'{name}' promises {promise} and is not built yet");
+        assert!(message.starts_with(&start), "{message}");
+    }
+    assert!(refusal("rename-command CONFIG ''").contains("'rename-command' is not built yet"));
+    assert!(refusal("user alice on >x").contains("'user' promises rights"));
+    assert!(refusal("loadmodule x.so").contains("modules can't be loaded"));
+    assert!(refusal("search.timeout 5").contains("modules can't be loaded"));
+
+    let accepted =
+        "appendonly no\nmaxmemory 0\nio-threads 4\nio-threads 4\nlist-max-ziplist-entries 5\n";
+    let warnings = Config::parse_text(accepted.as_bytes()).expect("nothing promised").warnings;
+    assert_eq!(
+        warnings,
+        [
+            "Configuration directive 'list-max-ziplist-entries' has no effect.",
+            "Configuration directive 'io-threads' is accepted but not built yet: it has no effect.",
+        ]
+    );
+}
+
+#[test]
+fn a_later_line_takes_back_what_would_be_refused() {
+    let config = load("appendonly yes\nmaxmemory 1gb\nmaxmemory 0\nappendonly no\n");
+    assert!(!config.appendonly);
+    let error =
+        Config::parse_text(b"appendonly no\n\nappendonly yes\n").expect_err("the last one counts");
+    assert!(matches!(error, FatalError::Line { number: 3, .. }));
+}
+
+#[test]
+fn a_default_user_without_password_contradicts_requirepass() {
+    load("user default on nopass ~* &* +@all\n");
+    assert!(
+        refusal("user default on nopass ~* &* +@all\nrequirepass x")
+            .contains("takes the password away")
+    );
+}
+
+fn include(text: &str, files: &[(&str, &str)]) -> Result<Loaded, FatalError> {
+    Config::parse(text.as_bytes(), &mut |pattern| {
+        let pattern = String::from_utf8_lossy(pattern).into_owned();
+        let matching = files.iter().filter(|(path, _)| match pattern.strip_suffix('*') {
+            Some(start) => path.starts_with(start),
+            None => *path == pattern,
+        });
+        let found: Vec<_> = matching
+            .map(|(path, text)| IncludedFile {
+                path: path.as_bytes().to_vec(),
+                text: text.as_bytes().to_vec(),
+            })
+            .collect();
+        if found.is_empty() && !pattern.contains('*') {
+            return Err("No such file or directory".to_owned());
+        }
+        Ok(found)
+    })
+}
+
+#[test]
+fn includes_stand_where_they_are_named() {
+    let files = [("a.conf", "timeout 9\nport 7"), ("d/1", "hz 11"), ("d/2", "hz 12")];
+    let config = include("include a.conf\ntimeout 4\ninclude d/*\ninclude none/*\n", &files)
+        .expect("all right")
+        .config;
+    assert_eq!((config.timeout, config.port, config.hz), (4, 7, 12));
+    let config = include("timeout 4\ninclude a.conf", &files).expect("all right").config;
+    assert_eq!(config.timeout, 9);
+}
+
+#[test]
+fn faults_in_included_files_are_found() {
+    let error = include("include a", &[]).expect_err("no such file");
+    assert_eq!(
+        error.to_string(),
+        "Fatal error, can't open config file 'a': No such file or directory\n"
+    );
+    let error = include("port 1\ninclude a", &[("a", "port 2\n\nbad x")]).expect_err("line 3 of a");
+    let text = error.to_string();
+    assert!(text.contains("at line 3\n>>> 'bad x'\n") && text.contains("'a'"), "{text}");
+}
+
+#[test]
+fn includes_are_bounded() {
+    let error = include("include a", &[("a", "include a")]).expect_err("a cycle");
+    assert!(error.to_string().contains("too deeply"));
+    let error =
+        include("include a", &[("a", "include a\ninclude a")]).expect_err("a doubling cycle");
+    assert!(error.to_string().contains("too deeply"));
+    let wide = "include b\n".repeat(INCLUDED_FILES_MAX + 1);
+    let error = include(&wide, &[("b", "")]).expect_err("too many files");
+    assert!(error.to_string().contains("Too much is included"));
+    let names: Vec<String> = (0..=INCLUDE_DEPTH_MAX).map(|depth| format!("f{depth}")).collect();
+    let texts: Vec<String> =
+        (1..=INCLUDE_DEPTH_MAX).map(|depth| format!("include f{depth}")).collect();
+    let mut files: Vec<(&str, &str)> =
+        names.iter().zip(&texts).map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    files[INCLUDE_DEPTH_MAX - 1].1 = "port 1";
+    assert_eq!(include("include f0", &files).expect("deep enough").config.port, 1);
+}
+
+proptest! {
+    #![proptest_config(super::cases())]
+
+    #[test]
+    fn any_bytes_end_in_a_configuration_or_an_error(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Err(error) = Config::parse_text(&text) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+        let _ = Config::default().rewrite(&text);
+    }
+
+    #[test]
+    fn any_words_after_a_name_end_well(
+        row in 0..crate::config::DIRECTIVES.len(),
+        words in proptest::collection::vec("[a-z0-9 .:*%+-]{0,6}|\"[^\"]{0,4}\"|(-?[0-9]{1,20}[kmgKMGbB]{0,2})", 0..5),
+    ) {
+        let line = format!("{} {}", crate::config::DIRECTIVES[row].name, words.join(" "));
+        let _ = Config::parse_text(line.as_bytes());
+    }
+}

@@ -1,0 +1,13 @@
+//! Tests of the configuration room, larger than what stands under the code.
+
+use proptest::test_runner::{Config as Cases, RngSeed};
+
+mod load;
+mod rewrite;
+mod set;
+mod table;
+
+/// The same random cases in every run.
+fn cases() -> Cases {
+    Cases { rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Cases::default() }
+}
