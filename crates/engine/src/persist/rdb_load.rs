@@ -179,6 +179,11 @@ impl RdbLoader {
         self.offset + self.carry.len() as u64
     }
 
+    /// Memory held for an item that has not arrived whole.
+    pub fn buffered_bytes(&self) -> usize {
+        self.carry.capacity()
+    }
+
     /// Takes in the next bytes of the file.
     ///
     /// After `Done` further calls consume nothing; after an error they repeat it.
