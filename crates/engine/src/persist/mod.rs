@@ -11,7 +11,6 @@
 //! both live elsewhere. `docs/internals/rdb.md` draws the bytes.
 
 pub mod chunk;
-mod lzf_shim;
 pub mod rdb_error;
 mod rdb_fields;
 pub mod rdb_format;

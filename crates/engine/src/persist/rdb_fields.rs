@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::lzf_shim as lzf;
+use russet_ds::lzf;
+
 use super::rdb_error::RdbErrorKind;
 use super::rdb_format::{ENCODED, LEN_32, LEN_64, LZF_RATIO_MAX, string_encoding};
 

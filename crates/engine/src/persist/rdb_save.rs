@@ -9,9 +9,11 @@
 //!
 //! Absent: files, the `$EOF:` framing of diskless replication, the choice of what to save.
 
+use russet_ds::lzf;
+
+use super::Access;
 use super::chunk::{Chunk, ChunkEntry, EntryValue, Kind};
 use super::rdb_format::{self as format, Checksum, opcode};
-use super::{Access, lzf_shim as lzf};
 
 /// The version that is written unless the data needs a newer one; redis-server 7.0 loads it.
 pub const DEFAULT_VERSION: u32 = 10;
@@ -85,7 +87,6 @@ pub struct Preamble<'a> {
 }
 
 /// Encodes one file.
-#[derive(Debug)]
 pub struct RdbEncoder {
     settings: RdbSettings,
     checksum: Checksum,
