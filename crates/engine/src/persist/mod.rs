@@ -11,11 +11,17 @@
 //! both live elsewhere. `docs/internals/rdb.md` draws the bytes.
 
 pub mod chunk;
+pub mod load;
 pub mod rdb_error;
 mod rdb_fields;
 pub mod rdb_format;
 pub mod rdb_load;
 pub mod rdb_save;
+pub mod save;
+pub mod shutdown;
+pub mod snapshot;
+
+pub use save::Persist;
 
 /// When and how often a key was used, as an RDB file carries it for eviction.
 ///

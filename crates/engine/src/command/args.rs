@@ -1,0 +1,109 @@
+//! A command's arguments, as the handler sees them.
+
+use std::ops::Index;
+
+use russet_protocol::number::parse_i64;
+use russet_protocol::{ArgRange, ErrorReply};
+
+use crate::keyspace::{Key, KeyHasher};
+
+/// Arguments where they stand, in a query buffer or a queue. The first is the command's name.
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    bytes: &'a [u8],
+    ranges: &'a [ArgRange],
+    hasher: KeyHasher,
+    /// The place of the argument at this index, worked out while the command was being prefetched.
+    ready: Option<(usize, u64, u16)>,
+}
+
+impl<'a> Args<'a> {
+    /// Arguments in `bytes`, at `ranges`.
+    pub fn new(bytes: &'a [u8], ranges: &'a [ArgRange], hasher: KeyHasher) -> Args<'a> {
+        Args { bytes, ranges, hasher, ready: None }
+    }
+
+    /// The same, with the hash and slot of one argument known already.
+    #[inline]
+    pub(crate) fn with_ready(mut self, index: usize, hash: u64, slot: u16) -> Args<'a> {
+        self.ready = Some((index, hash, slot));
+        self
+    }
+
+    /// How many, with the name.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Never true of a command that was dispatched; here because `len` is.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// One argument, with the lifetime of the buffer.
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        self.ranges.get(index).map(|range| &self.bytes[range.start..range.end])
+    }
+
+    /// All from `from` on.
+    pub fn from(&self, from: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (bytes, ranges) = (self.bytes, self.ranges);
+        ranges.iter().skip(from).map(move |range| &bytes[range.start..range.end])
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.from(0)
+    }
+
+    /// The key at an index that the row's key spec names.
+    #[inline]
+    pub fn key(&self, index: usize) -> Key<'a> {
+        let range = self.ranges[index];
+        let bytes = &self.bytes[range.start..range.end];
+        match self.ready {
+            Some((ready, hash, slot)) if ready == index => Key { bytes, hash, slot },
+            _ => self.hasher.key(bytes),
+        }
+    }
+
+    /// Whether an argument is this word (given in upper case), in any case.
+    #[inline]
+    pub fn is(&self, index: usize, word: &str) -> bool {
+        self.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    /// An argument as a 64-bit integer.
+    pub fn integer(&self, index: usize) -> Result<i64, ErrorReply> {
+        self.get(index).and_then(parse_i64).ok_or(ErrorReply::NotInteger)
+    }
+
+    /// An argument as text for a message; bytes that are no text are replaced.
+    pub fn text(&self, index: usize) -> String {
+        String::from_utf8_lossy(self.get(index).unwrap_or_default()).into_owned()
+    }
+
+    /// An owned copy: the bytes and where each argument lies in them.
+    pub fn to_owned_parts(&self) -> (Vec<u8>, Vec<ArgRange>) {
+        let mut bytes = Vec::with_capacity(self.iter().map(<[u8]>::len).sum());
+        let mut ranges = Vec::with_capacity(self.len());
+        for arg in self.iter() {
+            let start = bytes.len();
+            bytes.extend_from_slice(arg);
+            ranges.push(ArgRange { start, end: bytes.len() });
+        }
+        (bytes, ranges)
+    }
+}
+
+impl Index<usize> for Args<'_> {
+    type Output = [u8];
+
+    /// One argument; the row's arity says which indexes exist.
+    #[inline]
+    fn index(&self, index: usize) -> &[u8] {
+        let range = self.ranges[index];
+        &self.bytes[range.start..range.end]
+    }
+}

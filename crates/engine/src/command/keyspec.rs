@@ -1,0 +1,55 @@
+//! Where a command's keys stand among its arguments.
+//!
+//! Prefetch, COMMAND GETKEYS, and later ACL and cluster routing find keys by these rows alone.
+
+/// One run of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// Index of the first key.
+    pub first: usize,
+    /// Index of the last; negative: counted from the end, -1 the last argument.
+    pub last: i32,
+    /// Distance from one key to the next.
+    pub step: usize,
+    /// What happens to them: bits of [`key_flag`].
+    pub flags: u32,
+}
+
+/// What a command does with a key, as COMMAND INFO shows it.
+#[expect(missing_docs, reason = "the names are Redis' and explained in its documentation")]
+pub mod key_flag {
+    pub const RW: u32 = 1 << 0;
+    pub const RO: u32 = 1 << 1;
+    pub const OW: u32 = 1 << 2;
+    pub const RM: u32 = 1 << 3;
+    pub const ACCESS: u32 = 1 << 4;
+    pub const UPDATE: u32 = 1 << 5;
+    pub const INSERT: u32 = 1 << 6;
+    pub const DELETE: u32 = 1 << 7;
+    pub const NOT_KEY: u32 = 1 << 8;
+    pub const INCOMPLETE: u32 = 1 << 9;
+    pub const VARIABLE_FLAGS: u32 = 1 << 10;
+}
+
+impl KeySpec {
+    /// One key, at this index.
+    pub const fn one(index: usize, flags: u32) -> KeySpec {
+        KeySpec { first: index, last: index as i32, step: 1, flags }
+    }
+
+    /// Keys from this index to the last argument, `step` apart.
+    pub const fn rest(first: usize, step: usize, flags: u32) -> KeySpec {
+        KeySpec { first, last: -1, step, flags }
+    }
+
+    /// The indexes of the keys among `argc` arguments.
+    pub fn indexes(&self, argc: usize) -> impl Iterator<Item = usize> + use<> {
+        let last = if self.last < 0 {
+            argc.checked_sub(self.last.unsigned_abs() as usize)
+        } else {
+            Some(self.last as usize)
+        };
+        let end = last.map_or(self.first, |last| last.min(argc.saturating_sub(1)) + 1);
+        (self.first..end.max(self.first)).step_by(self.step)
+    }
+}

@@ -1,0 +1,202 @@
+//! Commands: the row that defines one, and what a handler gets and gives.
+//!
+//! A command is one row and one function, both in its family's file. Dispatch, arity errors, COMMAND and its
+//! subcommands, key extraction, statistics and docs/commands.md derive from the row.
+
+pub mod args;
+pub mod connection;
+pub mod keyspec;
+pub mod replication;
+pub mod reply;
+pub mod server;
+pub mod string;
+pub mod table;
+
+use russet_protocol::ErrorReply;
+
+use crate::client::Client;
+use crate::io::{Handle, Request};
+use crate::keyspace::{Edit, Key};
+use crate::node::Node;
+use crate::object::string::Text;
+pub use args::Args;
+pub use keyspec::KeySpec;
+pub use reply::Reply;
+pub use table::CommandTable;
+
+/// A command, or a subcommand of one.
+#[derive(Debug)]
+pub struct Command {
+    /// Lower case; of a subcommand with its container's before it: `config|get`.
+    pub name: &'static str,
+    /// The Redis version that brought it.
+    pub since: &'static str,
+    /// Which family it belongs to.
+    pub group: Group,
+    /// Number of arguments with the name; negative: at least so many.
+    pub arity: i32,
+    /// What it does and when it may run: bits of [`flag`].
+    pub flags: u64,
+    /// ACL categories beside those that follow from the flags: bits of [`acl`].
+    pub acl: u64,
+    /// Where its keys stand.
+    pub keys: &'static [KeySpec],
+    /// The arguments as the documentation writes them: `key value [NX | XX]`.
+    pub syntax: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// Its cost, as `O(…)`.
+    pub complexity: &'static str,
+    /// Its subcommands, if the word after it picks one.
+    pub subcommands: &'static [Command],
+    /// The function.
+    pub run: Handler,
+}
+
+/// A command's function.
+pub type Handler = fn(&mut Ctx<'_>, &Args<'_>, &mut Reply<'_>) -> Outcome;
+
+/// How a command ends.
+pub type Outcome = Result<Flow, ErrorReply>;
+
+/// How a command that was not refused ends.
+#[derive(Debug)]
+pub enum Flow {
+    /// The reply is written.
+    Done,
+    /// The client waits; what for stands in [`Client::blocked`], and who wakes it writes the reply.
+    Blocked,
+    /// The client has become a replica: what follows the reply is prepared behind it.
+    Attached,
+    /// The connection is closed when the reply has been written.
+    Close,
+    /// The world is asked; the reply is `+OK` or the error that it answers, unless `Node` knows better.
+    Ask(Request),
+}
+
+/// The families of commands, as COMMAND DOCS names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Group {
+    Generic,
+    String,
+    List,
+    Set,
+    SortedSet,
+    Hash,
+    Pubsub,
+    Transactions,
+    Connection,
+    Server,
+    Scripting,
+    Hyperloglog,
+    Cluster,
+    Sentinel,
+    Geo,
+    Stream,
+    Bitmap,
+}
+
+/// Flags of a command; most are those that COMMAND INFO shows.
+#[expect(missing_docs, reason = "the names are Redis' and explained in its documentation")]
+pub mod flag {
+    pub const WRITE: u64 = 1 << 0;
+    pub const READONLY: u64 = 1 << 1;
+    pub const DENYOOM: u64 = 1 << 2;
+    pub const ADMIN: u64 = 1 << 3;
+    pub const PUBSUB: u64 = 1 << 4;
+    pub const NOSCRIPT: u64 = 1 << 5;
+    pub const BLOCKING: u64 = 1 << 6;
+    pub const LOADING: u64 = 1 << 7;
+    pub const STALE: u64 = 1 << 8;
+    pub const SKIP_MONITOR: u64 = 1 << 9;
+    pub const SKIP_SLOWLOG: u64 = 1 << 10;
+    pub const ASKING: u64 = 1 << 11;
+    pub const FAST: u64 = 1 << 12;
+    pub const NO_AUTH: u64 = 1 << 13;
+    pub const MAY_REPLICATE: u64 = 1 << 14;
+    pub const NO_ASYNC_LOADING: u64 = 1 << 15;
+    pub const NO_MULTI: u64 = 1 << 16;
+    pub const MOVABLEKEYS: u64 = 1 << 17;
+    pub const ALLOW_BUSY: u64 = 1 << 18;
+    pub const PROTECTED: u64 = 1 << 19;
+    /// Not shown: runs inside MULTI instead of being queued (EXEC, DISCARD, WATCH, …).
+    pub const IN_MULTI: u64 = 1 << 40;
+    /// Not shown: sets off a transaction's abort no matter what (the inner face of a container).
+    pub const CONTAINER: u64 = 1 << 41;
+}
+
+/// ACL categories, for those that do not follow from flags and group.
+#[expect(missing_docs, reason = "the names are Redis' own")]
+pub mod acl {
+    pub const KEYSPACE: u64 = 1 << 0;
+    pub const DANGEROUS: u64 = 1 << 1;
+    pub const CONNECTION: u64 = 1 << 2;
+    pub const TRANSACTION: u64 = 1 << 3;
+    pub const STRING: u64 = 1 << 4;
+    pub const ADMIN: u64 = 1 << 5;
+}
+
+/// On whose behalf a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A client's.
+    Client,
+    /// A client's, as part of EXEC.
+    Exec,
+    /// Our master's: its stream of effects.
+    Master,
+}
+
+/// What a handler works on.
+pub struct Ctx<'a> {
+    /// The node, whole.
+    pub node: &'a mut Node,
+    /// Whose command it is.
+    pub client: Handle,
+    /// The database that the client has selected.
+    pub db: u32,
+    /// On whose behalf.
+    pub caller: Caller,
+    /// The row.
+    pub command: &'static Command,
+}
+
+impl Ctx<'_> {
+    /// The client that called. Its outbox is in the [`Reply`] meanwhile.
+    pub fn me(&mut self) -> &mut Client {
+        self.node.clients.get_mut(self.client).expect("a client exists while its command runs")
+    }
+
+    /// Reads a string: expiry, statistics and access clock as a read does. WRONGTYPE for another type.
+    #[inline]
+    pub fn string<'s>(&'s mut self, key: Key<'_>) -> Result<Option<Text<'s>>, ErrorReply> {
+        match self.node.keyspace.read(self.db, key) {
+            None => Ok(None),
+            Some(entry) => Ok(Some(Text::of(&entry))),
+        }
+    }
+
+    /// The door to a key, to change it. A key that is past its time is removed first.
+    #[inline]
+    pub fn edit<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
+        self.node.keyspace.edit(self.db, key)
+    }
+
+    /// Wall clock of this turn in milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.node.keyspace.now_ms
+    }
+
+    /// Replicates this instead of the command as it was given; may be called several times.
+    pub fn effect(&mut self, args: &[&[u8]]) {
+        let db = self.db;
+        self.node.tell_expired();
+        self.node.effects.push(db, args);
+    }
+
+    /// Replicates nothing, though the command changed something.
+    pub fn no_effect(&mut self) {
+        self.node.effects.suppress();
+    }
+}

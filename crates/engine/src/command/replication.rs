@@ -1,0 +1,300 @@
+//! Replication: who follows whom.
+
+use russet_protocol::ErrorReply;
+use russet_protocol::number::parse_i64;
+
+use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use crate::client::Waiting;
+
+/// The family's rows.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "replicaof",
+        since: "5.0.0",
+        group: Group::Server,
+        arity: 3,
+        flags: f::ADMIN | f::NOSCRIPT | f::STALE | f::NO_ASYNC_LOADING,
+        acl: acl::DANGEROUS,
+        keys: &[],
+        syntax: "<host port | NO ONE>",
+        summary: "Makes this server follow a master, or none.",
+        complexity: "O(1)",
+        subcommands: &[],
+        run: replicaof,
+    },
+    Command {
+        name: "slaveof",
+        since: "1.0.0",
+        group: Group::Server,
+        arity: 3,
+        flags: f::ADMIN | f::NOSCRIPT | f::STALE | f::NO_ASYNC_LOADING,
+        acl: acl::DANGEROUS,
+        keys: &[],
+        syntax: "<host port | NO ONE>",
+        summary: "The old name of REPLICAOF.",
+        complexity: "O(1)",
+        subcommands: &[],
+        run: replicaof,
+    },
+    Command {
+        name: "psync",
+        since: "2.8.0",
+        group: Group::Server,
+        arity: -3,
+        flags: f::ADMIN | f::NOSCRIPT | f::NO_MULTI | f::NO_ASYNC_LOADING,
+        acl: acl::DANGEROUS,
+        keys: &[],
+        syntax: "replicationid offset",
+        summary: "A replica asks to go on where it stopped.",
+        complexity: "O(1), or O(N) for everything",
+        subcommands: &[],
+        run: psync,
+    },
+    Command {
+        name: "sync",
+        since: "1.0.0",
+        group: Group::Server,
+        arity: 1,
+        flags: f::ADMIN | f::NOSCRIPT | f::NO_MULTI | f::NO_ASYNC_LOADING,
+        acl: acl::DANGEROUS,
+        keys: &[],
+        syntax: "",
+        summary: "A replica of old asks for everything.",
+        complexity: "O(N)",
+        subcommands: &[],
+        run: sync,
+    },
+    Command {
+        name: "replconf",
+        since: "3.0.0",
+        group: Group::Server,
+        arity: -1,
+        flags: f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE | f::ALLOW_BUSY,
+        acl: acl::DANGEROUS,
+        keys: &[],
+        syntax: "[option value ...]",
+        summary: "What a replica and its master tell each other about the link.",
+        complexity: "O(1)",
+        subcommands: &[],
+        run: replconf,
+    },
+    Command {
+        name: "wait",
+        since: "3.0.0",
+        group: Group::Generic,
+        arity: 3,
+        flags: f::BLOCKING,
+        acl: acl::CONNECTION,
+        keys: &[],
+        syntax: "numreplicas timeout",
+        summary: "Waits until so many replicas have what this connection wrote.",
+        complexity: "O(1)",
+        subcommands: &[],
+        run: wait,
+    },
+    Command {
+        name: "role",
+        since: "2.8.12",
+        group: Group::Server,
+        arity: 1,
+        flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST,
+        acl: acl::DANGEROUS | acl::ADMIN,
+        keys: &[],
+        syntax: "",
+        summary: "Tells whether this is a master or a replica, and of whom.",
+        complexity: "O(1)",
+        subcommands: &[],
+        run: role,
+    },
+];
+
+fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.is(1, "NO") && args.is(2, "ONE") {
+        let was = ctx.node.repl.is_replica();
+        ctx.node.promote();
+        if was {
+            ctx.node.log(crate::io::Level::Notice, "MASTER MODE enabled (user request)");
+        }
+        ctx.node.config.replicaof = None;
+        reply.ok();
+        return Ok(Flow::Done);
+    }
+    if ctx.node.clients.get(ctx.client).is_some_and(|client| client.is_replica()) {
+        return Err(ErrorReply::err("Command is not valid when client is a replica."));
+    }
+    let port = args
+        .integer(2)
+        .ok()
+        .and_then(|port| u16::try_from(port).ok())
+        .ok_or_else(|| ErrorReply::err("Invalid master port"))?;
+    let host = args.text(1);
+    let same = ctx.node.repl.master.as_ref().is_some_and(|m| m.host == host && m.port == port);
+    if same {
+        reply.simple("OK Already connected to specified master");
+        return Ok(Flow::Done);
+    }
+    ctx.node.follow(host.clone(), port);
+    ctx.node.config.replicaof =
+        Some(crate::config::words::MasterAddress { host: host.into_bytes(), port });
+    reply.ok();
+    Ok(Flow::Done)
+}
+
+fn psync(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let id = args.text(1);
+    let offset = args.integer(2)?;
+    attach(ctx, &id, Some(offset), false, reply)
+}
+
+fn sync(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    attach(ctx, "?", None, true, reply)
+}
+
+fn attach(
+    ctx: &mut Ctx<'_>,
+    id: &str,
+    offset: Option<i64>,
+    old_sync: bool,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let me = ctx.me();
+    if me.is_replica() {
+        return Ok(Flow::Done);
+    }
+    if !reply.out.is_empty() || !me.wire.outbox.is_empty() {
+        return Err(ErrorReply::err("SYNC and PSYNC are invalid with pending output"));
+    }
+    if ctx.node.repl.master.as_ref().is_some_and(|master| !master.is_online()) {
+        let text = "NOMASTERLINK Can't SYNC while not connected with my master";
+        return Err(ErrorReply::fixed(text));
+    }
+    let handle = ctx.client;
+    if let Some(line) = ctx.node.attach_replica(handle, id, offset, old_sync) {
+        reply.simple(&line);
+    }
+    Ok(Flow::Attached)
+}
+
+fn replconf(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len() % 2 == 0 {
+        return Err(ErrorReply::Syntax);
+    }
+    if args.is(1, "ACK") {
+        return acknowledged(ctx, args);
+    }
+    if args.is(1, "GETACK") {
+        if ctx.caller == Caller::Master {
+            ctx.node.acknowledge();
+        }
+        return Ok(Flow::Done);
+    }
+    for at in (1..args.len()).step_by(2) {
+        option(ctx, args, at)?;
+    }
+    reply.ok();
+    Ok(Flow::Done)
+}
+
+/// A replica says how far it is; it gets no reply.
+fn acknowledged(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Outcome {
+    let handle = ctx.client;
+    let offset = args.get(2).and_then(parse_i64);
+    let on_disk = if args.is(3, "FACK") { args.get(4).and_then(parse_i64) } else { None };
+    if let Some(offset) = offset.filter(|_| ctx.me().is_replica()) {
+        ctx.node.replica_acked(handle, offset, on_disk);
+    }
+    Ok(Flow::Done)
+}
+
+fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorReply> {
+    let (value, text) = (args.get(at + 1).unwrap_or_default(), args.text(at + 1));
+    let announced = &mut ctx.me().announced;
+    if args.is(at, "listening-port") {
+        let port = parse_i64(value).and_then(|port| u16::try_from(port).ok());
+        announced.port = port.ok_or(ErrorReply::NotInteger)?;
+    } else if args.is(at, "ip-address") {
+        if text.len() >= 128 {
+            return Err(ErrorReply::err(format!(
+                "REPLCONF ip-address provided by replica instance is too long: {} bytes",
+                text.len()
+            )));
+        }
+        announced.ip = Some(text).filter(|ip| !ip.is_empty());
+    } else if args.is(at, "capa") {
+        announced.eof |= args.is(at + 1, "eof");
+        announced.psync2 |= args.is(at + 1, "psync2");
+    } else if args.is(at, "version") {
+        announced.version = Some(text);
+    } else if args.is(at, "rdb-only") {
+        announced.rdb_only = parse_i64(value).ok_or(ErrorReply::NotInteger)? == 1;
+    } else if args.is(at, "rdb-filter-only") {
+        if !value.is_empty() {
+            return Err(ErrorReply::err(
+                "Unsupported rdb-filter-only option: only functions of a filtered RDB are not available",
+            ));
+        }
+    } else {
+        return Err(ErrorReply::err(format!("Unrecognized REPLCONF option: {}", args.text(at))));
+    }
+    Ok(())
+}
+
+fn wait(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.node.repl.is_replica() {
+        return Err(ErrorReply::err(
+            "WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
+        ));
+    }
+    let replicas = args.integer(1)?;
+    let timeout = args
+        .integer(2)
+        .map_err(|_| ErrorReply::err("timeout is not an integer or out of range"))?;
+    if timeout < 0 {
+        return Err(ErrorReply::err("timeout is negative"));
+    }
+    let deadline = i64::try_from(ctx.node.now.mono_us / 1000)
+        .ok()
+        .and_then(|now| now.checked_add(timeout))
+        .ok_or_else(|| ErrorReply::err("timeout is out of range"))?;
+    let offset = ctx.me().last_write_offset;
+    let have = ctx.node.replicas_at(offset);
+    if have as i64 >= replicas || ctx.caller == Caller::Exec {
+        reply.count(have);
+        return Ok(Flow::Done);
+    }
+    let waiting = Waiting::Acks { offset, replicas: replicas.max(0) as usize };
+    let deadline_us = (timeout > 0).then_some(deadline as u64 * 1000);
+    let handle = ctx.client;
+    ctx.node.block(handle, waiting, deadline_us);
+    ctx.node.ask_for_acks();
+    Ok(Flow::Blocked)
+}
+
+fn role(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let node = &ctx.node;
+    if let Some(master) = &node.repl.master {
+        reply.array(5);
+        reply.bulk(b"slave");
+        reply.bulk(master.host.as_bytes());
+        reply.integer(i64::from(master.port));
+        reply.bulk(master.state_name().as_bytes());
+        reply.integer(if master.is_online() { node.repl.offset() } else { -1 });
+        return Ok(Flow::Done);
+    }
+    reply.array(3);
+    reply.bulk(b"master");
+    reply.integer(node.repl.offset());
+    let online = || {
+        let replicas = node.repl.replicas().iter().filter_map(|&h| node.clients.get(h));
+        replicas.filter(|c| c.replica().is_some_and(|state| state.stage_name() == "online"))
+    };
+    reply.array(online().count());
+    for client in online() {
+        let (ip, port) = client.replica_address();
+        reply.array(3);
+        reply.bulk(ip.as_bytes());
+        reply.bulk(port.to_string().as_bytes());
+        reply.bulk(client.replica().map_or(0, |state| state.acked).to_string().as_bytes());
+    }
+    Ok(Flow::Done)
+}

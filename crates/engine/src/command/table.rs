@@ -1,0 +1,130 @@
+//! Finding a command by its name.
+
+use super::{Command, connection, replication, server, string};
+
+/// All families. One line adds a family; its rows add its commands.
+pub const FAMILIES: &[&[Command]] =
+    &[string::COMMANDS, connection::COMMANDS, replication::COMMANDS, server::COMMANDS];
+
+/// Longest name of a command, in bytes.
+const NAME_MAX: usize = 32;
+
+const PLACES: usize = 2048;
+
+/// Open-addressed indexes over the rows, by name and by address. Both are ours, so no hash need be keyed.
+#[derive(Debug)]
+pub struct CommandTable {
+    by_name: Vec<Option<&'static Command>>,
+    by_address: Vec<Option<(usize, u16)>>,
+    rows: Vec<&'static Command>,
+}
+
+impl Default for CommandTable {
+    fn default() -> CommandTable {
+        let mut table = CommandTable {
+            by_name: vec![None; PLACES],
+            by_address: vec![None; PLACES],
+            rows: Vec::new(),
+        };
+        for command in CommandTable::all() {
+            let mut at = hash_name(command.name.as_bytes());
+            while table.by_name[at % PLACES].is_some() {
+                at += 1;
+            }
+            table.by_name[at % PLACES] = Some(command);
+            table.number(command);
+            command.subcommands.iter().for_each(|row| table.number(row));
+        }
+        table
+    }
+}
+
+/// FNV-1a over the name in lower case.
+#[inline]
+fn hash_name(name: &[u8]) -> usize {
+    let mut hash = 0x811c_9dc5_u32;
+    for byte in name {
+        hash = (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
+    }
+    (hash ^ (hash >> 15)) as usize
+}
+
+#[inline]
+fn hash_address(row: &'static Command) -> (usize, usize) {
+    let address = std::ptr::from_ref(row) as usize;
+    (address, (address >> 3).wrapping_mul(0x9e37_79b9) >> 8)
+}
+
+impl CommandTable {
+    fn number(&mut self, row: &'static Command) {
+        let (address, mut at) = hash_address(row);
+        while self.by_address[at % PLACES].is_some() {
+            at += 1;
+        }
+        self.by_address[at % PLACES] = Some((address, self.rows.len() as u16));
+        self.rows.push(row);
+    }
+
+    /// The command of this name, in any case.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<&'static Command> {
+        if name.len() > NAME_MAX {
+            return None;
+        }
+        let mut at = hash_name(name);
+        while let Some(command) = self.by_name[at % PLACES] {
+            if command.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(command);
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// The number of a row, subcommands included, for statistics.
+    #[inline]
+    pub fn number_of(&self, row: &'static Command) -> usize {
+        let (address, mut at) = hash_address(row);
+        while let Some((found, number)) = self.by_address[at % PLACES] {
+            if found == address {
+                return usize::from(number);
+            }
+            at += 1;
+        }
+        0
+    }
+
+    /// All rows by number, subcommands behind their container.
+    pub fn rows(&self) -> &[&'static Command] {
+        &self.rows
+    }
+
+    /// All top-level commands.
+    pub fn all() -> impl Iterator<Item = &'static Command> {
+        FAMILIES.iter().copied().flatten()
+    }
+}
+
+impl Command {
+    /// The subcommand of this name.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+        let rows: &'static [Command] = self.subcommands;
+        rows.iter().find(|row| row.word().as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// The word that picks it: of a subcommand, the part of its name behind the bar.
+    pub fn word(&self) -> &'static str {
+        self.name.split_once('|').map_or(self.name, |(_, word)| word)
+    }
+
+    /// Whether so many arguments, the name included, are right.
+    pub fn takes(&self, argc: usize) -> bool {
+        let want = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { argc >= want } else { argc == want }
+    }
+
+    /// Whether it has a flag.
+    pub fn has(&self, flag: u64) -> bool {
+        self.flags & flag != 0
+    }
+}

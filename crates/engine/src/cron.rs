@@ -1,0 +1,229 @@
+//! What time does: timers, and the background work of a turn.
+
+use crate::client::Waiting;
+use crate::config::words::MasterAddress;
+use crate::io::{Handle, Host, Level};
+use crate::node::{Node, Standstill};
+use crate::timers::Timer;
+
+/// Entries that one slice of active expiry looks at.
+const EXPIRE_BUDGET: usize = 200;
+
+/// Slices of active expiry in a turn.
+const EXPIRE_SLICES: usize = 4;
+
+impl Node {
+    /// At the start of a node's life: what the configuration asks for.
+    pub(crate) fn start(&mut self) {
+        self.persist.last_save_secs = self.now.wall_secs();
+        if let Some(MasterAddress { host, port }) = self.config.replicaof.clone() {
+            self.follow_at_start(String::from_utf8_lossy(&host).into_owned(), port);
+        }
+        if self.boot.load {
+            self.load_at_start();
+        } else {
+            self.ready_to_serve();
+        }
+    }
+
+    /// Runs every timer that is due.
+    pub(crate) fn run_timers(&mut self, host: &mut dyn Host) {
+        let now_us = self.now.mono_us;
+        if self.timers.next().is_none_or(|due| due > now_us) {
+            return;
+        }
+        if self.timers.take_due(Timer::Sleep, now_us) {
+            self.sleep_over();
+        }
+        if self.timers.take_due(Timer::PauseEnd, now_us) {
+            self.unpause_clients();
+        }
+        if self.timers.take_due(Timer::Blocked, now_us) {
+            self.give_up_waiting();
+        }
+        if self.timers.take_due(Timer::Shutdown, now_us) {
+            self.check_shutdown(true);
+        }
+        if self.timers.take_due(Timer::SyncDelay, now_us) {
+            self.begin_full_sync();
+        }
+        if self.timers.take_due(Timer::Replication, now_us) {
+            self.tend_replicas();
+            self.tend_master_link();
+            if self.repl.needs_tending() {
+                self.timers.set(Timer::Replication, now_us + 1_000_000);
+            }
+        }
+        if self.timers.take_due(Timer::Cron, now_us) {
+            self.cron(host);
+            let period_us = 1_000_000 / self.config.hz.clamp(1, 500) as u64;
+            self.timers.set(Timer::Cron, now_us + period_us);
+        }
+    }
+
+    fn cron(&mut self, host: &mut dyn Host) {
+        self.stats.sample(self.now.mono_us);
+        self.stats.process = host.process();
+        let used = self.used_memory() as u64;
+        self.stats.memory_peak = self.stats.memory_peak.max(used);
+        if self.cron_paused {
+            return;
+        }
+        self.expire_wanted = self.may_expire() && self.expire_due();
+        self.check_save_points();
+        self.check_clients();
+        if self.repl.master.is_some() {
+            self.timers.set_if_idle(Timer::Replication, self.now.mono_us);
+        }
+    }
+
+    /// Only a master ends keys by itself, and not while it must not write.
+    fn may_expire(&self) -> bool {
+        !self.repl.is_replica()
+            && self.active_expire
+            && !self.persist.is_loading()
+            && !self.pause.is_on(self.now)
+            && self.standstill.is_none()
+    }
+
+    fn expire_due(&self) -> bool {
+        self.keyspace.earliest_expiry().is_some_and(|at| at < self.keyspace.now_ms)
+    }
+
+    /// Whether a turn would find background work to do.
+    pub(crate) fn has_background_work(&self) -> bool {
+        self.expire_wanted || self.has_walk_to_do()
+    }
+
+    /// A slice of what goes on behind the clients' backs.
+    pub(crate) fn background(&mut self, host: &mut dyn Host) {
+        if self.expire_wanted {
+            self.expire_wanted = self.may_expire() && self.expire_some();
+        }
+        if !self.persist.snapshots.is_empty() {
+            self.walk_snapshots(host);
+        }
+    }
+
+    fn expire_some(&mut self) -> bool {
+        let mut more = true;
+        for _ in 0..EXPIRE_SLICES {
+            more = self.keyspace.expire_slice(EXPIRE_BUDGET);
+            self.tell_expired();
+            if !more {
+                break;
+            }
+        }
+        if self.keyspace.watch.has_touched() {
+            let _ = self.keyspace.watch.take_touched();
+        }
+        more
+    }
+
+    /// Idle clients, and those whose buffers outgrew their limits.
+    fn check_clients(&mut self) {
+        let now_us = self.now.mono_us;
+        let idle_us = u64::from(self.config.timeout) * 1_000_000;
+        let query_max = self.config.client_query_buffer_limit as usize;
+        let mut gone: Vec<(Handle, &'static str)> = Vec::new();
+        let limits = self.config.client_output_buffer_limit;
+        for client in self.clients.iter_mut() {
+            let idle = now_us.saturating_sub(client.last_interaction_us);
+            let is_plain = !client.is_replica() && !client.is_master_link();
+            if idle_us > 0 && is_plain && client.blocked.is_none() && idle > idle_us {
+                gone.push((client.handle, "Closing idle client"));
+                continue;
+            }
+            if client.wire.pending() > query_max && !client.is_master_link() {
+                self.stats.query_buffer_limit_disconnections += 1;
+                gone.push((client.handle, "Closing client that reached max query buffer length"));
+                continue;
+            }
+            let limit = if client.is_replica() { limits.replica } else { limits.normal };
+            if client.outgrew(&limit, now_us) {
+                self.stats.output_limit_disconnections += 1;
+                gone.push((
+                    client.handle,
+                    "Client scheduled to be closed ASAP for overcoming of output buffer limits.",
+                ));
+            }
+        }
+        for (handle, why) in gone {
+            self.log(Level::Verbose, why);
+            self.drop_without_flush(handle);
+        }
+    }
+
+    /// Closes a connection that will not take what it is sent.
+    fn drop_without_flush(&mut self, handle: Handle) {
+        if let Some(client) = self.clients.get_mut(handle) {
+            client.wire.outbox.clear();
+        }
+        self.close(handle);
+    }
+
+    /// Waiting clients whose time is over.
+    fn give_up_waiting(&mut self) {
+        while let Some(&(due, handle)) = self.deadlines.first()
+            && due <= self.now.mono_us
+        {
+            self.deadlines.remove(&(due, handle));
+            let waiting = self.clients.get(handle).and_then(|c| c.blocked.as_ref());
+            if let Some(Waiting::Acks { offset, .. }) = waiting.map(|blocked| &blocked.waiting) {
+                let have = self.replicas_at(*offset);
+                self.with_reply(handle, |_, reply| reply.count(have));
+            }
+            self.resume(handle);
+        }
+        self.arm_deadlines();
+    }
+
+    pub(crate) fn arm_deadlines(&mut self) {
+        match self.deadlines.first() {
+            Some(&(due, _)) => self.timers.set(Timer::Blocked, due),
+            None => self.timers.stop(Timer::Blocked),
+        }
+    }
+
+    /// DEBUG SLEEP: nobody is served for so long.
+    pub(crate) fn sleep(&mut self, client: Handle, micros: u64) {
+        self.standstill = Some(Standstill::Sleep(client));
+        self.block(client, Waiting::Node, None);
+        self.timers.set(Timer::Sleep, self.now.mono_us + micros);
+    }
+
+    fn sleep_over(&mut self) {
+        if let Some(Standstill::Sleep(client)) = self.standstill {
+            self.standstill = None;
+            self.with_reply(client, |_, reply| reply.ok());
+            self.resume(client);
+            self.go_on_with_exec(client);
+        }
+    }
+
+    /// The world answered a command's question.
+    pub(crate) fn answered(&mut self, ask: crate::io::AskId, answer: Result<(), String>) {
+        let asks = |node: &Node, handle: Handle| {
+            let waiting = node.clients.get(handle)?.blocked.as_ref()?;
+            matches!(waiting.waiting, Waiting::Answer(a) if a == ask).then_some(())
+        };
+        let Some(handle) = self.clients.handles().into_iter().find(|&h| asks(self, h).is_some())
+        else {
+            return;
+        };
+        self.standstill = None;
+        match self.config_answered(answer) {
+            Ok(()) => self.with_reply(handle, |_, reply| reply.ok()),
+            Err(why) => self.reply_error(handle, &russet_protocol::ErrorReply::err(why)),
+        }
+        self.resume(handle);
+        self.go_on_with_exec(handle);
+    }
+
+    /// Bytes that the data and the buffers take, by our own account.
+    pub fn used_memory(&self) -> usize {
+        let backlog = self.repl.backlog.as_ref().map_or(0, |b| b.len());
+        let clients: usize = self.clients.iter().map(crate::client::Client::memory_bytes).sum();
+        self.keyspace.allocated_bytes() + backlog + clients
+    }
+}

@@ -1,0 +1,323 @@
+//! From a parsed request to its reply: may it run, is it queued, run it, tell what it did.
+
+use std::sync::Arc;
+
+use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
+
+use crate::client::{Blocked, Queued, Role, Waiting};
+use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag};
+use crate::io::{AskId, Handle, Host, Output};
+use crate::keyspace::ExpiryPolicy;
+use crate::node::{Node, Standstill};
+use crate::outbox::Outbox;
+use crate::serve::reply_wanted;
+
+/// Flags of commands whose own words may be an effect.
+const TELLS: u64 = flag::WRITE | flag::MAY_REPLICATE;
+
+impl Node {
+    /// Runs one request of a connection. False if it must be kept for later (the client is paused).
+    pub(crate) fn execute(
+        &mut self,
+        handle: Handle,
+        found: Option<&'static Command>,
+        args: &Args<'_>,
+        raw: &[u8],
+        host: &mut dyn Host,
+    ) -> bool {
+        let Some(client) = self.clients.get(handle) else { return true };
+        let caller = match client.role {
+            Role::MasterLink => Caller::Master,
+            Role::Client | Role::Replica(_) => Caller::Client,
+        };
+        let command = match self.resolve(found, args) {
+            Ok(command) => command,
+            Err(error) => {
+                self.refuse(handle, None, &error);
+                self.applied(handle, caller, raw);
+                return true;
+            }
+        };
+        if caller == Caller::Client {
+            if self.pause.holds(command, self.now) && !client.is_replica() {
+                self.hold_back(handle);
+                return false;
+            }
+            if let Err(error) = self.admit(handle, command) {
+                self.refuse(handle, Some(command), &error);
+                return true;
+            }
+        }
+        let client = self.clients.get_mut(handle).expect("looked up above");
+        if client.transaction.open && !command.has(flag::IN_MULTI) {
+            self.enqueue(handle, command, args);
+        } else {
+            self.call(handle, caller, command, args, host);
+        }
+        self.applied(handle, caller, raw);
+        true
+    }
+
+    /// A replica's offset moves with each request of its master's stream.
+    fn applied(&mut self, handle: Handle, caller: Caller, raw: &[u8]) {
+        if caller == Caller::Master {
+            self.master_stream_applied(handle, raw);
+        }
+    }
+
+    /// The row to run: of a container, that of the subcommand.
+    pub(crate) fn resolve(
+        &self,
+        found: Option<&'static Command>,
+        args: &Args<'_>,
+    ) -> Result<&'static Command, ErrorReply> {
+        let Some(command) = found else { return Err(unknown_command(args)) };
+        let mut row = command;
+        if !command.subcommands.is_empty() && args.len() > 1 {
+            row = command.subcommand(&args[1]).ok_or_else(|| unknown_subcommand(command, args))?;
+        }
+        if !row.takes(args.len()) {
+            return Err(ErrorReply::WrongArity(row.name.to_owned()));
+        }
+        Ok(row)
+    }
+
+    /// Whether a client may run a command now.
+    fn admit(&mut self, handle: Handle, command: &'static Command) -> Result<(), ErrorReply> {
+        let client = self.clients.get(handle).expect("the caller looked it up");
+        if !client.authenticated && !command.has(flag::NO_AUTH) {
+            return Err(ErrorReply::NoAuth);
+        }
+        let replica = self.repl.is_replica();
+        // What a transaction does is the sum of what it queued.
+        let flags = if command.name == "exec" {
+            command.flags | client.transaction.flags
+        } else {
+            command.flags
+        };
+        let writes = flags & flag::WRITE != 0;
+        if command.has(flag::NO_MULTI) && client.transaction.open {
+            return Err(ErrorReply::err("Command not allowed inside a transaction"));
+        }
+        if command.has(flag::PROTECTED) {
+            self.admit_protected(handle, command)?;
+        }
+        if writes && !replica && self.persist.refuses_writes(&self.config) {
+            return Err(ErrorReply::Misconf);
+        }
+        if writes && !replica && !self.enough_replicas() {
+            return Err(ErrorReply::NoReplicas);
+        }
+        if writes && replica && self.config.replica_read_only {
+            return Err(ErrorReply::ReadOnly);
+        }
+        if flags & flag::STALE == 0 && self.repl.is_stale(&self.config) {
+            return Err(ErrorReply::MasterDown);
+        }
+        if !command.has(flag::LOADING) && self.persist.is_loading() {
+            return Err(ErrorReply::Loading);
+        }
+        Ok(())
+    }
+
+    /// Refuses a request, and with it the transaction that it was to be queued in.
+    fn refuse(&mut self, handle: Handle, command: Option<&'static Command>, error: &ErrorReply) {
+        if let Some(command) = command {
+            self.stats.rejected(self.commands.number_of(command));
+        }
+        if let Some(client) = self.clients.get_mut(handle)
+            && client.transaction.open
+        {
+            client.transaction.refused = true;
+            if command.is_some_and(|command| command.name == "exec") {
+                let text = error.to_string();
+                self.discard_transaction(handle);
+                let text = format!("EXECABORT Transaction discarded because of: {text}");
+                self.reply_error(handle, &ErrorReply::Text(text.into()));
+                return;
+            }
+        }
+        self.reply_error(handle, error);
+    }
+
+    fn enqueue(&mut self, handle: Handle, command: &'static Command, args: &Args<'_>) {
+        let (bytes, ranges) = args.to_owned_parts();
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        client.transaction.flags |= command.flags;
+        client.transaction.queue.push_back(Queued { command, bytes, ranges });
+        self.with_reply(handle, |_, reply| reply.simple("QUEUED"));
+    }
+
+    /// Runs a command that may run, and tells what it did.
+    pub(crate) fn call(
+        &mut self,
+        handle: Handle,
+        caller: Caller,
+        command: &'static Command,
+        args: &Args<'_>,
+        host: &mut dyn Host,
+    ) {
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        client.last_command = command.name;
+        let (db, no_touch) = (client.db, client.no_touch);
+        self.keyspace.policy = match caller {
+            Caller::Master => ExpiryPolicy::Ignore,
+            _ if self.repl.is_replica() => ExpiryPolicy::Hide,
+            _ => ExpiryPolicy::Remove,
+        };
+        self.keyspace.no_touch = no_touch;
+        let dirty = self.keyspace.dirty;
+        let outcome = self.with_reply(handle, |node, reply| {
+            let mut ctx = Ctx { node, client: handle, db, caller, command };
+            let outcome = (command.run)(&mut ctx, args, reply);
+            if let Err(error) = &outcome {
+                reply.error(error);
+            }
+            outcome
+        });
+        let number = self.commands.number_of(command);
+        self.stats.command_ended(number, host.ticks_us(), outcome.as_ref().err());
+        self.finish(handle, outcome);
+        self.gather_effects(handle, caller, db, dirty, command, args);
+    }
+
+    /// What a handler's end asks of the dispatcher.
+    fn finish(&mut self, handle: Handle, outcome: Outcome) {
+        match outcome {
+            Ok(Flow::Ask(request)) => {
+                self.last_ask += 1;
+                let ask = AskId(self.last_ask);
+                if self.clients.get(handle).is_some_and(|c| c.transaction.running) {
+                    self.standstill = Some(Standstill::Exec(handle));
+                }
+                self.block(handle, Waiting::Answer(ask), None);
+                self.output(Output::Ask { ask, request });
+            }
+            Ok(Flow::Attached) => self.replica_attached(handle),
+            Ok(Flow::Close) => self.close_after_reply(handle),
+            Ok(Flow::Done | Flow::Blocked) | Err(_) => {}
+        }
+    }
+
+    /// The effects of the command that ended, behind those of keys that ended with it.
+    fn gather_effects(
+        &mut self,
+        handle: Handle,
+        caller: Caller,
+        db: u32,
+        dirty: u64,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) {
+        self.tell_expired();
+        let overridden = self.effects.take_override();
+        let changed = self.keyspace.dirty != dirty;
+        if changed && !overridden && caller != Caller::Master && command.has(TELLS) {
+            self.effects.add_args(db, args);
+        }
+        if self.keyspace.watch.has_touched() {
+            self.break_transactions(handle);
+        }
+        let Some(client) = self.clients.get(handle) else { return };
+        if !client.transaction.running && !self.effects.is_empty() {
+            self.flush_effects();
+            let offset = self.repl.offset();
+            if let Some(client) = self.clients.get_mut(handle) {
+                client.last_write_offset = offset;
+            }
+        }
+    }
+
+    /// Keys that ended on the way are told first, as deletes.
+    pub(crate) fn tell_expired(&mut self) {
+        if self.keyspace.has_expired() {
+            for (db, key) in self.keyspace.take_expired() {
+                self.effects.add(db, &[b"DEL", &key[..]]);
+            }
+        }
+    }
+
+    /// Gives `write` the reply sink of a connection; what is written is sent, or dropped, by the
+    /// connection's kind and its CLIENT REPLY mode.
+    pub(crate) fn with_reply<R>(
+        &mut self,
+        handle: Handle,
+        write: impl FnOnce(&mut Node, &mut Reply<'_>) -> R,
+    ) -> R {
+        let (mut out, protocol) = match self.clients.get_mut(handle) {
+            Some(client) => (std::mem::take(&mut client.wire.outbox.tail), client.protocol),
+            None => (Vec::new(), Protocol::Resp2),
+        };
+        let before = out.len();
+        let mut shared = Vec::new();
+        let writer = ReplyWriter { out: &mut out, protocol };
+        let result = write(self, &mut Reply::new(writer, &mut shared));
+        if let Some(client) = self.clients.get_mut(handle) {
+            // Bytes that came to the outbox meanwhile, a push say, follow the reply.
+            let meanwhile = std::mem::replace(&mut client.wire.outbox.tail, out);
+            let mute = client.is_master_link() || !reply_wanted(&mut client.reply_mode);
+            let tail = &mut client.wire.outbox.tail;
+            if mute {
+                tail.truncate(before);
+            } else if !shared.is_empty() {
+                let whole = std::mem::take(tail);
+                splice(&mut client.wire.outbox, &whole, shared);
+            }
+            client.wire.outbox.tail.extend_from_slice(&meanwhile);
+            if !client.is_dirty && !client.wire.outbox.is_empty() {
+                self.mark_dirty(handle);
+            }
+        }
+        result
+    }
+
+    /// Writes an error to a connection, and counts it.
+    pub(crate) fn reply_error(&mut self, handle: Handle, error: &ErrorReply) {
+        self.stats.error(error);
+        self.with_reply(handle, |_, reply| reply.error(error));
+    }
+
+    /// Makes a client wait.
+    pub(crate) fn block(&mut self, handle: Handle, waiting: Waiting, deadline_us: Option<u64>) {
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        client.blocked = Some(Blocked { waiting, deadline_us });
+        if let Some(deadline) = deadline_us {
+            self.deadlines.insert((deadline, handle));
+            self.arm_deadlines();
+        }
+    }
+}
+
+/// Appends `whole` to an outbox with the lent strings at their places.
+fn splice(outbox: &mut Outbox, whole: &[u8], shared: Vec<(usize, Arc<Vec<u8>>)>) {
+    let mut start = 0;
+    for (offset, bytes) in shared {
+        outbox.tail.extend_from_slice(&whole[start..offset]);
+        outbox.push_shared(bytes);
+        start = offset;
+    }
+    outbox.tail.extend_from_slice(&whole[start..]);
+}
+
+fn unknown_command(args: &Args<'_>) -> ErrorReply {
+    let quoted = |arg: &[u8]| String::from_utf8_lossy(&arg[..arg.len().min(128)]).into_owned();
+    let mut shown = String::new();
+    for arg in args.from(1) {
+        if shown.len() >= 128 {
+            break;
+        }
+        let room = 128 - shown.len();
+        let text = String::from_utf8_lossy(&arg[..arg.len().min(room)]).into_owned();
+        shown.push_str(&format!("'{text}' "));
+    }
+    ErrorReply::err(format!(
+        "unknown command '{}', with args beginning with: {shown}",
+        quoted(args.get(0).unwrap_or_default())
+    ))
+}
+
+fn unknown_subcommand(command: &Command, args: &Args<'_>) -> ErrorReply {
+    let given = String::from_utf8_lossy(&args[1][..args[1].len().min(128)]).into_owned();
+    let name = command.name.to_ascii_uppercase();
+    ErrorReply::err(format!("unknown subcommand '{given}'. Try {name} HELP."))
+}

@@ -1,0 +1,191 @@
+//! The one door for mutation.
+//!
+//! Whoever changes a key opens an [`Edit`] on it. The door first hands the running snapshots what they have not seen
+//! yet; each change behind it counts as dirty and tells the watchers. Nothing else in the
+//! engine has a table for change in its hands.
+
+use std::sync::Arc;
+
+use russet_ds::{EntryRef, NewPayload, OwnedEntry, Payload};
+
+use super::{Key, Keyspace};
+use crate::object::string;
+use crate::object::{Object, encoding_of};
+
+/// What becomes of a key's expiry when its value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It ends.
+    Clear,
+    /// It stays as it is.
+    Keep,
+    /// This Unix time in milliseconds.
+    At(i64),
+}
+
+/// A key that is being changed. See the module.
+#[derive(Debug)]
+pub struct Edit<'a> {
+    keyspace: &'a mut Keyspace,
+    db: u32,
+    key: Key<'a>,
+}
+
+impl<'a> Edit<'a> {
+    #[inline]
+    pub(super) fn open(keyspace: &'a mut Keyspace, db: u32, key: Key<'a>) -> Edit<'a> {
+        if keyspace.walks.any() {
+            keyspace.preserve(db, key);
+        }
+        Edit { keyspace, db, key }
+    }
+
+    #[inline]
+    fn changed(&mut self) {
+        self.keyspace.dirty += 1;
+        if !self.keyspace.watch.is_empty() {
+            self.keyspace.watch.touch(self.db, self.key.bytes);
+        }
+    }
+
+    /// Marks the key as changed though its bytes are the same (SETRANGE of the same bytes, say).
+    pub fn touch(mut self) {
+        self.changed();
+    }
+
+    /// What stands there now, expired or not.
+    pub fn entry(&self) -> Option<EntryRef<'_, Object>> {
+        self.keyspace.db(self.db).table(self.key.slot)?.get(self.key.hash, self.key.bytes)
+    }
+
+    /// Sets a string as SET does: any old value and type go.
+    #[inline]
+    pub fn set_string(self, bytes: &[u8], expiry: Expiry) {
+        self.set(string::kind_of_new(bytes), string::payload(bytes), expiry);
+    }
+
+    /// Sets a string that was put together from parts (APPEND, SETRANGE): its encoding is `raw`.
+    pub fn set_raw_string(self, bytes: &[u8]) {
+        self.set(string::KIND_RAW, string::payload(bytes), Expiry::Keep);
+    }
+
+    /// Sets any value.
+    #[inline]
+    pub fn set(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry) {
+        let (clock, hasher) = (self.keyspace.clock, self.keyspace.hasher);
+        let db = self.keyspace.db_mut(self.db);
+        let table = db.table_or_new(self.key.slot);
+        let before = table.len();
+        let expiry = match expiry {
+            Expiry::Clear => None,
+            Expiry::At(at) => Some(at),
+            Expiry::Keep => {
+                table.get(self.key.hash, self.key.bytes).and_then(|entry| entry.expiry())
+            }
+        };
+        let hash_of = |key: &[u8]| hasher.hash(key);
+        let old = table.set(self.key.hash, self.key.bytes, kind, payload, expiry, clock, &hash_of);
+        let added = table.len() - before;
+        db.keys += added;
+        if let Some(old) = old {
+            self.keyspace.bury(old);
+        }
+        self.changed();
+    }
+
+    /// Changes a long string in place; a copy is made first if a snapshot or a reply holds it.
+    ///
+    /// `change` gets the bytes to work on. False, and nothing done, if the value is not such a string.
+    pub fn change_long_string(mut self, change: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let found = self
+            .keyspace
+            .db_mut(self.db)
+            .table_mut(self.key.slot)
+            .and_then(|table| table.get_mut(self.key.hash, self.key.bytes));
+        let Some(mut entry) = found else { return false };
+        entry.set_kind(string::KIND_RAW);
+        match entry.boxed_mut() {
+            Some(Object::String(bytes)) => change(Arc::make_mut(bytes)),
+            None => return false,
+        }
+        self.changed();
+        true
+    }
+
+    /// Sets or clears the expiry. False if there is no such key.
+    pub fn set_expiry(mut self, expiry: Option<i64>) -> bool {
+        let found = self
+            .keyspace
+            .db_mut(self.db)
+            .table_mut(self.key.slot)
+            .and_then(|table| table.get_mut(self.key.hash, self.key.bytes));
+        let Some(mut entry) = found else { return false };
+        entry.set_expiry(expiry);
+        self.changed();
+        true
+    }
+
+    /// Sets the access clock (OBJECT FREQ and IDLETIME, RESTORE); no change of the value.
+    pub fn set_clock(self, clock: u32) {
+        if let Some(mut entry) = self
+            .keyspace
+            .db_mut(self.db)
+            .table_mut(self.key.slot)
+            .and_then(|table| table.get_mut(self.key.hash, self.key.bytes))
+        {
+            entry.set_clock(clock);
+        }
+    }
+
+    /// Removes the key. False if there is none.
+    pub fn remove(mut self) -> bool {
+        match self.take() {
+            Some(old) => {
+                self.keyspace.bury(old);
+                self.changed();
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn take(&mut self) -> Option<OwnedEntry<Object>> {
+        let hasher = self.keyspace.hasher;
+        let db = self.keyspace.db_mut(self.db);
+        let hash_of = |key: &[u8]| hasher.hash(key);
+        let old = db.table_mut(self.key.slot)?.remove(self.key.hash, self.key.bytes, &hash_of)?;
+        db.keys -= 1;
+        Some(old)
+    }
+
+    /// Moves the key with value, expiry and encoding to another name or database (RENAME, MOVE), over
+    /// whatever is there. False if there is none.
+    pub fn move_to(mut self, db: u32, key: Key<'_>) -> bool {
+        let Some(old) = self.take() else { return false };
+        self.changed();
+        let (kind, expiry) = (old.kind(), old.expiry());
+        let keyspace = self.keyspace;
+        let target = Edit::open(keyspace, db, key);
+        let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
+        if let Payload::Inline(bytes) = old.payload() {
+            target.set(kind, NewPayload::Inline(bytes), expiry);
+        } else if let Some(object) = old.into_boxed() {
+            target.set(kind, NewPayload::Boxed(object), expiry);
+        }
+        true
+    }
+}
+
+impl Keyspace {
+    /// Drops an old value here if that is cheap, elsewhere if not.
+    fn bury(&mut self, old: OwnedEntry<Object>) {
+        if old.is_boxed() {
+            self.garbage.push(crate::io::Garbage(Box::new(old)));
+        }
+    }
+
+    /// Name of the encoding of an entry, for OBJECT ENCODING.
+    pub fn encoding_name(entry: &EntryRef<'_, Object>) -> &'static str {
+        encoding_of(entry.kind()).name()
+    }
+}

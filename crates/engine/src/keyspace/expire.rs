@@ -1,0 +1,78 @@
+//! Keys whose time has come: met by a command (lazily), or looked for (actively).
+//!
+//! There is no second table for expiries. Segments know their earliest one and tables hang due segments in a
+//! wheel, so the active side visits segments that have something due, not keys at random.
+
+use russet_ds::EntryRef;
+
+use super::{ExpiryPolicy, Key, Keyspace};
+use crate::object::Object;
+
+impl Keyspace {
+    /// Whether a command must act as if the key were not there. On a master it is then gone.
+    #[inline]
+    pub(super) fn gone(&mut self, db: u32, key: Key<'_>) -> bool {
+        if self.policy == ExpiryPolicy::Ignore {
+            return false;
+        }
+        let Some(table) = self.db(db).table(key.slot) else { return false };
+        if table.len_with_expiry() == 0 {
+            return false;
+        }
+        let expiry = table.get(key.hash, key.bytes).and_then(|entry| entry.expiry());
+        if expiry.is_none_or(|at| !self.is_past(at)) {
+            return false;
+        }
+        if self.policy == ExpiryPolicy::Remove {
+            self.expire(db, key);
+        }
+        true
+    }
+
+    /// Whether an expiry is past, for this turn's clock.
+    pub fn is_past(&self, at: i64) -> bool {
+        at < self.now_ms
+    }
+
+    fn expire(&mut self, db: u32, key: Key<'_>) {
+        if self.edit(db, key).remove() {
+            self.stats.expired_keys += 1;
+            // A key that ends is no change that anybody made.
+            self.dirty -= 1;
+            self.expired.push((db, key.bytes.into()));
+        }
+    }
+
+    /// The earliest time at which something may be due: a lower bound.
+    pub fn earliest_expiry(&self) -> Option<i64> {
+        self.dbs().flat_map(|(_, db)| db.tables()).filter_map(|(_, t)| t.earliest_expiry()).min()
+    }
+
+    /// One slice of active expiry: looks at up to `budget` entries, removes those that are due.
+    /// True if more is due now.
+    pub fn expire_slice(&mut self, budget: usize) -> bool {
+        let mut due: Vec<Vec<u8>> = Vec::new();
+        let now_ms = self.now_ms;
+        for number in 0..self.count() {
+            let db = self.db_mut(number);
+            if db.is_empty() {
+                continue;
+            }
+            for table in db.tables.iter_mut().flatten() {
+                if table.earliest_expiry().is_none_or(|at| at >= now_ms) {
+                    continue;
+                }
+                let mut collect = |entry: EntryRef<'_, Object>| due.push(entry.key().to_vec());
+                table.expire_step(now_ms, budget, &mut collect);
+                break;
+            }
+            if !due.is_empty() {
+                for key in &due {
+                    self.expire(number, self.hasher.key(key));
+                }
+                break;
+            }
+        }
+        self.earliest_expiry().is_some_and(|at| at < now_ms)
+    }
+}

@@ -1,0 +1,416 @@
+//! The keyspace: numbered databases of slot tables, and the one door through which they change.
+//!
+//! A [`Db`] is a box with an identity apart from its number: FLUSHALL detaches it whole, SWAPDB swaps
+//! numbers. Snapshots follow identities; WATCH follows numbers. There is no client, no reply and no
+//! replication in here: who changes a key learns from [`Keyspace::dirty`] that it did, and finds
+//! in [`Keyspace::take_expired`] which keys ended on the way.
+
+pub mod edit;
+pub mod expire;
+pub mod scan;
+pub mod walk;
+pub mod watch;
+
+use russet_ds::hash::Seed;
+use russet_ds::{EntryMut, EntryRef, Table};
+use russet_protocol::slot::{SLOTS, slot_of};
+
+use crate::object::Object;
+pub use edit::{Edit, Expiry};
+pub use watch::WatchTable;
+
+/// Which keys share a slot table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotFunction {
+    /// Standalone: the top bits of the key's hash. They order the one table anyway, so it stays one.
+    HashPrefix,
+    /// Cluster: CRC16 of the key or of its hash tag; a table each.
+    Crc16,
+}
+
+/// A key with its place: made once, used for every look-up.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The key itself.
+    pub bytes: &'a [u8],
+    pub(crate) hash: u64,
+    /// Index of the slot table.
+    pub(crate) slot: u16,
+}
+
+/// Turns bytes into [`Key`]s; a copy of what the keyspace uses.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyHasher {
+    seed: Seed,
+    function: SlotFunction,
+}
+
+impl KeyHasher {
+    /// The place of a key.
+    #[inline]
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        let slot = match self.function {
+            SlotFunction::HashPrefix => 0,
+            SlotFunction::Crc16 => slot_of(bytes),
+        };
+        Key { bytes, hash: self.hash(bytes), slot }
+    }
+
+    /// The hash alone.
+    #[inline]
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        self.seed.hash(bytes)
+    }
+}
+
+/// What becomes of a key whose time has come when a command meets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryPolicy {
+    /// A master removes it, and says so to its replicas.
+    Remove,
+    /// A replica acts as if it were gone and waits for its master's word.
+    Hide,
+    /// The master's own stream, and loading: the key is there until the stream says otherwise.
+    Ignore,
+}
+
+/// One numbered database.
+pub struct Db {
+    /// Never reused; what snapshots go by.
+    pub(crate) identity: u64,
+    /// One table, or one per cluster slot, made when its first key comes.
+    tables: Vec<Option<Box<Table<Object>>>>,
+    keys: usize,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("identity", &self.identity).field("keys", &self.keys).finish()
+    }
+}
+
+impl Db {
+    fn new(identity: u64, function: SlotFunction) -> Db {
+        let count = match function {
+            SlotFunction::HashPrefix => 1,
+            SlotFunction::Crc16 => usize::from(SLOTS),
+        };
+        Db { identity, tables: std::iter::repeat_with(|| None).take(count).collect(), keys: 0 }
+    }
+
+    /// How many keys it holds.
+    pub fn len(&self) -> usize {
+        self.keys
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    /// How many of its keys have an expiry.
+    pub fn len_with_expiry(&self) -> usize {
+        self.tables().map(|(_, t)| t.len_with_expiry()).sum()
+    }
+
+    /// Bytes of its tables and entries.
+    pub fn allocated_bytes(&self) -> usize {
+        self.tables().map(|(_, t)| t.allocated_bytes()).sum()
+    }
+
+    /// Its tables that exist, with their slot.
+    pub fn tables(&self) -> impl Iterator<Item = (u16, &Table<Object>)> {
+        (0..).zip(&self.tables).filter_map(|(slot, t)| t.as_deref().map(|t| (slot, t)))
+    }
+
+    #[inline]
+    pub(crate) fn table(&self, slot: u16) -> Option<&Table<Object>> {
+        self.tables[usize::from(slot)].as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn table_mut(&mut self, slot: u16) -> Option<&mut Table<Object>> {
+        self.tables[usize::from(slot)].as_deref_mut()
+    }
+
+    pub(crate) fn table_or_new(&mut self, slot: u16) -> &mut Table<Object> {
+        self.tables[usize::from(slot)].get_or_insert_with(|| Box::new(Table::new()))
+    }
+}
+
+/// What the keyspace counts, for INFO stats.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyspaceStats {
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Keys removed because their time had come.
+    pub expired_keys: u64,
+    /// Slices of the active expiry that ran out of budget before the due keys.
+    pub expired_time_cap_reached: u64,
+}
+
+/// All databases of a node.
+#[derive(Debug)]
+pub struct Keyspace {
+    dbs: Vec<Db>,
+    hasher: KeyHasher,
+    next_identity: u64,
+    pub(crate) walks: walk::Walks,
+    /// Who watches which keys.
+    pub watch: WatchTable,
+    /// Wall clock of this turn, milliseconds.
+    pub now_ms: i64,
+    /// Access clock of this turn, 24 bits, seconds.
+    pub clock: u32,
+    /// What becomes of keys that are past their time, for the command that runs.
+    pub policy: ExpiryPolicy,
+    /// Whether reads leave the access clock alone (CLIENT NO-TOUCH).
+    pub no_touch: bool,
+    /// Changes since the start; SAVE points and replication go by its differences.
+    pub dirty: u64,
+    /// Counters.
+    pub stats: KeyspaceStats,
+    /// Keys removed by expiry since they were last asked for.
+    expired: Vec<(u32, Box<[u8]>)>,
+    /// Values to be dropped elsewhere.
+    garbage: Vec<crate::io::Garbage>,
+}
+
+impl Keyspace {
+    /// `count` empty databases.
+    pub fn new(count: u32, seed: Seed, function: SlotFunction) -> Keyspace {
+        let hasher = KeyHasher { seed, function };
+        let dbs = (0..u64::from(count)).map(|i| Db::new(i, function)).collect();
+        Keyspace {
+            dbs,
+            hasher,
+            next_identity: u64::from(count),
+            walks: walk::Walks::default(),
+            watch: WatchTable::default(),
+            now_ms: 0,
+            clock: 0,
+            policy: ExpiryPolicy::Remove,
+            no_touch: false,
+            dirty: 0,
+            stats: KeyspaceStats::default(),
+            expired: Vec::new(),
+            garbage: Vec::new(),
+        }
+    }
+
+    /// A copy of the hasher.
+    pub fn hasher(&self) -> KeyHasher {
+        self.hasher
+    }
+
+    /// How many databases there are.
+    pub fn count(&self) -> u32 {
+        self.dbs.len() as u32
+    }
+
+    /// One database.
+    pub fn db(&self, number: u32) -> &Db {
+        &self.dbs[number as usize]
+    }
+
+    pub(crate) fn db_mut(&mut self, number: u32) -> &mut Db {
+        &mut self.dbs[number as usize]
+    }
+
+    /// All databases with their numbers.
+    pub fn dbs(&self) -> impl Iterator<Item = (u32, &Db)> {
+        (0..).zip(&self.dbs)
+    }
+
+    /// The number that the database of this identity has now.
+    pub fn number_of(&self, identity: u64) -> Option<u32> {
+        self.dbs().find(|(_, db)| db.identity == identity).map(|(number, _)| number)
+    }
+
+    /// Bytes of all tables and entries; what hangs behind them in boxes is not in it.
+    pub fn allocated_bytes(&self) -> usize {
+        self.dbs.iter().map(Db::allocated_bytes).sum()
+    }
+
+    /// Reads a key as a command does: expiry by policy, hit or miss counted, access clock moved.
+    #[inline]
+    pub fn read(&mut self, db: u32, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
+        if self.gone(db, key) {
+            self.stats.misses += 1;
+            return None;
+        }
+        let (clock, touch) = (self.clock, !self.no_touch);
+        match self.dbs[db as usize].table_mut(key.slot).and_then(|t| t.get_mut(key.hash, key.bytes))
+        {
+            Some(mut entry) => {
+                self.stats.hits += 1;
+                if touch {
+                    entry.set_clock(clock);
+                }
+                Some(entry.into_ref())
+            }
+            None => {
+                self.stats.misses += 1;
+                None
+            }
+        }
+    }
+
+    /// Looks at a key without counting or touching: expiry by policy all the same.
+    #[inline]
+    pub fn peek(&mut self, db: u32, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
+        if self.gone(db, key) {
+            return None;
+        }
+        self.dbs[db as usize].table(key.slot).and_then(|t| t.get(key.hash, key.bytes))
+    }
+
+    /// Opens the door to a key: everything that changes the keyspace goes through it.
+    #[inline]
+    pub fn edit<'a>(&'a mut self, db: u32, key: Key<'a>) -> Edit<'a> {
+        Edit::open(self, db, key)
+    }
+
+    /// Stages of prefetch for a key that a command is about to use: 0 segment, 1 bucket, 2 entry.
+    #[inline]
+    pub fn prefetch(&self, db: u32, key_hash: u64, slot: u16, stage: u8) {
+        if let Some(table) = self.dbs[db as usize].table(slot) {
+            match stage {
+                0 => table.prefetch_segment(key_hash),
+                1 => table.prefetch_bucket(key_hash),
+                _ => table.prefetch_entry(key_hash),
+            }
+        }
+    }
+
+    /// A key drawn uniformly, as a copy; keys past their time do not count, within reason.
+    pub fn random_key(&mut self, db: u32, draw: &mut dyn FnMut() -> u64) -> Option<Vec<u8>> {
+        for _ in 0..100 {
+            let found = self.random_entry(db, draw)?.to_vec();
+            let key = self.hasher.key(&found);
+            if !self.gone(db, key) {
+                return Some(found);
+            }
+        }
+        self.random_entry(db, draw).map(<[u8]>::to_vec)
+    }
+
+    fn random_entry(&self, db: u32, draw: &mut dyn FnMut() -> u64) -> Option<&[u8]> {
+        let db = self.db(db);
+        if db.is_empty() {
+            return None;
+        }
+        // A table each slot: the slot is drawn by its share of the keys.
+        let mut rank = draw() % db.keys as u64;
+        for (_, table) in db.tables() {
+            match rank.checked_sub(table.len() as u64) {
+                Some(rest) => rank = rest,
+                None => return table.random(draw).map(|entry| entry.key()),
+            }
+        }
+        None
+    }
+
+    /// Empties one database, or all. The old ones leave as garbage.
+    pub fn flush(&mut self, only: Option<u32>) -> usize {
+        let mut removed = 0;
+        for number in 0..self.count() {
+            if only.is_some_and(|only| only != number) || self.db(number).is_empty() {
+                continue;
+            }
+            self.watch.touch_db(number, &self.dbs[number as usize], self.hasher);
+            let fresh = self.fresh_db();
+            let old = std::mem::replace(&mut self.dbs[number as usize], fresh);
+            removed += old.keys;
+            self.discard(old);
+        }
+        self.dirty += removed as u64;
+        removed
+    }
+
+    fn fresh_db(&mut self) -> Db {
+        self.next_identity += 1;
+        Db::new(self.next_identity, self.hasher.function)
+    }
+
+    /// A snapshot that has not seen it keeps a detached database; otherwise it is garbage now.
+    fn discard(&mut self, db: Db) {
+        if let Err(db) = self.walks.adopt(db) {
+            self.garbage.push(crate::io::Garbage(Box::new(db)));
+        }
+    }
+
+    /// Puts `other`'s databases in place of ours (a full synchronisation has arrived whole).
+    pub fn replace_all(&mut self, mut other: Keyspace) {
+        for number in 0..self.count() {
+            self.watch.touch_db(number, &self.dbs[number as usize], self.hasher);
+            self.watch.touch_db(number, &other.dbs[number as usize], self.hasher);
+            self.next_identity += 1;
+            other.dbs[number as usize].identity = self.next_identity;
+            let new = std::mem::replace(
+                &mut other.dbs[number as usize],
+                Db::new(self.next_identity, self.hasher.function),
+            );
+            let old = std::mem::replace(&mut self.dbs[number as usize], new);
+            self.discard(old);
+        }
+        self.dirty += 1;
+    }
+
+    /// Puts another keyspace's keys over ours and keeps the rest: what a full synchronisation must not do.
+    pub(crate) fn merge(&mut self, other: Keyspace) {
+        for number in 0..other.count() {
+            let mut cursor = 0;
+            loop {
+                let mut found = Vec::new();
+                cursor = other.scan(number, cursor, 100, &mut |entry| {
+                    let text = crate::object::string::Text::of(&entry).bytes().to_vec();
+                    found.push((entry.key().to_vec(), text, entry.expiry()));
+                });
+                for (key, text, expiry) in found {
+                    let key = self.hasher.key(&key);
+                    self.edit(number, key)
+                        .set_string(&text, expiry.map_or(Expiry::Clear, Expiry::At));
+                }
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// An empty keyspace of the same shape and hash, to load into.
+    pub fn empty_like(&self) -> Keyspace {
+        let mut fresh = Keyspace::new(self.count(), self.hasher.seed, self.hasher.function);
+        (fresh.now_ms, fresh.clock) = (self.now_ms, self.clock);
+        fresh
+    }
+
+    /// Swaps two databases' numbers.
+    pub fn swap(&mut self, a: u32, b: u32) {
+        self.watch.touch_swapped(a, b, &self.dbs, self.hasher);
+        self.dbs.swap(a as usize, b as usize);
+        self.dirty += 1;
+    }
+
+    /// Which keys ended since the last call: their removal is told to replicas before anything else.
+    pub fn take_expired(&mut self) -> Vec<(u32, Box<[u8]>)> {
+        std::mem::take(&mut self.expired)
+    }
+
+    /// Whether [`Keyspace::take_expired`] has something.
+    #[inline]
+    pub fn has_expired(&self) -> bool {
+        !self.expired.is_empty()
+    }
+
+    /// What is to be dropped elsewhere.
+    pub fn take_garbage(&mut self) -> Option<crate::io::Garbage> {
+        self.garbage.pop()
+    }
+}
+
+/// An entry of the keyspace, for change.
+pub type Entry<'a> = EntryMut<'a, Object>;

@@ -1,0 +1,395 @@
+//! The node: everything with Redis' semantics as one deterministic value.
+//!
+//! It is driven as [`crate::io`] says. Reading order: this file is what enters and what leaves; `serve.rs` runs the
+//! requests of ready clients in windows; `dispatch.rs` decides whether a command may run, runs it and
+//! gathers its effects; `cron.rs` is what time does.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::client::{Client, Clients, Role};
+use crate::command::CommandTable;
+use crate::config::Config;
+use crate::effects::Effects;
+use crate::io::{Endpoints, Handle, Host, Input, Level, Now, Output};
+use crate::keyspace::{Keyspace, SlotFunction};
+use crate::outbox::Outbox;
+use crate::rng::Rng;
+use crate::stats::Stats;
+use crate::timers::{Timer, Timers};
+
+/// What the node is told once, at its start.
+#[derive(Clone, Debug, Default)]
+pub struct Boot {
+    /// Everything random in the node comes from this.
+    pub seed: [u64; 4],
+    /// Process id, for INFO and names of files.
+    pub pid: u32,
+    /// Path of the binary, for INFO.
+    pub executable: String,
+    /// Path of the configuration file, if there is one.
+    pub config_file: Option<String>,
+    /// Which keys share a table.
+    pub slots: Option<SlotFunction>,
+    /// Read the dump file before serving.
+    pub load: bool,
+    /// The bug to have, for the simulator's own tests.
+    #[cfg(feature = "planted")]
+    pub bug: Option<crate::planted::Bug>,
+}
+
+/// Bytes that are read at once at most, and the size of a query buffer to begin with.
+const READ_BYTES: usize = 16 * 1024;
+
+/// How many spare buffers are kept.
+const POOL_MAX: usize = 256;
+
+/// See the module.
+pub struct Node {
+    /// Settings.
+    pub config: Config,
+    /// What it was told at its start.
+    pub boot: Boot,
+    /// The time of this call.
+    pub now: Now,
+    /// The time of the first call.
+    pub started: Now,
+    /// Connections.
+    pub clients: Clients,
+    /// Data.
+    pub keyspace: Keyspace,
+    /// Commands by name.
+    pub commands: CommandTable,
+    /// Replication, both ways.
+    pub repl: crate::repl::Repl,
+    /// Snapshots to disk and loading.
+    pub persist: crate::persist::Persist,
+    /// What the running command did.
+    pub effects: Effects,
+    /// Counters.
+    pub stats: Stats,
+    /// Random numbers.
+    pub rng: Rng,
+    /// CLIENT PAUSE.
+    pub pause: crate::pause::Pause,
+    /// Why nobody is served now, if so.
+    pub standstill: Option<Standstill>,
+    /// A CONFIG SET that the world has yet to confirm.
+    pub(crate) config_change: Option<crate::config::AppliedChanges>,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: bool,
+    /// DEBUG PAUSE-CRON.
+    pub cron_paused: bool,
+    pub(crate) expire_wanted: bool,
+    pub(crate) timers: Timers,
+    /// Deadlines of waiting clients.
+    pub(crate) deadlines: BTreeSet<(u64, Handle)>,
+    pub(crate) ready: VecDeque<Handle>,
+    dirty: Vec<Handle>,
+    pub(crate) outputs: VecDeque<Output>,
+    pool: Vec<Vec<u8>>,
+    pub(crate) window: crate::serve::Window,
+    pub(crate) last_job: u64,
+    pub(crate) last_ask: u64,
+}
+
+/// Why the whole node stands still: a command that is atomic waits for the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standstill {
+    /// DEBUG SLEEP of this client.
+    Sleep(Handle),
+    /// DEBUG RELOAD of this client.
+    Reload(Handle),
+    /// EXEC of this client asks the world something in its middle.
+    Exec(Handle),
+}
+
+impl Node {
+    /// A node at the start of its life.
+    pub fn new(config: Config, boot: Boot, now: Now) -> Node {
+        let mut rng = Rng::new(boot.seed);
+        let seed = (u128::from(rng.draw()) << 64) | u128::from(rng.draw());
+        let seed = russet_ds::hash::Seed::new(seed);
+        let slots = boot.slots.unwrap_or(SlotFunction::HashPrefix);
+        let mut node = Node {
+            keyspace: Keyspace::new(config.databases as u32, seed, slots),
+            repl: crate::repl::Repl::new(&mut rng),
+            config,
+            boot,
+            now,
+            started: now,
+            clients: Clients::default(),
+            commands: CommandTable::default(),
+            persist: Default::default(),
+            effects: Effects::default(),
+            stats: Stats::default(),
+            rng,
+            pause: Default::default(),
+            standstill: None,
+            config_change: None,
+            active_expire: true,
+            cron_paused: false,
+            expire_wanted: false,
+            timers: Timers::default(),
+            deadlines: BTreeSet::new(),
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            outputs: VecDeque::new(),
+            pool: Vec::new(),
+            window: Default::default(),
+            last_job: 0,
+            last_ask: 0,
+        };
+        node.advance(now);
+        node.timers.set(Timer::Cron, now.mono_us);
+        node.start();
+        node
+    }
+
+    /// Takes note of the time.
+    pub(crate) fn advance(&mut self, now: Now) {
+        self.now = now;
+        self.keyspace.now_ms = now.wall_ms();
+        self.keyspace.clock = (now.wall_secs() & 0xff_ffff) as u32;
+    }
+
+    /// One event of the control plane.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.advance(now);
+        match input {
+            Input::Closed(handle) => self.disconnected(handle),
+            Input::Connected { link, result } => self.link_connected(link, result),
+            Input::Snapshot { job, event } => self.snapshot_event(job, event),
+            Input::File { job, event } => self.file_event(job, event),
+            Input::Answer { ask, answer } => self.answered(ask, answer),
+            Input::Signal(signal) => self.signalled(signal),
+        }
+        self.settle();
+    }
+
+    /// One turn: timers that are due, requests of ready clients, a slice of background work.
+    pub fn turn(&mut self, now: Now, host: &mut dyn Host) {
+        self.advance(now);
+        let began = host.ticks_us();
+        self.run_timers(host);
+        self.serve(host, began);
+        self.background(host);
+        self.settle();
+        self.stats.turn_took(host.ticks_us().saturating_sub(began));
+    }
+
+    /// What follows every change: effects go out, touched watchers learn of it.
+    fn settle(&mut self) {
+        self.flush_effects();
+        self.flush_stream();
+        while let Some(garbage) = self.keyspace.take_garbage() {
+            self.output(Output::Garbage(garbage));
+        }
+    }
+
+    /// The next request to the world; `Wait` when there is none.
+    pub fn poll_output(&mut self, now: Now) -> Output {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        if self.has_work() {
+            return Output::Wait(Some(0));
+        }
+        Output::Wait(self.timers.next().map(|due| due.max(now.mono_us + 1)))
+    }
+
+    fn has_work(&self) -> bool {
+        (!self.ready.is_empty() && self.standstill.is_none()) || self.has_background_work()
+    }
+
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// Writes a line to the log.
+    pub fn log(&mut self, level: Level, text: impl Into<String>) {
+        let role = if self.repl.is_replica() { 'S' } else { 'M' };
+        self.output(Output::Log { level, text: text.into(), role });
+    }
+
+    /// A connection came in. Refused: what to tell it before it is closed.
+    pub fn accept(&mut self, now: Now, ends: Endpoints) -> Result<Handle, Vec<u8>> {
+        self.advance(now);
+        self.stats.connections_received += 1;
+        if let Err(refusal) = self.may_accept(&ends) {
+            self.stats.connections_rejected += 1;
+            return Err(refusal);
+        }
+        let open = self.config.requirepass.is_empty();
+        let client = self.clients.add(ends, now.mono_us);
+        client.authenticated = open;
+        let handle = client.handle;
+        self.timers.set_if_idle(Timer::Cron, now.mono_us + 100_000);
+        Ok(handle)
+    }
+
+    fn may_accept(&self, ends: &Endpoints) -> Result<(), Vec<u8>> {
+        if self.clients.len() >= self.config.maxclients as usize {
+            return Err(b"-ERR max number of clients reached\r\n".to_vec());
+        }
+        let stranger = match ends {
+            Endpoints::Tcp { peer, .. } => !peer.ip().to_canonical().is_loopback(),
+            Endpoints::Unix(_) => false,
+        };
+        if stranger && self.config.protected_mode && self.config.requirepass.is_empty() {
+            return Err(PROTECTED_MODE.as_bytes().to_vec());
+        }
+        Ok(())
+    }
+
+    /// Where to put bytes that arrive for a connection: append to it, then call [`Node::received`].
+    ///
+    /// Spare capacity is reserved. None if nothing must be read for it now.
+    #[inline]
+    pub fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>> {
+        let client = self.clients.get_mut(handle)?;
+        if client.closing {
+            return None;
+        }
+        let wire = &mut client.wire;
+        if wire.query.capacity() == 0 {
+            wire.query = self.pool.pop().unwrap_or_else(|| Vec::with_capacity(READ_BYTES));
+        }
+        if wire.start > 0 && wire.query.capacity() - wire.query.len() < READ_BYTES {
+            wire.query.drain(..wire.start);
+            wire.start = 0;
+        }
+        // A long body that is under way is read in larger pieces, but never by its claim alone.
+        let awaited = wire.parser.awaited_len().unwrap_or(0).saturating_sub(wire.query.len());
+        let room = awaited.clamp(READ_BYTES, READ_BYTES.max(wire.query.len()).min(1 << 20));
+        if wire.query.capacity() - wire.query.len() < READ_BYTES {
+            wire.query.reserve(room);
+        }
+        Some(&mut client.wire.query)
+    }
+
+    /// Bytes were appended to a connection's buffer.
+    #[inline]
+    pub fn received(&mut self, now: Now, handle: Handle) {
+        if let Some(client) = self.clients.get_mut(handle) {
+            client.last_interaction_us = now.mono_us;
+            if !client.is_ready {
+                client.is_ready = true;
+                self.ready.push_back(handle);
+            }
+        }
+    }
+
+    /// Connections whose outbox got bytes since the last call; each is named once.
+    pub fn take_dirty(&mut self, into: &mut Vec<Handle>) {
+        for handle in self.dirty.drain(..) {
+            if let Some(client) = self.clients.get_mut(handle) {
+                client.is_dirty = false;
+                into.push(handle);
+            }
+        }
+    }
+
+    pub(crate) fn mark_dirty(&mut self, handle: Handle) {
+        if let Some(client) = self.clients.get_mut(handle)
+            && !client.is_dirty
+        {
+            client.is_dirty = true;
+            self.dirty.push(handle);
+        }
+    }
+
+    /// A connection's output, to be written and consumed.
+    #[inline]
+    pub fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox> {
+        self.clients.get_mut(handle).map(|client| &mut client.wire.outbox)
+    }
+
+    /// The shell wrote so many bytes of a connection's outbox.
+    #[inline]
+    pub fn written(&mut self, handle: Handle, bytes: usize) {
+        self.stats.bytes_out += bytes as u64;
+        if let Some(client) = self.clients.get_mut(handle) {
+            client.wire.outbox.consume(bytes);
+            client.last_interaction_us = self.now.mono_us;
+            if client.closing && client.wire.outbox.is_empty() {
+                self.close(handle);
+            }
+        }
+    }
+
+    /// A client may go on: whoever held it back has let go.
+    pub(crate) fn resume(&mut self, handle: Handle) {
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        if let Some(deadline) = client.blocked.take().and_then(|blocked| blocked.deadline_us) {
+            self.deadlines.remove(&(deadline, handle));
+        }
+        if client.wire.pending() > 0 && !client.is_ready {
+            client.is_ready = true;
+            self.ready.push_back(handle);
+        }
+    }
+
+    /// Gives an empty buffer back.
+    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() == READ_BYTES && self.pool.len() < POOL_MAX {
+            self.pool.push(buffer);
+        }
+    }
+
+    /// Closes a connection when what its outbox holds has been written.
+    pub(crate) fn close_after_reply(&mut self, handle: Handle) {
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        client.closing = true;
+        if client.wire.outbox.is_empty() {
+            self.close(handle);
+        } else {
+            self.mark_dirty(handle);
+        }
+    }
+
+    /// Closes a connection now; what its outbox holds is written as far as that goes at once.
+    pub(crate) fn close(&mut self, handle: Handle) {
+        if self.clients.get(handle).is_some() {
+            self.output(Output::Close(handle));
+            self.forget(handle);
+        }
+    }
+
+    fn disconnected(&mut self, handle: Handle) {
+        self.forget(handle);
+    }
+
+    /// Everything that knew a connection forgets it.
+    fn forget(&mut self, handle: Handle) {
+        self.unwatch_all(handle);
+        let Some(mut client) = self.clients.remove(handle) else { return };
+        if let Some(deadline) = client.blocked.take().and_then(|blocked| blocked.deadline_us) {
+            self.deadlines.remove(&(deadline, handle));
+        }
+        match std::mem::replace(&mut client.role, Role::Client) {
+            Role::Client => {}
+            Role::Replica(state) => self.replica_lost(handle, *state),
+            Role::MasterLink => self.master_link_lost(handle),
+        }
+        self.client_gone(&client);
+    }
+
+    /// What else a client's end means.
+    fn client_gone(&mut self, client: &Client) {
+        if let Some(Standstill::Sleep(h) | Standstill::Reload(h) | Standstill::Exec(h)) =
+            self.standstill
+            && h == client.handle
+            && matches!(self.standstill, Some(Standstill::Exec(_)))
+        {
+            self.standstill = None;
+        }
+    }
+}
+
+const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because protected mode is \
+enabled and no password is set for the default user. In this mode connections are only accepted \
+from the loopback interface. To connect from elsewhere, do one of these: 1) set a password \
+('requirepass' in the configuration file, or CONFIG SET requirepass from this host); 2) bind only \
+to interfaces that you trust and switch the mode off with 'CONFIG SET protected-mode no' from this \
+host, then CONFIG REWRITE to keep it so; 3) start the server with '--protected-mode no'. Never do \
+2 or 3 where strangers can reach this port.\r\n";

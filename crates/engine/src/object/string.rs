@@ -1,0 +1,66 @@
+//! Strings: short ones stand inline in the entry, long ones behind a shared pointer.
+
+use std::sync::Arc;
+
+use russet_ds::{EntryRef, NewPayload, Payload};
+use russet_protocol::number::parse_i64;
+
+use super::{Encoding, Object, Type, kind};
+
+/// Longest value that stands inline in its entry, in bytes. Larger ones would make the copy that a
+/// snapshot takes of a bucket, and the move that an APPEND makes, cost too much.
+pub const INLINE_MAX: usize = 1024;
+
+/// Longest string of the `embstr` encoding, in bytes: what Redis reports, and clients look at.
+const EMBSTR_MAX: usize = 44;
+
+/// The bytes of a string value, wherever they stand.
+#[derive(Clone, Copy, Debug)]
+pub enum Text<'a> {
+    /// In the entry.
+    Inline(&'a [u8]),
+    /// Behind a pointer that others may hold too.
+    Shared(&'a Arc<Vec<u8>>),
+}
+
+impl<'a> Text<'a> {
+    /// The string in an entry.
+    pub fn of(entry: &EntryRef<'a, Object>) -> Text<'a> {
+        match entry.payload() {
+            Payload::Inline(bytes) => Text::Inline(bytes),
+            Payload::Boxed(Object::String(bytes)) => Text::Shared(bytes),
+        }
+    }
+
+    /// Its bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Text::Inline(bytes) => bytes,
+            Text::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// The kind byte of a string that is set in one piece: `int` if it is canonical, else by length.
+pub fn kind_of_new(bytes: &[u8]) -> u8 {
+    let encoding = if bytes.len() <= 20 && parse_i64(bytes).is_some() {
+        Encoding::Int
+    } else if bytes.len() <= EMBSTR_MAX {
+        Encoding::Embstr
+    } else {
+        Encoding::Raw
+    };
+    kind(Type::String, encoding)
+}
+
+/// The kind byte of a string that was changed in place (APPEND, SETRANGE).
+pub const KIND_RAW: u8 = kind(Type::String, Encoding::Raw);
+
+/// The form in which a string goes into the keyspace.
+pub fn payload(bytes: &[u8]) -> NewPayload<'_, Object> {
+    if bytes.len() <= INLINE_MAX {
+        NewPayload::Inline(bytes)
+    } else {
+        NewPayload::Boxed(Box::new(Object::String(Arc::new(bytes.to_vec()))))
+    }
+}

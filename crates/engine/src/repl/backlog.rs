@@ -1,0 +1,141 @@
+//! The replication stream's recent past, in blocks that replicas share.
+//!
+//! ```text
+//!   first_offset                                     offset of the last byte
+//!   ▼                                                ▼
+//!   ┌──────────────┬───────────┬──────┬──────────────┐
+//!   │ Arc<block>   │ Arc<block>│ …    │ Arc<block>   │      each also stands in the outboxes of
+//!   └──────────────┴───────────┴──────┴──────────────┘      replicas that have not written it yet
+//!     oldest are let go when enough is kept
+//! ```
+//!
+//! Offsets count from 1: the byte at offset 1 is the first that the history ever had. One byte is
+//! kept once, however many replicas wait for it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Blocks shorter than this are filled up before a new one begins.
+const BLOCK_BYTES: usize = 16 * 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Backlog {
+    blocks: VecDeque<Arc<Vec<u8>>>,
+    /// Offset of the first byte kept (of the next one to come, if none is).
+    first_offset: i64,
+    len: usize,
+    size_max: usize,
+}
+
+impl Backlog {
+    /// An empty one; the next byte will have offset `next_offset`.
+    pub fn new(next_offset: i64, size_max: usize) -> Backlog {
+        Backlog { blocks: VecDeque::new(), first_offset: next_offset, len: 0, size_max }
+    }
+
+    /// Offset of the first byte that is kept.
+    pub fn first_offset(&self) -> i64 {
+        self.first_offset
+    }
+
+    /// Offset that the next byte will have.
+    pub fn next_offset(&self) -> i64 {
+        self.first_offset + self.len as i64
+    }
+
+    /// How many bytes are kept.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes are kept at least, if there were so many.
+    pub fn size_max(&self) -> usize {
+        self.size_max
+    }
+
+    /// `repl-backlog-size` changed.
+    pub fn resize(&mut self, size_max: usize) {
+        self.size_max = size_max;
+        self.trim();
+    }
+
+    /// Appends bytes of the stream.
+    pub fn append(&mut self, bytes: Arc<Vec<u8>>) {
+        self.len += bytes.len();
+        // A block that every replica has written is ours alone and can take more.
+        match self.blocks.back_mut().and_then(Arc::get_mut) {
+            Some(last) if last.len() + bytes.len() <= BLOCK_BYTES => {
+                last.extend_from_slice(&bytes);
+            }
+            _ => self.blocks.push_back(bytes),
+        }
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        while let Some(oldest) = self.blocks.front() {
+            if self.len - oldest.len() < self.size_max {
+                return;
+            }
+            self.len -= oldest.len();
+            self.first_offset += oldest.len() as i64;
+            self.blocks.pop_front();
+        }
+    }
+
+    /// Whether a replica that has all before `offset` can go on from here.
+    pub fn holds(&self, offset: i64) -> bool {
+        (self.first_offset..=self.next_offset()).contains(&offset)
+    }
+
+    /// The bytes from `offset` on.
+    pub fn since(&self, offset: i64) -> Vec<Arc<Vec<u8>>> {
+        let mut skip = usize::try_from(offset - self.first_offset).unwrap_or(0);
+        let mut out = Vec::new();
+        for block in &self.blocks {
+            if skip >= block.len() {
+                skip -= block.len();
+            } else if skip > 0 {
+                out.push(Arc::new(block[skip..].to_vec()));
+                skip = 0;
+            } else {
+                out.push(block.clone());
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_newest_and_gives_any_suffix() {
+        let stream: Vec<u8> = (0..100_000_u32).map(|i| (i * 7 % 251) as u8).collect();
+        let mut backlog = Backlog::new(1, 10_000);
+        let mut held = Vec::new();
+        for (i, piece) in stream.chunks(777).enumerate() {
+            let piece = Arc::new(piece.to_vec());
+            if i % 3 == 0 {
+                held.push(piece.clone());
+            }
+            backlog.append(piece);
+        }
+        assert_eq!(backlog.next_offset(), 100_001);
+        assert!(backlog.len() >= 10_000, "at least the size is kept");
+        assert!(backlog.len() <= 10_000 + BLOCK_BYTES, "and not much more");
+        assert!(!backlog.holds(backlog.first_offset() - 1));
+        assert!(backlog.holds(100_001) && !backlog.holds(100_002));
+        for offset in [backlog.first_offset(), 95_000, 99_999, 100_001] {
+            let got: Vec<u8> = backlog.since(offset).iter().flat_map(|b| b.to_vec()).collect();
+            assert_eq!(got, stream[offset as usize - 1..]);
+        }
+    }
+}

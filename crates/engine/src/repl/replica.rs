@@ -1,0 +1,776 @@
+//! The replica's side: the link to the master, from connecting to following its stream.
+//!
+//! ```text
+//!   Retry ──▶ Connect ──▶ Handshake ──▶ Psync ──┬─▶ (continue) ─────────────▶ Online
+//!     ▲                                         └─▶ Header ──▶ Payload ────────┘
+//!     └───────────── whatever goes wrong, from anywhere ───────────────────────┘
+//! ```
+//!
+//! A payload is loaded while it arrives, into a second keyspace; the first one goes on serving (if
+//! `replica-serve-stale-data` allows) and is replaced only when the second is whole. What the master sends is
+//! untrusted for memory and time: every line has a limit, every wait a deadline.
+
+use std::collections::VecDeque;
+
+use russet_protocol::reply::push_command;
+
+use super::backlog::Backlog;
+use crate::client::{Role, Waiting};
+use crate::config::words::MasterAddress;
+use crate::io::{Endpoints, Handle, JobId, Level, Output, SnapshotEvent};
+use crate::keyspace::Keyspace;
+use crate::node::Node;
+use crate::persist::load::{Filler, StreamPosition};
+use crate::persist::rdb_load::{Fed, RdbLoader};
+use crate::planted::Bug;
+use crate::timers::Timer;
+
+/// Longest line that a master may send before its stream.
+const LINE_MAX: usize = 4096;
+
+/// A reply of the handshake that is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expect {
+    Pong,
+    Auth,
+    ListeningPort,
+    IpAddress,
+    Capabilities,
+    Version,
+}
+
+/// A payload being loaded.
+#[derive(Debug)]
+struct Payload {
+    id: String,
+    offset: i64,
+    /// Bytes that the master announced; none if it ends with a mark.
+    len: Option<u64>,
+    mark: Option<Vec<u8>>,
+    /// Bytes that came.
+    received: u64,
+    loader: RdbLoader,
+    fresh: Box<Keyspace>,
+    position: StreamPosition,
+    loaded: bool,
+    /// The last bytes, when the payload is loaded and its mark is awaited.
+    tail: Vec<u8>,
+    /// Database that the payload has selected.
+    db: u32,
+}
+
+/// Where the link stands.
+#[derive(Debug)]
+enum Stage {
+    /// Not connected; tried again each second.
+    Retry,
+    /// Waiting for the connection.
+    Connect,
+    /// Waiting for these replies, in this order.
+    Handshake(VecDeque<Expect>),
+    /// Waiting for the reply to PSYNC.
+    Psync,
+    /// Waiting for the line that announces the payload of this history and offset.
+    Header(String, i64),
+    /// Loading the payload.
+    Payload(Box<Payload>),
+    /// Following the stream.
+    Online,
+}
+
+/// Our link to the master that we follow.
+#[derive(Debug)]
+pub struct MasterLink {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The connection, if there is one.
+    pub link: Option<Handle>,
+    stage: Stage,
+    /// Our data belongs to the history in `Repl`, so a partial synchronisation may be asked for.
+    knows_history: bool,
+    /// Monotonic microseconds at which the master last sent something.
+    pub last_io_us: u64,
+    /// Monotonic microseconds since which the link is down.
+    pub down_since_us: u64,
+    last_ack_us: u64,
+    /// Database that the master's stream has selected.
+    pub selected_db: u32,
+    /// The next try is made no earlier than this.
+    retry_us: u64,
+}
+
+impl MasterLink {
+    /// Whether the stream flows.
+    pub fn is_online(&self) -> bool {
+        matches!(self.stage, Stage::Online)
+    }
+
+    /// The state's name for ROLE.
+    pub fn state_name(&self) -> &'static str {
+        match self.stage {
+            Stage::Retry => "connect",
+            Stage::Connect => "connecting",
+            Stage::Handshake(_) | Stage::Psync => "handshake",
+            Stage::Header(..) | Stage::Payload(_) => "sync",
+            Stage::Online => "connected",
+        }
+    }
+
+    /// For INFO, while a full synchronisation runs: bytes announced (0 if not), bytes that came.
+    pub fn sync_progress(&self) -> Option<(u64, u64)> {
+        match &self.stage {
+            Stage::Header(..) => Some((0, 0)),
+            Stage::Payload(payload) => Some((payload.len.unwrap_or(0), payload.received)),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// What the configuration file says of a master, at the start.
+    pub(crate) fn begin_replication(&mut self) {
+        self.timers.set_if_idle(Timer::Replication, self.now.mono_us);
+        if let Some(MasterAddress { host, port }) = self.config.replicaof.clone() {
+            if self.repl.master.is_none() {
+                self.follow_at_start(String::from_utf8_lossy(&host).into_owned(), port);
+            }
+            self.tend_master_link();
+        }
+    }
+
+    /// From the first moment a node with `replicaof` is a replica, while it loads its file too.
+    pub(crate) fn follow_at_start(&mut self, host: String, port: u16) {
+        self.repl.master = Some(self.new_link(host, port, false));
+    }
+
+    fn new_link(&self, host: String, port: u16, knows_history: bool) -> MasterLink {
+        MasterLink {
+            host,
+            port,
+            link: None,
+            stage: Stage::Retry,
+            knows_history,
+            last_io_us: self.now.mono_us,
+            down_since_us: self.now.mono_us,
+            last_ack_us: 0,
+            selected_db: 0,
+            retry_us: 0,
+        }
+    }
+
+    /// A dump file was loaded that knew its place in a stream.
+    pub(crate) fn adopt_loaded_position(&mut self) {
+        let position = std::mem::take(&mut self.repl.loaded_position);
+        if position.id.len() != 40 || position.offset < 0 {
+            return;
+        }
+        self.repl.offset = position.offset;
+        if let Some(master) = &mut self.repl.master {
+            // A replica goes on where its file ends.
+            master.knows_history = true;
+            master.selected_db = position.db;
+            self.repl.histories.id = position.id;
+        } else {
+            // A master begins a history of its own; the file's is its past, up to there.
+            let fresh = self.repl.histories.id.clone();
+            self.repl.histories.id = position.id;
+            self.repl.histories.rename(fresh, position.offset);
+        }
+        self.repl.backlog =
+            Some(Backlog::new(self.repl.offset + 1, self.config.repl_backlog_size as usize));
+        self.repl.none_since_us = Some(self.now.mono_us);
+        self.update_listening();
+    }
+
+    /// REPLICAOF host port.
+    pub(crate) fn follow(&mut self, host: String, port: u16) {
+        let was_master = self.repl.master.is_none();
+        self.release_blocked_for_role_change();
+        self.flush_effects();
+        self.flush_stream();
+        // Our own history may be a prefix of the new master's: it can tell.
+        let knows = match &self.repl.master {
+            Some(master) => master.knows_history,
+            None => self.repl.backlog.is_some(),
+        };
+        self.drop_link();
+        self.disconnect_replicas();
+        self.repl.selected = None;
+        self.repl.partial_transaction.clear();
+        let text = format!("{host}:{port}");
+        self.repl.master = Some(self.new_link(host, port, knows));
+        self.update_listening();
+        if was_master {
+            self.log(Level::Notice, "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to synchronize with the new master with just a partial transfer.");
+        }
+        self.log(Level::Notice, format!("Connecting to MASTER {text}"));
+        self.timers.set(Timer::Replication, self.now.mono_us);
+    }
+
+    /// REPLICAOF NO ONE: we go on under a name of our own.
+    pub(crate) fn promote(&mut self) {
+        if self.repl.master.is_none() {
+            return;
+        }
+        self.drop_link();
+        self.repl.master = None;
+        self.repl.partial_transaction.clear();
+        if !self.planted(Bug::KeptReplid) {
+            let id = self.rng.hex40();
+            let offset = self.repl.offset;
+            self.repl.histories.rename(id, offset);
+            let h = self.repl.histories.clone();
+            self.log(Level::Notice, format!("Setting secondary replication ID to {}, valid up to offset: {}. New replication ID is {}", h.id2, h.second_offset, h.id));
+        }
+        self.disconnect_replicas();
+        self.repl.selected = None;
+        if self.repl.backlog.is_none() {
+            let size = self.config.repl_backlog_size as usize;
+            self.repl.backlog = Some(Backlog::new(self.repl.offset + 1, size));
+        }
+        self.repl.none_since_us = Some(self.now.mono_us);
+        self.update_listening();
+    }
+
+    /// The link's connection is closed by us.
+    fn drop_link(&mut self) {
+        if let Some(link) = self.repl.master.as_mut().and_then(|master| master.link.take()) {
+            if let Some(client) = self.clients.get_mut(link) {
+                client.role = Role::Client;
+            }
+            self.close(link);
+        }
+        if let Some(master) = &mut self.repl.master {
+            master.stage = Stage::Retry;
+        }
+        self.repl.partial_transaction.clear();
+    }
+
+    /// The link's connection was lost.
+    pub(crate) fn master_link_lost(&mut self, handle: Handle) {
+        let now_us = self.now.mono_us;
+        let Some(master) = self.repl.master.as_mut().filter(|m| m.link == Some(handle)) else {
+            return;
+        };
+        if master.is_online() {
+            master.down_since_us = now_us;
+        }
+        master.link = None;
+        master.stage = Stage::Retry;
+        master.retry_us = now_us;
+        self.repl.partial_transaction.clear();
+        self.log(Level::Notice, "Connection with master lost.");
+    }
+
+    fn link_failed(&mut self, level: Level, why: &str) {
+        self.log(level, why);
+        let now_us = self.now.mono_us;
+        if let Some(master) = &mut self.repl.master {
+            if master.is_online() {
+                master.down_since_us = now_us;
+            }
+            master.retry_us = now_us + 1_000_000;
+        }
+        self.drop_link();
+    }
+
+    /// The master's stream made no sense.
+    pub(crate) fn master_spoke_garbage(&mut self, handle: Handle, what: &str) {
+        let known = self.repl.master.as_ref().is_some_and(|m| m.link == Some(handle));
+        if known {
+            self.link_failed(
+                Level::Warning,
+                &format!("Protocol error from master: {what}. The link is closed."),
+            );
+        }
+    }
+
+    /// Housekeeping, once a second: connect, acknowledge, notice silence.
+    pub(crate) fn tend_master_link(&mut self) {
+        let now_us = self.now.mono_us;
+        let timeout_us = self.config.repl_timeout.max(1) as u64 * 1_000_000;
+        let loading = self.persist.is_loading();
+        let Some(master) = &mut self.repl.master else { return };
+        let silent = now_us.saturating_sub(master.last_io_us) > timeout_us;
+        match &master.stage {
+            Stage::Retry if !loading && now_us >= master.retry_us => self.connect_to_master(),
+            Stage::Retry => {}
+            Stage::Online if silent => {
+                self.link_failed(Level::Warning, "MASTER timeout: no data nor PING received...");
+            }
+            Stage::Online => {
+                if now_us.saturating_sub(master.last_ack_us) >= 1_000_000 {
+                    self.acknowledge();
+                }
+            }
+            Stage::Payload(_) if silent => {
+                self.link_failed(Level::Warning, "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter in redis.conf to a larger value.");
+            }
+            Stage::Payload(_) => {
+                // Keeps the master from taking us for dead.
+                if let Some(link) = master.link {
+                    self.send_raw(link, b"\n");
+                }
+            }
+            _ if silent => self.link_failed(Level::Warning, "Timeout connecting to the MASTER..."),
+            _ => {}
+        }
+    }
+
+    fn connect_to_master(&mut self) {
+        let now_us = self.now.mono_us;
+        let nowhere = Endpoints::Unix(String::new());
+        let client = self.clients.add(nowhere, now_us);
+        client.role = Role::MasterLink;
+        client.authenticated = true;
+        let link = client.handle;
+        let Some(master) = &mut self.repl.master else { return };
+        master.link = Some(link);
+        master.stage = Stage::Connect;
+        master.last_io_us = now_us;
+        let (host, port) = (master.host.clone(), master.port);
+        self.log(Level::Notice, format!("Connecting to MASTER {host}:{port}"));
+        self.output(Output::Connect { link, host, port });
+    }
+
+    /// The answer to our try to connect.
+    pub(crate) fn link_connected(&mut self, link: Handle, result: Result<Endpoints, String>) {
+        let now_us = self.now.mono_us;
+        let ours = self.repl.master.as_mut().filter(|master| master.link == Some(link));
+        let Some(master) = ours else {
+            if result.is_ok() {
+                self.output(Output::Close(link));
+            }
+            return;
+        };
+        master.last_io_us = now_us;
+        match result {
+            Err(why) => {
+                let text = format!("Error condition on socket for SYNC: {why}");
+                self.link_failed(Level::Warning, &text);
+            }
+            Ok(ends) => {
+                master.stage = Stage::Handshake(VecDeque::from([Expect::Pong]));
+                if let Some(client) = self.clients.get_mut(link) {
+                    client.ends = ends;
+                }
+                self.log(Level::Notice, "MASTER <-> REPLICA sync started");
+                self.send_raw(link, b"*1\r\n$4\r\nPING\r\n");
+            }
+        }
+    }
+
+    fn send_raw(&mut self, link: Handle, bytes: &[u8]) {
+        if let Some(client) = self.clients.get_mut(link) {
+            client.wire.outbox.tail.extend_from_slice(bytes);
+            self.mark_dirty(link);
+        }
+    }
+
+    fn send_command(&mut self, args: &[&[u8]]) {
+        if let Some(link) = self.repl.master.as_ref().and_then(|master| master.link) {
+            let mut bytes = Vec::new();
+            push_command(&mut bytes, args);
+            self.send_raw(link, &bytes);
+        }
+    }
+
+    /// REPLCONF ACK: how far we are.
+    pub(crate) fn acknowledge(&mut self) {
+        let offset = self.repl.offset.to_string();
+        self.send_command(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
+        let now_us = self.now.mono_us;
+        if let Some(master) = &mut self.repl.master {
+            master.last_ack_us = now_us;
+        }
+    }
+
+    /// Takes the link's bytes as far as they are lines and payload. True: what is left is stream.
+    pub(crate) fn link_received(&mut self, handle: Handle) -> bool {
+        let now_us = self.now.mono_us;
+        let Some(master) = self.repl.master.as_mut().filter(|m| m.link == Some(handle)) else {
+            return false;
+        };
+        master.last_io_us = now_us;
+        loop {
+            let Some(client) = self.clients.get_mut(handle) else { return false };
+            let wire = &mut client.wire;
+            let bytes = &wire.query[wire.start..];
+            let Some(master) = &self.repl.master else { return false };
+            match &master.stage {
+                Stage::Online => return true,
+                Stage::Payload(_) => {
+                    let bytes = bytes.to_vec();
+                    if bytes.is_empty() {
+                        return false;
+                    }
+                    let used = self.payload_received(&bytes);
+                    if let Some(client) = self.clients.get_mut(handle) {
+                        client.wire.consume(used);
+                    }
+                }
+                _ => {
+                    let Some(end) = memchr::memchr(b'\n', bytes) else {
+                        if bytes.len() > LINE_MAX {
+                            self.master_spoke_garbage(handle, "a reply line without an end");
+                        }
+                        return false;
+                    };
+                    let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
+                    let line = String::from_utf8_lossy(line).into_owned();
+                    wire.consume(end + 1);
+                    if !line.is_empty() {
+                        self.link_line(&line);
+                    }
+                }
+            }
+        }
+    }
+
+    fn link_line(&mut self, line: &str) {
+        let Some(master) = &mut self.repl.master else { return };
+        match &mut master.stage {
+            Stage::Handshake(expected) => {
+                let expect = expected.pop_front();
+                let done = expected.is_empty();
+                self.handshake_reply(expect, done, line);
+            }
+            Stage::Psync => self.psync_reply(line),
+            Stage::Header(id, offset) => {
+                let (id, offset) = (std::mem::take(id), *offset);
+                self.payload_header(id, offset, line);
+            }
+            _ => {}
+        }
+    }
+
+    fn handshake_reply(&mut self, expect: Option<Expect>, done: bool, line: &str) {
+        let refused = line.starts_with('-');
+        match expect {
+            Some(Expect::Pong) => {
+                let tolerated = ["+", "-NOAUTH", "-NOPERM", "-ERR operation not permitted"];
+                if !tolerated.iter().any(|good| line.starts_with(good)) {
+                    let text = format!("Error reply to PING from master: '{line}'");
+                    self.link_failed(Level::Warning, &text);
+                    return;
+                }
+                self.log(Level::Notice, "Master replied to PING, replication can continue...");
+                self.introduce_ourselves();
+                return;
+            }
+            Some(Expect::Auth) if refused => {
+                let text = format!("Unable to AUTH to MASTER: {line}");
+                self.link_failed(Level::Warning, &text);
+                return;
+            }
+            Some(expect) if refused => {
+                let text = format!(
+                    "(Non critical) Master does not understand REPLCONF {expect:?}: {line}"
+                );
+                self.log(Level::Notice, text);
+            }
+            _ => {}
+        }
+        if done {
+            self.ask_to_synchronise();
+        }
+    }
+
+    /// Password, port, capabilities: sent at once, answered in this order.
+    fn introduce_ourselves(&mut self) {
+        let mut expected = VecDeque::new();
+        let (user, password) = (self.config.masteruser.clone(), self.config.masterauth.clone());
+        if !password.is_empty() {
+            if user.is_empty() {
+                self.send_command(&[b"AUTH", &password.0]);
+            } else {
+                self.send_command(&[b"AUTH", &user, &password.0]);
+            }
+            expected.push_back(Expect::Auth);
+        }
+        let port = match self.config.replica_announce_port {
+            0 => self.config.port,
+            port => port,
+        };
+        self.send_command(&[b"REPLCONF", b"listening-port", port.to_string().as_bytes()]);
+        expected.push_back(Expect::ListeningPort);
+        let ip = self.config.replica_announce_ip.clone();
+        if !ip.is_empty() {
+            self.send_command(&[b"REPLCONF", b"ip-address", &ip]);
+            expected.push_back(Expect::IpAddress);
+        }
+        self.send_command(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]);
+        expected.push_back(Expect::Capabilities);
+        self.send_command(&[b"REPLCONF", b"version", crate::REDIS_VERSION.as_bytes()]);
+        expected.push_back(Expect::Version);
+        if let Some(master) = &mut self.repl.master {
+            master.stage = Stage::Handshake(expected);
+        }
+    }
+
+    fn ask_to_synchronise(&mut self) {
+        let knows = self.repl.master.as_ref().is_some_and(|master| master.knows_history);
+        let (id, offset) = if knows {
+            (self.repl.histories.id.clone(), self.repl.offset + 1)
+        } else {
+            ("?".to_owned(), -1)
+        };
+        if knows {
+            let text = format!("Trying a partial resynchronization (request {id}:{offset}).");
+            self.log(Level::Notice, text);
+        } else {
+            self.log(Level::Notice, "Partial resynchronization not possible (no cached master)");
+        }
+        self.send_command(&[b"PSYNC", id.as_bytes(), offset.to_string().as_bytes()]);
+        if let Some(master) = &mut self.repl.master {
+            master.stage = Stage::Psync;
+        }
+    }
+
+    fn psync_reply(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            ["+FULLRESYNC", id, offset] if id.len() == 40 && id.is_ascii() => {
+                let Some(offset) = offset.parse().ok().filter(|offset: &i64| *offset >= 0) else {
+                    self.link_failed(
+                        Level::Warning,
+                        "Master replied with wrong +FULLRESYNC syntax.",
+                    );
+                    return;
+                };
+                self.log(Level::Notice, format!("Full resync from master: {id}:{offset}"));
+                if let Some(master) = &mut self.repl.master {
+                    master.stage = Stage::Header((*id).to_owned(), offset);
+                }
+            }
+            ["+CONTINUE", rest @ ..] => self.continue_stream(rest.first().copied()),
+            [first, ..] if ["-NOMASTERLINK", "-LOADING", "-BUSY"].contains(first) => {
+                let text = format!(
+                    "Master is currently unable to PSYNC but should be in the future: {line}"
+                );
+                self.link_failed(Level::Notice, &text);
+            }
+            _ => {
+                let text = format!("Unexpected reply to PSYNC from master: {line}");
+                self.link_failed(Level::Warning, &text);
+            }
+        }
+    }
+
+    /// +CONTINUE: what we have is a prefix of the master's history.
+    fn continue_stream(&mut self, id: Option<&str>) {
+        if !self.repl.master.as_ref().is_some_and(|master| master.knows_history) {
+            self.link_failed(Level::Warning, "Master said +CONTINUE to a full resynchronization.");
+            return;
+        }
+        if let Some(id) = id.filter(|id| id.len() == 40 && **id != self.repl.histories.id) {
+            let offset = self.repl.offset;
+            self.repl.histories.rename(id.to_owned(), offset);
+            self.log(Level::Notice, format!("Master replication ID changed to {id}"));
+            // Replicas of ours learn the new name when they come again.
+            self.disconnect_replicas();
+        }
+        if self.repl.backlog.is_none() {
+            let size = self.config.repl_backlog_size as usize;
+            self.repl.backlog = Some(Backlog::new(self.repl.offset + 1, size));
+        }
+        self.log(Level::Notice, "Successful partial resynchronization with master.");
+        self.log(
+            Level::Notice,
+            "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.",
+        );
+        let selected = self.repl.master.as_ref().map_or(0, |master| master.selected_db);
+        self.go_online(selected);
+    }
+
+    fn payload_header(&mut self, id: String, offset: i64, line: &str) {
+        let mark = line.strip_prefix("$EOF:").filter(|mark| mark.len() == 40);
+        let len = line.strip_prefix('$').and_then(|len| len.parse::<u64>().ok());
+        if mark.is_none() && len.is_none() {
+            let text = match line.strip_prefix('-') {
+                Some(error) => format!("MASTER aborted replication with an error: {error}"),
+                None => format!(
+                    "Bad protocol from MASTER, the first byte is not '$' (we received '{line}'), are you sure the host and port are right?"
+                ),
+            };
+            self.link_failed(Level::Warning, &text);
+            return;
+        }
+        let what = match len {
+            Some(len) => format!("receiving {len} bytes from master"),
+            None => "receiving streamed RDB from master with EOF".to_owned(),
+        };
+        self.log(Level::Notice, format!("MASTER <-> REPLICA sync: {what} to parser"));
+        let payload = Payload {
+            id,
+            offset,
+            len: if mark.is_some() { None } else { len },
+            mark: mark.map(|mark| mark.as_bytes().to_vec()),
+            received: 0,
+            loader: RdbLoader::new(self.load_settings()),
+            fresh: Box::new(self.keyspace.empty_like()),
+            position: StreamPosition::default(),
+            loaded: false,
+            tail: Vec::new(),
+            db: 0,
+        };
+        if let Some(master) = &mut self.repl.master {
+            master.stage = Stage::Payload(Box::new(payload));
+        }
+    }
+
+    /// Bytes of the payload. How many of them belonged to it.
+    fn payload_received(&mut self, bytes: &[u8]) -> usize {
+        let (now_ms, clock) = (self.keyspace.now_ms, self.keyspace.clock);
+        let Some(master) = &mut self.repl.master else { return bytes.len() };
+        let Stage::Payload(payload) = &mut master.stage else { return 0 };
+        (payload.fresh.now_ms, payload.fresh.clock) = (now_ms, clock);
+        match payload.take(bytes) {
+            Err(why) => {
+                let text = format!("Failed trying to load the MASTER synchronization DB: {why}");
+                self.link_failed(Level::Warning, &text);
+                bytes.len()
+            }
+            Ok((used, false)) => used,
+            Ok((used, true)) => {
+                self.payload_complete();
+                used
+            }
+        }
+    }
+
+    /// The payload is whole: it takes the place of our data.
+    fn payload_complete(&mut self) {
+        let Some(master) = &mut self.repl.master else { return };
+        let Stage::Payload(payload) = std::mem::replace(&mut master.stage, Stage::Retry) else {
+            return;
+        };
+        self.disconnect_replicas();
+        let running: Vec<JobId> = self.persist.snapshots.iter().map(|s| s.job).collect();
+        for job in running {
+            self.snapshot_event(job, SnapshotEvent::Failed("the data was replaced".to_owned()));
+            self.output(Output::SnapshotAbort { job });
+        }
+        if self.planted(Bug::KeptOldKeys) {
+            self.keyspace.merge(*payload.fresh);
+        } else {
+            self.keyspace.replace_all(*payload.fresh);
+        }
+        self.repl.histories.id = payload.id;
+        self.repl.histories.forget_former();
+        self.repl.offset = payload.offset;
+        self.repl.open.clear();
+        let size = self.config.repl_backlog_size as usize;
+        self.repl.backlog = Some(Backlog::new(payload.offset + 1, size));
+        if let Some(master) = &mut self.repl.master {
+            master.knows_history = true;
+        }
+        self.break_touched();
+        self.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
+        self.go_online(0);
+    }
+
+    fn go_online(&mut self, selected_db: u32) {
+        let now_us = self.now.mono_us;
+        let Some(master) = &mut self.repl.master else { return };
+        master.stage = Stage::Online;
+        master.last_io_us = now_us;
+        master.selected_db = selected_db;
+        if let Some(client) = master.link.and_then(|link| self.clients.get_mut(link)) {
+            client.db = selected_db;
+            client.transaction = Default::default();
+        }
+        self.repl.partial_transaction.clear();
+        self.update_listening();
+        self.acknowledge();
+    }
+
+    /// A request of the master's stream was executed (or queued): the same bytes go on to our own replicas, and
+    /// we count them. A transaction counts when it is complete: until then we could not go on in its middle.
+    pub(crate) fn master_stream_applied(&mut self, handle: Handle, raw: &[u8]) {
+        let now_us = self.now.mono_us;
+        let Some(client) = self.clients.get(handle) else { return };
+        let (open, db) = (client.transaction.open, client.db);
+        let Some(master) = self.repl.master.as_mut().filter(|m| m.link == Some(handle)) else {
+            return;
+        };
+        master.last_io_us = now_us;
+        if open {
+            self.repl.partial_transaction.extend_from_slice(raw);
+            return;
+        }
+        master.selected_db = db;
+        let before = std::mem::take(&mut self.repl.partial_transaction);
+        self.repl.feed(&before);
+        self.repl.feed(raw);
+    }
+
+    /// Clients that wait for what only a master can give are let go.
+    fn release_blocked_for_role_change(&mut self) {
+        for handle in self.clients.handles() {
+            let waits = self.clients.get(handle).and_then(|c| c.blocked.as_ref());
+            if waits.is_some_and(|blocked| matches!(blocked.waiting, Waiting::Acks { .. })) {
+                let text = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+                self.reply_error(handle, &russet_protocol::ErrorReply::fixed(text));
+                self.resume(handle);
+                self.close_after_reply(handle);
+            }
+        }
+    }
+}
+
+impl Payload {
+    /// Takes bytes: how many belonged to the payload, and whether it is complete.
+    fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), String> {
+        let mut used = 0;
+        if !self.loaded {
+            let room = self.len.map_or(u64::MAX, |len| len - self.received);
+            let offered = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+            let mut filler = Filler {
+                keyspace: &mut self.fresh,
+                db: self.db,
+                drop_expired: false,
+                keys: 0,
+                expired: 0,
+                position: &mut self.position,
+            };
+            let fed = self.loader.feed(offered, &mut filler);
+            self.db = filler.db;
+            used = match fed.map_err(|e| e.to_string())? {
+                Fed::NeedMore => offered.len(),
+                Fed::Done { consumed } => {
+                    self.loaded = true;
+                    consumed
+                }
+            };
+            self.received += used as u64;
+        }
+        if !self.loaded {
+            let over = self.len.is_some_and(|len| self.received >= len);
+            return if over {
+                Err("it is shorter than its content".into())
+            } else {
+                Ok((used, false))
+            };
+        }
+        if let Some(len) = self.len {
+            // Bytes behind the end of the file but within the announced length are padding.
+            let rest = usize::try_from(len - self.received).unwrap_or(usize::MAX);
+            let padding = rest.min(bytes.len() - used);
+            self.received += padding as u64;
+            return Ok((used + padding, self.received == len));
+        }
+        let Some(mark) = &self.mark else { return Ok((used, true)) };
+        let wanted = mark.len() - self.tail.len();
+        let more = wanted.min(bytes.len() - used);
+        self.tail.extend_from_slice(&bytes[used..used + more]);
+        used += more;
+        self.received += more as u64;
+        if !mark.starts_with(&self.tail) {
+            return Err("the mark at its end is missing".to_owned());
+        }
+        Ok((used, self.tail.len() == mark.len()))
+    }
+}

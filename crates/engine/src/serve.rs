@@ -1,0 +1,301 @@
+//! Serving ready clients: the hot path.
+//!
+//! Commands of many clients go through the machine in *windows*. Each window is parsed, then hashed, then prefetched
+//! in stages, then executed:
+//!
+//! ```text
+//!   client A  GET a │ GET b │ SET c        window of up to 32 commands
+//!   client B  SET d                  ──▶   ┌───┬───┬───┬───┐
+//!   client C  GET e │ GET f                │ a │ b │ c │ d │ …
+//!                                          └───┴───┴───┴───┘
+//!   stage 0   segments ←  all of them        one memory access each, all under way at once,
+//!   stage 1   buckets  ←  all of them        instead of three in a row for each command
+//!   stage 2   entries  ←  all of them
+//!   execute in order
+//! ```
+//!
+//! A client gives at most its share to a window and then goes to the end of the queue; a turn ends after a number
+//! of commands or a stretch of time, whichever comes first, and what is left is served in the next.
+
+use russet_protocol::{ArgRange, ErrorReply, Parsed};
+
+use crate::client::ReplyMode;
+use crate::command::{Args, Command};
+use crate::io::{Handle, Host};
+use crate::keyspace::{Key, KeyHasher};
+use crate::node::Node;
+
+/// Commands in a window.
+const WINDOW: usize = 32;
+
+/// Commands that a turn executes at most.
+const TURN_COMMANDS: usize = 4096;
+
+/// Microseconds after which a turn takes no further window.
+const TURN_US: u64 = 500;
+
+/// A command that was parsed and waits in the window.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    /// Which of the window's clients.
+    client: usize,
+    /// Its request's place: bytes from the start of the client's buffer.
+    start: usize,
+    len: usize,
+    first_arg: usize,
+    argc: usize,
+    command: Option<&'static Command>,
+    /// Index of the first key, its hash and slot; index 0 if there is no key.
+    key: (usize, u64, u16),
+    db: u32,
+    inline: bool,
+}
+
+#[derive(Debug)]
+struct Seat {
+    handle: Handle,
+    /// The client's query buffer, taken out while its commands run.
+    bytes: Vec<u8>,
+    /// Unquoted bytes of inline requests in this window.
+    inline: Vec<u8>,
+    /// Bytes before this are done with.
+    done: usize,
+    /// The client can take no more commands in this window.
+    stopped: bool,
+}
+
+/// Scratch space of a turn, kept between turns.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    pending: Vec<Pending>,
+    args: Vec<ArgRange>,
+    seats: Vec<Seat>,
+}
+
+impl Node {
+    /// Serves ready clients until none is ready or the turn is used up.
+    pub(crate) fn serve(&mut self, host: &mut dyn Host, began_us: u64) {
+        let mut executed = 0;
+        while executed < TURN_COMMANDS && self.standstill.is_none() && !self.ready.is_empty() {
+            let mut window = std::mem::take(&mut self.window);
+            self.gather(&mut window);
+            self.prefetch(&window);
+            executed += window.pending.len();
+            self.stats.tick(host.ticks_us());
+            for index in 0..window.pending.len() {
+                self.run_pending(&mut window, index, host);
+            }
+            self.put_back(&mut window);
+            self.window = window;
+            if host.ticks_us().saturating_sub(began_us) >= TURN_US {
+                break;
+            }
+        }
+    }
+
+    /// Fills the window from the queue of ready clients.
+    fn gather(&mut self, window: &mut Window) {
+        window.pending.clear();
+        window.args.clear();
+        let share = (WINDOW / self.ready.len().clamp(1, WINDOW)).max(1);
+        while window.pending.len() < WINDOW {
+            let Some(handle) = self.ready.pop_front() else { break };
+            let room = (WINDOW - window.pending.len()).min(share.max(8));
+            self.parse_some(window, handle, room);
+        }
+    }
+
+    /// Parses up to `room` requests of a client into the window.
+    fn parse_some(&mut self, window: &mut Window, handle: Handle, room: usize) {
+        let bulk_len_max = self.config.proto_max_bulk_len;
+        let hasher = self.keyspace.hasher();
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        client.is_ready = false;
+        if client.is_master_link() && !self.link_received(handle) {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        if !client.may_run() {
+            return;
+        }
+        let limits = client.limits(bulk_len_max);
+        let mut seat = Seat {
+            handle,
+            bytes: std::mem::take(&mut client.wire.query),
+            inline: Vec::new(),
+            done: client.wire.start,
+            stopped: false,
+        };
+        let seat_index = window.seats.len();
+        let (mut at, mut found) = (client.wire.start, 0);
+        let mut malformed = None;
+        while found < room && at < seat.bytes.len() {
+            match client.wire.parser.parse(&seat.bytes[at..], &limits) {
+                Parsed::Incomplete => break,
+                Parsed::Malformed(text) => {
+                    malformed = Some(text);
+                    break;
+                }
+                Parsed::Request { len } => {
+                    let args = client.wire.parser.args();
+                    if args.is_empty() {
+                        if found == 0 {
+                            seat.done = at + len;
+                        }
+                    } else {
+                        let first_arg = window.args.len();
+                        let inline = client.wire.parser.inline_bytes();
+                        let base = match inline {
+                            Some(bytes) => {
+                                let base = seat.inline.len();
+                                seat.inline.extend_from_slice(bytes);
+                                base
+                            }
+                            None => at,
+                        };
+                        window.args.extend(
+                            args.iter()
+                                .map(|a| ArgRange { start: base + a.start, end: base + a.end }),
+                        );
+                        window.pending.push(Pending {
+                            client: seat_index,
+                            start: at,
+                            len,
+                            first_arg,
+                            argc: args.len(),
+                            command: None,
+                            key: (0, 0, 0),
+                            db: client.db,
+                            inline: inline.is_some(),
+                        });
+                        found += 1;
+                    }
+                    client.wire.parser.reset();
+                    at += len;
+                }
+            }
+        }
+        let first = window.pending.len() - found;
+        for pending in &mut window.pending[first..] {
+            look_up(pending, &seat, &window.args, &self.commands, hasher);
+        }
+        window.seats.push(seat);
+        if let Some(text) = malformed {
+            self.refuse_malformed(handle, text, found == 0);
+        }
+    }
+
+    /// A peer that does not speak the protocol: told so after the replies before it, then closed.
+    fn refuse_malformed(&mut self, handle: Handle, text: String, nothing_before: bool) {
+        if !nothing_before {
+            // The requests before it run first; the same bytes are refused in the next window.
+            return;
+        }
+        let link = self.clients.get(handle).is_some_and(|client| client.is_master_link());
+        if link {
+            self.master_spoke_garbage(handle, &text);
+            return;
+        }
+        self.stats.protocol_errors += 1;
+        self.reply_error(handle, &ErrorReply::err(text));
+        self.close_after_reply(handle);
+    }
+
+    fn prefetch(&self, window: &Window) {
+        for stage in 0..3 {
+            for pending in &window.pending {
+                let (index, hash, slot) = pending.key;
+                if index != 0 {
+                    self.keyspace.prefetch(pending.db, hash, slot, stage);
+                }
+            }
+        }
+    }
+
+    fn run_pending(&mut self, window: &mut Window, index: usize, host: &mut dyn Host) {
+        let pending = window.pending[index];
+        let Window { args, seats, .. } = window;
+        let seat = &mut seats[pending.client];
+        let may_run = self.standstill.is_none()
+            && self.clients.get(seat.handle).is_some_and(|client| client.may_run());
+        if seat.stopped || !may_run {
+            seat.stopped = true;
+            return;
+        }
+        let bytes = if pending.inline { &seat.inline } else { &seat.bytes };
+        let ranges = &args[pending.first_arg..pending.first_arg + pending.argc];
+        let (key, hash, slot) = pending.key;
+        let mut command_args = Args::new(bytes, ranges, self.keyspace.hasher());
+        if key != 0 {
+            command_args = command_args.with_ready(key, hash, slot);
+        }
+        let handle = seat.handle;
+        let raw = &seat.bytes[pending.start..pending.start + pending.len];
+        let taken = self.execute(handle, pending.command, &command_args, raw, host);
+        if taken {
+            seat.done = pending.start + pending.len;
+        } else {
+            seat.stopped = true;
+        }
+    }
+
+    /// Returns the buffers to their clients; those with more to serve go to the end of the queue.
+    fn put_back(&mut self, window: &mut Window) {
+        for seat in window.seats.drain(..) {
+            let Some(client) = self.clients.get_mut(seat.handle) else { continue };
+            client.wire.query = seat.bytes;
+            client.wire.start = seat.done;
+            if seat.stopped {
+                // What was parsed ahead and not run is parsed again when the client may go on.
+                client.wire.parser.reset();
+            }
+            client.wire.consume(0);
+            if client.wire.query.is_empty() {
+                let buffer = std::mem::take(&mut client.wire.query);
+                self.recycle(buffer);
+                continue;
+            }
+            let complete = client.wire.parser.is_idle() && client.may_run();
+            if complete && !client.is_ready {
+                client.is_ready = true;
+                self.ready.push_back(seat.handle);
+            }
+        }
+    }
+}
+
+/// Finds the row and the first key's place.
+#[inline]
+fn look_up(
+    pending: &mut Pending,
+    seat: &Seat,
+    args: &[ArgRange],
+    commands: &crate::command::CommandTable,
+    hasher: KeyHasher,
+) {
+    let bytes = if pending.inline { &seat.inline } else { &seat.bytes };
+    let args = &args[pending.first_arg..pending.first_arg + pending.argc];
+    pending.command = commands.find(&bytes[args[0].start..args[0].end]);
+    let Some(command) = pending.command else { return };
+    let Some(spec) = command.keys.first() else { return };
+    if let Some(range) = args.get(spec.first) {
+        let Key { hash, slot, .. } = hasher.key(&bytes[range.start..range.end]);
+        pending.key = (spec.first, hash, slot);
+    }
+}
+
+/// Whether the reply of the command that just ran is to be sent, and what holds for the next.
+pub(crate) fn reply_wanted(mode: &mut ReplyMode) -> bool {
+    match *mode {
+        ReplyMode::On => true,
+        ReplyMode::Off => false,
+        ReplyMode::SkipNext => {
+            *mode = ReplyMode::Skip;
+            false
+        }
+        ReplyMode::Skip => {
+            *mode = ReplyMode::On;
+            false
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! MULTI and WATCH: what a transaction needs beside its commands' rows.
+//!
+//! EXEC is a loop over the queue that can stop in the middle, when a command asks the world something, and go on with the
+//! answer. Until it ends nobody else is served, so it stays atomic.
+
+use crate::command::{Args, Caller};
+use crate::io::{Handle, Host};
+use crate::node::Node;
+
+/// A host for what runs outside of a turn: it knows no ticks.
+struct NoHost;
+
+impl Host for NoHost {
+    fn ticks_us(&mut self) -> u64 {
+        0
+    }
+}
+
+impl Node {
+    /// Clients whose watched keys changed cannot EXEC any more; the one that changed them neither, if it watched.
+    pub(crate) fn break_transactions(&mut self, _by: Handle) {
+        self.break_touched();
+    }
+
+    pub(crate) fn break_touched(&mut self) {
+        for handle in self.keyspace.watch.take_touched() {
+            if let Some(client) = self.clients.get_mut(handle) {
+                client.transaction.broken = true;
+            }
+        }
+    }
+
+    /// UNWATCH, and the end of every transaction.
+    pub(crate) fn unwatch_all(&mut self, handle: Handle) {
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        for (db, key, _) in std::mem::take(&mut client.transaction.watched) {
+            self.keyspace.watch.remove(handle, db, &key);
+        }
+        if let Some(client) = self.clients.get_mut(handle) {
+            client.transaction.broken = false;
+        }
+    }
+
+    /// DISCARD, and EXEC that is not to be.
+    pub(crate) fn discard_transaction(&mut self, handle: Handle) {
+        self.unwatch_all(handle);
+        if let Some(client) = self.clients.get_mut(handle) {
+            client.transaction = Default::default();
+        }
+    }
+
+    /// Runs the queue from where it stands, until it is empty or a command makes the client wait.
+    pub(crate) fn run_transaction(&mut self, handle: Handle, caller: Caller, host: &mut dyn Host) {
+        while let Some(client) = self.clients.get_mut(handle)
+            && client.blocked.is_none()
+        {
+            let Some(queued) = client.transaction.queue.pop_front() else {
+                self.end_transaction(handle);
+                return;
+            };
+            let hasher = self.keyspace.hasher();
+            let args = Args::new(&queued.bytes, &queued.ranges, hasher);
+            self.call(handle, caller, queued.command, &args, host);
+        }
+    }
+
+    fn end_transaction(&mut self, handle: Handle) {
+        self.discard_transaction(handle);
+        self.flush_effects();
+        let offset = self.repl.offset();
+        if let Some(client) = self.clients.get_mut(handle) {
+            client.last_write_offset = offset;
+        }
+    }
+
+    /// The answer that an EXEC waited for has come: it goes on where it stopped.
+    pub(crate) fn go_on_with_exec(&mut self, handle: Handle) {
+        if self.clients.get(handle).is_some_and(|client| client.transaction.running) {
+            self.run_transaction(handle, Caller::Exec, &mut NoHost);
+        }
+    }
+}
