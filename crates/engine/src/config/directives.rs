@@ -210,7 +210,7 @@ section "Network" {
     "unixsocketperm" [] unixsocketperm: u32 = "0", Octal(0o777), IMMUTABLE, BUILT, NONE;
     /// Group that owns the Unix socket.
     "unixsocketgroup" [] unixsocketgroup: Vec<u8> = "", OptionalText(check::any), IMMUTABLE | VALKEY, RIGHTS, NONE;
-    /// With no password and no explicit bind, only clients of this machine are served.
+    /// While the default user needs no password, only clients of this machine are served.
     "protected-mode" [] protected_mode: bool = "yes", Bool, MODIFIABLE, BUILT, NONE;
     /// Length of the queue of connections the kernel has completed and the server hasn't accepted.
     "tcp-backlog" [] tcp_backlog: i32 = "511", Int(0, INT), IMMUTABLE, BUILT, NONE;

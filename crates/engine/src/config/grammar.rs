@@ -7,7 +7,10 @@ use std::borrow::Cow;
 
 /// Longest line a configuration may have, in bytes. Redis has no such limit; a file with a longer
 /// line is not a configuration file.
-pub const LINE_BYTES_MAX: usize = 1 << 20;
+pub const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// Longest value of a directive, in bytes: short enough that its quoted form fits in a line.
+pub const VALUE_BYTES_MAX: usize = 512 << 10;
 
 /// Splits a line into words.
 ///

@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::directives::{DIRECTIVES, Directive, Status};
 use super::file_only::{self, Treatment};
-use super::grammar::{LINE_BYTES_MAX, split_words, trim};
+use super::grammar::{LINE_BYTES_MAX, VALUE_BYTES_MAX, split_words, trim};
 use super::value::{Origin, Refusal};
 use super::{Config, directive_index};
 
@@ -207,6 +207,9 @@ impl Loader<'_> {
         };
         if !row.kind.takes_words() && words.len() != 1 {
             return Err("wrong number of arguments".into());
+        }
+        if words.iter().map(|word| word.len() + 1).sum::<usize>() > VALUE_BYTES_MAX {
+            return Err("argument is too long".into());
         }
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         (row.assign)(&mut self.config, &words, origin)?;

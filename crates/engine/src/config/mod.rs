@@ -25,8 +25,9 @@ pub use grammar::CommandLine;
 pub use load::{FatalError, IncludedFile, Loaded};
 
 use directives::{DENY_LOADING, HIDDEN, IMMUTABLE, PROTECTED, SENSITIVE};
-use grammar::split_words;
+use grammar::{VALUE_BYTES_MAX, split_words};
 use load::{Verdict, judge};
+use russet_ds::glob::{self, Case};
 use value::{Origin, ProtectedAction};
 
 impl Default for Config {
@@ -157,7 +158,10 @@ impl Config {
                 continue;
             }
             for row in DIRECTIVES.iter().filter(|row| !row.has(HIDDEN)) {
-                for name in row.names().filter(|name| glob_matches(pattern, name.as_bytes())) {
+                for name in row
+                    .names()
+                    .filter(|name| glob::matches(pattern, name.as_bytes(), Case::Ignored))
+                {
                     add(name.as_bytes(), row);
                 }
             }
@@ -180,6 +184,9 @@ impl Config {
                 // Redis names an alias by its own name, in lower case.
                 SetError::Refused { argument: name.to_ascii_lowercase(), reason }
             };
+            if value.len() >= VALUE_BYTES_MAX {
+                return Err(refuse("argument is too long".to_owned()));
+            }
             let words: Vec<&[u8]> = match row.kind.takes_words() {
                 true if value.is_empty() => Vec::new(),
                 true => value.split(|&byte| byte == b' ').collect(),
@@ -253,72 +260,4 @@ pub fn allows(guard: ProtectedAction, context: SetContext) -> bool {
         ProtectedAction::Yes => true,
         ProtectedAction::Local => context.is_local,
     }
-}
-
-/// Redis' glob, case ignored: `*`, `?`, `[a-z]`, `[^a]` and `\\` before any of them.
-///
-/// Only the last `*` is ever tried again, so the time is at most the product of both lengths.
-fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut pattern, mut text) = (pattern, text);
-    let mut retry: Option<(&[u8], &[u8])> = None;
-    loop {
-        if let Some(rest) = pattern.strip_prefix(b"*") {
-            pattern = rest;
-            retry = Some((pattern, text));
-        } else if let Some(rest) = match_one(pattern, text) {
-            (pattern, text) = (rest, &text[1..]);
-        } else if pattern.is_empty() && text.is_empty() {
-            return true;
-        } else {
-            let Some((after_star, [_, later @ ..])) = retry else {
-                return false;
-            };
-            (pattern, text) = (after_star, later);
-            retry = Some((pattern, text));
-        }
-    }
-}
-
-/// The pattern after the element that matches the text's first byte.
-fn match_one<'p>(pattern: &'p [u8], text: &[u8]) -> Option<&'p [u8]> {
-    let byte = text.first()?.to_ascii_lowercase();
-    match pattern {
-        [b'?', rest @ ..] => Some(rest),
-        [b'[', rest @ ..] => match_class(rest, byte),
-        [b'\\', escaped, rest @ ..] => (escaped.to_ascii_lowercase() == byte).then_some(rest),
-        [literal, rest @ ..] => (literal.to_ascii_lowercase() == byte).then_some(rest),
-        [] => None,
-    }
-}
-
-/// The pattern after a class whose opening bracket has been read, if the byte is in it.
-fn match_class(class: &[u8], byte: u8) -> Option<&[u8]> {
-    let (negated, mut class) = match class {
-        [b'^', rest @ ..] => (true, rest),
-        _ => (false, class),
-    };
-    let mut found = false;
-    loop {
-        class = match class {
-            [] => break,
-            [b']', rest @ ..] => {
-                class = rest;
-                break;
-            }
-            [b'\\', escaped, rest @ ..] => {
-                found |= escaped.to_ascii_lowercase() == byte;
-                rest
-            }
-            [low, b'-', high, rest @ ..] => {
-                let (low, high) = (low.to_ascii_lowercase(), high.to_ascii_lowercase());
-                found |= (low.min(high)..=low.max(high)).contains(&byte);
-                rest
-            }
-            [literal, rest @ ..] => {
-                found |= literal.to_ascii_lowercase() == byte;
-                rest
-            }
-        };
-    }
-    (found != negated).then_some(class)
 }

@@ -36,6 +36,9 @@ pub struct SavePoint {
     pub changes: u64,
 }
 
+/// Most rules of `save`. Redis sets no bound.
+const SAVE_POINTS_MAX: usize = 1000;
+
 /// The value of `save`: snapshots are taken when any rule holds; none means never.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SavePoints(pub Vec<SavePoint>);
@@ -61,9 +64,11 @@ impl Setting for SavePoints {
             let changes = number(pair[1]).filter(|&n| n <= i32::MAX as u64).ok_or_else(invalid)?;
             points.push(SavePoint { seconds, changes });
         }
-        if clears || origin != Origin::LaterLine {
-            self.0.clear();
+        let kept = if clears || origin != Origin::LaterLine { 0 } else { self.0.len() };
+        if kept + points.len() > SAVE_POINTS_MAX {
+            return Err(invalid());
         }
+        self.0.truncate(kept);
         self.0.extend(points);
         Ok(())
     }

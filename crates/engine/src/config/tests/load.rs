@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::config::grammar::CommandLine;
+use crate::config::grammar::{CommandLine, LINE_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::config::load::{INCLUDE_DEPTH_MAX, INCLUDED_FILES_MAX};
 use crate::config::value::*;
 use crate::config::words::*;
@@ -342,6 +342,20 @@ fn includes_are_bounded() {
         names.iter().zip(&texts).map(|(name, text)| (name.as_str(), text.as_str())).collect();
     files[INCLUDE_DEPTH_MAX - 1].1 = "port 1";
     assert_eq!(include("include f0", &files).expect("deep enough").config.port, 1);
+}
+
+#[test]
+fn what_is_too_long_is_refused() {
+    let value = |bytes: usize| format!("masterauth \"{}\"", "\\x01".repeat(bytes));
+    let config = load(&value(VALUE_BYTES_MAX - 1));
+    let again = Config::parse_text(&config.rewrite(b"")).expect("the longest value fits in a line");
+    assert_eq!(again.config, config);
+    assert_eq!(refusal(&value(VALUE_BYTES_MAX)), "argument is too long");
+    assert_eq!(refusal(&"x".repeat(LINE_BYTES_MAX + 1)), "Configuration line is too long");
+    let config = load(&format!("bind \"\\\"{}\\\"\"", "\\\\x01".repeat(VALUE_BYTES_MAX - 1)));
+    let again = Config::parse_text(&config.rewrite(b"")).expect("quoted twice, it still fits");
+    assert_eq!(again.config, config);
+    assert_eq!(refusal(&"save 1 1\n".repeat(1001)), "Invalid save parameters");
 }
 
 proptest! {

@@ -1,0 +1,29 @@
+//! The configuration parser: any text is read or refused, and what CONFIG REWRITE makes of a text
+//! that was read says the same and does not change when it is rewritten again.
+#![no_main]
+
+use russet_engine::config::{Config, FatalError, Loaded};
+
+fn load(text: &[u8]) -> Result<Loaded, FatalError> {
+    // Patterns match nothing, plain paths can't be read.
+    Config::parse(text, &mut |pattern| match pattern.contains(&b'*') {
+        true => Ok(vec![]),
+        false => Err("No such file or directory".to_owned()),
+    })
+}
+
+libfuzzer_sys::fuzz_target!(|text: &[u8]| {
+    match load(text) {
+        Ok(Loaded { config, .. }) => {
+            let rewritten = config.rewrite(text);
+            let again = load(&rewritten).unwrap_or_else(|error| panic!("{error}")).config;
+            assert_eq!(again, config);
+            assert_eq!(config.rewrite(&rewritten), rewritten);
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            // A file may have been spoilt since it was read.
+            let _ = Config::default().rewrite(text);
+        }
+    }
+});
