@@ -149,6 +149,14 @@ impl Client {
         self.stream.get_mut().write_all(bytes)
     }
 
+    /// Another handle on this connection, to send with one and read with the other.
+    ///
+    /// # Errors
+    /// Those of `dup`.
+    pub fn second_handle(&self) -> io::Result<Client> {
+        Ok(Client { stream: BufReader::new(self.stream.get_ref().try_clone()?) })
+    }
+
     /// Reads one reply.
     ///
     /// # Errors

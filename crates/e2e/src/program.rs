@@ -49,6 +49,14 @@ impl Program {
         }
     }
 
+    /// What a test is about: ours, or what `RUSSET_E2E_SERVER` names (`stock` checks the test itself).
+    pub fn under_test() -> Program {
+        match std::env::var("RUSSET_E2E_SERVER") {
+            Ok(text) => Program::parse(&text),
+            Err(_) => Program::Russet,
+        }
+    }
+
     /// A short name for messages and tables.
     pub fn name(&self) -> String {
         match self {

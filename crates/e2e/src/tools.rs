@@ -1,7 +1,7 @@
 //! The stock command line tools, run to their end with a time limit.
 
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -78,6 +78,24 @@ pub fn run_within(mut command: Command, input: &[u8], time_max: Duration) -> Out
             code: status.code(),
         }
     })
+}
+
+/// Runs a command that ends only when it is killed, until it has printed `count` lines.
+///
+/// # Panics
+/// If it cannot be started or ends before.
+pub fn first_lines(mut command: Command, count: usize) -> Vec<String> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let lines: Vec<String> = stdout.lines().take(count).map_while(Result::ok).collect();
+    let _ = child.kill(); // it may have ended just now
+    let _ = child.wait();
+    assert_eq!(lines.len(), count, "{command:?} ended after {lines:?}");
+    lines
 }
 
 fn read_all(from: &mut impl Read) -> String {

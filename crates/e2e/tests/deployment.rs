@@ -185,5 +185,6 @@ mod with_peers {
 
 #[test]
 fn chain_russet_russet_russet() {
-    chain(&[Program::Russet, Program::Russet, Program::Russet]);
+    let ours = Program::under_test();
+    chain(&[ours.clone(), ours.clone(), ours]);
 }

@@ -1,0 +1,164 @@
+//! Snapshots on real files: saved, loaded, by ours and by stock, and what is left when the process dies.
+#![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
+
+mod support;
+
+use std::fs;
+
+use russet_e2e::{Client, Program, Server, Setup, wait_until};
+use support::contents;
+
+/// Strings of every encoding and length, expiries, several databases, binary names.
+fn fill(client: &mut Client) {
+    for i in [0, -1, 127, 128, 32_768, -2_147_483_649, i64::MAX, i64::MIN] {
+        client.ok(&format!("SET number:{i} {i}"));
+    }
+    for length in [0, 1, 20, 44, 45, 63, 64, 1000, 16_383, 16_384, 100_000] {
+        let repeated = "ab".repeat(length / 2);
+        client.command(&["SET", &format!("repeated:{length}"), &repeated]);
+        let mut state = 1_u32;
+        let mixed: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .take(length)
+        .collect();
+        client.command(&[b"SET", format!("mixed:{length}").as_bytes(), &mixed[..]]);
+    }
+    client.command(&[b"SET".as_slice(), b"binary \0\r\n\xff key", b"\0\xff"]);
+    client.ok("SET expiring value PX 100000000");
+    client.ok("SET far value PXAT 9999999999999");
+    client.ok("SELECT 3");
+    client.ok("SET other database");
+    client.ok("SELECT 0");
+}
+
+/// Saves with one program and loads with another; both hold the same.
+fn file_of_one_is_loaded_by_other(saver: &Program, loader: &Program, lines: &[&str]) {
+    let start = |program: &Program| {
+        let setup = lines.iter().fold(Setup::new(program), |setup, line| setup.conf(line));
+        setup.start()
+    };
+    let from = start(saver);
+    let mut client = from.client();
+    fill(&mut client);
+    client.ok("SAVE");
+    let mut to = start(loader);
+    to.kill();
+    fs::copy(from.folder().join("dump.rdb"), to.folder().join("dump.rdb"))
+        .expect("both folders are ours");
+    to.start_again();
+    for database in [0, 3] {
+        assert_eq!(contents(&to, database), contents(&from, database));
+    }
+    assert!(contents(&to, 0).len() > 25 && contents(&to, 3).len() == 1);
+}
+
+#[test]
+fn what_was_saved_is_there_after_a_crash() {
+    let ours = Program::under_test();
+    for lines in [&[][..], &["rdbcompression no"], &["rdbchecksum no"], &["dbfilename other.rdb"]] {
+        let setup = lines.iter().fold(Setup::new(&ours), |setup, line| setup.conf(line));
+        let mut server = setup.start();
+        fill(&mut server.client());
+        let before = contents(&server, 0);
+        server.client().ok("SAVE");
+        server.client().ok("SET lost value");
+        server.kill();
+        server.start_again();
+        assert_eq!(contents(&server, 0), before, "{lines:?}");
+    }
+}
+
+#[test]
+fn save_points_save_by_themselves() {
+    let server = Setup::new(&Program::under_test()).conf("save 1 1").start();
+    let file = server.folder().join("dump.rdb");
+    server.client().ok("SET key value");
+    wait_until("it saves by itself", || file.exists());
+    wait_until("nothing is unsaved", || {
+        server.info_field("persistence", "rdb_changes_since_last_save") == "0"
+    });
+}
+
+#[test]
+fn background_save_answers_meanwhile_and_holds_its_moment() {
+    let mut server = Server::start(&Program::under_test());
+    let mut client = server.client();
+    for i in 0..2000 {
+        client.ok(&format!("SET key:{i} before"));
+    }
+    assert_eq!(client.text("BGSAVE"), "Background saving started");
+    for i in 0..2000 {
+        client.ok(&format!("SET key:{i} after"));
+    }
+    client.run("DEL key:0");
+    wait_until("it is saved", || server.info_field("persistence", "rdb_bgsave_in_progress") == "0");
+    assert_eq!(server.info_field("persistence", "rdb_last_bgsave_status"), "ok");
+    server.kill();
+    server.start_again();
+    let saved = contents(&server, 0);
+    assert_eq!(saved.len(), 2000);
+    assert!(saved.iter().all(|(_, value, _)| value == "before"));
+}
+
+#[test]
+fn failed_save_is_told_and_writes_are_refused_until_one_succeeds() {
+    let setup = Setup::new(&Program::under_test()).conf("save 3600 100000");
+    let server = setup.start();
+    let mut client = server.client();
+    client.ok("SET key value");
+    let in_the_way = server.folder().join("dump.rdb");
+    fs::create_dir_all(in_the_way.join("x")).expect("the folder is ours");
+    assert!(client.run("SAVE").is_error());
+    assert_eq!(client.text("BGSAVE"), "Background saving started");
+    wait_until("it has failed", || {
+        server.info_field("persistence", "rdb_last_bgsave_status") == "err"
+    });
+    let refused = client.text("SET key again");
+    assert!(refused.starts_with("MISCONF "), "{refused}");
+    assert_eq!(client.text("GET key"), "value");
+    fs::remove_dir_all(&in_the_way).expect("the folder is ours");
+    assert_eq!(client.text("BGSAVE"), "Background saving started");
+    wait_until("writes are taken again", || client.text("SET key again") == "OK");
+}
+
+#[test]
+fn no_temporary_file_is_left() {
+    let server = Server::start(&Program::under_test());
+    let mut client = server.client();
+    client.ok("SET key value");
+    client.ok("SAVE");
+    client.run("BGSAVE");
+    wait_until("it is saved", || server.info_field("persistence", "rdb_bgsave_in_progress") == "0");
+    let entries = fs::read_dir(server.folder()).expect("it is there").flatten();
+    let names: Vec<_> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let data: Vec<_> = names.iter().filter(|name| name.contains("rdb")).collect();
+    assert_eq!(data, ["dump.rdb"]);
+}
+
+#[test]
+fn start_without_a_file_is_empty() {
+    let server = Server::start(&Program::under_test());
+    assert_eq!(server.client().run("DBSIZE").int(), 0);
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn stock_loads_ours() {
+        let ours = Program::under_test();
+        for lines in [&[][..], &["rdbcompression no"], &["rdbchecksum no"]] {
+            file_of_one_is_loaded_by_other(&ours, &Program::Stock, lines);
+        }
+    }
+
+    #[test]
+    fn ours_loads_stock() {
+        let ours = Program::under_test();
+        for lines in [&[][..], &["rdbcompression no"], &["rdbchecksum no"]] {
+            file_of_one_is_loaded_by_other(&Program::Stock, &ours, lines);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How the server ends: on signals, on SHUTDOWN, and when it cannot save what it should.
+#![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
+
+use std::fs;
+
+use russet_e2e::{Program, Server, Setup, wait_until};
+use rustix::process::Signal;
+
+/// A server that saves when it ends, with one key.
+fn saving() -> Server {
+    let server = Setup::new(&Program::under_test()).conf("save 3600 1").start();
+    server.client().ok("SET key value");
+    server
+}
+
+fn file(server: &Server) -> std::path::PathBuf {
+    server.folder().join("dump.rdb")
+}
+
+#[test]
+fn terminating_signals_save_as_configured_and_end_well() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = saving();
+        server.signal(signal);
+        assert_eq!(server.wait_for_end().code(), Some(0), "{signal:?}");
+        assert!(file(&server).exists(), "{signal:?}");
+        server.start_again();
+        assert_eq!(server.client().text("GET key"), "value", "{signal:?}");
+    }
+}
+
+#[test]
+fn without_save_points_nothing_is_written() {
+    let mut server = Server::start(&Program::under_test());
+    server.client().ok("SET key value");
+    assert_eq!(server.terminate().code(), Some(0));
+    assert!(!file(&server).exists());
+}
+
+#[test]
+fn shutdown_obeys_its_argument() {
+    let mut server = saving();
+    let gone = server.client().try_command(&["SHUTDOWN", "NOSAVE"]);
+    assert!(gone.is_err(), "there is nobody to answer: {gone:?}");
+    assert_eq!(server.wait_for_end().code(), Some(0));
+    assert!(!file(&server).exists());
+
+    let mut server = Server::start(&Program::under_test());
+    server.client().ok("SET key value");
+    let gone = server.client().try_command(&["SHUTDOWN", "SAVE"]);
+    assert!(gone.is_err(), "there is nobody to answer: {gone:?}");
+    assert_eq!(server.wait_for_end().code(), Some(0));
+    assert!(file(&server).exists());
+}
+
+#[test]
+fn what_cannot_be_saved_is_not_thrown_away() {
+    let mut server = saving();
+    // A folder stands where the file would go.
+    fs::create_dir_all(file(&server).join("in the way")).expect("the folder is ours");
+    server.signal(Signal::TERM);
+    wait_until("it says that it cannot save", || {
+        server.log().contains("Error trying to save the DB, can't exit")
+    });
+    assert_eq!(server.client().text("GET key"), "value");
+    let refusal = server.client().text("SHUTDOWN");
+    assert!(refusal.starts_with("ERR Errors trying to SHUTDOWN"), "{refusal}");
+
+    fs::remove_dir_all(file(&server)).expect("the folder is ours");
+    assert_eq!(server.terminate().code(), Some(0));
+    assert!(file(&server).exists());
+}
+
+#[test]
+fn hang_up_is_ignored() {
+    let server = Server::start(&Program::under_test());
+    server.signal(Signal::HUP);
+    assert_eq!(server.client().text("PING"), "PONG");
+}
+
+#[test]
+fn stopped_and_continued_it_goes_on() {
+    let server = Server::start(&Program::under_test());
+    let mut client = server.client();
+    client.ok("SET key value");
+    server.signal(Signal::STOP);
+    client.send(b"GET key\r\n").expect("the kernel takes it");
+    server.signal(Signal::CONT);
+    assert_eq!(client.read_reply().expect("it answers").text(), "value");
+}
+
+#[test]
+fn pid_file_is_there_while_it_runs() {
+    let setup = Setup::new(&Program::under_test()).conf("pidfile server.pid");
+    let mut server = setup.start();
+    let path = server.folder().join("server.pid");
+    let text = fs::read_to_string(&path).expect("it is written before it answers");
+    assert_eq!(text.trim(), server.pid().to_string());
+    assert_eq!(server.terminate().code(), Some(0));
+    assert!(!path.exists());
+}
