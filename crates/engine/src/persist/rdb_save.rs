@@ -192,6 +192,8 @@ impl RdbEncoder {
     fn entry(&mut self, entry: &ChunkEntry<'_>, out: &mut Vec<u8>) {
         if let Some(at) = entry.expiry {
             out.push(opcode::EXPIRETIME_MS);
+            // Readers take -1 for "never"; a millisecond earlier is just as past.
+            let at = if at == -1 { -2 } else { at };
             out.extend_from_slice(&at.to_le_bytes());
         }
         if entry.access != Access::default() {
@@ -351,6 +353,14 @@ mod tests {
             body(RdbSettings::default(), chunk),
             b"\xfc\x01\0\0\0\0\0\0\0\xf8\x40\x64\xf9\x07\x00\x01k\x01v"
         );
+    }
+
+    #[test]
+    fn an_expiry_of_minus_one_stays_an_expiry() {
+        let mut chunk = Chunk::new(0, 0);
+        chunk.push(Kind::String, b"k", Some(-1), ChunkValue::Bytes(b"v"));
+        let got = body(RdbSettings::default(), chunk);
+        assert_eq!(got, b"\xfc\xfe\xff\xff\xff\xff\xff\xff\xff\x00\x01k\x01v");
     }
 
     #[test]
