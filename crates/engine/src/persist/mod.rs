@@ -1,4 +1,6 @@
-//! Persistence formats as pure functions over bytes.
+//! Persistence: the formats as pure functions over bytes, and the node's part in saving and loading.
+//!
+//! The formats:
 //!
 //! * [`chunk`]: copies of entries on their way from the keyspace to a writer's thread.
 //! * [`rdb_save`]: chunks to the bytes of an RDB file.
@@ -6,9 +8,12 @@
 //! * [`rdb_error`]: what can be wrong with such a file.
 //! * [`rdb_format`]: what both directions agree on: opcodes, type table, lengths, checksum.
 //!
-//! Architecture invariant: nothing here opens a file, reads a clock or starts a thread, and
-//! nothing here knows the keyspace. The walker fills chunks, the loader's sink fills a database;
-//! both live elsewhere. `docs/internals/rdb.md` draws the bytes.
+//! The node's part: [`snapshot`] runs walks, [`save`] and [`load`] are the dump file's life,
+//! [`shutdown`] the last save.
+//!
+//! Architecture invariant: nothing here opens a file, reads a clock or starts a thread, and the
+//! formats know nothing of the keyspace: a walker fills chunks, a loader's sink fills a database.
+//! `docs/internals/rdb.md` draws the bytes.
 
 pub mod chunk;
 pub mod load;
