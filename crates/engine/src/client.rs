@@ -265,6 +265,7 @@ pub struct Clients {
     free: Vec<u32>,
     count: usize,
     last_id: u64,
+    next_place: usize,
 }
 
 #[derive(Debug, Default)]
@@ -327,6 +328,22 @@ impl Clients {
     /// All, for change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
         self.places.iter_mut().filter_map(|place| place.client.as_deref_mut())
+    }
+
+    /// How many places there are, taken or free.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The connections in the next `count` places, going round.
+    pub(crate) fn next_places(&mut self, count: usize) -> impl Iterator<Item = &mut Client> {
+        if self.next_place >= self.places.len() {
+            self.next_place = 0;
+        }
+        let from = self.next_place;
+        let to = from.saturating_add(count).min(self.places.len());
+        self.next_place = to;
+        self.places[from..to].iter_mut().filter_map(|place| place.client.as_deref_mut())
     }
 
     /// All handles, to walk while changing.

@@ -54,6 +54,11 @@ impl Node {
                 self.timers.set(Timer::Replication, now_us + 1_000_000);
             }
         }
+        if self.timers.take_due(Timer::Memory, now_us) {
+            let used = self.used_memory() as u64;
+            self.stats.memory_peak = self.stats.memory_peak.max(used);
+            self.timers.set(Timer::Memory, now_us + 1_000_000);
+        }
         if self.timers.take_due(Timer::Cron, now_us) {
             self.cron(host);
             let period_us = 1_000_000 / self.config.hz.clamp(1, 500) as u64;
@@ -64,8 +69,6 @@ impl Node {
     fn cron(&mut self, host: &mut dyn Host) {
         self.stats.sample(self.now.mono_us);
         self.stats.process = host.process();
-        let used = self.used_memory() as u64;
-        self.stats.memory_peak = self.stats.memory_peak.max(used);
         if self.cron_paused {
             return;
         }
@@ -127,7 +130,9 @@ impl Node {
         let query_max = self.config.client_query_buffer_limit as usize;
         let mut gone: Vec<(Handle, &'static str)> = Vec::new();
         let limits = self.config.client_output_buffer_limit;
-        for client in self.clients.iter_mut() {
+        // All of them about once a second, a share each time.
+        let share = self.clients.places().div_ceil(self.config.hz.max(1) as usize).max(64);
+        for client in self.clients.next_places(share) {
             let idle = now_us.saturating_sub(client.last_interaction_us);
             let is_plain = !client.is_replica() && !client.is_master_link();
             if idle_us > 0 && is_plain && client.blocked.is_none() && idle > idle_us {

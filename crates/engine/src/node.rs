@@ -83,6 +83,8 @@ pub struct Node {
     pub(crate) timers: Timers,
     /// Deadlines of waiting clients.
     pub(crate) deadlines: BTreeSet<(u64, Handle)>,
+    /// Clients in WAIT; some may have gone on since.
+    pub(crate) ack_waiters: Vec<Handle>,
     pub(crate) ready: VecDeque<Handle>,
     dirty: Vec<Handle>,
     pub(crate) outputs: VecDeque<Output>,
@@ -131,6 +133,7 @@ impl Node {
             expire_wanted: false,
             timers: Timers::default(),
             deadlines: BTreeSet::new(),
+            ack_waiters: Vec::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
             outputs: VecDeque::new(),
@@ -141,6 +144,7 @@ impl Node {
         };
         node.advance(now);
         node.timers.set(Timer::Cron, now.mono_us);
+        node.timers.set(Timer::Memory, now.mono_us);
         node.start();
         node
     }

@@ -62,6 +62,8 @@ struct Seat {
     done: usize,
     /// The client can take no more commands in this window.
     stopped: bool,
+    /// Its buffer holds more that can be parsed now.
+    more: bool,
 }
 
 /// Scratch space of a turn, kept between turns.
@@ -125,13 +127,17 @@ impl Node {
             inline: Vec::new(),
             done: client.wire.start,
             stopped: false,
+            more: true,
         };
         let seat_index = window.seats.len();
         let (mut at, mut found) = (client.wire.start, 0);
         let mut malformed = None;
         while found < room && at < seat.bytes.len() {
             match client.wire.parser.parse(&seat.bytes[at..], &limits) {
-                Parsed::Incomplete => break,
+                Parsed::Incomplete => {
+                    seat.more = false;
+                    break;
+                }
                 Parsed::Malformed(text) => {
                     malformed = Some(text);
                     break;
@@ -139,8 +145,10 @@ impl Node {
                 Parsed::Request { len } => {
                     let args = client.wire.parser.args();
                     if args.is_empty() {
-                        if found == 0 {
-                            seat.done = at + len;
+                        // An empty request goes with the one before it.
+                        match window.pending.last_mut().filter(|_| found > 0) {
+                            Some(before) => before.len += len,
+                            None => seat.done = at + len,
                         }
                     } else {
                         let first_arg = window.args.len();
@@ -255,8 +263,7 @@ impl Node {
                 self.recycle(buffer);
                 continue;
             }
-            let complete = client.wire.parser.is_idle() && client.may_run();
-            if complete && !client.is_ready {
+            if (seat.more || seat.stopped) && client.may_run() && !client.is_ready {
                 client.is_ready = true;
                 self.ready.push_back(seat.handle);
             }

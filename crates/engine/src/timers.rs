@@ -17,9 +17,11 @@ pub enum Timer {
     Sleep,
     /// SHUTDOWN stops waiting for replicas.
     Shutdown,
+    /// The peak of memory in use is sampled again.
+    Memory,
 }
 
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 
 /// Deadlines in monotonic microseconds.
 #[derive(Debug, Default)]

@@ -99,11 +99,6 @@ impl RequestParser {
         self.inline.then_some(&self.unquoted)
     }
 
-    /// True between requests, when nothing of the next one has been seen.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Start) && self.cursor == 0
-    }
-
     /// The length that the body being awaited was announced with, to size reads by; bounded by the
     /// caller, since a claim is not a fact.
     pub fn awaited_len(&self) -> Option<usize> {

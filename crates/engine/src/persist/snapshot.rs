@@ -99,7 +99,9 @@ impl Node {
             ("ctime", self.now.wall_secs().to_string()),
             ("used-mem", self.keyspace.allocated_bytes().to_string()),
         ];
-        if let Some((db, id, offset)) = self.repl.position_for_snapshot() {
+        // In the middle of an EXEC the data is ahead of the stream and has no place in it.
+        let place = self.effects.is_empty().then(|| self.repl.position_for_snapshot()).flatten();
+        if let Some((db, id, offset)) = place {
             aux.push(("repl-stream-db", db.to_string()));
             aux.push(("repl-id", id));
             aux.push(("repl-offset", offset.to_string()));

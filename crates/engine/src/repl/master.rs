@@ -508,20 +508,18 @@ impl Node {
 
     /// Those who WAIT for what has now been acknowledged go on.
     pub(crate) fn wake_waiters(&mut self) {
-        let mut served = Vec::new();
-        for client in self.clients.iter() {
-            if let Some(Waiting::Acks { offset, replicas }) =
-                client.blocked.as_ref().map(|blocked| &blocked.waiting)
-            {
-                let have = self.replicas_at(*offset);
-                if have >= *replicas {
-                    served.push((client.handle, have));
-                }
+        for handle in std::mem::take(&mut self.ack_waiters) {
+            let blocked = self.clients.get(handle).and_then(|client| client.blocked.as_ref());
+            let Some(Waiting::Acks { offset, replicas }) = blocked.map(|b| &b.waiting) else {
+                continue;
+            };
+            let have = self.replicas_at(*offset);
+            if have >= *replicas {
+                self.with_reply(handle, |_, reply| reply.count(have));
+                self.resume(handle);
+            } else {
+                self.ack_waiters.push(handle);
             }
-        }
-        for (handle, have) in served {
-            self.with_reply(handle, |_, reply| reply.count(have));
-            self.resume(handle);
         }
     }
 
