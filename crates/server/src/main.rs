@@ -1,2 +1,51 @@
-//! The shell: sockets, files, threads, clocks, entropy and signals around `engine::Node`.
-fn main() {}
+//! `russet`: the shell. Sockets, files, threads, clocks, entropy and signals around the pure
+//! [`russet_engine::node::Node`]; no Redis semantics live here.
+//!
+//! Reading order: `start.rs` brings a server up, `event_loop.rs` runs it, `outputs.rs` and `asks.rs` do what the node
+//! asks for, each by a file of its own (`snapshot_writer`, `file_reader`, `connect`, …).
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the shell is where clocks, threads, files and sockets live"
+)]
+
+mod accept;
+mod asks;
+mod banner;
+mod clock;
+mod completions;
+mod config_files;
+mod connect;
+mod connections;
+mod crash;
+mod daemon;
+mod data_lock;
+mod engine;
+mod event_loop;
+mod file_reader;
+mod garbage;
+mod limits;
+mod listen;
+mod log;
+#[cfg(test)]
+mod loop_tests;
+mod outputs;
+mod process;
+mod program;
+mod signals;
+mod snapshot_writer;
+mod start;
+mod supervise;
+mod sys;
+#[cfg(test)]
+mod testing;
+
+use std::os::unix::ffi::OsStringExt;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() {
+    let arguments: Vec<Vec<u8>> = std::env::args_os().map(OsStringExt::into_vec).collect();
+    std::process::exit(program::run(&arguments));
+}

@@ -1,0 +1,192 @@
+//! Taking connections in: a bounded number in a round, and without spinning when there are no
+//! descriptors left for them.
+
+use std::os::fd::OwnedFd;
+
+use russet_engine::io::{Endpoints, Input};
+use rustix::event::epoll::{self, EventFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+
+use crate::connections::Target;
+use crate::engine::Engine;
+use crate::event_loop::{EventLoop, LISTENERS};
+use crate::listen::{self, Listener, TcpOptions};
+use crate::log;
+use crate::sys::error_text;
+
+/// Connections taken in from one listener in one round: some hundred microseconds' worth.
+const ACCEPTS_PER_ROUND: usize = 64;
+/// How long nobody is let in when even refusing is impossible.
+const CLOSED_US: u64 = 100_000;
+/// A line of the log for that often enough.
+const COMPLAIN_EVERY_US: u64 = 1_000_000;
+
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// The listeners, and the descriptor kept to refuse politely when there is no other.
+pub struct Door {
+    listeners: Vec<Listener>,
+    tcp: TcpOptions,
+    reserve: Option<OwnedFd>,
+    reopens_at: Option<u64>,
+    complained_at: u64,
+}
+
+impl Door {
+    /// A door without listeners.
+    pub fn new(tcp: TcpOptions) -> Door {
+        let reserve = reserve();
+        Door { listeners: Vec::new(), tcp, reserve, reopens_at: None, complained_at: 0 }
+    }
+
+    /// Takes connections in by these.
+    pub fn open(&mut self, epoll: &OwnedFd, listeners: Vec<Listener>) -> rustix::io::Result<()> {
+        self.listeners.extend(listeners);
+        self.watch(epoll)
+    }
+
+    /// Tells the kernel of all listeners anew: their places, and so their tokens, may have changed.
+    fn watch(&self, epoll: &OwnedFd) -> rustix::io::Result<()> {
+        for (listener, number) in self.listeners.iter().zip(LISTENERS..) {
+            let token = Target::other(number);
+            match epoll::add(epoll, &listener.fd, token, EventFlags::IN) {
+                Err(Errno::EXIST) => epoll::modify(epoll, &listener.fd, token, EventFlags::IN)?,
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// When the door must be looked at again.
+    pub fn reopens_at(&self) -> Option<u64> {
+        self.reopens_at
+    }
+
+    /// Lets connections in again when it is time.
+    pub fn reopen_if_due(&mut self, epoll: &OwnedFd, mono_us: u64) {
+        if self.reopens_at.is_some_and(|at| at <= mono_us) {
+            self.reopens_at = None;
+            let _ = self.watch(epoll);
+        }
+    }
+
+    fn shut(&mut self, epoll: &OwnedFd, mono_us: u64) {
+        self.reopens_at = Some(mono_us + CLOSED_US);
+        for (listener, number) in self.listeners.iter().zip(LISTENERS..) {
+            let _ = epoll::modify(epoll, &listener.fd, Target::other(number), EventFlags::empty());
+        }
+    }
+
+    /// Listens on these addresses instead of those before; if that cannot be, all stays as it was.
+    pub fn rebind(&mut self, epoll: &OwnedFd, bind: &[String], port: u16) -> Result<(), String> {
+        let wanted = if port == 0 { Vec::new() } else { listen::addresses(bind, port) };
+        let is_wanted = |l: &Listener| l.tcp_address().is_none_or(|a| wanted.contains(&a));
+        let old_addresses: Vec<_> = self.listeners.iter().filter_map(|l| l.tcp_address()).collect();
+        let missing: Vec<String> = bind
+            .iter()
+            .filter(|_| port != 0)
+            .filter(|&entry| {
+                let found = listen::addresses(std::slice::from_ref(entry), port);
+                found.is_empty() || found.iter().any(|a| !old_addresses.contains(a))
+            })
+            .cloned()
+            .collect();
+        let all = std::mem::take(&mut self.listeners);
+        let (kept, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
+        let gone_addresses: Vec<_> = gone.iter().filter_map(|l| l.tcp_address()).collect();
+        self.listeners = kept;
+        // On another port the old ones stay until the new ones stand. On the same port they go first:
+        // a wildcard cannot be bound beside one of its addresses.
+        let mut gone = Some(gone).filter(|_| gone_addresses.iter().all(|a| a.port() != port));
+        let result = listen::tcp(&missing, port, self.tcp);
+        let result = match (result, gone.take()) {
+            (Ok(new), _) => {
+                self.listeners.extend(new);
+                Ok(())
+            }
+            (Err(why), Some(gone)) => {
+                self.listeners.extend(gone);
+                Err(why)
+            }
+            (Err(why), None) => {
+                for address in gone_addresses {
+                    let back = listen::tcp(&[address.ip().to_string()], address.port(), self.tcp);
+                    self.listeners.extend(back.unwrap_or_default());
+                }
+                Err(why)
+            }
+        };
+        self.watch(epoll).map_err(|errno| error_text(&errno.into()))?;
+        result
+    }
+
+    /// Removes what listeners have left in the file system.
+    pub fn remove_files(&self) {
+        self.listeners.iter().for_each(Listener::remove_file);
+    }
+
+    /// Refuses one connection with the reserved descriptor; false: not even that is possible.
+    fn refuse(&mut self, index: usize) -> bool {
+        self.reserve = None;
+        let refused = match self.listeners[index].accept() {
+            Ok((fd, _)) => {
+                let _ = rustix::net::send(&fd, TOO_MANY, SendFlags::NOSIGNAL);
+                true
+            }
+            Err(errno) => errno == Errno::AGAIN,
+        };
+        self.reserve = reserve();
+        refused && self.reserve.is_some()
+    }
+
+    fn complain(&mut self, mono_us: u64, errno: Errno) {
+        if self.complained_at == 0 || mono_us - self.complained_at >= COMPLAIN_EVERY_US {
+            self.complained_at = mono_us;
+            let why = error_text(&errno.into());
+            log::warning(&format!("Accepting client connection: accept: {why}"));
+        }
+    }
+}
+
+fn reserve() -> Option<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+impl<E: Engine> EventLoop<E> {
+    /// Takes in what waits at a listener.
+    pub(crate) fn accept_some(&mut self, index: usize) {
+        for _ in 0..ACCEPTS_PER_ROUND {
+            let Some(listener) = self.door.listeners.get(index) else { return };
+            match listener.accept() {
+                Ok((fd, ends)) => self.welcome(fd, ends),
+                Err(Errno::AGAIN) => return,
+                // It left before its turn came.
+                Err(Errno::INTR | Errno::CONNABORTED | Errno::NOTCONN | Errno::PROTO) => {}
+                Err(errno) => {
+                    let mono_us = self.now.mono_us;
+                    self.door.complain(mono_us, errno);
+                    if !self.door.refuse(index) {
+                        return self.door.shut(&self.epoll, mono_us);
+                    }
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, fd: OwnedFd, ends: Endpoints) {
+        match self.node.accept(self.now, ends) {
+            Ok(handle) => {
+                let added = self.connections.insert(&self.epoll, handle, fd, EventFlags::IN, None);
+                if added.is_err() {
+                    self.inputs.push_back(Input::Closed(handle));
+                }
+            }
+            Err(refusal) => {
+                let _ = rustix::net::send(&fd, &refusal, SendFlags::NOSIGNAL);
+            }
+        }
+        self.perform_outputs();
+    }
+}

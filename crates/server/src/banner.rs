@@ -1,0 +1,37 @@
+//! What a person sees first.
+
+use russet_engine::io::Level;
+
+use crate::listen::Listener;
+use crate::log;
+
+/// The logo with port and process id, as scripts that wait for ` PID: ` expect it, or one line.
+pub fn show(port: u16, pid: u32, with_logo: bool) {
+    if !with_logo {
+        return log::notice(&format!("Running mode=standalone, port={port}."));
+    }
+    if !log::enabled(Level::Notice) {
+        return;
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    log::write_raw(
+        format!(
+            "\n\
+             \x20    .--------.\n\
+             \x20   /  .----.  \\      Russet {version} (64 bit)\n\
+             \x20  |  |  o   |  |\n\
+             \x20  |  |___.-'   |     Running in standalone mode\n\
+             \x20  |  |  \\ \\    |     Port: {port}\n\
+             \x20   \\ '   \\ \\  /      PID: {pid}\n\
+             \x20    '--------'\n\n"
+        )
+        .as_bytes(),
+    );
+}
+
+/// For those who started the server without a word: where it is and what to type.
+pub fn how_to_try(listeners: &[Listener], port: u16) {
+    let places: Vec<String> = listeners.iter().map(Listener::shown).collect();
+    log::notice(&format!("Listening on {}", places.join(", ")));
+    log::notice(&format!("Try it from another terminal: redis-cli -p {port} set greeting hello"));
+}

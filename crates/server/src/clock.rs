@@ -1,0 +1,165 @@
+//! The time for the node: both clocks of [`Now`], read once a round, and a tick counter that is
+//! cheap enough to read between commands.
+//!
+//! The tick counter is the CPU's time stamp counter where the kernel itself trusts it as its clock
+//! source (then it runs at one rate on all cores and never stops), else the monotonic clock. Its
+//! rate is measured against the monotonic clock while the server runs, so starting costs no wait.
+
+use russet_engine::io::{Host, Now, ProcessFigures};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::process::Process;
+use crate::sys;
+
+/// How long the wall clock may be extrapolated from the monotonic one before it is read again.
+const WALL_FRESH_US: u64 = 1000;
+/// Over how long the rate of the counter is measured, at first.
+const CALIBRATE_US: u64 = 20_000;
+/// Fixed-point digits of the rate.
+const RATE_SHIFT: u32 = 32;
+
+fn microseconds(time: Timespec) -> i64 {
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1000
+}
+
+fn mono_us() -> u64 {
+    // Linux counts it from boot, so it is positive.
+    microseconds(clock_gettime(ClockId::Monotonic)).unsigned_abs()
+}
+
+/// See the module.
+pub struct Clock {
+    wall_ahead_us: i64,
+    wall_read_at: u64,
+    ticks: Ticks,
+    process: Process,
+}
+
+/// The counter: `us = at_us + (cycles - at_cycles) * rate`.
+struct Ticks {
+    trusted: bool,
+    start_us: u64,
+    start_cycles: u64,
+    at_us: u64,
+    at_cycles: u64,
+    /// Microseconds per cycle, times 2^32; 0 while not yet measured.
+    rate: u64,
+}
+
+impl Clock {
+    /// Starts the clocks.
+    pub fn new() -> Clock {
+        let (us, cycles) = (mono_us(), sys::cycles());
+        let ticks = Ticks {
+            trusted: counter_is_trusted(),
+            start_us: us,
+            start_cycles: cycles,
+            at_us: us,
+            at_cycles: cycles,
+            rate: 0,
+        };
+        let mut clock = Clock { wall_ahead_us: 0, wall_read_at: 0, ticks, process: Process::new() };
+        clock.read_wall(us);
+        clock
+    }
+
+    /// The time of a round.
+    pub fn now(&mut self) -> Now {
+        let mono_us = mono_us();
+        if mono_us.wrapping_sub(self.wall_read_at) > WALL_FRESH_US {
+            self.read_wall(mono_us);
+        }
+        self.ticks.anchor(mono_us);
+        Now { mono_us, wall_us: mono_us.cast_signed() + self.wall_ahead_us }
+    }
+
+    fn read_wall(&mut self, mono_us: u64) {
+        let wall = microseconds(clock_gettime(ClockId::Realtime));
+        self.wall_ahead_us = wall - mono_us.cast_signed();
+        self.wall_read_at = mono_us;
+    }
+}
+
+impl Host for Clock {
+    fn ticks_us(&mut self) -> u64 {
+        self.ticks.read()
+    }
+
+    fn process(&mut self) -> ProcessFigures {
+        self.process.figures()
+    }
+}
+
+impl Ticks {
+    /// Takes a reading of both clocks as the new base, and measures the rate if it is time to.
+    fn anchor(&mut self, us: u64) {
+        if !self.trusted {
+            return;
+        }
+        let cycles = sys::cycles();
+        (self.at_us, self.at_cycles) = (us, cycles);
+        let (run_us, run) = (us - self.start_us, cycles.wrapping_sub(self.start_cycles));
+        // Measured once after a short run and once more, finer, after a hundred times that.
+        let due = if self.rate == 0 { CALIBRATE_US } else { 100 * CALIBRATE_US };
+        if run_us >= due && run > 0 {
+            self.rate = rate(run_us, run);
+            if due > CALIBRATE_US {
+                (self.start_us, self.start_cycles) = (us, cycles);
+            }
+        }
+    }
+
+    #[inline]
+    fn read(&mut self) -> u64 {
+        if self.rate == 0 {
+            return mono_us();
+        }
+        let cycles = sys::cycles().wrapping_sub(self.at_cycles);
+        // A round lasts at most seconds: 2^40 cycles are minutes, and the product fits 128 bits.
+        let us = (u128::from(cycles) * u128::from(self.rate)) >> RATE_SHIFT;
+        self.at_us.saturating_add(us as u64)
+    }
+}
+
+fn rate(us: u64, cycles: u64) -> u64 {
+    let rate = (u128::from(us) << RATE_SHIFT) / u128::from(cycles);
+    u64::try_from(rate).unwrap_or(0)
+}
+
+fn counter_is_trusted() -> bool {
+    const SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    cfg!(target_arch = "x86_64") && std::fs::read_to_string(SOURCE).is_ok_and(|s| s.trim() == "tsc")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn now_follows_both_clocks() {
+        let mut clock = Clock::new();
+        let before = microseconds(clock_gettime(ClockId::Realtime));
+        let now = clock.now();
+        let later = clock.now();
+        assert!(later.mono_us >= now.mono_us);
+        assert!((now.wall_us - before).abs() < 10_000_000);
+    }
+
+    #[test]
+    fn a_measured_rate_gives_microseconds() {
+        // 3 GHz over 20 ms.
+        let mut ticks = Ticks {
+            trusted: true,
+            start_us: 0,
+            start_cycles: 0,
+            at_us: 1_000_000,
+            at_cycles: sys::cycles(),
+            rate: rate(20_000, 60_000_000),
+        };
+        let first = ticks.read();
+        assert!((1_000_000..2_000_000).contains(&first));
+        let off = (u128::from(3_000_000_u64) * u128::from(ticks.rate)) >> RATE_SHIFT;
+        assert!((999..=1000).contains(&off), "{off}");
+        assert!(ticks.read() >= first);
+    }
+}

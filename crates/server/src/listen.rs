@@ -1,0 +1,330 @@
+//! Listening sockets: TCP on a list of addresses, and a Unix socket.
+//!
+//! Accepting is here, what becomes of the connection is the loop's and the node's affair.
+//! Options that accepted sockets inherit (no delay, keepalive) are set once on the listener.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use russet_engine::io::Endpoints;
+use rustix::io::Errno;
+use rustix::net::{
+    self, AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
+};
+
+use crate::log;
+use crate::sys::error_text;
+
+/// A socket that takes connections.
+pub struct Listener {
+    /// The socket.
+    pub fd: OwnedFd,
+    place: Place,
+}
+
+enum Place {
+    Tcp(SocketAddr),
+    Unix(UnixPlace),
+}
+
+struct UnixPlace {
+    path: String,
+    /// Device and inode: what is removed at the end must be what was made here.
+    identity: (u64, u64),
+}
+
+/// What holds for all TCP listeners.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpOptions {
+    /// Connections that may wait to be accepted.
+    pub backlog: i32,
+    /// Seconds of silence before a peer is probed; 0: never.
+    pub keepalive_secs: u32,
+}
+
+/// Why there is no listener.
+#[derive(Debug)]
+pub struct ListenError {
+    what: &'static str,
+    errno: Errno,
+}
+
+impl std::fmt::Display for ListenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, error_text(&self.errno.into()))
+    }
+}
+
+fn step<T>(what: &'static str, result: rustix::io::Result<T>) -> Result<T, ListenError> {
+    result.map_err(|errno| ListenError { what, errno })
+}
+
+/// Probes a silent peer after that many seconds, three times, and then gives it up; 0: never.
+pub fn set_keepalive(fd: &impl AsFd, seconds: u32) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(fd, seconds > 0)?;
+    if seconds > 0 {
+        sockopt::set_tcp_keepidle(fd, Duration::from_secs(seconds.into()))?;
+        let interval = (seconds / 3).max(1);
+        sockopt::set_tcp_keepintvl(fd, Duration::from_secs(interval.into()))?;
+        sockopt::set_tcp_keepcnt(fd, 3)?;
+    }
+    Ok(())
+}
+
+/// An entry of the `bind` list: an address, and whether the host may lack it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BindAddress<'a> {
+    text: &'a str,
+    optional: bool,
+}
+
+impl<'a> BindAddress<'a> {
+    fn of(entry: &'a str) -> BindAddress<'a> {
+        match entry.strip_prefix('-') {
+            Some(text) => BindAddress { text, optional: true },
+            None => BindAddress { text: entry, optional: false },
+        }
+    }
+
+    /// The address itself; `*` and `::*` are all of the one and the other family.
+    fn ip(self) -> Result<IpAddr, ListenError> {
+        match self.text {
+            "*" => Ok(Ipv4Addr::UNSPECIFIED.into()),
+            "::*" => Ok(Ipv6Addr::UNSPECIFIED.into()),
+            text => match text.parse() {
+                Ok(ip) => Ok(ip),
+                Err(_) => self.look_up(),
+            },
+        }
+    }
+
+    /// A name: looked up here and now, since nothing can be served before it is known.
+    fn look_up(self) -> Result<IpAddr, ListenError> {
+        use std::net::ToSocketAddrs;
+        let found = (self.text, 0).to_socket_addrs().ok().and_then(|mut found| found.next());
+        found
+            .map(|address| address.ip())
+            .ok_or(ListenError { what: "Name or service not known", errno: Errno::ADDRNOTAVAIL })
+    }
+
+    /// Whether the lack of this address is no reason to give up.
+    fn may_lack(self, errno: Errno) -> bool {
+        let no_such_family = [
+            Errno::NOPROTOOPT,
+            Errno::PROTONOSUPPORT,
+            Errno::SOCKTNOSUPPORT,
+            Errno::PFNOSUPPORT,
+            Errno::AFNOSUPPORT,
+        ];
+        no_such_family.contains(&errno) || (self.optional && errno == Errno::ADDRNOTAVAIL)
+    }
+}
+
+/// Listens on a port of each address; none at all if one that is needed cannot be had. The log says why.
+pub fn tcp(bind: &[String], port: u16, options: TcpOptions) -> Result<Vec<Listener>, String> {
+    let mut listeners = Vec::new();
+    for entry in bind {
+        let address = BindAddress::of(entry);
+        match address.ip().and_then(|ip| listen_tcp(SocketAddr::new(ip, port), options)) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => {
+                let text = address.text;
+                log::warning(&format!(
+                    "Warning: Could not create server TCP listening socket {text}:{port}: {error}"
+                ));
+                if !address.may_lack(error.errno) {
+                    return Err(error.to_string());
+                }
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+fn listen_tcp(address: SocketAddr, options: TcpOptions) -> Result<Listener, ListenError> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = step("socket", net::socket_with(family, SocketType::STREAM, flags, None))?;
+    if address.is_ipv6() {
+        step("setsockopt", sockopt::set_ipv6_v6only(&fd, true))?;
+    }
+    step("setsockopt SO_REUSEADDR", sockopt::set_socket_reuseaddr(&fd, true))?;
+    step("setsockopt TCP_NODELAY", sockopt::set_tcp_nodelay(&fd, true))?;
+    step("setsockopt SO_KEEPALIVE", set_keepalive(&fd, options.keepalive_secs))?;
+    step("bind", net::bind(&fd, &address))?;
+    step("listen", net::listen(&fd, options.backlog))?;
+    Ok(Listener { fd, place: Place::Tcp(address) })
+}
+
+/// Listens on a Unix socket. It has its permissions before it takes the first connection.
+pub fn unix(path: &str, mode: Option<u32>, backlog: i32) -> Result<Listener, String> {
+    match fs::symlink_metadata(path) {
+        Ok(old) if !old.file_type().is_socket() => {
+            return Err("the path exists and is not a socket".into());
+        }
+        // What a crashed server left. A living one loses its clients-to-be, as with Redis.
+        Ok(_) => fs::remove_file(path).map_err(|e| error_text(&e))?,
+        Err(_) => {}
+    }
+    listen_unix(path, mode, backlog).map_err(|error| error.to_string())
+}
+
+fn listen_unix(path: &str, mode: Option<u32>, backlog: i32) -> Result<Listener, ListenError> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd =
+        step("socket", net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None))?;
+    let address = step("bind", SocketAddrUnix::new(path))?;
+    step("bind", net::bind(&fd, &address))?;
+    if let Some(mode) = mode {
+        let set = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        step("chmod", set.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+    }
+    let identity = identity(Path::new(path)).unwrap_or_default();
+    step("listen", net::listen(&fd, backlog))?;
+    let place = UnixPlace { path: path.to_string(), identity };
+    Ok(Listener { fd, place: Place::Unix(place) })
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()))
+}
+
+impl Listener {
+    /// The next connection that waits.
+    pub fn accept(&self) -> rustix::io::Result<(OwnedFd, Endpoints)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (fd, peer) = net::acceptfrom_with(&self.fd, flags)?;
+        let ends = match &self.place {
+            Place::Unix(place) => Endpoints::Unix(place.path.clone()),
+            Place::Tcp(address) => tcp_ends(&fd, *address, peer)?,
+        };
+        Ok((fd, ends))
+    }
+
+    /// Where it listens, for people.
+    pub fn shown(&self) -> String {
+        match &self.place {
+            Place::Tcp(address) => address.to_string(),
+            Place::Unix(place) => place.path.clone(),
+        }
+    }
+
+    /// The TCP address.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match &self.place {
+            Place::Tcp(address) => Some(*address),
+            Place::Unix(_) => None,
+        }
+    }
+
+    /// Removes the socket's file, if this is one with a file and it is still that one.
+    pub fn remove_file(&self) {
+        if let Place::Unix(place) = &self.place
+            && identity(Path::new(&place.path)) == Some(place.identity)
+        {
+            log::notice("Removing the unix socket file.");
+            if let Err(error) = fs::remove_file(&place.path) {
+                let why = error_text(&error);
+                log::warning(&format!("Error removing the unix socket file: {why}"));
+            }
+        }
+    }
+}
+
+fn tcp_ends(
+    fd: &OwnedFd,
+    listens_at: SocketAddr,
+    peer: Option<SocketAddrAny>,
+) -> rustix::io::Result<Endpoints> {
+    let peer = SocketAddr::try_from(peer.ok_or(Errno::NOTCONN)?)?;
+    let local = if listens_at.ip().is_unspecified() {
+        SocketAddr::try_from(net::getsockname(fd)?)?
+    } else {
+        listens_at
+    };
+    Ok(Endpoints::Tcp { peer, local })
+}
+
+/// The lines of the `bind` list that the host can be asked for: for the listener of a changed configuration.
+pub fn addresses(bind: &[String], port: u16) -> Vec<SocketAddr> {
+    bind.iter()
+        .filter_map(|entry| BindAddress::of(entry).ip().ok())
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const OPTIONS: TcpOptions = TcpOptions { backlog: 16, keepalive_secs: 300 };
+
+    #[test]
+    fn bind_entries_name_addresses() {
+        assert_eq!(BindAddress::of("*").ip().unwrap(), Ipv4Addr::UNSPECIFIED);
+        let all6 = BindAddress::of("-::*");
+        assert!(all6.optional);
+        assert_eq!(all6.ip().unwrap(), Ipv6Addr::UNSPECIFIED);
+        assert_eq!(BindAddress::of("-127.0.0.1").ip().unwrap(), Ipv4Addr::LOCALHOST);
+    }
+
+    #[test]
+    fn an_address_that_the_host_lacks_matters_unless_it_is_optional() {
+        // TEST-NET-1 is nobody's.
+        let needed = tcp(&["192.0.2.1".into()], 0, OPTIONS);
+        assert_eq!(needed.err().as_deref(), Some("bind: Cannot assign requested address"));
+        let listeners = tcp(&["-192.0.2.1".into(), "127.0.0.1".into()], 0, OPTIONS).unwrap();
+        assert_eq!(listeners.len(), 1);
+    }
+
+    #[test]
+    fn a_port_in_use_is_said_so() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = tcp(&["127.0.0.1".into()], port, OPTIONS).err();
+        assert_eq!(error.as_deref(), Some("bind: Address already in use"));
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_what_the_listener_has() {
+        let listener = tcp(&["127.0.0.1".into()], 0, OPTIONS).unwrap().remove(0);
+        let at = SocketAddr::try_from(net::getsockname(&listener.fd).unwrap()).unwrap();
+        let client = std::net::TcpStream::connect(at).unwrap();
+        let (fd, ends) = listener.accept().unwrap();
+        assert!(sockopt::tcp_nodelay(&fd).unwrap() && sockopt::socket_keepalive(&fd).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&fd).unwrap().as_secs(), 300);
+        assert_eq!(sockopt::tcp_keepintvl(&fd).unwrap().as_secs(), 100);
+        let Endpoints::Tcp { peer, .. } = ends else { panic!("{ends:?}") };
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert_eq!(listener.accept().err(), Some(Errno::AGAIN));
+    }
+
+    #[test]
+    fn a_unix_socket_has_its_mode_and_replaces_only_a_socket() {
+        let dir = crate::testing::folder("unix-socket");
+        let path = dir.path().join("s");
+        let text = path.to_str().unwrap();
+        fs::write(&path, "precious").unwrap();
+        assert!(unix(text, None, 4).is_err());
+        fs::remove_file(&path).unwrap();
+        drop(unix(text, Some(0o700), 4).unwrap());
+        let listener = unix(text, Some(0o600), 4).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        UnixStream::connect(&path).unwrap();
+        assert!(matches!(listener.accept().unwrap().1, Endpoints::Unix(p) if p == text));
+        let successor = unix(text, None, 4).unwrap();
+        listener.remove_file();
+        assert!(path.exists(), "it belongs to the successor now");
+        successor.remove_file();
+        assert!(!path.exists());
+    }
+}

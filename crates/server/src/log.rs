@@ -1,0 +1,130 @@
+//! The log, in the format that operators and upstream's tests know:
+//! `PID:ROLE DD Mon YYYY HH:MM:SS.mmm LEVEL message`, local time.
+//!
+//! One log per process, so it is a static: the crash report must reach it from any thread. A log
+//! file is opened for each line, so that it may be moved away and begins anew; lines are rare.
+
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use russet_engine::io::Level;
+use rustix::fs::{Mode, OFlags};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::sys;
+
+static LEVEL: AtomicU8 = AtomicU8::new(2);
+static ROLE: AtomicU32 = AtomicU32::new('C' as u32);
+/// Path of the log file; empty: standard output.
+static PATH: Mutex<String> = Mutex::new(String::new());
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+fn rank(level: Level) -> u8 {
+    match level {
+        Level::Debug => 0,
+        Level::Verbose => 1,
+        Level::Notice => 2,
+        Level::Warning => 3,
+    }
+}
+
+/// Logs to this file (empty: standard output) from this level on.
+pub fn set_target(path: &str, level: Level) {
+    LEVEL.store(rank(level), Ordering::Relaxed);
+    if let Ok(mut current) = PATH.lock() {
+        *current = path.to_string();
+    }
+}
+
+/// Logs nothing at all.
+pub fn silence() {
+    LEVEL.store(u8::MAX, Ordering::Relaxed);
+}
+
+/// Sees whether lines can be appended to this file, creating it if need be.
+pub fn check_file(path: &str) -> Result<(), String> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    open(path).map(drop).map_err(|e| sys::error_text(&e.into()))
+}
+
+/// The role letter of the lines that the shell itself writes: `C` until the node lives.
+pub fn set_role(role: char) {
+    ROLE.store(role as u32, Ordering::Relaxed);
+}
+
+/// Whether a line of this level would be written.
+pub fn enabled(level: Level) -> bool {
+    rank(level) >= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Writes a line of the shell.
+pub fn log(level: Level, text: &str) {
+    let role = char::from_u32(ROLE.load(Ordering::Relaxed)).unwrap_or('M');
+    log_as(role, level, text);
+}
+
+/// [`log`] at `Notice`.
+pub fn notice(text: &str) {
+    log(Level::Notice, text);
+}
+
+/// [`log`] at `Warning`.
+pub fn warning(text: &str) {
+    log(Level::Warning, text);
+}
+
+/// Writes a line with the role letter that the node chose.
+pub fn log_as(role: char, level: Level, text: &str) {
+    if enabled(level) {
+        let now = clock_gettime(ClockId::Realtime);
+        let line = line(std::process::id(), role, now.tv_sec, now.tv_nsec / 1_000_000, level, text);
+        write_raw(line.as_bytes());
+    }
+}
+
+/// Writes bytes as they are: the banner and the crash report.
+pub fn write_raw(bytes: &[u8]) {
+    // A log that cannot be written must not stop the server: there is nobody left to tell.
+    let path = PATH.lock().map(|p| p.clone()).unwrap_or_default();
+    let _ = if path.is_empty() {
+        let mut out = std::io::stdout();
+        out.write_all(bytes).and_then(|()| out.flush())
+    } else {
+        open(&path).map_err(Into::into).and_then(|fd| std::fs::File::from(fd).write_all(bytes))
+    };
+}
+
+fn open(path: &str) -> rustix::io::Result<rustix::fd::OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))
+}
+
+fn line(pid: u32, role: char, secs: i64, ms: i64, level: Level, text: &str) -> String {
+    let t = sys::local_time(secs);
+    let mark = ['.', '-', '*', '#'][usize::from(rank(level))];
+    format!(
+        "{pid}:{role} {:02} {} {} {:02}:{:02}:{:02}.{ms:03} {mark} {text}\n",
+        t.day, MONTHS[t.month], t.year, t.hour, t.minute, t.second
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_the_format_that_tools_parse() {
+        let text = line(42, 'M', 1_700_000_000, 7, Level::Warning, "Server initialized");
+        let parts: Vec<&str> = text.trim_end().splitn(7, ' ').collect();
+        assert_eq!(parts[0], "42:M");
+        // The day depends on the time zone, the month and year do not at this moment.
+        assert_eq!(&parts[2..4], ["Nov", "2023"]);
+        assert!(parts[4].ends_with(":20.007"), "{text}");
+        assert_eq!(&parts[5..], ["#", "Server initialized"]);
+    }
+}

@@ -1,0 +1,303 @@
+//! The loop around something simpler than a database: a server of lines that does one line in a turn.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread::JoinHandle;
+
+use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output};
+use russet_engine::outbox::Outbox;
+
+use crate::asks::Surroundings;
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::event_loop::{EventLoop, Setup};
+use crate::listen::{self, TcpOptions};
+use crate::signals::Signals;
+
+#[derive(Default)]
+struct Line {
+    query: Vec<u8>,
+    outbox: Outbox,
+    closing: bool,
+}
+
+/// Commands are lines: `big N` answers N bytes, `later` answers at the next deadline, `bye` and `quit` are answered
+/// before the connection or the server ends, `full` lets nobody in any more, `connect PORT` opens a connection and
+/// sends `hello` there; all else is echoed.
+#[derive(Default)]
+struct Lines {
+    lines: BTreeMap<Handle, Line>,
+    places: u32,
+    ready: VecDeque<Handle>,
+    dirty: Vec<Handle>,
+    outputs: VecDeque<Output>,
+    alarm: Option<(u64, Handle)>,
+    full: bool,
+    closed: usize,
+}
+
+impl Lines {
+    fn say(&mut self, handle: Handle, bytes: Vec<u8>) {
+        if let Some(line) = self.lines.get_mut(&handle) {
+            line.outbox.push_owned(bytes);
+            self.dirty.push(handle);
+        }
+    }
+
+    fn new_handle(&mut self) -> Handle {
+        let handle = Handle { index: self.places, generation: 1 };
+        self.places += 1;
+        self.lines.insert(handle, Line::default());
+        handle
+    }
+
+    fn execute(&mut self, now: Now, handle: Handle, line: &str) {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "big" => self.say(handle, vec![b'x'; rest.parse().unwrap()]),
+            "later" => self.alarm = Some((now.mono_us + 2000, handle)),
+            "full" => self.full = true,
+            "connect" => {
+                let link = self.new_handle();
+                let (host, port) = ("127.0.0.1".to_string(), rest.parse().unwrap());
+                self.outputs.push_back(Output::Connect { link, host, port });
+            }
+            "closed" => self.say(handle, format!("{}\n", self.closed).into_bytes()),
+            "quit" => self.outputs.push_back(Output::Exit(7)),
+            _ => self.say(handle, format!("{line}\n").into_bytes()),
+        }
+        if word == "bye" {
+            self.lines.get_mut(&handle).unwrap().closing = true;
+        }
+    }
+}
+
+impl Engine for Lines {
+    fn handle(&mut self, _: Now, input: Input) {
+        match input {
+            Input::Closed(handle) => {
+                self.lines.remove(&handle);
+                self.closed += 1;
+            }
+            Input::Connected { link, result: Ok(_) } => self.say(link, b"hello\n".to_vec()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn poll_output(&mut self, _: Now) -> Output {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        let work = !self.ready.is_empty();
+        Output::Wait(if work { Some(0) } else { self.alarm.map(|(at, _)| at) })
+    }
+
+    fn accept(&mut self, _: Now, _: Endpoints) -> Result<Handle, Vec<u8>> {
+        if self.full { Err(b"full\n".to_vec()) } else { Ok(self.new_handle()) }
+    }
+
+    fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>> {
+        let line = self.lines.get_mut(&handle).filter(|line| !line.closing)?;
+        line.query.reserve(64);
+        Some(&mut line.query)
+    }
+
+    fn received(&mut self, _: Now, handle: Handle) {
+        self.ready.push_back(handle);
+    }
+
+    fn turn(&mut self, now: Now, host: &mut dyn Host) {
+        assert!(host.ticks_us() > 0);
+        if let Some((at, handle)) = self.alarm
+            && at <= now.mono_us
+        {
+            self.alarm = None;
+            self.say(handle, b"now\n".to_vec());
+        }
+        let Some(handle) = self.ready.pop_front() else { return };
+        let Some(line) = self.lines.get_mut(&handle) else { return };
+        let Some(end) = line.query.iter().position(|&b| b == b'\n') else { return };
+        let text = String::from_utf8(line.query.drain(..=end).collect()).unwrap();
+        self.ready.push_back(handle);
+        self.execute(now, handle, text.trim_end());
+    }
+
+    fn take_dirty(&mut self, into: &mut Vec<Handle>) {
+        into.append(&mut self.dirty);
+    }
+
+    fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox> {
+        self.lines.get_mut(&handle).map(|line| &mut line.outbox)
+    }
+
+    fn written(&mut self, handle: Handle, bytes: usize) {
+        let line = self.lines.get_mut(&handle).unwrap();
+        line.outbox.consume(bytes);
+        if line.closing && line.outbox.is_empty() {
+            self.lines.remove(&handle);
+            self.outputs.push_back(Output::Close(handle));
+        }
+    }
+}
+
+struct Server {
+    at: SocketAddr,
+    thread: JoinHandle<i32>,
+}
+
+impl Server {
+    fn start() -> Server {
+        let tcp = TcpOptions { backlog: 16, keepalive_secs: 0 };
+        let listeners = listen::tcp(&["127.0.0.1".to_string()], 0, tcp).unwrap();
+        let at = SocketAddr::try_from(rustix::net::getsockname(&listeners[0].fd).unwrap()).unwrap();
+        let thread = std::thread::spawn(move || {
+            let surroundings = Surroundings {
+                config_file: None,
+                dbfilename: "dump.rdb".into(),
+                lock: None,
+                keepalive_secs: 0,
+            };
+            let setup = Setup {
+                listeners,
+                tcp,
+                source_address: None,
+                surroundings,
+                signals: Signals::none().unwrap(),
+                tell_supervisor: false,
+                incremental_fsync: true,
+            };
+            let mut clock = Clock::new();
+            let now = clock.now();
+            EventLoop::new(Lines::default(), clock, now, setup).unwrap().run()
+        });
+        Server { at, thread }
+    }
+
+    fn client(&self) -> TcpStream {
+        TcpStream::connect(self.at).unwrap()
+    }
+
+    /// Ends the server, and sees that the loop was still well.
+    fn end(self) {
+        self.client().write_all(b"quit\n").unwrap();
+        assert_eq!(self.thread.join().unwrap(), 7);
+    }
+}
+
+fn expect(stream: &mut TcpStream, text: &str) {
+    let mut got = vec![0; text.len()];
+    stream.read_exact(&mut got).unwrap();
+    assert_eq!(String::from_utf8_lossy(&got), text);
+}
+
+fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut got = Vec::new();
+    match stream.read_to_end(&mut got) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+        _ => got,
+    }
+}
+
+#[test]
+fn lines_are_answered_in_order_however_they_are_cut() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.set_nodelay(true).unwrap();
+    for part in ["on", "e\ntwo\nth", "re", "e\n"] {
+        client.write_all(part.as_bytes()).unwrap();
+    }
+    expect(&mut client, "one\ntwo\nthree\n");
+    server.end();
+}
+
+#[test]
+fn a_deadline_brings_a_turn() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.write_all(b"later\n").unwrap();
+    expect(&mut client, "now\n");
+    server.end();
+}
+
+#[test]
+fn a_client_that_sends_no_more_gets_its_replies_and_is_closed() {
+    let server = Server::start();
+    let mut client = server.client();
+    let lines: String = (0..200).map(|i| format!("line {i}\n")).collect();
+    client.write_all(lines.as_bytes()).unwrap();
+    client.write_all(b"big 3000000\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let got = rest(&mut client);
+    assert!(got.starts_with(lines.as_bytes()));
+    assert_eq!(got.len(), lines.len() + 3_000_000);
+    server.end();
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_up_nobody() {
+    let server = Server::start();
+    let (mut slow, mut quick) = (server.client(), server.client());
+    slow.write_all(b"big 40000000\nbig 9\nend\n").unwrap();
+    for _ in 0..100 {
+        quick.write_all(b"ping\n").unwrap();
+        expect(&mut quick, "ping\n");
+    }
+    slow.shutdown(Shutdown::Write).unwrap();
+    let got = rest(&mut slow);
+    assert_eq!(got.len(), 40_000_000 + 9 + 4);
+    assert!(got.ends_with(b"xend\n"));
+    server.end();
+}
+
+#[test]
+fn who_is_sent_away_still_reads_why() {
+    let server = Server::start();
+    let mut client = server.client();
+    // What comes after it is never read by the server.
+    client.write_all(b"bye\n").unwrap();
+    let _ = client.write_all(&[b'y'; 100_000]);
+    assert_eq!(rest(&mut client), b"bye\n");
+    let mut other = server.client();
+    other.write_all(b"full\necho\n").unwrap();
+    expect(&mut other, "echo\n");
+    assert_eq!(rest(&mut server.client()), b"full\n");
+    other.write_all(b"quit\n").unwrap();
+    assert_eq!(server.thread.join().unwrap(), 7);
+}
+
+#[test]
+fn a_connection_that_breaks_is_reported_once() {
+    let server = Server::start();
+    for _ in 0..20 {
+        let mut client = server.client();
+        client.write_all(b"big 1000000\n").unwrap();
+        // Leaving with unread bytes resets the connection.
+        drop(client);
+    }
+    let mut watcher = server.client();
+    loop {
+        watcher.write_all(b"closed\n").unwrap();
+        let mut answer = [0; 3];
+        let read = watcher.read(&mut answer).unwrap();
+        match std::str::from_utf8(&answer[..read]).unwrap().trim().parse::<usize>().unwrap() {
+            20 => break,
+            n => assert!(n < 20),
+        }
+    }
+    server.end();
+}
+
+#[test]
+fn connections_go_out_too() {
+    let server = Server::start();
+    let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = there.local_addr().unwrap().port();
+    let mut client = server.client();
+    client.write_all(format!("connect {port}\n").as_bytes()).unwrap();
+    let mut link = there.accept().unwrap().0;
+    expect(&mut link, "hello\n");
+    link.write_all(b"echo\n").unwrap();
+    expect(&mut link, "echo\n");
+    server.end();
+}

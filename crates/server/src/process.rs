@@ -1,0 +1,61 @@
+//! Figures of this process for INFO: what only the kernel and the allocator know.
+
+use russet_engine::io::ProcessFigures;
+use tikv_jemalloc_ctl::{epoch, stats};
+
+use crate::sys::{self, Usage};
+
+/// Reads figures; keeps what never changes.
+pub struct Process {
+    page_bytes: u64,
+    system_memory_bytes: u64,
+}
+
+impl Process {
+    /// Reads what never changes.
+    pub fn new() -> Process {
+        let info = rustix::system::sysinfo();
+        Process {
+            page_bytes: rustix::param::page_size() as u64,
+            system_memory_bytes: info.totalram as u64 * u64::from(info.mem_unit),
+        }
+    }
+
+    /// Reads what changes. A few system calls: for INFO and a slow timer, not for each command.
+    pub fn figures(&self) -> ProcessFigures {
+        let (cpu_sys_us, cpu_user_us) = sys::cpu_times_us(Usage::Process);
+        let (cpu_sys_main_us, cpu_user_main_us) = sys::cpu_times_us(Usage::Thread);
+        // The allocator's figures are as of the last epoch; a failure leaves the old ones.
+        let _ = epoch::advance();
+        let figure = |read: tikv_jemalloc_ctl::Result<usize>| read.unwrap_or(0) as u64;
+        ProcessFigures {
+            rss_bytes: self.resident_pages().saturating_mul(self.page_bytes),
+            allocated_bytes: figure(stats::allocated::read()),
+            active_bytes: figure(stats::active::read()),
+            resident_bytes: figure(stats::resident::read()),
+            cpu_sys_us,
+            cpu_user_us,
+            cpu_sys_main_us,
+            cpu_user_main_us,
+            system_memory_bytes: self.system_memory_bytes,
+        }
+    }
+
+    fn resident_pages(&self) -> u64 {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        statm.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_memory_and_has_used_time() {
+        let figures = Process::new().figures();
+        assert!(figures.rss_bytes > 100_000);
+        assert!(figures.allocated_bytes > 0 && figures.resident_bytes >= figures.active_bytes);
+        assert!(figures.system_memory_bytes >= figures.rss_bytes);
+    }
+}

@@ -1,0 +1,244 @@
+//! From a command line to a running server, and its orderly end.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use russet_engine::config::Config;
+use russet_engine::config::value::LogLevel;
+use russet_engine::io::Level;
+use russet_engine::node::{Boot, Node};
+
+use crate::asks::Surroundings;
+use crate::banner;
+use crate::clock::Clock;
+use crate::config_files::{Refusal, Sources};
+use crate::crash;
+use crate::daemon::{self, PidFile};
+use crate::data_lock::DataLock;
+use crate::event_loop::{EventLoop, Setup};
+use crate::limits;
+use crate::listen::{self, Listener, TcpOptions};
+use crate::log;
+use crate::signals::Signals;
+use crate::supervise;
+use crate::sys::{self, error_text};
+
+/// Where Redis puts the process id of a daemon that was told nothing.
+const DEFAULT_PIDFILE: &str = "/var/run/redis.pid";
+
+/// The start failed; the reason has been said.
+struct Failed;
+
+/// Runs a server with these arguments; returns the status to leave with.
+pub fn serve(arguments: &[Vec<u8>]) -> i32 {
+    sys::read_time_zone();
+    match start(arguments) {
+        Ok(status) => status,
+        Err(Failed) => 1,
+    }
+}
+
+fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
+    let sources = Sources::of(arguments);
+    let loaded = sources.load().map_err(|refusal| match refusal {
+        Refusal::Unreadable(text) => log::warning(&text),
+        Refusal::Fatal(text) => eprint!("{text}"),
+    });
+    let Ok(loaded) = loaded else { return Err(Failed) };
+    let mut config = loaded.config;
+    if arguments.is_empty() {
+        // Nobody said who may reach this server: this machine.
+        config.bind.0 = vec![b"127.0.0.1".to_vec(), b"-::1".to_vec()];
+    }
+    enter_folder(&mut config)?;
+    open_log(&config)?;
+
+    let supervision = supervise::begin(config.supervised);
+    let in_background = config.daemonize && !supervision.supervised;
+    if in_background {
+        say("Can't daemonize", daemon::daemonize())?;
+    }
+    crash::install();
+    greet(&sources, arguments.is_empty(), &loaded.warnings);
+    config.maxclients = limits::adjust(config.maxclients).ok_or(Failed)?;
+    log::set_role(if config.replicaof.is_some() { 'S' } else { 'M' });
+    let is_terminal =
+        config.logfile.is_empty() && std::io::IsTerminal::is_terminal(&std::io::stdout());
+    banner::show(config.port, std::process::id(), config.always_show_logo || is_terminal);
+    check_backlog(config.tcp_backlog);
+    let tcp = TcpOptions { backlog: config.tcp_backlog, keepalive_secs: config.tcp_keepalive };
+    let listeners = open_listeners(&config, tcp)?;
+    let lock = lock_data(&config)?;
+    let pid_file = write_pid_file(&config, in_background);
+    log::notice("Server initialized");
+    if arguments.is_empty() {
+        banner::how_to_try(&listeners, config.port);
+    }
+
+    let setup = Setup {
+        listeners,
+        tcp,
+        source_address: text(&config.bind_source_addr).parse().ok(),
+        surroundings: Surroundings {
+            config_file: sources.file.clone(),
+            dbfilename: text(&config.dbfilename),
+            lock,
+            keepalive_secs: config.tcp_keepalive,
+        },
+        signals: say("Can't take signals over", Signals::take_over())?,
+        tell_supervisor: supervision.awaits_ready,
+        incremental_fsync: config.rdb_save_incremental_fsync,
+    };
+    let boot = boot(&sources)?;
+    let mut clock = Clock::new();
+    let now = clock.now();
+    let node = Node::new(config, boot, now);
+    let event_loop = EventLoop::new(node, clock, now, setup).map_err(Into::into);
+    let mut event_loop = say("Failed creating the event loop", event_loop)?;
+    let status = event_loop.run();
+    event_loop.leave();
+    drop(pid_file);
+    Ok(status)
+}
+
+/// What went wrong goes to the log, and the start ends.
+fn say<T>(what: &str, result: std::io::Result<T>) -> Result<T, Failed> {
+    result.map_err(|error| {
+        log::warning(&format!("{what}: {}", error_text(&error)));
+        Failed
+    })
+}
+
+/// Names and paths of the configuration as text; they come from a text file.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn refuse_directive(directive: &str, value: &str, why: &str) -> Failed {
+    eprint!(
+        "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***\n>>> '{directive} \"{value}\"'\n{why}\n"
+    );
+    Failed
+}
+
+/// Makes `dir` the working folder, and its absolute path the setting.
+fn enter_folder(config: &mut Config) -> Result<(), Failed> {
+    let dir = text(&config.dir);
+    std::env::set_current_dir(&dir)
+        .map_err(|error| refuse_directive("dir", &dir, &error_text(&error)))?;
+    if let Ok(absolute) = std::env::current_dir() {
+        config.dir = absolute.to_string_lossy().into_owned().into_bytes();
+    }
+    Ok(())
+}
+
+fn open_log(config: &Config) -> Result<(), Failed> {
+    let path = text(&config.logfile);
+    log::check_file(&path).map_err(|why| {
+        refuse_directive("logfile", &path, &format!("Can't open the log file: {why}"))
+    })?;
+    match config.loglevel {
+        LogLevel::Debug => log::set_target(&path, Level::Debug),
+        LogLevel::Verbose => log::set_target(&path, Level::Verbose),
+        LogLevel::Notice => log::set_target(&path, Level::Notice),
+        LogLevel::Warning => log::set_target(&path, Level::Warning),
+        LogLevel::Nothing => log::silence(),
+    }
+    Ok(())
+}
+
+fn greet(sources: &Sources, no_arguments: bool, warnings: &[String]) {
+    log::notice("oO0OoO0OoO0Oo Russet is starting oO0OoO0OoO0Oo");
+    log::notice(&format!(
+        "Russet version={}, bits=64, compatible with Redis 7.2.4, pid={}, just started",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    ));
+    if no_arguments {
+        log::warning(
+            "Warning: no config file specified, using the default config. In order to specify a \
+             config file use russet server /path/to/redis.conf",
+        );
+    } else {
+        log::notice("Configuration loaded");
+    }
+    if let Some(path) = &sources.file {
+        log::log(Level::Verbose, &format!("Configuration file: {}", path.display()));
+    }
+    for warning in warnings {
+        log::warning(warning);
+    }
+}
+
+/// Says if the kernel takes fewer waiting connections than were asked for.
+fn check_backlog(backlog: i32) {
+    let most = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    if let Ok(most) = most.trim().parse::<i32>()
+        && most < backlog
+    {
+        log::warning(&format!(
+            "WARNING: The TCP backlog setting of {backlog} cannot be enforced because \
+             /proc/sys/net/core/somaxconn is set to the lower value of {most}."
+        ));
+    }
+}
+
+fn open_listeners(config: &Config, tcp: TcpOptions) -> Result<Vec<Listener>, Failed> {
+    let mut listeners = Vec::new();
+    if config.port != 0 {
+        let bind: Vec<String> = config.bind.0.iter().map(|address| text(address)).collect();
+        listeners = listen::tcp(&bind, config.port, tcp).map_err(|_| {
+            log::warning(&format!("Failed listening on port {} (tcp), aborting.", config.port));
+            Failed
+        })?;
+    }
+    if !config.unixsocket.is_empty() {
+        let path = text(&config.unixsocket);
+        let mode = Some(config.unixsocketperm).filter(|&mode| mode != 0);
+        let unix = listen::unix(&path, mode, tcp.backlog).map_err(|why| {
+            log::warning(&format!("Failed opening Unix socket '{path}': {why}"));
+            Failed
+        })?;
+        listeners.push(unix);
+    }
+    if listeners.is_empty() {
+        log::warning("Configured to not listen anywhere, exiting.");
+        return Err(Failed);
+    }
+    Ok(listeners)
+}
+
+fn lock_data(config: &Config) -> Result<Option<DataLock>, Failed> {
+    DataLock::take(Path::new("."), &text(&config.dbfilename)).map_err(|why| {
+        log::warning(&format!("{why}. Exiting."));
+        Failed
+    })
+}
+
+fn write_pid_file(config: &Config, in_background: bool) -> Option<PidFile> {
+    match text(&config.pidfile) {
+        path if !path.is_empty() => PidFile::write(&path),
+        _ if in_background => PidFile::write(DEFAULT_PIDFILE),
+        _ => None,
+    }
+}
+
+fn boot(sources: &Sources) -> Result<Boot, Failed> {
+    let mut bytes = [0_u8; 32];
+    let random = fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
+    say("Can't read /dev/urandom", random)?;
+    let mut seed = [0_u64; 4];
+    for (word, bytes) in seed.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    }
+    let path = |p: &Path| p.to_string_lossy().into_owned();
+    Ok(Boot {
+        seed,
+        pid: std::process::id(),
+        executable: std::env::current_exe().map(|p| path(&p)).unwrap_or_default(),
+        config_file: sources.file.as_deref().map(path),
+        load: true,
+        ..Boot::default()
+    })
+}

@@ -1,0 +1,82 @@
+//! Telling systemd or upstart how the start goes.
+
+use russet_engine::config::value::Supervised;
+use russet_engine::io::Level;
+use sd_notify::NotifyState;
+
+use crate::log;
+use crate::sys;
+
+/// Tells the supervisor that the start has begun; returns whether systemd wants to hear that it is over, and
+/// whether there is a supervisor at all, in which case the process stays in the foreground.
+pub fn begin(mode: Supervised) -> Outcome {
+    let is_set = |name| std::env::var_os(name).is_some();
+    let mode = match mode {
+        Supervised::Auto if is_set("UPSTART_JOB") => {
+            log::log(Level::Verbose, "Upstart supervision detected.");
+            Supervised::Upstart
+        }
+        Supervised::Auto if is_set("NOTIFY_SOCKET") => {
+            log::log(Level::Verbose, "Systemd supervision detected.");
+            Supervised::Systemd
+        }
+        mode => mode,
+    };
+    match mode {
+        Supervised::Upstart if is_set("UPSTART_JOB") => {
+            log::notice("supervised by upstart, will stop to signal readiness.");
+            sys::stop_self();
+            Outcome { supervised: true, awaits_ready: false }
+        }
+        Supervised::Upstart => {
+            log::warning("upstart supervision requested, but UPSTART_JOB not found!");
+            Outcome::default()
+        }
+        Supervised::Systemd => begin_systemd(is_set("NOTIFY_SOCKET")),
+        Supervised::Auto | Supervised::No => Outcome::default(),
+    }
+}
+
+/// See [`begin`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Somebody watches over this process.
+    pub supervised: bool,
+    /// It must be told when the server is ready.
+    pub awaits_ready: bool,
+}
+
+fn begin_systemd(has_socket: bool) -> Outcome {
+    if !has_socket {
+        log::warning("systemd supervision error: NOTIFY_SOCKET not found!");
+        return Outcome::default();
+    }
+    if !tell(&[NotifyState::Status("Russet is loading...")]) {
+        return Outcome::default();
+    }
+    log::notice(
+        "Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec \
+         and TimeoutStopSec in your service unit.",
+    );
+    Outcome { supervised: true, awaits_ready: true }
+}
+
+/// Tells systemd that the server serves; `role` is the letter of the log.
+pub fn ready(role: char) {
+    let status = match role {
+        'S' => "Ready to accept connections in read-only mode. Waiting for MASTER <-> REPLICA sync",
+        _ => "Ready to accept connections",
+    };
+    tell(&[NotifyState::Status(status), NotifyState::Ready]);
+}
+
+fn tell(states: &[NotifyState<'_>]) -> bool {
+    match sd_notify::notify(states) {
+        Ok(()) => true,
+        Err(error) => {
+            let why = sys::error_text(&error);
+            log::warning(&format!("systemd supervision error: sd_notify: {why}"));
+            false
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The system calls that `rustix` does not have, behind safe signatures: all of the shell's
+//! `unsafe` is in this file. Nothing here knows of nodes or connections.
+
+#![allow(unsafe_code, reason = "system calls and the CPU's counter that no safe crate offers")]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// A broken-down local time, as log lines show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalTime {
+    /// Year, such as 2024.
+    pub year: i32,
+    /// Month, 0 to 11.
+    pub month: usize,
+    /// Day of the month, 1 to 31.
+    pub day: i32,
+    /// Hour, 0 to 23.
+    pub hour: i32,
+    /// Minute, 0 to 59.
+    pub minute: i32,
+    /// Second, 0 to 60.
+    pub second: i32,
+}
+
+/// Seconds since 1970 in the process' time zone.
+pub fn local_time(unix_seconds: i64) -> LocalTime {
+    // SAFETY: `tm` is a plain struct of integers and one pointer, for which all zeros are valid.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live values of the right types; localtime_r keeps neither.
+    unsafe { libc::localtime_r(&unix_seconds, &mut tm) };
+    LocalTime {
+        year: tm.tm_year + 1900,
+        month: usize::try_from(tm.tm_mon).unwrap_or(0).min(11),
+        day: tm.tm_mday,
+        hour: tm.tm_hour,
+        minute: tm.tm_min,
+        second: tm.tm_sec,
+    }
+}
+
+/// Which side of a fork this is.
+pub enum Fork {
+    /// The old process.
+    Parent,
+    /// The new one.
+    Child,
+}
+
+/// Forks. Must be called while the process has one thread.
+pub fn fork() -> std::io::Result<Fork> {
+    // SAFETY: the caller has started no thread, so the child's copy of every lock is free and it
+    // may go on to run anything.
+    match unsafe { libc::fork() } {
+        -1 => Err(std::io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        _ => Ok(Fork::Parent),
+    }
+}
+
+/// Leaves at once, without running destructors: for the parent after a fork.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(status) }
+}
+
+/// Whose CPU time to ask for.
+#[derive(Clone, Copy)]
+pub enum Usage {
+    /// The process'.
+    Process,
+    /// The calling thread's.
+    Thread,
+}
+
+/// CPU time in the kernel and in user space, microseconds.
+pub fn cpu_times_us(usage: Usage) -> (u64, u64) {
+    let who = match usage {
+        Usage::Process => libc::RUSAGE_SELF,
+        Usage::Thread => libc::RUSAGE_THREAD,
+    };
+    // SAFETY: `rusage` is a struct of integers, for which all zeros are valid.
+    let mut figures: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live rusage, which the call fills.
+    if unsafe { libc::getrusage(who, &mut figures) } != 0 {
+        return (0, 0);
+    }
+    let us = |t: libc::timeval| u64::try_from(t.tv_sec * 1_000_000 + t.tv_usec).unwrap_or(0);
+    (us(figures.ru_stime), us(figures.ru_utime))
+}
+
+/// Starts writing `len` bytes at `offset` to the disk; with `wait`, also waits until they are there.
+/// `len` must not be 0, which the kernel takes for all of the file.
+/// Only advice that smooths the load: errors are left to the fsync that must follow.
+pub fn write_back(file: BorrowedFd<'_>, offset: u64, len: u64, wait: bool) {
+    let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
+    let mut flags = libc::SYNC_FILE_RANGE_WRITE;
+    if wait {
+        flags |= libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    }
+    // SAFETY: the descriptor is open as long as it is borrowed; no memory is passed.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, flags) };
+}
+
+/// The CPU's time stamp counter; 0 where there is none that this program knows to read.
+#[inline]
+pub fn cycles() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // SAFETY: RDTSC exists on every x86-64 and touches no memory.
+        unsafe { core::arch::x86_64::_rdtsc() }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        0
+    }
+}
+
+/// Stops the calling process as `raise(SIGSTOP)` does: upstart's way of hearing that a service is up.
+pub fn stop_self() {
+    // SAFETY: raise has no preconditions.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+/// Makes a signal do nothing.
+pub fn ignore_signal(signal: i32) {
+    // SAFETY: SIG_IGN is a valid disposition and replaces no handler that another part relies on.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Reads the time zone once, before there are other threads.
+pub fn read_time_zone() {
+    unsafe extern "C" {
+        fn tzset();
+    }
+    // SAFETY: called at the start of main, so nobody else touches the environment.
+    unsafe { tzset() };
+}
+
+/// The text of an error number, without the number.
+pub fn error_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text[..at].to_string(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_as_the_c_library_says_them() {
+        let error = std::io::Error::from_raw_os_error(libc::EADDRINUSE);
+        assert_eq!(error_text(&error), "Address already in use");
+    }
+
+    #[test]
+    fn cpu_time_of_a_thread_is_within_that_of_its_process() {
+        let thread = cpu_times_us(Usage::Thread);
+        let process = cpu_times_us(Usage::Process);
+        assert!(thread.0 <= process.0 && thread.1 <= process.1);
+    }
+}
