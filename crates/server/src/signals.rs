@@ -8,10 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use russet_engine::io::{Level, Signal};
+use russet_engine::io::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 
-use crate::log;
 use crate::sys;
 
 /// Which signals have come.
@@ -70,14 +69,9 @@ impl Signals {
     pub fn take(&mut self) -> impl Iterator<Item = Signal> + use<> {
         let mut pokes = [0; 64];
         let _ = self.wake.read(&mut pokes);
-        let came = |flag: &AtomicBool, name: &str, signal| {
-            flag.swap(false, Ordering::AcqRel).then(|| {
-                log::log(Level::Warning, &format!("Received {name} scheduling shutdown..."));
-                signal
-            })
-        };
-        let terminate = came(&self.terminate, "SIGTERM", Signal::Terminate);
-        let interrupt = came(&self.interrupt, "SIGINT", Signal::Interrupt);
+        let came = |flag: &AtomicBool, signal| flag.swap(false, Ordering::AcqRel).then_some(signal);
+        let terminate = came(&self.terminate, Signal::Terminate);
+        let interrupt = came(&self.interrupt, Signal::Interrupt);
         terminate.into_iter().chain(interrupt)
     }
 }

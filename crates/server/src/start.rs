@@ -33,10 +33,7 @@ struct Failed;
 /// Runs a server with these arguments; returns the status to leave with.
 pub fn serve(arguments: &[Vec<u8>]) -> i32 {
     sys::read_time_zone();
-    match start(arguments) {
-        Ok(status) => status,
-        Err(Failed) => 1,
-    }
+    start(arguments).unwrap_or(1)
 }
 
 fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
