@@ -206,14 +206,16 @@ impl Node {
 
     #[inline(always)]
     fn index(self, hash: u64) -> usize {
-        ((hash << (self.depth() & 63)) >> ((64 - u32::from(self.bits())) & 63)) as usize
+        // Without overflow checks: depth is below 64, bits is 1 to 17.
+        let below = hash.wrapping_shl(u32::from(self.depth()));
+        below.wrapping_shr(64u32.wrapping_sub(u32::from(self.bits()))) as usize
     }
 
     #[inline(always)]
     fn cell_ptr(self, index: usize) -> *mut Cell {
         debug_assert!(index < self.count());
         // SAFETY: callers pass an index below `count()`.
-        unsafe { self.0.as_ptr().add(CELLS_AT + index * size_of::<Cell>()).cast() }
+        unsafe { self.0.add(CELLS_AT).cast::<Cell>().add(index).as_ptr() }
     }
 
     #[inline(always)]

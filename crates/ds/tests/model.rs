@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use russet_ds::hash::Seed;
 use russet_ds::{EntryRef, NewPayload, Payload, Table};
 
+/// Miri is slow; it gets fewer keys.
+const SLOW: u64 = if cfg!(miri) { 8 } else { 1 };
+
 /// A small generator of pseudo-random numbers (xorshift*), so that each run is the same.
 struct Rng(u64);
 
@@ -107,7 +110,7 @@ fn random_expiry(rng: &mut Rng) -> Option<i64> {
 fn random_value(rng: &mut Rng) -> Value {
     match rng.below(12) {
         0 => Value::Boxed("boxed".repeat(rng.below(20) as usize)),
-        1 => Value::Inline(vec![7; rng.below(70_000) as usize]),
+        1 => Value::Inline(vec![7; (rng.below(70_000) / SLOW) as usize]),
         _ => Value::Inline(vec![rng.next() as u8; rng.below(40) as usize]),
     }
 }
@@ -262,7 +265,8 @@ fn random_operations_agree_with_a_map() {
     for weak in ALL {
         let mut rng = Rng(0x5eed + weak as u64);
         let mut world = World::new(weak);
-        let keys = if matches!(weak, Weak::Good | Weak::SameTop) { 5000 } else { 1200 };
+        let keys =
+            if matches!(weak, Weak::Good | Weak::SameTop) { 5000 / SLOW } else { 1200 / SLOW };
         // Growing, churning, shrinking.
         for (rounds, removals) in [(3 * keys, 1), (keys, 5), (3 * keys, 9)] {
             for _ in 0..rounds {
@@ -300,7 +304,8 @@ fn a_scan_misses_nothing_that_stays() {
     for weak in ALL {
         let mut rng = Rng(77 + weak as u64);
         let mut world = World::new(weak);
-        let stay = if matches!(weak, Weak::Good | Weak::SameTop) { 3000 } else { 500 };
+        let stay =
+            if matches!(weak, Weak::Good | Weak::SameTop) { 3000 / SLOW } else { 500 / SLOW };
         (0..stay).for_each(|number| plain(&mut world, number));
         for phase in 0..4 {
             let mut seen = std::collections::BTreeSet::new();
@@ -333,8 +338,9 @@ fn walks_give_the_table_as_it_was() {
     for weak in ALL {
         let mut rng = Rng(99 + weak as u64);
         let mut world = World::new(weak);
-        let keys = if matches!(weak, Weak::Good | Weak::SameTop) { 4000 } else { 700 };
-        for epoch in 1..9u32 {
+        let keys =
+            if matches!(weak, Weak::Good | Weak::SameTop) { 4000 / SLOW } else { 700 / SLOW };
+        for epoch in 1..(if cfg!(miri) { 3 } else { 9u32 }) {
             // From empty, full, growing and shrinking tables, with two walkers at once.
             let start = [world.model.clone(), Model::new()];
             let mut images = [Model::new(), Model::new()];
@@ -395,6 +401,7 @@ fn walks_give_the_table_as_it_was() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "figures, and slow")]
 fn random_entries_are_uniform() {
     for (weak, count) in [(Weak::Good, 1500u64), (Weak::SameTop, 700), (Weak::HalfSame, 300)] {
         let mut world = World::new(weak);
@@ -427,6 +434,7 @@ fn random_entries_are_uniform() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "covered by the random operations, and slow")]
 fn expiry_finds_all_that_is_due_and_nothing_else() {
     let mut rng = Rng(31337);
     let mut world = World::new(Weak::Good);
@@ -515,6 +523,7 @@ fn draining_hands_over_everything_and_tables_travel() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "figures, and slow")]
 fn memory_per_key_stays_within_its_target() {
     let mut table: Table<()> = Table::new();
     let seed = Seed::new(9);
