@@ -35,6 +35,9 @@ impl Wire {
     }
 }
 
+/// Output that may wait for a client that has not authenticated, bytes: some hundred error replies.
+const STRANGER_OUTPUT_MAX: u64 = 17 * 1024;
+
 /// What a connection is to us.
 #[derive(Debug)]
 pub enum Role {
@@ -241,6 +244,9 @@ impl Client {
         now_us: u64,
     ) -> bool {
         let bytes = self.wire.outbox.len() as u64;
+        if !self.authenticated && bytes > STRANGER_OUTPUT_MAX {
+            return true;
+        }
         if limit.hard_bytes > 0 && bytes > limit.hard_bytes {
             return true;
         }

@@ -127,36 +127,54 @@ impl Node {
     fn check_clients(&mut self) {
         let now_us = self.now.mono_us;
         let idle_us = u64::from(self.config.timeout) * 1_000_000;
-        let query_max = self.config.client_query_buffer_limit as usize;
-        let mut gone: Vec<(Handle, &'static str)> = Vec::new();
-        let limits = self.config.client_output_buffer_limit;
+        let mut idle_ones = Vec::new();
+        let mut handles = Vec::new();
         // All of them about once a second, a share each time.
         let share = self.clients.places().div_ceil(self.config.hz.max(1) as usize).max(64);
         for client in self.clients.next_places(share) {
             let idle = now_us.saturating_sub(client.last_interaction_us);
             let is_plain = !client.is_replica() && !client.is_master_link();
             if idle_us > 0 && is_plain && client.blocked.is_none() && idle > idle_us {
-                gone.push((client.handle, "Closing idle client"));
+                idle_ones.push(client.handle);
                 continue;
             }
-            if client.wire.pending() > query_max && !client.is_master_link() {
-                self.stats.query_buffer_limit_disconnections += 1;
-                gone.push((client.handle, "Closing client that reached max query buffer length"));
-                continue;
-            }
-            let limit = if client.is_replica() { limits.replica } else { limits.normal };
-            if client.outgrew(&limit, now_us) {
-                self.stats.output_limit_disconnections += 1;
-                gone.push((
-                    client.handle,
-                    "Client scheduled to be closed ASAP for overcoming of output buffer limits.",
-                ));
-            }
+            handles.push(client.handle);
         }
-        for (handle, why) in gone {
-            self.log(Level::Verbose, why);
+        for handle in idle_ones {
+            self.log(Level::Verbose, "Closing idle client");
             self.drop_without_flush(handle);
         }
+        handles.into_iter().for_each(|handle| self.enforce_output_limit(handle));
+    }
+
+    /// Closes a connection whose output is over its class's limits.
+    pub(crate) fn enforce_output_limit(&mut self, handle: Handle) {
+        let now_us = self.now.mono_us;
+        let limits = self.config.client_output_buffer_limit;
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        let limit = if client.is_replica() { limits.replica } else { limits.normal };
+        if client.outgrew(&limit, now_us) {
+            let bytes = client.wire.outbox.len();
+            let id = client.id;
+            self.stats.output_limit_disconnections += 1;
+            self.log(
+                Level::Warning,
+                format!(
+                    "Client id={id} omem={bytes} scheduled to be closed ASAP for overcoming of \
+                     output buffer limits."
+                ),
+            );
+            self.drop_without_flush(handle);
+        }
+    }
+
+    /// A client sent more than anybody may without making a request of it.
+    pub(crate) fn query_buffer_full(&mut self, handle: Handle) {
+        self.stats.query_buffer_limit_disconnections += 1;
+        let id = self.clients.get(handle).map_or(0, |client| client.id);
+        let why = format!("Closing client id={id} that reached max query buffer length");
+        self.log(Level::Warning, why);
+        self.drop_without_flush(handle);
     }
 
     /// Closes a connection that will not take what it is sent.

@@ -274,12 +274,14 @@ impl Node {
     /// Bytes were appended to a connection's buffer.
     #[inline]
     pub fn received(&mut self, now: Now, handle: Handle) {
-        if let Some(client) = self.clients.get_mut(handle) {
-            client.last_interaction_us = now.mono_us;
-            if !client.is_ready {
-                client.is_ready = true;
-                self.ready.push_back(handle);
-            }
+        let query_max = self.config.client_query_buffer_limit as usize;
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        client.last_interaction_us = now.mono_us;
+        if client.wire.pending() > query_max && !client.is_master_link() {
+            self.query_buffer_full(handle);
+        } else if !client.is_ready {
+            client.is_ready = true;
+            self.ready.push_back(handle);
         }
     }
 

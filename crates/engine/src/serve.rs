@@ -34,6 +34,9 @@ const TURN_COMMANDS: usize = 4096;
 /// Microseconds after which a turn takes no further window.
 const TURN_US: u64 = 500;
 
+/// Output up to this many bytes is within anybody's limits.
+const OUTPUT_UNCHECKED: usize = 16 * 1024;
+
 /// A command that was parsed and waits in the window.
 #[derive(Debug, Clone, Copy)]
 struct Pending {
@@ -258,14 +261,16 @@ impl Node {
                 client.wire.parser.reset();
             }
             client.wire.consume(0);
+            let waiting = client.wire.outbox.len();
             if client.wire.query.is_empty() {
                 let buffer = std::mem::take(&mut client.wire.query);
                 self.recycle(buffer);
-                continue;
-            }
-            if (seat.more || seat.stopped) && client.may_run() && !client.is_ready {
+            } else if (seat.more || seat.stopped) && client.may_run() && !client.is_ready {
                 client.is_ready = true;
                 self.ready.push_back(seat.handle);
+            }
+            if waiting > OUTPUT_UNCHECKED {
+                self.enforce_output_limit(seat.handle);
             }
         }
     }

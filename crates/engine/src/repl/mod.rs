@@ -191,6 +191,9 @@ impl Node {
                 self.mark_dirty(handle);
             }
         }
+        for handle in self.repl.replicas.clone() {
+            self.enforce_output_limit(handle);
+        }
         let bytes = self.planted_skip(bytes);
         if let Some(backlog) = &mut self.repl.backlog {
             backlog.append(bytes);
