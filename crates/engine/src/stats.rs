@@ -43,7 +43,7 @@ impl Rate {
     }
 }
 
-/// How long turns took, for those who watch for stalls.
+/// How much CPU time turns took, for those who watch for stalls.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TurnStats {
     /// Turns so far.

@@ -85,6 +85,11 @@ impl Host for Clock {
         self.ticks.read()
     }
 
+    fn cpu_us(&mut self) -> u64 {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        used.tv_sec as u64 * 1_000_000 + used.tv_nsec as u64 / 1000
+    }
+
     fn process(&mut self) -> ProcessFigures {
         self.process.figures()
     }
