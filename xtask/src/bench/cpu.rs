@@ -28,35 +28,46 @@ fn pin(core: usize) -> Result {
 }
 
 /// CPU time that a process has used, in seconds.
+///
+/// The total is the scheduler's, in nanoseconds. The kernel splits it by sampling at its ticks and says so in
+/// hundredths, which is why a figure wants some seconds of CPU.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CpuTime {
-    /// Its own code.
-    pub user: f64,
-    /// The kernel's, on its behalf.
-    pub system: f64,
+    total: f64,
+    user: f64,
+    system: f64,
 }
 
 impl CpuTime {
     /// Of the process `pid`, all its threads.
-    ///
-    /// The sum is the scheduler's, in nanoseconds. The kernel splits it by sampling at its ticks, which is why a
-    /// figure wants some seconds of CPU.
     pub fn of(pid: u32) -> Result<CpuTime> {
-        let total = scheduled_seconds(pid)?;
         let (user, system) = (stat_seconds(pid, USER)?, stat_seconds(pid, SYSTEM)?);
-        let user_share = if user + system > 0.0 { user / (user + system) } else { 0.0 };
-        // Kept as shares of the exact total, so that user + system is exact too.
-        Ok(CpuTime { user: total * user_share, system: total * (1.0 - user_share) })
+        Ok(CpuTime { total: scheduled_seconds(pid)?, user, system })
     }
 
-    /// Both.
+    /// Its own code and the kernel's on its behalf.
     pub fn total(self) -> f64 {
-        self.user + self.system
+        self.total
+    }
+
+    /// The part in its own code.
+    pub fn user(self) -> f64 {
+        let ticks = self.user + self.system;
+        if ticks > 0.0 { self.total * self.user / ticks } else { 0.0 }
+    }
+
+    /// The part in the kernel.
+    pub fn system(self) -> f64 {
+        self.total - self.user()
     }
 
     /// What was used since `earlier`.
     pub fn since(self, earlier: CpuTime) -> CpuTime {
-        CpuTime { user: self.user - earlier.user, system: self.system - earlier.system }
+        CpuTime {
+            total: self.total - earlier.total,
+            user: self.user - earlier.user,
+            system: self.system - earlier.system,
+        }
     }
 }
 

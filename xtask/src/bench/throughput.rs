@@ -54,8 +54,8 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result {
                     let commands = round.commands as f64;
                     report.add(RATE, &case, side, commands / round.elapsed.as_secs_f64());
                     report.add(TOTAL, &case, side, round.cpu.total() * 1e6 / commands);
-                    report.add(USER, &case, side, round.cpu.user * 1e6 / commands);
-                    report.add(SYSTEM, &case, side, round.cpu.system * 1e6 / commands);
+                    report.add(USER, &case, side, round.cpu.user() * 1e6 / commands);
+                    report.add(SYSTEM, &case, side, round.cpu.system() * 1e6 / commands);
                 }
             }
         }

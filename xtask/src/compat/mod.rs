@@ -98,7 +98,10 @@ pub fn run(words: &[String]) -> Result {
     for complaint in &complaints {
         println!("{complaint}");
     }
-    if complaints.is_empty() { Ok(()) } else { Err("not what is expected".into()) }
+    match complaints.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} tests ended otherwise than xtask/compat-expected.txt says")),
+    }
 }
 
 impl Plan {
