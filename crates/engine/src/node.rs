@@ -10,7 +10,7 @@ use crate::client::{Client, Clients, Role};
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::effects::Effects;
-use crate::io::{Endpoints, Handle, Host, Input, Level, Now, Output};
+use crate::io::{Endpoints, Garbage, Handle, Host, Input, Level, Now, Output};
 use crate::keyspace::{Keyspace, SlotFunction};
 use crate::outbox::Outbox;
 use crate::rng::Rng;
@@ -39,6 +39,9 @@ pub struct Boot {
 
 /// Bytes that are read at once at most, and the size of a query buffer to begin with.
 const READ_BYTES: usize = 16 * 1024;
+
+/// Freeing an outbox takes long from this size on.
+const LARGE_OUTBOX_BYTES: usize = 1 << 20;
 
 /// How many spare buffers are kept.
 const POOL_MAX: usize = 256;
@@ -295,6 +298,7 @@ impl Node {
         for handle in self.dirty.drain(..) {
             if let Some(client) = self.clients.get_mut(handle) {
                 client.is_dirty = false;
+                client.wire.outbox.seal_waiting_tail();
                 into.push(handle);
             }
         }
@@ -383,6 +387,9 @@ impl Node {
             Role::MasterLink => self.master_link_lost(handle),
         }
         self.client_gone(&client);
+        if client.wire.outbox.len() >= LARGE_OUTBOX_BYTES {
+            self.output(Output::Garbage(Garbage(Box::new(client.wire))));
+        }
     }
 
     /// What else a client's end means.

@@ -26,6 +26,9 @@ pub enum Gate {
     Snapshot(JobId),
 }
 
+/// From this length on, a tail is long.
+const LONG_TAIL_BYTES: usize = 64 * 1024;
+
 #[derive(Debug)]
 enum Piece {
     Bytes(Vec<u8>),
@@ -129,6 +132,14 @@ impl Outbox {
         self.pieces.iter().position(|p| matches!(p, Piece::Gate(g) if *g == gate))
     }
 
+    /// Ends a long tail that waits for a slow reader: appending to it would at some size move all of it.
+    pub(crate) fn seal_waiting_tail(&mut self) {
+        let waits = self.sent > 0 || !self.pieces.is_empty();
+        if waits && self.tail.len() >= LONG_TAIL_BYTES {
+            self.seal_tail();
+        }
+    }
+
     fn seal_tail(&mut self) {
         if self.tail.is_empty() {
             return;
@@ -181,7 +192,7 @@ impl Outbox {
         if self.sent == self.tail.len() {
             self.sent = 0;
             self.tail.clear();
-            if self.tail.capacity() > 64 * 1024 {
+            if self.tail.capacity() > LONG_TAIL_BYTES {
                 self.tail = Vec::new();
             }
         }
@@ -196,6 +207,23 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_for_a_slow_reader_is_not_moved_again() {
+        let mut outbox = Outbox::default();
+        outbox.tail.resize(2 * LONG_TAIL_BYTES, b'a');
+        outbox.seal_waiting_tail();
+        assert_eq!(outbox.pieces(), 0, "it may leave at once");
+        outbox.consume(1);
+        outbox.seal_waiting_tail();
+        assert_eq!(outbox.pieces(), 1);
+        outbox.tail.push(b'b');
+        outbox.seal_waiting_tail();
+        assert_eq!((outbox.pieces(), outbox.len()), (1, 2 * LONG_TAIL_BYTES));
+        let out = drain(&mut outbox, 50_000);
+        assert_eq!(out.len(), 2 * LONG_TAIL_BYTES);
+        assert!(out.ends_with(b"ab"));
+    }
 
     fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
         let mut out = Vec::new();
