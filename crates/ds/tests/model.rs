@@ -7,7 +7,7 @@ use russet_ds::hash::Seed;
 use russet_ds::{EntryRef, NewPayload, Payload, Table};
 
 /// Miri is slow; it gets fewer keys.
-const SLOW: u64 = if cfg!(miri) { 8 } else { 1 };
+const SLOW: u64 = if cfg!(miri) { 40 } else { 1 };
 
 /// A small generator of pseudo-random numbers (xorshift*), so that each run is the same.
 struct Rng(u64);
@@ -206,7 +206,7 @@ impl World {
             }
             4 => {
                 let len = match rng.below(8) {
-                    0 => rng.below(80_000) as usize,
+                    0 => (rng.below(80_000) / SLOW) as usize,
                     _ => rng.below(60) as usize,
                 };
                 let inline = entry.resize_inline(len);
