@@ -14,6 +14,8 @@ pub struct Wire {
     /// Bytes that arrived; those before `start` are done with.
     pub(crate) query: Vec<u8>,
     pub(crate) start: usize,
+    /// Length of `query` when bytes were last counted.
+    pub(crate) counted: usize,
     pub(crate) parser: RequestParser,
     /// Bytes to leave.
     pub outbox: Outbox,
@@ -23,6 +25,13 @@ impl Wire {
     /// Bytes that arrived and are not done with.
     pub fn pending(&self) -> usize {
         self.query.len() - self.start
+    }
+
+    /// How many bytes were appended to the query buffer since it was lent out or last counted.
+    #[inline]
+    pub(crate) fn count_new(&mut self) -> u64 {
+        let counted = std::mem::replace(&mut self.counted, self.query.len());
+        self.query.len().saturating_sub(counted) as u64
     }
 
     /// Forgets the first `len` pending bytes.

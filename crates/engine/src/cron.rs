@@ -101,7 +101,9 @@ impl Node {
     /// A slice of what goes on behind the clients' backs.
     pub(crate) fn background(&mut self, host: &mut dyn Host) {
         if self.expire_wanted {
+            let began = host.ticks_us();
             self.expire_wanted = self.may_expire() && self.expire_some();
+            self.stats.expire_us += host.ticks_us().saturating_sub(began);
         }
         if !self.persist.snapshots.is_empty() {
             self.walk_snapshots(host);

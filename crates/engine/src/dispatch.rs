@@ -176,6 +176,9 @@ impl Node {
             outcome
         });
         let number = self.commands.number_of(command);
+        if caller == Caller::Master && outcome.is_err() {
+            self.stats.unexpected_errors += 1;
+        }
         self.stats.command_ended(number, host.ticks_us(), outcome.as_ref().err());
         self.finish(handle, outcome);
         self.gather_effects(handle, caller, db, dirty, command, args);

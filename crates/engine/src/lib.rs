@@ -8,6 +8,7 @@ pub mod config;
 mod cron;
 mod dispatch;
 pub mod effects;
+pub mod info;
 pub mod io;
 pub mod keyspace;
 pub mod node;

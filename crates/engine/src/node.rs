@@ -28,6 +28,8 @@ pub struct Boot {
     pub executable: String,
     /// Path of the configuration file, if there is one.
     pub config_file: Option<String>,
+    /// What the node runs on, for INFO.
+    pub platform: Platform,
     /// Which keys share a table.
     pub slots: Option<SlotFunction>,
     /// Read the dump file before serving.
@@ -35,6 +37,19 @@ pub struct Boot {
     /// The bug to have, for the simulator's own tests.
     #[cfg(feature = "planted")]
     pub bug: Option<crate::planted::Bug>,
+}
+
+/// What a node runs on, as INFO tells it; empty where there is nothing to tell.
+#[derive(Clone, Debug, Default)]
+pub struct Platform {
+    /// Operating system, its release and the machine's architecture.
+    pub os: String,
+    /// Name and version of the allocator.
+    pub allocator: String,
+    /// How sockets are watched.
+    pub poller: String,
+    /// Where ticks come from.
+    pub clock: String,
 }
 
 /// Bytes that are read at once at most, and the size of a query buffer to begin with.
@@ -52,6 +67,8 @@ pub struct Node {
     pub config: Config,
     /// What it was told at its start.
     pub boot: Boot,
+    /// 40 hexadecimal digits that name this run.
+    pub run_id: String,
     /// The time of this call.
     pub now: Now,
     /// The time of the first call.
@@ -118,6 +135,7 @@ impl Node {
         let mut node = Node {
             keyspace: Keyspace::new(config.databases as u32, seed, slots),
             repl: crate::repl::Repl::new(&mut rng),
+            run_id: rng.hex40(),
             config,
             boot,
             now,
@@ -276,6 +294,7 @@ impl Node {
         if wire.query.capacity() - wire.query.len() < READ_BYTES {
             wire.query.reserve(room);
         }
+        wire.counted = wire.query.len();
         Some(&mut client.wire.query)
     }
 
@@ -284,6 +303,13 @@ impl Node {
     pub fn received(&mut self, now: Now, handle: Handle) {
         let query_max = self.config.client_query_buffer_limit as usize;
         let Some(client) = self.clients.get_mut(handle) else { return };
+        let bytes = client.wire.count_new();
+        client.bytes_in += bytes;
+        self.stats.reads += 1;
+        match client.is_master_link() {
+            true => self.stats.repl_bytes_in += bytes,
+            false => self.stats.bytes_in += bytes,
+        }
         client.last_interaction_us = now.mono_us;
         if client.wire.pending() > query_max && !client.is_master_link() {
             self.query_buffer_full(handle);
@@ -322,8 +348,13 @@ impl Node {
     /// The shell wrote so many bytes of a connection's outbox.
     #[inline]
     pub fn written(&mut self, handle: Handle, bytes: usize) {
-        self.stats.bytes_out += bytes as u64;
-        if let Some(client) = self.clients.get_mut(handle) {
+        self.stats.writes += 1;
+        let client = self.clients.get_mut(handle);
+        match client.as_ref().is_some_and(|client| client.is_replica()) {
+            true => self.stats.repl_bytes_out += bytes as u64,
+            false => self.stats.bytes_out += bytes as u64,
+        }
+        if let Some(client) = client {
             client.wire.outbox.consume(bytes);
             client.last_interaction_us = self.now.mono_us;
             if client.closing && client.wire.outbox.is_empty() {

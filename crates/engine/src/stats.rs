@@ -54,6 +54,8 @@ pub struct TurnStats {
     pub over_5ms: u64,
     /// The longest, microseconds.
     pub longest_us: u64,
+    /// Microseconds that they took, all told.
+    pub total_us: u64,
 }
 
 /// All counters that are not the keyspace's or replication's own.
@@ -65,14 +67,24 @@ pub struct Stats {
     pub connections_rejected: u64,
     /// Commands run.
     pub commands: u64,
-    /// Bytes read.
+    /// Bytes read, but for the master's.
     pub bytes_in: u64,
-    /// Bytes written.
+    /// Bytes written, but for replicas'.
     pub bytes_out: u64,
+    /// Bytes read from the master.
+    pub repl_bytes_in: u64,
+    /// Bytes written to replicas.
+    pub repl_bytes_out: u64,
+    /// Reads that brought bytes.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
     /// Error replies, by their code.
     pub errors: BTreeMap<String, u64>,
     /// Error replies, all told.
     pub error_replies: u64,
+    /// Errors of commands that came from the master.
+    pub unexpected_errors: u64,
     /// Peers that did not speak the protocol.
     pub protocol_errors: u64,
     /// Clients closed for the size of their query buffer.
@@ -87,6 +99,16 @@ pub struct Stats {
     pub in_rate: Rate,
     /// Bytes written a second.
     pub out_rate: Rate,
+    /// Bytes read from the master a second.
+    pub repl_in_rate: Rate,
+    /// Bytes written to replicas a second.
+    pub repl_out_rate: Rate,
+    /// Turns a second.
+    pub turns_rate: Rate,
+    /// Microseconds of turns a second.
+    pub turns_us_rate: Rate,
+    /// Microseconds that active expiry took.
+    pub expire_us: u64,
     /// The process' figures, sampled by the cron.
     pub process: crate::io::ProcessFigures,
     /// The most memory that was in use.
@@ -149,15 +171,26 @@ impl Stats {
         self.by_command.get(number).copied().unwrap_or_default()
     }
 
+    /// Microseconds that commands took, all told.
+    pub fn commands_us(&self) -> u64 {
+        self.by_command.iter().map(|command| command.total_us).sum()
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset(&mut self) {
-        *self = Stats { last_tick_us: self.last_tick_us, ..Stats::default() };
+        *self = Stats {
+            last_tick_us: self.last_tick_us,
+            process: self.process,
+            memory_peak: self.memory_peak,
+            ..Stats::default()
+        };
     }
 
     /// A turn ended.
     pub(crate) fn turn_took(&mut self, us: u64) {
         let turns = &mut self.turns;
         turns.total += 1;
+        turns.total_us += us;
         turns.over_1ms += u64::from(us > 1000);
         turns.over_5ms += u64::from(us > 5000);
         turns.longest_us = turns.longest_us.max(us);
@@ -166,7 +199,11 @@ impl Stats {
     /// Takes the samples that rates are made of.
     pub(crate) fn sample(&mut self, now_us: u64) {
         self.commands_rate.sample(now_us, self.commands);
-        self.in_rate.sample(now_us, self.bytes_in);
-        self.out_rate.sample(now_us, self.bytes_out);
+        self.in_rate.sample(now_us, self.bytes_in + self.repl_bytes_in);
+        self.out_rate.sample(now_us, self.bytes_out + self.repl_bytes_out);
+        self.repl_in_rate.sample(now_us, self.repl_bytes_in);
+        self.repl_out_rate.sample(now_us, self.repl_bytes_out);
+        self.turns_rate.sample(now_us, self.turns.total);
+        self.turns_us_rate.sample(now_us, self.turns.total_us);
     }
 }

@@ -50,6 +50,11 @@ impl Timers {
         self.due[timer as usize].is_some()
     }
 
+    /// When a timer is due, if it is set.
+    pub fn due(&self, timer: Timer) -> Option<u64> {
+        self.due[timer as usize]
+    }
+
     /// Takes a timer that is due, so that each rings once.
     pub fn take_due(&mut self, timer: Timer, now_us: u64) -> bool {
         self.due[timer as usize].take_if(|due| *due <= now_us).is_some()

@@ -131,7 +131,8 @@ fn rate(us: u64, cycles: u64) -> u64 {
     u64::try_from(rate).unwrap_or(0)
 }
 
-fn counter_is_trusted() -> bool {
+/// Whether ticks come from the CPU's counter.
+pub fn counter_is_trusted() -> bool {
     const SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     cfg!(target_arch = "x86_64") && std::fs::read_to_string(SOURCE).is_ok_and(|s| s.trim() == "tsc")
 }

@@ -1,8 +1,10 @@
 //! Figures of this process for INFO: what only the kernel and the allocator know.
 
 use russet_engine::io::ProcessFigures;
+use russet_engine::node::Platform;
 use tikv_jemalloc_ctl::{epoch, stats};
 
+use crate::clock;
 use crate::sys::{self, Usage};
 
 /// Reads figures; keeps what never changes.
@@ -44,6 +46,22 @@ impl Process {
     fn resident_pages(&self) -> u64 {
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
         statm.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// What the server runs on, as INFO tells it.
+pub fn platform() -> Platform {
+    let uname = rustix::system::uname();
+    let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
+    let version = tikv_jemalloc_ctl::version::read().unwrap_or_default();
+    // Of `5.3.0-1-g…` only the part that people know.
+    let version = version.split('-').next().unwrap_or_default();
+    Platform {
+        os: [uname.sysname(), uname.release(), uname.machine()].map(text).join(" "),
+        allocator: format!("jemalloc-{version}"),
+        poller: "epoll".to_owned(),
+        clock: if clock::counter_is_trusted() { "X86 TSC" } else { "POSIX clock_gettime" }
+            .to_owned(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::event_loop::{EventLoop, Setup};
 use crate::limits;
 use crate::listen::{self, Listener, TcpOptions};
 use crate::log;
+use crate::process;
 use crate::signals::Signals;
 use crate::supervise;
 use crate::sys::{self, error_text};
@@ -236,6 +237,7 @@ fn boot(sources: &Sources) -> Result<Boot, Failed> {
         executable: std::env::current_exe().map(|p| path(&p)).unwrap_or_default(),
         config_file: sources.file.as_deref().map(path),
         load: true,
+        platform: process::platform(),
         ..Boot::default()
     })
 }

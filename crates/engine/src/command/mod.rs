@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod connection;
+pub mod introspect;
 pub mod keyspec;
 pub mod replication;
 pub mod reply;

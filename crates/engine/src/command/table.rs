@@ -1,10 +1,15 @@
 //! Finding a command by its name.
 
-use super::{Command, connection, replication, server, string};
+use super::{Command, connection, introspect, replication, server, string};
 
 /// All families. One line adds a family; its rows add its commands.
-pub const FAMILIES: &[&[Command]] =
-    &[string::COMMANDS, connection::COMMANDS, replication::COMMANDS, server::COMMANDS];
+pub const FAMILIES: &[&[Command]] = &[
+    string::COMMANDS,
+    connection::COMMANDS,
+    introspect::COMMANDS,
+    replication::COMMANDS,
+    server::COMMANDS,
+];
 
 /// Longest name of a command, in bytes.
 const NAME_MAX: usize = 32;

@@ -28,6 +28,8 @@ pub struct Persist {
     pub last_save_failed: bool,
     /// How long the last save took, seconds; -1 before there was one.
     pub last_save_took_secs: Option<u64>,
+    /// The most bytes that the last save had copied and not encoded yet.
+    pub last_save_ahead_peak: u64,
     /// The keyspace's count of changes that is on disk.
     pub saved_dirty: u64,
     /// Saves that ended well since the start.
@@ -100,6 +102,7 @@ impl Node {
         let took_us = self.now.mono_us.saturating_sub(snapshot.began_us);
         self.persist.last_save_took_secs = Some(took_us / 1_000_000);
         self.persist.last_save_failed = result.is_err();
+        self.persist.last_save_ahead_peak = snapshot.ahead_peak;
         if result.is_ok() {
             self.persist.last_save_secs = self.now.wall_secs();
             self.persist.saved_dirty = snapshot.dirty;

@@ -50,10 +50,13 @@ pub struct Snapshot {
     walking: bool,
     given_bytes: u64,
     consumed_bytes: u64,
+    /// The most bytes that were copied and not encoded yet.
+    pub ahead_peak: u64,
 }
 
 impl Snapshot {
-    fn ahead_bytes(&self) -> u64 {
+    /// Bytes that are copied and not encoded yet.
+    pub fn ahead_bytes(&self) -> u64 {
         self.given_bytes.saturating_sub(self.consumed_bytes)
     }
 }
@@ -86,6 +89,7 @@ impl Node {
             walking: true,
             given_bytes: 0,
             consumed_bytes: 0,
+            ahead_peak: 0,
         });
         self.output(Output::SnapshotBegin { job, target, settings, aux });
         Some(job)
@@ -163,6 +167,7 @@ impl Node {
             match self.keyspace.walk_slice(job, &mut used_up) {
                 Slice::Chunk(chunk) => {
                     snapshot.given_bytes += chunk.len_bytes() as u64;
+                    snapshot.ahead_peak = snapshot.ahead_peak.max(snapshot.ahead_bytes());
                     snapshot.keys_done += chunk.entries();
                     self.outputs.push_back(Output::SnapshotChunk { job, chunk });
                     if host.ticks_us() >= end_us {

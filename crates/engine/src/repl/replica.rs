@@ -118,6 +118,16 @@ impl MasterLink {
         }
     }
 
+    /// Whether our data has a place in the master's history, so that a partial synchronisation may be asked for.
+    pub fn knows_history(&self) -> bool {
+        self.knows_history
+    }
+
+    /// Whether a payload is being loaded.
+    pub fn is_loading(&self) -> bool {
+        matches!(self.stage, Stage::Payload(_))
+    }
+
     /// For INFO, while a full synchronisation runs: bytes announced (0 if not), bytes that came.
     pub fn sync_progress(&self) -> Option<(u64, u64)> {
         match &self.stage {

@@ -1,0 +1,339 @@
+//! INFO: what the node tells about itself.
+//!
+//! One row of [`FIELDS`] is one field: section, name, kind, meaning, value. The reply, `docs/info.md` and whatever
+//! exports figures derive from the rows. Names and formats are those of Redis 7.2.
+//!
+//! Architecture invariant: a row reads the node and changes nothing; what needs counting is counted where it
+//! happens. A figure that we cannot know has no row, rather than a made-up value.
+
+mod data;
+pub mod document;
+mod replication;
+mod server;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::fmt::Write as _;
+
+pub use view::View;
+
+/// The sections, in the order in which they are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// The process and its settings.
+    Server,
+    /// Connections.
+    Clients,
+    /// Memory.
+    Memory,
+    /// Dump file, loading, append-only file.
+    Persistence,
+    /// Counters.
+    Stats,
+    /// Replication, both ways.
+    Replication,
+    /// CPU time.
+    Cpu,
+    /// Loaded modules: there are none.
+    Modules,
+    /// Counters by command.
+    Commandstats,
+    /// Counters by error.
+    Errorstats,
+    /// Latencies by command: not measured yet.
+    Latencystats,
+    /// Cluster.
+    Cluster,
+    /// Databases.
+    Keyspace,
+    /// What only Russet has.
+    Russet,
+}
+
+/// Who gets a section without naming it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shown {
+    /// `INFO` and `INFO default`.
+    Default,
+    /// `INFO all`.
+    All,
+    /// `INFO everything`.
+    Everything,
+}
+
+impl Section {
+    /// All of them.
+    pub const ALL: [Section; 14] = [
+        Section::Server,
+        Section::Clients,
+        Section::Memory,
+        Section::Persistence,
+        Section::Stats,
+        Section::Replication,
+        Section::Cpu,
+        Section::Modules,
+        Section::Commandstats,
+        Section::Errorstats,
+        Section::Latencystats,
+        Section::Cluster,
+        Section::Keyspace,
+        Section::Russet,
+    ];
+
+    /// Its heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Section::Cpu => "CPU",
+            Section::Server => "Server",
+            Section::Clients => "Clients",
+            Section::Memory => "Memory",
+            Section::Persistence => "Persistence",
+            Section::Stats => "Stats",
+            Section::Replication => "Replication",
+            Section::Modules => "Modules",
+            Section::Commandstats => "Commandstats",
+            Section::Errorstats => "Errorstats",
+            Section::Latencystats => "Latencystats",
+            Section::Cluster => "Cluster",
+            Section::Keyspace => "Keyspace",
+            Section::Russet => "Russet",
+        }
+    }
+
+    /// Who gets it without naming it.
+    pub fn shown(self) -> Shown {
+        match self {
+            Section::Commandstats | Section::Latencystats => Shown::All,
+            Section::Russet => Shown::Everything,
+            _ => Shown::Default,
+        }
+    }
+
+    /// Whether an argument of INFO names it.
+    fn is_named(self, word: &[u8]) -> bool {
+        word.eq_ignore_ascii_case(self.title().as_bytes())
+            || (self == Section::Modules && word.eq_ignore_ascii_case(b"module_list"))
+    }
+}
+
+/// How a value is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A number that goes up and down.
+    Gauge,
+    /// A number that only goes up, until CONFIG RESETSTAT or a restart.
+    Counter,
+    /// Bytes.
+    Bytes,
+    /// Bytes, rounded, with a unit: for people.
+    Human,
+    /// A fraction or a percentage with two digits.
+    Ratio,
+    /// Seconds, or Unix seconds.
+    Seconds,
+    /// 0 or 1.
+    Flag,
+    /// One line for each of several things: parts `name=value`, separated by commas.
+    Lines,
+}
+
+/// A field's value now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// The field is left out: it does not apply now.
+    Absent,
+    /// A number.
+    Number(i64),
+    /// Text.
+    Text(String),
+    /// Several lines: names and values.
+    Lines(Vec<(String, String)>),
+}
+
+/// Where a field's value comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source {
+    /// From the node.
+    Read(fn(&View<'_>) -> Value),
+    /// What it counts does not exist here (yet), so this is what there is.
+    Always(&'static str),
+}
+
+/// One field of INFO.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Where it stands.
+    pub section: Section,
+    /// Its name.
+    pub name: &'static str,
+    /// How to read it.
+    pub kind: Kind,
+    /// What it tells.
+    pub meaning: &'static str,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// All fields, section by section, in the order in which they are told.
+pub const FIELDS: &[&[Field]] =
+    &[server::FIELDS, data::FIELDS, replication::FIELDS, view::STATISTICS, view::OURS];
+
+/// A row with a value read from the node.
+const fn field(
+    section: Section,
+    name: &'static str,
+    kind: Kind,
+    meaning: &'static str,
+    read: fn(&View<'_>) -> Value,
+) -> Field {
+    Field { section, name, kind, meaning, source: Source::Read(read) }
+}
+
+/// A row of something that cannot happen yet.
+const fn always(
+    section: Section,
+    name: &'static str,
+    kind: Kind,
+    meaning: &'static str,
+    value: &'static str,
+) -> Field {
+    Field { section, name, kind, meaning, source: Source::Always(value) }
+}
+
+/// Every field, in order.
+pub fn fields() -> impl Iterator<Item = &'static Field> {
+    FIELDS.iter().copied().flatten()
+}
+
+/// The sections that INFO's arguments ask for.
+pub fn selected<'a>(words: impl Iterator<Item = &'a [u8]>) -> Vec<Section> {
+    let words: Vec<&[u8]> = words.collect();
+    let mut least = words.is_empty().then_some(Shown::Default);
+    for word in &words {
+        for (name, shown) in [
+            (&b"default"[..], Shown::Default),
+            (b"all", Shown::All),
+            (b"everything", Shown::Everything),
+        ] {
+            if word.eq_ignore_ascii_case(name) {
+                least = least.max(Some(shown));
+            }
+        }
+    }
+    let wanted = |section: &Section| {
+        least.is_some_and(|least| section.shown() <= least)
+            || words.iter().any(|word| section.is_named(word))
+    };
+    Section::ALL.into_iter().filter(wanted).collect()
+}
+
+/// The text of these sections.
+pub fn text(view: &View<'_>, sections: &[Section]) -> String {
+    let mut out = String::new();
+    for (index, section) in sections.iter().enumerate() {
+        let gap = if index > 0 { "\r\n" } else { "" };
+        let _ = write!(out, "{gap}# {}\r\n", section.title());
+        for field in fields().filter(|field| field.section == *section) {
+            push(&mut out, field, view);
+        }
+    }
+    out
+}
+
+fn push(out: &mut String, field: &Field, view: &View<'_>) {
+    let value = match field.source {
+        Source::Always(text) => Value::Text(text.to_owned()),
+        Source::Read(read) => read(view),
+    };
+    // Formatting into a String cannot fail.
+    let _ = match value {
+        Value::Absent => Ok(()),
+        Value::Number(number) => write!(out, "{}:{number}\r\n", field.name),
+        Value::Text(text) => write!(out, "{}:{text}\r\n", field.name),
+        Value::Lines(lines) => {
+            lines.iter().try_for_each(|(name, value)| write!(out, "{name}:{value}\r\n"))
+        }
+    };
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Value {
+        Value::Number(number)
+    }
+}
+
+macro_rules! from_number {
+    ($($type:ty),*) => {$(
+        impl From<$type> for Value {
+            fn from(number: $type) -> Value {
+                Value::Number(i64::try_from(number).unwrap_or(i64::MAX))
+            }
+        }
+    )*};
+}
+from_number!(u64, usize, u32, i32, u16);
+
+impl From<bool> for Value {
+    fn from(is: bool) -> Value {
+        Value::Number(i64::from(is))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text)
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Absent, Into::into)
+    }
+}
+
+/// Bytes as people read them: `943.33K`.
+pub(crate) fn human(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    let mut value = bytes as f64;
+    let mut unit = ' ';
+    for next in ['K', 'M', 'G', 'T', 'P'] {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    format!("{value:.2}{unit}")
+}
+
+/// A fraction with two digits; 0.00 of nothing.
+fn ratio(part: u64, whole: u64) -> String {
+    let value = if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    format!("{value:.2}")
+}
+
+/// A percentage with two digits, without its sign.
+fn percent(part: u64, whole: u64) -> String {
+    let value = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    format!("{value:.2}")
+}
+
+/// Microseconds as seconds with six digits.
+fn seconds_of(micros: u64) -> String {
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
+/// A difference that may be negative.
+fn difference(a: u64, b: u64) -> i64 {
+    i64::try_from(a).unwrap_or(i64::MAX) - i64::try_from(b).unwrap_or(i64::MAX)
+}

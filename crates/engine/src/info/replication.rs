@@ -1,0 +1,218 @@
+//! The section `replication`, as a master and as a replica.
+
+use super::{Field, Kind, Section, Value, View, always, field, percent};
+use crate::repl::replica::MasterLink;
+
+const fn row(
+    name: &'static str,
+    kind: Kind,
+    meaning: &'static str,
+    read: fn(&View<'_>) -> Value,
+) -> Field {
+    field(Section::Replication, name, kind, meaning, read)
+}
+
+/// The rows, in Redis' order.
+pub(super) const FIELDS: &[Field] = &[
+    row("role", Kind::Text, "`master`, or `slave` of another.", |view| {
+        if view.node.repl.is_replica() { "slave".into() } else { "master".into() }
+    }),
+    row("master_host", Kind::Text, "Replica: its master's address.", |view| {
+        master(view, |link| link.host.as_str().into())
+    }),
+    row("master_port", Kind::Gauge, "Replica: its master's port.", |view| {
+        master(view, |link| link.port.into())
+    }),
+    row(
+        "master_link_status",
+        Kind::Text,
+        "Replica: `up` while the stream flows, else `down`.",
+        |view| master(view, |link| if link.is_online() { "up".into() } else { "down".into() }),
+    ),
+    row(
+        "master_last_io_seconds_ago",
+        Kind::Seconds,
+        "Replica: seconds since the master last sent something; -1 while the link is down.",
+        |view| {
+            let ago = |link: &MasterLink| match link.is_online() {
+                true => seconds_since(view, link.last_io_us),
+                false => -1,
+            };
+            master(view, |link| ago(link).into())
+        },
+    ),
+    row(
+        "master_sync_in_progress",
+        Kind::Flag,
+        "Replica: a full synchronisation is under way.",
+        |view| master(view, |link| link.sync_progress().is_some().into()),
+    ),
+    row(
+        "slave_read_repl_offset",
+        Kind::Counter,
+        "Replica: bytes of the stream that have arrived.",
+        |view| {
+            master(view, |link| {
+                let arrived = link.link.and_then(|link| view.node.clients.get(link));
+                let waiting = arrived.filter(|_| link.is_online()).map_or(0, |c| c.wire.pending());
+                let partial = view.node.repl.partial_transaction.len();
+                offset(view, link).saturating_add((waiting + partial) as i64).into()
+            })
+        },
+    ),
+    row(
+        "slave_repl_offset",
+        Kind::Counter,
+        "Replica: bytes of the stream that are applied.",
+        |view| master(view, |link| offset(view, link).into()),
+    ),
+    row(
+        "master_sync_total_bytes",
+        Kind::Bytes,
+        "While synchronising: bytes announced; 0 if the master streams.",
+        |view| syncing(view, |total, _| total.into()),
+    ),
+    row("master_sync_read_bytes", Kind::Bytes, "While synchronising: bytes that came.", |view| {
+        syncing(view, |_, read| read.into())
+    }),
+    row(
+        "master_sync_left_bytes",
+        Kind::Bytes,
+        "While synchronising: bytes announced less bytes that came.",
+        |view| syncing(view, |total, read| super::difference(total, read).into()),
+    ),
+    row(
+        "master_sync_perc",
+        Kind::Ratio,
+        "While synchronising: how much has come, in percent of what was announced.",
+        |view| syncing(view, |total, read| percent(if total > 0 { read } else { 0 }, total).into()),
+    ),
+    row(
+        "master_sync_last_io_seconds_ago",
+        Kind::Seconds,
+        "While synchronising: seconds since the last bytes.",
+        |view| {
+            let Some(link) = &view.node.repl.master else { return Value::Absent };
+            syncing(view, |_, _| seconds_since(view, link.last_io_us).into())
+        },
+    ),
+    row(
+        "master_link_down_since_seconds",
+        Kind::Seconds,
+        "Replica, link down: for how long.",
+        |view| {
+            master(view, |link| match link.is_online() {
+                true => Value::Absent,
+                false => seconds_since(view, link.down_since_us).into(),
+            })
+        },
+    ),
+    row(
+        "slave_priority",
+        Kind::Gauge,
+        "Replica: `replica-priority`; the lowest is promoted first, 0 never.",
+        |view| master(view, |_| view.node.config.replica_priority.into()),
+    ),
+    row("slave_read_only", Kind::Flag, "Replica: `replica-read-only`.", |view| {
+        master(view, |_| view.node.config.replica_read_only.into())
+    }),
+    row("replica_announced", Kind::Flag, "Replica: Sentinels are told of it.", |view| {
+        master(view, |_| view.node.config.replica_announced.into())
+    }),
+    row("connected_slaves", Kind::Gauge, "Replicas of this node.", |view| {
+        view.node.repl.replicas().len().into()
+    }),
+    row(
+        "min_slaves_good_slaves",
+        Kind::Gauge,
+        "If `min-replicas-to-write` is set: replicas that answer in time.",
+        |view| {
+            let config = &view.node.config;
+            let set = config.min_replicas_to_write > 0 && config.min_replicas_max_lag > 0;
+            set.then(|| view.node.good_replicas()).into()
+        },
+    ),
+    row(
+        "slaveN",
+        Kind::Lines,
+        "Each replica: address and port, state (`wait_bgsave`, `send_bulk`, `online`), offset that it acknowledged, \
+         seconds since it did.",
+        replica_lines,
+    ),
+    always(
+        Section::Replication,
+        "master_failover_state",
+        Kind::Text,
+        "State of a FAILOVER command.",
+        "no-failover",
+    ),
+    row("master_replid", Kind::Text, "Name of the history that the data belongs to.", |view| {
+        view.node.repl.histories.id.as_str().into()
+    }),
+    row(
+        "master_replid2",
+        Kind::Text,
+        "Name of the history before it; zeros if there is none.",
+        |view| view.node.repl.histories.id2.as_str().into(),
+    ),
+    row("master_repl_offset", Kind::Counter, "Bytes of the stream so far.", |view| {
+        view.node.repl.offset().into()
+    }),
+    row(
+        "second_repl_offset",
+        Kind::Gauge,
+        "First offset at which the former history is another; -1 without one.",
+        |view| view.node.repl.histories.second_offset.into(),
+    ),
+    row("repl_backlog_active", Kind::Flag, "The stream's recent past is kept.", |view| {
+        view.node.repl.backlog.is_some().into()
+    }),
+    row(
+        "repl_backlog_size",
+        Kind::Bytes,
+        "`repl-backlog-size`: how much of it is kept at least.",
+        |view| view.node.config.repl_backlog_size.into(),
+    ),
+    row("repl_backlog_first_byte_offset", Kind::Gauge, "Offset of the first byte kept.", |view| {
+        view.node.repl.backlog.as_ref().map_or(0, |backlog| backlog.first_offset()).into()
+    }),
+    row("repl_backlog_histlen", Kind::Bytes, "Bytes kept.", |view| view.backlog_bytes().into()),
+];
+
+/// A value that only a replica has.
+fn master(view: &View<'_>, read: impl FnOnce(&MasterLink) -> Value) -> Value {
+    view.node.repl.master.as_ref().map_or(Value::Absent, read)
+}
+
+/// A value that there is during a full synchronisation: from the bytes announced and read.
+fn syncing(view: &View<'_>, read: impl FnOnce(u64, u64) -> Value) -> Value {
+    master(view, |link| {
+        link.sync_progress().map_or(Value::Absent, |(total, done)| read(total, done))
+    })
+}
+
+/// The replica's place in its master's stream; 1 while it has none, as Redis tells it.
+fn offset(view: &View<'_>, link: &MasterLink) -> i64 {
+    if link.is_online() || link.knows_history() { view.node.repl.offset() } else { 1 }
+}
+
+fn seconds_since(view: &View<'_>, then_us: u64) -> i64 {
+    (view.node.now.mono_us.saturating_sub(then_us) / 1_000_000) as i64
+}
+
+fn replica_lines(view: &View<'_>) -> Value {
+    let node = view.node;
+    let clients = node.repl.replicas().iter().filter_map(|&handle| node.clients.get(handle));
+    let replicas = clients.filter_map(|client| Some((client, client.replica()?)));
+    let line = |(index, (client, state)): (
+        usize,
+        (&crate::client::Client, &crate::repl::master::ReplicaState),
+    )| {
+        let (ip, port) = client.replica_address();
+        let stage = state.stage_name();
+        let lag = if stage == "online" { state.lag_secs(node.now.mono_us) } else { 0 };
+        let parts = format!("ip={ip},port={port},state={stage},offset={},lag={lag}", state.acked);
+        (format!("slave{index}"), parts)
+    };
+    Value::Lines(replicas.enumerate().map(line).collect())
+}

@@ -1,0 +1,47 @@
+//! The table tests itself; what it tells of a node that does something is tested in `tests/info.rs`.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+#[test]
+fn names_are_unique_and_rows_say_something() {
+    let mut names = BTreeSet::new();
+    for field in fields() {
+        assert!(names.insert(field.name), "{} stands twice", field.name);
+        assert!(field.meaning.ends_with('.') && field.meaning.len() > 4, "{}", field.name);
+        let end = field.name.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '_');
+        let end = end
+            .trim_start_matches(|c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || c == '_');
+        assert!(matches!(end, "" | "N" | "NAME" | "CODE"), "{}", field.name);
+        assert_eq!(field.kind == Kind::Lines, !end.is_empty(), "{}", field.name);
+    }
+}
+
+#[test]
+fn arguments_pick_sections_in_our_order_and_each_once() {
+    let pick = |words: &[&str]| -> Vec<&'static str> {
+        let words = words.iter().map(|word| word.as_bytes());
+        selected(words).into_iter().map(Section::title).collect()
+    };
+    let default = pick(&[]);
+    assert_eq!(default, pick(&["DEFAULT"]));
+    assert_eq!((default[0], default.len()), ("Server", 11));
+    assert_eq!(pick(&["all"]).len(), 13);
+    assert_eq!(pick(&["everything"]).len(), 14);
+    assert_eq!(pick(&["keyspace", "cpu", "nothing", "CPU"]), ["CPU", "Keyspace"]);
+    assert_eq!(pick(&["cpu", "default"]), default);
+    assert_eq!(pick(&["default", "commandstats"]).len(), 12);
+    assert_eq!(pick(&["module_list"]), ["Modules"]);
+    assert!(pick(&["nothing"]).is_empty());
+}
+
+#[test]
+fn numbers_are_written_as_redis_writes_them() {
+    assert_eq!([human(0), human(1023), human(1024)], ["0B", "1023B", "1.00K"]);
+    assert_eq!(human(965_968), "943.33K");
+    assert_eq!(human(25_276_502_016), "23.54G");
+    assert_eq!(human(3 << 50), "3.00P");
+    assert_eq!([ratio(1, 3), ratio(1, 0), percent(1, 3)], ["0.33", "0.00", "33.33"]);
+    assert_eq!(seconds_of(1_003_604), "1.003604");
+}

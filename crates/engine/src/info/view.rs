@@ -1,0 +1,242 @@
+//! What INFO's rows read: the node, and figures that take a walk over all clients, gathered once. Also the
+//! sections with a line for each command, error and database, and the one of our own.
+
+use super::{Field, Kind, Section, Value, field, ratio};
+use crate::client::Client;
+use crate::node::Node;
+
+/// Draws that estimate a database's average time to live.
+const TTL_SAMPLES: usize = 32;
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// Bytes that data and buffers take, by our own account.
+    pub used_bytes: u64,
+    /// Connections that are neither replicas nor a master link under construction.
+    pub clients: usize,
+    /// Those that wait for something.
+    pub blocked: usize,
+    /// Those that watch keys.
+    pub watching: usize,
+    /// The largest query buffer.
+    pub input_bytes_max: u64,
+    /// The largest output.
+    pub output_bytes_max: u64,
+    /// Memory of clients that are not replicas.
+    pub client_bytes: u64,
+    /// Memory of replicas.
+    pub replica_bytes: u64,
+    /// The replica output that holds most.
+    pub replica_output_max: u64,
+}
+
+impl<'a> View<'a> {
+    /// Walks over the clients once.
+    pub fn new(node: &'a Node) -> View<'a> {
+        let mut view = View {
+            node,
+            used_bytes: node.used_memory() as u64,
+            clients: 0,
+            blocked: 0,
+            watching: 0,
+            input_bytes_max: 0,
+            output_bytes_max: 0,
+            client_bytes: 0,
+            replica_bytes: 0,
+            replica_output_max: 0,
+        };
+        node.clients.iter().for_each(|client| view.add(client));
+        view
+    }
+
+    fn add(&mut self, client: &Client) {
+        let bytes = client.memory_bytes() as u64;
+        let output = client.wire.outbox.len() as u64;
+        if client.is_replica() {
+            self.replica_bytes += bytes;
+            self.replica_output_max = self.replica_output_max.max(output);
+            return;
+        }
+        self.client_bytes += bytes;
+        let online = self.node.repl.master.as_ref().is_some_and(|master| master.is_online());
+        self.clients += usize::from(!client.is_master_link() || online);
+        self.blocked += usize::from(client.blocked.is_some());
+        self.watching += usize::from(!client.transaction.watched.is_empty());
+        self.input_bytes_max = self.input_bytes_max.max(client.wire.query.capacity() as u64);
+        self.output_bytes_max = self.output_bytes_max.max(output);
+    }
+
+    /// The backlog's bytes.
+    pub fn backlog_bytes(&self) -> u64 {
+        self.node.repl.backlog.as_ref().map_or(0, |backlog| backlog.len() as u64)
+    }
+
+    /// Bytes of the replication stream in memory: backlog and replicas' outputs share their blocks.
+    pub fn stream_bytes(&self) -> u64 {
+        self.backlog_bytes().max(self.replica_output_max)
+    }
+
+    /// The most memory there was.
+    pub fn peak_bytes(&self) -> u64 {
+        self.used_bytes.max(self.node.stats.memory_peak)
+    }
+
+    /// Bytes of tables and entries.
+    pub fn dataset_bytes(&self) -> u64 {
+        self.node.keyspace.allocated_bytes() as u64
+    }
+}
+
+/// The sections with a line for each command, error and database.
+pub(super) const STATISTICS: &[Field] = &[
+    field(
+        Section::Commandstats,
+        "cmdstat_NAME",
+        Kind::Lines,
+        "Each command and subcommand that was called: calls that ran, microseconds they took (in all and each), \
+         calls refused before they ran, calls that ended in an error.",
+        command_lines,
+    ),
+    field(
+        Section::Errorstats,
+        "errorstat_CODE",
+        Kind::Lines,
+        "Error replies by the first word of their text.",
+        |view| {
+            let errors = view.node.stats.errors.iter();
+            let line = |(code, count): (&String, &u64)| {
+                (format!("errorstat_{}", safe(code)), format!("count={count}"))
+            };
+            Value::Lines(errors.map(line).collect())
+        },
+    ),
+    field(
+        Section::Cluster,
+        "cluster_enabled",
+        Kind::Flag,
+        "Whether this is a cluster node.",
+        |view| view.node.config.cluster_enabled.into(),
+    ),
+    field(
+        Section::Keyspace,
+        "dbN",
+        Kind::Lines,
+        "Each database that holds keys: how many, how many of them with an expiry, and the milliseconds that these \
+         have left on average (estimated from a few of them).",
+        |view| {
+            let dbs = view.node.keyspace.dbs().filter(|(_, db)| !db.is_empty());
+            let line = |(number, db): (u32, &crate::keyspace::Db)| {
+                let (keys, expires) = (db.len(), db.len_with_expiry());
+                let ttl = average_ttl_ms(view.node, db);
+                (format!("db{number}"), format!("keys={keys},expires={expires},avg_ttl={ttl}"))
+            };
+            Value::Lines(dbs.map(line).collect())
+        },
+    ),
+];
+
+fn command_lines(view: &View<'_>) -> Value {
+    let stats = &view.node.stats;
+    let rows = view.node.commands.rows().iter().enumerate();
+    let used = rows.map(|(number, row)| (row, stats.of(number)));
+    let line = |(row, stats): (&&'static crate::command::Command, crate::stats::CommandStats)| {
+        let parts = format!(
+            "calls={},usec={},usec_per_call={},rejected_calls={},failed_calls={}",
+            stats.calls,
+            stats.total_us,
+            ratio(stats.total_us, stats.calls),
+            stats.rejected,
+            stats.failed
+        );
+        (format!("cmdstat_{}", row.name), parts)
+    };
+    Value::Lines(used.filter(|(_, s)| s.calls + s.rejected + s.failed > 0).map(line).collect())
+}
+
+/// A name that cannot break the lines it stands in.
+fn safe(name: &str) -> String {
+    name.chars().map(|c| if matches!(c, '#' | ':' | '\n' | '\r') { '_' } else { c }).collect()
+}
+
+/// The mean of what some drawn keys have left.
+fn average_ttl_ms(node: &Node, db: &crate::keyspace::Db) -> i64 {
+    let expiring = db.len_with_expiry();
+    if expiring == 0 {
+        return 0;
+    }
+    // Its own generator: reading INFO leaves the node's alone.
+    let mut draws = crate::rng::Rng::new([node.keyspace.now_ms as u64, expiring as u64, 1, 1]);
+    let (mut sum, mut count) = (0_i128, 0_i128);
+    for (_, table) in db.tables() {
+        // A table of each slot gives by its share, at least once.
+        let samples = (TTL_SAMPLES * table.len_with_expiry()).div_ceil(expiring);
+        for _ in 0..samples {
+            let drawn = table.random_with_expiry(&mut || draws.draw());
+            let Some(at) = drawn.and_then(|entry| entry.expiry()) else { break };
+            sum += i128::from(at.saturating_sub(node.keyspace.now_ms).max(0));
+            count += 1;
+        }
+    }
+    i64::try_from(sum / count.max(1)).unwrap_or(i64::MAX)
+}
+
+/// What only we tell.
+pub(super) const OURS: &[Field] = &[
+    ours("turns_total", Kind::Counter, "Turns of the engine's loop.", |view| {
+        view.node.stats.turns.total.into()
+    }),
+    ours("turns_over_1ms", Kind::Counter, "Turns that took longer than a millisecond.", |view| {
+        view.node.stats.turns.over_1ms.into()
+    }),
+    ours("turns_over_5ms", Kind::Counter, "Turns that took longer than five.", |view| {
+        view.node.stats.turns.over_5ms.into()
+    }),
+    ours("turn_max_usec", Kind::Gauge, "The longest turn, microseconds.", |view| {
+        view.node.stats.turns.longest_us.into()
+    }),
+    ours("clients_ready", Kind::Gauge, "Connections with requests that wait for a turn.", |view| {
+        view.node.ready.len().into()
+    }),
+    ours(
+        "snapshots_running",
+        Kind::Gauge,
+        "Snapshots under way: saves and full synchronisations.",
+        |view| view.node.persist.snapshots.len().into(),
+    ),
+    ours(
+        "snapshotN",
+        Kind::Lines,
+        "Each of them: its number, what it is for, keys at its start, keys copied, bytes of copies that are not \
+         encoded yet.",
+        |view| {
+            let line = |(index, s): (usize, &crate::persist::snapshot::Snapshot)| {
+                let purpose = format!("{:?}", s.purpose).to_lowercase();
+                let parts = format!(
+                    "job={},purpose={purpose},keys={},keys_done={},bytes_ahead={}",
+                    s.job.0,
+                    s.keys,
+                    s.keys_done,
+                    s.ahead_bytes()
+                );
+                (format!("snapshot{index}"), parts)
+            };
+            Value::Lines(view.node.persist.snapshots.iter().enumerate().map(line).collect())
+        },
+    ),
+    ours("keyspace_bytes", Kind::Bytes, "Tables and entries.", |view| view.dataset_bytes().into()),
+    ours("watched_keys", Kind::Gauge, "Keys under WATCH.", |view| {
+        view.node.keyspace.watch.len().into()
+    }),
+];
+
+const fn ours(
+    name: &'static str,
+    kind: Kind,
+    meaning: &'static str,
+    read: fn(&View<'_>) -> Value,
+) -> Field {
+    field(Section::Russet, name, kind, meaning, read)
+}
