@@ -127,8 +127,8 @@ pub struct Transaction {
     pub queue: VecDeque<Queued>,
     /// Flags of all queued commands together.
     pub flags: u64,
-    /// Keys being watched: database, name, and whether the key was past its time already.
-    pub watched: Vec<(u32, Box<[u8]>, bool)>,
+    /// Keys being watched: database and name.
+    pub watched: Vec<(u32, Box<[u8]>)>,
     /// EXEC runs, or waits in its middle for an answer.
     pub running: bool,
 }

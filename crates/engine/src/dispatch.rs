@@ -175,6 +175,9 @@ impl Node {
             }
             outcome
         });
+        if let Ok(Flow::Transaction) = outcome {
+            self.begin_transaction(handle, caller, host);
+        }
         let number = self.commands.number_of(command);
         if caller == Caller::Master && outcome.is_err() {
             self.stats.unexpected_errors += 1;
@@ -198,7 +201,7 @@ impl Node {
             }
             Ok(Flow::Attached) => self.replica_attached(handle),
             Ok(Flow::Close) => self.close_after_reply(handle),
-            Ok(Flow::Done | Flow::Blocked) | Err(_) => {}
+            Ok(Flow::Done | Flow::Blocked | Flow::Transaction) | Err(_) => {}
         }
     }
 

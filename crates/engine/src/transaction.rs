@@ -5,6 +5,7 @@
 
 use crate::command::{Args, Caller};
 use crate::io::{Handle, Host};
+use crate::keyspace::Key;
 use crate::node::Node;
 
 /// A host for what runs outside of a turn: it knows no ticks.
@@ -30,10 +31,30 @@ impl Node {
         }
     }
 
+    /// WATCH of one key.
+    pub(crate) fn watch(&mut self, handle: Handle, db: u32, key: Key<'_>) {
+        let was_expired = self.keyspace.is_over(db, key);
+        if self.keyspace.watch.add(handle, db, key.bytes, was_expired)
+            && let Some(client) = self.clients.get_mut(handle)
+        {
+            client.transaction.watched.push((db, key.bytes.into()));
+        }
+    }
+
+    /// Whether a key that a client watches has come to its end since, though nobody has met it.
+    pub(crate) fn watched_key_expired(&self, handle: Handle) -> bool {
+        let hasher = self.keyspace.hasher();
+        let watched = self.clients.get(handle).map(|client| &client.transaction.watched);
+        watched.into_iter().flatten().any(|(db, name)| {
+            self.keyspace.is_over(*db, hasher.key(name))
+                && !self.keyspace.watch.was_expired(handle, *db, name)
+        })
+    }
+
     /// UNWATCH, and the end of every transaction.
     pub(crate) fn unwatch_all(&mut self, handle: Handle) {
         let Some(client) = self.clients.get_mut(handle) else { return };
-        for (db, key, _) in std::mem::take(&mut client.transaction.watched) {
+        for (db, key) in std::mem::take(&mut client.transaction.watched) {
             self.keyspace.watch.remove(handle, db, &key);
         }
         if let Some(client) = self.clients.get_mut(handle) {
@@ -47,6 +68,13 @@ impl Node {
         if let Some(client) = self.clients.get_mut(handle) {
             client.transaction = Default::default();
         }
+    }
+
+    /// EXEC, once its header is written: nothing is watched any more, and the queue runs.
+    pub(crate) fn begin_transaction(&mut self, handle: Handle, by: Caller, host: &mut dyn Host) {
+        self.unwatch_all(handle);
+        let caller = if by == Caller::Master { Caller::Master } else { Caller::Exec };
+        self.run_transaction(handle, caller, host);
     }
 
     /// Runs the queue from where it stands, until it is empty or a command makes the client wait.

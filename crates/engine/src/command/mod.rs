@@ -6,12 +6,15 @@
 pub mod args;
 pub mod connection;
 pub mod introspect;
+pub mod keys;
 pub mod keyspec;
+mod lcs;
 pub mod replication;
 pub mod reply;
 pub mod server;
 pub mod string;
 pub mod table;
+pub mod transaction;
 
 use russet_protocol::ErrorReply;
 
@@ -69,6 +72,8 @@ pub enum Flow {
     Blocked,
     /// The client has become a replica: what follows the reply is prepared behind it.
     Attached,
+    /// EXEC has written the header of its reply: the queue runs next.
+    Transaction,
     /// The connection is closed when the reply has been written.
     Close,
     /// The world is asked; the reply is `+OK` or the error that it answers, unless `Node` knows better.

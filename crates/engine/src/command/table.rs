@@ -1,10 +1,12 @@
 //! Finding a command by its name.
 
-use super::{Command, connection, introspect, replication, server, string};
+use super::{Command, connection, introspect, keys, replication, server, string, transaction};
 
 /// All families. One line adds a family; its rows add its commands.
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    keys::COMMANDS,
+    transaction::COMMANDS,
     connection::COMMANDS,
     introspect::COMMANDS,
     replication::COMMANDS,

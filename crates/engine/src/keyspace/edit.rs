@@ -42,9 +42,14 @@ impl<'a> Edit<'a> {
 
     #[inline]
     fn changed(&mut self) {
+        self.told(false);
+    }
+
+    #[inline]
+    fn told(&mut self, removed: bool) {
         self.keyspace.dirty += 1;
         if !self.keyspace.watch.is_empty() {
-            self.keyspace.watch.touch(self.db, self.key.bytes);
+            self.keyspace.watch.touch(self.db, self.key.bytes, removed);
         }
     }
 
@@ -65,8 +70,13 @@ impl<'a> Edit<'a> {
     }
 
     /// Sets a string that was put together from parts (APPEND, SETRANGE): its encoding is `raw`.
-    pub fn set_raw_string(self, bytes: &[u8]) {
-        self.set(string::KIND_RAW, string::payload(bytes), Expiry::Keep);
+    pub fn set_raw_string(self, bytes: Vec<u8>, expiry: Expiry) {
+        if bytes.len() <= string::INLINE_MAX {
+            self.set(string::KIND_RAW, NewPayload::Inline(&bytes), expiry);
+        } else {
+            let object = Box::new(Object::String(Arc::new(bytes)));
+            self.set(string::KIND_RAW, NewPayload::Boxed(object), expiry);
+        }
     }
 
     /// Sets any value.
@@ -114,6 +124,7 @@ impl<'a> Edit<'a> {
 
     /// Sets or clears the expiry. False if there is no such key.
     pub fn set_expiry(mut self, expiry: Option<i64>) -> bool {
+        let clock = self.keyspace.clock;
         let found = self
             .keyspace
             .db_mut(self.db)
@@ -121,6 +132,7 @@ impl<'a> Edit<'a> {
             .and_then(|table| table.get_mut(self.key.hash, self.key.bytes));
         let Some(mut entry) = found else { return false };
         entry.set_expiry(expiry);
+        entry.set_clock(clock);
         self.changed();
         true
     }
@@ -142,7 +154,7 @@ impl<'a> Edit<'a> {
         match self.take() {
             Some(old) => {
                 self.keyspace.bury(old);
-                self.changed();
+                self.told(true);
                 true
             }
             None => false,
@@ -162,7 +174,7 @@ impl<'a> Edit<'a> {
     /// whatever is there. False if there is none.
     pub fn move_to(mut self, db: u32, key: Key<'_>) -> bool {
         let Some(old) = self.take() else { return false };
-        self.changed();
+        self.told(true);
         let (kind, expiry) = (old.kind(), old.expiry());
         let keyspace = self.keyspace;
         let target = Edit::open(keyspace, db, key);

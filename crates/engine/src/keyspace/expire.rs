@@ -29,6 +29,18 @@ impl Keyspace {
         true
     }
 
+    /// Meets a key as a command does that is about to change it: if its time has come, it is handled by policy.
+    #[inline]
+    pub fn meet(&mut self, db: u32, key: Key<'_>) {
+        self.gone(db, key);
+    }
+
+    /// Whether a key is there though its time has come; nothing is removed.
+    pub fn is_over(&self, db: u32, key: Key<'_>) -> bool {
+        let entry = self.db(db).table(key.slot).and_then(|table| table.get(key.hash, key.bytes));
+        entry.and_then(|entry| entry.expiry()).is_some_and(|at| self.is_past(at))
+    }
+
     /// Whether an expiry is past, for this turn's clock.
     pub fn is_past(&self, at: i64) -> bool {
         at < self.now_ms

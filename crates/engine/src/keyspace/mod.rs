@@ -320,7 +320,8 @@ impl Keyspace {
             if only.is_some_and(|only| only != number) || self.db(number).is_empty() {
                 continue;
             }
-            self.watch.touch_db(number, &self.dbs[number as usize], self.hasher);
+            let old = &self.dbs[number as usize];
+            self.watch.touch_all(number, old, None, self.hasher, self.now_ms);
             let fresh = self.fresh_db();
             let old = std::mem::replace(&mut self.dbs[number as usize], fresh);
             removed += old.keys;
@@ -345,8 +346,8 @@ impl Keyspace {
     /// Puts `other`'s databases in place of ours (a full synchronisation has arrived whole).
     pub fn replace_all(&mut self, mut other: Keyspace) {
         for number in 0..self.count() {
-            self.watch.touch_db(number, &self.dbs[number as usize], self.hasher);
-            self.watch.touch_db(number, &other.dbs[number as usize], self.hasher);
+            let (old, new) = (&self.dbs[number as usize], &other.dbs[number as usize]);
+            self.watch.touch_all(number, old, Some(new), self.hasher, self.now_ms);
             self.next_identity += 1;
             other.dbs[number as usize].identity = self.next_identity;
             let new = std::mem::replace(
@@ -390,7 +391,10 @@ impl Keyspace {
 
     /// Swaps two databases' numbers.
     pub fn swap(&mut self, a: u32, b: u32) {
-        self.watch.touch_swapped(a, b, &self.dbs, self.hasher);
+        for (number, other) in [(a, b), (b, a)] {
+            let (old, new) = (&self.dbs[number as usize], &self.dbs[other as usize]);
+            self.watch.touch_all(number, old, Some(new), self.hasher, self.now_ms);
+        }
         self.dbs.swap(a as usize, b as usize);
         self.dirty += 1;
     }

@@ -1,14 +1,25 @@
 //! Who watches which keys (WATCH): by database number and name, whether the key exists or not.
+//!
+//! A key that is past its time and still there is no key to anybody. So who began to watch it then is not told of its
+//! removal, which changes nothing, but of all else.
 
 use std::collections::BTreeMap;
 
 use super::{Db, KeyHasher};
 use crate::io::Handle;
 
+/// One who watches a key.
+#[derive(Clone, Copy, Debug)]
+struct Watcher {
+    client: Handle,
+    /// The key was past its time when the watch began, and is still there.
+    was_expired: bool,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct WatchTable {
-    keys: BTreeMap<(u32, Box<[u8]>), Vec<Handle>>,
+    keys: BTreeMap<(u32, Box<[u8]>), Vec<Watcher>>,
     /// Watchers whose keys changed since they were last asked for.
     touched: Vec<Handle>,
 }
@@ -25,12 +36,12 @@ impl WatchTable {
         self.keys.len()
     }
 
-    /// A client starts to watch a key. False if it did already.
-    pub fn add(&mut self, client: Handle, db: u32, key: &[u8]) -> bool {
+    /// A client starts to watch a key, which may be past its time. False if it did already.
+    pub fn add(&mut self, client: Handle, db: u32, key: &[u8], was_expired: bool) -> bool {
         let watchers = self.keys.entry((db, key.into())).or_default();
-        let new = !watchers.contains(&client);
+        let new = watchers.iter().all(|watcher| watcher.client != client);
         if new {
-            watchers.push(client);
+            watchers.push(Watcher { client, was_expired });
         }
         new
     }
@@ -39,45 +50,56 @@ impl WatchTable {
     pub fn remove(&mut self, client: Handle, db: u32, key: &[u8]) {
         let place = (db, key.into());
         if let Some(watchers) = self.keys.get_mut(&place) {
-            watchers.retain(|&w| w != client);
+            watchers.retain(|watcher| watcher.client != client);
             if watchers.is_empty() {
                 self.keys.remove(&place);
             }
         }
     }
 
-    /// A key changed.
-    pub fn touch(&mut self, db: u32, key: &[u8]) {
-        if let Some(watchers) = self.keys.get(&(db, key.into())) {
-            self.touched.extend_from_slice(&watchers);
-        }
+    /// Whether a key that a client watches was past its time when it began to.
+    pub fn was_expired(&self, client: Handle, db: u32, key: &[u8]) -> bool {
+        let watchers = self.keys.get(&(db, key.into()));
+        let mut watchers = watchers.into_iter().flatten();
+        watchers.any(|watcher| watcher.client == client && watcher.was_expired)
     }
 
-    /// Those keys of a database that exist are about to change all at once.
-    pub(super) fn touch_db(&mut self, number: u32, db: &Db, hasher: KeyHasher) {
-        for ((_, key), watchers) in self.in_db(number) {
-            if has(db, hasher, &key) {
-                self.touched.extend_from_slice(&watchers);
+    /// A key changed, or was removed.
+    pub fn touch(&mut self, db: u32, key: &[u8], removed: bool) {
+        let Some(watchers) = self.keys.get_mut(&(db, key.into())) else { return };
+        for watcher in watchers {
+            if removed && watcher.was_expired {
+                watcher.was_expired = false;
+            } else {
+                self.touched.push(watcher.client);
             }
         }
     }
 
-    /// Two databases are about to swap numbers: who watches a key that is in either is touched.
-    pub(super) fn touch_swapped(&mut self, a: u32, b: u32, dbs: &[Db], hasher: KeyHasher) {
-        for number in [a, b] {
-            for ((_, key), watchers) in self.in_db(number) {
-                if [a, b].iter().any(|&n| has(&dbs[n as usize], hasher, &key)) {
-                    self.touched.extend_from_slice(&watchers);
+    /// All keys of a database are about to give way to those of another, or to none.
+    pub(super) fn touch_all(
+        &mut self,
+        number: u32,
+        old: &Db,
+        new: Option<&Db>,
+        hasher: KeyHasher,
+        now_ms: i64,
+    ) {
+        let places = (number, Box::default())..(number.saturating_add(1), Box::default());
+        for ((_, key), watchers) in self.keys.range_mut(places) {
+            let before = state(old, hasher, key, now_ms);
+            let after = new.map_or(State::Missing, |new| state(new, hasher, key, now_ms));
+            if before == State::Missing && after == State::Missing {
+                continue;
+            }
+            for watcher in watchers {
+                let was_nothing = watcher.was_expired || before == State::Missing;
+                watcher.was_expired = after == State::Expired;
+                if !was_nothing || after == State::There {
+                    self.touched.push(watcher.client);
                 }
             }
         }
-    }
-
-    fn in_db(&self, number: u32) -> Vec<((u32, Box<[u8]>), Vec<Handle>)> {
-        self.keys
-            .range((number, Box::default())..(number + 1, Box::default()))
-            .map(|(k, w)| (k.clone(), w.clone()))
-            .collect()
     }
 
     /// Watchers whose keys changed since the last call.
@@ -92,7 +114,20 @@ impl WatchTable {
     }
 }
 
-fn has(db: &Db, hasher: KeyHasher, key: &[u8]) -> bool {
+/// What a watcher may find under a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Missing,
+    /// Past its time.
+    Expired,
+    There,
+}
+
+fn state(db: &Db, hasher: KeyHasher, key: &[u8], now_ms: i64) -> State {
     let key = hasher.key(key);
-    db.table(key.slot).is_some_and(|t| t.get(key.hash, key.bytes).is_some())
+    match db.table(key.slot).and_then(|table| table.get(key.hash, key.bytes)) {
+        None => State::Missing,
+        Some(entry) if entry.expiry().is_some_and(|at| at < now_ms) => State::Expired,
+        Some(_) => State::There,
+    }
 }

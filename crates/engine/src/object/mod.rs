@@ -3,6 +3,7 @@
 //! An entry of the keyspace carries one opaque *kind* byte: the type in its low four bits, the encoding in its
 //! high four. Small strings stand inline behind their key; everything else is an [`Object`].
 
+pub mod long_double;
 pub mod string;
 
 use std::sync::Arc;

@@ -43,15 +43,17 @@ impl<'a> Text<'a> {
 
 /// The kind byte of a string that is set in one piece: `int` if it is canonical, else by length.
 pub fn kind_of_new(bytes: &[u8]) -> u8 {
-    let encoding = if bytes.len() <= 20 && parse_i64(bytes).is_some() {
-        Encoding::Int
-    } else if bytes.len() <= EMBSTR_MAX {
-        Encoding::Embstr
-    } else {
-        Encoding::Raw
-    };
-    kind(Type::String, encoding)
+    if bytes.len() <= 20 && parse_i64(bytes).is_some() { KIND_INT } else { kind_of_text(bytes) }
 }
+
+/// The same of one that is not looked at as a number (INCRBYFLOAT's sum): by length alone.
+pub fn kind_of_text(bytes: &[u8]) -> u8 {
+    let short = bytes.len() <= EMBSTR_MAX;
+    kind(Type::String, if short { Encoding::Embstr } else { Encoding::Raw })
+}
+
+/// The kind byte of a string that is the canonical text of an integer.
+pub const KIND_INT: u8 = kind(Type::String, Encoding::Int);
 
 /// The kind byte of a string that was changed in place (APPEND, SETRANGE).
 pub const KIND_RAW: u8 = kind(Type::String, Encoding::Raw);

@@ -1,0 +1,125 @@
+//! Other names and other databases: RENAME, MOVE, COPY.
+
+use std::sync::Arc;
+
+use russet_ds::{EntryRef, NewPayload, Payload};
+use russet_protocol::ErrorReply;
+
+use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use crate::keyspace::Expiry;
+use crate::object::Object;
+
+const SAME: ErrorReply = ErrorReply::fixed("ERR source and destination objects are the same");
+
+pub(super) fn rename(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    rename_key(ctx, args, false)?;
+    reply.ok();
+    Ok(Flow::Done)
+}
+
+pub(super) fn renamenx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let renamed = rename_key(ctx, args, true)?;
+    reply.integer(i64::from(renamed));
+    Ok(Flow::Done)
+}
+
+/// True if the key has the new name now, and had not before.
+fn rename_key(ctx: &mut Ctx<'_>, args: &Args<'_>, only_new: bool) -> Result<bool, ErrorReply> {
+    let (db, source, target) = (ctx.db, args.key(1), args.key(2));
+    let keyspace = &mut ctx.node.keyspace;
+    if keyspace.peek(db, source).is_none() {
+        return Err(ErrorReply::NoSuchKey);
+    }
+    if source.bytes == target.bytes || (keyspace.peek(db, target).is_some() && only_new) {
+        return Ok(false);
+    }
+    Ok(keyspace.edit(db, source).move_to(db, target))
+}
+
+pub(super) fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (source, key) = (ctx.db, args.key(1));
+    let target = db_index(ctx, args, 2)?;
+    if source == target {
+        return Err(SAME);
+    }
+    let keyspace = &mut ctx.node.keyspace;
+    let free = keyspace.peek(source, key).is_some() && keyspace.peek(target, key).is_none();
+    let moved = free && keyspace.edit(source, key).move_to(target, key);
+    reply.integer(i64::from(moved));
+    Ok(Flow::Done)
+}
+
+pub(super) fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (source_db, source, target) = (ctx.db, args.key(1), args.key(2));
+    let (mut target_db, mut replace) = (source_db, false);
+    let mut at = 3;
+    while at < args.len() {
+        if args.is(at, "REPLACE") {
+            replace = true;
+        } else if args.is(at, "DB") && at + 1 < args.len() {
+            target_db = db_index(ctx, args, at + 1)?;
+            at += 1;
+        } else {
+            return Err(ErrorReply::Syntax);
+        }
+        at += 1;
+    }
+    if source_db == target_db && source.bytes == target.bytes {
+        return Err(SAME);
+    }
+    let keyspace = &mut ctx.node.keyspace;
+    let copy = keyspace.read(source_db, source).map(|entry| Copy::of(&entry));
+    let taken = copy.is_some() && keyspace.peek(target_db, target).is_some() && !replace;
+    let copied = copy.filter(|_| !taken);
+    reply.integer(i64::from(copied.is_some()));
+    if let Some(Copy { kind, value, expiry }) = copied {
+        let payload = match value {
+            Value::Inline(ref bytes) => NewPayload::Inline(bytes),
+            Value::Boxed(object) => NewPayload::Boxed(Box::new(object)),
+        };
+        let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
+        keyspace.edit(target_db, target).set(kind, payload, expiry);
+    }
+    Ok(Flow::Done)
+}
+
+/// What a key holds, as another key's own.
+struct Copy {
+    kind: u8,
+    value: Value,
+    expiry: Option<i64>,
+}
+
+enum Value {
+    Inline(Vec<u8>),
+    Boxed(Object),
+}
+
+impl Copy {
+    fn of(entry: &EntryRef<'_, Object>) -> Copy {
+        let value = match entry.payload() {
+            Payload::Inline(bytes) => Value::Inline(bytes.to_vec()),
+            // Both may hold the same bytes: whoever changes them first makes a copy.
+            Payload::Boxed(Object::String(bytes)) => {
+                Value::Boxed(Object::String(Arc::clone(bytes)))
+            }
+        };
+        Copy { kind: entry.kind(), value, expiry: entry.expiry() }
+    }
+}
+
+/// An argument as the number of a database.
+fn db_index(ctx: &Ctx<'_>, args: &Args<'_>, at: usize) -> Result<u32, ErrorReply> {
+    let index = args.integer(at)?;
+    let index = i32::try_from(index).map_err(|_| {
+        ErrorReply::err(format!(
+            "value is out of range, value must between {} and {}",
+            i32::MIN,
+            i32::MAX
+        ))
+    })?;
+    u32::try_from(index)
+        .ok()
+        .filter(|&index| index < ctx.node.keyspace.count())
+        .ok_or_else(|| ErrorReply::err("DB index is out of range"))
+}

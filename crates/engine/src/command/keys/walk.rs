@@ -1,0 +1,148 @@
+//! Looking for keys: all of them, some at a time, or any.
+
+use russet_ds::glob::{Case, matches};
+use russet_protocol::number::parse_i64;
+use russet_protocol::{ErrorReply, ReplyWriter};
+
+use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use crate::keyspace::ExpiryPolicy;
+use crate::object::type_of;
+
+/// Keys that a call of SCAN looks at, if it does not say.
+const COUNT: usize = 10;
+
+/// A pattern of KEYS and SCAN. A single star is none: it matches the empty key too.
+#[derive(Clone, Copy)]
+struct Pattern<'a>(Option<&'a [u8]>);
+
+impl<'a> Pattern<'a> {
+    fn new(pattern: &'a [u8]) -> Pattern<'a> {
+        Pattern(Some(pattern).filter(|pattern| *pattern != b"*"))
+    }
+
+    fn fits(self, key: &[u8]) -> bool {
+        self.0.is_none_or(|pattern| matches(pattern, key, Case::Sensitive))
+    }
+}
+
+pub(super) fn keys(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let pattern = Pattern::new(&args[1]);
+    let keyspace = &ctx.node.keyspace;
+    let hides = keyspace.policy != ExpiryPolicy::Ignore;
+    let (mark, mut count) = (reply.open_array(), 0);
+    for (_, table) in keyspace.db(ctx.db).tables() {
+        table.for_each(&mut |entry| {
+            let over = hides && entry.expiry().is_some_and(|at| keyspace.is_past(at));
+            if !over && pattern.fits(entry.key()) {
+                reply.bulk(entry.key());
+                count += 1;
+            }
+        });
+    }
+    reply.close_array(mark, count);
+    Ok(Flow::Done)
+}
+
+pub(super) fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let cursor = cursor(&args[1])?;
+    let (mut pattern, mut count, mut wanted) = (Pattern(None), COUNT, None);
+    let mut at = 2;
+    while at < args.len() {
+        let value = args.get(at + 1).ok_or(ErrorReply::Syntax)?;
+        if args.is(at, "COUNT") {
+            let given = args.integer(at + 1)?;
+            let given = usize::try_from(given).ok().filter(|&given| given > 0);
+            count = given.ok_or(ErrorReply::Syntax)?;
+        } else if args.is(at, "MATCH") {
+            pattern = Pattern::new(value);
+        } else if args.is(at, "TYPE") {
+            wanted = Some(value);
+        } else {
+            return Err(ErrorReply::Syntax);
+        }
+        at += 2;
+    }
+    let db = ctx.db;
+    let keyspace = &mut ctx.node.keyspace;
+    let hides = keyspace.policy != ExpiryPolicy::Ignore;
+    // The cursor comes first in the reply, and is known last.
+    let (mut found, mut shown, mut over) = (Vec::new(), 0, Vec::new());
+    let mut writer = ReplyWriter { out: &mut found, protocol: reply.protocol };
+    let next = keyspace.scan(db, cursor, count, &mut |entry| {
+        let key = entry.key();
+        if !pattern.fits(key) {
+            return;
+        }
+        if hides && entry.expiry().is_some_and(|at| keyspace.is_past(at)) {
+            over.push(key.to_vec());
+        } else if wanted
+            .is_none_or(|name| type_of(entry.kind()).name().as_bytes().eq_ignore_ascii_case(name))
+        {
+            writer.bulk(key);
+            shown += 1;
+        }
+    });
+    for key in over {
+        let key = keyspace.hasher().key(&key);
+        keyspace.meet(db, key);
+    }
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    reply.array(shown);
+    reply.out.extend_from_slice(&found);
+    Ok(Flow::Done)
+}
+
+/// A cursor, as C's `strtoul` reads one: a sign and leading zeros may be there, and -1 is the largest.
+fn cursor(text: &[u8]) -> Result<u64, ErrorReply> {
+    let invalid = || ErrorReply::err("invalid cursor");
+    if let Some(number) = parse_i64(text) {
+        return Ok(number.cast_unsigned());
+    }
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    // An empty cursor is zero to `strtoul`.
+    let is_number =
+        digits.iter().all(u8::is_ascii_digit) && (text.is_empty() || !digits.is_empty());
+    let digits = std::str::from_utf8(digits).ok().filter(|_| is_number).ok_or_else(invalid)?;
+    let number: u64 = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| invalid())? };
+    Ok(if negative { number.wrapping_neg() } else { number })
+}
+
+pub(super) fn randomkey(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let db = ctx.db;
+    let node = &mut *ctx.node;
+    let rng = &mut node.rng;
+    match node.keyspace.random_key(db, &mut || rng.draw()) {
+        Some(key) => reply.bulk(&key),
+        None => reply.null(),
+    }
+    Ok(Flow::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cursor;
+
+    #[test]
+    fn a_cursor_is_read_as_c_reads_it() {
+        for (text, expected) in [
+            ("0", 0),
+            ("", 0),
+            ("007", 7),
+            ("+7", 7),
+            ("-1", u64::MAX),
+            ("-01", u64::MAX),
+            ("18446744073709551615", u64::MAX),
+            ("9223372036854775808", 1 << 63),
+        ] {
+            assert_eq!(cursor(text.as_bytes()), Ok(expected), "{text:?}");
+        }
+        for text in ["18446744073709551616", " 1", "1 ", "-", "+", "x", "1x", "--1"] {
+            assert!(cursor(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Commands that change a part of a string.
+//!
+//! Short strings are put together and stored anew; a long one grows in place, so that appending is
+//! amortized and a part of a large string costs no copy of the whole.
+
+use russet_protocol::ErrorReply;
+
+use crate::command::{Args, Caller, Ctx, Flow, Outcome, Reply};
+use crate::keyspace::Expiry;
+use crate::object::string::INLINE_MAX;
+
+/// The widest gap that SETRANGE fills with zero bytes, whatever the configuration allows. A gap costs its
+/// sender nothing, so it alone must not decide how much memory is taken.
+const GAP_MAX: u64 = 1 << 32;
+
+pub(super) fn append(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (key, more) = (args.key(1), &args[2]);
+    let Some(old) = super::old(ctx, key)?.map(|text| text.bytes().len()) else {
+        ctx.edit(key).set_string(more, Expiry::Clear);
+        reply.count(more.len());
+        return Ok(Flow::Done);
+    };
+    let len = checked_len(ctx, old, old as u64, more)?;
+    write_at(ctx, args, old, more)?;
+    reply.count(len);
+    Ok(Flow::Done)
+}
+
+pub(super) fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (key, part) = (args.key(1), &args[3]);
+    let offset =
+        u64::try_from(args.integer(2)?).map_err(|_| ErrorReply::err("offset is out of range"))?;
+    let old = super::old(ctx, key)?.map(|text| text.bytes().len());
+    if part.is_empty() {
+        reply.count(old.unwrap_or(0));
+        return Ok(Flow::Done);
+    }
+    let end = checked_len(ctx, old.unwrap_or(0), offset, part)?;
+    if old.is_none() {
+        let mut bytes = zeros(end - part.len(), end)?;
+        bytes.extend_from_slice(part);
+        ctx.edit(key).set_raw_string(bytes, Expiry::Clear);
+    } else {
+        write_at(ctx, args, end - part.len(), part)?;
+    }
+    reply.count(end.max(old.unwrap_or(0)));
+    Ok(Flow::Done)
+}
+
+/// The length of a string of `old` bytes when `more` are written at `offset`, if it may be that long.
+fn checked_len(ctx: &Ctx<'_>, old: usize, offset: u64, more: &[u8]) -> Result<usize, ErrorReply> {
+    let allowed = match ctx.caller {
+        // What the master did must be done here too.
+        Caller::Master => u64::MAX,
+        _ => ctx.node.config.proto_max_bulk_len,
+    };
+    let end = offset.checked_add(more.len() as u64).filter(|&end| end <= allowed);
+    end.filter(|_| offset.saturating_sub(old as u64) <= GAP_MAX)
+        .and_then(|end| usize::try_from(end).ok())
+        .ok_or(ErrorReply::StringTooLong)
+}
+
+/// So many zero bytes with room for `capacity` in all, if there is that much memory.
+fn zeros(len: usize, capacity: usize) -> Result<Vec<u8>, ErrorReply> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(capacity).map_err(|_| ErrorReply::StringTooLong)?;
+    bytes.resize(len, 0);
+    Ok(bytes)
+}
+
+/// Writes `part` at an offset into the string that is there.
+fn write_at(
+    ctx: &mut Ctx<'_>,
+    args: &Args<'_>,
+    offset: usize,
+    part: &[u8],
+) -> Result<(), ErrorReply> {
+    let key = args.key(1);
+    let end = offset + part.len();
+    let mut room = Ok(());
+    let grown = ctx.edit(key).change_long_string(|bytes| {
+        let missing = end.saturating_sub(bytes.len());
+        room = bytes.try_reserve(missing);
+        if room.is_ok() {
+            bytes.resize(end.max(bytes.len()), 0);
+            bytes[offset..end].copy_from_slice(part);
+        }
+    });
+    if room.is_err() {
+        ctx.no_effect();
+        return Err(ErrorReply::StringTooLong);
+    }
+    if grown {
+        return Ok(());
+    }
+    let old = super::old(ctx, key)?.map_or(&[][..], |text| text.bytes());
+    debug_assert!(old.len() <= INLINE_MAX, "a long string was changed in place");
+    let mut bytes = zeros(0, end.max(old.len()))?;
+    bytes.extend_from_slice(old);
+    bytes.resize(end.max(old.len()), 0);
+    bytes[offset..end].copy_from_slice(part);
+    ctx.edit(key).set_raw_string(bytes, Expiry::Keep);
+    Ok(())
+}

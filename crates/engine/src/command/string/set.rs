@@ -1,0 +1,293 @@
+//! Commands that set a whole string or take it away, with its time to live.
+//!
+//! What replicas are told is absolute: `SET key value PXAT milliseconds`, `PEXPIREAT`, `DEL`.
+
+use russet_protocol::ErrorReply;
+
+use crate::command::{Args, Caller, Ctx, Flow, Outcome, Reply};
+use crate::keyspace::{Expiry, Key};
+use crate::planted::Bug;
+
+/// The form in which a time to live is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    /// `EX`: seconds from now.
+    Ex,
+    /// `PX`: milliseconds from now.
+    Px,
+    /// `EXAT`: Unix seconds.
+    Exat,
+    /// `PXAT`: Unix milliseconds.
+    Pxat,
+}
+
+impl Unit {
+    const ALL: [(&'static str, Unit); 4] =
+        [("EX", Unit::Ex), ("PX", Unit::Px), ("EXAT", Unit::Exat), ("PXAT", Unit::Pxat)];
+
+    fn is_relative(self) -> bool {
+        matches!(self, Unit::Ex | Unit::Px)
+    }
+
+    /// The Unix milliseconds that an argument means; None if they do not fit or are not positive.
+    fn to_unix_ms(self, given: i64, now_ms: i64) -> Option<i64> {
+        let given = Some(given).filter(|&given| given > 0)?;
+        let ms = match self {
+            Unit::Ex | Unit::Exat => given.checked_mul(1000)?,
+            Unit::Px | Unit::Pxat => given,
+        };
+        if self.is_relative() { ms.checked_add(now_ms) } else { Some(ms) }
+    }
+}
+
+/// The options of SET and GETEX.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    nx: bool,
+    xx: bool,
+    get: bool,
+    keep_ttl: bool,
+    persist: bool,
+    /// The form of the expiry, and the index of its argument.
+    expiry: Option<(Unit, usize)>,
+}
+
+impl Options {
+    /// Options from index `from` on. An option may be repeated, one that excludes it may not follow.
+    fn parse(args: &Args<'_>, from: usize, is_set: bool) -> Result<Options, ErrorReply> {
+        let mut options = Options::default();
+        let mut at = from;
+        while at < args.len() {
+            let free = options.expiry.is_none();
+            if is_set && args.is(at, "NX") && !options.xx {
+                options.nx = true;
+            } else if is_set && args.is(at, "XX") && !options.nx {
+                options.xx = true;
+            } else if is_set && args.is(at, "GET") {
+                options.get = true;
+            } else if is_set && args.is(at, "KEEPTTL") && free {
+                options.keep_ttl = true;
+            } else if !is_set && args.is(at, "PERSIST") && free {
+                options.persist = true;
+            } else {
+                options.expiry = Some((options.unit(args, at)?, at + 1));
+                at += 1;
+            }
+            at += 1;
+        }
+        Ok(options)
+    }
+
+    /// The unit that the word at `at` names, if it may stand here with a value behind it.
+    fn unit(&self, args: &Args<'_>, at: usize) -> Result<Unit, ErrorReply> {
+        let named = Unit::ALL.iter().find(|(word, _)| args.is(at, word)).map(|(_, unit)| *unit);
+        let fits = |unit: &Unit| self.expiry.is_none_or(|(before, _)| before == *unit);
+        named
+            .filter(fits)
+            .filter(|_| !self.keep_ttl && !self.persist && at + 1 < args.len())
+            .ok_or(ErrorReply::Syntax)
+    }
+
+    /// When the key is to end.
+    fn at_ms(&self, ctx: &Ctx<'_>, args: &Args<'_>) -> Result<Option<i64>, ErrorReply> {
+        let Some((unit, index)) = self.expiry else { return Ok(None) };
+        let at = unit.to_unix_ms(args.integer(index)?, ctx.now_ms());
+        at.map(Some).ok_or(ErrorReply::InvalidExpire(ctx.command.name))
+    }
+
+    fn is_relative(&self) -> bool {
+        self.expiry.is_some_and(|(unit, _)| unit.is_relative())
+    }
+}
+
+pub(super) fn set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len() > 3 {
+        return set_with_options(ctx, args, reply);
+    }
+    ctx.edit(args.key(1)).set_string(&args[2], Expiry::Clear);
+    reply.ok();
+    Ok(Flow::Done)
+}
+
+fn set_with_options(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let options = Options::parse(args, 3, true)?;
+    let at_ms = options.at_ms(ctx, args)?;
+    let key = args.key(1);
+    if options.get {
+        get(ctx, key, reply)?;
+    }
+    let db = ctx.db;
+    let exists = ctx.node.keyspace.peek(db, key).is_some();
+    if (options.nx && exists) || (options.xx && !exists) {
+        if !options.get {
+            reply.null();
+        }
+        return Ok(Flow::Done);
+    }
+    let expiry = match at_ms {
+        Some(at) => Expiry::At(at),
+        // A key that is past its time and still there has none to keep.
+        None if options.keep_ttl && exists => Expiry::Keep,
+        None => Expiry::Clear,
+    };
+    ctx.edit(key).set_string(&args[2], expiry);
+    if !options.get {
+        reply.ok();
+    }
+    match at_ms {
+        Some(at) if !(options.is_relative() && ctx.node.planted(Bug::RelativeExpiry)) => {
+            tell_set(ctx, key, &args[2], at);
+        }
+        None if options.get => tell_without_get(ctx, args),
+        _ => {}
+    }
+    Ok(Flow::Done)
+}
+
+fn tell_set(ctx: &mut Ctx<'_>, key: Key<'_>, value: &[u8], at_ms: i64) {
+    let mut digits = itoa::Buffer::new();
+    ctx.effect(&[b"SET", key.bytes, value, b"PXAT", digits.format(at_ms).as_bytes()]);
+}
+
+/// The old value is nobody's business but the caller's.
+fn tell_without_get(ctx: &mut Ctx<'_>, args: &Args<'_>) {
+    let words: Vec<&[u8]> = (0..)
+        .zip(args.iter())
+        .filter(|(at, _)| *at < 3 || !args.is(*at, "GET"))
+        .map(|(_, arg)| arg)
+        .collect();
+    ctx.effect(&words);
+}
+
+/// Replies with a string as GET does.
+fn get(ctx: &mut Ctx<'_>, key: Key<'_>, reply: &mut Reply<'_>) -> Result<bool, ErrorReply> {
+    let text = ctx.string(key)?;
+    match text {
+        Some(text) => reply.text(text),
+        None => reply.null(),
+    }
+    Ok(text.is_some())
+}
+
+pub(super) fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (db, key) = (ctx.db, args.key(1));
+    let exists = ctx.node.keyspace.peek(db, key).is_some();
+    if !exists {
+        ctx.edit(key).set_string(&args[2], Expiry::Clear);
+    }
+    reply.integer(i64::from(!exists));
+    Ok(Flow::Done)
+}
+
+pub(super) fn setex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_for(ctx, args, Unit::Ex, reply)
+}
+
+pub(super) fn psetex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_for(ctx, args, Unit::Px, reply)
+}
+
+fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, reply: &mut Reply<'_>) -> Outcome {
+    let options = Options { expiry: Some((unit, 2)), ..Options::default() };
+    let (key, value) = (args.key(1), &args[3]);
+    if let Some(at) = options.at_ms(ctx, args)? {
+        ctx.edit(key).set_string(value, Expiry::At(at));
+        if !ctx.node.planted(Bug::RelativeExpiry) {
+            tell_set(ctx, key, value, at);
+        }
+    }
+    reply.ok();
+    Ok(Flow::Done)
+}
+
+pub(super) fn mset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_pairs(ctx, args)?;
+    reply.ok();
+    Ok(Flow::Done)
+}
+
+pub(super) fn msetnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let db = ctx.db;
+    if !args.len().is_multiple_of(2) {
+        let exists = |at: usize| ctx.node.keyspace.peek(db, args.key(at)).is_some();
+        if (1..args.len()).step_by(2).any(exists) {
+            reply.integer(0);
+            return Ok(Flow::Done);
+        }
+    }
+    set_pairs(ctx, args)?;
+    reply.integer(1);
+    Ok(Flow::Done)
+}
+
+fn set_pairs(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), ErrorReply> {
+    if args.len().is_multiple_of(2) {
+        return Err(ErrorReply::WrongArity(ctx.command.name.to_owned()));
+    }
+    for at in (1..args.len()).step_by(2) {
+        ctx.edit(args.key(at)).set_string(&args[at + 1], Expiry::Clear);
+    }
+    Ok(())
+}
+
+pub(super) fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (key, value) = (args.key(1), &args[2]);
+    get(ctx, key, reply)?;
+    ctx.edit(key).set_string(value, Expiry::Clear);
+    ctx.effect(&[b"SET", key.bytes, value]);
+    Ok(Flow::Done)
+}
+
+pub(super) fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = args.key(1);
+    if get(ctx, key, reply)? && ctx.edit(key).remove() {
+        ctx.effect(&[b"DEL", key.bytes]);
+    }
+    Ok(Flow::Done)
+}
+
+pub(super) fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let options = Options::parse(args, 2, false)?;
+    let (db, key) = (ctx.db, args.key(1));
+    let at_ms = options.at_ms(ctx, args);
+    if ctx.node.keyspace.peek(db, key).is_some() {
+        // The value is only looked at where there is one.
+        at_ms.clone()?;
+    }
+    if !get(ctx, key, reply)? {
+        return Ok(Flow::Done);
+    }
+    match at_ms? {
+        Some(at) if !options.is_relative() && ctx.is_over(at) => {
+            ctx.edit(key).remove();
+            let word = ctx.removal_word();
+            ctx.effect(&[word, key.bytes]);
+        }
+        Some(at) => {
+            ctx.edit(key).set_expiry(Some(at));
+            let mut digits = itoa::Buffer::new();
+            ctx.effect(&[b"PEXPIREAT", key.bytes, digits.format(at).as_bytes()]);
+        }
+        None if options.persist => {
+            let has = ctx.node.keyspace.peek(db, key).is_some_and(|entry| entry.expiry().is_some());
+            if has {
+                ctx.edit(key).set_expiry(None);
+                ctx.effect(&[b"PERSIST", key.bytes]);
+            }
+        }
+        None => {}
+    }
+    Ok(Flow::Done)
+}
+
+impl Ctx<'_> {
+    /// Whether a key that is given this expiry is to be removed at once. A replica leaves that to its master.
+    pub(in crate::command) fn is_over(&self, at_ms: i64) -> bool {
+        at_ms <= self.now_ms() && self.caller != Caller::Master && !self.node.repl.is_replica()
+    }
+
+    /// The command that tells replicas of a key that ended.
+    pub(in crate::command) fn removal_word(&self) -> &'static [u8] {
+        if self.node.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
+    }
+}
