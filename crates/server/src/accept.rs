@@ -190,3 +190,68 @@ impl<E: Engine> EventLoop<E> {
         self.perform_outputs();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const LOCAL: &str = "127.0.0.1";
+
+    struct Fixture {
+        epoll: OwnedFd,
+        door: Door,
+        port: u16,
+    }
+
+    /// A door that listens on a free port of this machine.
+    fn fixture() -> Fixture {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let mut door = Door::new(TcpOptions { backlog: 4, keepalive_secs: 0 });
+        let free = TcpListener::bind((LOCAL, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        door.rebind(&epoll, &[LOCAL.to_string()], port).unwrap();
+        Fixture { epoll, door, port }
+    }
+
+    fn rebind(fixture: &mut Fixture, address: &str, port: u16) -> Result<(), String> {
+        fixture.door.rebind(&fixture.epoll, &[address.to_string()], port)
+    }
+
+    #[test]
+    fn all_addresses_may_follow_one_of_them() {
+        let mut f = fixture();
+        let port = f.port;
+        rebind(&mut f, "*", port).unwrap();
+        assert_eq!(f.door.listeners.len(), 1);
+        assert!(f.door.listeners[0].tcp_address().unwrap().ip().is_unspecified());
+        TcpStream::connect((LOCAL, port)).unwrap();
+        rebind(&mut f, LOCAL, port).unwrap();
+        TcpStream::connect((LOCAL, port)).unwrap();
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_had_changes_nothing() {
+        let mut f = fixture();
+        let taken = TcpListener::bind((LOCAL, 0)).unwrap();
+        let other = taken.local_addr().unwrap().port();
+        let why = rebind(&mut f, LOCAL, other).unwrap_err();
+        assert_eq!(why, "bind: Address already in use");
+        TcpStream::connect((LOCAL, f.port)).unwrap();
+        assert!(f.door.listeners[0].accept().is_ok());
+        // The same if the old listener had to go first.
+        let port = f.port;
+        assert!(rebind(&mut f, "192.0.2.1", port).is_err());
+        TcpStream::connect((LOCAL, port)).unwrap();
+    }
+
+    #[test]
+    fn port_0_listens_nowhere() {
+        let mut f = fixture();
+        rebind(&mut f, LOCAL, 0).unwrap();
+        assert!(f.door.listeners.is_empty());
+        assert!(TcpStream::connect((LOCAL, f.port)).is_err());
+    }
+}

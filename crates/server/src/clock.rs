@@ -13,6 +13,8 @@ use crate::sys;
 
 /// How long the wall clock may be extrapolated from the monotonic one before it is read again.
 const WALL_FRESH_US: u64 = 1000;
+/// How old a reading of the thread's CPU time may be.
+const CPU_FRESH_US: u64 = 100;
 /// Over how long the rate of the counter is measured, at first.
 const CALIBRATE_US: u64 = 20_000;
 /// Fixed-point digits of the rate.
@@ -27,8 +29,14 @@ fn mono_us() -> u64 {
     microseconds(clock_gettime(ClockId::Monotonic)).unsigned_abs()
 }
 
+fn thread_cpu_us() -> u64 {
+    microseconds(clock_gettime(ClockId::ThreadCPUTime)).unsigned_abs()
+}
+
 /// See the module.
 pub struct Clock {
+    cpu_us: u64,
+    cpu_read_at: u64,
     wall_ahead_us: i64,
     wall_read_at: u64,
     ticks: Ticks,
@@ -58,7 +66,14 @@ impl Clock {
             at_cycles: cycles,
             rate: 0,
         };
-        let mut clock = Clock { wall_ahead_us: 0, wall_read_at: 0, ticks, process: Process::new() };
+        let mut clock = Clock {
+            cpu_us: 0,
+            cpu_read_at: 0,
+            wall_ahead_us: 0,
+            wall_read_at: 0,
+            ticks,
+            process: Process::new(),
+        };
         clock.read_wall(us);
         clock
     }
@@ -86,8 +101,13 @@ impl Host for Clock {
     }
 
     fn cpu_us(&mut self) -> u64 {
-        let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        used.tv_sec as u64 * 1_000_000 + used.tv_nsec as u64 / 1000
+        // Unlike the other clocks this one is a system call, so it is not read for every turn: an older
+        // figure makes a long turn look longer, by no more than its age.
+        let at_us = self.ticks.read();
+        if at_us.wrapping_sub(self.cpu_read_at) > CPU_FRESH_US {
+            (self.cpu_us, self.cpu_read_at) = (thread_cpu_us(), at_us);
+        }
+        self.cpu_us
     }
 
     fn process(&mut self) -> ProcessFigures {
@@ -149,6 +169,19 @@ mod tests {
         let later = clock.now();
         assert!(later.mono_us >= now.mono_us);
         assert!((now.wall_us - before).abs() < 10_000_000);
+    }
+
+    #[test]
+    fn cpu_time_grows_with_work_and_is_not_the_clock() {
+        let mut clock = Clock::new();
+        clock.now();
+        let (began, before) = (clock.ticks_us(), clock.cpu_us());
+        let mut sum = 0_u64;
+        while clock.cpu_us() - before < 2000 {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        let real = clock.ticks_us() - began;
+        assert!(clock.cpu_us() - before <= real + 2 * CPU_FRESH_US, "{real}");
     }
 
     #[test]

@@ -35,3 +35,31 @@ fn report(info: &PanicHookInfo<'_>) {
         This is a bug in Russet: please report it with the lines above.\n\n",
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    const CRASH: &str = "RUSSET_TEST_CRASH";
+
+    #[test]
+    fn a_panic_leaves_a_report_and_aborts() {
+        if std::env::var_os(CRASH).is_some() {
+            super::install();
+            panic!("planned by the test");
+        }
+        // The same test again in a process that may die of it.
+        let this = "crash::tests::a_panic_leaves_a_report_and_aborts";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([this, "--exact", "--nocapture"])
+            .env(CRASH, "1")
+            .output()
+            .unwrap();
+        let log = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{log}");
+        for expected in ["REPORT START", "planned by the test", "STACK TRACE", "REPORT END"] {
+            assert!(log.contains(expected), "{log}");
+        }
+    }
+}

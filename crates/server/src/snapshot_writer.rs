@@ -18,7 +18,10 @@ use russet_engine::io::{Input, JobId, SnapshotEvent, SnapshotTarget};
 use russet_engine::persist::chunk::Chunk;
 use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::completions::Reporter;
+use crate::log;
 use crate::sys;
 
 /// With `rdb-save-incremental-fsync`: how much may wait to reach the disk.
@@ -283,6 +286,8 @@ impl TempFile {
             _ => {}
         }
         let file = File::options().write(true).create_new(true).mode(0o644).open(&files.temp)?;
+        // Tells others that somebody lives who will rename or remove it (see `remove_leftovers`).
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(TempFile {
             file,
             files,
@@ -329,6 +334,39 @@ impl Drop for TempFile {
             let _ = fs::remove_file(&self.files.temp);
         }
     }
+}
+
+/// Removes the temporary files of servers that were killed while they wrote them.
+///
+/// Whoever still writes one holds a lock on it, which ends with its process, so that another server in the
+/// same folder keeps its own, also one whose process ids mean nothing here.
+pub fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| is_temp_name(name)) else { continue };
+        let Ok(file) = File::options().write(true).custom_flags(OPEN_FLAGS).open(entry.path())
+        else {
+            continue;
+        };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && fs::remove_file(entry.path()).is_ok()
+        {
+            log::notice(&format!("Removed '{name}', which a server did not finish."));
+        }
+    }
+}
+
+/// Neither follows a link nor waits for a FIFO's reader.
+const OPEN_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
+/// `temp-<process>-<job>.rdb`; Redis' own have one number.
+fn is_temp_name(name: &str) -> bool {
+    let numbers = name.strip_prefix("temp-").and_then(|rest| rest.strip_suffix(".rdb"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    numbers
+        .and_then(|numbers| numbers.split_once('-'))
+        .is_some_and(|(process, job)| is_number(process) && is_number(job))
 }
 
 /// Makes a rename in a folder durable. Some file systems know no such thing, and say so.
@@ -425,6 +463,25 @@ mod tests {
         let events = until_end(&completions);
         let [SnapshotEvent::Failed(why)] = &events[..] else { panic!("{events:?}") };
         assert!(why.ends_with(": No such file or directory"), "{why}");
+    }
+
+    #[test]
+    fn only_files_that_nobody_writes_any_more_are_removed() {
+        let dir = crate::testing::folder("leftovers");
+        let names = ["temp-12-3.rdb", "temp-12.rdb", "temp-x-1.rdb", "dump.rdb"];
+        for name in names {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let path = dir.path().join("other.rdb");
+        let files = Files::new(path.to_str().unwrap(), JobId(77));
+        let temp = files.temp.clone();
+        let living = TempFile::create(files, false).unwrap();
+        remove_leftovers(dir.path());
+        let left = |name: &str| dir.path().join(name).exists();
+        assert_eq!(names.map(left), [false, true, true, true]);
+        assert!(temp.exists());
+        living.publish().unwrap();
+        assert!(path.exists());
     }
 
     #[test]

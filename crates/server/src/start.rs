@@ -22,6 +22,7 @@ use crate::listen::{self, Listener, TcpOptions};
 use crate::log;
 use crate::process;
 use crate::signals::Signals;
+use crate::snapshot_writer::remove_leftovers;
 use crate::supervise;
 use crate::sys::{self, error_text};
 
@@ -68,6 +69,7 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     let tcp = TcpOptions { backlog: config.tcp_backlog, keepalive_secs: config.tcp_keepalive };
     let listeners = open_listeners(&config, tcp)?;
     let lock = lock_data(&config)?;
+    remove_leftovers(Path::new("."));
     let pid_file = write_pid_file(&config, in_background);
     log::notice("Server initialized");
     if arguments.is_empty() {
