@@ -102,7 +102,9 @@ impl Report {
             let _ = write!(line, "{text:>28}"); // a String takes everything
         }
         if let [Some(ours), Some(peer), ..] = both[..] {
-            let _ = write!(line, "{:>8.2}×", median(&ours.samples) / median(&peer.samples));
+            let ratio = median(&ours.samples) / median(&peer.samples);
+            let text = if ratio.is_finite() { format!("{ratio:.2}×") } else { "–".to_owned() };
+            let _ = write!(line, "{text:>9}");
         }
         line
     }
