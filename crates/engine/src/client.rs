@@ -34,6 +34,11 @@ impl Wire {
         self.query.len().saturating_sub(counted) as u64
     }
 
+    /// Bytes that the query buffer can take before it grows.
+    pub fn room(&self) -> usize {
+        self.query.capacity() - self.query.len()
+    }
+
     /// Forgets the first `len` pending bytes.
     pub(crate) fn consume(&mut self, len: usize) {
         self.start += len;
@@ -66,10 +71,17 @@ pub enum ReplyMode {
     On,
     /// None.
     Off,
-    /// Not that of the command now running, which was CLIENT REPLY SKIP: then not the next one's.
+    /// CLIENT REPLY SKIP has just run: all but that of the next command.
     SkipNext,
     /// Not that of this command.
     Skip,
+}
+
+impl ReplyMode {
+    /// Whether the reply of the command that runs is dropped.
+    pub fn mutes(self) -> bool {
+        matches!(self, ReplyMode::Off | ReplyMode::Skip)
+    }
 }
 
 /// What a client waits for.
@@ -180,6 +192,8 @@ pub struct Client {
     pub announced: crate::repl::master::Announced,
     /// No more requests are taken; it is closed when the outbox is written.
     pub closing: bool,
+    /// Its connection is gone; it stays for the rest of the EXEC that it is in.
+    pub(crate) gone: bool,
     /// Bytes read from it, all told.
     pub bytes_in: u64,
     /// It stands in the queue of those that have requests to serve.
@@ -215,6 +229,7 @@ impl Client {
             last_write_offset: 0,
             announced: Default::default(),
             closing: false,
+            gone: false,
             bytes_in: 0,
             is_ready: false,
             is_dirty: false,

@@ -36,7 +36,7 @@ impl Node {
             self.sleep_over();
         }
         if self.timers.take_due(Timer::PauseEnd, now_us) {
-            self.unpause_clients();
+            self.pause_ended();
         }
         if self.timers.take_due(Timer::Blocked, now_us) {
             self.give_up_waiting();
@@ -211,6 +211,7 @@ impl Node {
     }
 
     /// DEBUG SLEEP: nobody is served for so long.
+    #[expect(dead_code, reason = "DEBUG SLEEP is its caller")]
     pub(crate) fn sleep(&mut self, client: Handle, micros: u64) {
         self.standstill = Some(Standstill::Sleep(client));
         self.block(client, Waiting::Node, None);
@@ -224,25 +225,6 @@ impl Node {
             self.resume(client);
             self.go_on_with_exec(client);
         }
-    }
-
-    /// The world answered a command's question.
-    pub(crate) fn answered(&mut self, ask: crate::io::AskId, answer: Result<(), String>) {
-        let asks = |node: &Node, handle: Handle| {
-            let waiting = node.clients.get(handle)?.blocked.as_ref()?;
-            matches!(waiting.waiting, Waiting::Answer(a) if a == ask).then_some(())
-        };
-        let Some(handle) = self.clients.handles().into_iter().find(|&h| asks(self, h).is_some())
-        else {
-            return;
-        };
-        self.standstill = None;
-        match self.config_answered(answer) {
-            Ok(()) => self.with_reply(handle, |_, reply| reply.ok()),
-            Err(why) => self.reply_error(handle, &russet_protocol::ErrorReply::err(why)),
-        }
-        self.resume(handle);
-        self.go_on_with_exec(handle);
     }
 
     /// Bytes that the data and the buffers take, by our own account.

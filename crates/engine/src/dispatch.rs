@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
 
-use crate::client::{Blocked, Queued, Role, Waiting};
+use crate::client::{Blocked, Queued, ReplyMode, Role, Waiting};
 use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag};
-use crate::io::{AskId, Handle, Host, Output};
+use crate::io::{Handle, Host};
 use crate::keyspace::ExpiryPolicy;
-use crate::node::{Node, Standstill};
+use crate::node::Node;
 use crate::outbox::Outbox;
-use crate::serve::reply_wanted;
 
 /// Flags of commands whose own words may be an effect.
 const TELLS: u64 = flag::WRITE | flag::MAY_REPLICATE;
@@ -18,6 +17,21 @@ const TELLS: u64 = flag::WRITE | flag::MAY_REPLICATE;
 impl Node {
     /// Runs one request of a connection. False if it must be kept for later (the client is paused).
     pub(crate) fn execute(
+        &mut self,
+        handle: Handle,
+        found: Option<&'static Command>,
+        args: &Args<'_>,
+        raw: &[u8],
+        host: &mut dyn Host,
+    ) -> bool {
+        let taken = self.take_request(handle, found, args, raw, host);
+        if taken {
+            self.request_over(handle);
+        }
+        taken
+    }
+
+    fn take_request(
         &mut self,
         handle: Handle,
         found: Option<&'static Command>,
@@ -38,15 +52,16 @@ impl Node {
                 return true;
             }
         };
-        if caller == Caller::Client {
-            if self.pause.holds(command, self.now) && !client.is_replica() {
-                self.hold_back(handle);
-                return false;
-            }
-            if let Err(error) = self.admit(handle, command) {
-                self.refuse(handle, Some(command), &error);
-                return true;
-            }
+        let (queued, is_replica) = (client.transaction.flags, client.is_replica());
+        if caller == Caller::Client
+            && let Err(error) = self.admit(handle, command)
+        {
+            self.refuse(handle, Some(command), &error);
+            return true;
+        }
+        if self.pause.holds(command, queued, self.now) && !is_replica {
+            self.hold_back(handle);
+            return false;
         }
         let client = self.clients.get_mut(handle).expect("looked up above");
         if client.transaction.open && !command.has(flag::IN_MULTI) {
@@ -56,6 +71,19 @@ impl Node {
         }
         self.applied(handle, caller, raw);
         true
+    }
+
+    /// A request has been answered, or waits for its answer: what CLIENT REPLY SKIP said is done.
+    pub(crate) fn request_over(&mut self, handle: Handle) {
+        if let Some(client) = self.clients.get_mut(handle)
+            && client.blocked.is_none()
+        {
+            client.reply_mode = match client.reply_mode {
+                ReplyMode::SkipNext => ReplyMode::Skip,
+                ReplyMode::Skip => ReplyMode::On,
+                mode => mode,
+            };
+        }
     }
 
     /// A replica's offset moves with each request of its master's stream.
@@ -162,7 +190,7 @@ impl Node {
         let (db, no_touch) = (client.db, client.no_touch);
         self.keyspace.policy = match caller {
             Caller::Master => ExpiryPolicy::Ignore,
-            _ if self.repl.is_replica() => ExpiryPolicy::Hide,
+            _ if self.repl.is_replica() || self.pause.is_on(self.now) => ExpiryPolicy::Hide,
             _ => ExpiryPolicy::Remove,
         };
         self.keyspace.no_touch = no_touch;
@@ -190,15 +218,7 @@ impl Node {
     /// What a handler's end asks of the dispatcher.
     fn finish(&mut self, handle: Handle, outcome: Outcome) {
         match outcome {
-            Ok(Flow::Ask(request)) => {
-                self.last_ask += 1;
-                let ask = AskId(self.last_ask);
-                if self.clients.get(handle).is_some_and(|c| c.transaction.running) {
-                    self.standstill = Some(Standstill::Exec(handle));
-                }
-                self.block(handle, Waiting::Answer(ask), None);
-                self.output(Output::Ask { ask, request });
-            }
+            Ok(Flow::Ask(request)) => self.ask(handle, request),
             Ok(Flow::Attached) => self.replica_attached(handle),
             Ok(Flow::Close) => self.close_after_reply(handle),
             Ok(Flow::Done | Flow::Blocked | Flow::Transaction) | Err(_) => {}
@@ -261,7 +281,7 @@ impl Node {
         if let Some(client) = self.clients.get_mut(handle) {
             // Bytes that came to the outbox meanwhile, a push say, follow the reply.
             let meanwhile = std::mem::replace(&mut client.wire.outbox.tail, out);
-            let mute = client.is_master_link() || !reply_wanted(&mut client.reply_mode);
+            let mute = client.is_master_link() || client.reply_mode.mutes();
             let tail = &mut client.wire.outbox.tail;
             if mute {
                 tail.truncate(before);

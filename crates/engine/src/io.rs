@@ -327,8 +327,8 @@ pub enum Request {
     LogTo {
         /// Path.
         path: String,
-        /// Least level.
-        level: Level,
+        /// Least level; none: nothing is logged.
+        level: Option<Level>,
     },
     /// Allow this many clients' sockets (raise the limit of file descriptors if need be).
     MaxClients(u32),

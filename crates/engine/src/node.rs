@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::client::{Client, Clients, Role};
+use crate::client::{Clients, Role, Waiting};
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::effects::Effects;
@@ -94,7 +94,9 @@ pub struct Node {
     /// Why nobody is served now, if so.
     pub standstill: Option<Standstill>,
     /// A CONFIG SET that the world has yet to confirm.
-    pub(crate) config_change: Option<crate::config::AppliedChanges>,
+    pub(crate) settings_change: Option<crate::settings::SettingsChange>,
+    /// Questions to the world that are open.
+    pub(crate) asked: Vec<crate::settings::Asked>,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: bool,
     /// DEBUG PAUSE-CRON.
@@ -123,6 +125,8 @@ pub enum Standstill {
     Reload(Handle),
     /// EXEC of this client asks the world something in its middle.
     Exec(Handle),
+    /// CONFIG SET of this client is being carried out.
+    Settings(Handle),
 }
 
 impl Node {
@@ -148,7 +152,8 @@ impl Node {
             rng,
             pause: Default::default(),
             standstill: None,
-            config_change: None,
+            settings_change: None,
+            asked: Vec::new(),
             active_expire: true,
             cron_paused: false,
             expire_wanted: false,
@@ -357,7 +362,7 @@ impl Node {
         if let Some(client) = client {
             client.wire.outbox.consume(bytes);
             client.last_interaction_us = self.now.mono_us;
-            if client.closing && client.wire.outbox.is_empty() {
+            if client.closing && client.wire.outbox.is_empty() && !client.transaction.running {
                 self.close(handle);
             }
         }
@@ -366,9 +371,14 @@ impl Node {
     /// A client may go on: whoever held it back has let go.
     pub(crate) fn resume(&mut self, handle: Handle) {
         let Some(client) = self.clients.get_mut(handle) else { return };
-        if let Some(deadline) = client.blocked.take().and_then(|blocked| blocked.deadline_us) {
+        let Some(blocked) = client.blocked.take() else { return };
+        if let Some(deadline) = blocked.deadline_us {
             self.deadlines.remove(&(deadline, handle));
         }
+        if !matches!(blocked.waiting, Waiting::Pause) && !client.transaction.running {
+            self.request_over(handle);
+        }
+        let Some(client) = self.clients.get_mut(handle) else { return };
         if client.wire.pending() > 0 && !client.is_ready {
             client.is_ready = true;
             self.ready.push_back(handle);
@@ -386,7 +396,9 @@ impl Node {
     pub(crate) fn close_after_reply(&mut self, handle: Handle) {
         let Some(client) = self.clients.get_mut(handle) else { return };
         client.closing = true;
-        if client.wire.outbox.is_empty() {
+        if client.transaction.running {
+            // The end of EXEC closes it.
+        } else if client.wire.outbox.is_empty() {
             self.close(handle);
         } else {
             self.mark_dirty(handle);
@@ -395,7 +407,7 @@ impl Node {
 
     /// Closes a connection now; what its outbox holds is written as far as that goes at once.
     pub(crate) fn close(&mut self, handle: Handle) {
-        if self.clients.get(handle).is_some() {
+        if self.clients.get(handle).is_some_and(|client| !client.gone) {
             self.output(Output::Close(handle));
             self.forget(handle);
         }
@@ -405,8 +417,14 @@ impl Node {
         self.forget(handle);
     }
 
-    /// Everything that knew a connection forgets it.
-    fn forget(&mut self, handle: Handle) {
+    /// Everything that knew a connection forgets it. In the middle of EXEC its client stays to the end.
+    pub(crate) fn forget(&mut self, handle: Handle) {
+        if let Some(client) = self.clients.get_mut(handle)
+            && client.transaction.running
+        {
+            (client.closing, client.gone) = (true, true);
+            return;
+        }
         self.unwatch_all(handle);
         let Some(mut client) = self.clients.remove(handle) else { return };
         if let Some(deadline) = client.blocked.take().and_then(|blocked| blocked.deadline_us) {
@@ -417,20 +435,8 @@ impl Node {
             Role::Replica(state) => self.replica_lost(handle, *state),
             Role::MasterLink => self.master_link_lost(handle),
         }
-        self.client_gone(&client);
         if client.wire.outbox.len() >= LARGE_OUTBOX_BYTES {
             self.output(Output::Garbage(Garbage(Box::new(client.wire))));
-        }
-    }
-
-    /// What else a client's end means.
-    fn client_gone(&mut self, client: &Client) {
-        if let Some(Standstill::Sleep(h) | Standstill::Reload(h) | Standstill::Exec(h)) =
-            self.standstill
-            && h == client.handle
-            && matches!(self.standstill, Some(Standstill::Exec(_)))
-        {
-            self.standstill = None;
         }
     }
 }

@@ -82,6 +82,17 @@ impl Outbox {
         self.queued_bytes + self.tail.capacity()
     }
 
+    /// Bytes of the last replies, not handed to the list yet (`obl` of CLIENT LIST).
+    pub fn tail_len(&self) -> usize {
+        let sent = if self.pieces.is_empty() { self.sent } else { 0 };
+        self.tail.len() - sent
+    }
+
+    /// Bytes that the buffer of the last replies can take before it grows (`rbs` of CLIENT LIST).
+    pub fn tail_capacity(&self) -> usize {
+        self.tail.capacity()
+    }
+
     /// How many pieces wait in the list (`oll` of CLIENT LIST).
     pub fn pieces(&self) -> usize {
         self.pieces.len()

@@ -1,4 +1,8 @@
-//! CLIENT PAUSE: for a while no client's commands run, or none that write.
+//! Pauses: for a while no client's commands run, or none that write.
+//!
+//! CLIENT PAUSE asks for one, and so does SHUTDOWN while replicas catch up; each for itself, so that ending the one leaves the
+//! other. While any is on, no key ends by its time, for that would be a write: it is only hidden. Replicas are
+//! never held back. Our own master's stream is: what it brings waits in the query buffer.
 
 use std::collections::VecDeque;
 
@@ -17,35 +21,48 @@ pub enum PauseMode {
     All,
 }
 
-/// The pause, if there is one, and those that it holds back.
+/// Who asks for a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseReason {
+    /// CLIENT PAUSE.
+    Client,
+    /// SHUTDOWN.
+    Shutdown,
+}
+
+/// The pauses, if there are any, and those that they hold back.
 #[derive(Debug, Default)]
 pub struct Pause {
-    /// Its kind and the monotonic microseconds at which it ends.
+    /// The pause that they come to: the widest mode, and the monotonic microseconds at which the last ends.
     pub until: Option<(PauseMode, u64)>,
+    by_reason: [Option<(PauseMode, u64)>; 2],
     held: VecDeque<Handle>,
 }
 
 impl Pause {
-    /// Whether a command must wait.
+    /// Whether a command must wait. `queued` are the flags of what EXEC would run.
     #[inline]
-    pub(crate) fn holds(&self, command: &Command, now: Now) -> bool {
+    pub(crate) fn holds(&self, command: &Command, queued: u64, now: Now) -> bool {
         match self.until {
             None => false,
             Some((_, end)) if now.mono_us >= end => false,
-            // CLIENT UNPAUSE must get through.
-            Some(_) if command.name.starts_with("client|") => false,
-            Some((PauseMode::All, _)) => !command.has(flag::ADMIN) || command.name != "shutdown",
+            Some((PauseMode::All, _)) => true,
             Some((PauseMode::Write, _)) => {
-                command.has(flag::WRITE)
-                    || command.has(flag::MAY_REPLICATE)
-                    || command.name == "exec"
+                let flags = command.flags | if command.name == "exec" { queued } else { 0 };
+                flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
             }
         }
     }
 
     /// Whether writes wait now: replicas must not see keys end meanwhile either.
+    #[inline]
     pub fn is_on(&self, now: Now) -> bool {
         self.until.is_some_and(|(_, end)| now.mono_us < end)
+    }
+
+    /// The pause for one reason.
+    pub fn of(&self, reason: PauseReason) -> Option<(PauseMode, u64)> {
+        self.by_reason[reason as usize]
     }
 }
 
@@ -56,22 +73,39 @@ impl Node {
         self.pause.held.push_back(handle);
     }
 
-    /// Starts a pause, or makes the one there is longer or wider; never shorter.
-    pub(crate) fn pause_clients(&mut self, mode: PauseMode, end_us: u64) {
-        let (mode, end) = match self.pause.until {
-            Some((old, end)) if self.now.mono_us < end => (mode.max(old), end_us.max(end)),
-            _ => (mode, end_us),
-        };
-        self.pause.until = Some((mode, end));
-        self.timers.set(Timer::PauseEnd, end);
+    /// Starts a pause, or makes the one there is for this reason longer or wider; never shorter.
+    pub(crate) fn pause_clients(&mut self, reason: PauseReason, mode: PauseMode, end_us: u64) {
+        let pause = &mut self.pause.by_reason[reason as usize];
+        let before = pause.filter(|(_, end)| self.now.mono_us < *end);
+        *pause = Some(before.map_or((mode, end_us), |(m, end)| (m.max(mode), end.max(end_us))));
+        self.sum_up_pauses();
     }
 
-    /// Ends the pause: the held clients go on in the order in which they were held.
-    pub(crate) fn unpause_clients(&mut self) {
-        self.pause.until = None;
-        self.timers.stop(Timer::PauseEnd);
+    /// Ends the pause for this reason: the held clients go on in the order in which they were held.
+    pub(crate) fn unpause_clients(&mut self, reason: PauseReason) {
+        self.pause.by_reason[reason as usize] = None;
+        self.pause_ended();
+    }
+
+    /// Some pause ended. Whoever another one still holds is held again when its command comes up.
+    pub(crate) fn pause_ended(&mut self) {
+        self.sum_up_pauses();
         while let Some(handle) = self.pause.held.pop_front() {
             self.resume(handle);
+        }
+    }
+
+    fn sum_up_pauses(&mut self) {
+        let now_us = self.now.mono_us;
+        let pause = &mut self.pause;
+        for one in &mut pause.by_reason {
+            one.take_if(|(_, end)| *end <= now_us);
+        }
+        let all = || pause.by_reason.iter().flatten();
+        pause.until = all().map(|&(mode, _)| mode).max().zip(all().map(|&(_, end)| end).max());
+        match all().map(|&(_, end)| end).min() {
+            Some(next) => self.timers.set(Timer::PauseEnd, next),
+            None => self.timers.stop(Timer::PauseEnd),
         }
     }
 }

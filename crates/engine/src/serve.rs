@@ -19,7 +19,6 @@
 
 use russet_protocol::{ArgRange, ErrorReply, Parsed};
 
-use crate::client::ReplyMode;
 use crate::command::{Args, Command};
 use crate::io::{Handle, Host};
 use crate::keyspace::{Key, KeyHasher};
@@ -293,21 +292,5 @@ fn look_up(
     if let Some(range) = args.get(spec.first) {
         let Key { hash, slot, .. } = hasher.key(&bytes[range.start..range.end]);
         pending.key = (spec.first, hash, slot);
-    }
-}
-
-/// Whether the reply of the command that just ran is to be sent, and what holds for the next.
-pub(crate) fn reply_wanted(mode: &mut ReplyMode) -> bool {
-    match *mode {
-        ReplyMode::On => true,
-        ReplyMode::Off => false,
-        ReplyMode::SkipNext => {
-            *mode = ReplyMode::Skip;
-            false
-        }
-        ReplyMode::Skip => {
-            *mode = ReplyMode::On;
-            false
-        }
     }
 }

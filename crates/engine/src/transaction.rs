@@ -96,8 +96,13 @@ impl Node {
         self.discard_transaction(handle);
         self.flush_effects();
         let offset = self.repl.offset();
-        if let Some(client) = self.clients.get_mut(handle) {
-            client.last_write_offset = offset;
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        client.last_write_offset = offset;
+        let (closing, gone) = (client.closing, client.gone);
+        if gone {
+            self.forget(handle);
+        } else if closing {
+            self.close_after_reply(handle);
         }
     }
 
@@ -105,6 +110,9 @@ impl Node {
     pub(crate) fn go_on_with_exec(&mut self, handle: Handle) {
         if self.clients.get(handle).is_some_and(|client| client.transaction.running) {
             self.run_transaction(handle, Caller::Exec, &mut NoHost);
+            if self.clients.get(handle).is_some_and(|client| !client.transaction.running) {
+                self.request_over(handle);
+            }
         }
     }
 }

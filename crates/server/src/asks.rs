@@ -36,7 +36,10 @@ impl<E: Engine> EventLoop<E> {
             Request::Listen { bind, port } => self.door.rebind(&self.epoll, &bind, port),
             Request::LogTo { path, level } => {
                 log::check_file(&path).map_err(|why| format!("Can't open the log file: {why}"))?;
-                log::set_target(&path, level);
+                match level {
+                    Some(level) => log::set_target(&path, level),
+                    None => log::silence(),
+                }
                 Ok(())
             }
             Request::MaxClients(clients) => raise_limit(clients),

@@ -1,38 +1,93 @@
 //! Connections: who speaks, how, and to which database.
 
-use russet_protocol::ErrorReply;
+use russet_protocol::{ErrorReply, Protocol};
 
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use crate::client::ReplyMode;
+
+/// What most rows of the family share.
+const ROW: Command = Command {
+    name: "",
+    since: "1.0.0",
+    group: Group::Connection,
+    arity: 0,
+    flags: 0,
+    acl: acl::CONNECTION,
+    keys: &[],
+    syntax: "",
+    summary: "",
+    complexity: "O(1)",
+    subcommands: &[],
+    run: ping,
+};
+
+/// Flags of the commands that a stranger may use.
+const OPEN: u64 = f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::NO_AUTH | f::ALLOW_BUSY;
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "ping",
-        since: "1.0.0",
-        group: Group::Connection,
         arity: -1,
         flags: f::FAST,
-        acl: acl::CONNECTION,
-        keys: &[],
         syntax: "[message]",
         summary: "Answers PONG, or the message.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: ping,
+        ..ROW
+    },
+    Command {
+        name: "echo",
+        arity: 2,
+        flags: f::LOADING | f::STALE | f::FAST,
+        syntax: "message",
+        summary: "Answers the message.",
+        run: echo,
+        ..ROW
+    },
+    Command {
+        name: "auth",
+        arity: -2,
+        flags: OPEN,
+        syntax: "[username] password",
+        summary: "Proves who the connection belongs to.",
+        complexity: "O(N) in the number of the user's passwords",
+        run: auth,
+        ..ROW
+    },
+    Command {
+        name: "hello",
+        since: "6.0.0",
+        arity: -1,
+        flags: OPEN,
+        syntax: "[protover [AUTH username password] [SETNAME clientname]]",
+        summary: "Agrees on the version of the protocol and tells about the server.",
+        run: hello,
+        ..ROW
     },
     Command {
         name: "select",
-        since: "1.0.0",
-        group: Group::Connection,
         arity: 2,
         flags: f::LOADING | f::STALE | f::FAST,
-        acl: acl::CONNECTION,
-        keys: &[],
         syntax: "index",
         summary: "Goes to another database.",
-        complexity: "O(1)",
-        subcommands: &[],
         run: select,
+        ..ROW
+    },
+    Command {
+        name: "quit",
+        arity: -1,
+        flags: OPEN | f::IN_MULTI,
+        summary: "Closes the connection.",
+        run: quit,
+        ..ROW
+    },
+    Command {
+        name: "reset",
+        since: "6.2.0",
+        arity: 1,
+        flags: OPEN | f::IN_MULTI,
+        summary: "Makes the connection as it was when it was new.",
+        run: reset,
+        ..ROW
     },
 ];
 
@@ -45,6 +100,11 @@ fn ping(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
+fn echo(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.bulk(&args[1]);
+    Ok(Flow::Done)
+}
+
 fn select(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let index = args.integer(1)?;
     let count = ctx.node.keyspace.count();
@@ -54,5 +114,165 @@ fn select(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
         .ok_or_else(|| ErrorReply::err("DB index is out of range"))?;
     ctx.me().db = db;
     reply.ok();
+    Ok(Flow::Done)
+}
+
+fn quit(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.ok();
+    Ok(Flow::Close)
+}
+
+fn auth(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    match args.len() {
+        2 if ctx.node.config.requirepass.is_empty() => {
+            return Err(ErrorReply::fixed(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            ));
+        }
+        2 => authenticate(ctx, b"default", &args[1])?,
+        3 => authenticate(ctx, &args[1], &args[2])?,
+        _ => return Err(ErrorReply::Syntax),
+    }
+    reply.ok();
+    Ok(Flow::Done)
+}
+
+/// Lets the client in, if these are a user's name and password. There is one user: `default`.
+fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), ErrorReply> {
+    let wanted = &ctx.node.config.requirepass;
+    if user != b"default" || !(wanted.is_empty() || same_secret(&wanted.0, password)) {
+        return Err(ErrorReply::fixed(
+            "WRONGPASS invalid username-password pair or user is disabled.",
+        ));
+    }
+    ctx.me().authenticated = true;
+    Ok(())
+}
+
+/// Compares in a time that tells nothing of where two secrets differ.
+fn same_secret(wanted: &[u8], given: &[u8]) -> bool {
+    let mut differ = u8::from(wanted.len() != given.len());
+    for (at, byte) in given.iter().enumerate() {
+        differ |= byte ^ wanted[at % wanted.len().max(1)];
+    }
+    std::hint::black_box(differ) == 0
+}
+
+/// Whether a name, or a library's, can stand in a line of CLIENT LIST.
+pub(super) fn is_printable(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_graphic)
+}
+
+/// The error for a connection's name that is none.
+pub(super) fn bad_name() -> ErrorReply {
+    ErrorReply::fixed("ERR Client names cannot contain spaces, newlines or special characters.")
+}
+
+/// What HELLO was asked for.
+#[derive(Default)]
+struct Hello<'a> {
+    protocol: Option<Protocol>,
+    auth: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+fn parse_hello<'a>(args: &Args<'a>) -> Result<Hello<'a>, ErrorReply> {
+    let mut hello = Hello::default();
+    if args.len() > 1 {
+        let version = args.integer(1).map_err(|_| {
+            ErrorReply::fixed("ERR Protocol version is not an integer or out of range")
+        })?;
+        hello.protocol = Some(match version {
+            2 => Protocol::Resp2,
+            3 => Protocol::Resp3,
+            _ => return Err(ErrorReply::fixed("NOPROTO unsupported protocol version")),
+        });
+    }
+    let mut at = 2;
+    while at < args.len() {
+        match (args.get(at + 1), args.get(at + 2)) {
+            (Some(user), Some(password)) if args.is(at, "AUTH") => {
+                hello.auth = Some((user, password));
+                at += 3;
+            }
+            (Some(name), _) if args.is(at, "SETNAME") => {
+                if !is_printable(name) {
+                    return Err(bad_name());
+                }
+                hello.name = Some(name);
+                at += 2;
+            }
+            _ => {
+                let option = args.text(at);
+                return Err(ErrorReply::err(format!("Syntax error in HELLO option '{option}'")));
+            }
+        }
+    }
+    Ok(hello)
+}
+
+fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let asked = parse_hello(args)?;
+    if let Some((user, password)) = asked.auth {
+        authenticate(ctx, user, password)?;
+    }
+    if !ctx.me().authenticated {
+        return Err(ErrorReply::fixed(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+             select the RESP protocol version at the same time",
+        ));
+    }
+    let role = if ctx.node.repl.is_replica() { "replica" } else { "master" };
+    let me = ctx.me();
+    if let Some(name) = asked.name {
+        me.name = name.to_vec();
+    }
+    if let Some(protocol) = asked.protocol {
+        me.protocol = protocol;
+        reply.protocol = protocol;
+    }
+    let version = match me.protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
+    };
+    let id = i64::try_from(me.id).unwrap_or(i64::MAX);
+    reply.map(7);
+    for (field, value) in [("server", "redis"), ("version", crate::REDIS_VERSION)] {
+        reply.bulk(field.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"proto");
+    reply.integer(version);
+    reply.bulk(b"id");
+    reply.integer(id);
+    for (field, value) in [("mode", "standalone"), ("role", role)] {
+        reply.bulk(field.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    reply.bulk(b"modules");
+    reply.array(0);
+    Ok(Flow::Done)
+}
+
+fn reset(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let me = ctx.me();
+    if me.is_replica() || me.is_master_link() {
+        return Err(ErrorReply::fixed("ERR can only reset normal client connections"));
+    }
+    let handle = ctx.client;
+    ctx.node.discard_transaction(handle);
+    let open = ctx.node.config.requirepass.is_empty();
+    let me = ctx.me();
+    me.authenticated = open;
+    me.db = 0;
+    me.protocol = Protocol::Resp2;
+    me.name.clear();
+    me.reply_mode = ReplyMode::On;
+    me.no_evict = false;
+    me.no_touch = false;
+    reply.protocol = Protocol::Resp2;
+    reply.simple("RESET");
     Ok(Flow::Done)
 }

@@ -4,7 +4,10 @@
 //! subcommands, key extraction, statistics and docs/commands.md derive from the row.
 
 pub mod args;
+pub mod client;
+pub mod config;
 pub mod connection;
+pub mod help;
 pub mod introspect;
 pub mod keys;
 pub mod keyspec;

@@ -176,7 +176,7 @@ fn attach(
 }
 
 fn replconf(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(ErrorReply::Syntax);
     }
     if args.is(1, "ACK") {

@@ -1,6 +1,8 @@
 //! Finding a command by its name.
 
-use super::{Command, connection, introspect, keys, replication, server, string, transaction};
+use super::{
+    Command, client, config, connection, introspect, keys, replication, server, string, transaction,
+};
 
 /// All families. One line adds a family; its rows add its commands.
 pub const FAMILIES: &[&[Command]] = &[
@@ -9,6 +11,8 @@ pub const FAMILIES: &[&[Command]] = &[
     transaction::COMMANDS,
     connection::COMMANDS,
     introspect::COMMANDS,
+    client::COMMANDS,
+    config::COMMANDS,
     replication::COMMANDS,
     server::COMMANDS,
 ];

@@ -118,7 +118,8 @@ impl Node {
         self.shutdown_saved(result);
     }
 
-    fn wake_savers(&mut self, job: JobId, result: &Result<u64, String>) {
+    /// Those who wait for a save learn what became of it.
+    pub(crate) fn wake_savers(&mut self, job: JobId, result: &Result<u64, String>) {
         let waiting = |node: &Node, handle: Handle| {
             let client = node.clients.get(handle)?;
             let blocked = client.blocked.as_ref()?;

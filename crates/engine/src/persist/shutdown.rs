@@ -5,7 +5,7 @@ use russet_protocol::ErrorReply;
 use crate::client::Waiting;
 use crate::io::{Handle, Level, Output, Signal};
 use crate::node::Node;
-use crate::pause::PauseMode;
+use crate::pause::{PauseMode, PauseReason};
 use crate::timers::Timer;
 
 /// How to end.
@@ -38,7 +38,7 @@ impl Node {
         let wait = !options.now && timeout_us > 0 && self.lagging_replicas() > 0;
         self.persist.shutdown = Some(Shutdown { options, awaits_replicas: wait });
         if wait {
-            self.pause_clients(PauseMode::Write, u64::MAX);
+            self.pause_clients(PauseReason::Shutdown, PauseMode::Write, u64::MAX);
             self.ask_for_acks();
             self.timers.set(Timer::Shutdown, self.now.mono_us + timeout_us);
             let count = self.lagging_replicas();
@@ -75,12 +75,17 @@ impl Node {
         if let Some(job) = self.persist.save().map(|save| save.job) {
             self.log(Level::Warning, "There is a child saving an .rdb. Killing it!");
             self.abort_snapshot(job);
+            let why = Err("the server is shutting down".to_owned());
+            self.wake_savers(job, &why);
+            self.file_sync_saved(job, &why);
         }
         if !save || self.persist.is_loading() {
             self.leave();
             return;
         }
         self.log(Level::Notice, "Saving the final RDB snapshot before exiting.");
+        // A write that came in now would be acknowledged and lost.
+        self.pause_clients(PauseReason::Shutdown, PauseMode::Write, u64::MAX);
         if let Err(error) = self.begin_save() {
             self.shutdown_saved(Err(error.to_string()));
         }
@@ -111,7 +116,7 @@ impl Node {
             return false;
         }
         self.timers.stop(Timer::Shutdown);
-        self.unpause_clients();
+        self.unpause_clients(PauseReason::Shutdown);
         let waits = |node: &Node, handle: Handle| {
             node.clients
                 .get(handle)

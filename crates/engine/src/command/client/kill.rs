@@ -1,0 +1,112 @@
+//! CLIENT KILL: by address, or by any number of filters.
+
+use russet_protocol::ErrorReply;
+
+use super::super::{Args, Ctx, Flow, Outcome, Reply};
+use super::list::{Kind, address, shown};
+use crate::client::Client;
+use crate::io::Handle;
+
+/// What a connection must be to be closed; what is none does not matter.
+#[derive(Default)]
+struct Filter {
+    id: Option<u64>,
+    kind: Option<Kind>,
+    address: Option<String>,
+    local_address: Option<String>,
+    age_secs: Option<u64>,
+    spare: Option<Handle>,
+}
+
+impl Filter {
+    fn lets_through(&self, client: &Client, now_us: u64) -> bool {
+        let age_secs = now_us.saturating_sub(client.connected_us) / 1_000_000;
+        self.id.is_none_or(|id| id == client.id)
+            && self.kind.is_none_or(|kind| kind == Kind::of(client))
+            && self.address.as_ref().is_none_or(|a| *a == address(&client.ends, true))
+            && self.local_address.as_ref().is_none_or(|a| *a == address(&client.ends, false))
+            && self.age_secs.is_none_or(|least| age_secs >= least)
+            && self.spare != Some(client.handle)
+    }
+
+    fn parse(me: Handle, args: &Args<'_>) -> Result<Filter, ErrorReply> {
+        let mut filter = Filter { spare: Some(me), ..Filter::default() };
+        let mut at = 2;
+        while at < args.len() {
+            let value = args.get(at + 1).ok_or(ErrorReply::Syntax)?;
+            filter.option(me, args, at, value)?;
+            at += 2;
+        }
+        Ok(filter)
+    }
+
+    fn option(
+        &mut self,
+        me: Handle,
+        args: &Args<'_>,
+        at: usize,
+        value: &[u8],
+    ) -> Result<(), ErrorReply> {
+        if args.is(at, "ID") {
+            let id = args.integer(at + 1).ok().and_then(|id| u64::try_from(id).ok());
+            let id = id.filter(|&id| id > 0);
+            self.id = Some(
+                id.ok_or_else(|| ErrorReply::fixed("ERR client-id should be greater than 0"))?,
+            );
+        } else if args.is(at, "MAXAGE") {
+            let age = args
+                .integer(at + 1)
+                .map_err(|_| ErrorReply::fixed("ERR maxage is not an integer or out of range"))?;
+            let age = u64::try_from(age).ok().filter(|&age| age > 0);
+            self.age_secs =
+                Some(age.ok_or_else(|| ErrorReply::fixed("ERR maxage should be greater than 0"))?);
+        } else if args.is(at, "TYPE") {
+            self.kind = Some(Kind::named(value)?);
+        } else if args.is(at, "ADDR") {
+            self.address = Some(args.text(at + 1));
+        } else if args.is(at, "LADDR") {
+            self.local_address = Some(args.text(at + 1));
+        } else if args.is(at, "USER") {
+            // Everybody is the default user.
+            if value != b"default" {
+                return Err(ErrorReply::err(format!("No such user '{}'", args.text(at + 1))));
+            }
+        } else if args.is(at, "SKIPME") {
+            self.spare = match (args.is(at + 1, "YES"), args.is(at + 1, "NO")) {
+                (true, _) => Some(me),
+                (_, true) => None,
+                _ => return Err(ErrorReply::Syntax),
+            };
+        } else {
+            return Err(ErrorReply::Syntax);
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn kill(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let me = ctx.client;
+    let old_form = args.len() == 3;
+    let filter = if old_form {
+        Filter { address: Some(args.text(2)), ..Filter::default() }
+    } else {
+        Filter::parse(me, args)?
+    };
+    let now_us = ctx.node.now.mono_us;
+    let chosen: Vec<Handle> = shown(ctx.node)
+        .filter(|client| filter.lets_through(client, now_us))
+        .map(|client| client.handle)
+        .collect();
+    if old_form && chosen.is_empty() {
+        return Err(ErrorReply::fixed("ERR No such client"));
+    }
+    if old_form {
+        reply.ok();
+    } else {
+        reply.count(chosen.len());
+    }
+    for &handle in chosen.iter().filter(|&&handle| handle != me) {
+        ctx.node.close(handle);
+    }
+    Ok(if chosen.contains(&me) { Flow::Close } else { Flow::Done })
+}

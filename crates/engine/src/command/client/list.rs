@@ -1,0 +1,178 @@
+//! How a connection is shown: the line of CLIENT LIST.
+
+use std::fmt::Write;
+
+use russet_protocol::{ErrorReply, Protocol};
+
+use super::super::{Args, Ctx, Flow, Outcome, Reply};
+use crate::client::Client;
+use crate::io::{Endpoints, Handle};
+use crate::node::Node;
+
+/// The kinds of connections that CLIENT LIST and CLIENT KILL tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Normal,
+    Master,
+    Replica,
+    Pubsub,
+}
+
+impl Kind {
+    /// The kind of this name, old and new.
+    pub(super) fn named(name: &[u8]) -> Result<Kind, ErrorReply> {
+        const NAMES: [(&str, Kind); 6] = [
+            ("normal", Kind::Normal),
+            ("master", Kind::Master),
+            ("primary", Kind::Master),
+            ("slave", Kind::Replica),
+            ("replica", Kind::Replica),
+            ("pubsub", Kind::Pubsub),
+        ];
+        let found = NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        found.map(|&(_, kind)| kind).ok_or_else(|| {
+            ErrorReply::err(format!("Unknown client type '{}'", String::from_utf8_lossy(name)))
+        })
+    }
+
+    pub(super) fn of(client: &Client) -> Kind {
+        if client.is_master_link() {
+            Kind::Master
+        } else if client.is_replica() {
+            Kind::Replica
+        } else {
+            Kind::Normal
+        }
+    }
+}
+
+pub(super) fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut text = String::new();
+    if let Some(client) = ctx.node.clients.get(ctx.client) {
+        line(&mut text, client, ctx.node.now.mono_us, args_bytes(args));
+    }
+    reply.verbatim(text.as_bytes());
+    Ok(Flow::Done)
+}
+
+pub(super) fn list(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut chosen: Vec<&Client> = match args.len() {
+        2 => shown(ctx.node).collect(),
+        4 if args.is(2, "TYPE") => {
+            let kind = Kind::named(&args[3])?;
+            shown(ctx.node).filter(|client| Kind::of(client) == kind).collect()
+        }
+        4.. if args.is(2, "ID") => by_ids(ctx, args)?,
+        _ => return Err(ErrorReply::Syntax),
+    };
+    if !args.is(2, "ID") {
+        chosen.sort_unstable_by_key(|client| client.id);
+    }
+    let mut text = String::with_capacity(chosen.len() * 320);
+    for client in chosen {
+        let running = if client.handle == ctx.client { args_bytes(args) } else { 0 };
+        line(&mut text, client, ctx.node.now.mono_us, running);
+    }
+    reply.verbatim(text.as_bytes());
+    Ok(Flow::Done)
+}
+
+fn by_ids<'n>(ctx: &'n Ctx<'_>, args: &Args<'_>) -> Result<Vec<&'n Client>, ErrorReply> {
+    let mut sorted: Vec<&Client> = shown(ctx.node).collect();
+    sorted.sort_unstable_by_key(|client| client.id);
+    let mut chosen = Vec::with_capacity(args.len() - 3);
+    for at in 3..args.len() {
+        let id = args.integer(at).map_err(|_| ErrorReply::fixed("ERR Invalid client ID"))?;
+        let Ok(id) = u64::try_from(id) else { continue };
+        if let Ok(found) = sorted.binary_search_by_key(&id, |client| client.id) {
+            chosen.push(sorted[found]);
+        }
+    }
+    Ok(chosen)
+}
+
+/// The connections that users know of: not our link to a master before it is in use.
+pub(super) fn shown(node: &Node) -> impl Iterator<Item = &Client> {
+    let online = |handle: Handle| {
+        node.repl.master.as_ref().is_some_and(|m| m.is_online() && m.link == Some(handle))
+    };
+    node.clients
+        .iter()
+        .filter(move |client| !client.gone && (!client.is_master_link() || online(client.handle)))
+}
+
+fn args_bytes(args: &Args<'_>) -> usize {
+    args.iter().map(<[u8]>::len).sum()
+}
+
+/// `ip:port`, `[ip]:port` or `path:0`.
+pub(super) fn address(ends: &Endpoints, far: bool) -> String {
+    match ends {
+        Endpoints::Unix(path) => format!("{path}:0"),
+        Endpoints::Tcp { peer, local } => {
+            let end = if far { peer } else { local };
+            std::net::SocketAddr::new(end.ip().to_canonical(), end.port()).to_string()
+        }
+    }
+}
+
+fn flags(client: &Client) -> String {
+    let letters = [
+        ('S', client.is_replica()),
+        ('M', client.is_master_link()),
+        ('x', client.transaction.open),
+        ('b', client.blocked.is_some()),
+        ('d', client.transaction.broken),
+        ('c', client.closing),
+        ('U', matches!(client.ends, Endpoints::Unix(_))),
+        ('e', client.no_evict),
+        ('T', client.no_touch),
+    ];
+    let set: String = letters.iter().filter(|(_, set)| *set).map(|(letter, _)| letter).collect();
+    if set.is_empty() { "N".to_owned() } else { set }
+}
+
+/// Appends a connection's line. `running_bytes` are those of the arguments that it runs now.
+///
+/// Where Redis shows the file descriptor, which the node does not know, stands the connection's place.
+fn line(text: &mut String, client: &Client, now_us: u64, running_bytes: usize) {
+    let seconds = |since_us: u64| now_us.saturating_sub(since_us) / 1_000_000;
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let transaction = &client.transaction;
+    let multi = if transaction.open { transaction.queue.len() as i64 } else { -1 };
+    let queued: usize = transaction.queue.iter().map(|queued| queued.bytes.len()).sum();
+    let wire = &client.wire;
+    let (reply, reply_room) = (wire.outbox.tail_len(), wire.outbox.tail_capacity());
+    let resp = match client.protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
+    };
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
+         multi={multi} watch={} qbuf={} qbuf-free={} argv-mem={running_bytes} multi-mem={queued} \
+         rbs={reply_room} rbp={reply_room} obl={reply} oll={} omem={} tot-mem={} events={} cmd={} \
+         user=default redir=-1 resp={resp} lib-name={} lib-ver={}",
+        client.id,
+        address(&client.ends, true),
+        address(&client.ends, false),
+        client.handle.index,
+        lossy(&client.name),
+        seconds(client.connected_us),
+        seconds(client.last_interaction_us),
+        flags(client),
+        client.db,
+        transaction.watched.len(),
+        wire.pending(),
+        wire.room(),
+        wire.outbox.pieces(),
+        wire.outbox.len() - reply,
+        client.memory_bytes(),
+        if wire.outbox.has_open_bytes() { "rw" } else { "r" },
+        client.last_command,
+        lossy(&client.lib_name),
+        lossy(&client.lib_version),
+    );
+    text.push('\n');
+}

@@ -1,0 +1,168 @@
+//! The commands that administer a node and its connections, driven in process.
+
+mod support;
+
+use russet_engine::io::Request;
+use support::World;
+
+#[test]
+fn strangers_must_authenticate_first() {
+    let mut w = World::new("requirepass secret\n");
+    let c = w.connect();
+    assert_eq!(w.ask(c, "GET a"), "-NOAUTH Authentication required.\r\n");
+    assert_eq!(w.ask(c, "PING"), "-NOAUTH Authentication required.\r\n");
+    assert!(w.ask(c, "HELLO 3").starts_with("-NOAUTH HELLO must be called with"));
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    assert_eq!(w.ask(c, "AUTH wrong"), wrong);
+    assert_eq!(w.ask(c, "AUTH secretsecret"), wrong);
+    assert_eq!(w.ask(c, "AUTH nobody secret"), wrong);
+    assert_eq!(w.ask(c, "HELLO 3 AUTH default wrong"), wrong);
+    assert_eq!(w.ask(c, "AUTH a b c"), "-ERR syntax error\r\n");
+    assert_eq!(w.ask(c, "AUTH secret"), "+OK\r\n");
+    assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
+    assert_eq!(w.ask(c, "RESET"), "+RESET\r\n");
+    assert_eq!(w.ask(c, "PING"), "-NOAUTH Authentication required.\r\n");
+    assert!(
+        w.ask(c, "HELLO 3 AUTH default secret SETNAME me").starts_with("%7\r\n$6\r\nserver\r\n")
+    );
+    assert_eq!(w.ask(c, "CLIENT GETNAME"), "$2\r\nme\r\n");
+    assert_eq!(w.ask(c, "QUIT"), "+OK\r\n");
+    assert_eq!(w.closed, [c]);
+}
+
+#[test]
+fn hello_speaks_the_version_that_it_agreed_on() {
+    let mut w = World::new("");
+    let c = w.connect();
+    assert_eq!(
+        w.ask(c, "HELLO 3"),
+        "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n$5\r\nproto\r\n:3\r\n\
+         $2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n\
+         $7\r\nmodules\r\n*0\r\n"
+    );
+    assert!(w.ask(c, "HELLO 2").starts_with("*14\r\n"));
+    assert_eq!(w.ask(c, "HELLO 4"), "-NOPROTO unsupported protocol version\r\n");
+    assert_eq!(w.ask(c, "HELLO x"), "-ERR Protocol version is not an integer or out of range\r\n");
+    assert_eq!(w.ask(c, "HELLO 2 AUTH x"), "-ERR Syntax error in HELLO option 'AUTH'\r\n");
+    let bad = "-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
+    assert_eq!(w.ask(c, "HELLO 2 SETNAME \"a b\""), bad);
+    assert!(w.ask(c, "AUTH x").starts_with("-ERR AUTH <password> called without any password"));
+    assert_eq!(w.ask(c, "AUTH default anything"), "+OK\r\n");
+}
+
+#[test]
+fn saving() {
+    let mut w = World::new("save \"\"\n");
+    let (c, d) = (w.connect(), w.connect());
+    w.ask(c, "SET a 1");
+    w.hold_saves = true;
+    assert_eq!(w.ask(c, "SAVE"), "", "SAVE waits");
+    let busy = "-ERR Background save already in progress\r\n";
+    assert_eq!(w.ask(d, "BGSAVE"), busy);
+    assert_eq!(w.ask(d, "SAVE"), busy);
+    assert_eq!(w.ask(d, "GET a"), "$1\r\n1\r\n", "others are served meanwhile");
+    w.advance_ms(5000);
+    w.end_saves();
+    assert_eq!(w.take(c), "+OK\r\n");
+    assert_eq!(w.ask(d, "LASTSAVE"), ":1700000005\r\n");
+    assert_eq!(w.ask(d, "TIME"), "*2\r\n$10\r\n1700000005\r\n$1\r\n0\r\n");
+    w.hold_saves = false;
+    assert_eq!(w.ask(d, "BGSAVE"), "+Background saving started\r\n");
+    assert_eq!(w.ask(d, "BGSAVE SCHEDULE"), "+Background saving started\r\n");
+    assert_eq!(w.ask(d, "BGSAVE NOW"), "-ERR syntax error\r\n");
+    w.save_errors.push_back("No space left on device".to_owned());
+    assert_eq!(w.ask(d, "SAVE"), "-ERR No space left on device\r\n");
+    // A client that goes away while it waits is nobody's concern.
+    w.hold_saves = true;
+    w.ask(c, "SAVE");
+    w.hang_up(c);
+    w.end_saves();
+    assert_eq!(w.ask(d, "PING"), "+PONG\r\n");
+}
+
+#[test]
+fn config_set_is_all_or_nothing() {
+    let mut w = World::new("");
+    let c = w.connect();
+    let get = |w: &mut World, name: &str| w.ask(c, &format!("CONFIG GET {name}"));
+    assert_eq!(w.ask(c, "CONFIG SET timeout 100 hz 50"), "+OK\r\n");
+    assert_eq!(get(&mut w, "timeout"), "*2\r\n$7\r\ntimeout\r\n$3\r\n100\r\n");
+    assert_eq!(
+        w.ask(c, "CONFIG SET timeout 7 hz nonsense"),
+        "-ERR CONFIG SET failed (possibly related to argument 'hz') - \
+         argument couldn't be parsed into an integer\r\n"
+    );
+    assert_eq!(get(&mut w, "timeout"), "*2\r\n$7\r\ntimeout\r\n$3\r\n100\r\n");
+    assert_eq!(w.ask(c, "CONFIG SET timeout 7 hz"), "-ERR syntax error\r\n");
+    assert_eq!(
+        w.ask(c, "CONFIG SET nonsense 7"),
+        "-ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'\r\n"
+    );
+    assert_eq!(w.requests, []);
+}
+
+#[test]
+fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
+    let mut w = World::new("enable-protected-configs yes\nmaxclients 100\n");
+    let (c, d) = (w.connect(), w.connect());
+    w.answers.extend([Ok(()), Ok(()), Err("EADDRINUSE".to_owned())]);
+    assert_eq!(
+        w.ask(c, "CONFIG SET dir sub maxclients 200 timeout 9 port 7000"),
+        "-ERR CONFIG SET failed (possibly related to argument 'port') - \
+         Unable to listen on this port. Check server logs.\r\n"
+    );
+    let listen = Request::Listen { bind: vec!["*".to_owned(), "-::*".to_owned()], port: 7000 };
+    assert_eq!(
+        w.requests,
+        [
+            Request::ChangeDir("sub".to_owned()),
+            Request::MaxClients(200),
+            listen,
+            Request::MaxClients(100),
+            Request::ChangeDir("/data".to_owned()),
+        ]
+    );
+    assert_eq!(w.ask(c, "CONFIG GET timeout"), "*2\r\n$7\r\ntimeout\r\n$1\r\n0\r\n");
+    assert_eq!(w.ask(c, "CONFIG GET dir"), "*2\r\n$3\r\ndir\r\n$5\r\n/data\r\n");
+    assert_eq!(w.ask(c, "CONFIG SET dir ./sub/"), "+OK\r\n");
+    assert_eq!(w.ask(c, "CONFIG GET dir"), "*2\r\n$3\r\ndir\r\n$9\r\n/data/sub\r\n");
+    // Nobody sees values that are not in force, and the one who asked may go meanwhile.
+    w.hold_answers = true;
+    w.answers.push_back(Err("no".to_owned()));
+    assert_eq!(w.ask(c, "CONFIG SET maxclients 300"), "");
+    assert_eq!(w.ask(d, "CONFIG GET maxclients"), "");
+    w.hang_up(c);
+    w.answer();
+    assert_eq!(w.take(d), "*2\r\n$10\r\nmaxclients\r\n$3\r\n100\r\n");
+}
+
+#[test]
+fn shutdown_saves_and_takes_no_write_meanwhile() {
+    let mut w = World::new("stop-writes-on-bgsave-error no\n");
+    let (c, d, e) = (w.connect(), w.connect(), w.connect());
+    w.ask(c, "SET a 1");
+    assert_eq!(w.ask(c, "SHUTDOWN SAVE NOSAVE"), "-ERR syntax error\r\n");
+    assert_eq!(w.ask(c, "SHUTDOWN ABORT NOW"), "-ERR syntax error\r\n");
+    assert_eq!(w.ask(c, "SHUTDOWN ABORT"), "-ERR No shutdown in progress.\r\n");
+    w.hold_saves = true;
+    assert_eq!(w.ask(e, "SAVE"), "");
+    w.save_errors.push_back("No space left on device".to_owned());
+    assert_eq!(w.ask(c, "SHUTDOWN"), "");
+    assert_eq!(w.take(e), "-ERR the server is shutting down\r\n");
+    assert_eq!(w.ask(d, "GET a"), "$1\r\n1\r\n");
+    assert_eq!(w.ask(d, "SET a 2"), "");
+    w.end_saves();
+    assert_eq!(w.exit, None);
+    assert_eq!(w.take(c), "-ERR Errors trying to SHUTDOWN. Check logs.\r\n");
+    assert_eq!(w.take(d), "+OK\r\n", "life goes on");
+    assert_eq!(w.ask(c, "SHUTDOWN NOW"), "");
+    assert_eq!(w.ask(d, "SET a 3"), "");
+    assert_eq!(w.ask(e, "SHUTDOWN ABORT"), "+OK\r\n");
+    assert_eq!(w.take(c), "-ERR Errors trying to SHUTDOWN. Check logs.\r\n");
+    assert_eq!(w.take(d), "+OK\r\n");
+    w.end_saves();
+    w.hold_saves = false;
+    w.save_errors.push_back("No space left on device".to_owned());
+    assert_eq!(w.ask(c, "SHUTDOWN FORCE"), "");
+    assert_eq!(w.exit, Some(0));
+}
