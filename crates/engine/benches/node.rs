@@ -1,0 +1,160 @@
+//! The node without sockets: what a command costs when the kernel is not in the way, and how long turns
+//! take while a table grows.
+//!
+//! `cargo bench -p russet-engine` prints both; the shell's share of a command is what
+//! `cargo xtask bench` measures beyond these figures.
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use russet_engine::config::Config;
+use russet_engine::io::{Endpoints, Handle, Host, Now, Output};
+use russet_engine::keyspace::SlotFunction;
+use russet_engine::node::Boot;
+use russet_engine::Node;
+
+struct Clock(Instant);
+
+impl Clock {
+    fn now(&self) -> Now {
+        let mono_us = self.0.elapsed().as_micros() as u64 + 1;
+        Now { mono_us, wall_us: 1_700_000_000_000_000 + mono_us as i64 }
+    }
+}
+
+impl Host for Clock {
+    fn ticks_us(&mut self) -> u64 {
+        self.now().mono_us
+    }
+}
+
+struct Driver {
+    node: Node,
+    clock: Clock,
+    client: Handle,
+    dirty: Vec<Handle>,
+    /// Microseconds of each turn.
+    turns: Vec<u32>,
+}
+
+impl Driver {
+    fn new(slots: SlotFunction) -> Driver {
+        let clock = Clock(Instant::now());
+        let boot = Boot { seed: [1, 2, 3, 4], slots: Some(slots), ..Boot::default() };
+        let mut node = Node::new(Config::default(), boot, clock.now());
+        let here: SocketAddr = ([127, 0, 0, 1], 1).into();
+        let ends = Endpoints::Tcp { peer: here, local: here };
+        let client = node.accept(clock.now(), ends).expect("room for one client");
+        Driver { node, clock, client, dirty: Vec::new(), turns: Vec::new() }
+    }
+
+    /// Gives the node some requests and runs it until all are answered.
+    fn run(&mut self, requests: &[u8]) -> usize {
+        let now = self.clock.now();
+        let buffer = self.node.read_buffer(self.client).expect("the client is there");
+        buffer.extend_from_slice(requests);
+        self.node.received(now, self.client);
+        let mut replied = 0;
+        loop {
+            let began = Instant::now();
+            let now = self.clock.now();
+            self.node.turn(now, &mut self.clock);
+            self.turns.push(began.elapsed().as_micros() as u32);
+            replied += self.write();
+            if self.drain() != Some(0) {
+                return replied;
+            }
+        }
+    }
+
+    fn write(&mut self) -> usize {
+        self.node.take_dirty(&mut self.dirty);
+        let mut written = 0;
+        for handle in self.dirty.drain(..) {
+            let Some(outbox) = self.node.outbox(handle) else { continue };
+            let bytes = outbox.len();
+            self.node.written(handle, bytes);
+            written += bytes;
+        }
+        written
+    }
+
+    fn drain(&mut self) -> Option<u64> {
+        loop {
+            if let Output::Wait(deadline) = self.node.poll_output(self.clock.now()) {
+                return deadline;
+            }
+        }
+    }
+}
+
+fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    russet_protocol::reply::push_command(out, args);
+}
+
+/// A cheap shuffle of 0..2^20 that visits each number once.
+fn shuffled(i: u64, count: u64) -> u64 {
+    i.wrapping_mul(0x9e37_79b1) % count
+}
+
+const KEYS: u64 = 1_000_003;
+
+fn throughput() {
+    println!("ns per command, 1 million keys of 16 bytes, values of 16, requests in any order");
+    let mut driver = Driver::new(SlotFunction::HashPrefix);
+    let key = |i: u64| format!("key:{i:012}").into_bytes();
+    let value = [b'v'; 16];
+    let mut batches = [Vec::new(), Vec::new()];
+    for start in (0..KEYS).step_by(100) {
+        let (mut sets, mut gets) = (Vec::new(), Vec::new());
+        for i in start..(start + 100).min(KEYS) {
+            let key = key(shuffled(i, KEYS));
+            command(&mut sets, &[b"SET", &key, &value]);
+            command(&mut gets, &[b"GET", &key]);
+        }
+        batches[0].push(sets);
+        batches[1].push(gets);
+    }
+    for (name, batches) in [("first SET", &batches[0]), ("SET", &batches[0]), ("GET", &batches[1])] {
+        let mut rounds = Vec::new();
+        for _ in 0..if name == "first SET" { 1 } else { 5 } {
+            let began = Instant::now();
+            for batch in batches {
+                driver.run(batch);
+            }
+            rounds.push(began.elapsed().as_nanos() as u64 / KEYS);
+        }
+        rounds.sort_unstable();
+        let median = rounds[rounds.len() / 2];
+        let (least, most) = (rounds[0], rounds[rounds.len() - 1]);
+        println!("  {name:<10} median {median:>4}   ({least} to {most})");
+    }
+}
+
+fn turns(name: &str, slots: SlotFunction, tag: &str) {
+    let mut driver = Driver::new(slots);
+    let value = [b'v'; 16];
+    for start in (0..5_000_000_u64).step_by(100) {
+        let mut sets = Vec::new();
+        for i in start..start + 100 {
+            command(&mut sets, &[b"SET", format!("{tag}{i:012}").as_bytes(), &value]);
+        }
+        driver.run(&sets);
+    }
+    let turns = &mut driver.turns;
+    turns.sort_unstable();
+    let at = |share: f64| turns[((turns.len() - 1) as f64 * share) as usize];
+    let over = |us: u32| turns.iter().filter(|&&took| took > us).count();
+    println!(
+        "  {name:<28} {:>7} turns   p50 {:>4}   p99 {:>4}   p99.99 {:>5}   longest {:>6}   over 1 ms: {}, over 5 ms: {}",
+        turns.len(), at(0.5), at(0.99), at(0.9999), at(1.0), over(1000), over(5000)
+    );
+}
+
+fn main() {
+    throughput();
+    println!("microseconds per turn (by the clock) while a table grows from 0 to 5 million keys");
+    turns("standalone", SlotFunction::HashPrefix, "key:");
+    turns("cluster slots, one hash tag", SlotFunction::Crc16, "{tag}");
+}
