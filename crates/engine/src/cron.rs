@@ -29,11 +29,15 @@ impl Node {
     /// Runs every timer that is due.
     pub(crate) fn run_timers(&mut self, host: &mut dyn Host) {
         let now_us = self.now.mono_us;
-        if self.timers.next().is_none_or(|due| due > now_us) {
+        if matches!(self.standstill, Some(Standstill::Sleep(_))) {
+            // As if the process slept: nothing else happens, and peers notice.
+            if self.timers.take_due(Timer::Sleep, now_us) {
+                self.sleep_over();
+            }
             return;
         }
-        if self.timers.take_due(Timer::Sleep, now_us) {
-            self.sleep_over();
+        if self.timers.next().is_none_or(|due| due > now_us) {
+            return;
         }
         if self.timers.take_due(Timer::PauseEnd, now_us) {
             self.pause_ended();
@@ -211,11 +215,10 @@ impl Node {
     }
 
     /// DEBUG SLEEP: nobody is served for so long.
-    #[expect(dead_code, reason = "DEBUG SLEEP is its caller")]
     pub(crate) fn sleep(&mut self, client: Handle, micros: u64) {
         self.standstill = Some(Standstill::Sleep(client));
         self.block(client, Waiting::Node, None);
-        self.timers.set(Timer::Sleep, self.now.mono_us + micros);
+        self.timers.set(Timer::Sleep, self.now.mono_us.saturating_add(micros));
     }
 
     fn sleep_over(&mut self) {

@@ -229,7 +229,11 @@ impl Node {
         if self.has_work() {
             return Output::Wait(Some(0));
         }
-        Output::Wait(self.timers.next().map(|due| due.max(now.mono_us + 1)))
+        let next = match self.standstill {
+            Some(Standstill::Sleep(_)) => self.timers.due(Timer::Sleep),
+            _ => self.timers.next(),
+        };
+        Output::Wait(next.map(|due| due.max(now.mono_us + 1)))
     }
 
     fn has_work(&self) -> bool {

@@ -155,6 +155,29 @@ impl ReplyWriter<'_> {
         }
     }
 
+    /// A double, given as its text: RESP2 has only a bulk string for it.
+    pub fn double_text(&mut self, text: &str) {
+        self.number_text(b',', text);
+    }
+
+    /// An integer of any length, given as its digits: RESP2 has only a bulk string for it.
+    pub fn big_number(&mut self, digits: &str) {
+        self.number_text(b'(', digits);
+    }
+
+    fn number_text(&mut self, kind: u8, text: &str) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text.as_bytes()),
+            Protocol::Resp3 => self.line(kind, text),
+        }
+    }
+
+    /// Announces `len` attributes (key, value, …) of the reply that follows them. Only RESP3 has them.
+    pub fn attribute(&mut self, len: usize) {
+        debug_assert_eq!(self.protocol, Protocol::Resp3, "the caller asks for the protocol first");
+        self.header(b'|', len);
+    }
+
     /// Reserves the place of an array header whose length is not known yet.
     #[must_use]
     pub fn open_array(&mut self) -> usize {

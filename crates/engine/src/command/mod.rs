@@ -7,6 +7,7 @@ pub mod args;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod debug;
 pub mod help;
 pub mod introspect;
 pub mod keys;

@@ -1,7 +1,8 @@
 //! Finding a command by its name.
 
 use super::{
-    Command, client, config, connection, introspect, keys, replication, server, string, transaction,
+    Command, client, config, connection, debug, introspect, keys, replication, server, string,
+    transaction,
 };
 
 /// All families. One line adds a family; its rows add its commands.
@@ -13,6 +14,7 @@ pub const FAMILIES: &[&[Command]] = &[
     introspect::COMMANDS,
     client::COMMANDS,
     config::COMMANDS,
+    debug::COMMANDS,
     replication::COMMANDS,
     server::COMMANDS,
 ];

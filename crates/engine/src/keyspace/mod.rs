@@ -360,6 +360,23 @@ impl Keyspace {
         self.dirty += 1;
     }
 
+    /// A key that is in both, with its database.
+    pub(crate) fn common_key(&self, other: &Keyspace) -> Option<(u32, Box<[u8]>)> {
+        let mut found = None;
+        for (number, db) in other.dbs() {
+            for (slot, table) in db.tables() {
+                let Some(ours) = self.db(number).table(slot) else { continue };
+                table.for_each(&mut |entry| {
+                    if found.is_none() && ours.contains(self.hasher.hash(entry.key()), entry.key())
+                    {
+                        found = Some((number, entry.key().into()));
+                    }
+                });
+            }
+        }
+        found
+    }
+
     /// Puts another keyspace's keys over ours and keeps the rest: what a full synchronisation must not do.
     pub(crate) fn merge(&mut self, other: Keyspace) {
         for number in 0..other.count() {

@@ -6,6 +6,7 @@
 
 use russet_protocol::ErrorReply;
 
+use crate::client::Waiting;
 use crate::io::{FileEvent, Handle, JobId, Level, Output};
 use crate::keyspace::{Expiry, Keyspace};
 use crate::node::{Node, Standstill};
@@ -16,7 +17,18 @@ use crate::persist::rdb_load::{Fed, LoadSettings, LoadedValue, RdbLoader, RdbSin
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Start,
-    Reload { client: Handle },
+    Reload { client: Handle, onto: Onto },
+}
+
+/// What DEBUG RELOAD does with the keys that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Onto {
+    /// They go.
+    Nothing,
+    /// They stay, and none of them may be in the file (NOFLUSH).
+    Others,
+    /// They stay, but for those that are in the file (NOFLUSH MERGE).
+    Any,
 }
 
 /// A file being loaded.
@@ -44,8 +56,10 @@ pub struct Load {
 pub struct Reload {
     /// Who called it.
     pub client: Handle,
-    /// Keep what is there and merge the file into it (NOFLUSH).
-    pub keep: bool,
+    /// What becomes of the keys that are there.
+    pub onto: Onto,
+    /// The save that it waits for; none: for another to end before its own begins.
+    pub job: Option<JobId>,
 }
 
 #[derive(Debug, Default)]
@@ -157,18 +171,52 @@ impl Node {
         self.output(Output::Read { job, path: self.dump_file() });
     }
 
-    /// DEBUG RELOAD: loads the dump file over, or into, what is there.
-    pub(crate) fn begin_reload(&mut self, reload: Reload) {
-        let fresh = (!reload.keep).then(|| Box::new(self.keyspace.empty_like()));
-        self.standstill = Some(Standstill::Reload(reload.client));
-        self.begin_load(Purpose::Reload { client: reload.client }, fresh);
+    /// DEBUG RELOAD: saves, if it is to, and loads the dump file. Nobody is served meanwhile.
+    pub(crate) fn begin_reload(&mut self, client: Handle, onto: Onto, save: bool) {
+        self.standstill = Some(Standstill::Reload(client));
+        self.block(client, Waiting::Node, None);
+        let reload = Reload { client, onto, job: None };
+        if save {
+            self.persist.reload = Some(reload);
+            self.save_for_reload();
+        } else {
+            self.reload(&reload);
+        }
     }
 
-    /// DEBUG RELOAD waited for this save.
-    pub(crate) fn reload_saved(&mut self, result: &Result<u64, String>) {
-        let Some(reload) = self.persist.reload.take() else { return };
+    /// Begins the save, if none is under way that must end first.
+    fn save_for_reload(&mut self) {
+        if self.persist.save().is_some() {
+            return;
+        }
+        let job = self.begin_save();
+        let Some(reload) = self.persist.reload.as_mut() else { return };
+        let client = reload.client;
+        match job {
+            Ok(job) => reload.job = Some(job),
+            Err(error) => {
+                self.persist.reload = None;
+                self.reload_ended(client, Err(error.to_string()));
+            }
+        }
+    }
+
+    fn reload(&mut self, reload: &Reload) {
+        let fresh = Box::new(self.keyspace.empty_like());
+        let purpose = Purpose::Reload { client: reload.client, onto: reload.onto };
+        self.begin_load(purpose, Some(fresh));
+    }
+
+    /// A save ended that DEBUG RELOAD may have waited for.
+    pub(crate) fn reload_saved(&mut self, job: JobId, result: &Result<u64, String>) {
+        let Some(reload) = self.persist.reload.take_if(|reload| reload.job == Some(job)) else {
+            if self.persist.reload.as_ref().is_some_and(|reload| reload.job.is_none()) {
+                self.save_for_reload();
+            }
+            return;
+        };
         match result {
-            Ok(_) => self.begin_reload(reload),
+            Ok(_) => self.reload(&reload),
             Err(why) => self.reload_ended(reload.client, Err(why.clone())),
         }
     }
@@ -262,20 +310,34 @@ impl Node {
                 self.log(Level::Warning, text);
                 self.output(Output::Exit(1));
             }
-            (Purpose::Reload { client }, Ok(())) => {
-                if let Some(fresh) = load.fresh {
-                    self.keyspace.replace_all(*fresh);
-                }
-                self.persist.saved_dirty = self.keyspace.dirty;
-                self.log(Level::Warning, "DB reloaded by DEBUG RELOAD");
-                self.reload_ended(client, Ok(()));
+            (Purpose::Reload { client, onto }, Ok(())) => {
+                let put = load.fresh.map_or(Ok(()), |fresh| self.put_onto(*fresh, onto));
+                self.reload_ended(client, put);
             }
-            (Purpose::Reload { client }, Err(why)) => self.reload_ended(client, Err(why)),
+            (Purpose::Reload { client, .. }, Err(why)) => self.reload_ended(client, Err(why)),
         }
+    }
+
+    /// The keys of a file that turned out whole take their place.
+    fn put_onto(&mut self, fresh: Keyspace, onto: Onto) -> Result<(), String> {
+        if onto == Onto::Others
+            && let Some((db, key)) = self.keyspace.common_key(&fresh)
+        {
+            let key = String::from_utf8_lossy(&key).into_owned();
+            return Err(format!("RDB has duplicated key '{key}' in DB {db}"));
+        }
+        match onto {
+            Onto::Nothing => self.keyspace.replace_all(fresh),
+            Onto::Others | Onto::Any => self.keyspace.merge(fresh),
+        }
+        self.persist.saved_dirty = self.keyspace.dirty;
+        self.log(Level::Notice, "DB reloaded by DEBUG RELOAD");
+        Ok(())
     }
 
     fn reload_ended(&mut self, client: Handle, result: Result<(), String>) {
         self.standstill = None;
+        self.repl.loaded_position = StreamPosition::default();
         match result {
             Ok(()) => self.with_reply(client, |_, reply| reply.ok()),
             Err(why) => {
@@ -285,6 +347,7 @@ impl Node {
             }
         }
         self.resume(client);
+        self.go_on_with_exec(client);
     }
 
     /// Loading, if there was any, is over: clients may come.

@@ -168,6 +168,13 @@ impl RdbEncoder {
         out.extend_from_slice(&checksum.to_le_bytes());
     }
 
+    /// How many bytes a string takes in a file.
+    pub fn string_len(&mut self, bytes: &[u8]) -> usize {
+        let mut out = Vec::new();
+        self.string(bytes, &mut out);
+        out.len()
+    }
+
     /// Takes what was appended since `start` into the checksum: once per call, in one sweep.
     fn seal(&mut self, start: usize, out: &[u8]) {
         if self.settings.checksum {

@@ -42,7 +42,7 @@ pub struct Persist {
     pub load_took_us: u64,
     /// SHUTDOWN under way.
     pub shutdown: Option<super::shutdown::Shutdown>,
-    /// DEBUG RELOAD waits for its save: this client, and whether to keep what is there.
+    /// DEBUG RELOAD waits for its save.
     pub reload: Option<super::load::Reload>,
 }
 
@@ -113,13 +113,22 @@ impl Node {
             self.log(Level::Warning, "Background saving error");
         }
         self.wake_savers(snapshot.job, &result);
-        self.reload_saved(&result);
+        self.reload_saved(snapshot.job, &result);
         self.file_sync_saved(snapshot.job, &result);
         self.shutdown_saved(result);
     }
 
+    /// A save was given up: whoever waited for it is told.
+    pub(crate) fn save_given_up(&mut self, job: JobId, why: &str) {
+        self.abort_snapshot(job);
+        let result = Err(why.to_owned());
+        self.wake_savers(job, &result);
+        self.reload_saved(job, &result);
+        self.file_sync_saved(job, &result);
+    }
+
     /// Those who wait for a save learn what became of it.
-    pub(crate) fn wake_savers(&mut self, job: JobId, result: &Result<u64, String>) {
+    fn wake_savers(&mut self, job: JobId, result: &Result<u64, String>) {
         let waiting = |node: &Node, handle: Handle| {
             let client = node.clients.get(handle)?;
             let blocked = client.blocked.as_ref()?;

@@ -74,10 +74,7 @@ impl Node {
         // A save that began earlier would miss what was written since.
         if let Some(job) = self.persist.save().map(|save| save.job) {
             self.log(Level::Warning, "There is a child saving an .rdb. Killing it!");
-            self.abort_snapshot(job);
-            let why = Err("the server is shutting down".to_owned());
-            self.wake_savers(job, &why);
-            self.file_sync_saved(job, &why);
+            self.save_given_up(job, "the server is shutting down");
         }
         if !save || self.persist.is_loading() {
             self.leave();

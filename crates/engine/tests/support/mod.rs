@@ -39,6 +39,8 @@ pub struct World {
     pub save_errors: VecDeque<String>,
     /// The status with which the node left.
     pub exit: Option<i32>,
+    /// When the node wants its next turn.
+    deadline: Option<u64>,
     open_asks: VecDeque<(russet_engine::io::AskId, Result<(), String>)>,
     saves: BTreeMap<JobId, Save>,
     ended: VecDeque<(JobId, SnapshotEvent)>,
@@ -95,6 +97,7 @@ impl World {
             hold_saves: false,
             save_errors: VecDeque::new(),
             exit: None,
+            deadline: None,
             open_asks: VecDeque::new(),
             saves: BTreeMap::new(),
             ended: VecDeque::new(),
@@ -168,19 +171,17 @@ impl World {
     /// Works until the node waits for a time to come.
     pub fn run(&mut self) {
         for _ in 0..100_000 {
+            if self.deadline.is_some_and(|at| at <= self.now.mono_us) {
+                let mut host = Ticks(self.now.mono_us);
+                self.node.turn(self.now, &mut host);
+            }
             self.drain();
             self.flush();
-            let deadline = self.drain();
+            self.deadline = self.drain();
             if let Some(input) = self.inputs.pop_front() {
                 self.node.handle(self.now, input);
-                continue;
-            }
-            match deadline {
-                Some(at) if at <= self.now.mono_us => {
-                    let mut host = Ticks(self.now.mono_us);
-                    self.node.turn(self.now, &mut host);
-                }
-                _ => return,
+            } else if self.deadline.is_none_or(|at| at > self.now.mono_us) {
+                return;
             }
         }
         panic!("the node is busy for ever");

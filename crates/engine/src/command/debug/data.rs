@@ -1,0 +1,149 @@
+//! DEBUG's looks into the data, and POPULATE, which makes some.
+
+use std::fmt::Write;
+
+use russet_protocol::ErrorReply;
+
+use super::super::{Args, Ctx, Flow, Outcome, Reply};
+use super::digest::Digest;
+use crate::keyspace::{Expiry, Keyspace};
+use crate::persist::rdb_save::{RdbEncoder, RdbSettings};
+
+pub(super) fn digest(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.simple(&Digest::of_all(&ctx.node.keyspace).hex());
+    Ok(Flow::Done)
+}
+
+/// Keys that are past their time count too: they are still there.
+pub(super) fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let db = ctx.node.keyspace.db(ctx.db);
+    reply.array(args.len() - 2);
+    for at in 2..args.len() {
+        let key = args.key(at);
+        let entry = db.table(key.slot).and_then(|table| table.get(key.hash, key.bytes));
+        let digest = entry.map_or(Digest::default(), |entry| Digest::of_value(&entry));
+        reply.simple(&digest.hex());
+    }
+    Ok(Flow::Done)
+}
+
+/// Where Redis shows the value's address stands a number made from its key: what the node says depends on its
+/// inputs alone.
+pub(super) fn object(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = args.key(2);
+    let keyspace = &ctx.node.keyspace;
+    let table = keyspace.db(ctx.db).table(key.slot);
+    let entry = table.and_then(|table| table.get(key.hash, key.bytes));
+    let entry = entry.ok_or(ErrorReply::NoSuchKey)?;
+    let compression = ctx.node.config.rdbcompression;
+    let settings = RdbSettings { compression, ..RdbSettings::default() };
+    let text = crate::object::string::Text::of(&entry).bytes();
+    let len = RdbEncoder::new(settings).string_len(text);
+    let idle = keyspace.clock.wrapping_sub(entry.clock()) & 0xff_ffff;
+    reply.simple(&format!(
+        "Value at:0x7f{:010x} refcount:1 encoding:{} serializedlength:{len} lru:{} lru_seconds_idle:{idle}",
+        (key.hash >> 24) & !7,
+        Keyspace::encoding_name(&entry),
+        entry.clock(),
+    ));
+    Ok(Flow::Done)
+}
+
+pub(super) fn htstats(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let keyspace = &ctx.node.keyspace;
+    let db = u32::try_from(args.integer(2)?).ok().filter(|&db| db < keyspace.count());
+    let db = db.ok_or_else(|| ErrorReply::fixed("ERR Out of range database"))?;
+    let db = keyspace.db(db);
+    let mut text = String::from("[Dictionary HT]\nHash table 0 stats (main hash table):\n");
+    if db.is_empty() {
+        text.push_str(NO_STATS);
+    } else {
+        shape(&mut text, db);
+    }
+    text.push_str("[Expires HT]\nHash table 0 stats (main hash table):\n");
+    let expiring = db.len_with_expiry();
+    if expiring == 0 {
+        text.push_str(NO_STATS);
+    } else {
+        // Expiries stand in the entries.
+        let _ = write!(text, " table size: 0\n number of elements: {expiring}\n");
+    }
+    reply.verbatim(text.as_bytes());
+    Ok(Flow::Done)
+}
+
+const NO_STATS: &str = "No stats available for empty dictionaries\n";
+
+fn shape(text: &mut String, db: &crate::keyspace::Db) {
+    let (mut slots, mut segments, mut bytes, mut directory, mut overflowed, mut depth) =
+        (0, 0, 0, 0, 0, 0);
+    for (_, table) in db.tables() {
+        let shape = table.shape();
+        slots += shape.slots;
+        segments += shape.segments;
+        bytes += shape.segment_bytes;
+        directory += shape.directory_bytes;
+        overflowed += shape.overflowed;
+        depth = depth.max(shape.depth_max);
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        " table size: {slots}\n number of elements: {}\n segments: {segments}\n \
+         segment bytes: {bytes}\n directory bytes: {directory}\n directory depth: {depth}\n \
+         overflowed elements: {overflowed}\n",
+        db.len(),
+    );
+}
+
+/// No value has a hash table of its own yet.
+pub(super) fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
+    let (db, key) = (ctx.db, args.key(2));
+    if ctx.node.keyspace.peek(db, key).is_none() {
+        return Err(ErrorReply::NoSuchKey);
+    }
+    Err(ErrorReply::fixed(
+        "ERR The value stored at the specified key is not represented using an hash table",
+    ))
+}
+
+pub(super) fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let positive = |at: usize| {
+        u64::try_from(args.integer(at)?)
+            .map_err(|_| ErrorReply::fixed("ERR value is out of range, must be positive"))
+    };
+    let count = positive(2)?;
+    let size = if args.len() > 4 { positive(4)? } else { 0 };
+    if ctx.node.persist.is_loading() {
+        return Err(ErrorReply::Loading);
+    }
+    if size > ctx.node.config.proto_max_bulk_len {
+        return Err(ErrorReply::StringTooLong);
+    }
+    let prefix = args.get(3).unwrap_or(b"key");
+    let db = ctx.db;
+    let keyspace = &mut ctx.node.keyspace;
+    let (hasher, dirty) = (keyspace.hasher(), keyspace.dirty);
+    let (mut name, mut value) = (Vec::new(), Vec::new());
+    for number in 0..count {
+        name.clear();
+        name.extend_from_slice(prefix);
+        name.push(b':');
+        russet_protocol::number::push_u64(&mut name, number);
+        let key = hasher.key(&name);
+        if keyspace.peek(db, key).is_some() {
+            continue;
+        }
+        value.clear();
+        value.extend_from_slice(b"value:");
+        russet_protocol::number::push_u64(&mut value, number);
+        if size > 0 {
+            value.resize(usize::try_from(size).unwrap_or(usize::MAX), 0);
+        }
+        keyspace.edit(db, key).set_string(&value, Expiry::Clear);
+    }
+    // They are told to nobody and are no reason to save.
+    keyspace.dirty = dirty;
+    reply.ok();
+    Ok(Flow::Done)
+}

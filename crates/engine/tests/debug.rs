@@ -1,0 +1,263 @@
+//! DEBUG, driven in process.
+
+mod support;
+
+use support::World;
+
+const DEBUG: &str = "enable-debug-command yes\nsave \"\"\n";
+
+#[test]
+fn debug_is_refused_unless_it_is_allowed() {
+    let mut w = World::new("");
+    let c = w.connect();
+    let refusal = "-ERR DEBUG command not allowed. If the enable-debug-command option is set to \
+                   \"local\", you can run it from a local connection, otherwise you need to set \
+                   this option in the configuration file, and then restart the server.\r\n";
+    assert_eq!(w.ask(c, "DEBUG DIGEST"), refusal);
+    assert_eq!(w.ask(c, "DEBUG HELP"), refusal);
+    assert_eq!(
+        w.ask(c, "CONFIG SET dbfilename x.rdb"),
+        "-ERR CONFIG SET failed (possibly related to argument 'dbfilename') - can't set protected config\r\n"
+    );
+    let mut w = World::new("enable-debug-command local\nprotected-mode no\n");
+    let (near, far) = (w.connect(), w.connect_from("192.0.2.7:50000"));
+    assert_eq!(w.ask(far, "DEBUG DIGEST"), refusal);
+    assert_eq!(w.ask(near, "DEBUG DIGEST"), format!("+{}\r\n", "0".repeat(40)));
+    assert_eq!(
+        w.ask(near, "DEBUG JMAP"),
+        "-ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.\r\n"
+    );
+}
+
+/// The digits are those of redis-server 7.0.15 after the same commands.
+#[test]
+fn digests_are_those_of_stock_servers() {
+    let mut w = World::new(DEBUG);
+    let c = w.connect();
+    w.ask(c, "SET a 1");
+    w.ask(c, "SET b hello");
+    w.ask(c, "SELECT 3");
+    w.ask(c, "SET c world PX 100000000");
+    assert_eq!(w.ask(c, "DEBUG DIGEST"), "+c463c1dba81bc732dc62772640881ccbccc63914\r\n");
+    assert_eq!(
+        w.ask(c, "DEBUG DIGEST-VALUE c nosuchkey"),
+        format!("*2\r\n+9b57a64cff36f9a962c2df21b924b0916c6e2b53\r\n+{}\r\n", "0".repeat(40))
+    );
+    assert_eq!(w.ask(c, "DEBUG RELOAD"), "+OK\r\n");
+    assert_eq!(w.ask(c, "DEBUG DIGEST"), "+c463c1dba81bc732dc62772640881ccbccc63914\r\n");
+}
+
+#[test]
+fn protocol_shows_each_type_in_both_versions() {
+    let mut w = World::new(DEBUG);
+    let c = w.connect();
+    let text = "$37\r\n1234567999999999999999999999999999999\r\n";
+    let attributes = "|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n";
+    let with = "$39\r\nSome real reply following the attribute\r\n";
+    let table = [
+        ("string", "$11\r\nHello World\r\n", "$11\r\nHello World\r\n"),
+        ("integer", ":12345\r\n", ":12345\r\n"),
+        ("double", "$5\r\n3.141\r\n", ",3.141\r\n"),
+        ("bignum", text, "(1234567999999999999999999999999999999\r\n"),
+        ("null", "$-1\r\n", "_\r\n"),
+        ("array", "*3\r\n:0\r\n:1\r\n:2\r\n", "*3\r\n:0\r\n:1\r\n:2\r\n"),
+        ("set", "*3\r\n:0\r\n:1\r\n:2\r\n", "~3\r\n:0\r\n:1\r\n:2\r\n"),
+        (
+            "map",
+            "*6\r\n:0\r\n:0\r\n:1\r\n:1\r\n:2\r\n:0\r\n",
+            "%3\r\n:0\r\n#f\r\n:1\r\n#t\r\n:2\r\n#f\r\n",
+        ),
+        ("attrib", with, &format!("{attributes}{with}")),
+        (
+            "push",
+            "-ERR RESP2 is not supported by this command\r\n",
+            ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n$40\r\nSome real reply following the push reply\r\n",
+        ),
+        (
+            "verbatim",
+            "$25\r\nThis is a verbatim\nstring\r\n",
+            "=29\r\ntxt:This is a verbatim\nstring\r\n",
+        ),
+        ("true", ":1\r\n", "#t\r\n"),
+        ("false", ":0\r\n", "#f\r\n"),
+    ];
+    for (name, resp2, resp3) in table {
+        w.ask(c, "HELLO 2");
+        assert_eq!(w.ask(c, &format!("DEBUG PROTOCOL {name}")), resp2, "{name}");
+        w.ask(c, "HELLO 3");
+        assert_eq!(w.ask(c, &format!("DEBUG PROTOCOL {name}")), resp3, "{name}");
+    }
+    assert!(w.ask(c, "DEBUG PROTOCOL x").starts_with("-ERR Wrong protocol type name. Please use"));
+}
+
+#[test]
+fn reload_puts_the_file_in_place_of_the_data_or_beside_it() {
+    let mut w = World::new(DEBUG);
+    let (c, d) = (w.connect(), w.connect());
+    w.ask(c, "SET a 1");
+    w.ask(c, "SAVE");
+    w.ask(c, "SET b 2");
+    let fails = "-ERR Error trying to load the RDB dump, check server logs.\r\n";
+    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE NOFLUSH"), fails, "`a` is in both");
+    assert_eq!(w.ask(c, "DBSIZE"), ":2\r\n");
+    w.ask(c, "SET a 7");
+    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE NOFLUSH MERGE"), "+OK\r\n");
+    assert_eq!(w.ask(c, "MGET a b"), "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
+    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE"), "+OK\r\n");
+    assert_eq!(w.ask(c, "MGET a b"), "*2\r\n$1\r\n1\r\n$-1\r\n");
+    let good = w.files["dump.rdb"].clone();
+    w.files.get_mut("dump.rdb").expect("it was saved").truncate(good.len() - 3);
+    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE"), fails);
+    w.files.clear();
+    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE"), fails);
+    assert_eq!(w.ask(c, "GET a"), "$1\r\n1\r\n", "a bad file never replaces good data");
+    w.save_errors.push_back("No space left on device".to_owned());
+    assert_eq!(w.ask(c, "DEBUG RELOAD"), fails);
+    assert!(w.ask(c, "DEBUG RELOAD X").starts_with("-ERR DEBUG RELOAD only supports"));
+    // It waits for a save that is under way, and what is written by others cannot fall in between.
+    w.hold_saves = true;
+    assert_eq!(w.ask(c, "BGSAVE"), "+Background saving started\r\n");
+    w.ask(c, "SET late 1");
+    assert_eq!(w.ask(c, "DEBUG RELOAD"), "");
+    w.end_saves();
+    assert_eq!(w.ask(d, "SET d 1"), "", "nobody is served");
+    assert_eq!(w.take(c), "");
+    w.end_saves();
+    assert_eq!((w.take(c), w.take(d)), ("+OK\r\n".to_owned(), "+OK\r\n".to_owned()));
+    assert_eq!(w.ask(c, "EXISTS a late d"), ":3\r\n");
+}
+
+#[test]
+fn what_waits_for_the_world_works_within_a_transaction() {
+    let mut w = World::new(DEBUG);
+    let (c, d) = (w.connect(), w.connect());
+    let queue = |w: &mut World| {
+        w.ask(c, "MULTI");
+        w.ask(c, "SET a 1");
+        w.ask(c, "DEBUG RELOAD");
+        w.ask(c, "CONFIG SET maxclients 77");
+        w.ask(c, "INCR a");
+        w.ask(c, "DEBUG SLEEP 0.5");
+        w.ask(c, "INCR a");
+    };
+    queue(&mut w);
+    assert_eq!(w.ask(c, "SAVE"), "-ERR Command not allowed inside a transaction\r\n");
+    w.ask(c, "DISCARD");
+    queue(&mut w);
+    w.hold_answers = true;
+    assert_eq!(w.ask(c, "EXEC"), "*6\r\n+OK\r\n+OK\r\n");
+    assert_eq!(w.ask(d, "GET a"), "", "it is atomic for all that");
+    w.answer();
+    assert_eq!(w.take(c), "+OK\r\n:2\r\n");
+    w.advance_ms(499);
+    assert_eq!(w.take(c), "");
+    w.advance_ms(1);
+    assert_eq!(w.take(c), "+OK\r\n:3\r\n");
+    assert_eq!(w.take(d), "$1\r\n3\r\n");
+    // A client that goes away in the middle has run all of it nevertheless.
+    queue(&mut w);
+    w.hold_saves = true;
+    w.send(c, b"EXEC\r\n");
+    w.hang_up(c);
+    w.end_saves();
+    w.advance_ms(500);
+    assert_eq!(w.ask(d, "GET a"), "$1\r\n3\r\n");
+    assert_eq!(w.ask(d, "CONFIG GET maxclients"), "*2\r\n$10\r\nmaxclients\r\n$2\r\n77\r\n");
+    assert_eq!(w.node.clients.len(), 1);
+}
+
+#[test]
+fn looks_at_keys_leave_them_alone() {
+    let mut w = World::new(DEBUG);
+    let c = w.connect();
+    w.ask(c, "SET n 300");
+    w.ask(c, &format!("SET s {}", "x".repeat(100)));
+    w.advance_ms(5000);
+    let found = w.ask(c, "DEBUG OBJECT n");
+    assert!(found.starts_with("+Value at:0x"), "{found}");
+    assert!(found.contains(" refcount:1 encoding:int serializedlength:3 lru:"), "{found}");
+    assert!(found.ends_with(" lru_seconds_idle:5\r\n"), "{found}");
+    let found = w.ask(c, "DEBUG OBJECT s");
+    assert!(found.contains(" encoding:raw serializedlength:9 "), "{found}");
+    assert_eq!(w.ask(c, "DEBUG OBJECT none"), "-ERR no such key\r\n");
+    assert!(w.ask(c, "DEBUG HTSTATS 0").contains("\n number of elements: 2\n"));
+    assert!(w.ask(c, "DEBUG HTSTATS 1").contains("No stats available for empty dictionaries"));
+    assert_eq!(w.ask(c, "DEBUG HTSTATS 16"), "-ERR Out of range database\r\n");
+    assert_eq!(w.ask(c, "DEBUG HTSTATS-KEY none"), "-ERR no such key\r\n");
+    assert_eq!(
+        w.ask(c, "DEBUG HTSTATS-KEY n"),
+        "-ERR The value stored at the specified key is not represented using an hash table\r\n"
+    );
+}
+
+#[test]
+fn populate_adds_what_is_not_there() {
+    let mut w = World::new(DEBUG);
+    let c = w.connect();
+    w.ask(c, "SET key:1 mine");
+    assert_eq!(w.ask(c, "DEBUG POPULATE 3"), "+OK\r\n");
+    assert_eq!(
+        w.ask(c, "MGET key:0 key:1 key:2"),
+        "*3\r\n$7\r\nvalue:0\r\n$4\r\nmine\r\n$7\r\nvalue:2\r\n"
+    );
+    assert_eq!(w.ask(c, "DEBUG POPULATE 1 p 3"), "+OK\r\n");
+    assert_eq!(w.ask(c, "DEBUG POPULATE 1 q 10"), "+OK\r\n");
+    assert_eq!(w.ask(c, "MGET p:0 q:0"), "*2\r\n$3\r\nval\r\n$10\r\nvalue:0\0\0\0\r\n");
+    assert_eq!(w.ask(c, "DEBUG POPULATE -1"), "-ERR value is out of range, must be positive\r\n");
+    assert_eq!(w.ask(c, "DEBUG POPULATE x"), "-ERR value is not an integer or out of range\r\n");
+    let long = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
+    assert_eq!(w.ask(c, "DEBUG POPULATE 1 p 99999999999999"), long);
+}
+
+#[test]
+fn time_can_be_stopped() {
+    let mut w = World::new(DEBUG);
+    let (c, d) = (w.connect(), w.connect());
+    assert_eq!(w.ask(c, "DEBUG SET-ACTIVE-EXPIRE 0"), "+OK\r\n");
+    w.ask(c, "SET a 1 PX 10");
+    w.advance_ms(1000);
+    assert_eq!(w.ask(c, "DBSIZE"), ":1\r\n");
+    assert_eq!(w.ask(c, "DEBUG SET-ACTIVE-EXPIRE 1"), "+OK\r\n");
+    assert_eq!(w.ask(c, "DEBUG PAUSE-CRON 1"), "+OK\r\n");
+    w.advance_ms(1000);
+    assert_eq!(w.ask(c, "DBSIZE"), ":1\r\n");
+    assert_eq!(w.ask(c, "DEBUG PAUSE-CRON 0"), "+OK\r\n");
+    w.advance_ms(1000);
+    assert_eq!(w.ask(c, "DBSIZE"), ":0\r\n");
+    for nonsense in ["x", "-1", "nan"] {
+        assert_eq!(w.ask(c, &format!("DEBUG SLEEP {nonsense}")), "");
+        w.advance_ms(1);
+        assert_eq!(w.take(c), "+OK\r\n");
+    }
+    assert_eq!(w.ask(c, "DEBUG SLEEP 2"), "");
+    assert_eq!(w.ask(d, "PING"), "");
+    w.hang_up(c);
+    w.advance_ms(1999);
+    assert_eq!(w.take(d), "");
+    w.advance_ms(1);
+    assert_eq!(w.take(d), "+PONG\r\n");
+}
+
+#[test]
+fn small_ones() {
+    let mut w = World::new(DEBUG);
+    let c = w.connect();
+    assert_eq!(w.ask(c, "DEBUG ERROR \"MY error\\r\\ntext\""), "-MY error  text\r\n");
+    assert_eq!(w.ask(c, "DEBUG LOG hello"), "+OK\r\n");
+    assert!(w.log.iter().any(|line| line == "DEBUG LOG: hello"));
+    let id = w.node.repl.histories.id.clone();
+    assert_eq!(w.ask(c, "DEBUG CHANGE-REPL-ID"), "+OK\r\n");
+    assert_ne!(w.node.repl.histories.id, id);
+    assert_eq!(w.ask(c, "DEBUG REPLICATE SET a 1"), "+OK\r\n");
+    assert_eq!(w.ask(c, "EXISTS a"), ":0\r\n");
+    assert!(w.ask(c, "DEBUG STRINGMATCH-TEST").ends_with("test passed\r\n"));
+    assert!(
+        w.ask(c, "DEBUG HELP").starts_with(
+            "*35\r\n+DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"
+        )
+    );
+    assert!(
+        w.ask(c, "DEBUG SLEEP")
+            .starts_with("-ERR unknown subcommand or wrong number of arguments for 'SLEEP'")
+    );
+}
