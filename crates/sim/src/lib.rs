@@ -1,1 +1,28 @@
-//! Russet: sim.
+//! The simulator: several nodes in a world made from a seed, which breaks in every way and then heals.
+//!
+//! Start at [`world`]; `check` says what must hold at every moment, `verify` what must hold in the end, `faults` what goes
+//! wrong. `docs/internals/simulator.md` explains how to read a failing seed.
+//!
+//! Architecture invariant: nothing here reads a clock, draws from anything but the seed or knows the shell; a seed
+//! gives the same run in every process.
+
+pub mod chance;
+mod check;
+pub mod client;
+pub mod coverage;
+pub mod digest;
+pub mod disk;
+mod faults;
+pub mod files;
+pub mod history;
+pub mod model;
+pub mod net;
+pub mod plan;
+pub mod process;
+pub mod queue;
+pub mod resp;
+mod shell;
+mod talk;
+mod verify;
+pub mod workload;
+pub mod world;

@@ -55,6 +55,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether the walk has not ended: some of the data has yet to be copied.
+    pub fn is_walking(&self) -> bool {
+        self.walking
+    }
+
     /// Bytes that are copied and not encoded yet.
     pub fn ahead_bytes(&self) -> u64 {
         self.given_bytes.saturating_sub(self.consumed_bytes)

@@ -133,14 +133,18 @@ impl Repl {
         }
     }
 
+    /// Database that the stream has selected at our offset.
+    pub fn stream_db(&self) -> u32 {
+        match &self.master {
+            Some(master) => master.selected_db,
+            None => self.selected.unwrap_or(0),
+        }
+    }
+
     /// Where the data stands in the stream, to be kept in a dump file; none if nothing follows it.
     pub(crate) fn position_for_snapshot(&self) -> Option<(u32, String, i64)> {
         let known = self.backlog.is_some() || self.is_replica();
-        let db = match &self.master {
-            Some(master) => master.selected_db,
-            None => self.selected.unwrap_or(0),
-        };
-        known.then(|| (db, self.histories.id.clone(), self.offset))
+        known.then(|| (self.stream_db(), self.histories.id.clone(), self.offset))
     }
 
     /// Starts to keep the stream.

@@ -1,0 +1,352 @@
+//! What must hold at every moment, whatever fails. Nothing in here knows of any particular bug.
+//!
+//! * A node at offset n of history X holds X's bytes up to n, as far back as its backlog goes.
+//! * Its data is what an independent applier makes of X's bytes up to n.
+//! * A snapshot holds exactly the data at its begin.
+//! * A process that starts finds its last completed save, and loads exactly what the file holds.
+
+use russet_engine::io::JobId;
+
+use crate::digest;
+use crate::files::decode;
+use crate::history::History;
+use crate::model::Model;
+use crate::process::{Begun, Process, Seen};
+use crate::world::World;
+
+/// Data is compared at one look in so many, beside those that matter most.
+const DATA_CHECK_ONE_IN: u64 = 150;
+
+fn changes(process: &Process) -> (u64, u64) {
+    process.node.as_ref().map_or((0, 0), |node| {
+        (node.keyspace.dirty, node.keyspace.stats.expired_keys)
+    })
+}
+
+fn seen(process: &Process) -> Seen {
+    let Some(node) = &process.node else { return Seen::default() };
+    let repl = &node.repl;
+    Seen {
+        place: repl.backlog.as_ref().map(|_| (repl.histories.id.clone(), repl.offset())),
+        is_replica: repl.is_replica(),
+        is_loading: node.persist.is_loading(),
+    }
+}
+
+/// What a node holds, as a model.
+fn model_of(process: &Process) -> Model {
+    let Some(node) = &process.node else { return Model::default() };
+    let mut model = Model::new(node.repl.stream_db());
+    for (number, db) in node.keyspace.dbs() {
+        for (_, table) in db.tables() {
+            table.for_each(&mut |entry| {
+                let value = russet_engine::object::string::Text::of(&entry).bytes();
+                model.insert(number, entry.key(), value, entry.expiry());
+            });
+        }
+    }
+    model
+}
+
+impl World {
+    /// Takes note of what a node is like before a call.
+    pub(crate) fn before_call(&mut self, node: usize) {
+        let before = changes(&self.processes[node]);
+        self.processes[node].changes_before = before;
+    }
+
+    /// Looks at a node after a call. True if the call changed data.
+    pub(crate) fn observe(&mut self, node: usize) -> bool {
+        let process = &self.processes[node];
+        let Some(n) = process.node.as_deref() else { return true };
+        let changed = changes(process) != process.changes_before;
+        let repl = &n.repl;
+        let before = &process.seen;
+        let same_place = match (&before.place, &repl.backlog) {
+            (None, None) => true,
+            (Some((id, offset)), Some(_)) => {
+                *offset == repl.offset() && *id == repl.histories.id
+            }
+            _ => false,
+        };
+        let same = same_place
+            && before.is_replica == repl.is_replica()
+            && before.is_loading == n.persist.is_loading();
+        if same {
+            if changed && self.chance.one_in(DATA_CHECK_ONE_IN) {
+                self.check_data(node);
+            }
+            return changed;
+        }
+        let now = seen(process);
+        let before = std::mem::replace(&mut self.processes[node].seen, now);
+        if before.is_loading && !self.processes[node].seen.is_loading {
+            self.check_loaded(node);
+        }
+        self.keep_tenure(node, &before);
+        if !same_place {
+            self.moved(node, &before);
+        }
+        changed
+    }
+
+    /// A tenure lasts while a master is neither ended nor made a replica.
+    fn keep_tenure(&mut self, node: usize, before: &Seen) {
+        let process = &mut self.processes[node];
+        if process.seen.is_replica || process.seen.is_loading {
+            process.tenure = 0;
+        } else if process.tenure == 0 || before.is_replica {
+            self.last_tenure += 1;
+            process.tenure = self.last_tenure;
+        }
+    }
+
+    /// A node stands elsewhere in its history, or in another one.
+    fn moved(&mut self, node: usize, before: &Seen) {
+        let Some((id, offset)) = self.processes[node].seen.place.clone() else { return };
+        let Some(n) = self.processes[node].node.as_deref() else { return };
+        let Some(backlog) = &n.repl.backlog else { return };
+        if backlog.next_offset() != offset + 1 {
+            let next = backlog.next_offset();
+            self.fail(format!(
+                "node{node} is at offset {offset}, and its backlog goes on at {next}"
+            ));
+            return;
+        }
+        let went_on = before.place.as_ref().filter(|(old, at)| *old == id && *at <= offset);
+        let from = match went_on {
+            Some((_, at)) => (at + 1).max(backlog.first_offset()),
+            None => backlog.first_offset(),
+        };
+        let bytes: Vec<u8> = backlog.since(from).iter().flat_map(|b| b.iter().copied()).collect();
+        let went_on = went_on.is_some();
+        self.check_bytes(node, &id, offset, from, &bytes);
+        if !went_on || self.chance.one_in(DATA_CHECK_ONE_IN) {
+            self.check_data(node);
+        }
+    }
+
+    /// Compares what a node holds of a history with the recorder's bytes; a master's news extend them.
+    fn check_bytes(&mut self, node: usize, id: &str, offset: i64, from: i64, bytes: &[u8]) {
+        self.coverage.backlog_checks += 1;
+        let leads = !self.processes[node].seen.is_replica;
+        let Some(history) = self.histories.get_mut(id) else {
+            self.begin_history(node, id, offset, bytes.to_vec());
+            return;
+        };
+        if let Err(what) = history.compare(from, bytes) {
+            self.fail(format!("node{node} at {offset} of {id}: {what}"));
+            return;
+        }
+        let end = history.end();
+        if offset <= end {
+            return;
+        }
+        if !leads {
+            self.fail(format!(
+                "node{node} follows {id} and is at {offset}, where nobody has written: it ends at {end}"
+            ));
+            return;
+        }
+        if from > end + 1 {
+            self.coverage.rebases += 1;
+            self.begin_history(node, id, offset, bytes.to_vec());
+            return;
+        }
+        if let Err(what) = history.extend(&bytes[(end + 1 - from) as usize..]) {
+            self.fail(format!("the stream of {id} by node{node} makes no sense: {what}"));
+        }
+    }
+
+    fn begin_history(&mut self, node: usize, id: &str, offset: i64, bytes: Vec<u8>) {
+        self.coverage.histories += 1;
+        let process = &self.processes[node];
+        let Some(n) = process.node.as_deref() else { return };
+        let histories = n.repl.histories.clone();
+        let model = model_of(process);
+        let digest = model.digest();
+        let history = History::new(offset, bytes, model);
+        // It claims to be the continuation of another one: the data must say so too.
+        let parted = histories.second_offset - 1;
+        if let Some(parent) = self.histories.get(&histories.id2)
+            && histories.second_offset >= 0
+            && (parent.base()..=parent.end()).contains(&parted)
+            && history.knows_from(parted)
+            && parted <= offset
+        {
+            let mut expected = match parent.model_at(parted) {
+                Ok(model) => model,
+                Err(what) => {
+                    let id2 = &histories.id2;
+                    self.fail(format!("node{node} went on from {parted} of {id2}: {what}"));
+                    return;
+                }
+            };
+            let applied = history.apply_between(&mut expected, parted, offset);
+            if let Err(what) = applied {
+                self.fail(format!("node{node} begins {id} with what makes no sense: {what}"));
+            } else if expected.digest() != digest {
+                let difference = expected.difference(&model_of(&self.processes[node]));
+                self.fail(format!(
+                    "node{node} begins {id} after {parted} of {}, and holds other data: {}",
+                    histories.id2,
+                    difference.unwrap_or_default()
+                ));
+            }
+        }
+        self.histories.insert(id.to_owned(), history);
+    }
+
+    /// Compares a node's data with what its history says it is.
+    pub(crate) fn check_data(&mut self, node: usize) {
+        let process = &self.processes[node];
+        let Some(n) = process.node.as_deref() else { return };
+        let Some((id, offset)) = &process.seen.place else { return };
+        let Some(history) = self.histories.get(id) else { return };
+        if n.persist.is_loading() {
+            return;
+        }
+        let known = history.digest_at(*offset);
+        let is = digest::of_keyspace(&n.keyspace);
+        match known {
+            Ok(None) => return,
+            Ok(Some(digest)) if digest == is => {}
+            Ok(Some(_)) => {
+                let difference = history
+                    .model_at(*offset)
+                    .map(|model| model.difference(&model_of(process)).unwrap_or_default());
+                let what = format!(
+                    "node{node} at {offset} of {id} holds other data than the stream makes: {}",
+                    difference.unwrap_or_else(|why| why)
+                );
+                self.fail(what);
+            }
+            Err(what) => {
+                let what = format!("node{node} in {id}: {what}");
+                self.fail(what);
+            }
+        }
+        self.coverage.data_checks += 1;
+        let Some(n) = self.processes[node].node.as_deref() else { return };
+        let master = n.repl.master.as_ref().and_then(|m| crate::plan::node_of(&m.host));
+        let chained = master.is_some_and(|m| self.processes[m].seen.is_replica);
+        self.coverage.chained_checks += u64::from(chained);
+    }
+
+    /// A snapshot begins: what it must hold is known now.
+    pub(crate) fn snapshot_begins(
+        &mut self,
+        node: usize,
+        job: JobId,
+        aux: &[(&'static str, String)],
+    ) {
+        let field = |name: &str| aux.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+        let process = &self.processes[node];
+        let Some(n) = process.node.as_deref() else { return };
+        let unchanged = changes(process) == process.changes_before;
+        let begun = Begun {
+            digest: unchanged.then(|| digest::of_keyspace(&n.keyspace)),
+            place: field("repl-id").zip(field("repl-offset").and_then(|at| at.parse().ok())),
+            selected: field("repl-stream-db").and_then(|db| db.parse().ok()).unwrap_or(0),
+        };
+        let incarnation = process.incarnation;
+        self.processes[node].begun.insert(job, begun);
+        if self.chance.percent(self.plan.crash_in_snapshot_percent) {
+            let at = self.now + self.chance.skewed(1, 40 * self.plan.scheduling_us);
+            self.queue.push(at, crate::world::Event::Crash { node, incarnation });
+        }
+    }
+
+    /// A snapshot is encoded: does it hold the data at its begin?
+    pub(crate) fn check_snapshot(&mut self, node: usize, job: JobId, bytes: &[u8]) {
+        let Some(begun) = self.processes[node].begun.remove(&job) else { return };
+        self.coverage.snapshots += 1;
+        let mut model = match decode(bytes) {
+            Ok(content) => content.model,
+            Err(what) => {
+                self.fail(format!("node{node} wrote a snapshot that cannot be read: {what}"));
+                return;
+            }
+        };
+        let is = model.digest();
+        if begun.digest.is_some_and(|digest| digest != is) {
+            self.fail(format!("node{node}: a snapshot is not the data at its begin"));
+        }
+        let Some((id, offset)) = begun.place else { return };
+        let Some(history) = self.histories.get(&id) else { return };
+        let wrong = if offset < history.base() && history.knows_from(offset) {
+            // The recorder came later: what the stream makes of the snapshot is compared.
+            let base = history.base();
+            model.select(begun.selected);
+            match history.apply_between(&mut model, offset, base) {
+                Ok(()) if history.digest_at(base) == Ok(Some(model.digest())) => None,
+                Ok(()) => Some("brought forward, it is other data".to_owned()),
+                Err(what) => Some(what),
+            }
+        } else {
+            match history.digest_at(offset) {
+                Ok(None) => None,
+                Ok(Some(digest)) if digest == is => None,
+                Ok(Some(_)) => Some(
+                    history
+                        .model_at(offset)
+                        .map(|data| data.difference(&model).unwrap_or_default())
+                        .unwrap_or_else(|what| what),
+                ),
+                Err(what) => Some(what),
+            }
+        };
+        if let Some(what) = wrong {
+            self.fail(format!("node{node}: a snapshot at {offset} of {id} is wrong: {what}"));
+        }
+    }
+
+    /// A process starts: what it finds is a save that was completed, and no older one than the last sure one.
+    pub(crate) fn check_file(&mut self, node: usize) {
+        let process = &self.processes[node];
+        let found = process.loading.as_ref().map(|loading| digest::of_bytes(0, &loading.file));
+        let which = match found {
+            None => 0,
+            Some(hash) => match process.saves.iter().rposition(|&save| save == hash) {
+                Some(at) => at + 1,
+                None => {
+                    self.fail(format!("node{node} finds a dump file that was never completed"));
+                    return;
+                }
+            },
+        };
+        let sure = process.durable_saves;
+        if which < sure {
+            self.fail(format!("node{node} finds save {which}, though save {sure} was confirmed"));
+        }
+        self.processes[node].saves.truncate(which);
+        self.processes[node].durable_saves = which;
+    }
+
+    /// A dump file was loaded: is the data what the file holds?
+    fn check_loaded(&mut self, node: usize) {
+        let process = &mut self.processes[node];
+        let Some(loading) = process.loading.take() else { return };
+        let now_ms = process.now(self.now).wall_ms();
+        self.coverage.loads += 1;
+        let file = match decode(&loading.file) {
+            Ok(content) => content.model,
+            Err(what) => {
+                self.fail(format!("node{node} loaded a file that cannot be read: {what}"));
+                return;
+            }
+        };
+        let is = model_of(&self.processes[node]);
+        // Keys whose time came while the file was read may be there or not.
+        let (early, late) = (loading.began_ms.min(now_ms), loading.began_ms.max(now_ms));
+        let unclear = |expiry: Option<i64>| expiry.is_some_and(|at| (early..=late).contains(&at));
+        let past = |expiry: Option<i64>| expiry.is_some_and(|at| at < early);
+        let keeps = loading.keeps_expired;
+        let expected = file.digest_if(|at| keeps || !(unclear(at) || past(at)));
+        let found = is.digest_if(|at| keeps || !(unclear(at) || past(at)));
+        if expected != found {
+            let difference = file.difference(&is).unwrap_or_default();
+            self.fail(format!("node{node} loaded other data than its file holds: {difference}"));
+        }
+    }
+}

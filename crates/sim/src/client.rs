@@ -1,0 +1,242 @@
+//! A client: what it has asked, what it knows, and whether the replies agree with it.
+//!
+//! The promise it checks: what a master has acknowledged, the same master shows from then on, as long as it neither ends nor
+//! follows another in between. Such a stretch of a master's life is a *tenure* and has a number.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::model::excerpt;
+use crate::net::ConnId;
+use crate::resp::{Reply, parse_reply};
+use crate::workload::{Expected, Speech};
+
+/// Number of a stretch of a master's life; 0: it is none now and promises nothing.
+pub type Tenure = u64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Client {
+    /// The node that it talks to, or wants to.
+    pub target: usize,
+    /// An operator stays with its node and says what it is told to.
+    pub is_operator: bool,
+    /// Its connection.
+    pub conn: Option<ConnId>,
+    /// What it says.
+    pub speech: Speech,
+    /// Bytes said that the connection had no room for.
+    pub unsent: Vec<u8>,
+    expected: VecDeque<(Expected, Tenure)>,
+    inbox: Vec<u8>,
+    /// Values of its own keys in the tenure of `known_in`.
+    known: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    known_in: Tenure,
+    /// When it last sent or heard something.
+    pub progress_us: u64,
+    /// It reads late.
+    pub is_slow: bool,
+    /// Requests of the next moments, many at once.
+    pub burst: u64,
+    /// What an operator has yet to say.
+    pub orders: VecDeque<Vec<Vec<u8>>>,
+    /// The replies to what it said, while it is an operator.
+    pub answers: VecDeque<Reply>,
+    /// Its act is due at this time; older events are stale.
+    pub act_at: u64,
+    /// Replies heard.
+    pub replies: u64,
+    /// The last reply said that the node takes no writes.
+    pub is_refused: bool,
+}
+
+impl Client {
+    /// A client that is not connected.
+    pub fn new(number: usize, target: usize, is_operator: bool) -> Client {
+        Client {
+            target,
+            is_operator,
+            conn: None,
+            speech: Speech::of(number),
+            unsent: Vec::new(),
+            expected: VecDeque::new(),
+            inbox: Vec::new(),
+            known: BTreeMap::new(),
+            known_in: 0,
+            progress_us: 0,
+            is_slow: false,
+            burst: 0,
+            orders: VecDeque::new(),
+            answers: VecDeque::new(),
+            act_at: 0,
+            replies: 0,
+            is_refused: false,
+        }
+    }
+
+    /// Whether it waits for replies.
+    pub fn is_waiting(&self) -> bool {
+        !self.expected.is_empty() || !self.unsent.is_empty()
+    }
+
+    /// What was said is on its way: its replies are awaited.
+    pub fn sent(&mut self, tenure: Tenure) {
+        self.unsent.append(&mut self.speech.out);
+        self.expected.extend(self.speech.expected.drain(..).map(|e| (e, tenure)));
+    }
+
+    /// The connection is gone: what was not answered may have happened or not.
+    pub fn disconnected(&mut self) {
+        self.conn = None;
+        for (expected, _) in std::mem::take(&mut self.expected) {
+            self.forget(&expected);
+        }
+        self.inbox.clear();
+        self.unsent.clear();
+        self.speech.restart();
+    }
+
+    fn forget(&mut self, expected: &Expected) {
+        match expected {
+            Expected::Set(key, _) | Expected::Increment(key) | Expected::Delete(key) => {
+                self.known.remove(key);
+            }
+            Expected::Exec { inner, .. } => inner.iter().for_each(|e| self.forget(e)),
+            _ => {}
+        }
+    }
+
+    /// Bytes came in. False: the connection is of no more use.
+    pub fn received(&mut self, bytes: &[u8], tenure: Tenure) -> Result<bool, String> {
+        self.inbox.extend_from_slice(bytes);
+        let mut at = 0;
+        while let Some((reply, used)) = parse_reply(&self.inbox[at..])? {
+            at += used;
+            let Some((expected, sent_in)) = self.expected.pop_front() else {
+                return Err(format!("a reply that nobody asked for: {reply:?}"));
+            };
+            self.replies += 1;
+            let same = if sent_in == tenure { tenure } else { 0 };
+            if self.known_in != same {
+                self.known.clear();
+                self.known_in = same;
+            }
+            if self.is_operator {
+                self.answers.push_back(reply.clone());
+            }
+            if !self.check(expected, reply)? {
+                return Ok(false);
+            }
+        }
+        self.inbox.drain(..at);
+        Ok(true)
+    }
+
+    fn check(&mut self, expected: Expected, reply: Reply) -> Result<bool, String> {
+        if let Reply::Error(text) = &reply {
+            self.is_refused = ["READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "MISCONF"]
+                .iter()
+                .any(|code| text.starts_with(code));
+            if !self.is_refused && !text.starts_with("EXECABORT") && self.is_own(&expected) {
+                return Err(format!("{expected:?} was answered by the error {text}"));
+            }
+            return Ok(!matches!(expected, Expected::Session));
+        }
+        self.is_refused = false;
+        let promised = self.known_in != 0;
+        match (expected, reply) {
+            (Expected::Anything, _) => {}
+            (Expected::Session, reply) if reply.is_ok() => {}
+            (Expected::Queued, Reply::Simple(text)) if text == b"QUEUED" => {}
+            (Expected::Set(key, value), reply) if reply.is_ok() => {
+                self.known.insert(key, Some(value));
+            }
+            (Expected::Delete(key), Reply::Int(count)) => {
+                let known = self.known.get(&key).map(|value| i64::from(value.is_some()));
+                if promised && known.is_some_and(|known| known != count) {
+                    return Err(format!("DEL {} removed {count} keys", excerpt(&key)));
+                }
+                self.known.insert(key, None);
+            }
+            (Expected::Get(key), Reply::Bulk(value)) => {
+                if let Some(known) = self.known.get(&key)
+                    && promised
+                    && *known != value
+                {
+                    let show = |v: &Option<Vec<u8>>| v.as_deref().map(excerpt);
+                    return Err(format!(
+                        "acknowledged was {} = {:?}, read is {:?}",
+                        excerpt(&key),
+                        show(known),
+                        show(&value)
+                    ));
+                }
+                self.known.insert(key, value);
+            }
+            (Expected::Increment(key), Reply::Int(count)) => {
+                let known = self.known.get(&key).map(|value| number(value.as_deref()));
+                if promised && known.is_some_and(|known| known + 1 != count) {
+                    return Err(format!("INCR {} gave {count} after {known:?}", excerpt(&key)));
+                }
+                self.known.insert(key, Some(count.to_string().into_bytes()));
+            }
+            (Expected::Exec { contended, .. }, Reply::Array(None)) => {
+                if !contended && promised {
+                    return Err("EXEC did nothing though nobody touched what was watched".into());
+                }
+            }
+            (Expected::Exec { inner, .. }, Reply::Array(Some(replies))) => {
+                if inner.len() != replies.len() {
+                    return Err(format!("EXEC of {} gave {} replies", inner.len(), replies.len()));
+                }
+                for (expected, reply) in inner.into_iter().zip(replies) {
+                    self.check(expected, reply)?;
+                }
+            }
+            (expected, reply) => {
+                return Err(format!("{expected:?} was answered by {reply:?}"));
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_own(&self, expected: &Expected) -> bool {
+        matches!(
+            expected,
+            Expected::Set(..) | Expected::Get(_) | Expected::Increment(_) | Expected::Delete(_)
+        )
+    }
+}
+
+fn number(text: Option<&[u8]>) -> i64 {
+    text.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(client: &mut Client, expected: Expected, tenure: Tenure, reply: &[u8]) -> Result<bool, String> {
+        client.speech.say(&[b"X"], expected);
+        client.sent(tenure);
+        client.received(reply, tenure)
+    }
+
+    #[test]
+    fn a_lost_write_is_noticed_within_a_tenure_only() {
+        let set = || Expected::Set(b"k".to_vec(), b"v".to_vec());
+        let get = || Expected::Get(b"k".to_vec());
+        let mut client = Client::new(0, 0, false);
+        ask(&mut client, set(), 1, b"+OK\r\n").expect("as promised");
+        ask(&mut client, get(), 1, b"$1\r\nv\r\n").expect("as promised");
+        assert!(ask(&mut client, get(), 1, b"$-1\r\n").is_err());
+        let mut client = Client::new(0, 0, false);
+        ask(&mut client, set(), 1, b"+OK\r\n").expect("as promised");
+        ask(&mut client, get(), 2, b"$-1\r\n").expect("another tenure promises nothing");
+        let mut client = Client::new(0, 0, false);
+        ask(&mut client, set(), 1, b"+OK\r\n").expect("as promised");
+        client.speech.say(&[b"X"], set());
+        client.sent(1);
+        client.disconnected();
+        ask(&mut client, get(), 1, b"$1\r\nw\r\n").expect("the last write is uncertain");
+    }
+}

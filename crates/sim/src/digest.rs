@@ -1,0 +1,71 @@
+//! Digests of data: equal keyspaces have equal ones, whoever holds them.
+//!
+//! The digest of a database is the sum of its entries' hashes, so that a model can keep it up to date with each
+//! change and a scan in any order gives the same. That of a keyspace sums its databases', each
+//! mixed with its number. Key, value and expiry count; encodings, access clocks and hash seeds do not.
+
+use russet_engine::keyspace::Keyspace;
+use russet_engine::object::string::Text;
+
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// 64 bits of two numbers.
+pub fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a ^ MULTIPLIER) * u128::from(b | 1);
+    ((product >> 64) as u64 ^ product as u64).rotate_left(23).wrapping_add(b.wrapping_mul(MULTIPLIER))
+}
+
+/// 64 bits of a string.
+pub fn of_bytes(seed: u64, bytes: &[u8]) -> u64 {
+    let mut hash = mix(seed, bytes.len() as u64);
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        let word = word.try_into().map_or(0, u64::from_le_bytes);
+        hash = (hash ^ word).wrapping_mul(0xa076_1d64_78bd_642f).rotate_left(31);
+    }
+    let mut last = [0; 8];
+    last[..words.remainder().len()].copy_from_slice(words.remainder());
+    mix(hash, u64::from_le_bytes(last))
+}
+
+/// The hash of one entry.
+pub fn of_entry(key: &[u8], value: &[u8], expiry: Option<i64>) -> u64 {
+    let expiry = expiry.map_or(0, |at| mix(1, at as u64));
+    mix(of_bytes(1, key), of_bytes(2, value) ^ expiry)
+}
+
+/// The digest of databases, each with its number and the sum of its entries' hashes.
+pub fn of_dbs(dbs: impl Iterator<Item = (u32, u64)>) -> u64 {
+    dbs.filter(|&(_, sum)| sum != 0)
+        .fold(0, |digest: u64, (number, sum)| digest.wrapping_add(mix(u64::from(number) + 77, sum)))
+}
+
+/// The digest of what a node holds, keys past their time included.
+pub fn of_keyspace(keyspace: &Keyspace) -> u64 {
+    of_dbs(keyspace.dbs().map(|(number, db)| {
+        let mut sum = 0_u64;
+        for (_, table) in db.tables() {
+            table.for_each(&mut |entry| {
+                let value = Text::of(&entry).bytes();
+                sum = sum.wrapping_add(of_entry(entry.key(), value, entry.expiry()));
+            });
+        }
+        (number, sum)
+    }))
+}
+
+/// A running hash of all that a world did and said.
+#[derive(Clone, Copy, Debug)]
+pub struct Running(pub u64);
+
+impl Running {
+    /// Adds a string.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.0 = of_bytes(self.0, bytes);
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, number: u64) {
+        self.0 = mix(self.0, number);
+    }
+}

@@ -1,0 +1,344 @@
+//! The node's helpers with files: one encodes and writes snapshots, one reads files. Both take their time, and fail.
+
+use std::collections::VecDeque;
+
+use russet_engine::io::{FileEvent, Input, JobId, SnapshotEvent, SnapshotTarget};
+use russet_engine::persist::Access;
+use russet_engine::persist::chunk::Chunk;
+use russet_engine::persist::rdb_load::{Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal};
+use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
+
+use crate::digest;
+use crate::model::Model;
+use crate::process::Inbox;
+use crate::world::{Event, World};
+
+/// What a writer does next.
+enum Step {
+    Chunk(Chunk),
+    End,
+    Sync,
+    Rename,
+    SyncFolder,
+}
+
+/// A snapshot being encoded, and written if it goes to a file.
+pub struct Writer {
+    encoder: RdbEncoder,
+    target: SnapshotTarget,
+    file: Option<u64>,
+    steps: VecDeque<Step>,
+    /// Encoded bytes that have not left as an event.
+    pending: Vec<u8>,
+    /// All encoded bytes, for the checkers.
+    whole: Vec<u8>,
+    is_scheduled: bool,
+}
+
+impl Writer {
+    /// Starts to encode.
+    pub fn new(
+        target: SnapshotTarget,
+        settings: RdbSettings,
+        aux: &[(&'static str, String)],
+    ) -> Writer {
+        let mut encoder = RdbEncoder::new(settings);
+        let mut pending = Vec::new();
+        let aux: Vec<(&str, &[u8])> = aux.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
+        encoder.begin(&aux, &mut pending);
+        Writer {
+            encoder,
+            target,
+            file: None,
+            steps: VecDeque::new(),
+            whole: Vec::new(),
+            pending,
+            is_scheduled: false,
+        }
+    }
+
+    fn temp(job: JobId) -> String {
+        format!("temp-{}.rdb", job.0)
+    }
+}
+
+/// A file being read.
+pub struct Reader {
+    bytes: Vec<u8>,
+    at: usize,
+    /// Pieces that may be sent before the node has asked for more.
+    credit: u32,
+    opened: bool,
+    missing: bool,
+    is_scheduled: bool,
+}
+
+/// Pieces of a file that go ahead of the node.
+const READ_AHEAD: u32 = 2;
+
+impl World {
+    /// A chunk for a writer.
+    pub(crate) fn writer_chunk(&mut self, node: usize, job: JobId, chunk: Chunk) {
+        self.writer_step(node, job, Step::Chunk(chunk));
+    }
+
+    /// All chunks were given.
+    pub(crate) fn writer_end(&mut self, node: usize, job: JobId) {
+        self.writer_step(node, job, Step::End);
+    }
+
+    fn writer_step(&mut self, node: usize, job: JobId, step: Step) {
+        if let Some(writer) = self.processes[node].writers.get_mut(&job) {
+            writer.steps.push_back(step);
+            self.schedule_writer(node, job);
+        }
+    }
+
+    fn schedule_writer(&mut self, node: usize, job: JobId) {
+        let slowness = self.processes[node].disk.slowness;
+        let delay = self.chance.skewed(20, 3000) * slowness;
+        let process = &mut self.processes[node];
+        let incarnation = process.incarnation;
+        let Some(writer) = process.writers.get_mut(&job) else { return };
+        if !writer.is_scheduled && !writer.steps.is_empty() {
+            writer.is_scheduled = true;
+            self.queue.push(self.now + delay, Event::Write { node, incarnation, job });
+        }
+    }
+
+    /// The node gave a snapshot up.
+    pub(crate) fn writer_abort(&mut self, node: usize, job: JobId) {
+        let process = &mut self.processes[node];
+        process.begun.remove(&job);
+        process.writers.remove(&job);
+        process.disk.remove(&Writer::temp(job));
+    }
+
+    /// A writer does its next step.
+    pub(crate) fn write(&mut self, node: usize, job: JobId) {
+        let process = &mut self.processes[node];
+        let Some(mut writer) = process.writers.remove(&job) else { return };
+        writer.is_scheduled = false;
+        let Some(step) = writer.steps.pop_front() else { return };
+        let mut events = Vec::new();
+        match self.write_step(node, job, &mut writer, step, &mut events) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.processes[node].writers.insert(job, writer);
+                self.schedule_writer(node, job);
+            }
+            Err(why) => {
+                self.coverage.failed_saves += 1;
+                self.processes[node].begun.remove(&job);
+                self.processes[node].disk.remove(&Writer::temp(job));
+                events.push(SnapshotEvent::Failed(why));
+            }
+        }
+        for event in events {
+            self.deliver(node, Inbox::Input(Input::Snapshot { job, event }));
+        }
+    }
+
+    /// One step; true if it was the last.
+    fn write_step(
+        &mut self,
+        node: usize,
+        job: JobId,
+        writer: &mut Writer,
+        step: Step,
+        events: &mut Vec<SnapshotEvent>,
+    ) -> Result<bool, String> {
+        let disk = &mut self.processes[node].disk;
+        let temp = Writer::temp(job);
+        let SnapshotTarget::File { path } = writer.target.clone() else {
+            return Ok(self.stream_step(node, job, writer, step, events));
+        };
+        let file = match writer.file {
+            Some(file) => file,
+            None => disk.create(&temp)?,
+        };
+        writer.file = Some(file);
+        match step {
+            Step::Chunk(chunk) => {
+                let len = chunk.len_bytes() as u64;
+                writer.encoder.chunk(&chunk, &mut writer.pending);
+                events.push(SnapshotEvent::Consumed(len));
+            }
+            Step::End => {
+                writer.encoder.finish(&mut writer.pending);
+                writer.steps.extend([Step::Sync, Step::Rename, Step::SyncFolder]);
+            }
+            Step::Sync => {
+                disk.sync(file)?;
+                return Ok(false);
+            }
+            Step::Rename => {
+                disk.rename(&temp, &path)?;
+                self.processes[node].saves.push(digest::of_bytes(0, &writer.whole));
+                return Ok(false);
+            }
+            Step::SyncFolder => {
+                disk.sync_folder()?;
+                let process = &mut self.processes[node];
+                process.durable_saves = process.saves.len();
+                self.coverage.saves += 1;
+                events.push(SnapshotEvent::Done(writer.whole.len() as u64));
+                self.check_snapshot(node, job, &writer.whole);
+                return Ok(true);
+            }
+        }
+        self.processes[node].disk.write(file, &writer.pending)?;
+        take_over(writer);
+        Ok(false)
+    }
+
+    fn stream_step(
+        &mut self,
+        node: usize,
+        job: JobId,
+        writer: &mut Writer,
+        step: Step,
+        events: &mut Vec<SnapshotEvent>,
+    ) -> bool {
+        let mut last = false;
+        match step {
+            Step::Chunk(chunk) => {
+                events.push(SnapshotEvent::Consumed(chunk.len_bytes() as u64));
+                writer.encoder.chunk(&chunk, &mut writer.pending);
+            }
+            _ => {
+                writer.encoder.finish(&mut writer.pending);
+                last = true;
+            }
+        }
+        let mut bytes = writer.pending.clone();
+        take_over(writer);
+        if last && self.chance.percent(20) {
+            let rest = bytes.split_off(self.chance.index(bytes.len()));
+            events.push(SnapshotEvent::Bytes(std::mem::replace(&mut bytes, rest)));
+        }
+        events.push(SnapshotEvent::Bytes(bytes));
+        if last {
+            events.push(SnapshotEvent::Done(writer.whole.len() as u64));
+            self.check_snapshot(node, job, &writer.whole);
+        }
+        last
+    }
+
+    /// Starts to read a file.
+    pub(crate) fn read_begin(&mut self, node: usize, job: JobId, path: &str) {
+        let process = &mut self.processes[node];
+        let bytes = process.disk.read(path);
+        let reader = Reader {
+            missing: bytes.is_none(),
+            bytes: bytes.unwrap_or_default(),
+            at: 0,
+            credit: READ_AHEAD,
+            opened: false,
+            is_scheduled: false,
+        };
+        process.readers.insert(job, reader);
+        self.schedule_reader(node, job);
+    }
+
+    /// The node digested a piece.
+    pub(crate) fn read_more(&mut self, node: usize, job: JobId) {
+        if let Some(reader) = self.processes[node].readers.get_mut(&job) {
+            reader.credit += 1;
+            self.schedule_reader(node, job);
+        }
+    }
+
+    fn schedule_reader(&mut self, node: usize, job: JobId) {
+        let slowness = self.processes[node].disk.slowness;
+        let delay = self.chance.skewed(20, 3000) * slowness;
+        let process = &mut self.processes[node];
+        let incarnation = process.incarnation;
+        let Some(reader) = process.readers.get_mut(&job) else { return };
+        if !reader.is_scheduled && reader.credit > 0 {
+            reader.is_scheduled = true;
+            self.queue.push(self.now + delay, Event::Read { node, incarnation, job });
+        }
+    }
+
+    /// A reader sends what comes next.
+    pub(crate) fn read(&mut self, node: usize, job: JobId) {
+        let Some(reader) = self.processes[node].readers.get_mut(&job) else { return };
+        reader.is_scheduled = false;
+        let event = if reader.missing {
+            FileEvent::Missing
+        } else if !reader.opened {
+            reader.opened = true;
+            FileEvent::Opened(reader.bytes.len() as u64)
+        } else if reader.at == reader.bytes.len() {
+            FileEvent::End
+        } else {
+            let rest = &reader.bytes[reader.at..];
+            let len = (self.chance.skewed(1, 64 << 10) as usize).max(rest.len() / 20).min(rest.len());
+            reader.at += len;
+            reader.credit -= 1;
+            FileEvent::Bytes(rest[..len].to_vec())
+        };
+        let over = matches!(event, FileEvent::Missing | FileEvent::End);
+        if over {
+            self.processes[node].readers.remove(&job);
+        } else {
+            self.schedule_reader(node, job);
+        }
+        self.deliver(node, Inbox::Input(Input::File { job, event }));
+    }
+}
+
+/// What was encoded has left.
+fn take_over(writer: &mut Writer) {
+    writer.whole.extend_from_slice(&writer.pending);
+    writer.pending.clear();
+}
+
+/// What an RDB file holds.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// Its data.
+    pub model: Model,
+    db: u32,
+}
+
+impl RdbSink for Content {
+    fn aux(&mut self, _name: &[u8], _value: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn select(&mut self, db: u64) -> Result<(), Refusal> {
+        self.db = db as u32;
+        Ok(())
+    }
+
+    fn resize(&mut self, _keys: u64, _expires: u64) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        key: &[u8],
+        value: LoadedValue<'_>,
+        expiry: Option<i64>,
+        _access: Access,
+    ) -> Result<(), Refusal> {
+        match value {
+            LoadedValue::String(bytes) => self.model.insert(self.db, key, &bytes, expiry),
+            other => return Err(Refusal(format!("no model for {other:?}"))),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole file into a model.
+pub fn decode(bytes: &[u8]) -> Result<Content, String> {
+    let mut content = Content::default();
+    let mut loader = RdbLoader::new(LoadSettings::default());
+    match loader.feed(bytes, &mut content) {
+        Ok(Fed::Done { consumed }) if consumed == bytes.len() => Ok(content),
+        Ok(_) => Err(format!("its end is not at its end: {:?}", loader.end())),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,160 @@
+//! The recorder: for each replication history its bytes, and the data that an independent applier makes of them.
+//!
+//! ```text
+//!   bytes   ├───────────────────────────────────────┤     as the backlog of whoever wrote them first had them
+//!           first                                   end
+//!   data            ├──▪──▪───▪─▪──────▪──▪─▪──▪────┤     a digest at each offset where a replica may stand
+//!                   base: scanned
+//! ```
+//!
+//! What any node holds of a history is compared with it: its backlog with the bytes, its data with the digest.
+
+use std::collections::BTreeMap;
+
+use crate::model::Model;
+use crate::resp::parse_command;
+
+/// One history. See the module.
+#[derive(Debug)]
+pub struct History {
+    first: i64,
+    bytes: Vec<u8>,
+    base: i64,
+    base_model: Model,
+    model: Model,
+    /// Offset of the last byte that the model has applied.
+    applied: i64,
+    marks: Vec<(i64, u64)>,
+}
+
+impl History {
+    /// A history of which `bytes`, the last at offset `end`, are known, and the data at `end`.
+    pub fn new(end: i64, bytes: Vec<u8>, model: Model) -> History {
+        History {
+            first: end + 1 - bytes.len() as i64,
+            bytes,
+            base: end,
+            marks: vec![(end, model.digest())],
+            base_model: model.clone(),
+            model,
+            applied: end,
+        }
+    }
+
+    /// Offset of the last byte known.
+    pub fn end(&self) -> i64 {
+        self.first + self.bytes.len() as i64 - 1
+    }
+
+    /// The first offset whose data is known.
+    pub fn base(&self) -> i64 {
+        self.base
+    }
+
+    /// Compares bytes that begin at `offset` with those known, as far as they overlap.
+    pub fn compare(&self, offset: i64, bytes: &[u8]) -> Result<(), String> {
+        let from = offset.max(self.first);
+        let to = (offset + bytes.len() as i64).min(self.end() + 1);
+        if from >= to {
+            return Ok(());
+        }
+        let ours = &self.bytes[(from - self.first) as usize..(to - self.first) as usize];
+        let theirs = &bytes[(from - offset) as usize..(to - offset) as usize];
+        match ours.iter().zip(theirs).position(|(a, b)| a != b) {
+            None => Ok(()),
+            Some(at) => Err(format!(
+                "byte {} of the history differs: {:?} was written, {:?} is held",
+                from + at as i64,
+                crate::model::excerpt(&ours[at.saturating_sub(20)..]),
+                crate::model::excerpt(&theirs[at.saturating_sub(20)..]),
+            )),
+        }
+    }
+
+    /// The writer of the history went on: these bytes follow `end`.
+    pub fn extend(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.bytes.extend_from_slice(bytes);
+        let from = (self.applied + 1 - self.first) as usize;
+        let mut at = from;
+        while let Some((args, used)) = parse_command(&self.bytes[at..])? {
+            self.model.apply(&args)?;
+            at += used;
+            self.applied += used as i64;
+            if !self.model.in_transaction() {
+                self.marks.push((self.applied, self.model.digest()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of the data at an offset: an error if no replica can stand there, none if it is not known.
+    pub fn digest_at(&self, offset: i64) -> Result<Option<u64>, String> {
+        if offset < self.base {
+            return Ok(None);
+        }
+        match self.marks.binary_search_by_key(&offset, |&(at, _)| at) {
+            Ok(found) => Ok(Some(self.marks[found].1)),
+            Err(_) => Err(format!("offset {offset} is in the middle of a command or transaction")),
+        }
+    }
+
+    /// The data at an offset, worked out again; for those who look for the difference.
+    pub fn model_at(&self, offset: i64) -> Result<Model, String> {
+        let mut model = self.base_model.clone();
+        self.apply_between(&mut model, self.base, offset)?;
+        Ok(model)
+    }
+
+    /// Brings data of offset `from` forward to `to` by the bytes between.
+    pub fn apply_between(&self, model: &mut Model, from: i64, to: i64) -> Result<(), String> {
+        if from + 1 < self.first || to > self.end() {
+            return Err(format!("bytes {from} to {to} are not all known"));
+        }
+        let (mut at, end) = ((from + 1 - self.first) as usize, (to + 1 - self.first) as usize);
+        while at < end {
+            let parsed = parse_command(&self.bytes[at..end])?;
+            let (args, used) = parsed.ok_or("the stream ends in the middle of a command")?;
+            model.apply(&args)?;
+            at += used;
+        }
+        Ok(())
+    }
+
+    /// Whether bytes from behind this offset on are known.
+    pub fn knows_from(&self, offset: i64) -> bool {
+        offset + 1 >= self.first
+    }
+}
+
+/// All histories, by their id.
+pub type Histories = BTreeMap<String, History>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::push_command;
+
+    fn stream(lines: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        lines.iter().for_each(|line| push_command(&mut bytes, &line.split(' ').collect::<Vec<_>>()));
+        bytes
+    }
+
+    #[test]
+    fn a_replica_stands_between_commands_and_never_inside_a_transaction() {
+        let mut history = History::new(100, b"past".to_vec(), Model::new(0));
+        let set = stream(&["SET a 1"]);
+        history.extend(&set).expect("a good stream");
+        let middle = 100 + set.len() as i64;
+        history.extend(&stream(&["MULTI", "SET a 2", "SET b 3", "EXEC"])).expect("a good stream");
+        assert!(history.digest_at(middle).expect("between commands").is_some());
+        assert!(history.digest_at(middle + 1).is_err());
+        assert!(history.digest_at(middle + stream(&["MULTI"]).len() as i64).is_err());
+        assert_eq!(history.digest_at(50), Ok(None));
+        let data = history.model_at(history.end()).expect("all known");
+        assert_eq!(history.digest_at(history.end()), Ok(Some(data.digest())));
+        assert!(history.compare(97, b"past").is_ok());
+        assert!(history.compare(97, b"pasta").is_err());
+        assert!(history.compare(1, b"far away").is_ok());
+    }
+}

@@ -1,0 +1,113 @@
+//! What a seed decides before anything happens: topology, settings, load, how rough the world is.
+
+use russet_engine::command::table::CommandTable;
+use russet_engine::config::Config;
+use russet_engine::config::words::{MasterAddress, SavePoint, SavePoints};
+
+use crate::chance::Chance;
+use crate::net::Link;
+use crate::workload::Load;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Plan {
+    /// Settings of each node; `replicaof` is its place in the topology.
+    pub configs: Vec<Config>,
+    /// Clients.
+    pub clients: usize,
+    /// How they load.
+    pub load: Load,
+    /// When the faults end, virtual microseconds.
+    pub chaos_us: u64,
+    /// Mean time between faults.
+    pub fault_us: u64,
+    /// Links at their best.
+    pub link: Link,
+    /// Ticks that each look at a node's counter takes, virtual microseconds.
+    pub tick_us: u64,
+    /// How long a node may wait for a processor between turns.
+    pub scheduling_us: u64,
+    /// How long clients think, at most.
+    pub think_us: u64,
+    /// Crash this many in a hundred nodes soon after they begin a snapshot.
+    pub crash_in_snapshot_percent: u64,
+    /// Cut this many in a hundred replication links inside what they carry.
+    pub cut_percent: u64,
+    /// Clients may use MULTI.
+    pub transactions: bool,
+}
+
+/// The port that all nodes listen on; they differ by host.
+pub const PORT: u16 = 6379;
+
+/// The name of a node's host.
+pub fn host_name(node: usize) -> String {
+    format!("node{node}")
+}
+
+/// The node on a host.
+pub fn node_of(host: &str) -> Option<usize> {
+    host.strip_prefix("node")?.parse().ok()
+}
+
+impl Plan {
+    /// Draws a plan; `usual` are the default settings, worked out once.
+    pub fn draw(chance: &mut Chance, usual: &Config, known: &CommandTable) -> Plan {
+        let nodes = chance.between(2, 4) as usize;
+        let transactions = known.find(b"multi").is_some();
+        let configs = (0..nodes).map(|node| settings(chance, usual, node)).collect();
+        Plan {
+            configs,
+            clients: chance.between(1, 4) as usize,
+            load: Load::draw(chance, known),
+            chaos_us: chance.between(50, 110) * 1_000_000,
+            fault_us: chance.skewed(300_000, 4_000_000),
+            link: Link {
+                delay_us: chance.skewed(20, 5000),
+                jitter_us: chance.skewed(0, 20_000),
+                bytes_per_ms: chance.skewed(50, 100_000),
+                blocked: false,
+            },
+            tick_us: chance.skewed(1, 100),
+            scheduling_us: chance.skewed(50, 20_000),
+            think_us: chance.skewed(20_000, 1_000_000),
+            crash_in_snapshot_percent: *chance.pick(&[0, 10, 25, 40]),
+            cut_percent: *chance.pick(&[0, 10, 30, 60]),
+            transactions,
+        }
+    }
+}
+
+fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
+    let mut config = usual.clone();
+    config.databases = 8;
+    config.protected_mode = false;
+    config.port = PORT;
+    config.repl_diskless_sync = chance.percent(60);
+    config.repl_diskless_sync_delay = *chance.pick(&[0, 0, 1, 2]);
+    config.repl_diskless_sync_max_replicas = *chance.pick(&[0, 1, 2]);
+    config.repl_ping_replica_period = chance.between(1, 5) as _;
+    config.repl_timeout = chance.between(4, 15) as _;
+    config.repl_backlog_size = chance.skewed(16 << 10, 1 << 20);
+    config.repl_backlog_ttl = *chance.pick(&[0, 5, 3600]);
+    config.replica_serve_stale_data = chance.percent(80);
+    config.rdbcompression = chance.percent(70);
+    config.rdbchecksum = chance.percent(80);
+    config.stop_writes_on_bgsave_error = chance.percent(50);
+    config.shutdown_timeout = *chance.pick(&[0, 3, 10]);
+    config.save = SavePoints(match chance.below(3) {
+        0 => Vec::new(),
+        _ => vec![SavePoint { seconds: chance.between(3, 40), changes: chance.skewed(1, 300) }],
+    });
+    if node > 0 {
+        // A star, a chain, or something between.
+        let master = chance.index(node);
+        config.replicaof = Some(address(master));
+    }
+    config
+}
+
+/// How a configuration names a node as master.
+pub fn address(node: usize) -> MasterAddress {
+    MasterAddress { host: host_name(node).into_bytes(), port: PORT }
+}

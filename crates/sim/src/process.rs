@@ -1,0 +1,144 @@
+//! A node's process as the world holds it: the node itself while it runs, its disk, its sockets, its clocks.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use russet_engine::Node;
+use russet_engine::config::Config;
+use russet_engine::io::{Handle, Host, Input, JobId, Now};
+
+use crate::client::Tenure;
+use crate::disk::Disk;
+use crate::files::{Reader, Writer};
+use crate::net::ConnId;
+
+/// What waits for the next round of a process' loop.
+#[derive(Debug)]
+pub enum Inbox {
+    /// For the node.
+    Input(Input),
+    /// A connection to be accepted.
+    Accept(ConnId),
+}
+
+/// What the checkers saw of a node when they last looked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its history and how far it was; none without a backlog.
+    pub place: Option<(String, i64)>,
+    /// It followed somebody.
+    pub is_replica: bool,
+    /// It loaded its dump file.
+    pub is_loading: bool,
+}
+
+/// A snapshot that runs: what it must turn out to hold.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// The data's digest at its begin, if nothing changed in that turn.
+    pub digest: Option<u64>,
+    /// Its place in a history.
+    pub place: Option<(String, i64)>,
+    /// The database that the stream had selected there.
+    pub selected: u32,
+}
+
+/// What a loading node must turn out to hold.
+#[derive(Debug)]
+pub struct Loading {
+    /// The dump file when it began.
+    pub file: Vec<u8>,
+    /// Wall clock, milliseconds, when it began.
+    pub began_ms: i64,
+    /// It is a replica, which keeps keys past their time.
+    pub keeps_expired: bool,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Process {
+    /// The node, while the process runs.
+    pub node: Option<Box<Node>>,
+    /// Which life this is; what was meant for an earlier one is dropped.
+    pub incarnation: u32,
+    /// What the configuration file says.
+    pub config: Config,
+    /// Its disk.
+    pub disk: Disk,
+    /// Its sockets: the connection, and which end is ours.
+    pub conns: BTreeMap<Handle, (ConnId, usize)>,
+    /// What waits for the next round.
+    pub inbox: VecDeque<Inbox>,
+    /// Connections with something to read.
+    pub readable: VecDeque<Handle>,
+    /// Connections that have room again.
+    pub writable: VecDeque<Handle>,
+    /// When the next round is due; `u64::MAX` if none is.
+    pub loop_at: u64,
+    /// It computes, or is suspended, until then.
+    pub busy_until: u64,
+    /// Where its monotonic clock began.
+    pub mono_offset_us: u64,
+    /// How far its wall clock is off.
+    pub wall_offset_us: i64,
+    /// Snapshots being encoded and written.
+    pub writers: BTreeMap<JobId, Writer>,
+    /// Files being read.
+    pub readers: BTreeMap<JobId, Reader>,
+    /// What the checkers saw.
+    pub seen: Seen,
+    /// The stretch of its life as a master in which it is; 0 if it is none.
+    pub tenure: Tenure,
+    /// Snapshots that run.
+    pub begun: BTreeMap<JobId, Begun>,
+    /// The load that runs.
+    pub loading: Option<Loading>,
+    /// Hashes of the dump files that were written whole, in order.
+    pub saves: Vec<u64>,
+    /// So many of them are sure to have survived.
+    pub durable_saves: usize,
+    /// Counts at the begin of the present call, to see whether it changed data.
+    pub changes_before: (u64, u64),
+    /// The last deadline it gave: `Some(0)` for at once.
+    pub deadline: Option<u64>,
+    /// Turns since `idle_since_us`, in which nothing came in and nothing changed.
+    pub idle_turns: u64,
+    /// See `idle_turns`.
+    pub idle_since_us: u64,
+    /// The process asked to leave.
+    pub exited: Option<i32>,
+    /// What it left with the last time, and how often in a row with an error.
+    pub failed_starts: u32,
+}
+
+impl Process {
+    /// Whether it runs.
+    pub fn is_up(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// Its clocks.
+    pub fn now(&self, now_us: u64) -> Now {
+        Now {
+            mono_us: now_us + self.mono_offset_us,
+            wall_us: WALL_BASE_US + now_us as i64 + self.wall_offset_us,
+        }
+    }
+}
+
+/// Where wall clocks begin: in November 2023.
+pub const WALL_BASE_US: i64 = 1_700_000_000_000_000;
+
+/// A counter that goes on with each look, so that slices of work end.
+pub struct VirtualHost {
+    /// Its value, monotonic microseconds of the node.
+    pub us: u64,
+    /// What each look adds.
+    pub tick_us: u64,
+}
+
+impl Host for VirtualHost {
+    fn ticks_us(&mut self) -> u64 {
+        self.us += self.tick_us;
+        self.us
+    }
+}

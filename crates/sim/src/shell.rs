@@ -1,0 +1,351 @@
+//! The loop around a node, as the shell runs it: inbox, reads, a turn, requests, writes.
+//!
+//! This is the contract of `russet_engine::io` from the driver's side, and here it is checked: requests end, deadlines
+//! lie ahead, a node that has nothing to do does nothing.
+
+use std::io::IoSlice;
+
+use russet_engine::io::{Input, Level, Output};
+
+use crate::net::Owner;
+use crate::plan::{PORT, node_of};
+use crate::process::{Inbox, VirtualHost};
+use crate::world::{Event, World};
+
+/// Requests that one call may make before it counts as endless.
+const OUTPUTS_MAX: usize = 100_000;
+
+/// Turns in a second in which nothing comes in and nothing changes.
+const IDLE_TURNS_MAX: u64 = 60;
+
+/// Bytes that one read takes at most.
+const READ_BYTES: usize = 16 << 10;
+
+impl World {
+    /// Something for a process' inbox.
+    pub(crate) fn deliver(&mut self, node: usize, item: Inbox) {
+        self.processes[node].inbox.push_back(item);
+        self.wake(node);
+    }
+
+    /// The process' loop is to go round as soon as it can.
+    pub(crate) fn wake(&mut self, node: usize) {
+        self.round_at(node, self.now);
+    }
+
+    fn round_at(&mut self, node: usize, at: u64) {
+        let now = self.now;
+        let process = &mut self.processes[node];
+        let at = at.max(process.busy_until).max(now);
+        if process.is_up() && at < process.loop_at {
+            process.loop_at = at;
+            self.queue.push(at, Event::Loop(node));
+        }
+    }
+
+    /// One round of a process' loop.
+    pub(crate) fn go_round(&mut self, node: usize) {
+        let now_us = self.now;
+        let process = &mut self.processes[node];
+        if process.loop_at != now_us || !process.is_up() {
+            return;
+        }
+        process.loop_at = u64::MAX;
+        if process.busy_until > now_us {
+            // It was suspended after this round was planned.
+            self.round_at(node, now_us);
+            return;
+        }
+        let busy = !process.inbox.is_empty()
+            || !process.readable.is_empty()
+            || !process.writable.is_empty();
+        while let Some(item) = self.processes[node].inbox.pop_front() {
+            self.take_in(node, item);
+            if !self.processes[node].is_up() {
+                return;
+            }
+        }
+        let readable = self.processes[node].readable.len();
+        for _ in 0..readable {
+            self.read_some(node);
+        }
+        while let Some(handle) = self.processes[node].writable.pop_front() {
+            self.flush(node, handle);
+        }
+        self.turn(node, busy);
+    }
+
+    fn take_in(&mut self, node: usize, item: Inbox) {
+        self.before_call(node);
+        let process = &mut self.processes[node];
+        let now = process.now(self.now);
+        let Some(n) = process.node.as_deref_mut() else { return };
+        match item {
+            Inbox::Input(input) => n.handle(now, input),
+            Inbox::Accept(conn) => {
+                let [peer, local] = self.conns[conn].hosts;
+                let ends = self.ends(peer, local);
+                let process = &mut self.processes[node];
+                let Some(n) = process.node.as_deref_mut() else { return };
+                match n.accept(now, ends) {
+                    Ok(handle) => {
+                        process.conns.insert(handle, (conn, 1));
+                        let incarnation = process.incarnation;
+                        if self.conns[conn].pipes[0].is_readable() {
+                            process.readable.push_back(handle);
+                        }
+                        self.conns[conn].owners[1] =
+                            Owner::Node { node, incarnation, handle: Some(handle) };
+                    }
+                    Err(refusal) => {
+                        self.send(conn, 1, refusal);
+                        self.close_end(conn, 1);
+                    }
+                }
+            }
+        }
+        self.drain(node);
+    }
+
+    /// Reads from the first readable connection.
+    fn read_some(&mut self, node: usize) {
+        let partly = self.chance.percent(25);
+        let max = if partly { self.chance.skewed(1, 4000) as usize } else { READ_BYTES };
+        let process = &mut self.processes[node];
+        let now = process.now(self.now);
+        let Some(handle) = process.readable.pop_front() else { return };
+        let Some(&(conn, end)) = process.conns.get(&handle) else { return };
+        let Some(n) = process.node.as_deref_mut() else { return };
+        let pipe = &mut self.conns[conn].pipes[1 - end];
+        if pipe.is_over() {
+            self.note_cut(node, handle);
+            self.drop_conn(node, handle);
+            self.take_in(node, Inbox::Input(Input::Closed(handle)));
+            return;
+        }
+        let bytes = pipe.take(max);
+        if let Some(buffer) = n.read_buffer(handle) {
+            buffer.extend_from_slice(bytes);
+            n.received(now, handle);
+        }
+        if pipe.is_readable() {
+            process.readable.push_back(handle);
+        }
+        self.made_room(conn, 1 - end);
+    }
+
+    /// A connection ended under a node: was its master in the middle of something?
+    fn note_cut(&mut self, node: usize, handle: russet_engine::io::Handle) {
+        let Some(n) = self.processes[node].node.as_deref() else { return };
+        let Some(client) = n.clients.get(handle).filter(|client| client.is_master_link()) else {
+            return;
+        };
+        let master = n.repl.master.as_ref().filter(|master| master.link == Some(handle));
+        let in_payload = master.and_then(|m| m.sync_progress()).is_some_and(|(_, got)| got > 0);
+        if client.wire.pending() > 0 || in_payload || client.transaction.open {
+            self.coverage.cuts_in_frame += 1;
+        }
+    }
+
+    /// Forgets a socket, and closes it.
+    fn drop_conn(&mut self, node: usize, handle: russet_engine::io::Handle) {
+        if let Some((conn, end)) = self.processes[node].conns.remove(&handle) {
+            self.close_end(conn, end);
+        }
+    }
+
+    fn turn(&mut self, node: usize, busy: bool) {
+        self.before_call(node);
+        let process = &mut self.processes[node];
+        let now = process.now(self.now);
+        let mut host = VirtualHost { us: now.mono_us, tick_us: self.plan.tick_us };
+        let Some(n) = process.node.as_deref_mut() else { return };
+        n.turn(now, &mut host);
+        process.busy_until = process.busy_until.max(self.now + (host.us - now.mono_us));
+        let changed = self.drain(node);
+        self.count_idle(node, busy || changed);
+        let process = &self.processes[node];
+        if !process.is_up() {
+            return;
+        }
+        let again = process.deadline == Some(0) || !process.readable.is_empty();
+        let at = match process.deadline {
+            _ if again => {
+                let wait = self.chance.skewed(1, self.plan.scheduling_us);
+                self.processes[node].busy_until + wait
+            }
+            Some(due) => due.saturating_sub(process.mono_offset_us),
+            None => return,
+        };
+        self.round_at(node, at);
+    }
+
+    /// Idle nodes sleep: they do not turn more often than their timers are set.
+    fn count_idle(&mut self, node: usize, busy: bool) {
+        let now = self.now;
+        let process = &mut self.processes[node];
+        let Some(n) = process.node.as_deref() else { return };
+        if busy || !n.persist.snapshots.is_empty() || now - process.idle_since_us > 1_000_000 {
+            process.idle_turns = 0;
+            process.idle_since_us = now;
+            return;
+        }
+        process.idle_turns += 1;
+        if process.idle_turns > IDLE_TURNS_MAX {
+            self.fail(format!("node{node} turned {IDLE_TURNS_MAX} times in a second for nothing"));
+        }
+    }
+
+    /// Takes a node's requests until it waits, and writes what it has to say. True if it changed data.
+    pub(crate) fn drain(&mut self, node: usize) -> bool {
+        let mut rounds = 0;
+        let mut dirty = Vec::new();
+        loop {
+            let process = &mut self.processes[node];
+            let now = process.now(self.now);
+            let Some(n) = process.node.as_deref_mut() else { return true };
+            match n.poll_output(now) {
+                Output::Wait(deadline) => {
+                    process.deadline = deadline;
+                    if deadline.is_some_and(|due| due != 0 && due <= now.mono_us) {
+                        self.fail(format!("node{node} waits for a time that is past"));
+                    }
+                    let Some(n) = self.processes[node].node.as_deref_mut() else { return true };
+                    n.take_dirty(&mut dirty);
+                    if dirty.is_empty() {
+                        break;
+                    }
+                    for handle in dirty.drain(..) {
+                        self.flush(node, handle);
+                    }
+                }
+                output => self.output(node, output),
+            }
+            rounds += 1;
+            if rounds > OUTPUTS_MAX {
+                self.fail(format!("node{node} makes requests without end"));
+                break;
+            }
+        }
+        let changed = self.observe(node);
+        if let Some(code) = self.processes[node].exited {
+            self.left(node, code);
+        }
+        changed
+    }
+
+    fn output(&mut self, node: usize, output: Output) {
+        self.trace_output(node, &output);
+        match output {
+            Output::Wait(_) | Output::Garbage(_) => {}
+            Output::Close(handle) => self.drop_conn(node, handle),
+            Output::Connect { link, host, port } => self.connect(node, link, &host, port),
+            Output::SnapshotBegin { job, target, settings, aux } => {
+                self.snapshot_begins(node, job, &aux);
+                let writer = crate::files::Writer::new(target, settings, &aux);
+                self.processes[node].writers.insert(job, writer);
+            }
+            Output::SnapshotChunk { job, chunk } => self.writer_chunk(node, job, chunk),
+            Output::SnapshotEnd { job } => self.writer_end(node, job),
+            Output::SnapshotAbort { job } => self.writer_abort(node, job),
+            Output::Read { job, path } => self.read_begin(node, job, &path),
+            Output::ReadMore { job } => self.read_more(node, job),
+            Output::ReadStop { job } => {
+                self.processes[node].readers.remove(&job);
+            }
+            Output::Ask { ask, .. } => {
+                let answer = match self.chance.percent(90) {
+                    true => Ok(()),
+                    false => Err("the world is not willing".to_owned()),
+                };
+                let item = Inbox::Input(Input::Answer { ask, answer });
+                let at = self.now + self.chance.skewed(10, 50_000);
+                let incarnation = self.processes[node].incarnation;
+                self.queue.push(at, Event::Deliver { node, incarnation, item });
+            }
+            Output::Log { text, .. } => self.count_log(&text),
+            Output::Exit(code) => self.processes[node].exited = Some(code),
+        }
+    }
+
+    /// Everything but bulk data goes into the hash, and into the trace.
+    fn trace_output(&mut self, node: usize, output: &Output) {
+        self.hash.number(self.now);
+        self.hash.number(node as u64);
+        match output {
+            Output::Log { text, level, .. } => {
+                self.hash.bytes(text.as_bytes());
+                if *level >= Level::Notice {
+                    self.tell(|| format!("node{node} log: {text}"));
+                }
+            }
+            Output::SnapshotChunk { chunk, .. } => self.hash.number(chunk.len_bytes() as u64),
+            Output::Garbage(_) => self.hash.number(1),
+            output => {
+                let text = format!("{output:?}");
+                self.hash.bytes(text.as_bytes());
+                self.tell(|| format!("node{node} asks: {text}"));
+            }
+        }
+    }
+
+    fn count_log(&mut self, text: &str) {
+        if text == "MASTER <-> REPLICA sync: Finished with success" {
+            self.coverage.full_syncs += 1;
+        } else if text == "Successful partial resynchronization with master." {
+            self.coverage.partial_syncs += 1;
+        } else if text.starts_with("Setting secondary replication ID") {
+            self.coverage.promotions += 1;
+        }
+    }
+
+    fn connect(&mut self, node: usize, link: russet_engine::io::Handle, host: &str, port: u16) {
+        let incarnation = self.processes[node].incarnation;
+        let target = node_of(host).filter(|&to| to < self.processes.len() && port == PORT);
+        let Some(target) = target else {
+            let result = Err("Name or service not known".to_owned());
+            let item = Inbox::Input(Input::Connected { link, result });
+            self.queue.push(self.now + 100, Event::Deliver { node, incarnation, item });
+            return;
+        };
+        let owner = Owner::Node { node, incarnation, handle: Some(link) };
+        let conn = self.open(owner, node, target);
+        self.processes[node].conns.insert(link, (conn, 0));
+        self.maybe_arm_cut(conn);
+    }
+
+    /// Writes what a connection takes of a node's output.
+    fn flush(&mut self, node: usize, handle: russet_engine::io::Handle) {
+        loop {
+            let process = &mut self.processes[node];
+            let Some(&(conn, end)) = process.conns.get(&handle) else { return };
+            let Some(n) = process.node.as_deref_mut() else { return };
+            let Some(outbox) = n.outbox(handle).filter(|outbox| outbox.has_open_bytes()) else {
+                return;
+            };
+            let pipe = &mut self.conns[conn].pipes[end];
+            let mut room = if pipe.dead { usize::MAX } else { pipe.room() };
+            if room == 0 {
+                pipe.starved = true;
+                return;
+            }
+            if self.chance.percent(15) {
+                room = room.min(self.chance.skewed(1, 3000) as usize);
+            }
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = outbox.open_slices(&mut slices);
+            let mut bytes = Vec::new();
+            for slice in &slices[..count] {
+                let take = slice.len().min(room - bytes.len());
+                bytes.extend_from_slice(&slice[..take]);
+                if bytes.len() == room {
+                    break;
+                }
+            }
+            n.written(handle, bytes.len());
+            if !self.conns[conn].pipes[end].dead {
+                self.send(conn, end, bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Progress: when nothing fails any more, all nodes come to agree, and within a bounded time.
+
+use crate::digest;
+use crate::plan::{PORT, address, host_name};
+use crate::world::{Event, Phase, World};
+
+/// From the end of the faults to agreement, at most.
+const HEALED_US: u64 = 120_000_000;
+
+/// The load goes on for so long; agreement is demanded after it.
+const QUIET_US: u64 = 5_000_000;
+
+impl World {
+    /// Looks whether all is well, and tells operators what is left to do.
+    pub(crate) fn verify(&mut self) {
+        let Phase::Healed { since_us, root } = self.phase else { return };
+        for node in 0..self.processes.len() {
+            self.see_to_arrangement(node);
+        }
+        let missing = self.missing(root);
+        let waited = self.now - since_us;
+        match missing {
+            None if waited > QUIET_US => {
+                self.tell(|| format!("all agree after {waited} us"));
+                self.agree(root);
+                self.phase = Phase::Over;
+            }
+            Some(what) if waited > HEALED_US => {
+                let seconds = waited / 1_000_000;
+                self.fail(format!("{seconds} s after the last fault {what}"));
+            }
+            _ => {
+                let wait = self.chance.between(50_000, 300_000);
+                self.queue.push(self.now + wait, Event::Verify);
+            }
+        }
+    }
+
+    fn see_to_arrangement(&mut self, node: usize) {
+        let wanted = self.arrangement[node];
+        let operator = self.plan.clients + node;
+        let Some(n) = self.processes[node].node.as_deref() else { return };
+        let is = n.repl.master.as_ref().map(|master| master.host.clone());
+        let busy = self.clients[operator].is_waiting() || !self.clients[operator].orders.is_empty();
+        if is == wanted.map(host_name) || busy || n.persist.is_loading() {
+            return;
+        }
+        match wanted {
+            Some(master) => {
+                self.order(node, &["REPLICAOF", &host_name(master), &PORT.to_string()]);
+            }
+            None => self.order(node, &["REPLICAOF", "NO", "ONE"]),
+        }
+    }
+
+    /// What is not yet as it must become.
+    fn missing(&self, root: usize) -> Option<String> {
+        let Some(master) = self.processes[root].node.as_deref() else {
+            return Some(format!("node{root} does not run"));
+        };
+        if master.repl.is_replica() {
+            return Some(format!("node{root} is no master"));
+        }
+        for (node, process) in self.processes.iter().enumerate() {
+            let Some(n) = process.node.as_deref() else {
+                return Some(format!("node{node} does not run"));
+            };
+            if node == root {
+                continue;
+            }
+            let Some(link) = &n.repl.master else { return Some(format!("node{node} is a master")) };
+            let wanted = self.arrangement[node].map(address).map(|a| a.host);
+            if Some(link.host.as_bytes()) != wanted.as_deref() {
+                return Some(format!("node{node} follows {}", link.host));
+            }
+            if !link.is_online() {
+                return Some(format!("node{node} has no link ({})", link.state_name()));
+            }
+            if n.repl.histories.id != master.repl.histories.id {
+                return Some(format!("node{node} is in another history"));
+            }
+            let (is, should) = (n.repl.offset(), master.repl.offset());
+            if is != should {
+                return Some(format!("node{node} is at {is} and its master at {should}"));
+            }
+        }
+        None
+    }
+
+    /// The nodes claim to agree: do they?
+    fn agree(&mut self, root: usize) {
+        let digest_of = |node: usize| {
+            let n = self.processes[node].node.as_deref();
+            n.map(|n| digest::of_keyspace(&n.keyspace))
+        };
+        let ours = digest_of(root);
+        let other = (0..self.processes.len()).find(|&node| digest_of(node) != ours);
+        for node in 0..self.processes.len() {
+            self.check_data(node);
+        }
+        if let Some(node) = other {
+            self.fail(format!("node{node} holds other data than its master node{root}"));
+        }
+    }
+}
