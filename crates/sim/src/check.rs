@@ -120,16 +120,24 @@ impl World {
         };
         let bytes: Vec<u8> = backlog.since(from).iter().flat_map(|b| b.iter().copied()).collect();
         let went_on = went_on.is_some();
-        self.check_bytes(node, &id, offset, from, &bytes);
+        // It may have written and then become a replica, all in one call.
+        let leads = !before.is_replica || !self.processes[node].seen.is_replica;
+        self.check_bytes(node, &id, (offset, leads), from, &bytes);
         if !went_on || self.chance.one_in(DATA_CHECK_ONE_IN) {
             self.check_data(node);
         }
     }
 
     /// Compares what a node holds of a history with the recorder's bytes; a master's news extend them.
-    fn check_bytes(&mut self, node: usize, id: &str, offset: i64, from: i64, bytes: &[u8]) {
+    fn check_bytes(
+        &mut self,
+        node: usize,
+        id: &str,
+        (offset, leads): (i64, bool),
+        from: i64,
+        bytes: &[u8],
+    ) {
         self.coverage.backlog_checks += 1;
-        let leads = !self.processes[node].seen.is_replica;
         let Some(history) = self.histories.get_mut(id) else {
             self.begin_history(node, id, offset, bytes.to_vec());
             return;
@@ -329,8 +337,8 @@ impl World {
         let Some(loading) = process.loading.take() else { return };
         let now_ms = process.now(self.now).wall_ms();
         self.coverage.loads += 1;
-        let file = match decode(&loading.file) {
-            Ok(content) => content.model,
+        let (file, has_place) = match decode(&loading.file) {
+            Ok(content) => (content.model, content.has_place),
             Err(what) => {
                 self.fail(format!("node{node} loaded a file that cannot be read: {what}"));
                 return;
@@ -341,7 +349,8 @@ impl World {
         let (early, late) = (loading.began_ms.min(now_ms), loading.began_ms.max(now_ms));
         let unclear = |expiry: Option<i64>| expiry.is_some_and(|at| (early..=late).contains(&at));
         let past = |expiry: Option<i64>| expiry.is_some_and(|at| at < early);
-        let keeps = loading.keeps_expired;
+        // A replica waits for its master's word; so does who may be asked to go on with a history.
+        let keeps = loading.by_replica || has_place;
         let expected = file.digest_if(|at| keeps || !(unclear(at) || past(at)));
         let found = is.digest_if(|at| keeps || !(unclear(at) || past(at)));
         if expected != found {

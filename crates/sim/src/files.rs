@@ -300,11 +300,14 @@ fn take_over(writer: &mut Writer) {
 pub struct Content {
     /// Its data.
     pub model: Model,
+    /// It says where it stands in a history.
+    pub has_place: bool,
     db: u32,
 }
 
 impl RdbSink for Content {
-    fn aux(&mut self, _name: &[u8], _value: &[u8]) -> Result<(), Refusal> {
+    fn aux(&mut self, name: &[u8], _value: &[u8]) -> Result<(), Refusal> {
+        self.has_place |= name == b"repl-id";
         Ok(())
     }
 

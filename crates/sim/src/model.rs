@@ -4,7 +4,7 @@
 //! they meet: a stream with any other (a relative expiry, say) could not give the same data to every replica, so such
 //! a command is an error here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest;
 
@@ -97,9 +97,10 @@ impl Model {
     /// Where two models differ first, in words.
     pub fn difference(&self, other: &Model) -> Option<String> {
         let (ours, theirs): (BTreeMap<_, _>, BTreeMap<_, _>) = (self.map(), other.map());
-        let differing = ours.keys().chain(theirs.keys()).filter(|k| ours.get(*k) != theirs.get(*k));
-        let count = differing.clone().count();
-        let &(db, key) = differing.min()?;
+        let differing: BTreeSet<_> =
+            ours.keys().chain(theirs.keys()).filter(|k| ours.get(*k) != theirs.get(*k)).collect();
+        let count = differing.len();
+        let &&(db, key) = differing.first()?;
         let show = |value: Option<&&Value>| match value {
             None => "nothing".to_owned(),
             Some(v) => format!("{} (ends {:?})", excerpt(&v.bytes), v.expiry),

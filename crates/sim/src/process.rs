@@ -49,8 +49,8 @@ pub struct Loading {
     pub file: Vec<u8>,
     /// Wall clock, milliseconds, when it began.
     pub began_ms: i64,
-    /// It is a replica, which keeps keys past their time.
-    pub keeps_expired: bool,
+    /// It starts as a replica.
+    pub by_replica: bool,
 }
 
 /// See the module.

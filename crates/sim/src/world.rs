@@ -304,7 +304,7 @@ impl World {
         process.loading = process.disk.read("dump.rdb").map(|file| Loading {
             file,
             began_ms: now.wall_ms(),
-            keeps_expired: process.config.replicaof.is_some(),
+            by_replica: process.config.replicaof.is_some(),
         });
         process.node = Some(Box::new(Node::new(process.config.clone(), boot, now)));
         self.tell(|| format!("node{node} starts"));

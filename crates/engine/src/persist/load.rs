@@ -257,7 +257,9 @@ impl Node {
         if load.finished {
             return Ok(());
         }
-        let drop_expired = !self.repl.is_replica();
+        // A file that stands in a history holds what its replicas hold: keys past their time end by deletes that
+        // they are told of. Its place is said at its head.
+        let drop_expired = !self.repl.is_replica() && self.repl.loaded_position.id.is_empty();
         let (now_ms, clock) = (self.keyspace.now_ms, self.keyspace.clock);
         let keyspace = load.fresh.as_deref_mut().unwrap_or(&mut self.keyspace);
         (keyspace.now_ms, keyspace.clock) = (now_ms, clock);

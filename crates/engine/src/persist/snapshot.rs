@@ -9,6 +9,7 @@ use crate::io::{Host, JobId, Level, Output, SnapshotEvent, SnapshotTarget};
 use crate::keyspace::walk::Slice;
 use crate::node::Node;
 use crate::persist::rdb_save::RdbSettings;
+use crate::planted::Bug;
 
 /// Microseconds that a turn gives to the walk when clients are waiting.
 const BUSY_SLICE_US: u64 = 60;
@@ -101,7 +102,7 @@ impl Node {
     }
 
     /// The facts at the head of the file. Replication's are those of this moment.
-    fn snapshot_aux(&self, _purpose: Purpose) -> Vec<(&'static str, String)> {
+    fn snapshot_aux(&self, purpose: Purpose) -> Vec<(&'static str, String)> {
         let mut aux = vec![
             ("redis-ver", crate::REDIS_VERSION.to_owned()),
             ("redis-bits", "64".to_owned()),
@@ -111,7 +112,8 @@ impl Node {
         // In the middle of an EXEC the data is ahead of the stream and has no place in it.
         let place = self.effects.is_empty().then(|| self.repl.position_for_snapshot()).flatten();
         if let Some((db, id, offset)) = place {
-            aux.push(("repl-stream-db", db.to_string()));
+            let untold = purpose == Purpose::Sync && self.planted(Bug::MissingSelect);
+            aux.push(("repl-stream-db", if untold { 0 } else { db }.to_string()));
             aux.push(("repl-id", id));
             aux.push(("repl-offset", offset.to_string()));
         }

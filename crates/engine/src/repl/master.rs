@@ -213,6 +213,7 @@ impl Node {
         if !self.repl.is_replica() {
             self.repl.histories.id = self.rng.hex40();
             self.repl.histories.forget_former();
+            self.repl.selected = None;
         }
         self.repl.begin_backlog(self.config.repl_backlog_size as usize);
         let (id, offset) = (self.repl.histories.id.clone(), self.repl.offset);
@@ -271,6 +272,11 @@ impl Node {
             self.timers.set_if_idle(Timer::SyncDelay, self.now.mono_us + 1000);
             return;
         }
+        self.flush_stream();
+        // The replica starts with no database selected.
+        if !self.repl.is_replica() && !self.planted(Bug::MissingSelect) {
+            self.repl.selected = None;
+        }
         let all_eof =
             waiting.iter().filter_map(|&h| self.clients.get(h)).all(|client| client.announced.eof);
         let diskless = self.config.repl_diskless_sync && all_eof;
@@ -286,11 +292,6 @@ impl Node {
         };
         let how = if diskless { "replicas sockets" } else { "disk" };
         self.log(Level::Notice, format!("Starting BGSAVE for SYNC with target: {how}"));
-        self.flush_stream();
-        // The replica starts with no database selected.
-        if !self.planted(Bug::MissingSelect) {
-            self.repl.selected = None;
-        }
         for handle in waiting {
             self.attach_to_snapshot(handle, job, diskless);
         }

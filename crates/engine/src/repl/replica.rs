@@ -177,10 +177,11 @@ impl Node {
             return;
         }
         self.repl.offset = position.offset;
+        let selected_db = self.existing_db(position.db);
         if let Some(master) = &mut self.repl.master {
             // A replica goes on where its file ends.
             master.knows_history = true;
-            master.selected_db = position.db;
+            master.selected_db = selected_db;
             self.repl.histories.id = position.id;
         } else {
             // A master begins a history of its own; the file's is its past, up to there.
@@ -194,6 +195,11 @@ impl Node {
         self.update_listening();
     }
 
+    /// The database that a file names, or the first if we have none of that number.
+    fn existing_db(&self, db: u32) -> u32 {
+        if db < self.keyspace.count() { db } else { 0 }
+    }
+
     /// REPLICAOF host port.
     pub(crate) fn follow(&mut self, host: String, port: u16) {
         let was_master = self.repl.master.is_none();
@@ -205,12 +211,15 @@ impl Node {
             Some(master) => master.knows_history,
             None => self.repl.backlog.is_some(),
         };
+        // If the stream goes on where we are, its next effect is in this database.
+        let selected_db = self.repl.stream_db();
         self.drop_link();
         self.disconnect_replicas();
         self.repl.selected = None;
         self.repl.partial_transaction.clear();
         let text = format!("{host}:{port}");
-        self.repl.master = Some(self.new_link(host, port, knows));
+        let link = self.new_link(host, port, knows);
+        self.repl.master = Some(MasterLink { selected_db, ..link });
         self.update_listening();
         if was_master {
             self.log(Level::Notice, "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to synchronize with the new master with just a partial transfer.");
@@ -668,6 +677,8 @@ impl Node {
         } else {
             self.keyspace.replace_all(*payload.fresh);
         }
+        // A master that is itself a replica passes on a stream that has selected this one already.
+        let selected_db = self.existing_db(payload.position.db);
         self.repl.histories.id = payload.id;
         self.repl.histories.forget_former();
         self.repl.offset = payload.offset;
@@ -679,7 +690,7 @@ impl Node {
         }
         self.break_touched();
         self.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
-        self.go_online(0);
+        self.go_online(selected_db);
     }
 
     fn go_online(&mut self, selected_db: u32) {
