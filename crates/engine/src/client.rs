@@ -22,9 +22,9 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Bytes that arrived and are not done with.
+    /// Bytes that arrived and are not done with; none while they are lent to the window that runs.
     pub fn pending(&self) -> usize {
-        self.query.len() - self.start
+        self.query.len().saturating_sub(self.start)
     }
 
     /// How many bytes were appended to the query buffer since it was lent out or last counted.

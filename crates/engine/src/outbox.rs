@@ -60,8 +60,10 @@ pub struct Outbox {
 
 impl Outbox {
     /// Bytes that wait, behind gates too.
+    ///
+    /// While a reply is being written, what the tail holds is lent to it and does not count.
     pub fn len(&self) -> usize {
-        self.queued_bytes + self.tail.len() - self.sent
+        (self.queued_bytes + self.tail.len()).saturating_sub(self.sent)
     }
 
     /// Bytes that stand before the first gate.
@@ -69,7 +71,7 @@ impl Outbox {
         let before_gate = self.pieces.iter().take_while(|p| !matches!(p, Piece::Gate(_)));
         let gated = self.pieces.iter().any(|p| matches!(p, Piece::Gate(_)));
         let tail = if gated { 0 } else { self.tail.len() };
-        before_gate.map(|p| p.bytes().len()).sum::<usize>() + tail - self.sent
+        (before_gate.map(|p| p.bytes().len()).sum::<usize>() + tail).saturating_sub(self.sent)
     }
 
     /// Nothing waits.

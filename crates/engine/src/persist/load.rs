@@ -124,7 +124,10 @@ impl RdbSink for Filler<'_> {
         expiry: Option<i64>,
         _access: Access,
     ) -> Result<(), Refusal> {
-        if self.drop_expired && expiry.is_some_and(|at| self.keyspace.is_past(at)) {
+        // A file that stands in a history (its head says so) holds what replicas of that history hold, who
+        // may go on with us: keys past their time then end by deletes that they are told of.
+        let drops = self.drop_expired && self.position.id.is_empty();
+        if drops && expiry.is_some_and(|at| self.keyspace.is_past(at)) {
             self.expired += 1;
             return Ok(());
         }
@@ -257,9 +260,7 @@ impl Node {
         if load.finished {
             return Ok(());
         }
-        // A file that stands in a history holds what its replicas hold: keys past their time end by deletes that
-        // they are told of. Its place is said at its head.
-        let drop_expired = !self.repl.is_replica() && self.repl.loaded_position.id.is_empty();
+        let drop_expired = !self.repl.is_replica();
         let (now_ms, clock) = (self.keyspace.now_ms, self.keyspace.clock);
         let keyspace = load.fresh.as_deref_mut().unwrap_or(&mut self.keyspace);
         (keyspace.now_ms, keyspace.clock) = (now_ms, clock);
