@@ -168,6 +168,10 @@ impl Node {
             last_job: 0,
             last_ask: 0,
         };
+        #[cfg(feature = "planted")]
+        {
+            node.keyspace.skips_preimages = node.planted(crate::planted::Bug::SkippedPreimage);
+        }
         node.advance(now);
         node.timers.set(Timer::Cron, now.mono_us);
         node.timers.set(Timer::Memory, now.mono_us);

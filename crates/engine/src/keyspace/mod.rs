@@ -176,6 +176,9 @@ pub struct Keyspace {
     expired: Vec<(u32, Box<[u8]>)>,
     /// Values to be dropped elsewhere.
     garbage: Vec<crate::io::Garbage>,
+    /// The planted bug [`crate::planted::Bug::SkippedPreimage`].
+    #[cfg(feature = "planted")]
+    pub(crate) skips_preimages: bool,
 }
 
 impl Keyspace {
@@ -197,6 +200,8 @@ impl Keyspace {
             stats: KeyspaceStats::default(),
             expired: Vec::new(),
             garbage: Vec::new(),
+            #[cfg(feature = "planted")]
+            skips_preimages: false,
         }
     }
 
