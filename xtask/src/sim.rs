@@ -1,10 +1,14 @@
-//! `cargo xtask sim`: the simulator's own binary, built for speed.
+//! `cargo xtask sim`: the simulator's own binary, built for speed; with the planted bugs if they are asked for.
 
 use crate::{Result, sh};
 
 /// Hands all words to the simulator.
 pub fn run(words: &[String]) -> Result {
-    let mut command = sh::cargo(&["run", "--quiet", "--release", "--package", "russet-sim", "--"]);
+    let mut command = sh::cargo(&["run", "--quiet", "--release", "--package", "russet-sim"]);
+    if words.iter().any(|word| word == "--hunt" || word == "--bug") {
+        command.args(["--features", "planted"]);
+    }
+    command.arg("--");
     command.args(words);
     sh::run(command)
 }

@@ -12,15 +12,16 @@ use crate::files::decode;
 use crate::history::History;
 use crate::model::Model;
 use crate::process::{Begun, Process, Seen};
-use crate::world::World;
+use crate::world::{Phase, World};
 
 /// Data is compared at one look in so many, beside those that matter most.
 const DATA_CHECK_ONE_IN: u64 = 150;
 
 fn changes(process: &Process) -> (u64, u64) {
-    process.node.as_ref().map_or((0, 0), |node| {
-        (node.keyspace.dirty, node.keyspace.stats.expired_keys)
-    })
+    process
+        .node
+        .as_ref()
+        .map_or((0, 0), |node| (node.keyspace.dirty, node.keyspace.stats.expired_keys))
 }
 
 fn seen(process: &Process) -> Seen {
@@ -64,9 +65,7 @@ impl World {
         let before = &process.seen;
         let same_place = match (&before.place, &repl.backlog) {
             (None, None) => true,
-            (Some((id, offset)), Some(_)) => {
-                *offset == repl.offset() && *id == repl.histories.id
-            }
+            (Some((id, offset)), Some(_)) => *offset == repl.offset() && *id == repl.histories.id,
             _ => false,
         };
         let same = same_place
@@ -257,11 +256,9 @@ impl World {
             place: field("repl-id").zip(field("repl-offset").and_then(|at| at.parse().ok())),
             selected: field("repl-stream-db").and_then(|db| db.parse().ok()).unwrap_or(0),
         };
-        let incarnation = process.incarnation;
         self.processes[node].begun.insert(job, begun);
-        if self.chance.percent(self.plan.crash_in_snapshot_percent) {
-            let at = self.now + self.chance.skewed(1, 40 * self.plan.scheduling_us);
-            self.queue.push(at, crate::world::Event::Crash { node, incarnation });
+        if self.phase == Phase::Chaos && self.chance.percent(self.plan.crash_in_snapshot_percent) {
+            self.processes[node].crash_after_turns = Some(self.chance.skewed(1, 12));
         }
     }
 
@@ -327,8 +324,8 @@ impl World {
         if which < sure {
             self.fail(format!("node{node} finds save {which}, though save {sure} was confirmed"));
         }
+        // A name that survived this time may still be lost with the next power: nobody synced the folder.
         self.processes[node].saves.truncate(which);
-        self.processes[node].durable_saves = which;
     }
 
     /// A dump file was loaded: is the data what the file holds?

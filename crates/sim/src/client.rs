@@ -215,7 +215,12 @@ fn number(text: Option<&[u8]>) -> i64 {
 mod tests {
     use super::*;
 
-    fn ask(client: &mut Client, expected: Expected, tenure: Tenure, reply: &[u8]) -> Result<bool, String> {
+    fn ask(
+        client: &mut Client,
+        expected: Expected,
+        tenure: Tenure,
+        reply: &[u8],
+    ) -> Result<bool, String> {
         client.speech.say(&[b"X"], expected);
         client.sent(tenure);
         client.received(reply, tenure)

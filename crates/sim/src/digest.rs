@@ -12,7 +12,9 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// 64 bits of two numbers.
 pub fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ MULTIPLIER) * u128::from(b | 1);
-    ((product >> 64) as u64 ^ product as u64).rotate_left(23).wrapping_add(b.wrapping_mul(MULTIPLIER))
+    ((product >> 64) as u64 ^ product as u64)
+        .rotate_left(23)
+        .wrapping_add(b.wrapping_mul(MULTIPLIER))
 }
 
 /// 64 bits of a string.

@@ -130,7 +130,9 @@ impl World {
     fn trouble_disk(&mut self, node: usize) {
         let disk = &mut self.processes[node].disk;
         match self.chance.percent(60) {
-            true => disk.failing = Some(*self.chance.pick(&["No space left on device", "I/O error"])),
+            true => {
+                disk.failing = Some(*self.chance.pick(&["No space left on device", "I/O error"]))
+            }
             false => disk.slowness = self.chance.skewed(2, 100),
         }
         let us = self.chance.skewed(100_000, 15_000_000);
@@ -209,6 +211,7 @@ impl World {
         process.readers.clear();
         process.begun.clear();
         process.loading = None;
+        process.crash_after_turns = None;
         process.loop_at = u64::MAX;
         process.tenure = 0;
         process.seen = Default::default();
@@ -218,7 +221,8 @@ impl World {
         self.clients[operator].orders.clear();
         for conn in 0..self.conns.len() {
             for end in 0..2 {
-                let Owner::Node { node: n, incarnation: i, .. } = self.conns[conn].owners[end] else {
+                let Owner::Node { node: n, incarnation: i, .. } = self.conns[conn].owners[end]
+                else {
                     continue;
                 };
                 if (n, i) != (node, incarnation) {
@@ -275,6 +279,7 @@ impl World {
             self.queue.push(self.now + 1, Event::Start(node));
         }
         for client in 0..self.plan.clients {
+            self.client_gives_up(client);
             self.clients[client].target = root;
             self.clients[client].is_slow = false;
         }

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use russet_engine::io::{FileEvent, Input, JobId, SnapshotEvent, SnapshotTarget};
 use russet_engine::persist::Access;
 use russet_engine::persist::chunk::Chunk;
-use russet_engine::persist::rdb_load::{Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal};
+use russet_engine::persist::rdb_load::{
+    Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
+};
 use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
 
 use crate::digest;
@@ -274,7 +276,8 @@ impl World {
             FileEvent::End
         } else {
             let rest = &reader.bytes[reader.at..];
-            let len = (self.chance.skewed(1, 64 << 10) as usize).max(rest.len() / 20).min(rest.len());
+            let len =
+                (self.chance.skewed(1, 64 << 10) as usize).max(rest.len() / 20).min(rest.len());
             reader.at += len;
             reader.credit -= 1;
             FileEvent::Bytes(rest[..len].to_vec())

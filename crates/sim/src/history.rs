@@ -136,7 +136,9 @@ mod tests {
 
     fn stream(lines: &[&str]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        lines.iter().for_each(|line| push_command(&mut bytes, &line.split(' ').collect::<Vec<_>>()));
+        lines
+            .iter()
+            .for_each(|line| push_command(&mut bytes, &line.split(' ').collect::<Vec<_>>()));
         bytes
     }
 

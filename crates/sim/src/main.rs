@@ -241,11 +241,7 @@ fn many(options: &Options) -> Result<bool, String> {
     let mut workers = Vec::new();
     for job in 0..jobs {
         let share = (seeds + jobs - 1 - job) / jobs;
-        let words = [
-            ("--seeds", share),
-            ("--from", from + job),
-            ("--step", jobs),
-        ];
+        let words = [("--seeds", share), ("--from", from + job), ("--step", jobs)];
         let words: Vec<String> =
             words.iter().flat_map(|(name, n)| [(*name).to_owned(), n.to_string()]).collect();
         workers.push(worker(options, &words)?);
@@ -292,7 +288,12 @@ fn hunt(options: &Options) -> Result<bool, String> {
     let mut all = true;
     for name in bug_names()? {
         let options = Options { bug: Some(name.clone()), ..options.clone() };
-        let words = ["--seeds".to_owned(), seeds.to_string(), "--from".to_owned(), options.from.to_string()];
+        let words = [
+            "--seeds".to_owned(),
+            seeds.to_string(),
+            "--from".to_owned(),
+            options.from.to_string(),
+        ];
         let mut sum = Sum::default();
         sum.add(worker(&options, &words)?)?;
         match &sum.bad {

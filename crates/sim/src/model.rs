@@ -84,11 +84,6 @@ impl Model {
         })
     }
 
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
-        self.dbs.values().map(|db| db.entries.len()).sum()
-    }
-
     /// Whether a transaction of the stream is open: replicas count its bytes when it closes.
     pub fn in_transaction(&self) -> bool {
         self.transaction
@@ -311,7 +306,7 @@ fn number<T: std::str::FromStr>(args: &[&[u8]], index: usize) -> Result<T, Strin
 /// The start of some bytes, for people.
 pub fn excerpt(bytes: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
-    let shown = shown.escape_default().to_string();
+    let shown: String = shown.escape_default().take(60).collect();
     if bytes.len() > 40 { format!("{shown}… ({} bytes)", bytes.len()) } else { shown }
 }
 

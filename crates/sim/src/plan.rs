@@ -68,9 +68,14 @@ impl Plan {
                 bytes_per_ms: chance.skewed(50, 100_000),
                 blocked: false,
             },
-            tick_us: chance.skewed(1, 100),
+            // On a slow machine a walk takes many slices.
+            tick_us: if chance.percent(70) {
+                chance.between(100, 500)
+            } else {
+                chance.skewed(1, 100)
+            },
             scheduling_us: chance.skewed(50, 20_000),
-            think_us: chance.skewed(20_000, 1_000_000),
+            think_us: chance.skewed(100_000, 2_000_000),
             crash_in_snapshot_percent: *chance.pick(&[0, 10, 25, 40]),
             cut_percent: *chance.pick(&[0, 10, 30, 60]),
             transactions,

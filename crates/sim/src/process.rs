@@ -104,6 +104,8 @@ pub struct Process {
     pub idle_turns: u64,
     /// See `idle_turns`.
     pub idle_since_us: u64,
+    /// It is killed after so many turns, if there are that many before the walk that runs has ended.
+    pub crash_after_turns: Option<u64>,
     /// The process asked to leave.
     pub exited: Option<i32>,
     /// What it left with the last time, and how often in a row with an error.

@@ -94,8 +94,11 @@ pub fn parse_reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, String> {
     Ok(Some((reply, at)))
 }
 
+/// A command's words.
+pub type Words<'a> = Vec<&'a [u8]>;
+
 /// The first command in some bytes of a stream, and its length; none if it is not all there.
-pub fn parse_command(bytes: &[u8]) -> Result<Option<(Vec<&[u8]>, usize)>, String> {
+pub fn parse_command(bytes: &[u8]) -> Result<Option<(Words<'_>, usize)>, String> {
     let Some((text, mut at)) = line(bytes) else { return Ok(None) };
     let Some(count) = text.strip_prefix(b"*") else {
         return Err(format!("a command begins with '{}'", String::from_utf8_lossy(text)));

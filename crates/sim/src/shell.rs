@@ -164,6 +164,7 @@ impl World {
         process.busy_until = process.busy_until.max(self.now + (host.us - now.mono_us));
         let changed = self.drain(node);
         self.count_idle(node, busy || changed);
+        self.count_down_to_crash(node);
         let process = &self.processes[node];
         if !process.is_up() {
             return;
@@ -178,6 +179,23 @@ impl World {
             None => return,
         };
         self.round_at(node, at);
+    }
+
+    /// A crash that was planned when a snapshot began comes while it is walked, or a little later.
+    fn count_down_to_crash(&mut self, node: usize) {
+        let process = &mut self.processes[node];
+        let (Some(turns), Some(n)) = (process.crash_after_turns, process.node.as_deref()) else {
+            return;
+        };
+        let walking = n.persist.snapshots.iter().any(|snapshot| snapshot.is_walking());
+        process.crash_after_turns = Some(turns - 1).filter(|&turns| turns > 0 && walking);
+        if !walking {
+            let incarnation = process.incarnation;
+            let at = self.now + self.chance.skewed(1, 20_000);
+            self.queue.push(at, Event::Crash { node, incarnation });
+        } else if turns == 1 && self.phase == crate::world::Phase::Chaos {
+            self.crash(node);
+        }
     }
 
     /// Idle nodes sleep: they do not turn more often than their timers are set.

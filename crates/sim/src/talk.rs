@@ -1,7 +1,9 @@
 //! Clients in the world: when they connect, speak, read and give up.
 
+use crate::model::excerpt;
 use crate::net::Owner;
 use crate::process::WALL_BASE_US;
+use crate::resp::parse_command;
 use crate::world::{Event, Phase, World};
 
 /// A client that hears nothing for so long gives its connection up.
@@ -58,7 +60,8 @@ impl World {
         if !c.is_operator && (c.is_refused || self.chance.one_in(4)) {
             // Mostly to somebody who calls himself master.
             let wanted = self.chance.percent(85);
-            let masters = |n: usize| !self.processes[n].seen.is_replica && self.processes[n].is_up();
+            let masters =
+                |n: usize| !self.processes[n].seen.is_replica && self.processes[n].is_up();
             let masters: Vec<usize> = (0..nodes).filter(|&n| masters(n)).collect();
             self.clients[client].target = match wanted && !masters.is_empty() {
                 true => *self.chance.pick(&masters),
@@ -86,7 +89,8 @@ impl World {
         }
     }
 
-    fn client_gives_up(&mut self, client: usize) {
+    /// Closes a client's connection.
+    pub(crate) fn client_gives_up(&mut self, client: usize) {
         if let Some(conn) = self.clients[client].conn {
             self.close_end(conn, 0);
         }
@@ -109,7 +113,11 @@ impl World {
                 c.speech.draw(&self.plan.load, &mut self.chance, wall_ms, self.plan.transactions);
             }
         }
-        let tenure = self.processes[self.clients[client].target].tenure;
+        let target = self.clients[client].target;
+        let tenure = self.processes[target].tenure;
+        let c = &self.clients[client];
+        let (text, conn) = (c.speech.out.clone(), c.conn);
+        self.tell(|| format!("client {client} to node{target} on {conn:?}: {}", requests(&text)));
         self.clients[client].sent(tenure);
         self.clients[client].progress_us = self.now;
         self.client_writes(client);
@@ -173,4 +181,14 @@ impl World {
             self.queue.push(self.now + delay, Event::ClientRead(client));
         }
     }
+}
+
+/// Requests on one line, for people.
+fn requests(mut bytes: &[u8]) -> String {
+    let mut lines = Vec::new();
+    while let Ok(Some((args, used))) = parse_command(bytes) {
+        lines.push(args.iter().map(|arg| excerpt(arg)).collect::<Vec<_>>().join(" "));
+        bytes = &bytes[used..];
+    }
+    lines.join(" | ")
 }

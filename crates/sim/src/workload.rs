@@ -116,7 +116,7 @@ impl Load {
         Load {
             weights: commands.iter().map(|(weight, _)| weight).sum(),
             commands,
-            keys: chance.skewed(20, 400),
+            keys: chance.skewed(30, 800),
             dbs: chance.between(1, 5),
             long_one_in: chance.skewed(20, 2000),
             long_max: chance.skewed(2000, 100_000),
@@ -300,7 +300,12 @@ fn shared(load: &Load, chance: &mut Chance, wall_ms: i64) -> Vec<Vec<u8>> {
         "decrby" => vec![word, key, text(chance.below(1000))],
         "incrbyfloat" => vec![word, key, text(chance.below(1000) as f64 / 8.0)],
         "setex" => {
-            vec![word, key, text(chance.skewed(1, load.expiry_ms_max / 1000 + 1)), load.value(chance)]
+            vec![
+                word,
+                key,
+                text(chance.skewed(1, load.expiry_ms_max / 1000 + 1)),
+                load.value(chance),
+            ]
         }
         "psetex" => vec![word, key, text(load.expiry_ms(chance)), load.value(chance)],
         "getex" => vec![word, key, b"PX".to_vec(), text(load.expiry_ms(chance))],

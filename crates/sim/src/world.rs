@@ -92,15 +92,10 @@ pub struct Report {
 }
 
 /// What every run shares, worked out once.
+#[derive(Default)]
 pub struct Common {
     usual: Config,
     commands: CommandTable,
-}
-
-impl Default for Common {
-    fn default() -> Common {
-        Common { usual: Config::default(), commands: CommandTable::default() }
-    }
 }
 
 /// How much is told of a run.
@@ -266,7 +261,10 @@ impl World {
         if self.tracing == Tracing::Off {
             return;
         }
-        let line = format!("{:>12.6} {}", self.now as f64 / 1e6, line());
+        let mut line = format!("{:>12.6} {}", self.now as f64 / 1e6, line());
+        if let (Tracing::Keep(_), Some((end, _))) = (self.tracing, line.char_indices().nth(240)) {
+            line.truncate(end);
+        }
         match self.tracing {
             Tracing::Print => println!("{line}"),
             Tracing::Keep(lines) => {
