@@ -57,6 +57,12 @@ impl<'a> Args<'a> {
         self.from(0)
     }
 
+    /// What is left without the first `count`: a command inside a command.
+    pub fn behind(&self, count: usize) -> Args<'a> {
+        let ranges = self.ranges.get(count..).unwrap_or_default();
+        Args { ranges, ready: None, ..*self }
+    }
+
     /// The key at an index that the row's key spec names.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {

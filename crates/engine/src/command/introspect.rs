@@ -1,27 +1,395 @@
 //! What the server tells about itself and its commands: INFO and COMMAND.
+//!
+//! COMMAND derives from the rows: what a row says is dispatched by, is what clients are told.
 
-use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use russet_ds::glob::{self, Case};
+use russet_protocol::ErrorReply;
+
+use super::describe::{category, key_flag_names};
+use super::help::help;
+use super::syntax::{Argument, Shape, arguments};
+use super::{
+    Args, Command, CommandTable, Ctx, Flow, Group, KeySpec, Outcome, Reply, acl, catalogue,
+    flag as f,
+};
 use crate::info::{self, View};
 
 /// The family's rows.
-pub const COMMANDS: &[Command] = &[Command {
-    name: "info",
-    since: "1.0.0",
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "info",
+        since: "1.0.0",
+        group: Group::Server,
+        arity: -1,
+        flags: f::LOADING | f::STALE,
+        acl: acl::DANGEROUS,
+        keys: &[],
+        syntax: "[section [section ...]]",
+        summary: "Tells what the server is, does and has counted.",
+        complexity: "O(1)",
+        subcommands: &[],
+        run: info,
+    },
+    Command {
+        name: "command",
+        since: "2.8.13",
+        arity: -1,
+        syntax: "",
+        summary: "Describes all commands, for clients.",
+        complexity: "O(N) for N commands",
+        subcommands: SUBCOMMANDS,
+        run: all,
+        ..SUBCOMMAND
+    },
+];
+
+/// What the subcommands have in common.
+const SUBCOMMAND: Command = Command {
+    name: "",
+    since: "7.0.0",
     group: Group::Server,
-    arity: -1,
+    arity: 2,
     flags: f::LOADING | f::STALE,
-    acl: acl::DANGEROUS,
+    acl: acl::CONNECTION,
     keys: &[],
-    syntax: "[section [section ...]]",
-    summary: "Tells what the server is, does and has counted.",
-    complexity: "O(1)",
+    syntax: "",
+    summary: "",
+    complexity: "O(N) for N commands",
     subcommands: &[],
-    run: info,
-}];
+    run: help,
+};
+
+const SUBCOMMANDS: &[Command] = &[
+    Command {
+        name: "command|count",
+        since: "2.8.13",
+        summary: "Counts the commands.",
+        complexity: "O(1)",
+        run: count,
+        ..SUBCOMMAND
+    },
+    Command {
+        name: "command|docs",
+        arity: -2,
+        syntax: "[command-name [command-name ...]]",
+        summary: "Explains commands and their arguments, for people.",
+        run: docs,
+        ..SUBCOMMAND
+    },
+    Command {
+        name: "command|getkeys",
+        since: "2.8.13",
+        arity: -3,
+        syntax: "command [arg [arg ...]]",
+        summary: "Finds the keys in a command.",
+        complexity: "O(N) for N arguments",
+        run: get_keys,
+        ..SUBCOMMAND
+    },
+    Command {
+        name: "command|getkeysandflags",
+        arity: -3,
+        syntax: "command [arg [arg ...]]",
+        summary: "Finds the keys in a command, and what it does with each.",
+        complexity: "O(N) for N arguments",
+        run: get_keys_and_flags,
+        ..SUBCOMMAND
+    },
+    Command {
+        name: "command|help",
+        since: "5.0.0",
+        summary: "Lists the subcommands.",
+        complexity: "O(1)",
+        ..SUBCOMMAND
+    },
+    Command {
+        name: "command|info",
+        since: "2.8.13",
+        arity: -2,
+        syntax: "[command-name [command-name ...]]",
+        summary: "Describes these commands, or all of them.",
+        run: some,
+        ..SUBCOMMAND
+    },
+    Command {
+        name: "command|list",
+        arity: -2,
+        syntax: "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
+        summary: "Names all commands, or those that a filter lets through.",
+        run: list,
+        ..SUBCOMMAND
+    },
+];
 
 fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let sections = info::selected(args.from(1));
     let text = info::text(&View::new(ctx.node), &sections);
     reply.verbatim(text.as_bytes());
+    Ok(Flow::Done)
+}
+
+fn all(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.array(CommandTable::all().count());
+    CommandTable::all().for_each(|row| describe(row, reply));
+    Ok(Flow::Done)
+}
+
+fn count(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.count(CommandTable::all().count());
+    Ok(Flow::Done)
+}
+
+fn some(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len() == 2 {
+        return all(ctx, args, reply);
+    }
+    reply.array(args.len() - 2);
+    for name in args.from(2) {
+        match named(&ctx.node.commands, name) {
+            Some(row) => describe(row, reply),
+            None => reply.null(),
+        }
+    }
+    Ok(Flow::Done)
+}
+
+/// The row of a command or, as `container|subcommand`, of a subcommand.
+fn named(commands: &CommandTable, name: &[u8]) -> Option<&'static Command> {
+    let mut words = name.split(|&byte| byte == b'|');
+    let row = commands.find(words.next()?)?;
+    match (words.next(), words.next()) {
+        (None, _) => Some(row),
+        (Some(word), None) => row.subcommand(word),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+/// COMMAND INFO of one row.
+fn describe(row: &'static Command, reply: &mut Reply<'_>) {
+    let ((first, last, step), _) = row.key_range();
+    reply.array(10);
+    reply.bulk(row.name.as_bytes());
+    reply.integer(i64::from(row.arity));
+    statuses(&row.flag_names(), reply);
+    [first, last, step].into_iter().for_each(|number| reply.integer(number));
+    let categories = row.category_names();
+    reply.set(categories.len());
+    categories.iter().for_each(|name| reply.simple(&format!("@{name}")));
+    let tips: Vec<&str> =
+        catalogue::find(row.name).map_or("", |known| known.tips).split(' ').collect();
+    let tips: Vec<&str> = tips.into_iter().filter(|tip| !tip.is_empty()).collect();
+    reply.set(tips.len());
+    tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
+    reply.set(row.keys.len());
+    row.keys.iter().for_each(|spec| describe_keys(spec, reply));
+    match row.subcommands {
+        [] => reply.set(0),
+        rows => {
+            reply.array(rows.len());
+            rows.iter().for_each(|row| describe(row, reply));
+        }
+    }
+}
+
+fn statuses(names: &[&str], reply: &mut Reply<'_>) {
+    reply.set(names.len());
+    names.iter().for_each(|name| reply.simple(name));
+}
+
+fn describe_keys(spec: &KeySpec, reply: &mut Reply<'_>) {
+    reply.map(3);
+    reply.bulk(b"flags");
+    statuses(&key_flag_names(spec.flags), reply);
+    reply.bulk(b"begin_search");
+    typed(reply, "index", &[("index", spec.first as i64)]);
+    reply.bulk(b"find_keys");
+    // An end that counts from the front is told as its distance from the first key.
+    let last = i64::from(spec.last);
+    let last = if last < 0 { last } else { last - spec.first as i64 };
+    typed(reply, "range", &[("lastkey", last), ("keystep", spec.step as i64), ("limit", 0)]);
+}
+
+fn typed(reply: &mut Reply<'_>, kind: &str, numbers: &[(&str, i64)]) {
+    reply.map(2);
+    reply.bulk(b"type");
+    reply.bulk(kind.as_bytes());
+    reply.bulk(b"spec");
+    reply.map(numbers.len());
+    for (name, number) in numbers {
+        reply.bulk(name.as_bytes());
+        reply.integer(*number);
+    }
+}
+
+fn docs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let rows: Vec<&'static Command> = match args.len() {
+        2 => CommandTable::all().collect(),
+        _ => args.from(2).filter_map(|name| named(&ctx.node.commands, name)).collect(),
+    };
+    reply.map(rows.len());
+    rows.iter().for_each(|row| explain(row, reply));
+    Ok(Flow::Done)
+}
+
+/// COMMAND DOCS of one row, as a pair of a map.
+fn explain(row: &'static Command, reply: &mut Reply<'_>) {
+    // A test takes every row's syntax apart, so an error cannot come here.
+    let arguments = arguments(row).unwrap_or_default();
+    let known = catalogue::find(row.name);
+    let deprecated_since = known.map_or("", |known| known.deprecated_since);
+    let internal = known.is_some_and(|known| known.is_internal);
+    let mut flags = Vec::new();
+    flags.extend((!deprecated_since.is_empty()).then_some("deprecated"));
+    flags.extend(internal.then_some("syscmd"));
+    let texts: Vec<(&str, &str)> = [
+        ("summary", row.summary),
+        ("since", row.since),
+        ("group", row.group.name()),
+        ("complexity", row.complexity),
+    ]
+    .into_iter()
+    .filter(|(_, text)| !text.is_empty())
+    .collect();
+    let instead = [
+        ("deprecated_since", deprecated_since),
+        ("replaced_by", catalogue::replaced_by(row.name).unwrap_or_default()),
+    ];
+    let instead: Vec<(&str, &str)> =
+        instead.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+
+    reply.bulk(row.name.as_bytes());
+    let lists = [!flags.is_empty(), !arguments.is_empty(), !row.subcommands.is_empty()];
+    reply.map(texts.len() + instead.len() + lists.into_iter().filter(|&there| there).count());
+    pairs(&texts, reply);
+    if !flags.is_empty() {
+        reply.bulk(b"doc_flags");
+        statuses(&flags, reply);
+    }
+    pairs(&instead, reply);
+    if !arguments.is_empty() {
+        reply.bulk(b"arguments");
+        list_arguments(&arguments, reply);
+    }
+    if !row.subcommands.is_empty() {
+        reply.bulk(b"subcommands");
+        reply.map(row.subcommands.len());
+        row.subcommands.iter().for_each(|row| explain(row, reply));
+    }
+}
+
+fn pairs(texts: &[(&str, &str)], reply: &mut Reply<'_>) {
+    for (name, text) in texts {
+        reply.bulk(name.as_bytes());
+        reply.bulk(text.as_bytes());
+    }
+}
+
+fn list_arguments(arguments: &[Argument], reply: &mut Reply<'_>) {
+    reply.array(arguments.len());
+    for argument in arguments {
+        list_argument(argument, reply);
+    }
+}
+
+fn list_argument(argument: &Argument, reply: &mut Reply<'_>) {
+    let (kind, parts) = match &argument.shape {
+        Shape::Value(kind) => (*kind, None),
+        Shape::Token => ("pure-token", None),
+        Shape::OneOf(parts) => ("oneof", Some(parts)),
+        Shape::Block(parts) => ("block", Some(parts)),
+    };
+    let marks = [
+        (argument.optional, "optional"),
+        (argument.multiple, "multiple"),
+        (argument.multiple_token, "multiple_token"),
+    ];
+    let marks: Vec<&str> = marks.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+    let mut texts = vec![("name", argument.name.as_str()), ("type", kind)];
+    texts.extend(parts.is_none().then_some(("display_text", argument.name.as_str())));
+    let token = argument.token.as_deref().map(|token| ("token", token));
+    let there = [argument.key_spec.is_some(), token.is_some(), !marks.is_empty(), parts.is_some()];
+    reply.map(texts.len() + there.into_iter().filter(|&there| there).count());
+    pairs(&texts, reply);
+    if let Some(spec) = argument.key_spec {
+        reply.bulk(b"key_spec_index");
+        reply.count(spec);
+    }
+    pairs(token.as_slice(), reply);
+    if !marks.is_empty() {
+        reply.bulk(b"flags");
+        statuses(&marks, reply);
+    }
+    if let Some(parts) = parts {
+        reply.bulk(b"arguments");
+        list_arguments(parts, reply);
+    }
+}
+
+fn get_keys(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (command, keys) = find_keys(ctx, args)?;
+    reply.array(keys.len());
+    keys.iter().for_each(|(index, _)| reply.bulk(&command[*index]));
+    Ok(Flow::Done)
+}
+
+fn get_keys_and_flags(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (command, keys) = find_keys(ctx, args)?;
+    reply.array(keys.len());
+    for (index, flags) in keys {
+        reply.array(2);
+        reply.bulk(&command[index]);
+        statuses(&key_flag_names(flags), reply);
+    }
+    Ok(Flow::Done)
+}
+
+/// The command that stands behind COMMAND GETKEYS, and its keys: their indexes and what happens to them.
+fn find_keys<'a>(
+    ctx: &Ctx<'_>,
+    args: &Args<'a>,
+) -> Result<(Args<'a>, Vec<(usize, u32)>), ErrorReply> {
+    let command = args.behind(2);
+    let found = command.get(0).and_then(|name| ctx.node.commands.find(name));
+    let row = found.and_then(|row| match command.get(1) {
+        Some(word) if !row.subcommands.is_empty() => row.subcommand(word),
+        _ => Some(row),
+    });
+    let row = row.ok_or_else(|| ErrorReply::err("Invalid command specified"))?;
+    if row.keys.is_empty() {
+        return Err(ErrorReply::err("The command has no key arguments"));
+    }
+    if !row.takes(command.len()) {
+        return Err(ErrorReply::err("Invalid number of arguments specified for command"));
+    }
+    match row.keys_of(&command) {
+        keys if keys.is_empty() => Err(ErrorReply::err("Invalid arguments specified for command")),
+        keys => Ok((command, keys)),
+    }
+}
+
+/// What COMMAND LIST lets through.
+enum Filter<'a> {
+    Nothing,
+    Category(Option<u64>),
+    Pattern(&'a [u8]),
+}
+
+fn list(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let filter = match args.len() {
+        2 => Filter::Pattern(b"*"),
+        5 if args.is(2, "FILTERBY") && args.is(3, "MODULE") => Filter::Nothing,
+        5 if args.is(2, "FILTERBY") && args.is(3, "ACLCAT") => Filter::Category(category(&args[4])),
+        5 if args.is(2, "FILTERBY") && args.is(3, "PATTERN") => Filter::Pattern(&args[4]),
+        _ => return Err(ErrorReply::Syntax),
+    };
+    let passes = |row: &&Command| match filter {
+        Filter::Nothing => false,
+        Filter::Category(bit) => bit.is_some_and(|bit| row.categories() & bit != 0),
+        Filter::Pattern(pattern) => glob::matches(pattern, row.name.as_bytes(), Case::Ignored),
+    };
+    let rows = CommandTable::all().flat_map(|row| std::iter::once(row).chain(row.subcommands));
+    let rows: Vec<&Command> = rows.filter(passes).collect();
+    reply.array(rows.len());
+    rows.iter().for_each(|row| reply.bulk(row.name.as_bytes()));
     Ok(Flow::Done)
 }

@@ -4,10 +4,12 @@
 //! subcommands, key extraction, statistics and docs/commands.md derive from the row.
 
 pub mod args;
+pub mod catalogue;
 pub mod client;
 pub mod config;
 pub mod connection;
 pub mod debug;
+pub mod describe;
 pub mod help;
 pub mod introspect;
 pub mod keys;
@@ -17,6 +19,7 @@ pub mod replication;
 pub mod reply;
 pub mod server;
 pub mod string;
+pub mod syntax;
 pub mod table;
 pub mod transaction;
 
@@ -145,6 +148,21 @@ pub mod acl {
     pub const TRANSACTION: u64 = 1 << 3;
     pub const STRING: u64 = 1 << 4;
     pub const ADMIN: u64 = 1 << 5;
+    pub const READ: u64 = 1 << 6;
+    pub const WRITE: u64 = 1 << 7;
+    pub const SET: u64 = 1 << 8;
+    pub const SORTEDSET: u64 = 1 << 9;
+    pub const LIST: u64 = 1 << 10;
+    pub const HASH: u64 = 1 << 11;
+    pub const BITMAP: u64 = 1 << 12;
+    pub const HYPERLOGLOG: u64 = 1 << 13;
+    pub const GEO: u64 = 1 << 14;
+    pub const STREAM: u64 = 1 << 15;
+    pub const PUBSUB: u64 = 1 << 16;
+    pub const FAST: u64 = 1 << 17;
+    pub const SLOW: u64 = 1 << 18;
+    pub const BLOCKING: u64 = 1 << 19;
+    pub const SCRIPTING: u64 = 1 << 20;
 }
 
 /// On whose behalf a command runs.

@@ -1,0 +1,178 @@
+//! A row in the words of Redis: its flags, its ACL categories, its keys, its group.
+
+use super::keyspec::key_flag;
+use super::{Args, Command, Group, KeySpec, acl, flag};
+
+/// The flags that COMMAND INFO shows, in its order.
+const FLAGS: &[(u64, &str)] = &[
+    (flag::WRITE, "write"),
+    (flag::READONLY, "readonly"),
+    (flag::DENYOOM, "denyoom"),
+    (flag::ADMIN, "admin"),
+    (flag::PUBSUB, "pubsub"),
+    (flag::NOSCRIPT, "noscript"),
+    (flag::BLOCKING, "blocking"),
+    (flag::LOADING, "loading"),
+    (flag::STALE, "stale"),
+    (flag::SKIP_MONITOR, "skip_monitor"),
+    (flag::SKIP_SLOWLOG, "skip_slowlog"),
+    (flag::ASKING, "asking"),
+    (flag::FAST, "fast"),
+    (flag::NO_AUTH, "no_auth"),
+    (flag::NO_ASYNC_LOADING, "no_async_loading"),
+    (flag::NO_MULTI, "no_multi"),
+    (flag::MOVABLEKEYS, "movablekeys"),
+    (flag::ALLOW_BUSY, "allow_busy"),
+];
+
+/// The categories, in the order of COMMAND INFO.
+const CATEGORIES: &[(u64, &str)] = &[
+    (acl::KEYSPACE, "keyspace"),
+    (acl::READ, "read"),
+    (acl::WRITE, "write"),
+    (acl::SET, "set"),
+    (acl::SORTEDSET, "sortedset"),
+    (acl::LIST, "list"),
+    (acl::HASH, "hash"),
+    (acl::STRING, "string"),
+    (acl::BITMAP, "bitmap"),
+    (acl::HYPERLOGLOG, "hyperloglog"),
+    (acl::GEO, "geo"),
+    (acl::STREAM, "stream"),
+    (acl::PUBSUB, "pubsub"),
+    (acl::ADMIN, "admin"),
+    (acl::FAST, "fast"),
+    (acl::SLOW, "slow"),
+    (acl::BLOCKING, "blocking"),
+    (acl::DANGEROUS, "dangerous"),
+    (acl::CONNECTION, "connection"),
+    (acl::TRANSACTION, "transaction"),
+    (acl::SCRIPTING, "scripting"),
+];
+
+/// What happens to a key, in the order of COMMAND INFO.
+const KEY_FLAGS: &[(u32, &str)] = &[
+    (key_flag::RO, "RO"),
+    (key_flag::RW, "RW"),
+    (key_flag::OW, "OW"),
+    (key_flag::RM, "RM"),
+    (key_flag::ACCESS, "access"),
+    (key_flag::UPDATE, "update"),
+    (key_flag::INSERT, "insert"),
+    (key_flag::DELETE, "delete"),
+    (key_flag::NOT_KEY, "not_key"),
+    (key_flag::INCOMPLETE, "incomplete"),
+    (key_flag::VARIABLE_FLAGS, "variable_flags"),
+];
+
+/// The bit of a category, by its name in any case.
+pub fn category(name: &[u8]) -> Option<u64> {
+    let found = CATEGORIES.iter().find(|(_, known)| name.eq_ignore_ascii_case(known.as_bytes()));
+    found.map(|(bit, _)| *bit)
+}
+
+/// The names of these flags of a key.
+pub fn key_flag_names(flags: u32) -> Vec<&'static str> {
+    KEY_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect()
+}
+
+impl Command {
+    /// Its flags as COMMAND INFO shows them.
+    pub fn flag_names(&self) -> Vec<&'static str> {
+        let movable = if self.key_range().1 { flag::MOVABLEKEYS } else { 0 };
+        let flags = self.flags | movable;
+        FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect()
+    }
+
+    /// Its ACL categories: those of the row and those that follow from its flags.
+    pub fn categories(&self) -> u64 {
+        let mut categories = self.acl;
+        let has = |flag| self.has(flag);
+        let follow = [
+            (has(flag::WRITE), acl::WRITE),
+            (has(flag::READONLY) && self.acl & acl::SCRIPTING == 0, acl::READ),
+            (has(flag::ADMIN), acl::ADMIN | acl::DANGEROUS),
+            (has(flag::PUBSUB), acl::PUBSUB),
+            (has(flag::FAST), acl::FAST),
+            (!has(flag::FAST), acl::SLOW),
+            (has(flag::BLOCKING), acl::BLOCKING),
+        ];
+        for (_, category) in follow.iter().filter(|(follows, _)| *follows) {
+            categories |= category;
+        }
+        categories
+    }
+
+    /// The names of these categories.
+    pub fn category_names(&self) -> Vec<&'static str> {
+        let categories = self.categories();
+        CATEGORIES.iter().filter(|(bit, _)| categories & bit != 0).map(|(_, name)| *name).collect()
+    }
+
+    /// First key, last key and step, as COMMAND told keys before there were key specs; and whether that says
+    /// less than the specs do.
+    pub fn key_range(&self) -> ((i64, i64, i64), bool) {
+        let incomplete = |spec: &KeySpec| spec.flags & key_flag::INCOMPLETE != 0;
+        match self.keys {
+            [] => ((0, 0, 0), false),
+            [one] => ((one.first as i64, i64::from(one.last), one.step as i64), incomplete(one)),
+            [first, rest @ ..] => {
+                // Specs that follow each other without a gap are one range.
+                let mut last = first.last;
+                let mut less = incomplete(first);
+                for spec in rest {
+                    let follows = spec.step == 1 && last >= 0 && spec.first as i32 == last + 1;
+                    less |= !follows || incomplete(spec);
+                    last = if follows { spec.last } else { last };
+                }
+                ((first.first as i64, i64::from(last), 1), less)
+            }
+        }
+    }
+
+    /// The indexes of the keys among its arguments, with what happens to each.
+    pub fn keys_of(&self, args: &Args<'_>) -> Vec<(usize, u32)> {
+        let mut found = Vec::new();
+        for spec in self.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
+            let flags = self.flags_now(spec, args);
+            found.extend(spec.indexes(args.len()).map(|index| (index, flags)));
+        }
+        found
+    }
+
+    /// What happens to a key may depend on other arguments.
+    fn flags_now(&self, spec: &KeySpec, args: &Args<'_>) -> u32 {
+        if spec.flags & key_flag::VARIABLE_FLAGS == 0 || self.name != "set" {
+            return spec.flags;
+        }
+        match (3..args.len()).any(|index| args.is(index, "GET")) {
+            true => key_flag::RW | key_flag::ACCESS | key_flag::UPDATE,
+            false => key_flag::OW | key_flag::UPDATE,
+        }
+    }
+}
+
+impl Group {
+    /// Its name in COMMAND DOCS.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Hash => "hash",
+            Group::Pubsub => "pubsub",
+            Group::Transactions => "transactions",
+            Group::Connection => "connection",
+            Group::Server => "server",
+            Group::Scripting => "scripting",
+            Group::Hyperloglog => "hyperloglog",
+            Group::Cluster => "cluster",
+            Group::Sentinel => "sentinel",
+            Group::Geo => "geo",
+            Group::Stream => "stream",
+            Group::Bitmap => "bitmap",
+        }
+    }
+}
