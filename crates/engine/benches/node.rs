@@ -8,11 +8,11 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use russet_engine::Node;
 use russet_engine::config::Config;
 use russet_engine::io::{Endpoints, Handle, Host, Now, Output};
 use russet_engine::keyspace::SlotFunction;
 use russet_engine::node::Boot;
-use russet_engine::Node;
 
 struct Clock(Instant);
 
@@ -116,7 +116,8 @@ fn throughput() {
         batches[0].push(sets);
         batches[1].push(gets);
     }
-    for (name, batches) in [("first SET", &batches[0]), ("SET", &batches[0]), ("GET", &batches[1])] {
+    for (name, batches) in [("first SET", &batches[0]), ("SET", &batches[0]), ("GET", &batches[1])]
+    {
         let mut rounds = Vec::new();
         for _ in 0..if name == "first SET" { 1 } else { 5 } {
             let began = Instant::now();
@@ -148,7 +149,13 @@ fn turns(name: &str, slots: SlotFunction, tag: &str) {
     let over = |us: u32| turns.iter().filter(|&&took| took > us).count();
     println!(
         "  {name:<28} {:>7} turns   p50 {:>4}   p99 {:>4}   p99.99 {:>5}   longest {:>6}   over 1 ms: {}, over 5 ms: {}",
-        turns.len(), at(0.5), at(0.99), at(0.9999), at(1.0), over(1000), over(5000)
+        turns.len(),
+        at(0.5),
+        at(0.99),
+        at(0.9999),
+        at(1.0),
+        over(1000),
+        over(5000)
     );
 }
 

@@ -47,7 +47,8 @@ impl Node {
         let command = match self.resolve(found, args) {
             Ok(command) => command,
             Err(error) => {
-                self.refuse(handle, None, &error);
+                let row = found.and_then(|command| command.picked(args));
+                self.refuse(handle, row, &error);
                 self.applied(handle, caller, raw);
                 return true;
             }
@@ -100,10 +101,7 @@ impl Node {
         args: &Args<'_>,
     ) -> Result<&'static Command, ErrorReply> {
         let Some(command) = found else { return Err(unknown_command(args)) };
-        let mut row = command;
-        if !command.subcommands.is_empty() && args.len() > 1 {
-            row = command.subcommand(&args[1]).ok_or_else(|| unknown_subcommand(command, args))?;
-        }
+        let row = command.picked(args).ok_or_else(|| unknown_subcommand(command, args))?;
         if !row.takes(args.len()) {
             return Err(ErrorReply::WrongArity(row.name.to_owned()));
         }

@@ -85,6 +85,8 @@ pub struct Stats {
     pub error_replies: u64,
     /// Errors of commands that came from the master.
     pub unexpected_errors: u64,
+    /// Wrong names and passwords.
+    pub auth_failures: u64,
     /// Peers that did not speak the protocol.
     pub protocol_errors: u64,
     /// Clients closed for the size of their query buffer.

@@ -142,6 +142,7 @@ fn auth(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), ErrorReply> {
     let wanted = &ctx.node.config.requirepass;
     if user != b"default" || !(wanted.is_empty() || same_secret(&wanted.0, password)) {
+        ctx.node.stats.auth_failures += 1;
         return Err(ErrorReply::fixed(
             "WRONGPASS invalid username-password pair or user is disabled.",
         ));

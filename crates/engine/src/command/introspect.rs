@@ -350,10 +350,7 @@ fn find_keys<'a>(
 ) -> Result<(Args<'a>, Vec<(usize, u32)>), ErrorReply> {
     let command = args.behind(2);
     let found = command.get(0).and_then(|name| ctx.node.commands.find(name));
-    let row = found.and_then(|row| match command.get(1) {
-        Some(word) if !row.subcommands.is_empty() => row.subcommand(word),
-        _ => Some(row),
-    });
+    let row = found.and_then(|row| row.picked(&command));
     let row = row.ok_or_else(|| ErrorReply::err("Invalid command specified"))?;
     if row.keys.is_empty() {
         return Err(ErrorReply::err("The command has no key arguments"));

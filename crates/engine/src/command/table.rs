@@ -1,8 +1,8 @@
 //! Finding a command by its name.
 
 use super::{
-    Command, client, config, connection, debug, introspect, keys, replication, server, string,
-    transaction,
+    Args, Command, client, config, connection, debug, introspect, keys, replication, server,
+    string, transaction,
 };
 
 /// All families. One line adds a family; its rows add its commands.
@@ -123,6 +123,14 @@ impl Command {
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
         let rows: &'static [Command] = self.subcommands;
         rows.iter().find(|row| row.word().as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// The row that these arguments pick: that of a subcommand, if it has any and one is named.
+    pub fn picked(&'static self, args: &Args<'_>) -> Option<&'static Command> {
+        match args.get(1) {
+            Some(word) if !self.subcommands.is_empty() => self.subcommand(word),
+            _ => Some(self),
+        }
     }
 
     /// The word that picks it: of a subcommand, the part of its name behind the bar.

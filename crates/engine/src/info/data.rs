@@ -377,6 +377,9 @@ pub(super) const FIELDS: &[Field] = &[
             stats.turns_us_rate.per_second().checked_div(turns).unwrap_or(0).into()
         },
     ),
+    field(Stats, "acl_access_denied_auth", Counter, "Wrong names and passwords.", |view| {
+        view.node.stats.auth_failures.into()
+    }),
     always(Stats, "acl_access_denied_cmd", Counter, "Commands that ACL rules refused.", "0"),
     always(Stats, "acl_access_denied_key", Counter, "Keys that they refused.", "0"),
     always(Stats, "acl_access_denied_channel", Counter, "Channels that they refused.", "0"),

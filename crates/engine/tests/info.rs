@@ -1,0 +1,188 @@
+//! INFO of a node that does something.
+
+mod support;
+
+use russet_engine::io::Handle;
+use support::World;
+
+/// The text of INFO, without the header of the bulk string.
+fn info(world: &mut World, client: Handle, words: &str) -> String {
+    let reply = world.ask(client, &format!("INFO {words}"));
+    let text = reply.split_once("\r\n").expect("a bulk string").1;
+    text.strip_suffix("\r\n").expect("it ends").to_owned()
+}
+
+/// One field's value.
+fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+#[test]
+fn sections_are_headed_separated_and_in_order() {
+    let mut world = World::new("port 7000\nbind 127.0.0.1 -::1\nunixsocket /tmp/s");
+    let client = world.connect();
+    let text = info(&mut world, client, "");
+    let titles: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+    let default = [
+        "Server",
+        "Clients",
+        "Memory",
+        "Persistence",
+        "Stats",
+        "Replication",
+        "CPU",
+        "Modules",
+        "Errorstats",
+        "Cluster",
+        "Keyspace",
+    ];
+    assert_eq!(titles, default);
+    assert!(text.starts_with("# Server\r\nredis_version:7.2.4\r\n"));
+    assert!(text.contains("\r\n\r\n# Clients\r\n") && text.ends_with("# Keyspace\r\n"));
+    assert!(text.contains(
+        "listener0:name=tcp,bind=127.0.0.1,bind=-::1,port=7000\r\nlistener1:name=unix,bind=/tmp/s\r\n"
+    ));
+    assert_eq!(field(&text, "run_id").map(str::len), Some(40));
+    assert_eq!(field(&text, "config_file"), Some("/etc/russet.conf"));
+    assert_eq!(info(&mut world, client, "nothing"), "");
+    let all = info(&mut world, client, "ALL");
+    assert!(all.contains("\r\n# Latencystats\r\n") && !all.contains("# Russet"));
+    assert!(info(&mut world, client, "everything").contains("\r\n# Russet\r\nturns_total:"));
+    let two = info(&mut world, client, "keyspace nothing CPU cpu");
+    assert!(two.starts_with("# CPU\r\n") && two.ends_with("\r\n\r\n# Keyspace\r\n"), "{two}");
+}
+
+#[test]
+fn what_clients_do_is_counted() {
+    let mut world = World::new("save \"\"");
+    let client = world.connect();
+    for line in
+        ["SET a 1", "SET b 2 PX 5000", "GET a", "GET none", "INCR a x", "NOSUCH", "CONFIG GET x"]
+    {
+        world.ask(client, line);
+    }
+    let text = info(&mut world, client, "all");
+    for (name, value) in [
+        ("connected_clients", "1"),
+        ("total_connections_received", "1"),
+        ("keyspace_hits", "1"),
+        ("keyspace_misses", "1"),
+        ("total_error_replies", "2"),
+        ("errorstat_ERR", "count=2"),
+        ("rdb_changes_since_last_save", "2"),
+        ("rdb_last_bgsave_time_sec", "-1"),
+        ("total_commands_processed", "5"),
+        ("total_reads_processed", "8"),
+        ("total_writes_processed", "7"),
+        ("db0", "keys=2,expires=1,avg_ttl=5000"),
+    ] {
+        assert_eq!(field(&text, name), Some(value), "{name}");
+    }
+    let calls =
+        |name: &str| field(&text, name).map(|parts| parts.split(',').next().map(str::to_owned));
+    assert_eq!(calls("cmdstat_set"), Some(Some("calls=2".to_owned())));
+    assert_eq!(calls("cmdstat_config|get"), Some(Some("calls=1".to_owned())));
+    assert!(field(&text, "cmdstat_incr").is_some_and(|parts| parts.contains("rejected_calls=1")));
+    // The request that asks is read before it is answered; its answer is not written yet.
+    let sent: usize = [7, 15, 5, 8, 8, 6, 12, 8].iter().map(|len| len + 2).sum();
+    assert_eq!(field(&text, "total_net_input_bytes"), Some(&*sent.to_string()));
+    assert!(field(&text, "total_net_output_bytes").is_some_and(|bytes| bytes != "0"));
+
+    world.advance_ms(200);
+    world.ask(client, "CONFIG RESETSTAT");
+    let text = info(&mut world, client, "stats");
+    assert_eq!(field(&text, "keyspace_hits"), Some("0"));
+    assert_eq!(field(&text, "total_error_replies"), Some("0"));
+    assert_eq!(field(&text, "instantaneous_ops_per_sec"), Some("0"));
+}
+
+#[test]
+fn a_save_is_told_while_it_runs_and_after() {
+    let mut world = World::new("save \"\"");
+    let client = world.connect();
+    world.ask(client, "SET a 1");
+    world.hold_saves = true;
+    world.ask(client, "BGSAVE");
+    world.advance_ms(2000);
+    let text = info(&mut world, client, "persistence russet");
+    assert_eq!(field(&text, "rdb_bgsave_in_progress"), Some("1"));
+    assert_eq!(field(&text, "rdb_current_bgsave_time_sec"), Some("2"));
+    assert_eq!(field(&text, "current_save_keys_total"), Some("1"));
+    assert_eq!(field(&text, "current_fork_perc"), Some("100.00"));
+    assert!(field(&text, "snapshot0").is_some_and(|parts| parts.contains("purpose=save")));
+    world.end_saves();
+    let text = info(&mut world, client, "persistence");
+    assert_eq!(field(&text, "rdb_bgsave_in_progress"), Some("0"));
+    assert_eq!(field(&text, "rdb_changes_since_last_save"), Some("0"));
+    assert_eq!(field(&text, "rdb_last_bgsave_status"), Some("ok"));
+    assert_eq!(field(&text, "rdb_last_bgsave_time_sec"), Some("2"));
+    assert_eq!(field(&text, "rdb_saves"), Some("1"));
+}
+
+#[test]
+fn a_master_lists_its_replicas() {
+    let mut world = World::new("min-replicas-to-write 1\nrepl-diskless-sync-delay 0");
+    let client = world.connect();
+    let replica = world.connect_from("127.0.0.2:40000");
+    world.ask(replica, "REPLCONF listening-port 7001");
+    let text = info(&mut world, client, "replication");
+    assert_eq!(field(&text, "connected_slaves"), Some("0"));
+    assert_eq!(field(&text, "repl_backlog_active"), Some("0"));
+    assert_eq!(field(&text, "second_repl_offset"), Some("-1"));
+    assert_eq!(field(&text, "master_host"), None);
+    world.ask(replica, "REPLCONF capa eof capa psync2");
+    world.send(replica, b"PSYNC ? -1\r\n");
+    world.advance_ms(1100);
+    world.send(replica, b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n0\r\n");
+    world.advance_ms(1000);
+    let text = info(&mut world, client, "replication clients stats");
+    assert_eq!(field(&text, "connected_slaves"), Some("1"));
+    assert_eq!(field(&text, "connected_clients"), Some("1"));
+    assert_eq!(field(&text, "sync_full"), Some("1"));
+    assert_eq!(field(&text, "min_slaves_good_slaves"), Some("1"));
+    let line = field(&text, "slave0").expect("a replica");
+    assert!(line.starts_with("ip=127.0.0.2,port=7001,state=online,offset=0,lag="), "{line}");
+    let offset = field(&text, "master_repl_offset").map(str::to_owned);
+    assert_eq!(field(&text, "repl_backlog_histlen"), offset.as_deref());
+    assert_eq!(field(&text, "repl_backlog_first_byte_offset"), Some("1"));
+}
+
+#[test]
+fn a_replica_tells_of_its_master() {
+    let mut world = World::new("replicaof 10.0.0.1 7000\nreplica-priority 7");
+    let client = world.connect();
+    world.advance_ms(3000);
+    let text = info(&mut world, client, "replication");
+    let names: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    assert_eq!(
+        names[..12],
+        [
+            "role",
+            "master_host",
+            "master_port",
+            "master_link_status",
+            "master_last_io_seconds_ago",
+            "master_sync_in_progress",
+            "slave_read_repl_offset",
+            "slave_repl_offset",
+            "master_link_down_since_seconds",
+            "slave_priority",
+            "slave_read_only",
+            "replica_announced"
+        ]
+    );
+    for (name, value) in [
+        ("role", "slave"),
+        ("master_host", "10.0.0.1"),
+        ("master_port", "7000"),
+        ("master_link_status", "down"),
+        ("master_last_io_seconds_ago", "-1"),
+        ("master_sync_in_progress", "0"),
+        ("slave_repl_offset", "1"),
+        ("master_link_down_since_seconds", "3"),
+        ("slave_priority", "7"),
+        ("slave_read_only", "1"),
+    ] {
+        assert_eq!(field(&text, name), Some(value), "{name}");
+    }
+}
