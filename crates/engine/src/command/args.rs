@@ -5,6 +5,7 @@ use std::ops::Index;
 use russet_protocol::number::parse_i64;
 use russet_protocol::{ArgRange, ErrorReply};
 
+use crate::io::Now;
 use crate::keyspace::{Key, KeyHasher};
 
 /// Arguments where they stand, in a query buffer or a queue. The first is the command's name.
@@ -83,6 +84,23 @@ impl<'a> Args<'a> {
     /// An argument as a 64-bit integer.
     pub fn integer(&self, index: usize) -> Result<i64, ErrorReply> {
         self.get(index).and_then(parse_i64).ok_or(ErrorReply::NotInteger)
+    }
+
+    /// An argument as a time to wait in milliseconds, and the monotonic microseconds at which it is over.
+    pub fn timeout(&self, index: usize, now: Now) -> Result<(u64, u64), ErrorReply> {
+        let error = |text: &'static str| Err(ErrorReply::fixed(text));
+        let Ok(timeout) = self.integer(index) else {
+            return error("ERR timeout is not an integer or out of range");
+        };
+        let Ok(timeout) = u64::try_from(timeout) else {
+            return error("ERR timeout is negative");
+        };
+        let end_ms = now.mono_ms().saturating_add(timeout);
+        if i64::try_from(end_ms).is_err() {
+            return error("ERR timeout is out of range");
+        }
+        let wait_us = timeout.saturating_mul(1000);
+        Ok((timeout, now.mono_us.saturating_add(wait_us)))
     }
 
     /// An argument as text for a message; bytes that are no text are replaced.

@@ -3,8 +3,11 @@
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
 
+use super::client::describe;
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 use crate::client::Waiting;
+use crate::io::Level;
+use crate::repl::replica::MasterLink;
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -113,7 +116,9 @@ fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
         let was = ctx.node.repl.is_replica();
         ctx.node.promote();
         if was {
-            ctx.node.log(crate::io::Level::Notice, "MASTER MODE enabled (user request)");
+            let who = describe(ctx.node, ctx.client);
+            let text = format!("MASTER MODE enabled (user request from '{who}')");
+            ctx.node.log(Level::Notice, text);
         }
         ctx.node.config.replicaof = None;
         reply.ok();
@@ -128,12 +133,20 @@ fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
         .and_then(|port| u16::try_from(port).ok())
         .ok_or_else(|| ErrorReply::err("Invalid master port"))?;
     let host = args.text(1);
-    let same = ctx.node.repl.master.as_ref().is_some_and(|m| m.host == host && m.port == port);
-    if same {
+    let same = |m: &MasterLink| m.host.eq_ignore_ascii_case(&host) && m.port == port;
+    if ctx.node.repl.master.as_ref().is_some_and(same) {
+        ctx.node.log(
+            Level::Notice,
+            "REPLICAOF would result into synchronization with the master we are already connected \
+             with. No operation performed.",
+        );
         reply.simple("OK Already connected to specified master");
         return Ok(Flow::Done);
     }
     ctx.node.follow(host.clone(), port);
+    let who = describe(ctx.node, ctx.client);
+    let text = format!("REPLICAOF {host}:{port} enabled (user request from '{who}')");
+    ctx.node.log(Level::Notice, text);
     ctx.node.config.replicaof =
         Some(crate::config::words::MasterAddress { host: host.into_bytes(), port });
     reply.ok();
@@ -246,16 +259,7 @@ fn wait(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         ));
     }
     let replicas = args.integer(1)?;
-    let timeout = args
-        .integer(2)
-        .map_err(|_| ErrorReply::err("timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(ErrorReply::err("timeout is negative"));
-    }
-    let deadline = i64::try_from(ctx.node.now.mono_us / 1000)
-        .ok()
-        .and_then(|now| now.checked_add(timeout))
-        .ok_or_else(|| ErrorReply::err("timeout is out of range"))?;
+    let (timeout, deadline_us) = args.timeout(2, ctx.node.now)?;
     let offset = ctx.me().last_write_offset;
     let have = ctx.node.replicas_at(offset);
     if have as i64 >= replicas || ctx.caller == Caller::Exec {
@@ -263,9 +267,8 @@ fn wait(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         return Ok(Flow::Done);
     }
     let waiting = Waiting::Acks { offset, replicas: replicas.max(0) as usize };
-    let deadline_us = (timeout > 0).then_some(deadline as u64 * 1000);
     let handle = ctx.client;
-    ctx.node.block(handle, waiting, deadline_us);
+    ctx.node.block(handle, waiting, (timeout > 0).then_some(deadline_us));
     ctx.node.ask_for_acks();
     Ok(Flow::Blocked)
 }

@@ -101,6 +101,15 @@ pub(super) fn shown(node: &Node) -> impl Iterator<Item = &Client> {
         .filter(move |client| !client.gone && (!client.is_master_link() || online(client.handle)))
 }
 
+/// A connection's line, for log lines about what it did.
+pub(crate) fn describe(node: &Node, handle: Handle) -> String {
+    let mut text = String::new();
+    if let Some(client) = node.clients.get(handle) {
+        line(&mut text, client, node.now.mono_us, 0);
+    }
+    text.trim_end().to_owned()
+}
+
 fn args_bytes(args: &Args<'_>) -> usize {
     args.iter().map(<[u8]>::len).sum()
 }

@@ -12,6 +12,7 @@ use super::help::{container, help};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 use crate::client::{ReplyMode, Waiting};
 use crate::pause::{PauseMode, PauseReason};
+pub(crate) use list::describe;
 
 const PLAIN: u64 = f::NOSCRIPT | f::LOADING | f::STALE;
 const ADMIN: u64 = PLAIN | f::ADMIN;
@@ -252,15 +253,7 @@ fn pause(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         4 => return Err(ErrorReply::fixed("ERR CLIENT PAUSE mode must be WRITE or ALL")),
         _ => return Err(wrong_use(args)),
     };
-    let timeout = args
-        .integer(2)
-        .map_err(|_| ErrorReply::fixed("ERR timeout is not an integer or out of range"))?;
-    let timeout =
-        u64::try_from(timeout).map_err(|_| ErrorReply::fixed("ERR timeout is negative"))?;
-    let end_us = timeout
-        .checked_mul(1000)
-        .and_then(|us| us.checked_add(ctx.node.now.mono_us))
-        .ok_or_else(|| ErrorReply::fixed("ERR timeout is out of range"))?;
+    let (_, end_us) = args.timeout(2, ctx.node.now)?;
     ctx.node.pause_clients(PauseReason::Client, mode, end_us);
     reply.ok();
     Ok(Flow::Done)
