@@ -8,10 +8,10 @@ use russet_protocol::ErrorReply;
 
 use crate::client::Waiting;
 use crate::io::{FileEvent, Handle, JobId, Level, Output};
-use crate::keyspace::{Expiry, Keyspace};
+use crate::keyspace::Keyspace;
 use crate::node::{Node, Standstill};
-use crate::persist::Access;
-use crate::persist::rdb_load::{Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal};
+use crate::persist::fill::{Filler, StreamPosition};
+use crate::persist::rdb_load::{Fed, LoadSettings, RdbLoader};
 
 /// What a file is loaded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,79 +66,6 @@ pub struct Reload {
 struct Counts {
     keys: u64,
     expired: u64,
-}
-
-/// What a file may say about replication: where its data stands in a stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamPosition {
-    /// Replication id.
-    pub id: String,
-    /// Offset.
-    pub offset: i64,
-    /// Database that the stream had selected.
-    pub db: u32,
-}
-
-/// Puts what a loader finds into a keyspace.
-pub(crate) struct Filler<'a> {
-    pub keyspace: &'a mut Keyspace,
-    pub db: u32,
-    /// Keys past their time are left out; a replica keeps them until its master speaks.
-    pub drop_expired: bool,
-    pub keys: u64,
-    pub expired: u64,
-    pub position: &'a mut StreamPosition,
-}
-
-impl RdbSink for Filler<'_> {
-    fn aux(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        let text = || String::from_utf8_lossy(value).into_owned();
-        match name {
-            b"repl-id" => self.position.id = text(),
-            b"repl-offset" => self.position.offset = text().parse().unwrap_or(0),
-            b"repl-stream-db" => self.position.db = text().parse().unwrap_or(0),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn resize(&mut self, _keys: u64, _expires: u64) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn select(&mut self, db: u64) -> Result<(), Refusal> {
-        let count = self.keyspace.count();
-        self.db = u32::try_from(db).ok().filter(|&db| db < count).ok_or_else(|| {
-            Refusal(format!(
-                "FATAL: Data file was created with a Redis server configured to handle more than \
-                 {count} databases."
-            ))
-        })?;
-        Ok(())
-    }
-
-    fn entry(
-        &mut self,
-        key: &[u8],
-        value: LoadedValue<'_>,
-        expiry: Option<i64>,
-        _access: Access,
-    ) -> Result<(), Refusal> {
-        // A file that stands in a history (its head says so) holds what replicas of that history hold, who
-        // may go on with us: keys past their time then end by deletes that they are told of.
-        let drops = self.drop_expired && self.position.id.is_empty();
-        if drops && expiry.is_some_and(|at| self.keyspace.is_past(at)) {
-            self.expired += 1;
-            return Ok(());
-        }
-        let key = self.keyspace.hasher().key(key);
-        let LoadedValue::String(bytes) = value;
-        self.keyspace
-            .edit(self.db, key)
-            .set_string(&bytes, expiry.map_or(Expiry::Clear, Expiry::At));
-        self.keys += 1;
-        Ok(())
-    }
 }
 
 impl Node {
@@ -264,18 +191,13 @@ impl Node {
         let (now_ms, clock) = (self.keyspace.now_ms, self.keyspace.clock);
         let keyspace = load.fresh.as_deref_mut().unwrap_or(&mut self.keyspace);
         (keyspace.now_ms, keyspace.clock) = (now_ms, clock);
-        let mut filler = Filler {
-            keyspace,
-            db: load.db,
-            drop_expired,
-            keys: 0,
-            expired: 0,
-            position: &mut self.repl.loaded_position,
-        };
+        let position = &mut self.repl.loaded_position;
+        let mut filler = Filler::new(keyspace, position, load.db, drop_expired);
         let fed = load.loader.feed(bytes, &mut filler);
-        load.db = filler.db;
-        load.counts.keys += filler.keys;
-        load.counts.expired += filler.expired;
+        let filled = filler.finish();
+        load.db = filled.db;
+        load.counts.keys += filled.keys;
+        load.counts.expired += filled.expired;
         load.loaded_bytes += bytes.len() as u64;
         match fed {
             Ok(Fed::NeedMore) => Ok(()),

@@ -16,6 +16,7 @@
 //! `docs/internals/rdb.md` draws the bytes.
 
 pub mod chunk;
+pub mod fill;
 pub mod load;
 pub mod rdb_error;
 mod rdb_fields;

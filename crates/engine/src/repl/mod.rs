@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::io::Handle;
 use crate::node::Node;
-use crate::persist::load::StreamPosition;
+use crate::persist::fill::StreamPosition;
 use crate::rng::Rng;
 use backlog::Backlog;
 use psync::Histories;

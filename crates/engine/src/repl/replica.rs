@@ -20,7 +20,7 @@ use crate::config::words::MasterAddress;
 use crate::io::{Endpoints, Handle, JobId, Level, Output, SnapshotEvent};
 use crate::keyspace::Keyspace;
 use crate::node::Node;
-use crate::persist::load::{Filler, StreamPosition};
+use crate::persist::fill::{Filler, StreamPosition};
 use crate::persist::rdb_load::{Fed, RdbLoader};
 use crate::planted::Bug;
 use crate::timers::Timer;
@@ -749,16 +749,9 @@ impl Payload {
         if !self.loaded {
             let room = self.len.map_or(u64::MAX, |len| len - self.received);
             let offered = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
-            let mut filler = Filler {
-                keyspace: &mut self.fresh,
-                db: self.db,
-                drop_expired: false,
-                keys: 0,
-                expired: 0,
-                position: &mut self.position,
-            };
+            let mut filler = Filler::new(&mut self.fresh, &mut self.position, self.db, false);
             let fed = self.loader.feed(offered, &mut filler);
-            self.db = filler.db;
+            self.db = filler.finish().db;
             used = match fed.map_err(|e| e.to_string())? {
                 Fed::NeedMore => offered.len(),
                 Fed::Done { consumed } => {
