@@ -18,7 +18,7 @@ use crate::Result;
 const KEYS: u64 = 5_000_000;
 
 /// The section and fields of INFO in which turns are counted since `CONFIG RESETSTAT`.
-const SECTION: &str = "turns";
+const SECTION: &str = "russet";
 const FIELDS: [&str; 4] = ["turns_total", "turns_over_1ms", "turns_over_5ms", "turn_max_usec"];
 
 const OVER_1MS: Metric = metric("turns over 1 ms", "of 10 000");
