@@ -1,0 +1,99 @@
+//! Transcripts: what is said to a server and what it answers, as text that a newcomer can read.
+//!
+//! `tests/commands/*.txt` hold them. A run goes through a node in this process, with virtual time:
+//!
+//! ```text
+//!   # remarks and empty lines are kept
+//!   @ start resp3 replica      a new node; RESP3; a replica listens
+//!   @ set proto-max-bulk-len 1mb
+//!   > SET a "two words"        a request, quoted as redis-cli quotes; a{x*3}z is axxxz
+//!   b> GET a                   the same of another client
+//!   b>> GET c                  sent in one piece with the request before
+//!   < +OK                      the reply, in the order of clients and requests
+//!   b< "two words"
+//!   7.0< -ERR else             what redis-server 7.0 answers where it differs
+//!   = SET a "two words"        what the replica is told
+//!   @ advance 150ms            time goes by
+//! ```
+//!
+//! * `RUSSET_REFRESH=1` writes the expectations anew from what was answered.
+//! * `RUSSET_TRANSCRIPT=strings` runs the file of that name only.
+//! * `RUSSET_TRANSCRIPT_ADDR=host:port` runs them over TCP against that server, which loses its data. Times of day
+//!   are not compared then, and waits are real ones.
+//! * `RUSSET_TRANSCRIPT_STOCK=1` with it: the server is redis-server 7.0. With `RUSSET_REFRESH=1` its
+//!   differences are noted.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "reads and writes the repository's transcripts; speaks to a real server when asked to"
+)]
+
+mod local;
+mod remote;
+mod resp;
+mod run;
+mod script;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use run::{Mode, Server};
+
+fn flag(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| value == "1")
+}
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/commands");
+    let only = std::env::var("RUSSET_TRANSCRIPT").ok();
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the folder of transcripts is part of the repository")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .filter(|path| {
+            only.as_ref().is_none_or(|only| path.file_stem().is_some_and(|stem| stem == &**only))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// The first lines in which two texts differ.
+fn first_difference(old: &str, new: &str) -> String {
+    let mut lines = (1..).zip(old.lines().zip(new.lines()));
+    match lines.find(|(_, (old, new))| old != new) {
+        Some((number, (old, new))) => {
+            format!("line {number}\n  expected  {old}\n  answered  {new}")
+        }
+        None => "one is longer than the other".to_owned(),
+    }
+}
+
+#[test]
+fn transcripts_hold() {
+    let address = std::env::var("RUSSET_TRANSCRIPT_ADDR").ok();
+    let mode = match (&address, flag("RUSSET_TRANSCRIPT_STOCK")) {
+        (None, _) => Mode::Local,
+        (Some(_), false) => Mode::Remote,
+        (Some(_), true) => Mode::Stock,
+    };
+    let mut wrong = Vec::new();
+    let files = files();
+    assert!(!files.is_empty(), "no transcripts");
+    for path in files {
+        let old = fs::read_to_string(&path).expect("a readable transcript");
+        let mut server: Box<dyn Server> = match &address {
+            None => Box::new(local::Local::default()),
+            Some(address) => Box::new(remote::Remote::new(address)),
+        };
+        let new = run::run(&script::parse(&old), &mut *server, mode);
+        if new == old {
+            continue;
+        }
+        if flag("RUSSET_REFRESH") && mode != Mode::Remote {
+            fs::write(&path, new).expect("the repository can be written");
+        } else {
+            wrong.push(format!("{}: {}", path.display(), first_difference(&old, &new)));
+        }
+    }
+    assert!(wrong.is_empty(), "RUSSET_REFRESH=1 refreshes:\n{}", wrong.join("\n"));
+}

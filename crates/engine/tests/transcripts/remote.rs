@@ -1,0 +1,191 @@
+//! A server over TCP: one of ours, or a stock one.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::resp;
+use crate::run::{Server, Start};
+
+/// Longer waits than this are not waited for; the rest of the section is left out.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// How long nothing comes before nothing is thought to come.
+const SILENCE: Duration = Duration::from_millis(150);
+
+/// See the module.
+pub struct Remote {
+    address: String,
+    clients: BTreeMap<String, Link>,
+    /// Replies that each client waits for.
+    awaited: BTreeMap<String, usize>,
+    replica: Option<Link>,
+    control: Link,
+    /// Directives that were changed, with what they were before.
+    changed: Vec<(String, String)>,
+    resp3: bool,
+}
+
+struct Link {
+    socket: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Link {
+    fn open(address: &str) -> Link {
+        let socket = TcpStream::connect(address).expect("RUSSET_TRANSCRIPT_ADDR answers");
+        socket.set_nodelay(true).expect("a socket");
+        Link { socket, bytes: Vec::new() }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).expect("the server reads");
+    }
+
+    /// Reads once, for so long at most. False if nothing came, or the end.
+    fn read(&mut self, time: Duration) -> bool {
+        let mut buffer = vec![0; 1 << 16];
+        self.socket.set_read_timeout(Some(time)).expect("a socket");
+        let len = self.socket.read(&mut buffer).unwrap_or(0);
+        self.bytes.extend_from_slice(&buffer[..len]);
+        len > 0
+    }
+
+    fn reply(&mut self) -> Option<Vec<String>> {
+        loop {
+            if let Some((len, lines)) = resp::reply(&self.bytes) {
+                self.bytes.drain(..len);
+                return Some(lines);
+            }
+            if !self.read(Duration::from_secs(5)) {
+                return None;
+            }
+        }
+    }
+
+    fn ask(&mut self, words: &[&str]) -> Vec<String> {
+        let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        self.send(&resp::request(&words));
+        self.reply().expect("a reply")
+    }
+}
+
+impl Remote {
+    /// Connects.
+    pub fn new(address: &str) -> Remote {
+        Remote {
+            address: address.to_owned(),
+            clients: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            replica: None,
+            control: Link::open(address),
+            changed: Vec::new(),
+            resp3: false,
+        }
+    }
+
+    /// Until the end mark of the payload; what follows is the stream.
+    fn attach_replica(&mut self) {
+        self.control.ask(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+        let mut link = Link::open(&self.address);
+        link.ask(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+        link.send(b"PSYNC ? -1\r\n");
+        let mark = loop {
+            let text = String::from_utf8_lossy(&link.bytes).into_owned();
+            if let Some((_, after)) = text.split_once("$EOF:")
+                && let Some(mark) = after.get(..40)
+            {
+                break mark.to_owned();
+            }
+            assert!(link.read(Duration::from_secs(10)), "a full synchronisation begins");
+        };
+        let end = |bytes: &[u8]| {
+            bytes.windows(40).rposition(|window| window == mark.as_bytes()).map(|at| at + 40)
+        };
+        let head = link.bytes.windows(5).position(|w| w == b"$EOF:").expect("seen above") + 47;
+        while end(&link.bytes).is_none_or(|end| end < head + 40) {
+            assert!(link.read(Duration::from_secs(10)), "a full synchronisation ends");
+        }
+        link.bytes.clear();
+        link.send(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n0\r\n");
+        while !self.control.ask(&["INFO", "replication"]).concat().contains("state=online") {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.replica = Some(link);
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        for (name, value) in std::mem::take(&mut self.changed) {
+            self.control.ask(&["CONFIG", "SET", &name, &value]);
+        }
+    }
+}
+
+impl Server for Remote {
+    fn start(&mut self, start: Start) {
+        self.clients.clear();
+        self.awaited.clear();
+        self.replica = None;
+        for (name, value) in std::mem::take(&mut self.changed) {
+            self.control.ask(&["CONFIG", "SET", &name, &value]);
+        }
+        self.control.ask(&["FLUSHALL"]);
+        self.resp3 = start.resp3;
+        if start.replica {
+            self.attach_replica();
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        let old = self.control.ask(&["CONFIG", "GET", name]);
+        let old = old.last().expect("a known directive").trim().trim_matches('"').to_owned();
+        self.changed.push((name.to_owned(), old));
+        self.control.ask(&["CONFIG", "SET", name, value]);
+    }
+
+    fn advance(&mut self, time: Duration) -> bool {
+        if time <= WAIT_MAX {
+            std::thread::sleep(time);
+        }
+        time <= WAIT_MAX
+    }
+
+    fn send(&mut self, client: &str, bytes: &[u8], requests: usize) {
+        let (address, resp3) = (&self.address, self.resp3);
+        let link = self.clients.entry(client.to_owned()).or_insert_with(|| {
+            let mut link = Link::open(address);
+            if resp3 {
+                link.ask(&["HELLO", "3"]);
+            }
+            link
+        });
+        link.send(bytes);
+        *self.awaited.entry(client.to_owned()).or_default() += requests;
+    }
+
+    fn replies(&mut self, client: &str) -> Vec<String> {
+        let awaited = self.awaited.remove(client).unwrap_or(0);
+        let Some(link) = self.clients.get_mut(client) else { return Vec::new() };
+        let mut lines = Vec::new();
+        for _ in 0..awaited {
+            match link.reply() {
+                Some(reply) => lines.extend(reply),
+                None => lines.push("(closed)".to_owned()),
+            }
+        }
+        lines
+    }
+
+    fn clients(&self) -> Vec<String> {
+        self.clients.keys().cloned().collect()
+    }
+
+    fn effects(&mut self) -> Vec<String> {
+        let Some(link) = &mut self.replica else { return Vec::new() };
+        while link.read(SILENCE) {}
+        resp::effects(&mut link.bytes)
+    }
+}
