@@ -151,17 +151,20 @@ impl Node {
         if let Some(command) = command {
             self.stats.rejected(self.commands.number_of(command));
         }
-        if let Some(client) = self.clients.get_mut(handle)
-            && client.transaction.open
-        {
-            client.transaction.refused = true;
-            if command.is_some_and(|command| command.name == "exec") {
-                let text = error.to_string();
-                self.discard_transaction(handle);
-                let text = format!("EXECABORT Transaction discarded because of: {text}");
-                self.reply_error(handle, &ErrorReply::Text(text.into()));
-                return;
-            }
+        if command.is_some_and(|command| command.name == "exec") {
+            self.discard_transaction(handle);
+            let text = error.to_string();
+            let why = match error {
+                // Put together for this one case, so the code is not in it.
+                ErrorReply::WrongArity(_) => text.trim_start_matches("ERR "),
+                _ => &text,
+            };
+            let text = format!("EXECABORT Transaction discarded because of: {why}");
+            self.reply_error(handle, &ErrorReply::Text(text.into()));
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(handle) {
+            client.transaction.refused = client.transaction.open;
         }
         self.reply_error(handle, error);
     }
