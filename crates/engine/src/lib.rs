@@ -7,6 +7,7 @@ pub mod command;
 pub mod config;
 mod cron;
 mod dispatch;
+pub mod docs;
 pub mod effects;
 pub mod info;
 pub mod io;

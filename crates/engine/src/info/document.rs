@@ -4,6 +4,46 @@ use std::fmt::Write as _;
 
 use super::{Section, Shown, Source, fields};
 
+/// Fields that Redis 7.2 tells and we don't, with the reason.
+pub const ABSENT: &[(Section, &str, &str)] = &[
+    (Section::Server, "redis_build_id", "of Redis' build"),
+    (Section::Server, "atomicvar_api", "of Redis' build"),
+    (Section::Server, "gcc_version", "of Redis' build"),
+    (Section::Memory, "lazyfreed_objects", "what another thread has freed is not counted"),
+    (
+        Section::Persistence,
+        "loading_rdb_used_mem",
+        "the loader does not keep that field of the file",
+    ),
+    (Section::Persistence, "aof_current_size", "with the append-only file"),
+    (Section::Persistence, "aof_base_size", "with the append-only file"),
+    (Section::Persistence, "aof_pending_rewrite", "with the append-only file"),
+    (Section::Persistence, "aof_buffer_length", "with the append-only file"),
+    (Section::Persistence, "aof_pending_bio_fsync", "with the append-only file"),
+    (Section::Persistence, "aof_delayed_fsync", "with the append-only file"),
+    (
+        Section::Stats,
+        "expired_stale_perc",
+        "expiry goes by an exact index: there is no sample to estimate from",
+    ),
+    (Section::Stats, "reply_buffer_shrinks", "reply buffers work differently"),
+    (Section::Stats, "reply_buffer_expands", "reply buffers work differently"),
+    (
+        Section::Latencystats,
+        "latency_percentiles_usec_NAME",
+        "latencies are not measured by command yet",
+    ),
+];
+
+/// The part of `docs/compatibility.md` about INFO.
+pub fn compatibility_md() -> String {
+    let mut out = String::from("| section | field | why |\n|---|---|---|\n");
+    for (section, name, why) in ABSENT {
+        let _ = writeln!(out, "| {} | `{name}` | {why} |", section.title());
+    }
+    out
+}
+
 /// The page.
 pub fn info_md() -> String {
     let mut out = String::from(

@@ -314,6 +314,13 @@ pub(super) const FIELDS: &[Field] = &[
         "Share of CPU time that defragmentation takes, percent.",
         "0",
     ),
+    field(
+        Memory,
+        "lazyfree_pending_objects",
+        Gauge,
+        "Detached data that has yet to be handed to whoever frees it.",
+        |view| view.node.keyspace.garbage_len().into(),
+    ),
     field(Cpu, "used_cpu_sys", Seconds, "CPU time in the kernel.", |view| {
         seconds_of(process(view).cpu_sys_us).into()
     }),

@@ -19,6 +19,13 @@ fn names_are_unique_and_rows_say_something() {
 }
 
 #[test]
+fn what_is_told_is_not_listed_as_absent() {
+    for (_, name, why) in document::ABSENT {
+        assert!(fields().all(|field| field.name != *name) && !why.is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn arguments_pick_sections_in_our_order_and_each_once() {
     let pick = |words: &[&str]| -> Vec<&'static str> {
         let words = words.iter().map(|word| word.as_bytes());

@@ -432,6 +432,11 @@ impl Keyspace {
         !self.expired.is_empty()
     }
 
+    /// How many things are to be dropped elsewhere.
+    pub fn garbage_len(&self) -> usize {
+        self.garbage.len()
+    }
+
     /// What is to be dropped elsewhere.
     pub fn take_garbage(&mut self) -> Option<crate::io::Garbage> {
         self.garbage.pop()

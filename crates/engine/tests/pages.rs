@@ -1,4 +1,4 @@
-//! The pages that are generated from the table of directives say what the table says.
+//! The pages that are generated from tables say what the tables say.
 #![allow(
     clippy::disallowed_methods,
     reason = "compares files of the repository, and refreshes them on demand"
@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use russet_engine::config::document;
+use russet_engine::{docs, info};
 
 /// Compares a page with what the table generates, or writes it with `RUSSET_REFRESH=1`.
 fn check(name: &str, make: impl Fn(&str) -> String) {
@@ -33,12 +34,33 @@ fn docs_page_example_configuration() {
 }
 
 #[test]
+fn docs_page_info() {
+    check("docs/info.md", |_| info::document::info_md());
+}
+
+#[test]
+fn docs_page_commands() {
+    check("docs/commands.md", |_| docs::commands_md());
+}
+
+/// Puts a generated part between its marks; what people wrote around it stays.
+fn replace(page: &str, part: &str, text: &str) -> String {
+    let begin = format!("<!-- generated: {part} -->\n");
+    let (before, rest) = page.split_once(&begin).expect("the page marks where the part begins");
+    let (_, after) = rest.split_once("<!-- end -->\n").expect("the page marks where it ends");
+    format!("{before}{begin}{text}<!-- end -->\n{after}")
+}
+
+#[test]
 fn docs_page_compatibility() {
-    const BEGIN: &str = "<!-- generated: directives -->\n";
-    const END: &str = "<!-- end -->\n";
     check("docs/compatibility.md", |old| {
-        let (before, rest) = old.split_once(BEGIN).expect("the page marks where they begin");
-        let (_, after) = rest.split_once(END).expect("the page marks where they end");
-        [before, BEGIN, &document::compatibility_md(), END, after].concat()
+        [
+            ("directives", document::compatibility_md()),
+            ("commands", docs::missing_md()),
+            ("info", info::document::compatibility_md()),
+            ("types", docs::types_md()),
+        ]
+        .iter()
+        .fold(old.to_owned(), |page, (part, text)| replace(&page, part, text))
     });
 }
