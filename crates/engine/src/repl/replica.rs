@@ -480,7 +480,7 @@ impl Node {
                 return;
             }
             Some(Expect::Auth) if refused => {
-                let text = format!("Unable to AUTH to MASTER: {line}");
+                let text = format!("Unable to AUTH to PRIMARY: {line}");
                 self.link_failed(Level::Warning, &text);
                 return;
             }
