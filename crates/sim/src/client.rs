@@ -3,7 +3,7 @@
 //! The promise it checks: what a master has acknowledged, the same master shows from then on, as long as it neither ends nor
 //! follows another in between. Such a stretch of a master's life is a *tenure* and has a number.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::excerpt;
 use crate::net::ConnId;
@@ -31,6 +31,8 @@ pub struct Client {
     /// Values of its own keys in the tenure of `known_in`.
     known: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     known_in: Tenure,
+    /// Keys that a lost connection may yet write to.
+    uncertain: BTreeSet<Vec<u8>>,
     /// When it last sent or heard something.
     pub progress_us: u64,
     /// It reads late.
@@ -62,6 +64,7 @@ impl Client {
             inbox: Vec::new(),
             known: BTreeMap::new(),
             known_in: 0,
+            uncertain: BTreeSet::new(),
             progress_us: 0,
             is_slow: false,
             burst: 0,
@@ -99,6 +102,7 @@ impl Client {
         match expected {
             Expected::Set(key, _) | Expected::Increment(key) | Expected::Delete(key) => {
                 self.known.remove(key);
+                self.uncertain.insert(key.clone());
             }
             Expected::Exec { inner, .. } => inner.iter().for_each(|e| self.forget(e)),
             _ => {}
@@ -170,7 +174,9 @@ impl Client {
                         show(&value)
                     ));
                 }
-                self.known.insert(key, value);
+                if !self.uncertain.contains(&key) {
+                    self.known.insert(key, value);
+                }
             }
             (Expected::Increment(key), Reply::Int(count)) => {
                 let known = self.known.get(&key).map(|value| number(value.as_deref()));
@@ -243,5 +249,6 @@ mod tests {
         client.sent(1);
         client.disconnected();
         ask(&mut client, get(), 1, b"$1\r\nw\r\n").expect("the last write is uncertain");
+        ask(&mut client, get(), 1, b"$1\r\nv\r\n").expect("and may still come");
     }
 }
