@@ -20,7 +20,8 @@ impl World {
             30..=35 => self.suspend(node),
             36..=43 => self.crash(node),
             44..=47 => self.terminate(node),
-            48..=57 => self.order(node, &["BGSAVE"]),
+            48..=53 => self.order(node, &["BGSAVE"]),
+            54..=57 => self.order_something(node),
             58..=69 => self.rearrange(node),
             70..=77 => self.promote_somebody(),
             78..=82 => {
@@ -42,13 +43,47 @@ impl World {
     /// Tells the operator of a node what to say.
     pub(crate) fn order(&mut self, node: usize, words: &[&str]) {
         let operator = self.plan.clients + node;
-        if !self.processes[node].is_up() || self.clients[operator].orders.len() > 3 {
+        if !self.processes[node].is_up() || self.clients[operator].orders.len() > 5 {
             return;
         }
         self.tell(|| format!("operator to node{node}: {}", words.join(" ")));
         let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
         self.clients[operator].orders.push_back(words);
         self.client_acts_at(operator, self.now);
+    }
+
+    /// Operators do other things too.
+    fn order_something(&mut self, node: usize) {
+        let number = |world: &mut World, low, high| world.chance.skewed(low, high).to_string();
+        let pause = number(self, 1, 4000);
+        let replicas = number(self, 0, 1);
+        let orders: &[&[&str]] = match self.chance.below(16) {
+            0 => &[&["SAVE"]],
+            1 => &[&["BGSAVE", "SCHEDULE"]],
+            2 | 3 => &[&["DEBUG", "RELOAD"]],
+            4 => &[&["SHUTDOWN"]],
+            5 => &[&["SHUTDOWN", "NOSAVE"]],
+            6 => &[&["SHUTDOWN", "SAVE", "NOW"]],
+            7 => &[&["SHUTDOWN"], &["SHUTDOWN", "ABORT"]],
+            8 => &[&["CLIENT", "PAUSE", &pause]],
+            9 => &[&["CLIENT", "PAUSE", &pause, "WRITE"]],
+            10 => &[&["CLIENT", "PAUSE", "100000"], &["CLIENT", "UNPAUSE"]],
+            11 => &[&["CLIENT", "KILL", "TYPE", "replica"]],
+            12 => &[&["CLIENT", "KILL", "TYPE", "master"]],
+            13 => &[&["CONFIG", "SET", "min-replicas-to-write", &replicas]],
+            14 => &[&["DEBUG", "SLEEP", "0.3"], &["PING"]],
+            // The data is ahead of the stream in the middle of a transaction.
+            _ => &[
+                &["MULTI"],
+                &["INCR", "operator"],
+                &["BGSAVE", "SCHEDULE"],
+                &["INCR", "operator"],
+                &["EXEC"],
+            ],
+        };
+        for order in orders {
+            self.order(node, order);
+        }
     }
 
     /// Connections between nodes that are open.

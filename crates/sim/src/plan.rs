@@ -1,8 +1,10 @@
 //! What a seed decides before anything happens: topology, settings, load, how rough the world is.
 
 use russet_engine::command::table::CommandTable;
-use russet_engine::config::Config;
+use russet_engine::config::value::ProtectedAction;
 use russet_engine::config::words::{MasterAddress, SavePoint, SavePoints};
+use russet_engine::config::{Config, SetContext};
+use russet_engine::keyspace::SlotFunction;
 
 use crate::chance::Chance;
 use crate::net::Link;
@@ -33,8 +35,12 @@ pub struct Plan {
     pub crash_in_snapshot_percent: u64,
     /// Cut this many in a hundred replication links inside what they carry.
     pub cut_percent: u64,
+    /// How nodes spread keys over tables: one table, or one for each slot as in a cluster.
+    pub slots: SlotFunction,
     /// Clients may use MULTI.
     pub transactions: bool,
+    /// What clients and replicas must know.
+    pub password: Option<&'static str>,
 }
 
 /// The port that all nodes listen on; they differ by host.
@@ -55,9 +61,23 @@ impl Plan {
     pub fn draw(chance: &mut Chance, usual: &Config, known: &CommandTable) -> Plan {
         let nodes = chance.between(2, 4) as usize;
         let transactions = known.find(b"multi").is_some();
-        let configs = (0..nodes).map(|node| settings(chance, usual, node)).collect();
+        let mut configs: Vec<Config> =
+            (0..nodes).map(|node| settings(chance, usual, node)).collect();
+        let password = chance.percent(15).then_some("open sesame");
+        for config in configs.iter_mut().filter(|_| password.is_some()) {
+            let words: [(&[u8], &[u8]); 2] =
+                [(b"requirepass", b"open sesame"), (b"masterauth", b"open sesame")];
+            let context = SetContext { loading: false, is_local: true };
+            let set = config.set(&words, context);
+            debug_assert!(set.is_ok(), "both can be set: {set:?}");
+        }
         Plan {
             configs,
+            password,
+            slots: match chance.one_in(12) {
+                true => SlotFunction::Crc16,
+                false => SlotFunction::HashPrefix,
+            },
             clients: chance.between(1, 4) as usize,
             load: Load::draw(chance, known),
             chaos_us: chance.between(50, 110) * 1_000_000,
@@ -87,6 +107,8 @@ fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
     let mut config = usual.clone();
     config.databases = 8;
     config.protected_mode = false;
+    config.enable_debug_command = ProtectedAction::Yes;
+    config.min_replicas_to_write = u32::from(chance.one_in(12));
     config.port = PORT;
     config.repl_diskless_sync = chance.percent(60);
     config.repl_diskless_sync_delay = *chance.pick(&[0, 0, 1, 2]);

@@ -4,6 +4,7 @@ use crate::model::excerpt;
 use crate::net::Owner;
 use crate::process::WALL_BASE_US;
 use crate::resp::parse_command;
+use crate::workload::Expected;
 use crate::world::{Event, Phase, World};
 
 /// A client that hears nothing for so long gives its connection up.
@@ -76,6 +77,9 @@ impl World {
         let from = if c.is_operator { target } else { nodes };
         let conn = self.open(Owner::Client(client), from, target);
         self.clients[client].speech.restart();
+        if let Some(password) = self.plan.password {
+            self.clients[client].speech.say(&["AUTH", password], Expected::Session);
+        }
         self.clients[client].conn = Some(conn);
         self.clients[client].progress_us = self.now;
         self.clients[client].is_slow = !self.clients[client].is_operator && self.chance.one_in(8);
@@ -102,7 +106,7 @@ impl World {
         let c = &mut self.clients[client];
         if c.is_operator {
             let Some(order) = c.orders.pop_front() else { return };
-            c.speech.say(&order, crate::workload::Expected::Anything);
+            c.speech.say(&order, Expected::Anything);
         } else {
             if c.is_refused && self.chance.percent(70) {
                 self.client_gives_up(client);

@@ -297,7 +297,13 @@ impl World {
         process.exited = None;
         process.seen = Default::default();
         let now = process.now(self.now);
-        let mut boot = Boot { seed, pid: node as u32 + 100, load: true, ..Boot::default() };
+        let mut boot = Boot {
+            seed,
+            pid: node as u32 + 100,
+            slots: Some(self.plan.slots),
+            load: true,
+            ..Boot::default()
+        };
         set_bug(&mut boot, self.bug);
         process.loading = process.disk.read("dump.rdb").map(|file| Loading {
             file,
