@@ -8,6 +8,7 @@ mod bench;
 mod compat;
 mod docs;
 mod fuzz;
+mod imports;
 mod peers;
 mod sh;
 mod sim;
@@ -67,7 +68,7 @@ const TOOLS: &[Tool] = &[
     Tool {
         name: "tidy",
         usage: "tidy",
-        about: "checks what no lint checks: file openings, line and file lengths",
+        about: "checks what no lint checks: file openings, line and file lengths, who imports whom",
         run: tidy::run,
     },
 ];

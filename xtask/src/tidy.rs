@@ -19,7 +19,8 @@ const LONGER: &[(&str, usize)] = &[];
 /// Checks all Rust files that git knows.
 pub fn run(words: &[String]) -> Result {
     sh::Words::new(words).rest()?;
-    let complaints = check()?;
+    let mut complaints = check()?;
+    complaints.extend(crate::imports::check()?);
     for complaint in &complaints {
         println!("{complaint}");
     }
