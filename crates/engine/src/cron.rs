@@ -59,20 +59,20 @@ impl Node {
             }
         }
         if self.timers.take_due(Timer::Memory, now_us) {
+            self.stats.process = host.process();
             let used = self.used_memory() as u64;
             self.stats.memory_peak = self.stats.memory_peak.max(used);
             self.timers.set(Timer::Memory, now_us + 1_000_000);
         }
         if self.timers.take_due(Timer::Cron, now_us) {
-            self.cron(host);
+            self.cron();
             let period_us = 1_000_000 / self.config.hz.clamp(1, 500) as u64;
             self.timers.set(Timer::Cron, now_us + period_us);
         }
     }
 
-    fn cron(&mut self, host: &mut dyn Host) {
+    fn cron(&mut self) {
         self.stats.sample(self.now.mono_us);
-        self.stats.process = host.process();
         if self.cron_paused {
             return;
         }

@@ -72,7 +72,8 @@ pub fn commands_md() -> String {
 }
 
 fn instead(row: &Command) -> String {
-    catalogue::replaced_by(row.name).map_or(String::new(), |new| format!(" Deprecated; instead: {new}."))
+    catalogue::replaced_by(row.name)
+        .map_or(String::new(), |new| format!(" Deprecated; instead: {new}."))
 }
 
 /// The part of `docs/compatibility.md` about commands: how many are missing, and what is answered.

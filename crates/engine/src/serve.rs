@@ -31,7 +31,7 @@ const WINDOW: usize = 32;
 const TURN_COMMANDS: usize = 4096;
 
 /// Microseconds after which a turn takes no further window.
-const TURN_US: u64 = 500;
+const TURN_US: u64 = 250;
 
 /// Output up to this many bytes is within anybody's limits.
 const OUTPUT_UNCHECKED: usize = 16 * 1024;

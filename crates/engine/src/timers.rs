@@ -17,7 +17,7 @@ pub enum Timer {
     Sleep,
     /// SHUTDOWN stops waiting for replicas.
     Shutdown,
-    /// The peak of memory in use is sampled again.
+    /// Figures that are dear to ask for are taken again: the process', the peak of memory in use.
     Memory,
 }
 

@@ -15,7 +15,7 @@ use crate::planted::Bug;
 const BUSY_SLICE_US: u64 = 60;
 
 /// The same when nobody waits.
-const IDLE_SLICE_US: u64 = 400;
+const IDLE_SLICE_US: u64 = 200;
 
 /// The walk rests while this many bytes are not encoded yet.
 const AHEAD_MAX: u64 = 16 << 20;
