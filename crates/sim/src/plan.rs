@@ -2,7 +2,7 @@
 
 use russet_engine::command::table::CommandTable;
 use russet_engine::config::value::ProtectedAction;
-use russet_engine::config::words::{MasterAddress, SavePoint, SavePoints};
+use russet_engine::config::words::{MasterAddress, OutputLimit, SavePoint, SavePoints};
 use russet_engine::config::{Config, SetContext};
 use russet_engine::keyspace::SlotFunction;
 
@@ -122,6 +122,13 @@ fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
     config.rdbchecksum = chance.percent(80);
     config.stop_writes_on_bgsave_error = chance.percent(50);
     config.shutdown_timeout = *chance.pick(&[0, 3, 10]);
+    if chance.percent(15) {
+        // Replicas that take long are let go, perhaps in the middle of a full synchronisation.
+        let hard_bytes = chance.skewed(20_000, 2_000_000);
+        let soft_bytes = hard_bytes / chance.between(1, 4);
+        let limit = OutputLimit { hard_bytes, soft_bytes, soft_seconds: chance.between(1, 3) };
+        config.client_output_buffer_limit.replica = limit;
+    }
     config.save = SavePoints(match chance.below(3) {
         0 => Vec::new(),
         _ => vec![SavePoint { seconds: chance.between(3, 40), changes: chance.skewed(1, 300) }],

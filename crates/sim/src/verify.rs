@@ -42,7 +42,13 @@ impl World {
         let Some(n) = self.processes[node].node.as_deref() else { return };
         let is = n.repl.master.as_ref().map(|master| master.host.clone());
         let busy = self.clients[operator].is_waiting() || !self.clients[operator].orders.is_empty();
-        if is == wanted.map(host_name) || busy || n.persist.is_loading() {
+        if busy || n.persist.is_loading() {
+            return;
+        }
+        if n.config.client_output_buffer_limit.replica.hard_bytes != 0 {
+            self.order(node, &["CONFIG", "SET", "client-output-buffer-limit", "replica 0 0 0"]);
+        }
+        if is == wanted.map(host_name) {
             return;
         }
         match wanted {
