@@ -1,6 +1,7 @@
 //! Changing one entry that is in the table, with the counts that go with it; not moving others.
 
-use crate::entry::{EntryRef, NewPayload, OwnedEntry, Payload, RawEntry};
+use crate::entry::{EntryRef, NewPayload, Payload, RawEntry};
+use crate::owned::OwnedEntry;
 use crate::segment::{Found, Seg};
 use crate::table::Table;
 

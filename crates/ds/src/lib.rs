@@ -28,6 +28,7 @@ pub mod entry;
 pub mod glob;
 pub mod hash;
 pub mod lzf;
+mod owned;
 mod rebuild;
 mod sample;
 mod segment;
@@ -37,6 +38,7 @@ pub mod walk;
 
 pub use due::ExpireStep;
 pub use edit::EntryMut;
-pub use entry::{EntryRef, NewPayload, OwnedEntry, Payload};
+pub use entry::{EntryRef, NewPayload, Payload};
+pub use owned::OwnedEntry;
 pub use table::{HashOf, Shape, Table};
 pub use walk::Scope;

@@ -24,7 +24,8 @@ use crate::bucket::{OVERFLOW, STASH_ALL, fingerprint};
 use crate::directory::{Cell, Directory};
 use crate::due::Due;
 use crate::edit::EntryMut;
-use crate::entry::{EntryRef, NewPayload, OwnedEntry, RawEntry};
+use crate::entry::{EntryRef, NewPayload, RawEntry};
+use crate::owned::OwnedEntry;
 use crate::rebuild::Plan;
 use crate::segment::{At, Found, Seg};
 

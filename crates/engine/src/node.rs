@@ -137,7 +137,7 @@ impl Node {
         let seed = russet_ds::hash::Seed::new(seed);
         let slots = boot.slots.unwrap_or(SlotFunction::HashPrefix);
         let mut node = Node {
-            keyspace: Keyspace::new(config.databases as u32, seed, slots),
+            keyspace: Keyspace::new(config.databases, seed, slots),
             repl: crate::repl::Repl::new(&mut rng),
             run_id: rng.hex40(),
             config,
