@@ -218,7 +218,10 @@ impl Node {
 
     /// What follows every change: effects go out, touched watchers learn of it.
     fn settle(&mut self) {
-        self.flush_effects();
+        // Half of a transaction is told to nobody.
+        if !matches!(self.standstill, Some(Standstill::Exec(_))) {
+            self.flush_effects();
+        }
         self.flush_stream();
         while let Some(garbage) = self.keyspace.take_garbage() {
             self.output(Output::Garbage(garbage));

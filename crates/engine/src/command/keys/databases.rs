@@ -36,7 +36,13 @@ pub(super) fn flushdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
 }
 
 pub(super) fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    flush(ctx, args, None, reply)
+    flush(ctx, args, None, reply)?;
+    // What was given up must not come back from the dump file: it is written soon, whatever the
+    // save points say. A save under way is of before, and another one follows it.
+    if !ctx.node.config.save.0.is_empty() && ctx.node.unsaved_changes() > 0 {
+        ctx.node.persist.save_wanted = true;
+    }
+    Ok(Flow::Done)
 }
 
 /// Detaches the databases whole, which takes no time, so SYNC and ASYNC do the same.

@@ -1,0 +1,157 @@
+//! What transcripts cannot show of keys and transactions: chance, growth, saves and questions in the middle.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use russet_engine::io::Handle;
+use support::World;
+
+fn fill(w: &mut World, client: Handle, keys: std::ops::Range<usize>) {
+    let requests: String = keys.map(|key| format!("SET key:{key} {key}\r\n")).collect();
+    w.send(client, requests.as_bytes());
+    w.take(client);
+}
+
+/// The words of a reply whose every element is a bulk string.
+fn bulks(reply: &str) -> Vec<&str> {
+    reply.split("\r\n").filter(|line| !line.starts_with(['$', '*']) && !line.is_empty()).collect()
+}
+
+#[test]
+fn a_scan_returns_all_that_is_there_from_its_start_to_its_end() {
+    let mut w = World::new("");
+    let c = w.connect();
+    fill(&mut w, c, 0..1000);
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut cursor, mut calls) = ("0".to_owned(), 0);
+    loop {
+        let reply = w.ask(c, &format!("SCAN {cursor} COUNT 20"));
+        let words = bulks(&reply);
+        for key in &words[1..] {
+            *seen.entry((*key).to_owned()).or_default() += 1;
+        }
+        cursor = words[0].to_owned();
+        // It grows, and then shrinks, while the scan goes on; keys 0 to 499 stay.
+        match calls {
+            0..20 => fill(&mut w, c, 1000 + calls * 400..1400 + calls * 400),
+            20..60 => {
+                let first = 500 + (calls - 20) * 212;
+                let line: String = (first..first + 212).map(|key| format!(" key:{key}")).collect();
+                w.ask(c, &format!("UNLINK{line}"));
+            }
+            _ => {}
+        }
+        calls += 1;
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert!((30..2000).contains(&calls), "{calls} calls");
+    for key in 0..500 {
+        assert!(seen.contains_key(&format!("key:{key}")), "key:{key} was not returned");
+    }
+}
+
+#[test]
+fn a_random_key_is_any_with_the_same_chance() {
+    let mut w = World::new("");
+    let c = w.connect();
+    fill(&mut w, c, 0..20);
+    let mut drawn: BTreeMap<String, usize> = BTreeMap::new();
+    for _ in 0..4000 {
+        let reply = w.ask(c, "RANDOMKEY");
+        *drawn.entry(bulks(&reply)[0].to_owned()).or_default() += 1;
+    }
+    assert_eq!(drawn.len(), 20);
+    // Each is drawn 200 times on average, with a standard deviation below 14.
+    assert!(drawn.values().all(|count| (140..260).contains(count)), "{drawn:?}");
+}
+
+#[test]
+fn what_was_flushed_does_not_come_back_from_the_dump_file() {
+    let mut w = World::new("save 3600 1\n");
+    let c = w.connect();
+    w.ask(c, "SET a 1");
+    w.ask(c, "SAVE");
+    w.ask(c, "FLUSHALL");
+    w.advance_ms(1000);
+    let mut w = World::with_files("save 3600 1\n", w.files);
+    let c = w.connect();
+    assert_eq!(w.ask(c, "DBSIZE"), ":0\r\n");
+}
+
+#[test]
+fn without_save_points_flushall_writes_nothing() {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    w.ask(c, "SET a 1");
+    w.ask(c, "FLUSHALL");
+    w.advance_ms(1000);
+    assert!(w.files.is_empty());
+}
+
+#[test]
+fn a_save_holds_what_was_there_when_it_began() {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    w.ask(c, "MSET a before b before");
+    w.ask(c, "SELECT 1");
+    w.ask(c, "SET one 1");
+    w.hold_saves = true;
+    w.ask(c, "BGSAVE");
+    w.send(c, b"MULTI\r\nSWAPDB 0 1\r\nSET new 1\r\nFLUSHALL\r\nSET later 1\r\nEXEC\r\n");
+    w.end_saves();
+    let mut w = World::with_files("", w.files);
+    let c = w.connect();
+    assert_eq!(w.ask(c, "MGET a b later"), "*3\r\n$6\r\nbefore\r\n$6\r\nbefore\r\n$-1\r\n");
+    w.ask(c, "SELECT 1");
+    assert_eq!(w.ask(c, "GET one"), "$1\r\n1\r\n");
+    assert_eq!(w.ask(c, "DBSIZE"), ":1\r\n");
+}
+
+#[test]
+fn exec_waits_for_an_answer_in_its_middle_and_nobody_sees_half_of_it() {
+    let mut w = World::new("");
+    let (c, d) = (w.connect(), w.connect());
+    w.hold_answers = true;
+    w.send(c, b"MULTI\r\nSET a 1\r\nCONFIG SET port 7000\r\nINCR a\r\nEXEC\r\nGET a\r\n");
+    assert_eq!(w.requests.len(), 1, "the shell is asked to listen elsewhere");
+    assert_eq!(w.ask(d, "GET a"), "", "others wait");
+    w.answer();
+    let expected = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n:2\r\n$1\r\n2\r\n";
+    assert_eq!(w.take(c), expected);
+    assert_eq!(w.take(d), "$1\r\n2\r\n");
+}
+
+#[test]
+fn who_leaves_in_the_middle_of_exec_holds_nobody_up() {
+    let mut w = World::new("");
+    let (c, d) = (w.connect(), w.connect());
+    w.hold_answers = true;
+    w.send(c, b"MULTI\r\nSET a 1\r\nCONFIG SET port 7000\r\nINCR a\r\nEXEC\r\n");
+    assert_eq!(w.ask(d, "PING"), "");
+    w.hang_up(c);
+    w.answer();
+    assert!(w.take(d).ends_with("+PONG\r\n"));
+}
+
+#[test]
+fn a_long_string_on_its_way_to_a_client_is_not_changed_under_it() {
+    let mut w = World::new("");
+    let c = w.connect();
+    let old = "x".repeat(50_000);
+    w.send(c, format!("SET a {old}\r\nGET a\r\nSETRANGE a 0 yyy\r\nGETRANGE a 0 3\r\n").as_bytes());
+    let expected = format!("+OK\r\n$50000\r\n{old}\r\n:50000\r\n$4\r\nyyyx\r\n");
+    assert!(w.take(c) == expected);
+}
+
+#[test]
+fn a_client_that_closes_itself_within_exec_harms_nobody() {
+    let mut w = World::new("");
+    let (c, d) = (w.connect(), w.connect());
+    w.send(c, b"WATCH a\r\nMULTI\r\nSET a 1\r\nCLIENT KILL ID 1 SKIPME no\r\nSET a 2\r\nEXEC\r\n");
+    assert_eq!(w.closed, [c]);
+    assert!(w.ask(d, "GET a").starts_with("$1\r\n"));
+    assert_eq!(w.ask(d, "SET a 3"), "+OK\r\n");
+}
