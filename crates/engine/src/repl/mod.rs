@@ -7,6 +7,7 @@
 
 pub mod backlog;
 pub mod master;
+mod payload;
 pub mod psync;
 pub mod replica;
 

@@ -15,13 +15,13 @@ use std::collections::VecDeque;
 use russet_protocol::reply::push_command;
 
 use super::backlog::Backlog;
+use super::payload::Payload;
 use crate::client::{Role, Waiting};
 use crate::config::words::MasterAddress;
 use crate::io::{Endpoints, Handle, JobId, Level, Output, SnapshotEvent};
-use crate::keyspace::Keyspace;
 use crate::node::Node;
-use crate::persist::fill::{Filler, StreamPosition};
-use crate::persist::rdb_load::{Fed, RdbLoader};
+use crate::persist::fill::StreamPosition;
+use crate::persist::rdb_load::RdbLoader;
 use crate::planted::Bug;
 use crate::timers::Timer;
 
@@ -37,26 +37,6 @@ enum Expect {
     IpAddress,
     Capabilities,
     Version,
-}
-
-/// A payload being loaded.
-#[derive(Debug)]
-struct Payload {
-    id: String,
-    offset: i64,
-    /// Bytes that the master announced; none if it ends with a mark.
-    len: Option<u64>,
-    mark: Option<Vec<u8>>,
-    /// Bytes that came.
-    received: u64,
-    loader: RdbLoader,
-    fresh: Box<Keyspace>,
-    position: StreamPosition,
-    loaded: bool,
-    /// The last bytes, when the payload is loaded and its mark is awaited.
-    tail: Vec<u8>,
-    /// Database that the payload has selected.
-    db: u32,
 }
 
 /// Where the link stands.
@@ -739,52 +719,5 @@ impl Node {
                 self.close_after_reply(handle);
             }
         }
-    }
-}
-
-impl Payload {
-    /// Takes bytes: how many belonged to the payload, and whether it is complete.
-    fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), String> {
-        let mut used = 0;
-        if !self.loaded {
-            let room = self.len.map_or(u64::MAX, |len| len - self.received);
-            let offered = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
-            let mut filler = Filler::new(&mut self.fresh, &mut self.position, self.db, false);
-            let fed = self.loader.feed(offered, &mut filler);
-            self.db = filler.finish().db;
-            used = match fed.map_err(|e| e.to_string())? {
-                Fed::NeedMore => offered.len(),
-                Fed::Done { consumed } => {
-                    self.loaded = true;
-                    consumed
-                }
-            };
-            self.received += used as u64;
-        }
-        if !self.loaded {
-            let over = self.len.is_some_and(|len| self.received >= len);
-            return if over {
-                Err("it is shorter than its content".into())
-            } else {
-                Ok((used, false))
-            };
-        }
-        if let Some(len) = self.len {
-            // Bytes behind the end of the file but within the announced length are padding.
-            let rest = usize::try_from(len - self.received).unwrap_or(usize::MAX);
-            let padding = rest.min(bytes.len() - used);
-            self.received += padding as u64;
-            return Ok((used + padding, self.received == len));
-        }
-        let Some(mark) = &self.mark else { return Ok((used, true)) };
-        let wanted = mark.len() - self.tail.len();
-        let more = wanted.min(bytes.len() - used);
-        self.tail.extend_from_slice(&bytes[used..used + more]);
-        used += more;
-        self.received += more as u64;
-        if !mark.starts_with(&self.tail) {
-            return Err("the mark at its end is missing".to_owned());
-        }
-        Ok((used, self.tail.len() == mark.len()))
     }
 }

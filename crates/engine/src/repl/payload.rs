@@ -1,0 +1,81 @@
+//! The payload of a full synchronisation, loaded while it arrives.
+//!
+//! It is an RDB file in one of two frames: a length was announced, or a mark of forty bytes ends it.
+//!
+//! ```text
+//!   $<length>\r\n  RDB …                     $EOF:<mark>\r\n  RDB …  <mark>
+//! ```
+//!
+//! It fills a keyspace of its own, which takes the place of the data only when the frame has ended as it
+//! should. Nothing here knows the link.
+
+use crate::keyspace::Keyspace;
+use crate::persist::fill::{Filler, StreamPosition};
+use crate::persist::rdb_load::{Fed, RdbLoader};
+
+/// A payload being loaded.
+#[derive(Debug)]
+pub(super) struct Payload {
+    pub(super) id: String,
+    pub(super) offset: i64,
+    /// Bytes that the master announced; none if it ends with a mark.
+    pub(super) len: Option<u64>,
+    pub(super) mark: Option<Vec<u8>>,
+    /// Bytes that came.
+    pub(super) received: u64,
+    pub(super) loader: RdbLoader,
+    pub(super) fresh: Box<Keyspace>,
+    pub(super) position: StreamPosition,
+    pub(super) loaded: bool,
+    /// The last bytes, when the payload is loaded and its mark is awaited.
+    pub(super) tail: Vec<u8>,
+    /// Database that the payload has selected.
+    pub(super) db: u32,
+}
+
+impl Payload {
+    /// Takes bytes: how many belonged to the payload, and whether it is complete.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), String> {
+        let mut used = 0;
+        if !self.loaded {
+            let room = self.len.map_or(u64::MAX, |len| len - self.received);
+            let offered = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+            let mut filler = Filler::new(&mut self.fresh, &mut self.position, self.db, false);
+            let fed = self.loader.feed(offered, &mut filler);
+            self.db = filler.finish().db;
+            used = match fed.map_err(|e| e.to_string())? {
+                Fed::NeedMore => offered.len(),
+                Fed::Done { consumed } => {
+                    self.loaded = true;
+                    consumed
+                }
+            };
+            self.received += used as u64;
+        }
+        if !self.loaded {
+            let over = self.len.is_some_and(|len| self.received >= len);
+            return if over {
+                Err("it is shorter than its content".into())
+            } else {
+                Ok((used, false))
+            };
+        }
+        if let Some(len) = self.len {
+            // Bytes behind the end of the file but within the announced length are padding.
+            let rest = usize::try_from(len - self.received).unwrap_or(usize::MAX);
+            let padding = rest.min(bytes.len() - used);
+            self.received += padding as u64;
+            return Ok((used + padding, self.received == len));
+        }
+        let Some(mark) = &self.mark else { return Ok((used, true)) };
+        let wanted = mark.len() - self.tail.len();
+        let more = wanted.min(bytes.len() - used);
+        self.tail.extend_from_slice(&bytes[used..used + more]);
+        used += more;
+        self.received += more as u64;
+        if !mark.starts_with(&self.tail) {
+            return Err("the mark at its end is missing".to_owned());
+        }
+        Ok((used, self.tail.len() == mark.len()))
+    }
+}
