@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use russet_engine::config::Config;
 use russet_engine::config::value::LogLevel;
+use russet_engine::config::{Config, Loaded};
 use russet_engine::io::Level;
 use russet_engine::node::{Boot, Node};
 
@@ -45,13 +45,13 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
         Refusal::Fatal(text) => eprint!("{text}"),
     });
     let Ok(loaded) = loaded else { return Err(Failed) };
-    let mut config = loaded.config;
+    let mut config = loaded.config.clone();
     if arguments.is_empty() {
         // Nobody said who may reach this server: this machine.
         config.bind.0 = vec![b"127.0.0.1".to_vec(), b"-::1".to_vec()];
     }
-    enter_folder(&mut config)?;
-    open_log(&config)?;
+    enter_folder(&mut config).map_err(|why| refuse_directive(&loaded, "dir", &why))?;
+    open_log(&config).map_err(|why| refuse_directive(&loaded, "logfile", &why))?;
 
     let supervision = supervise::begin(config.supervised);
     let in_background = config.daemonize && !supervision.supervised;
@@ -115,29 +115,27 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn refuse_directive(directive: &str, value: &str, why: &str) -> Failed {
-    eprint!(
-        "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***\n>>> '{directive} \"{value}\"'\n{why}\n"
-    );
+/// Says which line of the configuration the world refuses.
+fn refuse_directive(loaded: &Loaded, directive: &str, why: &str) -> Failed {
+    match loaded.refusal(directive, why) {
+        Some(error) => eprint!("{error}"),
+        None => log::warning(&format!("'{directive}': {why}")),
+    }
     Failed
 }
 
 /// Makes `dir` the working folder, and its absolute path the setting.
-fn enter_folder(config: &mut Config) -> Result<(), Failed> {
-    let dir = text(&config.dir);
-    std::env::set_current_dir(&dir)
-        .map_err(|error| refuse_directive("dir", &dir, &error_text(&error)))?;
+fn enter_folder(config: &mut Config) -> Result<(), String> {
+    std::env::set_current_dir(text(&config.dir)).map_err(|error| error_text(&error))?;
     if let Ok(absolute) = std::env::current_dir() {
         config.dir = absolute.to_string_lossy().into_owned().into_bytes();
     }
     Ok(())
 }
 
-fn open_log(config: &Config) -> Result<(), Failed> {
+fn open_log(config: &Config) -> Result<(), String> {
     let path = text(&config.logfile);
-    log::check_file(&path).map_err(|why| {
-        refuse_directive("logfile", &path, &format!("Can't open the log file: {why}"))
-    })?;
+    log::check_file(&path).map_err(|why| format!("Can't open the log file: {why}"))?;
     match config.loglevel {
         LogLevel::Debug => log::set_target(&path, Level::Debug),
         LogLevel::Verbose => log::set_target(&path, Level::Verbose),

@@ -42,6 +42,15 @@ pub struct Loaded {
     pub config: Config,
     /// One line for each directive that was accepted without being honoured.
     pub warnings: Vec<String>,
+    mentions: Vec<Option<Mention>>,
+}
+
+impl Loaded {
+    /// The block to print when the world refuses the value of a directive. None if no line gave it that value.
+    pub fn refusal(&self, directive: &str, message: &str) -> Option<FatalError> {
+        let index = directive_index(directive.as_bytes())?;
+        self.mentions[index].as_ref().map(|mention| mention.refuse(message))
+    }
 }
 
 /// Why a configuration was refused. Its text is the block that Redis prints before it exits.
@@ -96,7 +105,7 @@ impl fmt::Display for FatalError {
 impl std::error::Error for FatalError {}
 
 /// Where a directive was last mentioned.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Mention {
     file: Option<Vec<u8>>,
     number: usize,
@@ -285,7 +294,9 @@ impl Loader<'_> {
             Some(mention) if !self.config.requirepass.is_empty() => Err(mention.refuse(
                 "This line takes the password away that 'requirepass' sets: remove one of them",
             )),
-            _ => Ok(Loaded { config: self.config, warnings: self.warnings }),
+            _ => {
+                Ok(Loaded { config: self.config, warnings: self.warnings, mentions: self.mentions })
+            }
         }
     }
 }
