@@ -542,6 +542,8 @@ impl Node {
             self.go_on_with_file_sync();
             self.schedule_full_sync();
         }
+        // An end that waited for this replica has one less to wait for.
+        self.check_shutdown(false);
     }
 
     /// All replicas must come again: what they follow has changed its name or its content.
