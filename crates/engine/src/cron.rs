@@ -123,9 +123,8 @@ impl Node {
                 break;
             }
         }
-        if self.keyspace.watch.has_touched() {
-            let _ = self.keyspace.watch.take_touched();
-        }
+        self.flush_effects_apart();
+        self.break_touched();
         more
     }
 

@@ -6,7 +6,7 @@ use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
 
 use crate::client::{Blocked, Queued, ReplyMode, Role, Waiting};
 use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag};
-use crate::io::{Handle, Host};
+use crate::io::{Endpoints, Handle, Host, Level};
 use crate::keyspace::ExpiryPolicy;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -46,6 +46,10 @@ impl Node {
         };
         let command = match self.resolve(found, args) {
             Ok(command) => command,
+            Err(_) if caller == Caller::Client && is_http(args) => {
+                self.turn_browser_away(handle);
+                return true;
+            }
             Err(error) => {
                 let row = found.and_then(|command| command.picked(args));
                 self.refuse(handle, row, &error);
@@ -72,6 +76,23 @@ impl Node {
         }
         self.applied(handle, caller, raw);
         true
+    }
+
+    /// A web page makes a browser send HTTP here: nothing behind its head may run.
+    fn turn_browser_away(&mut self, handle: Handle) {
+        let address = match self.clients.get(handle).map(|client| &client.ends) {
+            Some(Endpoints::Tcp { peer, .. }) => format!(" from {peer}"),
+            _ => String::new(),
+        };
+        if self.stats.may_warn_of_attack(self.now.mono_us) {
+            let text = format!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: \
+                 commands to Redis: a web page can make a browser do so (Cross Protocol Scripting). \
+                 Connection{address} aborted."
+            );
+            self.log(Level::Warning, text);
+        }
+        self.close(handle);
     }
 
     /// A request has been answered, or waits for its answer: what CLIENT REPLY SKIP said is done.
@@ -247,7 +268,10 @@ impl Node {
         }
         let Some(client) = self.clients.get(handle) else { return };
         if !client.transaction.running && !self.effects.is_empty() {
-            self.flush_effects();
+            match command.has(flag::ARBITRARY_KEYS) {
+                true => self.flush_effects_apart(),
+                false => self.flush_effects(),
+            }
             let offset = self.repl.offset();
             if let Some(client) = self.clients.get_mut(handle) {
                 client.last_write_offset = offset;
@@ -258,10 +282,16 @@ impl Node {
     /// Keys that ended on the way are told first, as deletes.
     pub(crate) fn tell_expired(&mut self) {
         if self.keyspace.has_expired() {
+            let word = self.removal_word();
             for (db, key) in self.keyspace.take_expired() {
-                self.effects.add(db, &[b"DEL", &key[..]]);
+                self.effects.add(db, &[word, &key[..]]);
             }
         }
+    }
+
+    /// The command that tells replicas of a key that ended.
+    pub(crate) fn removal_word(&self) -> &'static [u8] {
+        if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
     }
 
     /// Gives `write` the reply sink of a connection; what is written is sent, or dropped, by the
@@ -327,6 +357,12 @@ fn splice(outbox: &mut Outbox, whole: &[u8], shared: Vec<(usize, Arc<Vec<u8>>)>)
         start = offset;
     }
     outbox.tail.extend_from_slice(&whole[start..]);
+}
+
+/// Words that open lines of HTTP, and no command's name.
+fn is_http(args: &Args<'_>) -> bool {
+    let first = args.get(0).unwrap_or_default();
+    first.eq_ignore_ascii_case(b"post") || first.eq_ignore_ascii_case(b"host:")
 }
 
 fn unknown_command(args: &Args<'_>) -> ErrorReply {

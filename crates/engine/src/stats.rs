@@ -117,7 +117,11 @@ pub struct Stats {
     pub memory_peak: u64,
     by_command: Vec<CommandStats>,
     last_tick_us: u64,
+    attack_warned_us: Option<u64>,
 }
+
+/// How often the log may tell of attacks.
+const ATTACK_WARNING_US: u64 = 60_000_000;
 
 impl Stats {
     fn command(&mut self, number: usize) -> &mut CommandStats {
@@ -168,6 +172,16 @@ impl Stats {
         }
     }
 
+    /// Whether the log is to tell of an attack now; once a minute is enough.
+    pub(crate) fn may_warn_of_attack(&mut self, now_us: u64) -> bool {
+        let last = self.attack_warned_us;
+        let may = last.is_none_or(|last| now_us.saturating_sub(last) > ATTACK_WARNING_US);
+        if may {
+            self.attack_warned_us = Some(now_us);
+        }
+        may
+    }
+
     /// Counters of the command of this number.
     pub fn of(&self, number: usize) -> CommandStats {
         self.by_command.get(number).copied().unwrap_or_default()
@@ -182,6 +196,7 @@ impl Stats {
     pub fn reset(&mut self) {
         *self = Stats {
             last_tick_us: self.last_tick_us,
+            attack_warned_us: self.attack_warned_us,
             process: self.process,
             memory_peak: self.memory_peak,
             ..Stats::default()

@@ -137,6 +137,8 @@ pub mod flag {
     pub const IN_MULTI: u64 = 1 << 40;
     /// Not shown: sets off a transaction's abort no matter what (the inner face of a container).
     pub const CONTAINER: u64 = 1 << 41;
+    /// Not shown: may meet keys past their time that nobody named. Each such end is told by itself.
+    pub const ARBITRARY_KEYS: u64 = 1 << 42;
 }
 
 /// ACL categories, for those that do not follow from flags and group.

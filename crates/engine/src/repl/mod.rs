@@ -163,10 +163,18 @@ impl Repl {
 impl Node {
     /// The gathered effects go into the stream.
     pub(crate) fn flush_effects(&mut self) {
+        self.flush_effects_as(self.effects.len() > 1);
+    }
+
+    /// [`Node::flush_effects`] of effects that have nothing to do with each other: no replica need see them at once.
+    pub(crate) fn flush_effects_apart(&mut self) {
+        self.flush_effects_as(false);
+    }
+
+    fn flush_effects_as(&mut self, several: bool) {
         if self.effects.is_empty() {
             return;
         }
-        let several = self.effects.len() > 1;
         let repl = &mut self.repl;
         let mut first = true;
         self.effects.drain(|db, bytes| {

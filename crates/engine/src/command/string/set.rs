@@ -288,6 +288,6 @@ impl Ctx<'_> {
 
     /// The command that tells replicas of a key that ended.
     pub(in crate::command) fn removal_word(&self) -> &'static [u8] {
-        if self.node.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
+        self.node.removal_word()
     }
 }
