@@ -97,7 +97,8 @@ jemalloc-bg-thread yes
 
 #[test]
 fn debians_file_is_accepted_without_a_warning() {
-    let Loaded { config, warnings } = Config::parse_text(DEBIAN.as_bytes()).expect("a stock file");
+    let Loaded { config, warnings, .. } =
+        Config::parse_text(DEBIAN.as_bytes()).expect("a stock file");
     assert!(warnings.is_empty());
     assert!(config.daemonize);
     assert_eq!(config.dir, b"/var/lib/redis");
