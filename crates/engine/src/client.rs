@@ -52,6 +52,9 @@ impl Wire {
 /// Output that may wait for a client that has not authenticated, bytes: some hundred error replies.
 const STRANGER_OUTPUT_MAX: u64 = 17 * 1024;
 
+/// Requests that may wait to be executed for a client that has not authenticated, bytes.
+pub(crate) const STRANGER_QUERY_MAX: usize = 1 << 20;
+
 /// What a connection is to us.
 #[derive(Debug)]
 pub enum Role {
@@ -126,6 +129,13 @@ pub struct Queued {
     pub ranges: Vec<ArgRange>,
 }
 
+impl Queued {
+    /// Bytes of memory that it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Queued>() + self.bytes.capacity() + self.ranges.capacity() * size_of::<ArgRange>()
+    }
+}
+
 /// A transaction: from MULTI to EXEC or DISCARD.
 #[derive(Debug, Default)]
 pub struct Transaction {
@@ -137,6 +147,10 @@ pub struct Transaction {
     pub broken: bool,
     /// The commands so far; those that EXEC has run are taken from the front.
     pub queue: VecDeque<Queued>,
+    /// Bytes of memory that the queued commands took when the last was added.
+    pub(crate) queued_bytes: usize,
+    /// Bytes of memory that the watched keys take.
+    pub(crate) watched_bytes: usize,
     /// Flags of all queued commands together.
     pub flags: u64,
     /// Keys being watched: database and name.
@@ -258,7 +272,9 @@ impl Client {
 
     /// Bytes of memory that it takes.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Client>() + self.wire.query.capacity() + self.wire.outbox.memory_bytes()
+        let transaction = self.transaction.queued_bytes + self.transaction.watched_bytes;
+        let wire = self.wire.query.capacity() + self.wire.outbox.memory_bytes();
+        size_of::<Client>() + wire + transaction
     }
 
     /// Whether its output is over its class's limits.

@@ -9,13 +9,16 @@ use crate::timers::Timer;
 /// Entries that one slice of active expiry looks at.
 const EXPIRE_BUDGET: usize = 200;
 
+/// A timer that rings so late, microseconds, says that the process was not running (stopped, or DEBUG SLEEP).
+const ABSENCE_US: u64 = 2_000_000;
+
 /// Slices of active expiry in a turn.
 const EXPIRE_SLICES: usize = 4;
 
 impl Node {
     /// At the start of a node's life: what the configuration asks for.
     pub(crate) fn start(&mut self) {
-        self.persist.last_save_secs = self.now.wall_secs();
+        self.saved_now();
         if let Some(MasterAddress { host, port }) = self.config.replicaof.clone() {
             self.follow_at_start(String::from_utf8_lossy(&host).into_owned(), port);
         }
@@ -51,7 +54,12 @@ impl Node {
         if self.timers.take_due(Timer::SyncDelay, now_us) {
             self.begin_full_sync();
         }
+        let replication_due = self.timers.due(Timer::Replication);
         if self.timers.take_due(Timer::Replication, now_us) {
+            let late_us = now_us.saturating_sub(replication_due.unwrap_or(now_us));
+            if late_us > ABSENCE_US {
+                self.excuse_silence(late_us);
+            }
             self.tend_replicas();
             self.tend_master_link();
             if self.repl.needs_tending() {
@@ -68,6 +76,22 @@ impl Node {
             self.cron();
             let period_us = 1_000_000 / self.config.hz.clamp(1, 500) as u64;
             self.timers.set(Timer::Cron, now_us + period_us);
+        }
+    }
+
+    /// While we did not run we could hear nobody: the time does not count as silence of theirs.
+    fn excuse_silence(&mut self, late_us: u64) {
+        let now_us = self.now.mono_us;
+        let later = |then_us: u64| then_us.saturating_add(late_us).min(now_us);
+        if let Some(master) = &mut self.repl.master {
+            master.last_io_us = later(master.last_io_us);
+        }
+        for handle in self.repl.replicas().to_vec() {
+            let Some(client) = self.clients.get_mut(handle) else { continue };
+            client.last_interaction_us = later(client.last_interaction_us);
+            if let Some(state) = client.replica_mut() {
+                state.acked_us = later(state.acked_us);
+            }
         }
     }
 

@@ -58,6 +58,12 @@ impl Node {
             }
         };
         let (queued, is_replica) = (client.transaction.flags, client.is_replica());
+        if caller == Caller::Master && command.has(flag::ADMIN) && command.name != "replconf" {
+            // A stream changes data. It does not make this node stop, sleep, save or follow another.
+            self.stats.unexpected_errors += 1;
+            self.applied(handle, caller, raw);
+            return true;
+        }
         if caller == Caller::Client
             && let Err(error) = self.admit(handle, command)
         {
@@ -143,6 +149,11 @@ impl Node {
             command.flags
         };
         let writes = flags & flag::WRITE != 0;
+        let touches_keys = flag::WRITE | flag::READONLY | flag::MAY_REPLICATE;
+        if client.is_replica() && command.has(touches_keys) {
+            // No pause holds replicas back.
+            return Err(ErrorReply::err("Replica can't interact with the keyspace"));
+        }
         if command.has(flag::NO_MULTI) && client.transaction.open {
             return Err(ErrorReply::err("Command not allowed inside a transaction"));
         }
@@ -155,7 +166,7 @@ impl Node {
         if writes && !replica && !self.enough_replicas() {
             return Err(ErrorReply::NoReplicas);
         }
-        if writes && replica && self.config.replica_read_only {
+        if writes && self.refuses_writes_as_replica() {
             return Err(ErrorReply::ReadOnly);
         }
         if flags & flag::STALE == 0 && self.repl.is_stale(&self.config) {
@@ -165,6 +176,10 @@ impl Node {
             return Err(ErrorReply::Loading);
         }
         Ok(())
+    }
+
+    fn refuses_writes_as_replica(&self) -> bool {
+        self.repl.is_replica() && self.config.replica_read_only
     }
 
     /// Refuses a request, and with it the transaction that it was to be queued in.
@@ -192,10 +207,24 @@ impl Node {
 
     fn enqueue(&mut self, handle: Handle, command: &'static Command, args: &Args<'_>) {
         let (bytes, ranges) = args.to_owned_parts();
+        let (query_max, link_max) = (self.query_bytes_max(), self.link_bytes_max());
         let Some(client) = self.clients.get_mut(handle) else { return };
-        client.transaction.flags |= command.flags;
-        client.transaction.queue.push_back(Queued { command, bytes, ranges });
-        self.with_reply(handle, |_, reply| reply.simple("QUEUED"));
+        let transaction = &mut client.transaction;
+        transaction.flags |= command.flags;
+        let queued = Queued { command, bytes, ranges };
+        transaction.queued_bytes += queued.memory_bytes();
+        transaction.queue.push_back(queued);
+        let queued_bytes = transaction.queued_bytes;
+        // What is queued is a request that has not run: it counts like bytes that wait to be read.
+        if client.is_master_link() {
+            if queued_bytes > link_max {
+                self.master_spoke_garbage(handle, "a transaction without an end");
+            }
+        } else if queued_bytes > query_max {
+            self.query_buffer_full(handle);
+        } else {
+            self.with_reply(handle, |_, reply| reply.simple("QUEUED"));
+        }
     }
 
     /// Runs a command that may run, and tells what it did.
@@ -207,6 +236,11 @@ impl Node {
         args: &Args<'_>,
         host: &mut dyn Host,
     ) {
+        if caller == Caller::Exec && command.has(flag::WRITE) && self.refuses_writes_as_replica() {
+            // REPLICAOF stood before it in the transaction.
+            self.reply_error(handle, &ErrorReply::ReadOnly);
+            return;
+        }
         let Some(client) = self.clients.get_mut(handle) else { return };
         client.last_command = command.name;
         let (db, no_touch) = (client.db, client.no_touch);
@@ -338,7 +372,7 @@ impl Node {
     pub(crate) fn block(&mut self, handle: Handle, waiting: Waiting, deadline_us: Option<u64>) {
         let Some(client) = self.clients.get_mut(handle) else { return };
         if matches!(waiting, Waiting::Acks { .. }) {
-            self.ack_waiters.push(handle);
+            self.ack_waiters.insert(handle);
         }
         client.blocked = Some(Blocked { waiting, deadline_us });
         if let Some(deadline) = deadline_us {

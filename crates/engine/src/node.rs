@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::client::{Clients, Role, Waiting};
+use crate::client::{Blocked, Clients, Role, STRANGER_QUERY_MAX, Waiting};
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::effects::Effects;
@@ -58,6 +58,12 @@ const READ_BYTES: usize = 16 * 1024;
 /// Freeing an outbox takes long from this size on.
 const LARGE_OUTBOX_BYTES: usize = 1 << 20;
 
+/// Half of what a master may let wait here at least: as much as clients may by default.
+const LINK_BYTES_LEAST: usize = 1 << 30;
+
+/// A client that cannot be served for now, for a pause or because it waits, is read no further than this.
+const HELD_BYTES_MAX: usize = 4 << 20;
+
 /// How many spare buffers are kept.
 const POOL_MAX: usize = 256;
 
@@ -105,8 +111,8 @@ pub struct Node {
     pub(crate) timers: Timers,
     /// Deadlines of waiting clients.
     pub(crate) deadlines: BTreeSet<(u64, Handle)>,
-    /// Clients in WAIT; some may have gone on since.
-    pub(crate) ack_waiters: Vec<Handle>,
+    /// Clients in WAIT.
+    pub(crate) ack_waiters: BTreeSet<Handle>,
     pub(crate) ready: VecDeque<Handle>,
     dirty: Vec<Handle>,
     pub(crate) outputs: VecDeque<Output>,
@@ -159,7 +165,7 @@ impl Node {
             expire_wanted: false,
             timers: Timers::default(),
             deadlines: BTreeSet::new(),
-            ack_waiters: Vec::new(),
+            ack_waiters: BTreeSet::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
             outputs: VecDeque::new(),
@@ -219,13 +225,27 @@ impl Node {
     /// What follows every change: effects go out, touched watchers learn of it.
     fn settle(&mut self) {
         // Half of a transaction is told to nobody.
-        if !matches!(self.standstill, Some(Standstill::Exec(_))) {
+        if !self.is_within_exec() {
             self.flush_effects();
         }
         self.flush_stream();
         while let Some(garbage) = self.keyspace.take_garbage() {
             self.output(Output::Garbage(garbage));
         }
+    }
+
+    /// Whether an EXEC waits in its middle: its effects leave together, at its end.
+    fn is_within_exec(&self) -> bool {
+        let Some(
+            Standstill::Sleep(client)
+            | Standstill::Reload(client)
+            | Standstill::Exec(client)
+            | Standstill::Settings(client),
+        ) = self.standstill
+        else {
+            return false;
+        };
+        self.clients.get(client).is_some_and(|client| client.transaction.running)
     }
 
     /// The next request to the world; `Wait` when there is none.
@@ -254,7 +274,12 @@ impl Node {
     /// Writes a line to the log.
     pub fn log(&mut self, level: Level, text: impl Into<String>) {
         let role = if self.repl.is_replica() { 'S' } else { 'M' };
-        self.output(Output::Log { level, text: text.into(), role });
+        let mut text = text.into();
+        if text.contains(char::is_control) {
+            // What a client or a peer said stays within its line.
+            text = text.replace(char::is_control, " ");
+        }
+        self.output(Output::Log { level, text, role });
     }
 
     /// A connection came in. Refused: what to tell it before it is closed.
@@ -292,8 +317,10 @@ impl Node {
     /// Spare capacity is reserved. None if nothing must be read for it now.
     #[inline]
     pub fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>> {
+        let stands_still = self.standstill.is_some();
         let client = self.clients.get_mut(handle)?;
-        if client.closing {
+        let held = stands_still || client.blocked.is_some();
+        if client.closing || (held && client.wire.pending() >= HELD_BYTES_MAX) {
             return None;
         }
         let wire = &mut client.wire;
@@ -317,7 +344,7 @@ impl Node {
     /// Bytes were appended to a connection's buffer.
     #[inline]
     pub fn received(&mut self, now: Now, handle: Handle) {
-        let query_max = self.config.client_query_buffer_limit as usize;
+        let (query_max, link_max) = (self.query_bytes_max(), self.link_bytes_max());
         let Some(client) = self.clients.get_mut(handle) else { return };
         let bytes = client.wire.count_new();
         client.bytes_in += bytes;
@@ -327,12 +354,27 @@ impl Node {
             false => self.stats.bytes_in += bytes,
         }
         client.last_interaction_us = now.mono_us;
-        if client.wire.pending() > query_max && !client.is_master_link() {
+        let waiting = client.wire.pending() + client.transaction.queued_bytes;
+        if client.is_master_link() && waiting > link_max {
+            self.master_spoke_garbage(handle, "a request without an end");
+        } else if waiting > query_max && !client.is_master_link()
+            || waiting > STRANGER_QUERY_MAX && !client.authenticated
+        {
             self.query_buffer_full(handle);
         } else if !client.is_ready {
             client.is_ready = true;
             self.ready.push_back(handle);
         }
+    }
+
+    /// Bytes of requests that may wait to be executed, of each client.
+    pub(crate) fn query_bytes_max(&self) -> usize {
+        usize::try_from(self.config.client_query_buffer_limit).unwrap_or(usize::MAX)
+    }
+
+    /// The same for our master: well more than any master takes from a client of its own.
+    pub(crate) fn link_bytes_max(&self) -> usize {
+        self.query_bytes_max().max(LINK_BYTES_LEAST).saturating_mul(2)
     }
 
     /// Connections whose outbox got bytes since the last call; each is named once.
@@ -364,7 +406,7 @@ impl Node {
     /// The shell wrote so many bytes of a connection's outbox.
     #[inline]
     pub fn written(&mut self, handle: Handle, bytes: usize) {
-        self.stats.writes += 1;
+        self.stats.writes += u64::from(bytes > 0);
         let client = self.clients.get_mut(handle);
         match client.as_ref().is_some_and(|client| client.is_replica()) {
             true => self.stats.repl_bytes_out += bytes as u64,
@@ -372,7 +414,9 @@ impl Node {
         }
         if let Some(client) = client {
             client.wire.outbox.consume(bytes);
-            client.last_interaction_us = self.now.mono_us;
+            if bytes > 0 {
+                client.last_interaction_us = self.now.mono_us;
+            }
             if client.closing && client.wire.outbox.is_empty() && !client.transaction.running {
                 self.close(handle);
             }
@@ -383,16 +427,26 @@ impl Node {
     pub(crate) fn resume(&mut self, handle: Handle) {
         let Some(client) = self.clients.get_mut(handle) else { return };
         let Some(blocked) = client.blocked.take() else { return };
-        if let Some(deadline) = blocked.deadline_us {
-            self.deadlines.remove(&(deadline, handle));
-        }
-        if !matches!(blocked.waiting, Waiting::Pause) && !client.transaction.running {
+        let is_over = !matches!(blocked.waiting, Waiting::Pause) && !client.transaction.running;
+        self.waits_no_more(handle, &blocked);
+        if is_over {
             self.request_over(handle);
         }
+        self.link_resumed(handle);
         let Some(client) = self.clients.get_mut(handle) else { return };
         if client.wire.pending() > 0 && !client.is_ready {
             client.is_ready = true;
             self.ready.push_back(handle);
+        }
+    }
+
+    /// Takes a client out of the lists of those who wait.
+    fn waits_no_more(&mut self, handle: Handle, blocked: &Blocked) {
+        if let Some(deadline) = blocked.deadline_us {
+            self.deadlines.remove(&(deadline, handle));
+        }
+        if matches!(blocked.waiting, Waiting::Acks { .. }) {
+            self.ack_waiters.remove(&handle);
         }
     }
 
@@ -438,8 +492,8 @@ impl Node {
         }
         self.unwatch_all(handle);
         let Some(mut client) = self.clients.remove(handle) else { return };
-        if let Some(deadline) = client.blocked.take().and_then(|blocked| blocked.deadline_us) {
-            self.deadlines.remove(&(deadline, handle));
+        if let Some(blocked) = client.blocked.take() {
+            self.waits_no_more(handle, &blocked);
         }
         match std::mem::replace(&mut client.role, Role::Client) {
             Role::Client => {}

@@ -85,9 +85,11 @@ impl Outbox {
     }
 
     /// Bytes of the last replies, not handed to the list yet (`obl` of CLIENT LIST).
+    ///
+    /// While a reply is being written, what the tail holds is lent to it and does not count.
     pub fn tail_len(&self) -> usize {
         let sent = if self.pieces.is_empty() { self.sent } else { 0 };
-        self.tail.len() - sent
+        self.tail.len().saturating_sub(sent)
     }
 
     /// Bytes that the buffer of the last replies can take before it grows (`rbs` of CLIENT LIST).

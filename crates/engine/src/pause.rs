@@ -12,6 +12,9 @@ use crate::io::{Handle, Now};
 use crate::node::Node;
 use crate::timers::Timer;
 
+/// So many may be held back before anybody looks who of them has left.
+const HELD_UNCHECKED: usize = 64;
+
 /// What is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PauseMode {
@@ -70,6 +73,11 @@ impl Node {
     /// Keeps a client's next command for after the pause.
     pub(crate) fn hold_back(&mut self, handle: Handle) {
         self.block(handle, Waiting::Pause, None);
+        if self.pause.held.len() >= 2 * self.clients.len() + HELD_UNCHECKED {
+            // Most of those who were held have left: they must not pile up while a long pause lasts.
+            let clients = &self.clients;
+            self.pause.held.retain(|&held| clients.get(held).is_some());
+        }
         self.pause.held.push_back(handle);
     }
 
@@ -107,5 +115,56 @@ impl Node {
             Some(next) => self.timers.set(Timer::PauseEnd, next),
             None => self.timers.stop(Timer::PauseEnd),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::io::{Endpoints, Handle, Host, Input, Now};
+    use crate::{Boot, Node};
+
+    struct NoTicks;
+
+    impl Host for NoTicks {
+        fn ticks_us(&mut self) -> u64 {
+            0
+        }
+    }
+
+    fn send(node: &mut Node, client: Handle, bytes: &[u8]) {
+        node.read_buffer(client).unwrap().extend_from_slice(bytes);
+        node.received(node.now, client);
+        node.turn(node.now, &mut NoTicks);
+    }
+
+    fn connect(node: &mut Node) -> Handle {
+        node.accept(node.now, Endpoints::Unix("s".to_owned())).unwrap()
+    }
+
+    #[test]
+    fn those_who_wait_and_leave_do_not_pile_up() {
+        let now = Now { mono_us: 1, wall_us: 1 };
+        let mut node = Node::new(Config::default(), Boot::default(), now);
+        let first = connect(&mut node);
+        for _ in 0..1000 {
+            let client = connect(&mut node);
+            send(&mut node, client, b"WAIT 1 0\r\n");
+            node.handle(now, Input::Closed(client));
+        }
+        assert!(node.ack_waiters.is_empty());
+        for _ in 0..1000 {
+            send(&mut node, first, b"WAIT 1 1\r\n");
+            let now = Now { mono_us: node.now.mono_us + 10_000, ..now };
+            node.turn(now, &mut NoTicks);
+        }
+        assert!(node.ack_waiters.is_empty());
+        send(&mut node, first, b"CLIENT PAUSE 1000000\r\n");
+        for _ in 0..10_000 {
+            let client = connect(&mut node);
+            send(&mut node, client, b"PING\r\n");
+            node.handle(node.now, Input::Closed(client));
+        }
+        assert!(node.pause.held.len() < 200);
     }
 }

@@ -37,6 +37,9 @@ impl Node {
         if self.keyspace.watch.add(handle, db, key.bytes, was_expired)
             && let Some(client) = self.clients.get_mut(handle)
         {
+            // The name stands here and in the table of watched keys.
+            let place = size_of::<(u32, Box<[u8]>)>() + key.bytes.len();
+            client.transaction.watched_bytes += 2 * place;
             client.transaction.watched.push((db, key.bytes.into()));
         }
     }
@@ -59,6 +62,7 @@ impl Node {
         }
         if let Some(client) = self.clients.get_mut(handle) {
             client.transaction.broken = false;
+            client.transaction.watched_bytes = 0;
         }
     }
 

@@ -82,6 +82,11 @@ impl Node {
         }
     }
 
+    /// Whether the data is being loaded for the first time: there is nothing whole yet.
+    pub(crate) fn is_loading_at_start(&self) -> bool {
+        self.persist.load.as_ref().is_some_and(|load| load.purpose == Purpose::Start)
+    }
+
     fn begin_load(&mut self, purpose: Purpose, fresh: Option<Box<Keyspace>>) {
         self.last_job += 1;
         let job = JobId(self.last_job);
@@ -277,7 +282,7 @@ impl Node {
 
     /// Loading, if there was any, is over: clients may come.
     pub(crate) fn ready_to_serve(&mut self) {
-        self.persist.last_save_secs = self.now.wall_secs();
+        self.saved_now();
         if self.config.port != 0 {
             self.log(Level::Notice, "Ready to accept connections tcp");
         }

@@ -9,7 +9,7 @@ use crate::io::{Handle, JobId, Level, SnapshotTarget};
 use crate::node::Node;
 
 /// After a failed save, save points wait this long before they try again, in seconds.
-const RETRY_SECS: i64 = 5;
+const RETRY_SECS: u64 = 5;
 
 /// State of persistence.
 #[derive(Debug, Default)]
@@ -22,8 +22,10 @@ pub struct Persist {
     pub save_wanted: bool,
     /// Unix seconds of the last good save; at first those of the start.
     pub last_save_secs: i64,
-    /// Unix seconds of the last try.
-    pub last_try_secs: i64,
+    /// Monotonic microseconds of the last good save; at first those of the start.
+    pub(crate) last_save_us: u64,
+    /// Monotonic microseconds of the last try.
+    pub(crate) last_try_us: u64,
     /// The last save failed.
     pub last_save_failed: bool,
     /// How long the last save took, seconds; -1 before there was one.
@@ -79,7 +81,7 @@ impl Node {
         if self.persist.save().is_some() {
             return Err(ErrorReply::err("Background save already in progress"));
         }
-        self.persist.last_try_secs = self.now.wall_secs();
+        self.persist.last_try_us = self.now.mono_us;
         let path = self.dump_file();
         let job = self.begin_snapshot(Purpose::Save, SnapshotTarget::File { path });
         let job = job.ok_or_else(|| {
@@ -97,6 +99,12 @@ impl Node {
         Ok(())
     }
 
+    /// What is on disk is as of now.
+    pub(crate) fn saved_now(&mut self) {
+        self.persist.last_save_secs = self.now.wall_secs();
+        self.persist.last_save_us = self.now.mono_us;
+    }
+
     /// A save came to its end.
     pub(crate) fn save_ended(&mut self, snapshot: Snapshot, result: Result<u64, String>) {
         let took_us = self.now.mono_us.saturating_sub(snapshot.began_us);
@@ -104,7 +112,7 @@ impl Node {
         self.persist.last_save_failed = result.is_err();
         self.persist.last_save_ahead_peak = snapshot.ahead_peak;
         if result.is_ok() {
-            self.persist.last_save_secs = self.now.wall_secs();
+            self.saved_now();
             self.persist.saved_dirty = snapshot.dirty;
             self.persist.saves += 1;
             self.log(Level::Notice, "DB saved on disk");
@@ -152,14 +160,18 @@ impl Node {
         if self.persist.save().is_some() || self.persist.is_loading() {
             return;
         }
-        let now = self.now.wall_secs();
+        // The wall clock may jump, even by years: it must not keep a save from beginning.
+        let secs_since = |then_us| self.now.mono_us.saturating_sub(then_us) / 1_000_000;
         let changes = self.unsaved_changes();
-        let since_save = now.saturating_sub(self.persist.last_save_secs);
-        let may_retry = !self.persist.last_save_failed
-            || now.saturating_sub(self.persist.last_try_secs) > RETRY_SECS;
-        let reached = self.config.save.0.iter().find(|point| {
-            changes >= point.changes && since_save > point.seconds as i64 && may_retry
-        });
+        let since_save = secs_since(self.persist.last_save_us);
+        let may_retry =
+            !self.persist.last_save_failed || secs_since(self.persist.last_try_us) > RETRY_SECS;
+        let reached = self
+            .config
+            .save
+            .0
+            .iter()
+            .find(|point| changes >= point.changes && since_save > point.seconds && may_retry);
         if let Some((seconds, least)) = reached.map(|point| (point.seconds, point.changes)) {
             self.log(Level::Notice, format!("{least} changes in {seconds} seconds. Saving..."));
         } else if !self.persist.save_wanted {

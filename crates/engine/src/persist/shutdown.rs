@@ -76,7 +76,7 @@ impl Node {
             self.log(Level::Warning, "There is a child saving an .rdb. Killing it!");
             self.save_given_up(job, "the server is shutting down");
         }
-        if !save || self.persist.is_loading() {
+        if !save || self.is_loading_at_start() {
             self.leave();
             return;
         }
@@ -85,6 +85,13 @@ impl Node {
         self.pause_clients(PauseReason::Shutdown, PauseMode::Write, u64::MAX);
         if let Err(error) = self.begin_save() {
             self.shutdown_saved(Err(error.to_string()));
+        }
+    }
+
+    /// The final save was given up since its data was replaced: the new data is saved in its place.
+    pub(crate) fn save_anew_for_shutdown(&mut self) {
+        if self.persist.shutdown.as_ref().is_some_and(|shutdown| !shutdown.awaits_replicas) {
+            self.shutdown_save();
         }
     }
 

@@ -390,6 +390,10 @@ impl Node {
         self.sync_bytes(snapshot, format!("${size}\r\n").into_bytes());
         self.last_job += 1;
         let reading = JobId(self.last_job);
+        if let Some(before) = self.repl.by_file.take() {
+            // Everybody who wanted that one is gone.
+            self.output(Output::ReadStop { job: before.reading });
+        }
         self.repl.by_file = Some(FileSync { snapshot, reading, stalled: false });
         self.output(Output::Read { job: reading, path: self.dump_file() });
     }
@@ -509,7 +513,8 @@ impl Node {
 
     /// Those who WAIT for what has now been acknowledged go on.
     pub(crate) fn wake_waiters(&mut self) {
-        for handle in std::mem::take(&mut self.ack_waiters) {
+        let waiters: Vec<Handle> = self.ack_waiters.iter().copied().collect();
+        for handle in waiters {
             let blocked = self.clients.get(handle).and_then(|client| client.blocked.as_ref());
             let Some(Waiting::Acks { offset, replicas }) = blocked.map(|b| &b.waiting) else {
                 continue;
@@ -518,8 +523,6 @@ impl Node {
             if have >= *replicas {
                 self.with_reply(handle, |_, reply| reply.count(have));
                 self.resume(handle);
-            } else {
-                self.ack_waiters.push(handle);
             }
         }
     }
@@ -570,6 +573,7 @@ impl Node {
         for handle in self.repl.replicas.clone() {
             let Some(client) = self.clients.get_mut(handle) else { continue };
             let (ip, port) = client.replica_address();
+            let mute = now_us.saturating_sub(client.last_interaction_us) > timeout_us;
             let Some(state) = client.replica_mut() else { continue };
             let silent = now_us.saturating_sub(state.acked_us) > timeout_us;
             match state.stage {
@@ -584,10 +588,7 @@ impl Node {
                     if by_file && client.wire.outbox.open_len() == 0 && self.repl.by_file.is_none()
                     {
                         self.sync_bytes_to(handle, job, b"\n".to_vec());
-                    } else if now_us.saturating_sub(
-                        self.clients.get(handle).map_or(now_us, |c| c.last_interaction_us),
-                    ) > timeout_us
-                    {
+                    } else if mute {
                         self.log(
                             Level::Warning,
                             format!("Disconnecting timedout replica (full sync): {ip}:{port}"),
@@ -599,6 +600,14 @@ impl Node {
                     self.log(
                         Level::Warning,
                         format!("Disconnecting timedout replica (streaming sync): {ip}:{port}"),
+                    );
+                    self.close(handle);
+                }
+                // It loads: a line end now and then says so.
+                ReplicaStage::WaitAck(_) if silent && mute => {
+                    self.log(
+                        Level::Warning,
+                        format!("Disconnecting timedout replica (full sync): {ip}:{port}"),
                     );
                     self.close(handle);
                 }
@@ -618,7 +627,7 @@ impl Node {
     }
 
     fn let_backlog_go(&mut self) {
-        let ttl_us = self.config.repl_backlog_ttl as u64 * 1_000_000;
+        let ttl_us = self.config.repl_backlog_ttl.saturating_mul(1_000_000);
         let since = self.repl.none_since_us;
         let idle = since.is_some_and(|since| self.now.mono_us.saturating_sub(since) > ttl_us);
         if ttl_us > 0 && idle && !self.repl.is_replica() && self.repl.backlog.is_some() {

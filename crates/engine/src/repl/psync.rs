@@ -26,6 +26,14 @@ pub struct Histories {
     pub second_offset: i64,
 }
 
+/// The longest stream that a peer or a file may claim. Counting goes on from there, and must never overflow.
+pub const OFFSET_MAX: i64 = 1 << 62;
+
+/// Whether a peer's or a file's name for a history is one: it goes into replies and files of ours.
+pub fn is_id(id: &str) -> bool {
+    id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// An id that names no history.
 pub const NO_ID: &str = "0000000000000000000000000000000000000000";
 

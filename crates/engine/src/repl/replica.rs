@@ -16,9 +16,10 @@ use russet_protocol::reply::push_command;
 
 use super::backlog::Backlog;
 use super::payload::Payload;
+use super::psync::{self, OFFSET_MAX};
 use crate::client::{Role, Waiting};
 use crate::config::words::MasterAddress;
-use crate::io::{Endpoints, Handle, JobId, Level, Output, SnapshotEvent};
+use crate::io::{Endpoints, Handle, JobId, Level, Output};
 use crate::node::Node;
 use crate::persist::fill::StreamPosition;
 use crate::persist::rdb_load::RdbLoader;
@@ -153,7 +154,7 @@ impl Node {
     /// A dump file was loaded that knew its place in a stream.
     pub(crate) fn adopt_loaded_position(&mut self) {
         let position = std::mem::take(&mut self.repl.loaded_position);
-        if position.id.len() != 40 || position.offset < 0 {
+        if !psync::is_id(&position.id) || !(0..=OFFSET_MAX).contains(&position.offset) {
             return;
         }
         self.repl.offset = position.offset;
@@ -263,6 +264,13 @@ impl Node {
         self.log(Level::Notice, "Connection with master lost.");
     }
 
+    /// The link may go on after a pause in which it may not have been read.
+    pub(crate) fn link_resumed(&mut self, handle: Handle) {
+        if let Some(master) = self.repl.master.as_mut().filter(|m| m.link == Some(handle)) {
+            master.last_io_us = self.now.mono_us;
+        }
+    }
+
     fn link_failed(&mut self, level: Level, why: &str) {
         self.log(level, why);
         let now_us = self.now.mono_us;
@@ -292,17 +300,20 @@ impl Node {
         let timeout_us = self.config.repl_timeout.max(1) as u64 * 1_000_000;
         let loading = self.persist.is_loading();
         let Some(master) = &mut self.repl.master else { return };
-        let silent = now_us.saturating_sub(master.last_io_us) > timeout_us;
+        // Whom a pause of ours holds back is not silent.
+        let held = master
+            .link
+            .and_then(|link| self.clients.get(link))
+            .is_some_and(|c| c.blocked.is_some());
+        let silent = !held && now_us.saturating_sub(master.last_io_us) > timeout_us;
         match &master.stage {
             Stage::Retry if !loading && now_us >= master.retry_us => self.connect_to_master(),
             Stage::Retry => {}
             Stage::Online if silent => {
                 self.link_failed(Level::Warning, "MASTER timeout: no data nor PING received...");
             }
-            Stage::Online => {
-                if now_us.saturating_sub(master.last_ack_us) >= 1_000_000 {
-                    self.acknowledge();
-                }
+            Stage::Online if now_us.saturating_sub(master.last_ack_us) >= 1_000_000 => {
+                self.acknowledge();
             }
             Stage::Payload(_) if silent => {
                 self.link_failed(Level::Warning, "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter in redis.conf to a larger value.");
@@ -531,8 +542,9 @@ impl Node {
     fn psync_reply(&mut self, line: &str) {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words.as_slice() {
-            ["+FULLRESYNC", id, offset] if id.len() == 40 && id.is_ascii() => {
-                let Some(offset) = offset.parse().ok().filter(|offset: &i64| *offset >= 0) else {
+            ["+FULLRESYNC", id, offset] if psync::is_id(id) => {
+                let offset = offset.parse().ok().filter(|at| (0..=OFFSET_MAX).contains(at));
+                let Some(offset) = offset else {
                     self.link_failed(
                         Level::Warning,
                         "Master replied with wrong +FULLRESYNC syntax.",
@@ -564,7 +576,7 @@ impl Node {
             self.link_failed(Level::Warning, "Master said +CONTINUE to a full resynchronization.");
             return;
         }
-        if let Some(id) = id.filter(|id| id.len() == 40 && **id != self.repl.histories.id) {
+        if let Some(id) = id.filter(|id| psync::is_id(id) && **id != self.repl.histories.id) {
             let offset = self.repl.offset;
             self.repl.histories.rename(id.to_owned(), offset);
             self.log(Level::Notice, format!("Master replication ID changed to {id}"));
@@ -649,8 +661,7 @@ impl Node {
         self.disconnect_replicas();
         let running: Vec<JobId> = self.persist.snapshots.iter().map(|s| s.job).collect();
         for job in running {
-            self.snapshot_event(job, SnapshotEvent::Failed("the data was replaced".to_owned()));
-            self.output(Output::SnapshotAbort { job });
+            self.save_given_up(job, "the data was replaced");
         }
         if self.planted(Bug::KeptOldKeys) {
             self.keyspace.merge(*payload.fresh);
@@ -671,6 +682,7 @@ impl Node {
         self.break_touched();
         self.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
         self.go_online(selected_db);
+        self.save_anew_for_shutdown();
     }
 
     fn go_online(&mut self, selected_db: u32) {
