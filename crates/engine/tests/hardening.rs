@@ -1,0 +1,792 @@
+//! What has hurt servers of this kind, and must not hurt ours: numbers at the end of their range, peers that lie, readers that
+//! do not read, and events that come in the middle of something else.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use russet_engine::io::{Endpoints, Handle, Host, Input, Output, Signal};
+use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
+use support::World;
+
+const ID: &str = "00112233445566778899aabbccddeeff00112233";
+
+const MAX: &str = "9223372036854775807";
+const MIN: &str = "-9223372036854775808";
+
+struct NoTicks;
+
+impl Host for NoTicks {
+    fn ticks_us(&mut self) -> u64 {
+        0
+    }
+}
+
+/// Sends bytes of a client that does not read what it is sent.
+fn send_unread(w: &mut World, client: Handle, bytes: &[u8]) {
+    if let Some(buffer) = w.node.read_buffer(client) {
+        buffer.extend_from_slice(bytes);
+        w.node.received(w.now, client);
+    }
+    loop {
+        match w.node.poll_output(w.now) {
+            Output::Wait(Some(0)) => w.node.turn(w.now, &mut NoTicks),
+            Output::Wait(_) => return,
+            Output::Close(handle) => w.closed.push(handle),
+            _ => {}
+        }
+    }
+}
+
+fn command(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+    }
+    bytes
+}
+
+/// A dump file with these keys.
+fn dump(keys: &[&str]) -> Vec<u8> {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    for key in keys {
+        w.ask(c, &format!("SET {key} {key}"));
+    }
+    assert_eq!(w.ask(c, "SAVE"), "+OK\r\n");
+    w.files["dump.rdb"].clone()
+}
+
+fn link(w: &World) -> Option<Handle> {
+    w.node.repl.master.as_ref().and_then(|master| master.link)
+}
+
+/// A replica that has been told of its master and asks it to synchronise.
+fn asks_master(conf: &str) -> (World, Handle) {
+    let mut w = World::new(&format!("save \"\"\nreplicaof 127.0.0.1 7000\n{conf}"));
+    let link = link(&w).expect("it connects");
+    let ends = Endpoints::Tcp {
+        peer: "127.0.0.1:7000".parse().unwrap(),
+        local: "127.0.0.1:5".parse().unwrap(),
+    };
+    w.node.handle(w.now, Input::Connected { link, result: Ok(ends) });
+    w.send(link, b"+PONG\r\n");
+    w.send(link, b"+OK\r\n+OK\r\n+OK\r\n");
+    assert!(w.take(link).contains("PSYNC"));
+    (w, link)
+}
+
+/// A replica that follows its master from offset 100 on.
+fn replica(conf: &str, keys: &[&str]) -> (World, Handle) {
+    let (mut w, link) = asks_master(conf);
+    w.send(link, &payload(keys));
+    assert!(w.node.repl.master.as_ref().unwrap().is_online());
+    (w, link)
+}
+
+/// A whole full synchronisation with these keys.
+fn payload(keys: &[&str]) -> Vec<u8> {
+    let dump = dump(keys);
+    let mut bytes = format!("+FULLRESYNC {ID} 100\r\n${}\r\n", dump.len()).into_bytes();
+    bytes.extend_from_slice(&dump);
+    bytes
+}
+
+/// A replica of ours that follows the stream.
+fn attach(w: &mut World) -> Handle {
+    let r = w.connect();
+    w.ask(r, "REPLCONF capa eof capa psync2");
+    w.ask(r, "PSYNC ? -1");
+    w.advance_ms(6000);
+    w.ask(r, "REPLCONF ACK 0");
+    w.take(r);
+    assert_eq!(w.node.repl.replicas(), [r]);
+    r
+}
+
+// Sizes and arithmetic.
+
+#[test]
+fn numbers_at_the_end_of_their_range_are_refused_and_nothing_overflows() {
+    let mut w = World::new(&format!("save \"\"\nproto-max-bulk-len {MAX}\n"));
+    let c = w.connect();
+    let templates = [
+        "SETRANGE a N x",
+        "SETRANGE new N x",
+        "GETRANGE a N N",
+        "SUBSTR a 0 N",
+        "INCRBY a N",
+        "DECRBY a N",
+        "INCRBYFLOAT a N",
+        "SET b x EX N",
+        "SET b x PX N",
+        "SET b x EXAT N",
+        "SET b x PXAT N",
+        "SETEX b N x",
+        "PSETEX b N x",
+        "GETEX b EX N",
+        "GETEX b PXAT N",
+        "EXPIRE a N",
+        "PEXPIRE a N",
+        "EXPIREAT a N",
+        "PEXPIREAT a N",
+        "TTL a",
+        "PTTL a",
+        "EXPIRETIME a",
+        "PEXPIRETIME a",
+        "SCAN N",
+        "SCAN 0 COUNT N",
+        "SCAN N COUNT N",
+        "SELECT N",
+        "SWAPDB 0 N",
+        "MOVE a N",
+        "COPY a z DB N",
+        "LCS a b MINMATCHLEN N IDX",
+        "OBJECT FREQ a",
+        "OBJECT IDLETIME a",
+        "WAIT 0 N",
+        "WAIT N 1",
+        "CLIENT KILL ID N",
+        "CLIENT KILL MAXAGE N",
+        "CLIENT UNBLOCK N",
+        "CLIENT LIST ID N",
+        "COMMAND GETKEYS SET N N",
+        "REPLICAOF h N",
+        "HELLO N",
+        "REPLCONF listening-port N",
+        "REPLCONF ACK N",
+        "PSYNC x N",
+        "INFO",
+        "CLIENT PAUSE N",
+        "CLIENT UNPAUSE",
+    ];
+    let numbers =
+        [MAX, MIN, "-1", "0", "18446744073709551615", "9223372036854775806", "4294967296", "1e308"];
+    for number in numbers {
+        for template in templates {
+            let d = w.connect();
+            w.ask(c, "SET a 1");
+            w.ask(d, &template.replace('N', number));
+            w.hang_up(d);
+            w.advance_ms(10);
+        }
+        let d = w.connect();
+        w.ask(d, "CLIENT UNPAUSE");
+        w.ask(d, "REPLICAOF NO ONE");
+        assert_eq!(w.ask(c, "PING").lines().last(), Some("+PONG"), "{number}");
+    }
+}
+
+#[test]
+fn settings_at_the_end_of_their_range_overflow_nothing() {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    for setting in [
+        "repl-backlog-ttl 9223372036854775807",
+        "repl-backlog-size 9223372036854775807",
+        "repl-timeout 2147483647",
+        "repl-ping-replica-period 2147483647",
+        "timeout 2147483647",
+        "shutdown-timeout 2147483647",
+        "hz 500",
+        "min-replicas-max-lag 2147483647",
+        "proto-max-bulk-len 9223372036854775807",
+        "client-query-buffer-limit 9223372036854775807",
+        "client-output-buffer-limit \"normal 9223372036854775807 1 2147483647\"",
+        "save \"2147483647 2147483647\"",
+    ] {
+        assert_eq!(w.ask(c, &format!("CONFIG SET {setting}")), "+OK\r\n", "{setting}");
+    }
+    let r = attach(&mut w);
+    w.advance_ms(3000);
+    w.hang_up(r);
+    for _ in 0..5 {
+        w.advance_ms(1000);
+    }
+    send_unread(&mut w, c, &b"PING\r\n".repeat(10));
+    w.advance_ms(1100);
+    let d = w.connect();
+    assert_eq!(w.ask(d, "PING"), "+PONG\r\n");
+}
+
+#[test]
+fn a_claim_of_millions_takes_no_memory() {
+    let mut w = World::new("requirepass secret\n");
+    for claim in ["*1000000000\r\n", "*2\r\n$400000000\r\n", "*11\r\n"] {
+        let stranger = w.connect();
+        w.send(stranger, claim.as_bytes());
+        assert!(w.take(stranger).starts_with("-ERR Protocol error"), "{claim}");
+        assert!(w.closed.contains(&stranger));
+    }
+    let c = w.connect();
+    w.ask(c, "AUTH secret");
+    w.send(c, b"*1000000\r\n$3\r\nSET\r\n$400000000\r\nx");
+    assert!(w.node.clients.get(c).unwrap().memory_bytes() < 100_000);
+}
+
+#[test]
+fn what_a_stranger_does_not_read_ends_its_connection() {
+    let mut w = World::new("requirepass secret\n");
+    let stranger = w.connect();
+    for _ in 0..100 {
+        send_unread(&mut w, stranger, &b"GET a\r\n".repeat(100));
+    }
+    assert_eq!(w.closed, [stranger]);
+}
+
+#[test]
+fn what_a_client_does_not_read_is_limited_by_its_class() {
+    let mut w = World::new("client-output-buffer-limit normal 1mb 0 0\n");
+    let (c, d) = (w.connect(), w.connect());
+    w.ask(d, &format!("SET a {}", "x".repeat(10_000)));
+    for _ in 0..20 {
+        send_unread(&mut w, c, &b"GET a\r\n".repeat(20));
+    }
+    assert_eq!(w.closed, [c]);
+    assert_eq!(w.ask(d, "STRLEN a"), ":10000\r\n");
+}
+
+#[test]
+fn a_stranger_cannot_let_requests_pile_up() {
+    let mut w = World::new("requirepass secret\nenable-debug-command yes\n");
+    let (c, stranger) = (w.connect(), w.connect());
+    w.ask(c, "AUTH secret");
+    w.ask(c, "DEBUG SLEEP 5");
+    for _ in 0..80 {
+        w.send(stranger, &[b'x'; 16 * 1024]);
+    }
+    assert_eq!(w.closed, [stranger]);
+}
+
+#[test]
+fn a_request_longer_than_the_query_buffer_ends_its_connection() {
+    let mut w = World::new("client-query-buffer-limit 1mb\n");
+    let c = w.connect();
+    w.send(c, b"*2\r\n$3\r\nGET\r\n$3000000\r\n");
+    for _ in 0..80 {
+        w.send(c, &[b'x'; 16 * 1024]);
+    }
+    assert_eq!(w.closed, [c]);
+}
+
+#[test]
+fn what_a_transaction_queues_counts_as_requests_that_wait() {
+    let mut w = World::new("client-query-buffer-limit 1mb\n");
+    let c = w.connect();
+    w.ask(c, "MULTI");
+    let before = w.node.clients.get(c).unwrap().memory_bytes();
+    w.send(c, &b"SET a 1\r\n".repeat(1000));
+    assert!(w.node.clients.get(c).unwrap().memory_bytes() > before + 50_000);
+    for _ in 0..20 {
+        w.send(c, &b"SET a 1\r\n".repeat(1000));
+    }
+    assert_eq!(w.closed, [c]);
+    assert_eq!(w.node.stats.query_buffer_limit_disconnections, 1);
+}
+
+#[test]
+fn watched_keys_count_and_leave_with_their_client() {
+    let mut w = World::new("");
+    let c = w.connect();
+    let before = w.node.clients.get(c).unwrap().memory_bytes();
+    for part in 0..20 {
+        let keys: Vec<String> = (0..1000).map(|i| format!("key:{part}:{i}")).collect();
+        w.ask(c, &format!("WATCH {}", keys.join(" ")));
+    }
+    assert_eq!(w.node.keyspace.watch.len(), 20_000);
+    assert!(w.node.clients.get(c).unwrap().memory_bytes() > before + 20_000 * 16);
+    w.hang_up(c);
+    assert!(w.node.keyspace.watch.is_empty());
+}
+
+#[test]
+fn an_error_cannot_carry_the_end_of_a_line() {
+    let mut w = World::new("");
+    let c = w.connect();
+    for words in [
+        &["a\r\nb\0c"][..],
+        &["nosuch", "\r\n+OK\r\n\0"],
+        &["CLIENT", "\r\n+OK\0"],
+        &["CONFIG", "SET", "\r\n+OK\r\n", "\0"],
+        &["CONFIG", "SET", "maxmemory-policy", "\r\n+OK\r\n\0"],
+        &["CLIENT", "SETINFO", "\r\n", "\0"],
+        &["HELLO", "2", "\r\n\0", "x"],
+        &["EXPIRE", "a", "1", "\r\n\0"],
+        &["REPLCONF", "\r\n\0", "x"],
+        &["OBJECT", "\r\n\0", "x"],
+        &["CLIENT", "KILL", "USER", "\r\n\0"],
+    ] {
+        w.send(c, &command(words));
+        let reply = w.take(c);
+        let line = reply.strip_suffix("\r\n").unwrap();
+        assert!(line.starts_with('-') && !line.contains(['\r', '\n', '\0']), "{reply:?}");
+    }
+}
+
+#[test]
+fn a_log_line_is_one_line() {
+    let mut w = World::new("");
+    let c = w.connect();
+    w.send(c, &command(&["REPLICAOF", "host\r\n# forged", "7000"]));
+    assert!(w.log.iter().any(|line| line.contains("# forged")));
+    assert!(w.log.iter().all(|line| !line.contains(['\r', '\n'])), "{:?}", w.log);
+}
+
+#[test]
+fn a_client_that_has_read_a_part_of_its_output_can_be_listed() {
+    let mut w = World::new("");
+    let c = w.connect();
+    send_unread(&mut w, c, b"PING\r\n");
+    w.node.written(c, 3);
+    send_unread(&mut w, c, b"CLIENT LIST\r\nCLIENT INFO\r\n");
+    let mut slices = [std::io::IoSlice::new(&[]); 4];
+    let filled = w.node.outbox(c).unwrap().open_slices(&mut slices);
+    assert!(filled == 1 && slices[0].starts_with(b"NG\r\n$"));
+}
+
+#[test]
+fn glob_patterns_take_no_exponential_time() {
+    let mut w = World::new("");
+    let c = w.connect();
+    w.ask(c, &format!("SET {} 1", "a".repeat(1000)));
+    let pattern = format!("{}b", "a*".repeat(100));
+    assert_eq!(w.ask(c, &format!("KEYS {pattern}")), "*0\r\n");
+    assert!(w.ask(c, &format!("SCAN 0 MATCH {pattern}")).ends_with("*0\r\n"));
+    assert_eq!(w.ask(c, &format!("CONFIG GET {pattern}")), "*0\r\n");
+}
+
+// Rights.
+
+#[test]
+fn what_is_dangerous_is_off_by_default() {
+    let mut w = World::new("");
+    let c = w.connect();
+    for setting in ["dir /tmp", "dbfilename x.rdb", "enable-debug-command yes"] {
+        let reply = w.ask(c, &format!("CONFIG SET {setting}"));
+        assert!(reply.starts_with("-ERR CONFIG SET failed"), "{setting}: {reply}");
+    }
+    assert!(w.ask(c, "DEBUG SLEEP 1").starts_with("-ERR DEBUG command not allowed"));
+    let ends = Endpoints::Tcp {
+        peer: "203.0.113.9:5".parse().unwrap(),
+        local: "203.0.113.1:6379".parse().unwrap(),
+    };
+    let refusal = w.node.accept(w.now, ends).unwrap_err();
+    assert!(refusal.starts_with(b"-DENIED"));
+}
+
+#[test]
+fn a_replica_cannot_touch_keys_and_so_not_escape_a_pause() {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    let r = attach(&mut w);
+    w.ask(c, "CLIENT PAUSE 100000 WRITE");
+    let refused = "-ERR Replica can't interact with the keyspace\r\n";
+    assert_eq!(w.ask(r, "SET a 1"), refused);
+    assert_eq!(w.ask(r, "GET a"), refused);
+    assert_eq!(w.ask(c, "DBSIZE"), ":0\r\n");
+}
+
+// Re-entrancy.
+
+#[test]
+fn the_node_goes_on_when_whoever_made_it_stand_still_leaves() {
+    let conf = "save \"\"\nenable-debug-command yes\nenable-protected-configs yes\n";
+    let stops: [&[&str]; 4] = [
+        &["DEBUG SLEEP 2"],
+        &["DEBUG RELOAD"],
+        &["CONFIG SET dir /elsewhere"],
+        &["MULTI", "CONFIG SET dir /elsewhere", "SET a 2", "DEBUG SLEEP 1", "DEBUG RELOAD", "EXEC"],
+    ];
+    for stop in stops {
+        let mut w = World::new(conf);
+        (w.hold_answers, w.hold_saves) = (true, true);
+        let (c, d) = (w.connect(), w.connect());
+        w.ask(d, "SET a 1");
+        for line in stop {
+            w.ask(c, line);
+        }
+        assert!(w.node.standstill.is_some(), "{stop:?}");
+        assert_eq!(w.ask(d, "PING"), "", "{stop:?}");
+        w.hang_up(c);
+        if !w.requests.is_empty() {
+            w.answer();
+        }
+        w.advance_ms(2000);
+        w.end_saves();
+        assert!(w.node.standstill.is_none(), "{stop:?}");
+        assert_eq!(w.take(d), "+PONG\r\n");
+        let expected = if stop.len() > 1 { "$1\r\n2\r\n" } else { "$1\r\n1\r\n" };
+        assert_eq!(w.ask(d, "GET a"), expected, "{stop:?}");
+        assert!(w.node.clients.get(c).is_none());
+    }
+}
+
+#[test]
+fn a_transaction_reaches_replicas_whole_though_it_waits_in_its_middle() {
+    let mut w = World::new("save \"\"\nenable-protected-configs yes\n");
+    let c = w.connect();
+    let r = attach(&mut w);
+    w.hold_answers = true;
+    for line in ["MULTI", "SET a 1", "CONFIG SET dir /elsewhere", "SET b 2", "EXEC"] {
+        w.ask(c, line);
+    }
+    w.advance_ms(100);
+    assert_eq!(w.take(r), "", "half of it is nobody's business");
+    w.answer();
+    let stream = w.take(r);
+    let at = |word: &str| stream.find(word).unwrap_or_else(|| panic!("{word} in {stream:?}"));
+    assert!(at("MULTI") < at("\r\na\r\n") && at("\r\na\r\n") < at("\r\nb\r\n"), "{stream:?}");
+    assert!(at("\r\nb\r\n") < at("EXEC") && stream.matches("MULTI").count() == 1, "{stream:?}");
+}
+
+#[test]
+fn a_transaction_that_makes_the_node_a_replica_writes_no_more() {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    for line in ["MULTI", "SET a 1", "REPLICAOF 127.0.0.1 7000", "SET b 2", "FLUSHALL", "EXEC"] {
+        w.ask(c, line);
+    }
+    let reply = w.take(c);
+    assert_eq!(reply, "", "taken by ask");
+    assert_eq!(w.ask(c, "EXISTS a b"), ":1\r\n");
+}
+
+#[test]
+fn a_killed_client_is_nowhere_any_more() {
+    let mut w = World::new("save \"\"\n");
+    let (c, d) = (w.connect(), w.connect());
+    let waits: [&[&str]; 4] = [
+        &["WAIT 1 0"],
+        &["MULTI", "SET a 1"],
+        &["WATCH a"],
+        &["CLIENT PAUSE 100000 WRITE", "SET a 1"],
+    ];
+    for lines in waits {
+        let victim = w.connect();
+        for line in lines {
+            w.ask(victim, line);
+        }
+        w.ask(d, "CLIENT UNPAUSE");
+        let id = w.node.clients.get(victim).unwrap().id;
+        assert_eq!(w.ask(c, &format!("CLIENT KILL ID {id}")), ":1\r\n");
+        assert!(w.closed.contains(&victim));
+        w.ask(c, "SET a 2");
+        w.advance_ms(1000);
+    }
+    assert!(w.node.keyspace.watch.is_empty());
+    assert_eq!(w.node.clients.len(), 2);
+}
+
+#[test]
+fn a_full_synchronisation_may_come_while_a_save_runs() {
+    let (mut w, link) = asks_master("");
+    w.hold_saves = true;
+    let c = w.connect();
+    w.ask(c, "BGSAVE");
+    let saver = w.connect();
+    w.send(link, &payload(&["fresh"]));
+    assert_eq!(w.ask(c, "GET fresh").lines().last(), Some("fresh"));
+    assert!(w.ask(c, "INFO persistence").contains("rdb_last_bgsave_status:ok"));
+    assert!(w.ask(c, "INFO persistence").contains("rdb_bgsave_in_progress:0"));
+    w.ask(saver, "SAVE");
+    w.end_saves();
+    assert_eq!(w.take(saver), "+OK\r\n");
+}
+
+#[test]
+fn a_full_synchronisation_in_a_shutdown_is_what_is_saved() {
+    let (mut w, link) = asks_master("");
+    w.hold_saves = true;
+    let c = w.connect();
+    w.ask(c, "SHUTDOWN SAVE");
+    w.send(link, &payload(&["fresh"]));
+    assert_eq!(w.exit, None);
+    w.end_saves();
+    assert_eq!(w.exit, Some(0));
+    let mut after = World::with_files("", std::mem::take(&mut w.files));
+    let c = after.connect();
+    assert_eq!(after.ask(c, "GET fresh"), "$5\r\nfresh\r\n");
+}
+
+#[test]
+fn a_shutdown_in_a_reload_saves_what_is_there() {
+    let mut files = BTreeMap::new();
+    files.insert("dump.rdb".to_owned(), dump(&["old"]));
+    let mut w = World::with_files("enable-debug-command yes\n", files);
+    let c = w.connect();
+    w.ask(c, "SET new new");
+    // The reload has asked for its file and has got nothing of it.
+    let buffer = w.node.read_buffer(c).unwrap();
+    buffer.extend_from_slice(b"DEBUG RELOAD NOSAVE\r\n");
+    w.node.received(w.now, c);
+    w.node.turn(w.now, &mut NoTicks);
+    w.node.handle(w.now, Input::Signal(Signal::Terminate));
+    w.run();
+    w.advance_ms(100);
+    assert_eq!(w.exit, Some(0));
+    let mut after = World::with_files("", std::mem::take(&mut w.files));
+    let c = after.connect();
+    assert_eq!(after.ask(c, "GET new"), "$3\r\nnew\r\n");
+}
+
+// Untrusted payloads, and a master that is not what it should be.
+
+#[test]
+fn a_masters_offset_cannot_make_the_count_overflow() {
+    for offset in [MAX, "9223372036854775806", "4611686018427387905", "-1", "x", "1e3"] {
+        let (mut w, link) = asks_master("");
+        w.send(link, format!("+FULLRESYNC {ID} {offset}\r\n").as_bytes());
+        assert!(w.closed.contains(&link), "{offset}");
+    }
+    let (mut w, link) = asks_master("");
+    let whole = String::from_utf8_lossy(&payload(&[])).into_owned();
+    assert!(whole.contains(" 100\r\n"));
+    let dump = dump(&["a"]);
+    let head = format!("+FULLRESYNC {ID} {}\r\n${}\r\n", 1_i64 << 62, dump.len());
+    w.send(link, &[head.as_bytes(), &dump].concat());
+    w.send(link, &command(&["SET", "b", "1"]));
+    let c = w.connect();
+    assert_eq!(w.ask(c, "EXISTS a b"), ":2\r\n");
+    assert_eq!(w.node.repl.offset(), (1 << 62) + 27);
+}
+
+#[test]
+fn a_name_of_a_history_is_letters_and_digits() {
+    for id in ["\0".repeat(40), "é".repeat(20), "a".repeat(39), "'".repeat(40)] {
+        let (mut w, link) = asks_master("");
+        w.send(link, format!("+FULLRESYNC {id} 1\r\n").as_bytes());
+        assert!(w.closed.contains(&link), "{id}");
+    }
+}
+
+#[test]
+fn a_dump_file_cannot_make_the_count_overflow() {
+    for (id, offset) in [(ID, MAX), (ID, MIN), (ID, "9223372036854775806"), ("\r\n+OK", "1")] {
+        let mut encoder = RdbEncoder::new(RdbSettings::default());
+        let mut bytes = Vec::new();
+        let id = format!("{id:x<40}");
+        let aux = [
+            ("repl-id", id.as_bytes()),
+            ("repl-offset", offset.as_bytes()),
+            ("repl-stream-db", MAX.as_bytes()),
+        ];
+        encoder.begin(&aux, &mut bytes);
+        encoder.finish(&mut bytes);
+        for conf in ["", "replicaof 127.0.0.1 7000\n"] {
+            let files = BTreeMap::from([("dump.rdb".to_owned(), bytes.clone())]);
+            let mut w = World::with_files(conf, files);
+            let c = w.connect();
+            assert!(w.ask(c, "INFO replication").contains("master_repl_offset:0"), "{offset}");
+            assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
+        }
+    }
+}
+
+#[test]
+fn a_bad_payload_is_refused_and_the_old_data_stays() {
+    let good = dump(&["fresh"]);
+    let mut flipped = good.clone();
+    let middle = good.len() / 2;
+    flipped[middle] ^= 0x55;
+    let mut claims = good[..9].to_vec();
+    claims.extend_from_slice(b"\x00\x81\x7f\xff\xff\xff\xff\xff\xff\xff");
+    let header = |len: &str| format!("+FULLRESYNC {ID} 5\r\n${len}\r\n").into_bytes();
+    let bad: [Vec<u8>; 6] = [
+        [header(&good.len().to_string()), flipped].concat(),
+        [header("18446744073709551615"), claims].concat(),
+        [header("5"), good.clone()].concat(),
+        header("0"),
+        header("-5"),
+        [header("EOF:0123456789012345678901234567890123456789"), good, vec![b'x'; 40]].concat(),
+    ];
+    for payload in bad {
+        let (mut w, link) = replica("", &["old"]);
+        w.hang_up(link);
+        w.advance_ms(2000);
+        let link = self::link(&w).expect("it comes again");
+        let ends = Endpoints::Unix("x".to_owned());
+        w.node.handle(w.now, Input::Connected { link, result: Ok(ends) });
+        w.send(link, b"+PONG\r\n");
+        w.send(link, b"+OK\r\n+OK\r\n+OK\r\n");
+        w.send(link, &payload);
+        if !w.closed.contains(&link) {
+            // An empty payload is known to be too short when the next byte comes.
+            w.send(link, b"x");
+        }
+        assert!(w.closed.contains(&link), "{:?}", String::from_utf8_lossy(&payload));
+        let c = w.connect();
+        assert_eq!(w.ask(c, "GET old"), "$3\r\nold\r\n");
+        assert_eq!(w.ask(c, "EXISTS fresh"), ":0\r\n");
+        assert!(w.node.used_memory() < 10 << 20);
+    }
+}
+
+#[test]
+fn an_endless_line_of_a_master_ends_the_link() {
+    let (mut w, link) = asks_master("");
+    for _ in 0..5 {
+        w.send(link, &[b'a'; 1000]);
+    }
+    assert!(w.closed.contains(&link));
+}
+
+#[test]
+fn a_masters_stream_cannot_stop_or_turn_its_replica() {
+    let (mut w, link) = replica("enable-debug-command yes\n", &["old"]);
+    w.take(link);
+    for line in [
+        "SHUTDOWN NOSAVE",
+        "DEBUG SLEEP 1000",
+        "DEBUG RELOAD",
+        "SAVE",
+        "BGSAVE",
+        "REPLICAOF NO ONE",
+        "PSYNC ? -1",
+        "SYNC",
+        "CLIENT PAUSE 1000000 ALL",
+        "CONFIG SET dir /",
+        "CONFIG SET requirepass x",
+        "WAIT 1 0",
+        "MULTI",
+        "SHUTDOWN NOSAVE",
+        "SYNC",
+        "SET in 1",
+        "EXEC",
+        "nosuch",
+        "GET",
+        "RESET",
+        "CLIENT KILL TYPE normal",
+        "SELECT 99999999999",
+        "SET a 1",
+    ] {
+        w.send(link, &command(&line.split(' ').collect::<Vec<_>>()));
+    }
+    assert_eq!((w.exit, w.node.standstill), (None, None));
+    let c = w.connect();
+    assert_eq!(w.ask(c, "EXISTS old a in"), ":3\r\n");
+    assert!(w.ask(c, "ROLE").contains("connected"));
+    assert_eq!(w.take(link), "", "nothing of it is answered");
+}
+
+#[test]
+fn a_replica_is_not_read_without_bound_while_a_pause_holds_its_master_back() {
+    let (mut w, link) = replica("", &[]);
+    let c = w.connect();
+    w.ask(c, "CLIENT PAUSE 200000 ALL");
+    let part = command(&["SET", "a", &"x".repeat(100_000)]);
+    let mut sent = 0;
+    while let Some(buffer) = w.node.read_buffer(link) {
+        buffer.extend_from_slice(&part);
+        w.node.received(w.now, link);
+        w.run();
+        sent += part.len();
+        assert!(sent < 64 << 20, "it is read for ever");
+    }
+    for _ in 0..100 {
+        w.advance_ms(1000);
+    }
+    assert!(!w.closed.contains(&link), "a master that is held back is not silent");
+    w.advance_ms(101_000);
+    assert_eq!(w.node.repl.offset(), 100 + i64::try_from(sent).unwrap());
+}
+
+// Faults.
+
+#[test]
+fn being_stopped_is_no_silence_of_others() {
+    let mut w = World::new("save \"\"\nrepl-timeout 10\n");
+    let r = attach(&mut w);
+    // Stopped, and then going on.
+    w.advance_ms(600_000);
+    w.advance_ms(1000);
+    assert_eq!(w.closed, []);
+    for _ in 0..15 {
+        w.advance_ms(1000);
+    }
+    assert_eq!(w.closed, [r], "but now it really says nothing");
+    let (mut w, link) = replica("repl-timeout 10\n", &[]);
+    w.advance_ms(600_000);
+    w.advance_ms(1000);
+    assert_eq!(w.closed, []);
+    for _ in 0..15 {
+        w.advance_ms(1000);
+    }
+    assert_eq!(w.closed, [link]);
+}
+
+#[test]
+fn a_replica_that_never_says_that_it_loaded_is_let_go() {
+    let mut w = World::new("save \"\"\nrepl-timeout 10\nrepl-diskless-sync-delay 0\n");
+    let r = w.connect();
+    w.ask(r, "REPLCONF capa eof capa psync2");
+    assert!(w.ask(r, "PSYNC ? -1").contains("$EOF:"));
+    for _ in 0..30 {
+        w.advance_ms(1000);
+        w.send(r, b"\n");
+    }
+    assert_eq!(w.closed, [], "it says that it loads");
+    for _ in 0..15 {
+        w.advance_ms(1000);
+    }
+    assert_eq!(w.closed, [r]);
+}
+
+#[test]
+fn the_wall_clock_may_jump_by_years() {
+    let year_us: i64 = 365 * 86_400 * 1_000_000;
+    for years in [-10, 10, -60, 200] {
+        let mut w = World::new("save 10 1\n");
+        let c = w.connect();
+        w.ask(c, "SET forever x");
+        w.now.wall_us += years * year_us;
+        w.advance_ms(1000);
+        w.ask(c, "SET a x");
+        w.ask(c, "SET b x EX 100");
+        let left: i64 = w.ask(c, "TTL b").trim_start_matches(':').trim().parse().unwrap();
+        assert!((99..=100).contains(&left), "{years}: {left}");
+        for line in
+            ["TIME", "LASTSAVE", "INFO everything", "OBJECT IDLETIME a", "EXPIRE b 50", "PTTL b"]
+        {
+            assert!(!w.ask(c, line).starts_with('-'), "{line}");
+        }
+        for _ in 0..15 {
+            w.advance_ms(1000);
+        }
+        assert!(w.files.contains_key("dump.rdb"), "a save point is reached: {years}");
+        assert_eq!(w.ask(c, "EXISTS forever a b"), ":3\r\n");
+        w.now.wall_us -= years * year_us;
+        w.advance_ms(1000);
+        assert_eq!(w.ask(c, "EXISTS forever a"), ":2\r\n", "{years}");
+    }
+}
+
+#[test]
+fn a_failed_save_refuses_writes_until_one_goes_well() {
+    let mut w = World::new("save 10 1\n");
+    let c = w.connect();
+    w.ask(c, "SET a 1");
+    w.save_errors.push_back("No space left on device".to_owned());
+    w.ask(c, "BGSAVE");
+    w.now.wall_us -= 1_000_000_000_000;
+    assert!(w.ask(c, "SET a 2").starts_with("-MISCONF"));
+    assert_eq!(w.ask(c, "GET a"), "$1\r\n1\r\n");
+    for _ in 0..15 {
+        w.advance_ms(1000);
+    }
+    assert_eq!(w.ask(c, "SET a 2"), "+OK\r\n", "it has tried again by itself");
+}
+
+#[test]
+fn ten_thousand_clients_can_come_be_listed_and_go() {
+    let mut w = World::new("maxclients 20000\n");
+    let all: Vec<Handle> = (0..10_000).map(|_| w.connect()).collect();
+    for &client in &all {
+        w.send(client, b"WATCH shared\r\n");
+    }
+    let listed = w.ask(all[0], "CLIENT LIST");
+    assert_eq!(listed.matches("\nid=").count(), 10_000);
+    w.ask(all[1], "SET shared 1");
+    assert_eq!(w.ask(all[0], "CLIENT KILL TYPE normal"), ":9999\r\n");
+    assert_eq!(w.node.clients.len(), 1);
+    assert_eq!(w.node.keyspace.watch.len(), 1);
+}
