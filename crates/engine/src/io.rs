@@ -330,6 +330,10 @@ pub enum Request {
         /// Least level; none: nothing is logged.
         level: Option<Level>,
     },
+    /// Probe silent TCP peers after so many seconds (0: never), on connections that come from now on.
+    KeepAlive(u32),
+    /// The dump file has this name from now on: no other process may use it.
+    DumpFile(String),
     /// Allow this many clients' sockets (raise the limit of file descriptors if need be).
     MaxClients(u32),
     /// Rewrite the configuration file: the driver reads it, calls [`crate::config::rewrite`] with

@@ -241,6 +241,8 @@ fn steps(changes: &AppliedChanges, next: &Config) -> Vec<Step> {
         let listens = |step: &Step| matches!(step.forth, Request::Listen { .. });
         let request: fn(&Config) -> Request = match row.name {
             "dir" => |config| Request::ChangeDir(text(&config.dir)),
+            "dbfilename" => |config| Request::DumpFile(text(&config.dbfilename)),
+            "tcp-keepalive" => |config| Request::KeepAlive(config.tcp_keepalive),
             "maxclients" => |config| Request::MaxClients(config.maxclients),
             "loglevel" => |config| Request::LogTo {
                 path: text(&config.logfile),

@@ -41,6 +41,15 @@ impl Door {
         Door { listeners: Vec::new(), tcp, reserve, reopens_at: None, complained_at: 0 }
     }
 
+    /// Connections that come from now on are probed after so many silent seconds; 0: never.
+    pub fn set_keepalive(&mut self, seconds: u32) -> Result<(), String> {
+        self.tcp.keepalive_secs = seconds;
+        let tcp = self.listeners.iter().filter(|listener| listener.is_tcp());
+        tcp.map(|listener| listen::set_keepalive(&listener.fd, seconds))
+            .collect::<Result<(), _>>()
+            .map_err(|errno| errno.to_string())
+    }
+
     /// Takes connections in by these.
     pub fn open(&mut self, epoll: &OwnedFd, listeners: Vec<Listener>) -> rustix::io::Result<()> {
         self.listeners.extend(listeners);

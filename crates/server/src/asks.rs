@@ -42,6 +42,11 @@ impl<E: Engine> EventLoop<E> {
                 }
                 Ok(())
             }
+            Request::KeepAlive(seconds) => {
+                self.surroundings.keepalive_secs = seconds;
+                self.door.set_keepalive(seconds)
+            }
+            Request::DumpFile(name) => self.surroundings.rename_dump(name),
             Request::MaxClients(clients) => raise_limit(clients),
             Request::RewriteConfig(config) => self.surroundings.rewrite_config(&config),
             Request::RemoveFile(path) => self.remove_file(&path),
@@ -80,6 +85,13 @@ impl Surroundings {
         if let Some(lock) = lock {
             self.lock = Some(lock);
         }
+        Ok(())
+    }
+
+    fn rename_dump(&mut self, name: String) -> Result<(), String> {
+        let lock = DataLock::take(Path::new("."), &name)?;
+        self.lock = lock.or(self.lock.take());
+        self.dbfilename = name;
         Ok(())
     }
 

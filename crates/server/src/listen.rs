@@ -26,6 +26,13 @@ pub struct Listener {
     place: Place,
 }
 
+impl Listener {
+    /// Whether it listens on a TCP port.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.place, Place::Tcp(_))
+    }
+}
+
 enum Place {
     Tcp(SocketAddr),
     Unix(UnixPlace),

@@ -343,7 +343,7 @@ section "Snapshots" {
     /// Snapshots end with a checksum, which is verified when they are loaded.
     "rdbchecksum" [] rdbchecksum: bool = "yes", Bool, IMMUTABLE, BUILT, NONE;
     /// Name of the snapshot file in `dir`.
-    "dbfilename" [] dbfilename: Vec<u8> = "dump.rdb", Text(check::dbfilename), MODIFIABLE | PROTECTED, BUILT, NONE;
+    "dbfilename" [] dbfilename: Vec<u8> = "dump.rdb", Text(check::dbfilename), MODIFIABLE | PROTECTED, BUILT, SHELL;
     /// A server without persistence removes the snapshot files that replication leaves.
     "rdb-del-sync-files" [] rdb_del_sync_files: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// Folder of snapshots and other files; the process works in it.
