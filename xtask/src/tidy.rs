@@ -14,7 +14,9 @@ const COLUMNS_MAX: usize = 140;
 const LINES_MAX: usize = 700;
 
 /// Files that are longer for a reason, with their most lines. Lower the number when one shrinks.
-const LONGER: &[(&str, usize)] = &[];
+const LONGER: &[(&str, usize)] =
+    // One test for each line of a list, and the list is long.
+    &[("crates/engine/tests/hardening.rs", 800)];
 
 /// Checks all Rust files that git knows.
 pub fn run(words: &[String]) -> Result {

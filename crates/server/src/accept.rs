@@ -44,9 +44,8 @@ impl Door {
     /// Connections that come from now on are probed after so many silent seconds; 0: never.
     pub fn set_keepalive(&mut self, seconds: u32) -> Result<(), String> {
         self.tcp.keepalive_secs = seconds;
-        let tcp = self.listeners.iter().filter(|listener| listener.is_tcp());
-        tcp.map(|listener| listen::set_keepalive(&listener.fd, seconds))
-            .collect::<Result<(), _>>()
+        let mut tcp = self.listeners.iter().filter(|listener| listener.is_tcp());
+        tcp.try_for_each(|listener| listen::set_keepalive(&listener.fd, seconds))
             .map_err(|errno| errno.to_string())
     }
 

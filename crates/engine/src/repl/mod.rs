@@ -6,6 +6,7 @@
 //! decides who may go on where it stopped.
 
 pub mod backlog;
+mod handshake;
 pub mod master;
 mod payload;
 pub mod psync;

@@ -21,8 +21,6 @@ use crate::client::{Role, Waiting};
 use crate::config::words::MasterAddress;
 use crate::io::{Endpoints, Handle, JobId, Level, Output};
 use crate::node::Node;
-use crate::persist::fill::StreamPosition;
-use crate::persist::rdb_load::RdbLoader;
 use crate::planted::Bug;
 use crate::timers::Timer;
 
@@ -31,7 +29,7 @@ const LINE_MAX: usize = 4096;
 
 /// A reply of the handshake that is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expect {
+pub(super) enum Expect {
     Pong,
     Auth,
     ListeningPort,
@@ -42,7 +40,7 @@ enum Expect {
 
 /// Where the link stands.
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// Not connected; tried again each second.
     Retry,
     /// Waiting for the connection.
@@ -68,9 +66,9 @@ pub struct MasterLink {
     pub port: u16,
     /// The connection, if there is one.
     pub link: Option<Handle>,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// Our data belongs to the history in `Repl`, so a partial synchronisation may be asked for.
-    knows_history: bool,
+    pub(super) knows_history: bool,
     /// Monotonic microseconds at which the master last sent something.
     pub last_io_us: u64,
     /// Monotonic microseconds since which the link is down.
@@ -271,7 +269,7 @@ impl Node {
         }
     }
 
-    fn link_failed(&mut self, level: Level, why: &str) {
+    pub(super) fn link_failed(&mut self, level: Level, why: &str) {
         self.log(level, why);
         let now_us = self.now.mono_us;
         if let Some(master) = &mut self.repl.master {
@@ -379,7 +377,7 @@ impl Node {
         }
     }
 
-    fn send_command(&mut self, args: &[&[u8]]) {
+    pub(super) fn send_command(&mut self, args: &[&[u8]]) {
         if let Some(link) = self.repl.master.as_ref().and_then(|master| master.link) {
             let mut bytes = Vec::new();
             push_command(&mut bytes, args);
@@ -439,139 +437,8 @@ impl Node {
         }
     }
 
-    fn link_line(&mut self, line: &str) {
-        let Some(master) = &mut self.repl.master else { return };
-        match &mut master.stage {
-            Stage::Handshake(expected) => {
-                let expect = expected.pop_front();
-                let done = expected.is_empty();
-                self.handshake_reply(expect, done, line);
-            }
-            Stage::Psync => self.psync_reply(line),
-            Stage::Header(id, offset) => {
-                let (id, offset) = (std::mem::take(id), *offset);
-                self.payload_header(id, offset, line);
-            }
-            _ => {}
-        }
-    }
-
-    fn handshake_reply(&mut self, expect: Option<Expect>, done: bool, line: &str) {
-        let refused = line.starts_with('-');
-        match expect {
-            Some(Expect::Pong) => {
-                let tolerated = ["+", "-NOAUTH", "-NOPERM", "-ERR operation not permitted"];
-                if !tolerated.iter().any(|good| line.starts_with(good)) {
-                    let text = format!("Error reply to PING from master: '{line}'");
-                    self.link_failed(Level::Warning, &text);
-                    return;
-                }
-                self.log(Level::Notice, "Master replied to PING, replication can continue...");
-                self.introduce_ourselves();
-                return;
-            }
-            Some(Expect::Auth) if refused => {
-                let text = format!("Unable to AUTH to PRIMARY: {line}");
-                self.link_failed(Level::Warning, &text);
-                return;
-            }
-            Some(expect) if refused => {
-                let text = format!(
-                    "(Non critical) Master does not understand REPLCONF {expect:?}: {line}"
-                );
-                self.log(Level::Notice, text);
-            }
-            _ => {}
-        }
-        if done {
-            self.ask_to_synchronise();
-        }
-    }
-
-    /// Password, port, capabilities: sent at once, answered in this order.
-    fn introduce_ourselves(&mut self) {
-        let mut expected = VecDeque::new();
-        let (user, password) = (self.config.masteruser.clone(), self.config.masterauth.clone());
-        if !password.is_empty() {
-            if user.is_empty() {
-                self.send_command(&[b"AUTH", &password.0]);
-            } else {
-                self.send_command(&[b"AUTH", &user, &password.0]);
-            }
-            expected.push_back(Expect::Auth);
-        }
-        let port = match self.config.replica_announce_port {
-            0 => self.config.port,
-            port => port,
-        };
-        self.send_command(&[b"REPLCONF", b"listening-port", port.to_string().as_bytes()]);
-        expected.push_back(Expect::ListeningPort);
-        let ip = self.config.replica_announce_ip.clone();
-        if !ip.is_empty() {
-            self.send_command(&[b"REPLCONF", b"ip-address", &ip]);
-            expected.push_back(Expect::IpAddress);
-        }
-        self.send_command(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]);
-        expected.push_back(Expect::Capabilities);
-        self.send_command(&[b"REPLCONF", b"version", crate::REDIS_VERSION.as_bytes()]);
-        expected.push_back(Expect::Version);
-        if let Some(master) = &mut self.repl.master {
-            master.stage = Stage::Handshake(expected);
-        }
-    }
-
-    fn ask_to_synchronise(&mut self) {
-        let knows = self.repl.master.as_ref().is_some_and(|master| master.knows_history);
-        let (id, offset) = if knows {
-            (self.repl.histories.id.clone(), self.repl.offset + 1)
-        } else {
-            ("?".to_owned(), -1)
-        };
-        if knows {
-            let text = format!("Trying a partial resynchronization (request {id}:{offset}).");
-            self.log(Level::Notice, text);
-        } else {
-            self.log(Level::Notice, "Partial resynchronization not possible (no cached master)");
-        }
-        self.send_command(&[b"PSYNC", id.as_bytes(), offset.to_string().as_bytes()]);
-        if let Some(master) = &mut self.repl.master {
-            master.stage = Stage::Psync;
-        }
-    }
-
-    fn psync_reply(&mut self, line: &str) {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        match words.as_slice() {
-            ["+FULLRESYNC", id, offset] if psync::is_id(id) => {
-                let offset = offset.parse().ok().filter(|at| (0..=OFFSET_MAX).contains(at));
-                let Some(offset) = offset else {
-                    self.link_failed(
-                        Level::Warning,
-                        "Master replied with wrong +FULLRESYNC syntax.",
-                    );
-                    return;
-                };
-                self.log(Level::Notice, format!("Full resync from master: {id}:{offset}"));
-                if let Some(master) = &mut self.repl.master {
-                    master.stage = Stage::Header((*id).to_owned(), offset);
-                }
-            }
-            ["+CONTINUE", rest @ ..] => self.continue_stream(rest.first().copied()),
-            [first, ..] if ["-NOMASTERLINK", "-LOADING", "-BUSY"].contains(first) => {
-                let text = format!(
-                    "Master is currently unable to PSYNC but should be in the future: {line}"
-                );
-                self.link_failed(Level::Notice, &text);
-            }
-            _ => {
-                let text = format!("Unexpected reply to PSYNC from master: {line}");
-                self.link_failed(Level::Warning, &text);
-            }
-        }
-    }
-
     /// +CONTINUE: what we have is a prefix of the master's history.
-    fn continue_stream(&mut self, id: Option<&str>) {
+    pub(super) fn continue_stream(&mut self, id: Option<&str>) {
         if !self.repl.master.as_ref().is_some_and(|master| master.knows_history) {
             self.link_failed(Level::Warning, "Master said +CONTINUE to a full resynchronization.");
             return;
@@ -594,42 +461,6 @@ impl Node {
         );
         let selected = self.repl.master.as_ref().map_or(0, |master| master.selected_db);
         self.go_online(selected);
-    }
-
-    fn payload_header(&mut self, id: String, offset: i64, line: &str) {
-        let mark = line.strip_prefix("$EOF:").filter(|mark| mark.len() == 40);
-        let len = line.strip_prefix('$').and_then(|len| len.parse::<u64>().ok());
-        if mark.is_none() && len.is_none() {
-            let text = match line.strip_prefix('-') {
-                Some(error) => format!("MASTER aborted replication with an error: {error}"),
-                None => format!(
-                    "Bad protocol from MASTER, the first byte is not '$' (we received '{line}'), are you sure the host and port are right?"
-                ),
-            };
-            self.link_failed(Level::Warning, &text);
-            return;
-        }
-        let what = match len {
-            Some(len) => format!("receiving {len} bytes from master"),
-            None => "receiving streamed RDB from master with EOF".to_owned(),
-        };
-        self.log(Level::Notice, format!("MASTER <-> REPLICA sync: {what} to parser"));
-        let payload = Payload {
-            id,
-            offset,
-            len: if mark.is_some() { None } else { len },
-            mark: mark.map(|mark| mark.as_bytes().to_vec()),
-            received: 0,
-            loader: RdbLoader::new(self.load_settings()),
-            fresh: Box::new(self.keyspace.empty_like()),
-            position: StreamPosition::default(),
-            loaded: false,
-            tail: Vec::new(),
-            db: 0,
-        };
-        if let Some(master) = &mut self.repl.master {
-            master.stage = Stage::Payload(Box::new(payload));
-        }
     }
 
     /// Bytes of the payload. How many of them belonged to it.
