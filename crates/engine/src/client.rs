@@ -151,8 +151,10 @@ pub struct Transaction {
     pub(crate) queued_bytes: usize,
     /// Bytes of memory that the watched keys take.
     pub(crate) watched_bytes: usize,
-    /// Flags of all queued commands together.
+    /// Flags that some queued command has.
     pub flags: u64,
+    /// Flags that some queued command lacks.
+    pub flags_lacking: u64,
     /// Keys being watched: database and name.
     pub watched: Vec<(u32, Box<[u8]>)>,
     /// EXEC runs, or waits in its middle for an answer.

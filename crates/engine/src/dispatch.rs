@@ -142,11 +142,12 @@ impl Node {
             return Err(ErrorReply::NoAuth);
         }
         let replica = self.repl.is_replica();
-        // What a transaction does is the sum of what it queued.
-        let flags = if command.name == "exec" {
-            command.flags | client.transaction.flags
+        // A transaction does what any of its commands does, and may do what all of them may.
+        let (flags, permits) = if command.name == "exec" {
+            let transaction = &client.transaction;
+            (command.flags | transaction.flags, command.flags & !transaction.flags_lacking)
         } else {
-            command.flags
+            (command.flags, command.flags)
         };
         let writes = flags & flag::WRITE != 0;
         let touches_keys = flag::WRITE | flag::READONLY | flag::MAY_REPLICATE;
@@ -169,10 +170,10 @@ impl Node {
         if writes && self.refuses_writes_as_replica() {
             return Err(ErrorReply::ReadOnly);
         }
-        if flags & flag::STALE == 0 && self.repl.is_stale(&self.config) {
+        if permits & flag::STALE == 0 && self.repl.is_stale(&self.config) {
             return Err(ErrorReply::MasterDown);
         }
-        if !command.has(flag::LOADING) && self.persist.is_loading() {
+        if permits & flag::LOADING == 0 && self.persist.is_loading() {
             return Err(ErrorReply::Loading);
         }
         Ok(())
@@ -211,6 +212,7 @@ impl Node {
         let Some(client) = self.clients.get_mut(handle) else { return };
         let transaction = &mut client.transaction;
         transaction.flags |= command.flags;
+        transaction.flags_lacking |= !command.flags;
         let queued = Queued { command, bytes, ranges };
         transaction.queued_bytes += queued.memory_bytes();
         transaction.queue.push_back(queued);

@@ -180,7 +180,6 @@ impl Node {
         let mut first = true;
         self.effects.drain(|db, bytes| {
             if first && several {
-                repl.select(db);
                 repl.feed(b"*1\r\n$5\r\nMULTI\r\n");
             }
             first = false;
