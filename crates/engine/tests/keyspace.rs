@@ -155,3 +155,18 @@ fn a_client_that_closes_itself_within_exec_harms_nobody() {
     assert!(w.ask(d, "GET a").starts_with("$1\r\n"));
     assert_eq!(w.ask(d, "SET a 3"), "+OK\r\n");
 }
+
+#[test]
+fn a_transaction_may_do_on_a_stale_replica_what_all_its_commands_may() {
+    let mut w = World::new("replica-serve-stale-data no\n");
+    let (c, d) = (w.connect(), w.connect());
+    w.send(c, b"MULTI\r\nPING\r\n");
+    w.send(d, b"MULTI\r\nUNWATCH\r\n");
+    let e = w.connect();
+    w.ask(e, "REPLICAOF 127.0.0.1 1");
+    w.take(c);
+    w.take(d);
+    let refused = w.ask(c, "EXEC");
+    assert!(refused.starts_with("-EXECABORT Transaction discarded because of: MASTERDOWN "));
+    assert_eq!(w.ask(d, "EXEC"), "*1\r\n+OK\r\n");
+}
