@@ -260,6 +260,8 @@ impl Node {
             Onto::Nothing => self.keyspace.replace_all(fresh),
             Onto::Others | Onto::Any => self.keyspace.merge(fresh),
         }
+        // Now, or it would break the transaction that a watcher opens after its next EXEC.
+        self.break_touched();
         self.persist.saved_dirty = self.keyspace.dirty;
         self.log(Level::Notice, "DB reloaded by DEBUG RELOAD");
         Ok(())
