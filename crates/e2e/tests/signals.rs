@@ -72,6 +72,23 @@ fn what_cannot_be_saved_is_not_thrown_away() {
 }
 
 #[test]
+fn shutdown_waits_for_a_replica_until_it_has_left() {
+    // Waiting for the timeout would fail this test.
+    let setup = Setup::new(&Program::under_test()).conf("shutdown-timeout 3600");
+    let mut master = setup.conf("repl-diskless-sync-delay 0").start();
+    let mut replica = Setup::new(&Program::under_test()).replica_of(&master).start();
+    replica.wait_for_offset_of(&master);
+    replica.signal(Signal::STOP);
+    let mut client = master.client();
+    client.ok("SET key value");
+    client.send(b"SHUTDOWN\r\n").expect("it is connected");
+    wait_until("it waits", || master.log().contains("Waiting for"));
+    assert_eq!(master.client().text("GET key"), "value", "it still serves");
+    replica.kill();
+    assert_eq!(master.wait_for_end().code(), Some(0));
+}
+
+#[test]
 fn hang_up_is_ignored() {
     let server = Server::start(&Program::under_test());
     server.signal(Signal::HUP);

@@ -351,3 +351,17 @@ fn a_pause_of_all_holds_everything_in_order() {
     w.advance_ms(1000);
     assert_eq!(w.take(late), "+OK\r\n");
 }
+
+#[test]
+fn a_browser_is_turned_away_without_an_answer() {
+    for head in ["POST / HTTP/1.1", "Host: here", "host: here"] {
+        let mut w = World::new("");
+        let c = w.connect();
+        w.send(c, format!("{head}\r\nSET a b\r\n").as_bytes());
+        w.run();
+        assert_eq!(w.take(c), "");
+        assert_eq!(w.closed, [c], "{head}");
+        let other = w.connect();
+        assert_eq!(w.ask(other, "EXISTS a"), ":0\r\n", "nothing behind it runs");
+    }
+}

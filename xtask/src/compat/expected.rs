@@ -10,8 +10,13 @@ use crate::{Result, sh};
 const HEAD: &str = "\
 # Tests of upstream's suite that fail or do not run against Russet, and why.
 # `cargo xtask compat` compares with this list; `--update` rewrites its names and keeps the reasons.
+# A reason that begins with `left out: ` keeps the test from being run: it would leave the server or the shared
+# client in a state that makes the tests behind it fail.
 # unit | test | reason
 ";
+
+/// Opens the reason of a test that is not run, since others would fail from it.
+const LEFT_OUT: &str = "left out: ";
 
 /// What a test gets that nobody has explained yet.
 const UNEXPLAINED: &str = "?";
@@ -51,6 +56,13 @@ impl Expected {
             bad.difference(&known).map(|name| format!("{unit}: not expected to fail: {name}"));
         let fixed = known.difference(bad).map(|name| format!("{unit}: passes, unlist it: {name}"));
         new.chain(fixed).collect()
+    }
+
+    /// Tests of the unit that are not to be run.
+    pub fn left_out(&self, unit: &str) -> Vec<&str> {
+        let rows = self.reasons.iter().filter(|((of, _), _)| of == unit);
+        let rows = rows.filter(|(_, reason)| reason.starts_with(LEFT_OUT));
+        rows.map(|((_, name), _)| name.as_str()).collect()
     }
 
     /// Takes `bad` as what is expected of the unit; known reasons stay.
@@ -98,6 +110,12 @@ mod tests {
         assert_eq!(expected.text(), format!("{HEAD}a | x | why | x\nb | y | no\nb | z | ?\n"));
         expected.replace("a", &names(&[]));
         assert_eq!(expected.text(), format!("{HEAD}b | y | no\nb | z | ?\n"));
+    }
+
+    #[test]
+    fn what_would_spoil_others_is_left_out() {
+        let text = "a | x | left out: it stays in MULTI\na | y | no\nb | z | left out: too\n";
+        assert_eq!(Expected::parse(text).expect("well formed").left_out("a"), ["x"]);
     }
 
     #[test]
