@@ -149,6 +149,8 @@ impl Node {
         offset: Option<i64>,
         old_sync: bool,
     ) -> Option<String> {
+        // What this turn wrote goes in first: it may push the byte that is asked for out of the backlog.
+        self.flush_stream();
         let decision = psync::decide(&self.repl.histories, self.repl.backlog.as_ref(), id, offset);
         let offset = match (decision, offset) {
             (Decision::Continue, Some(offset)) => {
@@ -159,7 +161,6 @@ impl Node {
         if self.repl.backlog.is_none() {
             self.begin_history_for_first_replica();
         }
-        self.flush_stream();
         self.repl.none_since_us = None;
         let now_us = self.now.mono_us;
         let client = self.clients.get_mut(handle)?;
