@@ -55,11 +55,6 @@ pub trait Host {
     /// Monotonic microseconds from a counter that is cheap to read (no system call); it bounds
     /// slices of background work and says how long a command took.
     fn ticks_us(&mut self) -> u64;
-    /// Microseconds of CPU time that the engine's thread has used: how long turns take is counted in
-    /// these, so that a machine busy with other things does not look like a slow turn.
-    fn cpu_us(&mut self) -> u64 {
-        self.ticks_us()
-    }
     /// Figures of the process for INFO; all zero where there is no process.
     fn process(&mut self) -> ProcessFigures {
         ProcessFigures::default()

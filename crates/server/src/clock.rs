@@ -15,6 +15,8 @@ use crate::sys;
 const WALL_FRESH_US: u64 = 1000;
 /// How old a reading of the thread's CPU time may be.
 const CPU_FRESH_US: u64 = 100;
+/// A stretch longer than this is counted in CPU time.
+const LONG_US: u64 = 1000;
 /// Over how long the rate of the counter is measured, at first.
 const CALIBRATE_US: u64 = 20_000;
 /// Fixed-point digits of the rate.
@@ -31,6 +33,13 @@ fn mono_us() -> u64 {
 
 fn thread_cpu_us() -> u64 {
     microseconds(clock_gettime(ClockId::ThreadCPUTime)).unsigned_abs()
+}
+
+/// When a stretch of work began.
+#[derive(Clone, Copy)]
+pub struct Began {
+    ticks_us: u64,
+    cpu_us: u64,
 }
 
 /// See the module.
@@ -88,6 +97,27 @@ impl Clock {
         Now { mono_us, wall_us: mono_us.cast_signed() + self.wall_ahead_us }
     }
 
+    /// Begins a stretch of work.
+    pub fn begin(&mut self) -> Began {
+        let ticks_us = self.ticks.read();
+        // Unlike the other clocks this one is a system call, so it is not read for every round: an older
+        // figure makes a long round look longer, by no more than its age.
+        if ticks_us.wrapping_sub(self.cpu_read_at) > CPU_FRESH_US {
+            (self.cpu_us, self.cpu_read_at) = (thread_cpu_us(), ticks_us);
+        }
+        Began { ticks_us, cpu_us: self.cpu_us }
+    }
+
+    /// Microseconds since `began`. Long by the clock: was it this thread, or did the machine do something else
+    /// meanwhile? Then its CPU time counts.
+    pub fn since(&mut self, began: Began) -> u64 {
+        let took = self.ticks.read().saturating_sub(began.ticks_us);
+        match took > LONG_US {
+            true => took.min(thread_cpu_us().saturating_sub(began.cpu_us)),
+            false => took,
+        }
+    }
+
     fn read_wall(&mut self, mono_us: u64) {
         let wall = microseconds(clock_gettime(ClockId::Realtime));
         self.wall_ahead_us = wall - mono_us.cast_signed();
@@ -98,16 +128,6 @@ impl Clock {
 impl Host for Clock {
     fn ticks_us(&mut self) -> u64 {
         self.ticks.read()
-    }
-
-    fn cpu_us(&mut self) -> u64 {
-        // Unlike the other clocks this one is a system call, so it is not read for every turn: an older
-        // figure makes a long turn look longer, by no more than its age.
-        let at_us = self.ticks.read();
-        if at_us.wrapping_sub(self.cpu_read_at) > CPU_FRESH_US {
-            (self.cpu_us, self.cpu_read_at) = (thread_cpu_us(), at_us);
-        }
-        self.cpu_us
     }
 
     fn process(&mut self) -> ProcessFigures {
@@ -172,16 +192,17 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_grows_with_work_and_is_not_the_clock() {
+    fn a_long_stretch_is_counted_in_cpu_time() {
         let mut clock = Clock::new();
         clock.now();
-        let (began, before) = (clock.ticks_us(), clock.cpu_us());
+        let began = clock.begin();
         let mut sum = 0_u64;
-        while clock.cpu_us() - before < 2000 {
+        while thread_cpu_us() - began.cpu_us < 3 * LONG_US {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
-        let real = clock.ticks_us() - began;
-        assert!(clock.cpu_us() - before <= real + 2 * CPU_FRESH_US, "{real}");
+        let took = clock.since(began);
+        assert!(took >= 3 * LONG_US - CPU_FRESH_US, "{took}");
+        assert!(took <= thread_cpu_us() - began.cpu_us, "{took}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub trait Engine {
     fn received(&mut self, now: Now, handle: Handle);
     /// Works for a bounded time.
     fn turn(&mut self, now: Now, host: &mut dyn Host);
+    /// The round around a turn took so many microseconds of this thread.
+    fn round_took(&mut self, us: u64);
     /// Which connections have something to write.
     fn take_dirty(&mut self, into: &mut Vec<Handle>);
     /// What to write.
@@ -53,6 +55,11 @@ impl Engine for russet_engine::node::Node {
     #[inline]
     fn turn(&mut self, now: Now, host: &mut dyn Host) {
         self.turn(now, host);
+    }
+
+    #[inline]
+    fn round_took(&mut self, us: u64) {
+        self.round_took(us);
     }
 
     #[inline]

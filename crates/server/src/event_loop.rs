@@ -156,6 +156,7 @@ impl<E: Engine> EventLoop<E> {
             Err(errno) => panic!("epoll_wait: {errno}"),
         }
         self.now = self.clock.now();
+        let began = self.clock.begin();
         for event in events.drain(..) {
             match Target::of(event.data) {
                 Target::Connection(handle) => self.ready(handle, event.flags),
@@ -181,6 +182,7 @@ impl<E: Engine> EventLoop<E> {
         if !self.finishing.is_empty() {
             self.close_finished();
         }
+        self.node.round_took(self.clock.since(began));
     }
 
     /// How long `epoll_wait` may sleep.

@@ -123,6 +123,8 @@ impl Engine for Lines {
         self.execute(now, handle, text.trim_end());
     }
 
+    fn round_took(&mut self, _: u64) {}
+
     fn take_dirty(&mut self, into: &mut Vec<Handle>) {
         into.append(&mut self.dirty);
     }

@@ -60,10 +60,6 @@ impl Host for Ticks {
         self.0 += 1;
         self.0
     }
-
-    fn cpu_us(&mut self) -> u64 {
-        self.0
-    }
 }
 
 impl World {
