@@ -225,9 +225,14 @@ impl Node {
     }
 
     /// Writes every cell of the region that starts with the `depth` top bits of `prefix`.
+    ///
+    /// Its other bits do not count: whoever replaces a node knows the prefix of a segment somewhere in it, and
+    /// a node that has doubled since gives its child several cells, of which that prefix may name any.
     fn fill(self, prefix: u64, depth: u8, cell: Cell) {
-        let first = self.index(prefix);
-        for index in first..first + self.span(depth) {
+        let span = self.span(depth);
+        let first = self.index(prefix) & !(span - 1);
+        assert!(first + span <= self.count(), "a region lies within its node");
+        for index in first..first + span {
             // SAFETY: a region within the node; held exclusively.
             unsafe { self.cell_ptr(index).write(cell) };
         }

@@ -294,6 +294,34 @@ fn random_operations_agree_with_a_map() {
     }
 }
 
+/// Keys that a client may pick by their place in SCAN's order: the first hashes all begin alike, so that the directory
+/// gets a child node early, at a depth above the one its parent has when it has grown.
+#[test]
+fn a_directory_that_grows_around_a_child_node_keeps_all_in_place() {
+    let chosen: Vec<u64> =
+        (0..120_000 / SLOW).filter(|&number| Weak::Good.hash(&key(number)) >> 60 == 0xf).collect();
+    let (first, later) = chosen.split_at(1200.min(chosen.len() / 2));
+    let ordinary = 1_000_000..1_000_000 + 12_000 / SLOW;
+    for order in 0..6 {
+        let mut world = World::new(Weak::Good);
+        first.iter().for_each(|&number| plain(&mut world, number));
+        ordinary.clone().for_each(|number| plain(&mut world, number));
+        later.iter().for_each(|&number| plain(&mut world, number));
+        world.check();
+        // Away again, in each order, so that parent and child shrink around each other too.
+        let mut groups = [first.to_vec(), ordinary.clone().collect(), later.to_vec()];
+        groups.rotate_left(order % 3);
+        if order >= 3 {
+            groups.swap(1, 2);
+        }
+        for group in groups {
+            group.iter().for_each(|&number| world.remove(&key(number)));
+            world.check();
+        }
+        assert_eq!(world.table.allocated_bytes(), 0);
+    }
+}
+
 fn plain(world: &mut World, number: u64) {
     let row = Row { kind: 0, value: Value::Inline(vec![1; 8]), expiry: None, clock: 0 };
     world.set(&key(number), row);
