@@ -16,6 +16,8 @@ pub struct Wire {
     pub(crate) start: usize,
     /// Length of `query` when bytes were last counted.
     pub(crate) counted: usize,
+    /// So much has arrived that nothing is read until some of it is served.
+    pub(crate) is_ahead: bool,
     pub(crate) parser: RequestParser,
     /// Bytes to leave.
     pub outbox: Outbox,
@@ -51,9 +53,6 @@ impl Wire {
 
 /// Output that may wait for a client that has not authenticated, bytes: some hundred error replies.
 const STRANGER_OUTPUT_MAX: u64 = 17 * 1024;
-
-/// Requests that may wait to be executed for a client that has not authenticated, bytes.
-pub(crate) const STRANGER_QUERY_MAX: usize = 1 << 20;
 
 /// What a connection is to us.
 #[derive(Debug)]

@@ -257,6 +257,7 @@ impl Node {
     pub fn used_memory(&self) -> usize {
         let backlog = self.repl.backlog.as_ref().map_or(0, |b| b.len());
         let clients: usize = self.clients.iter().map(crate::client::Client::memory_bytes).sum();
-        self.keyspace.allocated_bytes() + backlog + clients
+        let snapshots: u64 = self.persist.snapshots.iter().map(|s| s.ahead_bytes()).sum();
+        self.keyspace.allocated_bytes() + backlog + clients + snapshots as usize
     }
 }

@@ -11,6 +11,9 @@ use russet_protocol::{Protocol, ReplyWriter};
 
 use crate::command::Args;
 
+/// Scratch space beyond this many bytes is given back.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
 /// One effect, encoded as a command.
 #[derive(Debug)]
 pub struct Effect {
@@ -89,8 +92,11 @@ impl Effects {
         }
         self.list.clear();
         self.bytes.clear();
-        if self.bytes.capacity() > 1 << 20 {
+        if self.bytes.capacity() > SPARE_BYTES_MAX {
             self.bytes = Vec::new();
+        }
+        if self.list.capacity() * size_of::<Effect>() > SPARE_BYTES_MAX {
+            self.list = Vec::new();
         }
     }
 }

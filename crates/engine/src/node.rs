@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::client::{Blocked, Clients, Role, STRANGER_QUERY_MAX, Waiting};
+use crate::client::{Blocked, Clients, Role, Waiting};
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::io::{Endpoints, Garbage, Handle, Host, Input, Level, Now, Output};
 use crate::keyspace::{Keyspace, SlotFunction};
 use crate::outbox::Outbox;
+use crate::persist::Persist;
+use crate::persist::snapshot::COPIES_BYTES_MAX;
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::timers::{Timer, Timers};
@@ -64,6 +66,13 @@ const LINK_BYTES_LEAST: usize = 1 << 30;
 /// A client that cannot be served for now, for a pause or because it waits, is read no further than this.
 const HELD_BYTES_MAX: usize = 4 << 20;
 
+/// A client with requests that wait for their turn is read no further than this, so that the kernel can tell its peer
+/// to slow down: a pipeline without end fills no memory of ours.
+const READ_AHEAD_BYTES: usize = 256 * 1024;
+
+/// It is read again when so many are left.
+const READ_AGAIN_BYTES: usize = 32 * 1024;
+
 /// How many spare buffers are kept.
 const POOL_MAX: usize = 256;
 
@@ -88,7 +97,7 @@ pub struct Node {
     /// Replication, both ways.
     pub repl: crate::repl::Repl,
     /// Snapshots to disk and loading.
-    pub persist: crate::persist::Persist,
+    pub persist: Persist,
     /// What the running command did.
     pub effects: Effects,
     /// Counters.
@@ -152,7 +161,7 @@ impl Node {
             started: now,
             clients: Clients::default(),
             commands: CommandTable::default(),
-            persist: Default::default(),
+            persist: Persist { copies_bytes_max: COPIES_BYTES_MAX, ..Persist::default() },
             effects: Effects::default(),
             stats: Stats::default(),
             rng,
@@ -324,6 +333,12 @@ impl Node {
             return None;
         }
         let wire = &mut client.wire;
+        // Whoever is not in the queue has at most the beginning of a request, and the rest must come.
+        let ahead_max = if wire.is_ahead { READ_AGAIN_BYTES } else { READ_AHEAD_BYTES };
+        wire.is_ahead = client.is_ready && wire.pending() >= ahead_max;
+        if wire.is_ahead {
+            return None;
+        }
         if wire.query.capacity() == 0 {
             wire.query = self.pool.pop().unwrap_or_else(|| Vec::with_capacity(READ_BYTES));
         }
@@ -357,9 +372,7 @@ impl Node {
         let waiting = client.wire.pending() + client.transaction.queued_bytes;
         if client.is_master_link() && waiting > link_max {
             self.master_spoke_garbage(handle, "a request without an end");
-        } else if waiting > query_max && !client.is_master_link()
-            || waiting > STRANGER_QUERY_MAX && !client.authenticated
-        {
+        } else if waiting > query_max && !client.is_master_link() {
             self.query_buffer_full(handle);
         } else if !client.is_ready {
             client.is_ready = true;

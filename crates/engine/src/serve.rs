@@ -33,6 +33,12 @@ const TURN_COMMANDS: usize = 4096;
 /// Microseconds after which a turn takes no further window.
 const TURN_US: u64 = 250;
 
+/// Empty requests (blank lines) that a client may have in a window: each costs a parse.
+const EMPTY_MAX: usize = 256;
+
+/// Scratch space for more arguments than this is given back: requests of so many are rare.
+const SPARE_ARGS_MAX: usize = 16 * 1024;
+
 /// Output up to this many bytes is within anybody's limits.
 const OUTPUT_UNCHECKED: usize = 16 * 1024;
 
@@ -132,9 +138,9 @@ impl Node {
             more: true,
         };
         let seat_index = window.seats.len();
-        let (mut at, mut found) = (client.wire.start, 0);
+        let (mut at, mut found, mut empty) = (client.wire.start, 0, 0);
         let mut malformed = None;
-        while found < room && at < seat.bytes.len() {
+        while found < room && empty < EMPTY_MAX && at < seat.bytes.len() {
             match client.wire.parser.parse(&seat.bytes[at..], &limits) {
                 Parsed::Incomplete => {
                     seat.more = false;
@@ -147,6 +153,7 @@ impl Node {
                 Parsed::Request { len } => {
                     let args = client.wire.parser.args();
                     if args.is_empty() {
+                        empty += 1;
                         // An empty request goes with the one before it.
                         match window.pending.last_mut().filter(|_| found > 0) {
                             Some(before) => before.len += len,
@@ -271,6 +278,9 @@ impl Node {
             if waiting > OUTPUT_UNCHECKED {
                 self.enforce_output_limit(seat.handle);
             }
+        }
+        if window.args.capacity() > SPARE_ARGS_MAX {
+            window.args = Vec::new();
         }
     }
 }

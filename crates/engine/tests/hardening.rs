@@ -255,6 +255,10 @@ fn a_stranger_cannot_let_requests_pile_up() {
     for _ in 0..80 {
         w.send(stranger, &[b'x'; 16 * 1024]);
     }
+    let held = w.node.clients.get(stranger).expect("nobody has heard it yet").memory_bytes();
+    assert!(held < 600_000, "{held}");
+    w.advance_ms(6000);
+    assert!(w.take(stranger).contains("too big inline request"));
     assert_eq!(w.closed, [stranger]);
 }
 
@@ -789,4 +793,41 @@ fn ten_thousand_clients_can_come_be_listed_and_go() {
     assert_eq!(w.ask(all[0], "CLIENT KILL TYPE normal"), ":9999\r\n");
     assert_eq!(w.node.clients.len(), 1);
     assert_eq!(w.node.keyspace.watch.len(), 1);
+}
+
+#[test]
+fn a_pipeline_without_end_is_read_no_faster_than_it_is_served() {
+    let mut w = World::new("save \"\"\nclient-query-buffer-limit 1mb\n");
+    let (c, d) = (w.connect(), w.connect());
+    let requests = command(&["APPEND", "log", "x"]).repeat(500);
+    let mut sent = 0_usize;
+    // The node gets no turn meanwhile: a reader that went on would take all of it.
+    for _ in 0..1000 {
+        let Some(buffer) = w.node.read_buffer(c) else { break };
+        buffer.extend_from_slice(&requests);
+        w.node.received(w.now, c);
+        sent += 500;
+    }
+    assert!((16..80).contains(&(sent / 500)), "{sent} requests were read ahead");
+    // It is read again when it has been served, and a single long request is read to its end.
+    w.ask(d, "PING");
+    assert_eq!(w.take(c).matches("\r\n").count(), sent);
+    let long = command(&["SET", "long", &"y".repeat(900_000)]);
+    for piece in long.chunks(10_000) {
+        let buffer = w.node.read_buffer(c).expect("the rest of a request is always read");
+        buffer.extend_from_slice(piece);
+        w.node.received(w.now, c);
+        w.run();
+    }
+    assert_eq!(w.take(c), "+OK\r\n");
+    assert!(!w.closed.contains(&c));
+    assert_eq!(w.ask(d, "STRLEN log"), format!(":{sent}\r\n"));
+}
+
+#[test]
+fn blank_lines_without_end_are_served_in_windows() {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    w.send(c, &[&b"\r\n".repeat(100_000)[..], b"PING\r\n"].concat());
+    assert_eq!(w.take(c), "+PONG\r\n");
 }

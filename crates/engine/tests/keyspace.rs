@@ -110,6 +110,80 @@ fn a_save_holds_what_was_there_when_it_began() {
     assert_eq!(w.ask(c, "DBSIZE"), ":1\r\n");
 }
 
+/// One number of INFO.
+fn figure(w: &mut World, c: Handle, section: &str, name: &str) -> u64 {
+    let text = w.ask(c, &format!("INFO {section}"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} of {text}"))
+}
+
+#[test]
+fn what_writers_hand_to_a_snapshot_is_counted_and_has_an_end() {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    let value = "v".repeat(1000);
+    let write = |w: &mut World, step: usize| {
+        for first in (0..20_000).step_by(step) {
+            let both = (0..2).map(|db| format!("SELECT {db}\r\nSET key:{first} {value}\r\n"));
+            w.send(c, both.collect::<String>().as_bytes());
+        }
+        w.take(c);
+    };
+    write(&mut w, 1);
+    let before = figure(&mut w, c, "memory", "used_memory");
+    w.writer_hangs = true;
+    w.ask(c, "BGSAVE");
+    w.advance_ms(100);
+    let resting = figure(&mut w, c, "memory", "used_memory") - before;
+    assert!((16 << 20..18 << 20).contains(&resting), "the walk rests at {resting}");
+    // Each write comes to another bucket, by turns of two databases, and hands over what was in it.
+    write(&mut w, 40);
+    w.advance_ms(100);
+    let copies = figure(&mut w, c, "memory", "used_memory") - before;
+    assert!(copies > resting + (2 << 20), "{copies} is more than {resting}");
+    assert!(copies < resting + (32 << 20), "{copies} is no more than what there was");
+    w.node.persist.copies_bytes_max = resting;
+    w.advance_ms(100);
+    assert!(w.log.iter().any(|line| line.contains("writes outran the snapshot")), "{:?}", w.log);
+    assert_eq!(figure(&mut w, c, "persistence", "rdb_bgsave_in_progress"), 0);
+    let after = figure(&mut w, c, "memory", "used_memory");
+    assert!(after < before + (1 << 20), "{after} after it, {before} before");
+}
+
+#[test]
+fn memory_in_use_follows_long_values() {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    let used = |w: &mut World| figure(w, c, "memory", "used_memory_dataset");
+    let empty = used(&mut w);
+    let mut set = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$3000000\r\n".to_vec();
+    set.resize(set.len() + 3_000_000, b'x');
+    set.extend_from_slice(b"\r\n");
+    w.send(c, &set);
+    assert_eq!(w.take(c), "+OK\r\n");
+    let one = used(&mut w) - empty;
+    assert!((3_000_000..4_000_000).contains(&one), "{one}");
+    let steps = [
+        ("COPY a b", 2),
+        ("APPEND b y", 2),
+        ("RENAME b c", 2),
+        ("COPY a d DB 1", 3),
+        ("SWAPDB 0 1", 3),
+        ("SET d small", 2),
+        ("SWAPDB 0 1", 2),
+        ("SET a small", 1),
+        ("EXPIRE c -1", 0),
+        ("SETRANGE a 2999999 z", 1),
+        ("FLUSHALL", 0),
+    ];
+    for (command, values) in steps {
+        w.ask(c, command);
+        let now = used(&mut w) - empty.min(used(&mut w));
+        assert!(now + 10_000 >= values * 3_000_000, "{command}: {now}");
+        assert!(now <= values * one + values * one / 4 + 10_000, "{command}: {now}");
+    }
+}
+
 #[test]
 fn exec_waits_for_an_answer_in_its_middle_and_nobody_sees_half_of_it() {
     let mut w = World::new("");

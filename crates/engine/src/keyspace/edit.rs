@@ -94,10 +94,16 @@ impl<'a> Edit<'a> {
             }
         };
         let hash_of = |key: &[u8]| hasher.hash(key);
+        let object_bytes = match &payload {
+            NewPayload::Boxed(object) => object.allocated_bytes(),
+            NewPayload::Inline(_) => 0,
+        };
         let old = table.set(self.key.hash, self.key.bytes, kind, payload, expiry, clock, &hash_of);
         let added = table.len() - before;
         db.keys += added;
+        db.object_bytes += object_bytes;
         if let Some(old) = old {
+            db.object_bytes -= object_bytes_of(&old);
             self.keyspace.bury(old);
         }
         self.changed();
@@ -107,17 +113,19 @@ impl<'a> Edit<'a> {
     ///
     /// `change` gets the bytes to work on. False, and nothing done, if the value is not such a string.
     pub fn change_long_string(mut self, change: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let found = self
-            .keyspace
-            .db_mut(self.db)
+        let db = self.keyspace.db_mut(self.db);
+        let found = db
             .table_mut(self.key.slot)
             .and_then(|table| table.get_mut(self.key.hash, self.key.bytes));
         let Some(mut entry) = found else { return false };
-        entry.set_kind(string::KIND_RAW);
-        match entry.boxed_mut() {
-            Some(Object::String(bytes)) => change(Arc::make_mut(bytes)),
-            None => return false,
+        let Some(object) = entry.boxed_mut() else { return false };
+        let before = object.allocated_bytes();
+        match object {
+            Object::String(bytes) => change(Arc::make_mut(bytes)),
         }
+        let after = object.allocated_bytes();
+        entry.set_kind(string::KIND_RAW);
+        db.object_bytes = db.object_bytes - before + after;
         self.changed();
         true
     }
@@ -167,6 +175,7 @@ impl<'a> Edit<'a> {
         let hash_of = |key: &[u8]| hasher.hash(key);
         let old = db.table_mut(self.key.slot)?.remove(self.key.hash, self.key.bytes, &hash_of)?;
         db.keys -= 1;
+        db.object_bytes -= object_bytes_of(&old);
         Some(old)
     }
 
@@ -185,6 +194,14 @@ impl<'a> Edit<'a> {
             target.set(kind, NewPayload::Boxed(object), expiry);
         }
         true
+    }
+}
+
+/// Memory behind an entry.
+fn object_bytes_of(entry: &OwnedEntry<Object>) -> usize {
+    match entry.payload() {
+        Payload::Inline(_) => 0,
+        Payload::Boxed(object) => object.allocated_bytes(),
     }
 }
 

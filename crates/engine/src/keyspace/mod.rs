@@ -81,6 +81,8 @@ pub struct Db {
     /// One table, or one per cluster slot, made when its first key comes.
     tables: Vec<Option<Box<Table<Object>>>>,
     keys: usize,
+    /// Memory behind entries whose values do not stand inline.
+    object_bytes: usize,
 }
 
 impl std::fmt::Debug for Db {
@@ -95,7 +97,8 @@ impl Db {
             SlotFunction::HashPrefix => 1,
             SlotFunction::Crc16 => usize::from(SLOTS),
         };
-        Db { identity, tables: std::iter::repeat_with(|| None).take(count).collect(), keys: 0 }
+        let tables = std::iter::repeat_with(|| None).take(count).collect();
+        Db { identity, tables, keys: 0, object_bytes: 0 }
     }
 
     /// How many keys it holds.
@@ -113,9 +116,9 @@ impl Db {
         self.tables().map(|(_, t)| t.len_with_expiry()).sum()
     }
 
-    /// Bytes of its tables and entries.
+    /// Bytes of its tables, entries and the values behind them.
     pub fn allocated_bytes(&self) -> usize {
-        self.tables().map(|(_, t)| t.allocated_bytes()).sum()
+        self.tables().map(|(_, t)| t.allocated_bytes()).sum::<usize>() + self.object_bytes
     }
 
     /// Its tables that exist, with their slot.
@@ -234,7 +237,7 @@ impl Keyspace {
         self.dbs().find(|(_, db)| db.identity == identity).map(|(number, _)| number)
     }
 
-    /// Bytes of all tables and entries; what hangs behind them in boxes is not in it.
+    /// Bytes of all databases.
     pub fn allocated_bytes(&self) -> usize {
         self.dbs.iter().map(Db::allocated_bytes).sum()
     }

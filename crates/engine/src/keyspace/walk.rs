@@ -17,6 +17,8 @@
 //!
 //! A record goes into the snapshot in the order in which buckets were visited: a file has no order that anyone may rely on.
 
+use std::collections::BTreeMap;
+
 use russet_ds::{EntryRef, Payload, Scope};
 
 use super::{Db, Key, KeyHasher, Keyspace};
@@ -30,6 +32,10 @@ pub const WALKS_MAX: usize = 2;
 /// A chunk is handed on when it is this long.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// Room that a chunk of the walker's own has from the start: a bucket's entries may reach over its end. One that writers
+/// begin, with old images of another database, starts small and grows.
+const CHUNK_ROOM: usize = CHUNK_BYTES + CHUNK_BYTES / 8;
+
 #[derive(Debug)]
 struct Walk {
     job: JobId,
@@ -40,8 +46,12 @@ struct Walk {
     current: usize,
     slot: u16,
     position: u64,
-    chunk: Option<Chunk>,
+    /// Chunks that are not full, by the number of their database: walker and writers fill them.
+    open: BTreeMap<u32, Chunk>,
+    /// Chunks to be handed on.
     full: Vec<Chunk>,
+    /// Memory of those.
+    full_bytes: usize,
 }
 
 /// The running walks, and the databases that only they still see.
@@ -93,16 +103,35 @@ impl Walk {
         self.dbs[self.current..].iter().any(|&(_, id)| id == identity)
     }
 
-    /// The chunk that takes entries of the database that had this number.
-    fn chunk_for(&mut self, number: u32) -> &mut Chunk {
-        let fits = self
-            .chunk
-            .as_ref()
-            .is_some_and(|chunk| chunk.db() == number && chunk.len_bytes() < CHUNK_BYTES);
-        if !fits {
-            self.full.extend(self.chunk.take().filter(|chunk| chunk.entries() > 0));
+    /// The chunk that takes entries of the database that had this number; a new one has this much room.
+    fn chunk_for(&mut self, number: u32, room: usize) -> &mut Chunk {
+        let is_full = |chunk: &Chunk| chunk.len_bytes() >= CHUNK_BYTES;
+        if self.open.get(&number).is_some_and(is_full)
+            && let Some(chunk) = self.open.remove(&number)
+        {
+            self.full_bytes += chunk.memory_bytes();
+            self.full.push(chunk);
         }
-        self.chunk.get_or_insert_with(|| Chunk::new(number, CHUNK_BYTES + CHUNK_BYTES / 8))
+        self.open.entry(number).or_insert_with(|| Chunk::new(number, room))
+    }
+
+    /// The next chunk to be handed on; with `all`, one that is not full if there is no other.
+    fn next_chunk(&mut self, all: bool) -> Option<Chunk> {
+        if let Some(chunk) = self.full.pop() {
+            self.full_bytes -= chunk.memory_bytes();
+            return Some(chunk);
+        }
+        while all && let Some((_, chunk)) = self.open.pop_first() {
+            if chunk.entries() > 0 {
+                return Some(chunk);
+            }
+        }
+        None
+    }
+
+    /// Memory of copies that have not been handed on.
+    fn held_bytes(&self) -> usize {
+        self.full_bytes + self.open.values().map(Chunk::memory_bytes).sum::<usize>()
     }
 }
 
@@ -131,15 +160,16 @@ impl Keyspace {
             current: 0,
             slot: 0,
             position: 0,
-            chunk: None,
+            open: BTreeMap::new(),
             full: Vec::new(),
+            full_bytes: 0,
         });
         true
     }
 
-    /// Whether another walk may begin.
-    pub fn may_begin_walk(&self) -> bool {
-        self.walks.slots.iter().any(Option::is_none)
+    /// Memory of copies that a walk has made and not handed on: its own, and what writers added.
+    pub fn walk_held_bytes(&self, job: JobId) -> usize {
+        self.walks.slots.iter().flatten().find(|walk| walk.job == job).map_or(0, Walk::held_bytes)
     }
 
     /// Gives up a walk.
@@ -172,16 +202,12 @@ impl Keyspace {
         let Walks { slots, detached, .. } = walks;
         let Some(walk) = slots[index].as_mut() else { return Slice::End };
         loop {
-            if let Some(chunk) = walk.full.pop() {
+            let place = walk.dbs.get(walk.current).copied();
+            if let Some(chunk) = walk.next_chunk(place.is_none()) {
                 return Slice::Chunk(chunk);
             }
-            let Some(&(number, identity)) = walk.dbs.get(walk.current) else {
-                // All is visited; what it still holds is its last chunk.
-                return match walk.chunk.take().filter(|chunk| chunk.entries() > 0) {
-                    Some(chunk) => Slice::Chunk(chunk),
-                    None => Slice::End,
-                };
-            };
+            // Once all is visited what it still holds is the last of it.
+            let Some((number, identity)) = place else { return Slice::End };
             let hasher = self.hasher;
             let db = match self.number_of(identity) {
                 Some(now) => Some(self.db_mut(now)),
@@ -227,7 +253,7 @@ impl Keyspace {
             // An empty table is visited too, so that what is inserted first counts as newer.
             let table = db.table_or_new(key.slot);
             let scope = if table.write_rebuilds(key.hash) { Scope::Rebuild } else { Scope::Bucket };
-            let chunk = walk.chunk_for(old_number);
+            let chunk = walk.chunk_for(old_number, 0);
             table.visit(index, epoch, key.hash, scope, &hash_of, &mut |e| copy(chunk, &e));
         }
     }
@@ -246,7 +272,7 @@ impl Walk {
                 self.slot += 1;
                 continue;
             };
-            let chunk = self.chunk_for(number);
+            let chunk = self.chunk_for(number, CHUNK_ROOM);
             let hash_of = |key: &[u8]| hasher.hash(key);
             match table.walk(index, epoch, position, &hash_of, &mut |entry| copy(chunk, &entry)) {
                 Some(next) => self.position = next,

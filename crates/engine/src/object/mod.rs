@@ -8,6 +8,8 @@ pub mod string;
 
 use std::sync::Arc;
 
+use russet_ds::size::class_size;
+
 /// The types of values, with the numbers that the kind byte uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -74,4 +76,17 @@ pub enum Object {
     /// A long string. Shared, so that a snapshot or a reply can hold it without a copy; a writer
     /// that finds it shared copies it first (`Arc::make_mut`).
     String(Arc<Vec<u8>>),
+}
+
+impl Object {
+    /// Bytes of memory behind the entry's pointer, as far as this value is alone in holding them.
+    pub fn allocated_bytes(&self) -> usize {
+        match self {
+            Object::String(bytes) => {
+                // The counted block has two counters before the vector's three words.
+                let block = 2 * size_of::<usize>() + size_of::<Vec<u8>>();
+                class_size(size_of::<Object>()) + class_size(block) + class_size(bytes.capacity())
+            }
+        }
+    }
 }

@@ -143,9 +143,14 @@ impl Chunk {
         self.entries == 0
     }
 
-    /// Memory that this chunk keeps alive: its records and the big strings it holds on to.
+    /// Bytes of its records and of the big strings it holds on to: how much there is to write.
     pub fn len_bytes(&self) -> usize {
         self.records.len() + self.pinned_bytes
+    }
+
+    /// Memory that it keeps alive, with the room that its records have.
+    pub fn memory_bytes(&self) -> usize {
+        self.records.capacity() + self.pinned_bytes
     }
 
     /// Appends a record without use information.

@@ -16,6 +16,8 @@ const RETRY_SECS: u64 = 5;
 pub struct Persist {
     /// Snapshots under way, two at most.
     pub snapshots: Vec<Snapshot>,
+    /// A snapshot with more bytes of copies than this is given up.
+    pub copies_bytes_max: u64,
     /// A file being loaded.
     pub load: Option<super::load::Load>,
     /// BGSAVE SCHEDULE, or a save point that must wait for a free walk.

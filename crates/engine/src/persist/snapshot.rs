@@ -20,8 +20,9 @@ const IDLE_SLICE_US: u64 = 200;
 /// The walk rests while this many bytes are not encoded yet.
 const AHEAD_MAX: u64 = 16 << 20;
 
-/// A snapshot with this many bytes of copies not encoded yet is given up.
-const BACKLOG_MAX: u64 = 4 << 30;
+/// A snapshot with more bytes of copies not encoded yet is given up. The walk rests long before, so most of them are
+/// old images that writers had to hand over.
+pub(crate) const COPIES_BYTES_MAX: u64 = 4 << 30;
 
 /// What a snapshot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Snapshot {
     walking: bool,
     given_bytes: u64,
     consumed_bytes: u64,
+    /// Bytes of copies that the walk has yet to hand on.
+    held_bytes: u64,
     /// The most bytes that were copied and not encoded yet.
     pub ahead_peak: u64,
 }
@@ -61,9 +64,20 @@ impl Snapshot {
         self.walking
     }
 
+    /// Bytes that were handed on and are not encoded yet.
+    fn given_ahead(&self) -> u64 {
+        self.given_bytes.saturating_sub(self.consumed_bytes)
+    }
+
     /// Bytes that are copied and not encoded yet.
     pub fn ahead_bytes(&self) -> u64 {
-        self.given_bytes.saturating_sub(self.consumed_bytes)
+        self.given_ahead() + self.held_bytes
+    }
+
+    /// Takes note of what the walk holds.
+    fn note_held(&mut self, bytes: usize) {
+        self.held_bytes = bytes as u64;
+        self.ahead_peak = self.ahead_peak.max(self.ahead_bytes());
     }
 }
 
@@ -95,6 +109,7 @@ impl Node {
             walking: true,
             given_bytes: 0,
             consumed_bytes: 0,
+            held_bytes: 0,
             ahead_peak: 0,
         });
         self.output(Output::SnapshotBegin { job, target, settings, aux });
@@ -135,7 +150,7 @@ impl Node {
         let snapshots = &self.persist.snapshots;
         snapshots
             .iter()
-            .any(|s| s.walking && s.ahead_bytes() < AHEAD_MAX && !self.sync_is_throttled(s))
+            .any(|s| s.walking && s.given_ahead() < AHEAD_MAX && !self.sync_is_throttled(s))
     }
 
     /// A slice of each walk.
@@ -146,15 +161,18 @@ impl Node {
             if !self.sync_is_throttled(&self.persist.snapshots[index]) {
                 self.walk_one(index, end, host);
             }
+            let snapshot = &mut self.persist.snapshots[index];
+            snapshot.note_held(self.keyspace.walk_held_bytes(snapshot.job));
         }
-        let lost: Vec<JobId> = self
-            .persist
-            .snapshots
-            .iter()
-            .filter(|s| s.ahead_bytes() > BACKLOG_MAX)
-            .map(|s| s.job)
-            .collect();
-        for job in lost {
+        self.give_up_outrun_snapshots();
+    }
+
+    /// Ends the snapshots that writes have outrun.
+    fn give_up_outrun_snapshots(&mut self) {
+        let bytes_max = self.persist.copies_bytes_max;
+        let snapshots = self.persist.snapshots.iter();
+        let beyond = snapshots.filter(|s| s.ahead_bytes() > bytes_max).map(|s| s.job);
+        for job in beyond.collect::<Vec<JobId>>() {
             self.output(Output::SnapshotAbort { job });
             let why = "writes outran the snapshot: too many copied bytes wait to be written";
             self.snapshot_event(job, SnapshotEvent::Failed(why.to_owned()));
@@ -164,7 +182,7 @@ impl Node {
     fn walk_one(&mut self, index: usize, end_us: u64, host: &mut dyn Host) {
         let snapshot = &mut self.persist.snapshots[index];
         let job = snapshot.job;
-        while snapshot.walking && snapshot.ahead_bytes() < AHEAD_MAX {
+        while snapshot.walking && snapshot.given_ahead() < AHEAD_MAX {
             let mut buckets = 0_u32;
             // The counter is cheap, not free: it is read each eighth bucket.
             let mut used_up = || {
@@ -174,7 +192,6 @@ impl Node {
             match self.keyspace.walk_slice(job, &mut used_up) {
                 Slice::Chunk(chunk) => {
                     snapshot.given_bytes += chunk.len_bytes() as u64;
-                    snapshot.ahead_peak = snapshot.ahead_peak.max(snapshot.ahead_bytes());
                     snapshot.keys_done += chunk.entries();
                     self.outputs.push_back(Output::SnapshotChunk { job, chunk });
                     if host.ticks_us() >= end_us {

@@ -35,6 +35,8 @@ pub struct World {
     pub hold_answers: bool,
     /// Snapshots are encoded but do not end until [`World::end_saves`].
     pub hold_saves: bool,
+    /// Whether the writer of snapshots takes chunks and does nothing with them.
+    pub writer_hangs: bool,
     /// What the next snapshots fail with.
     pub save_errors: VecDeque<String>,
     /// The status with which the node left.
@@ -91,6 +93,7 @@ impl World {
             answers: VecDeque::new(),
             hold_answers: false,
             hold_saves: false,
+            writer_hangs: false,
             save_errors: VecDeque::new(),
             exit: None,
             deadline: None,
@@ -203,8 +206,10 @@ impl World {
                     let len = chunk.len_bytes() as u64;
                     let save = self.saves.get_mut(&job).expect("it has begun");
                     save.encoder.chunk(&chunk, &mut save.bytes);
-                    let event = SnapshotEvent::Consumed(len);
-                    self.inputs.push_back(Input::Snapshot { job, event });
+                    if !self.writer_hangs {
+                        let event = SnapshotEvent::Consumed(len);
+                        self.inputs.push_back(Input::Snapshot { job, event });
+                    }
                 }
                 Output::SnapshotEnd { job } => self.save_ends(job),
                 Output::SnapshotAbort { job } => {

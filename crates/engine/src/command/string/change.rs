@@ -3,6 +3,9 @@
 //! Short strings are put together and stored anew; a long one grows in place, so that appending is
 //! amortized and a part of a large string costs no copy of the whole.
 
+use std::collections::TryReserveError;
+
+use russet_ds::size::class_size;
 use russet_protocol::ErrorReply;
 
 use crate::command::{Args, Caller, Ctx, Flow, Outcome, Reply};
@@ -68,6 +71,15 @@ fn zeros(len: usize, capacity: usize) -> Result<Vec<u8>, ErrorReply> {
     Ok(bytes)
 }
 
+/// Room for `len` bytes in all, and an eighth more if there was not: a string that grows by small pieces is moved rarely,
+/// and one that does not grow again has wasted little.
+fn make_room(bytes: &mut Vec<u8>, len: usize) -> Result<(), TryReserveError> {
+    if len <= bytes.capacity() {
+        return Ok(());
+    }
+    bytes.try_reserve_exact(class_size(len.saturating_add(len / 8)) - bytes.len())
+}
+
 /// Writes `part` at an offset into the string that is there.
 fn write_at(
     ctx: &mut Ctx<'_>,
@@ -79,8 +91,7 @@ fn write_at(
     let end = offset + part.len();
     let mut room = Ok(());
     let grown = ctx.edit(key).change_long_string(|bytes| {
-        let missing = end.saturating_sub(bytes.len());
-        room = bytes.try_reserve(missing);
+        room = make_room(bytes, end);
         if room.is_ok() {
             bytes.resize(end.max(bytes.len()), 0);
             bytes[offset..end].copy_from_slice(part);
