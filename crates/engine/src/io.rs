@@ -331,6 +331,8 @@ pub enum Request {
     DumpFile(String),
     /// Allow this many clients' sockets (raise the limit of file descriptors if need be).
     MaxClients(u32),
+    /// Whether a thread of the allocator's own gives memory back to the system.
+    PurgeInBackground(bool),
     /// Rewrite the configuration file: the driver reads it, calls [`crate::config::rewrite`] with
     /// these settings, writes a temporary file, syncs and renames it.
     RewriteConfig(Box<crate::config::Config>),

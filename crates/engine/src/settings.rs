@@ -244,6 +244,7 @@ fn steps(changes: &AppliedChanges, next: &Config) -> Vec<Step> {
             "dbfilename" => |config| Request::DumpFile(text(&config.dbfilename)),
             "tcp-keepalive" => |config| Request::KeepAlive(config.tcp_keepalive),
             "maxclients" => |config| Request::MaxClients(config.maxclients),
+            "jemalloc-bg-thread" => |config| Request::PurgeInBackground(config.jemalloc_bg_thread),
             "loglevel" => |config| Request::LogTo {
                 path: text(&config.logfile),
                 level: level_of(config.loglevel),

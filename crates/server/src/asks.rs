@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::event_loop::EventLoop;
 use crate::limits;
 use crate::log;
+use crate::memory;
 use crate::snapshot_writer::sync_folder;
 use crate::sys::error_text;
 
@@ -48,6 +49,7 @@ impl<E: Engine> EventLoop<E> {
             }
             Request::DumpFile(name) => self.surroundings.rename_dump(name),
             Request::MaxClients(clients) => raise_limit(clients),
+            Request::PurgeInBackground(wanted) => memory::purge_in_background(wanted),
             Request::RewriteConfig(config) => self.surroundings.rewrite_config(&config),
             Request::RemoveFile(path) => self.remove_file(&path),
         }

@@ -29,6 +29,7 @@ mod listen;
 mod log;
 #[cfg(test)]
 mod loop_tests;
+mod memory;
 mod outputs;
 mod process;
 mod program;

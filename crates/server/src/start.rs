@@ -20,6 +20,7 @@ use crate::event_loop::{EventLoop, Setup};
 use crate::limits;
 use crate::listen::{self, Listener, TcpOptions};
 use crate::log;
+use crate::memory;
 use crate::process;
 use crate::signals::Signals;
 use crate::snapshot_writer::remove_leftovers;
@@ -90,6 +91,9 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
         tell_supervisor: supervision.awaits_ready,
         incremental_fsync: config.rdb_save_incremental_fsync,
     };
+    if let Err(why) = memory::purge_in_background(config.jemalloc_bg_thread) {
+        log::warning(&format!("'jemalloc-bg-thread': {why}"));
+    }
     let boot = boot(&sources)?;
     let mut clock = Clock::new();
     let now = clock.now();

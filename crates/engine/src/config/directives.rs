@@ -495,7 +495,7 @@ section "Memory" {
     /// FLUSHALL and FLUSHDB are ASYNC unless they say otherwise. Here both free beside the work.
     "lazyfree-lazy-user-flush" [] lazyfree_lazy_user_flush: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// The allocator gives memory back from a thread of its own.
-    "jemalloc-bg-thread" [] jemalloc_bg_thread: bool = "yes", Bool, MODIFIABLE, TUNES, SHELL;
+    "jemalloc-bg-thread" [] jemalloc_bg_thread: bool = "yes", Bool, MODIFIABLE, BUILT, SHELL;
     /// The process asks the kernel for no huge pages.
     "disable-thp" [] disable_thp: bool = "yes", Bool, IMMUTABLE, TUNES, NONE;
     /// The process tells the kernel how expendable it is.
