@@ -99,13 +99,6 @@ impl<'a, V: Send> EntryMut<'a, V> {
         unsafe { self.raw().boxed_mut() }
     }
 
-    /// The boxed value, as long as the table was borrowed for.
-    #[must_use]
-    pub fn into_boxed_mut(self) -> Option<&'a mut V> {
-        // SAFETY: `self` held the table exclusively for 'a; V is the table's.
-        unsafe { self.raw().boxed_mut() }
-    }
-
     /// Sets or removes the expiry (Unix milliseconds, any `i64`).
     pub fn set_expiry(&mut self, expiry: Option<i64>) {
         let old = self.raw();

@@ -16,7 +16,7 @@ use russet_engine::persist::chunk::{Chunk, ChunkValue, Kind};
 use russet_engine::persist::rdb_load::{
     Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
 };
-use russet_engine::persist::rdb_save::{Preamble, RdbEncoder, RdbSettings};
+use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,8 +32,8 @@ fn main() {
 fn sample() -> Vec<u8> {
     let mut chunk = Chunk::new(0, 4096);
     for value in [0, -1, 127, 128, -129, 32_767, 32_768, 1 << 31, i64::MIN] {
-        let key = format!("int:{value}");
-        chunk.push(Kind::String, key.as_bytes(), None, ChunkValue::Int(value));
+        let (key, text) = (format!("int:{value}"), value.to_string());
+        chunk.push(Kind::String, key.as_bytes(), None, ChunkValue::Bytes(text.as_bytes()));
     }
     let expiry = Some(4_102_444_800_123);
     chunk.push(Kind::String, b"expires", expiry, ChunkValue::Bytes(b"later"));
@@ -47,14 +47,7 @@ fn sample() -> Vec<u8> {
 
     let mut encoder = RdbEncoder::new(RdbSettings::default());
     let mut out = Vec::new();
-    let preamble = Preamble {
-        server_version: "7.2.4",
-        created_seconds: 1_700_000_000,
-        used_memory_bytes: 1 << 20,
-        replication: None,
-        aof_base: false,
-    };
-    encoder.begin_standard(&preamble, &mut out);
+    encoder.begin(&[("redis-ver", b"7.2.4"), ("redis-bits", b"64")], &mut out);
     encoder.chunk(&chunk, &mut out);
     encoder.chunk(&other, &mut out);
     encoder.finish(&mut out);

@@ -148,7 +148,7 @@ impl Node {
             }
         }
         self.flush_effects_apart();
-        self.break_touched();
+        self.break_transactions();
         more
     }
 

@@ -300,7 +300,7 @@ impl Node {
             self.effects.add_args(db, args);
         }
         if self.keyspace.watch.has_touched() {
-            self.break_transactions(handle);
+            self.break_transactions();
         }
         let Some(client) = self.clients.get(handle) else { return };
         if !client.transaction.running && !self.effects.is_empty() {

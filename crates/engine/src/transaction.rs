@@ -19,11 +19,7 @@ impl Host for NoHost {
 
 impl Node {
     /// Clients whose watched keys changed cannot EXEC any more; the one that changed them neither, if it watched.
-    pub(crate) fn break_transactions(&mut self, _by: Handle) {
-        self.break_touched();
-    }
-
-    pub(crate) fn break_touched(&mut self) {
+    pub(crate) fn break_transactions(&mut self) {
         for handle in self.keyspace.watch.take_touched() {
             if let Some(client) = self.clients.get_mut(handle) {
                 client.transaction.broken = true;

@@ -1,7 +1,7 @@
 //! Keys whose time has come: met by a command (lazily), or looked for (actively).
 //!
-//! There is no second table for expiries. Segments know their earliest one and tables hang due segments in a
-//! wheel, so the active side visits segments that have something due, not keys at random.
+//! There is no second table for expiries. Segments know their earliest one and tables keep them in a heap by
+//! it, so the active side visits segments that have something due, not keys at random.
 
 use russet_ds::EntryRef;
 

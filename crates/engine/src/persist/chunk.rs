@@ -19,9 +19,8 @@
 //! flags  1  expiry follows (ms since the Unix epoch)
 //!        2  idle seconds follow
 //!        4  use counter follows
-//!        8  the value is an i64 LE (8 bytes, no length)
-//!       16  the value is the next `Arc` of the side list (no length, no bytes)
-//!           neither 8 nor 16: value length and value bytes are inline
+//!        8  the value is the next `Arc` of the side list (no length, no bytes);
+//!           without this flag value length and value bytes are inline
 //! varint    LEB128: seven bits a byte, lowest first, top bit set on all but the last
 //! ```
 //!
@@ -38,8 +37,7 @@ use super::Access;
 const FLAG_EXPIRY: u8 = 1;
 const FLAG_IDLE: u8 = 2;
 const FLAG_FREQUENCY: u8 = 4;
-const FLAG_INT: u8 = 8;
-const FLAG_SHARED: u8 = 16;
+const FLAG_SHARED: u8 = 8;
 
 /// Longest header: kind, flags, two lengths, expiry, idle, counter.
 const HEADER_BYTES_MAX: usize = 2 + 10 + 10 + 8 + 10 + 1;
@@ -48,7 +46,7 @@ const HEADER_BYTES_MAX: usize = 2 + 10 + 10 + 8 + 10 + 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// A string: bytes, or an integer that prints as those bytes.
+    /// A string.
     String = 0,
 }
 
@@ -67,19 +65,8 @@ impl Kind {
 pub enum ChunkValue<'a> {
     /// Bytes to copy: a small string, or the raw form of a collection.
     Bytes(&'a [u8]),
-    /// A string held as a number; the writer prints it.
-    Int(i64),
     /// A big string: only its reference count is touched.
     Shared(Arc<Vec<u8>>),
-}
-
-/// A value as the writer reads it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryValue<'a> {
-    /// Inline or shared bytes.
-    Bytes(&'a [u8]),
-    /// A string held as a number.
-    Int(i64),
 }
 
 /// One record of a chunk.
@@ -93,8 +80,8 @@ pub struct ChunkEntry<'a> {
     pub expiry: Option<i64>,
     /// Use information, if the walker was asked to copy it.
     pub access: Access,
-    /// The value.
-    pub value: EntryValue<'a>,
+    /// The value: inline or shared bytes.
+    pub value: &'a [u8],
 }
 
 /// Copies of entries of one database.
@@ -169,13 +156,8 @@ impl Chunk {
         access: Access,
         value: ChunkValue<'_>,
     ) {
-        let number;
         let (value_flag, inline): (u8, &[u8]) = match value {
             ChunkValue::Bytes(bytes) => (0, bytes),
-            ChunkValue::Int(int) => {
-                number = int.to_le_bytes();
-                (FLAG_INT, &number)
-            }
             ChunkValue::Shared(bytes) => {
                 self.pinned_bytes += bytes.capacity();
                 self.shared.push(bytes);
@@ -308,19 +290,6 @@ impl<'a> ChunkIter<'a> {
         bytes.copy_from_slice(self.take(8));
         i64::from_le_bytes(bytes)
     }
-
-    #[inline]
-    fn value(&mut self, flags: u8, inline_len: usize) -> EntryValue<'a> {
-        if flags & FLAG_INT != 0 {
-            EntryValue::Int(self.i64())
-        } else if flags & FLAG_SHARED != 0 {
-            // `push` appends one `Arc` for every record with this flag.
-            let bytes = self.shared.next().expect("an Arc for each shared record");
-            EntryValue::Bytes(bytes)
-        } else {
-            EntryValue::Bytes(self.take(inline_len))
-        }
-    }
 }
 
 impl<'a> Iterator for ChunkIter<'a> {
@@ -334,13 +303,17 @@ impl<'a> Iterator for ChunkIter<'a> {
         let kind = Kind::from_byte(self.byte());
         let flags = self.byte();
         let key_len = self.varint() as usize;
-        let inline_len =
-            if flags & (FLAG_INT | FLAG_SHARED) == 0 { self.varint() as usize } else { 0 };
+        let is_shared = flags & FLAG_SHARED != 0;
+        let inline_len = if is_shared { 0 } else { self.varint() as usize };
         let expiry = (flags & FLAG_EXPIRY != 0).then(|| self.i64());
         let idle_seconds = (flags & FLAG_IDLE != 0).then(|| self.varint());
         let frequency = (flags & FLAG_FREQUENCY != 0).then(|| self.byte());
         let key = self.take(key_len);
-        let value = self.value(flags, inline_len);
+        let value = match is_shared {
+            // `push` appends one `Arc` for every record with this flag.
+            true => self.shared.next().expect("an Arc for each shared record"),
+            false => self.take(inline_len),
+        };
         Some(ChunkEntry { kind, key, expiry, access: Access { idle_seconds, frequency }, value })
     }
 }
@@ -359,7 +332,7 @@ mod tests {
         let long = vec![b'k'; 300];
         let access = Access { idle_seconds: Some(u64::MAX), frequency: Some(255) };
         chunk.push(Kind::String, b"a", None, ChunkValue::Bytes(b"b"));
-        chunk.push(Kind::String, b"", Some(i64::MIN), ChunkValue::Int(-5));
+        chunk.push(Kind::String, b"", Some(i64::MIN), ChunkValue::Bytes(b"-5"));
         chunk.push(Kind::String, b"big", Some(1), ChunkValue::Shared(Arc::clone(&big)));
         chunk.push_with_access(Kind::String, &long, None, access, ChunkValue::Bytes(&long));
         chunk.push(Kind::String, b"z", None, ChunkValue::Bytes(b""));
@@ -376,11 +349,11 @@ mod tests {
         assert_eq!(
             got,
             [
-                entry(b"a" as &[u8], None, none, EntryValue::Bytes(b"b")),
-                entry(b"", Some(i64::MIN), none, EntryValue::Int(-5)),
-                entry(b"big", Some(1), none, EntryValue::Bytes(&big)),
-                entry(&long, None, access, EntryValue::Bytes(&long)),
-                entry(b"z", None, none, EntryValue::Bytes(b"")),
+                entry(b"a" as &[u8], None, none, b"b"),
+                entry(b"", Some(i64::MIN), none, b"-5"),
+                entry(b"big", Some(1), none, &big),
+                entry(&long, None, access, &long),
+                entry(b"z", None, none, b""),
             ]
         );
         assert_eq!((chunk.db(), chunk.entries()), (3, 5));

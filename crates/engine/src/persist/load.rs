@@ -261,7 +261,7 @@ impl Node {
             Onto::Others | Onto::Any => self.keyspace.merge(fresh),
         }
         // Now, or it would break the transaction that a watcher opens after its next EXEC.
-        self.break_touched();
+        self.break_transactions();
         self.persist.saved_dirty = self.keyspace.dirty;
         self.log(Level::Notice, "DB reloaded by DEBUG RELOAD");
         Ok(())

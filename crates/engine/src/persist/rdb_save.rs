@@ -12,7 +12,7 @@
 use russet_ds::lzf;
 
 use super::Access;
-use super::chunk::{Chunk, ChunkEntry, EntryValue, Kind};
+use super::chunk::{Chunk, ChunkEntry, Kind};
 use super::rdb_format::{self as format, Checksum, opcode};
 
 /// The version that is written unless the data needs a newer one; redis-server 7.0 loads it.
@@ -60,32 +60,6 @@ impl Default for RdbSettings {
     }
 }
 
-/// Where in which replication history a snapshot stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplicationPoint<'a> {
-    /// The database that the stream has selected; -1 if it has selected none.
-    pub stream_db: i64,
-    /// Replication id, 40 hexadecimal digits.
-    pub id: &'a str,
-    /// Offset in that history.
-    pub offset: i64,
-}
-
-/// The aux fields that every file opens with, in Redis' order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Preamble<'a> {
-    /// `redis-ver`: the version that INFO shows.
-    pub server_version: &'a str,
-    /// `ctime`: wall clock, seconds since the Unix epoch.
-    pub created_seconds: i64,
-    /// `used-mem`.
-    pub used_memory_bytes: u64,
-    /// `repl-stream-db`, `repl-id`, `repl-offset`; left out when `None`.
-    pub replication: Option<ReplicationPoint<'a>>,
-    /// `aof-base`: whether this is the base file of an AOF.
-    pub aof_base: bool,
-}
-
 /// Encodes one file.
 pub struct RdbEncoder {
     settings: RdbSettings,
@@ -118,28 +92,6 @@ impl RdbEncoder {
             self.string(value, out);
         }
         self.seal(start, out);
-    }
-
-    /// Appends magic, version and the aux fields that Redis writes.
-    pub fn begin_standard(&mut self, preamble: &Preamble<'_>, out: &mut Vec<u8>) {
-        let created = preamble.created_seconds.to_string();
-        let used_memory = preamble.used_memory_bytes.to_string();
-        let mut aux: Vec<(&str, &[u8])> = vec![
-            ("redis-ver", preamble.server_version.as_bytes()),
-            ("redis-bits", b"64"),
-            ("ctime", created.as_bytes()),
-            ("used-mem", used_memory.as_bytes()),
-        ];
-        let numbers = preamble
-            .replication
-            .map(|point| (point.stream_db.to_string(), point.id, point.offset.to_string()));
-        if let Some((stream_db, id, offset)) = &numbers {
-            aux.push(("repl-stream-db", stream_db.as_bytes()));
-            aux.push(("repl-id", id.as_bytes()));
-            aux.push(("repl-offset", offset.as_bytes()));
-        }
-        aux.push(("aof-base", if preamble.aof_base { b"1" } else { b"0" }));
-        self.begin(&aux, out);
     }
 
     /// Appends a chunk's records.
@@ -210,10 +162,7 @@ impl RdbEncoder {
             Kind::String => out.push(format::TYPE_STRING),
         }
         self.string(entry.key, out);
-        match entry.value {
-            EntryValue::Bytes(bytes) => self.string(bytes, out),
-            EntryValue::Int(value) => put_int(value, out),
-        }
+        self.string(entry.value, out);
     }
 
     #[inline]
@@ -257,15 +206,6 @@ fn put_access(access: Access, out: &mut Vec<u8>) {
     }
     if let Some(frequency) = access.frequency {
         out.extend_from_slice(&[opcode::FREQ, frequency]);
-    }
-}
-
-fn put_int(value: i64, out: &mut Vec<u8>) {
-    if !format::put_encoded_int(value, out) {
-        let mut buffer = itoa::Buffer::new();
-        let text = buffer.format(value);
-        format::put_len(text.len() as u64, out);
-        out.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -322,17 +262,6 @@ mod tests {
         ] {
             let got = body(RdbSettings::default(), one(b"k", ChunkValue::Bytes(value.as_bytes())));
             assert_eq!(got, [b"\x00\x01k", expected].concat(), "{value:?}");
-        }
-    }
-
-    #[test]
-    fn held_integers_print_the_same_as_text() {
-        for value in [0, -1, 127, 128, -129, 70_000, i64::from(i32::MIN), 1 << 31, i64::MIN] {
-            let text = value.to_string();
-            assert_eq!(
-                body(RdbSettings::default(), one(b"k", ChunkValue::Int(value))),
-                body(RdbSettings::default(), one(b"k", ChunkValue::Bytes(text.as_bytes()))),
-            );
         }
     }
 
@@ -398,26 +327,21 @@ mod tests {
     }
 
     #[test]
-    fn standard_preamble() {
-        let point = ReplicationPoint { stream_db: -1, id: "abc", offset: 70_000 };
-        let preamble = Preamble {
-            server_version: "7.2.4",
-            created_seconds: 1_700_000_000,
-            used_memory_bytes: 1 << 20,
-            replication: Some(point),
-            aof_base: false,
-        };
+    fn aux_fields_as_stock_servers_write_them() {
+        let aux: [(&str, &[u8]); 4] = [
+            ("redis-ver", b"7.2.4"),
+            ("ctime", b"1700000000"),
+            ("repl-stream-db", b"-1"),
+            ("repl-id", b"abc"),
+        ];
         let mut out = Vec::new();
-        RdbEncoder::new(RdbSettings::default()).begin_standard(&preamble, &mut out);
-        let parts: [&[u8]; 8] = [
+        RdbEncoder::new(RdbSettings::default()).begin(&aux, &mut out);
+        let parts: [&[u8]; 5] = [
             b"REDIS0010",
             b"\xfa\x09redis-ver\x057.2.4",
-            b"\xfa\x0aredis-bits\xc0\x40",
             b"\xfa\x05ctime\xc2\x00\xf1\x53\x65",
-            b"\xfa\x08used-mem\xc2\x00\x00\x10\x00",
-            b"\xfa\x0erepl-stream-db\xc0\xff\xfa\x07repl-id\x03abc",
-            b"\xfa\x0brepl-offset\xc2\x70\x11\x01\x00",
-            b"\xfa\x08aof-base\xc0\x00",
+            b"\xfa\x0erepl-stream-db\xc0\xff",
+            b"\xfa\x07repl-id\x03abc",
         ];
         assert_eq!(out, parts.concat());
     }

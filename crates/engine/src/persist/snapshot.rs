@@ -6,9 +6,10 @@
 //! snapshot that falls so far behind that memory is at stake is given up with an error.
 
 use crate::io::{Host, JobId, Level, Output, SnapshotEvent, SnapshotTarget};
+use crate::keyspace::Db;
 use crate::keyspace::walk::Slice;
 use crate::node::Node;
-use crate::persist::rdb_save::RdbSettings;
+use crate::persist::rdb_save::{RdbSettings, SizeHint};
 use crate::planted::Bug;
 
 /// Microseconds that a turn gives to the walk when clients are waiting.
@@ -93,7 +94,14 @@ impl Node {
         if !self.keyspace.begin_walk(job) {
             return None;
         }
+        let dbs = self.keyspace.dbs().filter(|(_, db)| !db.is_empty());
+        let size_hint = |(number, db): (u32, &Db)| SizeHint {
+            db: number,
+            keys: db.len() as u64,
+            expires: db.len_with_expiry() as u64,
+        };
         let settings = RdbSettings {
+            size_hints: dbs.map(size_hint).collect(),
             compression: self.config.rdbcompression,
             checksum: self.config.rdbchecksum,
             ..RdbSettings::default()

@@ -510,7 +510,7 @@ impl Node {
         if let Some(master) = &mut self.repl.master {
             master.knows_history = true;
         }
-        self.break_touched();
+        self.break_transactions();
         self.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
         self.go_online(selected_db);
         self.save_anew_for_shutdown();
