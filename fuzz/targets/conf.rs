@@ -6,9 +6,9 @@ use russet_engine::config::{Config, FatalError, Loaded};
 
 fn load(text: &[u8]) -> Result<Loaded, FatalError> {
     // Patterns match nothing, plain paths can't be read.
-    Config::parse(text, &mut |pattern| match pattern.contains(&b'*') {
+    Config::parse(text, &mut |_, word| match word.contains(&b'*') {
         true => Ok(vec![]),
-        false => Err("No such file or directory".to_owned()),
+        false => Err(FatalError::Unreadable { path: word.to_vec(), reason: String::new() }),
     })
 }
 

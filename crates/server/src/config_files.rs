@@ -1,14 +1,15 @@
 //! Reading the configuration: the file, standard input, the command line, and what they include.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use russet_engine::config::{CommandLine, Config, IncludedFile, Loaded};
+use russet_engine::config::{CommandLine, Config, FatalError, IncludedFile, Loaded};
 
-use crate::sys::error_text;
+use crate::log;
+use crate::sys::{self, error_text};
 
 /// Nobody's configuration is longer; a device given by mistake is endless.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -28,6 +29,15 @@ pub enum Refusal {
     Fatal(String),
 }
 
+impl From<FatalError> for Refusal {
+    fn from(error: FatalError) -> Refusal {
+        match error {
+            FatalError::Unreadable { .. } => Refusal::Unreadable(error.to_string()),
+            FatalError::Line { .. } => Refusal::Fatal(error.to_string()),
+        }
+    }
+}
+
 fn path_of(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
@@ -45,13 +55,11 @@ impl Sources {
     pub fn load(&self) -> Result<Loaded, Refusal> {
         let mut file = Vec::new();
         if let Some(path) = &self.file {
-            file = read(path).map_err(|error| {
-                let (path, why) = (path.display(), error_text(&error));
-                Refusal::Unreadable(format!("Fatal error, can't open config file '{path}': {why}"))
-            })?;
+            file = read(path).map_err(|error| unreadable(path, &error))?;
         }
         let mut stdin = Vec::new();
         if self.command_line.from_stdin {
+            log::notice("Reading config from stdin");
             let read = std::io::stdin().lock().take(FILE_BYTES_MAX).read_to_end(&mut stdin);
             read.map_err(|error| {
                 let why = error_text(&error);
@@ -59,8 +67,7 @@ impl Sources {
             })?;
         }
         let text = self.command_line.whole_text(&file, &stdin);
-        Config::parse(&text, &mut |pattern| included(pattern))
-            .map_err(|error| Refusal::Fatal(error.to_string()))
+        Ok(Config::parse(&text, &mut included)?)
     }
 }
 
@@ -70,21 +77,47 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The files that an `include` line names, in alphabetical order.
-fn included(pattern: &[u8]) -> Result<Vec<IncludedFile>, String> {
-    let is_pattern = pattern.iter().any(|byte| b"*?[".contains(byte));
-    let paths: Vec<PathBuf> = if is_pattern {
-        let text = std::str::from_utf8(pattern).map_err(|error| error.to_string())?;
-        let found = glob::glob(text).map_err(|error| error.to_string())?;
-        found.filter_map(Result::ok).collect()
+/// The files that a word of an `include` line names, in alphabetical order; a relative word is seen
+/// from `folder`.
+fn included(folder: &[u8], word: &[u8]) -> Result<Vec<IncludedFile>, FatalError> {
+    let plain = path_of(word);
+    let at_start = folder == DEFAULT_FOLDER;
+    if !word.iter().any(|byte| b"*?[".contains(byte)) {
+        let path = if at_start { plain.to_path_buf() } else { path_of(folder).join(plain) };
+        return read_included(path).map(|file| vec![file]);
+    }
+    let pattern = if plain.is_absolute() || at_start {
+        word.to_vec()
     } else {
-        vec![path_of(pattern).to_path_buf()]
+        // Nothing matches in a folder that can't be read, and what it says would be missed.
+        fs::read_dir(path_of(folder)).map_err(|error| unreadable(path_of(folder), &error))?;
+        [&without_wildcards(folder), &b"/"[..], word].concat()
     };
-    let read_one = |path: PathBuf| match read(&path) {
-        Ok(text) => Ok(IncludedFile { path: path.as_os_str().as_bytes().to_vec(), text }),
-        Err(error) => Err(error_text(&error)),
-    };
-    paths.into_iter().map(read_one).collect()
+    let pattern =
+        CString::new(pattern).map_err(|_| unreadable(plain, &ErrorKind::InvalidInput.into()))?;
+    // A folder that matches has nothing to say.
+    let files = sys::glob(&pattern).into_iter().filter(|path| !path.is_dir());
+    files.map(read_included).collect()
+}
+
+/// What `dir` is when no line says it: the folder in which the program was started.
+const DEFAULT_FOLDER: &[u8] = b"./";
+
+/// A path as a pattern that matches only itself.
+fn without_wildcards(path: &[u8]) -> Vec<u8> {
+    let escaped =
+        |&byte: &u8| if b"*?[\\".contains(&byte) { vec![b'\\', byte] } else { vec![byte] };
+    path.iter().flat_map(escaped).collect()
+}
+
+fn read_included(path: PathBuf) -> Result<IncludedFile, FatalError> {
+    let text = read(&path).map_err(|error| unreadable(&path, &error))?;
+    Ok(IncludedFile { path: path.into_os_string().into_vec(), text })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> FatalError {
+    let path = path.as_os_str().as_bytes().to_vec();
+    FatalError::Unreadable { path, reason: error_text(error) }
 }
 
 #[cfg(test)]
@@ -104,6 +137,70 @@ mod tests {
         assert_eq!(sources.file.as_deref(), Some(conf.as_path()));
         let config = sources.load().ok().unwrap().config;
         assert_eq!((config.port, config.maxclients, config.hz), (7002, 77, 20));
+    }
+
+    /// The texts of the files that are included, in order.
+    fn found(folder: &Path, word: &[u8]) -> Vec<String> {
+        let files = included(folder.as_os_str().as_bytes(), word).map_err(|e| e.to_string());
+        files.unwrap().into_iter().map(|f| String::from_utf8(f.text).unwrap()).collect()
+    }
+
+    #[test]
+    fn patterns_are_those_of_the_c_library() {
+        let dir = crate::testing::folder("config-globs");
+        // The folder's own name is no pattern.
+        let folder = dir.path().join("[x]*");
+        for sub in ["sub", "..data"] {
+            fs::create_dir_all(folder.join(sub)).unwrap();
+        }
+        for name in ["a", "b", ".hidden", "*", "sub/c", "..data/d"] {
+            fs::write(folder.join(name), name).unwrap();
+        }
+        fs::write(folder.join(OsStr::from_bytes(b"\xff.conf")), "latin").unwrap();
+        std::os::unix::fs::symlink("..data", folder.join("link")).unwrap();
+        assert_eq!(found(&folder, b"*"), ["*", "a", "b", "latin"]);
+        assert_eq!(found(&folder, b".[a-z]*"), [".hidden"]);
+        assert_eq!(found(&folder, b"[^a*]"), ["b"]);
+        assert_eq!(found(&folder, b"\\*"), ["*"]);
+        assert_eq!(found(&folder, b"\xff*"), ["latin"]);
+        assert_eq!(found(&folder, b"*/?"), ["..data/d", "sub/c"]);
+        assert_eq!(found(&folder, b"[a"), [""; 0]);
+        assert_eq!(found(&folder, b"a"), ["a"]);
+    }
+
+    #[test]
+    fn what_cannot_be_included_is_named() {
+        let dir = crate::testing::folder("config-bad-includes");
+        let folder = dir.path();
+        std::os::unix::fs::symlink("nowhere", folder.join("dangling")).unwrap();
+        let refusal = |folder: &Path, word: &[u8]| {
+            included(folder.as_os_str().as_bytes(), word).unwrap_err().to_string()
+        };
+        let path = folder.display();
+        for (word, named) in [("*", "dangling"), ("none", "none")] {
+            let expected = format!(
+                "Fatal error, can't open config file '{path}/{named}': No such file or directory"
+            );
+            assert_eq!(refusal(folder, word.as_bytes()), expected);
+        }
+        let missing = refusal(&folder.join("missing"), b"*.conf");
+        assert!(missing.contains("missing': No such file or directory"), "{missing}");
+        let a_folder = refusal(folder, b"");
+        assert!(a_folder.ends_with("Is a directory"), "{a_folder}");
+        let nul = refusal(folder, b"*\0");
+        assert!(nul.starts_with("Fatal error, can't open config file"), "{nul}");
+    }
+
+    #[test]
+    fn an_include_behind_dir_is_read_from_there() {
+        let dir = crate::testing::folder("config-dir-include");
+        let data = dir.path().join("data");
+        fs::create_dir_all(&data).unwrap();
+        fs::write(data.join("local.conf"), "requirepass secret\n").unwrap();
+        let conf = dir.path().join("main.conf");
+        fs::write(&conf, format!("dir {}\ninclude *.conf\n", data.display())).unwrap();
+        let loaded = Sources::of(&[conf.into_os_string().into_vec()]).load();
+        assert_eq!(loaded.ok().unwrap().config.requirepass.0, b"secret");
     }
 
     #[test]

@@ -3,7 +3,10 @@
 
 #![allow(unsafe_code, reason = "system calls and the CPU's counter that no safe crate offers")]
 
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// A broken-down local time, as log lines show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +137,28 @@ pub fn read_time_zone() {
     }
     // SAFETY: called at the start of main, so nobody else touches the environment.
     unsafe { tzset() };
+}
+
+/// The paths that match a pattern, sorted; none if it is no pattern.
+///
+/// It is the C library's own glob(3), so that `include` finds what its users know: no dot files
+/// unless the pattern says so, `[^a]`, and a backslash before what is meant as it stands.
+pub fn glob(pattern: &CStr) -> Vec<PathBuf> {
+    // SAFETY: `glob_t` is a struct of integers and pointers, for which all zeros are valid.
+    let mut found: libc::glob_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pattern ends with a NUL, `found` is live, and there is no error function.
+    let status = unsafe { libc::glob(pattern.as_ptr(), 0, None, &mut found) };
+    let count = if status == 0 { found.gl_pathc } else { 0 };
+    let paths = (0..count).map(|at| {
+        // SAFETY: a glob that succeeded has `gl_pathc` C strings at `gl_pathv`, which stay as they
+        // are until globfree.
+        let path = unsafe { CStr::from_ptr(*found.gl_pathv.add(at)) };
+        PathBuf::from(OsStr::from_bytes(path.to_bytes()))
+    });
+    let paths = paths.collect();
+    // SAFETY: `found` was filled by glob or is all zeros; nothing points into it any more.
+    unsafe { libc::globfree(&mut found) };
+    paths
 }
 
 /// The text of an error number, without the number.

@@ -211,7 +211,8 @@ pub fn parse_lenient_integer(text: &[u8]) -> Option<i64> {
 /// What the arguments of `russet server` say about the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandLine {
-    /// The configuration file, when the first argument doesn't begin with `-`.
+    /// The configuration file, when the first argument doesn't begin with `-`; an empty one names
+    /// none.
     pub config_file: Option<Vec<u8>>,
     /// A lone `-` as the first or last argument: more configuration comes from standard input.
     pub from_stdin: bool,
@@ -229,7 +230,7 @@ impl CommandLine {
         let mut line = CommandLine::default();
         let mut first = 0;
         if let Some(name) = arguments.first().filter(|name| !name.starts_with(b"-")) {
-            line.config_file = Some(name.clone());
+            line.config_file = Some(name.clone()).filter(|name| !name.is_empty());
             first = 1;
         }
         let mut has_value = true;
@@ -404,6 +405,7 @@ mod tests {
         assert!(line.from_stdin);
         assert_eq!(line.whole_text(b"a\n", b"b"), b"a\nb\nport \"1\" ");
         assert!(command_line(&["-", "--port", "1"]).from_stdin);
+        assert_eq!(command_line(&["", "--port", "1"]).config_file, None);
         let middle = command_line(&["x.conf", "--dbfilename", "-", "--port", "1"]);
         assert!(!middle.from_stdin);
         assert_eq!(middle.options, b"dbfilename \"-\" \nport \"1\" ");

@@ -29,11 +29,13 @@ pub struct IncludedFile {
     pub text: Vec<u8>,
 }
 
-/// Reads the files that a pattern names, in alphabetical order.
+/// Reads the files that a word of `include` names, in alphabetical order.
 ///
-/// A pattern with `*`, `?` or `[` may match none; a plain path that can't be read is an error,
-/// given in the operating system's words.
-pub type ReadFiles<'a> = dyn FnMut(&[u8]) -> Result<Vec<IncludedFile>, String> + 'a;
+/// The first argument is the folder from which a relative word is meant: `dir` as the lines so far
+/// say it, since a server that enters `dir` where it stands looks there for what is included behind
+/// it. A word with `*`, `?` or `[` may match none; what can't be read is
+/// [`FatalError::Unreadable`].
+pub type ReadFiles<'a> = dyn FnMut(&[u8], &[u8]) -> Result<Vec<IncludedFile>, FatalError> + 'a;
 
 /// A configuration and what is to be logged about it.
 #[derive(Debug)]
@@ -53,7 +55,8 @@ impl Loaded {
     }
 }
 
-/// Why a configuration was refused. Its text is the block that Redis prints before it exits.
+/// Why a configuration was refused. Its text is what Redis says before it exits: a block about a
+/// line, a line of the log about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FatalError {
     /// A line is at fault.
@@ -69,8 +72,8 @@ pub enum FatalError {
     },
     /// An included file can't be read.
     Unreadable {
-        /// What the directive named.
-        pattern: Vec<u8>,
+        /// Which.
+        path: Vec<u8>,
         /// The operating system's reason.
         reason: String,
     },
@@ -91,12 +94,9 @@ impl fmt::Display for FatalError {
                     None => Ok(()),
                 }
             }
-            FatalError::Unreadable { pattern, reason } => {
-                writeln!(
-                    f,
-                    "Fatal error, can't open config file '{}': {reason}",
-                    String::from_utf8_lossy(pattern)
-                )
+            FatalError::Unreadable { path, reason } => {
+                let path = String::from_utf8_lossy(path);
+                write!(f, "Fatal error, can't open config file '{path}': {reason}")
             }
         }
     }
@@ -149,7 +149,10 @@ impl Config {
 
     /// Reads a configuration that includes nothing.
     pub fn parse_text(text: &[u8]) -> Result<Loaded, FatalError> {
-        Config::parse(text, &mut |_| Err("No such file or directory".to_owned()))
+        Config::parse(text, &mut |_, word| {
+            let reason = "No such file or directory".to_owned();
+            Err(FatalError::Unreadable { path: word.to_vec(), reason })
+        })
     }
 }
 
@@ -221,9 +224,24 @@ impl Loader<'_> {
             return Err("argument is too long".into());
         }
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let dir_before = self.config.dir.clone();
         (row.assign)(&mut self.config, &words, origin)?;
+        if row.name == "dir" && origin == Origin::LaterLine {
+            self.enter_from(&dir_before)?;
+        }
         self.mentions[index] = Some(mention.clone());
         Ok(())
+    }
+
+    /// A relative `dir` is seen from the folder that the line before it entered.
+    fn enter_from(&mut self, before: &[u8]) -> Result<(), Refusal> {
+        if !self.config.dir.starts_with(b"/") {
+            self.config.dir = [before, b"/", &self.config.dir].concat();
+        }
+        match self.config.dir.len() < VALUE_BYTES_MAX {
+            true => Ok(()),
+            false => Err("argument is too long".into()),
+        }
     }
 
     fn file_only(
@@ -253,19 +271,11 @@ impl Loader<'_> {
         }
     }
 
-    fn include(
-        &mut self,
-        pattern: &[u8],
-        mention: &Mention,
-        depth: usize,
-    ) -> Result<(), FatalError> {
+    fn include(&mut self, word: &[u8], mention: &Mention, depth: usize) -> Result<(), FatalError> {
         if depth >= INCLUDE_DEPTH_MAX {
             return Err(mention.refuse("Files include each other too deeply"));
         }
-        let files = (self.read_files)(pattern);
-        let files =
-            files.map_err(|reason| FatalError::Unreadable { pattern: pattern.to_vec(), reason })?;
-        for file in files {
+        for file in (self.read_files)(&self.config.dir, word)? {
             let left =
                 (self.files_left.checked_sub(1), self.bytes_left.checked_sub(file.text.len()));
             let (Some(files_left), Some(bytes_left)) = left else {

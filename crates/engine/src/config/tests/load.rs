@@ -284,8 +284,12 @@ fn a_default_user_without_password_contradicts_requirepass() {
 }
 
 fn include(text: &str, files: &[(&str, &str)]) -> Result<Loaded, FatalError> {
-    Config::parse(text.as_bytes(), &mut |pattern| {
-        let pattern = String::from_utf8_lossy(pattern).into_owned();
+    Config::parse(text.as_bytes(), &mut |folder, word| {
+        let pattern = match folder {
+            b"./" => word.to_vec(),
+            folder => [folder, b"/", word].concat(),
+        };
+        let pattern = String::from_utf8_lossy(&pattern).into_owned();
         let matching = files.iter().filter(|(path, _)| match pattern.strip_suffix('*') {
             Some(start) => path.starts_with(start),
             None => *path == pattern,
@@ -297,7 +301,8 @@ fn include(text: &str, files: &[(&str, &str)]) -> Result<Loaded, FatalError> {
             })
             .collect();
         if found.is_empty() && !pattern.contains('*') {
-            return Err("No such file or directory".to_owned());
+            let reason = "No such file or directory".to_owned();
+            return Err(FatalError::Unreadable { path: pattern.into_bytes(), reason });
         }
         Ok(found)
     })
@@ -315,11 +320,26 @@ fn includes_stand_where_they_are_named() {
 }
 
 #[test]
+fn a_relative_include_is_sought_in_dir_as_it_stands_by_then() {
+    let files = [
+        ("here.conf", "timeout 1"),
+        ("/data/local.conf", "requirepass secret\ndir sub"),
+        ("/data/sub/more.conf", "timeout 2"),
+    ];
+    let text = "include here.conf\ndir /data\ninclude *\ninclude more.conf\n";
+    let config = include(text, &files).expect("all are there").config;
+    assert_eq!(config.requirepass, Secret(b"secret".to_vec()));
+    assert_eq!((config.timeout, config.dir.as_slice()), (2, &b"/data/sub"[..]));
+    let error = include("dir /data\ninclude here.conf\n", &files).expect_err("it is elsewhere");
+    assert!(error.to_string().contains("'/data/here.conf'"), "{error}");
+}
+
+#[test]
 fn faults_in_included_files_are_found() {
     let error = include("include a", &[]).expect_err("no such file");
     assert_eq!(
         error.to_string(),
-        "Fatal error, can't open config file 'a': No such file or directory\n"
+        "Fatal error, can't open config file 'a': No such file or directory"
     );
     let error = include("port 1\ninclude a", &[("a", "port 2\n\nbad x")]).expect_err("line 3 of a");
     let text = error.to_string();

@@ -23,7 +23,7 @@ fn order_and_comments_stay_and_duplicates_go() {
                requirepass \"a b\\\"c\\x01\"\ndbfilename dump.rdb\nuser default nopass";
     let old = old.replace("\nuser default nopass", "");
     let mut config =
-        Config::parse(old.as_bytes(), &mut |_| Ok(vec![])).expect("a good file").config;
+        Config::parse(old.as_bytes(), &mut |_, _| Ok(vec![])).expect("a good file").config;
     config.timeout = 7;
     config.proto_max_bulk_len = 3 << 30;
     assert_eq!(
