@@ -89,6 +89,32 @@ fn shutdown_waits_for_a_replica_until_it_has_left() {
 }
 
 #[test]
+fn shutdown_says_which_replica_lags() {
+    let setup = Setup::new(&Program::under_test()).conf("repl-ping-replica-period 3600");
+    let mut master = setup.conf("repl-diskless-sync-delay 0").start();
+    let good = Setup::new(&Program::under_test()).replica_of(&master).start();
+    let stopped = Setup::new(&Program::under_test()).replica_of(&master).start();
+    good.wait_for_offset_of(&master);
+    stopped.wait_for_offset_of(&master);
+    stopped.signal(Signal::STOP);
+    master.client().ok("SET key value");
+    wait_until("one has acknowledged all", || {
+        let info = master.info("replication");
+        let all = format!(",offset={},", info["master_repl_offset"]);
+        info["slave0"].contains(&all) || info["slave1"].contains(&all)
+    });
+    let gone = master.client().try_command(&["SHUTDOWN", "NOW"]);
+    assert!(gone.is_err(), "there is nobody to answer: {gone:?}");
+    assert_eq!(master.wait_for_end().code(), Some(0));
+    stopped.signal(Signal::CONT);
+    let log = master.log();
+    let lagging = format!("* Lagging replica 127.0.0.1:{} reported offset ", stopped.port());
+    let line = log.split_once(&lagging).unwrap_or_else(|| panic!("{log}")).1;
+    assert!(line.lines().next().is_some_and(|l| l.ends_with(", state=online.")), "{log}");
+    assert!(log.contains("* 1 of 2 replicas are in sync when shutting down."), "{log}");
+}
+
+#[test]
 fn hang_up_is_ignored() {
     let server = Server::start(&Program::under_test());
     server.signal(Signal::HUP);

@@ -41,11 +41,10 @@ impl Node {
             self.pause_clients(PauseReason::Shutdown, PauseMode::Write, u64::MAX);
             self.ask_for_acks();
             self.timers.set(Timer::Shutdown, self.now.mono_us + timeout_us);
-            let count = self.lagging_replicas();
-            let text = format!("Waiting for {count} replicas before shutting down.");
-            self.log(Level::Notice, text);
+            self.log(Level::Notice, "Waiting for replicas before shutting down.");
             return Ok(());
         }
+        self.log_replicas();
         self.shutdown_save();
         Ok(())
     }
@@ -55,15 +54,35 @@ impl Node {
         let waits = self.persist.shutdown.as_ref().is_some_and(|s| s.awaits_replicas);
         let lagging = if waits { self.lagging_replicas() } else { 0 };
         if waits && (time_over || lagging == 0) {
-            if lagging > 0 {
-                let text = format!(
-                    "{lagging} of {} replicas are in sync when shutting down.",
-                    self.repl.replicas().len()
-                );
-                self.log(Level::Warning, text);
-            }
+            self.log_replicas();
             self.timers.stop(Timer::Shutdown);
             self.shutdown_save();
+        }
+    }
+
+    /// Says what of the data the replicas have, for those who will look for a successor.
+    fn log_replicas(&mut self) {
+        let mut lagging = Vec::new();
+        for client in self.repl.replicas().iter().filter_map(|&handle| self.clients.get(handle)) {
+            let Some(state) = client.replica() else { continue };
+            let behind = self.repl.offset().saturating_sub(state.acked);
+            if behind != 0 {
+                let (ip, port) = client.replica_address();
+                let ip = if ip.contains(':') { format!("[{ip}]") } else { ip };
+                let stage = state.stage_name();
+                let lag = if stage == "online" { state.lag_secs(self.now.mono_us) } else { 0 };
+                lagging.push(format!(
+                    "Lagging replica {ip}:{port} reported offset {behind} behind master, \
+                     lag={lag}, state={stage}."
+                ));
+            }
+        }
+        let count = self.repl.replicas().len();
+        let in_sync = count - lagging.len();
+        lagging.into_iter().for_each(|line| self.log(Level::Notice, line));
+        if count > 0 {
+            let text = format!("{in_sync} of {count} replicas are in sync when shutting down.");
+            self.log(Level::Notice, text);
         }
     }
 
