@@ -291,10 +291,25 @@ pub enum Output {
         /// The role letter of Redis' log format: `M`aster, `S`lave, `X` sentinel.
         role: char,
     },
+    /// The process has come to another state, of which its supervisor may want to know.
+    Status(Status),
     /// Drop this somewhere else than on the engine's thread: freeing it takes long.
     Garbage(Garbage),
     /// Leave the process with this status.
     Exit(i32),
+}
+
+/// What a supervisor may want to know of a process that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// An orderly end has begun: replicas catch up, data is saved.
+    Stopping,
+    /// It did not come to that end, and goes on.
+    Staying,
+    /// A replica has its master's data, after a full synchronisation.
+    Synced,
+    /// A replica follows its master again from where it had stopped.
+    Resumed,
 }
 
 /// Something large that nobody can reach any more.

@@ -61,6 +61,7 @@ impl<E: Engine> EventLoop<E> {
                     supervise::ready(role);
                 }
             }
+            Output::Status(status) => supervise::tell_status(status),
             Output::Garbage(garbage) => self.garbage.collect(garbage),
             Output::Exit(status) => self.exit = Some(status),
         }

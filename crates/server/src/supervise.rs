@@ -1,11 +1,16 @@
-//! Telling systemd or upstart how the start goes.
+//! Telling systemd or upstart how the start goes, and systemd what follows.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use russet_engine::config::value::Supervised;
-use russet_engine::io::Level;
+use russet_engine::io::{Level, Status};
 use sd_notify::NotifyState;
 
 use crate::log;
 use crate::sys;
+
+/// Whether systemd listens.
+static LISTENED_TO: AtomicBool = AtomicBool::new(false);
 
 /// Tells the supervisor that the start has begun; returns whether systemd wants to hear that it is over, and
 /// whether there is a supervisor at all, in which case the process stays in the foreground.
@@ -54,6 +59,7 @@ fn begin_systemd(has_socket: bool) -> Outcome {
     if !tell(&[NotifyState::Status("Russet is loading...")]) {
         return Outcome::default();
     }
+    LISTENED_TO.store(true, Ordering::Relaxed);
     log::notice(
         "Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec \
          and TimeoutStopSec in your service unit.",
@@ -68,6 +74,24 @@ pub fn ready(role: char) {
         _ => "Ready to accept connections",
     };
     tell(&[NotifyState::Status(status), NotifyState::Ready]);
+}
+
+/// Tells systemd, if it listens, what has become of a server that serves.
+pub fn tell_status(status: Status) {
+    if LISTENED_TO.load(Ordering::Relaxed) {
+        tell(&[match status {
+            Status::Stopping => NotifyState::Stopping,
+            Status::Staying => NotifyState::Status("Can't exit. Ready to accept connections"),
+            Status::Synced => NotifyState::Status(
+                "MASTER <-> REPLICA sync: Finished with success. \
+                 Ready to accept connections in read-write mode.",
+            ),
+            Status::Resumed => NotifyState::Status(
+                "MASTER <-> REPLICA sync: Partial Resynchronization accepted. \
+                 Ready to accept connections in read-write mode.",
+            ),
+        }]);
+    }
 }
 
 fn tell(states: &[NotifyState<'_>]) -> bool {

@@ -3,7 +3,7 @@
 use russet_protocol::ErrorReply;
 
 use crate::client::Waiting;
-use crate::io::{Handle, Level, Output, Signal};
+use crate::io::{Handle, Level, Output, Signal, Status};
 use crate::node::Node;
 use crate::pause::{PauseMode, PauseReason};
 use crate::timers::Timer;
@@ -34,6 +34,7 @@ impl Node {
             return Ok(());
         }
         self.log(Level::Warning, "User requested shutdown...");
+        self.output(Output::Status(Status::Stopping));
         let timeout_us = self.config.shutdown_timeout as u64 * 1_000_000;
         let wait = !options.now && timeout_us > 0 && self.lagging_replicas() > 0;
         self.persist.shutdown = Some(Shutdown { options, awaits_replicas: wait });
@@ -138,6 +139,7 @@ impl Node {
         if self.persist.shutdown.take().is_none() {
             return false;
         }
+        self.output(Output::Status(Status::Staying));
         self.timers.stop(Timer::Shutdown);
         self.unpause_clients(PauseReason::Shutdown);
         let waits = |node: &Node, handle: Handle| {

@@ -19,7 +19,7 @@ use super::payload::Payload;
 use super::psync::{self, OFFSET_MAX};
 use crate::client::{Role, Waiting};
 use crate::config::words::MasterAddress;
-use crate::io::{Endpoints, Handle, JobId, Level, Output};
+use crate::io::{Endpoints, Handle, JobId, Level, Output, Status};
 use crate::node::Node;
 use crate::planted::Bug;
 use crate::timers::Timer;
@@ -459,6 +459,7 @@ impl Node {
             Level::Notice,
             "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.",
         );
+        self.output(Output::Status(Status::Resumed));
         let selected = self.repl.master.as_ref().map_or(0, |master| master.selected_db);
         self.go_online(selected);
     }
@@ -512,6 +513,7 @@ impl Node {
         }
         self.break_transactions();
         self.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
+        self.output(Output::Status(Status::Synced));
         self.go_online(selected_db);
         self.save_anew_for_shutdown();
     }

@@ -222,7 +222,10 @@ impl World {
                 Output::ReadStop { job } => {
                     self.inputs.retain(|i| !matches!(i, Input::File { job: of, .. } if *of == job));
                 }
-                Output::Connect { .. } | Output::ReadMore { .. } | Output::Garbage(_) => {}
+                Output::Connect { .. }
+                | Output::ReadMore { .. }
+                | Output::Garbage(_)
+                | Output::Status(_) => {}
             }
         }
     }
