@@ -72,6 +72,49 @@ fn what_cannot_be_saved_is_not_thrown_away() {
 }
 
 #[test]
+fn an_interrupt_after_an_end_that_failed_ends_nothing_at_once() {
+    let mut server = saving();
+    fs::create_dir_all(file(&server).join("in the way")).expect("the folder is ours");
+    for times in 1..=3 {
+        server.signal(Signal::INT);
+        wait_until("it says that it cannot save", || {
+            server.log().matches("Error trying to save the DB, can't exit").count() == times
+        });
+        assert_eq!(server.client().text("GET key"), "value", "it goes on");
+    }
+    assert!(!server.log().contains("You insist"), "{}", server.log());
+    fs::remove_dir_all(file(&server)).expect("the folder is ours");
+    server.signal(Signal::INT);
+    assert_eq!(server.wait_for_end().code(), Some(0));
+    assert!(file(&server).exists());
+}
+
+#[test]
+fn whoever_insists_need_not_wait() {
+    let setup = Setup::new(&Program::under_test()).conf("shutdown-timeout 3600");
+    let mut master = setup.conf("repl-diskless-sync-delay 0").start();
+    let mut replica = Setup::new(&Program::under_test()).replica_of(&master).start();
+    replica.wait_for_offset_of(&master);
+    replica.signal(Signal::STOP);
+    master.client().ok("SET key value");
+    let waits = |times: usize| {
+        wait_until("it waits", || master.log().matches("Waiting for replicas").count() == times);
+    };
+    master.signal(Signal::INT);
+    waits(1);
+    master.client().ok("SHUTDOWN ABORT");
+    master.signal(Signal::TERM);
+    waits(2);
+    let temp = master.folder().join(format!("temp-{}-9.rdb", master.pid()));
+    fs::write(&temp, "half").expect("the folder is ours");
+    master.signal(Signal::INT);
+    assert_eq!(master.wait_for_end().code(), Some(1));
+    assert!(master.log().contains("# You insist... exiting now."), "{}", master.log());
+    assert!(!temp.exists());
+    replica.kill();
+}
+
+#[test]
 fn shutdown_waits_for_a_replica_until_it_has_left() {
     // Waiting for the timeout would fail this test.
     let setup = Setup::new(&Program::under_test()).conf("shutdown-timeout 3600");

@@ -86,7 +86,7 @@ pub struct EventLoop<E> {
     pub(crate) deadline: Option<u64>,
     pub(crate) exit: Option<i32>,
     clock: Clock,
-    signals: Signals,
+    pub(crate) signals: Signals,
     dirty: Vec<Handle>,
     /// Connections that the node does not want read now.
     paused: Vec<Handle>,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use russet_engine::io::{Endpoints, Handle, Input, Output};
+use russet_engine::io::{Endpoints, Handle, Input, Output, Status};
 use rustix::event::epoll::EventFlags;
 
 use crate::connect;
@@ -61,7 +61,12 @@ impl<E: Engine> EventLoop<E> {
                     supervise::ready(role);
                 }
             }
-            Output::Status(status) => supervise::tell_status(status),
+            Output::Status(status) => {
+                if status == Status::Staying {
+                    self.signals.calm_down();
+                }
+                supervise::tell_status(status);
+            }
             Output::Garbage(garbage) => self.garbage.collect(garbage),
             Output::Exit(status) => self.exit = Some(status),
         }

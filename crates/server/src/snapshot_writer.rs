@@ -357,6 +357,18 @@ pub fn remove_leftovers(folder: &Path) {
     }
 }
 
+/// Removes the temporary files of this process, which ends without the threads that write them.
+pub fn remove_own_files(folder: &Path) {
+    let own = format!("temp-{}-", std::process::id());
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| is_temp_name(name) && name.starts_with(&own)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Neither follows a link nor waits for a FIFO's reader.
 const OPEN_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
