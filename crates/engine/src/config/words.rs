@@ -36,6 +36,12 @@ pub struct SavePoint {
     pub changes: u64,
 }
 
+impl SavePoint {
+    fn words(&self) -> String {
+        format!("{} {}", self.seconds, self.changes)
+    }
+}
+
 /// Most rules of `save`. Redis sets no bound.
 const SAVE_POINTS_MAX: usize = 1000;
 
@@ -45,7 +51,7 @@ pub struct SavePoints(pub Vec<SavePoint>);
 
 impl SavePoints {
     fn joined(&self) -> Vec<u8> {
-        join(self.0.iter().map(|point| format!("{} {}", point.seconds, point.changes)))
+        join(self.0.iter().map(|point| point.words()))
     }
 }
 
@@ -78,7 +84,10 @@ impl Setting for SavePoints {
     }
 
     fn lines(&self, _: &Kind, _: &Self) -> Vec<Line> {
-        forced(if self.0.is_empty() { b"\"\"".to_vec() } else { self.joined() })
+        if self.0.is_empty() {
+            return forced(b"\"\"".to_vec());
+        }
+        self.0.iter().flat_map(|point| forced(point.words().into_bytes())).collect()
     }
 }
 
