@@ -201,8 +201,12 @@ impl Config {
             }
         }
         next.bring_into_range();
-        let changed =
-            rows.into_iter().filter(|row| (row.text)(&next) != (row.text)(self)).collect();
+        let mut changed: Vec<&'static Directive> = Vec::new();
+        for row in rows {
+            if (row.text)(&next) != (row.text)(self) && !changed.contains(&row) {
+                changed.push(row);
+            }
+        }
         let previous = Box::new(std::mem::replace(self, next));
         Ok(AppliedChanges { changed, warnings, previous })
     }
@@ -238,7 +242,8 @@ impl Config {
             if row.has(DENY_LOADING) && context.loading {
                 return Err(SetError::Loading);
             }
-            if rows.contains(&row) {
+            // Another name of the same directive is no duplicate to Redis: the last one counts.
+            if pairs[..rows.len()].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
                 return refuse("duplicate parameter");
             }
             rows.push(row);

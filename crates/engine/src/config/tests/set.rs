@@ -201,13 +201,16 @@ fn all_pairs_are_taken_or_none() {
     let error = set(&mut config, &[("timeout", "5"), ("nope", "x"), ("databases", "1")])
         .expect_err("the second");
     assert!(error.contains("Unknown option"), "{error}");
-    let error = set(&mut config, &[("slave-priority", "1"), ("replica-priority", "2")])
-        .expect_err("one directive");
+    let error = set(&mut config, &[("replica-priority", "1"), ("Replica-Priority", "2")])
+        .expect_err("one name");
     assert_eq!(
         error,
-        "CONFIG SET failed (possibly related to argument 'replica-priority') - duplicate parameter"
+        "CONFIG SET failed (possibly related to argument 'Replica-Priority') - duplicate parameter"
     );
     assert_eq!(config, Config::default());
+    let both = set(&mut config, &[("slave-priority", "1"), ("replica-priority", "2")]);
+    assert_eq!(both, Ok(vec!["replica-priority"]));
+    assert_eq!(config.replica_priority, 2);
     let changed = set(&mut config, &[("Timeout", "5"), ("hz", "10"), ("slave-priority", "7")]);
     assert_eq!(changed, Ok(vec!["timeout", "replica-priority"]));
     assert_eq!((config.timeout, config.replica_priority), (5, 7));
