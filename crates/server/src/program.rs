@@ -1,6 +1,7 @@
 //! Which of its programs the binary is to be, by its first argument or by the name of the link
 //! through which it was called.
 
+use crate::process::platform;
 use crate::start;
 
 /// The programs.
@@ -12,7 +13,8 @@ enum Program {
     Absent(&'static str),
 }
 
-/// Links named so make the binary that program; so does the part behind the dash as first argument.
+/// A link whose name contains one of these behind a family's name and a dash makes the binary that
+/// program; so does one of these as first argument.
 const NAMES: &[(&str, Program)] = &[
     ("server", Program::Server),
     ("sentinel", Program::Sentinel),
@@ -22,12 +24,15 @@ const NAMES: &[(&str, Program)] = &[
     ("check-aof", Program::Absent("check-aof")),
 ];
 
+/// Whose names such links may bear.
+const FAMILIES: [&str; 3] = ["redis", "valkey", "russet"];
+
 const HELP: &str = "\
 Russet, a Redis-compatible in-memory database
 
 Usage: russet [server] [/path/to/redis.conf] [--directive value ...] [-]
-       russet --version
-       russet --help
+       russet version
+       russet help
 
 Examples:
        russet                                   a server on 127.0.0.1:6379
@@ -44,11 +49,22 @@ pub fn run(command_line: &[Vec<u8>]) -> i32 {
     let called = called.unwrap_or_default();
     let rest = command_line.get(1..).unwrap_or_default();
     if let Some(program) = by_link(&called) {
+        // Scripts that install such a link ask it what it can do, and look for `v=` and a number.
+        let asked = rest.first().is_some_and(|word| VERSION_OPTIONS.contains(&word.as_slice()));
+        if asked && program == Program::Server {
+            println!("{}", redis_version());
+            return 0;
+        }
         return run_program(program, rest);
     }
     let Some(first) = rest.first() else { return start::serve(rest) };
     if let Some((_, program)) = NAMES.iter().find(|(name, _)| name.as_bytes() == first) {
         return run_program(*program, &rest[1..]);
+    }
+    match first.as_slice() {
+        b"version" => return version(),
+        b"help" => return help(),
+        _ => {}
     }
     // Options alone are the server's.
     if first.starts_with(b"-") {
@@ -62,12 +78,10 @@ pub fn run(command_line: &[Vec<u8>]) -> i32 {
 
 /// The program that a link is named after.
 fn by_link(called: &str) -> Option<Program> {
-    let name = called.rsplit('/').next()?;
-    let (family, name) = name.split_once('-')?;
-    if !["redis", "valkey", "russet"].contains(&family) {
-        return None;
-    }
-    NAMES.iter().find(|(known, _)| *known == name).map(|(_, program)| *program)
+    let file = called.rsplit('/').next()?;
+    let named_after =
+        |name: &str| FAMILIES.iter().any(|family| file.contains(&format!("{family}-{name}")));
+    NAMES.iter().find(|(name, _)| named_after(name)).map(|(_, program)| *program)
 }
 
 fn run_program(program: Program, arguments: &[Vec<u8>]) -> i32 {
@@ -83,28 +97,41 @@ fn absent(name: &str) -> i32 {
     1
 }
 
+const VERSION_OPTIONS: [&[u8]; 2] = [b"-v", b"--version"];
+
+fn version() -> i32 {
+    let version = env!("CARGO_PKG_VERSION");
+    println!("Russet server v={version} (Redis 7.2.4) malloc=jemalloc bits=64");
+    0
+}
+
+fn help() -> i32 {
+    print!("{HELP}");
+    0
+}
+
+/// The version line of Redis, with our own name behind it.
+fn redis_version() -> String {
+    let (allocator, version) = (platform().allocator, env!("CARGO_PKG_VERSION"));
+    format!(
+        "Redis server v=7.2.4 sha=00000000:0 malloc={allocator} bits=64 build=0 (Russet {version})"
+    )
+}
+
 fn server(arguments: &[Vec<u8>]) -> i32 {
-    if let [only] = arguments {
-        match only.as_slice() {
-            b"-v" | b"--version" => {
-                let version = env!("CARGO_PKG_VERSION");
-                println!("Russet server v={version} (Redis 7.2.4) malloc=jemalloc bits=64");
-                return 0;
-            }
-            b"-h" | b"--help" => {
-                print!("{HELP}");
-                return 0;
-            }
-            b"--check-system" => {
-                eprintln!("russet: '--check-system' is not built yet");
-                return 1;
-            }
-            _ => {}
+    // As in Redis, what follows such an option is not looked at.
+    match arguments.first().map(Vec::as_slice) {
+        Some(word) if VERSION_OPTIONS.contains(&word) => return version(),
+        Some(b"-h" | b"--help") => return help(),
+        Some(b"--check-system") => {
+            eprintln!("russet: '--check-system' is not built yet");
+            return 1;
         }
-    }
-    if arguments.first().is_some_and(|first| first == b"--test-memory") {
-        eprintln!("russet: '--test-memory' is not built; tools such as memtester test memory");
-        return 1;
+        Some(b"--test-memory") => {
+            eprintln!("russet: '--test-memory' is not built; tools such as memtester test memory");
+            return 1;
+        }
+        _ => {}
     }
     if arguments.iter().any(|a| a.eq_ignore_ascii_case(b"--sentinel")) {
         return absent("sentinel");
@@ -123,18 +150,39 @@ mod tests {
         assert_eq!(by_link("./redis-check-rdb"), Some(Program::Absent("check-rdb")));
         assert_eq!(by_link("target/release/russet"), None);
         assert_eq!(by_link("my-server"), None);
+        assert_eq!(by_link("/opt/redis-server/russet"), None);
+        for server in ["redis-server-7.2", "my-redis-server", "./valkey-server.old"] {
+            assert_eq!(by_link(server), Some(Program::Server), "{server}");
+        }
+    }
+
+    fn run_words(words: &[&str]) -> i32 {
+        run(&words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>())
     }
 
     #[test]
     fn what_is_not_built_is_refused() {
-        let run = |words: &[&str]| {
-            run(&words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>())
-        };
-        assert_eq!(run(&["russet", "cli"]), 1);
-        assert_eq!(run(&["redis-sentinel", "x.conf"]), 1);
-        assert_eq!(run(&["redis-server", "x.conf", "--sentinel"]), 1);
-        assert_eq!(run(&["russet", "server", "--test-memory", "100"]), 1);
-        assert_eq!(run(&["russet", "nonsense"]), 1);
-        assert_eq!(run(&["russet", "--version"]), 0);
+        assert_eq!(run_words(&["russet", "cli"]), 1);
+        assert_eq!(run_words(&["redis-sentinel", "x.conf"]), 1);
+        assert_eq!(run_words(&["redis-server", "x.conf", "--sentinel"]), 1);
+        assert_eq!(run_words(&["russet", "server", "--test-memory", "100"]), 1);
+        assert_eq!(run_words(&["russet", "nonsense"]), 1);
+    }
+
+    #[test]
+    fn only_the_first_word_asks_for_version_or_help() {
+        for words in [
+            &["russet", "--version"][..],
+            &["russet", "version"],
+            &["russet", "help"],
+            &["russet", "server", "-v", "x"],
+            &["redis-server", "--version", "--port", "1"],
+            &["redis-server", "--help", "a"],
+        ] {
+            assert_eq!(run_words(words), 0, "{words:?}");
+        }
+        let line = redis_version();
+        assert!(line.starts_with("Redis server v=7.2.4 sha=00000000:0 malloc=jemalloc-"), "{line}");
+        assert!(line.contains(" bits=64 build=0 (Russet "), "{line}");
     }
 }
