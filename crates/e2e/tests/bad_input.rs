@@ -274,6 +274,9 @@ fn damaged_data_files_are_refused_and_left_alone() {
         fs::write(&path, &bytes).expect("the folder is ours");
         let output = Setup::new(&Program::under_test()).run_to_end(folder.path());
         assert_eq!(output.code, Some(1), "{what}: {output:?}");
+        let words = "# Fatal error loading the DB, check server logs. Exiting.";
+        assert!(output.out.trim_end().ends_with(words), "{what}: {}", output.out);
+        assert_eq!(output.out.matches("dump.rdb: ").count(), 1, "{what}: {}", output.out);
         assert_eq!(fs::read(&path).expect("it is still there"), bytes, "{what}");
     }
 }

@@ -56,18 +56,21 @@ pub struct TcpOptions {
 /// Why there is no listener.
 #[derive(Debug)]
 pub struct ListenError {
-    what: &'static str,
+    text: String,
     errno: Errno,
 }
 
 impl std::fmt::Display for ListenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.what, error_text(&self.errno.into()))
+        f.write_str(&self.text)
     }
 }
 
 fn step<T>(what: &'static str, result: rustix::io::Result<T>) -> Result<T, ListenError> {
-    result.map_err(|errno| ListenError { what, errno })
+    result.map_err(|errno| ListenError {
+        text: format!("{what}: {}", error_text(&errno.into())),
+        errno,
+    })
 }
 
 /// Probes a silent peer after that many seconds, three times, and then gives it up; 0: never.
@@ -113,9 +116,10 @@ impl<'a> BindAddress<'a> {
     fn look_up(self) -> Result<IpAddr, ListenError> {
         use std::net::ToSocketAddrs;
         let found = (self.text, 0).to_socket_addrs().ok().and_then(|mut found| found.next());
-        found
-            .map(|address| address.ip())
-            .ok_or(ListenError { what: "Name or service not known", errno: Errno::ADDRNOTAVAIL })
+        found.map(|address| address.ip()).ok_or(ListenError {
+            text: "Name or service not known".into(),
+            errno: Errno::ADDRNOTAVAIL,
+        })
     }
 
     /// Whether the lack of this address is no reason to give up.
@@ -289,6 +293,8 @@ mod tests {
         // TEST-NET-1 is nobody's.
         let needed = tcp(&["192.0.2.1".into()], 0, OPTIONS);
         assert_eq!(needed.err().as_deref(), Some("bind: Cannot assign requested address"));
+        let name = tcp(&["nohost.invalid".into()], 0, OPTIONS);
+        assert_eq!(name.err().as_deref(), Some("Name or service not known"));
         let listeners = tcp(&["-192.0.2.1".into(), "127.0.0.1".into()], 0, OPTIONS).unwrap();
         assert_eq!(listeners.len(), 1);
     }

@@ -57,6 +57,12 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     let supervision = supervise::begin(config.supervised);
     let in_background = config.daemonize && !supervision.supervised;
     if in_background {
+        if config.syslog_enabled && config.logfile.is_empty() {
+            // The last words that anybody can see.
+            log::warning(
+                "In the background nothing is logged without 'logfile': syslog is not built yet.",
+            );
+        }
         say("Can't daemonize", daemon::daemonize())?;
     }
     crash::install();

@@ -234,9 +234,8 @@ impl Node {
             }
             (Purpose::Start, Err(why)) => {
                 let name = self.dump_file();
-                let text = format!(
-                    "Fatal error loading the DB, check server logs. {name}: {why}. Exiting."
-                );
+                self.log(Level::Warning, format!("{name}: {why}"));
+                let text = "Fatal error loading the DB, check server logs. Exiting.";
                 self.log(Level::Warning, text);
                 self.output(Output::Exit(1));
             }
