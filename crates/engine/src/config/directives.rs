@@ -38,6 +38,18 @@ pub enum Status {
     Built,
     /// It doesn't yet.
     NotBuilt(Promise),
+    /// It doesn't yet, and means nothing without this directive, which isn't built either and is
+    /// refused at any value but its default: accepted as it stands in many a file.
+    Without(&'static str),
+    /// It is off, whatever it says: nobody misses what it would do by default.
+    Off,
+}
+
+impl Status {
+    /// Whether only the default is accepted.
+    pub fn is_refused(self) -> bool {
+        matches!(self, Status::NotBuilt(promise) if promise.is_refused())
+    }
 }
 
 /// What a directive promises to whoever sets it; decides how it is treated while it isn't built.
@@ -182,6 +194,11 @@ const LIMITS: Status = Status::NotBuilt(Promise::Limits);
 const RIGHTS: Status = Status::NotBuilt(Promise::Rights);
 const TUNES: Status = Status::NotBuilt(Promise::Tunes);
 const OBSERVES: Status = Status::NotBuilt(Promise::Observes);
+const WITHOUT_AOF: Status = Status::Without("appendonly");
+const WITHOUT_TLS: Status = Status::Without("tls-port");
+const WITHOUT_CLUSTER: Status = Status::Without("cluster-enabled");
+const WITHOUT_USERS: Status = Status::Without("aclfile");
+const OFF: Status = Status::Off;
 const NONE: Apply = Apply::None;
 const ENGINE: Apply = Apply::Engine;
 const SHELL: Apply = Apply::Shell;
@@ -237,43 +254,43 @@ section "TLS" {
     /// TCP port for TLS; 0 opens none.
     "tls-port" [] tls_port: u16 = "0", Int(0, 65535), MODIFIABLE, RIGHTS, SHELL;
     /// File of the server's certificate.
-    "tls-cert-file" [] tls_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-cert-file" [] tls_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// File of the server's private key.
-    "tls-key-file" [] tls_key_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-key-file" [] tls_key_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// Password of the server's private key.
-    "tls-key-file-pass" [] tls_key_file_pass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, RIGHTS, SHELL;
+    "tls-key-file-pass" [] tls_key_file_pass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, WITHOUT_TLS, SHELL;
     /// File of the certificate shown to a master or another node.
-    "tls-client-cert-file" [] tls_client_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-client-cert-file" [] tls_client_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// File of the private key that belongs to it.
-    "tls-client-key-file" [] tls_client_key_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-client-key-file" [] tls_client_key_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// Password of that private key.
-    "tls-client-key-file-pass" [] tls_client_key_file_pass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, RIGHTS, SHELL;
+    "tls-client-key-file-pass" [] tls_client_key_file_pass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, WITHOUT_TLS, SHELL;
     /// File of Diffie-Hellman parameters.
-    "tls-dh-params-file" [] tls_dh_params_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-dh-params-file" [] tls_dh_params_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// File of the certificates that clients' certificates must descend from.
-    "tls-ca-cert-file" [] tls_ca_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-ca-cert-file" [] tls_ca_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// Folder of the certificates that clients' certificates must descend from.
-    "tls-ca-cert-dir" [] tls_ca_cert_dir: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-ca-cert-dir" [] tls_ca_cert_dir: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// Whether clients must show a certificate.
-    "tls-auth-clients" [] tls_auth_clients: TlsAuthClients = "yes", Enum(TlsAuthClients::NAMES), MODIFIABLE, RIGHTS, NONE;
+    "tls-auth-clients" [] tls_auth_clients: TlsAuthClients = "yes", Enum(TlsAuthClients::NAMES), MODIFIABLE, WITHOUT_TLS, NONE;
     /// The link to the master is encrypted.
     "tls-replication" [] tls_replication: bool = "no", Bool, MODIFIABLE, RIGHTS, SHELL;
     /// The links between cluster nodes are encrypted.
-    "tls-cluster" [] tls_cluster: bool = "no", Bool, MODIFIABLE, RIGHTS, SHELL;
+    "tls-cluster" [] tls_cluster: bool = "no", Bool, MODIFIABLE, WITHOUT_CLUSTER, SHELL;
     /// Versions of TLS that are spoken.
-    "tls-protocols" [] tls_protocols: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-protocols" [] tls_protocols: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// Ciphers for TLS up to 1.2.
-    "tls-ciphers" [] tls_ciphers: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-ciphers" [] tls_ciphers: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// Cipher suites for TLS 1.3.
-    "tls-ciphersuites" [] tls_ciphersuites: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, SHELL;
+    "tls-ciphersuites" [] tls_ciphersuites: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// The server's order of ciphers counts, not the client's.
-    "tls-prefer-server-ciphers" [] tls_prefer_server_ciphers: bool = "no", Bool, MODIFIABLE, RIGHTS, SHELL;
+    "tls-prefer-server-ciphers" [] tls_prefer_server_ciphers: bool = "no", Bool, MODIFIABLE, WITHOUT_TLS, SHELL;
     /// Sessions are kept so that clients reconnect faster.
-    "tls-session-caching" [] tls_session_caching: bool = "yes", Bool, MODIFIABLE, TUNES, SHELL;
+    "tls-session-caching" [] tls_session_caching: bool = "yes", Bool, MODIFIABLE, WITHOUT_TLS, SHELL;
     /// Sessions that are kept; 0 sets no bound.
-    "tls-session-cache-size" [] tls_session_cache_size: u32 = "20480", Int(0, INT), MODIFIABLE, TUNES, SHELL;
+    "tls-session-cache-size" [] tls_session_cache_size: u32 = "20480", Int(0, INT), MODIFIABLE, WITHOUT_TLS, SHELL;
     /// Seconds for which a session is kept.
-    "tls-session-cache-timeout" [] tls_session_cache_timeout: u32 = "300", Int(0, INT), MODIFIABLE, TUNES, SHELL;
+    "tls-session-cache-timeout" [] tls_session_cache_timeout: u32 = "300", Int(0, INT), MODIFIABLE, WITHOUT_TLS, SHELL;
 }
 section "General" {
     /// The process detaches from the terminal and runs in the background.
@@ -301,13 +318,13 @@ section "General" {
     /// A crash leaves a report in the log.
     "crash-log-enabled" [] crash_log_enabled: bool = "yes", Bool, MODIFIABLE, OBSERVES, NONE;
     /// A crash is followed by a quick test of the memory.
-    "crash-memcheck-enabled" [] crash_memcheck_enabled: bool = "yes", Bool, MODIFIABLE, OBSERVES, NONE;
+    "crash-memcheck-enabled" [] crash_memcheck_enabled: bool = "yes", Bool, MODIFIABLE, OFF, NONE;
     /// Number of databases that SELECT knows.
     "databases" [] databases: u32 = "16", Int(1, INT), IMMUTABLE, BUILT, NONE;
     /// The logo is shown at start even where no terminal is watching.
     "always-show-logo" [] always_show_logo: bool = "no", Bool, IMMUTABLE, BUILT, NONE;
     /// The process shows its state in the list of processes.
-    "set-proc-title" [] set_proc_title: bool = "yes", Bool, IMMUTABLE, OBSERVES, NONE;
+    "set-proc-title" [] set_proc_title: bool = "yes", Bool, IMMUTABLE, OFF, NONE;
     /// What it shows there, with `{title}`, `{listen-addr}`, `{server-mode}`, `{port}`, `{tls-port}`,
     /// `{unixsocket}` and `{config-file}` filled in.
     "proc-title-template" [] proc_title_template: Vec<u8> = "\"{title} {listen-addr} {server-mode}\"", Text(check::title_template), MODIFIABLE, OBSERVES, SHELL;
@@ -369,7 +386,7 @@ section "Append-only file" {
     /// Folder of the append-only files in `dir`.
     "appenddirname" [] appenddirname: Vec<u8> = "appendonlydir", Text(check::appenddirname), IMMUTABLE, TUNES, NONE;
     /// When the append-only file is forced to disk.
-    "appendfsync" [] appendfsync: AppendFsync = "everysec", Enum(AppendFsync::NAMES), MODIFIABLE, SAFETY, ENGINE;
+    "appendfsync" [] appendfsync: AppendFsync = "everysec", Enum(AppendFsync::NAMES), MODIFIABLE, WITHOUT_AOF, ENGINE;
     /// The append-only file is not forced to disk while a snapshot or rewrite runs.
     "no-appendfsync-on-rewrite" [] no_appendfsync_on_rewrite: bool = "no", Bool, MODIFIABLE, TUNES, NONE;
     /// Growth in percent since the last rewrite that starts the next one; 0 never does.
@@ -377,11 +394,11 @@ section "Append-only file" {
     /// Size below which no rewrite starts by itself.
     "auto-aof-rewrite-min-size" [] auto_aof_rewrite_min_size: u64 = "64mb", Memory(0, LONG_SIZE), MODIFIABLE, TUNES, NONE;
     /// An append-only file that is cut short at its end is loaded up to there.
-    "aof-load-truncated" [] aof_load_truncated: bool = "yes", Bool, MODIFIABLE, SAFETY, NONE;
+    "aof-load-truncated" [] aof_load_truncated: bool = "yes", Bool, MODIFIABLE, WITHOUT_AOF, NONE;
     /// A rewritten append-only file begins with a snapshot.
     "aof-use-rdb-preamble" [] aof_use_rdb_preamble: bool = "yes", Bool, MODIFIABLE, TUNES, NONE;
     /// The append-only file carries the time of its entries.
-    "aof-timestamp-enabled" [] aof_timestamp_enabled: bool = "no", Bool, MODIFIABLE, SAFETY, NONE;
+    "aof-timestamp-enabled" [] aof_timestamp_enabled: bool = "no", Bool, MODIFIABLE, WITHOUT_AOF, NONE;
     /// A rewrite is forced to disk as it is written instead of all at its end.
     "aof-rewrite-incremental-fsync" [] aof_rewrite_incremental_fsync: bool = "yes", Bool, MODIFIABLE, TUNES, NONE;
     /// For tests: append-only files that are no longer needed are kept.
@@ -447,7 +464,7 @@ section "Security" {
     /// File of users and their rights.
     "aclfile" [] aclfile: Vec<u8> = "", Text(check::any), IMMUTABLE, RIGHTS, NONE;
     /// Channels that a new user may use.
-    "acl-pubsub-default" [] acl_pubsub_default: AclPubsubDefault = "resetchannels", Enum(AclPubsubDefault::NAMES), MODIFIABLE, RIGHTS, NONE;
+    "acl-pubsub-default" [] acl_pubsub_default: AclPubsubDefault = "resetchannels", Enum(AclPubsubDefault::NAMES), MODIFIABLE, WITHOUT_USERS, NONE;
     /// Entries that ACL LOG keeps.
     "acllog-max-len" [] acllog_max_len: u64 = "128", Int(0, LONG), MODIFIABLE, OBSERVES, ENGINE;
 }
@@ -497,7 +514,7 @@ section "Memory" {
     /// The allocator gives memory back from a thread of its own.
     "jemalloc-bg-thread" [] jemalloc_bg_thread: bool = "yes", Bool, MODIFIABLE, BUILT, SHELL;
     /// The process asks the kernel for no huge pages.
-    "disable-thp" [] disable_thp: bool = "yes", Bool, IMMUTABLE, TUNES, NONE;
+    "disable-thp" [] disable_thp: bool = "yes", Bool, IMMUTABLE, OFF, NONE;
     /// The process tells the kernel how expendable it is.
     "oom-score-adj" [] oom_score_adj: OomScoreAdj = "no", Enum(OomScoreAdj::NAMES), MODIFIABLE, TUNES, SHELL;
     /// How expendable it is as a master, as a replica, and in background work.
@@ -647,7 +664,7 @@ section "Observing" {
     /// Milliseconds from which the latency monitor keeps an event; 0 keeps none.
     "latency-monitor-threshold" [] latency_monitor_threshold: u64 = "0", Int(0, LONG), MODIFIABLE, OBSERVES, ENGINE;
     /// The latency of each command is counted.
-    "latency-tracking" [] latency_tracking: bool = "yes", Bool, MODIFIABLE, OBSERVES, ENGINE;
+    "latency-tracking" [] latency_tracking: bool = "yes", Bool, MODIFIABLE, OFF, ENGINE;
     /// Percentiles of it that INFO shows.
     "latency-tracking-info-percentiles" [] latency_tracking_info_percentiles: Percentiles = "50 99 99.9", Words("numbers from 0 to 100"), MODIFIABLE, OBSERVES, NONE;
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::directives::{
-    DIRECTIVES, Directive, HIDDEN, IMMUTABLE, PROTECTED, Promise, SENSITIVE, Status, VALKEY,
+    DIRECTIVES, Directive, HIDDEN, IMMUTABLE, PROTECTED, SENSITIVE, Status, VALKEY,
 };
 use super::file_only::FILE_ONLY;
 
@@ -60,8 +60,8 @@ pub fn russet_conf() -> String {
         for row in rows.iter().filter(|row| !row.has(HIDDEN)) {
             out.push('\n');
             comment(&mut out, &row.doc());
-            if let Status::NotBuilt(promise) = row.status {
-                comment(&mut out, treatment(promise));
+            if let Some(treatment) = treatment(row.status) {
+                comment(&mut out, &format!("Not built yet: {treatment}."));
             }
             for line in default_lines(row) {
                 let _ = writeln!(out, "#{line}");
@@ -71,11 +71,15 @@ pub fn russet_conf() -> String {
     out
 }
 
-fn treatment(promise: Promise) -> &'static str {
-    match promise.is_refused() {
-        true => "Not built yet: only the default is accepted.",
-        false => "Not built yet: accepted, with a warning, and without effect.",
-    }
+/// What becomes of a directive that isn't built.
+fn treatment(status: Status) -> Option<String> {
+    Some(match status {
+        Status::Built => return None,
+        Status::NotBuilt(promise) if promise.is_refused() => "only the default is accepted".into(),
+        Status::NotBuilt(_) => "accepted, with a warning, and without effect".into(),
+        Status::Without(name) => format!("accepted, as it means nothing without {name}"),
+        Status::Off => "accepted, and always off".into(),
+    })
 }
 
 /// A cell of a Markdown table.
@@ -140,28 +144,23 @@ fn marks(row: &Directive) -> String {
 }
 
 /// A directive of which `docs/compatibility.md` must say that it isn't built.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NotBuilt {
     /// Its name.
     pub name: &'static str,
-    /// What it would promise.
-    pub promise: Promise,
+    /// How far it isn't.
+    pub status: Status,
     /// Its default, as it would stand in a configuration file.
     pub default: &'static str,
     /// What happens when it is set.
-    pub treatment: &'static str,
+    pub treatment: String,
 }
 
 /// Every directive that isn't built.
 pub fn not_built() -> Vec<NotBuilt> {
-    let not_built = |row: &'static Directive| match row.status {
-        Status::Built => None,
-        Status::NotBuilt(promise) => Some(NotBuilt {
-            name: row.name,
-            promise,
-            default: row.default,
-            treatment: treatment(promise),
-        }),
+    let not_built = |row: &'static Directive| {
+        let treatment = treatment(row.status)?;
+        Some(NotBuilt { name: row.name, status: row.status, default: row.default, treatment })
     };
     DIRECTIVES.iter().filter_map(not_built).collect()
 }
@@ -170,16 +169,19 @@ pub fn not_built() -> Vec<NotBuilt> {
 pub fn compatibility_md() -> String {
     let mut out = String::new();
     let mut rows = not_built();
-    rows.sort_by_key(|row| (!row.promise.is_refused(), row.name));
+    rows.sort_by_key(|row| (!row.status.is_refused(), row.name));
     out.push_str("| directive | default | promises | until it is built |\n|---|---|---|---|\n");
     for row in rows {
-        let promise = format!("{:?}", row.promise).to_lowercase();
-        let treatment = row.treatment.trim_start_matches("Not built yet: ").trim_end_matches('.');
+        let promise = match row.status {
+            Status::NotBuilt(promise) => format!("{promise:?}").to_lowercase(),
+            _ => String::new(),
+        };
         let _ = writeln!(
             out,
-            "| {} | {} | {promise} | {treatment} |",
+            "| {} | {} | {promise} | {} |",
             code(row.name),
-            code(row.default)
+            code(row.default),
+            row.treatment
         );
     }
     out

@@ -253,6 +253,14 @@ fn what_is_not_built_is_refused_or_warned_about() {
     assert!(refusal("loadmodule x.so").contains("modules can't be loaded"));
     assert!(refusal("search.timeout 5").contains("modules can't be loaded"));
 
+    let inert = "appendonly no\nappendfsync always\nappendfsync no\naof-load-truncated no\n\
+                 tls-port 0\ntls-auth-clients no\ntls-cert-file /etc/cert.pem\ntls-cluster yes\n\
+                 acl-pubsub-default allchannels\nlatency-tracking no\nset-proc-title no\n";
+    let loaded = Config::parse_text(inert.as_bytes()).expect("no promise without its switch");
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    // It is about connections that are opened, for which no port of ours is needed.
+    assert!(refusal("tls-replication yes").contains("promises rights"));
+
     let accepted =
         "appendonly no\nmaxmemory 0\nio-threads 4\nio-threads 4\nlist-max-ziplist-entries 5\n";
     let warnings = Config::parse_text(accepted.as_bytes()).expect("nothing promised").warnings;

@@ -261,6 +261,8 @@ fn what_is_not_built_is_refused_or_warned_about() {
     );
     assert_eq!(config.timeout, 0);
     assert_eq!(set(&mut config, &[("appendonly", "no"), ("maxmemory", "0")]), Ok(vec![]));
+    let inert = [("appendfsync", "always"), ("latency-tracking", "no")];
+    assert_eq!(set(&mut config, &inert), Ok(vec!["appendfsync", "latency-tracking"]));
     let changes = config.set(&[(b"lfu-log-factor", b"3")], ORDINARY).expect("only tunes");
     assert_eq!(changes.warnings.len(), 1);
     assert_eq!(config.lfu_log_factor, 3);

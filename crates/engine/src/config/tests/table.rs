@@ -245,21 +245,27 @@ fn what_is_needed_for_the_first_release_is_built() {
     ] {
         assert_eq!(directive(name.as_bytes()).map(|row| row.status), Some(Status::Built), "{name}");
     }
-    let refused: Vec<&str> = not_built()
-        .into_iter()
-        .filter(|row| row.promise.is_refused())
-        .map(|row| row.name)
-        .collect();
+    let refused: Vec<&str> =
+        not_built().into_iter().filter(|row| row.status.is_refused()).map(|row| row.name).collect();
     for name in [
         "appendonly",
-        "appendfsync",
         "maxmemory",
         "maxmemory-clients",
         "aclfile",
         "tls-port",
+        "tls-replication",
         "cluster-enabled",
     ] {
         assert!(refused.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn what_means_nothing_without_another_directive_waits_for_it() {
+    for row in DIRECTIVES {
+        let Status::Without(name) = row.status else { continue };
+        let other = directive(name.as_bytes()).expect("a directive");
+        assert!(other.status.is_refused(), "{}: {name} is built, so this must be", row.name);
     }
 }
 
