@@ -156,6 +156,16 @@ impl World {
             return;
         }
         if from > end + 1 {
+            // A call that writes more than the backlog keeps, in two parts, may lose the first of them; a
+            // backlog that has room has nothing to lose.
+            let node_is = self.processes[node].node.as_deref();
+            let backlog = node_is.and_then(|n| n.repl.backlog.as_ref());
+            if backlog.is_none_or(|backlog| backlog.len() < backlog.size_max()) {
+                self.fail(format!(
+                    "node{node} leads {id} and keeps it from {from} on, though it ended at {end}"
+                ));
+                return;
+            }
             self.coverage.rebases += 1;
             self.begin_history(node, id, offset, bytes.to_vec());
             return;

@@ -1,9 +1,13 @@
-//! What a run has seen. A million tiny seeds prove little: each count has a floor.
+//! What a run has seen. A million tiny seeds prove little, and a fault that stopped happening would not be missed: each count
+//! has a floor, about half of what 2000 seeds give.
 
 use std::fmt;
 
+/// Floors are for so many seeds; a run of fewer or more has its share.
+const FLOOR_SEEDS: u64 = 2000;
+
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, at least $floor:literal;)*) => {
         /// Counts of one seed, or the sum over many.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Coverage {
@@ -19,6 +23,11 @@ macro_rules! counters {
             /// The counts in the order of their declaration.
             pub fn values(&self) -> Vec<u64> {
                 vec![$(self.$name),*]
+            }
+
+            /// What stands beside each count, and its floor in [`FLOOR_SEEDS`], in the same order.
+            fn rows() -> Vec<(&'static str, u64)> {
+                vec![$(($text, $floor)),*]
             }
 
             /// The inverse of `values`.
@@ -39,73 +48,94 @@ macro_rules! counters {
 
 counters! {
     /// Virtual time.
-    simulated_seconds = "simulated seconds",
+    simulated_seconds = "simulated seconds", at least 85_000;
     /// By all nodes, the stream's included.
-    commands = "commands run by nodes",
+    commands = "commands run by nodes", at least 14_000_000;
     /// To clients.
-    replies = "replies checked",
+    replies = "replies checked", at least 10_000_000;
     /// Payloads that a replica took over.
-    full_syncs = "full synchronisations completed",
+    full_syncs = "full synchronisations completed", at least 9000;
     /// `+CONTINUE` taken.
-    partial_syncs = "partial synchronisations completed",
+    partial_syncs = "partial synchronisations completed", at least 7000;
     /// A replication link died inside a command, a transaction or a payload.
-    cuts_in_frame = "replication links cut in mid-frame",
+    cuts_in_frame = "replication links cut in mid-frame", at least 6500;
     /// All that were reset.
-    resets = "connections reset",
+    resets = "connections reset", at least 20_000;
     /// A process was killed.
-    crashes = "crashes",
+    crashes = "crashes", at least 12_000;
     /// … while a snapshot's walk was going on.
-    crashes_in_walk = "crashes during a walk",
+    crashes_in_walk = "crashes during a walk", at least 1200;
     /// … or its bytes were being written.
-    crashes_in_save = "crashes during a snapshot, walked or being written",
+    crashes_in_save = "crashes during a snapshot, walked or being written", at least 3500;
     /// A crash left a file shorter than it was written.
-    torn_tails = "torn tails",
+    torn_tails = "torn tails", at least 700;
     /// SIGTERM.
-    terminations = "orderly ends",
+    terminations = "orderly ends", at least 4000;
     /// A replica was made a master.
-    promotions = "REPLICAOF NO ONE that promoted",
+    promotions = "REPLICAOF NO ONE that promoted", at least 7000;
     /// A node was told to follow another.
-    replicaofs = "REPLICAOF host port",
+    replicaofs = "REPLICAOF host port", at least 10_000;
     /// Replicas of replicas, as seen when data was checked.
-    chained_checks = "data checks of a replica's replica",
+    chained_checks = "data checks of a replica's replica", at least 5000;
     /// Dump files written whole.
-    saves = "saves completed",
+    saves = "saves completed", at least 18_000;
     /// Saves that failed.
-    failed_saves = "saves failed",
+    failed_saves = "saves failed", at least 700;
     /// Dump files loaded and compared.
-    loads = "loads compared with their file",
+    loads = "loads compared with their file", at least 13_000;
     /// Snapshots decoded and compared.
-    snapshots = "snapshots compared with the data at their begin",
+    snapshots = "snapshots compared with the data at their begin", at least 24_000;
     /// Data compared with the applier's.
-    data_checks = "data checks at an offset",
+    data_checks = "data checks at an offset", at least 48_000;
     /// Backlogs compared with the recorder's bytes.
-    backlog_checks = "backlog comparisons",
+    backlog_checks = "backlog comparisons", at least 1_900_000;
     /// Histories that began.
-    histories = "histories recorded",
-    /// A history was recorded anew because bytes were missed.
-    rebases = "histories that had to be recorded anew",
+    histories = "histories recorded", at least 16_000;
+    /// A history was recorded anew because one call wrote more than its backlog keeps. From there on the node's own data is
+    /// believed, so this has a ceiling instead.
+    rebases = "histories that had to be recorded anew", at least 0;
     /// One-way and two-way.
-    partitions = "links blocked",
+    partitions = "links blocked", at least 11_000;
     /// The wall clock jumped.
-    clock_jumps = "jumps of the wall clock",
+    clock_jumps = "jumps of the wall clock", at least 5000;
 }
 
 impl Coverage {
-    /// Which floors are not reached by a run of so many seeds.
-    pub fn below_floors(&self, seeds: u64) -> Vec<String> {
-        let floors = [
-            (self.full_syncs, 3000, "full synchronisations"),
-            (self.partial_syncs, 3000, "partial synchronisations"),
-            (self.cuts_in_frame, 1000, "cuts in mid-frame"),
-            (self.crashes_in_walk, 1000, "crashes during a walk"),
-            (self.promotions, 300, "REPLICAOF NO ONE"),
-        ];
-        floors
-            .iter()
-            .filter(|(count, floor, _)| count * 2000 < floor * seeds)
-            .map(|(count, floor, what)| {
-                format!("{what}: {count} in {seeds} seeds, the floor is {floor} in 2000")
-            })
-            .collect()
+    /// Which bounds a run of so many seeds does not keep.
+    pub fn out_of_bounds(&self, seeds: u64) -> Vec<String> {
+        let mut bad = Vec::new();
+        for ((what, floor), count) in Coverage::rows().into_iter().zip(self.values()) {
+            if count * FLOOR_SEEDS < floor * seeds {
+                bad.push(format!(
+                    "TOO FEW {what}: {count} in {seeds} seeds, the floor is {floor} in {FLOOR_SEEDS}"
+                ));
+            }
+        }
+        let rebases_max = seeds.div_ceil(FLOOR_SEEDS);
+        if self.rebases > rebases_max {
+            let rebases = self.rebases;
+            bad.push(format!("TOO MANY histories recorded anew: {rebases}, not {rebases_max}"));
+        }
+        bad
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_vanishes_and_what_must_not_become_usual_is_noticed() {
+        let floors: Vec<u64> = Coverage::rows().iter().map(|(_, floor)| *floor).collect();
+        let usual = Coverage::from_values(&floors);
+        assert_eq!(usual.out_of_bounds(FLOOR_SEEDS), Vec::<String>::new());
+        let named = |coverage: Coverage, what: &str| {
+            let bad = coverage.out_of_bounds(FLOOR_SEEDS);
+            bad.len() == 1 && bad[0].contains(what)
+        };
+        assert!(named(Coverage { torn_tails: 0, ..usual }, "torn tails"));
+        assert!(named(Coverage { rebases: 2, ..usual }, "recorded anew"));
+        let rows = Coverage::rows();
+        assert!(rows.iter().all(|(what, floor)| *floor > 0 || what.contains("recorded anew")));
     }
 }

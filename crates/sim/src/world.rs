@@ -137,7 +137,10 @@ pub fn run(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> Re
     let mut world = World::new(common, seed, bug, tracing);
     world.start();
     while world.violation.is_none() && world.phase != Phase::Over {
-        let Some((at, event)) = world.queue.pop() else { break };
+        let Some((at, event)) = world.queue.pop() else {
+            world.fail("nothing is left to happen, and the run is not over".to_owned());
+            break;
+        };
         world.now = at;
         world.happen(event);
     }
