@@ -29,42 +29,50 @@ fn pin(core: usize) -> Result {
 
 /// CPU time that a process has used, in seconds.
 ///
-/// The total is the scheduler's, in nanoseconds. The kernel splits it by sampling at its ticks and says so in
-/// hundredths, which is why a figure wants some seconds of CPU.
+/// The scheduler counts in nanoseconds, but only says so for each thread that lives; for the process, threads included that have
+/// ended, the kernel says it in hundredths. So the sum over threads is what counts, unless the whole is more
+/// by so much that a thread must have ended (a loader, a writer): then it is the whole.
+///
+/// The parts are what the kernel has sampled at its ticks, which is why they want some seconds of CPU.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CpuTime {
-    total: f64,
+    /// Of threads that live.
+    threads: f64,
     user: f64,
     system: f64,
 }
+
+/// Two times are cut to hundredths, at both ends of a stretch.
+const TICKS_ERROR: f64 = 0.02;
 
 impl CpuTime {
     /// Of the process `pid`, all its threads.
     pub fn of(pid: u32) -> Result<CpuTime> {
         let (user, system) = (stat_seconds(pid, USER)?, stat_seconds(pid, SYSTEM)?);
-        Ok(CpuTime { total: scheduled_seconds(pid)?, user, system })
+        Ok(CpuTime { threads: scheduled_seconds(pid)?, user, system })
     }
 
     /// Its own code and the kernel's on its behalf.
     pub fn total(self) -> f64 {
-        self.total
+        let whole = self.user + self.system;
+        if whole > self.threads + TICKS_ERROR { whole } else { self.threads }
     }
 
     /// The part in its own code.
     pub fn user(self) -> f64 {
         let ticks = self.user + self.system;
-        if ticks > 0.0 { self.total * self.user / ticks } else { 0.0 }
+        if ticks > 0.0 { self.total() * self.user / ticks } else { 0.0 }
     }
 
     /// The part in the kernel.
     pub fn system(self) -> f64 {
-        self.total - self.user()
+        self.total() - self.user()
     }
 
     /// What was used since `earlier`.
     pub fn since(self, earlier: CpuTime) -> CpuTime {
         CpuTime {
-            total: self.total - earlier.total,
+            threads: self.threads - earlier.threads,
             user: self.user - earlier.user,
             system: self.system - earlier.system,
         }
@@ -102,4 +110,30 @@ fn stat_seconds(pid: u32, index: usize) -> Result<f64> {
     let field = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(index));
     let ticks: Option<f64> = field.and_then(|field| field.parse().ok());
     Ok(ticks.ok_or_else(|| format!("{path} is not understood"))? / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+
+    #[test]
+    fn threads_that_have_ended_count() {
+        let pid = std::process::id();
+        let before = CpuTime::of(pid).expect("our own");
+        let burn = || while clock_gettime(ClockId::ThreadCPUTime).tv_nsec < 200_000_000 {};
+        std::thread::spawn(burn).join().expect("it ends");
+        let used = CpuTime::of(pid).expect("our own").since(before);
+        assert!(used.threads < used.total(), "{used:?}");
+    }
+
+    #[test]
+    fn what_lives_is_exact_and_what_has_ended_is_not_lost() {
+        let time = |threads, user, system| CpuTime { threads, user, system };
+        assert_eq!(time(1.234_567, 1.0, 0.22).total(), 1.234_567);
+        assert_eq!(time(1.234_567, 1.0, 0.24).total(), 1.234_567);
+        assert_eq!(time(1.0, 1.0, 0.5).total(), 1.5);
+        assert_eq!(time(1.0, 1.0, 1.0).user(), 1.0);
+    }
 }

@@ -52,7 +52,8 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result {
     }
     for round in 0..plan.rounds {
         eprintln!("  round {}", round + 1);
-        for (side, server) in servers.iter().enumerate() {
+        for side in plan.order(round) {
+            let server = &servers[side];
             let start = Instant::now();
             let latencies = open_loop(server, keys, &|| start.elapsed() < quiet_for)?;
             note(report, &format!("SET at {RATE}/s"), side, latencies);

@@ -25,7 +25,8 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result {
     }
     for round in 0..plan.rounds {
         eprintln!("  round {}", round + 1);
-        for (side, server) in servers.iter_mut().enumerate() {
+        for side in plan.order(round) {
+            let server = &mut servers[side];
             let before = CpuTime::of(server.pid())?;
             let start = Instant::now();
             server.client().ok("SAVE");

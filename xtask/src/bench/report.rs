@@ -84,7 +84,7 @@ impl Report {
                 group = figure.group;
                 println!("\n{group}");
                 let heads: String = self.sides.iter().map(|s| format!("{s:>28}")).collect();
-                println!("{:<34}{:<22}{heads}{:>9}", "", "", "ratio");
+                println!("{:<34}{:<34}{heads}{:>9}", "", "", "ratio");
             }
             println!("{}", self.line(figure));
         }
@@ -96,7 +96,7 @@ impl Report {
     fn line(&self, figure: &Figure) -> String {
         let both: Vec<_> = (0..self.sides.len()).map(|side| self.same(figure, side)).collect();
         let metric = format!("{} {}", figure.metric, figure.unit);
-        let mut line = format!("{:<34}{metric:<22}", figure.case);
+        let mut line = format!("{:<34}{metric:<34}", figure.case);
         for side in &both {
             let text = side.map_or_else(|| "–".to_owned(), |f| spread(&f.samples));
             let _ = write!(line, "{text:>28}"); // a String takes everything

@@ -34,8 +34,8 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result {
     }
     for round in 0..plan.rounds {
         eprintln!("  round {}", round + 1);
-        for (side, master) in masters.iter().enumerate() {
-            let figures = measure(&plan.sides[side], master, keys, &lines)?;
+        for side in plan.order(round) {
+            let figures = measure(&plan.sides[side], &masters[side], keys, &lines)?;
             report.add(TIME, &case, side, figures.time.as_secs_f64());
             report.add(MASTER_CPU, &case, side, figures.master_cpu);
             report.add(REPLICA_CPU, &case, side, figures.replica_cpu);

@@ -48,9 +48,9 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result {
                 pipeline,
                 connections: CONNECTIONS,
             };
-            for _ in 0..plan.rounds {
-                for (side, server) in servers.iter().enumerate() {
-                    let round = measure(server, load, plan)?;
+            for round in 0..plan.rounds {
+                for side in plan.order(round) {
+                    let round = measure(&servers[side], load, plan)?;
                     let commands = round.commands as f64;
                     report.add(RATE, &case, side, commands / round.elapsed.as_secs_f64());
                     report.add(TOTAL, &case, side, round.cpu.total() * 1e6 / commands);
