@@ -4,6 +4,9 @@
 //! rustc can be told to run. No nightly, no cargo-fuzz, no clang. Because a wrong flag would leave the fuzzer blind
 //! without a word, a target with a planted panic runs first and must be found.
 //!
+//! `RUSSET_FUZZ_SHOW=1 fuzz/target/TRIPLE/release/TARGET fuzz/artifacts/TARGET/crash-…` runs one input again; the targets with a
+//! node print what it was sent.
+//!
 //! Seeds are in `fuzz/corpus/TARGET`, a crash is saved in `fuzz/artifacts/TARGET`. What a run adds to the corpus stays in the
 //! target folder; `--save` merges it, minimised, into the seeds.
 
@@ -25,8 +28,9 @@ const FLAGS: &[&str] = &[
     "-Clink-dead-code",
 ];
 
-/// The target that proves that the fuzzer sees.
+/// The target that proves that the fuzzer sees, and the words of its panic.
 const PLANTED: &str = "planted";
+const PLANTED_PANIC: &str = "the planted panic";
 
 /// What to run.
 struct Plan {
@@ -70,8 +74,13 @@ impl Plan {
         command.args(["-max_total_time=60", "-seed=1"]);
         command.arg(format!("-artifact_prefix={}", found.display()));
         fs::create_dir_all(&self.work).map_err(|e| format!("{}: {e}", self.work.display()))?;
-        if sh::succeeds(command) {
+        let output = command.output().map_err(|e| format!("{PLANTED}: {e}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
             return Err("the planted panic was not found: coverage does not work".into());
+        }
+        if !said.contains(PLANTED_PANIC) {
+            return Err(format!("{PLANTED} ended otherwise than by its panic:\n{said}"));
         }
         println!("planted: found, so coverage leads the fuzzer");
         Ok(())

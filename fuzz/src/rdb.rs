@@ -1,0 +1,123 @@
+//! Dump files: what a loader finds in one, and bytes that look like one.
+
+use std::collections::BTreeMap;
+
+use russet_engine::Node;
+use russet_engine::object::string::Text;
+use russet_engine::persist::Access;
+use russet_engine::persist::rdb_error::RdbError;
+use russet_engine::persist::rdb_format::Checksum;
+use russet_engine::persist::rdb_load::{
+    Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
+};
+
+/// A key of a file: database, name, value, expiry, what is known of its use.
+pub type Entry = (u32, Vec<u8>, Vec<u8>, Option<i64>, Access);
+
+/// Keys by database and name, with value and expiry.
+pub type Data = BTreeMap<(u32, Vec<u8>), (Vec<u8>, Option<i64>)>;
+
+/// Writes down what a loader finds.
+#[derive(Default, PartialEq, Debug)]
+pub struct Recorder {
+    db: u32,
+    /// Keys in the file's order.
+    pub entries: Vec<Entry>,
+    /// Names and values of what else there is.
+    pub others: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Recorder {
+    /// The keys: the last of a name counts.
+    pub fn data(&self) -> Data {
+        let entries = self.entries.iter().cloned();
+        entries.map(|(db, key, value, expiry, _)| ((db, key), (value, expiry))).collect()
+    }
+}
+
+impl RdbSink for Recorder {
+    fn aux(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        self.others.push((name.to_vec(), value.to_vec()));
+        Ok(())
+    }
+
+    fn select(&mut self, db: u64) -> Result<(), Refusal> {
+        self.db = u32::try_from(db).map_err(|_| Refusal(format!("no database {db}")))?;
+        Ok(())
+    }
+
+    fn resize(&mut self, keys: u64, expires: u64) -> Result<(), Refusal> {
+        self.others.push((keys.to_le_bytes().to_vec(), expires.to_le_bytes().to_vec()));
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        key: &[u8],
+        value: LoadedValue<'_>,
+        expiry: Option<i64>,
+        access: Access,
+    ) -> Result<(), Refusal> {
+        let LoadedValue::String(value) = value else { return Err(Refusal("a new type".into())) };
+        self.entries.push((self.db, key.to_vec(), value.into_owned(), expiry, access));
+        Ok(())
+    }
+
+    fn function(&mut self, library: &[u8]) -> Result<(), Refusal> {
+        self.others.push((b"function".to_vec(), library.to_vec()));
+        Ok(())
+    }
+}
+
+/// Loads bytes in pieces of `step`: what was found, and how many bytes the file has or why it is none.
+pub fn load(bytes: &[u8], step: usize) -> (Recorder, Result<usize, RdbError>) {
+    let settings = LoadSettings { string_bytes_max: 1 << 20, checksum: true };
+    let (mut loader, mut recorder, mut before) = (RdbLoader::new(settings), Recorder::default(), 0);
+    for piece in bytes.chunks(step) {
+        match loader.feed(piece, &mut recorder) {
+            Ok(Fed::NeedMore) => before += piece.len(),
+            Ok(Fed::Done { consumed }) => return (recorder, Ok(before + consumed)),
+            Err(error) => return (recorder, Err(error)),
+        }
+        assert!(
+            loader.buffered_bytes() <= 2 * before + 512,
+            "memory for bytes that have not arrived"
+        );
+    }
+    let end = loader.end().map(|()| before);
+    (recorder, end)
+}
+
+/// Puts a header before the bytes, and EOF and the checksum that fits behind them. One header in sixteen leaves them as
+/// they are.
+pub fn mended(header: u8, body: &[u8]) -> Vec<u8> {
+    let header = match header % 16 {
+        0 => return body.to_vec(),
+        1 => "VALKEY080".to_owned(),
+        2 => "REDIS0004".to_owned(),
+        version => format!("REDIS{:04}", version.min(14)),
+    };
+    let mut file = [header.as_bytes(), body, b"\xff"].concat();
+    let mut checksum = Checksum::new();
+    checksum.update(&file);
+    file.extend_from_slice(&checksum.value().to_le_bytes());
+    file
+}
+
+/// What a node holds. Its counts are right, too.
+pub fn held(node: &Node) -> Data {
+    let mut data = Data::new();
+    for (number, db) in node.keyspace.dbs() {
+        let (mut keys, mut expiring) = (0, 0);
+        for (_, table) in db.tables() {
+            table.for_each(&mut |entry| {
+                (keys, expiring) = (keys + 1, expiring + usize::from(entry.expiry().is_some()));
+                let value = (Text::of(&entry).bytes().to_vec(), entry.expiry());
+                let twice = data.insert((number, entry.key().to_vec()), value);
+                assert_eq!(twice, None, "a key stands once in its database");
+            });
+        }
+        assert_eq!((db.len(), db.len_with_expiry()), (keys, expiring), "of database {number}");
+    }
+    data
+}
