@@ -2,7 +2,7 @@
 //!
 //! Both servers run pinned to core 0, the load comes from core 1. Keys exist before anything is measured. There are several
 //! rounds, each with both servers and each begun by the other one than the round before; what is printed is the median
-//! with its spread and the ratio of the medians. Memory alone is looked at once: it is counted and not timed.
+//! with its spread and the ratio of the medians. Memory alone is looked at once; `memory.rs` says how far to trust it.
 //!
 //! The measure that counts is the server's CPU time per command, not the throughput: at pipeline 1 the generator
 //! saturates first.
