@@ -17,8 +17,9 @@ use russet_protocol::ErrorReply;
 
 use crate::client::Waiting;
 use crate::command::Command;
+use crate::config::directives::Ask;
 use crate::config::value::{LogLevel, ProtectedAction};
-use crate::config::{AppliedChanges, Config, Directive, SetContext, SetError, allows};
+use crate::config::{AppliedChanges, Apply, Config, Directive, SetContext, SetError, allows};
 use crate::io::{AskId, Endpoints, Handle, Level, Output, Request};
 use crate::node::{Node, Standstill};
 use crate::timers::Timer;
@@ -82,14 +83,9 @@ impl Node {
         handle: Handle,
         command: &Command,
     ) -> Result<(), ErrorReply> {
-        let (directive, name) = match command.name.split('|').next() {
-            Some("module") => ("enable-module-command", "MODULE"),
-            _ => ("enable-debug-command", "DEBUG"),
-        };
-        let guard: ProtectedAction = match name {
-            "MODULE" => self.config.enable_module_command,
-            _ => self.config.enable_debug_command,
-        };
+        let family = command.name.split('|').next().unwrap_or_default();
+        let (directive, guard) = guard_of(family, &self.config);
+        let name = family.to_uppercase();
         if allows(guard, self.set_context(handle)) {
             return Ok(());
         }
@@ -156,23 +152,29 @@ impl Node {
             self.log(Level::Warning, warning.as_str());
         }
         for row in &changes.changed {
-            match row.name {
-                "dir" => {
-                    self.config.dir = absolute(&changes.previous().dir, &self.config.dir);
-                }
-                "hz" => self.timers.set(Timer::Cron, self.now.mono_us),
-                "repl-backlog-size" => {
-                    let size = usize::try_from(self.config.repl_backlog_size).unwrap_or(usize::MAX);
-                    if let Some(backlog) = &mut self.repl.backlog {
-                        backlog.resize(size);
-                    }
-                }
-                // Without a password everybody is the default user.
-                "requirepass" if self.config.requirepass.is_empty() => {
-                    self.clients.iter_mut().for_each(|client| client.authenticated = true);
-                }
-                _ => {}
+            if let Apply::Engine(act) = row.apply {
+                act(self);
             }
+        }
+    }
+
+    /// `hz`: the next round comes at the new pace.
+    pub(crate) fn pace_changed(&mut self) {
+        self.timers.set(Timer::Cron, self.now.mono_us);
+    }
+
+    /// `repl-backlog-size`.
+    pub(crate) fn resize_backlog(&mut self) {
+        let size = usize::try_from(self.config.repl_backlog_size).unwrap_or(usize::MAX);
+        if let Some(backlog) = &mut self.repl.backlog {
+            backlog.resize(size);
+        }
+    }
+
+    /// `requirepass`: without a password everybody is the default user.
+    pub(crate) fn password_changed(&mut self) {
+        if self.config.requirepass.is_empty() {
+            self.clients.iter_mut().for_each(|client| client.authenticated = true);
         }
     }
 
@@ -234,38 +236,44 @@ impl Node {
     }
 }
 
+/// Which directive guards a family of commands with the flag `PROTECTED`, and its value.
+fn guard_of(family: &str, config: &Config) -> (&'static str, ProtectedAction) {
+    match family {
+        "module" => ("enable-module-command", config.enable_module_command),
+        "debug" => ("enable-debug-command", config.enable_debug_command),
+        _ => unreachable!("a test walks the table of commands"),
+    }
+}
+
 /// What the shell must do about a change, in the order in which the directives were given.
 fn steps(changes: &AppliedChanges, next: &Config) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for &row in &changes.changed {
-        let listens = |step: &Step| matches!(step.forth, Request::Listen { .. });
-        let request: fn(&Config) -> Request = match row.name {
-            "dir" => |config| Request::ChangeDir(text(&config.dir)),
-            "dbfilename" => |config| Request::DumpFile(text(&config.dbfilename)),
-            "tcp-keepalive" => |config| Request::KeepAlive(config.tcp_keepalive),
-            "maxclients" => |config| Request::MaxClients(config.maxclients),
-            "jemalloc-bg-thread" => |config| Request::PurgeInBackground(config.jemalloc_bg_thread),
-            "loglevel" => |config| Request::LogTo {
-                path: text(&config.logfile),
-                level: level_of(config.loglevel),
-            },
-            "bind" | "port" if !steps.iter().any(listens) => |config| Request::Listen {
-                bind: config.bind.0.iter().map(|address| text(address)).collect(),
-                port: config.port,
-            },
-            _ => continue,
-        };
-        let told = match row.name {
-            "bind" => Some("Failed to bind to specified addresses."),
-            "port" => Some("Unable to listen on this port. Check server logs."),
-            _ => None,
-        };
-        steps.push(Step { row, forth: request(next), back: request(changes.previous()), told });
+        let Apply::Shell(Ask { request, told }) = row.apply else { continue };
+        let (forth, back) = (request(next), request(changes.previous()));
+        // One request may serve two directives, as that of `bind` and `port` does.
+        if !steps.iter().any(|step| step.forth == forth) {
+            steps.push(Step { row, forth, back, told });
+        }
     }
     steps
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Rows of the table: what `bind` and `port` ask of the shell.
+pub(crate) fn listen(config: &Config) -> Request {
+    Request::Listen {
+        bind: config.bind.0.iter().map(|address| text(address)).collect(),
+        port: config.port,
+    }
+}
+
+/// Rows of the table: what `loglevel` asks of the shell.
+pub(crate) fn log_to(config: &Config) -> Request {
+    Request::LogTo { path: text(&config.logfile), level: level_of(config.loglevel) }
+}
+
+/// A name or a path as text. Rows of such values let nothing else in (`config/check.rs`).
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -279,17 +287,21 @@ fn level_of(level: LogLevel) -> Option<Level> {
     })
 }
 
-/// A folder as seen from the root, if the one that it was named in is.
-fn absolute(from: &[u8], to: &[u8]) -> Vec<u8> {
-    if to.starts_with(b"/") || !from.starts_with(b"/") {
-        return to.to_vec();
-    }
-    let mut whole = from.to_vec();
-    for part in to.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && part != b".") {
-        if whole.last() != Some(&b'/') {
-            whole.push(b'/');
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{CommandTable, flag};
+    use crate::config::directive;
+
+    #[test]
+    fn each_protected_command_has_its_guard() {
+        let (config, table) = (Config::default(), CommandTable::default());
+        let mut found = 0;
+        for command in table.rows().iter().filter(|row| row.has(flag::PROTECTED)) {
+            let family = command.name.split('|').next().expect("a name");
+            assert!(directive(guard_of(family, &config).0.as_bytes()).is_some());
+            found += 1;
         }
-        whole.extend_from_slice(part);
+        assert!(found > 0);
     }
-    whole
 }

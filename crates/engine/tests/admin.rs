@@ -94,6 +94,12 @@ fn config_set_is_all_or_nothing() {
     );
     assert_eq!(get(&mut w, "timeout"), "*2\r\n$7\r\ntimeout\r\n$3\r\n100\r\n");
     assert_eq!(w.ask(c, "CONFIG SET timeout 7 hz"), "-ERR syntax error\r\n");
+    w.send(c, b"CONFIG SET bind d\xe4ta\r\n");
+    assert_eq!(
+        w.take(c),
+        "-ERR CONFIG SET failed (possibly related to argument 'bind') - \
+         argument must be valid UTF-8\r\n"
+    );
     assert_eq!(
         w.ask(c, "CONFIG SET nonsense 7"),
         "-ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'\r\n"
@@ -115,7 +121,7 @@ fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
     assert_eq!(
         w.requests,
         [
-            Request::ChangeDir("sub".to_owned()),
+            Request::ChangeDir("/data/sub".to_owned()),
             Request::MaxClients(200),
             listen,
             Request::MaxClients(100),

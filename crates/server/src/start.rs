@@ -134,11 +134,11 @@ fn refuse_directive(loaded: &Loaded, directive: &str, why: &str) -> Failed {
     Failed
 }
 
-/// Makes `dir` the working folder, and its absolute path the setting.
+/// Makes `dir` the working folder, and its absolute path the setting, if that is text.
 fn enter_folder(config: &mut Config) -> Result<(), String> {
     std::env::set_current_dir(text(&config.dir)).map_err(|error| error_text(&error))?;
-    if let Ok(absolute) = std::env::current_dir() {
-        config.dir = absolute.to_string_lossy().into_owned().into_bytes();
+    if let Some(absolute) = std::env::current_dir().ok().as_deref().and_then(Path::to_str) {
+        config.dir = absolute.as_bytes().to_vec();
     }
     Ok(())
 }

@@ -15,6 +15,11 @@ fn refuse(text: &'static str, unless: bool) -> Checked {
     if unless { Ok(()) } else { Err(text.into()) }
 }
 
+/// A path, or a name to look up. What is no text would be another path, or none, to whoever gets it as text.
+pub fn path(path: &[u8]) -> Checked {
+    refuse("argument must be valid UTF-8", std::str::from_utf8(path).is_ok())
+}
+
 fn is_base_name(path: &[u8]) -> bool {
     !path.contains(&b'/') && !path.contains(&b'\\')
 }
@@ -26,7 +31,8 @@ fn is_file_name(path: &[u8]) -> bool {
 
 /// The name of the snapshot file. As in Redis it may be empty: then nothing can be saved.
 pub fn dbfilename(name: &[u8]) -> Checked {
-    refuse("dbfilename can't be a path, just a filename", is_file_name(name))
+    refuse("dbfilename can't be a path, just a filename", is_file_name(name))?;
+    path(name)
 }
 
 /// The base name of the append-only files.
@@ -43,7 +49,8 @@ pub fn appenddirname(name: &[u8]) -> Checked {
 
 /// The working folder.
 pub fn dir(name: &[u8]) -> Checked {
-    refuse("dir can't be empty", !name.is_empty())
+    refuse("dir can't be empty", !name.is_empty())?;
+    path(name)
 }
 
 /// The cluster's own file.
@@ -134,6 +141,14 @@ mod tests {
             assert!(dbfilename(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(dbfilename(b"dump-6379.rdb").is_ok() && dbfilename(b"").is_ok());
+    }
+
+    #[test]
+    fn paths_are_text() {
+        assert!(path("/srv/d\u{e4}ta".as_bytes()).is_ok() && path(b"").is_ok());
+        for check in [path, dir, dbfilename] {
+            assert_eq!(check(b"d\xe4ta"), Err("argument must be valid UTF-8".into()));
+        }
     }
 
     #[test]

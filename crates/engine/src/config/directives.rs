@@ -15,6 +15,9 @@ use super::value::Kind::{
 };
 use super::value::*;
 use super::words::*;
+use crate::io::Request;
+use crate::node::Node;
+use crate::settings::{self, text};
 
 /// May be changed by CONFIG SET.
 pub const MODIFIABLE: u16 = 0;
@@ -75,14 +78,31 @@ impl Promise {
 }
 
 /// What must happen after CONFIG SET has changed a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Apply {
     /// Nothing: the value is read when it is needed.
     None,
-    /// The engine acts on it.
-    Engine,
-    /// The shell acts on it, and may fail.
-    Shell,
+    /// The engine does this when all values are in force.
+    Engine(fn(&mut Node)),
+    /// The shell is asked this, and may fail.
+    Shell(Ask),
+}
+
+/// What the shell is asked about a directive. Rows that make the same request of it share it.
+#[derive(Clone, Copy)]
+pub struct Ask {
+    /// The request that brings a value of this configuration into force.
+    pub request: fn(&Config) -> Request,
+    /// The reason that clients are told in place of the shell's, which is logged.
+    pub told: Option<&'static str>,
+}
+
+const fn shell(request: fn(&Config) -> Request) -> Apply {
+    Apply::Shell(Ask { request, told: None })
+}
+
+const fn listen(told: &'static str) -> Apply {
+    Apply::Shell(Ask { request: settings::listen, told: Some(told) })
 }
 
 /// Takes the meaning of words on, or says why not.
@@ -110,6 +130,7 @@ pub struct Directive {
     doc: &'static str,
     pub(super) assign: Assign,
     pub(super) copy: fn(&mut Config, &Config),
+    pub(super) same: fn(&Config, &Config) -> bool,
     pub(super) text: fn(&Config) -> Vec<u8>,
     pub(super) lines: fn(&Config, &Config) -> Vec<Line>,
 }
@@ -182,6 +203,7 @@ macro_rules! directives {
             doc: concat!($($doc),+),
             assign: |config, words, origin| config.$field.assign(&$kind, words, origin),
             copy: |config, from| config.$field.clone_from(&from.$field),
+            same: |config, other| config.$field == other.$field,
             text: |config| config.$field.text(&$kind),
             lines: |config, default| config.$field.lines(&$kind, &default.$field),
         },)+)+];
@@ -200,8 +222,6 @@ const WITHOUT_CLUSTER: Status = Status::Without("cluster-enabled");
 const WITHOUT_USERS: Status = Status::Without("aclfile");
 const OFF: Status = Status::Off;
 const NONE: Apply = Apply::None;
-const ENGINE: Apply = Apply::Engine;
-const SHELL: Apply = Apply::Shell;
 
 /// A C `int`'s greatest value: the bound of many rows.
 const INT: i64 = i32::MAX as i64;
@@ -216,13 +236,13 @@ directives! {
 section "Network" {
     /// Addresses to listen on. One that begins with `-` may be missing on this machine; `*` and `::*` stand for
     /// all of IPv4 and IPv6, and an empty list opens no TCP port.
-    "bind" [] bind: BindList = "* -::*", Words("addresses"), MODIFIABLE, BUILT, SHELL;
+    "bind" [] bind: BindList = "* -::*", Words("addresses"), MODIFIABLE, BUILT, listen("Failed to bind to specified addresses.");
     /// Source address of connections that the server opens itself, to its master for instance.
     "bind-source-addr" [] bind_source_addr: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, RIGHTS, NONE;
     /// TCP port to listen on; 0 opens none.
-    "port" [] port: u16 = "6379", Int(0, 65535), MODIFIABLE, BUILT, SHELL;
+    "port" [] port: u16 = "6379", Int(0, 65535), MODIFIABLE, BUILT, listen("Unable to listen on this port. Check server logs.");
     /// Path of a Unix socket to listen on.
-    "unixsocket" [] unixsocket: Vec<u8> = "", OptionalText(check::any), IMMUTABLE, BUILT, NONE;
+    "unixsocket" [] unixsocket: Vec<u8> = "", OptionalText(check::path), IMMUTABLE, BUILT, NONE;
     /// Permissions of the Unix socket; 0 leaves them to the umask.
     "unixsocketperm" [] unixsocketperm: u32 = "0", Octal(0o777), IMMUTABLE, BUILT, NONE;
     /// Group that owns the Unix socket.
@@ -232,9 +252,9 @@ section "Network" {
     /// Length of the queue of connections the kernel has completed and the server hasn't accepted.
     "tcp-backlog" [] tcp_backlog: i32 = "511", Int(0, INT), IMMUTABLE, BUILT, NONE;
     /// Seconds after which TCP probes a silent peer; 0 never probes.
-    "tcp-keepalive" [] tcp_keepalive: u32 = "300", Int(0, INT), MODIFIABLE, BUILT, SHELL;
+    "tcp-keepalive" [] tcp_keepalive: u32 = "300", Int(0, INT), MODIFIABLE, BUILT, shell(|config| Request::KeepAlive(config.tcp_keepalive));
     /// Seconds after which an idle client is disconnected; 0 never.
-    "timeout" [] timeout: u32 = "0", Int(0, INT), MODIFIABLE, BUILT, ENGINE;
+    "timeout" [] timeout: u32 = "0", Int(0, INT), MODIFIABLE, BUILT, NONE;
     /// Mark that the kernel puts on every packet of the server, for routing and filtering.
     "socket-mark-id" [] socket_mark_id: u32 = "0", Int(0, UINT), IMMUTABLE, RIGHTS, NONE;
     /// Connections that are accepted in one round of the event loop.
@@ -252,57 +272,57 @@ section "Network" {
 }
 section "TLS" {
     /// TCP port for TLS; 0 opens none.
-    "tls-port" [] tls_port: u16 = "0", Int(0, 65535), MODIFIABLE, RIGHTS, SHELL;
+    "tls-port" [] tls_port: u16 = "0", Int(0, 65535), MODIFIABLE, RIGHTS, NONE;
     /// File of the server's certificate.
-    "tls-cert-file" [] tls_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-cert-file" [] tls_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// File of the server's private key.
-    "tls-key-file" [] tls_key_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-key-file" [] tls_key_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// Password of the server's private key.
-    "tls-key-file-pass" [] tls_key_file_pass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, WITHOUT_TLS, SHELL;
+    "tls-key-file-pass" [] tls_key_file_pass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, WITHOUT_TLS, NONE;
     /// File of the certificate shown to a master or another node.
-    "tls-client-cert-file" [] tls_client_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-client-cert-file" [] tls_client_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// File of the private key that belongs to it.
-    "tls-client-key-file" [] tls_client_key_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-client-key-file" [] tls_client_key_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// Password of that private key.
-    "tls-client-key-file-pass" [] tls_client_key_file_pass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, WITHOUT_TLS, SHELL;
+    "tls-client-key-file-pass" [] tls_client_key_file_pass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, WITHOUT_TLS, NONE;
     /// File of Diffie-Hellman parameters.
-    "tls-dh-params-file" [] tls_dh_params_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-dh-params-file" [] tls_dh_params_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// File of the certificates that clients' certificates must descend from.
-    "tls-ca-cert-file" [] tls_ca_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-ca-cert-file" [] tls_ca_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// Folder of the certificates that clients' certificates must descend from.
-    "tls-ca-cert-dir" [] tls_ca_cert_dir: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-ca-cert-dir" [] tls_ca_cert_dir: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// Whether clients must show a certificate.
     "tls-auth-clients" [] tls_auth_clients: TlsAuthClients = "yes", Enum(TlsAuthClients::NAMES), MODIFIABLE, WITHOUT_TLS, NONE;
     /// The link to the master is encrypted.
-    "tls-replication" [] tls_replication: bool = "no", Bool, MODIFIABLE, RIGHTS, SHELL;
+    "tls-replication" [] tls_replication: bool = "no", Bool, MODIFIABLE, RIGHTS, NONE;
     /// The links between cluster nodes are encrypted.
-    "tls-cluster" [] tls_cluster: bool = "no", Bool, MODIFIABLE, WITHOUT_CLUSTER, SHELL;
+    "tls-cluster" [] tls_cluster: bool = "no", Bool, MODIFIABLE, WITHOUT_CLUSTER, NONE;
     /// Versions of TLS that are spoken.
-    "tls-protocols" [] tls_protocols: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-protocols" [] tls_protocols: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// Ciphers for TLS up to 1.2.
-    "tls-ciphers" [] tls_ciphers: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-ciphers" [] tls_ciphers: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// Cipher suites for TLS 1.3.
-    "tls-ciphersuites" [] tls_ciphersuites: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-ciphersuites" [] tls_ciphersuites: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// The server's order of ciphers counts, not the client's.
-    "tls-prefer-server-ciphers" [] tls_prefer_server_ciphers: bool = "no", Bool, MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-prefer-server-ciphers" [] tls_prefer_server_ciphers: bool = "no", Bool, MODIFIABLE, WITHOUT_TLS, NONE;
     /// Sessions are kept so that clients reconnect faster.
-    "tls-session-caching" [] tls_session_caching: bool = "yes", Bool, MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-session-caching" [] tls_session_caching: bool = "yes", Bool, MODIFIABLE, WITHOUT_TLS, NONE;
     /// Sessions that are kept; 0 sets no bound.
-    "tls-session-cache-size" [] tls_session_cache_size: u32 = "20480", Int(0, INT), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-session-cache-size" [] tls_session_cache_size: u32 = "20480", Int(0, INT), MODIFIABLE, WITHOUT_TLS, NONE;
     /// Seconds for which a session is kept.
-    "tls-session-cache-timeout" [] tls_session_cache_timeout: u32 = "300", Int(0, INT), MODIFIABLE, WITHOUT_TLS, SHELL;
+    "tls-session-cache-timeout" [] tls_session_cache_timeout: u32 = "300", Int(0, INT), MODIFIABLE, WITHOUT_TLS, NONE;
 }
 section "General" {
     /// The process detaches from the terminal and runs in the background.
     "daemonize" [] daemonize: bool = "no", Bool, IMMUTABLE, BUILT, NONE;
     /// File that holds the process id while the server runs.
-    "pidfile" [] pidfile: Vec<u8> = "", OptionalText(check::any), IMMUTABLE, BUILT, NONE;
+    "pidfile" [] pidfile: Vec<u8> = "", OptionalText(check::path), IMMUTABLE, BUILT, NONE;
     /// How readiness is reported to the program that started the server.
     "supervised" [] supervised: Supervised = "no", Enum(Supervised::NAMES), IMMUTABLE, BUILT, NONE;
     /// Least important kind of line that is logged.
-    "loglevel" [] loglevel: LogLevel = "notice", Enum(LogLevel::NAMES), MODIFIABLE, BUILT, ENGINE;
+    "loglevel" [] loglevel: LogLevel = "notice", Enum(LogLevel::NAMES), MODIFIABLE, BUILT, shell(settings::log_to);
     /// File that log lines are appended to; empty is standard output.
-    "logfile" [] logfile: Vec<u8> = "", Text(check::any), IMMUTABLE, BUILT, NONE;
+    "logfile" [] logfile: Vec<u8> = "", Text(check::path), IMMUTABLE, BUILT, NONE;
     /// Shape of log lines.
     "log-format" [] log_format: LogFormat = "legacy", Enum(LogFormat::NAMES), MODIFIABLE | VALKEY, OBSERVES, NONE;
     /// Shape of the time in log lines.
@@ -327,9 +347,9 @@ section "General" {
     "set-proc-title" [] set_proc_title: bool = "yes", Bool, IMMUTABLE, OFF, NONE;
     /// What it shows there, with `{title}`, `{listen-addr}`, `{server-mode}`, `{port}`, `{tls-port}`,
     /// `{unixsocket}` and `{config-file}` filled in.
-    "proc-title-template" [] proc_title_template: Vec<u8> = "\"{title} {listen-addr} {server-mode}\"", Text(check::title_template), MODIFIABLE, OBSERVES, SHELL;
+    "proc-title-template" [] proc_title_template: Vec<u8> = "\"{title} {listen-addr} {server-mode}\"", Text(check::title_template), MODIFIABLE, OBSERVES, NONE;
     /// Locale whose order SORT and scripts compare text by.
-    "locale-collate" [] locale_collate: Vec<u8> = "", Text(check::any), MODIFIABLE, TUNES, SHELL;
+    "locale-collate" [] locale_collate: Vec<u8> = "", Text(check::any), MODIFIABLE, TUNES, NONE;
     /// Warnings of the start-up checks that are not to stop the server.
     "ignore-warnings" [] ignore_warnings: Vec<u8> = "", Text(check::any), MODIFIABLE, OBSERVES, NONE;
     /// Place that the node reports to clients, so that they can prefer near ones.
@@ -352,7 +372,7 @@ section "General" {
 section "Snapshots" {
     /// Pairs of seconds and changes: a snapshot is taken when the last one is so old and so many changes have
     /// been made since. `""` takes none.
-    "save" [] save: SavePoints = "3600 1 300 100 60 10000", Words("pairs of seconds and changes"), MODIFIABLE, BUILT, ENGINE;
+    "save" [] save: SavePoints = "3600 1 300 100 60 10000", Words("pairs of seconds and changes"), MODIFIABLE, BUILT, NONE;
     /// While the last background snapshot has failed, writes are refused.
     "stop-writes-on-bgsave-error" [] stop_writes_on_bgsave_error: bool = "yes", Bool, MODIFIABLE, BUILT, NONE;
     /// Strings in snapshots are compressed where that pays.
@@ -360,11 +380,11 @@ section "Snapshots" {
     /// Snapshots end with a checksum, which is verified when they are loaded.
     "rdbchecksum" [] rdbchecksum: bool = "yes", Bool, IMMUTABLE, BUILT, NONE;
     /// Name of the snapshot file in `dir`.
-    "dbfilename" [] dbfilename: Vec<u8> = "dump.rdb", Text(check::dbfilename), MODIFIABLE | PROTECTED, BUILT, SHELL;
+    "dbfilename" [] dbfilename: Vec<u8> = "dump.rdb", Text(check::dbfilename), MODIFIABLE | PROTECTED, BUILT, shell(|config| Request::DumpFile(text(&config.dbfilename)));
     /// A server without persistence removes the snapshot files that replication leaves.
     "rdb-del-sync-files" [] rdb_del_sync_files: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// Folder of snapshots and other files; the process works in it.
-    "dir" [] dir: Vec<u8> = "./", Text(check::dir), MODIFIABLE | PROTECTED | DENY_LOADING, BUILT, SHELL;
+    "dir" [] dir: Vec<u8> = "./", Text(check::dir), MODIFIABLE | PROTECTED | DENY_LOADING, BUILT, shell(|config| Request::ChangeDir(text(&config.dir)));
     /// A snapshot is forced to disk as it is written instead of all at its end.
     "rdb-save-incremental-fsync" [] rdb_save_incremental_fsync: bool = "yes", Bool, MODIFIABLE, BUILT, NONE;
     /// Whether a snapshot of a newer version is tried.
@@ -380,13 +400,13 @@ section "Snapshots" {
 }
 section "Append-only file" {
     /// Every write is also appended to a file that is replayed at start.
-    "appendonly" [] appendonly: bool = "no", Bool, MODIFIABLE | DENY_LOADING, SAFETY, ENGINE;
+    "appendonly" [] appendonly: bool = "no", Bool, MODIFIABLE | DENY_LOADING, SAFETY, NONE;
     /// Base name of the append-only files.
     "appendfilename" [] appendfilename: Vec<u8> = "appendonly.aof", Text(check::appendfilename), IMMUTABLE, TUNES, NONE;
     /// Folder of the append-only files in `dir`.
     "appenddirname" [] appenddirname: Vec<u8> = "appendonlydir", Text(check::appenddirname), IMMUTABLE, TUNES, NONE;
     /// When the append-only file is forced to disk.
-    "appendfsync" [] appendfsync: AppendFsync = "everysec", Enum(AppendFsync::NAMES), MODIFIABLE, WITHOUT_AOF, ENGINE;
+    "appendfsync" [] appendfsync: AppendFsync = "everysec", Enum(AppendFsync::NAMES), MODIFIABLE, WITHOUT_AOF, NONE;
     /// The append-only file is not forced to disk while a snapshot or rewrite runs.
     "no-appendfsync-on-rewrite" [] no_appendfsync_on_rewrite: bool = "no", Bool, MODIFIABLE, TUNES, NONE;
     /// Growth in percent since the last rewrite that starts the next one; 0 never does.
@@ -420,7 +440,7 @@ section "Replication" {
     /// Sentinels are told of this replica.
     "replica-announced" [] replica_announced: bool = "yes", Bool, MODIFIABLE, BUILT, NONE;
     /// Address a replica reports to its master; empty is the one its connection comes from.
-    "replica-announce-ip" ["slave-announce-ip"] replica_announce_ip: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, BUILT, NONE;
+    "replica-announce-ip" ["slave-announce-ip"] replica_announce_ip: Vec<u8> = "", OptionalText(check::path), MODIFIABLE, BUILT, NONE;
     /// Port a replica reports to its master; 0 is the one it listens on.
     "replica-announce-port" ["slave-announce-port"] replica_announce_port: u16 = "0", Int(0, 65535), MODIFIABLE, BUILT, NONE;
     /// A full synchronization goes straight to the replicas' sockets instead of through a file.
@@ -434,23 +454,23 @@ section "Replication" {
     /// A full synchronization sends snapshot and stream over two connections.
     "dual-channel-replication-enabled" [] dual_channel_replication_enabled: bool = "no", Bool, MODIFIABLE | VALKEY, TUNES, NONE;
     /// Seconds between two pings of the master to its replicas.
-    "repl-ping-replica-period" ["repl-ping-slave-period"] repl_ping_replica_period: u32 = "10", Int(1, INT), MODIFIABLE, BUILT, ENGINE;
+    "repl-ping-replica-period" ["repl-ping-slave-period"] repl_ping_replica_period: u32 = "10", Int(1, INT), MODIFIABLE, BUILT, NONE;
     /// Seconds without a sign of life after which a replication link is given up.
-    "repl-timeout" [] repl_timeout: u32 = "60", Int(1, INT), MODIFIABLE, BUILT, ENGINE;
+    "repl-timeout" [] repl_timeout: u32 = "60", Int(1, INT), MODIFIABLE, BUILT, NONE;
     /// Packets to replicas are gathered by the kernel: less traffic, up to 40 ms more delay.
     "repl-disable-tcp-nodelay" [] repl_disable_tcp_nodelay: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// Size of the past that a replica can catch up from without a full synchronization, at least 16kb.
-    "repl-backlog-size" [] repl_backlog_size: u64 = "1mb", Memory(1, LONG_SIZE), MODIFIABLE, BUILT, ENGINE;
+    "repl-backlog-size" [] repl_backlog_size: u64 = "1mb", Memory(1, LONG_SIZE), MODIFIABLE, BUILT, Apply::Engine(Node::resize_backlog);
     /// Seconds without a replica after which that past is dropped; 0 keeps it.
-    "repl-backlog-ttl" [] repl_backlog_ttl: u64 = "3600", Int(0, LONG), MODIFIABLE, BUILT, ENGINE;
+    "repl-backlog-ttl" [] repl_backlog_ttl: u64 = "3600", Int(0, LONG), MODIFIABLE, BUILT, NONE;
     /// A replica whose disk refuses writes goes on instead of stopping.
     "replica-ignore-disk-write-errors" [] replica_ignore_disk_write_errors: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// What happens when a replicated command fails here.
     "propagation-error-behavior" [] propagation_error_behavior: PropagationErrorBehavior = "ignore", Enum(PropagationErrorBehavior::NAMES), MODIFIABLE, BUILT, NONE;
     /// Replicas that must be near for the master to accept writes; 0 sets no condition.
-    "min-replicas-to-write" ["min-slaves-to-write"] min_replicas_to_write: u32 = "0", Int(0, INT), MODIFIABLE, BUILT, ENGINE;
+    "min-replicas-to-write" ["min-slaves-to-write"] min_replicas_to_write: u32 = "0", Int(0, INT), MODIFIABLE, BUILT, NONE;
     /// Seconds since its last acknowledgement up to which a replica counts as near.
-    "min-replicas-max-lag" ["min-slaves-max-lag"] min_replicas_max_lag: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, ENGINE;
+    "min-replicas-max-lag" ["min-slaves-max-lag"] min_replicas_max_lag: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, NONE;
     /// A replica doesn't evict by itself; its master's deletions come over the link.
     "replica-ignore-maxmemory" ["slave-ignore-maxmemory"] replica_ignore_maxmemory: bool = "yes", Bool, MODIFIABLE, TUNES, NONE;
     /// A replica frees its old data beside its work when a full synchronization arrives. Here it always does.
@@ -460,29 +480,29 @@ section "Replication" {
 }
 section "Security" {
     /// Password of the default user; empty asks for none.
-    "requirepass" [] requirepass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, BUILT, ENGINE;
+    "requirepass" [] requirepass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, BUILT, Apply::Engine(Node::password_changed);
     /// File of users and their rights.
     "aclfile" [] aclfile: Vec<u8> = "", Text(check::any), IMMUTABLE, RIGHTS, NONE;
     /// Channels that a new user may use.
     "acl-pubsub-default" [] acl_pubsub_default: AclPubsubDefault = "resetchannels", Enum(AclPubsubDefault::NAMES), MODIFIABLE, WITHOUT_USERS, NONE;
     /// Entries that ACL LOG keeps.
-    "acllog-max-len" [] acllog_max_len: u64 = "128", Int(0, LONG), MODIFIABLE, OBSERVES, ENGINE;
+    "acllog-max-len" [] acllog_max_len: u64 = "128", Int(0, LONG), MODIFIABLE, OBSERVES, NONE;
 }
 section "Clients" {
     /// Clients that may be connected at once.
-    "maxclients" [] maxclients: u32 = "10000", Int(1, UINT), MODIFIABLE, BUILT, SHELL;
+    "maxclients" [] maxclients: u32 = "10000", Int(1, UINT), MODIFIABLE, BUILT, shell(|config| Request::MaxClients(config.maxclients));
     /// When a client whose replies pile up is disconnected: class, hard limit, soft limit and its seconds.
-    "client-output-buffer-limit" [] client_output_buffer_limit: OutputLimits = "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", Words("class, hard limit, soft limit, seconds"), MODIFIABLE, BUILT, ENGINE;
+    "client-output-buffer-limit" [] client_output_buffer_limit: OutputLimits = "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", Words("class, hard limit, soft limit, seconds"), MODIFIABLE, BUILT, NONE;
     /// Bytes of requests that one client may have waiting.
-    "client-query-buffer-limit" [] client_query_buffer_limit: u64 = "1gb", Memory(1 << 20, LONG_SIZE), MODIFIABLE, BUILT, ENGINE;
+    "client-query-buffer-limit" [] client_query_buffer_limit: u64 = "1gb", Memory(1 << 20, LONG_SIZE), MODIFIABLE, BUILT, NONE;
     /// Longest argument of a request.
-    "proto-max-bulk-len" [] proto_max_bulk_len: u64 = "512mb", Memory(1 << 20, LONG_SIZE), MODIFIABLE, BUILT, ENGINE;
+    "proto-max-bulk-len" [] proto_max_bulk_len: u64 = "512mb", Memory(1 << 20, LONG_SIZE), MODIFIABLE, BUILT, NONE;
     /// Memory of all clients' buffers above which clients are disconnected; 0 sets no limit.
-    "maxmemory-clients" [] maxmemory_clients: MemoryOrPercent = "0", SizeOrPercent, MODIFIABLE, LIMITS, ENGINE;
+    "maxmemory-clients" [] maxmemory_clients: MemoryOrPercent = "0", SizeOrPercent, MODIFIABLE, LIMITS, NONE;
     /// Keys that are remembered for client-side caching.
     "tracking-table-max-keys" [] tracking_table_max_keys: u64 = "1000000", Int(0, LONG), MODIFIABLE, TUNES, NONE;
     /// Letters of the events that are published when keys change.
-    "notify-keyspace-events" [] notify_keyspace_events: KeyspaceEvents = "", Word("letters of Ag$lshzxeKEtmdn"), MODIFIABLE, OBSERVES, ENGINE;
+    "notify-keyspace-events" [] notify_keyspace_events: KeyspaceEvents = "", Word("letters of Ag$lshzxeKEtmdn"), MODIFIABLE, OBSERVES, NONE;
     /// Milliseconds after which a running script or function lets other clients know that the server is busy.
     "busy-reply-threshold" ["lua-time-limit"] busy_reply_threshold: u64 = "5000", Int(0, LONG), MODIFIABLE, TUNES, NONE;
     /// Scripts may use functions that were removed because they are dangerous.
@@ -490,9 +510,9 @@ section "Clients" {
 }
 section "Memory" {
     /// Memory above which keys are evicted or writes refused; 0 sets no limit.
-    "maxmemory" [] maxmemory: u64 = "0", Memory(0, u64::MAX), MODIFIABLE, LIMITS, ENGINE;
+    "maxmemory" [] maxmemory: u64 = "0", Memory(0, u64::MAX), MODIFIABLE, LIMITS, NONE;
     /// Which keys are evicted.
-    "maxmemory-policy" [] maxmemory_policy: EvictionPolicy = "noeviction", Enum(EvictionPolicy::NAMES), MODIFIABLE, TUNES, ENGINE;
+    "maxmemory-policy" [] maxmemory_policy: EvictionPolicy = "noeviction", Enum(EvictionPolicy::NAMES), MODIFIABLE, TUNES, NONE;
     /// Keys that are compared before one is evicted.
     "maxmemory-samples" [] maxmemory_samples: u32 = "5", Int(1, INT), MODIFIABLE, TUNES, NONE;
     /// How much delay eviction may cause: 0 little, 100 any.
@@ -512,15 +532,15 @@ section "Memory" {
     /// FLUSHALL and FLUSHDB are ASYNC unless they say otherwise. Here both free beside the work.
     "lazyfree-lazy-user-flush" [] lazyfree_lazy_user_flush: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// The allocator gives memory back from a thread of its own.
-    "jemalloc-bg-thread" [] jemalloc_bg_thread: bool = "yes", Bool, MODIFIABLE, BUILT, SHELL;
+    "jemalloc-bg-thread" [] jemalloc_bg_thread: bool = "yes", Bool, MODIFIABLE, BUILT, shell(|config| Request::PurgeInBackground(config.jemalloc_bg_thread));
     /// The process asks the kernel for no huge pages.
     "disable-thp" [] disable_thp: bool = "yes", Bool, IMMUTABLE, OFF, NONE;
     /// The process tells the kernel how expendable it is.
-    "oom-score-adj" [] oom_score_adj: OomScoreAdj = "no", Enum(OomScoreAdj::NAMES), MODIFIABLE, TUNES, SHELL;
+    "oom-score-adj" [] oom_score_adj: OomScoreAdj = "no", Enum(OomScoreAdj::NAMES), MODIFIABLE, TUNES, NONE;
     /// How expendable it is as a master, as a replica, and in background work.
-    "oom-score-adj-values" [] oom_score_adj_values: OomScores = "0 200 800", Words("three numbers from -2000 to 2000"), MODIFIABLE, TUNES, SHELL;
+    "oom-score-adj-values" [] oom_score_adj_values: OomScores = "0 200 800", Words("three numbers from -2000 to 2000"), MODIFIABLE, TUNES, NONE;
     /// Memory is moved together while the server runs.
-    "activedefrag" [] activedefrag: bool = "no", Bool, MODIFIABLE, TUNES, ENGINE;
+    "activedefrag" [] activedefrag: bool = "no", Bool, MODIFIABLE, TUNES, NONE;
     /// Waste below which nothing is moved.
     "active-defrag-ignore-bytes" [] active_defrag_ignore_bytes: u64 = "100mb", Memory(1, LONG_SIZE), MODIFIABLE, TUNES, NONE;
     /// Waste in percent below which nothing is moved.
@@ -554,7 +574,7 @@ section "Cluster" {
     /// The cluster serves nothing while any slot is without a node.
     "cluster-require-full-coverage" [] cluster_require_full_coverage: bool = "yes", Bool, MODIFIABLE, TUNES, NONE;
     /// This replica doesn't take its master's place by itself.
-    "cluster-replica-no-failover" ["cluster-slave-no-failover"] cluster_replica_no_failover: bool = "no", Bool, MODIFIABLE, TUNES, ENGINE;
+    "cluster-replica-no-failover" ["cluster-slave-no-failover"] cluster_replica_no_failover: bool = "no", Bool, MODIFIABLE, TUNES, NONE;
     /// Reads are served while the cluster is down.
     "cluster-allow-reads-when-down" [] cluster_allow_reads_when_down: bool = "no", Bool, MODIFIABLE, TUNES, NONE;
     /// Sharded channels are served while the cluster is down.
@@ -562,21 +582,21 @@ section "Cluster" {
     /// Bytes that may wait on one link of the bus; 0 sets no limit.
     "cluster-link-sendbuf-limit" [] cluster_link_sendbuf_limit: u64 = "0", Memory(0, u64::MAX), MODIFIABLE, TUNES, NONE;
     /// Address that is announced to other nodes.
-    "cluster-announce-ip" [] cluster_announce_ip: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, TUNES, ENGINE;
+    "cluster-announce-ip" [] cluster_announce_ip: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, TUNES, NONE;
     /// IPv4 address that is announced to clients.
-    "cluster-announce-client-ipv4" [] cluster_announce_client_ipv4: Vec<u8> = "", OptionalText(check::ipv4), MODIFIABLE | VALKEY, TUNES, ENGINE;
+    "cluster-announce-client-ipv4" [] cluster_announce_client_ipv4: Vec<u8> = "", OptionalText(check::ipv4), MODIFIABLE | VALKEY, TUNES, NONE;
     /// IPv6 address that is announced to clients.
-    "cluster-announce-client-ipv6" [] cluster_announce_client_ipv6: Vec<u8> = "", OptionalText(check::ipv6), MODIFIABLE | VALKEY, TUNES, ENGINE;
+    "cluster-announce-client-ipv6" [] cluster_announce_client_ipv6: Vec<u8> = "", OptionalText(check::ipv6), MODIFIABLE | VALKEY, TUNES, NONE;
     /// Client port that is announced.
-    "cluster-announce-port" [] cluster_announce_port: u16 = "0", Int(0, 65535), MODIFIABLE, TUNES, ENGINE;
+    "cluster-announce-port" [] cluster_announce_port: u16 = "0", Int(0, 65535), MODIFIABLE, TUNES, NONE;
     /// Client port for TLS that is announced.
-    "cluster-announce-tls-port" [] cluster_announce_tls_port: u16 = "0", Int(0, 65535), MODIFIABLE, TUNES, ENGINE;
+    "cluster-announce-tls-port" [] cluster_announce_tls_port: u16 = "0", Int(0, 65535), MODIFIABLE, TUNES, NONE;
     /// Port of the bus that is announced.
-    "cluster-announce-bus-port" [] cluster_announce_bus_port: u16 = "0", Int(0, 65535), MODIFIABLE, TUNES, ENGINE;
+    "cluster-announce-bus-port" [] cluster_announce_bus_port: u16 = "0", Int(0, 65535), MODIFIABLE, TUNES, NONE;
     /// Host name that is announced.
-    "cluster-announce-hostname" [] cluster_announce_hostname: Vec<u8> = "", OptionalText(check::hostname), MODIFIABLE, TUNES, ENGINE;
+    "cluster-announce-hostname" [] cluster_announce_hostname: Vec<u8> = "", OptionalText(check::hostname), MODIFIABLE, TUNES, NONE;
     /// Name of the node that is shown to people.
-    "cluster-announce-human-nodename" [] cluster_announce_human_nodename: Vec<u8> = "", OptionalText(check::node_name), MODIFIABLE, TUNES, ENGINE;
+    "cluster-announce-human-nodename" [] cluster_announce_human_nodename: Vec<u8> = "", OptionalText(check::node_name), MODIFIABLE, TUNES, NONE;
     /// Kind of address that clients are sent to.
     "cluster-preferred-endpoint-type" [] cluster_preferred_endpoint_type: ClusterEndpointType = "ip", Enum(ClusterEndpointType::NAMES), MODIFIABLE, TUNES, NONE;
     /// For tests: milliseconds between two pings of the bus; 0 is the usual pace.
@@ -616,7 +636,7 @@ section "Encodings" {
 }
 section "Work in the background" {
     /// Rounds of background work per second, from 1 to 500; numbers beyond are brought into range.
-    "hz" [] hz: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, ENGINE;
+    "hz" [] hz: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, Apply::Engine(Node::pace_changed);
     /// The pace rises with the number of clients.
     "dynamic-hz" [] dynamic_hz: bool = "yes", Bool, MODIFIABLE, BUILT, NONE;
     /// Tables are resized beside the work. Here they never need a rehash.
@@ -652,7 +672,7 @@ section "Observing" {
     /// Microseconds from which a command is kept in the slow log; 0 keeps all, -1 none.
     "slowlog-log-slower-than" ["commandlog-execution-slower-than"] slowlog_log_slower_than: i64 = "10000", Int(-1, LONG), MODIFIABLE, OBSERVES, NONE;
     /// Entries that the slow log keeps.
-    "slowlog-max-len" ["commandlog-slow-execution-max-len"] slowlog_max_len: u64 = "128", Int(0, LONG), MODIFIABLE, OBSERVES, ENGINE;
+    "slowlog-max-len" ["commandlog-slow-execution-max-len"] slowlog_max_len: u64 = "128", Int(0, LONG), MODIFIABLE, OBSERVES, NONE;
     /// Bytes from which a request is kept in the command log; -1 keeps none.
     "commandlog-request-larger-than" [] commandlog_request_larger_than: i64 = "1048576", Int(-1, LONG), MODIFIABLE | VALKEY, OBSERVES, NONE;
     /// Large requests that the command log keeps.
@@ -662,9 +682,9 @@ section "Observing" {
     /// Large replies that the command log keeps.
     "commandlog-large-reply-max-len" [] commandlog_large_reply_max_len: u64 = "128", Int(0, LONG), MODIFIABLE | VALKEY, OBSERVES, NONE;
     /// Milliseconds from which the latency monitor keeps an event; 0 keeps none.
-    "latency-monitor-threshold" [] latency_monitor_threshold: u64 = "0", Int(0, LONG), MODIFIABLE, OBSERVES, ENGINE;
+    "latency-monitor-threshold" [] latency_monitor_threshold: u64 = "0", Int(0, LONG), MODIFIABLE, OBSERVES, NONE;
     /// The latency of each command is counted.
-    "latency-tracking" [] latency_tracking: bool = "yes", Bool, MODIFIABLE, OFF, ENGINE;
+    "latency-tracking" [] latency_tracking: bool = "yes", Bool, MODIFIABLE, OFF, NONE;
     /// Percentiles of it that INFO shows.
     "latency-tracking-info-percentiles" [] latency_tracking_info_percentiles: Percentiles = "50 99 99.9", Words("numbers from 0 to 100"), MODIFIABLE, OBSERVES, NONE;
 }

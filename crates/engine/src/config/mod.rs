@@ -124,11 +124,6 @@ pub struct AppliedChanges {
 }
 
 impl AppliedChanges {
-    /// The changed directives that somebody must act on.
-    pub fn to_apply(&self, apply: Apply) -> impl Iterator<Item = &'static Directive> {
-        self.changed.iter().copied().filter(move |row| row.apply == apply)
-    }
-
     /// The configuration before the change.
     pub fn previous(&self) -> &Config {
         &self.previous
@@ -201,9 +196,10 @@ impl Config {
             }
         }
         next.bring_into_range();
+        next.dir = absolute(&self.dir, &next.dir);
         let mut changed: Vec<&'static Directive> = Vec::new();
         for row in rows {
-            if (row.text)(&next) != (row.text)(self) && !changed.contains(&row) {
+            if !(row.same)(&next, self) && !changed.iter().any(|known| std::ptr::eq(*known, row)) {
                 changed.push(row);
             }
         }
@@ -265,4 +261,19 @@ pub fn allows(guard: ProtectedAction, context: SetContext) -> bool {
         ProtectedAction::Yes => true,
         ProtectedAction::Local => context.is_local,
     }
+}
+
+/// A folder as seen from the root, if the one that it was named in is.
+fn absolute(from: &[u8], to: &[u8]) -> Vec<u8> {
+    if to.starts_with(b"/") || !from.starts_with(b"/") {
+        return to.to_vec();
+    }
+    let mut whole = from.to_vec();
+    for part in to.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && part != b".") {
+        if whole.last() != Some(&b'/') {
+            whole.push(b'/');
+        }
+        whole.extend_from_slice(part);
+    }
+    whole
 }

@@ -1,5 +1,6 @@
 //! Values that have a form of their own: `save`, `bind`, `replicaof`, output limits and the like.
 
+use super::check;
 use super::grammar::{format_memory, parse_lenient_integer, parse_memory, quote, quote_if_needed};
 use super::value::{Kind, Line, Origin, Refusal, Setting, one_of};
 
@@ -115,6 +116,7 @@ impl Setting for BindList {
         if words.iter().any(|word| word.contains(&0)) {
             return Err("argument contains a NUL byte".into());
         }
+        words.iter().try_for_each(|word| check::path(word))?;
         self.0 = none_if_empty(words).iter().map(|word| word.to_vec()).collect();
         Ok(())
     }
@@ -164,6 +166,7 @@ impl Setting for Option<MasterAddress> {
         if host.contains(&0) {
             return Err("argument contains a NUL byte".into());
         }
+        check::path(host)?;
         *self = Some(MasterAddress { host: host.to_vec(), port });
         Ok(())
     }

@@ -407,3 +407,12 @@ proptest! {
         let _ = Config::parse_text(line.as_bytes());
     }
 }
+
+#[test]
+fn a_path_that_is_no_text_is_refused_in_every_directive_that_names_one() {
+    for name in ["dir", "dbfilename", "unixsocket", "pidfile", "logfile", "bind"] {
+        let error = Config::parse_text(&[name.as_bytes(), b" d\xe4ta\n"].concat());
+        let text = error.expect_err(name).to_string();
+        assert!(text.contains("argument must be valid UTF-8"), "{name}: {text}");
+    }
+}

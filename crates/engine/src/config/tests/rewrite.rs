@@ -95,15 +95,21 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(1..=255u8, 0..12)
 }
 
+/// What a path or a host's name may be.
+fn name(least: usize) -> impl Strategy<Value = Vec<u8>> {
+    let letter = prop_oneof!["[a-z \"'#]", "[^\0]"];
+    proptest::collection::vec(letter, least..9).prop_map(|letters| letters.concat().into_bytes())
+}
+
 prop_compose! {
     /// Settings of every type, far from their defaults.
     fn any_config()(
         (port, timeout, hz, perm) in (any::<u16>(), 0..=i32::MAX as u32, 1..=500u32, 0..=0o777u32),
         (backlog, bulk) in ((16u64 << 10)..=(i64::MAX as u64), prop_oneof![Just(5u64 << 30), Just(7u64 << 20), Just(1u64 << 20 | 1)]),
-        (logfile, pidfile, user) in (text(), text(), text()),
+        (logfile, pidfile, user) in (name(0), name(0), text()),
         (requirepass, masterauth) in (proptest::collection::vec(any::<u8>(), 0..9), text()),
-        bind in proptest::collection::vec(proptest::collection::vec(1..=255u8, 1..9), 0..=16),
-        master in proptest::option::of((proptest::collection::vec(1..=255u8, 1..9), any::<u16>())),
+        bind in proptest::collection::vec(name(1), 0..=16),
+        master in proptest::option::of((name(1), any::<u16>())),
         save in proptest::collection::vec((1..=i64::MAX as u64, 0..=i32::MAX as u64), 0..4),
         limits in proptest::array::uniform3((any::<u64>(), any::<u64>(), 0..=i32::MAX as u64)),
         scores in proptest::array::uniform3(-2000..=2000i32),
