@@ -31,6 +31,10 @@ fn mono_us() -> u64 {
     microseconds(clock_gettime(ClockId::Monotonic)).unsigned_abs()
 }
 
+fn wall_us() -> i64 {
+    microseconds(clock_gettime(ClockId::Realtime))
+}
+
 fn thread_cpu_us() -> u64 {
     microseconds(clock_gettime(ClockId::ThreadCPUTime)).unsigned_abs()
 }
@@ -67,33 +71,29 @@ impl Clock {
     /// Starts the clocks.
     pub fn new() -> Clock {
         let (us, cycles) = (mono_us(), sys::cycles());
-        let ticks = Ticks {
-            trusted: counter_is_trusted(),
-            start_us: us,
-            start_cycles: cycles,
-            at_us: us,
-            at_cycles: cycles,
-            rate: 0,
-        };
         let mut clock = Clock {
             cpu_us: 0,
             cpu_read_at: 0,
             wall_ahead_us: 0,
             wall_read_at: 0,
-            ticks,
+            ticks: Ticks::new(counter_is_trusted(), us, cycles),
             process: Process::new(),
         };
-        clock.read_wall(us);
+        clock.set_wall(us, wall_us());
         clock
     }
 
     /// The time of a round.
     pub fn now(&mut self) -> Now {
-        let mono_us = mono_us();
+        self.at(mono_us(), wall_us, sys::cycles())
+    }
+
+    /// The time at a reading of the monotonic clock and of the counter; reads the other clock if need be.
+    fn at(&mut self, mono_us: u64, wall_us: impl FnOnce() -> i64, cycles: u64) -> Now {
         if mono_us.wrapping_sub(self.wall_read_at) > WALL_FRESH_US {
-            self.read_wall(mono_us);
+            self.set_wall(mono_us, wall_us());
         }
-        self.ticks.anchor(mono_us);
+        self.ticks.anchor(mono_us, cycles);
         Now { mono_us, wall_us: mono_us.cast_signed() + self.wall_ahead_us }
     }
 
@@ -111,17 +111,20 @@ impl Clock {
     /// Microseconds since `began`. Long by the clock: was it this thread, or did the machine do something else
     /// meanwhile? Then its CPU time counts.
     pub fn since(&mut self, began: Began) -> u64 {
-        let took = self.ticks.read().saturating_sub(began.ticks_us);
-        match took > LONG_US {
-            true => took.min(thread_cpu_us().saturating_sub(began.cpu_us)),
-            false => took,
-        }
+        took(began, self.ticks.read(), thread_cpu_us)
     }
 
-    fn read_wall(&mut self, mono_us: u64) {
-        let wall = microseconds(clock_gettime(ClockId::Realtime));
-        self.wall_ahead_us = wall - mono_us.cast_signed();
+    fn set_wall(&mut self, mono_us: u64, wall_us: i64) {
+        self.wall_ahead_us = wall_us - mono_us.cast_signed();
         self.wall_read_at = mono_us;
+    }
+}
+
+fn took(began: Began, ticks_us: u64, cpu_us: impl FnOnce() -> u64) -> u64 {
+    let took = ticks_us.saturating_sub(began.ticks_us);
+    match took > LONG_US {
+        true => took.min(cpu_us().saturating_sub(began.cpu_us)),
+        false => took,
     }
 }
 
@@ -136,12 +139,15 @@ impl Host for Clock {
 }
 
 impl Ticks {
+    fn new(trusted: bool, us: u64, cycles: u64) -> Ticks {
+        Ticks { trusted, start_us: us, start_cycles: cycles, at_us: us, at_cycles: cycles, rate: 0 }
+    }
+
     /// Takes a reading of both clocks as the new base, and measures the rate if it is time to.
-    fn anchor(&mut self, us: u64) {
+    fn anchor(&mut self, us: u64, cycles: u64) {
         if !self.trusted {
             return;
         }
-        let cycles = sys::cycles();
         (self.at_us, self.at_cycles) = (us, cycles);
         let (run_us, run) = (us - self.start_us, cycles.wrapping_sub(self.start_cycles));
         // Measured once after a short run and once more, finer, after a hundred times that.
@@ -155,11 +161,14 @@ impl Ticks {
     }
 
     #[inline]
-    fn read(&mut self) -> u64 {
-        if self.rate == 0 {
-            return mono_us();
-        }
-        let cycles = sys::cycles().wrapping_sub(self.at_cycles);
+    fn read(&self) -> u64 {
+        if self.rate == 0 { mono_us() } else { self.us_at(sys::cycles()) }
+    }
+
+    /// The time at this reading of the counter, once its rate is known.
+    #[inline]
+    fn us_at(&self, cycles: u64) -> u64 {
+        let cycles = cycles.wrapping_sub(self.at_cycles);
         // A round lasts at most seconds: 2^40 cycles are minutes, and the product fits 128 bits.
         let us = (u128::from(cycles) * u128::from(self.rate)) >> RATE_SHIFT;
         self.at_us.saturating_add(us as u64)
@@ -181,45 +190,60 @@ pub fn counter_is_trusted() -> bool {
 mod tests {
     use super::*;
 
+    const START: u64 = 5_000_000;
+
     #[test]
     fn now_follows_both_clocks() {
-        let mut clock = Clock::new();
-        let before = microseconds(clock_gettime(ClockId::Realtime));
-        let now = clock.now();
-        let later = clock.now();
-        assert!(later.mono_us >= now.mono_us);
-        assert!((now.wall_us - before).abs() < 10_000_000);
+        let mut clock = Clock { ticks: Ticks::new(false, START, 0), ..Clock::new() };
+        clock.set_wall(START, 70_000_000);
+        // The wall clock counts on with the monotonic one while its reading is fresh.
+        let now = clock.at(START + 500, || unreachable!(), 0);
+        assert_eq!(now, Now { mono_us: START + 500, wall_us: 70_000_500 });
+        // Then it is read again; it may have jumped.
+        let now = clock.at(START + 1001, || 30_000_000, 0);
+        assert_eq!(now, Now { mono_us: START + 1001, wall_us: 30_000_000 });
+        let now = clock.at(START + 1011, || unreachable!(), 0);
+        assert_eq!(now, Now { mono_us: START + 1011, wall_us: 30_000_010 });
     }
 
     #[test]
     fn a_long_stretch_is_counted_in_cpu_time() {
-        let mut clock = Clock::new();
-        clock.now();
-        let began = clock.begin();
-        let mut sum = 0_u64;
-        while thread_cpu_us() - began.cpu_us < 3 * LONG_US {
-            sum = std::hint::black_box(sum.wrapping_add(1));
-        }
-        let took = clock.since(began);
-        assert!(took >= 3 * LONG_US - CPU_FRESH_US, "{took}");
-        assert!(took <= thread_cpu_us() - began.cpu_us, "{took}");
+        let began = Began { ticks_us: START, cpu_us: 100 };
+        assert_eq!(took(began, START + LONG_US, || unreachable!()), LONG_US);
+        assert_eq!(took(began, START + 9000, || 100 + 40), 40);
+        // A figure from before the stretch began makes it look no longer than it was.
+        assert_eq!(took(began, START + 9000, || 100 + 9050), 9000);
     }
 
     #[test]
     fn a_measured_rate_gives_microseconds() {
-        // 3 GHz over 20 ms.
-        let mut ticks = Ticks {
-            trusted: true,
-            start_us: 0,
-            start_cycles: 0,
-            at_us: 1_000_000,
-            at_cycles: sys::cycles(),
-            rate: rate(20_000, 60_000_000),
-        };
-        let first = ticks.read();
-        assert!((1_000_000..2_000_000).contains(&first));
-        let off = (u128::from(3_000_000_u64) * u128::from(ticks.rate)) >> RATE_SHIFT;
-        assert!((999..=1000).contains(&off), "{off}");
-        assert!(ticks.read() >= first);
+        // 3 GHz.
+        let mut ticks = Ticks::new(true, START, 7);
+        ticks.anchor(START + 10_000, 7 + 30_000_000);
+        assert_eq!(ticks.rate, 0, "too short to measure");
+        ticks.anchor(START + 20_000, 7 + 60_000_000);
+        let at = |us: u64| ticks.us_at(7 + 60_000_000 + 3000 * us);
+        assert_eq!(at(0), START + 20_000);
+        // The rate is rounded down, by less than a microsecond in a second.
+        for us in [1, 1000, 1_000_000] {
+            assert!((us - 1..=us).contains(&(at(us) - START - 20_000)), "{us}");
+        }
+    }
+
+    #[test]
+    fn a_longer_run_measures_more_finely() {
+        let mut ticks = Ticks::new(true, START, 0);
+        // The first measurement was late by a hundredth.
+        ticks.anchor(START + 20_200, 60_000_000);
+        assert_eq!(ticks.us_at(60_000_000 + 30_000_000), START + 20_200 + 10_099);
+        ticks.anchor(START + 2_000_000, 6_000_000_000);
+        assert_eq!(ticks.us_at(6_000_000_000 + 30_000_000), START + 2_000_000 + 9_999);
+    }
+
+    #[test]
+    fn a_counter_that_is_not_trusted_is_not_measured() {
+        let mut ticks = Ticks::new(false, START, 0);
+        ticks.anchor(START + 20_000, 60_000_000);
+        assert_eq!(ticks.rate, 0);
     }
 }
