@@ -34,6 +34,17 @@ pub struct Door {
     complained_at: u64,
 }
 
+/// What became of a connection that there is no descriptor for.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It was told, and closed.
+    Done,
+    /// There is none: the kernel looks for a descriptor first.
+    Nobody,
+    /// Not even the reserved descriptor is to be had.
+    Impossible,
+}
+
 impl Door {
     /// A door without listeners.
     pub fn new(tcp: TcpOptions) -> Door {
@@ -135,18 +146,19 @@ impl Door {
         self.listeners.iter().for_each(Listener::remove_file);
     }
 
-    /// Refuses one connection with the reserved descriptor; false: not even that is possible.
-    fn refuse(&mut self, index: usize) -> bool {
+    /// Refuses one connection with the reserved descriptor.
+    fn refuse(&mut self, index: usize) -> Refusal {
         self.reserve = None;
-        let refused = match self.listeners[index].accept() {
+        let refusal = match self.listeners[index].accept() {
             Ok((fd, _)) => {
                 let _ = rustix::net::send(&fd, TOO_MANY, SendFlags::NOSIGNAL);
-                true
+                Refusal::Done
             }
-            Err(errno) => errno == Errno::AGAIN,
+            Err(Errno::AGAIN) => Refusal::Nobody,
+            Err(_) => Refusal::Impossible,
         };
         self.reserve = reserve();
-        refused && self.reserve.is_some()
+        if self.reserve.is_some() { refusal } else { Refusal::Impossible }
     }
 
     fn complain(&mut self, mono_us: u64, errno: Errno) {
@@ -175,8 +187,10 @@ impl<E: Engine> EventLoop<E> {
                 Err(errno) => {
                     let mono_us = self.now.mono_us;
                     self.door.complain(mono_us, errno);
-                    if !self.door.refuse(index) {
-                        return self.door.shut(&self.epoll, mono_us);
+                    match self.door.refuse(index) {
+                        Refusal::Done => {}
+                        Refusal::Nobody => return,
+                        Refusal::Impossible => return self.door.shut(&self.epoll, mono_us),
                     }
                 }
             }
@@ -201,6 +215,7 @@ impl<E: Engine> EventLoop<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -253,6 +268,40 @@ mod tests {
         let port = f.port;
         assert!(rebind(&mut f, "192.0.2.1", port).is_err());
         TcpStream::connect((LOCAL, port)).unwrap();
+    }
+
+    /// How many listeners `epoll` says are ready now.
+    fn knocks(epoll: &OwnedFd) -> usize {
+        let mut events = Vec::with_capacity(8);
+        let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), Some(&at_once)).unwrap()
+    }
+
+    #[test]
+    fn a_connection_is_refused_with_the_reserved_descriptor() {
+        let mut f = fixture();
+        let mut client = TcpStream::connect((LOCAL, f.port)).unwrap();
+        assert_eq!(f.door.refuse(0), Refusal::Done);
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text.as_bytes(), TOO_MANY);
+        assert_eq!(f.door.refuse(0), Refusal::Nobody);
+        assert!(f.door.reserve.is_some());
+    }
+
+    #[test]
+    fn a_door_that_is_shut_wakes_nobody_until_it_opens_again() {
+        let mut f = fixture();
+        let _client = TcpStream::connect((LOCAL, f.port)).unwrap();
+        assert_eq!(knocks(&f.epoll), 1);
+        f.door.shut(&f.epoll, 1000);
+        assert_eq!(knocks(&f.epoll), 0);
+        assert_eq!(f.door.reopens_at(), Some(1000 + CLOSED_US));
+        f.door.reopen_if_due(&f.epoll, 999 + CLOSED_US);
+        assert_eq!(knocks(&f.epoll), 0);
+        f.door.reopen_if_due(&f.epoll, 1000 + CLOSED_US);
+        assert_eq!((knocks(&f.epoll), f.door.reopens_at()), (1, None));
+        assert!(f.door.listeners[0].accept().is_ok());
     }
 
     #[test]

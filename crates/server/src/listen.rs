@@ -188,6 +188,13 @@ pub fn unix(path: &str, mode: Option<u32>, backlog: i32) -> Result<Listener, Str
 }
 
 fn listen_unix(path: &str, mode: Option<u32>, backlog: i32) -> Result<Listener, ListenError> {
+    let listener = bind_unix(path, mode)?;
+    step("listen", net::listen(&listener.fd, backlog))?;
+    Ok(listener)
+}
+
+/// A Unix socket in its place, with its permissions. Nobody can connect to it yet.
+fn bind_unix(path: &str, mode: Option<u32>) -> Result<Listener, ListenError> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd =
         step("socket", net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None))?;
@@ -198,7 +205,6 @@ fn listen_unix(path: &str, mode: Option<u32>, backlog: i32) -> Result<Listener, 
         step("chmod", set.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
     }
     let identity = identity(Path::new(path)).unwrap_or_default();
-    step("listen", net::listen(&fd, backlog))?;
     let place = UnixPlace { path: path.to_string(), identity };
     Ok(Listener { fd, place: Place::Unix(place) })
 }
@@ -339,5 +345,17 @@ mod tests {
         assert!(path.exists(), "it belongs to the successor now");
         successor.remove_file();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_unix_socket_has_its_mode_before_anybody_can_connect() {
+        let dir = crate::testing::folder("unix-socket-mode");
+        let path = dir.path().join("s");
+        let listener = bind_unix(path.to_str().unwrap(), Some(0o600)).ok().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let refused = UnixStream::connect(&path).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        net::listen(&listener.fd, 4).unwrap();
+        UnixStream::connect(&path).unwrap();
     }
 }
