@@ -293,6 +293,13 @@ pub enum Output {
     },
     /// The process has come to another state, of which its supervisor may want to know.
     Status(Status),
+    /// The node serves from now on; said once, for whoever started the process.
+    Ready {
+        /// As a replica that has yet to hear from its master.
+        waits_for_master: bool,
+    },
+    /// Bytes for this connection may be gathered into fewer packets, though that delays them (no TCP_NODELAY).
+    Gather(Handle),
     /// Drop this somewhere else than on the engine's thread: freeing it takes long.
     Garbage(Garbage),
     /// Leave the process with this status.
@@ -348,6 +355,8 @@ pub enum Request {
     MaxClients(u32),
     /// Whether a thread of the allocator's own gives memory back to the system.
     PurgeInBackground(bool),
+    /// Whether a snapshot's file is forced to disk as it is written, for files that are begun from now on.
+    SyncAsWritten(bool),
     /// Rewrite the configuration file: the driver reads it, calls [`crate::config::rewrite`] with
     /// these settings, writes a temporary file, syncs and renames it.
     RewriteConfig(Box<crate::config::Config>),

@@ -1,4 +1,4 @@
-//! What commands ask of the world, done at once; the answer goes back as the next input.
+//! What commands ask of the world: done at once, or by `errands.rs` what may wait for a disk.
 
 use std::fs;
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use russet_engine::config::Config;
-use russet_engine::io::{Garbage, Request};
+use russet_engine::io::{AskId, Input, Level, Request};
 
 use crate::data_lock::DataLock;
 use crate::engine::Engine;
@@ -30,19 +30,12 @@ pub struct Surroundings {
 }
 
 impl<E: Engine> EventLoop<E> {
-    /// Does what a command asks.
-    pub(crate) fn do_request(&mut self, request: Request) -> Result<(), String> {
-        match request {
+    /// Does what a command asks, or has it done where a disk may be waited for; the answer is an input to come.
+    pub(crate) fn do_request(&mut self, ask: AskId, request: Request) {
+        let answer = match request {
             Request::ChangeDir(path) => self.surroundings.change_dir(&path),
             Request::Listen { bind, port } => self.door.rebind(&self.epoll, &bind, port),
-            Request::LogTo { path, level } => {
-                log::check_file(&path).map_err(|why| format!("Can't open the log file: {why}"))?;
-                match level {
-                    Some(level) => log::set_target(&path, level),
-                    None => log::silence(),
-                }
-                Ok(())
-            }
+            Request::LogTo { path, level } => log_to(&path, level),
             Request::KeepAlive(seconds) => {
                 self.surroundings.keepalive_secs = seconds;
                 self.door.set_keepalive(seconds)
@@ -50,22 +43,37 @@ impl<E: Engine> EventLoop<E> {
             Request::DumpFile(name) => self.surroundings.rename_dump(name),
             Request::MaxClients(clients) => raise_limit(clients),
             Request::PurgeInBackground(wanted) => memory::purge_in_background(wanted),
-            Request::RewriteConfig(config) => self.surroundings.rewrite_config(&config),
-            Request::RemoveFile(path) => self.remove_file(&path),
-        }
+            Request::SyncAsWritten(wanted) => {
+                self.snapshots.set_incremental_fsync(wanted);
+                Ok(())
+            }
+            Request::RewriteConfig(config) => {
+                let path = self.surroundings.config_file.clone();
+                return self.errands.send(ask, move || rewrite_config(path.as_deref(), &config));
+            }
+            Request::RemoveFile(path) => {
+                // The folder may be another one when its turn comes.
+                let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
+                return self.errands.send(ask, move || remove_file(&path));
+            }
+        };
+        self.inputs.push_back(Input::Answer { ask, answer });
     }
+}
 
-    fn remove_file(&mut self, path: &str) -> Result<(), String> {
-        // While it is open its blocks stay, and freeing them is what takes long: elsewhere.
-        let open = fs::File::open(path);
-        let removed = fs::remove_file(path);
-        if let Ok(file) = open {
-            self.garbage.collect(Garbage(Box::new(file)));
-        }
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error_text(&error)),
-            _ => Ok(()),
-        }
+fn log_to(path: &str, level: Option<Level>) -> Result<(), String> {
+    log::check_file(path).map_err(|why| format!("Can't open the log file: {why}"))?;
+    match level {
+        Some(level) => log::set_target(path, level),
+        None => log::silence(),
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<(), String> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error_text(&error)),
+        _ => Ok(()),
     }
 }
 
@@ -96,17 +104,16 @@ impl Surroundings {
         self.dbfilename = name;
         Ok(())
     }
+}
 
-    fn rewrite_config(&self, config: &Config) -> Result<(), String> {
-        let path =
-            self.config_file.as_ref().ok_or("The server is running without a config file")?;
-        let say = |error: std::io::Error| error_text(&error);
-        let old = match fs::read(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            other => other.map_err(say)?,
-        };
-        replace_file(path, &config.rewrite(&old)).map_err(say)
-    }
+fn rewrite_config(path: Option<&Path>, config: &Config) -> Result<(), String> {
+    let path = path.ok_or("The server is running without a config file")?;
+    let say = |error: std::io::Error| error_text(&error);
+    let old = match fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(say)?,
+    };
+    replace_file(path, &config.rewrite(&old)).map_err(say)
 }
 
 /// Puts new contents under a name: there is the old file or the new one, whatever happens.
@@ -137,6 +144,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_file_is_gone_when_it_was_removed_or_never_there() {
+        let dir = crate::testing::folder("remove-file");
+        let path = dir.path().join("dump.rdb");
+        fs::write(&path, "data").unwrap();
+        assert_eq!(remove_file(&path), Ok(()));
+        assert!(!path.exists());
+        assert_eq!(remove_file(&path), Ok(()));
+        assert_eq!(remove_file(dir.path()), Err("Is a directory".into()));
+    }
 
     #[test]
     fn a_replaced_file_keeps_its_rights_and_its_link() {

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::completions::{Completion, Completions};
 use crate::connections::{Connections, Target};
 use crate::engine::Engine;
+use crate::errands::Errands;
 use crate::file_reader::FileReader;
 use crate::garbage::Collector;
 use crate::listen::{Listener, TcpOptions};
@@ -79,6 +80,7 @@ pub struct EventLoop<E> {
     pub(crate) snapshots: SnapshotWriter,
     pub(crate) files: FileReader,
     pub(crate) garbage: Collector,
+    pub(crate) errands: Errands,
     pub(crate) surroundings: Surroundings,
     pub(crate) source_address: Option<IpAddr>,
     pub(crate) tell_supervisor: bool,
@@ -113,6 +115,7 @@ impl<E: Engine> EventLoop<E> {
             resolving: BTreeSet::new(),
             snapshots: SnapshotWriter::new(completions.reporter(), setup.incremental_fsync),
             files: FileReader::new(completions.reporter()),
+            errands: Errands::new(completions.reporter()),
             completions,
             garbage: Collector::default(),
             surroundings: setup.surroundings,

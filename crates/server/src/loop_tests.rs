@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output};
+use russet_engine::io::{AskId, Endpoints, Handle, Host, Input, Now, Output, Request};
 use russet_engine::outbox::Outbox;
 
 use crate::asks::Surroundings;
@@ -24,7 +25,7 @@ struct Line {
 
 /// Commands are lines: `big N` answers N bytes, `later` answers at the next deadline, `bye` and `quit` are answered
 /// before the connection or the server ends, `full` lets nobody in any more, `connect PORT` opens a connection and
-/// sends `hello` there; all else is echoed.
+/// sends `hello` there, `rewrite` and `remove PATH` ask the loop and tell the answer; all else is echoed.
 #[derive(Default)]
 struct Lines {
     lines: BTreeMap<Handle, Line>,
@@ -33,6 +34,7 @@ struct Lines {
     dirty: Vec<Handle>,
     outputs: VecDeque<Output>,
     alarm: Option<(u64, Handle)>,
+    asked: BTreeMap<AskId, Handle>,
     full: bool,
     closed: usize,
 }
@@ -52,6 +54,12 @@ impl Lines {
         handle
     }
 
+    fn ask(&mut self, handle: Handle, request: Request) {
+        let ask = AskId(self.asked.len() as u64);
+        self.asked.insert(ask, handle);
+        self.outputs.push_back(Output::Ask { ask, request });
+    }
+
     fn execute(&mut self, now: Now, handle: Handle, line: &str) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
@@ -63,6 +71,8 @@ impl Lines {
                 let (host, port) = ("127.0.0.1".to_string(), rest.parse().unwrap());
                 self.outputs.push_back(Output::Connect { link, host, port });
             }
+            "rewrite" => self.ask(handle, Request::RewriteConfig(Box::default())),
+            "remove" => self.ask(handle, Request::RemoveFile(rest.into())),
             "closed" => self.say(handle, format!("{}\n", self.closed).into_bytes()),
             "quit" => self.outputs.push_back(Output::Exit(7)),
             _ => self.say(handle, format!("{line}\n").into_bytes()),
@@ -81,6 +91,10 @@ impl Engine for Lines {
                 self.closed += 1;
             }
             Input::Connected { link, result: Ok(_) } => self.say(link, b"hello\n".to_vec()),
+            Input::Answer { ask, answer } => {
+                let text = answer.map_or_else(|why| why, |()| "done".into());
+                self.say(self.asked[&ask], format!("{text}\n").into_bytes());
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -150,12 +164,16 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        Server::with_config_file(None)
+    }
+
+    fn with_config_file(config_file: Option<PathBuf>) -> Server {
         let tcp = TcpOptions { backlog: 16, keepalive_secs: 0 };
         let listeners = listen::tcp(&["127.0.0.1".to_string()], 0, tcp).unwrap();
         let at = SocketAddr::try_from(rustix::net::getsockname(&listeners[0].fd).unwrap()).unwrap();
         let thread = std::thread::spawn(move || {
             let surroundings = Surroundings {
-                config_file: None,
+                config_file,
                 dbfilename: "dump.rdb".into(),
                 lock: None,
                 keepalive_secs: 0,
@@ -302,4 +320,42 @@ fn connections_go_out_too() {
     link.write_all(b"echo\n").unwrap();
     expect(&mut link, "echo\n");
     server.end();
+}
+
+#[test]
+fn a_disk_that_does_not_answer_holds_up_only_who_asked() {
+    let dir = crate::testing::folder("slow-rewrite");
+    let (conf, other) = (dir.path().join("russet.conf"), dir.path().join("dump.rdb"));
+    // Reading a FIFO takes until somebody writes into it.
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &conf, kind, mode, 0).unwrap();
+    std::fs::write(&other, "data").unwrap();
+    let server = Server::with_config_file(Some(conf.clone()));
+    let (mut asker, mut quick) = (server.client(), server.client());
+    asker.write_all(b"rewrite\n").unwrap();
+    asker.write_all(format!("remove {}\n", other.display()).as_bytes()).unwrap();
+    for _ in 0..100 {
+        quick.write_all(b"ping\n").unwrap();
+        expect(&mut quick, "ping\n");
+    }
+    assert!(other.exists());
+    std::fs::write(&conf, "port 7000\n# mine\n").unwrap();
+    expect(&mut asker, "done\ndone\n");
+    assert!(contents(&conf).starts_with("port 6379\n# mine\n"));
+    assert!(!other.exists());
+    server.end();
+}
+
+#[test]
+fn without_a_file_there_is_nothing_to_rewrite() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.write_all(b"rewrite\n").unwrap();
+    expect(&mut client, "The server is running without a config file\n");
+    server.end();
+}
+
+fn contents(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
 }

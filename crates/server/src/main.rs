@@ -21,6 +21,7 @@ mod crash;
 mod daemon;
 mod data_lock;
 mod engine;
+mod errands;
 mod event_loop;
 mod file_reader;
 mod garbage;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use russet_engine::io::{Endpoints, Handle, Input, Output, Status};
 use rustix::event::epoll::EventFlags;
+use rustix::net::sockopt;
 
 use crate::connect;
 use crate::connections::Attempt;
@@ -49,16 +50,14 @@ impl<E: Engine> EventLoop<E> {
                 self.files.stop(job);
                 self.inputs.retain(|i| !matches!(i, Input::File { job: of, .. } if *of == job));
             }
-            Output::Ask { ask, request } => {
-                let answer = self.do_request(request);
-                self.inputs.push_back(Input::Answer { ask, answer });
-            }
+            Output::Ask { ask, request } => self.do_request(ask, request),
             Output::Log { level, text, role } => {
                 log::set_role(role);
                 log::log_as(role, level, &text);
-                if self.tell_supervisor && text.starts_with("Ready to accept connections") {
-                    self.tell_supervisor = false;
-                    supervise::ready(role);
+            }
+            Output::Ready { waits_for_master } => {
+                if std::mem::take(&mut self.tell_supervisor) {
+                    supervise::ready(waits_for_master);
                 }
             }
             Output::Status(status) => {
@@ -67,6 +66,7 @@ impl<E: Engine> EventLoop<E> {
                 }
                 supervise::tell_status(status);
             }
+            Output::Gather(handle) => self.gather(handle),
             Output::Garbage(garbage) => self.garbage.collect(garbage),
             Output::Exit(status) => self.exit = Some(status),
         }
@@ -79,6 +79,13 @@ impl<E: Engine> EventLoop<E> {
         if let Some(connection) = self.connections.remove(handle) {
             // Closing a socket with unread bytes resets it, and a reset overtakes the last replies.
             connection.discard_unread();
+        }
+    }
+
+    /// Fewer packets matter more than a delay, where there are packets.
+    fn gather(&mut self, handle: Handle) {
+        if let Some(connection) = self.connections.get(handle) {
+            let _ = sockopt::set_tcp_nodelay(connection.fd(), false);
         }
     }
 

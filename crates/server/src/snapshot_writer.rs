@@ -1,8 +1,10 @@
-//! The thread that turns a snapshot's chunks into an RDB file, or into bytes for replicas.
+//! The threads that turn a snapshot's chunks into an RDB file, or into bytes for replicas: one for each snapshot,
+//! so that a slow disk under the one doesn't hold up the other.
 //!
 //! A file is written under a temporary name, synced, renamed, and then its folder is synced: whatever
-//! happens, the old file or the new one is there, whole. The loop's half of this module also knows
-//! which snapshots still run, so that no news of an abandoned one reaches the node.
+//! happens, the old file or the new one is there, whole. Files get their names in the order in which they were begun:
+//! an abandoned one, whose thread may be late to notice, never takes the place of its successor. The
+//! loop's half of this module also knows which snapshots still run, so that no news of an abandoned one reaches the node.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
 use russet_engine::io::{Input, JobId, SnapshotEvent, SnapshotTarget};
 use russet_engine::persist::chunk::Chunk;
@@ -33,28 +36,22 @@ const BUFFER_KEPT_BYTES: usize = 4 << 20;
 pub struct SnapshotWriter {
     reporter: Reporter,
     incremental_fsync: bool,
-    sender: Option<Sender<Work>>,
     running: BTreeMap<JobId, Running>,
+    /// The thread that writes a file, or wrote the last one.
+    last_file: Option<JoinHandle<()>>,
 }
 
 struct Running {
+    /// None if there could be no thread.
+    sender: Option<Sender<Work>>,
     abandoned: Arc<AtomicBool>,
     temp: Option<PathBuf>,
 }
 
+/// What the thread is given to do; nothing more comes when the snapshot is abandoned.
 enum Work {
-    Begin(Box<Begin>),
-    Chunk(JobId, Chunk),
-    End(JobId),
-    Abort(JobId),
-}
-
-struct Begin {
-    job: JobId,
-    files: Option<Files>,
-    settings: RdbSettings,
-    aux: Vec<(&'static str, String)>,
-    abandoned: Arc<AtomicBool>,
+    Chunk(Chunk),
+    End,
 }
 
 /// Where a file is written and what it is called at last.
@@ -72,9 +69,14 @@ impl Files {
 }
 
 impl SnapshotWriter {
-    /// A writer that reports there. Its thread starts with the first snapshot.
+    /// A writer that reports there.
     pub fn new(reporter: Reporter, incremental_fsync: bool) -> SnapshotWriter {
-        SnapshotWriter { reporter, incremental_fsync, sender: None, running: BTreeMap::new() }
+        SnapshotWriter { reporter, incremental_fsync, running: BTreeMap::new(), last_file: None }
+    }
+
+    /// `rdb-save-incremental-fsync`, for files that are begun from now on.
+    pub fn set_incremental_fsync(&mut self, wanted: bool) {
+        self.incremental_fsync = wanted;
     }
 
     /// Starts a snapshot.
@@ -89,27 +91,51 @@ impl SnapshotWriter {
             SnapshotTarget::File { path } => Some(Files::new(&path, job)),
             SnapshotTarget::Stream => None,
         };
-        let abandoned = Arc::new(AtomicBool::new(false));
         let temp = files.as_ref().map(|f| f.temp.clone());
-        self.running.insert(job, Running { abandoned: abandoned.clone(), temp });
-        self.send(Work::Begin(Box::new(Begin { job, files, settings, aux, abandoned })), job);
+        let is_file = files.is_some();
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let begin = Begin {
+            job,
+            reporter: self.reporter.clone(),
+            files,
+            incremental_fsync: self.incremental_fsync,
+            settings,
+            aux,
+            abandoned: abandoned.clone(),
+            before: if is_file { self.last_file.take() } else { None },
+        };
+        let (sender, receiver) = channel();
+        let thread = std::thread::Builder::new().name("russet-rdb".into());
+        let sender = match thread.spawn(move || begin.run(receiver)) {
+            Ok(thread) => {
+                if is_file {
+                    self.last_file = Some(thread);
+                }
+                Some(sender)
+            }
+            Err(error) => {
+                let event = SnapshotEvent::Failed(sys::error_text(&error));
+                self.reporter.input(Input::Snapshot { job, event });
+                None
+            }
+        };
+        self.running.insert(job, Running { sender, abandoned, temp });
     }
 
     /// The next part of a snapshot.
     pub fn chunk(&mut self, job: JobId, chunk: Chunk) {
-        self.send(Work::Chunk(job, chunk), job);
+        self.send(job, Work::Chunk(chunk));
     }
 
     /// All parts were given.
     pub fn end(&mut self, job: JobId) {
-        self.send(Work::End(job), job);
+        self.send(job, Work::End);
     }
 
     /// Forgets a snapshot; what of it waits for the thread is skipped.
     pub fn abort(&mut self, job: JobId) {
         if let Some(running) = self.running.remove(&job) {
             running.abandoned.store(true, Ordering::Release);
-            self.send(Work::Abort(job), job);
         }
     }
 
@@ -131,34 +157,31 @@ impl SnapshotWriter {
         }
     }
 
-    fn send(&mut self, work: Work, job: JobId) {
-        if self.sender.is_none() {
-            let (sender, receiver) = channel();
-            let worker = Worker::new(self.reporter.clone(), self.incremental_fsync);
-            let thread = std::thread::Builder::new().name("russet-rdb".into());
-            match thread.spawn(move || worker.run(receiver)) {
-                Ok(_) => self.sender = Some(sender),
-                Err(error) => {
-                    let event = SnapshotEvent::Failed(sys::error_text(&error));
-                    return self.reporter.input(Input::Snapshot { job, event });
-                }
-            }
-        }
-        if let Some(sender) = &self.sender {
-            // The thread lives as long as this sender.
+    fn send(&mut self, job: JobId, work: Work) {
+        if let Some(sender) = self.running.get(&job).and_then(|running| running.sender.as_ref()) {
+            // The thread may have failed and gone; it has said so.
             let _ = sender.send(work);
         }
     }
 }
 
-/// The thread's half.
-struct Worker {
+/// What a thread is started with.
+struct Begin {
+    job: JobId,
     reporter: Reporter,
+    files: Option<Files>,
     incremental_fsync: bool,
-    jobs: BTreeMap<JobId, Job>,
+    settings: RdbSettings,
+    aux: Vec<(&'static str, String)>,
+    abandoned: Arc<AtomicBool>,
+    /// Who writes the file before this one, if this is one.
+    before: Option<JoinHandle<()>>,
 }
 
+/// The thread's half.
 struct Job {
+    id: JobId,
+    reporter: Reporter,
     encoder: RdbEncoder,
     buffer: Vec<u8>,
     total_bytes: u64,
@@ -167,101 +190,110 @@ struct Job {
     file: Option<TempFile>,
 }
 
-impl Worker {
-    fn new(reporter: Reporter, incremental_fsync: bool) -> Worker {
-        Worker { reporter, incremental_fsync, jobs: BTreeMap::new() }
-    }
-
+impl Begin {
     fn run(mut self, work: Receiver<Work>) {
+        let before = self.before.take();
+        let (reporter, id, abandoned) = (self.reporter.clone(), self.job, self.abandoned.clone());
+        let result = self.start().and_then(|job| job.run(work, before));
+        let event = match result {
+            Ok(Some(size)) => SnapshotEvent::Done(size),
+            Ok(None) => return,
+            Err(why) => SnapshotEvent::Failed(why),
+        };
+        if !abandoned.load(Ordering::Acquire) {
+            reporter.input(Input::Snapshot { job: id, event });
+        }
+    }
+
+    fn start(self) -> Result<Job, String> {
+        let file = self.files.map(|files| TempFile::create(files, self.incremental_fsync));
+        let file = file.transpose().map_err(|error| {
+            format!("Failed opening the temp RDB file for saving: {}", sys::error_text(&error))
+        })?;
+        let mut job = Job {
+            id: self.job,
+            reporter: self.reporter,
+            encoder: RdbEncoder::new(self.settings),
+            buffer: Vec::new(),
+            total_bytes: 0,
+            abandoned: self.abandoned,
+            file,
+        };
+        let aux: Vec<(&str, &[u8])> = self.aux.iter().map(|(k, v)| (*k, v.as_bytes())).collect();
+        job.encoder.begin(&aux, &mut job.buffer);
+        job.push_out()?;
+        Ok(job)
+    }
+}
+
+impl Job {
+    /// Encodes all that comes. The size at the end; none if the snapshot was abandoned, whose temporary file
+    /// goes with the job.
+    fn run(
+        mut self,
+        work: Receiver<Work>,
+        before: Option<JoinHandle<()>>,
+    ) -> Result<Option<u64>, String> {
         for item in work {
+            if self.is_abandoned() {
+                return Ok(None);
+            }
             match item {
-                Work::Begin(begin) => self.begin(*begin),
-                Work::Chunk(job, chunk) => self.chunk(job, chunk),
-                Work::End(job) => self.end(job),
-                // Dropping it removes the temporary file.
-                Work::Abort(job) => drop(self.jobs.remove(&job)),
+                Work::Chunk(chunk) => self.chunk(chunk)?,
+                Work::End => return self.end(before),
             }
         }
+        Ok(None)
     }
 
-    fn report(&self, job: JobId, event: SnapshotEvent) {
-        self.reporter.input(Input::Snapshot { job, event });
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
-    fn begin(&mut self, begin: Begin) {
-        let Begin { job, files, settings, aux, abandoned } = begin;
-        let file = match files.map(|f| TempFile::create(f, self.incremental_fsync)).transpose() {
-            Ok(file) => file,
-            Err(error) => {
-                let why = format!(
-                    "Failed opening the temp RDB file for saving: {}",
-                    sys::error_text(&error)
-                );
-                return self.report(job, SnapshotEvent::Failed(why));
-            }
-        };
-        let mut encoder = RdbEncoder::new(settings);
-        let mut buffer = Vec::new();
-        let aux: Vec<(&str, &[u8])> = aux.iter().map(|(k, v)| (*k, v.as_bytes())).collect();
-        encoder.begin(&aux, &mut buffer);
-        self.jobs.insert(job, Job { encoder, buffer, total_bytes: 0, abandoned, file });
-        self.push_out(job);
+    fn report(&self, event: SnapshotEvent) {
+        self.reporter.input(Input::Snapshot { job: self.id, event });
     }
 
-    fn chunk(&mut self, id: JobId, chunk: Chunk) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.abandoned.load(Ordering::Acquire) {
-            return;
-        }
+    fn chunk(&mut self, chunk: Chunk) -> Result<(), String> {
         let len = chunk.len_bytes() as u64;
-        job.encoder.chunk(&chunk, &mut job.buffer);
+        self.encoder.chunk(&chunk, &mut self.buffer);
         drop(chunk);
-        if self.push_out(id) {
-            self.report(id, SnapshotEvent::Consumed(len));
-        }
+        self.push_out()?;
+        self.report(SnapshotEvent::Consumed(len));
+        Ok(())
     }
 
-    /// Writes or sends what was encoded; false: that failed, and with it the snapshot.
-    fn push_out(&mut self, id: JobId) -> bool {
-        let Some(job) = self.jobs.get_mut(&id) else { return false };
-        job.total_bytes += job.buffer.len() as u64;
-        let Some(file) = &mut job.file else {
-            let bytes = std::mem::take(&mut job.buffer);
-            self.report(id, SnapshotEvent::Bytes(bytes));
-            return true;
+    /// Writes or sends what was encoded.
+    fn push_out(&mut self) -> Result<(), String> {
+        self.total_bytes += self.buffer.len() as u64;
+        let Some(file) = &mut self.file else {
+            let bytes = std::mem::take(&mut self.buffer);
+            self.report(SnapshotEvent::Bytes(bytes));
+            return Ok(());
         };
-        let written = file.write(&job.buffer);
-        job.buffer.clear();
-        if job.buffer.capacity() > BUFFER_KEPT_BYTES {
-            job.buffer = Vec::new();
+        let written = file.write(&self.buffer);
+        self.buffer.clear();
+        if self.buffer.capacity() > BUFFER_KEPT_BYTES {
+            self.buffer = Vec::new();
         }
-        if let Err(error) = written {
-            let why = sys::error_text(&error);
-            self.fail(id, format!("Write error while saving DB to the disk: {why}"));
-            return false;
-        }
-        true
+        written.map_err(|error| {
+            format!("Write error while saving DB to the disk: {}", sys::error_text(&error))
+        })
     }
 
-    fn end(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.encoder.finish(&mut job.buffer);
-        if !self.push_out(id) {
-            return;
+    fn end(mut self, before: Option<JoinHandle<()>>) -> Result<Option<u64>, String> {
+        self.encoder.finish(&mut self.buffer);
+        self.push_out()?;
+        if let Some(mut file) = self.file.take() {
+            file.sync()?;
+            // Its end was abandoned, or this one would not have begun.
+            before.map(JoinHandle::join);
+            if self.is_abandoned() {
+                return Ok(None);
+            }
+            file.publish()?;
         }
-        let Some(job) = self.jobs.remove(&id) else { return };
-        if job.abandoned.load(Ordering::Acquire) {
-            return;
-        }
-        match job.file.map_or(Ok(()), TempFile::publish) {
-            Ok(()) => self.report(id, SnapshotEvent::Done(job.total_bytes)),
-            Err(why) => self.report(id, SnapshotEvent::Failed(why)),
-        }
-    }
-
-    fn fail(&mut self, id: JobId, why: String) {
-        self.jobs.remove(&id);
-        self.report(id, SnapshotEvent::Failed(why));
+        Ok(Some(self.total_bytes))
     }
 }
 
@@ -314,12 +346,16 @@ impl TempFile {
         Ok(())
     }
 
-    /// Makes it durable and gives it its name.
+    /// Makes what was written durable.
+    fn sync(&mut self) -> Result<(), String> {
+        let say =
+            |e| format!("Write error while saving DB to the disk(fsync): {}", sys::error_text(&e));
+        self.file.sync_all().map_err(say)
+    }
+
+    /// Gives it its name.
     fn publish(mut self) -> Result<(), String> {
         let say = |what: &str, error: io::Error| format!("{what}: {}", sys::error_text(&error));
-        self.file
-            .sync_all()
-            .map_err(|e| say("Write error while saving DB to the disk(fsync)", e))?;
         fs::rename(&self.files.temp, &self.files.path)
             .map_err(|e| say("Error moving temp DB file on the final destination", e))?;
         self.published = true;
@@ -506,7 +542,7 @@ mod tests {
         writer.chunk(JobId(1), chunk(1));
         writer.abort(JobId(1));
         assert!(!writer.admit(JobId(1), &SnapshotEvent::Consumed(1)));
-        // The thread takes its work in order: when this one is done, the other is gone.
+        // Its successor gets its name after the thread of the abandoned one has ended.
         writer.begin(JOB, target, RdbSettings::default(), vec![]);
         writer.end(JOB);
         while !completions.take().any(|c| {
@@ -518,5 +554,26 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["dump.rdb"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_go_on_holds_up_no_stream() {
+        let dir = crate::testing::folder("snapshot-slow-disk");
+        // The disk is slow in the shape of a thread before it that does not end.
+        let (hold, held) = channel::<()>();
+        let (completions, mut writer) = writer();
+        writer.last_file = Some(std::thread::spawn(move || held.iter().for_each(drop)));
+        let path = dir.path().join("dump.rdb");
+        let target = SnapshotTarget::File { path: path.to_str().unwrap().into() };
+        writer.begin(JobId(1), target, RdbSettings::default(), vec![]);
+        writer.end(JobId(1));
+        writer.begin(JOB, SnapshotTarget::Stream, RdbSettings::default(), vec![]);
+        writer.chunk(JOB, chunk(3));
+        writer.end(JOB);
+        assert!(matches!(until_end(&completions).last(), Some(SnapshotEvent::Done(_))));
+        assert!(!path.exists());
+        drop(hold);
+        writer.last_file.take().unwrap().join().unwrap();
+        assert!(path.exists());
     }
 }

@@ -67,11 +67,13 @@ fn begin_systemd(has_socket: bool) -> Outcome {
     Outcome { supervised: true, awaits_ready: true }
 }
 
-/// Tells systemd that the server serves; `role` is the letter of the log.
-pub fn ready(role: char) {
-    let status = match role {
-        'S' => "Ready to accept connections in read-only mode. Waiting for MASTER <-> REPLICA sync",
-        _ => "Ready to accept connections",
+/// Tells systemd that the server serves.
+pub fn ready(waits_for_master: bool) {
+    let status = match waits_for_master {
+        true => {
+            "Ready to accept connections in read-only mode. Waiting for MASTER <-> REPLICA sync"
+        }
+        false => "Ready to accept connections",
     };
     tell(&[NotifyState::Status(status), NotifyState::Ready]);
 }

@@ -290,6 +290,7 @@ impl Node {
         if !self.config.unixsocket.is_empty() {
             self.log(Level::Notice, "Ready to accept connections unix");
         }
+        self.output(Output::Ready { waits_for_master: self.repl.is_replica() });
         self.begin_replication();
     }
 }

@@ -39,6 +39,10 @@ pub struct World {
     pub writer_hangs: bool,
     /// What the next snapshots fail with.
     pub save_errors: VecDeque<String>,
+    /// Each time that the node said it is ready: whether it waits for its master.
+    pub ready: Vec<bool>,
+    /// Connections whose packets may be gathered.
+    pub gathered: Vec<Handle>,
     /// The status with which the node left.
     pub exit: Option<i32>,
     /// When the node wants its next turn.
@@ -95,6 +99,8 @@ impl World {
             hold_saves: false,
             writer_hangs: false,
             save_errors: VecDeque::new(),
+            ready: Vec::new(),
+            gathered: Vec::new(),
             exit: None,
             deadline: None,
             open_asks: VecDeque::new(),
@@ -222,6 +228,8 @@ impl World {
                 Output::ReadStop { job } => {
                     self.inputs.retain(|i| !matches!(i, Input::File { job: of, .. } if *of == job));
                 }
+                Output::Ready { waits_for_master } => self.ready.push(waits_for_master),
+                Output::Gather(handle) => self.gathered.push(handle),
                 Output::Connect { .. }
                 | Output::ReadMore { .. }
                 | Output::Garbage(_)
