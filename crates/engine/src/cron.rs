@@ -1,13 +1,21 @@
 //! What time does: timers, and the background work of a turn.
 
 use crate::client::Waiting;
+use crate::config::value::PropagationErrorBehavior;
 use crate::config::words::MasterAddress;
-use crate::io::{Handle, Host, Level};
+use crate::io::{Handle, Host, Level, Output};
 use crate::node::{Node, Standstill};
 use crate::timers::Timer;
 
-/// Entries that one slice of active expiry looks at.
+/// Entries that one slice of active expiry looks at with the least `active-expire-effort`; each further
+/// step adds a quarter.
 const EXPIRE_BUDGET: usize = 200;
+
+/// With `dynamic-hz` a round has no more clients to look after, as far as the greatest pace goes.
+const CLIENTS_PER_ROUND: usize = 200;
+
+/// The greatest pace of rounds, per second.
+const HZ_MAX: u32 = 500;
 
 /// A timer that rings so late, microseconds, says that the process was not running (stopped, or DEBUG SLEEP).
 const ABSENCE_US: u64 = 2_000_000;
@@ -74,9 +82,21 @@ impl Node {
         }
         if self.timers.take_due(Timer::Cron, now_us) {
             self.cron();
-            let period_us = 1_000_000 / self.config.hz.clamp(1, 500) as u64;
+            let period_us = 1_000_000 / u64::from(self.hz());
             self.timers.set(Timer::Cron, now_us + period_us);
         }
+    }
+
+    /// Rounds of housekeeping a second: `hz`, or with `dynamic-hz` as often doubled as the clients make it worth.
+    pub fn hz(&self) -> u32 {
+        let mut hz = self.config.hz.clamp(1, HZ_MAX);
+        while self.config.dynamic_hz
+            && hz < HZ_MAX
+            && self.clients.len() / hz as usize > CLIENTS_PER_ROUND
+        {
+            hz = (hz * 2).min(HZ_MAX);
+        }
+        hz
     }
 
     /// While we did not run we could hear nobody: the time does not count as silence of theirs.
@@ -105,6 +125,46 @@ impl Node {
         self.check_clients();
         if self.repl.master.is_some() {
             self.timers.set_if_idle(Timer::Replication, self.now.mono_us);
+        }
+    }
+
+    /// A master's write came while this replica cannot save. True: the process ends instead of taking it, as
+    /// `replica-ignore-disk-write-errors` asks with its default.
+    pub(crate) fn stops_without_disk(&mut self) -> bool {
+        if !self.persist.refuses_writes(&self.config) {
+            return false;
+        }
+        if !self.config.replica_ignore_disk_write_errors {
+            self.stop("Replica was unable to write command to disk.");
+            return true;
+        }
+        if self.stats.may_warn_of_disk(self.now.mono_us) {
+            let text = "Replica is applying a command even though it is unable to write to disk.";
+            self.log(Level::Warning, text);
+        }
+        false
+    }
+
+    /// A command of our master's stream failed here. True: the process ends, as `propagation-error-behavior` asks.
+    pub(crate) fn stops_after_master_error(&mut self, name: &str) -> bool {
+        let goes_on = self.config.propagation_error_behavior == PropagationErrorBehavior::Ignore;
+        if goes_on || !self.config.replica_read_only {
+            return false;
+        }
+        let text = format!(
+            "This replica panicked sending an error to its master after processing the command \
+             '{name}'"
+        );
+        self.stop(&text);
+        true
+    }
+
+    /// Ends the process: what it holds is no longer what it should hold. Nobody is served any more.
+    fn stop(&mut self, why: &str) {
+        if self.standstill != Some(Standstill::Stopped) {
+            self.standstill = Some(Standstill::Stopped);
+            self.log(Level::Warning, why);
+            self.output(Output::Exit(1));
         }
     }
 
@@ -139,9 +199,11 @@ impl Node {
     }
 
     fn expire_some(&mut self) -> bool {
+        let steps = self.config.active_expire_effort.saturating_sub(1) as usize;
+        let budget = EXPIRE_BUDGET + EXPIRE_BUDGET / 4 * steps;
         let mut more = true;
         for _ in 0..EXPIRE_SLICES {
-            more = self.keyspace.expire_slice(EXPIRE_BUDGET);
+            more = self.keyspace.expire_slice(budget);
             self.tell_expired();
             if !more {
                 break;
@@ -159,7 +221,7 @@ impl Node {
         let mut idle_ones = Vec::new();
         let mut handles = Vec::new();
         // All of them about once a second, a share each time.
-        let share = self.clients.places().div_ceil(self.config.hz.max(1) as usize).max(64);
+        let share = self.clients.places().div_ceil(self.hz() as usize).max(64);
         for client in self.clients.next_places(share) {
             let idle = now_us.saturating_sub(client.last_interaction_us);
             let is_plain = !client.is_replica() && !client.is_master_link();

@@ -8,7 +8,7 @@ use crate::client::{Blocked, Queued, ReplyMode, Role, Waiting};
 use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag};
 use crate::io::{Endpoints, Handle, Host, Level};
 use crate::keyspace::ExpiryPolicy;
-use crate::node::Node;
+use crate::node::{Node, Standstill};
 use crate::outbox::Outbox;
 
 /// Flags of commands whose own words may be an effect.
@@ -53,6 +53,10 @@ impl Node {
             Err(error) => {
                 let row = found.and_then(|command| command.picked(args));
                 self.refuse(handle, row, &error);
+                let name = args.text(0);
+                if caller == Caller::Master && self.stops_after_master_error(&name) {
+                    return true;
+                }
                 self.applied(handle, caller, raw);
                 return true;
             }
@@ -62,6 +66,9 @@ impl Node {
             // A stream changes data. It does not make this node stop, sleep, save or follow another.
             self.stats.unexpected_errors += 1;
             self.applied(handle, caller, raw);
+            return true;
+        }
+        if caller == Caller::Master && command.has(flag::WRITE) && self.stops_without_disk() {
             return true;
         }
         if caller == Caller::Client
@@ -80,7 +87,9 @@ impl Node {
         } else {
             self.call(handle, caller, command, args, host);
         }
-        self.applied(handle, caller, raw);
+        if self.standstill != Some(Standstill::Stopped) {
+            self.applied(handle, caller, raw);
+        }
         true
     }
 
@@ -267,6 +276,7 @@ impl Node {
         let number = self.commands.number_of(command);
         if caller == Caller::Master && outcome.is_err() {
             self.stats.unexpected_errors += 1;
+            self.stops_after_master_error(command.name);
         }
         self.stats.command_ended(number, host.ticks_us(), outcome.as_ref().err());
         self.finish(handle, outcome);

@@ -142,6 +142,8 @@ pub enum Standstill {
     Exec(Handle),
     /// CONFIG SET of this client is being carried out.
     Settings(Handle),
+    /// The process ends, since the node can't be what it should be.
+    Stopped,
 }
 
 impl Node {

@@ -197,9 +197,20 @@ impl Node {
         self.output(Output::Ask { ask, request });
     }
 
+    /// Asks the world on the node's own behalf. Nobody waits for the answer; what went wrong is logged.
+    pub(crate) fn request(&mut self, request: Request) {
+        self.last_ask += 1;
+        self.output(Output::Ask { ask: AskId(self.last_ask), request });
+    }
+
     /// The world answered a command's question. Whoever asked may be gone; the answer counts all the same.
     pub(crate) fn answered(&mut self, ask: AskId, answer: Result<(), String>) {
-        let Some(at) = self.asked.iter().position(|asked| asked.ask == ask) else { return };
+        let Some(at) = self.asked.iter().position(|asked| asked.ask == ask) else {
+            if let Err(why) = answer {
+                self.log(Level::Warning, format!("What was asked of the system failed: {why}"));
+            }
+            return;
+        };
         let Asked { client, about, .. } = self.asked.remove(at);
         let next = match about {
             About::Settings => self.go_on_with_settings(answer),

@@ -118,10 +118,15 @@ pub struct Stats {
     by_command: Vec<CommandStats>,
     last_tick_us: u64,
     attack_warned_us: Option<u64>,
+    /// Monotonic microseconds of the last line about writes that are taken without a disk to keep them.
+    disk_warned_us: Option<u64>,
 }
 
 /// How often the log may tell of attacks.
 const ATTACK_WARNING_US: u64 = 60_000_000;
+
+/// Microseconds between two lines about writes that are taken without a disk.
+const DISK_WARNING_US: u64 = 10_000_000;
 
 impl Stats {
     fn command(&mut self, number: usize) -> &mut CommandStats {
@@ -174,12 +179,12 @@ impl Stats {
 
     /// Whether the log is to tell of an attack now; once a minute is enough.
     pub(crate) fn may_warn_of_attack(&mut self, now_us: u64) -> bool {
-        let last = self.attack_warned_us;
-        let may = last.is_none_or(|last| now_us.saturating_sub(last) > ATTACK_WARNING_US);
-        if may {
-            self.attack_warned_us = Some(now_us);
-        }
-        may
+        is_time(&mut self.attack_warned_us, now_us, ATTACK_WARNING_US)
+    }
+
+    /// The same of writes that are taken without a disk.
+    pub(crate) fn may_warn_of_disk(&mut self, now_us: u64) -> bool {
+        is_time(&mut self.disk_warned_us, now_us, DISK_WARNING_US)
     }
 
     /// Counters of the command of this number.
@@ -197,6 +202,7 @@ impl Stats {
         *self = Stats {
             last_tick_us: self.last_tick_us,
             attack_warned_us: self.attack_warned_us,
+            disk_warned_us: self.disk_warned_us,
             process: self.process,
             memory_peak: self.memory_peak,
             ..Stats::default()
@@ -223,4 +229,13 @@ impl Stats {
         self.turns_rate.sample(now_us, self.turns.total);
         self.turns_us_rate.sample(now_us, self.turns.total_us);
     }
+}
+
+/// Whether something happens again that was last done then; if so, it is done now.
+fn is_time(last_us: &mut Option<u64>, now_us: u64, every_us: u64) -> bool {
+    let is_time = last_us.is_none_or(|last| now_us.saturating_sub(last) > every_us);
+    if is_time {
+        *last_us = Some(now_us);
+    }
+    is_time
 }

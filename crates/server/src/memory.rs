@@ -1,6 +1,14 @@
 //! How the process' memory is managed: by the allocator, and by the kernel beneath it.
 
+use rustix::thread::disable_transparent_huge_pages;
 use tikv_jemalloc_ctl::background_thread;
+
+use crate::sys::error_text;
+
+/// Asks the kernel for no huge pages: with them, small changes would cost the resident memory of whole ones.
+pub fn decline_huge_pages() -> Result<(), String> {
+    disable_transparent_huge_pages(true).map_err(|errno| error_text(&errno.into()))
+}
 
 /// Lets a thread of the allocator give unused memory back to the kernel, or the threads that free it.
 ///
@@ -14,6 +22,12 @@ pub fn purge_in_background(wanted: bool) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_can_be_declined() {
+        decline_huge_pages().unwrap();
+        assert_eq!(rustix::thread::transparent_huge_pages_are_disabled(), Ok(true));
+    }
 
     #[test]
     fn the_allocators_thread_comes_and_goes() {

@@ -97,9 +97,7 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
         tell_supervisor: supervision.awaits_ready,
         incremental_fsync: config.rdb_save_incremental_fsync,
     };
-    if let Err(why) = memory::purge_in_background(config.jemalloc_bg_thread) {
-        log::warning(&format!("'jemalloc-bg-thread': {why}"));
-    }
+    set_memory_up(&config);
     let boot = boot(&sources)?;
     let mut clock = Clock::new();
     let now = clock.now();
@@ -176,6 +174,18 @@ fn greet(sources: &Sources, no_arguments: bool, warnings: &[String]) {
     }
     for warning in warnings {
         log::warning(warning);
+    }
+}
+
+/// What cannot be had is said, and stops nobody.
+fn set_memory_up(config: &Config) {
+    if config.disable_thp
+        && let Err(why) = memory::decline_huge_pages()
+    {
+        log::warning(&format!("'disable-thp': {why}"));
+    }
+    if let Err(why) = memory::purge_in_background(config.jemalloc_bg_thread) {
+        log::warning(&format!("'jemalloc-bg-thread': {why}"));
     }
 }
 

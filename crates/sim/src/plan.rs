@@ -121,6 +121,8 @@ fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
     config.rdbcompression = chance.percent(70);
     config.rdbchecksum = chance.percent(80);
     config.stop_writes_on_bgsave_error = chance.percent(50);
+    // Else a replica whose disk fails ends by itself, which counts as a failure here.
+    config.replica_ignore_disk_write_errors = true;
     config.shutdown_timeout = *chance.pick(&[0, 3, 10]);
     if chance.percent(15) {
         // Replicas that take long are let go, perhaps in the middle of a full synchronisation.

@@ -385,8 +385,8 @@ section "Snapshots" {
     "rdb-del-sync-files" [] rdb_del_sync_files: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// Folder of snapshots and other files; the process works in it.
     "dir" [] dir: Vec<u8> = "./", Text(check::dir), MODIFIABLE | PROTECTED | DENY_LOADING, BUILT, shell(|config| Request::ChangeDir(text(&config.dir)));
-    /// A snapshot is forced to disk as it is written instead of all at its end.
-    "rdb-save-incremental-fsync" [] rdb_save_incremental_fsync: bool = "yes", Bool, MODIFIABLE, BUILT, NONE;
+    /// A snapshot is forced to disk as it is written instead of all at its end. A change counts from the next one on.
+    "rdb-save-incremental-fsync" [] rdb_save_incremental_fsync: bool = "yes", Bool, MODIFIABLE, BUILT, shell(|config| Request::SyncAsWritten(config.rdb_save_incremental_fsync));
     /// Whether a snapshot of a newer version is tried.
     "rdb-version-check" [] rdb_version_check: RdbVersionCheck = "strict", Enum(RdbVersionCheck::NAMES), MODIFIABLE | VALKEY, TUNES, NONE;
     /// When serialized values are checked in depth. Here they always are.
@@ -449,7 +449,8 @@ section "Replication" {
     "repl-diskless-sync-delay" [] repl_diskless_sync_delay: u32 = "5", Int(0, INT), MODIFIABLE, BUILT, NONE;
     /// Number of waiting replicas that starts a diskless synchronization at once; 0 sets none.
     "repl-diskless-sync-max-replicas" [] repl_diskless_sync_max_replicas: u32 = "0", Int(0, INT), MODIFIABLE, BUILT, NONE;
-    /// Whether a replica loads its master's snapshot straight from the socket.
+    /// Whether a replica loads its master's snapshot straight from the socket. Here it always does, into a second
+    /// data set that takes the place of the old one when it is whole: `swapdb`, whichever is set.
     "repl-diskless-load" [] repl_diskless_load: DisklessLoad = "disabled", Enum(DisklessLoad::NAMES), MODIFIABLE | DENY_LOADING, BUILT, NONE;
     /// A full synchronization sends snapshot and stream over two connections.
     "dual-channel-replication-enabled" [] dual_channel_replication_enabled: bool = "no", Bool, MODIFIABLE | VALKEY, TUNES, NONE;
@@ -534,7 +535,7 @@ section "Memory" {
     /// The allocator gives memory back from a thread of its own.
     "jemalloc-bg-thread" [] jemalloc_bg_thread: bool = "yes", Bool, MODIFIABLE, BUILT, shell(|config| Request::PurgeInBackground(config.jemalloc_bg_thread));
     /// The process asks the kernel for no huge pages.
-    "disable-thp" [] disable_thp: bool = "yes", Bool, IMMUTABLE, OFF, NONE;
+    "disable-thp" [] disable_thp: bool = "yes", Bool, IMMUTABLE, BUILT, NONE;
     /// The process tells the kernel how expendable it is.
     "oom-score-adj" [] oom_score_adj: OomScoreAdj = "no", Enum(OomScoreAdj::NAMES), MODIFIABLE, TUNES, NONE;
     /// How expendable it is as a master, as a replica, and in background work.

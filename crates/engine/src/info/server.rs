@@ -71,9 +71,7 @@ pub(super) const FIELDS: &[Field] = &[
     field(Server, "uptime_in_days", Gauge, "The same in whole days.", |view| {
         (uptime_secs(view) / 86_400).into()
     }),
-    field(Server, "hz", Gauge, "Rounds of housekeeping a second.", |view| {
-        view.node.config.hz.into()
-    }),
+    field(Server, "hz", Gauge, "Rounds of housekeeping a second.", |view| view.node.hz().into()),
     field(Server, "configured_hz", Gauge, "`hz`.", |view| view.node.config.hz.into()),
     field(Server, "lru_clock", Gauge, "Clock of keys' last use: seconds, 24 bits.", |view| {
         view.node.keyspace.clock.into()

@@ -90,6 +90,8 @@ impl Node {
             ErrorReply::err("two snapshots are running already: try again when one has ended")
         })?;
         self.persist.save_wanted = false;
+        // Whoever saves for replicas only says so.
+        self.repl.dump_is_for_sync = false;
         Ok(job)
     }
 

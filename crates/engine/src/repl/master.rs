@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::psync::{self, Decision, NO_ID, Reason};
 use crate::client::{Client, Role, Waiting};
-use crate::io::{Endpoints, FileEvent, Handle, JobId, Level, Output, SnapshotTarget};
+use crate::io::{Endpoints, FileEvent, Handle, JobId, Level, Output, Request, SnapshotTarget};
 use crate::node::Node;
 use crate::outbox::Gate;
 use crate::persist::snapshot::{Purpose, Snapshot};
@@ -177,6 +177,9 @@ impl Node {
         }));
         let psync2 = client.announced.psync2;
         self.repl.replicas.push(handle);
+        if self.config.repl_disable_tcp_nodelay {
+            self.output(Output::Gather(handle));
+        }
         self.timers.set_if_idle(Timer::Replication, now_us + 1_000_000);
         let asked = decision == Decision::Full(Reason::Asked);
         if let Some(offset) = offset {
@@ -291,6 +294,7 @@ impl Node {
             self.timers.set_if_idle(Timer::SyncDelay, self.now.mono_us + 100_000);
             return;
         };
+        self.repl.dump_is_for_sync = !diskless;
         let how = if diskless { "replicas sockets" } else { "disk" };
         self.log(Level::Notice, format!("Starting BGSAVE for SYNC with target: {how}"));
         for handle in waiting {
@@ -618,6 +622,20 @@ impl Node {
         self.let_backlog_go();
         self.go_on_with_file_sync();
         self.schedule_full_sync();
+        self.remove_sync_file();
+    }
+
+    /// `rdb-del-sync-files`: a server that keeps nothing on disk doesn't keep what it wrote for its replicas either.
+    fn remove_sync_file(&mut self) {
+        let is_wanted = self.config.rdb_del_sync_files && self.config.save.0.is_empty();
+        let is_used = self.full_sync_runs() || self.persist.save().is_some();
+        if !self.repl.dump_is_for_sync || !is_wanted || is_used {
+            return;
+        }
+        self.repl.dump_is_for_sync = false;
+        let text = "Removing the RDB file used to feed replicas in a persistence-less instance";
+        self.log(Level::Notice, text);
+        self.request(Request::RemoveFile(self.dump_file()));
     }
 
     fn sync_bytes_to(&mut self, handle: Handle, job: JobId, bytes: Vec<u8>) {

@@ -56,6 +56,8 @@ pub struct Repl {
     pub(crate) loaded_position: StreamPosition,
     /// Full synchronisations from a file that is being read.
     pub(crate) by_file: Option<master::FileSync>,
+    /// The dump file was last written for replicas only.
+    pub(crate) dump_is_for_sync: bool,
     /// Counters.
     pub stats: ReplStats,
     /// Monotonic microseconds of the last PING in the stream.
@@ -80,6 +82,7 @@ impl Repl {
             master: None,
             loaded_position: StreamPosition::default(),
             by_file: None,
+            dump_is_for_sync: false,
             stats: ReplStats::default(),
             last_ping_us: 0,
             resume_from: None,

@@ -1,0 +1,234 @@
+//! Directives do what they say: each is read by somebody, and some that nothing else tests.
+#![allow(clippy::disallowed_methods, reason = "reads the sources of the repository")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use russet_engine::config::{DIRECTIVES, Status};
+use russet_engine::io::{Endpoints, Handle, Host, Input, Request};
+use support::World;
+
+/// Built without anybody reading them, since what they ask for is always so, whatever they say.
+const ALWAYS: &[(&str, &str)] = &[
+    ("sanitize-dump-payload", "payloads are always checked in depth"),
+    ("repl-diskless-load", "a payload always goes into a second keyspace"),
+    ("replica-lazy-flush", "detached databases are always freed elsewhere"),
+    ("lazyfree-lazy-eviction", "values are always freed elsewhere"),
+    ("lazyfree-lazy-server-del", "values are always freed elsewhere"),
+    ("lazyfree-lazy-user-del", "values are always freed elsewhere"),
+    ("lazyfree-lazy-user-flush", "values are always freed elsewhere"),
+    ("activerehashing", "there is no rehash"),
+];
+
+/// All sources under a folder but the room of the configuration, and tests.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).expect("the repository is here").flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("config") {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            let source = fs::read_to_string(&path).expect("a source is text");
+            let end = source.find("#[cfg(test)]\nmod tests {").unwrap_or(source.len());
+            text.push_str(&source[..end]);
+        }
+    }
+}
+
+#[test]
+fn each_directive_that_is_built_is_read() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut text = String::new();
+    sources(&crates.join("engine/src"), &mut text);
+    sources(&crates.join("server/src"), &mut text);
+    // A row may itself hold what a change of it asks of the shell.
+    let rows = fs::read_to_string(crates.join("engine/src/config/directives.rs"));
+    let rows = rows.expect("the table is here");
+    for line in rows.lines().filter(|line| line.contains("shell(|config|")) {
+        text.push_str(line.split_once("shell(").expect("just seen").1);
+    }
+    let is_read = |name: &str| {
+        let field = format!(".{}", name.replace('-', "_"));
+        text.match_indices(&field).any(|(at, _)| {
+            let next = text[at + field.len()..].chars().next().unwrap_or(' ');
+            !next.is_alphanumeric() && next != '_'
+        })
+    };
+    let mut wrong = Vec::new();
+    for row in DIRECTIVES.iter().filter(|row| row.status == Status::Built) {
+        let always = ALWAYS.iter().any(|(name, _)| *name == row.name);
+        // The one that the room of the configuration itself reads.
+        let is_read = is_read(row.name) || row.name == "enable-protected-configs";
+        if is_read == always {
+            wrong.push(row.name);
+        }
+        if always {
+            assert!(row.doc().contains("Here "), "{}: its page says so", row.name);
+        }
+    }
+    assert_eq!(wrong, [""; 0], "neither read nor listed as always so, or both");
+}
+
+/// A replica that follows its master.
+fn replica(conf: &str) -> (World, Handle) {
+    let mut w = World::new(&format!("save \"\"\nreplicaof 127.0.0.1 7000\n{conf}"));
+    let link = w.node.repl.master.as_ref().and_then(|master| master.link).expect("it connects");
+    let peer = "127.0.0.1:7000".parse().expect("an address");
+    let local = "127.0.0.1:5".parse().expect("an address");
+    let result = Ok(Endpoints::Tcp { peer, local });
+    w.node.handle(w.now, Input::Connected { link, result });
+    w.send(link, b"+PONG\r\n+OK\r\n+OK\r\n+OK\r\n");
+    let mut master = World::new("");
+    let client = master.connect();
+    master.ask(client, "SET text abc");
+    master.ask(client, "SAVE");
+    let dump = &master.files["dump.rdb"];
+    let id = "1".repeat(40);
+    w.send(link, format!("+FULLRESYNC {id} 100\r\n${}\r\n", dump.len()).as_bytes());
+    w.send(link, dump);
+    assert!(w.node.repl.master.as_ref().is_some_and(|master| master.is_online()));
+    w.take(link);
+    (w, link)
+}
+
+fn logged(w: &World, text: &str) -> usize {
+    w.log.iter().filter(|line| line.contains(text)).count()
+}
+
+#[test]
+fn a_replica_that_cannot_save_ends_or_goes_on_as_it_was_told() {
+    for ignores in [false, true] {
+        let line = if ignores { "replica-ignore-disk-write-errors yes\n" } else { "" };
+        let (mut w, link) = replica(&format!("save 3600 1\n{line}"));
+        let c = w.connect();
+        w.send(link, b"SET before x\r\n");
+        assert_eq!(w.exit, None);
+        w.save_errors.push_back("No space left on device".to_owned());
+        w.ask(c, "BGSAVE");
+        w.send(link, b"PING\r\nSET key x\r\nSET other x\r\n");
+        if ignores {
+            assert_eq!(w.exit, None);
+            assert_eq!(logged(&w, "Replica is applying a command even though it is unable"), 1);
+            assert_eq!(w.ask(c, "EXISTS before key other"), ":3\r\n");
+        } else {
+            assert_eq!(w.exit, Some(1));
+            assert_eq!(logged(&w, "Replica was unable to write command to disk."), 1);
+            assert_eq!(w.ask(c, "EXISTS before"), "", "nobody is served any more");
+        }
+    }
+}
+
+#[test]
+fn a_command_of_the_master_that_fails_ends_a_replica_if_it_is_told_so() {
+    for (conf, bytes, ends) in [
+        ("", &b"INCR text\r\n"[..], false),
+        ("propagation-error-behavior panic\n", b"SET key x\r\n", false),
+        ("propagation-error-behavior panic\n", b"INCR text\r\n", true),
+        ("propagation-error-behavior panic\n", b"NOSUCH x\r\n", true),
+        ("propagation-error-behavior panic-on-replicas\n", b"INCR text\r\n", true),
+        (
+            "propagation-error-behavior panic-on-replicas\nreplica-read-only no\n",
+            b"INCR text\r\n",
+            false,
+        ),
+    ] {
+        let (mut w, link) = replica(conf);
+        let offset = w.node.repl.offset();
+        w.send(link, bytes);
+        assert_eq!(w.exit, ends.then_some(1), "{conf}");
+        let text = "This replica panicked sending an error to its master after processing";
+        assert_eq!(logged(&w, text), usize::from(ends), "{conf}");
+        assert_eq!(w.node.repl.offset() == offset, ends, "{conf}");
+    }
+}
+
+/// A replica of this node that takes a file.
+fn attach(w: &mut World) -> Handle {
+    let r = w.connect();
+    w.ask(r, "REPLCONF capa psync2");
+    assert!(w.ask(r, "PSYNC ? -1").starts_with("+FULLRESYNC"));
+    w.advance_ms(2000);
+    r
+}
+
+#[test]
+fn a_dump_file_that_only_replicas_needed_is_removed() {
+    const CONF: &str = "save \"\"\nrepl-diskless-sync no\n";
+    let removal = [Request::RemoveFile("dump.rdb".to_owned())];
+    let mut w = World::new(&format!("{CONF}rdb-del-sync-files yes\n"));
+    attach(&mut w);
+    assert_eq!(w.requests, removal);
+    w.advance_ms(5000);
+    assert_eq!(w.requests, removal, "once");
+
+    let mut w = World::new(CONF);
+    attach(&mut w);
+    assert_eq!(w.requests, [], "nobody asked for it");
+
+    let mut w = World::new(&format!("{CONF}rdb-del-sync-files yes\nsave 3600 1\n"));
+    let c = w.connect();
+    attach(&mut w);
+    assert_eq!(w.requests, [], "it is the server's own");
+    w.ask(c, "SAVE");
+    w.ask(c, "CONFIG SET save \"\"");
+    w.advance_ms(2000);
+    assert_eq!(w.requests, [], "somebody asked for this one");
+}
+
+#[test]
+fn a_replicas_packets_are_gathered_if_that_is_wanted() {
+    let mut w = World::new("repl-disable-tcp-nodelay yes\nrepl-diskless-sync no\n");
+    let r = attach(&mut w);
+    assert_eq!(w.gathered, [r]);
+    let mut w = World::new("repl-diskless-sync no\n");
+    attach(&mut w);
+    assert_eq!(w.gathered, []);
+}
+
+#[test]
+fn the_node_says_once_that_it_is_ready() {
+    assert_eq!(World::new("").ready, [false]);
+    assert_eq!(World::new("replicaof 127.0.0.1 7000\n").ready, [true]);
+    let (w, _) = replica("");
+    assert_eq!(w.ready, [true]);
+}
+
+#[test]
+fn the_pace_rises_with_the_clients_if_it_may() {
+    for (conf, pace) in [("hz 10\ndynamic-hz no\n", 10), ("hz 10\n", 20), ("hz 300\n", 300)] {
+        let mut w = World::new(conf);
+        let c = w.connect();
+        for _ in 0..4000 {
+            w.connect();
+        }
+        assert_eq!(w.node.hz(), pace, "{conf}");
+        let info = w.ask(c, "INFO server");
+        assert!(info.contains(&format!("\r\nhz:{pace}\r\n")), "{conf}");
+    }
+}
+
+struct Frozen;
+
+impl Host for Frozen {
+    fn ticks_us(&mut self) -> u64 {
+        1
+    }
+}
+
+#[test]
+fn more_effort_ends_more_keys_in_a_turn() {
+    let left = |effort: u32| {
+        let mut w = World::new(&format!("active-expire-effort {effort}\n"));
+        let c = w.connect();
+        for i in 0..5000 {
+            w.send(c, format!("SET key:{i} x PX 10\r\n").as_bytes());
+        }
+        w.now.mono_us += 1_000_000;
+        w.now.wall_us += 1_000_000;
+        w.node.turn(w.now, &mut Frozen);
+        w.node.keyspace.dbs().map(|(_, db)| db.len()).sum::<usize>()
+    };
+    let (least, most) = (left(1), left(10));
+    assert!(most > 0 && 5000 - most > 2 * (5000 - least), "{least} {most}");
+}
