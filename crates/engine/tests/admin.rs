@@ -172,3 +172,22 @@ fn shutdown_saves_and_takes_no_write_meanwhile() {
     assert_eq!(w.ask(c, "SHUTDOWN FORCE"), "");
     assert_eq!(w.exit, Some(0));
 }
+
+#[test]
+fn a_password_known_by_its_hash_lets_in_and_can_be_changed() {
+    let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let mut w = World::new(&format!("user default on #{hex} ~* &* +@all\n"));
+    let c = w.connect();
+    assert!(w.ask(c, "GET key").starts_with("-NOAUTH"));
+    assert!(w.ask(c, &format!("AUTH {hex}")).starts_with("-WRONGPASS"));
+    assert!(w.ask(c, "AUTH default abd").starts_with("-WRONGPASS"));
+    assert_eq!(w.ask(c, "AUTH abc"), "+OK\r\n");
+    assert_eq!(w.ask(c, "CONFIG GET requirepass"), "*2\r\n$11\r\nrequirepass\r\n$0\r\n\r\n");
+    let d = w.connect();
+    assert_eq!(w.ask(c, "CONFIG SET requirepass \"\""), "+OK\r\n");
+    assert_eq!(w.ask(d, "GET key"), "$-1\r\n", "nobody is asked for a password any more");
+    assert_eq!(w.ask(c, "CONFIG SET requirepass new"), "+OK\r\n");
+    let e = w.connect();
+    assert!(w.ask(e, "AUTH abc").starts_with("-WRONGPASS"));
+    assert_eq!(w.ask(e, "AUTH new"), "+OK\r\n");
+}

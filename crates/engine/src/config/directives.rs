@@ -9,6 +9,7 @@
 //! (`include`, `rename-command`, …) is not here but in `file_only.rs`.
 
 use super::check;
+use super::password::Password;
 use super::value::Kind::{
     self, Bool, Enum, Int, Memory, MemoryOrPercent as SizeOrPercent, Octal, OptionalText, Text,
     Word, Words,
@@ -481,7 +482,7 @@ section "Replication" {
 }
 section "Security" {
     /// Password of the default user; empty asks for none.
-    "requirepass" [] requirepass: Secret = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, BUILT, Apply::Engine(Node::password_changed);
+    "requirepass" [] requirepass: Password = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, BUILT, Apply::Engine(Node::password_changed);
     /// File of users and their rights.
     "aclfile" [] aclfile: Vec<u8> = "", Text(check::any), IMMUTABLE, RIGHTS, NONE;
     /// Channels that a new user may use.

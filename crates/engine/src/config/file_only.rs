@@ -1,5 +1,6 @@
 //! Directives that stand in a configuration file but have no value that CONFIG GET could show.
 
+use super::password::{Hash, hash, parse_hash};
 use super::value::Refusal;
 
 /// What the loader does with such a line.
@@ -9,7 +10,7 @@ pub enum Treatment {
     Include,
     /// Refused, with the reason.
     Refused(&'static str),
-    /// Accepted if it says no more than that the default user may do everything.
+    /// Accepted if it says no more than that the default user may do everything, and its password.
     User,
     /// Accepted without words only: the program has been started as a Sentinel.
     Sentinel,
@@ -55,7 +56,8 @@ pub static FILE_ONLY: &[FileOnly] = &[
         words_min: 1,
         words_max: usize::MAX,
         treatment: Treatment::User,
-        doc: "Defines a user and its rights. Only an unrestricted default user is accepted yet.",
+        doc: "Defines a user and its rights. Accepted yet is only a default user who may do everything, with one password \
+              or without.",
     },
     FileOnly {
         name: "loadmodule",
@@ -99,43 +101,52 @@ pub fn find(name: &[u8]) -> Option<&'static FileOnly> {
     FILE_ONLY.iter().find(|row| name.eq_ignore_ascii_case(row.name.as_bytes()))
 }
 
-/// Lets a `user` line in that changes nothing; CONFIG REWRITE of stock servers writes one.
-pub fn check_user(words: &[Vec<u8>]) -> Result<(), Refusal> {
-    let harmless = |rule: &[u8]| {
-        const RULES: [&str; 12] = [
-            "on",
-            "nopass",
-            "sanitize-payload",
-            "skip-sanitize-payload",
-            "~*",
-            "allkeys",
-            "&*",
-            "allchannels",
-            "+@all",
-            "allcommands",
-            "reset",
-            "clearselectors",
-        ];
-        RULES.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(rule))
+/// Takes a `user` line that says no more of the default user than `requirepass` can: that it may do everything, and
+/// its password, if it has one. CONFIG REWRITE of stock servers writes such a line.
+pub fn default_user(words: &[Vec<u8>]) -> Result<Option<Hash>, Refusal> {
+    const HARMLESS: [&str; 12] = [
+        "on",
+        "nopass",
+        "sanitize-payload",
+        "skip-sanitize-payload",
+        "~*",
+        "allkeys",
+        "&*",
+        "allchannels",
+        "+@all",
+        "allcommands",
+        "reset",
+        "clearselectors",
+    ];
+    let refusal = || {
+        Refusal::from(
+            "'user' promises rights and is not built yet: only a default user who may do \
+             everything is accepted, with one password or without",
+        )
     };
-    let last_reset = words.iter().rposition(|rule| rule.eq_ignore_ascii_case(b"reset"));
-    let after_reset = &words[last_reset.map_or(1, |at| at + 1)..];
-    let has = |names: [&str; 2]| {
-        after_reset
-            .iter()
-            .any(|rule| names.iter().any(|name| rule.eq_ignore_ascii_case(name.as_bytes())))
-    };
-    let complete = last_reset.is_none()
-        || (has(["on", "on"])
-            && has(["~*", "allkeys"])
-            && has(["&*", "allchannels"])
-            && has(["+@all", "allcommands"]));
-    let passes = has(["nopass", "nopass"]);
-    match words {
-        [name, rules @ ..] if name == b"default" && complete && passes && rules.iter().all(|rule| harmless(rule)) => {
-            Ok(())
-        }
-        _ => Err("'user' promises rights and is not built yet: only a default user who may do everything without a password is accepted".into()),
+    let [name, rules @ ..] = words else { return Err(refusal()) };
+    let is = |rule: &[u8], word: &str| rule.eq_ignore_ascii_case(word.as_bytes());
+    let is_harmless = |rule: &[u8]| HARMLESS.iter().any(|word| is(rule, word));
+    // A user of a configuration file begins without any rights, and at `reset` anew.
+    let last_reset = rules.iter().rposition(|rule| is(rule, "reset"));
+    let (before, rules) = rules.split_at(last_reset.map_or(0, |at| at + 1));
+    let has = |words: &[&str]| rules.iter().any(|rule| words.iter().any(|word| is(rule, word)));
+    let is_whole = has(&["on"])
+        && has(&["~*", "allkeys"])
+        && has(&["&*", "allchannels"])
+        && has(&["+@all", "allcommands"]);
+    let rest: Vec<&Vec<u8>> = rules.iter().filter(|rule| !is_harmless(rule)).collect();
+    if name != b"default" || !is_whole || !before.iter().all(|rule| is_harmless(rule)) {
+        return Err(refusal());
+    }
+    match (rest.as_slice(), has(&["nopass"])) {
+        ([], true) => Ok(None),
+        ([rule], false) => match rule.split_first() {
+            Some((b'#', digits)) => Ok(Some(parse_hash(digits).ok_or_else(refusal)?)),
+            Some((b'>', password)) => Ok(Some(hash(password))),
+            _ => Err(refusal()),
+        },
+        _ => Err(refusal()),
     }
 }
 
@@ -143,29 +154,50 @@ pub fn check_user(words: &[Vec<u8>]) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
+    /// SHA-256 of `abc`.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn check(line: &str) -> Result<Option<Hash>, Refusal> {
+        let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        default_user(&words)
+    }
+
     #[test]
     fn only_an_unrestricted_default_user_is_let_in() {
-        let check = |line: &str| {
-            let words: Vec<Vec<u8>> =
-                line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
-            check_user(&words).is_ok()
-        };
-        assert!(check("default on nopass ~* &* +@all"));
-        assert!(check("default on nopass sanitize-payload ~* &* +@all"));
-        assert!(check("default nopass"));
-        assert!(check("default reset on nopass allkeys allchannels allcommands"));
-        for refused in [
+        for line in [
+            "default on nopass ~* &* +@all",
+            "default on nopass sanitize-payload ~* &* +@all",
+            "default reset on nopass allkeys allchannels allcommands",
+        ] {
+            assert_eq!(check(line), Ok(None), "{line}");
+        }
+        for line in [
+            format!("default on sanitize-payload #{ABC} ~* &* +@all"),
+            format!("default off reset ON skip-sanitize-payload ~* &* +@all #{ABC}"),
+            "default on >abc ~* &* +@all".to_owned(),
+        ] {
+            let line = line.replace("off ", "");
+            assert_eq!(check(&line), Ok(Some(hash(b"abc"))), "{line}");
+        }
+        for line in [
             "default",
-            "default off nopass",
-            "default on >secret ~* &* +@all",
+            "default nopass",
+            "default off nopass ~* &* +@all",
             "default on ~* &* +@all",
             "default on nopass ~a* &* +@all",
             "default on nopass ~* &* -@all",
+            "default on nopass ~* &* +@all (+@all ~*)",
             "alice on nopass ~* &* +@all",
             "default nopass ~* &* +@all reset",
             "default reset on nopass ~* +@all",
+            "default on #abc ~* &* +@all",
+            "default on >abc >abc ~* &* +@all",
+            "default on >abc nopass ~* &* +@all",
+            "default on >abc reset nopass ~* &* +@all on",
+            "default on >abc <abc ~* &* +@all",
+            "default on > resetpass ~* &* +@all",
         ] {
-            assert!(!check(refused), "{refused}");
+            assert!(check(line).is_err(), "{line}");
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use super::directives::{DIRECTIVES, Directive, Status};
 use super::file_only::{self, Treatment};
 use super::grammar::{LINE_BYTES_MAX, VALUE_BYTES_MAX, split_words, trim};
+use super::password::{Hash, Password};
 use super::value::{Origin, Refusal};
 use super::{Config, directive_index};
 
@@ -125,7 +126,8 @@ struct Loader<'a> {
     config: Config,
     warnings: Vec<String>,
     mentions: Vec<Option<Mention>>,
-    user: Option<Mention>,
+    /// The line about the default user, and its password.
+    user: Option<(Mention, Option<Hash>)>,
     files_left: usize,
     bytes_left: usize,
     read_files: &'a mut ReadFiles<'a>,
@@ -255,8 +257,12 @@ impl Loader<'_> {
             Treatment::Include => self.include(&words[0], mention, depth),
             Treatment::Refused(reason) => Err(mention.refuse(reason)),
             Treatment::User => {
-                file_only::check_user(words).map_err(|reason| mention.refuse(&reason))?;
-                self.user = Some(mention.clone());
+                let hash =
+                    file_only::default_user(words).map_err(|reason| mention.refuse(&reason))?;
+                if self.user.is_some() {
+                    return Err(mention.refuse("Duplicate user found"));
+                }
+                self.user = Some((mention.clone(), hash));
                 Ok(())
             }
             Treatment::Sentinel if words.is_empty() => Ok(()),
@@ -300,14 +306,24 @@ impl Loader<'_> {
                 Verdict::Refuse(reason) => return Err(mention.refuse(&reason)),
             }
         }
-        match &self.user {
-            Some(mention) if !self.config.requirepass.is_empty() => Err(mention.refuse(
-                "This line takes the password away that 'requirepass' sets: remove one of them",
-            )),
-            _ => {
-                Ok(Loaded { config: self.config, warnings: self.warnings, mentions: self.mentions })
+        if let Some((mention, hash)) = &self.user {
+            let password = &mut self.config.requirepass;
+            match hash {
+                None if !password.is_empty() => {
+                    return Err(mention.refuse(
+                        "This line takes the password away that 'requirepass' sets: remove one of them",
+                    ));
+                }
+                Some(hash) if !password.is_empty() && password.hash() != *hash => {
+                    return Err(mention.refuse(
+                        "This line sets another password than 'requirepass': remove one of them",
+                    ));
+                }
+                Some(hash) if password.is_empty() => *password = Password::Hash(*hash),
+                _ => {}
             }
         }
+        Ok(Loaded { config: self.config, warnings: self.warnings, mentions: self.mentions })
     }
 }
 

@@ -12,6 +12,7 @@ pub mod document;
 pub mod file_only;
 pub mod grammar;
 pub mod load;
+pub mod password;
 pub mod rewrite;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 //!
 //! Comments, order and `include` lines stay. The first line of a directive takes its new value,
 //! further lines of it go, and settings that differ from their default without having a line are
-//! appended under a signature. Lines that can't be understood become comments. Included files are
+//! appended under a signature. A line about the default user stays only if no more than the hash of
+//! its password is known. Lines that can't be understood become comments. Included files are
 //! not touched, so a later `include` may still overrule what is written here, as in Redis.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,8 +29,18 @@ impl Config {
                 file.put(index, text, line.forced);
             }
         }
+        if let Some(line) = self.requirepass.user_line() {
+            file.put(DEFAULT_USER, line, true);
+        }
         file.finish()
     }
+}
+
+/// Stands for the line about the default user among the directives' numbers.
+const DEFAULT_USER: usize = usize::MAX;
+
+fn is_default_user(words: &[Vec<u8>]) -> bool {
+    matches!(words, [name, user, ..] if name.eq_ignore_ascii_case(b"user") && user == b"default")
 }
 
 struct OldFile {
@@ -59,6 +70,9 @@ impl OldFile {
         let name = words.first().map(Vec::as_slice).unwrap_or_default();
         if let Some(index) = directive_index(name) {
             self.mentions.entry(index).or_default().push_back(number);
+            self.lines.push(line.to_vec());
+        } else if is_default_user(&words) {
+            self.mentions.entry(DEFAULT_USER).or_default().push_back(number);
             self.lines.push(line.to_vec());
         } else if file_only::find(name)
             .is_some_and(|row| row.treatment != file_only::Treatment::Ignored)

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use crate::config::grammar::{CommandLine, LINE_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::config::load::{INCLUDE_DEPTH_MAX, INCLUDED_FILES_MAX};
+use crate::config::password::Password;
 use crate::config::value::*;
 use crate::config::words::*;
 use crate::config::{Config, FatalError, IncludedFile, Loaded};
@@ -289,6 +290,22 @@ fn a_default_user_without_password_contradicts_requirepass() {
         refusal("user default on nopass ~* &* +@all\nrequirepass x")
             .contains("takes the password away")
     );
+}
+
+#[test]
+fn a_file_that_a_stock_server_rewrote_keeps_its_password() {
+    let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let line = format!("user default on sanitize-payload #{hex} ~* &* +@all\n");
+    // Both lines are written where `requirepass` was set.
+    let config = load(&format!("requirepass \"abc\"\n{line}"));
+    assert_eq!(config.requirepass, Password::Text(b"abc".to_vec()));
+    let config = load(&line);
+    assert!(config.requirepass.matches(b"abc"));
+    let row = crate::config::directive(b"requirepass").expect("it is there");
+    assert_eq!(config.text(row), b"");
+    assert!(refusal(&format!("requirepass abcd\n{line}")).contains("another password"));
+    assert!(refusal(&format!("{line}{line}")).contains("Duplicate user"));
+    assert!(refusal("user alice on nopass ~* &* +@all").contains("promises rights"));
 }
 
 fn include(text: &str, files: &[(&str, &str)]) -> Result<Loaded, FatalError> {

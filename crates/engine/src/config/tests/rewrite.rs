@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::config::password::{Password, hash};
 use crate::config::value::*;
 use crate::config::words::*;
 use crate::config::{Config, DIRECTIVES, SetContext};
@@ -20,14 +21,13 @@ fn order_and_comments_stay_and_duplicates_go() {
                include none*.conf\nlist-max-ziplist-entries 5\nslaveof 127.0.0.1 21099\nlogfile '/tmp/a b.log'\n\
                repl-backlog-size 20000\nclient-output-buffer-limit slave 1mb 1k 10\nhash-max-ziplist-entries 7\n\
                Timeout 5\ntimeout 6\nshutdown-on-sigint save force\noom-score-adj relative\nunixsocketperm 700\n\
-               requirepass \"a b\\\"c\\x01\"\ndbfilename dump.rdb\nuser default nopass";
-    let old = old.replace("\nuser default nopass", "");
+               requirepass \"a b\\\"c\\x01\"\ndbfilename dump.rdb";
     let mut config =
         Config::parse(old.as_bytes(), &mut |_, _| Ok(vec![])).expect("a good file").config;
     config.timeout = 7;
     config.proto_max_bulk_len = 3 << 30;
     assert_eq!(
-        rewrite(&config, &old),
+        rewrite(&config, old),
         "# top comment\nbind 127.0.0.1\n\nport 21002\npidfile \"/tmp/p2.pid\"\n# Save\nsave 5 5\nsave 6 6\n\n\
          include none*.conf\n# ??? list-max-ziplist-entries 5\nreplicaof 127.0.0.1 21099\nlogfile \"/tmp/a b.log\"\n\
          repl-backlog-size 20000\nclient-output-buffer-limit normal 0 0 0\nhash-max-listpack-entries 7\n\
@@ -61,7 +61,7 @@ fn the_live_state_counts() {
     let old = "slaveof a 1\nrequirepass x\nbind 127.0.0.1\nsave 1 1\n";
     let mut config = load(old);
     config.replicaof = None;
-    config.requirepass = Secret::default();
+    config.requirepass = Password::default();
     config.bind = Config::default().bind;
     config.save = SavePoints::default();
     let text = rewrite(&config, old);
@@ -71,6 +71,29 @@ fn the_live_state_counts() {
     );
     config.replicaof = Some(MasterAddress { host: b"::1".to_vec(), port: 7 });
     assert!(rewrite(&config, &text).ends_with("percentiles 50 99 99.9\nreplicaof ::1 7\n"));
+}
+
+#[test]
+fn the_default_users_line_says_what_requirepass_cannot() {
+    let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let line = format!("user default on sanitize-payload #{hex} ~* &* +@all\n");
+    let old = format!("port 1\n{line}# end\n");
+    let mut config = load(&old);
+    assert_eq!(config.requirepass, Password::Hash(hash(b"abc")));
+    let text = rewrite(&config, &old);
+    assert!(text.starts_with(&format!("port 1\n{line}# end\n")) && !text.contains("requirepass"));
+    assert!(rewrite(&config, "port 1\n").contains(&line));
+    // Another password, and none, take it away; what is said of others stays.
+    let old = format!("{old}user alice on\n");
+    for (password, said) in [("new", true), ("", false)] {
+        let context = SetContext { loading: false, is_local: false };
+        let changes = config.set(&[(b"requirepass", password.as_bytes())], context);
+        assert_eq!(changes.expect("it may be set").changed.len(), 1);
+        let text = rewrite(&config, &old);
+        assert!(!text.contains("user default") && text.contains("user alice on\n"));
+        assert_eq!(text.contains("requirepass \"new\""), said);
+        config.requirepass = Password::Hash(hash(b"abc"));
+    }
 }
 
 #[test]
@@ -116,7 +139,7 @@ prop_compose! {
         percentiles in proptest::collection::vec(0.0..=100.0f64, 0..5),
         (save_flag, now, force) in any::<(bool, bool, bool)>(),
         events in 0..1u16 << 14,
-        (level, oom, read_only) in (0..5usize, 0..3usize, any::<bool>()),
+        (level, oom, read_only, hashed) in (0..5usize, 0..3usize, any::<bool>(), any::<bool>()),
     ) -> Config {
         let limit = |(hard_bytes, soft_bytes, soft_seconds)| OutputLimit { hard_bytes, soft_bytes, soft_seconds };
         let levels = [LogLevel::Debug, LogLevel::Verbose, LogLevel::Notice, LogLevel::Warning, LogLevel::Nothing];
@@ -126,7 +149,7 @@ prop_compose! {
             repl_backlog_size: backlog,
             proto_max_bulk_len: bulk,
             masteruser: user,
-            requirepass: Secret(requirepass),
+            requirepass: if hashed { Password::Hash(hash(&requirepass)) } else { Password::Text(requirepass) },
             masterauth: Secret(masterauth),
             bind: BindList(bind),
             replicaof: master.map(|(host, port)| MasterAddress { host, port }),
@@ -152,7 +175,7 @@ fn any_file() -> impl Strategy<Value = String> {
         let row = &DIRECTIVES[index];
         format!("{} {}", row.names().last().unwrap_or(row.name), row.default)
     });
-    let line = prop_oneof![4 => mention, 1 => Just(String::new()), 1 => "# ?[a-z ]{0,8}", 1 => "save [1-9] [1-9]", 1 => "[a-z]{1,3} '"];
+    let line = prop_oneof![4 => mention, 1 => Just(String::new()), 1 => "# ?[a-z ]{0,8}", 1 => "save [1-9] [1-9]", 1 => Just("user default on nopass ~* &* +@all".to_owned()), 1 => "[a-z]{1,3} '"];
     proptest::collection::vec(line, 0..30).prop_map(|lines| lines.join("\n"))
 }
 

@@ -1,5 +1,6 @@
 //! CONFIG GET and CONFIG SET: what is shown, and the exact words of refusals.
 
+use crate::config::password::Password;
 use crate::config::value::*;
 use crate::config::{Apply, Config, Directive, SetContext, SetError, is_sensitive};
 
@@ -271,7 +272,7 @@ fn what_is_not_built_is_refused_or_warned_about() {
 
 #[test]
 fn secrets_stay_out_of_logs() {
-    let config = Config { requirepass: Secret(b"hunter2".to_vec()), ..Config::default() };
+    let config = Config { requirepass: Password::Text(b"hunter2".to_vec()), ..Config::default() };
     assert!(!format!("{config:?}").contains("hunter2"));
     assert_eq!(value(&config, "requirepass"), "hunter2");
     assert!(is_sensitive(b"PrimaryAuth") && is_sensitive(b"requirepass") && !is_sensitive(b"port"));
