@@ -238,7 +238,11 @@ impl World {
 
     fn act(&mut self, output: Output) {
         match output {
-            Output::Wait(_) | Output::Garbage(_) => {}
+            Output::Wait(_)
+            | Output::Garbage(_)
+            | Output::Status(_)
+            | Output::Ready { .. }
+            | Output::Gather(_) => {}
             Output::Close(handle) => {
                 self.connections.remove(&handle);
                 self.connecting = self.connecting.take().filter(|link| *link != handle);

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::fs;
+
 use russet_e2e::{Program, Server, Setup, wait_until};
 use support::daemon::Daemon;
 use support::{assert_same_data, chain};
@@ -187,4 +189,27 @@ mod with_peers {
 fn chain_russet_russet_russet() {
     let ours = Program::under_test();
     chain(&[ours.clone(), ours.clone(), ours]);
+}
+
+#[test]
+fn a_configuration_that_a_stock_server_rewrote_keeps_its_password() {
+    let stock = Setup::new(&Program::Stock).conf("requirepass abc").start();
+    let mut client = stock.client();
+    client.ok("AUTH abc");
+    client.ok("CONFIG REWRITE");
+    let text = fs::read_to_string(stock.folder().join("server.conf")).expect("it was rewritten");
+    assert!(text.contains("\nuser default on "), "{text}");
+    let is_of_place = |line: &&str| line.starts_with("port ") || line.starts_with("dir ");
+    for without in ["", "requirepass "] {
+        let is_kept =
+            |line: &&str| !is_of_place(line) && (without.is_empty() || !line.starts_with(without));
+        let conf = text.lines().filter(is_kept).collect::<Vec<_>>().join("\n");
+        let server = Setup::new(&Program::Russet).conf(&conf).start();
+        let mut client = server.client();
+        assert!(client.run("AUTH abd").is_error());
+        client.ok("AUTH abc");
+        client.ok("CONFIG REWRITE");
+        let text = fs::read_to_string(server.folder().join("server.conf")).expect("rewritten");
+        assert_eq!(text.contains("user default on sanitize-payload #"), !without.is_empty());
+    }
 }

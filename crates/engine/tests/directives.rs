@@ -232,3 +232,16 @@ fn more_effort_ends_more_keys_in_a_turn() {
     let (least, most) = (left(1), left(10));
     assert!(most > 0 && 5000 - most > 2 * (5000 - least), "{least} {most}");
 }
+
+#[test]
+fn what_only_the_shell_can_do_is_asked_of_it() {
+    let mut w = World::new("");
+    let c = w.connect();
+    let words = "rdb-save-incremental-fsync no jemalloc-bg-thread no tcp-keepalive 7";
+    assert_eq!(w.ask(c, &format!("CONFIG SET {words}")), "+OK\r\n");
+    let asked =
+        [Request::SyncAsWritten(false), Request::PurgeInBackground(false), Request::KeepAlive(7)];
+    assert_eq!(w.requests, asked);
+    assert_eq!(w.ask(c, "CONFIG SET port 7000 bind 127.0.0.1"), "+OK\r\n");
+    assert_eq!(w.requests.len(), asked.len() + 1, "one request serves both");
+}
