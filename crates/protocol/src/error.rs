@@ -42,6 +42,8 @@ pub enum ErrorReply {
     ExecAbort,
     /// Any other, with its code, as `ERR something`.
     Text(Cow<'static, str>),
+    /// The same, with bytes in it that came from outside and may be no text.
+    Quoting(Vec<u8>),
 }
 
 impl ErrorReply {
@@ -55,11 +57,31 @@ impl ErrorReply {
         ErrorReply::Text(Cow::Borrowed(text))
     }
 
+    /// An error that shows bytes that came from outside, as they came: but of a C string nothing behind
+    /// a NUL is ever seen.
+    pub fn quoting(before: &str, quoted: &[u8], after: &str) -> ErrorReply {
+        ErrorReply::Quoting([before.as_bytes(), c_str(quoted), after.as_bytes()].concat())
+    }
+
+    /// The bytes of the reply.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            ErrorReply::Quoting(bytes) => Cow::Borrowed(bytes),
+            ErrorReply::Text(text) => Cow::Borrowed(text.as_bytes()),
+            other => Cow::Owned(other.to_string().into_bytes()),
+        }
+    }
+
     /// The code: the first word of the text, as INFO's error statistics count it.
     pub fn code(&self) -> String {
         let text = self.to_string();
         text.split(' ').next().unwrap_or("ERR").to_owned()
     }
+}
+
+/// What C shows of bytes: all before the first NUL.
+pub fn c_str(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 impl fmt::Display for ErrorReply {
@@ -99,6 +121,7 @@ impl fmt::Display for ErrorReply {
             ErrorReply::NoReplicas => "NOREPLICAS Not enough good replicas to write.",
             ErrorReply::ExecAbort => "EXECABORT Transaction discarded because of previous errors.",
             ErrorReply::Text(text) => text,
+            ErrorReply::Quoting(bytes) => return f.write_str(&String::from_utf8_lossy(bytes)),
         })
     }
 }

@@ -40,18 +40,18 @@ impl ReplyWriter<'_> {
 
     /// A simple string. Line ends, which would break the protocol, become blanks.
     pub fn simple(&mut self, text: &str) {
-        self.line(b'+', text);
+        self.line(b'+', text.as_bytes());
     }
 
     /// An error reply, counted by no one: the caller's statistics are the caller's.
     pub fn error(&mut self, error: &ErrorReply) {
-        self.line(b'-', &error.to_string());
+        self.line(b'-', &error.bytes());
     }
 
-    fn line(&mut self, kind: u8, text: &str) {
+    fn line(&mut self, kind: u8, text: &[u8]) {
         self.out.push(kind);
         self.out
-            .extend(text.bytes().map(|b| if matches!(b, b'\r' | b'\n' | 0) { b' ' } else { b }));
+            .extend(text.iter().map(|b| if matches!(b, b'\r' | b'\n' | 0) { b' ' } else { *b }));
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -168,7 +168,7 @@ impl ReplyWriter<'_> {
     fn number_text(&mut self, kind: u8, text: &str) {
         match self.protocol {
             Protocol::Resp2 => self.bulk(text.as_bytes()),
-            Protocol::Resp3 => self.line(kind, text),
+            Protocol::Resp3 => self.line(kind, text.as_bytes()),
         }
     }
 
