@@ -2,18 +2,23 @@
 #![no_main]
 
 use russet_protocol::request::{Limits, Parsed, RequestParser};
+use russet_protocol::{Protocol, ReplyWriter};
 
 /// The requests in `input` fed in pieces of `step` bytes; the error that ended them, if one did.
-fn requests(input: &[u8], step: usize, limits: &Limits) -> (Vec<Vec<Vec<u8>>>, Option<String>) {
+fn requests(input: &[u8], step: usize, limits: &Limits) -> (Vec<Vec<Vec<u8>>>, Option<Vec<u8>>) {
     let (mut parser, mut buffer, mut found) = (RequestParser::default(), Vec::new(), Vec::new());
     for piece in input.chunks(step) {
         buffer.extend_from_slice(piece);
         loop {
             match parser.parse(&buffer, limits) {
                 Parsed::Incomplete => break,
-                Parsed::Malformed(text) => {
-                    assert!(!text.contains(['\r', '\n', '\0']), "{text:?} breaks the reply");
-                    return (found, Some(text));
+                Parsed::Malformed(error) => {
+                    let mut reply = Vec::new();
+                    ReplyWriter { out: &mut reply, protocol: Protocol::Resp2 }.error(&error);
+                    let line = reply.strip_suffix(b"\r\n").expect("an error is a line");
+                    assert!(!line.iter().any(|b| b"\r\n\0".contains(b)), "{error} breaks the reply");
+                    assert_eq!(parser.parse(&buffer, limits), Parsed::Malformed(error));
+                    return (found, Some(reply));
                 }
                 Parsed::Request { len } => {
                     assert!(len > 0 && len <= buffer.len(), "a request takes bytes that are there");

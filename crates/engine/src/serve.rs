@@ -146,8 +146,8 @@ impl Node {
                     seat.more = false;
                     break;
                 }
-                Parsed::Malformed(text) => {
-                    malformed = Some(text);
+                Parsed::Malformed(error) => {
+                    malformed = Some(error);
                     break;
                 }
                 Parsed::Request { len } => {
@@ -197,24 +197,25 @@ impl Node {
             look_up(pending, &seat, &window.args, &self.commands, hasher);
         }
         window.seats.push(seat);
-        if let Some(text) = malformed {
-            self.refuse_malformed(handle, text, found == 0);
+        if let Some(error) = malformed {
+            self.refuse_malformed(handle, &error, found == 0);
         }
     }
 
     /// A peer that does not speak the protocol: told so after the replies before it, then closed.
-    fn refuse_malformed(&mut self, handle: Handle, text: String, nothing_before: bool) {
+    fn refuse_malformed(&mut self, handle: Handle, error: &ErrorReply, nothing_before: bool) {
         if !nothing_before {
             // The requests before it run first; the same bytes are refused in the next window.
             return;
         }
         let link = self.clients.get(handle).is_some_and(|client| client.is_master_link());
         if link {
-            self.master_spoke_garbage(handle, &text);
+            let text = error.to_string();
+            self.master_spoke_garbage(handle, text.trim_start_matches("ERR Protocol error: "));
             return;
         }
         self.stats.protocol_errors += 1;
-        self.reply_error(handle, &ErrorReply::err(text));
+        self.reply_error(handle, error);
         self.close_after_reply(handle);
     }
 

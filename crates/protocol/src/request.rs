@@ -12,6 +12,7 @@
 //!
 //! A length that is claimed allocates nothing; memory grows only as bytes arrive.
 
+use crate::error::ErrorReply;
 use crate::number::parse_i64;
 
 /// Where one argument lies, relative to the start of its request.
@@ -30,7 +31,7 @@ pub struct Limits {
     pub bulk_len_max: u64,
     /// Most arguments of a request.
     pub arguments_max: u64,
-    /// Whether the client has authenticated; picks the wording of the refusal.
+    /// Whether the client has authenticated. Who has not gets along with short strings.
     pub authenticated: bool,
 }
 
@@ -42,9 +43,12 @@ impl Limits {
 
     /// The limits of a client that has yet to authenticate: enough for AUTH and HELLO.
     pub fn unauthenticated(bulk_len_max: u64) -> Limits {
-        Limits { bulk_len_max: bulk_len_max.min(16_384), arguments_max: 10, authenticated: false }
+        Limits { bulk_len_max, arguments_max: 10, authenticated: false }
     }
 }
+
+/// Longest bulk string of who has not authenticated.
+const STRANGER_BULK_MAX: u64 = 16_384;
 
 /// Longest line without its end: an inline command, or the header of an array or bulk string.
 pub const INLINE_MAX: usize = 64 * 1024;
@@ -60,8 +64,9 @@ pub enum Parsed {
         /// Bytes of the buffer that the request took.
         len: usize,
     },
-    /// The peer does not speak the protocol: reply with this text and close.
-    Malformed(String),
+    /// The peer does not speak the protocol: reply with this and close. The same bytes are refused again
+    /// in the same way, for as long as the caller has other things to do first.
+    Malformed(ErrorReply),
 }
 
 /// Where in a request the parser stands.
@@ -163,10 +168,8 @@ impl RequestParser {
                         None => return Parsed::Incomplete,
                         Some(b'$') => {}
                         Some(&other) => {
-                            let got = printable(other);
-                            return Parsed::Malformed(format!(
-                                "Protocol error: expected '$', got '{got}'"
-                            ));
+                            let before = "ERR Protocol error: expected '$', got '";
+                            return Parsed::Malformed(ErrorReply::quoting(before, &[other], "'"));
                         }
                     }
                     let (len, next) = match line_number(buf, at + 1) {
@@ -178,10 +181,10 @@ impl RequestParser {
                         Line::Number(len, next) => (len, next),
                     };
                     if len < 0 || len as u64 > limits.bulk_len_max {
-                        if len > 16_384 && !limits.authenticated {
-                            return malformed("unauthenticated bulk length");
-                        }
                         return malformed("invalid bulk length");
+                    }
+                    if len as u64 > STRANGER_BULK_MAX && !limits.authenticated {
+                        return malformed("unauthenticated bulk length");
                     }
                     self.cursor = next;
                     self.state = State::BulkBody { remaining, len: len as usize };
@@ -207,34 +210,31 @@ impl RequestParser {
     }
 
     fn parse_inline(&mut self, buf: &[u8]) -> Parsed {
-        let Some(newline) = memchr::memchr(b'\n', &buf[self.cursor..]) else {
-            self.cursor = buf.len();
-            if buf.len() > INLINE_MAX {
-                return malformed("too big inline request");
-            }
-            return Parsed::Incomplete;
-        };
-        let end = self.cursor + newline;
-        let line = match &buf[..end] {
+        let newline = memchr::memchr(b'\n', &buf[self.cursor..]).map(|at| self.cursor + at);
+        let line = match &buf[..newline.unwrap_or(buf.len())] {
             [line @ .., b'\r'] => line,
             line => line,
         };
-        self.cursor = end + 1;
-        self.inline = true;
-        match split_words(line, &mut self.unquoted, &mut self.args) {
-            Ok(()) => Parsed::Request { len: end + 1 },
-            Err(UnbalancedQuotes) => malformed("unbalanced quotes in request"),
+        if line.len() > INLINE_MAX {
+            return malformed("too big inline request");
         }
+        let Some(newline) = newline else {
+            self.cursor = buf.len();
+            return Parsed::Incomplete;
+        };
+        if split_words(line, &mut self.unquoted, &mut self.args).is_err() {
+            self.unquoted.clear();
+            self.args.clear();
+            return malformed("unbalanced quotes in request");
+        }
+        self.cursor = newline + 1;
+        self.inline = true;
+        Parsed::Request { len: newline + 1 }
     }
 }
 
 fn malformed(what: &str) -> Parsed {
-    Parsed::Malformed(format!("Protocol error: {what}"))
-}
-
-/// A byte as it may stand in an error line: control characters would end it early.
-fn printable(byte: u8) -> char {
-    if byte.is_ascii_graphic() || byte == b' ' { byte as char } else { '?' }
+    Parsed::Malformed(ErrorReply::err(format_args!("Protocol error: {what}")))
 }
 
 enum Line {
@@ -315,6 +315,8 @@ fn take_word(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, Unb
                     _ => Ok(at),
                 };
             }
+            // Fewer than what may stand between words: these two stay in one that they follow.
+            0x0b | 0x0c => out.push(byte),
             _ if is_blank(byte) => return Ok(at),
             _ => out.push(byte),
         }
@@ -374,20 +376,23 @@ fn hex(digit: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn limits() -> Limits {
         Limits::open(512 * 1024 * 1024)
     }
 
+    type Request = Vec<Vec<u8>>;
+
     /// Feeds `input` in pieces of `step` bytes and collects the requests.
-    fn requests(input: &[u8], step: usize, limits: &Limits) -> Result<Vec<Vec<Vec<u8>>>, String> {
+    fn requests(input: &[u8], step: usize, limits: &Limits) -> Result<Vec<Request>, Vec<u8>> {
         let (mut parser, mut buf, mut out) = (RequestParser::default(), Vec::new(), Vec::new());
         for piece in input.chunks(step) {
             buf.extend_from_slice(piece);
             loop {
                 match parser.parse(&buf, limits) {
                     Parsed::Incomplete => break,
-                    Parsed::Malformed(text) => return Err(text),
+                    Parsed::Malformed(error) => return Err(error.bytes().into_owned()),
                     Parsed::Request { len } => {
                         let bytes = parser.inline_bytes().unwrap_or(&buf);
                         let args: Vec<Vec<u8>> =
@@ -423,31 +428,120 @@ mod tests {
         let open = limits();
         let closed = Limits::unauthenticated(512 * 1024 * 1024);
         let cases: &[(&[u8], &Limits, &str)] = &[
-            (b"*3\r\n$x\r\n", &open, "Protocol error: invalid bulk length"),
-            (b"*3\r\nfoo\r\n", &open, "Protocol error: expected '$', got 'f'"),
-            (b"*3\r\n\0", &open, "Protocol error: expected '$', got '?'"),
-            (b"*x\r\n", &open, "Protocol error: invalid multibulk length"),
-            (b"*9999999999\r\n", &open, "Protocol error: invalid multibulk length"),
-            (b"*11\r\n", &closed, "Protocol error: unauthenticated multibulk length"),
-            (b"*1\r\n$20000\r\n", &closed, "Protocol error: unauthenticated bulk length"),
-            (b"*1\r\n$-5\r\n", &open, "Protocol error: invalid bulk length"),
-            (b"*1\r\n$9223372036854775807\r\n", &open, "Protocol error: invalid bulk length"),
-            (b"SET \"a\"b\r\n", &open, "Protocol error: unbalanced quotes in request"),
+            (b"*3\r\n$x\r\n", &open, "invalid bulk length"),
+            (b"*3\r\nfoo\r\n", &open, "expected '$', got 'f'"),
+            (b"*3\r\n\xff\r\n", &open, "expected '$', got '\u{fffd}'"),
+            (b"*3\r\n\0", &open, "expected '$', got ''"),
+            (b"*x\r\n", &open, "invalid multibulk length"),
+            (b"*9999999999\r\n", &open, "invalid multibulk length"),
+            (b"*11\r\n", &closed, "unauthenticated multibulk length"),
+            (b"*1\r\n$20000\r\n", &closed, "unauthenticated bulk length"),
+            (b"*1\r\n$99999999999\r\n", &closed, "invalid bulk length"),
+            (b"*1\r\n$-5\r\n", &open, "invalid bulk length"),
+            (b"*1\r\n$9223372036854775807\r\n", &open, "invalid bulk length"),
+            (b"SET \"a\"b\r\n", &open, "unbalanced quotes in request"),
         ];
-        for (input, limits, text) in cases {
-            assert_eq!(requests(input, 1, limits), Err(text.to_string()));
+        let text = |input: &[u8], step, limits| {
+            let error = requests(input, step, limits).expect_err("no request");
+            String::from_utf8_lossy(&error).into_owned()
+        };
+        for (input, limits, expected) in cases {
+            assert_eq!(text(input, 1, limits), format!("ERR Protocol error: {expected}"));
         }
-        let long = vec![b'a'; INLINE_MAX + 2];
-        assert_eq!(
-            requests(&long, 1000, &open),
-            Err("Protocol error: too big inline request".into())
-        );
         let mut long = b"*".to_vec();
         long.extend(vec![b'1'; INLINE_MAX + 2]);
-        assert_eq!(
-            requests(&long, 5000, &open),
-            Err("Protocol error: too big mbulk count string".into())
-        );
+        assert_eq!(text(&long, 5000, &open), "ERR Protocol error: too big mbulk count string");
+    }
+
+    #[test]
+    fn a_line_has_a_length_however_it_arrives() {
+        let mut line = vec![b'a'; INLINE_MAX];
+        line.extend(b"\r\n");
+        for step in [1000, INLINE_MAX + 1, line.len()] {
+            assert_eq!(requests(&line, step, &limits()).expect("short enough").len(), 1, "{step}");
+        }
+        line.insert(0, b'a');
+        for step in [1000, INLINE_MAX + 1, line.len()] {
+            let error = requests(&line, step, &limits()).expect_err("too long");
+            assert_eq!(error, b"ERR Protocol error: too big inline request", "{step}");
+        }
+    }
+
+    #[test]
+    fn words_end_at_fewer_bytes_than_stand_between_them() {
+        for (line, words) in [
+            (&b"a\x0bb\x0c c\r\n"[..], vec![&b"a\x0bb\x0c"[..], b"c"]),
+            (b"\x0b\x0ca\r\n", vec![b"a"]),
+            (b"\"a\"\x0bb\r\n", vec![b"a", b"b"]),
+        ] {
+            assert_eq!(requests(line, line.len(), &limits()), Ok(vec![owned(&words)]));
+        }
+    }
+
+    fn owned(words: &[&[u8]]) -> Request {
+        words.iter().map(|word| word.to_vec()).collect()
+    }
+
+    /// Whole requests, requests that are none, and the beginnings of either.
+    fn fragment() -> impl Strategy<Value = &'static [u8]> {
+        prop::sample::select(vec![
+            &b"PING\r\n"[..],
+            b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"GET 'a b' \"\\x00\"\n",
+            b"\r\n",
+            b"*0\r\n",
+            b"*1\r\n",
+            b"*3\r\n$1\r\na\r\n",
+            b"$1\r\nb\r\n",
+            b"ECHO \"a\r\n",
+            b"MGET a 'b\r\n",
+            b"SET k \"a\"b\r\n",
+            b"a b c \"\n",
+            b"*x\r\n",
+            b"*2147483648\r\n",
+            b"*11\r\n",
+            b"$x\r\n",
+            b"$-1\r\n",
+            b"$99999999999\r\n",
+            b"$20000\r\n",
+            b"\xff",
+            b"\"",
+            b"\n",
+        ])
+    }
+
+    proptest! {
+        /// Requests that came before may run first, and more may come meanwhile.
+        #[test]
+        fn what_is_refused_is_refused_again_in_the_same_way(
+            fragments in prop::collection::vec(fragment(), 1..8),
+            step in 1..40_usize,
+            authenticated in any::<bool>(),
+        ) {
+            let limits = Limits { authenticated, arguments_max: 10, ..limits() };
+            let (mut parser, mut buf) = (RequestParser::default(), Vec::new());
+            for piece in fragments.concat().chunks(step) {
+                buf.extend_from_slice(piece);
+                loop {
+                    match parser.parse(&buf, &limits) {
+                        Parsed::Incomplete => break,
+                        Parsed::Request { len } => {
+                            parser.reset();
+                            buf.drain(..len);
+                        }
+                        refused @ Parsed::Malformed(_) => {
+                            prop_assert_eq!(&parser.parse(&buf, &limits), &refused);
+                            let mut fresh = RequestParser::default();
+                            prop_assert_eq!(&fresh.parse(&buf, &limits), &refused);
+                            buf.extend_from_slice(b" k\" \r\nPING\r\n");
+                            prop_assert_eq!(&parser.parse(&buf, &limits), &refused);
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]
