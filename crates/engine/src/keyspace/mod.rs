@@ -414,14 +414,17 @@ impl Keyspace {
         fresh
     }
 
-    /// Swaps two databases' numbers.
+    /// Swaps two databases' numbers. That of a database with itself changes nothing, but counts.
     pub fn swap(&mut self, a: u32, b: u32) {
+        self.dirty += 1;
+        if a == b {
+            return;
+        }
         for (number, other) in [(a, b), (b, a)] {
             let (old, new) = (&self.dbs[number as usize], &self.dbs[other as usize]);
             self.watch.touch_all(number, old, Some(new), self.hasher, self.now_ms);
         }
         self.dbs.swap(a as usize, b as usize);
-        self.dirty += 1;
     }
 
     /// Which keys ended since the last call: their removal is told to replicas before anything else.
