@@ -48,6 +48,11 @@ impl<'a> Edit<'a> {
     #[inline]
     fn told(&mut self, removed: bool) {
         self.keyspace.dirty += 1;
+        self.tell_watchers(removed);
+    }
+
+    #[inline]
+    fn tell_watchers(&mut self, removed: bool) {
         if !self.keyspace.watch.is_empty() {
             self.keyspace.watch.touch(self.db, self.key.bytes, removed);
         }
@@ -180,10 +185,10 @@ impl<'a> Edit<'a> {
     }
 
     /// Moves the key with value, expiry and encoding to another name or database (RENAME, MOVE), over
-    /// whatever is there. False if there is none.
+    /// whatever is there: one change. False if there is none.
     pub fn move_to(mut self, db: u32, key: Key<'_>) -> bool {
         let Some(old) = self.take() else { return false };
-        self.told(true);
+        self.tell_watchers(true);
         let (kind, expiry) = (old.kind(), old.expiry());
         let keyspace = self.keyspace;
         let target = Edit::open(keyspace, db, key);
