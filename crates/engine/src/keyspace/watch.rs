@@ -19,7 +19,8 @@ struct Watcher {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct WatchTable {
-    keys: BTreeMap<(u32, Box<[u8]>), Vec<Watcher>>,
+    /// By number, then by name, so that a write looks its key up without a copy. None is empty.
+    dbs: BTreeMap<u32, BTreeMap<Box<[u8]>, Vec<Watcher>>>,
     /// Watchers whose keys changed since they were last asked for.
     touched: Vec<Handle>,
 }
@@ -28,17 +29,17 @@ impl WatchTable {
     /// Whether nobody watches anything.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.dbs.is_empty()
     }
 
     /// How many keys are watched.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.dbs.values().map(BTreeMap::len).sum()
     }
 
     /// A client starts to watch a key, which may be past its time. False if it did already.
     pub fn add(&mut self, client: Handle, db: u32, key: &[u8], was_expired: bool) -> bool {
-        let watchers = self.keys.entry((db, key.into())).or_default();
+        let watchers = self.dbs.entry(db).or_default().entry(key.into()).or_default();
         let new = watchers.iter().all(|watcher| watcher.client != client);
         if new {
             watchers.push(Watcher { client, was_expired });
@@ -48,26 +49,29 @@ impl WatchTable {
 
     /// A client stops watching a key.
     pub fn remove(&mut self, client: Handle, db: u32, key: &[u8]) {
-        let place = (db, key.into());
-        if let Some(watchers) = self.keys.get_mut(&place) {
+        let Some(keys) = self.dbs.get_mut(&db) else { return };
+        if let Some(watchers) = keys.get_mut(key) {
             watchers.retain(|watcher| watcher.client != client);
             if watchers.is_empty() {
-                self.keys.remove(&place);
+                keys.remove(key);
             }
+        }
+        if keys.is_empty() {
+            self.dbs.remove(&db);
         }
     }
 
     /// Whether a key that a client watches was past its time when it began to.
     pub fn was_expired(&self, client: Handle, db: u32, key: &[u8]) -> bool {
-        let watchers = self.keys.get(&(db, key.into()));
+        let watchers = self.dbs.get(&db).and_then(|keys| keys.get(key));
         let mut watchers = watchers.into_iter().flatten();
         watchers.any(|watcher| watcher.client == client && watcher.was_expired)
     }
 
     /// A key changed, or was removed.
     pub fn touch(&mut self, db: u32, key: &[u8], removed: bool) {
-        let Some(watchers) = self.keys.get_mut(&(db, key.into())) else { return };
-        for watcher in watchers {
+        let watchers = self.dbs.get_mut(&db).and_then(|keys| keys.get_mut(key));
+        for watcher in watchers.into_iter().flatten() {
             if removed && watcher.was_expired {
                 watcher.was_expired = false;
             } else {
@@ -85,8 +89,7 @@ impl WatchTable {
         hasher: KeyHasher,
         now_ms: i64,
     ) {
-        let places = (number, Box::default())..(number.saturating_add(1), Box::default());
-        for ((_, key), watchers) in self.keys.range_mut(places) {
+        for (key, watchers) in self.dbs.get_mut(&number).into_iter().flatten() {
             let before = state(old, hasher, key, now_ms);
             let after = new.map_or(State::Missing, |new| state(new, hasher, key, now_ms));
             if before == State::Missing && after == State::Missing {
