@@ -207,7 +207,14 @@ impl Ctx<'_> {
         }
     }
 
-    /// The door to a key, to change it. A key that is past its time is removed first.
+    /// The door to a key whose old value does not matter: one that is past its time ends first, as if met.
+    #[inline]
+    pub fn overwrite<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
+        self.node.keyspace.meet(self.db, key);
+        self.edit(key)
+    }
+
+    /// The door to a key, to change it; who has not looked at it yet lets it be met first.
     #[inline]
     pub fn edit<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
         self.node.keyspace.edit(self.db, key)

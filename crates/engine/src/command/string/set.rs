@@ -104,7 +104,7 @@ pub(super) fn set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> 
     if args.len() > 3 {
         return set_with_options(ctx, args, reply);
     }
-    ctx.edit(args.key(1)).set_string(&args[2], Expiry::Clear);
+    ctx.overwrite(args.key(1)).set_string(&args[2], Expiry::Clear);
     reply.ok();
     Ok(Flow::Done)
 }
@@ -191,7 +191,7 @@ fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, reply: &mut Reply<'_>
     let options = Options { expiry: Some((unit, 2)), ..Options::default() };
     let (key, value) = (args.key(1), &args[3]);
     if let Some(at) = options.at_ms(ctx, args)? {
-        ctx.edit(key).set_string(value, Expiry::At(at));
+        ctx.overwrite(key).set_string(value, Expiry::At(at));
         if !ctx.node.planted(Bug::RelativeExpiry) {
             tell_set(ctx, key, value, at);
         }
@@ -225,7 +225,7 @@ fn set_pairs(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), ErrorReply> {
         return Err(ErrorReply::WrongArity(ctx.command.name.to_owned()));
     }
     for at in (1..args.len()).step_by(2) {
-        ctx.edit(args.key(at)).set_string(&args[at + 1], Expiry::Clear);
+        ctx.overwrite(args.key(at)).set_string(&args[at + 1], Expiry::Clear);
     }
     Ok(())
 }
