@@ -67,6 +67,7 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
     let hides = keyspace.policy != ExpiryPolicy::Ignore;
     // The cursor comes first in the reply, and is known last.
     let (mut found, mut shown, mut over) = (Vec::new(), 0, Vec::new());
+    let mut there = 0;
     let mut writer = ReplyWriter { out: &mut found, protocol: reply.protocol };
     let next = keyspace.scan(db, cursor, count, &mut |entry| {
         let key = entry.key();
@@ -75,13 +76,21 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
         }
         if hides && entry.expiry().is_some_and(|at| keyspace.is_past(at)) {
             over.push(key.to_vec());
-        } else if wanted
+            return;
+        }
+        there += 1;
+        if wanted
             .is_none_or(|name| type_of(entry.kind()).name().as_bytes().eq_ignore_ascii_case(name))
         {
             writer.bulk(key);
             shown += 1;
         }
     });
+    if wanted.is_some() {
+        // To ask for its type is to read a key.
+        keyspace.stats.hits += there;
+        keyspace.stats.misses += over.len() as u64;
+    }
     for key in over {
         let key = keyspace.hasher().key(&key);
         keyspace.meet(db, key);

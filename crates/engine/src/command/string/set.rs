@@ -250,14 +250,14 @@ pub(super) fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     let options = Options::parse(args, 2, false)?;
     let (db, key) = (ctx.db, args.key(1));
     let at_ms = options.at_ms(ctx, args);
-    if ctx.node.keyspace.peek(db, key).is_some() {
-        // The value is only looked at where there is one.
-        at_ms.clone()?;
-    }
-    if !get(ctx, key, reply)? {
+    let Some(text) = ctx.string(key)? else {
+        reply.null();
         return Ok(Flow::Done);
-    }
-    match at_ms? {
+    };
+    // When it is to end matters only if it is there.
+    let at_ms = at_ms?;
+    reply.text(text);
+    match at_ms {
         Some(at) if !options.is_relative() && ctx.is_over(at) => {
             ctx.edit(key).remove();
             let word = ctx.removal_word();
