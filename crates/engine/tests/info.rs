@@ -97,6 +97,40 @@ fn what_clients_do_is_counted() {
 }
 
 #[test]
+fn keys_are_counted_as_redis_counts_them() {
+    let mut w = World::new("save \"\"");
+    let c = w.connect();
+    let mut expect = |lines: &[&str], name: &str, value: &str| {
+        w.ask(c, "CONFIG RESETSTAT");
+        let before = info(&mut w, c, "persistence");
+        lines.iter().for_each(|line| drop(w.ask(c, line)));
+        let text = info(&mut w, c, "all");
+        let value = match field(&before, name) {
+            Some(before) => {
+                (before.parse::<u64>().unwrap() + value.parse::<u64>().unwrap()).to_string()
+            }
+            None => value.to_owned(),
+        };
+        assert_eq!(field(&text, name), Some(&*value), "{name} {lines:?}");
+    };
+    expect(&["SET a 1 PXAT 1", "SET a 2"], "expired_keys", "1");
+    expect(&["SET a 1 PXAT 1", "MSET b 1 a 2"], "expired_keys", "1");
+    expect(&["SET a 1 PXAT 1", "SETEX a 100 2"], "expired_keys", "1");
+    expect(&["SETEX a 100 2", "SET a 2", "SET a 2"], "expired_keys", "0");
+    let changes = "rdb_changes_since_last_save";
+    expect(&["RENAME a x"], changes, "1");
+    expect(&["RENAMENX x a"], changes, "1");
+    expect(&["MOVE a 1"], changes, "1");
+    expect(&["SWAPDB 1 1"], changes, "1");
+    expect(&["SET a 1", "GETEX a EX x", "GETEX none EX x"], "keyspace_hits", "1");
+    expect(&["GETEX a BAD"], "keyspace_hits", "0");
+    expect(&["FLUSHALL", "MSET a 1 b 2 x1 3", "SCAN 0 MATCH ? TYPE list"], "keyspace_hits", "2");
+    expect(&["SCAN 0"], "keyspace_hits", "0");
+    expect(&["SET a 1 PXAT 1", "SCAN 0 TYPE string"], "keyspace_misses", "1");
+    expect(&["MSET a ab b bc", "LCS a b", "LCS a none"], "keyspace_hits", "3");
+}
+
+#[test]
 fn a_save_is_told_while_it_runs_and_after() {
     let mut world = World::new("save \"\"");
     let client = world.connect();

@@ -62,10 +62,10 @@ fn options(args: &Args<'_>) -> Result<Options, ErrorReply> {
 }
 
 pub(super) fn lcs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let a = string(ctx, args, 1)?;
-    let b = string(ctx, args, 2)?;
+    let (a_len, b_len) = (read_len(ctx, args, 1)?, read_len(ctx, args, 2)?);
     let options = options(args)?;
-    check_size(ctx, a.len(), b.len())?;
+    check_size(ctx, a_len, b_len)?;
+    let (a, b) = (copy(ctx, args, 1), copy(ctx, args, 2));
     if options.len {
         let (_, len) = table(&a, &b, false)?;
         reply.count(len);
@@ -85,12 +85,18 @@ pub(super) fn lcs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> 
     Ok(Flow::Done)
 }
 
-/// A copy of a string, since two are needed at once; no key is an empty one.
-fn string(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<Vec<u8>, ErrorReply> {
+/// Reads a string for its length; no key is an empty one.
+fn read_len(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<usize, ErrorReply> {
     let text = ctx
         .string(args.key(at))
         .map_err(|_| ErrorReply::err("The specified keys must contain string values"))?;
-    Ok(text.map_or(&[][..], Text::bytes).to_vec())
+    Ok(text.map_or(0, |text| text.bytes().len()))
+}
+
+/// A copy of a string that was read, since two are needed at once.
+fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Vec<u8> {
+    let entry = ctx.node.keyspace.peek(ctx.db, args.key(at));
+    entry.map_or(Vec::new(), |entry| Text::of(&entry).bytes().to_vec())
 }
 
 fn check_size(ctx: &Ctx<'_>, a: usize, b: usize) -> Result<(), ErrorReply> {
