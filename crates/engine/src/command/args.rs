@@ -86,6 +86,23 @@ impl<'a> Args<'a> {
         self.get(index).and_then(parse_i64).ok_or(ErrorReply::NotInteger)
     }
 
+    /// An argument as an integer that is not below or above these.
+    pub fn integer_within(&self, index: usize, min: i64, max: i64) -> Result<i64, ErrorReply> {
+        let integer = self.integer(index)?;
+        if (min..=max).contains(&integer) {
+            return Ok(integer);
+        }
+        let text = format_args!("value is out of range, value must between {min} and {max}");
+        Err(ErrorReply::err(text))
+    }
+
+    /// An argument as the number of one of `count` databases.
+    pub fn db_index(&self, index: usize, count: u32) -> Result<u32, ErrorReply> {
+        let number = self.integer_within(index, i64::from(i32::MIN), i64::from(i32::MAX))?;
+        let db = u32::try_from(number).ok().filter(|&db| db < count);
+        db.ok_or_else(|| ErrorReply::err("DB index is out of range"))
+    }
+
     /// An argument as a time to wait in milliseconds, and the monotonic microseconds at which it is over.
     pub fn timeout(&self, index: usize, now: Now) -> Result<(u64, u64), ErrorReply> {
         let error = |text: &'static str| Err(ErrorReply::fixed(text));

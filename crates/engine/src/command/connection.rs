@@ -106,13 +106,7 @@ fn echo(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn select(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let index = args.integer(1)?;
-    let count = ctx.node.keyspace.count();
-    let db = u32::try_from(index)
-        .ok()
-        .filter(|&db| db < count)
-        .ok_or_else(|| ErrorReply::err("DB index is out of range"))?;
-    ctx.me().db = db;
+    ctx.me().db = args.db_index(1, ctx.node.keyspace.count())?;
     reply.ok();
     Ok(Flow::Done)
 }

@@ -239,7 +239,7 @@ fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorRepl
     } else if args.is(at, "version") {
         announced.version = Some(text);
     } else if args.is(at, "rdb-only") {
-        announced.rdb_only = parse_i64(value).ok_or(ErrorReply::NotInteger)? == 1;
+        announced.rdb_only = args.integer_within(at + 1, 0, 1)? == 1;
     } else if args.is(at, "rdb-filter-only") {
         if !value.is_empty() {
             return Err(ErrorReply::err(

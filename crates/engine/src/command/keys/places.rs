@@ -38,7 +38,7 @@ fn rename_key(ctx: &mut Ctx<'_>, args: &Args<'_>, only_new: bool) -> Result<bool
 
 pub(super) fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (source, key) = (ctx.db, args.key(1));
-    let target = db_index(ctx, args, 2)?;
+    let target = args.db_index(2, ctx.node.keyspace.count())?;
     if source == target {
         return Err(SAME);
     }
@@ -57,7 +57,7 @@ pub(super) fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
         if args.is(at, "REPLACE") {
             replace = true;
         } else if args.is(at, "DB") && at + 1 < args.len() {
-            target_db = db_index(ctx, args, at + 1)?;
+            target_db = args.db_index(at + 1, ctx.node.keyspace.count())?;
             at += 1;
         } else {
             return Err(ErrorReply::Syntax);
@@ -106,20 +106,4 @@ impl Copy {
         };
         Copy { kind: entry.kind(), value, expiry: entry.expiry() }
     }
-}
-
-/// An argument as the number of a database.
-fn db_index(ctx: &Ctx<'_>, args: &Args<'_>, at: usize) -> Result<u32, ErrorReply> {
-    let index = args.integer(at)?;
-    let index = i32::try_from(index).map_err(|_| {
-        ErrorReply::err(format!(
-            "value is out of range, value must between {} and {}",
-            i32::MIN,
-            i32::MAX
-        ))
-    })?;
-    u32::try_from(index)
-        .ok()
-        .filter(|&index| index < ctx.node.keyspace.count())
-        .ok_or_else(|| ErrorReply::err("DB index is out of range"))
 }
