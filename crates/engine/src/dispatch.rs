@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use russet_protocol::error::c_str;
 use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
 
 use crate::client::{Blocked, Queued, ReplyMode, Role, Waiting};
@@ -411,25 +412,27 @@ fn is_http(args: &Args<'_>) -> bool {
     first.eq_ignore_ascii_case(b"post") || first.eq_ignore_ascii_case(b"host:")
 }
 
+/// How much of a word, or of all words, an error shows, bytes.
+const SHOWN_MAX: usize = 128;
+
 fn unknown_command(args: &Args<'_>) -> ErrorReply {
-    let quoted = |arg: &[u8]| String::from_utf8_lossy(&arg[..arg.len().min(128)]).into_owned();
-    let mut shown = String::new();
+    let mut shown = Vec::new();
     for arg in args.from(1) {
-        if shown.len() >= 128 {
+        if shown.len() >= SHOWN_MAX {
             break;
         }
-        let room = 128 - shown.len();
-        let text = String::from_utf8_lossy(&arg[..arg.len().min(room)]).into_owned();
-        shown.push_str(&format!("'{text}' "));
+        let room = SHOWN_MAX - shown.len();
+        let arg = c_str(&arg[..arg.len().min(room)]);
+        shown.extend([b"'", arg, b"' "].concat());
     }
-    ErrorReply::err(format!(
-        "unknown command '{}', with args beginning with: {shown}",
-        quoted(args.get(0).unwrap_or_default())
-    ))
+    let name = args.get(0).unwrap_or_default();
+    let name = c_str(&name[..name.len().min(SHOWN_MAX)]);
+    let begin = [b"ERR unknown command '", name, b"', with args beginning with: "];
+    ErrorReply::Quoting([begin.concat(), shown].concat())
 }
 
 fn unknown_subcommand(command: &Command, args: &Args<'_>) -> ErrorReply {
-    let given = String::from_utf8_lossy(&args[1][..args[1].len().min(128)]).into_owned();
+    let given = &args[1][..args[1].len().min(SHOWN_MAX)];
     let name = command.name.to_ascii_uppercase();
-    ErrorReply::err(format!("unknown subcommand '{given}'. Try {name} HELP."))
+    ErrorReply::quoting("ERR unknown subcommand '", given, &format!("'. Try {name} HELP."))
 }

@@ -20,3 +20,31 @@ fn a_malformed_request_is_refused_whatever_stands_before_it() {
     assert_eq!(say(&mut w, merged), format!("+OK\r\n{refusal}"));
     assert_eq!(w.closed.len(), 2);
 }
+
+#[test]
+fn errors_show_bytes_as_they_came() {
+    let mut w = World::new("");
+    for (request, reply) in [
+        (
+            &b"nope \xe9\xff\r\n"[..],
+            &b"unknown command 'nope', with args beginning with: '\xe9\xff' "[..],
+        ),
+        (
+            b"*2\r\n$2\r\n\xff\0\r\n$3\r\na\0b\r\n",
+            b"unknown command '\xff', with args beginning with: 'a' ",
+        ),
+        (b"*1\r\n$4\r\na\r\nb\r\n", b"unknown command 'a  b', with args beginning with: "),
+        (b"CONFIG a\xff\r\n", b"unknown subcommand 'a\xff'. Try CONFIG HELP."),
+        (b"EXPIRE a 1 \xe4\r\n", b"Unsupported option \xe4"),
+        (b"HELLO 3 \xe4\r\n", b"Syntax error in HELLO option '\xe4'"),
+        (b"CLIENT LIST TYPE \xe4\r\n", b"Unknown client type '\xe4'"),
+        (b"CLIENT SETINFO \xe4 x\r\n", b"Unrecognized option '\xe4'"),
+        (b"*1\r\n\xff", b"Protocol error: expected '$', got '\xff'"),
+        (b"*1\r\n\r\n", b"Protocol error: expected '$', got ' '"),
+    ] {
+        let c = w.connect();
+        w.send(c, request);
+        let got = w.written.remove(&c).unwrap_or_default();
+        assert_eq!(got, [b"-ERR ", reply, b"\r\n"].concat(), "{:?}", String::from_utf8_lossy(&got));
+    }
+}

@@ -190,8 +190,8 @@ fn parse_hello<'a>(args: &Args<'a>) -> Result<Hello<'a>, ErrorReply> {
                 at += 2;
             }
             _ => {
-                let option = args.text(at);
-                return Err(ErrorReply::err(format!("Syntax error in HELLO option '{option}'")));
+                let before = "ERR Syntax error in HELLO option '";
+                return Err(ErrorReply::quoting(before, &args[at], "'"));
             }
         }
     }

@@ -247,7 +247,7 @@ fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorRepl
             ));
         }
     } else {
-        return Err(ErrorReply::err(format!("Unrecognized REPLCONF option: {}", args.text(at))));
+        return Err(ErrorReply::quoting("ERR Unrecognized REPLCONF option: ", &args[at], ""));
     }
     Ok(())
 }

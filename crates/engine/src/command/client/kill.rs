@@ -69,7 +69,7 @@ impl Filter {
         } else if args.is(at, "USER") {
             // Everybody is the default user.
             if value != b"default" {
-                return Err(ErrorReply::err(format!("No such user '{}'", args.text(at + 1))));
+                return Err(ErrorReply::quoting("ERR No such user '", value, "'"));
             }
         } else if args.is(at, "SKIPME") {
             self.spare = match (args.is(at + 1, "YES"), args.is(at + 1, "NO")) {

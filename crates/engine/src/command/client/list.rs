@@ -30,9 +30,8 @@ impl Kind {
             ("pubsub", Kind::Pubsub),
         ];
         let found = NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
-        found.map(|&(_, kind)| kind).ok_or_else(|| {
-            ErrorReply::err(format!("Unknown client type '{}'", String::from_utf8_lossy(name)))
-        })
+        let unknown = || ErrorReply::quoting("ERR Unknown client type '", name, "'");
+        found.map(|&(_, kind)| kind).ok_or_else(unknown)
     }
 
     pub(super) fn of(client: &Client) -> Kind {

@@ -213,15 +213,14 @@ fn getname(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 }
 
 fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let (attribute, value) = (args.text(2), &args[3]);
+    let (attribute, value) = (&args[2], &args[3]);
     let known = args.is(2, "LIB-NAME") || args.is(2, "LIB-VER");
     if !known {
-        return Err(ErrorReply::err(format!("Unrecognized option '{attribute}'")));
+        return Err(ErrorReply::quoting("ERR Unrecognized option '", attribute, "'"));
     }
     if !is_printable(value) {
-        return Err(ErrorReply::err(format!(
-            "{attribute} cannot contain spaces, newlines or special characters."
-        )));
+        let after = " cannot contain spaces, newlines or special characters.";
+        return Err(ErrorReply::quoting("ERR ", attribute, after));
     }
     let me = ctx.me();
     let place = if args.is(2, "LIB-NAME") { &mut me.lib_name } else { &mut me.lib_version };
@@ -336,8 +335,6 @@ fn trackinginfo(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> 
 
 /// More arguments than a subcommand knows what to do with.
 fn wrong_use(args: &Args<'_>) -> ErrorReply {
-    let given = args.text(1);
-    ErrorReply::err(format!(
-        "unknown subcommand or wrong number of arguments for '{given}'. Try CLIENT HELP."
-    ))
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    ErrorReply::quoting(before, &args[1], "'. Try CLIENT HELP.")
 }

@@ -145,10 +145,11 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let named = |sub: &&Sub| args.is(1, sub.usage.split(' ').next().unwrap_or_default());
     match SUBS.iter().find(named).filter(|sub| sub.argc.contains(&args.len())) {
         Some(sub) => (sub.run)(ctx, args, reply),
-        None => Err(ErrorReply::err(format!(
-            "unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-            args.text(1)
-        ))),
+        None => {
+            let before = "ERR unknown subcommand or wrong number of arguments for '";
+            let given = &args[1][..args[1].len().min(128)];
+            Err(ErrorReply::quoting(before, given, "'. Try DEBUG HELP."))
+        }
     }
 }
 
@@ -207,7 +208,7 @@ fn reload(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome
 }
 
 fn error(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.error(&ErrorReply::Text(args.text(2).into()));
+    reply.error(&ErrorReply::Quoting(args[2].to_vec()));
     Ok(Flow::Done)
 }
 

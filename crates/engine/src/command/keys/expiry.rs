@@ -53,7 +53,7 @@ impl Condition {
             match known.into_iter().find(|(word, _)| args.is(at, word)) {
                 Some((_, given)) => *given = true,
                 None => {
-                    return Err(ErrorReply::err(format!("Unsupported option {}", args.text(at))));
+                    return Err(ErrorReply::quoting("ERR Unsupported option ", &args[at], ""));
                 }
             }
         }
