@@ -195,7 +195,7 @@ pub struct Client {
     pub transaction: Transaction,
     /// What it waits for, if it does.
     pub blocked: Option<Blocked>,
-    /// The command that ran last, by its full name.
+    /// The command that was asked for last, by its full name; `NULL` if there is no such command.
     pub last_command: &'static str,
     /// Monotonic microseconds at which it connected.
     pub connected_us: u64,

@@ -40,7 +40,10 @@ impl Node {
         raw: &[u8],
         host: &mut dyn Host,
     ) -> bool {
-        let Some(client) = self.clients.get(handle) else { return true };
+        let Some(client) = self.clients.get_mut(handle) else { return true };
+        let row = found.and_then(|command| command.picked(args));
+        client.last_command = row.map_or("NULL", |row| row.name);
+        let (queued, is_replica) = (client.transaction.flags, client.is_replica());
         let caller = match client.role {
             Role::MasterLink => Caller::Master,
             Role::Client | Role::Replica(_) => Caller::Client,
@@ -52,7 +55,6 @@ impl Node {
                 return true;
             }
             Err(error) => {
-                let row = found.and_then(|command| command.picked(args));
                 self.refuse(handle, row, &error);
                 let name = args.text(0);
                 if caller == Caller::Master && self.stops_after_master_error(&name) {
@@ -62,7 +64,6 @@ impl Node {
                 return true;
             }
         };
-        let (queued, is_replica) = (client.transaction.flags, client.is_replica());
         if caller == Caller::Master && command.has(flag::ADMIN) && command.name != "replconf" {
             // A stream changes data. It does not make this node stop, sleep, save or follow another.
             self.stats.unexpected_errors += 1;
@@ -254,7 +255,6 @@ impl Node {
             return;
         }
         let Some(client) = self.clients.get_mut(handle) else { return };
-        client.last_command = command.name;
         let (db, no_touch) = (client.db, client.no_touch);
         self.keyspace.policy = match caller {
             Caller::Master => ExpiryPolicy::Ignore,

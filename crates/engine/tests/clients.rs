@@ -101,7 +101,7 @@ fn a_line_has_all_fields_in_their_order() {
         ("multi", "1"),
         ("watch", "2"),
         ("multi-mem", "7"),
-        ("cmd", "multi"),
+        ("cmd", "set"),
         ("lib-name", ""),
     ] {
         assert_eq!(field(line, name), value, "{name}");
@@ -232,6 +232,26 @@ fn killed_in_the_middle_of_anything() {
     w.run();
     assert_eq!((w.take(c), w.take(d)), (":1\r\n".to_owned(), String::new()));
     assert_eq!(w.ask(e, "GET b"), "$1\r\n5\r\n");
+}
+
+#[test]
+fn a_line_tells_the_command_that_was_asked_for_last() {
+    let mut w = World::new("");
+    let (c, d) = (w.connect(), w.connect());
+    for (line, name) in [
+        ("GET a", "get"),
+        ("NOPE", "NULL"),
+        ("GET", "get"),
+        ("CLIENT BAD", "NULL"),
+        ("OBJECT ENCODING", "object|encoding"),
+        ("MULTI", "multi"),
+        ("GET a", "get"),
+        ("EXEC", "exec"),
+    ] {
+        w.ask(d, line);
+        let reply = w.ask(c, "CLIENT LIST ID 2");
+        assert_eq!(field(lines(&reply)[0], "cmd"), name, "{line}");
+    }
 }
 
 #[test]
