@@ -65,24 +65,26 @@ pub enum Role {
     MasterLink,
 }
 
-/// Which replies a client wants (CLIENT REPLY).
+/// Which replies a client does not want (CLIENT REPLY); all of them can be at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReplyMode {
-    /// All.
-    #[default]
-    On,
-    /// None.
-    Off,
-    /// CLIENT REPLY SKIP has just run: all but that of the next command.
-    SkipNext,
-    /// Not that of this command.
-    Skip,
+pub struct ReplyMode {
+    /// None is wanted.
+    pub off: bool,
+    /// That of the request that runs is not.
+    pub skip: bool,
+    /// That of the next request is not: CLIENT REPLY SKIP has just run.
+    pub skip_next: bool,
 }
 
 impl ReplyMode {
-    /// Whether the reply of the command that runs is dropped.
+    /// Whether the reply of the request that runs is dropped.
     pub fn mutes(self) -> bool {
-        matches!(self, ReplyMode::Off | ReplyMode::Skip)
+        self.off || self.skip
+    }
+
+    /// A request is over, and be it an empty one.
+    pub fn request_over(&mut self) {
+        self.skip = std::mem::take(&mut self.skip_next);
     }
 }
 
@@ -233,7 +235,7 @@ impl Client {
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_version: Vec::new(),
-            reply_mode: ReplyMode::On,
+            reply_mode: ReplyMode::default(),
             no_evict: false,
             no_touch: false,
             transaction: Transaction::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use russet_protocol::error::c_str;
 use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
 
-use crate::client::{Blocked, Queued, ReplyMode, Role, Waiting};
+use crate::client::{Blocked, Queued, Role, Waiting};
 use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag};
 use crate::io::{Endpoints, Handle, Host, Level};
 use crate::keyspace::ExpiryPolicy;
@@ -117,11 +117,7 @@ impl Node {
         if let Some(client) = self.clients.get_mut(handle)
             && client.blocked.is_none()
         {
-            client.reply_mode = match client.reply_mode {
-                ReplyMode::SkipNext => ReplyMode::Skip,
-                ReplyMode::Skip => ReplyMode::On,
-                mode => mode,
-            };
+            client.reply_mode.request_over();
         }
     }
 

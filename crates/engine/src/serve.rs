@@ -57,6 +57,8 @@ struct Pending {
     key: (usize, u64, u16),
     db: u32,
     inline: bool,
+    /// Empty requests follow, and count as part of it.
+    then_empty: bool,
 }
 
 #[derive(Debug)]
@@ -156,8 +158,14 @@ impl Node {
                         empty += 1;
                         // An empty request goes with the one before it.
                         match window.pending.last_mut().filter(|_| found > 0) {
-                            Some(before) => before.len += len,
-                            None => seat.done = at + len,
+                            Some(before) => {
+                                before.len += len;
+                                before.then_empty = true;
+                            }
+                            None => {
+                                seat.done = at + len;
+                                client.reply_mode.request_over();
+                            }
                         }
                     } else {
                         let first_arg = window.args.len();
@@ -184,6 +192,7 @@ impl Node {
                             key: (0, 0, 0),
                             db: client.db,
                             inline: inline.is_some(),
+                            then_empty: false,
                         });
                         found += 1;
                     }
@@ -252,6 +261,9 @@ impl Node {
         let taken = self.execute(handle, pending.command, &command_args, raw, host);
         if taken {
             seat.done = pending.start + pending.len;
+            if pending.then_empty {
+                self.request_over(handle);
+            }
         } else {
             seat.stopped = true;
         }

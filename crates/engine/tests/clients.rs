@@ -280,6 +280,19 @@ fn replies_on_demand() {
     assert_eq!(w.ask(c, "CLIENT REPLY x"), "-ERR syntax error\r\n");
     w.ask(c, "CLIENT REPLY OFF");
     assert_eq!(w.ask(c, "RESET"), "+RESET\r\n");
+    w.send(c, b"CLIENT REPLY SKIP\r\nRESET\r\nPING\r\n");
+    assert_eq!(w.take(c), "+PONG\r\n");
+    // An empty request is one whose reply can be skipped.
+    w.send(c, b"CLIENT REPLY SKIP\r\n\r\nPING\r\n");
+    assert_eq!(w.take(c), "+PONG\r\n");
+    w.send(c, b"CLIENT REPLY SKIP\r\n");
+    w.send(c, b"*0\r\n");
+    assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
+    w.send(c, b"MULTI\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\n");
+    w.take(c);
+    assert_eq!(w.ask(c, "EXEC"), "*2\r\n+OK\r\n");
+    assert_eq!(w.ask(c, "PING"), "");
+    assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
 }
 
 #[test]

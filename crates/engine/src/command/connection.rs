@@ -3,7 +3,6 @@
 use russet_protocol::{ErrorReply, Protocol};
 
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
-use crate::client::ReplyMode;
 
 /// What most rows of the family share.
 const ROW: Command = Command {
@@ -255,7 +254,8 @@ fn reset(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     me.db = 0;
     me.protocol = Protocol::Resp2;
     me.name.clear();
-    me.reply_mode = ReplyMode::On;
+    // Its own reply may still be one to skip.
+    (me.reply_mode.off, me.reply_mode.skip_next) = (false, false);
     me.no_evict = false;
     me.no_touch = false;
     reply.protocol = Protocol::Resp2;

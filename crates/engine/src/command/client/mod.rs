@@ -10,7 +10,7 @@ use russet_protocol::ErrorReply;
 use super::connection::{bad_name, is_printable};
 use super::help::{container, help};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
-use crate::client::{ReplyMode, Waiting};
+use crate::client::Waiting;
 use crate::pause::{PauseMode, PauseReason};
 pub(crate) use list::describe;
 
@@ -230,16 +230,16 @@ fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
 }
 
 fn reply_mode(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let me = ctx.me();
+    let mode = &mut ctx.me().reply_mode;
     if args.is(2, "ON") {
-        me.reply_mode = ReplyMode::On;
+        (mode.off, mode.skip) = (false, false);
         reply.ok();
     } else if args.is(2, "OFF") {
-        me.reply_mode = ReplyMode::Off;
-    } else if !args.is(2, "SKIP") {
+        mode.off = true;
+    } else if args.is(2, "SKIP") {
+        mode.skip_next |= !mode.off;
+    } else {
         return Err(ErrorReply::Syntax);
-    } else if me.reply_mode != ReplyMode::Off {
-        me.reply_mode = ReplyMode::SkipNext;
     }
     Ok(Flow::Done)
 }
