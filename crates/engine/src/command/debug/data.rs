@@ -109,8 +109,8 @@ pub(super) fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply
 
 pub(super) fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let positive = |at: usize| {
-        u64::try_from(args.integer(at)?)
-            .map_err(|_| ErrorReply::fixed("ERR value is out of range, must be positive"))
+        let integer = args.integer(at).ok().and_then(|integer| u64::try_from(integer).ok());
+        integer.ok_or(ErrorReply::fixed("ERR value is out of range, must be positive"))
     };
     let count = positive(2)?;
     let size = if args.len() > 4 { positive(4)? } else { 0 };
