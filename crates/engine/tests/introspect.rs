@@ -104,4 +104,11 @@ fn arguments_are_explained_from_the_syntax() {
     assert!(text.contains("$9\r\ndoc_flags\r\n~1\r\n+deprecated\r\n$16\r\ndeprecated_since\r\n"));
     assert!(text.contains("$11\r\nsubcommands\r\n%") && text.contains("$10\r\nconfig|get\r\n"));
     assert_eq!(world.ask(client, "COMMAND DOCS nosuch"), "%0\r\n");
+    for internal in ["debug", "replconf"] {
+        let text = world.ask(client, &format!("COMMAND DOCS {internal}"));
+        assert!(!text.contains("arguments"), "{text}");
+    }
+    let text = world.ask(client, "COMMAND DOCS client|kill");
+    let filter = "$5\r\ntoken\r\n$2\r\nID\r\n$5\r\nflags\r\n~1\r\n+optional\r\n";
+    assert!(text.contains(filter) && text.contains("$5\r\nSLAVE\r\n"), "{text}");
 }

@@ -30,13 +30,13 @@ pub struct Known {
 
 const LINES: &str = include_str!("redis-7.2.tsv");
 
-/// What to use instead of commands that are deprecated and exist here.
+/// What to use instead of commands that are deprecated and exist here, in the words of COMMAND DOCS.
 const INSTEAD: &[(&str, &str)] = &[
-    ("getset", "`SET` with `GET`"),
-    ("psetex", "`SET` with `PX`"),
-    ("quit", "closing the connection"),
-    ("setex", "`SET` with `EX`"),
-    ("setnx", "`SET` with `NX`"),
+    ("getset", "`SET` with the `!GET` argument"),
+    ("psetex", "`SET` with the `PX` argument"),
+    ("quit", "just closing the connection"),
+    ("setex", "`SET` with the `EX` argument"),
+    ("setnx", "`SET` with the `NX` argument"),
     ("slaveof", "`REPLICAOF`"),
     ("substr", "`GETRANGE`"),
 ];

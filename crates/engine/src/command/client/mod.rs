@@ -73,9 +73,9 @@ const SUBCOMMANDS: &[Command] = &[
         name: "client|kill",
         arity: -3,
         flags: ADMIN,
-        syntax: "<ip:port | <ID client-id | TYPE <NORMAL | MASTER | REPLICA | PUBSUB> | \
-                 USER username | ADDR ip:port | LADDR ip:port | SKIPME <YES | NO> | \
-                 MAXAGE maxage> ...>",
+        syntax: "<ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | \
+                 [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME <YES | NO>] | \
+                 [MAXAGE maxage]> ...>",
         summary: "Closes the connections that pass all of the filters.",
         complexity: "O(N) in the number of connections",
         run: kill::kill,

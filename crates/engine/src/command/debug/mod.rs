@@ -25,7 +25,7 @@ pub const COMMANDS: &[Command] = &[Command {
     flags: f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE | f::PROTECTED,
     acl: 0,
     keys: &[],
-    syntax: "subcommand [argument [argument ...]]",
+    syntax: "",
     summary: "Looks inside the server and makes it misbehave, for tests.",
     complexity: "Depends on the subcommand",
     subcommands: &[],
