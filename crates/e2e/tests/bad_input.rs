@@ -132,6 +132,15 @@ fn half_closed_client_gets_its_replies() {
     client.close_sending().expect("it is connected");
     let answers = client.read_to_end();
     assert_eq!(answers.len(), b"+PONG\r\n".len() * 1000);
+
+    // What takes longer than a round keeps only its caller waiting, who is still there for the replies.
+    let mut client = server.client();
+    let requests = b"SET a 1\r\nSAVE\r\nSET a 2\r\nMULTI\r\nCONFIG SET hz 11\r\nEXEC\r\nGET a\r\n";
+    client.send(requests).expect("it is connected");
+    client.close_sending().expect("it is connected");
+    let answers = String::from_utf8(client.read_to_end()).expect("text");
+    let expected = "+OK\r\n+OK\r\n+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n$1\r\n2\r\n";
+    assert_eq!(answers, expected);
 }
 
 #[test]

@@ -438,6 +438,18 @@ impl Node {
         }
     }
 
+    /// Whether a request of this connection is under way that must be answered, and those behind it, though its
+    /// far end has said that it sends no more. Who waits for replicas or for a pause to end is let go.
+    pub fn works_for(&self, handle: Handle) -> bool {
+        let Some(client) = self.clients.get(handle) else { return false };
+        let waiting = client.blocked.as_ref().map(|blocked| &blocked.waiting);
+        let asks = matches!(
+            waiting,
+            Some(Waiting::Answer(_) | Waiting::Snapshot(_) | Waiting::Shutdown | Waiting::Node)
+        );
+        asks || client.transaction.running
+    }
+
     /// A client may go on: whoever held it back has let go.
     pub(crate) fn resume(&mut self, handle: Handle) {
         let Some(client) = self.clients.get_mut(handle) else { return };

@@ -48,3 +48,41 @@ fn errors_show_bytes_as_they_came() {
         assert_eq!(got, [b"-ERR ", reply, b"\r\n"].concat(), "{:?}", String::from_utf8_lossy(&got));
     }
 }
+
+#[test]
+fn a_pipeline_without_end_is_read_no_faster_than_it_is_served() {
+    let mut w = World::new("save \"\"\nclient-query-buffer-limit 1mb\n");
+    let (c, d) = (w.connect(), w.connect());
+    let requests = b"*3\r\n$6\r\nAPPEND\r\n$3\r\nlog\r\n$1\r\nx\r\n".repeat(500);
+    let mut sent = 0_usize;
+    // The node gets no turn meanwhile: a reader that went on would take all of it.
+    for _ in 0..1000 {
+        let Some(buffer) = w.node.read_buffer(c) else { break };
+        buffer.extend_from_slice(&requests);
+        w.node.received(w.now, c);
+        sent += 500;
+    }
+    assert!((16..80).contains(&(sent / 500)), "{sent} requests were read ahead");
+    // It is read again when it has been served, and a single long request is read to its end.
+    w.ask(d, "PING");
+    assert_eq!(w.take(c).matches("\r\n").count(), sent);
+    let body = "y".repeat(900_000);
+    let long = format!("*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n$900000\r\n{body}\r\n").into_bytes();
+    for piece in long.chunks(10_000) {
+        let buffer = w.node.read_buffer(c).expect("the rest of a request is always read");
+        buffer.extend_from_slice(piece);
+        w.node.received(w.now, c);
+        w.run();
+    }
+    assert_eq!(w.take(c), "+OK\r\n");
+    assert!(!w.closed.contains(&c));
+    assert_eq!(w.ask(d, "STRLEN log"), format!(":{sent}\r\n"));
+}
+
+#[test]
+fn blank_lines_without_end_are_served_in_windows() {
+    let mut w = World::new("save \"\"\n");
+    let c = w.connect();
+    w.send(c, &[&b"\r\n".repeat(100_000)[..], b"PING\r\n"].concat());
+    assert_eq!(w.take(c), "+PONG\r\n");
+}

@@ -24,6 +24,8 @@ pub trait Engine {
     fn take_dirty(&mut self, into: &mut Vec<Handle>);
     /// What to write.
     fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox>;
+    /// Whether a request of this connection is under way that goes on though its far end sends no more.
+    fn works_for(&self, handle: Handle) -> bool;
     /// So much of the outbox was written, and is to be consumed.
     fn written(&mut self, handle: Handle, bytes: usize);
 }
@@ -70,6 +72,10 @@ impl Engine for russet_engine::node::Node {
     #[inline]
     fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox> {
         self.outbox(handle)
+    }
+
+    fn works_for(&self, handle: Handle) -> bool {
+        self.works_for(handle)
     }
 
     #[inline]

@@ -350,8 +350,9 @@ impl<E: Engine> EventLoop<E> {
             let Some(connection) = self.connections.get(handle) else { return false };
             let Some(rounds) = &mut connection.finishing else { return false };
             let writing = self.node.outbox(handle).is_some_and(|outbox| outbox.has_open_bytes());
-            *rounds = if writing { 0 } else { *rounds + 1 };
-            let stays = writing || (work_left && *rounds < PATIENCE_ROUNDS);
+            let busy = writing || self.node.works_for(handle);
+            *rounds = if busy { 0 } else { *rounds + 1 };
+            let stays = busy || (work_left && *rounds < PATIENCE_ROUNDS);
             if stays {
                 // An end of file stays readable for ever.
                 connection.set_wants_read(&self.epoll, handle, false);

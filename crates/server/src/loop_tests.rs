@@ -139,6 +139,10 @@ impl Engine for Lines {
 
     fn round_took(&mut self, _: u64) {}
 
+    fn works_for(&self, _: Handle) -> bool {
+        false
+    }
+
     fn take_dirty(&mut self, into: &mut Vec<Handle>) {
         into.append(&mut self.dirty);
     }
