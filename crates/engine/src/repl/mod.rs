@@ -1,16 +1,19 @@
 //! Replication: one stream of effects, and those who follow it.
 //!
 //! A master turns effects into a stream of bytes, keeps its recent past in a backlog and gives it to replicas
-//! (`master.rs`). A replica follows its master's stream, applies it, and passes the same bytes on to its own
-//! replicas, so that a whole chain has one history and one count of bytes (`replica.rs`). `psync.rs`
-//! decides who may go on where it stopped.
+//! (`master.rs`, with `file_sync.rs`, `acks.rs` and `tending.rs`). A replica follows its master's stream, applies
+//! it, and passes the same bytes on to its own replicas, so that a whole chain has one history and one count of
+//! bytes (`replica.rs`). `psync.rs` decides who may go on where it stopped.
 
+mod acks;
 pub mod backlog;
+pub(crate) mod file_sync;
 mod handshake;
 pub mod master;
 mod payload;
 pub mod psync;
 pub mod replica;
+mod tending;
 
 use std::sync::Arc;
 
@@ -55,7 +58,7 @@ pub struct Repl {
     /// What the loaded dump file said of its place.
     pub(crate) loaded_position: StreamPosition,
     /// Full synchronisations from a file that is being read.
-    pub(crate) by_file: Option<master::FileSync>,
+    pub(crate) by_file: Option<file_sync::FileSync>,
     /// Counters.
     pub stats: ReplStats,
     /// Monotonic microseconds of the last PING in the stream.
