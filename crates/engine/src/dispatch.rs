@@ -337,9 +337,12 @@ impl Node {
         handle: Handle,
         write: impl FnOnce(&mut Node, &mut Reply<'_>) -> R,
     ) -> R {
-        let (mut out, protocol) = match self.clients.get_mut(handle) {
-            Some(client) => (std::mem::take(&mut client.wire.outbox.tail), client.protocol),
-            None => (Vec::new(), Protocol::Resp2),
+        let (mut out, protocol, was_replica) = match self.clients.get_mut(handle) {
+            Some(client) => {
+                let tail = std::mem::take(&mut client.wire.outbox.tail);
+                (tail, client.protocol, client.is_replica())
+            }
+            None => (Vec::new(), Protocol::Resp2, false),
         };
         let before = out.len();
         let mut shared = Vec::new();
@@ -352,6 +355,11 @@ impl Node {
             let tail = &mut client.wire.outbox.tail;
             if mute {
                 tail.truncate(before);
+            } else if was_replica && (tail.len() > before || !shared.is_empty()) {
+                tail.truncate(before);
+                client.wire.outbox.tail.extend_from_slice(&meanwhile);
+                self.replica_was_answered(handle);
+                return result;
             } else if !shared.is_empty() {
                 let whole = std::mem::take(tail);
                 splice(&mut client.wire.outbox, &whole, shared);
@@ -362,6 +370,17 @@ impl Node {
             }
         }
         result
+    }
+
+    /// A replica's output is the stream: it would take a reply in there for a part of it. So it is let go.
+    #[cold]
+    fn replica_was_answered(&mut self, handle: Handle) {
+        let who = crate::command::client::describe(self, handle);
+        let name = self.clients.get(handle).map_or("", |client| client.last_command);
+        let text =
+            format!("Replica generated a reply to command '{name}', disconnecting it: {who}");
+        self.log(Level::Warning, text);
+        self.close(handle);
     }
 
     /// Writes an error to a connection, and counts it.
