@@ -91,6 +91,7 @@ impl Node {
             client.last_interaction_us = later(client.last_interaction_us);
             if let Some(state) = client.replica_mut() {
                 state.acked_us = later(state.acked_us);
+                state.progress_us = later(state.progress_us);
             }
         }
     }
@@ -180,10 +181,15 @@ impl Node {
     pub(crate) fn enforce_output_limit(&mut self, handle: Handle) {
         let now_us = self.now.mono_us;
         let limits = self.config.client_output_buffer_limit;
+        let backlog_bytes = self.config.repl_backlog_size;
         let Some(client) = self.clients.get_mut(handle) else { return };
-        let limit = if client.is_replica() { limits.replica } else { limits.normal };
+        let mut limit = if client.is_replica() { limits.replica } else { limits.normal };
+        if client.is_replica() && limit.hard_bytes > 0 {
+            // Who may go on with so many bytes of the backlog must not be closed for having been given them.
+            limit.hard_bytes = limit.hard_bytes.max(backlog_bytes);
+        }
         if client.outgrew(&limit, now_us) {
-            let bytes = client.wire.outbox.len();
+            let bytes = client.limited_output();
             let id = client.id;
             self.stats.output_limit_disconnections += 1;
             self.log(

@@ -419,6 +419,8 @@ impl Node {
             }
             if client.closing && client.wire.outbox.is_empty() && !client.transaction.running {
                 self.close(handle);
+            } else if client.is_replica() {
+                self.replica_took(handle, bytes);
             }
         }
     }

@@ -113,6 +113,7 @@ impl Node {
     fn parse_some(&mut self, window: &mut Window, handle: Handle, room: usize) {
         let bulk_len_max = self.config.proto_max_bulk_len;
         let hasher = self.keyspace.hasher();
+        let now_us = self.now.mono_us;
         let Some(client) = self.clients.get_mut(handle) else { return };
         client.is_ready = false;
         if client.is_master_link() && !self.link_received(handle) {
@@ -147,6 +148,10 @@ impl Node {
                 Parsed::Request { len } => {
                     let args = client.wire.parser.args();
                     if args.is_empty() {
+                        if let Some(state) = client.replica_mut() {
+                            // So a replica says that it lives while it loads.
+                            state.acked_us = now_us;
+                        }
                         // An empty request goes with the one before it.
                         match window.pending.last_mut().filter(|_| found > 0) {
                             Some(before) => before.len += len,

@@ -119,9 +119,10 @@ impl Node {
         }
     }
 
-    /// Begins the save, if none is under way that must end first.
-    fn save_for_reload(&mut self) {
-        if self.persist.save().is_some() {
+    /// Begins the save that a reload waits for, if none is under way that must end first.
+    pub(crate) fn save_for_reload(&mut self) {
+        let waits = self.persist.reload.as_ref().is_some_and(|reload| reload.job.is_none());
+        if !waits || self.persist.save().is_some() || self.is_leaving() {
             return;
         }
         let job = self.begin_save();
@@ -145,9 +146,7 @@ impl Node {
     /// A save ended that DEBUG RELOAD may have waited for.
     pub(crate) fn reload_saved(&mut self, job: JobId, result: &Result<u64, String>) {
         let Some(reload) = self.persist.reload.take_if(|reload| reload.job == Some(job)) else {
-            if self.persist.reload.as_ref().is_some_and(|reload| reload.job.is_none()) {
-                self.save_for_reload();
-            }
+            self.save_for_reload();
             return;
         };
         match result {

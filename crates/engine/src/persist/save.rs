@@ -24,6 +24,8 @@ pub struct Persist {
     pub last_save_secs: i64,
     /// Monotonic microseconds of the last good save; at first those of the start.
     pub(crate) last_save_us: u64,
+    /// The save that began last.
+    pub(crate) last_save_job: Option<JobId>,
     /// Monotonic microseconds of the last try.
     pub(crate) last_try_us: u64,
     /// The last save failed.
@@ -88,6 +90,7 @@ impl Node {
             ErrorReply::err("two snapshots are running already: try again when one has ended")
         })?;
         self.persist.save_wanted = false;
+        self.persist.last_save_job = Some(job);
         Ok(job)
     }
 

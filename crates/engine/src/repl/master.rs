@@ -5,15 +5,20 @@
 //! ```text
 //!   PSYNC ──▶ continue ───────────────────────────────────────────────▶ Online
 //!     │                                                                  ▲
-//!     └─────▶ WaitSnapshot ──▶ Transfer(job) ──▶ WaitAck ────────────────┘
-//!             shares the next    snapshot's        loads what it got; the
-//!             snapshot           bytes             stream waits at a gate
+//!     │                                                       by file    │
+//!     └─────▶ WaitSnapshot ──▶ Transfer(job) ──▶ Draining ──┬────────────┤
+//!             shares the next    snapshot's        its last │  diskless  │
+//!             snapshot           bytes             bytes    └▶ WaitAck ──┘
+//!                                                  leave       loads what it got
 //! ```
 //!
 //! From the moment a snapshot begins, the stream goes into the replica's outbox behind a gate, and the
 //! snapshot's bytes before it. A replica that reads up to an end mark (diskless) would
 //! lose what came in the same read, so the gate opens with its first acknowledgement; one that was told a
-//! length gets the stream right behind.
+//! length gets the stream when the payload has left.
+//!
+//! Its acknowledgements are timed from where it can send some: while a payload is on its way, which may take
+//! longer than any timeout, a replica is judged by whether it takes bytes.
 
 use std::sync::Arc;
 
@@ -50,6 +55,8 @@ pub enum ReplicaStage {
     WaitSnapshot,
     /// It is being sent this one, as a stream or by file.
     Transfer(JobId),
+    /// All of this one stands in its outbox and has yet to leave.
+    Draining(JobId),
     /// It has got this one and has yet to say that it loaded it.
     WaitAck(JobId),
     /// It follows the stream.
@@ -65,12 +72,14 @@ pub struct ReplicaState {
     pub acked: i64,
     /// Last offset that it has on disk, if it said so.
     pub acked_on_disk: i64,
-    /// Monotonic microseconds of its last acknowledgement.
+    /// Monotonic microseconds at which it last acknowledged something, or sent a sign of life.
     pub acked_us: u64,
+    /// Monotonic microseconds at which it last took bytes, or had none to take.
+    pub(crate) progress_us: u64,
     /// Its payload ends with this mark.
     pub(super) end_mark: Option<String>,
     /// It came with SYNC, which knows no reply line.
-    old_sync: bool,
+    pub(super) old_sync: bool,
 }
 
 /// A replica whose outbox holds more than this is given no more of the payload for now.
@@ -102,6 +111,18 @@ impl Client {
         }
     }
 
+    /// Bytes of output that its class's limits are about: of a replica's, those of the stream. The payload before
+    /// them has its own bound.
+    pub(crate) fn limited_output(&self) -> usize {
+        let outbox = &self.wire.outbox;
+        match self.replica() {
+            Some(state) if state.stage != ReplicaStage::Online => {
+                outbox.len().saturating_sub(outbox.open_len())
+            }
+            _ => outbox.len(),
+        }
+    }
+
     /// How INFO and log lines name it.
     pub fn replica_address(&self) -> (String, u16) {
         let ip = match (&self.announced.ip, &self.ends) {
@@ -118,7 +139,7 @@ impl ReplicaState {
     pub fn stage_name(&self) -> &'static str {
         match self.stage {
             ReplicaStage::WaitSnapshot => "wait_bgsave",
-            ReplicaStage::Transfer(_) => "send_bulk",
+            ReplicaStage::Transfer(_) | ReplicaStage::Draining(_) => "send_bulk",
             ReplicaStage::WaitAck(_) | ReplicaStage::Online => "online",
         }
     }
@@ -161,6 +182,7 @@ impl Node {
             acked: 0,
             acked_on_disk: 0,
             acked_us: now_us,
+            progress_us: now_us,
             end_mark: None,
             old_sync,
         }));
@@ -226,7 +248,7 @@ impl Node {
     /// Starts the next full synchronisation now, or after the delay in which others may join.
     pub(crate) fn schedule_full_sync(&mut self) {
         let waiting = self.waiting_for_snapshot();
-        if waiting.is_empty() || self.full_sync_runs() {
+        if waiting.is_empty() || !self.may_begin_full_sync() {
             return;
         }
         let enough = self.config.repl_diskless_sync_max_replicas as usize;
@@ -242,19 +264,25 @@ impl Node {
         }
     }
 
-    fn full_sync_runs(&self) -> bool {
-        let transfers = |h: &Handle| {
-            let state = self.clients.get(*h).and_then(Client::replica);
-            state.is_some_and(|state| matches!(state.stage, ReplicaStage::Transfer(_)))
+    /// Whoever asks too early is not forgotten: what stands in the way here schedules anew when it ends.
+    fn may_begin_full_sync(&self) -> bool {
+        // Only a snapshot under way keeps others waiting. What stands in outboxes or in a file that is
+        // open may take its time.
+        let under_way = |h: &Handle| match self.clients.get(*h).and_then(Client::replica) {
+            Some(ReplicaState { stage: ReplicaStage::Transfer(job), .. }) => {
+                self.persist.snapshots.iter().any(|snapshot| snapshot.job == *job)
+            }
+            _ => false,
         };
-        self.repl.replicas.iter().any(transfers)
+        let runs = self.repl.replicas.iter().any(under_way);
+        !runs && !self.file_sync_opens() && !self.is_leaving()
     }
 
     /// Takes a snapshot for all replicas that wait.
     pub(crate) fn begin_full_sync(&mut self) {
         self.timers.stop(Timer::SyncDelay);
         let waiting = self.waiting_for_snapshot();
-        if waiting.is_empty() || self.full_sync_runs() || self.persist.is_loading() {
+        if waiting.is_empty() || !self.may_begin_full_sync() || self.persist.is_loading() {
             return;
         }
         if self.clients.iter().any(|client| client.transaction.running) {
@@ -273,7 +301,7 @@ impl Node {
         let began = if diskless {
             self.begin_snapshot(Purpose::Sync, SnapshotTarget::Stream)
         } else {
-            self.begin_save().ok()
+            self.begin_file_sync()
         };
         let Some(job) = began else {
             // Another snapshot runs; when it ends this is tried again.
@@ -334,7 +362,7 @@ impl Node {
             })
     }
 
-    /// All bytes of a full synchronisation stand in the outboxes.
+    /// All bytes of a full synchronisation stand in the outboxes, or there will be no more.
     pub(crate) fn sync_ended(&mut self, job: JobId, result: Result<(), String>) {
         for handle in self.in_transfer(job) {
             if result.is_err() {
@@ -342,28 +370,53 @@ impl Node {
                 continue;
             }
             let Some(client) = self.clients.get_mut(handle) else { continue };
-            let rdb_only = client.announced.rdb_only;
-            let (ip, port) = client.replica_address();
             let Some(state) = client.replica_mut() else { continue };
-            let mark = state.end_mark.take();
-            state.stage = match mark {
-                Some(_) => ReplicaStage::WaitAck(job),
-                None => ReplicaStage::Online,
-            };
-            let gate = Gate::Snapshot(job);
-            match mark {
-                Some(mark) => {
-                    client.wire.outbox.push_before(gate, Arc::new(mark.into_bytes()));
-                }
-                None => client.wire.outbox.open(gate),
+            state.stage = ReplicaStage::Draining(job);
+            if let Some(mark) = state.end_mark.clone() {
+                let mark = Arc::new(mark.into_bytes());
+                client.wire.outbox.push_before(Gate::Snapshot(job), mark);
             }
             self.mark_dirty(handle);
-            let how = "Synchronization with replica";
-            self.log(Level::Notice, format!("{how} {ip}:{port} succeeded"));
-            if rdb_only {
-                self.close_after_reply(handle);
-            }
+            self.replica_took(handle, 0);
         }
         self.schedule_full_sync();
+    }
+
+    /// A replica's connection took bytes of its outbox.
+    pub(crate) fn replica_took(&mut self, handle: Handle, bytes: usize) {
+        let now_us = self.now.mono_us;
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        let waits = client.wire.outbox.has_open_bytes();
+        let Some(state) = client.replica_mut() else { return };
+        if bytes > 0 {
+            state.progress_us = now_us;
+        }
+        match state.stage {
+            ReplicaStage::Transfer(_) if bytes > 0 => self.go_on_with_file_syncs(),
+            ReplicaStage::Draining(job) if !waits => self.payload_left(handle, job),
+            _ => {}
+        }
+    }
+
+    /// A replica's payload has been written, all of it: from now on it can be expected to answer.
+    fn payload_left(&mut self, handle: Handle, job: JobId) {
+        let now_us = self.now.mono_us;
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        let rdb_only = client.announced.rdb_only;
+        let (ip, port) = client.replica_address();
+        let Some(state) = client.replica_mut() else { return };
+        state.acked_us = now_us;
+        if state.end_mark.take().is_some() {
+            state.stage = ReplicaStage::WaitAck(job);
+        } else {
+            state.stage = ReplicaStage::Online;
+            client.wire.outbox.open(Gate::Snapshot(job));
+            self.mark_dirty(handle);
+        }
+        let text = format!("Synchronization with replica {ip}:{port} succeeded");
+        self.log(Level::Notice, text);
+        if rdb_only {
+            self.close_after_reply(handle);
+        }
     }
 }

@@ -57,8 +57,8 @@ pub struct Repl {
     pub master: Option<MasterLink>,
     /// What the loaded dump file said of its place.
     pub(crate) loaded_position: StreamPosition,
-    /// Full synchronisations from a file that is being read.
-    pub(crate) by_file: Option<file_sync::FileSync>,
+    /// Full synchronisations by file that are saved or read.
+    pub(crate) by_file: Vec<file_sync::FileSync>,
     /// Counters.
     pub stats: ReplStats,
     /// Monotonic microseconds of the last PING in the stream.
@@ -82,7 +82,7 @@ impl Repl {
             none_since_us: None,
             master: None,
             loaded_position: StreamPosition::default(),
-            by_file: None,
+            by_file: Vec::new(),
             stats: ReplStats::default(),
             last_ping_us: 0,
             resume_from: None,

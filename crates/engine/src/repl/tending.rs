@@ -6,6 +6,7 @@ use super::master::{ReplicaStage, ReplicaState};
 use crate::io::{Handle, JobId, Level};
 use crate::node::Node;
 use crate::outbox::Gate;
+use crate::pause::PauseReason;
 use crate::persist::snapshot::Purpose;
 
 impl Node {
@@ -16,15 +17,14 @@ impl Node {
             self.repl.none_since_us = Some(self.now.mono_us);
         }
         self.log(Level::Notice, "Connection with replica lost.");
-        if let ReplicaStage::Transfer(job) = state.stage
-            && self.in_transfer(job).is_empty()
-        {
+        if let ReplicaStage::Transfer(job) = state.stage {
             let streams =
                 self.persist.snapshots.iter().any(|s| s.job == job && s.purpose == Purpose::Sync);
-            if streams {
+            if streams && self.in_transfer(job).is_empty() {
                 self.abort_snapshot(job);
             }
-            self.go_on_with_file_sync();
+            // The others may have waited for this one.
+            self.go_on_with_file_syncs();
             self.schedule_full_sync();
         }
         // An end that waited for this replica has one less to wait for.
@@ -46,59 +46,55 @@ impl Node {
         if is_master
             && !self.repl.replicas.is_empty()
             && now_us.saturating_sub(self.repl.last_ping_us) >= period_us
-            && !self.pause.is_on(self.now)
+            && self.pause.of(PauseReason::Shutdown).is_none()
         {
             self.repl.last_ping_us = now_us;
             self.repl.feed(b"*1\r\n$4\r\nPING\r\n");
         }
-        let timeout_us = self.config.repl_timeout.max(1) as u64 * 1_000_000;
         for handle in self.repl.replicas.clone() {
-            let Some(client) = self.clients.get_mut(handle) else { continue };
-            let (ip, port) = client.replica_address();
-            let mute = now_us.saturating_sub(client.last_interaction_us) > timeout_us;
-            let Some(state) = client.replica_mut() else { continue };
-            let silent = now_us.saturating_sub(state.acked_us) > timeout_us;
-            match state.stage {
-                // A line end keeps the link alive while there is nothing to send yet.
-                ReplicaStage::WaitSnapshot => {
-                    state.acked_us = now_us;
-                    client.wire.outbox.tail.push(b'\n');
-                    self.mark_dirty(handle);
-                }
-                ReplicaStage::Transfer(job) => {
-                    let by_file = state.end_mark.is_none();
-                    if by_file && client.wire.outbox.open_len() == 0 && self.repl.by_file.is_none()
-                    {
-                        self.sync_bytes_to(handle, job, b"\n".to_vec());
-                    } else if mute {
-                        self.log(
-                            Level::Warning,
-                            format!("Disconnecting timedout replica (full sync): {ip}:{port}"),
-                        );
-                        self.close(handle);
-                    }
-                }
-                ReplicaStage::Online if silent => {
-                    self.log(
-                        Level::Warning,
-                        format!("Disconnecting timedout replica (streaming sync): {ip}:{port}"),
-                    );
-                    self.close(handle);
-                }
-                // It loads: a line end now and then says so.
-                ReplicaStage::WaitAck(_) if silent && mute => {
-                    self.log(
-                        Level::Warning,
-                        format!("Disconnecting timedout replica (full sync): {ip}:{port}"),
-                    );
-                    self.close(handle);
-                }
-                ReplicaStage::Online | ReplicaStage::WaitAck(_) => {}
-            }
+            self.tend_replica(handle);
         }
         self.let_backlog_go();
-        self.go_on_with_file_sync();
+        self.go_on_with_file_syncs();
         self.schedule_full_sync();
+    }
+
+    fn tend_replica(&mut self, handle: Handle) {
+        let now_us = self.now.mono_us;
+        let timeout_us = self.config.repl_timeout.max(1) as u64 * 1_000_000;
+        let Some(client) = self.clients.get_mut(handle) else { return };
+        let (ip, port) = client.replica_address();
+        let waits = client.wire.outbox.has_open_bytes();
+        let Some(state) = client.replica_mut() else { return };
+        if !waits {
+            state.progress_us = now_us;
+        }
+        // Others may wait for it, so it must take what it is given; that it talks is not enough.
+        let stuck = now_us.saturating_sub(state.progress_us) > timeout_us;
+        // Who came with SYNC is not known to acknowledge anything.
+        let silent = now_us.saturating_sub(state.acked_us) > timeout_us && !state.old_sync;
+        let lost = match state.stage {
+            // A line end keeps the link alive while there is nothing to send yet.
+            ReplicaStage::WaitSnapshot => {
+                client.wire.outbox.tail.push(b'\n');
+                self.mark_dirty(handle);
+                return;
+            }
+            ReplicaStage::Transfer(job) if !stuck => {
+                if self.file_sync_is_silent(job) {
+                    self.sync_bytes_to(handle, job, b"\n".to_vec());
+                }
+                return;
+            }
+            ReplicaStage::Transfer(_) => "full sync",
+            ReplicaStage::Draining(_) if stuck => "full sync",
+            ReplicaStage::WaitAck(_) if silent => "full sync",
+            ReplicaStage::Online if silent => "streaming sync",
+            _ => return,
+        };
+        let text = format!("Disconnecting timedout replica ({lost}): {ip}:{port}");
+        self.log(Level::Warning, text);
+        self.close(handle);
     }
 
     fn sync_bytes_to(&mut self, handle: Handle, job: JobId, bytes: Vec<u8>) {
