@@ -392,8 +392,8 @@ impl Node {
     /// Makes a client wait.
     pub(crate) fn block(&mut self, handle: Handle, waiting: Waiting, deadline_us: Option<u64>) {
         let Some(client) = self.clients.get_mut(handle) else { return };
-        if matches!(waiting, Waiting::Acks { .. }) {
-            self.ack_waiters.insert(handle);
+        if let Waiting::Acks { offset, .. } = waiting {
+            self.ack_waiters.insert((offset, handle));
         }
         client.blocked = Some(Blocked { waiting, deadline_us });
         if let Some(deadline) = deadline_us {

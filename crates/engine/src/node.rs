@@ -112,7 +112,7 @@ pub struct Node {
     /// Deadlines of waiting clients.
     pub(crate) deadlines: BTreeSet<(u64, Handle)>,
     /// Clients in WAIT.
-    pub(crate) ack_waiters: BTreeSet<Handle>,
+    pub(crate) ack_waiters: BTreeSet<(i64, Handle)>,
     pub(crate) ready: VecDeque<Handle>,
     dirty: Vec<Handle>,
     pub(crate) outputs: VecDeque<Output>,
@@ -228,6 +228,7 @@ impl Node {
         if !self.is_within_exec() {
             self.flush_effects();
         }
+        self.settle_acks();
         self.flush_stream();
         while let Some(garbage) = self.keyspace.take_garbage() {
             self.output(Output::Garbage(garbage));
@@ -447,8 +448,8 @@ impl Node {
         if let Some(deadline) = blocked.deadline_us {
             self.deadlines.remove(&(deadline, handle));
         }
-        if matches!(blocked.waiting, Waiting::Acks { .. }) {
-            self.ack_waiters.remove(&handle);
+        if let Waiting::Acks { offset, .. } = blocked.waiting {
+            self.ack_waiters.remove(&(offset, handle));
         }
     }
 

@@ -1,4 +1,7 @@
 //! What replicas acknowledge, and who asks for it: WAIT, `min-replicas-to-write`, SHUTDOWN.
+//!
+//! Thousands may WAIT at once. However many ask in a turn, replicas are asked once, at its end; and
+//! however many replicas answer in a turn, those who wait are looked through once.
 
 use super::master::{ReplicaStage, ReplicaState};
 use crate::client::Waiting;
@@ -20,31 +23,31 @@ impl Node {
             client.wire.outbox.open(Gate::Snapshot(job));
             self.mark_dirty(handle);
         }
-        self.wake_waiters();
+        self.repl.acks_came = true;
         self.check_shutdown(false);
+    }
+
+    fn online_replicas(&self) -> impl Iterator<Item = &ReplicaState> {
+        let states = self.repl.replicas.iter().filter_map(|&h| self.clients.get(h)?.replica());
+        states.filter(|state| state.stage == ReplicaStage::Online)
     }
 
     /// How many replicas have acknowledged everything up to `offset`.
     pub fn replicas_at(&self, offset: i64) -> usize {
-        let states = self.repl.replicas.iter().filter_map(|&h| self.clients.get(h)?.replica());
-        states.filter(|s| s.stage == ReplicaStage::Online && s.acked >= offset).count()
+        self.online_replicas().filter(|state| state.acked >= offset).count()
     }
 
     /// How many replicas lack something.
     pub(crate) fn lagging_replicas(&self) -> usize {
         let offset = self.repl.offset;
-        let states = self.repl.replicas.iter().filter_map(|&h| self.clients.get(h)?.replica());
-        states.filter(|s| s.stage == ReplicaStage::Online && s.acked < offset).count()
+        self.online_replicas().filter(|state| state.acked < offset).count()
     }
 
     /// How many replicas answer within `min-replicas-max-lag`.
     pub fn good_replicas(&self) -> usize {
         let lag_max = self.config.min_replicas_max_lag as u64;
         let now_us = self.now.mono_us;
-        let states = self.repl.replicas.iter().filter_map(|&h| self.clients.get(h)?.replica());
-        let good =
-            |s: &&ReplicaState| s.stage == ReplicaStage::Online && s.lag_secs(now_us) <= lag_max;
-        states.filter(good).count()
+        self.online_replicas().filter(|state| state.lag_secs(now_us) <= lag_max).count()
     }
 
     /// Whether writes may be taken as far as `min-replicas-to-write` goes.
@@ -53,10 +56,18 @@ impl Node {
         least == 0 || self.config.min_replicas_max_lag == 0 || self.good_replicas() >= least
     }
 
-    /// Asks all replicas to acknowledge now.
+    /// Asks all replicas, at the end of this turn, to acknowledge at once.
     pub(crate) fn ask_for_acks(&mut self) {
-        let asks = !self.repl.replicas.is_empty() && !self.repl.is_replica();
-        if asks {
+        self.repl.acks_wanted = true;
+    }
+
+    /// The end of a turn, as far as acknowledgements go.
+    pub(crate) fn settle_acks(&mut self) {
+        if std::mem::take(&mut self.repl.acks_came) {
+            self.wake_waiters();
+        }
+        let wanted = std::mem::take(&mut self.repl.acks_wanted);
+        if wanted && !self.repl.replicas.is_empty() && !self.repl.is_replica() {
             let args = [&b"REPLCONF"[..], b"GETACK", b"*"];
             let mut bytes = Vec::new();
             russet_protocol::reply::push_command(&mut bytes, &args);
@@ -64,15 +75,20 @@ impl Node {
         }
     }
 
-    /// Those who WAIT for what has now been acknowledged go on.
-    pub(crate) fn wake_waiters(&mut self) {
-        let waiters: Vec<Handle> = self.ack_waiters.iter().copied().collect();
-        for handle in waiters {
+    /// Those who WAIT for what has now been acknowledged go on, in the order of their offsets.
+    fn wake_waiters(&mut self) {
+        let mut acked: Vec<i64> = self.online_replicas().map(|state| state.acked).collect();
+        acked.sort_unstable();
+        let Some(&furthest) = acked.last() else { return };
+        let behind = |&&(offset, _): &&(i64, Handle)| offset <= furthest;
+        let waiters: Vec<(i64, Handle)> =
+            self.ack_waiters.iter().take_while(behind).copied().collect();
+        for (offset, handle) in waiters {
             let blocked = self.clients.get(handle).and_then(|client| client.blocked.as_ref());
-            let Some(Waiting::Acks { offset, replicas }) = blocked.map(|b| &b.waiting) else {
+            let Some(Waiting::Acks { replicas, .. }) = blocked.map(|b| &b.waiting) else {
                 continue;
             };
-            let have = self.replicas_at(*offset);
+            let have = acked.len() - acked.partition_point(|&at| at < offset);
             if have >= *replicas {
                 self.with_reply(handle, |_, reply| reply.count(have));
                 self.resume(handle);

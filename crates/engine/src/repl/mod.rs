@@ -67,6 +67,10 @@ pub struct Repl {
     pub(crate) resume_from: Option<(Handle, i64)>,
     /// Bytes that our master's stream brought for a transaction that is not complete.
     pub(crate) partial_transaction: Vec<u8>,
+    /// Somebody wants replicas to acknowledge; they are asked at the turn's end.
+    pub(crate) acks_wanted: bool,
+    /// A replica has acknowledged something in this turn.
+    pub(crate) acks_came: bool,
 }
 
 impl Repl {
@@ -87,6 +91,8 @@ impl Repl {
             last_ping_us: 0,
             resume_from: None,
             partial_transaction: Vec::new(),
+            acks_wanted: false,
+            acks_came: false,
         }
     }
 
