@@ -7,7 +7,7 @@
 use russet_protocol::ErrorReply;
 
 use crate::client::Waiting;
-use crate::io::{FileEvent, Handle, JobId, Level, Output};
+use crate::io::{FileEvent, Garbage, Handle, JobId, Level, Output};
 use crate::keyspace::Keyspace;
 use crate::node::{Node, Standstill};
 use crate::persist::fill::{Filler, StreamPosition};
@@ -243,7 +243,10 @@ impl Node {
                 let put = load.fresh.map_or(Ok(()), |fresh| self.put_onto(*fresh, onto));
                 self.reload_ended(client, put);
             }
-            (Purpose::Reload { client, .. }, Err(why)) => self.reload_ended(client, Err(why)),
+            (Purpose::Reload { client, .. }, Err(why)) => {
+                self.output(Output::Garbage(Garbage(Box::new(load.fresh))));
+                self.reload_ended(client, Err(why));
+            }
         }
     }
 
@@ -253,6 +256,7 @@ impl Node {
             && let Some((db, key)) = self.keyspace.common_key(&fresh)
         {
             let key = String::from_utf8_lossy(&key).into_owned();
+            self.output(Output::Garbage(Garbage(Box::new(fresh))));
             return Err(format!("RDB has duplicated key '{key}' in DB {db}"));
         }
         match onto {

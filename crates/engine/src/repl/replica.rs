@@ -19,7 +19,7 @@ use super::payload::Payload;
 use super::psync::{self, OFFSET_MAX};
 use crate::client::{Role, Waiting};
 use crate::config::words::MasterAddress;
-use crate::io::{Endpoints, Handle, JobId, Level, Output};
+use crate::io::{Endpoints, Garbage, Handle, JobId, Level, Output};
 use crate::node::Node;
 use crate::planted::Bug;
 use crate::timers::Timer;
@@ -240,10 +240,16 @@ impl Node {
             }
             self.close(link);
         }
-        if let Some(master) = &mut self.repl.master {
-            master.stage = Stage::Retry;
-        }
+        self.give_stage_up();
         self.repl.partial_transaction.clear();
+    }
+
+    /// Nothing comes of the stage that the link was in.
+    fn give_stage_up(&mut self) {
+        let Some(master) = &mut self.repl.master else { return };
+        if let Stage::Payload(payload) = std::mem::replace(&mut master.stage, Stage::Retry) {
+            self.output(Output::Garbage(Garbage(payload)));
+        }
     }
 
     /// The link's connection was lost.
@@ -256,8 +262,8 @@ impl Node {
             master.down_since_us = now_us;
         }
         master.link = None;
-        master.stage = Stage::Retry;
         master.retry_us = now_us;
+        self.give_stage_up();
         self.repl.partial_transaction.clear();
         self.log(Level::Notice, "Connection with master lost.");
     }
