@@ -27,6 +27,9 @@ use crate::timers::Timer;
 /// Longest line that a master may send before its stream.
 const LINE_MAX: usize = 4096;
 
+/// The second acknowledgement follows the first so soon, microseconds.
+const SECOND_ACK_US: u64 = 100_000;
+
 /// A reply of the handshake that is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expect {
@@ -73,7 +76,6 @@ pub struct MasterLink {
     pub last_io_us: u64,
     /// Monotonic microseconds since which the link is down.
     pub down_since_us: u64,
-    last_ack_us: u64,
     /// Database that the master's stream has selected.
     pub selected_db: u32,
     /// The next try is made no earlier than this.
@@ -143,7 +145,6 @@ impl Node {
             knows_history,
             last_io_us: self.now.mono_us,
             down_since_us: self.now.mono_us,
-            last_ack_us: 0,
             selected_db: 0,
             retry_us: 0,
         }
@@ -316,9 +317,7 @@ impl Node {
             Stage::Online if silent => {
                 self.link_failed(Level::Warning, "MASTER timeout: no data nor PING received...");
             }
-            Stage::Online if now_us.saturating_sub(master.last_ack_us) >= 1_000_000 => {
-                self.acknowledge();
-            }
+            Stage::Online => self.acknowledge(),
             Stage::Payload(_) if silent => {
                 self.link_failed(Level::Warning, "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter in redis.conf to a larger value.");
             }
@@ -395,10 +394,6 @@ impl Node {
     pub(crate) fn acknowledge(&mut self) {
         let offset = self.repl.offset.to_string();
         self.send_command(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
-        let now_us = self.now.mono_us;
-        if let Some(master) = &mut self.repl.master {
-            master.last_ack_us = now_us;
-        }
     }
 
     /// Takes the link's bytes as far as they are lines and payload. True: what is left is stream.
@@ -535,6 +530,11 @@ impl Node {
         self.repl.partial_transaction.clear();
         self.update_listening();
         self.acknowledge();
+        // A master that has not seen its own snapshot end yet passes over this one, and begins its stream with the next.
+        let soon = now_us + SECOND_ACK_US;
+        if self.timers.due(Timer::Replication).is_none_or(|due| due > soon) {
+            self.timers.set(Timer::Replication, soon);
+        }
     }
 
     /// A request of the master's stream was executed (or queued): the same bytes go on to our own replicas, and
