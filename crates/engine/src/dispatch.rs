@@ -50,17 +50,20 @@ impl Node {
                 self.turn_browser_away(handle);
                 return true;
             }
+            Err(error) if caller == Caller::Master => {
+                self.master_sent_unknown(handle, found, args, &error, raw);
+                return true;
+            }
             Err(error) => {
                 let row = found.and_then(|command| command.picked(args));
                 self.refuse(handle, row, &error);
-                self.applied(handle, caller, raw);
                 return true;
             }
         };
         let (queued, is_replica) = (client.transaction.flags, client.is_replica());
         if caller == Caller::Master && command.has(flag::ADMIN) && command.name != "replconf" {
             // A stream changes data. It does not make this node stop, sleep, save or follow another.
-            self.stats.unexpected_errors += 1;
+            self.master_request_refused(command);
             self.applied(handle, caller, raw);
             return true;
         }
@@ -265,8 +268,8 @@ impl Node {
             self.begin_transaction(handle, caller, host);
         }
         let number = self.commands.number_of(command);
-        if caller == Caller::Master && outcome.is_err() {
-            self.stats.unexpected_errors += 1;
+        if let (Caller::Master, Err(error)) = (caller, &outcome) {
+            self.master_request_failed(command.name, error);
         }
         self.stats.command_ended(number, host.ticks_us(), outcome.as_ref().err());
         self.finish(handle, outcome);

@@ -58,8 +58,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// Freeing an outbox takes long from this size on.
 const LARGE_OUTBOX_BYTES: usize = 1 << 20;
 
-/// Half of what a master may let wait here at least: as much as clients may by default.
-const LINK_BYTES_LEAST: usize = 1 << 30;
+/// Half of what a master may let wait here at least: as much as clients may by default. Tests have less memory.
+const LINK_BYTES_LEAST: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
 /// A client that cannot be served for now, for a pause or because it waits, is read no further than this.
 const HELD_BYTES_MAX: usize = 4 << 20;

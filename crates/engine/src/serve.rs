@@ -133,7 +133,8 @@ impl Node {
             more: true,
         };
         let seat_index = window.seats.len();
-        let (mut at, mut found) = (client.wire.start, 0);
+        let (begin, is_link) = (client.wire.start, client.is_master_link());
+        let (mut at, mut found) = (begin, 0);
         let mut malformed = None;
         while found < room && at < seat.bytes.len() {
             match client.wire.parser.parse(&seat.bytes[at..], &limits) {
@@ -147,6 +148,7 @@ impl Node {
                 }
                 Parsed::Request { len } => {
                     let args = client.wire.parser.args();
+                    let inline = client.wire.parser.inline_bytes();
                     if args.is_empty() {
                         if let Some(state) = client.replica_mut() {
                             // So a replica says that it lives while it loads.
@@ -157,9 +159,13 @@ impl Node {
                             Some(before) => before.len += len,
                             None => seat.done = at + len,
                         }
+                    } else if is_link && inline.is_some() {
+                        // No server writes its stream so: we are not where we believe to be in it.
+                        client.wire.parser.reset();
+                        malformed = Some("an inline request in its stream".to_owned());
+                        break;
                     } else {
                         let first_arg = window.args.len();
-                        let inline = client.wire.parser.inline_bytes();
                         let base = match inline {
                             Some(bytes) => {
                                 let base = seat.inline.len();
@@ -189,6 +195,10 @@ impl Node {
                     at += len;
                 }
             }
+        }
+        if is_link && seat.done > begin {
+            // They stand before the first request, and count like all bytes of the stream.
+            self.master_stream_applied(handle, &seat.bytes[begin..seat.done]);
         }
         let first = window.pending.len() - found;
         for pending in &mut window.pending[first..] {

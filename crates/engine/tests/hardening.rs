@@ -572,7 +572,6 @@ fn a_masters_stream_cannot_stop_or_turn_its_replica() {
         "SYNC",
         "SET in 1",
         "EXEC",
-        "nosuch",
         "GET",
         "RESET",
         "CLIENT KILL TYPE normal",

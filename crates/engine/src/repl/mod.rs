@@ -3,7 +3,8 @@
 //! A master turns effects into a stream of bytes, keeps its recent past in a backlog and gives it to replicas
 //! (`master.rs`, with `file_sync.rs`, `acks.rs` and `tending.rs`). A replica follows its master's stream, applies
 //! it, and passes the same bytes on to its own replicas, so that a whole chain has one history and one count of
-//! bytes (`replica.rs`). `psync.rs` decides who may go on where it stopped.
+//! bytes (`replica.rs`, with `handshake.rs`, `payload.rs` and `stream.rs`). `psync.rs` decides who may go on where
+//! it stopped.
 
 mod acks;
 pub mod backlog;
@@ -13,6 +14,7 @@ pub mod master;
 mod payload;
 pub mod psync;
 pub mod replica;
+mod stream;
 mod tending;
 
 use std::sync::Arc;
@@ -71,6 +73,8 @@ pub struct Repl {
     pub(crate) acks_wanted: bool,
     /// A replica has acknowledged something in this turn.
     pub(crate) acks_came: bool,
+    /// What the log knows of requests of our master's that failed.
+    pub(crate) failures_told: stream::FailuresTold,
 }
 
 impl Repl {
@@ -93,6 +97,7 @@ impl Repl {
             partial_transaction: Vec::new(),
             acks_wanted: false,
             acks_came: false,
+            failures_told: Default::default(),
         }
     }
 

@@ -27,8 +27,14 @@ use crate::timers::Timer;
 /// Longest line that a master may send before its stream.
 const LINE_MAX: usize = 4096;
 
+/// Longest pause between tries to synchronise with a master whose data is of no use here, microseconds.
+const BACK_OFF_MAX_US: u64 = 30_000_000;
+
 /// The second acknowledgement follows the first so soon, microseconds.
 const SECOND_ACK_US: u64 = 100_000;
+
+/// A link that has held for so long, microseconds, has put earlier failures behind it.
+const STEADY_US: u64 = 60_000_000;
 
 /// A reply of the handshake that is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +82,10 @@ pub struct MasterLink {
     pub last_io_us: u64,
     /// Monotonic microseconds since which the link is down.
     pub down_since_us: u64,
+    /// Monotonic microseconds at which it went online.
+    online_us: u64,
+    /// How often its data could not be used, lately.
+    setbacks: u32,
     /// Database that the master's stream has selected.
     pub selected_db: u32,
     /// The next try is made no earlier than this.
@@ -102,6 +112,14 @@ impl MasterLink {
     /// Whether our data has a place in the master's history, so that a partial synchronisation may be asked for.
     pub fn knows_history(&self) -> bool {
         self.knows_history
+    }
+
+    /// Its data could not be used: how long to wait before it is asked for again, since each try costs it a
+    /// snapshot. Twice as long each time, from a second on.
+    pub(super) fn back_off_us(&mut self) -> u64 {
+        let us = (1_000_000_u64 << self.setbacks.min(16)).min(BACK_OFF_MAX_US);
+        self.setbacks = self.setbacks.saturating_add(1);
+        us
     }
 
     /// Whether a payload is being loaded.
@@ -145,6 +163,8 @@ impl Node {
             knows_history,
             last_io_us: self.now.mono_us,
             down_since_us: self.now.mono_us,
+            online_us: 0,
+            setbacks: 0,
             selected_db: 0,
             retry_us: 0,
         }
@@ -277,26 +297,20 @@ impl Node {
     }
 
     pub(super) fn link_failed(&mut self, level: Level, why: &str) {
+        self.link_failed_for(level, why, 1_000_000);
+    }
+
+    /// The link failed, and is not to be tried again for so long.
+    pub(super) fn link_failed_for(&mut self, level: Level, why: &str, delay_us: u64) {
         self.log(level, why);
         let now_us = self.now.mono_us;
         if let Some(master) = &mut self.repl.master {
             if master.is_online() {
                 master.down_since_us = now_us;
             }
-            master.retry_us = now_us + 1_000_000;
+            master.retry_us = now_us + delay_us;
         }
         self.drop_link();
-    }
-
-    /// The master's stream made no sense.
-    pub(crate) fn master_spoke_garbage(&mut self, handle: Handle, what: &str) {
-        let known = self.repl.master.as_ref().is_some_and(|m| m.link == Some(handle));
-        if known {
-            self.link_failed(
-                Level::Warning,
-                &format!("Protocol error from master: {what}. The link is closed."),
-            );
-        }
     }
 
     /// Housekeeping, once a second: connect, acknowledge, notice silence.
@@ -317,7 +331,12 @@ impl Node {
             Stage::Online if silent => {
                 self.link_failed(Level::Warning, "MASTER timeout: no data nor PING received...");
             }
-            Stage::Online => self.acknowledge(),
+            Stage::Online => {
+                if now_us.saturating_sub(master.online_us) >= STEADY_US {
+                    master.setbacks = 0;
+                }
+                self.acknowledge();
+            }
             Stage::Payload(_) if silent => {
                 self.link_failed(Level::Warning, "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter in redis.conf to a larger value.");
             }
@@ -472,8 +491,9 @@ impl Node {
         (payload.fresh.now_ms, payload.fresh.clock) = (now_ms, clock);
         match payload.take(bytes) {
             Err(why) => {
+                let delay_us = master.back_off_us();
                 let text = format!("Failed trying to load the MASTER synchronization DB: {why}");
-                self.link_failed(Level::Warning, &text);
+                self.link_failed_for(Level::Warning, &text, delay_us);
                 bytes.len()
             }
             Ok((used, false)) => used,
@@ -522,6 +542,7 @@ impl Node {
         let Some(master) = &mut self.repl.master else { return };
         master.stage = Stage::Online;
         master.last_io_us = now_us;
+        master.online_us = now_us;
         master.selected_db = selected_db;
         if let Some(client) = master.link.and_then(|link| self.clients.get_mut(link)) {
             client.db = selected_db;
@@ -535,26 +556,6 @@ impl Node {
         if self.timers.due(Timer::Replication).is_none_or(|due| due > soon) {
             self.timers.set(Timer::Replication, soon);
         }
-    }
-
-    /// A request of the master's stream was executed (or queued): the same bytes go on to our own replicas, and
-    /// we count them. A transaction counts when it is complete: until then we could not go on in its middle.
-    pub(crate) fn master_stream_applied(&mut self, handle: Handle, raw: &[u8]) {
-        let now_us = self.now.mono_us;
-        let Some(client) = self.clients.get(handle) else { return };
-        let (open, db) = (client.transaction.open, client.db);
-        let Some(master) = self.repl.master.as_mut().filter(|m| m.link == Some(handle)) else {
-            return;
-        };
-        master.last_io_us = now_us;
-        if open {
-            self.repl.partial_transaction.extend_from_slice(raw);
-            return;
-        }
-        master.selected_db = db;
-        let before = std::mem::take(&mut self.repl.partial_transaction);
-        self.repl.feed(&before);
-        self.repl.feed(raw);
     }
 
     /// Clients that wait for what only a master can give are let go.
