@@ -286,7 +286,7 @@ impl Client {
         limit: &crate::config::words::OutputLimit,
         now_us: u64,
     ) -> bool {
-        let bytes = self.wire.outbox.len() as u64;
+        let bytes = self.limited_output() as u64;
         if !self.authenticated && bytes > STRANGER_OUTPUT_MAX {
             return true;
         }

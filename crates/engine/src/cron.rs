@@ -1,9 +1,8 @@
 //! What time does: timers, and the background work of a turn.
 
 use crate::client::Waiting;
-use crate::config::value::PropagationErrorBehavior;
 use crate::config::words::MasterAddress;
-use crate::io::{Handle, Host, Level, Output};
+use crate::io::{Handle, Host, Level};
 use crate::node::{Node, Standstill};
 use crate::timers::Timer;
 
@@ -111,6 +110,7 @@ impl Node {
             client.last_interaction_us = later(client.last_interaction_us);
             if let Some(state) = client.replica_mut() {
                 state.acked_us = later(state.acked_us);
+                state.progress_us = later(state.progress_us);
             }
         }
     }
@@ -125,46 +125,6 @@ impl Node {
         self.check_clients();
         if self.repl.master.is_some() {
             self.timers.set_if_idle(Timer::Replication, self.now.mono_us);
-        }
-    }
-
-    /// A master's write came while this replica cannot save. True: the process ends instead of taking it, as
-    /// `replica-ignore-disk-write-errors` asks with its default.
-    pub(crate) fn stops_without_disk(&mut self) -> bool {
-        if !self.persist.refuses_writes(&self.config) {
-            return false;
-        }
-        if !self.config.replica_ignore_disk_write_errors {
-            self.stop("Replica was unable to write command to disk.");
-            return true;
-        }
-        if self.stats.may_warn_of_disk(self.now.mono_us) {
-            let text = "Replica is applying a command even though it is unable to write to disk.";
-            self.log(Level::Warning, text);
-        }
-        false
-    }
-
-    /// A command of our master's stream failed here. True: the process ends, as `propagation-error-behavior` asks.
-    pub(crate) fn stops_after_master_error(&mut self, name: &str) -> bool {
-        let goes_on = self.config.propagation_error_behavior == PropagationErrorBehavior::Ignore;
-        if goes_on || !self.config.replica_read_only {
-            return false;
-        }
-        let text = format!(
-            "This replica panicked sending an error to its master after processing the command \
-             '{name}'"
-        );
-        self.stop(&text);
-        true
-    }
-
-    /// Ends the process: what it holds is no longer what it should hold. Nobody is served any more.
-    fn stop(&mut self, why: &str) {
-        if self.standstill != Some(Standstill::Stopped) {
-            self.standstill = Some(Standstill::Stopped);
-            self.log(Level::Warning, why);
-            self.output(Output::Exit(1));
         }
     }
 
@@ -242,10 +202,15 @@ impl Node {
     pub(crate) fn enforce_output_limit(&mut self, handle: Handle) {
         let now_us = self.now.mono_us;
         let limits = self.config.client_output_buffer_limit;
+        let backlog_bytes = self.config.repl_backlog_size;
         let Some(client) = self.clients.get_mut(handle) else { return };
-        let limit = if client.is_replica() { limits.replica } else { limits.normal };
+        let mut limit = if client.is_replica() { limits.replica } else { limits.normal };
+        if client.is_replica() && limit.hard_bytes > 0 {
+            // Who may go on with so many bytes of the backlog must not be closed for having been given them.
+            limit.hard_bytes = limit.hard_bytes.max(backlog_bytes);
+        }
         if client.outgrew(&limit, now_us) {
-            let bytes = client.wire.outbox.len();
+            let bytes = client.limited_output();
             let id = client.id;
             self.stats.output_limit_disconnections += 1;
             self.log(

@@ -54,19 +54,18 @@ impl Node {
                 self.turn_browser_away(handle);
                 return true;
             }
+            Err(error) if caller == Caller::Master => {
+                self.master_sent_unknown(handle, found, args, &error, raw);
+                return true;
+            }
             Err(error) => {
                 self.refuse(handle, row, &error);
-                let name = args.text(0);
-                if caller == Caller::Master && self.stops_after_master_error(&name) {
-                    return true;
-                }
-                self.applied(handle, caller, raw);
                 return true;
             }
         };
         if caller == Caller::Master && command.has(flag::ADMIN) && command.name != "replconf" {
             // A stream changes data. It does not make this node stop, sleep, save or follow another.
-            self.stats.unexpected_errors += 1;
+            self.master_request_refused(command);
             self.applied(handle, caller, raw);
             return true;
         }
@@ -271,9 +270,8 @@ impl Node {
             self.begin_transaction(handle, caller, host);
         }
         let number = self.commands.number_of(command);
-        if caller == Caller::Master && outcome.is_err() {
-            self.stats.unexpected_errors += 1;
-            self.stops_after_master_error(command.name);
+        if let (Caller::Master, Err(error)) = (caller, &outcome) {
+            self.master_request_failed(command.name, error);
         }
         self.stats.command_ended(number, host.ticks_us(), outcome.as_ref().err());
         self.finish(handle, outcome);
@@ -344,9 +342,12 @@ impl Node {
         handle: Handle,
         write: impl FnOnce(&mut Node, &mut Reply<'_>) -> R,
     ) -> R {
-        let (mut out, protocol) = match self.clients.get_mut(handle) {
-            Some(client) => (std::mem::take(&mut client.wire.outbox.tail), client.protocol),
-            None => (Vec::new(), Protocol::Resp2),
+        let (mut out, protocol, was_replica) = match self.clients.get_mut(handle) {
+            Some(client) => {
+                let tail = std::mem::take(&mut client.wire.outbox.tail);
+                (tail, client.protocol, client.is_replica())
+            }
+            None => (Vec::new(), Protocol::Resp2, false),
         };
         let before = out.len();
         let mut shared = Vec::new();
@@ -359,6 +360,11 @@ impl Node {
             let tail = &mut client.wire.outbox.tail;
             if mute {
                 tail.truncate(before);
+            } else if was_replica && (tail.len() > before || !shared.is_empty()) {
+                tail.truncate(before);
+                client.wire.outbox.tail.extend_from_slice(&meanwhile);
+                self.replica_was_answered(handle);
+                return result;
             } else if !shared.is_empty() {
                 let whole = std::mem::take(tail);
                 splice(&mut client.wire.outbox, &whole, shared);
@@ -371,6 +377,17 @@ impl Node {
         result
     }
 
+    /// A replica's output is the stream: it would take a reply in there for a part of it. So it is let go.
+    #[cold]
+    fn replica_was_answered(&mut self, handle: Handle) {
+        let who = crate::command::client::describe(self, handle);
+        let name = self.clients.get(handle).map_or("", |client| client.last_command);
+        let text =
+            format!("Replica generated a reply to command '{name}', disconnecting it: {who}");
+        self.log(Level::Warning, text);
+        self.close(handle);
+    }
+
     /// Writes an error to a connection, and counts it.
     pub(crate) fn reply_error(&mut self, handle: Handle, error: &ErrorReply) {
         self.stats.error(error);
@@ -380,8 +397,8 @@ impl Node {
     /// Makes a client wait.
     pub(crate) fn block(&mut self, handle: Handle, waiting: Waiting, deadline_us: Option<u64>) {
         let Some(client) = self.clients.get_mut(handle) else { return };
-        if matches!(waiting, Waiting::Acks { .. }) {
-            self.ack_waiters.insert(handle);
+        if let Waiting::Acks { offset, .. } = waiting {
+            self.ack_waiters.insert((offset, handle));
         }
         client.blocked = Some(Blocked { waiting, deadline_us });
         if let Some(deadline) = deadline_us {

@@ -10,7 +10,7 @@
 //!   dirty connections, open bytes   ◀──  take_dirty / outbox
 //! ```
 //!
-//! **The contract.** After each call that may change the node (`handle`, `accept`, `turn`), the driver
+//! **The contract.** After each call that may change the node (`handle`, `accept`, `turn`, `written`), the driver
 //! calls `poll_output` until it answers [`Output::Wait`], and writes the outboxes of the connections that
 //! `take_dirty` names. A call too many is harmless. When the deadline of the last `Wait` has passed, the
 //! driver calls `turn` with the new time.

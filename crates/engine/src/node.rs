@@ -60,8 +60,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// Freeing an outbox takes long from this size on.
 const LARGE_OUTBOX_BYTES: usize = 1 << 20;
 
-/// Half of what a master may let wait here at least: as much as clients may by default.
-const LINK_BYTES_LEAST: usize = 1 << 30;
+/// Half of what a master may let wait here at least: as much as clients may by default. Tests have less memory.
+const LINK_BYTES_LEAST: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
 /// A client that cannot be served for now, for a pause or because it waits, is read no further than this.
 const HELD_BYTES_MAX: usize = 4 << 20;
@@ -121,7 +121,7 @@ pub struct Node {
     /// Deadlines of waiting clients.
     pub(crate) deadlines: BTreeSet<(u64, Handle)>,
     /// Clients in WAIT.
-    pub(crate) ack_waiters: BTreeSet<Handle>,
+    pub(crate) ack_waiters: BTreeSet<(i64, Handle)>,
     pub(crate) ready: VecDeque<Handle>,
     dirty: Vec<Handle>,
     pub(crate) outputs: VecDeque<Output>,
@@ -239,6 +239,7 @@ impl Node {
         if !self.is_within_exec() {
             self.flush_effects();
         }
+        self.settle_acks();
         self.flush_stream();
         while let Some(garbage) = self.keyspace.take_garbage() {
             self.output(Output::Garbage(garbage));
@@ -434,6 +435,8 @@ impl Node {
             }
             if client.closing && client.wire.outbox.is_empty() && !client.transaction.running {
                 self.close(handle);
+            } else if client.is_replica() {
+                self.replica_took(handle, bytes);
             }
         }
     }
@@ -472,8 +475,8 @@ impl Node {
         if let Some(deadline) = blocked.deadline_us {
             self.deadlines.remove(&(deadline, handle));
         }
-        if matches!(blocked.waiting, Waiting::Acks { .. }) {
-            self.ack_waiters.remove(&handle);
+        if let Waiting::Acks { offset, .. } = blocked.waiting {
+            self.ack_waiters.remove(&(offset, handle));
         }
     }
 

@@ -121,6 +121,7 @@ impl Node {
     fn parse_some(&mut self, window: &mut Window, handle: Handle, room: usize) {
         let bulk_len_max = self.config.proto_max_bulk_len;
         let hasher = self.keyspace.hasher();
+        let now_us = self.now.mono_us;
         let Some(client) = self.clients.get_mut(handle) else { return };
         client.is_ready = false;
         if client.is_master_link() && !self.link_received(handle) {
@@ -140,7 +141,8 @@ impl Node {
             more: true,
         };
         let seat_index = window.seats.len();
-        let (mut at, mut found, mut empty) = (client.wire.start, 0, 0);
+        let (begin, is_link) = (client.wire.start, client.is_master_link());
+        let (mut at, mut found, mut empty) = (begin, 0, 0);
         let mut malformed = None;
         while found < room && empty < EMPTY_MAX && at < seat.bytes.len() {
             match client.wire.parser.parse(&seat.bytes[at..], &limits) {
@@ -154,8 +156,13 @@ impl Node {
                 }
                 Parsed::Request { len } => {
                     let args = client.wire.parser.args();
+                    let inline = client.wire.parser.inline_bytes();
                     if args.is_empty() {
                         empty += 1;
+                        if let Some(state) = client.replica_mut() {
+                            // So a replica says that it lives while it loads.
+                            state.acked_us = now_us;
+                        }
                         // An empty request goes with the one before it.
                         match window.pending.last_mut().filter(|_| found > 0) {
                             Some(before) => {
@@ -167,17 +174,16 @@ impl Node {
                                 client.reply_mode.request_over();
                             }
                         }
+                    } else if is_link && inline.is_some() {
+                        // No server writes its stream so: we are not where we believe to be in it.
+                        client.wire.parser.reset();
+                        malformed = Some(ErrorReply::fixed("an inline request in its stream"));
+                        break;
                     } else {
                         let first_arg = window.args.len();
-                        let inline = client.wire.parser.inline_bytes();
-                        let base = match inline {
-                            Some(bytes) => {
-                                let base = seat.inline.len();
-                                seat.inline.extend_from_slice(bytes);
-                                base
-                            }
-                            None => at,
-                        };
+                        // Where the arguments' places count from.
+                        let base = inline.map_or(at, |_| seat.inline.len());
+                        seat.inline.extend_from_slice(inline.unwrap_or_default());
                         window.args.extend(
                             args.iter()
                                 .map(|a| ArgRange { start: base + a.start, end: base + a.end }),
@@ -200,6 +206,10 @@ impl Node {
                     at += len;
                 }
             }
+        }
+        if is_link && seat.done > begin {
+            // They stand before the first request, and count like all bytes of the stream.
+            self.master_stream_applied(handle, &seat.bytes[begin..seat.done]);
         }
         let first = window.pending.len() - found;
         for pending in &mut window.pending[first..] {

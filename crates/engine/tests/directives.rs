@@ -7,8 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use russet_engine::config::{DIRECTIVES, Status};
-use russet_engine::io::{Endpoints, Handle, Host, Input, Request};
+use russet_engine::io::{Handle, Host, Request};
 use support::World;
+use support::peers::{command, replica};
 
 /// Built without anybody reading them, since what they ask for is always so, whatever they say.
 const ALWAYS: &[(&str, &str)] = &[
@@ -70,28 +71,6 @@ fn each_directive_that_is_built_is_read() {
     assert_eq!(wrong, [""; 0], "neither read nor listed as always so, or both");
 }
 
-/// A replica that follows its master.
-fn replica(conf: &str) -> (World, Handle) {
-    let mut w = World::new(&format!("save \"\"\nreplicaof 127.0.0.1 7000\n{conf}"));
-    let link = w.node.repl.master.as_ref().and_then(|master| master.link).expect("it connects");
-    let peer = "127.0.0.1:7000".parse().expect("an address");
-    let local = "127.0.0.1:5".parse().expect("an address");
-    let result = Ok(Endpoints::Tcp { peer, local });
-    w.node.handle(w.now, Input::Connected { link, result });
-    w.send(link, b"+PONG\r\n+OK\r\n+OK\r\n+OK\r\n");
-    let mut master = World::new("");
-    let client = master.connect();
-    master.ask(client, "SET text abc");
-    master.ask(client, "SAVE");
-    let dump = &master.files["dump.rdb"];
-    let id = "1".repeat(40);
-    w.send(link, format!("+FULLRESYNC {id} 100\r\n${}\r\n", dump.len()).as_bytes());
-    w.send(link, dump);
-    assert!(w.node.repl.master.as_ref().is_some_and(|master| master.is_online()));
-    w.take(link);
-    (w, link)
-}
-
 fn logged(w: &World, text: &str) -> usize {
     w.log.iter().filter(|line| line.contains(text)).count()
 }
@@ -100,13 +79,14 @@ fn logged(w: &World, text: &str) -> usize {
 fn a_replica_that_cannot_save_ends_or_goes_on_as_it_was_told() {
     for ignores in [false, true] {
         let line = if ignores { "replica-ignore-disk-write-errors yes\n" } else { "" };
-        let (mut w, link) = replica(&format!("save 3600 1\n{line}"));
+        let (mut w, link) = replica(&format!("save 3600 1\n{line}"), &[]);
         let c = w.connect();
-        w.send(link, b"SET before x\r\n");
+        w.send(link, &command(&["SET", "before", "x"]));
         assert_eq!(w.exit, None);
         w.save_errors.push_back("No space left on device".to_owned());
         w.ask(c, "BGSAVE");
-        w.send(link, b"PING\r\nSET key x\r\nSET other x\r\n");
+        let writes = ["key", "other"].map(|key| command(&["SET", key, "x"]));
+        w.send(link, &[command(&["PING"]), writes.concat()].concat());
         if ignores {
             assert_eq!(w.exit, None);
             assert_eq!(logged(&w, "Replica is applying a command even though it is unable"), 1);
@@ -121,21 +101,21 @@ fn a_replica_that_cannot_save_ends_or_goes_on_as_it_was_told() {
 
 #[test]
 fn a_command_of_the_master_that_fails_ends_a_replica_if_it_is_told_so() {
-    for (conf, bytes, ends) in [
-        ("", &b"INCR text\r\n"[..], false),
-        ("propagation-error-behavior panic\n", b"SET key x\r\n", false),
-        ("propagation-error-behavior panic\n", b"INCR text\r\n", true),
-        ("propagation-error-behavior panic\n", b"NOSUCH x\r\n", true),
-        ("propagation-error-behavior panic-on-replicas\n", b"INCR text\r\n", true),
+    for (conf, words, ends) in [
+        ("", &["INCR", "text"][..], false),
+        ("propagation-error-behavior panic\n", &["SET", "key", "x"], false),
+        ("propagation-error-behavior panic\n", &["INCR", "text"], true),
+        ("propagation-error-behavior panic\n", &["NOSUCH", "x"], true),
+        ("propagation-error-behavior panic-on-replicas\n", &["INCR", "text"], true),
         (
             "propagation-error-behavior panic-on-replicas\nreplica-read-only no\n",
-            b"INCR text\r\n",
+            &["INCR", "text"],
             false,
         ),
     ] {
-        let (mut w, link) = replica(conf);
+        let (mut w, link) = replica(conf, &["text"]);
         let offset = w.node.repl.offset();
-        w.send(link, bytes);
+        w.send(link, &command(words));
         assert_eq!(w.exit, ends.then_some(1), "{conf}");
         let text = "This replica panicked sending an error to its master after processing";
         assert_eq!(logged(&w, text), usize::from(ends), "{conf}");
@@ -190,7 +170,7 @@ fn a_replicas_packets_are_gathered_if_that_is_wanted() {
 fn the_node_says_once_that_it_is_ready() {
     assert_eq!(World::new("").ready, [false]);
     assert_eq!(World::new("replicaof 127.0.0.1 7000\n").ready, [true]);
-    let (w, _) = replica("");
+    let (w, _) = replica("", &[]);
     assert_eq!(w.ready, [true]);
 }
 

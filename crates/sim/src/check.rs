@@ -3,6 +3,7 @@
 //! * A node at offset n of history X holds X's bytes up to n, as far back as its backlog goes.
 //! * Its data is what an independent applier makes of X's bytes up to n.
 //! * A snapshot holds exactly the data at its begin.
+//! * A replica understands all that its master sends, and can do it.
 //! * A process that starts finds its last completed save, and loads exactly what the file holds.
 
 use russet_engine::io::JobId;

@@ -285,7 +285,10 @@ impl World {
                 let incarnation = self.processes[node].incarnation;
                 self.queue.push(at, Event::Deliver { node, incarnation, item });
             }
-            Output::Log { text, .. } => self.count_log(&text),
+            Output::Log { text, .. } => {
+                self.count_log(&text);
+                self.check_log(node, &text);
+            }
             Output::Exit(code) => self.processes[node].exited = Some(code),
         }
     }
@@ -318,6 +321,14 @@ impl World {
             self.coverage.partial_syncs += 1;
         } else if text.starts_with("Setting secondary replication ID") {
             self.coverage.promotions += 1;
+        }
+    }
+
+    /// All nodes are alike and no byte of a connection is ever changed: a replica has nothing to complain of.
+    fn check_log(&mut self, node: usize, text: &str) {
+        let complaints = ["Protocol error from master", "== CRITICAL ==", "Failed trying to load"];
+        if complaints.iter().any(|complaint| text.starts_with(complaint)) {
+            self.fail(format!("node{node} cannot follow its master: {text}"));
         }
     }
 

@@ -113,14 +113,7 @@ pub const COMMANDS: &[Command] = &[
 
 fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.is(1, "NO") && args.is(2, "ONE") {
-        let was = ctx.node.repl.is_replica();
-        ctx.node.promote();
-        if was {
-            let who = describe(ctx.node, ctx.client);
-            let text = format!("MASTER MODE enabled (user request from '{who}')");
-            ctx.node.log(Level::Notice, text);
-        }
-        ctx.node.config.replicaof = None;
+        become_master(ctx, "user");
         reply.ok();
         return Ok(Flow::Done);
     }
@@ -153,10 +146,38 @@ fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
     Ok(Flow::Done)
 }
 
+fn become_master(ctx: &mut Ctx<'_>, whose: &str) {
+    let was = ctx.node.repl.is_replica();
+    ctx.node.promote();
+    if was {
+        let who = describe(ctx.node, ctx.client);
+        let text = format!("MASTER MODE enabled ({whose} request from '{who}')");
+        ctx.node.log(Level::Notice, text);
+    }
+    ctx.node.config.replicaof = None;
+}
+
 fn psync(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let id = args.text(1);
+    if args.is(3, "FAILOVER") && !ctx.me().is_replica() {
+        take_over(ctx, &id)?;
+    }
     let offset = args.integer(2)?;
     attach(ctx, &id, Some(offset), false, reply)
+}
+
+/// Our master hands its office over to us, and asks to follow in the same breath.
+fn take_over(ctx: &mut Ctx<'_>, id: &str) -> Result<(), ErrorReply> {
+    let text = format!("Failover request received for replid {id}.");
+    ctx.node.log(Level::Notice, text);
+    if !ctx.node.repl.is_replica() {
+        return Err(ErrorReply::err("PSYNC FAILOVER can't be sent to a master."));
+    }
+    if !id.eq_ignore_ascii_case(&ctx.node.repl.histories.id) {
+        return Err(ErrorReply::err("PSYNC FAILOVER replid must match my replid."));
+    }
+    become_master(ctx, "failover");
+    Ok(())
 }
 
 fn sync(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {

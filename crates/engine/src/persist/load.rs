@@ -7,7 +7,7 @@
 use russet_protocol::ErrorReply;
 
 use crate::client::Waiting;
-use crate::io::{FileEvent, Handle, JobId, Level, Output};
+use crate::io::{FileEvent, Garbage, Handle, JobId, Level, Output};
 use crate::keyspace::Keyspace;
 use crate::node::{Node, Standstill};
 use crate::persist::fill::{Filler, StreamPosition};
@@ -119,9 +119,10 @@ impl Node {
         }
     }
 
-    /// Begins the save, if none is under way that must end first.
-    fn save_for_reload(&mut self) {
-        if self.persist.save().is_some() {
+    /// Begins the save that a reload waits for, if none is under way that must end first.
+    pub(crate) fn save_for_reload(&mut self) {
+        let waits = self.persist.reload.as_ref().is_some_and(|reload| reload.job.is_none());
+        if !waits || self.persist.save().is_some() || self.is_leaving() {
             return;
         }
         let job = self.begin_save();
@@ -145,9 +146,7 @@ impl Node {
     /// A save ended that DEBUG RELOAD may have waited for.
     pub(crate) fn reload_saved(&mut self, job: JobId, result: &Result<u64, String>) {
         let Some(reload) = self.persist.reload.take_if(|reload| reload.job == Some(job)) else {
-            if self.persist.reload.as_ref().is_some_and(|reload| reload.job.is_none()) {
-                self.save_for_reload();
-            }
+            self.save_for_reload();
             return;
         };
         match result {
@@ -243,7 +242,10 @@ impl Node {
                 let put = load.fresh.map_or(Ok(()), |fresh| self.put_onto(*fresh, onto));
                 self.reload_ended(client, put);
             }
-            (Purpose::Reload { client, .. }, Err(why)) => self.reload_ended(client, Err(why)),
+            (Purpose::Reload { client, .. }, Err(why)) => {
+                self.output(Output::Garbage(Garbage(Box::new(load.fresh))));
+                self.reload_ended(client, Err(why));
+            }
         }
     }
 
@@ -253,6 +255,7 @@ impl Node {
             && let Some((db, key)) = self.keyspace.common_key(&fresh)
         {
             let key = String::from_utf8_lossy(&key).into_owned();
+            self.output(Output::Garbage(Garbage(Box::new(fresh))));
             return Err(format!("RDB has duplicated key '{key}' in DB {db}"));
         }
         match onto {

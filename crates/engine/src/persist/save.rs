@@ -26,6 +26,8 @@ pub struct Persist {
     pub last_save_secs: i64,
     /// Monotonic microseconds of the last good save; at first those of the start.
     pub(crate) last_save_us: u64,
+    /// The save that began last.
+    pub(crate) last_save_job: Option<JobId>,
     /// Monotonic microseconds of the last try.
     pub(crate) last_try_us: u64,
     /// The last save failed.
@@ -92,6 +94,7 @@ impl Node {
         self.persist.save_wanted = false;
         // Whoever saves for replicas only says so.
         self.repl.dump_is_for_sync = false;
+        self.persist.last_save_job = Some(job);
         Ok(job)
     }
 

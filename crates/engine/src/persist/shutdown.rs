@@ -28,6 +28,11 @@ pub struct Shutdown {
 }
 
 impl Node {
+    /// Whether the end has come so far that nothing new may begin but the final save.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.persist.shutdown.as_ref().is_some_and(|shutdown| !shutdown.awaits_replicas)
+    }
+
     /// Starts to end. What can be known at once is answered at once.
     pub(crate) fn begin_shutdown(&mut self, options: ShutdownOptions) -> Result<(), ErrorReply> {
         if self.persist.shutdown.is_some() {
@@ -110,7 +115,7 @@ impl Node {
 
     /// The final save was given up since its data was replaced: the new data is saved in its place.
     pub(crate) fn save_anew_for_shutdown(&mut self) {
-        if self.persist.shutdown.as_ref().is_some_and(|shutdown| !shutdown.awaits_replicas) {
+        if self.is_leaving() {
             self.shutdown_save();
         }
     }
@@ -154,6 +159,9 @@ impl Node {
                 self.resume(handle);
             }
         }
+        // What had to wait for the end may begin after all.
+        self.save_for_reload();
+        self.schedule_full_sync();
         true
     }
 

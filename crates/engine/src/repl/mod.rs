@@ -1,16 +1,21 @@
 //! Replication: one stream of effects, and those who follow it.
 //!
 //! A master turns effects into a stream of bytes, keeps its recent past in a backlog and gives it to replicas
-//! (`master.rs`). A replica follows its master's stream, applies it, and passes the same bytes on to its own
-//! replicas, so that a whole chain has one history and one count of bytes (`replica.rs`). `psync.rs`
-//! decides who may go on where it stopped.
+//! (`master.rs`, with `file_sync.rs`, `acks.rs` and `tending.rs`). A replica follows its master's stream, applies
+//! it, and passes the same bytes on to its own replicas, so that a whole chain has one history and one count of
+//! bytes (`replica.rs`, with `handshake.rs`, `payload.rs` and `stream.rs`). `psync.rs` decides who may go on where
+//! it stopped.
 
+mod acks;
 pub mod backlog;
+pub(crate) mod file_sync;
 mod handshake;
 pub mod master;
 mod payload;
 pub mod psync;
 pub mod replica;
+mod stream;
+mod tending;
 
 use std::sync::Arc;
 
@@ -54,10 +59,10 @@ pub struct Repl {
     pub master: Option<MasterLink>,
     /// What the loaded dump file said of its place.
     pub(crate) loaded_position: StreamPosition,
-    /// Full synchronisations from a file that is being read.
-    pub(crate) by_file: Option<master::FileSync>,
     /// The dump file was last written for replicas only.
     pub(crate) dump_is_for_sync: bool,
+    /// Full synchronisations by file that are saved or read.
+    pub(crate) by_file: Vec<file_sync::FileSync>,
     /// Counters.
     pub stats: ReplStats,
     /// Monotonic microseconds of the last PING in the stream.
@@ -66,6 +71,12 @@ pub struct Repl {
     pub(crate) resume_from: Option<(Handle, i64)>,
     /// Bytes that our master's stream brought for a transaction that is not complete.
     pub(crate) partial_transaction: Vec<u8>,
+    /// Somebody wants replicas to acknowledge; they are asked at the turn's end.
+    pub(crate) acks_wanted: bool,
+    /// A replica has acknowledged something in this turn.
+    pub(crate) acks_came: bool,
+    /// What the log knows of requests of our master's that failed.
+    pub(crate) failures_told: stream::FailuresTold,
 }
 
 impl Repl {
@@ -81,12 +92,15 @@ impl Repl {
             none_since_us: None,
             master: None,
             loaded_position: StreamPosition::default(),
-            by_file: None,
             dump_is_for_sync: false,
+            by_file: Vec::new(),
             stats: ReplStats::default(),
             last_ping_us: 0,
             resume_from: None,
             partial_transaction: Vec::new(),
+            acks_wanted: false,
+            acks_came: false,
+            failures_told: Default::default(),
         }
     }
 

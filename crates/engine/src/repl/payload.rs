@@ -61,11 +61,11 @@ impl Payload {
             };
         }
         if let Some(len) = self.len {
-            // Bytes behind the end of the file but within the announced length are padding.
-            let rest = usize::try_from(len - self.received).unwrap_or(usize::MAX);
-            let padding = rest.min(bytes.len() - used);
-            self.received += padding as u64;
-            return Ok((used + padding, self.received == len));
+            // It was announced as one file, so what else is in there is none that was meant.
+            return match len == self.received {
+                true => Ok((used, true)),
+                false => Err("it is longer than its content".into()),
+            };
         }
         let Some(mark) = &self.mark else { return Ok((used, true)) };
         let wanted = mark.len() - self.tail.len();

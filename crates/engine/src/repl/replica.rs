@@ -19,13 +19,22 @@ use super::payload::Payload;
 use super::psync::{self, OFFSET_MAX};
 use crate::client::{Role, Waiting};
 use crate::config::words::MasterAddress;
-use crate::io::{Endpoints, Handle, JobId, Level, Output, Status};
+use crate::io::{Endpoints, Garbage, Handle, JobId, Level, Output, Status};
 use crate::node::Node;
 use crate::planted::Bug;
 use crate::timers::Timer;
 
 /// Longest line that a master may send before its stream.
 const LINE_MAX: usize = 4096;
+
+/// Longest pause between tries to synchronise with a master whose data is of no use here, microseconds.
+const BACK_OFF_MAX_US: u64 = 30_000_000;
+
+/// The second acknowledgement follows the first so soon, microseconds.
+const SECOND_ACK_US: u64 = 100_000;
+
+/// A link that has held for so long, microseconds, has put earlier failures behind it.
+const STEADY_US: u64 = 60_000_000;
 
 /// A reply of the handshake that is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +82,10 @@ pub struct MasterLink {
     pub last_io_us: u64,
     /// Monotonic microseconds since which the link is down.
     pub down_since_us: u64,
-    last_ack_us: u64,
+    /// Monotonic microseconds at which it went online.
+    online_us: u64,
+    /// How often its data could not be used, lately.
+    setbacks: u32,
     /// Database that the master's stream has selected.
     pub selected_db: u32,
     /// The next try is made no earlier than this.
@@ -100,6 +112,14 @@ impl MasterLink {
     /// Whether our data has a place in the master's history, so that a partial synchronisation may be asked for.
     pub fn knows_history(&self) -> bool {
         self.knows_history
+    }
+
+    /// Its data could not be used: how long to wait before it is asked for again, since each try costs it a
+    /// snapshot. Twice as long each time, from a second on.
+    pub(super) fn back_off_us(&mut self) -> u64 {
+        let us = (1_000_000_u64 << self.setbacks.min(16)).min(BACK_OFF_MAX_US);
+        self.setbacks = self.setbacks.saturating_add(1);
+        us
     }
 
     /// Whether a payload is being loaded.
@@ -143,7 +163,8 @@ impl Node {
             knows_history,
             last_io_us: self.now.mono_us,
             down_since_us: self.now.mono_us,
-            last_ack_us: 0,
+            online_us: 0,
+            setbacks: 0,
             selected_db: 0,
             retry_us: 0,
         }
@@ -240,10 +261,16 @@ impl Node {
             }
             self.close(link);
         }
-        if let Some(master) = &mut self.repl.master {
-            master.stage = Stage::Retry;
-        }
+        self.give_stage_up();
         self.repl.partial_transaction.clear();
+    }
+
+    /// Nothing comes of the stage that the link was in.
+    fn give_stage_up(&mut self) {
+        let Some(master) = &mut self.repl.master else { return };
+        if let Stage::Payload(payload) = std::mem::replace(&mut master.stage, Stage::Retry) {
+            self.output(Output::Garbage(Garbage(payload)));
+        }
     }
 
     /// The link's connection was lost.
@@ -256,8 +283,8 @@ impl Node {
             master.down_since_us = now_us;
         }
         master.link = None;
-        master.stage = Stage::Retry;
         master.retry_us = now_us;
+        self.give_stage_up();
         self.repl.partial_transaction.clear();
         self.log(Level::Notice, "Connection with master lost.");
     }
@@ -270,26 +297,20 @@ impl Node {
     }
 
     pub(super) fn link_failed(&mut self, level: Level, why: &str) {
+        self.link_failed_for(level, why, 1_000_000);
+    }
+
+    /// The link failed, and is not to be tried again for so long.
+    pub(super) fn link_failed_for(&mut self, level: Level, why: &str, delay_us: u64) {
         self.log(level, why);
         let now_us = self.now.mono_us;
         if let Some(master) = &mut self.repl.master {
             if master.is_online() {
                 master.down_since_us = now_us;
             }
-            master.retry_us = now_us + 1_000_000;
+            master.retry_us = now_us + delay_us;
         }
         self.drop_link();
-    }
-
-    /// The master's stream made no sense.
-    pub(crate) fn master_spoke_garbage(&mut self, handle: Handle, what: &str) {
-        let known = self.repl.master.as_ref().is_some_and(|m| m.link == Some(handle));
-        if known {
-            self.link_failed(
-                Level::Warning,
-                &format!("Protocol error from master: {what}. The link is closed."),
-            );
-        }
     }
 
     /// Housekeeping, once a second: connect, acknowledge, notice silence.
@@ -310,7 +331,10 @@ impl Node {
             Stage::Online if silent => {
                 self.link_failed(Level::Warning, "MASTER timeout: no data nor PING received...");
             }
-            Stage::Online if now_us.saturating_sub(master.last_ack_us) >= 1_000_000 => {
+            Stage::Online => {
+                if now_us.saturating_sub(master.online_us) >= STEADY_US {
+                    master.setbacks = 0;
+                }
                 self.acknowledge();
             }
             Stage::Payload(_) if silent => {
@@ -389,10 +413,6 @@ impl Node {
     pub(crate) fn acknowledge(&mut self) {
         let offset = self.repl.offset.to_string();
         self.send_command(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
-        let now_us = self.now.mono_us;
-        if let Some(master) = &mut self.repl.master {
-            master.last_ack_us = now_us;
-        }
     }
 
     /// Takes the link's bytes as far as they are lines and payload. True: what is left is stream.
@@ -472,8 +492,9 @@ impl Node {
         (payload.fresh.now_ms, payload.fresh.clock) = (now_ms, clock);
         match payload.take(bytes) {
             Err(why) => {
+                let delay_us = master.back_off_us();
                 let text = format!("Failed trying to load the MASTER synchronization DB: {why}");
-                self.link_failed(Level::Warning, &text);
+                self.link_failed_for(Level::Warning, &text, delay_us);
                 bytes.len()
             }
             Ok((used, false)) => used,
@@ -523,6 +544,7 @@ impl Node {
         let Some(master) = &mut self.repl.master else { return };
         master.stage = Stage::Online;
         master.last_io_us = now_us;
+        master.online_us = now_us;
         master.selected_db = selected_db;
         if let Some(client) = master.link.and_then(|link| self.clients.get_mut(link)) {
             client.db = selected_db;
@@ -531,26 +553,11 @@ impl Node {
         self.repl.partial_transaction.clear();
         self.update_listening();
         self.acknowledge();
-    }
-
-    /// A request of the master's stream was executed (or queued): the same bytes go on to our own replicas, and
-    /// we count them. A transaction counts when it is complete: until then we could not go on in its middle.
-    pub(crate) fn master_stream_applied(&mut self, handle: Handle, raw: &[u8]) {
-        let now_us = self.now.mono_us;
-        let Some(client) = self.clients.get(handle) else { return };
-        let (open, db) = (client.transaction.open, client.db);
-        let Some(master) = self.repl.master.as_mut().filter(|m| m.link == Some(handle)) else {
-            return;
-        };
-        master.last_io_us = now_us;
-        if open {
-            self.repl.partial_transaction.extend_from_slice(raw);
-            return;
+        // A master that has not seen its own snapshot end yet passes over this one, and begins its stream with the next.
+        let soon = now_us + SECOND_ACK_US;
+        if self.timers.due(Timer::Replication).is_none_or(|due| due > soon) {
+            self.timers.set(Timer::Replication, soon);
         }
-        master.selected_db = db;
-        let before = std::mem::take(&mut self.repl.partial_transaction);
-        self.repl.feed(&before);
-        self.repl.feed(raw);
     }
 
     /// Clients that wait for what only a master can give are let go.

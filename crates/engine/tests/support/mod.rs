@@ -4,6 +4,8 @@
 //! otherwise, and the clock moves when a test says so.
 #![allow(dead_code, reason = "each test file uses its share of it")]
 
+pub mod peers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 
@@ -37,6 +39,18 @@ pub struct World {
     pub hold_saves: bool,
     /// Whether the writer of snapshots takes chunks and does nothing with them.
     pub writer_hangs: bool,
+    /// Files are opened and read no further than [`World::read_on`] lets them.
+    pub hold_reads: bool,
+    /// Paths of files that were to be read.
+    pub reads: Vec<String>,
+    /// How often a further piece of a file was asked for.
+    pub read_more: usize,
+    /// How many bytes connections still take; who is not named takes all.
+    pub room: BTreeMap<Handle, usize>,
+    /// Bytes of a file that arrive at once.
+    pub piece: usize,
+    /// Things dropped elsewhere.
+    pub garbage: usize,
     /// What the next snapshots fail with.
     pub save_errors: VecDeque<String>,
     /// Each time that the node said it is ready: whether it waits for its master.
@@ -50,6 +64,8 @@ pub struct World {
     open_asks: VecDeque<(russet_engine::io::AskId, Result<(), String>)>,
     saves: BTreeMap<JobId, Save>,
     ended: VecDeque<(JobId, SnapshotEvent)>,
+    /// Events of files that are held.
+    pub held_reads: VecDeque<Input>,
     inputs: VecDeque<Input>,
 }
 
@@ -98,6 +114,12 @@ impl World {
             hold_answers: false,
             hold_saves: false,
             writer_hangs: false,
+            hold_reads: false,
+            reads: Vec::new(),
+            read_more: 0,
+            room: BTreeMap::new(),
+            piece: 64,
+            garbage: 0,
             save_errors: VecDeque::new(),
             ready: Vec::new(),
             gathered: Vec::new(),
@@ -106,6 +128,7 @@ impl World {
             open_asks: VecDeque::new(),
             saves: BTreeMap::new(),
             ended: VecDeque::new(),
+            held_reads: VecDeque::new(),
             inputs: VecDeque::new(),
         };
         world.run();
@@ -173,6 +196,21 @@ impl World {
         self.run();
     }
 
+    /// Delivers the next events of held files.
+    pub fn read_on(&mut self, events: usize) {
+        for _ in 0..events {
+            self.inputs.extend(self.held_reads.pop_front());
+        }
+        self.run();
+    }
+
+    /// A connection takes so many bytes more, of those that wait and of those to come.
+    pub fn take_bytes(&mut self, client: Handle, bytes: usize) {
+        *self.room.entry(client).or_default() += bytes;
+        self.write(client);
+        self.run();
+    }
+
     /// Works until the node waits for a time to come.
     pub fn run(&mut self) {
         for _ in 0..100_000 {
@@ -180,9 +218,10 @@ impl World {
                 let mut host = Ticks(self.now.mono_us);
                 self.node.turn(self.now, &mut host);
             }
-            self.drain();
-            self.flush();
             self.deadline = self.drain();
+            while self.flush() {
+                self.deadline = self.drain();
+            }
             if let Some(input) = self.inputs.pop_front() {
                 self.node.handle(self.now, input);
             } else if self.deadline.is_none_or(|at| at > self.now.mono_us) {
@@ -226,14 +265,15 @@ impl World {
                 }
                 Output::Read { job, path } => self.read(job, &path),
                 Output::ReadStop { job } => {
-                    self.inputs.retain(|i| !matches!(i, Input::File { job: of, .. } if *of == job));
+                    let other = |i: &Input| !matches!(i, Input::File { job: of, .. } if *of == job);
+                    self.inputs.retain(other);
+                    self.held_reads.retain(other);
                 }
                 Output::Ready { waits_for_master } => self.ready.push(waits_for_master),
                 Output::Gather(handle) => self.gathered.push(handle),
-                Output::Connect { .. }
-                | Output::ReadMore { .. }
-                | Output::Garbage(_)
-                | Output::Status(_) => {}
+                Output::ReadMore { .. } => self.read_more += 1,
+                Output::Garbage(_) => self.garbage += 1,
+                Output::Connect { .. } | Output::Status(_) => {}
             }
         }
     }
@@ -255,12 +295,21 @@ impl World {
             Some(why) => SnapshotEvent::Failed(why),
             None => {
                 let len = save.bytes.len() as u64;
-                if let SnapshotTarget::File { path } = save.target {
-                    self.files.insert(path, save.bytes);
+                match save.target {
+                    SnapshotTarget::File { path } => {
+                        self.files.insert(path, save.bytes);
+                    }
+                    SnapshotTarget::Stream => {
+                        self.snapshot_news(job, SnapshotEvent::Bytes(save.bytes));
+                    }
                 }
                 SnapshotEvent::Done(len)
             }
         };
+        self.snapshot_news(job, event);
+    }
+
+    fn snapshot_news(&mut self, job: JobId, event: SnapshotEvent) {
         if self.hold_saves {
             self.ended.push_back((job, event));
         } else {
@@ -269,27 +318,38 @@ impl World {
     }
 
     fn read(&mut self, job: JobId, path: &str) {
+        self.reads.push(path.to_owned());
         let Some(bytes) = self.files.get(path) else {
             self.inputs.push_back(Input::File { job, event: FileEvent::Missing });
             return;
         };
         let opened = FileEvent::Opened(bytes.len() as u64);
-        let pieces = bytes.chunks(64).map(|piece| FileEvent::Bytes(piece.to_vec()));
+        let pieces = bytes.chunks(self.piece).map(|piece| FileEvent::Bytes(piece.to_vec()));
         for event in std::iter::once(opened).chain(pieces).chain([FileEvent::End]) {
-            self.inputs.push_back(Input::File { job, event });
+            let events = if self.hold_reads { &mut self.held_reads } else { &mut self.inputs };
+            events.push_back(Input::File { job, event });
         }
     }
 
-    fn flush(&mut self) {
+    /// Writes what dirty connections have. False if there were none.
+    fn flush(&mut self) -> bool {
         let mut dirty = Vec::new();
         self.node.take_dirty(&mut dirty);
-        for handle in dirty {
-            let Some(outbox) = self.node.outbox(handle) else { continue };
-            let mut slices = [IoSlice::new(&[]); 64];
-            let filled = outbox.open_slices(&mut slices);
-            let bytes: Vec<u8> = slices[..filled].iter().flat_map(|s| s.iter().copied()).collect();
-            self.written.entry(handle).or_default().extend_from_slice(&bytes);
-            self.node.written(handle, bytes.len());
+        let any = !dirty.is_empty();
+        dirty.into_iter().for_each(|handle| self.write(handle));
+        any
+    }
+
+    fn write(&mut self, handle: Handle) {
+        let Some(outbox) = self.node.outbox(handle) else { return };
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = outbox.open_slices(&mut slices);
+        let mut bytes: Vec<u8> = slices[..filled].iter().flat_map(|s| s.iter().copied()).collect();
+        if let Some(room) = self.room.get_mut(&handle) {
+            bytes.truncate(*room);
+            *room -= bytes.len();
         }
+        self.written.entry(handle).or_default().extend_from_slice(&bytes);
+        self.node.written(handle, bytes.len());
     }
 }

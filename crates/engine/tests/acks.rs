@@ -1,0 +1,36 @@
+//! WAIT, and who asks replicas for what.
+
+mod support;
+
+use russet_engine::io::Handle;
+use support::World;
+use support::peers::attach;
+
+/// Requests of many clients that arrive in one round.
+fn send_all(w: &mut World, clients: &[Handle], bytes: &[u8]) {
+    for &client in clients {
+        w.node.read_buffer(client).unwrap().extend_from_slice(bytes);
+        w.node.received(w.now, client);
+    }
+    w.run();
+}
+
+#[test]
+fn however_many_wait_replicas_are_asked_once_a_turn() {
+    let mut w = World::new("save \"\"\n");
+    let (r, other) = (attach(&mut w), w.connect());
+    let clients: Vec<Handle> = (0..200).map(|_| w.connect()).collect();
+    send_all(&mut w, &clients, b"SET a 1\r\nWAIT 1 0\r\n");
+    let asked = w.take(r).matches("GETACK").count();
+    assert!((1..=20).contains(&asked), "{asked} times");
+    w.ask(other, "SET b 1");
+    w.take(other);
+    send_all(&mut w, &[other], b"WAIT 2 0\r\n");
+    let offset = w.node.repl.offset();
+    w.ask(r, &format!("REPLCONF ACK {}", offset - 1000));
+    w.ask(r, &format!("REPLCONF ACK {offset}"));
+    for client in clients {
+        assert_eq!(w.take(client), "+OK\r\n:1\r\n");
+    }
+    assert_eq!(w.take(other), "", "it waits for two");
+}

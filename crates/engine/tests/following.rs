@@ -1,0 +1,182 @@
+//! A replica and the stream that it follows: what fails in it, what cannot be followed, and what waits for it.
+
+mod support;
+
+use russet_engine::io::Handle;
+use support::World;
+use support::peers::{ID, asks_master, attach, command, connected, dump, link, payload, replica};
+
+fn words(line: &str) -> Vec<u8> {
+    command(&line.split(' ').collect::<Vec<_>>())
+}
+
+fn stream(lines: &[&str]) -> Vec<u8> {
+    lines.iter().flat_map(|line| words(line)).collect()
+}
+
+/// Lets the link fail and comes again: what it asks for then, and after how many seconds.
+fn comes_again(w: &mut World, before: Handle) -> (Handle, u64, String) {
+    for secs in 0..100 {
+        if let Some(link) = link(w).filter(|link| *link != before) {
+            connected(w, link);
+            let asked = w.take(link);
+            return (link, secs, asked);
+        }
+        w.advance_ms(1000);
+    }
+    panic!("it does not come again");
+}
+
+#[test]
+fn a_command_that_is_unknown_ends_what_can_be_followed() {
+    for lines in [&["LPUSH list x"][..], &["MULTI", "SET in 1", "LPUSH list x", "SET in 2", "EXEC"]]
+    {
+        let (mut w, link) = replica("", &["old"]);
+        w.send(link, &words("SET a 1"));
+        let offset = w.node.repl.offset();
+        w.send(link, &[stream(lines), words("SET behind 1")].concat());
+        assert_eq!(w.closed, [link]);
+        assert_eq!(w.node.repl.offset(), offset, "it stands in front of what it cannot follow");
+        let c = w.connect();
+        assert_eq!(w.ask(c, "EXISTS old a in behind"), ":2\r\n");
+        assert!(w.log.iter().any(|l| l.contains("'LPUSH', which this server does not know")));
+        assert!(w.ask(c, "INFO stats").contains("unexpected_error_replies:1\r\n"));
+        let (again, secs, asked) = comes_again(&mut w, link);
+        assert!((9..=11).contains(&secs), "after {secs} s");
+        assert!(asked.contains("$1\r\n?\r\n$2\r\n-1\r\n"), "{asked:?}");
+        w.send(again, &payload(&["whole"]));
+        assert_eq!(w.ask(c, "EXISTS whole old"), ":1\r\n");
+    }
+}
+
+#[test]
+fn what_changes_no_data_is_followed_though_it_is_unknown() {
+    let (mut w, link) = replica("", &[]);
+    w.send(link, &words("PUBLISH __sentinel__:hello x"));
+    w.send(link, &words("SET a 1"));
+    let c = w.connect();
+    assert_eq!(w.ask(c, "EXISTS a"), ":1\r\n");
+    let len = words("PUBLISH __sentinel__:hello x").len() + words("SET a 1").len();
+    assert_eq!(w.node.repl.offset(), 100 + len as i64);
+    assert_eq!(w.closed, []);
+}
+
+#[test]
+fn what_fails_in_the_stream_is_counted_told_and_gone_over() {
+    let (mut w, link) = replica("", &[]);
+    let lines = ["MULTI", "SET a", "SAVE", "SET a 1", "INCR a", "SET a x", "INCR a", "EXEC", "GET"];
+    w.send(link, &stream(&lines));
+    let c = w.connect();
+    assert_eq!(w.ask(c, "GET a"), "$1\r\nx\r\n", "the rest of the transaction has run");
+    assert!(w.ask(c, "INFO stats").contains("unexpected_error_replies:4\r\n"));
+    let told = |w: &World| w.log.iter().filter(|l| l.starts_with("== CRITICAL ==")).count();
+    assert_eq!(told(&w), 1);
+    w.advance_ms(11_000);
+    w.send(link, &words("INCR a"));
+    assert_eq!(told(&w), 2);
+    assert!(w.log.iter().any(|l| l.ends_with("'incr' (3 more since this was last told)")));
+    assert_eq!(w.node.repl.offset(), 100 + (stream(&lines).len() + words("INCR a").len()) as i64);
+}
+
+#[test]
+fn an_inline_request_is_no_stream() {
+    let (mut w, link) = replica("", &[]);
+    w.send(link, &[words("SET a 1"), b"SET b 1\r\n".to_vec()].concat());
+    assert_eq!(w.closed, [link]);
+    let c = w.connect();
+    assert_eq!(w.ask(c, "EXISTS a b"), ":1\r\n");
+    let (_, _, asked) = comes_again(&mut w, link);
+    assert!(asked.contains("$1\r\n?\r\n$2\r\n-1\r\n"), "nobody knows where it stands: {asked:?}");
+}
+
+#[test]
+fn empty_requests_of_the_stream_count_wherever_they_stand() {
+    let (mut w, link) = replica("", &[]);
+    let r = attach(&mut w);
+    let bytes = [b"\r\n\n".to_vec(), words("SET a 1"), b"\n".to_vec(), words("SET a 2")].concat();
+    let before = w.node.repl.offset();
+    w.send(link, &bytes);
+    w.send(link, b"\r\n");
+    assert_eq!(w.node.repl.offset(), before + bytes.len() as i64 + 2);
+    assert_eq!(w.take(r).as_bytes(), [bytes, b"\r\n".to_vec()].concat());
+}
+
+#[test]
+fn a_payload_that_is_of_no_use_is_asked_for_ever_less_often() {
+    let (mut w, mut link) = asks_master("");
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        w.send(link, format!("+FULLRESYNC {ID} 5\r\n$9\r\nREDIS9999").as_bytes());
+        let (again, secs, _) = comes_again(&mut w, link);
+        pauses.push(secs);
+        link = again;
+    }
+    assert!(pauses.windows(2).all(|two| two[0] <= two[1]), "{pauses:?}");
+    assert!(pauses[0] <= 2 && (30..=31).contains(pauses.last().unwrap()), "{pauses:?}");
+    w.send(link, &payload(&["a"]));
+    assert_eq!(w.node.repl.offset(), 100);
+}
+
+#[test]
+fn what_is_announced_is_one_file_and_nothing_more() {
+    let (mut w, link) = asks_master("");
+    let dump = dump(&["a"]);
+    let head = format!("+FULLRESYNC {ID} 5\r\n${}\r\n", dump.len() + 3);
+    w.send(link, &[head.as_bytes(), &dump, b"xyz"].concat());
+    assert_eq!(w.closed, [link]);
+    assert_eq!(w.node.repl.offset(), 0);
+}
+
+#[test]
+fn half_a_payload_is_dropped_elsewhere() {
+    let (mut w, link) = asks_master("");
+    let whole = payload(&["a", "b", "c"]);
+    w.send(link, &whole[..whole.len() - 5]);
+    w.hang_up(link);
+    assert_eq!(w.garbage, 1);
+    let (again, _, _) = comes_again(&mut w, link);
+    w.send(again, format!("+FULLRESYNC {ID} 5\r\n$9\r\nREDIS9999").as_bytes());
+    assert_eq!((w.closed.contains(&again), w.garbage), (true, 2));
+}
+
+#[test]
+fn a_replica_acknowledges_soon_and_each_second() {
+    let (mut w, link) = replica("", &[]);
+    let acks = |w: &mut World| w.take(link).matches("ACK").count();
+    assert_eq!(acks(&mut w), 1, "at once");
+    w.advance_ms(100);
+    assert_eq!(acks(&mut w), 1, "and soon again, if the master was not ready for the first");
+    for _ in 0..5 {
+        w.advance_ms(1001);
+        assert_eq!(acks(&mut w), 1);
+    }
+}
+
+#[test]
+fn a_full_synchronisation_comes_while_clients_are_in_the_middle_of_something() {
+    let mut w = World::new("save \"\"\n");
+    let [waits, queues, watches, paused] = std::array::from_fn(|_| w.connect());
+    w.ask(waits, "SET old old");
+    w.send(waits, b"WAIT 1 0\r\n");
+    w.ask(queues, "MULTI");
+    w.ask(queues, "GET fresh");
+    w.ask(watches, "WATCH fresh");
+    w.ask(queues, "GET old");
+    w.ask(watches, "MULTI");
+    w.ask(watches, "GET fresh");
+    let c = w.connect();
+    w.ask(c, "REPLICAOF 127.0.0.1 7000");
+    assert!(w.take(waits).starts_with("-UNBLOCKED"));
+    w.ask(c, "CLIENT PAUSE 5000 ALL");
+    assert_eq!(w.ask(paused, "GET fresh"), "");
+    let link = link(&w).expect("it connects");
+    connected(&mut w, link);
+    w.send(link, &payload(&["fresh"]));
+    assert_eq!(w.node.repl.offset(), 100);
+    assert_eq!(w.take(paused), "");
+    w.advance_ms(5001);
+    assert_eq!(w.take(paused), "$5\r\nfresh\r\n");
+    assert_eq!(w.ask(queues, "EXEC"), "*2\r\n$5\r\nfresh\r\n$-1\r\n");
+    assert_eq!(w.ask(watches, "EXEC"), "*-1\r\n");
+    assert_eq!(w.ask(waits, "PING"), "", "it was let go");
+}
