@@ -36,6 +36,8 @@ pub struct Boot {
     pub slots: Option<SlotFunction>,
     /// Read the dump file before serving.
     pub load: bool,
+    /// How many bytes of requests are read ahead of their turn, of each client; none: 256 KiB.
+    pub read_ahead_bytes: Option<usize>,
     /// The bug to have, for the simulator's own tests.
     #[cfg(feature = "planted")]
     pub bug: Option<crate::planted::Bug>,
@@ -67,11 +69,8 @@ const LINK_BYTES_LEAST: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 const HELD_BYTES_MAX: usize = 4 << 20;
 
 /// A client with requests that wait for their turn is read no further than this, so that the kernel can tell its peer
-/// to slow down: a pipeline without end fills no memory of ours.
+/// to slow down: a pipeline without end fills no memory of ours. It is read again when an eighth is left.
 const READ_AHEAD_BYTES: usize = 256 * 1024;
-
-/// It is read again when so many are left.
-const READ_AGAIN_BYTES: usize = 32 * 1024;
 
 /// How many spare buffers are kept.
 const POOL_MAX: usize = 256;
@@ -337,7 +336,8 @@ impl Node {
         }
         let wire = &mut client.wire;
         // Whoever is not in the queue has at most the beginning of a request, and the rest must come.
-        let ahead_max = if wire.is_ahead { READ_AGAIN_BYTES } else { READ_AHEAD_BYTES };
+        let most = self.boot.read_ahead_bytes.unwrap_or(READ_AHEAD_BYTES);
+        let ahead_max = if wire.is_ahead { most / 8 } else { most };
         wire.is_ahead = client.is_ready && wire.pending() >= ahead_max;
         if wire.is_ahead {
             return None;

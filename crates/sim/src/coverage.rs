@@ -96,6 +96,8 @@ counters! {
     rebases = "histories that had to be recorded anew", at least 0;
     /// One-way and two-way.
     partitions = "links blocked", at least 11_000;
+    /// A node did not want a connection read now.
+    reads_put_off = "reads put off by a node", at least 1200;
     /// The wall clock jumped.
     clock_jumps = "jumps of the wall clock", at least 5000;
 }

@@ -243,6 +243,7 @@ impl World {
         }
         process.inbox.clear();
         process.readable.clear();
+        process.paused.clear();
         process.writable.clear();
         process.writers.clear();
         process.readers.clear();

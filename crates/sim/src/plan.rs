@@ -37,6 +37,8 @@ pub struct Plan {
     pub cut_percent: u64,
     /// How nodes spread keys over tables: one table, or one for each slot as in a cluster.
     pub slots: SlotFunction,
+    /// How far nodes read a connection's requests ahead.
+    pub read_ahead_bytes: usize,
     /// Clients may use MULTI.
     pub transactions: bool,
     /// What clients and replicas must know.
@@ -98,6 +100,7 @@ impl Plan {
             think_us: chance.skewed(100_000, 2_000_000),
             crash_in_snapshot_percent: *chance.pick(&[0, 10, 25, 40]),
             cut_percent: *chance.pick(&[0, 10, 30, 60]),
+            read_ahead_bytes: chance.skewed(500, 300_000) as usize,
             transactions,
         }
     }

@@ -70,6 +70,8 @@ pub struct Process {
     pub inbox: VecDeque<Inbox>,
     /// Connections with something to read.
     pub readable: VecDeque<Handle>,
+    /// Connections with something to read that the node wants to be read later.
+    pub paused: Vec<Handle>,
     /// Connections that have room again.
     pub writable: VecDeque<Handle>,
     /// When the next round is due; `u64::MAX` if none is.

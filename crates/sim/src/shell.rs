@@ -123,11 +123,12 @@ impl World {
             self.take_in(node, Inbox::Input(Input::Closed(handle)));
             return;
         }
-        let bytes = pipe.take(max);
-        if let Some(buffer) = n.read_buffer(handle) {
-            buffer.extend_from_slice(bytes);
-            n.received(now, handle);
-        }
+        let Some(buffer) = n.read_buffer(handle) else {
+            self.coverage.reads_put_off += 1;
+            return process.paused.push(handle);
+        };
+        buffer.extend_from_slice(pipe.take(max));
+        n.received(now, handle);
         if pipe.is_readable() {
             process.readable.push_back(handle);
         }
@@ -161,6 +162,14 @@ impl World {
         let mut host = VirtualHost { us: now.mono_us, tick_us: self.plan.tick_us };
         let Some(n) = process.node.as_deref_mut() else { return };
         n.turn(now, &mut host);
+        let (paused, readable) = (&mut process.paused, &mut process.readable);
+        paused.retain(|&handle| {
+            let stays = n.read_buffer(handle).is_none() && n.clients.get(handle).is_some();
+            if !stays {
+                readable.push_back(handle);
+            }
+            stays
+        });
         process.busy_until = process.busy_until.max(self.now + (host.us - now.mono_us));
         let changed = self.drain(node);
         self.count_idle(node, busy || changed);

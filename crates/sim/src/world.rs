@@ -305,6 +305,7 @@ impl World {
             pid: node as u32 + 100,
             slots: Some(self.plan.slots),
             load: true,
+            read_ahead_bytes: Some(self.plan.read_ahead_bytes),
             ..Boot::default()
         };
         set_bug(&mut boot, self.bug);
@@ -411,7 +412,7 @@ impl World {
             Owner::Node { node, incarnation, handle: Some(handle) } => {
                 if self.lives(node, incarnation) {
                     let process = &mut self.processes[node];
-                    if !process.readable.contains(&handle) {
+                    if !process.readable.contains(&handle) && !process.paused.contains(&handle) {
                         process.readable.push_back(handle);
                     }
                     self.wake(node);
