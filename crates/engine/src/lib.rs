@@ -5,6 +5,7 @@
 pub mod client;
 pub mod command;
 pub mod config;
+mod connection;
 mod cron;
 mod dispatch;
 pub mod docs;

@@ -17,8 +17,9 @@
 //! A client gives at most its share to a window and then goes to the end of the queue; a turn ends after a number
 //! of commands or a stretch of time, whichever comes first, and what is left is served in the next.
 
-use russet_protocol::{ArgRange, ErrorReply, Parsed};
+use russet_protocol::{ArgRange, ErrorReply, Parsed, RequestParser};
 
+use crate::client::Client;
 use crate::command::{Args, Command};
 use crate::io::{Handle, Host};
 use crate::keyspace::{Key, KeyHasher};
@@ -84,6 +85,33 @@ pub(crate) struct Window {
     seats: Vec<Seat>,
 }
 
+impl Window {
+    /// Adds the request that `parser` has found at `at` in the bytes of the seat that is being filled.
+    fn push(&mut self, seat: &mut Seat, parser: &RequestParser, at: usize, len: usize, db: u32) {
+        let first_arg = self.args.len();
+        let inline = parser.inline_bytes();
+        // Where the arguments' places count from.
+        let base = inline.map_or(at, |_| seat.inline.len());
+        seat.inline.extend_from_slice(inline.unwrap_or_default());
+        let args = parser.args();
+        let moved = args.iter().map(|a| ArgRange { start: base + a.start, end: base + a.end });
+        self.args.extend(moved);
+        self.pending.push(Pending {
+            // The seat takes its place when it is full.
+            client: self.seats.len(),
+            start: at,
+            len,
+            first_arg,
+            argc: args.len(),
+            command: None,
+            key: (0, 0, 0),
+            db,
+            inline: inline.is_some(),
+            then_empty: false,
+        });
+    }
+}
+
 impl Node {
     /// Serves ready clients until none is ready or the turn is used up.
     pub(crate) fn serve(&mut self, host: &mut dyn Host, began_us: u64) {
@@ -140,7 +168,6 @@ impl Node {
             stopped: false,
             more: true,
         };
-        let seat_index = window.seats.len();
         let (begin, is_link) = (client.wire.start, client.is_master_link());
         let (mut at, mut found, mut empty) = (begin, 0, 0);
         let mut malformed = None;
@@ -155,51 +182,18 @@ impl Node {
                     break;
                 }
                 Parsed::Request { len } => {
-                    let args = client.wire.parser.args();
-                    let inline = client.wire.parser.inline_bytes();
-                    if args.is_empty() {
+                    let parser = &client.wire.parser;
+                    if parser.args().is_empty() {
                         empty += 1;
-                        if let Some(state) = client.replica_mut() {
-                            // So a replica says that it lives while it loads.
-                            state.acked_us = now_us;
-                        }
-                        // An empty request goes with the one before it.
-                        match window.pending.last_mut().filter(|_| found > 0) {
-                            Some(before) => {
-                                before.len += len;
-                                before.then_empty = true;
-                            }
-                            None => {
-                                seat.done = at + len;
-                                client.reply_mode.request_over();
-                            }
-                        }
-                    } else if is_link && inline.is_some() {
+                        let before = window.pending.last_mut().filter(|_| found > 0);
+                        pass_over_empty(client, &mut seat, before, at + len, now_us);
+                    } else if is_link && parser.inline_bytes().is_some() {
                         // No server writes its stream so: we are not where we believe to be in it.
                         client.wire.parser.reset();
                         malformed = Some(ErrorReply::fixed("an inline request in its stream"));
                         break;
                     } else {
-                        let first_arg = window.args.len();
-                        // Where the arguments' places count from.
-                        let base = inline.map_or(at, |_| seat.inline.len());
-                        seat.inline.extend_from_slice(inline.unwrap_or_default());
-                        window.args.extend(
-                            args.iter()
-                                .map(|a| ArgRange { start: base + a.start, end: base + a.end }),
-                        );
-                        window.pending.push(Pending {
-                            client: seat_index,
-                            start: at,
-                            len,
-                            first_arg,
-                            argc: args.len(),
-                            command: None,
-                            key: (0, 0, 0),
-                            db: client.db,
-                            inline: inline.is_some(),
-                            then_empty: false,
-                        });
+                        window.push(&mut seat, parser, at, len, client.db);
                         found += 1;
                     }
                     client.wire.parser.reset();
@@ -304,6 +298,30 @@ impl Node {
         }
         if window.args.capacity() > SPARE_ARGS_MAX {
             window.args = Vec::new();
+        }
+    }
+}
+
+/// An empty request, up to `end`, goes with the one before it, if that is in the window.
+fn pass_over_empty(
+    client: &mut Client,
+    seat: &mut Seat,
+    before: Option<&mut Pending>,
+    end: usize,
+    now_us: u64,
+) {
+    if let Some(state) = client.replica_mut() {
+        // So a replica says that it lives while it loads.
+        state.acked_us = now_us;
+    }
+    match before {
+        Some(before) => {
+            before.len = end - before.start;
+            before.then_empty = true;
+        }
+        None => {
+            seat.done = end;
+            client.reply_mode.request_over();
         }
     }
 }
