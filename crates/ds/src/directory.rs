@@ -34,7 +34,7 @@ use crate::size::class_size;
 /// Nodes up to this many cells double whatever is in them.
 const SMALL_CELLS: usize = 16;
 /// Nodes never grow beyond this many bits.
-const BITS_MAX: u8 = 17;
+pub(crate) const BITS_MAX: u8 = 17;
 const ADDRESS: u64 = 0x0000_ffff_ffff_ffc0;
 const NODE: u64 = 1;
 
@@ -320,6 +320,28 @@ impl Directory {
     pub(crate) fn set_root(&mut self, cell: Cell) {
         debug_assert!(!self.root.is_node());
         self.root = cell;
+    }
+
+    /// Fills an empty directory with `2^bits` segments, at most [`BITS_MAX`], which `make(prefix, depth)` makes.
+    pub(crate) fn spread(&mut self, bits: u8, make: &mut dyn FnMut(u64, u8) -> Seg) {
+        debug_assert!(self.is_empty() && bits <= BITS_MAX);
+        if bits == 0 {
+            return self.set_root(Cell::of_segment(make(0, 0)));
+        }
+        let count = 1u32 << bits;
+        let node = Node::alloc(0, bits, count, count);
+        self.bytes += node.bytes();
+        for index in 0..count {
+            let cell = Cell::of_segment(make(u64::from(index) << (64 - bits), bits));
+            // SAFETY: the index is below the node's count; held exclusively.
+            unsafe { node.cell_ptr(index as usize).write(cell) };
+        }
+        self.root = Cell::of_node(node);
+    }
+
+    /// Whether there is no segment.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.root.is_empty()
     }
 
     /// Replaces a segment or node by another cell of the same depth.

@@ -13,7 +13,7 @@
 //! in the same epoch. Whoever has a walk running visits with [`crate::Scope::Rebuild`] first.
 
 use crate::bucket::SLOTS;
-use crate::directory::{Cell, Directory};
+use crate::directory::{BITS_MAX, Cell, Directory};
 use crate::entry::RawEntry;
 use crate::segment::{CLASS_MAX, CLASSES, Class, DEPTH_MAX, Seg, home_index};
 use crate::table::{HashOf, Table};
@@ -33,6 +33,25 @@ struct Item {
 }
 
 impl<V: Send> Table<V> {
+    /// Makes room for so many entries in an empty table, which then come to their places without a rebuild
+    /// on the way; in any other table it does nothing.
+    ///
+    /// Segments are as full at the end as those of a table that has grown, if the hashes are good. Room that
+    /// stays unused costs some 8 bytes an entry until the table is cleared. Takes about 2 ms for a million.
+    pub fn reserve(&mut self, entries: usize) {
+        let full = usize::from(CLASSES[CLASS_MAX].comfortable) * 4 / 5;
+        if !self.directory.is_empty() || entries <= full {
+            return;
+        }
+        let bits = entries.div_ceil(full).next_power_of_two().trailing_zeros() as u8;
+        let bits = bits.min(BITS_MAX);
+        let class = smallest_class(entries >> bits);
+        let mut directory = Directory::new();
+        directory
+            .spread(bits, &mut |prefix, depth| self.empty_segment(class, depth, prefix, [0, 0]));
+        self.directory = directory;
+    }
+
     /// Inserts an entry whose key is not in the table.
     pub(crate) fn insert(&mut self, hash: u64, entry: RawEntry, hash_of: HashOf<'_>) {
         self.len += 1;

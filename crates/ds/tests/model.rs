@@ -294,6 +294,31 @@ fn random_operations_agree_with_a_map() {
     }
 }
 
+#[test]
+fn room_that_was_made_beforehand_is_used_and_changes_nothing() {
+    for weak in ALL {
+        let mut rng = Rng(99 + weak as u64);
+        let mut world = World::new(weak);
+        let keys = 3000 / SLOW;
+        world.table.reserve(keys as usize);
+        let reserved = world.table.shape();
+        assert!(reserved.segments > 1 || cfg!(miri));
+        (0..keys / 2).for_each(|number| plain(&mut world, number));
+        world.table.reserve(10 * keys as usize);
+        (keys / 2..keys).for_each(|number| plain(&mut world, number));
+        world.check();
+        if matches!(weak, Weak::Good) && !cfg!(miri) {
+            assert_eq!(world.table.shape().segments, reserved.segments, "nothing was divided");
+        }
+        for _ in 0..10 * keys {
+            world.remove(&key(rng.below(keys)));
+        }
+        world.check();
+        (0..keys).for_each(|number| world.remove(&key(number)));
+        assert_eq!(world.table.allocated_bytes(), 0);
+    }
+}
+
 /// Keys that a client may pick by their place in SCAN's order: the first hashes all begin alike, so that the directory
 /// gets a child node early, at a depth above the one its parent has when it has grown.
 #[test]

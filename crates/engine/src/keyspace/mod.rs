@@ -407,6 +407,14 @@ impl Keyspace {
         }
     }
 
+    /// Makes room for so many keys in an empty database; where there is a table for each slot nothing is known
+    /// of how many each will get.
+    pub(crate) fn reserve(&mut self, db: u32, keys: usize) {
+        if self.hasher.function == SlotFunction::HashPrefix {
+            self.db_mut(db).table_or_new(0).reserve(keys);
+        }
+    }
+
     /// An empty keyspace of the same shape and hash, to load into.
     pub fn empty_like(&self) -> Keyspace {
         let mut fresh = Keyspace::new(self.count(), self.hasher.seed, self.hasher.function);

@@ -17,6 +17,20 @@ const WINDOW: usize = 24;
 /// Values from this size on are set at once: one of them is more work than fetching its place.
 const GATHERED_MAX: usize = 512;
 
+/// Bytes of a file that a key takes at least, in the long run.
+const KEY_BYTES: u64 = 8;
+
+/// Room for more keys than this is not made at once: it takes time.
+const KEYS_MAX: u64 = 4 << 20;
+
+/// The same if nobody said how many bytes come.
+const KEYS_MAX_UNTOLD: u64 = 1 << 20;
+
+/// For how many keys room may be made before they come, of a file of so many bytes.
+pub(crate) fn keys_expected(bytes: Option<u64>) -> u64 {
+    bytes.map_or(KEYS_MAX_UNTOLD, |bytes| (bytes / KEY_BYTES).min(KEYS_MAX))
+}
+
 /// What a file may say about replication: where its data stands in a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamPosition {
@@ -32,6 +46,8 @@ pub struct StreamPosition {
 pub(crate) struct Filler<'a> {
     keyspace: &'a mut Keyspace,
     position: &'a mut StreamPosition,
+    /// For how many keys room may still be made beforehand.
+    keys_max: &'a mut u64,
     /// Keys past their time are left out; a replica keeps them until its master speaks.
     drop_expired: bool,
     filled: Filled,
@@ -65,12 +81,13 @@ impl<'a> Filler<'a> {
     pub fn new(
         keyspace: &'a mut Keyspace,
         position: &'a mut StreamPosition,
+        keys_max: &'a mut u64,
         db: u32,
         drop_expired: bool,
     ) -> Filler<'a> {
         let filled = Filled { db, ..Filled::default() };
         let (bytes, gathered) = (Vec::new(), Vec::with_capacity(WINDOW));
-        Filler { keyspace, position, drop_expired, filled, bytes, gathered }
+        Filler { keyspace, position, keys_max, drop_expired, filled, bytes, gathered }
     }
 
     /// Sets what is still gathered and says what was done.
@@ -125,7 +142,11 @@ impl RdbSink for Filler<'_> {
         Ok(())
     }
 
-    fn resize(&mut self, _keys: u64, _expires: u64) -> Result<(), Refusal> {
+    fn resize(&mut self, keys: u64, _expires: u64) -> Result<(), Refusal> {
+        // The claim alone makes no more room than the bytes that are to come may fill.
+        let keys = keys.min(*self.keys_max);
+        *self.keys_max -= keys;
+        self.keyspace.reserve(self.filled.db, keys as usize);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::client::Waiting;
 use crate::io::{FileEvent, Garbage, Handle, JobId, Level, Output};
 use crate::keyspace::Keyspace;
 use crate::node::{Node, Standstill};
-use crate::persist::fill::{Filler, StreamPosition};
+use crate::persist::fill::{Filler, StreamPosition, keys_expected};
 use crate::persist::rdb_load::{Fed, LoadSettings, RdbLoader};
 
 /// What a file is loaded for.
@@ -41,6 +41,8 @@ pub struct Load {
     fresh: Option<Box<Keyspace>>,
     /// Length of the file.
     pub total_bytes: u64,
+    /// For how many keys room may still be made before they come.
+    keys_max: u64,
     /// Bytes digested.
     pub loaded_bytes: u64,
     /// Wall clock seconds at its start.
@@ -96,6 +98,7 @@ impl Node {
             loader: RdbLoader::new(self.load_settings()),
             fresh,
             total_bytes: 0,
+            keys_max: 0,
             loaded_bytes: 0,
             began_secs: self.now.wall_secs(),
             began_us: self.now.mono_us,
@@ -162,7 +165,10 @@ impl Node {
         }
         let Some(load) = self.persist.load.as_mut().filter(|load| load.job == job) else { return };
         match event {
-            FileEvent::Opened(total) => load.total_bytes = total,
+            FileEvent::Opened(total) => {
+                load.total_bytes = total;
+                load.keys_max = keys_expected(Some(total));
+            }
             FileEvent::Bytes(bytes) => match self.digest(&bytes) {
                 Ok(()) => self.output(Output::ReadMore { job }),
                 Err(why) => {
@@ -196,7 +202,8 @@ impl Node {
         let keyspace = load.fresh.as_deref_mut().unwrap_or(&mut self.keyspace);
         (keyspace.now_ms, keyspace.clock) = (now_ms, clock);
         let position = &mut self.repl.loaded_position;
-        let mut filler = Filler::new(keyspace, position, load.db, drop_expired);
+        let keys_max = &mut load.keys_max;
+        let mut filler = Filler::new(keyspace, position, keys_max, load.db, drop_expired);
         let fed = load.loader.feed(bytes, &mut filler);
         let filled = filler.finish();
         load.db = filled.db;

@@ -18,7 +18,7 @@ use super::psync::{self, OFFSET_MAX};
 use super::replica::{Expect, Stage};
 use crate::io::Level;
 use crate::node::Node;
-use crate::persist::fill::StreamPosition;
+use crate::persist::fill::{StreamPosition, keys_expected};
 use crate::persist::rdb_load::RdbLoader;
 
 impl Node {
@@ -171,10 +171,12 @@ impl Node {
             None => "receiving streamed RDB from master with EOF".to_owned(),
         };
         self.log(Level::Notice, format!("MASTER <-> REPLICA sync: {what} to parser"));
+        let len = len.filter(|_| mark.is_none());
         let payload = Payload {
             id,
             offset,
-            len: if mark.is_some() { None } else { len },
+            len,
+            keys_max: keys_expected(len),
             mark: mark.map(|mark| mark.as_bytes().to_vec()),
             received: 0,
             loader: RdbLoader::new(self.load_settings()),

@@ -26,6 +26,8 @@ pub(super) struct Payload {
     pub(super) loader: RdbLoader,
     pub(super) fresh: Box<Keyspace>,
     pub(super) position: StreamPosition,
+    /// For how many keys room may still be made before they come.
+    pub(super) keys_max: u64,
     pub(super) loaded: bool,
     /// The last bytes, when the payload is loaded and its mark is awaited.
     pub(super) tail: Vec<u8>,
@@ -40,7 +42,8 @@ impl Payload {
         if !self.loaded {
             let room = self.len.map_or(u64::MAX, |len| len - self.received);
             let offered = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
-            let mut filler = Filler::new(&mut self.fresh, &mut self.position, self.db, false);
+            let (position, keys_max) = (&mut self.position, &mut self.keys_max);
+            let mut filler = Filler::new(&mut self.fresh, position, keys_max, self.db, false);
             let fed = self.loader.feed(offered, &mut filler);
             self.db = filler.finish().db;
             used = match fed.map_err(|e| e.to_string())? {
