@@ -1,8 +1,8 @@
 //! The node: everything with Redis' semantics as one deterministic value.
 //!
 //! It is driven as [`crate::io`] says. Reading order: this file is what it is made of, events, turns and requests to
-//! the world; `connection.rs` is how bytes enter and leave; `serve.rs` runs the requests of ready clients in windows; `dispatch.rs` decides whether a command may run, runs it and
-//! gathers its effects; `cron.rs` is what time does.
+//! the world; `connection.rs` is how bytes enter and leave; `serve.rs` runs the requests of ready clients in windows;
+//! `dispatch.rs` decides whether a command may run, runs it and gathers its effects; `cron.rs` is what time does.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -32,6 +32,9 @@ const WINDOW_BYTES: u64 = 4 << 20;
 /// An encoding buffer larger than this is not kept.
 const BUFFER_KEPT_BYTES: usize = 4 << 20;
 
+/// How much a writing thread stands back for others.
+const NICE: i32 = 10;
+
 /// The loop's half.
 pub struct SnapshotWriter {
     reporter: Reporter,
@@ -192,6 +195,8 @@ struct Job {
 
 impl Begin {
     fn run(mut self, work: Receiver<Work>) {
+        // On Linux each thread has its own. Whoever serves clients comes first where both want the same core.
+        let _ = rustix::process::setpriority_process(None, NICE);
         let before = self.before.take();
         let (reporter, id, abandoned) = (self.reporter.clone(), self.job, self.abandoned.clone());
         let result = self.start().and_then(|job| job.run(work, before));
