@@ -237,7 +237,7 @@ impl Node {
         }
     }
 
-    /// Closes a connection now; what its outbox holds is written as far as that goes at once.
+    /// Closes a connection now; what its outbox holds is lost, as with CLIENT KILL in Redis.
     pub(crate) fn close(&mut self, handle: Handle) {
         if self.clients.get(handle).is_some_and(|client| !client.gone) {
             self.output(Output::Close(handle));
