@@ -37,7 +37,8 @@ impl<V: Send> Table<V> {
     /// on the way; in any other table it does nothing.
     ///
     /// Segments are as full at the end as those of a table that has grown, if the hashes are good. Room that
-    /// stays unused costs some 8 bytes an entry until the table is cleared. Takes about 2 ms for a million.
+    /// stays unused costs some 8 bytes an entry until the table is cleared. It is made at once, an allocation for each
+    /// few hundred entries, so callers bound how much they ask for.
     pub fn reserve(&mut self, entries: usize) {
         let full = usize::from(CLASSES[CLASS_MAX].comfortable) * 4 / 5;
         if !self.directory.is_empty() || entries <= full {
