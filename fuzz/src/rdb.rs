@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use russet_engine::Node;
-use russet_engine::object::string::Text;
+use russet_engine::types::string::Text;
 use russet_engine::persist::Access;
 use russet_engine::persist::rdb_error::RdbError;
 use russet_engine::persist::rdb_format::Checksum;

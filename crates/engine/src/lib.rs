@@ -14,7 +14,6 @@ pub mod info;
 pub mod io;
 pub mod keyspace;
 pub mod node;
-pub mod object;
 pub mod outbox;
 pub mod pause;
 pub mod persist;
@@ -26,6 +25,7 @@ mod settings;
 pub mod stats;
 pub mod timers;
 mod transaction;
+pub mod types;
 
 pub use node::{Boot, Node};
 

@@ -42,7 +42,7 @@ fn model_of(process: &Process) -> Model {
     for (number, db) in node.keyspace.dbs() {
         for (_, table) in db.tables() {
             table.for_each(&mut |entry| {
-                let value = russet_engine::object::string::Text::of(&entry).bytes();
+                let value = russet_engine::types::string::Text::of(&entry).bytes();
                 model.insert(number, entry.key(), value, entry.expiry());
             });
         }

@@ -5,7 +5,7 @@
 //! mixed with its number. Key, value and expiry count; encodings, access clocks and hash seeds do not.
 
 use russet_engine::keyspace::Keyspace;
-use russet_engine::object::string::Text;
+use russet_engine::types::string::Text;
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 

@@ -18,7 +18,7 @@
 use russet_protocol::ErrorReply;
 
 use super::{Args, Ctx, Flow, Outcome, Reply};
-use crate::object::string::Text;
+use crate::types::string::Text;
 
 /// Four bytes for each cell were the price of the plain table: clients see the limits that it had.
 const CELL_BYTES: u64 = 4;

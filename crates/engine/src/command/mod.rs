@@ -29,7 +29,7 @@ use crate::client::Client;
 use crate::io::{Handle, Request};
 use crate::keyspace::{Edit, Key};
 use crate::node::Node;
-use crate::object::string::Text;
+use crate::types::string::Text;
 pub use args::Args;
 pub use keyspec::KeySpec;
 pub use reply::Reply;

@@ -23,9 +23,9 @@ impl<'a> Reply<'a> {
 
     /// A string value: copied if short, lent if long.
     #[inline]
-    pub fn text(&mut self, text: crate::object::string::Text<'_>) {
+    pub fn text(&mut self, text: crate::types::string::Text<'_>) {
         match text {
-            crate::object::string::Text::Shared(bytes) if bytes.len() >= SHARE_FROM => {
+            crate::types::string::Text::Shared(bytes) if bytes.len() >= SHARE_FROM => {
                 self.writer.out.push(b'$');
                 russet_protocol::number::push_u64(self.writer.out, bytes.len() as u64);
                 self.writer.out.extend_from_slice(b"\r\n");

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use russet_ds::{EntryRef, NewPayload, OwnedEntry, Payload};
 
 use super::{Key, Keyspace};
-use crate::object::string;
-use crate::object::{Object, encoding_of};
+use crate::types::string;
+use crate::types::{Object, encoding_of};
 
 /// What becomes of a key's expiry when its value is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use russet_ds::EntryRef;
 
 use super::{ExpiryPolicy, Key, Keyspace};
-use crate::object::Object;
+use crate::types::Object;
 
 impl Keyspace {
     /// Whether a command must act as if the key were not there. On a master it is then gone.

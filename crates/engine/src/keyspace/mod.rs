@@ -15,7 +15,7 @@ use russet_ds::hash::Seed;
 use russet_ds::{EntryMut, EntryRef, Table};
 use russet_protocol::slot::{SLOTS, slot_of};
 
-use crate::object::Object;
+use crate::types::Object;
 pub use edit::{Edit, Expiry};
 pub use watch::WatchTable;
 
@@ -392,7 +392,7 @@ impl Keyspace {
             loop {
                 let mut found = Vec::new();
                 cursor = other.scan(number, cursor, 100, &mut |entry| {
-                    let text = crate::object::string::Text::of(&entry).bytes().to_vec();
+                    let text = crate::types::string::Text::of(&entry).bytes().to_vec();
                     found.push((entry.key().to_vec(), text, entry.expiry()));
                 });
                 for (key, text, expiry) in found {

@@ -14,7 +14,7 @@
 use russet_ds::EntryRef;
 
 use super::{Keyspace, SlotFunction};
-use crate::object::Object;
+use crate::types::Object;
 
 /// Bits of the hash that a cursor keeps beside the slot.
 const BOUND_BITS: u32 = 50;

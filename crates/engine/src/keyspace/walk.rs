@@ -23,8 +23,8 @@ use russet_ds::{EntryRef, Payload, Scope};
 
 use super::{Db, Key, KeyHasher, Keyspace};
 use crate::io::JobId;
-use crate::object::Object;
 use crate::persist::chunk::{Chunk, ChunkValue, Kind};
+use crate::types::Object;
 
 /// How many walks may run at once.
 pub const WALKS_MAX: usize = 2;

@@ -9,7 +9,7 @@ use russet_ds::NewPayload;
 use super::Access;
 use super::rdb_load::{LoadedValue, RdbSink, Refusal};
 use crate::keyspace::{Expiry, Key, Keyspace};
-use crate::object::string;
+use crate::types::string;
 
 /// Keys in a window.
 const WINDOW: usize = 24;

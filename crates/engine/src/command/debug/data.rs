@@ -37,7 +37,7 @@ pub(super) fn object(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     let entry = entry.ok_or(ErrorReply::NoSuchKey)?;
     let compression = ctx.node.config.rdbcompression;
     let settings = RdbSettings { compression, ..RdbSettings::default() };
-    let text = crate::object::string::Text::of(&entry).bytes();
+    let text = crate::types::string::Text::of(&entry).bytes();
     let len = RdbEncoder::new(settings).string_len(text);
     let idle = keyspace.clock.wrapping_sub(entry.clock()) & 0xff_ffff;
     reply.simple(&format!(

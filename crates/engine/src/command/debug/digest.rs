@@ -15,8 +15,8 @@ use russet_ds::EntryRef;
 use sha1::{Digest as _, Sha1};
 
 use crate::keyspace::Keyspace;
-use crate::object::Object;
-use crate::object::string::Text;
+use crate::types::Object;
+use crate::types::string::Text;
 
 /// A digest under way.
 #[derive(Clone, Copy, Default)]
@@ -34,7 +34,7 @@ impl Digest {
     }
 
     fn value(&mut self, entry: &EntryRef<'_, Object>) {
-        let kind = crate::object::type_of(entry.kind()) as u8;
+        let kind = crate::types::type_of(entry.kind()) as u8;
         self.mix(&u32::from(kind).to_be_bytes());
         self.mix(Text::of(entry).bytes());
         if entry.expiry().is_some() {

@@ -4,7 +4,7 @@ use russet_ds::EntryRef;
 
 use crate::command::{Args, Ctx, Flow, Outcome, Reply};
 use crate::keyspace::Key;
-use crate::object::{Object, type_of};
+use crate::types::{Object, type_of};
 
 /// DEL and UNLINK: what is large is freed elsewhere in either case.
 pub(super) fn del(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {

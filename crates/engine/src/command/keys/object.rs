@@ -7,9 +7,9 @@ use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 use crate::config::value::EvictionPolicy;
 use crate::keyspace::Keyspace;
-use crate::object::Encoding;
-use crate::object::encoding_of;
-use crate::object::string::Text;
+use crate::types::Encoding;
+use crate::types::encoding_of;
+use crate::types::string::Text;
 
 /// Integers below this are shared by all that hold them, in stock servers.
 const SHARED_INTEGERS: i64 = 10_000;

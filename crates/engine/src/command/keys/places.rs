@@ -7,7 +7,7 @@ use russet_protocol::ErrorReply;
 
 use crate::command::{Args, Ctx, Flow, Outcome, Reply};
 use crate::keyspace::Expiry;
-use crate::object::Object;
+use crate::types::Object;
 
 const SAME: ErrorReply = ErrorReply::fixed("ERR source and destination objects are the same");
 

@@ -6,7 +6,7 @@ use russet_protocol::{ErrorReply, ReplyWriter};
 
 use crate::command::{Args, Ctx, Flow, Outcome, Reply};
 use crate::keyspace::ExpiryPolicy;
-use crate::object::type_of;
+use crate::types::type_of;
 
 /// Keys that a call of SCAN looks at, if it does not say.
 const COUNT: usize = 10;

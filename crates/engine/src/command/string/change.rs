@@ -10,7 +10,7 @@ use russet_protocol::ErrorReply;
 
 use crate::command::{Args, Caller, Ctx, Flow, Outcome, Reply};
 use crate::keyspace::Expiry;
-use crate::object::string::INLINE_MAX;
+use crate::types::string::INLINE_MAX;
 
 /// The widest gap that SETRANGE fills with zero bytes, whatever the configuration allows. A gap costs its
 /// sender nothing, so it alone must not decide how much memory is taken.

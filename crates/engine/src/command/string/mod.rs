@@ -19,7 +19,7 @@ use russet_protocol::ErrorReply;
 use super::keyspec::{KeySpec, key_flag as k};
 use super::{Command, Ctx, Group, acl, flag as f};
 use crate::keyspace::Key;
-use crate::object::string::Text;
+use crate::types::string::Text;
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[

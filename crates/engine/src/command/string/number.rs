@@ -5,8 +5,8 @@ use russet_protocol::number::parse_i64;
 
 use crate::command::{Args, Ctx, Flow, Outcome, Reply};
 use crate::keyspace::Expiry;
-use crate::object::long_double::LongDouble;
-use crate::object::string::{KIND_INT, kind_of_text, payload};
+use crate::types::long_double::LongDouble;
+use crate::types::string::{KIND_INT, kind_of_text, payload};
 
 pub(super) fn incr(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     add(ctx, args, 1, reply)

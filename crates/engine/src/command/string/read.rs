@@ -1,7 +1,7 @@
 //! Commands that only read strings.
 
 use crate::command::{Args, Ctx, Flow, Outcome, Reply};
-use crate::object::string::Text;
+use crate::types::string::Text;
 
 pub(super) fn get(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match ctx.string(args.key(1))? {
