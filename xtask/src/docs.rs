@@ -3,7 +3,7 @@
 //! Each page has a test that compares it with its table; with `RUSSET_REFRESH=1` these tests rewrite the page instead.
 //! So there is one generator per page, beside its table, and this tool only calls them.
 
-use crate::{Result, sh};
+use crate::sh::{self, Result};
 
 /// Rewrites every generated page.
 pub fn run(words: &[String]) -> Result {

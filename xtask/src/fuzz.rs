@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use crate::{Result, sh};
+use crate::sh::{self, Result};
 
 /// How rustc instruments the code for libFuzzer.
 const FLAGS: &[&str] = &[

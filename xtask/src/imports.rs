@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Result, sh};
+use crate::sh::{self, Result};
 
 /// Each crate with those it may import, for whatever purpose.
 const PICTURE: &[(&str, &[&str])] = &[

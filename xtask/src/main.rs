@@ -5,10 +5,12 @@
 )]
 
 mod bench;
+mod circles;
 mod compat;
 mod docs;
 mod fuzz;
 mod imports;
+mod modules;
 mod peers;
 mod sh;
 mod sim;
@@ -17,8 +19,7 @@ mod tidy;
 
 use std::process::ExitCode;
 
-/// What a tool answers: nothing, or a message for the person who typed it.
-type Result<T = ()> = std::result::Result<T, String>;
+use sh::Result;
 
 /// One tool: its name, how it is typed, what it does, the function.
 struct Tool {
@@ -67,8 +68,9 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "tidy",
-        usage: "tidy",
-        about: "checks what no lint checks: file openings, line and file lengths, who imports whom",
+        usage: "tidy [--circles]",
+        about: "checks what no lint checks: file openings, lengths, who imports whom, circles among files \
+                (with the option: shows them and what to cut)",
         run: tidy::run,
     },
 ];

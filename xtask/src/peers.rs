@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use russet_e2e::program;
 
-use crate::{Result, sh};
+use crate::sh::{self, Result};
 
 /// What tests call.
 const PROGRAMS: &[&str] = &["redis-server", "redis-cli", "redis-benchmark", "redis-sentinel"];

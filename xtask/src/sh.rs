@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::Result;
+/// What a tool answers: nothing, or a message for the person who typed it.
+pub type Result<T = ()> = std::result::Result<T, String>;
 
 /// The workspace's folder.
 pub fn root() -> PathBuf {

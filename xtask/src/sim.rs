@@ -1,6 +1,6 @@
 //! `cargo xtask sim`: the simulator's own binary, built for speed; with the planted bugs if they are asked for.
 
-use crate::{Result, sh};
+use crate::sh::{self, Result};
 
 /// Hands all words to the simulator.
 pub fn run(words: &[String]) -> Result {

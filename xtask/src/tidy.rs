@@ -1,11 +1,12 @@
 //! `cargo xtask tidy`: small rules that no lint checks, as a ratchet.
 //!
 //! Every Rust file opens with `//!`, no line is longer than [`COLUMNS_MAX`] columns, and no file longer than [`LINES_MAX`]
-//! lines, but for tables and those listed in [`LONGER`] with the length that they may not grow past.
+//! lines, but for tables and those listed in [`LONGER`] with the length that they may not grow past. `circles.rs` looks at what
+//! files have to do with each other, `imports.rs` at crates.
 
 use std::path::Path;
 
-use crate::{Result, sh};
+use crate::sh::{self, Result};
 
 /// Longest line of code or prose in a Rust file. Longer only where a text cannot be broken.
 const COLUMNS_MAX: usize = 140;
@@ -20,9 +21,15 @@ const LONGER: &[(&str, usize)] =
 
 /// Checks all Rust files that git knows.
 pub fn run(words: &[String]) -> Result {
-    sh::Words::new(words).rest()?;
+    let mut words = sh::Words::new(words);
+    let circles = words.flag("--circles");
+    words.rest()?;
+    if circles {
+        return crate::circles::print();
+    }
     let mut complaints = check()?;
     complaints.extend(crate::imports::check()?);
+    complaints.extend(crate::circles::check()?);
     for complaint in &complaints {
         println!("{complaint}");
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::Result;
+use crate::sh::Result;
 
 /// Where servers run.
 pub const SERVER_CORE: usize = 0;

@@ -16,7 +16,7 @@ use super::Plan;
 use super::load::{Kind, populate};
 use super::report::{Metric, Report};
 use super::turns::while_saving;
-use crate::Result;
+use crate::sh::Result;
 
 /// Keys that exist.
 const KEYS: u64 = 3_000_000;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 
-use crate::Result;
+use crate::sh::Result;
 
 /// Length of every key: `key:` and twelve digits.
 const KEY_LEN: usize = 16;

@@ -11,7 +11,7 @@ use russet_e2e::process::resident_bytes;
 use super::Plan;
 use super::load::{Kind, populate};
 use super::report::{Metric, Report};
-use crate::Result;
+use crate::sh::Result;
 
 /// Five sizes, since a table that doubles looks best just before and worst just after.
 const SIZES: [u64; 5] = [100_000, 700_000, 1_000_000, 1_400_000, 2_000_000];

@@ -22,7 +22,7 @@ mod turns;
 use russet_e2e::program::{self, Program};
 use russet_e2e::{Server, Setup};
 
-use crate::{Result, sh};
+use crate::sh::{self, Result};
 use report::Report;
 
 /// What was asked for.

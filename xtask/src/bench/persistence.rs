@@ -6,7 +6,7 @@ use super::Plan;
 use super::cpu::{self, CpuTime};
 use super::load::{Kind, populate};
 use super::report::{Metric, Report};
-use crate::Result;
+use crate::sh::Result;
 
 /// Keys in the file, 16 bytes with values of 16 bytes.
 const KEYS: u64 = 3_000_000;

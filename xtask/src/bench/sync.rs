@@ -8,7 +8,7 @@ use super::cpu::{self, CpuTime};
 use super::load::{Kind, populate};
 use super::report::{Metric, Report};
 use super::{Plan, Side};
-use crate::Result;
+use crate::sh::Result;
 
 /// Keys that are sent, 16 bytes with values of 16 bytes.
 const KEYS: u64 = 3_000_000;

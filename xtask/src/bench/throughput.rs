@@ -8,7 +8,7 @@ use super::Plan;
 use super::cpu::CpuTime;
 use super::load::{Generator, Keys, Kind, Load, populate};
 use super::report::{Metric, Report};
-use crate::Result;
+use crate::sh::Result;
 
 /// Keys that exist before anything is measured.
 const KEYS: u64 = 1_000_000;

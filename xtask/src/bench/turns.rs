@@ -16,7 +16,7 @@ use russet_e2e::{Server, Value};
 use super::Plan;
 use super::load::{Generator, Keys, Kind, Load};
 use super::report::{Metric, Report};
-use crate::Result;
+use crate::sh::Result;
 
 /// Keys at the end of the growth.
 const KEYS: u64 = 5_000_000;

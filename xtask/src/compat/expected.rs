@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use crate::{Result, sh};
+use crate::sh::{self, Result};
 
 /// Opens the file.
 const HEAD: &str = "\

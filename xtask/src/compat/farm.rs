@@ -9,7 +9,7 @@ use std::process::Command;
 use russet_e2e::program;
 use russet_e2e::server::Folder;
 
-use crate::Result;
+use crate::sh::Result;
 
 /// The tools that the suite calls under its own names, and the installed ones that stand in for them.
 const TOOLS: &[(&str, &str)] = &[

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::{Result, sh};
+use crate::sh::{self, Result};
 use expected::Expected;
 use farm::Farm;
 use parse::Outcomes;
