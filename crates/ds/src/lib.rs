@@ -6,6 +6,8 @@
 //! * [`hash`]: the keyed hash for names that strangers choose.
 //! * [`glob`]: glob patterns in time `O(pattern × text)` at worst.
 //! * [`lzf`]: the compression used inside RDB files.
+//! * [`listpack`]: strings and integers in one stretch of bytes; [`ziplist`] and [`zipmap`], what older
+//!   files hold in its place.
 //!
 //! What is absent: commands, types, replies, clocks, threads, input and output. Time, chance and
 //! the hash of a key are arguments.
@@ -27,6 +29,7 @@ pub mod edit;
 pub mod entry;
 pub mod glob;
 pub mod hash;
+pub mod listpack;
 pub mod lzf;
 mod owned;
 mod rebuild;
@@ -35,6 +38,8 @@ mod segment;
 pub mod size;
 pub mod table;
 pub mod walk;
+pub mod ziplist;
+pub mod zipmap;
 
 pub use due::ExpireStep;
 pub use edit::EntryMut;
