@@ -109,14 +109,12 @@ pub fn held(node: &Node) -> Data {
     let mut data = Data::new();
     for (number, db) in node.keyspace.dbs() {
         let (mut keys, mut expiring) = (0, 0);
-        for (_, table) in db.tables() {
-            table.for_each(&mut |entry| {
+        db.table().for_each(&mut |entry| {
                 (keys, expiring) = (keys + 1, expiring + usize::from(entry.expiry().is_some()));
                 let value = (Text::of(&entry).bytes().to_vec(), entry.expiry());
                 let twice = data.insert((number, entry.key().to_vec()), value);
                 assert_eq!(twice, None, "a key stands once in its database");
             });
-        }
         assert_eq!((db.len(), db.len_with_expiry()), (keys, expiring), "of database {number}");
     }
     data

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use russet_ds::EntryRef;
 use russet_engine::Node;
 use russet_engine::config::Config;
 use russet_engine::io::{Endpoints, Handle, Host, Now, Output};
@@ -128,11 +129,11 @@ fn batches(order: &[u64], name: &[u8], more: &[&[u8]]) -> Vec<Vec<u8>> {
 }
 
 /// Each kind of request has an order of its own: in that of the inserts entries would be touched as they were allocated.
-fn throughput() {
+fn throughput(name: &str, slots: SlotFunction) -> Driver {
     println!(
-        "ns per command, 1 million keys of 16 bytes, values of 16, each key once in any order"
+        "ns per command, 1 million keys of 16 bytes, values of 16, each key once in any order, {name}"
     );
-    let mut driver = Driver::new(SlotFunction::HashPrefix);
+    let mut driver = Driver::new(slots);
     let value: &[&[u8]] = &[&[b'v'; 16]];
     let kinds = [
         ("first SET", batches(&shuffled(1), b"SET", value)),
@@ -153,6 +154,57 @@ fn throughput() {
         let (least, most) = (rounds[0], rounds[rounds.len() - 1]);
         println!("  {name:<10} median {median:>4}   ({least} to {most})");
     }
+    driver
+}
+
+/// The time of one call, at best.
+fn best<T>(name: &str, rounds: usize, mut call: impl FnMut() -> T) {
+    let mut least = u128::MAX;
+    for _ in 0..rounds {
+        let began = Instant::now();
+        std::hint::black_box(call());
+        least = least.min(began.elapsed().as_nanos());
+    }
+    println!("  {name:<28} {least:>10} ns");
+}
+
+/// What is asked of slots, of a database that holds a million keys.
+fn slots(mut driver: Driver) {
+    let keys = driver.node.keyspace.db(0).len();
+    let bytes = driver.node.keyspace.db(0).allocated_bytes();
+    println!("slots: {:.1} bytes per key", bytes as f64 / keys as f64);
+    let hasher = driver.node.keyspace.hasher();
+    best("earliest expiry", 100, || driver.node.keyspace.earliest_expiry());
+    let mut info = Vec::new();
+    command(&mut info, &[b"INFO", b"keyspace"]);
+    best("INFO keyspace", 100, || driver.run(&info));
+    let mut random = Vec::new();
+    command(&mut random, &[b"RANDOMKEY"]);
+    best("RANDOMKEY", 100, || driver.run(&random));
+    for n in 0..100_000_u64 {
+        let name = format!("key:{n:012}");
+        driver
+            .node
+            .keyspace
+            .edit(0, hasher.key(name.as_bytes()))
+            .set_expiry(Some(2_000_000_000_000));
+    }
+    best("earliest expiry, with TTLs", 100, || driver.node.keyspace.earliest_expiry());
+    best("INFO keyspace, with TTLs", 100, || driver.run(&info));
+    best("count of a slot", 100, || driver.node.keyspace.db(0).slot(12_000).keys);
+    best("list a slot", 100, || {
+        let mut found = Vec::new();
+        let mut list = |entry: EntryRef<'_, _>| found.push(entry.key().to_vec());
+        driver.node.keyspace.keys_in_slot(0, 12_000, usize::MAX, &mut list);
+        found
+    });
+    let mut slot = 0;
+    best("flush a slot", 100, || {
+        slot += 1;
+        let mut found = Vec::new();
+        driver.node.keyspace.flush_slot(0, slot, &mut |key| found.push(key.to_vec()));
+        found
+    });
 }
 
 fn turns(name: &str, slots: SlotFunction, tag: &str) {
@@ -182,7 +234,11 @@ fn turns(name: &str, slots: SlotFunction, tag: &str) {
 }
 
 fn main() {
-    throughput();
+    throughput("standalone", SlotFunction::HashPrefix);
+    slots(throughput("cluster slots", SlotFunction::Crc16));
+    if std::env::args().any(|arg| arg == "short") {
+        return;
+    }
     println!("microseconds of CPU time per turn while a table grows from 0 to 5 million keys");
     turns("standalone", SlotFunction::HashPrefix, "key:");
     turns("cluster slots, one hash tag", SlotFunction::Crc16, "{tag}");

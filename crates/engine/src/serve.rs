@@ -22,7 +22,7 @@ use russet_protocol::{ArgRange, ErrorReply, Parsed, RequestParser};
 use crate::client::Client;
 use crate::command::{Args, Command};
 use crate::io::{Handle, Host};
-use crate::keyspace::{Key, KeyHasher};
+use crate::keyspace::KeyHasher;
 use crate::node::Node;
 
 /// Commands in a window.
@@ -58,8 +58,8 @@ struct Pending {
     first_arg: usize,
     argc: usize,
     command: Option<&'static Command>,
-    /// Index of the first key, its hash and slot; index 0 if there is no key.
-    key: (usize, u64, u16),
+    /// Index of the first key, its hash; index 0 if there is no key.
+    key: (usize, u64),
     db: u32,
     inline: bool,
     /// Empty requests follow, and count as part of it.
@@ -111,7 +111,7 @@ impl Window {
             first_arg,
             argc: args.len(),
             command: None,
-            key: (0, 0, 0),
+            key: (0, 0),
             db,
             inline: inline.is_some(),
             then_empty: false,
@@ -247,9 +247,9 @@ impl Node {
     fn prefetch(&self, window: &Window) {
         for stage in 0..3 {
             for pending in &window.pending {
-                let (index, hash, slot) = pending.key;
+                let (index, hash) = pending.key;
                 if index != 0 {
-                    self.keyspace.prefetch(pending.db, hash, slot, stage);
+                    self.keyspace.prefetch(pending.db, hash, stage);
                 }
             }
         }
@@ -267,10 +267,10 @@ impl Node {
         }
         let bytes = if pending.inline { &seat.inline } else { &seat.bytes };
         let ranges = &args[pending.first_arg..pending.first_arg + pending.argc];
-        let (key, hash, slot) = pending.key;
+        let (key, hash) = pending.key;
         let mut command_args = Args::new(bytes, ranges, self.keyspace.hasher());
         if key != 0 {
-            command_args = command_args.with_ready(key, hash, slot);
+            command_args = command_args.with_ready(key, hash);
         }
         let handle = seat.handle;
         let raw = &seat.bytes[pending.start..pending.start + pending.len];
@@ -356,7 +356,6 @@ fn look_up(
     let Some(command) = pending.command else { return };
     let Some(spec) = command.keys.first() else { return };
     if let Some(range) = args.get(spec.first) {
-        let Key { hash, slot, .. } = hasher.key(&bytes[range.start..range.end]);
-        pending.key = (spec.first, hash, slot);
+        pending.key = (spec.first, hasher.hash(&bytes[range.start..range.end]));
     }
 }

@@ -40,12 +40,10 @@ fn model_of(process: &Process) -> Model {
     let Some(node) = &process.node else { return Model::default() };
     let mut model = Model::new(node.repl.stream_db());
     for (number, db) in node.keyspace.dbs() {
-        for (_, table) in db.tables() {
-            table.for_each(&mut |entry| {
-                let value = russet_engine::types::string::Text::of(&entry).bytes();
-                model.insert(number, entry.key(), value, entry.expiry());
-            });
-        }
+        db.table().for_each(&mut |entry| {
+            let value = russet_engine::types::string::Text::of(&entry).bytes();
+            model.insert(number, entry.key(), value, entry.expiry());
+        });
     }
     model
 }

@@ -46,12 +46,10 @@ pub fn of_dbs(dbs: impl Iterator<Item = (u32, u64)>) -> u64 {
 pub fn of_keyspace(keyspace: &Keyspace) -> u64 {
     of_dbs(keyspace.dbs().map(|(number, db)| {
         let mut sum = 0_u64;
-        for (_, table) in db.tables() {
-            table.for_each(&mut |entry| {
-                let value = Text::of(&entry).bytes();
-                sum = sum.wrapping_add(of_entry(entry.key(), value, entry.expiry()));
-            });
-        }
+        db.table().for_each(&mut |entry| {
+            let value = Text::of(&entry).bytes();
+            sum = sum.wrapping_add(of_entry(entry.key(), value, entry.expiry()));
+        });
         (number, sum)
     }))
 }

@@ -15,7 +15,7 @@ pub struct Args<'a> {
     ranges: &'a [ArgRange],
     hasher: KeyHasher,
     /// The place of the argument at this index, worked out while the command was being prefetched.
-    ready: Option<(usize, u64, u16)>,
+    ready: Option<(usize, u64)>,
 }
 
 impl<'a> Args<'a> {
@@ -24,10 +24,10 @@ impl<'a> Args<'a> {
         Args { bytes, ranges, hasher, ready: None }
     }
 
-    /// The same, with the hash and slot of one argument known already.
+    /// The same, with the hash of one argument known already.
     #[inline]
-    pub(crate) fn with_ready(mut self, index: usize, hash: u64, slot: u16) -> Args<'a> {
-        self.ready = Some((index, hash, slot));
+    pub(crate) fn with_ready(mut self, index: usize, hash: u64) -> Args<'a> {
+        self.ready = Some((index, hash));
         self
     }
 
@@ -70,7 +70,7 @@ impl<'a> Args<'a> {
         let range = self.ranges[index];
         let bytes = &self.bytes[range.start..range.end];
         match self.ready {
-            Some((ready, hash, slot)) if ready == index => Key { bytes, hash, slot },
+            Some((ready, hash)) if ready == index => Key { bytes, hash },
             _ => self.hasher.key(bytes),
         }
     }

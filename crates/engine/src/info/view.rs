@@ -170,15 +170,11 @@ fn average_ttl_ms(node: &Node, db: &crate::keyspace::Db) -> i64 {
     // Its own generator: reading INFO leaves the node's alone.
     let mut draws = crate::rng::Rng::new([node.keyspace.now_ms as u64, expiring as u64, 1, 1]);
     let (mut sum, mut count) = (0_i128, 0_i128);
-    for (_, table) in db.tables() {
-        // A table of each slot gives by its share, at least once.
-        let samples = (TTL_SAMPLES * table.len_with_expiry()).div_ceil(expiring);
-        for _ in 0..samples {
-            let drawn = table.random_with_expiry(&mut || draws.draw());
-            let Some(at) = drawn.and_then(|entry| entry.expiry()) else { break };
-            sum += i128::from(at.saturating_sub(node.keyspace.now_ms).max(0));
-            count += 1;
-        }
+    for _ in 0..TTL_SAMPLES {
+        let drawn = db.table().random_with_expiry(&mut || draws.draw());
+        let Some(at) = drawn.and_then(|entry| entry.expiry()) else { break };
+        sum += i128::from(at.saturating_sub(node.keyspace.now_ms).max(0));
+        count += 1;
     }
     i64::try_from(sum / count.max(1)).unwrap_or(i64::MAX)
 }

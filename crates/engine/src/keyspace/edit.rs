@@ -65,7 +65,7 @@ impl<'a> Edit<'a> {
 
     /// What stands there now, expired or not.
     pub fn entry(&self) -> Option<EntryRef<'_, Object>> {
-        self.keyspace.db(self.db).table(self.key.slot)?.get(self.key.hash, self.key.bytes)
+        self.keyspace.db(self.db).get(self.key)
     }
 
     /// Sets a string as SET does: any old value and type go.
@@ -89,23 +89,24 @@ impl<'a> Edit<'a> {
     pub fn set(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry) {
         let (clock, hasher) = (self.keyspace.clock, self.keyspace.hasher);
         let db = self.keyspace.db_mut(self.db);
-        let table = db.table_or_new(self.key.slot);
-        let before = table.len();
+        let before = db.len();
         let expiry = match expiry {
             Expiry::Clear => None,
             Expiry::At(at) => Some(at),
-            Expiry::Keep => {
-                table.get(self.key.hash, self.key.bytes).and_then(|entry| entry.expiry())
-            }
+            Expiry::Keep => db.get(self.key).and_then(|entry| entry.expiry()),
         };
         let hash_of = |key: &[u8]| hasher.hash(key);
         let object_bytes = match &payload {
             NewPayload::Boxed(object) => object.allocated_bytes(),
             NewPayload::Inline(_) => 0,
         };
-        let old = table.set(self.key.hash, self.key.bytes, kind, payload, expiry, clock, &hash_of);
-        let added = table.len() - before;
-        db.keys += added;
+        let Key { bytes, hash } = self.key;
+        let old = db.table.set(hash, bytes, kind, payload, expiry, clock, &hash_of);
+        if let Some(slots) = &mut db.slots
+            && db.table.len() > before
+        {
+            slots.of(self.key.slot()).keys += 1;
+        }
         db.object_bytes += object_bytes;
         if let Some(old) = old {
             db.object_bytes -= object_bytes_of(&old);
@@ -119,10 +120,7 @@ impl<'a> Edit<'a> {
     /// `change` gets the bytes to work on. False, and nothing done, if the value is not such a string.
     pub fn change_long_string(mut self, change: impl FnOnce(&mut Vec<u8>)) -> bool {
         let db = self.keyspace.db_mut(self.db);
-        let found = db
-            .table_mut(self.key.slot)
-            .and_then(|table| table.get_mut(self.key.hash, self.key.bytes));
-        let Some(mut entry) = found else { return false };
+        let Some(mut entry) = db.get_mut(self.key) else { return false };
         let Some(object) = entry.boxed_mut() else { return false };
         let before = object.allocated_bytes();
         match object {
@@ -138,12 +136,8 @@ impl<'a> Edit<'a> {
     /// Sets or clears the expiry. False if there is no such key.
     pub fn set_expiry(mut self, expiry: Option<i64>) -> bool {
         let clock = self.keyspace.clock;
-        let found = self
-            .keyspace
-            .db_mut(self.db)
-            .table_mut(self.key.slot)
-            .and_then(|table| table.get_mut(self.key.hash, self.key.bytes));
-        let Some(mut entry) = found else { return false };
+        let db = self.keyspace.db_mut(self.db);
+        let Some(mut entry) = db.get_mut(self.key) else { return false };
         entry.set_expiry(expiry);
         entry.set_clock(clock);
         self.changed();
@@ -152,12 +146,7 @@ impl<'a> Edit<'a> {
 
     /// Sets the access clock (OBJECT FREQ and IDLETIME, RESTORE); no change of the value.
     pub fn set_clock(self, clock: u32) {
-        if let Some(mut entry) = self
-            .keyspace
-            .db_mut(self.db)
-            .table_mut(self.key.slot)
-            .and_then(|table| table.get_mut(self.key.hash, self.key.bytes))
-        {
+        if let Some(mut entry) = self.keyspace.db_mut(self.db).get_mut(self.key) {
             entry.set_clock(clock);
         }
     }
@@ -178,8 +167,10 @@ impl<'a> Edit<'a> {
         let hasher = self.keyspace.hasher;
         let db = self.keyspace.db_mut(self.db);
         let hash_of = |key: &[u8]| hasher.hash(key);
-        let old = db.table_mut(self.key.slot)?.remove(self.key.hash, self.key.bytes, &hash_of)?;
-        db.keys -= 1;
+        let old = db.table.remove(self.key.hash, self.key.bytes, &hash_of)?;
+        if let Some(slots) = &mut db.slots {
+            slots.of(self.key.slot()).keys -= 1;
+        }
         db.object_bytes -= object_bytes_of(&old);
         Some(old)
     }

@@ -15,11 +15,11 @@ impl Keyspace {
         if self.policy == ExpiryPolicy::Ignore {
             return false;
         }
-        let Some(table) = self.db(db).table(key.slot) else { return false };
-        if table.len_with_expiry() == 0 {
+        let in_db = self.db(db);
+        if in_db.len_with_expiry() == 0 {
             return false;
         }
-        let expiry = table.get(key.hash, key.bytes).and_then(|entry| entry.expiry());
+        let expiry = in_db.get(key).and_then(|entry| entry.expiry());
         if expiry.is_none_or(|at| !self.is_past(at)) {
             return false;
         }
@@ -37,8 +37,7 @@ impl Keyspace {
 
     /// Whether a key is there though its time has come; nothing is removed.
     pub fn is_over(&self, db: u32, key: Key<'_>) -> bool {
-        let entry = self.db(db).table(key.slot).and_then(|table| table.get(key.hash, key.bytes));
-        entry.and_then(|entry| entry.expiry()).is_some_and(|at| self.is_past(at))
+        self.db(db).get(key).and_then(|entry| entry.expiry()).is_some_and(|at| self.is_past(at))
     }
 
     /// Whether an expiry is past, for this turn's clock.
@@ -57,7 +56,7 @@ impl Keyspace {
 
     /// The earliest time at which something may be due: a lower bound.
     pub fn earliest_expiry(&self) -> Option<i64> {
-        self.dbs().flat_map(|(_, db)| db.tables()).filter_map(|(_, t)| t.earliest_expiry()).min()
+        self.dbs().filter_map(|(_, db)| db.table.earliest_expiry()).min()
     }
 
     /// One slice of active expiry: looks at up to `budget` entries, removes those that are due.
@@ -66,17 +65,10 @@ impl Keyspace {
         let mut due: Vec<Vec<u8>> = Vec::new();
         let now_ms = self.now_ms;
         for number in 0..self.count() {
-            let db = self.db_mut(number);
-            if db.is_empty() {
-                continue;
-            }
-            for table in db.tables.iter_mut().flatten() {
-                if table.earliest_expiry().is_none_or(|at| at >= now_ms) {
-                    continue;
-                }
+            let table = &mut self.db_mut(number).table;
+            if table.earliest_expiry().is_some_and(|at| at < now_ms) {
                 let mut collect = |entry: EntryRef<'_, Object>| due.push(entry.key().to_vec());
                 table.expire_step(now_ms, budget, &mut collect);
-                break;
             }
             if !due.is_empty() {
                 for key in &due {

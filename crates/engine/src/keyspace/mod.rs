@@ -1,4 +1,4 @@
-//! The keyspace: numbered databases of slot tables, and the one door through which they change.
+//! The keyspace: numbered databases, a table each, and the write guard through which they change.
 //!
 //! A [`Db`] is a box with an identity apart from its number: FLUSHALL detaches it whole, SWAPDB swaps
 //! numbers. Snapshots follow identities; WATCH follows numbers. There is no client, no reply and no
@@ -8,23 +8,25 @@
 pub mod edit;
 pub mod expire;
 pub mod scan;
+pub mod slots;
 pub mod walk;
 pub mod watch;
 
 use russet_ds::hash::Seed;
 use russet_ds::{EntryMut, EntryRef, Table};
-use russet_protocol::slot::{SLOTS, slot_of};
+use russet_protocol::slot::slot_of;
 
 use crate::types::Object;
 pub use edit::{Edit, Expiry};
+use slots::{BITS_BELOW, SlotTable, slot_of_hash};
 pub use watch::WatchTable;
 
-/// Which keys share a slot table.
+/// Which keys share a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotFunction {
-    /// Standalone: the top bits of the key's hash. They order the one table anyway, so it stays one.
+    /// Standalone: the top bits of the key's hash.
     HashPrefix,
-    /// Cluster: CRC16 of the key or of its hash tag; a table each.
+    /// Cluster: CRC16 of the key or of its hash tag.
     Crc16,
 }
 
@@ -34,8 +36,14 @@ pub struct Key<'a> {
     /// The key itself.
     pub bytes: &'a [u8],
     pub(crate) hash: u64,
-    /// Index of the slot table.
-    pub(crate) slot: u16,
+}
+
+impl Key<'_> {
+    /// Its slot.
+    #[inline]
+    pub fn slot(&self) -> u16 {
+        slot_of_hash(self.hash)
+    }
 }
 
 /// Turns bytes into [`Key`]s; a copy of what the keyspace uses.
@@ -49,17 +57,19 @@ impl KeyHasher {
     /// The place of a key.
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        let slot = match self.function {
-            SlotFunction::HashPrefix => 0,
-            SlotFunction::Crc16 => slot_of(bytes),
-        };
-        Key { bytes, hash: self.hash(bytes), slot }
+        Key { bytes, hash: self.hash(bytes) }
     }
 
-    /// The hash alone.
+    /// The hash alone; it begins with the slot.
     #[inline]
     pub fn hash(&self, bytes: &[u8]) -> u64 {
-        self.seed.hash(bytes)
+        let hash = self.seed.hash(bytes);
+        match self.function {
+            SlotFunction::HashPrefix => hash,
+            SlotFunction::Crc16 => {
+                u64::from(slot_of(bytes)) << BITS_BELOW | hash >> (u64::BITS - BITS_BELOW)
+            }
+        }
     }
 }
 
@@ -78,66 +88,61 @@ pub enum ExpiryPolicy {
 pub struct Db {
     /// Never reused; what snapshots go by.
     pub(crate) identity: u64,
-    /// One table, or one per cluster slot, made when its first key comes.
-    tables: Vec<Option<Box<Table<Object>>>>,
-    keys: usize,
+    table: Table<Object>,
+    /// What is counted of each slot, in cluster mode.
+    slots: Option<SlotTable>,
     /// Memory behind entries whose values do not stand inline.
     object_bytes: usize,
 }
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Db").field("identity", &self.identity).field("keys", &self.keys).finish()
+        f.debug_struct("Db").field("identity", &self.identity).field("keys", &self.len()).finish()
     }
 }
 
 impl Db {
     fn new(identity: u64, function: SlotFunction) -> Db {
-        let count = match function {
-            SlotFunction::HashPrefix => 1,
-            SlotFunction::Crc16 => usize::from(SLOTS),
-        };
-        let tables = std::iter::repeat_with(|| None).take(count).collect();
-        Db { identity, tables, keys: 0, object_bytes: 0 }
+        let slots = (function == SlotFunction::Crc16).then(SlotTable::default);
+        Db { identity, table: Table::new(), slots, object_bytes: 0 }
     }
 
     /// How many keys it holds.
     pub fn len(&self) -> usize {
-        self.keys
+        self.table.len()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.keys == 0
+        self.table.is_empty()
     }
 
     /// How many of its keys have an expiry.
     pub fn len_with_expiry(&self) -> usize {
-        self.tables().map(|(_, t)| t.len_with_expiry()).sum()
+        self.table.len_with_expiry()
     }
 
-    /// Bytes of its tables, entries and the values behind them.
+    /// Bytes of its table, entries and the values behind them.
     pub fn allocated_bytes(&self) -> usize {
-        self.tables().map(|(_, t)| t.allocated_bytes()).sum::<usize>() + self.object_bytes
+        let slots = self.slots.as_ref().map_or(0, SlotTable::allocated_bytes);
+        self.table.allocated_bytes() + slots + self.object_bytes
     }
 
-    /// Its tables that exist, with their slot.
-    pub fn tables(&self) -> impl Iterator<Item = (u16, &Table<Object>)> {
-        (0..).zip(&self.tables).filter_map(|(slot, t)| t.as_deref().map(|t| (slot, t)))
+    /// Its table.
+    #[inline]
+    pub fn table(&self) -> &Table<Object> {
+        &self.table
+    }
+
+    /// What stands under a key, expired or not.
+    #[inline]
+    pub fn get(&self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
+        self.table.get(key.hash, key.bytes)
     }
 
     #[inline]
-    pub(crate) fn table(&self, slot: u16) -> Option<&Table<Object>> {
-        self.tables[usize::from(slot)].as_deref()
-    }
-
-    #[inline]
-    pub(crate) fn table_mut(&mut self, slot: u16) -> Option<&mut Table<Object>> {
-        self.tables[usize::from(slot)].as_deref_mut()
-    }
-
-    pub(crate) fn table_or_new(&mut self, slot: u16) -> &mut Table<Object> {
-        self.tables[usize::from(slot)].get_or_insert_with(|| Box::new(Table::new()))
+    fn get_mut(&mut self, key: Key<'_>) -> Option<EntryMut<'_, Object>> {
+        self.table.get_mut(key.hash, key.bytes)
     }
 }
 
@@ -223,7 +228,7 @@ impl Keyspace {
         &self.dbs[number as usize]
     }
 
-    pub(crate) fn db_mut(&mut self, number: u32) -> &mut Db {
+    fn db_mut(&mut self, number: u32) -> &mut Db {
         &mut self.dbs[number as usize]
     }
 
@@ -250,8 +255,7 @@ impl Keyspace {
             return None;
         }
         let (clock, touch) = (self.clock, !self.no_touch);
-        match self.dbs[db as usize].table_mut(key.slot).and_then(|t| t.get_mut(key.hash, key.bytes))
-        {
+        match self.dbs[db as usize].get_mut(key) {
             Some(mut entry) => {
                 self.stats.hits += 1;
                 if touch {
@@ -272,7 +276,7 @@ impl Keyspace {
         if self.gone(db, key) {
             return None;
         }
-        self.dbs[db as usize].table(key.slot).and_then(|t| t.get(key.hash, key.bytes))
+        self.dbs[db as usize].get(key)
     }
 
     /// Opens the door to a key: everything that changes the keyspace goes through it.
@@ -283,42 +287,25 @@ impl Keyspace {
 
     /// Stages of prefetch for a key that a command is about to use: 0 segment, 1 bucket, 2 entry.
     #[inline]
-    pub fn prefetch(&self, db: u32, key_hash: u64, slot: u16, stage: u8) {
-        if let Some(table) = self.dbs[db as usize].table(slot) {
-            match stage {
-                0 => table.prefetch_segment(key_hash),
-                1 => table.prefetch_bucket(key_hash),
-                _ => table.prefetch_entry(key_hash),
-            }
+    pub fn prefetch(&self, db: u32, key_hash: u64, stage: u8) {
+        let table = &self.dbs[db as usize].table;
+        match stage {
+            0 => table.prefetch_segment(key_hash),
+            1 => table.prefetch_bucket(key_hash),
+            _ => table.prefetch_entry(key_hash),
         }
     }
 
     /// A key drawn uniformly, as a copy; keys past their time do not count, within reason.
     pub fn random_key(&mut self, db: u32, draw: &mut dyn FnMut() -> u64) -> Option<Vec<u8>> {
         for _ in 0..100 {
-            let found = self.random_entry(db, draw)?.to_vec();
+            let found = self.db(db).table.random(draw)?.key().to_vec();
             let key = self.hasher.key(&found);
             if !self.gone(db, key) {
                 return Some(found);
             }
         }
-        self.random_entry(db, draw).map(<[u8]>::to_vec)
-    }
-
-    fn random_entry(&self, db: u32, draw: &mut dyn FnMut() -> u64) -> Option<&[u8]> {
-        let db = self.db(db);
-        if db.is_empty() {
-            return None;
-        }
-        // A table each slot: the slot is drawn by its share of the keys.
-        let mut rank = draw() % db.keys as u64;
-        for (_, table) in db.tables() {
-            match rank.checked_sub(table.len() as u64) {
-                Some(rest) => rank = rest,
-                None => return table.random(draw).map(|entry| entry.key()),
-            }
-        }
-        None
+        self.db(db).table.random(draw).map(|entry| entry.key().to_vec())
     }
 
     /// Empties one database, or all. The old ones leave as garbage.
@@ -332,7 +319,7 @@ impl Keyspace {
             self.watch.touch_all(number, old, None, self.hasher, self.now_ms);
             let fresh = self.fresh_db();
             let old = std::mem::replace(&mut self.dbs[number as usize], fresh);
-            removed += old.keys;
+            removed += old.len();
             self.discard(old);
         }
         self.dirty += removed as u64;
@@ -372,15 +359,12 @@ impl Keyspace {
     pub(crate) fn common_key(&self, other: &Keyspace) -> Option<(u32, Box<[u8]>)> {
         let mut found = None;
         for (number, db) in other.dbs() {
-            for (slot, table) in db.tables() {
-                let Some(ours) = self.db(number).table(slot) else { continue };
-                table.for_each(&mut |entry| {
-                    if found.is_none() && ours.contains(self.hasher.hash(entry.key()), entry.key())
-                    {
-                        found = Some((number, entry.key().into()));
-                    }
-                });
-            }
+            let ours = self.db(number);
+            db.table.for_each(&mut |entry| {
+                if found.is_none() && ours.get(self.hasher.key(entry.key())).is_some() {
+                    found = Some((number, entry.key().into()));
+                }
+            });
         }
         found
     }
@@ -407,12 +391,9 @@ impl Keyspace {
         }
     }
 
-    /// Makes room for so many keys in an empty database; where there is a table for each slot nothing is known
-    /// of how many each will get.
+    /// Makes room for so many keys in an empty database.
     pub(crate) fn reserve(&mut self, db: u32, keys: usize) {
-        if self.hasher.function == SlotFunction::HashPrefix {
-            self.db_mut(db).table_or_new(0).reserve(keys);
-        }
+        self.db_mut(db).table.reserve(keys);
     }
 
     /// An empty keyspace of the same shape and hash, to load into.

@@ -44,7 +44,6 @@ struct Walk {
     dbs: Vec<(u32, u64)>,
     /// Those before it are done.
     current: usize,
-    slot: u16,
     position: u64,
     /// Chunks that are not full, by the number of their database: walker and writers fill them.
     open: BTreeMap<u32, Chunk>,
@@ -158,7 +157,6 @@ impl Keyspace {
             epoch,
             dbs,
             current: 0,
-            slot: 0,
             position: 0,
             open: BTreeMap::new(),
             full: Vec::new(),
@@ -251,7 +249,7 @@ impl Keyspace {
             };
             let epoch = walk.epoch;
             // An empty table is visited too, so that what is inserted first counts as newer.
-            let table = db.table_or_new(key.slot);
+            let table = &mut db.table;
             let scope = if table.write_rebuilds(key.hash) { Scope::Rebuild } else { Scope::Bucket };
             let chunk = walk.chunk_for(old_number, 0);
             table.visit(index, epoch, key.hash, scope, &hash_of, &mut |e| copy(chunk, &e));
@@ -261,25 +259,17 @@ impl Keyspace {
 
 impl Walk {
     fn next_db(&mut self) {
-        (self.current, self.slot, self.position) = (self.current + 1, 0, 0);
+        (self.current, self.position) = (self.current + 1, 0);
     }
 
-    /// Visits the bucket at the walk's position, or moves on to the next table or database.
+    /// Visits the bucket at the walk's position, and moves on to the next or to the next database.
     fn visit_next(&mut self, index: usize, number: u32, db: &mut Db, hasher: KeyHasher) {
-        while usize::from(self.slot) < db.tables.len() {
-            let (epoch, position) = (self.epoch, self.position);
-            let Some(table) = db.table_mut(self.slot) else {
-                self.slot += 1;
-                continue;
-            };
-            let chunk = self.chunk_for(number, CHUNK_ROOM);
-            let hash_of = |key: &[u8]| hasher.hash(key);
-            match table.walk(index, epoch, position, &hash_of, &mut |entry| copy(chunk, &entry)) {
-                Some(next) => self.position = next,
-                None => (self.slot, self.position) = (self.slot + 1, 0),
-            }
-            return;
+        let (epoch, position) = (self.epoch, self.position);
+        let chunk = self.chunk_for(number, CHUNK_ROOM);
+        let hash_of = |key: &[u8]| hasher.hash(key);
+        match db.table.walk(index, epoch, position, &hash_of, &mut |entry| copy(chunk, &entry)) {
+            Some(next) => self.position = next,
+            None => self.next_db(),
         }
-        self.next_db();
     }
 }

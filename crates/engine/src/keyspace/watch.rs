@@ -127,8 +127,7 @@ enum State {
 }
 
 fn state(db: &Db, hasher: KeyHasher, key: &[u8], now_ms: i64) -> State {
-    let key = hasher.key(key);
-    match db.table(key.slot).and_then(|table| table.get(key.hash, key.bytes)) {
+    match db.get(hasher.key(key)) {
         None => State::Missing,
         Some(entry) if entry.expiry().is_some_and(|at| at < now_ms) => State::Expired,
         Some(_) => State::There,

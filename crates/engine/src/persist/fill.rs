@@ -73,7 +73,6 @@ struct Gathered {
     value_end: usize,
     expiry: Option<i64>,
     hash: u64,
-    slot: u16,
 }
 
 impl<'a> Filler<'a> {
@@ -100,14 +99,14 @@ impl<'a> Filler<'a> {
         let db = self.filled.db;
         for stage in 0..3 {
             for item in &self.gathered {
-                self.keyspace.prefetch(db, item.hash, item.slot, stage);
+                self.keyspace.prefetch(db, item.hash, stage);
             }
         }
         let mut start = 0;
         for item in &self.gathered {
             let bytes = &self.bytes[start..item.key_end];
             let value = &self.bytes[item.key_end..item.value_end];
-            let key = Key { bytes, hash: item.hash, slot: item.slot };
+            let key = Key { bytes, hash: item.hash };
             let expiry = item.expiry.map_or(Expiry::Clear, Expiry::At);
             let kind = string::kind_of_new(value);
             self.keyspace.edit(db, key).set(kind, NewPayload::Inline(value), expiry);
@@ -122,8 +121,7 @@ impl<'a> Filler<'a> {
         let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
         let value_end = self.bytes.len();
-        let (hash, slot) = (key.hash, key.slot);
-        self.gathered.push(Gathered { key_end, value_end, expiry, hash, slot });
+        self.gathered.push(Gathered { key_end, value_end, expiry, hash: key.hash });
         if self.gathered.len() == WINDOW {
             self.set_gathered();
         }

@@ -19,9 +19,8 @@ pub(super) fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply
     let db = ctx.node.keyspace.db(ctx.db);
     reply.array(args.len() - 2);
     for at in 2..args.len() {
-        let key = args.key(at);
-        let entry = db.table(key.slot).and_then(|table| table.get(key.hash, key.bytes));
-        let digest = entry.map_or(Digest::default(), |entry| Digest::of_value(&entry));
+        let digest =
+            db.get(args.key(at)).map_or(Digest::default(), |entry| Digest::of_value(&entry));
         reply.simple(&digest.hex());
     }
     Ok(Flow::Done)
@@ -32,9 +31,7 @@ pub(super) fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply
 pub(super) fn object(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = args.key(2);
     let keyspace = &ctx.node.keyspace;
-    let table = keyspace.db(ctx.db).table(key.slot);
-    let entry = table.and_then(|table| table.get(key.hash, key.bytes));
-    let entry = entry.ok_or(ErrorReply::NoSuchKey)?;
+    let entry = keyspace.db(ctx.db).get(key).ok_or(ErrorReply::NoSuchKey)?;
     let compression = ctx.node.config.rdbcompression;
     let settings = RdbSettings { compression, ..RdbSettings::default() };
     let text = crate::types::string::Text::of(&entry).bytes();
@@ -75,24 +72,19 @@ pub(super) fn htstats(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
 const NO_STATS: &str = "No stats available for empty dictionaries\n";
 
 fn shape(text: &mut String, db: &crate::keyspace::Db) {
-    let (mut slots, mut segments, mut bytes, mut directory, mut overflowed, mut depth) =
-        (0, 0, 0, 0, 0, 0);
-    for (_, table) in db.tables() {
-        let shape = table.shape();
-        slots += shape.slots;
-        segments += shape.segments;
-        bytes += shape.segment_bytes;
-        directory += shape.directory_bytes;
-        overflowed += shape.overflowed;
-        depth = depth.max(shape.depth_max);
-    }
+    let shape = db.table().shape();
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        " table size: {slots}\n number of elements: {}\n segments: {segments}\n \
-         segment bytes: {bytes}\n directory bytes: {directory}\n directory depth: {depth}\n \
-         overflowed elements: {overflowed}\n",
+        " table size: {}\n number of elements: {}\n segments: {}\n segment bytes: {}\n \
+         directory bytes: {}\n directory depth: {}\n overflowed elements: {}\n",
+        shape.slots,
         db.len(),
+        shape.segments,
+        shape.segment_bytes,
+        shape.directory_bytes,
+        shape.depth_max,
+        shape.overflowed,
     );
 }
 

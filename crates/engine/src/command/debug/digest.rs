@@ -54,14 +54,12 @@ impl Digest {
         let mut all = Digest::default();
         for (number, db) in keyspace.dbs().filter(|(_, db)| !db.is_empty()) {
             all.mix(&number.to_be_bytes());
-            for (_, table) in db.tables() {
-                table.for_each(&mut |entry| {
-                    let mut one = Digest::default();
-                    one.mix(entry.key());
-                    one.value(&entry);
-                    all.add(&one.0);
-                });
-            }
+            db.table().for_each(&mut |entry| {
+                let mut one = Digest::default();
+                one.mix(entry.key());
+                one.value(&entry);
+                all.add(&one.0);
+            });
         }
         all
     }

@@ -30,15 +30,13 @@ pub(super) fn keys(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
     let keyspace = &ctx.node.keyspace;
     let hides = keyspace.policy != ExpiryPolicy::Ignore;
     let (mark, mut count) = (reply.open_array(), 0);
-    for (_, table) in keyspace.db(ctx.db).tables() {
-        table.for_each(&mut |entry| {
-            let over = hides && entry.expiry().is_some_and(|at| keyspace.is_past(at));
-            if !over && pattern.fits(entry.key()) {
-                reply.bulk(entry.key());
-                count += 1;
-            }
-        });
-    }
+    keyspace.db(ctx.db).table().for_each(&mut |entry| {
+        let over = hides && entry.expiry().is_some_and(|at| keyspace.is_past(at));
+        if !over && pattern.fits(entry.key()) {
+            reply.bulk(entry.key());
+            count += 1;
+        }
+    });
     reply.close_array(mark, count);
     Ok(Flow::Done)
 }

@@ -1,0 +1,129 @@
+//! Slots: ranges of the hash, with what is counted of each.
+//!
+//! A slot is the unit that a cluster moves between its masters. In cluster mode it is CRC16 of the key or of its hash
+//! tag, and the hash that the table is ordered by begins with it:
+//!
+//! ```text
+//!    63        50 49                                      0
+//!   ┌────────────┬─────────────────────────────────────────┐
+//!   │ slot       │ the keyed hash's top 50 bits            │
+//!   └────────────┴─────────────────────────────────────────┘
+//!
+//!   hashes   0 ──────────────────────────────────────────────────▶ 2^64
+//!   slots    │  0  │  1  │  2  │               …              │ 16383 │
+//! ```
+//!
+//! So one table holds all slots in their order, a slot's keys lie side by side, and whatever goes by positions in hash
+//! order (SCAN, snapshots) goes slot by slot. The tree above the segments bears that a hash tag puts all keys into one
+//! slot. Without a cluster the hash is the keyed hash itself; its top bits are then the slot of the key, which nothing asks for.
+
+use russet_ds::EntryRef;
+use russet_protocol::slot::SLOTS;
+
+use super::{Db, Keyspace};
+use crate::types::Object;
+
+/// Bits of the hash below the slot.
+pub(super) const BITS_BELOW: u32 = u64::BITS - SLOTS.trailing_zeros();
+
+/// What is known of one slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotStats {
+    /// Keys in it.
+    pub keys: u32,
+}
+
+/// What is known of each slot of a database; empty until its first key comes.
+#[derive(Debug, Default)]
+pub(super) struct SlotTable(Vec<SlotStats>);
+
+impl SlotTable {
+    /// One slot, for change.
+    #[inline]
+    pub(super) fn of(&mut self, slot: u16) -> &mut SlotStats {
+        if self.0.is_empty() {
+            self.0.resize(usize::from(SLOTS), SlotStats::default());
+        }
+        &mut self.0[usize::from(slot)]
+    }
+
+    /// Bytes of memory.
+    pub(super) fn allocated_bytes(&self) -> usize {
+        self.0.len() * size_of::<SlotStats>()
+    }
+}
+
+impl Db {
+    /// What is known of a slot. Nothing is counted outside of cluster mode.
+    pub fn slot(&self, slot: u16) -> SlotStats {
+        let slots = self.slots.as_ref().map_or(&[][..], |slots| &slots.0);
+        slots.get(usize::from(slot)).copied().unwrap_or_default()
+    }
+}
+
+impl Keyspace {
+    /// Emits up to `max` keys of a slot, in hash order.
+    pub fn keys_in_slot(
+        &self,
+        db: u32,
+        slot: u16,
+        max: usize,
+        sink: &mut dyn FnMut(EntryRef<'_, Object>),
+    ) {
+        let mut left = max.min(self.db(db).slot(slot).keys as usize);
+        let mut next = Some(first_hash(slot));
+        while left > 0
+            && let Some(from) = next.filter(|&from| slot_of_hash(from) == slot)
+        {
+            next = self.scan_slot(db, slot, from, &mut |entry| {
+                if left > 0 {
+                    left -= 1;
+                    sink(entry);
+                }
+            });
+        }
+    }
+
+    /// Removes all keys of a slot, calling `removed` with each; takes time in proportion to their number.
+    pub fn flush_slot(&mut self, db: u32, slot: u16, removed: &mut dyn FnMut(&[u8])) {
+        let mut next = Some(first_hash(slot));
+        while self.db(db).slot(slot).keys > 0
+            && let Some(from) = next
+        {
+            let mut found: Vec<Box<[u8]>> = Vec::new();
+            next = self.scan_slot(db, slot, from, &mut |entry| found.push(entry.key().into()));
+            for key in &found {
+                self.edit(db, self.hasher.key(key)).remove();
+                removed(key);
+            }
+        }
+    }
+
+    /// Emits a slot's keys of the bucket in which `from` falls; the place of the next bucket.
+    fn scan_slot(
+        &self,
+        db: u32,
+        slot: u16,
+        from: u64,
+        sink: &mut dyn FnMut(EntryRef<'_, Object>),
+    ) -> Option<u64> {
+        let hash_of = |key: &[u8]| self.hasher.hash(key);
+        self.db(db).table.scan(from, &hash_of, &mut |entry| {
+            // Where keys are few a bucket holds several slots.
+            if self.hasher.key(entry.key()).slot() == slot {
+                sink(entry);
+            }
+        })
+    }
+}
+
+/// The least hash of a slot.
+fn first_hash(slot: u16) -> u64 {
+    u64::from(slot) << BITS_BELOW
+}
+
+/// The slot that a hash begins with.
+#[inline]
+pub(super) fn slot_of_hash(hash: u64) -> u16 {
+    (hash >> BITS_BELOW) as u16
+}
