@@ -6,9 +6,11 @@
 pub mod error;
 pub mod number;
 pub mod reply;
+pub mod reply_parser;
 pub mod request;
 pub mod slot;
 
 pub use error::ErrorReply;
 pub use reply::{Protocol, ReplyWriter};
+pub use reply_parser::{ParsedReply, Reply, ReplyError, ReplyLimits, ReplyParser};
 pub use request::{ArgRange, Limits, Parsed, RequestParser};
