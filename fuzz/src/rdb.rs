@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use russet_engine::Node;
 use russet_engine::types::string::Text;
-use russet_engine::persist::Access;
-use russet_engine::persist::rdb_error::RdbError;
-use russet_engine::persist::rdb_format::Checksum;
+use russet_engine::rdb::Access;
+use russet_engine::rdb::error::RdbError;
+use russet_engine::rdb::format::Checksum;
 use russet_engine::persist::rdb_load::{
     Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
 };

@@ -5,8 +5,9 @@
 //! put behind, so that the fuzzer works on what stands between. One header in sixteen leaves the bytes as they are.
 #![no_main]
 
-use russet_engine::persist::chunk::{Chunk, ChunkValue, Kind};
-use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
+use russet_engine::rdb::chunk::{Chunk, ChunkValue, Kind};
+use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::rdb::RdbSettings;
 use russet_fuzz::rdb::{Entry, held, load, mended};
 use russet_fuzz::world::World;
 

@@ -137,8 +137,7 @@ fn random_bytes_in_old_forms() {
     let mut rng = Rng(3);
     for _ in 0..20_000 / SLOW {
         let len = rng.below(40);
-        let mut bytes: Vec<u8> = (0..len).map(|_| rng.next() as u8).collect();
-        bytes.push(0xff);
+        let bytes: Vec<u8> = (0..len).map(|_| rng.next() as u8).chain([0xff]).collect();
         _ = zipmap::each(&bytes, &mut |_, _| {});
         let total = (10 + bytes.len()) as u32;
         let header = [&total.to_le_bytes()[..], &[rng.next() as u8 % 60, 0, 0, 0, 0xff, 0xff]];

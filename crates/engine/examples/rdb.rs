@@ -11,12 +11,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use russet_engine::persist::Access;
-use russet_engine::persist::chunk::{Chunk, ChunkValue, Kind};
 use russet_engine::persist::rdb_load::{
     Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
 };
-use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
+use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::rdb::Access;
+use russet_engine::rdb::RdbSettings;
+use russet_engine::rdb::chunk::{Chunk, ChunkValue, Kind};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

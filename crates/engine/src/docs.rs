@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::command::{Command, CommandTable, catalogue};
-use crate::persist::rdb_format::{TYPE_STRING, TYPES};
+use crate::rdb::format::{TYPE_STRING, TYPES};
 
 /// Every row, subcommands behind their container.
 fn rows() -> impl Iterator<Item = &'static Command> {

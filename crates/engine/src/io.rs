@@ -21,8 +21,8 @@
 use std::any::Any;
 use std::net::SocketAddr;
 
-use crate::persist::chunk::Chunk;
-use crate::persist::rdb_save::RdbSettings;
+use crate::rdb::RdbSettings;
+use crate::rdb::chunk::Chunk;
 
 /// The time, twice: one clock for protocol timers, one for what users see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod pause;
 pub mod persist;
 pub mod planted;
+pub mod rdb;
 pub mod repl;
 pub mod rng;
 mod serve;

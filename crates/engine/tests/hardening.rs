@@ -6,7 +6,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use russet_engine::io::{Endpoints, Handle, Input, Signal};
-use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
+use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::rdb::RdbSettings;
 use support::World;
 use support::peers::{
     ID, NoTicks, asks_master, attach, command, dump, payload, replica, send_unread,

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use russet_engine::persist::Access;
-use russet_engine::persist::chunk::{Chunk, ChunkValue, Kind};
-use russet_engine::persist::rdb_error::{RdbError, RdbErrorKind};
-use russet_engine::persist::rdb_format::Checksum;
 use russet_engine::persist::rdb_load::{
     Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
 };
-use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings, SizeHint};
+use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::rdb::Access;
+use russet_engine::rdb::chunk::{Chunk, ChunkValue, Kind};
+use russet_engine::rdb::error::{RdbError, RdbErrorKind};
+use russet_engine::rdb::format::Checksum;
+use russet_engine::rdb::{RdbSettings, SizeHint};
 
 /// One call of the sink.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,8 +18,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use russet_engine::io::{Input, JobId, SnapshotEvent, SnapshotTarget};
-use russet_engine::persist::chunk::Chunk;
-use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
+use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::rdb::RdbSettings;
+use russet_engine::rdb::chunk::Chunk;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -436,7 +437,7 @@ mod tests {
 
     use super::*;
     use crate::completions::{Completion, Completions};
-    use russet_engine::persist::chunk::{ChunkValue, Kind};
+    use russet_engine::rdb::chunk::{ChunkValue, Kind};
 
     const JOB: JobId = JobId(5);
 

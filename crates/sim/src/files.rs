@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use russet_engine::io::{FileEvent, Input, JobId, SnapshotEvent, SnapshotTarget};
-use russet_engine::persist::Access;
-use russet_engine::persist::chunk::Chunk;
 use russet_engine::persist::rdb_load::{
     Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
 };
-use russet_engine::persist::rdb_save::{RdbEncoder, RdbSettings};
+use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::rdb::Access;
+use russet_engine::rdb::RdbSettings;
+use russet_engine::rdb::chunk::Chunk;
 
 use crate::digest;
 use crate::model::Model;

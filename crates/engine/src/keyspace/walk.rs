@@ -23,7 +23,7 @@ use russet_ds::{EntryRef, Payload, Scope};
 
 use super::{Db, Key, KeyHasher, Keyspace};
 use crate::io::JobId;
-use crate::persist::chunk::{Chunk, ChunkValue, Kind};
+use crate::rdb::chunk::{Chunk, ChunkValue, Kind};
 use crate::types::Object;
 
 /// How many walks may run at once.

@@ -6,9 +6,9 @@
 
 use russet_ds::NewPayload;
 
-use super::Access;
 use super::rdb_load::{LoadedValue, RdbSink, Refusal};
 use crate::keyspace::{Expiry, Key, Keyspace};
+use crate::rdb::Access;
 use crate::types::string;
 
 /// Keys in a window.

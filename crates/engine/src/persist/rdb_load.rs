@@ -21,10 +21,10 @@
 
 use std::borrow::Cow;
 
-use super::Access;
-use super::rdb_error::{RdbError, RdbErrorKind};
-use super::rdb_fields::{Fields, Parsed, Stop};
-use super::rdb_format::{self as format, Checksum, Flavour, Header, module_opcode, opcode};
+use crate::rdb::Access;
+use crate::rdb::error::{RdbError, RdbErrorKind};
+use crate::rdb::fields::{Fields, Parsed, Stop};
+use crate::rdb::format::{self, Checksum, Flavour, Header, module_opcode, opcode};
 
 /// A buffer for a cut item larger than this is given back as soon as the item is done.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;

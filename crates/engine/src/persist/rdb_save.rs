@@ -3,83 +3,27 @@
 //! Call `begin` once, `chunk` for each chunk, `finish` once; each appends to the caller's buffer,
 //! which the caller writes out and clears between calls as it likes. Runs on the writer's thread.
 //!
-//! Strings are written as Redis writes them: canonical integers of up to 32 bits as one, two or
-//! four bytes; longer than 20 bytes with LZF if that is switched on and saves at least four
-//! bytes; as they are otherwise. Keys too.
-//!
 //! Absent: files, the `$EOF:` framing of diskless replication, the choice of what to save.
 
-use russet_ds::lzf;
-
-use super::Access;
-use super::chunk::{Chunk, ChunkEntry, Kind};
-use super::rdb_format::{self as format, Checksum, opcode};
-
-/// The version that is written unless the data needs a newer one; redis-server 7.0 loads it.
-pub const DEFAULT_VERSION: u32 = 10;
-
-/// Strings up to this length are not worth compressing.
-const COMPRESSION_BYTES_MIN: usize = 21;
-/// What compression must save to be used.
-const COMPRESSION_GAIN_MIN: usize = 4;
-/// A compression buffer larger than this is not kept between strings.
-const SCRATCH_BYTES_KEPT: usize = 1 << 20;
-
-/// How many keys a database has, told to the reader ahead of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SizeHint {
-    /// The database.
-    pub db: u32,
-    /// Its keys.
-    pub keys: u64,
-    /// Those of them that expire.
-    pub expires: u64,
-}
-
-/// What a file is to be like.
-#[derive(Clone, Debug)]
-pub struct RdbSettings {
-    /// Version number in the header, 7 (the first with aux fields and size hints) to 11.
-    pub version: u32,
-    /// Pack strings with LZF (`rdbcompression`).
-    pub compression: bool,
-    /// Compute the checksum (`rdbchecksum`); zero is written otherwise.
-    pub checksum: bool,
-    /// Written behind the first selection of each database named here.
-    pub size_hints: Vec<SizeHint>,
-}
-
-impl Default for RdbSettings {
-    fn default() -> RdbSettings {
-        RdbSettings {
-            version: DEFAULT_VERSION,
-            compression: true,
-            checksum: true,
-            size_hints: Vec::new(),
-        }
-    }
-}
+use crate::rdb::chunk::{Chunk, ChunkEntry, Kind};
+use crate::rdb::format::{self, Checksum, opcode};
+use crate::rdb::strings::StringWriter;
+use crate::rdb::{Access, RdbSettings};
 
 /// Encodes one file.
 pub struct RdbEncoder {
     settings: RdbSettings,
     checksum: Checksum,
     selected: Option<u32>,
-    compressor: lzf::Compressor,
-    scratch: Vec<u8>,
+    strings: StringWriter,
 }
 
 impl RdbEncoder {
     /// An encoder for one file.
     pub fn new(settings: RdbSettings) -> RdbEncoder {
-        assert!((7..=11).contains(&settings.version), "RDB version {}", settings.version);
-        RdbEncoder {
-            settings,
-            checksum: Checksum::new(),
-            selected: None,
-            compressor: lzf::Compressor::new(),
-            scratch: Vec::new(),
-        }
+        assert!((7..=12).contains(&settings.version), "RDB version {}", settings.version);
+        let strings = StringWriter::new(settings.compression);
+        RdbEncoder { settings, checksum: Checksum::new(), selected: None, strings }
     }
 
     /// Appends magic, version and the given aux fields.
@@ -88,8 +32,8 @@ impl RdbEncoder {
         out.extend_from_slice(format!("REDIS{:04}", self.settings.version).as_bytes());
         for (name, value) in aux {
             out.push(opcode::AUX);
-            self.string(name.as_bytes(), out);
-            self.string(value, out);
+            self.strings.put(name.as_bytes(), out);
+            self.strings.put(value, out);
         }
         self.seal(start, out);
     }
@@ -123,7 +67,7 @@ impl RdbEncoder {
     /// How many bytes a string takes in a file.
     pub fn string_len(&mut self, bytes: &[u8]) -> usize {
         let mut out = Vec::new();
-        self.string(bytes, &mut out);
+        self.strings.put(bytes, &mut out);
         out.len()
     }
 
@@ -161,41 +105,8 @@ impl RdbEncoder {
         match entry.kind {
             Kind::String => out.push(format::TYPE_STRING),
         }
-        self.string(entry.key, out);
-        self.string(entry.value, out);
-    }
-
-    #[inline]
-    fn string(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        if let Some(value) = format::canonical_int(bytes)
-            && format::put_encoded_int(value, out)
-        {
-            return;
-        }
-        if self.settings.compression
-            && bytes.len() >= COMPRESSION_BYTES_MIN
-            && self.packed_string(bytes, out)
-        {
-            return;
-        }
-        format::put_len(bytes.len() as u64, out);
-        out.extend_from_slice(bytes);
-    }
-
-    fn packed_string(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-        let limit = bytes.len() - COMPRESSION_GAIN_MIN;
-        self.scratch.clear();
-        let packed = self.compressor.compress(bytes, limit, &mut self.scratch);
-        if packed {
-            out.push(format::ENCODED | format::string_encoding::LZF);
-            format::put_len(self.scratch.len() as u64, out);
-            format::put_len(bytes.len() as u64, out);
-            out.extend_from_slice(&self.scratch);
-        }
-        if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
-            self.scratch = Vec::new();
-        }
-        packed
+        self.strings.put(entry.key, out);
+        self.strings.put(entry.value, out);
     }
 }
 
@@ -211,8 +122,9 @@ fn put_access(access: Access, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chunk::ChunkValue;
     use super::*;
+    use crate::rdb::SizeHint;
+    use crate::rdb::chunk::ChunkValue;
 
     fn encode(settings: RdbSettings, chunks: &[Chunk]) -> Vec<u8> {
         let mut encoder = RdbEncoder::new(settings);

@@ -9,8 +9,8 @@ use crate::io::{Host, JobId, Level, Output, SnapshotEvent, SnapshotTarget};
 use crate::keyspace::Db;
 use crate::keyspace::walk::Slice;
 use crate::node::Node;
-use crate::persist::rdb_save::{RdbSettings, SizeHint};
 use crate::planted::Bug;
+use crate::rdb::{RdbSettings, SizeHint};
 
 /// Microseconds that a turn gives to the walk when clients are waiting.
 const BUSY_SLICE_US: u64 = 60;

@@ -190,7 +190,8 @@ pub(crate) struct FailuresTold {
 mod tests {
     use crate::config::Config;
     use crate::io::{Endpoints, Handle, Host, Input, Now, Output};
-    use crate::persist::rdb_save::{RdbEncoder, RdbSettings};
+    use crate::persist::rdb_save::RdbEncoder;
+    use crate::rdb::RdbSettings;
     use crate::{Boot, Node};
 
     struct NoTicks;

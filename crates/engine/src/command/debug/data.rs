@@ -7,7 +7,8 @@ use russet_protocol::ErrorReply;
 use super::super::{Args, Ctx, Flow, Outcome, Reply};
 use super::digest::Digest;
 use crate::keyspace::{Expiry, Keyspace};
-use crate::persist::rdb_save::{RdbEncoder, RdbSettings};
+use crate::persist::rdb_save::RdbEncoder;
+use crate::rdb::RdbSettings;
 
 pub(super) fn digest(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.simple(&Digest::of_all(&ctx.node.keyspace).hex());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::rdb_format::{self as format, HEADER_BYTES, Header};
+use super::format::{self, HEADER_BYTES, Header};
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

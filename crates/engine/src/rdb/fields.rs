@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use russet_ds::lzf;
 
-use super::rdb_error::RdbErrorKind;
-use super::rdb_format::{ENCODED, LEN_32, LEN_64, LZF_RATIO_MAX, string_encoding};
+use super::error::RdbErrorKind;
+use super::format::{ENCODED, LEN_32, LEN_64, LZF_RATIO_MAX, string_encoding};
 
 /// Why an item did not come out of a slice.
 pub enum Stop {
