@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use russet_ds::hash::Seed;
 use russet_engine::io::{Handle, JobId};
 use russet_engine::keyspace::walk::Slice;
-use russet_engine::keyspace::{Expiry, Keyspace, SlotFunction};
+use russet_engine::keyspace::{EventKind, Expiry, Keyspace, SlotFunction};
 use russet_engine::rng::Rng;
 use russet_protocol::slot::{SLOTS, slot_of};
 
@@ -15,7 +15,7 @@ fn cluster() -> Keyspace {
 
 fn set(keyspace: &mut Keyspace, db: u32, key: &[u8]) {
     let key = keyspace.hasher().key(key);
-    keyspace.edit(db, key).set_string(b"value", Expiry::Clear);
+    keyspace.edit(db, key).set_string(b"value", Expiry::Clear, EventKind::Set);
 }
 
 fn listed(keyspace: &Keyspace, db: u32, slot: u16, max: usize) -> Vec<Vec<u8>> {
@@ -49,14 +49,15 @@ fn counts_follow_every_change() {
                 model[db].insert(key);
             }
             60..85 => {
-                let removed = keyspace.edit(db as u32, hasher.key(&key)).remove();
+                let removed = keyspace.edit(db as u32, hasher.key(&key)).remove(EventKind::Del);
                 assert_eq!(removed, model[db].remove(&key));
             }
             85..99 => {
                 let (target_db, target) = ((rng.draw() % 2) as usize, name(&mut rng));
                 if (target_db, &target) != (db, &key) && model[db].remove(&key) {
+                    let events = [EventKind::RenameFrom, EventKind::RenameTo];
                     let edit = keyspace.edit(db as u32, hasher.key(&key));
-                    assert!(edit.move_to(target_db as u32, hasher.key(&target)));
+                    assert!(edit.move_to(target_db as u32, hasher.key(&target), events));
                     model[target_db].insert(target);
                 }
             }

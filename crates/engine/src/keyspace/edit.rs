@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use russet_ds::{EntryRef, NewPayload, OwnedEntry, Payload};
 
-use super::{Key, Keyspace};
+use super::{EventKind, Key, Keyspace};
 use crate::types::string;
 use crate::types::{Object, encoding_of};
 
@@ -41,26 +41,9 @@ impl<'a> Edit<'a> {
     }
 
     #[inline]
-    fn changed(&mut self) {
-        self.told(false);
-    }
-
-    #[inline]
-    fn told(&mut self, removed: bool) {
+    fn changed(&mut self, event: EventKind) {
         self.keyspace.dirty += 1;
-        self.tell_watchers(removed);
-    }
-
-    #[inline]
-    fn tell_watchers(&mut self, removed: bool) {
-        if !self.keyspace.watch.is_empty() {
-            self.keyspace.watch.touch(self.db, self.key.bytes, removed);
-        }
-    }
-
-    /// Marks the key as changed though its bytes are the same (SETRANGE of the same bytes, say).
-    pub fn touch(mut self) {
-        self.changed();
+        self.keyspace.key_changed(self.db, self.key, event);
     }
 
     /// What stands there now, expired or not.
@@ -70,23 +53,49 @@ impl<'a> Edit<'a> {
 
     /// Sets a string as SET does: any old value and type go.
     #[inline]
-    pub fn set_string(self, bytes: &[u8], expiry: Expiry) {
-        self.set(string::kind_of_new(bytes), string::payload(bytes), expiry);
+    pub fn set_string(self, bytes: &[u8], expiry: Expiry, event: EventKind) {
+        self.set(string::kind_of_new(bytes), string::payload(bytes), expiry, event);
     }
 
     /// Sets a string that was put together from parts (APPEND, SETRANGE): its encoding is `raw`.
-    pub fn set_raw_string(self, bytes: Vec<u8>, expiry: Expiry) {
+    pub fn set_raw_string(self, bytes: Vec<u8>, expiry: Expiry, event: EventKind) {
         if bytes.len() <= string::INLINE_MAX {
-            self.set(string::KIND_RAW, NewPayload::Inline(&bytes), expiry);
+            self.set(string::KIND_RAW, NewPayload::Inline(&bytes), expiry, event);
         } else {
             let object = Box::new(Object::String(Arc::new(bytes)));
-            self.set(string::KIND_RAW, NewPayload::Boxed(object), expiry);
+            self.set(string::KIND_RAW, NewPayload::Boxed(object), expiry, event);
         }
     }
 
-    /// Sets any value.
+    /// Sets any value. SET with an expiry is two events.
     #[inline]
-    pub fn set(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry) {
+    pub fn set(
+        mut self,
+        kind: u8,
+        payload: NewPayload<'_, Object>,
+        expiry: Expiry,
+        event: EventKind,
+    ) {
+        let created = self.put(kind, payload, expiry) || event.creates();
+        if created && event != EventKind::New {
+            self.keyspace.event(self.db, self.key, EventKind::New);
+        }
+        self.changed(event);
+        if event == EventKind::Set && matches!(expiry, Expiry::At(_)) {
+            self.keyspace.event(self.db, self.key, EventKind::Expire);
+        }
+    }
+
+    /// Sets any value as a loader does: a change, but no event.
+    #[inline]
+    pub fn load(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry) {
+        self.put(kind, payload, expiry);
+        self.keyspace.dirty += 1;
+    }
+
+    /// Puts a value in the place of whatever is there. True if nothing was.
+    #[inline]
+    fn put(&mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry) -> bool {
         let (clock, hasher) = (self.keyspace.clock, self.keyspace.hasher);
         let db = self.keyspace.db_mut(self.db);
         let before = db.len();
@@ -102,9 +111,8 @@ impl<'a> Edit<'a> {
         };
         let Key { bytes, hash } = self.key;
         let old = db.table.set(hash, bytes, kind, payload, expiry, clock, &hash_of);
-        if let Some(slots) = &mut db.slots
-            && db.table.len() > before
-        {
+        let created = db.table.len() > before;
+        if created && let Some(slots) = &mut db.slots {
             slots.of(self.key.slot()).keys += 1;
         }
         db.object_bytes += object_bytes;
@@ -112,13 +120,17 @@ impl<'a> Edit<'a> {
             db.object_bytes -= object_bytes_of(&old);
             self.keyspace.bury(old);
         }
-        self.changed();
+        created
     }
 
     /// Changes a long string in place; a copy is made first if a snapshot or a reply holds it.
     ///
     /// `change` gets the bytes to work on. False, and nothing done, if the value is not such a string.
-    pub fn change_long_string(mut self, change: impl FnOnce(&mut Vec<u8>)) -> bool {
+    pub fn change_long_string(
+        mut self,
+        event: EventKind,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let db = self.keyspace.db_mut(self.db);
         let Some(mut entry) = db.get_mut(self.key) else { return false };
         let Some(object) = entry.boxed_mut() else { return false };
@@ -129,7 +141,7 @@ impl<'a> Edit<'a> {
         let after = object.allocated_bytes();
         entry.set_kind(string::KIND_RAW);
         db.object_bytes = db.object_bytes - before + after;
-        self.changed();
+        self.changed(event);
         true
     }
 
@@ -140,7 +152,7 @@ impl<'a> Edit<'a> {
         let Some(mut entry) = db.get_mut(self.key) else { return false };
         entry.set_expiry(expiry);
         entry.set_clock(clock);
-        self.changed();
+        self.changed(if expiry.is_some() { EventKind::Expire } else { EventKind::Persist });
         true
     }
 
@@ -152,11 +164,11 @@ impl<'a> Edit<'a> {
     }
 
     /// Removes the key. False if there is none.
-    pub fn remove(mut self) -> bool {
+    pub fn remove(mut self, event: EventKind) -> bool {
         match self.take() {
             Some(old) => {
                 self.keyspace.bury(old);
-                self.told(true);
+                self.changed(event);
                 true
             }
             None => false,
@@ -176,19 +188,22 @@ impl<'a> Edit<'a> {
     }
 
     /// Moves the key with value, expiry and encoding to another name or database (RENAME, MOVE), over
-    /// whatever is there: one change. False if there is none.
-    pub fn move_to(mut self, db: u32, key: Key<'_>) -> bool {
+    /// whatever is there: one change, and an event at either end. False if there is none.
+    pub fn move_to(mut self, db: u32, key: Key<'_>, events: [EventKind; 2]) -> bool {
         let Some(old) = self.take() else { return false };
-        self.tell_watchers(true);
         let (kind, expiry) = (old.kind(), old.expiry());
-        let keyspace = self.keyspace;
-        let target = Edit::open(keyspace, db, key);
+        let mut target = Edit::open(self.keyspace, db, key);
         let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
         if let Payload::Inline(bytes) = old.payload() {
-            target.set(kind, NewPayload::Inline(bytes), expiry);
+            target.put(kind, NewPayload::Inline(bytes), expiry);
         } else if let Some(object) = old.into_boxed() {
-            target.set(kind, NewPayload::Boxed(object), expiry);
+            target.put(kind, NewPayload::Boxed(object), expiry);
         }
+        let [from, to] = events;
+        self.keyspace.dirty += 1;
+        self.keyspace.event(db, key, EventKind::New);
+        self.keyspace.key_changed(self.db, self.key, from);
+        self.keyspace.key_changed(db, key, to);
         true
     }
 }

@@ -5,7 +5,7 @@
 
 use russet_ds::EntryRef;
 
-use super::{ExpiryPolicy, Key, Keyspace};
+use super::{EventKind, ExpiryPolicy, Key, Keyspace};
 use crate::types::Object;
 
 impl Keyspace {
@@ -46,7 +46,7 @@ impl Keyspace {
     }
 
     fn expire(&mut self, db: u32, key: Key<'_>) {
-        if self.edit(db, key).remove() {
+        if self.edit(db, key).remove(EventKind::Expired) {
             self.stats.expired_keys += 1;
             // A key that ends is no change that anybody made.
             self.dirty -= 1;

@@ -6,6 +6,7 @@
 //! in [`Keyspace::take_expired`] which keys ended on the way.
 
 pub mod edit;
+pub mod events;
 pub mod expire;
 pub mod scan;
 pub mod slots;
@@ -18,6 +19,7 @@ use russet_protocol::slot::slot_of;
 
 use crate::types::Object;
 pub use edit::{Edit, Expiry};
+pub use events::{Event, EventKind};
 use slots::{BITS_BELOW, SlotTable, slot_of_hash};
 pub use watch::WatchTable;
 
@@ -180,6 +182,7 @@ pub struct Keyspace {
     pub dirty: u64,
     /// Counters.
     pub stats: KeyspaceStats,
+    events: events::Events,
     /// Keys removed by expiry since they were last asked for.
     expired: Vec<(u32, Box<[u8]>)>,
     /// Values to be dropped elsewhere.
@@ -206,6 +209,7 @@ impl Keyspace {
             no_touch: false,
             dirty: 0,
             stats: KeyspaceStats::default(),
+            events: events::Events::default(),
             expired: Vec::new(),
             garbage: Vec::new(),
             #[cfg(feature = "planted")]
@@ -250,12 +254,24 @@ impl Keyspace {
     /// Reads a key as a command does: expiry by policy, hit or miss counted, access clock moved.
     #[inline]
     pub fn read(&mut self, db: u32, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
-        if self.gone(db, key) {
-            self.stats.misses += 1;
-            return None;
-        }
+        self.look_up(db, key, true)
+    }
+
+    /// The same for who looks at how a key is kept (OBJECT): a miss is no event.
+    pub fn inspect(&mut self, db: u32, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
+        self.look_up(db, key, false)
+    }
+
+    #[inline(always)]
+    fn look_up(
+        &mut self,
+        db: u32,
+        key: Key<'_>,
+        miss_is_event: bool,
+    ) -> Option<EntryRef<'_, Object>> {
+        let is_gone = self.gone(db, key);
         let (clock, touch) = (self.clock, !self.no_touch);
-        match self.dbs[db as usize].get_mut(key) {
+        match self.dbs[db as usize].get_mut(key).filter(|_| !is_gone) {
             Some(mut entry) => {
                 self.stats.hits += 1;
                 if touch {
@@ -265,9 +281,18 @@ impl Keyspace {
             }
             None => {
                 self.stats.misses += 1;
+                if miss_is_event {
+                    self.events.missed(db, key);
+                }
                 None
             }
         }
+    }
+
+    /// Counts a read that found no key.
+    pub fn missed(&mut self, db: u32, key: Key<'_>) {
+        self.stats.misses += 1;
+        self.events.missed(db, key);
     }
 
     /// Looks at a key without counting or touching: expiry by policy all the same.
@@ -381,8 +406,8 @@ impl Keyspace {
                 });
                 for (key, text, expiry) in found {
                     let key = self.hasher.key(&key);
-                    self.edit(number, key)
-                        .set_string(&text, expiry.map_or(Expiry::Clear, Expiry::At));
+                    let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
+                    self.edit(number, key).set_string(&text, expiry, EventKind::Set);
                 }
                 if cursor == 0 {
                     break;

@@ -20,7 +20,7 @@
 use russet_ds::EntryRef;
 use russet_protocol::slot::SLOTS;
 
-use super::{Db, Keyspace};
+use super::{Db, EventKind, Keyspace};
 use crate::types::Object;
 
 /// Bits of the hash below the slot.
@@ -93,7 +93,7 @@ impl Keyspace {
             let mut found: Vec<Box<[u8]>> = Vec::new();
             next = self.scan_slot(db, slot, from, &mut |entry| found.push(entry.key().into()));
             for key in &found {
-                self.edit(db, self.hasher.key(key)).remove();
+                self.edit(db, self.hasher.key(key)).remove(EventKind::Del);
                 removed(key);
             }
         }

@@ -109,7 +109,7 @@ impl<'a> Filler<'a> {
             let key = Key { bytes, hash: item.hash };
             let expiry = item.expiry.map_or(Expiry::Clear, Expiry::At);
             let kind = string::kind_of_new(value);
-            self.keyspace.edit(db, key).set(kind, NewPayload::Inline(value), expiry);
+            self.keyspace.edit(db, key).load(kind, NewPayload::Inline(value), expiry);
             start = item.value_end;
         }
         self.gathered.clear();
@@ -182,7 +182,11 @@ impl RdbSink for Filler<'_> {
         } else {
             self.set_gathered();
             let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
-            self.keyspace.edit(self.filled.db, key).set_string(&value, expiry);
+            self.keyspace.edit(self.filled.db, key).load(
+                string::kind_of_new(&value),
+                string::payload(&value),
+                expiry,
+            );
         }
         Ok(())
     }

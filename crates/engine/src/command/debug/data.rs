@@ -6,7 +6,7 @@ use russet_protocol::ErrorReply;
 
 use super::super::{Args, Ctx, Flow, Outcome, Reply};
 use super::digest::Digest;
-use crate::keyspace::{Expiry, Keyspace};
+use crate::keyspace::{EventKind, Expiry, Keyspace};
 use crate::persist::rdb_save::RdbEncoder;
 use crate::rdb::RdbSettings;
 
@@ -133,7 +133,7 @@ pub(super) fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>
         if size > 0 {
             value.resize(usize::try_from(size).unwrap_or(usize::MAX), 0);
         }
-        keyspace.edit(db, key).set_string(&value, Expiry::Clear);
+        keyspace.edit(db, key).set_string(&value, Expiry::Clear, EventKind::New);
     }
     // They are told to nobody and are no reason to save.
     keyspace.dirty = dirty;

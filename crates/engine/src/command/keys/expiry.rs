@@ -6,6 +6,7 @@
 use russet_protocol::ErrorReply;
 
 use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use crate::keyspace::EventKind;
 use crate::planted::Bug;
 
 /// What the time that is given counts from.
@@ -99,7 +100,7 @@ fn set_expiry(
         return Ok(Flow::Done);
     }
     if ctx.is_over(at_ms) {
-        ctx.edit(key).remove();
+        ctx.edit(key).remove(EventKind::Del);
         let word = ctx.removal_word();
         ctx.effect(&[word, key.bytes]);
     } else {

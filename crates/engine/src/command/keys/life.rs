@@ -3,7 +3,7 @@
 use russet_ds::EntryRef;
 
 use crate::command::{Args, Ctx, Flow, Outcome, Reply};
-use crate::keyspace::Key;
+use crate::keyspace::{EventKind, Key};
 use crate::types::{Object, type_of};
 
 /// DEL and UNLINK: what is large is freed elsewhere in either case.
@@ -14,7 +14,7 @@ pub(super) fn del(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> 
         let key = args.key(at);
         // A key that is past its time ends here, and is not counted.
         ctx.node.keyspace.meet(db, key);
-        removed += usize::from(ctx.edit(key).remove());
+        removed += usize::from(ctx.edit(key).remove(EventKind::Del));
     }
     reply.count(removed);
     Ok(Flow::Done)
@@ -50,5 +50,13 @@ impl Ctx<'_> {
         // Set anew for each command.
         keyspace.no_touch = true;
         keyspace.read(db, key)
+    }
+
+    /// The same for OBJECT, to which a miss is no event.
+    pub(super) fn inspect(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
+        let db = self.db;
+        let keyspace = &mut self.node.keyspace;
+        keyspace.no_touch = true;
+        keyspace.inspect(db, key)
     }
 }

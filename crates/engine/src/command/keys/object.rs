@@ -115,7 +115,7 @@ fn help(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 }
 
 fn encoding(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    match ctx.glance(args.key(2)) {
+    match ctx.inspect(args.key(2)) {
         Some(entry) => reply.bulk(Keyspace::encoding_name(&entry).as_bytes()),
         None => reply.null(),
     }
@@ -123,7 +123,7 @@ fn encoding(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 }
 
 fn refcount(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    match ctx.glance(args.key(2)) {
+    match ctx.inspect(args.key(2)) {
         Some(entry) => {
             let is_shared = encoding_of(entry.kind()) == Encoding::Int
                 && parse_i64(Text::of(&entry).bytes())
@@ -138,7 +138,7 @@ fn refcount(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 fn idletime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let lfu = is_lfu(ctx);
     let now = ctx.node.keyspace.clock;
-    match ctx.glance(args.key(2)).map(|entry| entry.clock()) {
+    match ctx.inspect(args.key(2)).map(|entry| entry.clock()) {
         Some(_) if lfu => {
             return Err(ErrorReply::fixed(
                 "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
@@ -153,7 +153,7 @@ fn idletime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 
 fn freq(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let lfu = is_lfu(ctx);
-    match ctx.glance(args.key(2)) {
+    match ctx.inspect(args.key(2)) {
         Some(_) if !lfu => {
             return Err(ErrorReply::fixed(
                 "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",

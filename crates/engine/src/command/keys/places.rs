@@ -6,7 +6,7 @@ use russet_ds::{EntryRef, NewPayload, Payload};
 use russet_protocol::ErrorReply;
 
 use crate::command::{Args, Ctx, Flow, Outcome, Reply};
-use crate::keyspace::Expiry;
+use crate::keyspace::{EventKind, Expiry};
 use crate::types::Object;
 
 const SAME: ErrorReply = ErrorReply::fixed("ERR source and destination objects are the same");
@@ -33,7 +33,8 @@ fn rename_key(ctx: &mut Ctx<'_>, args: &Args<'_>, only_new: bool) -> Result<bool
     if source.bytes == target.bytes || (keyspace.peek(db, target).is_some() && only_new) {
         return Ok(false);
     }
-    Ok(keyspace.edit(db, source).move_to(db, target))
+    let events = [EventKind::RenameFrom, EventKind::RenameTo];
+    Ok(keyspace.edit(db, source).move_to(db, target, events))
 }
 
 pub(super) fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -44,7 +45,8 @@ pub(super) fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     }
     let keyspace = &mut ctx.node.keyspace;
     let free = keyspace.peek(source, key).is_some() && keyspace.peek(target, key).is_none();
-    let moved = free && keyspace.edit(source, key).move_to(target, key);
+    let events = [EventKind::MoveFrom, EventKind::MoveTo];
+    let moved = free && keyspace.edit(source, key).move_to(target, key, events);
     reply.integer(i64::from(moved));
     Ok(Flow::Done)
 }
@@ -78,7 +80,7 @@ pub(super) fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
             Value::Boxed(object) => NewPayload::Boxed(Box::new(object)),
         };
         let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
-        keyspace.edit(target_db, target).set(kind, payload, expiry);
+        keyspace.edit(target_db, target).set(kind, payload, expiry, EventKind::CopyTo);
     }
     Ok(Flow::Done)
 }

@@ -87,11 +87,13 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
     if wanted.is_some() {
         // To ask for its type is to read a key.
         keyspace.stats.hits += there;
-        keyspace.stats.misses += over.len() as u64;
     }
     for key in over {
         let key = keyspace.hasher().key(&key);
         keyspace.meet(db, key);
+        if wanted.is_some() {
+            keyspace.missed(db, key);
+        }
     }
     reply.array(2);
     reply.bulk(itoa::Buffer::new().format(next).as_bytes());

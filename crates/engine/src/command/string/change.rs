@@ -9,7 +9,7 @@ use russet_ds::size::class_size;
 use russet_protocol::ErrorReply;
 
 use crate::command::{Args, Caller, Ctx, Flow, Outcome, Reply};
-use crate::keyspace::Expiry;
+use crate::keyspace::{EventKind, Expiry};
 use crate::types::string::INLINE_MAX;
 
 /// The widest gap that SETRANGE fills with zero bytes, whatever the configuration allows. A gap costs its
@@ -19,12 +19,12 @@ const GAP_MAX: u64 = 1 << 32;
 pub(super) fn append(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, more) = (args.key(1), &args[2]);
     let Some(old) = super::old(ctx, key)?.map(|text| text.bytes().len()) else {
-        ctx.edit(key).set_string(more, Expiry::Clear);
+        ctx.edit(key).set_string(more, Expiry::Clear, EventKind::Append);
         reply.count(more.len());
         return Ok(Flow::Done);
     };
     let len = checked_len(ctx, old, old as u64, more)?;
-    write_at(ctx, args, old, more)?;
+    write_at(ctx, args, old, more, EventKind::Append)?;
     reply.count(len);
     Ok(Flow::Done)
 }
@@ -42,9 +42,9 @@ pub(super) fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     if old.is_none() {
         let mut bytes = zeros(end - part.len(), end)?;
         bytes.extend_from_slice(part);
-        ctx.edit(key).set_raw_string(bytes, Expiry::Clear);
+        ctx.edit(key).set_raw_string(bytes, Expiry::Clear, EventKind::SetRange);
     } else {
-        write_at(ctx, args, end - part.len(), part)?;
+        write_at(ctx, args, end - part.len(), part, EventKind::SetRange)?;
     }
     reply.count(end.max(old.unwrap_or(0)));
     Ok(Flow::Done)
@@ -86,11 +86,12 @@ fn write_at(
     args: &Args<'_>,
     offset: usize,
     part: &[u8],
+    event: EventKind,
 ) -> Result<(), ErrorReply> {
     let key = args.key(1);
     let end = offset + part.len();
     let mut room = Ok(());
-    let grown = ctx.edit(key).change_long_string(|bytes| {
+    let grown = ctx.edit(key).change_long_string(event, |bytes| {
         room = make_room(bytes, end);
         if room.is_ok() {
             bytes.resize(end.max(bytes.len()), 0);
@@ -110,6 +111,6 @@ fn write_at(
     bytes.extend_from_slice(old);
     bytes.resize(end.max(old.len()), 0);
     bytes[offset..end].copy_from_slice(part);
-    ctx.edit(key).set_raw_string(bytes, Expiry::Keep);
+    ctx.edit(key).set_raw_string(bytes, Expiry::Keep, event);
     Ok(())
 }

@@ -4,7 +4,7 @@ use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
 
 use crate::command::{Args, Ctx, Flow, Outcome, Reply};
-use crate::keyspace::Expiry;
+use crate::keyspace::{EventKind, Expiry};
 use crate::types::long_double::LongDouble;
 use crate::types::string::{KIND_INT, kind_of_text, payload};
 
@@ -36,7 +36,7 @@ fn add(ctx: &mut Ctx<'_>, args: &Args<'_>, by: i64, reply: &mut Reply<'_>) -> Ou
     let value = value.checked_add(by).ok_or(ErrorReply::Overflow)?;
     let mut digits = itoa::Buffer::new();
     let text = digits.format(value).as_bytes();
-    ctx.edit(key).set(KIND_INT, payload(text), expiry);
+    ctx.edit(key).set(KIND_INT, payload(text), expiry, EventKind::IncrBy);
     reply.integer(value);
     Ok(Flow::Done)
 }
@@ -51,7 +51,7 @@ pub(super) fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<
     let sum =
         value.plus(by).ok_or_else(|| ErrorReply::err("increment would produce NaN or Infinity"))?;
     let text = sum.to_text();
-    ctx.edit(key).set(kind_of_text(&text), payload(&text), expiry);
+    ctx.edit(key).set(kind_of_text(&text), payload(&text), expiry, EventKind::IncrByFloat);
     // Other machines may count otherwise: they are told the sum.
     ctx.effect(&[b"SET", key.bytes, &text, b"KEEPTTL"]);
     reply.bulk(&text);

@@ -5,7 +5,7 @@
 use russet_protocol::ErrorReply;
 
 use crate::command::{Args, Caller, Ctx, Flow, Outcome, Reply};
-use crate::keyspace::{Expiry, Key};
+use crate::keyspace::{EventKind, Expiry, Key};
 use crate::planted::Bug;
 
 /// The form in which a time to live is given.
@@ -104,7 +104,7 @@ pub(super) fn set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> 
     if args.len() > 3 {
         return set_with_options(ctx, args, reply);
     }
-    ctx.overwrite(args.key(1)).set_string(&args[2], Expiry::Clear);
+    ctx.overwrite(args.key(1)).set_string(&args[2], Expiry::Clear, EventKind::Set);
     reply.ok();
     Ok(Flow::Done)
 }
@@ -130,7 +130,7 @@ fn set_with_options(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
         None if options.keep_ttl && exists => Expiry::Keep,
         None => Expiry::Clear,
     };
-    ctx.edit(key).set_string(&args[2], expiry);
+    ctx.edit(key).set_string(&args[2], expiry, EventKind::Set);
     if !options.get {
         reply.ok();
     }
@@ -173,7 +173,7 @@ pub(super) fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     let (db, key) = (ctx.db, args.key(1));
     let exists = ctx.node.keyspace.peek(db, key).is_some();
     if !exists {
-        ctx.edit(key).set_string(&args[2], Expiry::Clear);
+        ctx.edit(key).set_string(&args[2], Expiry::Clear, EventKind::Set);
     }
     reply.integer(i64::from(!exists));
     Ok(Flow::Done)
@@ -191,7 +191,7 @@ fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, reply: &mut Reply<'_>
     let options = Options { expiry: Some((unit, 2)), ..Options::default() };
     let (key, value) = (args.key(1), &args[3]);
     if let Some(at) = options.at_ms(ctx, args)? {
-        ctx.overwrite(key).set_string(value, Expiry::At(at));
+        ctx.overwrite(key).set_string(value, Expiry::At(at), EventKind::Set);
         if !ctx.node.planted(Bug::RelativeExpiry) {
             tell_set(ctx, key, value, at);
         }
@@ -225,7 +225,7 @@ fn set_pairs(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), ErrorReply> {
         return Err(ErrorReply::WrongArity(ctx.command.name.to_owned()));
     }
     for at in (1..args.len()).step_by(2) {
-        ctx.overwrite(args.key(at)).set_string(&args[at + 1], Expiry::Clear);
+        ctx.overwrite(args.key(at)).set_string(&args[at + 1], Expiry::Clear, EventKind::Set);
     }
     Ok(())
 }
@@ -233,14 +233,14 @@ fn set_pairs(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), ErrorReply> {
 pub(super) fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, value) = (args.key(1), &args[2]);
     get(ctx, key, reply)?;
-    ctx.edit(key).set_string(value, Expiry::Clear);
+    ctx.edit(key).set_string(value, Expiry::Clear, EventKind::Set);
     ctx.effect(&[b"SET", key.bytes, value]);
     Ok(Flow::Done)
 }
 
 pub(super) fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = args.key(1);
-    if get(ctx, key, reply)? && ctx.edit(key).remove() {
+    if get(ctx, key, reply)? && ctx.edit(key).remove(EventKind::Del) {
         ctx.effect(&[b"DEL", key.bytes]);
     }
     Ok(Flow::Done)
@@ -259,7 +259,7 @@ pub(super) fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     reply.text(text);
     match at_ms {
         Some(at) if !options.is_relative() && ctx.is_over(at) => {
-            ctx.edit(key).remove();
+            ctx.edit(key).remove(EventKind::Del);
             let word = ctx.removal_word();
             ctx.effect(&[word, key.bytes]);
         }
