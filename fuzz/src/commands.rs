@@ -100,7 +100,7 @@ const PROTOCOL_WORDS: &[&str] = &[
     "verbatim", "true", "false", "NOSAVE", "NOFLUSH", "MERGE",
 ];
 
-/// A row, and the words of its syntax that stand for themselves.
+/// A row, and the tokens of its arguments.
 struct Row {
     command: &'static Command,
     literals: Vec<&'static str>,
@@ -110,13 +110,7 @@ fn rows() -> &'static [Row] {
     static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
     ROWS.get_or_init(|| {
         let table = CommandTable::default();
-        let is_literal = |word: &&str| {
-            word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase() || c == '-')
-        };
-        let row = |&command: &&'static Command| {
-            let words = command.syntax.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-            Row { command, literals: words.filter(is_literal).collect() }
-        };
+        let row = |&command: &&'static Command| Row { command, literals: command.tokens() };
         table.rows().iter().map(row).collect()
     })
 }

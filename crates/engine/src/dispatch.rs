@@ -63,7 +63,7 @@ impl Node {
                 return true;
             }
         };
-        if caller == Caller::Master && command.has(flag::ADMIN) && command.name != "replconf" {
+        if caller == Caller::Master && command.has(flag::ADMIN) && !command.has(flag::FROM_MASTER) {
             // A stream changes data. It does not make this node stop, sleep, save or follow another.
             self.master_request_refused(command);
             self.applied(handle, caller, raw);
@@ -149,7 +149,7 @@ impl Node {
         }
         let replica = self.repl.is_replica();
         // A transaction does what any of its commands does, and may do what all of them may.
-        let (flags, permits) = if command.name == "exec" {
+        let (flags, permits) = if command.has(flag::RUNS_QUEUE) {
             let transaction = &client.transaction;
             (command.flags | transaction.flags, command.flags & !transaction.flags_lacking)
         } else {
@@ -164,8 +164,8 @@ impl Node {
         if command.has(flag::NO_MULTI) && client.transaction.open {
             return Err(ErrorReply::err("Command not allowed inside a transaction"));
         }
-        if command.has(flag::PROTECTED) {
-            self.admit_protected(handle, command)?;
+        if let Some(protection) = &command.protection {
+            self.admit_protected(handle, command, protection)?;
         }
         if writes && !replica && self.persist.refuses_writes(&self.config) {
             return Err(ErrorReply::Misconf);
@@ -194,7 +194,7 @@ impl Node {
         if let Some(command) = command {
             self.stats.rejected(self.commands.number_of(command));
         }
-        if command.is_some_and(|command| command.name == "exec") {
+        if command.is_some_and(|command| command.has(flag::RUNS_QUEUE)) {
             self.discard_transaction(handle);
             let text = error.to_string();
             let why = match error {
@@ -260,7 +260,7 @@ impl Node {
         let dirty = self.keyspace.dirty;
         let outcome = self.with_reply(handle, |node, reply| {
             let mut ctx = Ctx { node, client: handle, db, caller, command };
-            let outcome = (command.run)(&mut ctx, args, reply);
+            let outcome = (command.run)(&mut ctx, &args.of(command), reply);
             if let Err(error) = &outcome {
                 reply.error(error);
             }

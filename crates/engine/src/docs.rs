@@ -9,11 +9,6 @@ use std::fmt::Write as _;
 use crate::command::{Command, CommandTable, catalogue};
 use crate::rdb::format::{TYPE_STRING, TYPES};
 
-/// Every row, subcommands behind their container.
-fn rows() -> impl Iterator<Item = &'static Command> {
-    CommandTable::all().flat_map(|row| std::iter::once(row).chain(row.subcommands))
-}
-
 /// A name as it is typed: `CONFIG GET`.
 fn typed(name: &str) -> String {
     name.replace('|', " ").to_ascii_uppercase()
@@ -27,7 +22,9 @@ fn code(text: &str) -> String {
 /// Names of Redis 7.2's commands that have no row, by group.
 fn missing() -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for known in catalogue::known().filter(|known| rows().all(|row| row.name != known.name)) {
+    for known in
+        catalogue::known().filter(|known| CommandTable::listed().all(|row| row.name != known.name))
+    {
         missing.entry(known.group).or_default().push(known.name);
     }
     missing
@@ -50,12 +47,14 @@ pub fn commands_md() -> String {
             out,
             "\n## {group}\n\n| command | arguments | what it does | cost | since |\n|---|---|---|---|---|\n"
         );
-        for row in commands.iter().flat_map(|row| std::iter::once(*row).chain(row.subcommands)) {
+        for row in
+            commands.iter().flat_map(|row| std::iter::once(*row).chain(row.listed_subcommands()))
+        {
             let _ = writeln!(
                 out,
                 "| {} | {} | {}{} | {} | {} |",
                 code(&typed(row.name)),
-                code(row.syntax),
+                code(&row.syntax()),
                 row.summary.replace('|', "\\|"),
                 instead(row),
                 row.complexity.replace('|', "\\|"),
@@ -82,7 +81,7 @@ pub fn missing_md() -> String {
     let mut out = String::from("| family | there | missing |\n|---|---|---|\n");
     let missing = missing();
     let mut groups: BTreeMap<&str, usize> = missing.keys().map(|group| (*group, 0)).collect();
-    for row in rows() {
+    for row in CommandTable::listed() {
         *groups.entry(row.group.name()).or_default() += 1;
     }
     for (group, there) in groups {

@@ -51,7 +51,7 @@ impl Pause {
             Some((_, end)) if now.mono_us >= end => false,
             Some((PauseMode::All, _)) => true,
             Some((PauseMode::Write, _)) => {
-                let flags = command.flags | if command.name == "exec" { queued } else { 0 };
+                let flags = command.flags | if command.has(flag::RUNS_QUEUE) { queued } else { 0 };
                 flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
             }
         }

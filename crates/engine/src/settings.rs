@@ -16,9 +16,9 @@
 use russet_protocol::ErrorReply;
 
 use crate::client::Waiting;
-use crate::command::Command;
+use crate::command::{Command, Protection};
 use crate::config::directives::Ask;
-use crate::config::value::{LogLevel, ProtectedAction};
+use crate::config::value::LogLevel;
 use crate::config::{AppliedChanges, Apply, Config, Directive, SetContext, SetError, allows};
 use crate::io::{AskId, Endpoints, Handle, Level, Output, Request};
 use crate::node::{Node, Standstill};
@@ -82,13 +82,12 @@ impl Node {
         &self,
         handle: Handle,
         command: &Command,
+        protection: &Protection,
     ) -> Result<(), ErrorReply> {
-        let family = command.name.split('|').next().unwrap_or_default();
-        let (directive, guard) = guard_of(family, &self.config);
-        let name = family.to_uppercase();
-        if allows(guard, self.set_context(handle)) {
+        if allows((protection.allowed)(&self.config), self.set_context(handle)) {
             return Ok(());
         }
+        let (name, directive) = (command.name.to_uppercase(), protection.directive);
         Err(ErrorReply::err(format!(
             "{name} command not allowed. If the {directive} option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server."
         )))
@@ -247,15 +246,6 @@ impl Node {
     }
 }
 
-/// Which directive guards a family of commands with the flag `PROTECTED`, and its value.
-fn guard_of(family: &str, config: &Config) -> (&'static str, ProtectedAction) {
-    match family {
-        "module" => ("enable-module-command", config.enable_module_command),
-        "debug" => ("enable-debug-command", config.enable_debug_command),
-        _ => unreachable!("a test walks the table of commands"),
-    }
-}
-
 /// What the shell must do about a change, in the order in which the directives were given.
 fn steps(changes: &AppliedChanges, next: &Config) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
@@ -296,23 +286,4 @@ fn level_of(level: LogLevel) -> Option<Level> {
         LogLevel::Warning => Level::Warning,
         LogLevel::Nothing => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::command::{CommandTable, flag};
-    use crate::config::directive;
-
-    #[test]
-    fn each_protected_command_has_its_guard() {
-        let (config, table) = (Config::default(), CommandTable::default());
-        let mut found = 0;
-        for command in table.rows().iter().filter(|row| row.has(flag::PROTECTED)) {
-            let family = command.name.split('|').next().expect("a name");
-            assert!(directive(guard_of(family, &config).0.as_bytes()).is_some());
-            found += 1;
-        }
-        assert!(found > 0);
-    }
 }

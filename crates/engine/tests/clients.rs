@@ -149,8 +149,8 @@ fn names_and_small_answers() {
     );
     let help = w.ask(c, "CLIENT HELP");
     assert!(help.contains("+CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"));
-    assert!(help.contains("+UNBLOCK client-id [TIMEOUT | ERROR]\r\n+    Makes a client"));
-    assert!(help.ends_with("+HELP\r\n+    Print this help.\r\n"));
+    assert!(help.contains("+UNBLOCK client-id [TIMEOUT | ERROR]\r\n+    Unblocks a client"));
+    assert!(help.ends_with("+HELP\r\n+    Prints this help.\r\n"));
 }
 
 #[test]

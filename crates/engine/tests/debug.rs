@@ -257,8 +257,11 @@ fn small_ones() {
             "*35\r\n+DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"
         )
     );
-    assert!(
-        w.ask(c, "DEBUG SLEEP")
-            .starts_with("-ERR unknown subcommand or wrong number of arguments for 'SLEEP'")
-    );
+    for line in ["SLEEP", "sleep 1 2", "OBJECT k fast x", "POPULATE 1 p 2 x", "HELP x", "NONE"] {
+        let (word, _) = line.split_once(' ').unwrap_or((line, ""));
+        let error = format!(
+            "-ERR unknown subcommand or wrong number of arguments for '{word}'. Try DEBUG HELP.\r\n"
+        );
+        assert_eq!(w.ask(c, &format!("DEBUG {line}")), error);
+    }
 }

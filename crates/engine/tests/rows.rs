@@ -2,16 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use russet_engine::command::argument::{Argument, Kind};
 use russet_engine::command::describe::{category, key_flag_names};
 use russet_engine::command::keyspec::key_flag;
-use russet_engine::command::syntax::{Argument, Shape, arguments};
-use russet_engine::command::{Command, CommandTable, catalogue, flag};
+use russet_engine::command::{Command, CommandTable, catalogue, flag, help};
+use russet_engine::config::directive;
 
 /// Every row with its container, if it has one.
 fn rows() -> impl Iterator<Item = (&'static Command, Option<&'static Command>)> {
     CommandTable::all().flat_map(|row| {
         std::iter::once((row, None)).chain(row.subcommands.iter().map(move |sub| (sub, Some(row))))
     })
+}
+
+/// Every row that clients see as a command.
+fn listed() -> impl Iterator<Item = (&'static Command, Option<&'static Command>)> {
+    rows().filter(|(_, container)| container.is_none_or(|row| !row.has(flag::PRIVATE_SUBCOMMANDS)))
 }
 
 #[test]
@@ -25,12 +31,22 @@ fn each_row_is_whole() {
         assert!(name.starts_with(&prefix) && !name[prefix.len()..].contains('|'), "{name}");
         assert!(container.is_none() || row.subcommands.is_empty(), "{name}: nested too deep");
         assert!(row.summary.ends_with('.') && row.summary.len() > 8, "{name}: {}", row.summary);
-        let complexity = row.complexity;
+        let least = 1 + usize::from(container.is_some());
+        assert!(row.arity.unsigned_abs() as usize >= least, "{name}: arity {}", row.arity);
+        let is_container = std::ptr::fn_addr_eq(row.run, Command::ROW.run);
+        assert!(!is_container || !row.subcommands.is_empty(), "{name} has no function");
+        let has_help =
+            row.subcommands.iter().any(|sub| std::ptr::fn_addr_eq(sub.run, help::ROW.run));
+        assert!(has_help || row.subcommands.is_empty(), "{name} has no HELP");
+        if let Some(protection) = row.protection {
+            assert!(directive(protection.directive.as_bytes()).is_some(), "{name}");
+        }
+    }
+    for (row, _) in listed() {
+        let (name, complexity) = (row.name, row.complexity);
         assert!(complexity.contains("O(") || complexity.starts_with("Depends on"), "{name}");
         let since: Vec<_> = row.since.split('.').map(str::parse::<u32>).collect();
         assert!(since.len() == 3 && since.iter().all(Result::is_ok), "{name}: {}", row.since);
-        let least = 1 + usize::from(container.is_some());
-        assert!(row.arity.unsigned_abs() as usize >= least, "{name}: arity {}", row.arity);
     }
 }
 
@@ -51,7 +67,7 @@ fn flags_do_not_contradict_each_other() {
 
 #[test]
 fn keys_stand_within_the_arity() {
-    for (row, _) in rows() {
+    for (row, _) in listed() {
         let least = row.arity.unsigned_abs() as usize;
         for spec in row.keys {
             assert!(spec.first >= 1 && spec.first < least, "{}: first key", row.name);
@@ -68,47 +84,62 @@ fn words_min(argument: &Argument) -> usize {
         return 0;
     }
     let token = usize::from(argument.token.is_some());
-    let sum = |parts: &[Argument]| parts.iter().map(words_min).sum::<usize>();
-    match &argument.shape {
-        Shape::Token => 1,
-        Shape::Value(_) => token + 1,
-        Shape::Block(parts) => token + sum(parts),
-        Shape::OneOf(parts) => token + parts.iter().map(words_min).min().unwrap_or(0),
+    let parts = argument.parts().iter().map(words_min);
+    match argument.kind {
+        Kind::Token => 1,
+        Kind::Block(_) => token + parts.sum::<usize>(),
+        Kind::OneOf(_) => token + parts.min().unwrap_or(0),
+        _ => token + 1,
     }
 }
 
 fn is_open(argument: &Argument) -> bool {
-    let parts = match &argument.shape {
-        Shape::Token | Shape::Value(_) => &[][..],
-        Shape::Block(parts) | Shape::OneOf(parts) => parts,
-    };
-    argument.optional || argument.multiple || parts.iter().any(is_open)
+    argument.optional || argument.multiple || argument.parts().iter().any(is_open)
 }
 
-/// Arities that say less than the syntax: handlers check the rest, as in Redis.
+/// Commands whose arity is smaller than their arguments demand, or that state none of their arguments, as in Redis.
+/// Their functions check the rest.
 const LOOSE: &[&str] =
-    &["debug", "replconf", "psync", "sync", "command|list", "client|kill", "client|reply"];
+    &["replconf", "psync", "sync", "command|list", "client|kill", "client|reply"];
 
 #[test]
-fn every_syntax_can_be_taken_apart_and_fits_the_arity() {
+fn arguments_fit_the_arity() {
     for (row, container) in rows() {
         let name = row.name;
-        let arguments = arguments(row).unwrap_or_else(|error| panic!("{name}: {error}"));
         if !row.subcommands.is_empty() || LOOSE.contains(&name) {
             continue;
         }
-        let least =
-            1 + usize::from(container.is_some()) + arguments.iter().map(words_min).sum::<usize>();
-        assert_eq!(least, row.arity.unsigned_abs() as usize, "{name}: {}", row.syntax);
-        // An exact arity has no optional argument; the converse holds but for variants of equal length.
-        assert!(row.arity < 0 || !arguments.iter().any(is_open), "{name}: {}", row.syntax);
+        let words = row.arguments.iter().map(words_min).sum::<usize>();
+        let least = 1 + usize::from(container.is_some()) + words;
+        assert_eq!(least, row.arity.unsigned_abs() as usize, "{name}: {}", row.syntax());
+        // With an exact arity nothing is optional. The converse fails where alternatives have equal lengths.
+        assert!(row.arity < 0 || !row.arguments.iter().any(is_open), "{name}: {}", row.syntax());
+    }
+}
+
+/// The key specs that arguments refer to.
+fn key_specs(arguments: &[Argument]) -> BTreeSet<usize> {
+    let of = |argument: &Argument| match argument.kind {
+        Kind::Key(spec) => BTreeSet::from([spec]),
+        _ => key_specs(argument.parts()),
+    };
+    arguments.iter().flat_map(of).collect()
+}
+
+#[test]
+fn arguments_and_key_specs_name_the_same_keys() {
+    for (row, _) in rows() {
+        let specs: BTreeSet<usize> = (0..row.keys.len()).collect();
+        assert_eq!(key_specs(row.arguments), specs, "{}", row.name);
+        let variable = row.keys.iter().any(|spec| spec.flags & key_flag::VARIABLE_FLAGS != 0);
+        assert_eq!(row.key_flags.is_some(), variable, "{}", row.name);
     }
 }
 
 #[test]
 fn rows_say_what_redis_says() {
     let mut wrong = Vec::new();
-    for (row, _) in rows() {
+    for (row, _) in listed() {
         let name = row.name;
         let Some(known) = catalogue::find(name) else {
             wrong.push(format!("{name} is not in Redis 7.2"));
@@ -122,9 +153,9 @@ fn rows_say_what_redis_says() {
         compare("since", row.since.to_owned(), known.since.to_owned());
         compare("group", row.group.name().to_owned(), known.group.to_owned());
         compare("arity", row.arity.to_string(), known.arity.to_string());
-        let hidden = [(flag::MAY_REPLICATE, "may_replicate"), (flag::PROTECTED, "protected")];
         let mut flags: BTreeSet<&str> = row.flag_names().into_iter().collect();
-        flags.extend(hidden.iter().filter(|(bit, _)| row.has(*bit)).map(|(_, name)| *name));
+        flags.extend(row.has(flag::MAY_REPLICATE).then_some("may_replicate"));
+        flags.extend(row.protection.map(|_| "protected"));
         flags.remove("movablekeys");
         let theirs: BTreeSet<&str> = known.flags.split_whitespace().collect();
         compare("flags", format!("{flags:?}"), format!("{theirs:?}"));
@@ -135,8 +166,48 @@ fn rows_say_what_redis_says() {
         compare("ACL", row.category_names().join(" "), theirs.category_names().join(" "));
         let keys: Vec<String> = row.keys.iter().map(spec_text).collect();
         compare("keys", keys.join(" "), sorted_flags(known.keys));
+        let theirs = redis_arguments(name).replace(KILL_FILTERS.0, KILL_FILTERS.1);
+        compare("arguments", arguments_text(row.arguments), theirs);
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// CLIENT KILL has a filter that Redis 7.2 does not have.
+const KILL_FILTERS: (&str, &str) = (
+    "skipme:oneof=SKIPME?(yes:pure-token=YES no:pure-token=NO)",
+    "skipme:oneof=SKIPME?(yes:pure-token=YES no:pure-token=NO) maxage:integer=MAXAGE?",
+);
+
+fn redis_arguments(name: &str) -> &'static str {
+    let lines = include_str!("redis-7.2-arguments.tsv").lines();
+    let found = lines.filter_map(|line| line.split_once('\t')).find(|(known, _)| *known == name);
+    found.map_or("", |(_, arguments)| arguments)
+}
+
+/// Arguments in the notation of `redis-7.2-arguments.tsv`.
+fn arguments_text(arguments: &[Argument]) -> String {
+    arguments.iter().map(argument_text).collect::<Vec<_>>().join(" ")
+}
+
+fn argument_text(argument: &Argument) -> String {
+    let (name, display) = (argument.name(), argument.display());
+    let mut text = format!("{name}:{}", argument.kind.name());
+    if let Some(token) = argument.token {
+        text.push_str(&format!("={token}"));
+    }
+    if display != name {
+        text.push_str(&format!("~{display}"));
+    }
+    if let Kind::Key(spec) = argument.kind {
+        text.push_str(&format!("#{spec}"));
+    }
+    let marks =
+        [(argument.optional, '?'), (argument.multiple, '*'), (argument.multiple_token, 't')];
+    text.extend(marks.iter().filter(|(set, _)| *set).map(|(_, mark)| mark));
+    if !argument.parts().is_empty() {
+        text.push_str(&format!("({})", arguments_text(argument.parts())));
+    }
+    text
 }
 
 /// A row is no `Copy`, but all of its parts are.
@@ -166,7 +237,7 @@ fn sorted_flags(specs: &str) -> String {
 fn the_table_finds_each_row_by_name_and_number() {
     let table = CommandTable::default();
     let mut numbers = BTreeMap::new();
-    for (row, container) in rows() {
+    for (row, container) in listed() {
         let found = match container {
             None => table.find(row.name.to_ascii_uppercase().as_bytes()),
             Some(container) => container.subcommand(row.word().to_ascii_uppercase().as_bytes()),

@@ -5,6 +5,7 @@ use std::ops::Index;
 use russet_protocol::number::parse_i64;
 use russet_protocol::{ArgRange, ErrorReply};
 
+use super::Command;
 use crate::io::Now;
 use crate::keyspace::{Key, KeyHasher};
 
@@ -14,20 +15,29 @@ pub struct Args<'a> {
     bytes: &'a [u8],
     ranges: &'a [ArgRange],
     hasher: KeyHasher,
-    /// The place of the argument at this index, worked out while the command was being prefetched.
+    /// The hash of the argument at an index, computed when the command was prefetched.
     ready: Option<(usize, u64)>,
+    /// The command that they are given to.
+    row: Option<&'static Command>,
 }
 
 impl<'a> Args<'a> {
     /// Arguments in `bytes`, at `ranges`.
     pub fn new(bytes: &'a [u8], ranges: &'a [ArgRange], hasher: KeyHasher) -> Args<'a> {
-        Args { bytes, ranges, hasher, ready: None }
+        Args { bytes, ranges, hasher, ready: None, row: None }
     }
 
     /// The same, with the hash of one argument known already.
     #[inline]
     pub(crate) fn with_ready(mut self, index: usize, hash: u64) -> Args<'a> {
         self.ready = Some((index, hash));
+        self
+    }
+
+    /// The same, as arguments of this command: its key specs say which of them are keys.
+    #[inline]
+    pub(crate) fn of(mut self, row: &'static Command) -> Args<'a> {
+        self.row = Some(row);
         self
     }
 
@@ -61,12 +71,17 @@ impl<'a> Args<'a> {
     /// What is left without the first `count`: a command inside a command.
     pub fn behind(&self, count: usize) -> Args<'a> {
         let ranges = self.ranges.get(count..).unwrap_or_default();
-        Args { ranges, ready: None, ..*self }
+        Args { ranges, ready: None, row: None, ..*self }
     }
 
     /// The key at an index that the row's key spec names.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
+        debug_assert!(
+            self.row.is_none_or(|row| row.names_key(index, self.len())),
+            "no key spec names argument {index} of {:?}",
+            self.row.map(|row| row.name)
+        );
         let range = self.ranges[index];
         let bytes = &self.bytes[range.start..range.end];
         match self.ready {

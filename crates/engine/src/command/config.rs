@@ -2,79 +2,43 @@
 
 use russet_protocol::ErrorReply;
 
-use super::help::{container, help};
-use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, flag as f};
+use super::argument::{block, repeated, string};
+use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, flag as f, help};
 use crate::config::SetError;
 use crate::io::Request;
 
-const ADMIN: u64 = f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE;
+/// The commands of the family.
+pub const COMMANDS: &[Command] = &[CONFIG];
 
-/// What most rows of the family share.
-const ROW: Command = Command {
+/// What the rows of the family share.
+const ROW: Command = Command { group: Group::Server, ..Command::ROW };
+
+const CONFIG: Command = Command {
     name: "config",
     since: "2.0.0",
-    group: Group::Server,
     arity: -2,
-    flags: ADMIN,
-    acl: 0,
-    keys: &[],
-    syntax: "",
-    summary: "Reads and changes settings.",
+    summary: "Reads and changes the configuration.",
     complexity: "Depends on the subcommand",
-    subcommands: &[],
-    run: container,
+    subcommands: &[GET, SET, RESETSTAT, REWRITE, HELP],
+    ..ROW
 };
 
-/// The family's rows.
-pub const COMMANDS: &[Command] = &[Command { flags: 0, subcommands: SUBCOMMANDS, ..ROW }];
+const HELP: Command =
+    Command { name: "config|help", since: "5.0.0", group: Group::Server, ..help::ROW };
 
-const SUBCOMMANDS: &[Command] = &[
-    Command {
-        name: "config|get",
-        arity: -3,
-        syntax: "parameter [parameter ...]",
-        summary: "Gives the values of the settings whose names match any of the patterns.",
-        complexity: "O(N) in the number of patterns",
-        run: get,
-        ..ROW
-    },
-    Command {
-        name: "config|set",
-        arity: -4,
-        syntax: "parameter value [parameter value ...]",
-        summary: "Changes settings: all of those given, or none.",
-        complexity: "O(N) in the number of settings",
-        run: set,
-        ..ROW
-    },
-    Command {
-        name: "config|resetstat",
-        arity: 2,
-        summary: "Sets the counters that INFO shows back to zero.",
-        complexity: "O(1)",
-        run: resetstat,
-        ..ROW
-    },
-    Command {
-        name: "config|rewrite",
-        since: "2.8.0",
-        arity: 2,
-        summary: "Brings the configuration file in line with the settings in force.",
-        complexity: "O(1)",
-        run: rewrite,
-        ..ROW
-    },
-    Command {
-        name: "config|help",
-        since: "5.0.0",
-        arity: 2,
-        flags: f::LOADING | f::STALE,
-        summary: "Lists the subcommands.",
-        complexity: "O(1)",
-        run: help,
-        ..ROW
-    },
-];
+const ADMIN: u64 = f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE;
+
+const GET: Command = Command {
+    name: "config|get",
+    since: "2.0.0",
+    arity: -3,
+    flags: ADMIN,
+    arguments: &[repeated(string("parameter"))],
+    summary: "Returns the parameters whose names match any of the patterns.",
+    complexity: "O(N) for N patterns",
+    run: get,
+    ..ROW
+};
 
 fn get(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let patterns: Vec<&[u8]> = args.from(2).collect();
@@ -86,6 +50,18 @@ fn get(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     Ok(Flow::Done)
 }
+
+const SET: Command = Command {
+    name: "config|set",
+    since: "2.0.0",
+    arity: -4,
+    flags: ADMIN,
+    arguments: &[repeated(block("data", &[string("parameter"), string("value")]))],
+    summary: "Changes parameters: all that are given, or none.",
+    complexity: "O(N) for N parameters",
+    run: set,
+    ..ROW
+};
 
 fn set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.len() % 2 == 1 {
@@ -106,6 +82,16 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
 }
 
+const RESETSTAT: Command = Command {
+    name: "config|resetstat",
+    since: "2.0.0",
+    arity: 2,
+    flags: ADMIN,
+    summary: "Resets the counters that INFO reports.",
+    run: resetstat,
+    ..ROW
+};
+
 fn resetstat(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     ctx.node.stats.reset();
     ctx.node.keyspace.stats = Default::default();
@@ -113,6 +99,16 @@ fn resetstat(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outc
     reply.ok();
     Ok(Flow::Done)
 }
+
+const REWRITE: Command = Command {
+    name: "config|rewrite",
+    since: "2.8.0",
+    arity: 2,
+    flags: ADMIN,
+    summary: "Updates the configuration file to the parameters in force.",
+    run: rewrite,
+    ..ROW
+};
 
 fn rewrite(ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     if ctx.node.boot.config_file.is_none() {

@@ -2,93 +2,28 @@
 
 use russet_protocol::{ErrorReply, Protocol};
 
+use super::argument::{after, block, int, optional, string};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 
-/// What most rows of the family share.
-const ROW: Command = Command {
-    name: "",
-    since: "1.0.0",
-    group: Group::Connection,
-    arity: 0,
-    flags: 0,
-    acl: acl::CONNECTION,
-    keys: &[],
-    syntax: "",
-    summary: "",
-    complexity: "O(1)",
-    subcommands: &[],
-    run: ping,
-};
+/// The commands of the family.
+pub const COMMANDS: &[Command] = &[PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET];
+
+/// What the rows of the family share.
+const ROW: Command = Command { group: Group::Connection, acl: acl::CONNECTION, ..Command::ROW };
 
 /// Flags of the commands that a stranger may use.
 const OPEN: u64 = f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::NO_AUTH | f::ALLOW_BUSY;
 
-/// The family's rows.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "ping",
-        arity: -1,
-        flags: f::FAST,
-        syntax: "[message]",
-        summary: "Answers PONG, or the message.",
-        ..ROW
-    },
-    Command {
-        name: "echo",
-        arity: 2,
-        flags: f::LOADING | f::STALE | f::FAST,
-        syntax: "message",
-        summary: "Answers the message.",
-        run: echo,
-        ..ROW
-    },
-    Command {
-        name: "auth",
-        arity: -2,
-        flags: OPEN,
-        syntax: "[username] password",
-        summary: "Proves who the connection belongs to.",
-        complexity: "O(N) in the number of the user's passwords",
-        run: auth,
-        ..ROW
-    },
-    Command {
-        name: "hello",
-        since: "6.0.0",
-        arity: -1,
-        flags: OPEN,
-        syntax: "[protover [AUTH username password] [SETNAME clientname]]",
-        summary: "Agrees on the version of the protocol and tells about the server.",
-        run: hello,
-        ..ROW
-    },
-    Command {
-        name: "select",
-        arity: 2,
-        flags: f::LOADING | f::STALE | f::FAST,
-        syntax: "index",
-        summary: "Goes to another database.",
-        run: select,
-        ..ROW
-    },
-    Command {
-        name: "quit",
-        arity: -1,
-        flags: OPEN | f::IN_MULTI,
-        summary: "Closes the connection.",
-        run: quit,
-        ..ROW
-    },
-    Command {
-        name: "reset",
-        since: "6.2.0",
-        arity: 1,
-        flags: OPEN | f::IN_MULTI,
-        summary: "Makes the connection as it was when it was new.",
-        run: reset,
-        ..ROW
-    },
-];
+const PING: Command = Command {
+    name: "ping",
+    since: "1.0.0",
+    arity: -1,
+    flags: f::FAST,
+    arguments: &[optional(string("message"))],
+    summary: "Replies PONG or the given message.",
+    run: ping,
+    ..ROW
+};
 
 fn ping(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match args.len() {
@@ -99,10 +34,32 @@ fn ping(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
+const ECHO: Command = Command {
+    name: "echo",
+    since: "1.0.0",
+    arity: 2,
+    flags: f::LOADING | f::STALE | f::FAST,
+    arguments: &[string("message")],
+    summary: "Replies the given message.",
+    run: echo,
+    ..ROW
+};
+
 fn echo(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.bulk(&args[1]);
     Ok(Flow::Done)
 }
+
+const SELECT: Command = Command {
+    name: "select",
+    since: "1.0.0",
+    arity: 2,
+    flags: f::LOADING | f::STALE | f::FAST,
+    arguments: &[int("index")],
+    summary: "Selects the database that the connection works on.",
+    run: select,
+    ..ROW
+};
 
 fn select(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     ctx.me().db = args.db_index(1, ctx.node.keyspace.count())?;
@@ -110,10 +67,32 @@ fn select(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     Ok(Flow::Done)
 }
 
+const QUIT: Command = Command {
+    name: "quit",
+    since: "1.0.0",
+    arity: -1,
+    flags: OPEN | f::IN_MULTI,
+    summary: "Replies OK and closes the connection.",
+    run: quit,
+    ..ROW
+};
+
 fn quit(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.ok();
     Ok(Flow::Close)
 }
+
+const AUTH: Command = Command {
+    name: "auth",
+    since: "1.0.0",
+    arity: -2,
+    flags: OPEN,
+    arguments: &[optional(string("username")), string("password")],
+    summary: "Authenticates the connection.",
+    complexity: "O(N) for N passwords of the user",
+    run: auth,
+    ..ROW
+};
 
 fn auth(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match args.len() {
@@ -197,6 +176,24 @@ fn parse_hello<'a>(args: &Args<'a>) -> Result<Hello<'a>, ErrorReply> {
     Ok(hello)
 }
 
+const HELLO: Command = Command {
+    name: "hello",
+    since: "6.0.0",
+    arity: -1,
+    flags: OPEN,
+    arguments: &[optional(block(
+        "arguments",
+        &[
+            int("protover"),
+            optional(after("AUTH", block("auth", &[string("username"), string("password")]))),
+            optional(after("SETNAME", string("clientname"))),
+        ],
+    ))],
+    summary: "Selects the version of the protocol and describes the server.",
+    run: hello,
+    ..ROW
+};
+
 fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let asked = parse_hello(args)?;
     if let Some((user, password)) = asked.auth {
@@ -240,6 +237,16 @@ fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(0);
     Ok(Flow::Done)
 }
+
+const RESET: Command = Command {
+    name: "reset",
+    since: "6.2.0",
+    arity: 1,
+    flags: OPEN | f::IN_MULTI,
+    summary: "Resets the state of the connection to that of a new one.",
+    run: reset,
+    ..ROW
+};
 
 fn reset(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let me = ctx.me();

@@ -1,7 +1,8 @@
-//! A row in the words of Redis: its flags, its ACL categories, its keys, its group.
+//! A row as COMMAND and documentation show it: its syntax, and the names that Redis gives to its flags, its ACL categories,
+//! its group, and to what happens to its keys.
 
 use super::keyspec::key_flag;
-use super::{Args, Command, Group, KeySpec, acl, flag};
+use super::{Args, Command, Group, KeySpec, acl, argument, flag};
 
 /// The flags that COMMAND INFO shows, in its order.
 const FLAGS: &[(u64, &str)] = &[
@@ -77,6 +78,16 @@ pub fn key_flag_names(flags: u32) -> Vec<&'static str> {
 }
 
 impl Command {
+    /// Its arguments as people write them: `key value [NX | XX]`.
+    pub fn syntax(&self) -> String {
+        argument::syntax(self.arguments)
+    }
+
+    /// All tokens of its arguments.
+    pub fn tokens(&self) -> Vec<&'static str> {
+        argument::tokens(self.arguments)
+    }
+
     /// Its flags as COMMAND INFO shows them.
     pub fn flag_names(&self) -> Vec<&'static str> {
         let movable = if self.key_range().1 { flag::MOVABLEKEYS } else { 0 };
@@ -134,21 +145,10 @@ impl Command {
     pub fn keys_of(&self, args: &Args<'_>) -> Vec<(usize, u32)> {
         let mut found = Vec::new();
         for spec in self.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
-            let flags = self.flags_now(spec, args);
+            let flags = self.key_flags.map_or(spec.flags, |now| now(args));
             found.extend(spec.indexes(args.len()).map(|index| (index, flags)));
         }
         found
-    }
-
-    /// What happens to a key may depend on other arguments.
-    fn flags_now(&self, spec: &KeySpec, args: &Args<'_>) -> u32 {
-        if spec.flags & key_flag::VARIABLE_FLAGS == 0 || self.name != "set" {
-            return spec.flags;
-        }
-        match (3..args.len()).any(|index| args.is(index, "GET")) {
-            true => key_flag::RW | key_flag::ACCESS | key_flag::UPDATE,
-            false => key_flag::OW | key_flag::UPDATE,
-        }
     }
 }
 

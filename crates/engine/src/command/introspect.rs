@@ -1,132 +1,33 @@
-//! What the server tells about itself and its commands: INFO and COMMAND.
-//!
-//! COMMAND derives from the rows: what a row says is dispatched by, is what clients are told.
+//! COMMAND: describes the rows to client libraries.
 
 use russet_ds::glob::{self, Case};
 use russet_protocol::ErrorReply;
 
+use super::argument::{Argument, Kind, after, one_of, optional, pattern, repeated, string};
 use super::describe::{category, key_flag_names};
-use super::help::help;
-use super::syntax::{Argument, Shape, arguments};
 use super::{
     Args, Command, CommandTable, Ctx, Flow, Group, KeySpec, Outcome, Reply, acl, catalogue,
-    flag as f,
+    flag as f, help,
 };
-use crate::info::{self, View};
 
-/// The family's rows.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "info",
-        since: "1.0.0",
-        group: Group::Server,
-        arity: -1,
-        flags: f::LOADING | f::STALE,
-        acl: acl::DANGEROUS,
-        keys: &[],
-        syntax: "[section [section ...]]",
-        summary: "Tells what the server is, does and has counted.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: info,
-    },
-    Command {
-        name: "command",
-        since: "2.8.13",
-        arity: -1,
-        syntax: "",
-        summary: "Describes all commands, for clients.",
-        complexity: "O(N) for N commands",
-        subcommands: SUBCOMMANDS,
-        run: all,
-        ..SUBCOMMAND
-    },
-];
+/// The commands of the family.
+pub const COMMANDS: &[Command] = &[COMMAND];
 
-/// What the subcommands have in common.
-const SUBCOMMAND: Command = Command {
-    name: "",
-    since: "7.0.0",
-    group: Group::Server,
-    arity: 2,
+/// What the rows of the family share.
+const ROW: Command = Command { group: Group::Server, ..Command::ROW };
+
+const COMMAND: Command = Command {
+    name: "command",
+    since: "2.8.13",
+    arity: -1,
     flags: f::LOADING | f::STALE,
     acl: acl::CONNECTION,
-    keys: &[],
-    syntax: "",
-    summary: "",
+    summary: "Describes all commands to client libraries.",
     complexity: "O(N) for N commands",
-    subcommands: &[],
-    run: help,
+    subcommands: &[COUNT, DOCS, GETKEYS, GETKEYSANDFLAGS, HELP, INFO, LIST],
+    run: all,
+    ..ROW
 };
-
-const SUBCOMMANDS: &[Command] = &[
-    Command {
-        name: "command|count",
-        since: "2.8.13",
-        summary: "Counts the commands.",
-        complexity: "O(1)",
-        run: count,
-        ..SUBCOMMAND
-    },
-    Command {
-        name: "command|docs",
-        arity: -2,
-        syntax: "[command-name [command-name ...]]",
-        summary: "Explains commands and their arguments, for people.",
-        run: docs,
-        ..SUBCOMMAND
-    },
-    Command {
-        name: "command|getkeys",
-        since: "2.8.13",
-        arity: -3,
-        syntax: "command [arg [arg ...]]",
-        summary: "Finds the keys in a command.",
-        complexity: "O(N) for N arguments",
-        run: get_keys,
-        ..SUBCOMMAND
-    },
-    Command {
-        name: "command|getkeysandflags",
-        arity: -3,
-        syntax: "command [arg [arg ...]]",
-        summary: "Finds the keys in a command, and what it does with each.",
-        complexity: "O(N) for N arguments",
-        run: get_keys_and_flags,
-        ..SUBCOMMAND
-    },
-    Command {
-        name: "command|help",
-        since: "5.0.0",
-        summary: "Lists the subcommands.",
-        complexity: "O(1)",
-        ..SUBCOMMAND
-    },
-    Command {
-        name: "command|info",
-        since: "2.8.13",
-        arity: -2,
-        syntax: "[command-name [command-name ...]]",
-        summary: "Describes these commands, or all of them.",
-        run: some,
-        ..SUBCOMMAND
-    },
-    Command {
-        name: "command|list",
-        arity: -2,
-        syntax: "[FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
-        summary: "Names all commands, or those that a filter lets through.",
-        run: list,
-        ..SUBCOMMAND
-    },
-];
-
-fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let sections = info::selected(args.from(1));
-    let text = info::text(&View::new(ctx.node), &sections);
-    reply.verbatim(text.as_bytes());
-    Ok(Flow::Done)
-}
 
 fn all(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(CommandTable::all().count());
@@ -134,10 +35,42 @@ fn all(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
+const HELP: Command = Command {
+    name: "command|help",
+    since: "5.0.0",
+    group: Group::Server,
+    acl: acl::CONNECTION,
+    ..help::ROW
+};
+
+const COUNT: Command = Command {
+    name: "command|count",
+    since: "2.8.13",
+    arity: 2,
+    flags: f::LOADING | f::STALE,
+    acl: acl::CONNECTION,
+    summary: "Returns the number of commands.",
+    run: count,
+    ..ROW
+};
+
 fn count(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.count(CommandTable::all().count());
     Ok(Flow::Done)
 }
+
+const INFO: Command = Command {
+    name: "command|info",
+    since: "2.8.13",
+    arity: -2,
+    flags: f::LOADING | f::STALE,
+    acl: acl::CONNECTION,
+    arguments: &[optional(repeated(string("command-name")))],
+    summary: "Describes the given commands, or all of them, to client libraries.",
+    complexity: "O(N) for N commands",
+    run: some,
+    ..ROW
+};
 
 fn some(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.len() == 2 {
@@ -182,7 +115,7 @@ fn describe(row: &'static Command, reply: &mut Reply<'_>) {
     tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(row.keys.len());
     row.keys.iter().for_each(|spec| describe_keys(spec, reply));
-    match row.subcommands {
+    match row.listed_subcommands() {
         [] => reply.set(0),
         rows => {
             reply.array(rows.len());
@@ -221,6 +154,19 @@ fn typed(reply: &mut Reply<'_>, kind: &str, numbers: &[(&str, i64)]) {
     }
 }
 
+const DOCS: Command = Command {
+    name: "command|docs",
+    since: "7.0.0",
+    arity: -2,
+    flags: f::LOADING | f::STALE,
+    acl: acl::CONNECTION,
+    arguments: &[optional(repeated(string("command-name")))],
+    summary: "Returns the documentation of commands and of their arguments.",
+    complexity: "O(N) for N commands",
+    run: docs,
+    ..ROW
+};
+
 fn docs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let rows: Vec<&'static Command> = match args.len() {
         2 => CommandTable::all().collect(),
@@ -233,32 +179,28 @@ fn docs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// COMMAND DOCS of one row, as a pair of a map.
 fn explain(row: &'static Command, reply: &mut Reply<'_>) {
-    // A test takes every row's syntax apart, so an error cannot come here.
-    let arguments = arguments(row).unwrap_or_default();
     let known = catalogue::find(row.name);
     let deprecated_since = known.map_or("", |known| known.deprecated_since);
     let internal = known.is_some_and(|known| known.is_internal);
     let mut flags = Vec::new();
     flags.extend((!deprecated_since.is_empty()).then_some("deprecated"));
     flags.extend(internal.then_some("syscmd"));
-    let texts: Vec<(&str, &str)> = [
+    let texts = [
         ("summary", row.summary),
         ("since", row.since),
         ("group", row.group.name()),
         ("complexity", row.complexity),
-    ]
-    .into_iter()
-    .filter(|(_, text)| !text.is_empty())
-    .collect();
+    ];
     let instead = [
         ("deprecated_since", deprecated_since),
         ("replaced_by", catalogue::replaced_by(row.name).unwrap_or_default()),
     ];
     let instead: Vec<(&str, &str)> =
         instead.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+    let subcommands = row.listed_subcommands();
 
     reply.bulk(row.name.as_bytes());
-    let lists = [!flags.is_empty(), !arguments.is_empty(), !row.subcommands.is_empty()];
+    let lists = [!flags.is_empty(), !row.arguments.is_empty(), !subcommands.is_empty()];
     reply.map(texts.len() + instead.len() + lists.into_iter().filter(|&there| there).count());
     pairs(&texts, reply);
     if !flags.is_empty() {
@@ -266,14 +208,14 @@ fn explain(row: &'static Command, reply: &mut Reply<'_>) {
         statuses(&flags, reply);
     }
     pairs(&instead, reply);
-    if !arguments.is_empty() {
+    if !row.arguments.is_empty() {
         reply.bulk(b"arguments");
-        list_arguments(&arguments, reply);
+        list_arguments(row.arguments, reply);
     }
-    if !row.subcommands.is_empty() {
+    if !subcommands.is_empty() {
         reply.bulk(b"subcommands");
-        reply.map(row.subcommands.len());
-        row.subcommands.iter().for_each(|row| explain(row, reply));
+        reply.map(subcommands.len());
+        subcommands.iter().for_each(|row| explain(row, reply));
     }
 }
 
@@ -292,11 +234,9 @@ fn list_arguments(arguments: &[Argument], reply: &mut Reply<'_>) {
 }
 
 fn list_argument(argument: &Argument, reply: &mut Reply<'_>) {
-    let (kind, parts) = match &argument.shape {
-        Shape::Value(kind) => (*kind, None),
-        Shape::Token => ("pure-token", None),
-        Shape::OneOf(parts) => ("oneof", Some(parts)),
-        Shape::Block(parts) => ("block", Some(parts)),
+    let key_spec = match argument.kind {
+        Kind::Key(spec) => Some(spec),
+        _ => None,
     };
     let marks = [
         (argument.optional, "optional"),
@@ -304,13 +244,14 @@ fn list_argument(argument: &Argument, reply: &mut Reply<'_>) {
         (argument.multiple_token, "multiple_token"),
     ];
     let marks: Vec<&str> = marks.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
-    let mut texts = vec![("name", argument.name.as_str()), ("type", kind)];
-    texts.extend(parts.is_none().then_some(("display_text", argument.name.as_str())));
-    let token = argument.token.as_deref().map(|token| ("token", token));
-    let there = [argument.key_spec.is_some(), token.is_some(), !marks.is_empty(), parts.is_some()];
+    let (name, display, parts) = (argument.name(), argument.display(), argument.parts());
+    let mut texts = vec![("name", &*name), ("type", argument.kind.name())];
+    texts.extend(parts.is_empty().then_some(("display_text", &*display)));
+    let token = argument.token.map(|token| ("token", token));
+    let there = [key_spec.is_some(), token.is_some(), !marks.is_empty(), !parts.is_empty()];
     reply.map(texts.len() + there.into_iter().filter(|&there| there).count());
     pairs(&texts, reply);
-    if let Some(spec) = argument.key_spec {
+    if let Some(spec) = key_spec {
         reply.bulk(b"key_spec_index");
         reply.count(spec);
     }
@@ -319,11 +260,24 @@ fn list_argument(argument: &Argument, reply: &mut Reply<'_>) {
         reply.bulk(b"flags");
         statuses(&marks, reply);
     }
-    if let Some(parts) = parts {
+    if !parts.is_empty() {
         reply.bulk(b"arguments");
         list_arguments(parts, reply);
     }
 }
+
+const GETKEYS: Command = Command {
+    name: "command|getkeys",
+    since: "2.8.13",
+    arity: -3,
+    flags: f::LOADING | f::STALE,
+    acl: acl::CONNECTION,
+    arguments: &[string("command"), optional(repeated(string("arg")))],
+    summary: "Extracts the keys from a command line.",
+    complexity: "O(N) for N arguments",
+    run: get_keys,
+    ..ROW
+};
 
 fn get_keys(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (command, keys) = find_keys(ctx, args)?;
@@ -331,6 +285,19 @@ fn get_keys(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     keys.iter().for_each(|(index, _)| reply.bulk(&command[*index]));
     Ok(Flow::Done)
 }
+
+const GETKEYSANDFLAGS: Command = Command {
+    name: "command|getkeysandflags",
+    since: "7.0.0",
+    arity: -3,
+    flags: f::LOADING | f::STALE,
+    acl: acl::CONNECTION,
+    arguments: &[string("command"), optional(repeated(string("arg")))],
+    summary: "Extracts the keys from a command line, with what the command does to each.",
+    complexity: "O(N) for N arguments",
+    run: get_keys_and_flags,
+    ..ROW
+};
 
 fn get_keys_and_flags(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (command, keys) = find_keys(ctx, args)?;
@@ -371,6 +338,29 @@ enum Filter<'a> {
     Pattern(&'a [u8]),
 }
 
+const LIST: Command = Command {
+    name: "command|list",
+    since: "7.0.0",
+    arity: -2,
+    flags: f::LOADING | f::STALE,
+    acl: acl::CONNECTION,
+    arguments: &[optional(after(
+        "FILTERBY",
+        one_of(
+            "filterby",
+            &[
+                after("MODULE", string("module-name")),
+                after("ACLCAT", string("category")),
+                after("PATTERN", pattern("pattern")),
+            ],
+        ),
+    ))],
+    summary: "Lists the names of all commands, or of those that pass a filter.",
+    complexity: "O(N) for N commands",
+    run: list,
+    ..ROW
+};
+
 fn list(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let filter = match args.len() {
         2 => Filter::Pattern(b"*"),
@@ -384,8 +374,7 @@ fn list(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         Filter::Category(bit) => bit.is_some_and(|bit| row.categories() & bit != 0),
         Filter::Pattern(pattern) => glob::matches(pattern, row.name.as_bytes(), Case::Ignored),
     };
-    let rows = CommandTable::all().flat_map(|row| std::iter::once(row).chain(row.subcommands));
-    let rows: Vec<&Command> = rows.filter(passes).collect();
+    let rows: Vec<&Command> = CommandTable::listed().filter(passes).collect();
     reply.array(rows.len());
     rows.iter().for_each(|row| reply.bulk(row.name.as_bytes()));
     Ok(Flow::Done)

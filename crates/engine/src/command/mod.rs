@@ -1,9 +1,10 @@
-//! Commands: the row that defines one, and what a handler gets and gives.
+//! Commands: what a row states, and what a command's function takes and returns.
 //!
-//! A command is one row and one function, both in its family's file. Dispatch, arity errors, COMMAND and its
-//! subcommands, key extraction, statistics and docs/commands.md derive from the row.
+//! A command is a row and the function below it, in the file of its family. Dispatch, arity errors, COMMAND and its
+//! subcommands, HELP, key extraction, statistics and docs/commands.md derive from the row.
 
 pub mod args;
+pub mod argument;
 pub mod catalogue;
 pub mod client;
 pub mod config;
@@ -14,23 +15,24 @@ pub mod help;
 pub mod introspect;
 pub mod keys;
 pub mod keyspec;
-mod lcs;
 pub mod replication;
 pub mod reply;
 pub mod server;
 pub mod string;
-pub mod syntax;
 pub mod table;
 pub mod transaction;
 
 use russet_protocol::ErrorReply;
 
 use crate::client::Client;
+use crate::config::Config;
+use crate::config::value::ProtectedAction;
 use crate::io::{Handle, Request};
 use crate::keyspace::{Edit, Key};
 use crate::node::Node;
 use crate::types::string::Text;
 pub use args::Args;
+pub use argument::Argument;
 pub use keyspec::KeySpec;
 pub use reply::Reply;
 pub use table::CommandTable;
@@ -38,30 +40,63 @@ pub use table::CommandTable;
 /// A command, or a subcommand of one.
 #[derive(Debug)]
 pub struct Command {
-    /// Lower case; of a subcommand with its container's before it: `config|get`.
+    /// In lower case. The name of a subcommand begins with its container's: `config|get`.
     pub name: &'static str,
-    /// The Redis version that brought it.
+    /// The version of Redis that introduced it.
     pub since: &'static str,
-    /// Which family it belongs to.
+    /// The family that COMMAND DOCS puts it in.
     pub group: Group,
-    /// Number of arguments with the name; negative: at least so many.
+    /// Number of arguments, the name included. Negative: at least that many.
     pub arity: i32,
     /// What it does and when it may run: bits of [`flag`].
     pub flags: u64,
     /// ACL categories beside those that follow from the flags: bits of [`acl`].
     pub acl: u64,
-    /// Where its keys stand.
+    /// Which of its arguments are keys.
     pub keys: &'static [KeySpec],
-    /// The arguments as the documentation writes them: `key value [NX | XX]`.
-    pub syntax: &'static str,
-    /// What it does, in one line.
+    /// What happens to its keys, where other arguments decide it (`VARIABLE_FLAGS`).
+    pub key_flags: Option<fn(&Args<'_>) -> u32>,
+    /// Its arguments, as COMMAND DOCS and HELP describe them.
+    pub arguments: &'static [Argument],
+    /// What it does, in a sentence or two.
     pub summary: &'static str,
-    /// Its cost, as `O(…)`.
+    /// Its time complexity: `O(…)`.
     pub complexity: &'static str,
-    /// Its subcommands, if the word after it picks one.
+    /// Its subcommands: the argument after its name picks one.
     pub subcommands: &'static [Command],
-    /// The function.
+    /// The directive that must allow it, if it is not allowed by default.
+    pub protection: Option<Protection>,
+    /// Its function.
     pub run: Handler,
+}
+
+impl Command {
+    /// The base of all rows: it states what is true of most commands.
+    pub const ROW: Command = Command {
+        name: "",
+        since: "",
+        group: Group::Generic,
+        arity: 0,
+        flags: 0,
+        acl: 0,
+        keys: &[],
+        key_flags: None,
+        arguments: &[],
+        summary: "",
+        complexity: "O(1)",
+        subcommands: &[],
+        protection: None,
+        run: help::container,
+    };
+}
+
+/// The directive that allows a protected command, and where its value is.
+#[derive(Clone, Copy, Debug)]
+pub struct Protection {
+    /// The name of the directive.
+    pub directive: &'static str,
+    /// Its value.
+    pub allowed: fn(&Config) -> ProtectedAction,
 }
 
 /// A command's function.
@@ -132,13 +167,17 @@ pub mod flag {
     pub const NO_MULTI: u64 = 1 << 16;
     pub const MOVABLEKEYS: u64 = 1 << 17;
     pub const ALLOW_BUSY: u64 = 1 << 18;
-    pub const PROTECTED: u64 = 1 << 19;
-    /// Not shown: runs inside MULTI instead of being queued (EXEC, DISCARD, WATCH, …).
+    // The rest is not shown.
+    /// Runs within MULTI instead of being queued.
     pub const IN_MULTI: u64 = 1 << 40;
-    /// Not shown: sets off a transaction's abort no matter what (the inner face of a container).
-    pub const CONTAINER: u64 = 1 << 41;
-    /// Not shown: may meet keys past their time that nobody named. Each such end is told by itself.
+    /// Runs the commands that the client has queued: it needs what they need, and may do what they may.
+    pub const RUNS_QUEUE: u64 = 1 << 41;
+    /// May find expired keys that its arguments do not name: each removal is propagated by itself.
     pub const ARBITRARY_KEYS: u64 = 1 << 42;
+    /// Runs when a master sends it, although it is an administrator's command.
+    pub const FROM_MASTER: u64 = 1 << 43;
+    /// Clients do not see its subcommands as commands: neither COMMAND nor statistics list them.
+    pub const PRIVATE_SUBCOMMANDS: u64 = 1 << 44;
 }
 
 /// ACL categories, for those that do not follow from flags and group.

@@ -3,113 +3,52 @@
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
 
+use super::argument::{block, int, one_of, string, token};
 use super::client::describe;
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 use crate::client::Waiting;
 use crate::io::Level;
 use crate::repl::replica::MasterLink;
 
-/// The family's rows.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "replicaof",
-        since: "5.0.0",
-        group: Group::Server,
-        arity: 3,
-        flags: f::ADMIN | f::NOSCRIPT | f::STALE | f::NO_ASYNC_LOADING,
-        acl: acl::DANGEROUS,
-        keys: &[],
-        syntax: "<host port | NO ONE>",
-        summary: "Makes this server follow a master, or none.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: replicaof,
-    },
-    Command {
-        name: "slaveof",
-        since: "1.0.0",
-        group: Group::Server,
-        arity: 3,
-        flags: f::ADMIN | f::NOSCRIPT | f::STALE | f::NO_ASYNC_LOADING,
-        acl: acl::DANGEROUS,
-        keys: &[],
-        syntax: "<host port | NO ONE>",
-        summary: "The old name of REPLICAOF.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: replicaof,
-    },
-    Command {
-        name: "psync",
-        since: "2.8.0",
-        group: Group::Server,
-        arity: -3,
-        flags: f::ADMIN | f::NOSCRIPT | f::NO_MULTI | f::NO_ASYNC_LOADING,
-        acl: acl::DANGEROUS,
-        keys: &[],
-        syntax: "replicationid offset",
-        summary: "A replica asks to go on where it stopped.",
-        complexity: "O(1), or O(N) for everything",
-        subcommands: &[],
-        run: psync,
-    },
-    Command {
-        name: "sync",
-        since: "1.0.0",
-        group: Group::Server,
-        arity: 1,
-        flags: f::ADMIN | f::NOSCRIPT | f::NO_MULTI | f::NO_ASYNC_LOADING,
-        acl: acl::DANGEROUS,
-        keys: &[],
-        syntax: "",
-        summary: "A replica of old asks for everything.",
-        complexity: "O(N)",
-        subcommands: &[],
-        run: sync,
-    },
-    Command {
-        name: "replconf",
-        since: "3.0.0",
-        group: Group::Server,
-        arity: -1,
-        flags: f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE | f::ALLOW_BUSY,
-        acl: acl::DANGEROUS,
-        keys: &[],
-        syntax: "",
-        summary: "What a replica and its master tell each other about the link.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: replconf,
-    },
-    Command {
-        name: "wait",
-        since: "3.0.0",
-        group: Group::Generic,
-        arity: 3,
-        flags: 0,
-        acl: acl::CONNECTION,
-        keys: &[],
-        syntax: "numreplicas timeout",
-        summary: "Waits until so many replicas have what this connection wrote.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: wait,
-    },
-    Command {
-        name: "role",
-        since: "2.8.12",
-        group: Group::Server,
-        arity: 1,
-        flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST,
-        acl: acl::DANGEROUS | acl::ADMIN,
-        keys: &[],
-        syntax: "",
-        summary: "Tells whether this is a master or a replica, and of whom.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: role,
-    },
-];
+/// The commands of the family.
+pub const COMMANDS: &[Command] = &[REPLICAOF, SLAVEOF, PSYNC, SYNC, REPLCONF, WAIT, ROLE];
+
+/// What the rows of the family share.
+const ROW: Command = Command { group: Group::Server, acl: acl::DANGEROUS, ..Command::ROW };
+
+const REPLICAOF: Command = Command {
+    name: "replicaof",
+    since: "5.0.0",
+    arity: 3,
+    flags: f::ADMIN | f::NOSCRIPT | f::STALE | f::NO_ASYNC_LOADING,
+    arguments: &[one_of(
+        "args",
+        &[
+            block("host-port", &[string("host"), int("port")]),
+            block("no-one", &[token("NO"), token("ONE")]),
+        ],
+    )],
+    summary: "Makes this server a replica of another, or promotes it to a master.",
+    run: replicaof,
+    ..ROW
+};
+
+const SLAVEOF: Command = Command {
+    name: "slaveof",
+    since: "1.0.0",
+    arity: 3,
+    flags: f::ADMIN | f::NOSCRIPT | f::STALE | f::NO_ASYNC_LOADING,
+    arguments: &[one_of(
+        "args",
+        &[
+            block("host-port", &[string("host"), int("port")]),
+            block("no-one", &[token("NO"), token("ONE")]),
+        ],
+    )],
+    summary: "Makes this server a replica of another. The former name of REPLICAOF.",
+    run: replicaof,
+    ..ROW
+};
 
 fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.is(1, "NO") && args.is(2, "ONE") {
@@ -157,6 +96,18 @@ fn become_master(ctx: &mut Ctx<'_>, whose: &str) {
     ctx.node.config.replicaof = None;
 }
 
+const PSYNC: Command = Command {
+    name: "psync",
+    since: "2.8.0",
+    arity: -3,
+    flags: f::ADMIN | f::NOSCRIPT | f::NO_MULTI | f::NO_ASYNC_LOADING,
+    arguments: &[string("replicationid"), int("offset")],
+    summary: "Starts or resumes replication. Replicas send it to their master.",
+    complexity: "O(1) to resume, O(N) for a full synchronisation of N keys",
+    run: psync,
+    ..ROW
+};
+
 fn psync(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let id = args.text(1);
     if args.is(3, "FAILOVER") && !ctx.me().is_replica() {
@@ -179,6 +130,17 @@ fn take_over(ctx: &mut Ctx<'_>, id: &str) -> Result<(), ErrorReply> {
     become_master(ctx, "failover");
     Ok(())
 }
+
+const SYNC: Command = Command {
+    name: "sync",
+    since: "1.0.0",
+    arity: 1,
+    flags: f::ADMIN | f::NOSCRIPT | f::NO_MULTI | f::NO_ASYNC_LOADING,
+    summary: "Starts replication with a full synchronisation. Old replicas send it.",
+    complexity: "O(N) for N keys",
+    run: sync,
+    ..ROW
+};
 
 fn sync(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     attach(ctx, "?", None, true, reply)
@@ -208,6 +170,16 @@ fn attach(
     }
     Ok(Flow::Attached)
 }
+
+const REPLCONF: Command = Command {
+    name: "replconf",
+    since: "3.0.0",
+    arity: -1,
+    flags: f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE | f::ALLOW_BUSY | f::FROM_MASTER,
+    summary: "Exchanges settings and offsets between a replica and its master.",
+    run: replconf,
+    ..ROW
+};
 
 fn replconf(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.len().is_multiple_of(2) {
@@ -273,6 +245,18 @@ fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorRepl
     Ok(())
 }
 
+const WAIT: Command = Command {
+    name: "wait",
+    since: "3.0.0",
+    group: Group::Generic,
+    arity: 3,
+    acl: acl::CONNECTION,
+    arguments: &[int("numreplicas"), int("timeout")],
+    summary: "Waits until a number of replicas have acknowledged this connection's writes.",
+    run: wait,
+    ..ROW
+};
+
 fn wait(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if ctx.node.repl.is_replica() {
         return Err(ErrorReply::err(
@@ -293,6 +277,17 @@ fn wait(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     ctx.node.ask_for_acks();
     Ok(Flow::Blocked)
 }
+
+const ROLE: Command = Command {
+    name: "role",
+    since: "2.8.12",
+    arity: 1,
+    flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST,
+    acl: acl::DANGEROUS | acl::ADMIN,
+    summary: "Returns the replication role of this server and the state of its links.",
+    run: role,
+    ..ROW
+};
 
 fn role(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let node = &ctx.node;

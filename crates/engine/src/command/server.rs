@@ -2,75 +2,47 @@
 
 use russet_protocol::ErrorReply;
 
+use super::argument::{one_of, optional, repeated, string, token};
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 use crate::client::Waiting;
+use crate::info::{self, View};
 use crate::io::Level;
 use crate::persist::shutdown::ShutdownOptions;
 
-/// What most rows of the family share.
-const ROW: Command = Command {
-    name: "",
+/// The commands of the family.
+pub const COMMANDS: &[Command] = &[INFO, TIME, SAVE, BGSAVE, LASTSAVE, SHUTDOWN];
+
+/// What the rows of the family share.
+const ROW: Command = Command { group: Group::Server, ..Command::ROW };
+
+const INFO: Command = Command {
+    name: "info",
     since: "1.0.0",
-    group: Group::Server,
-    arity: 0,
-    flags: 0,
-    acl: 0,
-    keys: &[],
-    syntax: "",
-    summary: "",
-    complexity: "O(1)",
-    subcommands: &[],
-    run: time,
+    arity: -1,
+    flags: f::LOADING | f::STALE,
+    acl: acl::DANGEROUS,
+    arguments: &[optional(repeated(string("section")))],
+    summary: "Returns the state, the limits and the counters of the server.",
+    run: info,
+    ..ROW
 };
 
-/// The family's rows.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "time",
-        since: "2.6.0",
-        arity: 1,
-        flags: f::LOADING | f::STALE | f::FAST,
-        summary: "Tells the server's wall clock: seconds and microseconds.",
-        ..ROW
-    },
-    Command {
-        name: "save",
-        arity: 1,
-        flags: f::ADMIN | f::NOSCRIPT | f::NO_ASYNC_LOADING | f::NO_MULTI,
-        summary: "Writes the dump file and answers when it is on disk.",
-        complexity: "O(N) in the number of keys of all databases",
-        run: save,
-        ..ROW
-    },
-    Command {
-        name: "bgsave",
-        arity: -1,
-        flags: f::ADMIN | f::NOSCRIPT | f::NO_ASYNC_LOADING,
-        syntax: "[SCHEDULE]",
-        summary: "Starts to write the dump file and answers at once.",
-        run: bgsave,
-        ..ROW
-    },
-    Command {
-        name: "lastsave",
-        arity: 1,
-        flags: f::LOADING | f::STALE | f::FAST,
-        acl: acl::ADMIN | acl::DANGEROUS,
-        summary: "Tells the Unix time of the last good save.",
-        run: lastsave,
-        ..ROW
-    },
-    Command {
-        name: "shutdown",
-        arity: -1,
-        flags: f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE | f::NO_MULTI | f::ALLOW_BUSY,
-        syntax: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
-        summary: "Ends the server when replicas have caught up and data is saved.",
-        complexity: "O(N) in the number of keys if data is saved, else O(1)",
-        run: shutdown,
-        ..ROW
-    },
-];
+fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let sections = info::selected(args.from(1));
+    let text = info::text(&View::new(ctx.node), &sections);
+    reply.verbatim(text.as_bytes());
+    Ok(Flow::Done)
+}
+
+const TIME: Command = Command {
+    name: "time",
+    since: "2.6.0",
+    arity: 1,
+    flags: f::LOADING | f::STALE | f::FAST,
+    summary: "Returns the server's time as Unix seconds and microseconds.",
+    run: time,
+    ..ROW
+};
 
 fn time(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let wall_us = ctx.node.now.wall_us;
@@ -80,12 +52,34 @@ fn time(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
+const SAVE: Command = Command {
+    name: "save",
+    since: "1.0.0",
+    arity: 1,
+    flags: f::ADMIN | f::NOSCRIPT | f::NO_ASYNC_LOADING | f::NO_MULTI,
+    summary: "Saves the data to the dump file and replies when it is on disk.",
+    complexity: "O(N) for N keys",
+    run: save,
+    ..ROW
+};
+
 fn save(ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     let job = ctx.node.begin_save()?;
     let handle = ctx.client;
     ctx.node.block(handle, Waiting::Snapshot(job), None);
     Ok(Flow::Blocked)
 }
+
+const BGSAVE: Command = Command {
+    name: "bgsave",
+    since: "1.0.0",
+    arity: -1,
+    flags: f::ADMIN | f::NOSCRIPT | f::NO_ASYNC_LOADING,
+    arguments: &[optional(token("SCHEDULE"))],
+    summary: "Starts saving the data to the dump file in the background.",
+    run: bgsave,
+    ..ROW
+};
 
 fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let schedule = match args.len() {
@@ -114,10 +108,38 @@ fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     Ok(Flow::Done)
 }
 
+const LASTSAVE: Command = Command {
+    name: "lastsave",
+    since: "1.0.0",
+    arity: 1,
+    flags: f::LOADING | f::STALE | f::FAST,
+    acl: acl::ADMIN | acl::DANGEROUS,
+    summary: "Returns the Unix time of the last successful save.",
+    run: lastsave,
+    ..ROW
+};
+
 fn lastsave(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.integer(ctx.node.persist.last_save_secs);
     Ok(Flow::Done)
 }
+
+const SHUTDOWN: Command = Command {
+    name: "shutdown",
+    since: "1.0.0",
+    arity: -1,
+    flags: f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE | f::NO_MULTI | f::ALLOW_BUSY,
+    arguments: &[
+        optional(one_of("save-selector", &[token("NOSAVE"), token("SAVE")])),
+        optional(token("NOW")),
+        optional(token("FORCE")),
+        optional(token("ABORT")),
+    ],
+    summary: "Shuts the server down once replicas have caught up and the data is saved.",
+    complexity: "O(N) for N keys if the data is saved, O(1) otherwise",
+    run: shutdown,
+    ..ROW
+};
 
 fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut options = ShutdownOptions::default();

@@ -1,12 +1,12 @@
 //! Finding a command by its name.
 
 use super::{
-    Args, Command, client, config, connection, debug, introspect, keys, replication, server,
+    Args, Command, client, config, connection, debug, flag, introspect, keys, replication, server,
     string, transaction,
 };
 
 /// All families. One line adds a family; its rows add its commands.
-pub const FAMILIES: &[&[Command]] = &[
+pub static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     keys::COMMANDS,
     transaction::COMMANDS,
@@ -46,7 +46,7 @@ impl Default for CommandTable {
             }
             table.by_name[at % PLACES] = Some(command);
             table.number(command);
-            command.subcommands.iter().for_each(|row| table.number(row));
+            command.listed_subcommands().iter().for_each(|row| table.number(row));
         }
         table
     }
@@ -112,23 +112,33 @@ impl CommandTable {
         &self.rows
     }
 
-    /// All top-level commands.
+    /// All commands, without subcommands.
     pub fn all() -> impl Iterator<Item = &'static Command> {
         FAMILIES.iter().copied().flatten()
+    }
+
+    /// All commands, each before its listed subcommands.
+    pub fn listed() -> impl Iterator<Item = &'static Command> {
+        CommandTable::all().flat_map(|row| std::iter::once(row).chain(row.listed_subcommands()))
     }
 }
 
 impl Command {
-    /// The subcommand of this name.
-    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
-        let rows: &'static [Command] = self.subcommands;
-        rows.iter().find(|row| row.word().as_bytes().eq_ignore_ascii_case(name))
+    /// The subcommands that are commands to clients as well.
+    pub fn listed_subcommands(&self) -> &'static [Command] {
+        if self.has(flag::PRIVATE_SUBCOMMANDS) { &[] } else { self.subcommands }
     }
 
-    /// The row that these arguments pick: that of a subcommand, if it has any and one is named.
+    /// The listed subcommand of this name.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+        let mut rows = self.listed_subcommands().iter();
+        rows.find(|row| row.word().as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// The row that these arguments pick: that of a subcommand, if it lists any and one is named.
     pub fn picked(&'static self, args: &Args<'_>) -> Option<&'static Command> {
         match args.get(1) {
-            Some(word) if !self.subcommands.is_empty() => self.subcommand(word),
+            Some(word) if !self.listed_subcommands().is_empty() => self.subcommand(word),
             _ => Some(self),
         }
     }
@@ -142,6 +152,11 @@ impl Command {
     pub fn takes(&self, argc: usize) -> bool {
         let want = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { argc >= want } else { argc == want }
+    }
+
+    /// Whether its key specs name the argument at this index of `argc`.
+    pub(crate) fn names_key(&self, index: usize, argc: usize) -> bool {
+        self.keys.iter().any(|spec| spec.indexes(argc).any(|key| key == index))
     }
 
     /// Whether it has a flag.

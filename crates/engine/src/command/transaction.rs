@@ -3,82 +3,25 @@
 
 use russet_protocol::ErrorReply;
 
+use super::argument::{key, repeated};
 use super::keyspec::{KeySpec, key_flag as k};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 
-/// The family's rows.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "multi",
-        since: "1.2.0",
-        group: Group::Transactions,
-        arity: 1,
-        flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::ALLOW_BUSY | f::IN_MULTI,
-        acl: acl::TRANSACTION,
-        keys: &[],
-        syntax: "",
-        summary: "Begins a transaction: what follows is queued.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: multi,
-    },
-    Command {
-        name: "exec",
-        since: "1.2.0",
-        group: Group::Transactions,
-        arity: 1,
-        flags: f::NOSCRIPT | f::LOADING | f::STALE | f::SKIP_SLOWLOG | f::IN_MULTI,
-        acl: acl::TRANSACTION,
-        keys: &[],
-        syntax: "",
-        summary: "Runs what a transaction queued.",
-        complexity: "Depends on the queued commands",
-        subcommands: &[],
-        run: exec,
-    },
-    Command {
-        name: "discard",
-        since: "2.0.0",
-        group: Group::Transactions,
-        arity: 1,
-        flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::ALLOW_BUSY | f::IN_MULTI,
-        acl: acl::TRANSACTION,
-        keys: &[],
-        syntax: "",
-        summary: "Ends a transaction without running what it queued.",
-        complexity: "O(N) with N queued commands",
-        subcommands: &[],
-        run: discard,
-    },
-    Command {
-        name: "watch",
-        since: "2.2.0",
-        group: Group::Transactions,
-        arity: -2,
-        flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::ALLOW_BUSY | f::IN_MULTI,
-        acl: acl::TRANSACTION,
-        keys: &[KeySpec::rest(1, 1, k::RO)],
-        syntax: "key [key ...]",
-        summary: "Makes the next transaction depend on these keys staying as they are.",
-        complexity: "O(1) for each key",
-        subcommands: &[],
-        run: watch,
-    },
-    Command {
-        name: "unwatch",
-        since: "2.2.0",
-        group: Group::Transactions,
-        arity: 1,
-        flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::ALLOW_BUSY,
-        acl: acl::TRANSACTION,
-        keys: &[],
-        syntax: "",
-        summary: "Forgets the keys being watched.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: unwatch,
-    },
-];
+/// The commands of the family.
+pub const COMMANDS: &[Command] = &[MULTI, EXEC, DISCARD, WATCH, UNWATCH];
+
+/// What the rows of the family share.
+const ROW: Command = Command { group: Group::Transactions, acl: acl::TRANSACTION, ..Command::ROW };
+
+const MULTI: Command = Command {
+    name: "multi",
+    since: "1.2.0",
+    arity: 1,
+    flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::ALLOW_BUSY | f::IN_MULTI,
+    summary: "Starts a transaction, so that the commands that follow are queued.",
+    run: multi,
+    ..ROW
+};
 
 fn multi(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let transaction = &mut ctx.me().transaction;
@@ -89,6 +32,17 @@ fn multi(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     reply.ok();
     Ok(Flow::Done)
 }
+
+const EXEC: Command = Command {
+    name: "exec",
+    since: "1.2.0",
+    arity: 1,
+    flags: f::NOSCRIPT | f::LOADING | f::STALE | f::SKIP_SLOWLOG | f::IN_MULTI | f::RUNS_QUEUE,
+    summary: "Runs the queued commands of a transaction.",
+    complexity: "Depends on the queued commands",
+    run: exec,
+    ..ROW
+};
 
 fn exec(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let handle = ctx.client;
@@ -111,6 +65,17 @@ fn exec(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Transaction)
 }
 
+const DISCARD: Command = Command {
+    name: "discard",
+    since: "2.0.0",
+    arity: 1,
+    flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::ALLOW_BUSY | f::IN_MULTI,
+    summary: "Ends a transaction without running its queued commands.",
+    complexity: "O(N) for N queued commands",
+    run: discard,
+    ..ROW
+};
+
 fn discard(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if !ctx.me().transaction.open {
         return Err(ErrorReply::err("DISCARD without MULTI"));
@@ -120,6 +85,19 @@ fn discard(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     reply.ok();
     Ok(Flow::Done)
 }
+
+const WATCH: Command = Command {
+    name: "watch",
+    since: "2.2.0",
+    arity: -2,
+    flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::ALLOW_BUSY | f::IN_MULTI,
+    keys: &[KeySpec::rest(1, 1, k::RO)],
+    arguments: &[repeated(key("key", 0))],
+    summary: "Watches keys, so that the next transaction fails if any of them changes.",
+    complexity: "O(N) for N keys",
+    run: watch,
+    ..ROW
+};
 
 fn watch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let transaction = &ctx.me().transaction;
@@ -136,6 +114,16 @@ fn watch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.ok();
     Ok(Flow::Done)
 }
+
+const UNWATCH: Command = Command {
+    name: "unwatch",
+    since: "2.2.0",
+    arity: 1,
+    flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::ALLOW_BUSY,
+    summary: "Stops watching all keys.",
+    run: unwatch,
+    ..ROW
+};
 
 fn unwatch(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let handle = ctx.client;

@@ -362,7 +362,7 @@ section "General" {
     /// Whether directives that name files may be changed by CONFIG SET.
     "enable-protected-configs" [] enable_protected_configs: ProtectedAction = "no", Enum(ProtectedAction::NAMES), IMMUTABLE, BUILT, NONE;
     /// Whether MODULE may be used.
-    "enable-module-command" [] enable_module_command: ProtectedAction = "no", Enum(ProtectedAction::NAMES), IMMUTABLE, BUILT, NONE;
+    "enable-module-command" [] enable_module_command: ProtectedAction = "no", Enum(ProtectedAction::NAMES), IMMUTABLE, OFF, NONE;
     /// Seconds that stopping waits for replicas that lag.
     "shutdown-timeout" [] shutdown_timeout: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, NONE;
     /// What SIGINT does, in the words of SHUTDOWN.

@@ -37,6 +37,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use run::{Mode, Server};
+use russet_engine::command::keyspec::key_flag;
+use russet_engine::command::{Command, CommandTable};
 
 fn flag(name: &str) -> bool {
     std::env::var(name).is_ok_and(|value| value == "1")
@@ -96,4 +98,25 @@ fn transcripts_hold() {
         }
     }
     assert!(wrong.is_empty(), "RUSSET_REFRESH=1 refreshes:\n{}", wrong.join("\n"));
+}
+
+/// `Args::key` asserts that a key spec names the argument. This is to be relied on only for commands that run here.
+#[test]
+fn each_command_with_keys_is_in_a_transcript() {
+    let table = CommandTable::default();
+    let mut run = Vec::new();
+    for path in files() {
+        let text = fs::read_to_string(&path).expect("a readable transcript");
+        for request in script::parse(&text).iter().flat_map(|step| &step.requests) {
+            let row = request.words.first().and_then(|name| table.find(name));
+            let sub = row.zip(request.words.get(1)).and_then(|(row, word)| row.subcommand(word));
+            run.extend(row.map(|row| row.name));
+            run.extend(sub.map(|row| row.name));
+        }
+    }
+    let has_keys =
+        |row: &&&'static Command| row.keys.iter().any(|spec| spec.flags & key_flag::NOT_KEY == 0);
+    let missing = table.rows().iter().filter(has_keys).map(|row| row.name);
+    let missing: Vec<&str> = missing.filter(|name| !run.contains(name)).collect();
+    assert_eq!(missing, [""; 0]);
 }

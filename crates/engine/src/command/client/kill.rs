@@ -2,10 +2,39 @@
 
 use russet_protocol::ErrorReply;
 
-use super::super::{Args, Ctx, Flow, Outcome, Reply};
 use super::list::{Kind, address, shown};
+use super::{ADMIN, ROW};
 use crate::client::Client;
+use crate::command::argument::{
+    Argument, after, int, one_of, optional, repeated, shown_as, string, token,
+};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
 use crate::io::Handle;
+
+const FILTERS: Argument = repeated(one_of(
+    "new-format",
+    &[
+        optional(after("ID", int("client-id"))),
+        optional(after(
+            "TYPE",
+            one_of(
+                "client-type",
+                &[
+                    token("normal"),
+                    token("master"),
+                    token("slave"),
+                    token("replica"),
+                    token("pubsub"),
+                ],
+            ),
+        )),
+        optional(after("USER", string("username"))),
+        optional(shown_as("ip:port", after("ADDR", string("addr")))),
+        optional(shown_as("ip:port", after("LADDR", string("laddr")))),
+        optional(after("SKIPME", one_of("skipme", &[token("YES"), token("NO")]))),
+        optional(after("MAXAGE", int("maxage"))),
+    ],
+));
 
 /// What a connection must be to be closed; what is none does not matter.
 #[derive(Default)]
@@ -84,7 +113,19 @@ impl Filter {
     }
 }
 
-pub(super) fn kill(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const KILL: Command = Command {
+    name: "client|kill",
+    since: "2.4.0",
+    arity: -3,
+    flags: ADMIN,
+    arguments: &[one_of("filter", &[shown_as("ip:port", string("old-format")), FILTERS])],
+    summary: "Closes the connections that pass all given filters.",
+    complexity: "O(N) for N connections",
+    run: kill,
+    ..ROW
+};
+
+fn kill(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let me = ctx.client;
     let old_form = args.len() == 3;
     let filter = if old_form {

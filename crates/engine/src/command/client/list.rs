@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use russet_protocol::{ErrorReply, Protocol};
 
-use super::super::{Args, Ctx, Flow, Outcome, Reply};
+use super::{ADMIN, PLAIN, ROW};
 use crate::client::Client;
+use crate::command::argument::{after, int, one_of, optional, repeated, token};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
 use crate::io::{Endpoints, Handle};
 use crate::node::Node;
 
@@ -45,7 +47,17 @@ impl Kind {
     }
 }
 
-pub(super) fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const INFO: Command = Command {
+    name: "client|info",
+    since: "6.2.0",
+    arity: 2,
+    flags: PLAIN,
+    summary: "Describes this connection as CLIENT LIST does.",
+    run: info,
+    ..ROW
+};
+
+fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut text = String::new();
     if let Some(client) = ctx.node.clients.get(ctx.client) {
         line(&mut text, client, ctx.node.now.mono_us, args_bytes(args));
@@ -54,7 +66,28 @@ pub(super) fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
     Ok(Flow::Done)
 }
 
-pub(super) fn list(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const LIST: Command = Command {
+    name: "client|list",
+    since: "2.4.0",
+    arity: -2,
+    flags: ADMIN,
+    arguments: &[
+        optional(after(
+            "TYPE",
+            one_of(
+                "client-type",
+                &[token("normal"), token("master"), token("replica"), token("pubsub")],
+            ),
+        )),
+        optional(repeated(after("ID", int("client-id")))),
+    ],
+    summary: "Describes connections, one per line.",
+    complexity: "O(N) for N connections",
+    run: list,
+    ..ROW
+};
+
+fn list(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut chosen: Vec<&Client> = match args.len() {
         2 => shown(ctx.node).collect(),
         4 if args.is(2, "TYPE") => {

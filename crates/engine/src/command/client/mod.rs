@@ -8,190 +8,82 @@ mod list;
 use russet_protocol::ErrorReply;
 
 use super::connection::{bad_name, is_printable};
-use super::help::{container, help};
-use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f, help};
 use crate::client::Waiting;
+use crate::command::argument::{after, int, one_of, optional, string, token};
 use crate::pause::{PauseMode, PauseReason};
 pub(crate) use list::describe;
+
+/// The commands of the family.
+pub const COMMANDS: &[Command] = &[CLIENT];
+
+/// What the rows of the family share.
+const ROW: Command = Command { group: Group::Connection, acl: acl::CONNECTION, ..Command::ROW };
+
+const CLIENT: Command = Command {
+    name: "client",
+    since: "2.4.0",
+    arity: -2,
+    acl: 0,
+    summary: "Inspects and controls client connections.",
+    complexity: "Depends on the subcommand",
+    subcommands: &[
+        ID,
+        list::INFO,
+        list::LIST,
+        kill::KILL,
+        SETNAME,
+        GETNAME,
+        SETINFO,
+        REPLY,
+        PAUSE,
+        UNPAUSE,
+        UNBLOCK,
+        NO_EVICT,
+        NO_TOUCH,
+        GETREDIR,
+        TRACKINGINFO,
+        HELP,
+    ],
+    ..ROW
+};
+
+const HELP: Command = Command {
+    name: "client|help",
+    since: "5.0.0",
+    group: Group::Connection,
+    acl: acl::CONNECTION,
+    ..help::ROW
+};
 
 const PLAIN: u64 = f::NOSCRIPT | f::LOADING | f::STALE;
 const ADMIN: u64 = PLAIN | f::ADMIN;
 
-/// What most rows of the family share.
-const ROW: Command = Command {
-    name: "client",
-    since: "2.4.0",
-    group: Group::Connection,
+const ID: Command = Command {
+    name: "client|id",
+    since: "5.0.0",
     arity: 2,
     flags: PLAIN,
-    acl: acl::CONNECTION,
-    keys: &[],
-    syntax: "",
-    summary: "",
-    complexity: "O(1)",
-    subcommands: &[],
-    run: container,
-};
-
-/// The family's rows.
-pub const COMMANDS: &[Command] = &[Command {
-    arity: -2,
-    flags: 0,
-    acl: 0,
-    summary: "Looks at connections and changes them.",
-    complexity: "Depends on the subcommand",
-    subcommands: SUBCOMMANDS,
+    summary: "Returns the ID of this connection.",
+    run: id,
     ..ROW
-}];
-
-const SUBCOMMANDS: &[Command] = &[
-    Command {
-        name: "client|id",
-        since: "5.0.0",
-        summary: "Tells this connection's id.",
-        run: id,
-        ..ROW
-    },
-    Command {
-        name: "client|info",
-        since: "6.2.0",
-        summary: "Shows this connection as CLIENT LIST would.",
-        run: list::info,
-        ..ROW
-    },
-    Command {
-        name: "client|list",
-        arity: -2,
-        flags: ADMIN,
-        syntax: "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
-        summary: "Shows connections, a line each.",
-        complexity: "O(N) in the number of connections",
-        run: list::list,
-        ..ROW
-    },
-    Command {
-        name: "client|kill",
-        arity: -3,
-        flags: ADMIN,
-        syntax: "<ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | \
-                 [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME <YES | NO>] | \
-                 [MAXAGE maxage]> ...>",
-        summary: "Closes the connections that pass all of the filters.",
-        complexity: "O(N) in the number of connections",
-        run: kill::kill,
-        ..ROW
-    },
-    Command {
-        name: "client|setname",
-        since: "2.6.9",
-        arity: 3,
-        syntax: "connection-name",
-        summary: "Names this connection; an empty name takes the name away.",
-        run: setname,
-        ..ROW
-    },
-    Command {
-        name: "client|getname",
-        since: "2.6.9",
-        summary: "Tells this connection's name.",
-        run: getname,
-        ..ROW
-    },
-    Command {
-        name: "client|setinfo",
-        since: "7.2.0",
-        arity: 4,
-        syntax: "<LIB-NAME libname | LIB-VER libver>",
-        summary: "Tells which library this connection uses.",
-        run: setinfo,
-        ..ROW
-    },
-    Command {
-        name: "client|reply",
-        since: "3.2.0",
-        arity: 3,
-        syntax: "<ON | OFF | SKIP>",
-        summary: "Chooses which replies this connection gets.",
-        run: reply_mode,
-        ..ROW
-    },
-    Command {
-        name: "client|pause",
-        since: "3.0.0",
-        arity: -3,
-        flags: ADMIN,
-        syntax: "timeout [WRITE | ALL]",
-        summary: "Holds back the commands of all clients, or those that write, for milliseconds.",
-        run: pause,
-        ..ROW
-    },
-    Command {
-        name: "client|unpause",
-        since: "6.2.0",
-        flags: ADMIN,
-        summary: "Ends what CLIENT PAUSE began.",
-        complexity: "O(N) in the number of clients held back",
-        run: unpause,
-        ..ROW
-    },
-    Command {
-        name: "client|unblock",
-        since: "5.0.0",
-        arity: -3,
-        flags: ADMIN,
-        syntax: "client-id [TIMEOUT | ERROR]",
-        summary: "Makes a client that waits in a blocking command go on.",
-        complexity: "O(N) in the number of connections",
-        run: unblock,
-        ..ROW
-    },
-    Command {
-        name: "client|no-evict",
-        since: "7.0.0",
-        arity: 3,
-        flags: ADMIN,
-        syntax: "<ON | OFF>",
-        summary: "Keeps this connection when memory for clients runs short.",
-        run: no_evict,
-        ..ROW
-    },
-    Command {
-        name: "client|no-touch",
-        since: "7.2.0",
-        arity: 3,
-        syntax: "<ON | OFF>",
-        summary: "Lets this connection read keys without making them look used.",
-        run: no_touch,
-        ..ROW
-    },
-    Command {
-        name: "client|getredir",
-        since: "6.0.0",
-        summary: "Tells which connection gets this one's invalidation messages: -1, none.",
-        run: getredir,
-        ..ROW
-    },
-    Command {
-        name: "client|trackinginfo",
-        since: "6.2.0",
-        summary: "Tells how keys are tracked for this connection.",
-        run: trackinginfo,
-        ..ROW
-    },
-    Command {
-        name: "client|help",
-        since: "5.0.0",
-        flags: f::LOADING | f::STALE,
-        summary: "Lists the subcommands.",
-        run: help,
-        ..ROW
-    },
-];
+};
 
 fn id(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.integer(i64::try_from(ctx.me().id).unwrap_or(i64::MAX));
     Ok(Flow::Done)
 }
+
+const SETNAME: Command = Command {
+    name: "client|setname",
+    since: "2.6.9",
+    arity: 3,
+    flags: PLAIN,
+    arguments: &[string("connection-name")],
+    summary: "Sets the name of this connection. An empty name clears it.",
+    run: setname,
+    ..ROW
+};
 
 fn setname(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if !is_printable(&args[2]) {
@@ -202,6 +94,16 @@ fn setname(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     Ok(Flow::Done)
 }
 
+const GETNAME: Command = Command {
+    name: "client|getname",
+    since: "2.6.9",
+    arity: 2,
+    flags: PLAIN,
+    summary: "Returns the name of this connection.",
+    run: getname,
+    ..ROW
+};
+
 fn getname(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let name = &ctx.me().name;
     if name.is_empty() {
@@ -211,6 +113,20 @@ fn getname(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     }
     Ok(Flow::Done)
 }
+
+const SETINFO: Command = Command {
+    name: "client|setinfo",
+    since: "7.2.0",
+    arity: 4,
+    flags: PLAIN,
+    arguments: &[one_of(
+        "attr",
+        &[after("lib-name", string("libname")), after("lib-ver", string("libver"))],
+    )],
+    summary: "Sets the name or version of the library that this connection uses.",
+    run: setinfo,
+    ..ROW
+};
 
 fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (attribute, value) = (&args[2], &args[3]);
@@ -229,6 +145,17 @@ fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     Ok(Flow::Done)
 }
 
+const REPLY: Command = Command {
+    name: "client|reply",
+    since: "3.2.0",
+    arity: 3,
+    flags: PLAIN,
+    arguments: &[one_of("action", &[token("ON"), token("OFF"), token("SKIP")])],
+    summary: "Turns replies to this connection on or off, or skips the next one.",
+    run: reply_mode,
+    ..ROW
+};
+
 fn reply_mode(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mode = &mut ctx.me().reply_mode;
     if args.is(2, "ON") {
@@ -244,6 +171,17 @@ fn reply_mode(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outc
     Ok(Flow::Done)
 }
 
+const PAUSE: Command = Command {
+    name: "client|pause",
+    since: "3.0.0",
+    arity: -3,
+    flags: ADMIN,
+    arguments: &[int("timeout"), optional(one_of("mode", &[token("WRITE"), token("ALL")]))],
+    summary: "Suspends all commands of clients, or those that write, for some milliseconds.",
+    run: pause,
+    ..ROW
+};
+
 fn pause(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mode = match args.len() {
         3 => PauseMode::All,
@@ -258,11 +196,37 @@ fn pause(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
+const UNPAUSE: Command = Command {
+    name: "client|unpause",
+    since: "6.2.0",
+    arity: 2,
+    flags: ADMIN,
+    summary: "Resumes the clients that CLIENT PAUSE suspended.",
+    complexity: "O(N) for N suspended clients",
+    run: unpause,
+    ..ROW
+};
+
 fn unpause(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     ctx.node.unpause_clients(PauseReason::Client);
     reply.ok();
     Ok(Flow::Done)
 }
+
+const UNBLOCK: Command = Command {
+    name: "client|unblock",
+    since: "5.0.0",
+    arity: -3,
+    flags: ADMIN,
+    arguments: &[
+        int("client-id"),
+        optional(one_of("unblock-type", &[token("TIMEOUT"), token("ERROR")])),
+    ],
+    summary: "Unblocks a client that waits in a blocking command.",
+    complexity: "O(1)",
+    run: unblock,
+    ..ROW
+};
 
 fn unblock(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let by_error = match args.len() {
@@ -303,11 +267,33 @@ fn switch(args: &Args<'_>, index: usize) -> Result<bool, ErrorReply> {
     }
 }
 
+const NO_EVICT: Command = Command {
+    name: "client|no-evict",
+    since: "7.0.0",
+    arity: 3,
+    flags: ADMIN,
+    arguments: &[one_of("enabled", &[token("ON"), token("OFF")])],
+    summary: "Excludes this connection from client eviction, or includes it again.",
+    run: no_evict,
+    ..ROW
+};
+
 fn no_evict(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     ctx.me().no_evict = switch(args, 2)?;
     reply.ok();
     Ok(Flow::Done)
 }
+
+const NO_TOUCH: Command = Command {
+    name: "client|no-touch",
+    since: "7.2.0",
+    arity: 3,
+    flags: PLAIN,
+    arguments: &[one_of("enabled", &[token("ON"), token("OFF")])],
+    summary: "Controls whether this connection's commands count as use of the keys they read.",
+    run: no_touch,
+    ..ROW
+};
 
 fn no_touch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     ctx.me().no_touch = switch(args, 2)?;
@@ -315,10 +301,30 @@ fn no_touch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     Ok(Flow::Done)
 }
 
+const GETREDIR: Command = Command {
+    name: "client|getredir",
+    since: "6.0.0",
+    arity: 2,
+    flags: PLAIN,
+    summary: "Returns the ID of the connection that gets this one's invalidation messages.",
+    run: getredir,
+    ..ROW
+};
+
 fn getredir(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.integer(-1);
     Ok(Flow::Done)
 }
+
+const TRACKINGINFO: Command = Command {
+    name: "client|trackinginfo",
+    since: "6.2.0",
+    arity: 2,
+    flags: PLAIN,
+    summary: "Describes how the server tracks keys for this connection.",
+    run: trackinginfo,
+    ..ROW
+};
 
 /// Nothing is tracked: there is no CLIENT TRACKING yet.
 fn trackinginfo(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {

@@ -4,19 +4,40 @@ use std::fmt::Write;
 
 use russet_protocol::ErrorReply;
 
-use super::super::{Args, Ctx, Flow, Outcome, Reply};
 use super::digest::Digest;
+use super::wrong_use;
+use crate::command::argument::{int, key, optional, repeated, string, token};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
 use crate::keyspace::{EventKind, Expiry, Keyspace};
 use crate::persist::rdb_save::RdbEncoder;
 use crate::rdb::RdbSettings;
 
-pub(super) fn digest(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const DIGEST: Command = Command {
+    name: "debug|digest",
+    arity: 2,
+    summary: "Returns a digest of all data: 40 digits, equal for equal data.",
+    run: digest,
+    ..Command::ROW
+};
+
+fn digest(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.simple(&Digest::of_all(&ctx.node.keyspace).hex());
     Ok(Flow::Done)
 }
 
+pub(super) const DIGEST_VALUE: Command = Command {
+    name: "debug|digest-value",
+    arity: -2,
+    keys: &[KeySpec::rest(2, 1, k::RO)],
+    arguments: &[optional(repeated(key("key", 0)))],
+    summary: "Returns a digest of the value of each key.",
+    run: digest_value,
+    ..Command::ROW
+};
+
 /// Keys that are past their time count too: they are still there.
-pub(super) fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let db = ctx.node.keyspace.db(ctx.db);
     reply.array(args.len() - 2);
     for at in 2..args.len() {
@@ -27,9 +48,22 @@ pub(super) fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply
     Ok(Flow::Done)
 }
 
+pub(super) const OBJECT: Command = Command {
+    name: "debug|object",
+    arity: -3,
+    keys: &[KeySpec::one(2, k::RO)],
+    arguments: &[key("key", 0), optional(token("fast"))],
+    summary: "Describes how a value is stored.",
+    run: object,
+    ..Command::ROW
+};
+
 /// Where Redis shows the value's address stands a number made from its key: what the node says depends on its
 /// inputs alone.
-pub(super) fn object(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn object(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len() > 4 {
+        return Err(wrong_use(args));
+    }
     let key = args.key(2);
     let keyspace = &ctx.node.keyspace;
     let entry = keyspace.db(ctx.db).get(key).ok_or(ErrorReply::NoSuchKey)?;
@@ -47,7 +81,16 @@ pub(super) fn object(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     Ok(Flow::Done)
 }
 
-pub(super) fn htstats(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const HTSTATS: Command = Command {
+    name: "debug|htstats",
+    arity: -3,
+    arguments: &[int("dbid"), optional(token("full"))],
+    summary: "Describes the hash table of a database.",
+    run: htstats,
+    ..Command::ROW
+};
+
+fn htstats(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let keyspace = &ctx.node.keyspace;
     let db = u32::try_from(args.integer(2)?).ok().filter(|&db| db < keyspace.count());
     let db = db.ok_or_else(|| ErrorReply::fixed("ERR Out of range database"))?;
@@ -89,8 +132,18 @@ fn shape(text: &mut String, db: &crate::keyspace::Db) {
     );
 }
 
+pub(super) const HTSTATS_KEY: Command = Command {
+    name: "debug|htstats-key",
+    arity: -3,
+    keys: &[KeySpec::one(2, k::RO)],
+    arguments: &[key("key", 0), optional(token("full"))],
+    summary: "Describes the hash table of a value.",
+    run: htstats_key,
+    ..Command::ROW
+};
+
 /// No value has a hash table of its own yet.
-pub(super) fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
+fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     let (db, key) = (ctx.db, args.key(2));
     if ctx.node.keyspace.peek(db, key).is_none() {
         return Err(ErrorReply::NoSuchKey);
@@ -100,7 +153,19 @@ pub(super) fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply
     ))
 }
 
-pub(super) fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const POPULATE: Command = Command {
+    name: "debug|populate",
+    arity: -3,
+    arguments: &[int("count"), optional(string("prefix")), optional(int("size"))],
+    summary: "Creates the keys <prefix>:0, <prefix>:1 and so on, unless they exist. Neither replicated nor counted as unsaved.",
+    run: populate,
+    ..Command::ROW
+};
+
+fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len() > 5 {
+        return Err(wrong_use(args));
+    }
     let positive = |at: usize| {
         let integer = args.integer(at).ok().and_then(|integer| u64::try_from(integer).ok());
         integer.ok_or(ErrorReply::fixed("ERR value is out of range, must be positive"))

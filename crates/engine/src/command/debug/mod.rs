@@ -1,156 +1,76 @@
-//! DEBUG: what tests and those who look for a defect need, and nobody else.
+//! DEBUG: what tests and the search for defects need.
 //!
-//! One row, as in Redis: its subcommands have no rows of their own but a table here. They are refused unless
-//! `enable-debug-command` allows them.
+//! DEBUG is refused unless `enable-debug-command` allows it. As in Redis, clients see one command: its subcommands have
+//! rows for lookup and HELP, but no names, statistics or arity errors of their own.
 
 mod data;
 mod digest;
 mod protocol;
 
-use std::ops::RangeInclusive;
-
 use russet_ds::glob::{self, Case};
 use russet_protocol::ErrorReply;
 
-use super::{Args, Command, Ctx, Flow, Group, Handler, Outcome, Reply, flag as f, help};
+use super::argument::{double, one_of, optional, repeated, string, token};
+use super::{Args, Command, Ctx, Flow, Group, Outcome, Protection, Reply, flag as f, help};
 use crate::io::Level;
 use crate::persist::load::Onto;
 
-/// The family's row.
-pub const COMMANDS: &[Command] = &[Command {
+/// The commands of the family.
+pub const COMMANDS: &[Command] = &[DEBUG];
+
+const DEBUG: Command = Command {
     name: "debug",
     since: "1.0.0",
     group: Group::Server,
     arity: -2,
-    flags: f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE | f::PROTECTED,
-    acl: 0,
-    keys: &[],
-    syntax: "",
-    summary: "Looks inside the server and makes it misbehave, for tests.",
+    flags: f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE | f::PRIVATE_SUBCOMMANDS,
+    summary: "Inspects the server and makes it misbehave, for tests.",
     complexity: "Depends on the subcommand",
-    subcommands: &[],
+    subcommands: &[
+        CHANGE_REPL_ID,
+        data::DIGEST,
+        data::DIGEST_VALUE,
+        ERROR,
+        data::HTSTATS,
+        data::HTSTATS_KEY,
+        LOG,
+        data::OBJECT,
+        PAUSE_CRON,
+        data::POPULATE,
+        protocol::PROTOCOL,
+        RELOAD,
+        REPLICATE,
+        SET_ACTIVE_EXPIRE,
+        SLEEP,
+        STRINGMATCH_TEST,
+        HELP,
+    ],
+    protection: Some(Protection {
+        directive: "enable-debug-command",
+        allowed: |config| config.enable_debug_command,
+    }),
     run: debug,
-}];
+    ..Command::ROW
+};
 
-/// A subcommand: its usage as HELP shows it, how many arguments it takes with both names, what it does.
-struct Sub {
-    usage: &'static str,
-    argc: RangeInclusive<usize>,
-    help: &'static str,
-    run: Handler,
-}
-
-const MANY: usize = usize::MAX;
-
-const SUBS: &[Sub] = &[
-    Sub {
-        usage: "CHANGE-REPL-ID",
-        argc: 2..=2,
-        help: "Begins another replication history: replicas cannot go on with the old one.",
-        run: change_repl_id,
-    },
-    Sub {
-        usage: "DIGEST",
-        argc: 2..=2,
-        help: "Gives 40 digits that are the same where all data is the same.",
-        run: data::digest,
-    },
-    Sub {
-        usage: "DIGEST-VALUE <key> [<key> ...]",
-        argc: 2..=MANY,
-        help: "Gives such digits for the values of keys.",
-        run: data::digest_value,
-    },
-    Sub { usage: "ERROR <string>", argc: 3..=3, help: "Replies this error.", run: error },
-    Sub {
-        usage: "HTSTATS <dbid> [full]",
-        argc: 3..=MANY,
-        help: "Shows how a database's table is made up.",
-        run: data::htstats,
-    },
-    Sub {
-        usage: "HTSTATS-KEY <key> [full]",
-        argc: 3..=MANY,
-        help: "Shows how a value's table is made up.",
-        run: data::htstats_key,
-    },
-    Sub { usage: "LOG <message>", argc: 3..=3, help: "Writes a line to the log.", run: log },
-    Sub {
-        usage: "OBJECT <key>",
-        argc: 3..=4,
-        help: "Shows how a value is kept.",
-        run: data::object,
-    },
-    Sub {
-        usage: "PAUSE-CRON <0|1>",
-        argc: 3..=3,
-        help: "1 stops the work that is done at intervals, 0 starts it again.",
-        run: pause_cron,
-    },
-    Sub {
-        usage: "POPULATE <count> [<prefix>] [<size>]",
-        argc: 3..=5,
-        help: "Makes keys <prefix>:0, <prefix>:1 and so on, here only and not in replicas.",
-        run: data::populate,
-    },
-    Sub {
-        usage: "PROTOCOL <type>",
-        argc: 3..=3,
-        help: "Replies a value of a type: string, integer, double, bignum, null, array, set, map, \
-               attrib, push, verbatim, true, false.",
-        run: protocol::protocol,
-    },
-    Sub {
-        usage: "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
-        argc: 2..=MANY,
-        help: "Saves (unless NOSAVE) and loads the dump file in place of the data, or (NOFLUSH) \
-               beside it: then no key may be in both, unless the file's win (MERGE).",
-        run: reload,
-    },
-    Sub {
-        usage: "REPLICATE <command> [<argument> ...]",
-        argc: 3..=MANY,
-        help: "Sends a command to the replicas that was not run here.",
-        run: replicate,
-    },
-    Sub {
-        usage: "SET-ACTIVE-EXPIRE <0|1>",
-        argc: 3..=3,
-        help: "0 leaves keys that are past their time until somebody asks for them.",
-        run: set_active_expire,
-    },
-    Sub {
-        usage: "SLEEP <seconds>",
-        argc: 3..=3,
-        help: "Serves nobody for so long; a fraction is fine.",
-        run: sleep,
-    },
-    Sub {
-        usage: "STRINGMATCH-TEST",
-        argc: 2..=2,
-        help: "Tries the glob matcher on patterns and texts drawn at random.",
-        run: stringmatch_test,
-    },
-];
+const HELP: Command = Command { name: "debug|help", ..help::ROW };
 
 fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if args.is(1, "HELP") && args.len() == 2 {
-        let lines: Vec<String> = SUBS
-            .iter()
-            .flat_map(|sub| [sub.usage.to_owned(), format!("    {}", sub.help)])
-            .collect();
-        help::write(reply, "debug", lines.iter().map(String::as_str));
-        return Ok(Flow::Done);
-    }
-    let named = |sub: &&Sub| args.is(1, sub.usage.split(' ').next().unwrap_or_default());
-    match SUBS.iter().find(named).filter(|sub| sub.argc.contains(&args.len())) {
-        Some(sub) => (sub.run)(ctx, args, reply),
-        None => {
-            let before = "ERR unknown subcommand or wrong number of arguments for '";
-            let given = &args[1][..args[1].len().min(128)];
-            Err(ErrorReply::quoting(before, given, "'. Try DEBUG HELP."))
+    let mut rows = ctx.command.subcommands.iter();
+    match rows.find(|row| args.is(1, row.word()) && row.takes(args.len())) {
+        Some(row) => {
+            ctx.command = row;
+            (row.run)(ctx, &args.of(row), reply)
         }
+        None => Err(wrong_use(args)),
     }
+}
+
+/// The error of a subcommand that does not exist, or not with that many arguments.
+fn wrong_use(args: &Args<'_>) -> ErrorReply {
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    let given = &args[1][..args[1].len().min(128)];
+    ErrorReply::quoting(before, given, "'. Try DEBUG HELP.")
 }
 
 /// A number as C reads one from the start of a text: what is none is 0.
@@ -158,17 +78,44 @@ fn is_on(args: &Args<'_>) -> bool {
     crate::config::grammar::parse_lenient_integer(&args[2]).unwrap_or(0) != 0
 }
 
+const SET_ACTIVE_EXPIRE: Command = Command {
+    name: "debug|set-active-expire",
+    arity: 3,
+    arguments: &[one_of("enabled", &[token("0"), token("1")])],
+    summary: "Turns the active removal of expired keys off or on. Off, a key is removed when it is accessed.",
+    run: set_active_expire,
+    ..Command::ROW
+};
+
 fn set_active_expire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     ctx.node.active_expire = is_on(args);
     reply.ok();
     Ok(Flow::Done)
 }
 
+const PAUSE_CRON: Command = Command {
+    name: "debug|pause-cron",
+    arity: 3,
+    arguments: &[one_of("enabled", &[token("0"), token("1")])],
+    summary: "Pauses (1) or resumes (0) periodic tasks.",
+    run: pause_cron,
+    ..Command::ROW
+};
+
 fn pause_cron(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     ctx.node.cron_paused = is_on(args);
     reply.ok();
     Ok(Flow::Done)
 }
+
+const SLEEP: Command = Command {
+    name: "debug|sleep",
+    arity: 3,
+    arguments: &[double("seconds")],
+    summary: "Blocks the server for a time.",
+    run: sleep,
+    ..Command::ROW
+};
 
 fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     let seconds: f64 = args.text(2).trim().parse().unwrap_or(0.0);
@@ -178,6 +125,15 @@ fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome 
     ctx.node.sleep(handle, micros);
     Ok(Flow::Blocked)
 }
+
+const RELOAD: Command = Command {
+    name: "debug|reload",
+    arity: -2,
+    arguments: &[optional(token("NOSAVE")), optional(token("NOFLUSH")), optional(token("MERGE"))],
+    summary: "Saves the data unless NOSAVE is given, empties the keyspace unless NOFLUSH is given, and loads the dump file. With NOFLUSH, a key that exists is an error unless MERGE is given: then the value in the file replaces it.",
+    run: reload,
+    ..Command::ROW
+};
 
 fn reload(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     let (mut save, mut flush, mut merge) = (true, true, false);
@@ -207,10 +163,28 @@ fn reload(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome
     Ok(Flow::Blocked)
 }
 
+const ERROR: Command = Command {
+    name: "debug|error",
+    arity: 3,
+    arguments: &[string("message")],
+    summary: "Replies the given error.",
+    run: error,
+    ..Command::ROW
+};
+
 fn error(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.error(&ErrorReply::Quoting(args[2].to_vec()));
     Ok(Flow::Done)
 }
+
+const LOG: Command = Command {
+    name: "debug|log",
+    arity: 3,
+    arguments: &[string("message")],
+    summary: "Writes a message to the log.",
+    run: log,
+    ..Command::ROW
+};
 
 fn log(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let text = args.text(2);
@@ -218,6 +192,14 @@ fn log(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.ok();
     Ok(Flow::Done)
 }
+
+const CHANGE_REPL_ID: Command = Command {
+    name: "debug|change-repl-id",
+    arity: 2,
+    summary: "Changes the replication ID, so that replicas cannot resume.",
+    run: change_repl_id,
+    ..Command::ROW
+};
 
 fn change_repl_id(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let node = &mut ctx.node;
@@ -228,6 +210,15 @@ fn change_repl_id(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) ->
     Ok(Flow::Done)
 }
 
+const REPLICATE: Command = Command {
+    name: "debug|replicate",
+    arity: -3,
+    arguments: &[string("command"), optional(repeated(string("arg")))],
+    summary: "Sends a command to the replicas without running it here.",
+    run: replicate,
+    ..Command::ROW
+};
+
 fn replicate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let command: Vec<&[u8]> = args.from(2).collect();
     ctx.effect(&command);
@@ -237,6 +228,14 @@ fn replicate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
 
 /// Rounds of DEBUG STRINGMATCH-TEST.
 const MATCH_ROUNDS: usize = 20_000;
+
+const STRINGMATCH_TEST: Command = Command {
+    name: "debug|stringmatch-test",
+    arity: 2,
+    summary: "Matches random glob patterns with random strings.",
+    run: stringmatch_test,
+    ..Command::ROW
+};
 
 fn stringmatch_test(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     const LETTERS: &[u8] = b"**??[]^-\\abc";

@@ -2,9 +2,35 @@
 
 use russet_protocol::{ErrorReply, Protocol};
 
-use super::super::{Args, Ctx, Flow, Outcome, Reply};
+use crate::command::argument::{Argument, one_of, token};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
 
-pub(super) fn protocol(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+const TYPES: &[Argument] = &[
+    token("string"),
+    token("integer"),
+    token("double"),
+    token("bignum"),
+    token("null"),
+    token("array"),
+    token("set"),
+    token("map"),
+    token("attrib"),
+    token("push"),
+    token("verbatim"),
+    token("true"),
+    token("false"),
+];
+
+pub(super) const PROTOCOL: Command = Command {
+    name: "debug|protocol",
+    arity: 3,
+    arguments: &[one_of("type", TYPES)],
+    summary: "Replies a value of the given type.",
+    run: protocol,
+    ..Command::ROW
+};
+
+fn protocol(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let resp3 = reply.protocol == Protocol::Resp3;
     match args.text(2).to_ascii_lowercase().as_str() {
         "string" => reply.bulk(b"Hello World"),

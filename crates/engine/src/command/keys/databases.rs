@@ -2,14 +2,41 @@
 
 use russet_protocol::ErrorReply;
 
-use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{int, one_of, optional, token};
+use crate::command::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 
-pub(super) fn dbsize(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const DBSIZE: Command = Command {
+    name: "dbsize",
+    since: "1.0.0",
+    group: Group::Server,
+    arity: 1,
+    flags: f::READONLY | f::FAST,
+    summary: "Returns the number of keys in the database.",
+    run: dbsize,
+    ..ROW
+};
+
+fn dbsize(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.count(ctx.node.keyspace.db(ctx.db).len());
     Ok(Flow::Done)
 }
 
-pub(super) fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const SWAPDB: Command = Command {
+    name: "swapdb",
+    since: "4.0.0",
+    group: Group::Server,
+    arity: 3,
+    flags: f::WRITE | f::FAST,
+    acl: acl::KEYSPACE | acl::DANGEROUS,
+    arguments: &[int("index1"), int("index2")],
+    summary: "Swaps two databases, so that each has the other's number.",
+    complexity: "O(N) for N clients that watch keys of either database",
+    run: swapdb,
+    ..ROW
+};
+
+fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let first = index(args, 1, "invalid first DB index")?;
     let second = index(args, 2, "invalid second DB index")?;
     let count = ctx.node.keyspace.count();
@@ -30,12 +57,40 @@ fn index(args: &Args<'_>, at: usize, otherwise: &str) -> Result<i32, ErrorReply>
     index.ok_or_else(|| ErrorReply::err(otherwise))
 }
 
-pub(super) fn flushdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const FLUSHDB: Command = Command {
+    name: "flushdb",
+    since: "1.0.0",
+    group: Group::Server,
+    arity: -1,
+    flags: f::WRITE,
+    acl: acl::KEYSPACE | acl::DANGEROUS,
+    arguments: &[optional(one_of("flush-type", &[token("ASYNC"), token("SYNC")]))],
+    summary: "Deletes all keys of the current database.",
+    complexity: "O(1), since values are freed in the background",
+    run: flushdb,
+    ..ROW
+};
+
+fn flushdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let only = Some(ctx.db);
     flush(ctx, args, only, reply)
 }
 
-pub(super) fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const FLUSHALL: Command = Command {
+    name: "flushall",
+    since: "1.0.0",
+    group: Group::Server,
+    arity: -1,
+    flags: f::WRITE,
+    acl: acl::KEYSPACE | acl::DANGEROUS,
+    arguments: &[optional(one_of("flush-type", &[token("ASYNC"), token("SYNC")]))],
+    summary: "Deletes all keys of all databases.",
+    complexity: "O(1), since values are freed in the background",
+    run: flushall,
+    ..ROW
+};
+
+fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     flush(ctx, args, None, reply)?;
     // What was given up must not come back from the dump file: it is written soon, whatever the
     // save points say. A save under way is of before, and another one follows it.

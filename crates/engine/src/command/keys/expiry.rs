@@ -5,9 +5,15 @@
 
 use russet_protocol::ErrorReply;
 
-use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{Argument, int, key, one_of, optional, token, unix_time};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::EventKind;
 use crate::planted::Bug;
+
+const CONDITION: Argument =
+    optional(one_of("condition", &[token("NX"), token("XX"), token("GT"), token("LT")]));
 
 /// What the time that is given counts from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,19 +22,67 @@ enum Base {
     UnixEpoch,
 }
 
-pub(super) fn expire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const EXPIRE: Command = Command {
+    name: "expire",
+    since: "1.0.0",
+    arity: -3,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::UPDATE)],
+    arguments: &[key("key", 0), int("seconds"), CONDITION],
+    summary: "Sets a key to expire after a number of seconds.",
+    run: expire,
+    ..ROW
+};
+
+fn expire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     set_expiry(ctx, args, Base::Now, 1000, reply)
 }
 
-pub(super) fn pexpire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const PEXPIRE: Command = Command {
+    name: "pexpire",
+    since: "2.6.0",
+    arity: -3,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::UPDATE)],
+    arguments: &[key("key", 0), int("milliseconds"), CONDITION],
+    summary: "Sets a key to expire after a number of milliseconds.",
+    run: pexpire,
+    ..ROW
+};
+
+fn pexpire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     set_expiry(ctx, args, Base::Now, 1, reply)
 }
 
-pub(super) fn expireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const EXPIREAT: Command = Command {
+    name: "expireat",
+    since: "1.2.0",
+    arity: -3,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::UPDATE)],
+    arguments: &[key("key", 0), unix_time("unix-time-seconds"), CONDITION],
+    summary: "Sets a key to expire at a Unix time in seconds.",
+    run: expireat,
+    ..ROW
+};
+
+fn expireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     set_expiry(ctx, args, Base::UnixEpoch, 1000, reply)
 }
 
-pub(super) fn pexpireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const PEXPIREAT: Command = Command {
+    name: "pexpireat",
+    since: "2.6.0",
+    arity: -3,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::UPDATE)],
+    arguments: &[key("key", 0), unix_time("unix-time-milliseconds"), CONDITION],
+    summary: "Sets a key to expire at a Unix time in milliseconds.",
+    run: pexpireat,
+    ..ROW
+};
+
+fn pexpireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     set_expiry(ctx, args, Base::UnixEpoch, 1, reply)
 }
 
@@ -114,7 +168,19 @@ fn set_expiry(
     Ok(Flow::Done)
 }
 
-pub(super) fn persist(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const PERSIST: Command = Command {
+    name: "persist",
+    since: "2.2.0",
+    arity: 2,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::UPDATE)],
+    arguments: &[key("key", 0)],
+    summary: "Clears the expiration time of a key.",
+    run: persist,
+    ..ROW
+};
+
+fn persist(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (db, key) = (ctx.db, args.key(1));
     let ends = ctx.node.keyspace.peek(db, key).is_some_and(|entry| entry.expiry().is_some());
     if ends {
@@ -124,19 +190,67 @@ pub(super) fn persist(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     Ok(Flow::Done)
 }
 
-pub(super) fn ttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const TTL: Command = Command {
+    name: "ttl",
+    since: "1.0.0",
+    arity: 2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::one(1, k::RO | k::ACCESS)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the number of seconds until a key expires.",
+    run: ttl,
+    ..ROW
+};
+
+fn ttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     tell(ctx, args, Base::Now, 1000, reply)
 }
 
-pub(super) fn pttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const PTTL: Command = Command {
+    name: "pttl",
+    since: "2.6.0",
+    arity: 2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::one(1, k::RO | k::ACCESS)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the number of milliseconds until a key expires.",
+    run: pttl,
+    ..ROW
+};
+
+fn pttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     tell(ctx, args, Base::Now, 1, reply)
 }
 
-pub(super) fn expiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const EXPIRETIME: Command = Command {
+    name: "expiretime",
+    since: "7.0.0",
+    arity: 2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::one(1, k::RO | k::ACCESS)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the Unix time in seconds at which a key expires.",
+    run: expiretime,
+    ..ROW
+};
+
+fn expiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     tell(ctx, args, Base::UnixEpoch, 1000, reply)
 }
 
-pub(super) fn pexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const PEXPIRETIME: Command = Command {
+    name: "pexpiretime",
+    since: "7.0.0",
+    arity: 2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::one(1, k::RO | k::ACCESS)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the Unix time in milliseconds at which a key expires.",
+    run: pexpiretime,
+    ..ROW
+};
+
+fn pexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     tell(ctx, args, Base::UnixEpoch, 1, reply)
 }
 

@@ -2,12 +2,41 @@
 
 use russet_ds::EntryRef;
 
-use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{key, repeated};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Key};
 use crate::types::{Object, type_of};
 
+pub(super) const DEL: Command = Command {
+    name: "del",
+    since: "1.0.0",
+    arity: -2,
+    flags: f::WRITE,
+    keys: &[KeySpec::rest(1, 1, k::RM | k::DELETE)],
+    arguments: &[repeated(key("key", 0))],
+    summary: "Deletes keys.",
+    complexity: "O(N) for N keys",
+    run: del,
+    ..ROW
+};
+
+pub(super) const UNLINK: Command = Command {
+    name: "unlink",
+    since: "4.0.0",
+    arity: -2,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::rest(1, 1, k::RM | k::DELETE)],
+    arguments: &[repeated(key("key", 0))],
+    summary: "Deletes keys and frees their values in the background.",
+    complexity: "O(N) for N keys",
+    run: del,
+    ..ROW
+};
+
 /// DEL and UNLINK: what is large is freed elsewhere in either case.
-pub(super) fn del(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn del(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let db = ctx.db;
     let mut removed = 0;
     for at in 1..args.len() {
@@ -20,13 +49,39 @@ pub(super) fn del(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> 
     Ok(Flow::Done)
 }
 
-pub(super) fn exists(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const EXISTS: Command = Command {
+    name: "exists",
+    since: "1.0.0",
+    arity: -2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::rest(1, 1, k::RO)],
+    arguments: &[repeated(key("key", 0))],
+    summary: "Counts how many of the given keys exist. A key given twice counts twice.",
+    complexity: "O(N) for N keys",
+    run: exists,
+    ..ROW
+};
+
+fn exists(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let found = (1..args.len()).filter(|&at| ctx.glance(args.key(at)).is_some()).count();
     reply.count(found);
     Ok(Flow::Done)
 }
 
-pub(super) fn touch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const TOUCH: Command = Command {
+    name: "touch",
+    since: "3.2.1",
+    arity: -2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::rest(1, 1, k::RO)],
+    arguments: &[repeated(key("key", 0))],
+    summary: "Marks keys as just used and counts how many of them exist.",
+    complexity: "O(N) for N keys",
+    run: touch,
+    ..ROW
+};
+
+fn touch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let db = ctx.db;
     let keyspace = &mut ctx.node.keyspace;
     // Also for a client whose reads do not touch.
@@ -36,7 +91,19 @@ pub(super) fn touch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     Ok(Flow::Done)
 }
 
-pub(super) fn type_of_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const TYPE: Command = Command {
+    name: "type",
+    since: "1.0.0",
+    arity: 2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::one(1, k::RO)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the type of the value that a key holds.",
+    run: type_of_key,
+    ..ROW
+};
+
+fn type_of_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.simple(ctx.glance(args.key(1)).map_or("none", |found| type_of(found.kind()).name()));
     Ok(Flow::Done)
 }

@@ -3,8 +3,10 @@
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
 
+use super::ROW;
+use crate::command::argument::key;
 use crate::command::keyspec::{KeySpec, key_flag as k};
-use crate::command::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, acl, flag as f, help};
 use crate::config::value::EvictionPolicy;
 use crate::keyspace::Keyspace;
 use crate::types::Encoding;
@@ -14,105 +16,31 @@ use crate::types::string::Text;
 /// Integers below this are shared by all that hold them, in stock servers.
 const SHARED_INTEGERS: i64 = 10_000;
 
-/// The subcommands' rows.
-pub const SUBCOMMANDS: &[Command] = &[
-    Command {
-        name: "object|encoding",
-        since: "2.2.3",
-        group: Group::Generic,
-        arity: 3,
-        flags: f::READONLY,
-        acl: acl::KEYSPACE,
-        keys: &[KeySpec::one(2, k::RO)],
-        syntax: "key",
-        summary: "Tells the encoding of what a key holds.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: encoding,
-    },
-    Command {
-        name: "object|freq",
-        since: "4.0.0",
-        group: Group::Generic,
-        arity: 3,
-        flags: f::READONLY,
-        acl: acl::KEYSPACE,
-        keys: &[KeySpec::one(2, k::RO)],
-        syntax: "key",
-        summary: "Tells how often a key is used, as a logarithm.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: freq,
-    },
-    Command {
-        name: "object|help",
-        since: "6.2.0",
-        group: Group::Generic,
-        arity: 2,
-        flags: f::LOADING | f::STALE,
-        acl: acl::KEYSPACE,
-        keys: &[],
-        syntax: "",
-        summary: "Lists these subcommands.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: help,
-    },
-    Command {
-        name: "object|idletime",
-        since: "2.2.3",
-        group: Group::Generic,
-        arity: 3,
-        flags: f::READONLY,
-        acl: acl::KEYSPACE,
-        keys: &[KeySpec::one(2, k::RO)],
-        syntax: "key",
-        summary: "Tells for how many seconds a key has not been used.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: idletime,
-    },
-    Command {
-        name: "object|refcount",
-        since: "2.2.3",
-        group: Group::Generic,
-        arity: 3,
-        flags: f::READONLY,
-        acl: acl::KEYSPACE,
-        keys: &[KeySpec::one(2, k::RO)],
-        syntax: "key",
-        summary: "Tells how many hold on to what a key holds.",
-        complexity: "O(1)",
-        subcommands: &[],
-        run: refcount,
-    },
-];
+pub(super) const OBJECT: Command = Command {
+    name: "object",
+    since: "2.2.3",
+    arity: -2,
+    acl: 0,
+    summary: "Inspects how the value of a key is stored.",
+    complexity: "Depends on the subcommand",
+    subcommands: &[ENCODING, FREQ, HELP, IDLETIME, REFCOUNT],
+    ..ROW
+};
 
-/// OBJECT alone is refused for its arity, and any other word as unknown, before this is reached.
-pub(super) fn object(_ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
-    Err(ErrorReply::Syntax)
-}
+pub(super) const HELP: Command =
+    Command { name: "object|help", since: "6.2.0", acl: acl::KEYSPACE, ..help::ROW };
 
-fn help(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let lines = [
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ENCODING <key>",
-        "    The encoding of what the key holds.",
-        "FREQ <key>",
-        "    How often the key is used, as a logarithm; only with an LFU policy.",
-        "IDLETIME <key>",
-        "    Seconds since the key was last used; not with an LFU policy.",
-        "REFCOUNT <key>",
-        "    How many hold on to what the key holds.",
-        "HELP",
-        "    This list.",
-    ];
-    reply.array(lines.len());
-    for line in lines {
-        reply.simple(line);
-    }
-    Ok(Flow::Done)
-}
+pub(super) const ENCODING: Command = Command {
+    name: "object|encoding",
+    since: "2.2.3",
+    arity: 3,
+    flags: f::READONLY,
+    keys: &[KeySpec::one(2, k::RO)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the name of the encoding of a value.",
+    run: encoding,
+    ..ROW
+};
 
 fn encoding(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match ctx.inspect(args.key(2)) {
@@ -121,6 +49,18 @@ fn encoding(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     }
     Ok(Flow::Done)
 }
+
+pub(super) const REFCOUNT: Command = Command {
+    name: "object|refcount",
+    since: "2.2.3",
+    arity: 3,
+    flags: f::READONLY,
+    keys: &[KeySpec::one(2, k::RO)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the reference count of a value.",
+    run: refcount,
+    ..ROW
+};
 
 fn refcount(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match ctx.inspect(args.key(2)) {
@@ -134,6 +74,18 @@ fn refcount(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     }
     Ok(Flow::Done)
 }
+
+pub(super) const IDLETIME: Command = Command {
+    name: "object|idletime",
+    since: "2.2.3",
+    arity: 3,
+    flags: f::READONLY,
+    keys: &[KeySpec::one(2, k::RO)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the number of seconds since a key was last used. Not with an LFU policy.",
+    run: idletime,
+    ..ROW
+};
 
 fn idletime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let lfu = is_lfu(ctx);
@@ -150,6 +102,18 @@ fn idletime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     }
     Ok(Flow::Done)
 }
+
+pub(super) const FREQ: Command = Command {
+    name: "object|freq",
+    since: "4.0.0",
+    arity: 3,
+    flags: f::READONLY,
+    keys: &[KeySpec::one(2, k::RO)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the logarithmic access counter of a key. Needs an LFU policy.",
+    run: freq,
+    ..ROW
+};
 
 fn freq(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let lfu = is_lfu(ctx);

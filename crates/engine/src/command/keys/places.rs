@@ -5,19 +5,46 @@ use std::sync::Arc;
 use russet_ds::{EntryRef, NewPayload, Payload};
 use russet_protocol::ErrorReply;
 
-use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{after, int, key, optional, token};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
 use crate::types::Object;
 
 const SAME: ErrorReply = ErrorReply::fixed("ERR source and destination objects are the same");
 
-pub(super) fn rename(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const RENAME: Command = Command {
+    name: "rename",
+    since: "1.0.0",
+    arity: 3,
+    flags: f::WRITE,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::DELETE), KeySpec::one(2, k::OW | k::UPDATE)],
+    arguments: &[key("key", 0), key("newkey", 1)],
+    summary: "Renames a key, replacing any key that has the new name.",
+    run: rename,
+    ..ROW
+};
+
+fn rename(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     rename_key(ctx, args, false)?;
     reply.ok();
     Ok(Flow::Done)
 }
 
-pub(super) fn renamenx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const RENAMENX: Command = Command {
+    name: "renamenx",
+    since: "1.0.0",
+    arity: 3,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::DELETE), KeySpec::one(2, k::OW | k::INSERT)],
+    arguments: &[key("key", 0), key("newkey", 1)],
+    summary: "Renames a key unless the new name is taken.",
+    run: renamenx,
+    ..ROW
+};
+
+fn renamenx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let renamed = rename_key(ctx, args, true)?;
     reply.integer(i64::from(renamed));
     Ok(Flow::Done)
@@ -37,7 +64,19 @@ fn rename_key(ctx: &mut Ctx<'_>, args: &Args<'_>, only_new: bool) -> Result<bool
     Ok(keyspace.edit(db, source).move_to(db, target, events))
 }
 
-pub(super) fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const MOVE: Command = Command {
+    name: "move",
+    since: "1.0.0",
+    arity: 3,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE)],
+    arguments: &[key("key", 0), int("db")],
+    summary: "Moves a key to another database.",
+    run: move_key,
+    ..ROW
+};
+
+fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (source, key) = (ctx.db, args.key(1));
     let target = args.db_index(2, ctx.node.keyspace.count())?;
     if source == target {
@@ -51,7 +90,25 @@ pub(super) fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>
     Ok(Flow::Done)
 }
 
-pub(super) fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const COPY: Command = Command {
+    name: "copy",
+    since: "6.2.0",
+    arity: -3,
+    flags: f::WRITE | f::DENYOOM,
+    keys: &[KeySpec::one(1, k::RO | k::ACCESS), KeySpec::one(2, k::OW | k::UPDATE)],
+    arguments: &[
+        key("source", 0),
+        key("destination", 1),
+        optional(after("DB", int("destination-db"))),
+        optional(token("REPLACE")),
+    ],
+    summary: "Copies the value and expiration time of a key to another key.",
+    complexity: "O(1) for a string, O(N) for a collection of N elements",
+    run: copy,
+    ..ROW
+};
+
+fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (source_db, source, target) = (ctx.db, args.key(1), args.key(2));
     let (mut target_db, mut replace) = (source_db, false);
     let mut at = 3;

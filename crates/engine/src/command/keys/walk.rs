@@ -4,7 +4,9 @@ use russet_ds::glob::{Case, matches};
 use russet_protocol::number::parse_i64;
 use russet_protocol::{ErrorReply, ReplyWriter};
 
-use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{after, int, optional, pattern, string};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, acl, flag as f};
 use crate::keyspace::ExpiryPolicy;
 use crate::types::type_of;
 
@@ -25,7 +27,20 @@ impl<'a> Pattern<'a> {
     }
 }
 
-pub(super) fn keys(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const KEYS: Command = Command {
+    name: "keys",
+    since: "1.0.0",
+    arity: 2,
+    flags: f::READONLY,
+    acl: acl::KEYSPACE | acl::DANGEROUS,
+    arguments: &[pattern("pattern")],
+    summary: "Lists the keys that match a glob pattern.",
+    complexity: "O(N) for N keys in the database",
+    run: keys,
+    ..ROW
+};
+
+fn keys(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let pattern = Pattern::new(&args[1]);
     let keyspace = &ctx.node.keyspace;
     let hides = keyspace.policy != ExpiryPolicy::Ignore;
@@ -41,7 +56,24 @@ pub(super) fn keys(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
     Ok(Flow::Done)
 }
 
-pub(super) fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const SCAN: Command = Command {
+    name: "scan",
+    since: "2.8.0",
+    arity: -2,
+    flags: f::READONLY | f::ARBITRARY_KEYS,
+    arguments: &[
+        int("cursor"),
+        optional(after("MATCH", pattern("pattern"))),
+        optional(after("COUNT", int("count"))),
+        optional(after("TYPE", string("type"))),
+    ],
+    summary: "Iterates over the keys of the database, a few per call.",
+    complexity: "O(1) per call, O(N) for all N keys of the database",
+    run: scan,
+    ..ROW
+};
+
+fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let cursor = cursor(&args[1])?;
     let (mut pattern, mut count, mut wanted) = (Pattern(None), COUNT, None);
     let mut at = 2;
@@ -121,7 +153,17 @@ fn cursor(text: &[u8]) -> Result<u64, ErrorReply> {
     Ok(if negative { number.wrapping_neg() } else { number })
 }
 
-pub(super) fn randomkey(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const RANDOMKEY: Command = Command {
+    name: "randomkey",
+    since: "1.0.0",
+    arity: 1,
+    flags: f::READONLY | f::ARBITRARY_KEYS,
+    summary: "Returns a random key of the database.",
+    run: randomkey,
+    ..ROW
+};
+
+fn randomkey(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let db = ctx.db;
     let node = &mut *ctx.node;
     let rng = &mut node.rng;

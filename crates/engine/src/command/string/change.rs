@@ -8,7 +8,10 @@ use std::collections::TryReserveError;
 use russet_ds::size::class_size;
 use russet_protocol::ErrorReply;
 
-use crate::command::{Args, Caller, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{int, key, string};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
 use crate::types::string::INLINE_MAX;
 
@@ -16,7 +19,20 @@ use crate::types::string::INLINE_MAX;
 /// sender nothing, so it alone must not decide how much memory is taken.
 const GAP_MAX: u64 = 1 << 32;
 
-pub(super) fn append(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const APPEND: Command = Command {
+    name: "append",
+    since: "2.0.0",
+    arity: 3,
+    flags: f::WRITE | f::DENYOOM | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::INSERT)],
+    arguments: &[key("key", 0), string("value")],
+    summary: "Appends bytes to a string, or creates it if the key does not exist.",
+    complexity: "O(N) for N bytes appended, amortized",
+    run: append,
+    ..ROW
+};
+
+fn append(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, more) = (args.key(1), &args[2]);
     let Some(old) = super::old(ctx, key)?.map(|text| text.bytes().len()) else {
         ctx.edit(key).set_string(more, Expiry::Clear, EventKind::Append);
@@ -29,7 +45,20 @@ pub(super) fn append(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     Ok(Flow::Done)
 }
 
-pub(super) fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const SETRANGE: Command = Command {
+    name: "setrange",
+    since: "2.2.0",
+    arity: 4,
+    flags: f::WRITE | f::DENYOOM,
+    keys: &[KeySpec::one(1, k::RW | k::UPDATE)],
+    arguments: &[key("key", 0), int("offset"), string("value")],
+    summary: "Overwrites a part of a string, filling any gap before it with zero bytes.",
+    complexity: "O(N) for N bytes written, the gap included",
+    run: setrange,
+    ..ROW
+};
+
+fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, part) = (args.key(1), &args[3]);
     let offset =
         u64::try_from(args.integer(2)?).map_err(|_| ErrorReply::err("offset is out of range"))?;

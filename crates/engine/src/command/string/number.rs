@@ -3,25 +3,76 @@
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
 
-use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{double, int, key};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
 use crate::types::long_double::LongDouble;
 use crate::types::string::{KIND_INT, kind_of_text, payload};
 
-pub(super) fn incr(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const INCR: Command = Command {
+    name: "incr",
+    since: "1.0.0",
+    arity: 2,
+    flags: f::WRITE | f::DENYOOM | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE)],
+    arguments: &[key("key", 0)],
+    summary: "Increments the integer value of a key by one.",
+    run: incr,
+    ..ROW
+};
+
+fn incr(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     add(ctx, args, 1, reply)
 }
 
-pub(super) fn decr(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const DECR: Command = Command {
+    name: "decr",
+    since: "1.0.0",
+    arity: 2,
+    flags: f::WRITE | f::DENYOOM | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE)],
+    arguments: &[key("key", 0)],
+    summary: "Decrements the integer value of a key by one.",
+    run: decr,
+    ..ROW
+};
+
+fn decr(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     add(ctx, args, -1, reply)
 }
 
-pub(super) fn incrby(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const INCRBY: Command = Command {
+    name: "incrby",
+    since: "1.0.0",
+    arity: 3,
+    flags: f::WRITE | f::DENYOOM | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE)],
+    arguments: &[key("key", 0), int("increment")],
+    summary: "Increments the integer value of a key by the given amount.",
+    run: incrby,
+    ..ROW
+};
+
+fn incrby(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let by = args.integer(2)?;
     add(ctx, args, by, reply)
 }
 
-pub(super) fn decrby(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const DECRBY: Command = Command {
+    name: "decrby",
+    since: "1.0.0",
+    arity: 3,
+    flags: f::WRITE | f::DENYOOM | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE)],
+    arguments: &[key("key", 0), int("decrement")],
+    summary: "Decrements the integer value of a key by the given amount.",
+    run: decrby,
+    ..ROW
+};
+
+fn decrby(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let by = args.integer(2)?;
     let by = by.checked_neg().ok_or_else(|| ErrorReply::err("decrement would overflow"))?;
     add(ctx, args, by, reply)
@@ -41,7 +92,19 @@ fn add(ctx: &mut Ctx<'_>, args: &Args<'_>, by: i64, reply: &mut Reply<'_>) -> Ou
     Ok(Flow::Done)
 }
 
-pub(super) fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const INCRBYFLOAT: Command = Command {
+    name: "incrbyfloat",
+    since: "2.6.0",
+    arity: 3,
+    flags: f::WRITE | f::DENYOOM | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE)],
+    arguments: &[key("key", 0), double("increment")],
+    summary: "Increments the floating-point value of a key by the given amount.",
+    run: incrbyfloat,
+    ..ROW
+};
+
+fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = args.key(1);
     let (value, expiry) = match super::old(ctx, key)? {
         Some(text) => (LongDouble::parse(text.bytes()).ok_or(ErrorReply::NotFloat)?, Expiry::Keep),

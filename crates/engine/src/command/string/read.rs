@@ -1,9 +1,24 @@
 //! Commands that only read strings.
 
-use crate::command::{Args, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{int, key, repeated};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::types::string::Text;
 
-pub(super) fn get(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const GET: Command = Command {
+    name: "get",
+    since: "1.0.0",
+    arity: 2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::one(1, k::RO | k::ACCESS)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the value of a string.",
+    run: get,
+    ..ROW
+};
+
+fn get(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match ctx.string(args.key(1))? {
         Some(text) => reply.text(text),
         None => reply.null(),
@@ -11,7 +26,20 @@ pub(super) fn get(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> 
     Ok(Flow::Done)
 }
 
-pub(super) fn mget(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const MGET: Command = Command {
+    name: "mget",
+    since: "1.0.0",
+    arity: -2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::rest(1, 1, k::RO | k::ACCESS)],
+    arguments: &[repeated(key("key", 0))],
+    summary: "Returns the values of several strings.",
+    complexity: "O(N) for N keys",
+    run: mget,
+    ..ROW
+};
+
+fn mget(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(args.len() - 1);
     for at in 1..args.len() {
         // A key of another type is no string: null, and no error.
@@ -23,13 +51,51 @@ pub(super) fn mget(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) ->
     Ok(Flow::Done)
 }
 
-pub(super) fn strlen(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const STRLEN: Command = Command {
+    name: "strlen",
+    since: "2.2.0",
+    arity: 2,
+    flags: f::READONLY | f::FAST,
+    keys: &[KeySpec::one(1, k::RO)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the length of a string in bytes.",
+    run: strlen,
+    ..ROW
+};
+
+fn strlen(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let len = ctx.string(args.key(1))?.map_or(0, |text| text.bytes().len());
     reply.count(len);
     Ok(Flow::Done)
 }
 
-pub(super) fn getrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const GETRANGE: Command = Command {
+    name: "getrange",
+    since: "2.4.0",
+    arity: 4,
+    flags: f::READONLY,
+    keys: &[KeySpec::one(1, k::RO | k::ACCESS)],
+    arguments: &[key("key", 0), int("start"), int("end")],
+    summary: "Returns a part of a string, given the offsets of its first and last byte.",
+    complexity: "O(N) for N bytes returned",
+    run: getrange,
+    ..ROW
+};
+
+pub(super) const SUBSTR: Command = Command {
+    name: "substr",
+    since: "1.0.0",
+    arity: 4,
+    flags: f::READONLY,
+    keys: &[KeySpec::one(1, k::RO | k::ACCESS)],
+    arguments: &[key("key", 0), int("start"), int("end")],
+    summary: "Returns a part of a string. The former name of GETRANGE.",
+    complexity: "O(N) for N bytes returned",
+    run: getrange,
+    ..ROW
+};
+
+fn getrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (start, end) = (args.integer(2)?, args.integer(3)?);
     let text = ctx.string(args.key(1))?.map_or(&[][..], Text::bytes);
     reply.bulk(part(text, start, end));

@@ -4,9 +4,19 @@
 
 use russet_protocol::ErrorReply;
 
-use crate::command::{Args, Caller, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{
+    Argument, after, block, int, key, one_of, optional, repeated, string, token, unix_time,
+};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry, Key};
 use crate::planted::Bug;
+
+const EX: Argument = after("EX", int("seconds"));
+const PX: Argument = after("PX", int("milliseconds"));
+const EXAT: Argument = after("EXAT", unix_time("unix-time-seconds"));
+const PXAT: Argument = after("PXAT", unix_time("unix-time-milliseconds"));
 
 /// The form in which a time to live is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +110,34 @@ impl Options {
     }
 }
 
-pub(super) fn set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const SET: Command = Command {
+    name: "set",
+    since: "1.0.0",
+    arity: -3,
+    flags: f::WRITE | f::DENYOOM,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE | k::VARIABLE_FLAGS)],
+    key_flags: Some(key_flags_of_set),
+    arguments: &[
+        key("key", 0),
+        string("value"),
+        optional(one_of("condition", &[token("NX"), token("XX")])),
+        optional(token("GET")),
+        optional(one_of("expiration", &[EX, PX, EXAT, PXAT, token("KEEPTTL")])),
+    ],
+    summary: "Sets a key to a string, whatever it held before.",
+    run: set,
+    ..ROW
+};
+
+/// With GET the old value is read as well.
+fn key_flags_of_set(args: &Args<'_>) -> u32 {
+    match (3..args.len()).any(|index| args.is(index, "GET")) {
+        true => k::RW | k::ACCESS | k::UPDATE,
+        false => k::OW | k::UPDATE,
+    }
+}
+
+fn set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.len() > 3 {
         return set_with_options(ctx, args, reply);
     }
@@ -169,7 +206,19 @@ fn get(ctx: &mut Ctx<'_>, key: Key<'_>, reply: &mut Reply<'_>) -> Result<bool, E
     Ok(text.is_some())
 }
 
-pub(super) fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const SETNX: Command = Command {
+    name: "setnx",
+    since: "1.0.0",
+    arity: 3,
+    flags: f::WRITE | f::DENYOOM | f::FAST,
+    keys: &[KeySpec::one(1, k::OW | k::INSERT)],
+    arguments: &[key("key", 0), string("value")],
+    summary: "Sets a key to a string unless the key exists.",
+    run: setnx,
+    ..ROW
+};
+
+fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (db, key) = (ctx.db, args.key(1));
     let exists = ctx.node.keyspace.peek(db, key).is_some();
     if !exists {
@@ -179,11 +228,35 @@ pub(super) fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     Ok(Flow::Done)
 }
 
-pub(super) fn setex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const SETEX: Command = Command {
+    name: "setex",
+    since: "2.0.0",
+    arity: 4,
+    flags: f::WRITE | f::DENYOOM,
+    keys: &[KeySpec::one(1, k::OW | k::UPDATE)],
+    arguments: &[key("key", 0), int("seconds"), string("value")],
+    summary: "Sets a key to a string that expires after a number of seconds.",
+    run: setex,
+    ..ROW
+};
+
+fn setex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     set_for(ctx, args, Unit::Ex, reply)
 }
 
-pub(super) fn psetex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const PSETEX: Command = Command {
+    name: "psetex",
+    since: "2.6.0",
+    arity: 4,
+    flags: f::WRITE | f::DENYOOM,
+    keys: &[KeySpec::one(1, k::OW | k::UPDATE)],
+    arguments: &[key("key", 0), int("milliseconds"), string("value")],
+    summary: "Sets a key to a string that expires after a number of milliseconds.",
+    run: psetex,
+    ..ROW
+};
+
+fn psetex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     set_for(ctx, args, Unit::Px, reply)
 }
 
@@ -200,13 +273,39 @@ fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, reply: &mut Reply<'_>
     Ok(Flow::Done)
 }
 
-pub(super) fn mset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const MSET: Command = Command {
+    name: "mset",
+    since: "1.0.1",
+    arity: -3,
+    flags: f::WRITE | f::DENYOOM,
+    keys: &[KeySpec::rest(1, 2, k::OW | k::UPDATE)],
+    arguments: &[repeated(block("data", &[key("key", 0), string("value")]))],
+    summary: "Sets several keys to strings at once.",
+    complexity: "O(N) for N keys",
+    run: mset,
+    ..ROW
+};
+
+fn mset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     set_pairs(ctx, args)?;
     reply.ok();
     Ok(Flow::Done)
 }
 
-pub(super) fn msetnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const MSETNX: Command = Command {
+    name: "msetnx",
+    since: "1.0.1",
+    arity: -3,
+    flags: f::WRITE | f::DENYOOM,
+    keys: &[KeySpec::rest(1, 2, k::OW | k::INSERT)],
+    arguments: &[repeated(block("data", &[key("key", 0), string("value")]))],
+    summary: "Sets several keys to strings at once, or none if any of the keys exists.",
+    complexity: "O(N) for N keys",
+    run: msetnx,
+    ..ROW
+};
+
+fn msetnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let db = ctx.db;
     if !args.len().is_multiple_of(2) {
         let exists = |at: usize| ctx.node.keyspace.peek(db, args.key(at)).is_some();
@@ -230,7 +329,19 @@ fn set_pairs(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), ErrorReply> {
     Ok(())
 }
 
-pub(super) fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const GETSET: Command = Command {
+    name: "getset",
+    since: "1.0.0",
+    arity: 3,
+    flags: f::WRITE | f::DENYOOM | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE)],
+    arguments: &[key("key", 0), string("value")],
+    summary: "Sets a key to a string and returns the string that it held before.",
+    run: getset,
+    ..ROW
+};
+
+fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, value) = (args.key(1), &args[2]);
     get(ctx, key, reply)?;
     ctx.edit(key).set_string(value, Expiry::Clear, EventKind::Set);
@@ -238,7 +349,19 @@ pub(super) fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     Ok(Flow::Done)
 }
 
-pub(super) fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const GETDEL: Command = Command {
+    name: "getdel",
+    since: "6.2.0",
+    arity: 2,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::DELETE)],
+    arguments: &[key("key", 0)],
+    summary: "Returns the value of a string and deletes the key.",
+    run: getdel,
+    ..ROW
+};
+
+fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = args.key(1);
     if get(ctx, key, reply)? && ctx.edit(key).remove(EventKind::Del) {
         ctx.effect(&[b"DEL", key.bytes]);
@@ -246,7 +369,22 @@ pub(super) fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     Ok(Flow::Done)
 }
 
-pub(super) fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const GETEX: Command = Command {
+    name: "getex",
+    since: "6.2.0",
+    arity: -2,
+    flags: f::WRITE | f::FAST,
+    keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE)],
+    arguments: &[
+        key("key", 0),
+        optional(one_of("expiration", &[EX, PX, EXAT, PXAT, token("PERSIST")])),
+    ],
+    summary: "Returns the value of a string after setting or clearing its expiration time.",
+    run: getex,
+    ..ROW
+};
+
+fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = Options::parse(args, 2, false)?;
     let (db, key) = (ctx.db, args.key(1));
     let at_ms = options.at_ms(ctx, args);

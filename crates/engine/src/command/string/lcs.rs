@@ -17,7 +17,10 @@
 
 use russet_protocol::ErrorReply;
 
-use super::{Args, Ctx, Flow, Outcome, Reply};
+use super::ROW;
+use crate::command::argument::{after, int, key, optional, token};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::types::string::Text;
 
 /// Four bytes for each cell were the price of the plain table: clients see the limits that it had.
@@ -61,7 +64,27 @@ fn options(args: &Args<'_>) -> Result<Options, ErrorReply> {
     Ok(options)
 }
 
-pub(super) fn lcs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+pub(super) const LCS: Command = Command {
+    name: "lcs",
+    since: "7.0.0",
+    arity: -3,
+    flags: f::READONLY,
+    keys: &[KeySpec { first: 1, last: 2, step: 1, flags: k::RO | k::ACCESS }],
+    arguments: &[
+        key("key1", 0),
+        key("key2", 0),
+        optional(token("LEN")),
+        optional(token("IDX")),
+        optional(after("MINMATCHLEN", int("min-match-len"))),
+        optional(token("WITHMATCHLEN")),
+    ],
+    summary: "Finds the longest common subsequence of two strings.",
+    complexity: "O(N*M) for strings of N and M bytes",
+    run: lcs,
+    ..ROW
+};
+
+fn lcs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (a_len, b_len) = (read_len(ctx, args, 1)?, read_len(ctx, args, 2)?);
     let options = options(args)?;
     check_size(ctx, a_len, b_len)?;
