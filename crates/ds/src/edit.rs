@@ -1,5 +1,8 @@
 //! Changing one entry that is in the table, with the counts that go with it; not moving others.
 
+use std::mem::ManuallyDrop;
+
+use crate::block::Block;
 use crate::entry::{EntryRef, NewPayload, Payload, RawEntry};
 use crate::owned::OwnedEntry;
 use crate::segment::{Found, Seg};
@@ -54,7 +57,7 @@ impl<'a, V: Send> EntryMut<'a, V> {
         self.raw().payload()
     }
 
-    /// Bytes of the entry's allocation, without what a boxed value owns.
+    /// Bytes of the entry's allocation, without a block behind it.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         self.raw().size()
@@ -92,11 +95,18 @@ impl<'a, V: Send> EntryMut<'a, V> {
         unsafe { self.raw().inline_mut() }
     }
 
-    /// The boxed value.
-    #[must_use]
-    pub fn boxed_mut(&mut self) -> Option<&mut V> {
-        // SAFETY: `self` borrows the table exclusively; V is the table's.
-        unsafe { self.raw().boxed_mut() }
+    /// Lends the block to `change`, with all an owner's rights: to change what it holds if there
+    /// is no other owner, to let bytes grow, to put another block in its place. None, and `change`
+    /// is not called, if the value is inline.
+    pub fn edit_block<R>(&mut self, change: impl FnOnce(&mut Block<V>) -> R) -> Option<R> {
+        let entry = self.raw();
+        // SAFETY: `self` borrows the table exclusively, and what is taken is put back, or another
+        // block instead, before anything else looks at the entry: by `Lent`'s drop if `change`
+        // unwinds.
+        let block = unsafe { entry.take_block::<V>()? };
+        self.table.block_bytes -= block.allocated_bytes();
+        let mut lent = Lent { table: self.table, entry, block: ManuallyDrop::new(block) };
+        Some(change(&mut lent.block))
     }
 
     /// Sets or removes the expiry (Unix milliseconds, any `i64`).
@@ -105,33 +115,34 @@ impl<'a, V: Send> EntryMut<'a, V> {
         let before = old.has_expiry();
         if !old.set_expiry_in_place(expiry) {
             self.put(old.moved_with_expiry(expiry));
-            // SAFETY: the table refers to the new entry; a boxed value went with it.
+            // SAFETY: the table refers to the new entry, which owns the block now.
             unsafe { old.forget() };
         }
         self.table.note_expiry(self.segment, before, expiry);
     }
 
-    /// Changes the length of an inline value, filling with zeros. False if it is boxed.
+    /// Changes the length of an inline value, filling with zeros. False if it is a
+    /// block.
     pub fn resize_inline(&mut self, len: usize) -> bool {
         let old = self.raw();
-        if old.is_boxed() {
+        if old.is_block() {
             return false;
         }
         if !old.resize_in_place(len) {
             self.put(old.moved_with_len(len));
-            // SAFETY: the table refers to the new entry; the old one has no box.
+            // SAFETY: the table refers to the new entry; the old one has no block.
             unsafe { old.forget() };
         }
         true
     }
 
-    /// Replaces kind and value; key, expiry and clock stay. Answers the old boxed value.
-    pub fn replace_payload(&mut self, kind: u8, payload: NewPayload<'_, V>) -> Option<Box<V>> {
+    /// Replaces kind and value; key, expiry and clock stay. Answers the old block, if it was one.
+    pub fn replace_payload(&mut self, kind: u8, payload: NewPayload<'_, V>) -> Option<Block<V>> {
         let (expiry, clock) = (self.expiry(), self.clock());
-        self.write(kind, payload, expiry, clock).and_then(OwnedEntry::into_boxed)
+        self.write(kind, payload, expiry, clock).and_then(OwnedEntry::into_block)
     }
 
-    /// Replaces everything but the key. Answers the old entry if its value was boxed.
+    /// Replaces everything but the key. Answers the old entry if there was a block behind it.
     pub(crate) fn overwrite(
         mut self,
         kind: u8,
@@ -158,10 +169,13 @@ impl<'a, V: Send> EntryMut<'a, V> {
         {
             return None;
         }
-        self.put(RawEntry::new(old.key(), kind, payload, expiry, clock));
+        let entry = RawEntry::new(old.key(), kind, payload, expiry, clock);
+        self.table.block_bytes += entry.block_bytes::<V>();
+        self.table.block_bytes -= old.block_bytes::<V>();
+        self.put(entry);
         // SAFETY: the table refers to the new entry only.
         let old = unsafe { OwnedEntry::new(old) };
-        old.is_boxed().then_some(old)
+        old.is_block().then_some(old)
     }
 
     /// Puts another allocation in the place of this one, which the caller must free.
@@ -169,5 +183,20 @@ impl<'a, V: Send> EntryMut<'a, V> {
         self.table.bytes = self.table.bytes + entry.size() - self.raw().size();
         self.segment.replace(self.found.at, entry);
         self.found.entry = entry;
+    }
+}
+
+/// A block that is out of its entry, and goes back when this is dropped.
+struct Lent<'a, V> {
+    table: &'a mut Table<V>,
+    entry: RawEntry,
+    block: ManuallyDrop<Block<V>>,
+}
+
+impl<V> Drop for Lent<'_, V> {
+    fn drop(&mut self) {
+        self.table.block_bytes += self.block.allocated_bytes();
+        // SAFETY: nothing uses the field afterwards.
+        self.entry.put_block(unsafe { ManuallyDrop::take(&mut self.block) });
     }
 }

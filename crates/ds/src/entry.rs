@@ -4,7 +4,7 @@
 //!  0      1       2          5       6         8
 //! ┌──────┬───────┬──────────┬───────┬─────────┬───────────────┬──────────┬───────┬─────────────┐
 //! │ kind │ flags │ clock 24 │ key   │ value   │ wide lengths  │ expiry   │ key   │ value bytes │
-//! │  8   │   8   │          │ len 8 │ len 16  │ 0 or 8 + 8    │ 0, 6, 8  │ bytes │ or box (6)  │
+//! │  8   │   8   │          │ len 8 │ len 16  │ 0 or 8 + 8    │ 0, 6, 8  │ bytes │ or block (6)│
 //! └──────┴───────┴──────────┴───────┴─────────┴───────────────┴──────────┴───────┴─────────────┘
 //! ```
 //!
@@ -16,7 +16,8 @@
 //!   are then zero and two 64-bit lengths follow the word.
 //! * An expiry in `0..2^48` ms takes six bytes, any other `i64` eight (`EXPIRY_WIDE`): the round
 //!   trip is exact.
-//! * With `BOXED` the value is the 48-bit address of a `Box<V>`, and the value length is zero.
+//! * With `BLOCK` the value is the 48-bit address of a [`Block`], of which the entry is an owner,
+//!   and the value length is zero.
 //!
 //! The allocation's size is always a size class ([`class_size`]), computed from the word alone.
 //! So a value may be overwritten in place by one of another length as long as the class stays the
@@ -26,11 +27,12 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use crate::block::{Block, BlockRef};
 use crate::size::class_size;
 
 const EXPIRY: u8 = 1;
 const EXPIRY_WIDE: u8 = 2;
-const BOXED: u8 = 4;
+const BLOCK: u8 = 4;
 const WIDE: u8 = 8;
 
 /// Bytes before the key without wide lengths, by the two expiry flags.
@@ -49,8 +51,8 @@ const ALIGN: usize = 8;
 pub enum Payload<'a, V> {
     /// The bytes lie in the entry itself.
     Inline(&'a [u8]),
-    /// The value is an object of the caller.
-    Boxed(&'a V),
+    /// They, or a value of the caller, are a block of their own.
+    Block(BlockRef<'a, V>),
 }
 
 /// A value as it is given.
@@ -58,8 +60,8 @@ pub enum Payload<'a, V> {
 pub enum NewPayload<'a, V> {
     /// Bytes to be copied into the entry.
     Inline(&'a [u8]),
-    /// An object that the entry shall own.
-    Boxed(Box<V>),
+    /// A block of which the entry becomes an owner.
+    Block(Block<V>),
 }
 
 /// What the header word and the wide lengths say.
@@ -72,14 +74,14 @@ struct Head {
 }
 
 impl Head {
-    fn new(key_len: usize, value_len: usize, boxed: bool, expiry: Option<i64>) -> Head {
+    fn new(key_len: usize, value_len: usize, is_block: bool, expiry: Option<i64>) -> Head {
         let mut flags = match expiry {
             None => 0,
             Some(at) if (0..1 << 48).contains(&at) => EXPIRY,
             Some(_) => EXPIRY_WIDE,
         };
-        if boxed {
-            flags |= BOXED;
+        if is_block {
+            flags |= BLOCK;
         }
         if key_len > usize::from(u8::MAX) || value_len > usize::from(u16::MAX) {
             flags |= WIDE;
@@ -94,7 +96,7 @@ impl Head {
 
     #[inline(always)]
     fn value_bytes(&self) -> usize {
-        if self.flags & BOXED != 0 { ADDRESS_BYTES } else { self.value_len }
+        if self.flags & BLOCK != 0 { ADDRESS_BYTES } else { self.value_len }
     }
 
     /// The class-rounded size of the allocation.
@@ -125,11 +127,11 @@ impl RawEntry {
         expiry: Option<i64>,
         clock: u32,
     ) -> RawEntry {
-        let (value_len, boxed) = match &payload {
+        let (value_len, is_block) = match &payload {
             NewPayload::Inline(bytes) => (bytes.len(), false),
-            NewPayload::Boxed(_) => (0, true),
+            NewPayload::Block(_) => (0, true),
         };
-        let head = Head::new(key.len(), value_len, boxed, expiry);
+        let head = Head::new(key.len(), value_len, is_block, expiry);
         let entry = RawEntry::allocate(&head);
         entry.write_head(&head, kind, clock, expiry);
         // SAFETY: the allocation holds key_at + key_len + value_bytes bytes and is new, so it
@@ -144,7 +146,7 @@ impl RawEntry {
                         bytes.len(),
                     );
                 }
-                NewPayload::Boxed(value) => entry.write_box(head.value_at(), value),
+                NewPayload::Block(block) => entry.write_block(&head, block),
             }
         }
         entry
@@ -195,24 +197,23 @@ impl RawEntry {
         }
     }
 
-    /// # Safety
-    /// Six bytes at `at` must belong to the allocation.
-    unsafe fn write_box<V>(self, at: usize, value: Box<V>) {
-        let address = Box::into_raw(value).expose_provenance() as u64;
+    /// Makes the entry an owner of `block`; what it owned before is not looked at.
+    fn write_block<V>(self, head: &Head, block: Block<V>) {
+        let address = block.into_address();
         assert!(address <= ADDRESS_MASK, "addresses above 48 bits are not supported");
-        // SAFETY: the caller's promise.
+        // SAFETY: with BLOCK set, six bytes of address stand at value_at.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 address.to_le_bytes().as_ptr(),
-                self.at(at),
+                self.at(head.value_at()),
                 ADDRESS_BYTES,
             );
         }
     }
 
-    fn read_box<V>(self, head: &Head) -> *mut V {
+    fn block_address(self, head: &Head) -> u64 {
         let mut bytes = [0; 8];
-        // SAFETY: with BOXED set, six bytes of address stand at value_at.
+        // SAFETY: with BLOCK set, six bytes of address stand at value_at.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 self.at(head.value_at()),
@@ -220,7 +221,7 @@ impl RawEntry {
                 ADDRESS_BYTES,
             );
         }
-        std::ptr::with_exposed_provenance_mut(u64::from_le_bytes(bytes) as usize)
+        u64::from_le_bytes(bytes)
     }
 
     /// # Safety
@@ -345,9 +346,10 @@ impl RawEntry {
     #[inline]
     pub(crate) fn payload<'a, V>(self) -> Payload<'a, V> {
         let head = self.head();
-        if head.flags & BOXED != 0 {
-            // SAFETY: the entry owns a live Box<V> at this address.
-            return Payload::Boxed(unsafe { &*self.read_box::<V>(&head) });
+        if head.flags & BLOCK != 0 {
+            // SAFETY: the entry is an owner of a Block<V> with this address.
+            let block = unsafe { BlockRef::from_address(self.block_address(&head)) };
+            return Payload::Block(block);
         }
         // SAFETY: value_len initialised bytes stand at value_at while the entry lives.
         Payload::Inline(unsafe {
@@ -359,30 +361,29 @@ impl RawEntry {
     /// The caller holds the entry exclusively for `'a`.
     pub(crate) unsafe fn inline_mut<'a>(self) -> Option<&'a mut [u8]> {
         let head = self.head();
-        if head.flags & BOXED != 0 {
+        if head.flags & BLOCK != 0 {
             return None;
         }
         // SAFETY: as for `payload`, and the caller's promise.
         Some(unsafe { std::slice::from_raw_parts_mut(self.at(head.value_at()), head.value_len) })
     }
 
-    /// # Safety
-    /// The caller holds the entry exclusively for `'a`, and `V` is the table's.
-    pub(crate) unsafe fn boxed_mut<'a, V>(self) -> Option<&'a mut V> {
+    /// Puts another block in the place of the one that [`RawEntry::take_block`] has taken.
+    pub(crate) fn put_block<V>(self, block: Block<V>) {
         let head = self.head();
-        // SAFETY: the entry owns a live Box<V> at this address, and the caller's promise.
-        (head.flags & BOXED != 0).then(|| unsafe { &mut *self.read_box::<V>(&head) })
+        debug_assert!(head.flags & BLOCK != 0);
+        self.write_block(&head, block);
     }
 
-    /// The class-rounded size of the allocation, without what a boxed value owns.
+    /// The class-rounded size of the allocation, without a block behind it.
     #[inline]
     pub(crate) fn size(self) -> usize {
         self.head().size()
     }
 
     #[inline]
-    pub(crate) fn is_boxed(self) -> bool {
-        (self.word() >> 8) as u8 & BOXED != 0
+    pub(crate) fn is_block(self) -> bool {
+        (self.word() >> 8) as u8 & BLOCK != 0
     }
 
     /// The fast overwrite: both the old and the new value inline, no expiry on either side, same
@@ -437,7 +438,7 @@ impl RawEntry {
     /// Changes the expiry within its present form. False if the form would change.
     pub(crate) fn set_expiry_in_place(self, expiry: Option<i64>) -> bool {
         let old = self.head();
-        let new = Head::new(old.key_len, old.value_len, old.flags & BOXED != 0, expiry);
+        let new = Head::new(old.key_len, old.value_len, old.flags & BLOCK != 0, expiry);
         if old.flags != new.flags {
             return false;
         }
@@ -471,10 +472,10 @@ impl RawEntry {
     }
 
     /// A new allocation with the same key, kind, clock and value but another expiry. The old one
-    /// must then be given to [`RawEntry::forget`]: a boxed value has moved.
+    /// must then be given to [`RawEntry::forget`]: the new one owns its block.
     pub(crate) fn moved_with_expiry(self, expiry: Option<i64>) -> RawEntry {
         let old = self.head();
-        let new = Head::new(old.key_len, old.value_len, old.flags & BOXED != 0, expiry);
+        let new = Head::new(old.key_len, old.value_len, old.flags & BLOCK != 0, expiry);
         let entry = RawEntry::allocate(&new);
         entry.write_head(&new, self.kind(), self.clock(), expiry);
         // SAFETY: key and value lie side by side in both, with the same lengths.
@@ -510,18 +511,19 @@ impl RawEntry {
         entry
     }
 
-    /// Takes the boxed value out, leaving an entry that may only be given to
-    /// [`RawEntry::forget`].
+    /// Takes the block out. The entry may then only be given to [`RawEntry::forget`], or get
+    /// another one by [`RawEntry::put_block`].
     ///
     /// # Safety
-    /// `V` is the table's, the caller owns the entry, and nothing reads its payload afterwards.
-    pub(crate) unsafe fn take_box<V>(self) -> Option<Box<V>> {
+    /// `V` is the table's, the caller holds the entry exclusively, and nothing reads its payload
+    /// before it has another.
+    pub(crate) unsafe fn take_block<V>(self) -> Option<Block<V>> {
         let head = self.head();
-        // SAFETY: the address came from Box::into_raw, and is given back once.
-        (head.flags & BOXED != 0).then(|| unsafe { Box::from_raw(self.read_box::<V>(&head)) })
+        // SAFETY: the entry is an owner of a Block<V>, and gives its reference away.
+        (head.flags & BLOCK != 0).then(|| unsafe { Block::from_address(self.block_address(&head)) })
     }
 
-    /// Frees the allocation but not a boxed value.
+    /// Frees the allocation but gives up no block.
     ///
     /// # Safety
     /// The caller owns the entry and nothing uses it afterwards.
@@ -532,15 +534,24 @@ impl RawEntry {
         }
     }
 
-    /// Frees the allocation and a boxed value.
+    /// Frees the allocation and gives up a block.
     ///
     /// # Safety
     /// As for [`RawEntry::forget`], and `V` is the table's.
     pub(crate) unsafe fn free<V>(self) {
         // SAFETY: the caller's promise.
         unsafe {
-            drop(self.take_box::<V>());
+            drop(self.take_block::<V>());
             self.forget();
+        }
+    }
+
+    /// Bytes of memory of a block behind the entry.
+    #[inline]
+    pub(crate) fn block_bytes<V>(self) -> usize {
+        match self.payload::<V>() {
+            Payload::Inline(_) => 0,
+            Payload::Block(block) => block.allocated_bytes(),
         }
     }
 
@@ -639,7 +650,7 @@ impl<'a, V> EntryRef<'a, V> {
         self.raw.payload()
     }
 
-    /// Bytes of the entry's allocation, without what a boxed value owns.
+    /// Bytes of the entry's allocation, without a block behind it.
     #[inline]
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {

@@ -3,6 +3,7 @@
 //! * [`Table`]: the keyspace's hash table. Keys, small values, expiries and access clocks live in
 //!   one allocation each; growth is spread so that no insert pays for more than one small rebuild;
 //!   scans and snapshots are positions in hash order.
+//! * [`Block`]: bytes or a value behind one counted pointer, for what is too big for an entry.
 //! * [`hash`]: the keyed hash for names that strangers choose.
 //! * [`glob`]: glob patterns in time `O(pattern × text)` at worst.
 //! * [`lzf`]: the compression used inside RDB files.
@@ -12,16 +13,17 @@
 //! What is absent: commands, types, replies, clocks, threads, input and output. Time, chance and
 //! the hash of a key are arguments.
 //!
-//! Reading order for the table: [`entry`] (the bytes of one key), `bucket` (one cache line),
-//! `segment` (one page of buckets), `directory` (from hash to segment), [`table`] (the
-//! operations), `rebuild` (growth), [`walk`] (scan and snapshot), `due` (expiry), `sample`
-//! (random entries).
+//! Reading order for the table: [`block`] (what is too big for an entry), [`entry`] (the bytes of
+//! one key), `bucket` (one cache line), `segment` (one page of buckets), `directory` (from hash to
+//! segment), [`table`] (the operations), `rebuild` (growth), [`walk`] (scan and snapshot), `due`
+//! (expiry), `sample` (random entries).
 #![allow(
     unsafe_code,
     reason = "packed pointers, one allocation per entry and cache-line buckets need raw memory; \
               every block states why it is sound"
 )]
 
+pub mod block;
 mod bucket;
 mod directory;
 mod due;
@@ -41,6 +43,7 @@ pub mod walk;
 pub mod ziplist;
 pub mod zipmap;
 
+pub use block::{Block, BlockRef, BytesMut, BytesRef, Content, OutOfMemory, SharedBytes};
 pub use due::ExpireStep;
 pub use edit::EntryMut;
 pub use entry::{EntryRef, NewPayload, Payload};

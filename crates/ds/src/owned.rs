@@ -2,18 +2,19 @@
 
 use std::marker::PhantomData;
 
+use crate::block::Block;
 use crate::entry::{Payload, RawEntry};
 
 /// An entry that has left its table; dropping it frees it, on whatever thread.
 pub struct OwnedEntry<V> {
     raw: RawEntry,
-    value: PhantomData<Box<V>>,
+    value: PhantomData<Block<V>>,
 }
 
-// SAFETY: an OwnedEntry is the only owner of plain bytes and at most one Box<V>.
-unsafe impl<V: Send> Send for OwnedEntry<V> {}
-// SAFETY: shared access reads plain bytes and gives out &V.
-unsafe impl<V: Sync> Sync for OwnedEntry<V> {}
+// SAFETY: an OwnedEntry is the only owner of plain bytes and one owner of at most one Block<V>.
+unsafe impl<V: Send + Sync> Send for OwnedEntry<V> {}
+// SAFETY: shared access reads plain bytes and gives out what &Block<V> does.
+unsafe impl<V: Send + Sync> Sync for OwnedEntry<V> {}
 
 impl<V> OwnedEntry<V> {
     /// # Safety
@@ -52,28 +53,28 @@ impl<V> OwnedEntry<V> {
         self.raw.payload()
     }
 
-    /// Whether the value is an object of the caller, so that freeing it may take long.
+    /// Whether there is a block behind the entry, so that freeing it may take long.
     #[must_use]
-    pub fn is_boxed(&self) -> bool {
-        self.raw.is_boxed()
+    pub fn is_block(&self) -> bool {
+        self.raw.is_block()
     }
 
-    /// Bytes of the entry's allocation, without what a boxed value owns.
+    /// Bytes of the entry's allocation, without a block behind it.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         self.raw.size()
     }
 
-    /// The boxed value, if it is one; the rest is freed.
+    /// The block, if there is one; the rest is freed.
     #[must_use]
-    pub fn into_boxed(self) -> Option<Box<V>> {
+    pub fn into_block(self) -> Option<Block<V>> {
         let raw = self.raw;
         std::mem::forget(self);
         // SAFETY: `self` owned the entry and is forgotten, so it is freed once.
         unsafe {
-            let value = raw.take_box::<V>();
+            let block = raw.take_block::<V>();
             raw.forget();
-            value
+            block
         }
     }
 }

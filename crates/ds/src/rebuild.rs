@@ -57,6 +57,7 @@ impl<V: Send> Table<V> {
     pub(crate) fn insert(&mut self, hash: u64, entry: RawEntry, hash_of: HashOf<'_>) {
         self.len += 1;
         self.bytes += entry.size();
+        self.block_bytes += entry.block_bytes::<V>();
         let cell = self.directory.locate(hash);
         let segment = if cell.is_empty() { self.first_segment() } else { cell.segment() };
         if segment.place(hash, entry) || self.overflows(segment, hash, entry, hash_of) {

@@ -20,6 +20,7 @@
 
 use std::marker::PhantomData;
 
+use crate::block::Block;
 use crate::bucket::{OVERFLOW, STASH_ALL, fingerprint};
 use crate::directory::{Cell, Directory};
 use crate::due::Due;
@@ -32,7 +33,7 @@ use crate::segment::{At, Found, Seg};
 /// The hash of a key, for operations that meet keys whose hash they were not given.
 pub type HashOf<'a> = &'a dyn Fn(&[u8]) -> u64;
 
-/// A hash table of entries with boxed values of type `V`.
+/// A hash table of entries, whose values are bytes or of type `V`.
 pub struct Table<V> {
     pub(crate) directory: Directory,
     pub(crate) due: Due,
@@ -40,19 +41,22 @@ pub struct Table<V> {
     pub(crate) expiring: usize,
     /// Segments and entries; directory and heap are added on demand.
     pub(crate) bytes: usize,
+    /// Blocks behind entries.
+    pub(crate) block_bytes: usize,
     /// For each walker the latest epoch seen. A segment born out of nothing is visited in it.
     pub(crate) epochs: [u32; 2],
     /// No segment has more places for entries than this.
     pub(crate) slots_max: u32,
     /// No segment is deeper than this.
     pub(crate) depth_max: u8,
-    values: PhantomData<Box<V>>,
+    values: PhantomData<Block<V>>,
 }
 
-// SAFETY: the table owns its segments, entries and values; nothing of them is thread-bound.
-unsafe impl<V: Send> Send for Table<V> {}
-// SAFETY: operations through &Table only read, and give out &V.
-unsafe impl<V: Sync> Sync for Table<V> {}
+// SAFETY: the table owns its segments and entries, and is an owner of their blocks; nothing of
+// them is thread-bound.
+unsafe impl<V: Send + Sync> Send for Table<V> {}
+// SAFETY: operations through &Table only read, and give out what &Block<V> does.
+unsafe impl<V: Send + Sync> Sync for Table<V> {}
 
 /// How a table is made up, for diagnostics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,6 +85,7 @@ impl<V> Table<V> {
             len: 0,
             expiring: 0,
             bytes: 0,
+            block_bytes: 0,
             epochs: [0; 2],
             slots_max: 0,
             depth_max: 0,
@@ -109,11 +114,11 @@ impl<V> Table<V> {
         self.expiring
     }
 
-    /// Bytes of directory, segments and entries by size class. What boxed values own, and their
-    /// boxes, are the caller's account.
+    /// Bytes of directory, segments, entries and blocks by size class. A block that others hold
+    /// too counts in full.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
-        self.bytes + self.directory.bytes() + self.due.bytes()
+        self.bytes + self.block_bytes + self.directory.bytes() + self.due.bytes()
     }
 
     /// Removes everything. Large tables are better sent to another thread and dropped there.
@@ -134,7 +139,8 @@ impl<V> Table<V> {
 
     fn take_all(&mut self, sink: &mut dyn FnMut(RawEntry)) {
         self.due.clear();
-        (self.len, self.expiring, self.bytes) = (0, 0, 0);
+        (self.len, self.expiring) = (0, 0);
+        (self.bytes, self.block_bytes) = (0, 0);
         (self.slots_max, self.depth_max) = (0, 0);
         self.directory.drain(&mut |segment| {
             segment.each(sink);
@@ -207,8 +213,8 @@ impl<V: Send> Table<V> {
     /// Inserts a key or replaces all of its entry: kind, value, expiry (`None`: without) and
     /// clock (24 bits).
     ///
-    /// Answers the old entry if its value was boxed, so that the caller can free it elsewhere.
-    /// An old inline value is overwritten in place when the size class allows, else freed. To
+    /// Answers the old entry if there was a block behind it, so that the caller can free it
+    /// elsewhere. An old inline value is overwritten in place when the size class allows, else freed. To
     /// tell an insert from a replacement compare [`Table::len`].
     #[inline]
     pub fn set(
@@ -248,6 +254,7 @@ impl<V: Send> Table<V> {
         let before = segment.bytes();
         segment.unplace(found.at);
         self.bytes = self.bytes + segment.bytes() - before - found.entry.size();
+        self.block_bytes -= found.entry.block_bytes::<V>();
         self.len -= 1;
         segment.set_used(segment.used() - 1);
         self.note_expiry(segment, found.entry.has_expiry(), None);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use russet_ds::hash::Seed;
-use russet_ds::{EntryRef, NewPayload, Payload, Table};
+use russet_ds::{Block, Content, EntryRef, NewPayload, Payload, Table};
 
 /// Miri is slow; it gets fewer keys.
 const SLOW: u64 = if cfg!(miri) { 40 } else { 1 };
@@ -66,7 +66,8 @@ impl Weak {
 #[derive(Debug, Clone, PartialEq)]
 enum Value {
     Inline(Vec<u8>),
-    Boxed(String),
+    Bytes(Vec<u8>),
+    Text(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +85,10 @@ fn row_of(entry: &EntryRef<'_, String>) -> Row {
         kind: entry.kind(),
         value: match entry.payload() {
             Payload::Inline(bytes) => Value::Inline(bytes.to_vec()),
-            Payload::Boxed(value) => Value::Boxed(value.clone()),
+            Payload::Block(block) => match block.content() {
+                Content::Bytes(bytes) => Value::Bytes(bytes.to_vec()),
+                Content::Value(text) => Value::Text(text.clone()),
+            },
         },
         expiry: entry.expiry(),
         clock: entry.clock(),
@@ -94,8 +98,13 @@ fn row_of(entry: &EntryRef<'_, String>) -> Row {
 fn payload(value: &Value) -> NewPayload<'_, String> {
     match value {
         Value::Inline(bytes) => NewPayload::Inline(bytes),
-        Value::Boxed(value) => NewPayload::Boxed(Box::new(value.clone())),
+        Value::Bytes(bytes) => NewPayload::Block(Block::from_bytes(bytes)),
+        Value::Text(text) => NewPayload::Block(text_block(text)),
     }
+}
+
+fn text_block(text: &str) -> Block<String> {
+    Block::new(text.to_owned(), text.len())
 }
 
 fn random_expiry(rng: &mut Rng) -> Option<i64> {
@@ -109,8 +118,9 @@ fn random_expiry(rng: &mut Rng) -> Option<i64> {
 
 fn random_value(rng: &mut Rng) -> Value {
     match rng.below(12) {
-        0 => Value::Boxed("boxed".repeat(rng.below(20) as usize)),
-        1 => Value::Inline(vec![7; (rng.below(70_000) / SLOW) as usize]),
+        0 => Value::Text("text".repeat(rng.below(20) as usize)),
+        1 => Value::Bytes(vec![rng.next() as u8; rng.below(3000) as usize]),
+        2 => Value::Inline(vec![7; (rng.below(70_000) / SLOW) as usize]),
         _ => Value::Inline(vec![rng.next() as u8; rng.below(40) as usize]),
     }
 }
@@ -131,6 +141,13 @@ struct World {
     weak: Weak,
     table: Table<String>,
     model: Model,
+}
+
+fn value_of(block: Block<String>) -> Value {
+    match block.into_value() {
+        Ok(text) => Value::Text(text),
+        Err(block) => Value::Bytes(block.as_bytes().expect("no other owner").to_vec()),
+    }
 }
 
 impl World {
@@ -156,11 +173,9 @@ impl World {
         );
         let known = self.model.insert(key.to_vec(), row);
         assert_eq!(self.table.len() - before, usize::from(known.is_none()));
-        let known_boxed = known.map(|row| row.value).and_then(|value| match value {
-            Value::Boxed(text) => Some(text),
-            Value::Inline(_) => None,
-        });
-        assert_eq!(old.and_then(|old| old.into_boxed()).map(|old| *old), known_boxed);
+        let known = known.map(|row| row.value).filter(|value| !matches!(value, Value::Inline(_)));
+        let old = old.map(|old| old.into_block().expect("only blocks are given back"));
+        assert_eq!(old.map(value_of), known);
     }
 
     fn remove(&mut self, key: &[u8]) {
@@ -171,11 +186,12 @@ impl World {
         if let (Some(old), Some(known)) = (old, known) {
             assert_eq!((old.key(), old.kind()), (key, known.kind));
             assert_eq!((old.expiry(), old.clock()), (known.expiry, known.clock));
-            match (old.payload(), &known.value) {
-                (Payload::Inline(bytes), Value::Inline(known)) => assert_eq!(bytes, known),
-                (Payload::Boxed(value), Value::Boxed(known)) => assert_eq!(value, known),
-                _ => panic!("another form of value"),
-            }
+            let inline = match old.payload() {
+                Payload::Inline(bytes) => Some(Value::Inline(bytes.to_vec())),
+                Payload::Block(_) => None,
+            };
+            assert_eq!(old.is_block(), inline.is_none());
+            assert_eq!(inline.or_else(|| old.into_block().map(value_of)), Some(known.value));
         }
     }
 
@@ -212,7 +228,7 @@ impl World {
                 let inline = entry.resize_inline(len);
                 match &mut row.value {
                     Value::Inline(bytes) => bytes.resize(len, 0),
-                    Value::Boxed(_) => assert!(!inline),
+                    Value::Bytes(_) | Value::Text(_) => assert!(!inline),
                 }
             }
             _ => match &mut row.value {
@@ -221,9 +237,30 @@ impl World {
                     let there = entry.inline_mut().unwrap_or_default();
                     there.iter_mut().for_each(|byte| *byte ^= 1);
                 }
-                Value::Boxed(text) => {
+                Value::Bytes(bytes) => {
+                    bytes.extend_from_slice(&[1; 300]);
+                    bytes[0] ^= 1;
+                    let held = match entry.payload() {
+                        Payload::Block(block) if rng.below(4) == 0 => block.share_bytes(),
+                        _ => None,
+                    };
+                    let before = held.as_deref().map(<[u8]>::to_vec);
+                    entry.edit_block(|block| {
+                        let there = block.try_bytes_mut(0).expect("there is memory");
+                        let mut there = there.expect("it holds bytes");
+                        there.extend_from_slice(&[1; 300]);
+                        there[0] ^= 1;
+                    });
+                    assert_eq!(held.as_deref(), before.as_deref());
+                }
+                Value::Text(text) => {
                     text.push('!');
-                    entry.boxed_mut().map(|text| text.push('!')).unwrap_or_default();
+                    entry.edit_block(|block| {
+                        let there = block.get_mut().expect("a text with one owner");
+                        there.push('!');
+                        let len = there.len();
+                        assert!(block.set_owned_bytes(len));
+                    });
                 }
             },
         }
@@ -234,10 +271,13 @@ impl World {
         assert_eq!(self.table.len(), self.model.len());
         let expiring = self.model.values().filter(|row| row.expiry.is_some()).count();
         assert_eq!(self.table.len_with_expiry(), expiring);
-        let mut bytes = 0;
+        let (mut bytes, mut block_bytes) = (0, 0);
         for (key, row) in &self.model {
             let entry = self.table.get(self.hash(key), key).map(|entry| {
                 bytes += entry.allocated_bytes();
+                if let Payload::Block(block) = entry.payload() {
+                    block_bytes += block.allocated_bytes();
+                }
                 row_of(&entry)
             });
             assert_eq!(entry.as_ref(), Some(row), "{:?} {key:?}", self.weak);
@@ -250,7 +290,7 @@ impl World {
         });
         assert_eq!((seen, walked), (self.model.len(), bytes));
         let shape = self.table.shape();
-        let rest = self.table.allocated_bytes() - bytes;
+        let rest = self.table.allocated_bytes() - bytes - block_bytes;
         assert!(rest >= shape.segment_bytes + shape.directory_bytes);
         let earliest = self.model.values().filter_map(|row| row.expiry).min();
         if let Some(at) = earliest {

@@ -8,9 +8,9 @@
 #![allow(clippy::disallowed_methods, reason = "a tool with files and a clock, not the engine")]
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
+use russet_ds::SharedBytes;
 use russet_engine::persist::rdb_load::{
     Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
 };
@@ -42,7 +42,12 @@ fn sample() -> Vec<u8> {
     chunk.push(Kind::String, b"binary", None, ChunkValue::Bytes(b"\x00\xff\r\n"));
     let packed = "compress me ".repeat(1000);
     chunk.push(Kind::String, b"packed", None, ChunkValue::Bytes(packed.as_bytes()));
-    chunk.push(Kind::String, b"shared", None, ChunkValue::Shared(Arc::new(vec![b'x'; 1 << 20])));
+    chunk.push(
+        Kind::String,
+        b"shared",
+        None,
+        ChunkValue::Shared(SharedBytes::new(&vec![b'x'; 1 << 20])),
+    );
     let mut other = Chunk::new(9, 64);
     other.push(Kind::String, b"12345", None, ChunkValue::Bytes(b"the key is a number"));
 

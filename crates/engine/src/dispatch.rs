@@ -1,7 +1,6 @@
 //! From a parsed request to its reply: may it run, is it queued, run it, tell what it did.
 
-use std::sync::Arc;
-
+use russet_ds::SharedBytes;
 use russet_protocol::error::c_str;
 use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
 
@@ -409,11 +408,11 @@ impl Node {
 }
 
 /// Appends `whole` to an outbox with the lent strings at their places.
-fn splice(outbox: &mut Outbox, whole: &[u8], shared: Vec<(usize, Arc<Vec<u8>>)>) {
+fn splice(outbox: &mut Outbox, whole: &[u8], shared: Vec<(usize, SharedBytes)>) {
     let mut start = 0;
     for (offset, bytes) in shared {
         outbox.tail.extend_from_slice(&whole[start..offset]);
-        outbox.push_shared(bytes);
+        outbox.push_lent(bytes);
         start = offset;
     }
     outbox.tail.extend_from_slice(&whole[start..]);

@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use russet_ds::SharedBytes;
+
 use crate::io::JobId;
 
 /// What must have happened before the bytes behind it may leave.
@@ -33,6 +35,7 @@ const LONG_TAIL_BYTES: usize = 64 * 1024;
 enum Piece {
     Bytes(Vec<u8>),
     Shared(Arc<Vec<u8>>),
+    Lent(SharedBytes),
     Gate(Gate),
 }
 
@@ -41,6 +44,7 @@ impl Piece {
         match self {
             Piece::Bytes(bytes) => bytes,
             Piece::Shared(bytes) => bytes,
+            Piece::Lent(bytes) => bytes,
             Piece::Gate(_) => &[],
         }
     }
@@ -110,6 +114,16 @@ impl Outbox {
         self.seal_tail();
         self.queued_bytes += bytes.len();
         self.pieces.push_back(Piece::Shared(bytes));
+    }
+
+    /// Appends the bytes of a value without copying them.
+    pub fn push_lent(&mut self, bytes: SharedBytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.seal_tail();
+        self.queued_bytes += bytes.len();
+        self.pieces.push_back(Piece::Lent(bytes));
     }
 
     /// Appends owned bytes without copying them.

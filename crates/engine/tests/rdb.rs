@@ -1,9 +1,8 @@
 //! RDB files: ours through our own loader in all splits, redis-server 7.0's through ours, and
 //! damaged ones.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
+use russet_ds::SharedBytes;
 use russet_engine::persist::rdb_load::{
     Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
 };
@@ -504,7 +503,7 @@ fn chunks_of(rows: &[Row]) -> (Vec<Chunk>, Vec<Seen>) {
         }
         let (pushed, bytes) = match value {
             Value::Bytes(bytes) => (ChunkValue::Bytes(bytes), bytes.clone()),
-            Value::Shared(bytes) => (ChunkValue::Shared(Arc::new(bytes.clone())), bytes.clone()),
+            Value::Shared(bytes) => (ChunkValue::Shared(SharedBytes::new(bytes)), bytes.clone()),
         };
         let access = Access { idle_seconds: idle.map(u64::from), frequency: *frequency };
         let last = chunks.last_mut().expect("pushed above");

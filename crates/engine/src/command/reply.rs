@@ -1,8 +1,8 @@
 //! The sink that a handler writes its reply into.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
+use russet_ds::SharedBytes;
 use russet_protocol::ReplyWriter;
 
 /// Values from this size on are not copied into the reply but sent from where they are.
@@ -12,12 +12,12 @@ const SHARE_FROM: usize = 16 * 1024;
 pub struct Reply<'a> {
     writer: ReplyWriter<'a>,
     /// Long strings, and the offset of the reply's bytes at which each belongs.
-    shared: &'a mut Vec<(usize, Arc<Vec<u8>>)>,
+    shared: &'a mut Vec<(usize, SharedBytes)>,
 }
 
 impl<'a> Reply<'a> {
     /// A sink over bytes and a list of strings lent out.
-    pub fn new(writer: ReplyWriter<'a>, shared: &'a mut Vec<(usize, Arc<Vec<u8>>)>) -> Reply<'a> {
+    pub fn new(writer: ReplyWriter<'a>, shared: &'a mut Vec<(usize, SharedBytes)>) -> Reply<'a> {
         Reply { writer, shared }
     }
 
@@ -25,11 +25,11 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn text(&mut self, text: crate::types::string::Text<'_>) {
         match text {
-            crate::types::string::Text::Shared(bytes) if bytes.len() >= SHARE_FROM => {
+            crate::types::string::Text::Block(bytes) if bytes.len() >= SHARE_FROM => {
                 self.writer.out.push(b'$');
                 russet_protocol::number::push_u64(self.writer.out, bytes.len() as u64);
                 self.writer.out.extend_from_slice(b"\r\n");
-                self.shared.push((self.writer.out.len(), bytes.clone()));
+                self.shared.push((self.writer.out.len(), bytes.share()));
                 self.writer.out.extend_from_slice(b"\r\n");
             }
             text => self.writer.bulk(text.bytes()),

@@ -4,9 +4,7 @@
 //! yet; each change behind it counts as dirty and tells the watchers. Nothing else in the
 //! engine has a table for change in its hands.
 
-use std::sync::Arc;
-
-use russet_ds::{EntryRef, NewPayload, OwnedEntry, Payload};
+use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload};
 
 use super::{EventKind, Key, Keyspace};
 use crate::types::string;
@@ -57,16 +55,6 @@ impl<'a> Edit<'a> {
         self.set(string::kind_of_new(bytes), string::payload(bytes), expiry, event);
     }
 
-    /// Sets a string that was put together from parts (APPEND, SETRANGE): its encoding is `raw`.
-    pub fn set_raw_string(self, bytes: Vec<u8>, expiry: Expiry, event: EventKind) {
-        if bytes.len() <= string::INLINE_MAX {
-            self.set(string::KIND_RAW, NewPayload::Inline(&bytes), expiry, event);
-        } else {
-            let object = Box::new(Object::String(Arc::new(bytes)));
-            self.set(string::KIND_RAW, NewPayload::Boxed(object), expiry, event);
-        }
-    }
-
     /// Sets any value. SET with an expiry is two events.
     #[inline]
     pub fn set(
@@ -105,19 +93,13 @@ impl<'a> Edit<'a> {
             Expiry::Keep => db.get(self.key).and_then(|entry| entry.expiry()),
         };
         let hash_of = |key: &[u8]| hasher.hash(key);
-        let object_bytes = match &payload {
-            NewPayload::Boxed(object) => object.allocated_bytes(),
-            NewPayload::Inline(_) => 0,
-        };
         let Key { bytes, hash } = self.key;
         let old = db.table.set(hash, bytes, kind, payload, expiry, clock, &hash_of);
         let created = db.table.len() > before;
         if created && let Some(slots) = &mut db.slots {
             slots.of(self.key.slot()).keys += 1;
         }
-        db.object_bytes += object_bytes;
         if let Some(old) = old {
-            db.object_bytes -= object_bytes_of(&old);
             self.keyspace.bury(old);
         }
         created
@@ -125,24 +107,26 @@ impl<'a> Edit<'a> {
 
     /// Changes a long string in place; a copy is made first if a snapshot or a reply holds it.
     ///
-    /// `change` gets the bytes to work on. False, and nothing done, if the value is not such a string.
+    /// `change` gets the bytes to work on, with room for `len` in all. False, and nothing done, if the value is
+    /// not such a string; nothing is done either if there is not so much memory.
     pub fn change_long_string(
         mut self,
+        len: usize,
         event: EventKind,
-        change: impl FnOnce(&mut Vec<u8>),
-    ) -> bool {
+        change: impl FnOnce(&mut BytesMut<'_>),
+    ) -> Result<bool, OutOfMemory> {
         let db = self.keyspace.db_mut(self.db);
-        let Some(mut entry) = db.get_mut(self.key) else { return false };
-        let Some(object) = entry.boxed_mut() else { return false };
-        let before = object.allocated_bytes();
-        match object {
-            Object::String(bytes) => change(Arc::make_mut(bytes)),
+        let Some(mut entry) = db.get_mut(self.key) else { return Ok(false) };
+        let changed = entry.edit_block(|block| {
+            let bytes = block.try_bytes_mut(len)?;
+            Ok(bytes.map(|mut bytes| change(&mut bytes)).is_some())
+        });
+        if !changed.transpose()?.unwrap_or(false) {
+            return Ok(false);
         }
-        let after = object.allocated_bytes();
         entry.set_kind(string::KIND_RAW);
-        db.object_bytes = db.object_bytes - before + after;
         self.changed(event);
-        true
+        Ok(true)
     }
 
     /// Sets or clears the expiry. False if there is no such key.
@@ -183,7 +167,6 @@ impl<'a> Edit<'a> {
         if let Some(slots) = &mut db.slots {
             slots.of(self.key.slot()).keys -= 1;
         }
-        db.object_bytes -= object_bytes_of(&old);
         Some(old)
     }
 
@@ -196,8 +179,8 @@ impl<'a> Edit<'a> {
         let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
         if let Payload::Inline(bytes) = old.payload() {
             target.put(kind, NewPayload::Inline(bytes), expiry);
-        } else if let Some(object) = old.into_boxed() {
-            target.put(kind, NewPayload::Boxed(object), expiry);
+        } else if let Some(block) = old.into_block() {
+            target.put(kind, NewPayload::Block(block), expiry);
         }
         let [from, to] = events;
         self.keyspace.dirty += 1;
@@ -208,18 +191,10 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// Memory behind an entry.
-fn object_bytes_of(entry: &OwnedEntry<Object>) -> usize {
-    match entry.payload() {
-        Payload::Inline(_) => 0,
-        Payload::Boxed(object) => object.allocated_bytes(),
-    }
-}
-
 impl Keyspace {
     /// Drops an old value here if that is cheap, elsewhere if not.
     fn bury(&mut self, old: OwnedEntry<Object>) {
-        if old.is_boxed() {
+        if old.is_block() {
             self.garbage.push(crate::io::Garbage(Box::new(old)));
         }
     }

@@ -93,8 +93,6 @@ pub struct Db {
     table: Table<Object>,
     /// What is counted of each slot, in cluster mode.
     slots: Option<SlotTable>,
-    /// Memory behind entries whose values do not stand inline.
-    object_bytes: usize,
 }
 
 impl std::fmt::Debug for Db {
@@ -106,7 +104,7 @@ impl std::fmt::Debug for Db {
 impl Db {
     fn new(identity: u64, function: SlotFunction) -> Db {
         let slots = (function == SlotFunction::Crc16).then(SlotTable::default);
-        Db { identity, table: Table::new(), slots, object_bytes: 0 }
+        Db { identity, table: Table::new(), slots }
     }
 
     /// How many keys it holds.
@@ -127,7 +125,7 @@ impl Db {
     /// Bytes of its table, entries and the values behind them.
     pub fn allocated_bytes(&self) -> usize {
         let slots = self.slots.as_ref().map_or(0, SlotTable::allocated_bytes);
-        self.table.allocated_bytes() + slots + self.object_bytes
+        self.table.allocated_bytes() + slots
     }
 
     /// Its table.

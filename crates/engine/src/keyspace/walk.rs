@@ -19,7 +19,7 @@
 
 use std::collections::BTreeMap;
 
-use russet_ds::{EntryRef, Payload, Scope};
+use russet_ds::{Content, EntryRef, Payload, Scope};
 
 use super::{Db, Key, KeyHasher, Keyspace};
 use crate::io::JobId;
@@ -137,7 +137,10 @@ impl Walk {
 fn copy(chunk: &mut Chunk, entry: &EntryRef<'_, Object>) {
     let value = match entry.payload() {
         Payload::Inline(bytes) => ChunkValue::Bytes(bytes),
-        Payload::Boxed(Object::String(bytes)) => ChunkValue::Shared(bytes.clone()),
+        Payload::Block(block) => match block.content() {
+            Content::Bytes(bytes) => ChunkValue::Shared(bytes.share()),
+            Content::Value(object) => match *object {},
+        },
     };
     chunk.push(Kind::String, entry.key(), entry.expiry(), value);
 }

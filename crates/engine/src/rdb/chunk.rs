@@ -19,18 +19,18 @@
 //! flags  1  expiry follows (ms since the Unix epoch)
 //!        2  idle seconds follow
 //!        4  use counter follows
-//!        8  the value is the next `Arc` of the side list (no length, no bytes);
+//!        8  the value is the next block of the side list (no length, no bytes);
 //!           without this flag value length and value bytes are inline
 //! varint    LEB128: seven bits a byte, lowest first, top bit set on all but the last
 //! ```
 //!
 //! The layout never leaves the process, so it has no version and may change at will. It holds no
-//! pointer into the keyspace, only bytes and `Arc`s, so a chunk is `Send`.
+//! pointer into the keyspace, only bytes and counted blocks, so a chunk is `Send`.
 //!
 //! Absent: RDB or AOF encoding, choice of what to walk, caps on memory (`len_bytes` is what a cap
 //! is compared with).
 
-use std::sync::Arc;
+use russet_ds::SharedBytes;
 
 use super::Access;
 
@@ -66,7 +66,7 @@ pub enum ChunkValue<'a> {
     /// Bytes to copy: a small string, or the raw form of a collection.
     Bytes(&'a [u8]),
     /// A big string: only its reference count is touched.
-    Shared(Arc<Vec<u8>>),
+    Shared(SharedBytes),
 }
 
 /// One record of a chunk.
@@ -91,7 +91,7 @@ pub struct Chunk {
     entries: usize,
     pinned_bytes: usize,
     records: Vec<u8>,
-    shared: Vec<Arc<Vec<u8>>>,
+    shared: Vec<SharedBytes>,
 }
 
 impl Chunk {
@@ -159,7 +159,7 @@ impl Chunk {
         let (value_flag, inline): (u8, &[u8]) = match value {
             ChunkValue::Bytes(bytes) => (0, bytes),
             ChunkValue::Shared(bytes) => {
-                self.pinned_bytes += bytes.capacity();
+                self.pinned_bytes += bytes.allocated_bytes();
                 self.shared.push(bytes);
                 (FLAG_SHARED, &[])
             }
@@ -254,7 +254,7 @@ impl Header {
 #[derive(Clone, Debug)]
 pub struct ChunkIter<'a> {
     records: &'a [u8],
-    shared: std::slice::Iter<'a, Arc<Vec<u8>>>,
+    shared: std::slice::Iter<'a, SharedBytes>,
 }
 
 impl<'a> ChunkIter<'a> {
@@ -310,8 +310,8 @@ impl<'a> Iterator for ChunkIter<'a> {
         let frequency = (flags & FLAG_FREQUENCY != 0).then(|| self.byte());
         let key = self.take(key_len);
         let value = match is_shared {
-            // `push` appends one `Arc` for every record with this flag.
-            true => self.shared.next().expect("an Arc for each shared record"),
+            // `push` appends one block for every record with this flag.
+            true => self.shared.next().expect("a block for each shared record"),
             false => self.take(inline_len),
         };
         Some(ChunkEntry { kind, key, expiry, access: Access { idle_seconds, frequency }, value })
@@ -328,12 +328,12 @@ mod tests {
     fn records_come_back_as_pushed() {
         let mut chunk = Chunk::new(3, 0);
         assert_send(&chunk);
-        let big = Arc::new(vec![7; 1000]);
+        let big = SharedBytes::new(&[7; 1000]);
         let long = vec![b'k'; 300];
         let access = Access { idle_seconds: Some(u64::MAX), frequency: Some(255) };
         chunk.push(Kind::String, b"a", None, ChunkValue::Bytes(b"b"));
         chunk.push(Kind::String, b"", Some(i64::MIN), ChunkValue::Bytes(b"-5"));
-        chunk.push(Kind::String, b"big", Some(1), ChunkValue::Shared(Arc::clone(&big)));
+        chunk.push(Kind::String, b"big", Some(1), ChunkValue::Shared(big.clone()));
         chunk.push_with_access(Kind::String, &long, None, access, ChunkValue::Bytes(&long));
         chunk.push(Kind::String, b"z", None, ChunkValue::Bytes(b""));
 
@@ -361,14 +361,14 @@ mod tests {
 
     #[test]
     fn pinned_bytes_count_and_are_let_go() {
-        let big = Arc::new(vec![0; 1 << 20]);
+        let big = SharedBytes::new(&vec![0; 1 << 20]);
         let mut chunk = Chunk::new(0, 64);
-        chunk.push(Kind::String, b"k", None, ChunkValue::Shared(Arc::clone(&big)));
+        chunk.push(Kind::String, b"k", None, ChunkValue::Shared(big.clone()));
         assert!(chunk.len_bytes() >= 1 << 20);
-        assert_eq!(Arc::strong_count(&big), 2);
+        assert!(big.is_shared());
         chunk.reset(1);
         assert_eq!((chunk.len_bytes(), chunk.db(), chunk.is_empty()), (0, 1, true));
-        assert_eq!(Arc::strong_count(&big), 1);
+        assert!(!big.is_shared());
     }
 
     #[test]

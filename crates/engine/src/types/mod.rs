@@ -6,10 +6,6 @@
 pub mod long_double;
 pub mod string;
 
-use std::sync::Arc;
-
-use russet_ds::size::class_size;
-
 /// The types of values, with the numbers that the kind byte uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -70,23 +66,6 @@ pub fn encoding_of(kind: u8) -> Encoding {
     }
 }
 
-/// A value that does not stand inline in its entry.
+/// A value that is more than bytes: none yet, strings are bytes in whatever form.
 #[derive(Debug)]
-pub enum Object {
-    /// A long string. Shared, so that a snapshot or a reply can hold it without a copy; a writer
-    /// that finds it shared copies it first (`Arc::make_mut`).
-    String(Arc<Vec<u8>>),
-}
-
-impl Object {
-    /// Bytes of memory behind the entry's pointer, as far as this value is alone in holding them.
-    pub fn allocated_bytes(&self) -> usize {
-        match self {
-            Object::String(bytes) => {
-                // The counted block has two counters before the vector's three words.
-                let block = 2 * size_of::<usize>() + size_of::<Vec<u8>>();
-                class_size(size_of::<Object>()) + class_size(block) + class_size(bytes.capacity())
-            }
-        }
-    }
-}
+pub enum Object {}

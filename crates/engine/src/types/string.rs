@@ -1,8 +1,6 @@
-//! Strings: short ones stand inline in the entry, long ones behind a shared pointer.
+//! Strings: short ones stand inline in the entry, long ones are a block that others may hold too.
 
-use std::sync::Arc;
-
-use russet_ds::{EntryRef, NewPayload, Payload};
+use russet_ds::{Block, BytesRef, Content, EntryRef, NewPayload, Payload};
 use russet_protocol::number::parse_i64;
 
 use super::{Encoding, Object, Type, kind};
@@ -19,8 +17,8 @@ const EMBSTR_MAX: usize = 44;
 pub enum Text<'a> {
     /// In the entry.
     Inline(&'a [u8]),
-    /// Behind a pointer that others may hold too.
-    Shared(&'a Arc<Vec<u8>>),
+    /// In a block that a snapshot or a reply may hold too.
+    Block(BytesRef<'a>),
 }
 
 impl<'a> Text<'a> {
@@ -28,7 +26,10 @@ impl<'a> Text<'a> {
     pub fn of(entry: &EntryRef<'a, Object>) -> Text<'a> {
         match entry.payload() {
             Payload::Inline(bytes) => Text::Inline(bytes),
-            Payload::Boxed(Object::String(bytes)) => Text::Shared(bytes),
+            Payload::Block(block) => match block.content() {
+                Content::Bytes(bytes) => Text::Block(bytes),
+                Content::Value(object) => match *object {},
+            },
         }
     }
 
@@ -36,7 +37,7 @@ impl<'a> Text<'a> {
     pub fn bytes(self) -> &'a [u8] {
         match self {
             Text::Inline(bytes) => bytes,
-            Text::Shared(bytes) => bytes,
+            Text::Block(bytes) => bytes.as_slice(),
         }
     }
 }
@@ -63,6 +64,6 @@ pub fn payload(bytes: &[u8]) -> NewPayload<'_, Object> {
     if bytes.len() <= INLINE_MAX {
         NewPayload::Inline(bytes)
     } else {
-        NewPayload::Boxed(Box::new(Object::String(Arc::new(bytes.to_vec()))))
+        NewPayload::Block(Block::from_bytes(bytes))
     }
 }

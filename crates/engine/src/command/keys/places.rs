@@ -1,8 +1,6 @@
 //! Other names and other databases: RENAME, MOVE, COPY.
 
-use std::sync::Arc;
-
-use russet_ds::{EntryRef, NewPayload, Payload};
+use russet_ds::{Block, EntryRef, NewPayload, Payload};
 use russet_protocol::ErrorReply;
 
 use super::ROW;
@@ -134,7 +132,7 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if let Some(Copy { kind, value, expiry }) = copied {
         let payload = match value {
             Value::Inline(ref bytes) => NewPayload::Inline(bytes),
-            Value::Boxed(object) => NewPayload::Boxed(Box::new(object)),
+            Value::Block(block) => NewPayload::Block(block),
         };
         let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
         keyspace.edit(target_db, target).set(kind, payload, expiry, EventKind::CopyTo);
@@ -151,7 +149,7 @@ struct Copy {
 
 enum Value {
     Inline(Vec<u8>),
-    Boxed(Object),
+    Block(Block<Object>),
 }
 
 impl Copy {
@@ -159,9 +157,7 @@ impl Copy {
         let value = match entry.payload() {
             Payload::Inline(bytes) => Value::Inline(bytes.to_vec()),
             // Both may hold the same bytes: whoever changes them first makes a copy.
-            Payload::Boxed(Object::String(bytes)) => {
-                Value::Boxed(Object::String(Arc::clone(bytes)))
-            }
+            Payload::Block(block) => Value::Block(block.to_owned()),
         };
         Copy { kind: entry.kind(), value, expiry: entry.expiry() }
     }

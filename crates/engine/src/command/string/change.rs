@@ -3,9 +3,7 @@
 //! Short strings are put together and stored anew; a long one grows in place, so that appending is
 //! amortized and a part of a large string costs no copy of the whole.
 
-use std::collections::TryReserveError;
-
-use russet_ds::size::class_size;
+use russet_ds::{Block, NewPayload, OutOfMemory};
 use russet_protocol::ErrorReply;
 
 use super::ROW;
@@ -13,7 +11,7 @@ use crate::command::argument::{int, key, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
-use crate::types::string::INLINE_MAX;
+use crate::types::string::{INLINE_MAX, KIND_RAW};
 
 /// The widest gap that SETRANGE fills with zero bytes, whatever the configuration allows. A gap costs its
 /// sender nothing, so it alone must not decide how much memory is taken.
@@ -68,13 +66,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
         return Ok(Flow::Done);
     }
     let end = checked_len(ctx, old.unwrap_or(0), offset, part)?;
-    if old.is_none() {
-        let mut bytes = zeros(end - part.len(), end)?;
-        bytes.extend_from_slice(part);
-        ctx.edit(key).set_raw_string(bytes, Expiry::Clear, EventKind::SetRange);
-    } else {
-        write_at(ctx, args, end - part.len(), part, EventKind::SetRange)?;
-    }
+    write_at(ctx, args, end - part.len(), part, EventKind::SetRange)?;
     reply.count(end.max(old.unwrap_or(0)));
     Ok(Flow::Done)
 }
@@ -92,24 +84,7 @@ fn checked_len(ctx: &Ctx<'_>, old: usize, offset: u64, more: &[u8]) -> Result<us
         .ok_or(ErrorReply::StringTooLong)
 }
 
-/// So many zero bytes with room for `capacity` in all, if there is that much memory.
-fn zeros(len: usize, capacity: usize) -> Result<Vec<u8>, ErrorReply> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(capacity).map_err(|_| ErrorReply::StringTooLong)?;
-    bytes.resize(len, 0);
-    Ok(bytes)
-}
-
-/// Room for `len` bytes in all, and an eighth more if there was not: a string that grows by small pieces is moved rarely,
-/// and one that does not grow again has wasted little.
-fn make_room(bytes: &mut Vec<u8>, len: usize) -> Result<(), TryReserveError> {
-    if len <= bytes.capacity() {
-        return Ok(());
-    }
-    bytes.try_reserve_exact(class_size(len.saturating_add(len / 8)) - bytes.len())
-}
-
-/// Writes `part` at an offset into the string that is there.
+/// Writes `part` at an offset into the string that is there, or into none.
 fn write_at(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,
@@ -119,27 +94,31 @@ fn write_at(
 ) -> Result<(), ErrorReply> {
     let key = args.key(1);
     let end = offset + part.len();
-    let mut room = Ok(());
-    let grown = ctx.edit(key).change_long_string(event, |bytes| {
-        room = make_room(bytes, end);
-        if room.is_ok() {
-            bytes.resize(end.max(bytes.len()), 0);
-            bytes[offset..end].copy_from_slice(part);
-        }
+    let in_place = ctx.edit(key).change_long_string(end, event, |bytes| {
+        bytes.resize(end.max(bytes.len()));
+        bytes[offset..end].copy_from_slice(part);
     });
-    if room.is_err() {
-        ctx.no_effect();
-        return Err(ErrorReply::StringTooLong);
-    }
-    if grown {
+    if in_place.map_err(too_long)? {
         return Ok(());
     }
     let old = super::old(ctx, key)?.map_or(&[][..], |text| text.bytes());
     debug_assert!(old.len() <= INLINE_MAX, "a long string was changed in place");
-    let mut bytes = zeros(0, end.max(old.len()))?;
-    bytes.extend_from_slice(old);
-    bytes.resize(end.max(old.len()), 0);
-    bytes[offset..end].copy_from_slice(part);
-    ctx.edit(key).set_raw_string(bytes, Expiry::Keep, event);
+    let len = end.max(old.len());
+    let fill = |bytes: &mut [u8]| {
+        bytes[..old.len()].copy_from_slice(old);
+        bytes[offset..end].copy_from_slice(part);
+    };
+    if len <= INLINE_MAX {
+        let mut bytes = [0; INLINE_MAX];
+        fill(&mut bytes[..len]);
+        ctx.edit(key).set(KIND_RAW, NewPayload::Inline(&bytes[..len]), Expiry::Keep, event);
+    } else {
+        let block = Block::try_filled(len, fill).map_err(too_long)?;
+        ctx.edit(key).set(KIND_RAW, NewPayload::Block(block), Expiry::Keep, event);
+    }
     Ok(())
+}
+
+fn too_long(_: OutOfMemory) -> ErrorReply {
+    ErrorReply::StringTooLong
 }
