@@ -1,7 +1,7 @@
 //! Data structures that know nothing of Redis, and the only home of clever `unsafe`.
 //!
 //! * [`Table`]: the keyspace's hash table. Keys, small values, expiries and access clocks live in
-//!   one allocation each; growth is spread so that no insert pays for more than one small rebuild;
+//!   one allocation each; growth is spread so that no insert pays for more than one small resize;
 //!   scans and snapshots are positions in hash order.
 //! * [`Block`]: bytes or a value behind one counted pointer, for what is too big for an entry.
 //! * [`hash`]: the keyed hash for names that strangers choose.
@@ -15,8 +15,8 @@
 //!
 //! Reading order for the table: [`block`] (what is too big for an entry), [`entry`] (the bytes of
 //! one key), `bucket` (one cache line), `segment` (one page of buckets), `directory` (from hash to
-//! segment), [`table`] (the operations), `rebuild` (growth), [`walk`] (scan and snapshot), `due`
-//! (expiry), `sample` (random entries).
+//! segment), [`table`] (the operations), `resize` (growth), [`walk`] (scan and snapshot),
+//! `expiry_heap` (what expires next), `sample` (random entries).
 #![allow(
     unsafe_code,
     reason = "packed pointers, one allocation per entry and cache-line buckets need raw memory; \
@@ -26,15 +26,15 @@
 pub mod block;
 mod bucket;
 mod directory;
-mod due;
 pub mod edit;
 pub mod entry;
+mod expiry_heap;
 pub mod glob;
 pub mod hash;
 pub mod listpack;
 pub mod lzf;
 mod owned;
-mod rebuild;
+mod resize;
 mod sample;
 mod segment;
 pub mod size;
@@ -44,9 +44,9 @@ pub mod ziplist;
 pub mod zipmap;
 
 pub use block::{Block, BlockRef, BytesMut, BytesRef, Content, OutOfMemory, SharedBytes};
-pub use due::ExpireStep;
 pub use edit::EntryMut;
 pub use entry::{EntryRef, NewPayload, Payload};
+pub use expiry_heap::ExpireStep;
 pub use owned::OwnedEntry;
 pub use table::{HashOf, Shape, Table};
 pub use walk::Scope;

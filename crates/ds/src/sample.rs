@@ -79,7 +79,7 @@ impl<V: Send> Table<V> {
         let expires = |entry: RawEntry| entry.has_expiry();
         // The heap holds exactly the segments with expiring entries.
         for _ in 0..TRIES_EXPIRING {
-            let segment = self.due.segment(below(r(), self.due.count()));
+            let segment = self.expiry_heap.segment(below(r(), self.expiry_heap.count()));
             let n = below(r(), self.slots_max as usize);
             if n < segment.expiring() as usize
                 && let Some(entry) = nth(segment, n, &expires)

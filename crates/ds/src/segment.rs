@@ -13,7 +13,7 @@
 //!
 //! An entry whose home is full goes to any stash bucket, and a bit in the home's meta byte says
 //! to which: lookups look at a stash bucket only if it may hold a member of that home. When the
-//! stash is full too, the segment is rebuilt (see `rebuild`). If that cannot help, because the
+//! stash is full too, the segment is resized (see `resize`). If that cannot help, because the
 //! hashes do not differ in the bits that we use, the entry goes to an overflow list that is
 //! searched linearly: correct, and slow only for whoever managed to make 64-bit keyed hashes
 //! collide.
@@ -29,8 +29,8 @@ use crate::table::HashOf;
 /// Depth beyond which a segment does not split: eight bits must remain to choose a home.
 pub(crate) const DEPTH_MAX: u8 = 56;
 
-/// The due index of a segment that is not in the heap.
-pub(crate) const NOT_DUE: u32 = u32::MAX;
+/// The heap index of a segment that is not in the heap.
+pub(crate) const NOT_IN_HEAP: u32 = u32::MAX;
 
 /// A size of segment.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,7 @@ impl Class {
 }
 
 /// The sizes, smallest first; all are size classes of the allocator. With finer steps there would
-/// be fewer bytes per key (about one) and more rebuilds per insert (half as many again).
+/// be fewer bytes per key (about one) and more resizes per insert (half as many again).
 pub(crate) const CLASSES: [Class; 11] = [
     Class::new(1, 0, 9),    // 128 bytes
     Class::new(1, 1, 18),   // 192
@@ -84,8 +84,9 @@ pub(crate) const CLASS_MAX: usize = CLASSES.len() - 1;
 struct Header {
     /// The top `depth` bits of all hashes here, then zeros.
     prefix: u64,
-    /// What the segment is due for in the heap; meaningful while `due_index` is.
-    due_ms: i64,
+    /// When the segment is to be swept, a lower bound of its earliest expiry; meaningful while
+    /// `heap_index` is.
+    sweep_ms: i64,
     /// Entries that found no slot; null mostly.
     overflow: *mut Vec<RawEntry>,
     /// For each walker the epoch that the buckets' visited bits belong to; 0 for none.
@@ -94,10 +95,10 @@ struct Header {
     used: u32,
     /// Entries with an expiry.
     expiring: u32,
-    /// No rebuild is tried below this many entries: the last one could not help.
+    /// No resize is tried below this many entries: the last one could not help.
     retry_at: u32,
-    /// Position in the due heap, or `NOT_DUE`.
-    due_index: u32,
+    /// Position in the expiry heap, or `NOT_IN_HEAP`.
+    heap_index: u32,
     depth: u8,
     class: u8,
 }
@@ -148,8 +149,8 @@ impl Seg {
         used, set_used: u32;
         expiring, set_expiring: u32;
         retry_at, set_retry_at: u32;
-        due_index, set_due_index: u32;
-        due_ms, set_due_ms: i64;
+        heap_index, set_heap_index: u32;
+        sweep_ms, set_sweep_ms: i64;
         epochs, set_epochs: [u32; 2];
     }
 
@@ -161,13 +162,13 @@ impl Seg {
         let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
         let header = Header {
             prefix,
-            due_ms: 0,
+            sweep_ms: 0,
             overflow: std::ptr::null_mut(),
             epochs: [0; 2],
             used: 0,
             expiring: 0,
             retry_at: 0,
-            due_index: NOT_DUE,
+            heap_index: NOT_IN_HEAP,
             depth,
             class: class as u8,
         };

@@ -11,7 +11,7 @@
 //! table is simply a hash, it means the same before and after any growth, and scans and snapshots
 //! need nothing else (see [`crate::walk`]).
 //!
-//! **No operation is expensive.** An insert or remove rebuilds at most one segment (a merge: two
+//! **No operation is expensive.** An insert or remove resizes at most one segment (a merge: two
 //! small ones): a few hundred entries, some microseconds, whatever the size of the table.
 //!
 //! **The table does not hash.** Each operation takes the key's 64-bit hash, and those that may
@@ -23,11 +23,11 @@ use std::marker::PhantomData;
 use crate::block::Block;
 use crate::bucket::{OVERFLOW, STASH_ALL, fingerprint};
 use crate::directory::{Cell, Directory};
-use crate::due::Due;
 use crate::edit::EntryMut;
 use crate::entry::{EntryRef, NewPayload, RawEntry};
+use crate::expiry_heap::ExpiryHeap;
 use crate::owned::OwnedEntry;
-use crate::rebuild::Plan;
+use crate::resize::Plan;
 use crate::segment::{At, Found, Seg};
 
 /// The hash of a key, for operations that meet keys whose hash they were not given.
@@ -36,7 +36,7 @@ pub type HashOf<'a> = &'a dyn Fn(&[u8]) -> u64;
 /// A hash table of entries, whose values are bytes or of type `V`.
 pub struct Table<V> {
     pub(crate) directory: Directory,
-    pub(crate) due: Due,
+    pub(crate) expiry_heap: ExpiryHeap,
     pub(crate) len: usize,
     pub(crate) expiring: usize,
     /// Segments and entries; directory and heap are added on demand.
@@ -81,7 +81,7 @@ impl<V> Table<V> {
     pub const fn new() -> Table<V> {
         Table {
             directory: Directory::new(),
-            due: Due::new(),
+            expiry_heap: ExpiryHeap::new(),
             len: 0,
             expiring: 0,
             bytes: 0,
@@ -118,7 +118,7 @@ impl<V> Table<V> {
     /// too counts in full.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
-        self.bytes + self.block_bytes + self.directory.bytes() + self.due.bytes()
+        self.bytes + self.block_bytes + self.directory.bytes() + self.expiry_heap.bytes()
     }
 
     /// Removes everything. Large tables are better sent to another thread and dropped there.
@@ -138,7 +138,7 @@ impl<V> Table<V> {
     }
 
     fn take_all(&mut self, sink: &mut dyn FnMut(RawEntry)) {
-        self.due.clear();
+        self.expiry_heap.clear();
         (self.len, self.expiring) = (0, 0);
         (self.bytes, self.block_bytes) = (0, 0);
         (self.slots_max, self.depth_max) = (0, 0);
@@ -271,7 +271,7 @@ impl<V: Send> Table<V> {
                 self.expiring -= 1;
                 segment.set_expiring(segment.expiring() - 1);
                 if segment.expiring() == 0 {
-                    self.due.remove(segment);
+                    self.expiry_heap.remove(segment);
                 }
             }
             (_, Some(at)) => {
@@ -279,7 +279,7 @@ impl<V: Send> Table<V> {
                     self.expiring += 1;
                     segment.set_expiring(segment.expiring() + 1);
                 }
-                self.due.lower(segment, at);
+                self.expiry_heap.lower(segment, at);
             }
         }
     }
@@ -314,7 +314,7 @@ impl<V: Send> Table<V> {
     /// Whether inserting or removing a key with this hash may move other entries. Never false
     /// when it does; sometimes true when it does not (an overwrite, for instance).
     #[must_use]
-    pub fn write_rebuilds(&self, hash: u64) -> bool {
+    pub fn write_resizes(&self, hash: u64) -> bool {
         let cell = self.directory.locate(hash);
         if cell.is_empty() {
             return false;

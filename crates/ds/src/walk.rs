@@ -21,13 +21,13 @@
 //! one per walker, valid only while the segment's header names the same epoch; so a new epoch
 //! costs nothing to begin, and bits are cleared when a segment is first touched in it.
 //!
-//! A change that moves entries between buckets ([`Table::write_rebuilds`]) must not leave a
-//! segment half visited: [`Scope::Rebuild`] visits all that such a change may move, and what
-//! comes out of a rebuild of visited segments is visited. [`Table::visit_before_write`] chooses.
+//! A change that moves entries between buckets ([`Table::write_resizes`]) must not leave a
+//! segment half visited: [`Scope::Resize`] visits all that such a change may move, and what
+//! comes out of a resize of visited segments is visited.
 
 use crate::directory::Cell;
 use crate::entry::{EntryRef, RawEntry};
-use crate::rebuild::Plan;
+use crate::resize::Plan;
 use crate::segment::{Seg, home_index};
 use crate::table::{HashOf, Table};
 
@@ -39,7 +39,7 @@ pub enum Scope {
     /// All of the hash's segment.
     Segment,
     /// All that inserting or removing a key with this hash may move.
-    Rebuild,
+    Resize,
 }
 
 fn home_of(segment: Seg, hash: u64) -> usize {
@@ -89,7 +89,7 @@ impl<V: Send> Table<V> {
                 visit_home(segment, home_of(segment, hash), w, epoch, hash_of, sink);
             }
             Scope::Segment => visit_segment(segment, w, epoch, hash_of, sink),
-            Scope::Rebuild => {
+            Scope::Resize => {
                 visit_segment(segment, w, epoch, hash_of, sink);
                 let used = segment.used().saturating_sub(1);
                 if let Plan::Merge(buddy) = self.removal_plan(segment, used) {
@@ -97,20 +97,6 @@ impl<V: Send> Table<V> {
                 }
             }
         }
-    }
-
-    /// [`Table::visit`] with as much scope as inserting, changing or removing a key with this
-    /// hash needs.
-    pub fn visit_before_write(
-        &mut self,
-        w: usize,
-        epoch: u32,
-        hash: u64,
-        hash_of: HashOf<'_>,
-        sink: &mut dyn FnMut(EntryRef<'_, V>),
-    ) {
-        let scope = if self.write_rebuilds(hash) { Scope::Rebuild } else { Scope::Bucket };
-        self.visit(w, epoch, hash, scope, hash_of, sink);
     }
 
     /// Visits the bucket in which `pos` falls and answers the next position; `None` at the end.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use russet_ds::hash::Seed;
-use russet_ds::{Block, Content, EntryRef, NewPayload, Payload, Table};
+use russet_ds::{Block, Content, EntryRef, NewPayload, Payload, Scope, Table};
 
 /// Miri is slow; it gets fewer keys.
 const SLOW: u64 = if cfg!(miri) { 40 } else { 1 };
@@ -464,16 +464,13 @@ fn walks_give_the_table_as_it_was() {
                         }
                         let number = epoch * 2 + w as u32;
                         let image = &mut images[w];
-                        world.table.visit_before_write(
-                            w,
-                            number,
-                            hash,
-                            &|key| weak.hash(key),
-                            &mut |entry| {
-                                let old = image.insert(entry.key().to_vec(), row_of(&entry));
-                                assert!(old.is_none(), "{weak:?}: a key came twice");
-                            },
-                        );
+                        let resizes = world.table.write_resizes(hash);
+                        let scope = if resizes { Scope::Resize } else { Scope::Bucket };
+                        let hash_of = |key: &[u8]| weak.hash(key);
+                        world.table.visit(w, number, hash, scope, &hash_of, &mut |entry| {
+                            let old = image.insert(entry.key().to_vec(), row_of(&entry));
+                            assert!(old.is_none(), "{weak:?}: a key came twice");
+                        });
                     }
                     match rng.below(12) {
                         n if n < grow => {

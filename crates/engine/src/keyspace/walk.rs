@@ -253,7 +253,7 @@ impl Keyspace {
             let epoch = walk.epoch;
             // An empty table is visited too, so that what is inserted first counts as newer.
             let table = &mut db.table;
-            let scope = if table.write_rebuilds(key.hash) { Scope::Rebuild } else { Scope::Bucket };
+            let scope = if table.write_resizes(key.hash) { Scope::Resize } else { Scope::Bucket };
             let chunk = walk.chunk_for(old_number, 0);
             table.visit(index, epoch, key.hash, scope, &hash_of, &mut |e| copy(chunk, &e));
         }

@@ -2,15 +2,15 @@
 //!
 //! A segment that has no room for a new entry becomes one of the first that fits: the same size
 //! (if removals have left holes that the stash did not see), the next sizes up to 4096 bytes, or
-//! two, divided by the first bit in which its hashes differ. All of that is one rebuild: collect
+//! two, divided by the first bit in which its hashes differ. All of that is one resize: collect
 //! the entries (fetched side by side, since each one's key must be hashed), and place them anew.
 //!
 //! A segment that has lost more than half of what its size is for merges with its buddy if both
 //! together fill little of a full-size segment, or else becomes smaller. The thresholds lie far
-//! apart so that a key that comes and goes does not rebuild each time.
+//! apart so that a key that comes and goes does not cause a resize each time.
 //!
-//! **Snapshots.** A rebuilt segment counts as visited for a walker only if all its sources were,
-//! in the same epoch. Whoever has a walk running visits with [`crate::Scope::Rebuild`] first.
+//! **Snapshots.** A resized segment counts as visited for a walker only if all its sources were,
+//! in the same epoch. Whoever has a walk running visits with [`crate::Scope::Resize`] first.
 
 use crate::bucket::SLOTS;
 use crate::directory::{BITS_MAX, Cell, Directory};
@@ -22,7 +22,7 @@ use crate::table::{HashOf, Table};
 pub(crate) enum Plan {
     Keep,
     Merge(Seg),
-    /// Rebuild it in a smaller class.
+    /// Move it to a smaller class.
     Shrink,
 }
 
@@ -33,7 +33,7 @@ struct Item {
 }
 
 impl<V: Send> Table<V> {
-    /// Makes room for so many entries in an empty table, which then come to their places without a rebuild
+    /// Makes room for so many entries in an empty table, which then come to their places without a resize
     /// on the way; in any other table it does nothing.
     ///
     /// Segments are as full at the end as those of a table that has grown, if the hashes are good. Room that
@@ -64,7 +64,7 @@ impl<V: Send> Table<V> {
             segment.set_used(segment.used() + 1);
             self.note_expiry(segment, false, entry.expiry());
         } else if entry.has_expiry() {
-            // The rebuilt segment has counted its own.
+            // The resized segment has counted its own.
             self.expiring += 1;
         }
     }
@@ -88,8 +88,8 @@ impl<V: Send> Table<V> {
         segment
     }
 
-    /// Makes room for an entry by a rebuild that includes it, and answers false; or puts it into
-    /// the overflow list, if no rebuild can help, and answers true.
+    /// Makes room for an entry by a resize that includes it, and answers false; or puts it into
+    /// the overflow list, if no resize can help, and answers true.
     #[cold]
     fn overflows(&mut self, segment: Seg, hash: u64, entry: RawEntry, hash_of: HashOf<'_>) -> bool {
         if segment.used() >= segment.retry_at() {
@@ -162,7 +162,7 @@ impl<V: Send> Table<V> {
         segment.set_used(items.len() as u32);
         segment.set_expiring(expiring);
         if let Some(at) = earliest {
-            self.due.lower(segment, at);
+            self.expiry_heap.lower(segment, at);
         }
         self.bytes += segment.bytes() - before;
         let places = segment.class().slots() + segment.overflow().len();
@@ -172,7 +172,7 @@ impl<V: Send> Table<V> {
 
     /// Frees a segment whose entries and place in the directory have gone to others.
     fn discard(&mut self, segment: Seg) {
-        self.due.remove(segment);
+        self.expiry_heap.remove(segment);
         self.bytes -= segment.bytes();
         // SAFETY: neither the directory nor the heap refers to the segment any more.
         unsafe { segment.free() };
@@ -202,7 +202,7 @@ impl<V: Send> Table<V> {
         (cell.depth() == depth).then(|| cell.segment())
     }
 
-    /// Makes a segment that has lost an entry smaller, if that is due.
+    /// Makes a segment that has lost an entry smaller, if it is time.
     pub(crate) fn shrink(&mut self, segment: Seg, hash_of: HashOf<'_>) {
         if self.len == 0 {
             // What is left are a few segments that found no buddy to merge with.

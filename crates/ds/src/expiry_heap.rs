@@ -1,42 +1,42 @@
-//! Which segment has something to expire, and finding it there; not the removal.
+//! The expiry heap: which segment has something to expire, and finding it there; not the removal.
 //!
 //! Each segment with expiring entries hangs in one binary heap per table, by a lower bound of its
 //! earliest expiry; the segment's header knows its place in the heap. An insert or a new expiry
 //! can only lower the bound; removals leave it alone; a sweep, which looks at every entry of the
-//! segment anyway, sets it anew. So finding a due segment costs nothing, keys with a TTL cost no
+//! segment anyway, sets it anew. So finding the next segment costs nothing, keys with a TTL cost no
 //! memory of their own beyond 16 bytes per segment, and a table without TTLs has no heap.
 //!
-//! A segment just swept is not due again for [`SWEEP_GAP_MS`]: otherwise keys that expire one
+//! A segment just swept rests for [`SWEEP_GAP_MS`]: otherwise keys that expire one
 //! after another would each cost a look at the whole segment.
 
 use crate::entry::EntryRef;
-use crate::segment::{NOT_DUE, Seg};
+use crate::segment::{NOT_IN_HEAP, Seg};
 use crate::size::class_size;
 use crate::table::Table;
 
 /// The least time between two sweeps of a segment, unless a new key expires earlier.
 const SWEEP_GAP_MS: i64 = 64;
 
-/// Due at no time.
+/// When nothing is to be swept.
 const NEVER: i64 = i64::MAX;
 
 #[derive(Clone, Copy)]
 struct Item {
-    due_ms: i64,
+    sweep_ms: i64,
     segment: Seg,
 }
 
 /// A heap of segments, earliest first.
 ///
-/// Invariant: `items[i].segment.due_index() == i`; a segment that is not here says `NOT_DUE`. Those
+/// Invariant: `items[i].segment.heap_index() == i`; a segment that is not here says `NOT_IN_HEAP`. Those
 /// and only those segments are here that have expiring entries.
-pub(crate) struct Due {
+pub(crate) struct ExpiryHeap {
     items: Vec<Item>,
 }
 
-impl Due {
-    pub(crate) const fn new() -> Due {
-        Due { items: Vec::new() }
+impl ExpiryHeap {
+    pub(crate) const fn new() -> ExpiryHeap {
+        ExpiryHeap { items: Vec::new() }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -47,7 +47,7 @@ impl Due {
     }
 
     pub(crate) fn first(&self) -> Option<(i64, Seg)> {
-        self.items.first().map(|item| (item.due_ms, item.segment))
+        self.items.first().map(|item| (item.sweep_ms, item.segment))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -58,32 +58,32 @@ impl Due {
         self.items[index].segment
     }
 
-    /// Makes a segment due no later than `due_ms`.
-    pub(crate) fn lower(&mut self, segment: Seg, due_ms: i64) {
-        let index = match segment.due_index() {
-            NOT_DUE => {
-                self.items.push(Item { due_ms, segment });
+    /// Has a segment swept no later than `sweep_ms`.
+    pub(crate) fn lower(&mut self, segment: Seg, sweep_ms: i64) {
+        let index = match segment.heap_index() {
+            NOT_IN_HEAP => {
+                self.items.push(Item { sweep_ms, segment });
                 self.items.len() - 1
             }
-            _ if segment.due_ms() <= due_ms => return,
+            _ if segment.sweep_ms() <= sweep_ms => return,
             index => index as usize,
         };
-        self.sift_up(index, Item { due_ms, segment });
+        self.sift_up(index, Item { sweep_ms, segment });
     }
 
-    /// Sets when a segment in the heap is due next.
-    fn set(&mut self, segment: Seg, due_ms: i64) {
+    /// Sets when a segment in the heap is swept next.
+    fn set(&mut self, segment: Seg, sweep_ms: i64) {
         self.remove(segment);
-        self.lower(segment, due_ms);
+        self.lower(segment, sweep_ms);
     }
 
     /// Takes a segment out, if it is in.
     pub(crate) fn remove(&mut self, segment: Seg) {
-        let index = segment.due_index();
-        if index == NOT_DUE {
+        let index = segment.heap_index();
+        if index == NOT_IN_HEAP {
             return;
         }
-        segment.set_due_index(NOT_DUE);
+        segment.set_heap_index(NOT_IN_HEAP);
         let Some(last) = self.items.pop() else { unreachable!("the segment has a place") };
         let index = index as usize;
         if index < self.items.len() {
@@ -102,15 +102,15 @@ impl Due {
     }
 
     fn put(&mut self, index: usize, item: Item) {
-        item.segment.set_due_index(index as u32);
-        item.segment.set_due_ms(item.due_ms);
+        item.segment.set_heap_index(index as u32);
+        item.segment.set_sweep_ms(item.sweep_ms);
         self.items[index] = item;
     }
 
     fn sift_up(&mut self, mut index: usize, item: Item) {
         while index > 0 {
             let parent = (index - 1) / 2;
-            if self.items[parent].due_ms <= item.due_ms {
+            if self.items[parent].sweep_ms <= item.sweep_ms {
                 break;
             }
             self.put(index, self.items[parent]);
@@ -126,10 +126,10 @@ impl Due {
                 break;
             }
             let right = child + 1;
-            if right < self.items.len() && self.items[right].due_ms < self.items[child].due_ms {
+            if right < self.items.len() && self.items[right].sweep_ms < self.items[child].sweep_ms {
                 child = right;
             }
-            if item.due_ms <= self.items[child].due_ms {
+            if item.sweep_ms <= self.items[child].sweep_ms {
                 break;
             }
             self.put(index, self.items[child]);
@@ -147,7 +147,7 @@ pub struct ExpireStep {
     pub looked: usize,
     /// Entries reported as expired.
     pub reported: usize,
-    /// Whether more segments are due now.
+    /// Whether more segments' time has come.
     pub more: bool,
 }
 
@@ -157,10 +157,10 @@ impl<V: Send> Table<V> {
     /// a sweep. `None` if there will be nothing.
     #[must_use]
     pub fn earliest_expiry(&self) -> Option<i64> {
-        self.due.first().map(|(due_ms, _)| due_ms).filter(|due_ms| *due_ms != NEVER)
+        self.expiry_heap.first().map(|(sweep_ms, _)| sweep_ms).filter(|sweep_ms| *sweep_ms != NEVER)
     }
 
-    /// Looks through segments that are due and reports entries whose expiry is before `now_ms`.
+    /// Looks through segments whose time has come and reports entries whose expiry is before `now_ms`.
     ///
     /// Nothing is removed: the caller removes every reported key through its own door. A key that
     /// it leaves is not reported again unless [`Table::expire_again`] asks for it. Stops when
@@ -173,8 +173,8 @@ impl<V: Send> Table<V> {
         sink: &mut dyn FnMut(EntryRef<'_, V>),
     ) -> ExpireStep {
         let mut step = ExpireStep::default();
-        while let Some((due_ms, segment)) = self.due.first() {
-            step.more = due_ms < now_ms;
+        while let Some((sweep_ms, segment)) = self.expiry_heap.first() {
+            step.more = sweep_ms < now_ms;
             if !step.more || step.looked >= budget {
                 break;
             }
@@ -207,7 +207,7 @@ impl<V: Send> Table<V> {
         // NEVER if all was reported: the segment stays in the heap as long as it has expiring
         // entries, since random choices among those rely on it.
         let rested = now_ms.saturating_add(SWEEP_GAP_MS);
-        self.due.set(segment, next.map_or(NEVER, |at| at.max(rested)));
+        self.expiry_heap.set(segment, next.map_or(NEVER, |at| at.max(rested)));
     }
 
     /// Makes [`Table::expire_step`] look again at the neighbourhood of a hash, because a key that
@@ -215,7 +215,7 @@ impl<V: Send> Table<V> {
     pub fn expire_again(&mut self, hash: u64) {
         let cell = self.directory.locate(hash);
         if !cell.is_empty() && cell.segment().expiring() > 0 {
-            self.due.lower(cell.segment(), i64::MIN);
+            self.expiry_heap.lower(cell.segment(), i64::MIN);
         }
     }
 }
