@@ -97,8 +97,8 @@ fn is_open(argument: &Argument) -> bool {
     argument.optional || argument.multiple || argument.parts().iter().any(is_open)
 }
 
-/// Commands whose arity is smaller than their arguments demand, or that state none of their arguments, as in Redis.
-/// Their functions check the rest.
+/// Commands whose arity is smaller than their arguments demand, or that state none of their
+/// arguments, as in Redis. Their functions check the rest.
 const LOOSE: &[&str] =
     &["replconf", "psync", "sync", "command|list", "client|kill", "client|reply"];
 
@@ -112,7 +112,8 @@ fn arguments_fit_the_arity() {
         let words = row.arguments.iter().map(words_min).sum::<usize>();
         let least = 1 + usize::from(container.is_some()) + words;
         assert_eq!(least, row.arity.unsigned_abs() as usize, "{name}: {}", row.syntax());
-        // With an exact arity nothing is optional. The converse fails where alternatives have equal lengths.
+        // With an exact arity nothing is optional. The converse fails where alternatives have equal
+        // lengths.
         assert!(row.arity < 0 || !row.arguments.iter().any(is_open), "{name}: {}", row.syntax());
     }
 }

@@ -1,4 +1,4 @@
-//! A command's arguments, as the handler sees them.
+//! The arguments of a command, as its function sees them.
 
 use std::ops::Index;
 
@@ -9,7 +9,8 @@ use super::Command;
 use crate::io::Now;
 use crate::keyspace::{Key, KeyHasher};
 
-/// Arguments where they stand, in a query buffer or a queue. The first is the command's name.
+/// Arguments borrowed from a query buffer or a transaction's queue. The first is the name of the
+/// command.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {
     bytes: &'a [u8],
@@ -17,64 +18,64 @@ pub struct Args<'a> {
     hasher: KeyHasher,
     /// The hash of the argument at an index, computed when the command was prefetched.
     ready: Option<(usize, u64)>,
-    /// The command that they are given to.
+    /// The command that they are arguments of.
     row: Option<&'static Command>,
 }
 
 impl<'a> Args<'a> {
-    /// Arguments in `bytes`, at `ranges`.
+    /// Takes the arguments at `ranges` of `bytes`.
     pub fn new(bytes: &'a [u8], ranges: &'a [ArgRange], hasher: KeyHasher) -> Args<'a> {
         Args { bytes, ranges, hasher, ready: None, row: None }
     }
 
-    /// The same, with the hash of one argument known already.
+    /// Adds the hash of one argument, if it has been computed already.
     #[inline]
     pub(crate) fn with_ready(mut self, index: usize, hash: u64) -> Args<'a> {
         self.ready = Some((index, hash));
         self
     }
 
-    /// The same, as arguments of this command: its key specs say which of them are keys.
+    /// Makes them arguments of this command, whose key specs tell which of them are keys.
     #[inline]
     pub(crate) fn of(mut self, row: &'static Command) -> Args<'a> {
         self.row = Some(row);
         self
     }
 
-    /// How many, with the name.
+    /// Returns the number of arguments, the name included.
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Never true of a command that was dispatched; here because `len` is.
+    /// Whether there are none, which is never true of a command that runs.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// One argument, with the lifetime of the buffer.
+    /// Returns an argument, with the lifetime of the buffer.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&'a [u8]> {
         self.ranges.get(index).map(|range| &self.bytes[range.start..range.end])
     }
 
-    /// All from `from` on.
+    /// Iterates over the arguments from an index on.
     pub fn from(&self, from: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (bytes, ranges) = (self.bytes, self.ranges);
         ranges.iter().skip(from).map(move |range| &bytes[range.start..range.end])
     }
 
-    /// All of them.
+    /// Iterates over all arguments.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.from(0)
     }
 
-    /// What is left without the first `count`: a command inside a command.
+    /// Returns the command that stands behind the first `count` arguments.
     pub fn behind(&self, count: usize) -> Args<'a> {
         let ranges = self.ranges.get(count..).unwrap_or_default();
         Args { ranges, ready: None, row: None, ..*self }
     }
 
-    /// The key at an index that the row's key spec names.
+    /// Returns the key at an index, which a key spec of the command must name.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
         debug_assert!(
@@ -90,18 +91,18 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Whether an argument is this word (given in upper case), in any case.
+    /// Whether an argument is this word, whatever its case.
     #[inline]
     pub fn is(&self, index: usize, word: &str) -> bool {
         self.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
     }
 
-    /// An argument as a 64-bit integer.
+    /// Parses an argument as a 64-bit integer.
     pub fn integer(&self, index: usize) -> Result<i64, ErrorReply> {
         self.get(index).and_then(parse_i64).ok_or(ErrorReply::NotInteger)
     }
 
-    /// An argument as an integer that is not below or above these.
+    /// Parses an argument as an integer between two others, inclusive.
     pub fn integer_within(&self, index: usize, min: i64, max: i64) -> Result<i64, ErrorReply> {
         let integer = self.integer(index)?;
         if (min..=max).contains(&integer) {
@@ -111,14 +112,15 @@ impl<'a> Args<'a> {
         Err(ErrorReply::err(text))
     }
 
-    /// An argument as the number of one of `count` databases.
+    /// Parses an argument as the index of one of `count` databases.
     pub fn db_index(&self, index: usize, count: u32) -> Result<u32, ErrorReply> {
         let number = self.integer_within(index, i64::from(i32::MIN), i64::from(i32::MAX))?;
         let db = u32::try_from(number).ok().filter(|&db| db < count);
         db.ok_or_else(|| ErrorReply::err("DB index is out of range"))
     }
 
-    /// An argument as a time to wait in milliseconds, and the monotonic microseconds at which it is over.
+    /// Parses an argument as a timeout: its milliseconds, and the monotonic microseconds at which
+    /// it ends.
     pub fn timeout(&self, index: usize, now: Now) -> Result<(u64, u64), ErrorReply> {
         let error = |text: &'static str| Err(ErrorReply::fixed(text));
         let Ok(timeout) = self.integer(index) else {
@@ -135,12 +137,12 @@ impl<'a> Args<'a> {
         Ok((timeout, now.mono_us.saturating_add(wait_us)))
     }
 
-    /// An argument as text for a message; bytes that are no text are replaced.
+    /// Returns an argument as text for messages, with invalid UTF-8 replaced.
     pub fn text(&self, index: usize) -> String {
         String::from_utf8_lossy(self.get(index).unwrap_or_default()).into_owned()
     }
 
-    /// An owned copy: the bytes and where each argument lies in them.
+    /// Copies the arguments: their bytes, and the range of each.
     pub fn to_owned_parts(&self) -> (Vec<u8>, Vec<ArgRange>) {
         let mut bytes = Vec::with_capacity(self.iter().map(<[u8]>::len).sum());
         let mut ranges = Vec::with_capacity(self.len());
@@ -156,7 +158,7 @@ impl<'a> Args<'a> {
 impl Index<usize> for Args<'_> {
     type Output = [u8];
 
-    /// One argument; the row's arity says which indexes exist.
+    /// Returns an argument. The command's arity tells which indexes exist.
     #[inline]
     fn index(&self, index: usize) -> &[u8] {
         let range = self.ranges[index];

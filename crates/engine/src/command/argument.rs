@@ -1,6 +1,7 @@
-//! The arguments that a row states: their names, types and tokens, and how they combine.
+//! The arguments of a row: their names, types and tokens, and how they combine.
 //!
-//! COMMAND DOCS reports them to clients, and the syntax line of HELP and of docs/commands.md is written from them:
+//! COMMAND DOCS reports them to clients, and the syntax line of HELP and of docs/commands.md is
+//! written from them:
 //!
 //! ```text
 //!   key("key", 0), optional(after("EX", int("seconds")))     key [EX seconds]
@@ -135,7 +136,8 @@ pub const fn optional(argument: Argument) -> Argument {
     Argument { optional: true, ..argument }
 }
 
-/// An argument that may be given several times; its token, if it has one, stands in front of the first only.
+/// An argument that may be given several times; its token, if it has one, stands in front of the
+/// first only.
 pub const fn repeated(argument: Argument) -> Argument {
     Argument { multiple: true, ..argument }
 }

@@ -1,16 +1,17 @@
-//! What is known of Redis 7.2's commands beside our rows: `redis-7.2.tsv`, a line for each.
+//! Facts about the commands of Redis 7.2, including those that Russet lacks: a line of
+//! `redis-7.2.tsv` for each.
 //!
-//! COMMAND tells tips and deprecations from it, documentation what is missing here, and a test
-//! compares every row with its line. No handler and no decision depends on it.
+//! COMMAND takes tips and deprecations from it, docs/commands.md lists the missing commands, and a
+//! test compares every row with its line. Nothing that a command does depends on it.
 
 /// A command or subcommand of Redis 7.2.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// Its name, a subcommand's with its container's before it.
+    /// Its name. That of a subcommand begins with its container's.
     pub name: &'static str,
-    /// The version that brought it.
+    /// The version that introduced it.
     pub since: &'static str,
-    /// Its family.
+    /// Its group.
     pub group: &'static str,
     /// Its arity.
     pub arity: i32,
@@ -22,15 +23,15 @@ pub struct Known {
     pub keys: &'static str,
     /// Hints for clients and proxies.
     pub tips: &'static str,
-    /// The version since which it should not be used any more; empty if it may.
+    /// The version that deprecated it; empty if none did.
     pub deprecated_since: &'static str,
-    /// Servers use it among themselves.
+    /// Only servers are meant to send it.
     pub is_internal: bool,
 }
 
 const LINES: &str = include_str!("redis-7.2.tsv");
 
-/// What to use instead of commands that are deprecated and exist here, in the words of COMMAND DOCS.
+/// The successors of deprecated commands that exist here, as COMMAND DOCS names them.
 const INSTEAD: &[(&str, &str)] = &[
     ("getset", "`SET` with the `!GET` argument"),
     ("psetex", "`SET` with the `PX` argument"),
@@ -41,17 +42,17 @@ const INSTEAD: &[(&str, &str)] = &[
     ("substr", "`GETRANGE`"),
 ];
 
-/// All of them, by name.
+/// Iterates over all of them in the order of their names.
 pub fn known() -> impl Iterator<Item = Known> {
     LINES.lines().filter(|line| !line.starts_with('#')).map(read)
 }
 
-/// One of them.
+/// Finds a command by its name.
 pub fn find(name: &str) -> Option<Known> {
     known().find(|known| known.name == name)
 }
 
-/// What to use instead of this command.
+/// Returns the successor of a deprecated command.
 pub fn replaced_by(name: &str) -> Option<&'static str> {
     INSTEAD.iter().find(|(old, _)| *old == name).map(|(_, new)| *new)
 }

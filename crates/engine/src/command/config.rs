@@ -1,4 +1,4 @@
-//! CONFIG: reads and changes settings while the server runs.
+//! CONFIG: reads and changes the configuration at runtime.
 
 use russet_protocol::ErrorReply;
 

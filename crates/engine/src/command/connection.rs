@@ -1,4 +1,4 @@
-//! Connections: who speaks, how, and to which database.
+//! The state of a connection: user, protocol, database.
 
 use russet_protocol::{ErrorReply, Protocol};
 
@@ -11,7 +11,7 @@ pub const COMMANDS: &[Command] = &[PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET]
 /// What the rows of the family share.
 const ROW: Command = Command { group: Group::Connection, acl: acl::CONNECTION, ..Command::ROW };
 
-/// Flags of the commands that a stranger may use.
+/// Flags of the commands that need no authentication.
 const OPEN: u64 = f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::NO_AUTH | f::ALLOW_BUSY;
 
 const PING: Command = Command {
@@ -110,7 +110,7 @@ fn auth(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// Lets the client in, if these are a user's name and password. There is one user: `default`.
+/// Authenticates the client as a user. The only user is `default`.
 fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), ErrorReply> {
     let wanted = &ctx.node.config.requirepass;
     if user != b"default" || !(wanted.is_empty() || wanted.matches(password)) {
@@ -123,17 +123,17 @@ fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), E
     Ok(())
 }
 
-/// Whether a name, or a library's, can stand in a line of CLIENT LIST.
+/// Whether the name of a client or of its library can be part of a line of CLIENT LIST.
 pub(super) fn is_printable(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_graphic)
 }
 
-/// The error for a connection's name that is none.
+/// The error for a name that is not printable.
 pub(super) fn bad_name() -> ErrorReply {
     ErrorReply::fixed("ERR Client names cannot contain spaces, newlines or special characters.")
 }
 
-/// What HELLO was asked for.
+/// The arguments of HELLO.
 #[derive(Default)]
 struct Hello<'a> {
     protocol: Option<Protocol>,
@@ -261,7 +261,7 @@ fn reset(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     me.db = 0;
     me.protocol = Protocol::Resp2;
     me.name.clear();
-    // Its own reply may still be one to skip.
+    // CLIENT REPLY SKIP still applies to the reply of RESET itself.
     (me.reply_mode.off, me.reply_mode.skip_next) = (false, false);
     me.no_evict = false;
     me.no_touch = false;

@@ -1,10 +1,10 @@
-//! A row as COMMAND and documentation show it: its syntax, and the names that Redis gives to its flags, its ACL categories,
-//! its group, and to what happens to its keys.
+//! A row as COMMAND and documentation show it: its syntax, and the names that Redis gives to its
+//! flags, its ACL categories, its group, and to what happens to its keys.
 
 use super::keyspec::key_flag;
 use super::{Args, Command, Group, KeySpec, acl, argument, flag};
 
-/// The flags that COMMAND INFO shows, in its order.
+/// Flags, in the order of COMMAND INFO.
 const FLAGS: &[(u64, &str)] = &[
     (flag::WRITE, "write"),
     (flag::READONLY, "readonly"),
@@ -26,7 +26,7 @@ const FLAGS: &[(u64, &str)] = &[
     (flag::ALLOW_BUSY, "allow_busy"),
 ];
 
-/// The categories, in the order of COMMAND INFO.
+/// ACL categories, in the order of COMMAND INFO.
 const CATEGORIES: &[(u64, &str)] = &[
     (acl::KEYSPACE, "keyspace"),
     (acl::READ, "read"),
@@ -51,7 +51,7 @@ const CATEGORIES: &[(u64, &str)] = &[
     (acl::SCRIPTING, "scripting"),
 ];
 
-/// What happens to a key, in the order of COMMAND INFO.
+/// Flags of keys, in the order of COMMAND INFO.
 const KEY_FLAGS: &[(u32, &str)] = &[
     (key_flag::RO, "RO"),
     (key_flag::RW, "RW"),
@@ -66,36 +66,36 @@ const KEY_FLAGS: &[(u32, &str)] = &[
     (key_flag::VARIABLE_FLAGS, "variable_flags"),
 ];
 
-/// The bit of a category, by its name in any case.
+/// Finds an ACL category by its name, whatever its case.
 pub fn category(name: &[u8]) -> Option<u64> {
     let found = CATEGORIES.iter().find(|(_, known)| name.eq_ignore_ascii_case(known.as_bytes()));
     found.map(|(bit, _)| *bit)
 }
 
-/// The names of these flags of a key.
+/// Returns the names of a key's flags.
 pub fn key_flag_names(flags: u32) -> Vec<&'static str> {
     KEY_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect()
 }
 
 impl Command {
-    /// Its arguments as people write them: `key value [NX | XX]`.
+    /// Returns its arguments as people write them: `key value [NX | XX]`.
     pub fn syntax(&self) -> String {
         argument::syntax(self.arguments)
     }
 
-    /// All tokens of its arguments.
+    /// Returns all tokens of its arguments.
     pub fn tokens(&self) -> Vec<&'static str> {
         argument::tokens(self.arguments)
     }
 
-    /// Its flags as COMMAND INFO shows them.
+    /// Returns its flags as COMMAND INFO shows them.
     pub fn flag_names(&self) -> Vec<&'static str> {
         let movable = if self.key_range().1 { flag::MOVABLEKEYS } else { 0 };
         let flags = self.flags | movable;
         FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect()
     }
 
-    /// Its ACL categories: those of the row and those that follow from its flags.
+    /// Returns its ACL categories: those that the row states and those that follow from its flags.
     pub fn categories(&self) -> u64 {
         let mut categories = self.acl;
         let has = |flag| self.has(flag);
@@ -114,21 +114,21 @@ impl Command {
         categories
     }
 
-    /// The names of these categories.
+    /// Returns the names of its ACL categories.
     pub fn category_names(&self) -> Vec<&'static str> {
         let categories = self.categories();
         CATEGORIES.iter().filter(|(bit, _)| categories & bit != 0).map(|(_, name)| *name).collect()
     }
 
-    /// First key, last key and step, as COMMAND told keys before there were key specs; and whether that says
-    /// less than the specs do.
+    /// Returns the first key, last key and step of COMMAND INFO, which predate key specs, and
+    /// whether they describe less than the key specs do.
     pub fn key_range(&self) -> ((i64, i64, i64), bool) {
         let incomplete = |spec: &KeySpec| spec.flags & key_flag::INCOMPLETE != 0;
         match self.keys {
             [] => ((0, 0, 0), false),
             [one] => ((one.first as i64, i64::from(one.last), one.step as i64), incomplete(one)),
             [first, rest @ ..] => {
-                // Specs that follow each other without a gap are one range.
+                // Adjacent specs form one range.
                 let mut last = first.last;
                 let mut less = incomplete(first);
                 for spec in rest {
@@ -141,7 +141,7 @@ impl Command {
         }
     }
 
-    /// The indexes of the keys among its arguments, with what happens to each.
+    /// Returns the index and flags of each key among these arguments.
     pub fn keys_of(&self, args: &Args<'_>) -> Vec<(usize, u32)> {
         let mut found = Vec::new();
         for spec in self.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {

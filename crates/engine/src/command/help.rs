@@ -1,10 +1,10 @@
-//! HELP of a container, written from the rows of its subcommands.
+//! The HELP subcommands, which describe the rows of their containers.
 
 use russet_protocol::ErrorReply;
 
 use super::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 
-/// What the rows of all `HELP` subcommands share.
+/// What the rows of all HELP subcommands share.
 pub const ROW: Command = Command {
     arity: 2,
     flags: f::LOADING | f::STALE,
@@ -19,7 +19,7 @@ fn help(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let container = container.to_ascii_uppercase();
     reply.array(1 + 2 * rows.len());
     reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    // HELP stands last, as in Redis.
+    // HELP comes last, as in Redis.
     let (own, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.word() == "help");
     for row in others.into_iter().chain(own) {
         let usage = format!("{} {}", row.word().to_ascii_uppercase(), row.syntax());
@@ -29,7 +29,7 @@ fn help(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// The function of a container. It is never called, since a container's arity demands a subcommand.
+/// The function of containers. It is never called, since their arity demands a subcommand.
 pub fn container(ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     Err(ErrorReply::WrongArity(ctx.command.name.to_owned()))
 }

@@ -86,7 +86,7 @@ fn some(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// The row of a command or, as `container|subcommand`, of a subcommand.
+/// Finds the row of a command or, given `container|subcommand`, of a subcommand.
 fn named(commands: &CommandTable, name: &[u8]) -> Option<&'static Command> {
     let mut words = name.split(|&byte| byte == b'|');
     let row = commands.find(words.next()?)?;
@@ -97,7 +97,7 @@ fn named(commands: &CommandTable, name: &[u8]) -> Option<&'static Command> {
     }
 }
 
-/// COMMAND INFO of one row.
+/// Writes the element of COMMAND INFO for a row.
 fn describe(row: &'static Command, reply: &mut Reply<'_>) {
     let ((first, last, step), _) = row.key_range();
     reply.array(10);
@@ -136,7 +136,7 @@ fn describe_keys(spec: &KeySpec, reply: &mut Reply<'_>) {
     reply.bulk(b"begin_search");
     typed(reply, "index", &[("index", spec.first as i64)]);
     reply.bulk(b"find_keys");
-    // An end that counts from the front is told as its distance from the first key.
+    // An end that counts from the front is reported as the distance from the first key.
     let last = i64::from(spec.last);
     let last = if last < 0 { last } else { last - spec.first as i64 };
     typed(reply, "range", &[("lastkey", last), ("keystep", spec.step as i64), ("limit", 0)]);
@@ -177,7 +177,7 @@ fn docs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// COMMAND DOCS of one row, as a pair of a map.
+/// Writes the pair of COMMAND DOCS's map for a row.
 fn explain(row: &'static Command, reply: &mut Reply<'_>) {
     let known = catalogue::find(row.name);
     let deprecated_since = known.map_or("", |known| known.deprecated_since);
@@ -310,7 +310,7 @@ fn get_keys_and_flags(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>)
     Ok(Flow::Done)
 }
 
-/// The command that stands behind COMMAND GETKEYS, and its keys: their indexes and what happens to them.
+/// Returns the command that follows COMMAND GETKEYS, and the index and flags of each of its keys.
 fn find_keys<'a>(
     ctx: &Ctx<'_>,
     args: &Args<'a>,
@@ -331,7 +331,7 @@ fn find_keys<'a>(
     }
 }
 
-/// What COMMAND LIST lets through.
+/// Which commands COMMAND LIST lists.
 enum Filter<'a> {
     Nothing,
     Category(Option<u64>),

@@ -1,13 +1,13 @@
-//! Where a command's keys stand among its arguments.
+//! Key specs: which arguments of a command are keys.
 //!
-//! Prefetch, COMMAND GETKEYS, and later ACL and cluster routing find keys by these rows alone.
+//! Prefetching and COMMAND GETKEYS find keys by these alone, and so will ACL and cluster routing.
 
-/// One run of keys.
+/// A range of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
     /// Index of the first key.
     pub first: usize,
-    /// Index of the last; negative: counted from the end, -1 the last argument.
+    /// Index of the last one. If negative it counts from the end: -1 is the last argument.
     pub last: i32,
     /// Distance from one key to the next.
     pub step: usize,
@@ -32,17 +32,17 @@ pub mod key_flag {
 }
 
 impl KeySpec {
-    /// One key, at this index.
+    /// A single key.
     pub const fn one(index: usize, flags: u32) -> KeySpec {
         KeySpec { first: index, last: index as i32, step: 1, flags }
     }
 
-    /// Keys from this index to the last argument, `step` apart.
+    /// Every `step`-th argument from this index to the end.
     pub const fn rest(first: usize, step: usize, flags: u32) -> KeySpec {
         KeySpec { first, last: -1, step, flags }
     }
 
-    /// The indexes of the keys among `argc` arguments.
+    /// Returns the indexes of the keys among `argc` arguments.
     pub fn indexes(&self, argc: usize) -> impl Iterator<Item = usize> + use<> {
         let last = if self.last < 0 {
             argc.checked_sub(self.last.unsigned_abs() as usize)

@@ -1,7 +1,8 @@
 //! Commands: what a row states, and what a command's function takes and returns.
 //!
-//! A command is a row and the function below it, in the file of its family. Dispatch, arity errors, COMMAND and its
-//! subcommands, HELP, key extraction, statistics and docs/commands.md derive from the row.
+//! A command is a row and the function below it, in the file of its family. Dispatch, arity errors,
+//! COMMAND and its subcommands, HELP, key extraction, statistics and docs/commands.md derive from
+//! the row.
 
 pub mod args;
 pub mod argument;
@@ -52,15 +53,16 @@ pub struct Command {
     pub flags: u64,
     /// ACL categories beside those that follow from the flags: bits of [`acl`].
     pub acl: u64,
-    /// Which of its arguments are keys.
+    /// Its key specs: which of its arguments are keys.
     pub keys: &'static [KeySpec],
-    /// What happens to its keys, where other arguments decide it (`VARIABLE_FLAGS`).
+    /// What happens to its keys, if other arguments decide that (`VARIABLE_FLAGS`): bits of
+    /// [`keyspec::key_flag`].
     pub key_flags: Option<fn(&Args<'_>) -> u32>,
     /// Its arguments, as COMMAND DOCS and HELP describe them.
     pub arguments: &'static [Argument],
     /// What it does, in a sentence or two.
     pub summary: &'static str,
-    /// Its time complexity: `O(…)`.
+    /// Its time complexity.
     pub complexity: &'static str,
     /// Its subcommands: the argument after its name picks one.
     pub subcommands: &'static [Command],
@@ -110,19 +112,20 @@ pub type Outcome = Result<Flow, ErrorReply>;
 pub enum Flow {
     /// The reply is written.
     Done,
-    /// The client waits; what for stands in [`Client::blocked`], and who wakes it writes the reply.
+    /// The client is blocked ([`Client::blocked`]). Whatever unblocks it writes the reply.
     Blocked,
-    /// The client has become a replica: what follows the reply is prepared behind it.
+    /// The client has become a replica. Its synchronisation starts behind the reply.
     Attached,
-    /// EXEC has written the header of its reply: the queue runs next.
+    /// EXEC has written the header of its reply. The queued commands run next.
     Transaction,
-    /// The connection is closed when the reply has been written.
+    /// The connection is closed once the reply is sent.
     Close,
-    /// The world is asked; the reply is `+OK` or the error that it answers, unless `Node` knows better.
+    /// The driver is asked to do something. The reply is `+OK` or an error, according to its
+    /// answer.
     Ask(Request),
 }
 
-/// The families of commands, as COMMAND DOCS names them.
+/// The groups of commands in COMMAND DOCS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Group {
@@ -145,7 +148,7 @@ pub enum Group {
     Bitmap,
 }
 
-/// Flags of a command; most are those that COMMAND INFO shows.
+/// Flags of commands, most of which COMMAND INFO shows.
 #[expect(missing_docs, reason = "the names are Redis' and explained in its documentation")]
 pub mod flag {
     pub const WRITE: u64 = 1 << 0;
@@ -167,20 +170,22 @@ pub mod flag {
     pub const NO_MULTI: u64 = 1 << 16;
     pub const MOVABLEKEYS: u64 = 1 << 17;
     pub const ALLOW_BUSY: u64 = 1 << 18;
-    // The rest is not shown.
+    // COMMAND INFO does not show the following.
+
     /// Runs within MULTI instead of being queued.
     pub const IN_MULTI: u64 = 1 << 40;
-    /// Runs the commands that the client has queued: it needs what they need, and may do what they may.
+    /// Runs the queued commands of a transaction: it needs the permissions that they need.
     pub const RUNS_QUEUE: u64 = 1 << 41;
-    /// May find expired keys that its arguments do not name: each removal is propagated by itself.
+    /// May find expired keys that it was not given. The removal of each is propagated by itself.
     pub const ARBITRARY_KEYS: u64 = 1 << 42;
-    /// Runs when a master sends it, although it is an administrator's command.
+    /// Runs when our master sends it, though it has the flag `ADMIN`.
     pub const FROM_MASTER: u64 = 1 << 43;
-    /// Clients do not see its subcommands as commands: neither COMMAND nor statistics list them.
+    /// Its subcommands are not commands to clients: neither COMMAND nor INFO commandstats lists
+    /// them.
     pub const PRIVATE_SUBCOMMANDS: u64 = 1 << 44;
 }
 
-/// ACL categories, for those that do not follow from flags and group.
+/// ACL categories.
 #[expect(missing_docs, reason = "the names are Redis' own")]
 pub mod acl {
     pub const KEYSPACE: u64 = 1 << 0;
@@ -206,38 +211,38 @@ pub mod acl {
     pub const SCRIPTING: u64 = 1 << 20;
 }
 
-/// On whose behalf a command runs.
+/// Who runs a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// A client's.
+    /// A client.
     Client,
-    /// A client's, as part of EXEC.
+    /// A client, within EXEC.
     Exec,
-    /// Our master's: its stream of effects.
+    /// Our master, by its replication stream.
     Master,
 }
 
-/// What a handler works on.
+/// What the function of a command works on.
 pub struct Ctx<'a> {
-    /// The node, whole.
+    /// The node.
     pub node: &'a mut Node,
-    /// Whose command it is.
+    /// The client that sent the command.
     pub client: Handle,
     /// The database that the client has selected.
     pub db: u32,
-    /// On whose behalf.
+    /// Who runs it.
     pub caller: Caller,
-    /// The row.
+    /// The row of the command.
     pub command: &'static Command,
 }
 
 impl Ctx<'_> {
-    /// The client that called. Its outbox is in the [`Reply`] meanwhile.
+    /// Returns the client that sent the command. Its outbox is in the [`Reply`] meanwhile.
     pub fn me(&mut self) -> &mut Client {
         self.node.clients.get_mut(self.client).expect("a client exists while its command runs")
     }
 
-    /// Reads a string: expiry, statistics and access clock as a read does. WRONGTYPE for another type.
+    /// Reads a string: hides an expired key, counts a hit or a miss, updates the access time.
     #[inline]
     pub fn string<'s>(&'s mut self, key: Key<'_>) -> Result<Option<Text<'s>>, ErrorReply> {
         match self.node.keyspace.read(self.db, key) {
@@ -246,32 +251,33 @@ impl Ctx<'_> {
         }
     }
 
-    /// The door to a key whose old value does not matter: one that is past its time ends first, as if met.
+    /// Opens a key for writing, after removing it if it has expired: for commands that do not read
+    /// it first.
     #[inline]
     pub fn overwrite<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
         self.node.keyspace.meet(self.db, key);
         self.edit(key)
     }
 
-    /// The door to a key, to change it; who has not looked at it yet lets it be met first.
+    /// Opens a key for writing. The caller has read it before, so that an expired one is gone.
     #[inline]
     pub fn edit<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
         self.node.keyspace.edit(self.db, key)
     }
 
-    /// Wall clock of this turn in milliseconds.
+    /// Returns the wall clock of this turn in Unix milliseconds.
     pub fn now_ms(&self) -> i64 {
         self.node.keyspace.now_ms
     }
 
-    /// Replicates this instead of the command as it was given; may be called several times.
+    /// Propagates this command instead of the one that runs. May be called several times.
     pub fn effect(&mut self, args: &[&[u8]]) {
         let db = self.db;
         self.node.tell_expired();
         self.node.effects.push(db, args);
     }
 
-    /// Replicates nothing, though the command changed something.
+    /// Propagates nothing, though the command changed something.
     pub fn no_effect(&mut self) {
         self.node.effects.suppress();
     }

@@ -1,4 +1,4 @@
-//! Replication: who follows whom.
+//! Replication commands: roles, synchronisation, acknowledgements.
 
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
@@ -117,7 +117,8 @@ fn psync(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     attach(ctx, &id, Some(offset), false, reply)
 }
 
-/// Our master hands its office over to us, and asks to follow in the same breath.
+/// Becomes master in place of our master, which asks for this and to be our replica with one
+/// command (FAILOVER).
 fn take_over(ctx: &mut Ctx<'_>, id: &str) -> Result<(), ErrorReply> {
     let text = format!("Failover request received for replid {id}.");
     ctx.node.log(Level::Notice, text);
@@ -201,7 +202,7 @@ fn replconf(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     Ok(Flow::Done)
 }
 
-/// A replica says how far it is; it gets no reply.
+/// Notes the offset that a replica acknowledges. There is no reply.
 fn acknowledged(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Outcome {
     let handle = ctx.client;
     let offset = args.get(2).and_then(parse_i64);

@@ -1,27 +1,27 @@
-//! The sink that a handler writes its reply into.
+//! Where a command writes its reply.
 
 use std::ops::{Deref, DerefMut};
 
 use russet_ds::SharedBytes;
 use russet_protocol::ReplyWriter;
 
-/// Values from this size on are not copied into the reply but sent from where they are.
+/// The size from which on a value is shared with the reply instead of copied.
 const SHARE_FROM: usize = 16 * 1024;
 
-/// A [`ReplyWriter`] that can also lend out long strings.
+/// A [`ReplyWriter`] that can also share long strings.
 pub struct Reply<'a> {
     writer: ReplyWriter<'a>,
-    /// Long strings, and the offset of the reply's bytes at which each belongs.
+    /// Shared strings, each with its offset in the bytes of the reply.
     shared: &'a mut Vec<(usize, SharedBytes)>,
 }
 
 impl<'a> Reply<'a> {
-    /// A sink over bytes and a list of strings lent out.
+    /// Writes to `writer`, and shared strings to `shared`.
     pub fn new(writer: ReplyWriter<'a>, shared: &'a mut Vec<(usize, SharedBytes)>) -> Reply<'a> {
         Reply { writer, shared }
     }
 
-    /// A string value: copied if short, lent if long.
+    /// Writes a string value: copied if short, shared if long.
     #[inline]
     pub fn text(&mut self, text: crate::types::string::Text<'_>) {
         match text {

@@ -1,4 +1,4 @@
-//! The server itself: saving, ending, the time.
+//! The server as a whole: INFO, saving, shutdown, the time.
 
 use russet_protocol::ErrorReply;
 
@@ -90,7 +90,7 @@ fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     if ctx.node.persist.save().is_some() {
         return Err(ErrorReply::fixed("ERR Background save already in progress"));
     }
-    // In the middle of EXEC the data is ahead of what replicas were told.
+    // Within EXEC the data is ahead of the replication offset that the file would record.
     let in_exec = ctx.caller == Caller::Exec;
     if !in_exec && ctx.node.begin_background_save().is_ok() {
         reply.simple("Background saving started");

@@ -1,11 +1,11 @@
-//! Finding a command by its name.
+//! The table of all commands, and lookup by name.
 
 use super::{
     Args, Command, client, config, connection, debug, flag, introspect, keys, replication, server,
     string, transaction,
 };
 
-/// All families. One line adds a family; its rows add its commands.
+/// The commands of all families.
 pub static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     keys::COMMANDS,
@@ -19,12 +19,13 @@ pub static FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
 ];
 
-/// Longest name of a command, in bytes.
+/// The longest name of a command, in bytes.
 const NAME_MAX: usize = 32;
 
 const PLACES: usize = 2048;
 
-/// Open-addressed indexes over the rows, by name and by address. Both are ours, so no hash need be keyed.
+/// Open-addressing indexes of the rows by name and by address. Clients choose neither, so the
+/// hashes are not keyed.
 #[derive(Debug)]
 pub struct CommandTable {
     by_name: Vec<Option<&'static Command>>,
@@ -78,7 +79,7 @@ impl CommandTable {
         self.rows.push(row);
     }
 
-    /// The command of this name, in any case.
+    /// Finds a command by its name, whatever its case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&'static Command> {
         if name.len() > NAME_MAX {
@@ -94,7 +95,7 @@ impl CommandTable {
         None
     }
 
-    /// The number of a row, subcommands included, for statistics.
+    /// Returns the index of a row in [`CommandTable::rows`], by which statistics are kept.
     #[inline]
     pub fn number_of(&self, row: &'static Command) -> usize {
         let (address, mut at) = hash_address(row);
@@ -107,35 +108,36 @@ impl CommandTable {
         0
     }
 
-    /// All rows by number, subcommands behind their container.
+    /// Returns all listed rows, each container before its subcommands.
     pub fn rows(&self) -> &[&'static Command] {
         &self.rows
     }
 
-    /// All commands, without subcommands.
+    /// Iterates over all commands, without subcommands.
     pub fn all() -> impl Iterator<Item = &'static Command> {
         FAMILIES.iter().copied().flatten()
     }
 
-    /// All commands, each before its listed subcommands.
+    /// Iterates over all commands, each before its listed subcommands.
     pub fn listed() -> impl Iterator<Item = &'static Command> {
         CommandTable::all().flat_map(|row| std::iter::once(row).chain(row.listed_subcommands()))
     }
 }
 
 impl Command {
-    /// The subcommands that are commands to clients as well.
+    /// Returns the subcommands that clients know as commands.
     pub fn listed_subcommands(&self) -> &'static [Command] {
         if self.has(flag::PRIVATE_SUBCOMMANDS) { &[] } else { self.subcommands }
     }
 
-    /// The listed subcommand of this name.
+    /// Finds a listed subcommand by its name.
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
         let mut rows = self.listed_subcommands().iter();
         rows.find(|row| row.word().as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// The row that these arguments pick: that of a subcommand, if it lists any and one is named.
+    /// Returns the row that runs: itself or, if it lists subcommands, the one that the arguments
+    /// name.
     pub fn picked(&'static self, args: &Args<'_>) -> Option<&'static Command> {
         match args.get(1) {
             Some(word) if !self.listed_subcommands().is_empty() => self.subcommand(word),
@@ -143,18 +145,18 @@ impl Command {
         }
     }
 
-    /// The word that picks it: of a subcommand, the part of its name behind the bar.
+    /// Returns its name, without that of its container.
     pub fn word(&self) -> &'static str {
         self.name.split_once('|').map_or(self.name, |(_, word)| word)
     }
 
-    /// Whether so many arguments, the name included, are right.
+    /// Whether its arity allows this number of arguments, the name included.
     pub fn takes(&self, argc: usize) -> bool {
         let want = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { argc >= want } else { argc == want }
     }
 
-    /// Whether its key specs name the argument at this index of `argc`.
+    /// Whether a key spec names the argument at this index, given `argc` arguments.
     pub(crate) fn names_key(&self, index: usize, argc: usize) -> bool {
         self.keys.iter().any(|spec| spec.indexes(argc).any(|key| key == index))
     }

@@ -1,5 +1,4 @@
-//! Transactions: MULTI, EXEC and what watches over them. How EXEC runs its queue stands in
-//! `crate::transaction`.
+//! The commands of transactions. `crate::transaction` runs what EXEC starts.
 
 use russet_protocol::ErrorReply;
 
@@ -104,7 +103,7 @@ fn watch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if transaction.open {
         return Err(ErrorReply::err("WATCH inside MULTI is not allowed"));
     }
-    // A transaction that is broken already stays so whatever else is watched.
+    // Once a watched key has changed EXEC will fail, so further keys do not matter.
     if !transaction.broken {
         let (handle, db) = (ctx.client, ctx.db);
         for at in 1..args.len() {

@@ -1,4 +1,4 @@
-//! CLIENT KILL: by address, or by any number of filters.
+//! CLIENT KILL.
 
 use russet_protocol::ErrorReply;
 
@@ -36,7 +36,7 @@ const FILTERS: Argument = repeated(one_of(
     ],
 ));
 
-/// What a connection must be to be closed; what is none does not matter.
+/// Which connections are closed: those that match every filter that is set.
 #[derive(Default)]
 struct Filter {
     id: Option<u64>,
@@ -96,7 +96,7 @@ impl Filter {
         } else if args.is(at, "LADDR") {
             self.local_address = Some(args.text(at + 1));
         } else if args.is(at, "USER") {
-            // Everybody is the default user.
+            // There is only the default user.
             if value != b"default" {
                 return Err(ErrorReply::quoting("ERR No such user '", value, "'"));
             }

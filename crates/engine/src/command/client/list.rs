@@ -1,4 +1,4 @@
-//! How a connection is shown: the line of CLIENT LIST.
+//! CLIENT LIST and CLIENT INFO: connections as lines of text.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
 use crate::io::{Endpoints, Handle};
 use crate::node::Node;
 
-/// The kinds of connections that CLIENT LIST and CLIENT KILL tell apart.
+/// The types of connections that CLIENT LIST and CLIENT KILL filter by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Normal,
@@ -21,7 +21,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The kind of this name, old and new.
+    /// Finds a type by its name, old or new.
     pub(super) fn named(name: &[u8]) -> Result<Kind, ErrorReply> {
         const NAMES: [(&str, Kind); 6] = [
             ("normal", Kind::Normal),
@@ -123,7 +123,7 @@ fn by_ids<'n>(ctx: &'n Ctx<'_>, args: &Args<'_>) -> Result<Vec<&'n Client>, Erro
     Ok(chosen)
 }
 
-/// The connections that users know of: not our link to a master before it is in use.
+/// Iterates over the connections that users see: all but a link to a master that is not in use yet.
 pub(super) fn shown(node: &Node) -> impl Iterator<Item = &Client> {
     let online = |handle: Handle| {
         node.repl.master.as_ref().is_some_and(|m| m.is_online() && m.link == Some(handle))
@@ -133,7 +133,7 @@ pub(super) fn shown(node: &Node) -> impl Iterator<Item = &Client> {
         .filter(move |client| !client.gone && (!client.is_master_link() || online(client.handle)))
 }
 
-/// A connection's line, for log lines about what it did.
+/// Describes a connection in a log line.
 pub(crate) fn describe(node: &Node, handle: Handle) -> String {
     let mut text = String::new();
     if let Some(client) = node.clients.get(handle) {
@@ -173,9 +173,10 @@ fn flags(client: &Client) -> String {
     if set.is_empty() { "N".to_owned() } else { set }
 }
 
-/// Appends a connection's line. `running_bytes` are those of the arguments that it runs now.
+/// Appends the line of a connection. `running_bytes` is the size of the command that it runs now.
 ///
-/// Where Redis shows the file descriptor, which the node does not know, stands the connection's place.
+/// Shows the index of the connection where Redis shows its file descriptor, which the engine does
+/// not know.
 fn line(text: &mut String, client: &Client, now_us: u64, running_bytes: usize) {
     let seconds = |since_us: u64| now_us.saturating_sub(since_us) / 1_000_000;
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

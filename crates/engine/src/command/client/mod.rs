@@ -1,6 +1,4 @@
-//! CLIENT: connections look at themselves and at each other.
-//!
-//! The rows and the small subcommands are here; `list.rs` is how a connection is shown, `kill.rs` how others are ended.
+//! CLIENT: inspects and controls connections.
 
 mod kill;
 mod list;
@@ -241,7 +239,7 @@ fn unblock(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     let id = args.integer(2)?;
     let target = u64::try_from(id).ok().and_then(|id| ctx.node.clients.by_id(id));
     let waits = target.and_then(|client| Some((client.handle, client.blocked.as_ref()?)));
-    // What a pause, a save or the end of the server holds cannot be let go one by one.
+    // Clients that wait for a pause, a save or a shutdown cannot be unblocked.
     let Some((handle, Waiting::Acks { offset, .. })) = waits.map(|(h, b)| (h, &b.waiting)) else {
         reply.integer(0);
         return Ok(Flow::Done);
@@ -258,7 +256,7 @@ fn unblock(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     Ok(Flow::Done)
 }
 
-/// `ON` or `OFF` at an index.
+/// Parses `ON` or `OFF`.
 fn switch(args: &Args<'_>, index: usize) -> Result<bool, ErrorReply> {
     match (args.is(index, "ON"), args.is(index, "OFF")) {
         (true, _) => Ok(true),
@@ -326,7 +324,7 @@ const TRACKINGINFO: Command = Command {
     ..ROW
 };
 
-/// Nothing is tracked: there is no CLIENT TRACKING yet.
+/// Reports that nothing is tracked, since there is no CLIENT TRACKING yet.
 fn trackinginfo(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.map(3);
     reply.bulk(b"flags");
@@ -339,7 +337,7 @@ fn trackinginfo(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> 
     Ok(Flow::Done)
 }
 
-/// More arguments than a subcommand knows what to do with.
+/// The error for a subcommand with too many arguments.
 fn wrong_use(args: &Args<'_>) -> ErrorReply {
     let before = "ERR unknown subcommand or wrong number of arguments for '";
     ErrorReply::quoting(before, &args[1], "'. Try CLIENT HELP.")

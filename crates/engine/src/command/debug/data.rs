@@ -1,4 +1,4 @@
-//! DEBUG's looks into the data, and POPULATE, which makes some.
+//! The subcommands of DEBUG that inspect data or create some.
 
 use std::fmt::Write;
 
@@ -36,7 +36,7 @@ pub(super) const DIGEST_VALUE: Command = Command {
     ..Command::ROW
 };
 
-/// Keys that are past their time count too: they are still there.
+/// Includes expired keys that have not been removed yet.
 fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let db = ctx.node.keyspace.db(ctx.db);
     reply.array(args.len() - 2);
@@ -58,8 +58,8 @@ pub(super) const OBJECT: Command = Command {
     ..Command::ROW
 };
 
-/// Where Redis shows the value's address stands a number made from its key: what the node says depends on its
-/// inputs alone.
+/// Shows a number made from the key where Redis shows the address of the value, since replies
+/// depend on inputs alone.
 fn object(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.len() > 4 {
         return Err(wrong_use(args));
@@ -106,7 +106,7 @@ fn htstats(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     if expiring == 0 {
         text.push_str(NO_STATS);
     } else {
-        // Expiries stand in the entries.
+        // There is no second table: entries hold their expiration times.
         let _ = write!(text, " table size: 0\n number of elements: {expiring}\n");
     }
     reply.verbatim(text.as_bytes());
@@ -142,7 +142,7 @@ pub(super) const HTSTATS_KEY: Command = Command {
     ..Command::ROW
 };
 
-/// No value has a hash table of its own yet.
+/// Fails for every key, since no value has a hash table of its own yet.
 fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     let (db, key) = (ctx.db, args.key(2));
     if ctx.node.keyspace.peek(db, key).is_none() {
@@ -200,7 +200,7 @@ fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
         }
         keyspace.edit(db, key).set_string(&value, Expiry::Clear, EventKind::New);
     }
-    // They are told to nobody and are no reason to save.
+    // Neither propagated nor counted as unsaved changes.
     keyspace.dirty = dirty;
     reply.ok();
     Ok(Flow::Done)

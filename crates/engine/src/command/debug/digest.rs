@@ -1,4 +1,4 @@
-//! DEBUG DIGEST: one number for all the data, the same that stock servers print for the same data.
+//! DEBUG DIGEST: a digest of all data, equal to that of stock servers with the same data.
 //!
 //! ```text
 //!   mix(d, x)   d := SHA1(d xor SHA1(x))       order matters
@@ -6,10 +6,10 @@
 //!
 //!   value's     0, mix the type, mix the value, add "!!expire!!" if it has an expiry
 //!   all data    for each database that is not empty: mix its number; for each key: add what
-//!               comes of mixing the key and, as above, its value
+//!               you get by mixing the key and then, as above, its value
 //! ```
 //!
-//! Numbers are 32 bits, big end first.
+//! Numbers are 32-bit big-endian.
 
 use russet_ds::EntryRef;
 use sha1::{Digest as _, Sha1};
@@ -18,7 +18,7 @@ use crate::keyspace::Keyspace;
 use crate::types::Object;
 use crate::types::string::Text;
 
-/// A digest under way.
+/// A digest being computed.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Digest([u8; 20]);
 
@@ -42,14 +42,14 @@ impl Digest {
         }
     }
 
-    /// Of one value.
+    /// Computes the digest of one value.
     pub(super) fn of_value(entry: &EntryRef<'_, Object>) -> Digest {
         let mut digest = Digest::default();
         digest.value(entry);
         digest
     }
 
-    /// Of all data.
+    /// Computes the digest of all data.
     pub(super) fn of_all(keyspace: &Keyspace) -> Digest {
         let mut all = Digest::default();
         for (number, db) in keyspace.dbs().filter(|(_, db)| !db.is_empty()) {
@@ -64,7 +64,7 @@ impl Digest {
         all
     }
 
-    /// 40 hexadecimal digits.
+    /// Returns it as 40 hexadecimal digits.
     pub(super) fn hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }

@@ -1,7 +1,8 @@
 //! DEBUG: what tests and the search for defects need.
 //!
-//! DEBUG is refused unless `enable-debug-command` allows it. As in Redis, clients see one command: its subcommands have
-//! rows for lookup and HELP, but no names, statistics or arity errors of their own.
+//! DEBUG is refused unless `enable-debug-command` allows it. As in Redis, clients see one command:
+//! its subcommands have rows for lookup and HELP, but no names, statistics or arity errors of their
+//! own.
 
 mod data;
 mod digest;
@@ -73,7 +74,7 @@ fn wrong_use(args: &Args<'_>) -> ErrorReply {
     ErrorReply::quoting(before, given, "'. Try DEBUG HELP.")
 }
 
-/// A number as C reads one from the start of a text: what is none is 0.
+/// Reads the argument as C's `atoi` does: text that is not a number is 0.
 fn is_on(args: &Args<'_>) -> bool {
     crate::config::grammar::parse_lenient_integer(&args[2]).unwrap_or(0) != 0
 }
@@ -119,7 +120,7 @@ const SLEEP: Command = Command {
 
 fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     let seconds: f64 = args.text(2).trim().parse().unwrap_or(0.0);
-    // What is negative or no number becomes 0, what is too long is cut to what fits.
+    // The cast turns a negative number or NaN into 0, and caps one that is too large.
     let micros = (seconds * 1e6) as u64;
     let handle = ctx.client;
     ctx.node.sleep(handle, micros);
@@ -226,7 +227,7 @@ fn replicate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
     Ok(Flow::Done)
 }
 
-/// Rounds of DEBUG STRINGMATCH-TEST.
+/// Number of patterns that DEBUG STRINGMATCH-TEST tries.
 const MATCH_ROUNDS: usize = 20_000;
 
 const STRINGMATCH_TEST: Command = Command {

@@ -1,4 +1,4 @@
-//! DEBUG PROTOCOL: a reply of each type, for those who write clients.
+//! DEBUG PROTOCOL: replies of every type, for tests of client libraries.
 
 use russet_protocol::{ErrorReply, Protocol};
 

@@ -1,4 +1,4 @@
-//! Whole databases: their size, their numbers, and emptying them.
+//! Whole databases: DBSIZE, SWAPDB, FLUSHDB, FLUSHALL.
 
 use russet_protocol::ErrorReply;
 
@@ -92,22 +92,23 @@ pub(super) const FLUSHALL: Command = Command {
 
 fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     flush(ctx, args, None, reply)?;
-    // What was given up must not come back from the dump file: it is written soon, whatever the
-    // save points say. A save under way is of before, and another one follows it.
+    // The deleted keys must not return from the dump file, so a save follows whatever the save
+    // points say. One that is running still has them, so another follows it.
     if !ctx.node.config.save.0.is_empty() && ctx.node.unsaved_changes() > 0 {
         ctx.node.persist.save_wanted = true;
     }
     Ok(Flow::Done)
 }
 
-/// Detaches the databases whole, which takes no time, so SYNC and ASYNC do the same.
+/// Detaches whole databases and frees them in the background. That takes no time, so SYNC and ASYNC
+/// are the same.
 fn flush(ctx: &mut Ctx<'_>, args: &Args<'_>, only: Option<u32>, reply: &mut Reply<'_>) -> Outcome {
     let known = args.len() == 1 || (args.len() == 2 && (args.is(1, "SYNC") || args.is(1, "ASYNC")));
     if !known {
         return Err(ErrorReply::Syntax);
     }
     ctx.node.keyspace.flush(only);
-    // Told also when there was nothing here: a replica may hold more than we do.
+    // Propagated even if nothing was deleted, since a replica may have keys that the master lacks.
     let words: Vec<&[u8]> = args.iter().collect();
     ctx.effect(&words);
     reply.ok();

@@ -1,7 +1,7 @@
-//! Times to live.
+//! Expiration times.
 //!
-//! A key ends when the clock is past its expiry. What replicas are told is always absolute: PEXPIREAT, or a removal
-//! if the time has come already.
+//! A key expires when the clock is past its expiration time. Commands propagate absolute times:
+//! PEXPIREAT, or a deletion if the time has passed already.
 
 use russet_protocol::ErrorReply;
 
@@ -15,7 +15,7 @@ use crate::planted::Bug;
 const CONDITION: Argument =
     optional(one_of("condition", &[token("NX"), token("XX"), token("GT"), token("LT")]));
 
-/// What the time that is given counts from.
+/// What an expiration time is relative to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Base {
     Now,
@@ -86,7 +86,7 @@ fn pexpireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
     set_expiry(ctx, args, Base::UnixEpoch, 1, reply)
 }
 
-/// On which terms an expiry is set.
+/// The conditions under which an expiration time is set.
 #[derive(Clone, Copy, Default)]
 struct Condition {
     nx: bool,
@@ -123,7 +123,7 @@ impl Condition {
         Ok(condition)
     }
 
-    /// No expiry counts as one that never comes.
+    /// Compares the old expiration time with the new one. Having none counts as infinitely late.
     fn allows(self, old: Option<i64>, new: i64) -> bool {
         let refused = (self.nx && old.is_some())
             || (self.xx && old.is_none())
@@ -153,7 +153,7 @@ fn set_expiry(
         reply.integer(0);
         return Ok(Flow::Done);
     }
-    if ctx.is_over(at_ms) {
+    if ctx.is_expired(at_ms) {
         ctx.edit(key).remove(EventKind::Del);
         let word = ctx.removal_word();
         ctx.effect(&[word, key.bytes]);
@@ -203,7 +203,7 @@ pub(super) const TTL: Command = Command {
 };
 
 fn ttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    tell(ctx, args, Base::Now, 1000, reply)
+    reply_expiry(ctx, args, Base::Now, 1000, reply)
 }
 
 pub(super) const PTTL: Command = Command {
@@ -219,7 +219,7 @@ pub(super) const PTTL: Command = Command {
 };
 
 fn pttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    tell(ctx, args, Base::Now, 1, reply)
+    reply_expiry(ctx, args, Base::Now, 1, reply)
 }
 
 pub(super) const EXPIRETIME: Command = Command {
@@ -235,7 +235,7 @@ pub(super) const EXPIRETIME: Command = Command {
 };
 
 fn expiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    tell(ctx, args, Base::UnixEpoch, 1000, reply)
+    reply_expiry(ctx, args, Base::UnixEpoch, 1000, reply)
 }
 
 pub(super) const PEXPIRETIME: Command = Command {
@@ -251,11 +251,12 @@ pub(super) const PEXPIRETIME: Command = Command {
 };
 
 fn pexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    tell(ctx, args, Base::UnixEpoch, 1, reply)
+    reply_expiry(ctx, args, Base::UnixEpoch, 1, reply)
 }
 
-/// -2 without a key, -1 without an expiry, else the time, rounded to the unit.
-fn tell(
+/// Replies the expiration time, rounded to the unit; -2 if the key does not exist, -1 if it does
+/// not expire.
+fn reply_expiry(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,
     base: Base,

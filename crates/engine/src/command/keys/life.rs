@@ -1,4 +1,4 @@
-//! Whether keys are there, what they are, and their removal.
+//! The existence, type and deletion of keys.
 
 use russet_ds::EntryRef;
 
@@ -35,13 +35,14 @@ pub(super) const UNLINK: Command = Command {
     ..ROW
 };
 
-/// DEL and UNLINK: what is large is freed elsewhere in either case.
+/// Deletes keys. DEL and UNLINK are the same, since large values are always freed in the
+/// background.
 fn del(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let db = ctx.db;
     let mut removed = 0;
     for at in 1..args.len() {
         let key = args.key(at);
-        // A key that is past its time ends here, and is not counted.
+        // An expired key is removed as such and not counted.
         ctx.node.keyspace.meet(db, key);
         removed += usize::from(ctx.edit(key).remove(EventKind::Del));
     }
@@ -84,7 +85,7 @@ pub(super) const TOUCH: Command = Command {
 fn touch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let db = ctx.db;
     let keyspace = &mut ctx.node.keyspace;
-    // Also for a client whose reads do not touch.
+    // TOUCH updates access times even under CLIENT NO-TOUCH.
     keyspace.no_touch = false;
     let found = (1..args.len()).filter(|&at| keyspace.read(db, args.key(at)).is_some()).count();
     reply.count(found);
@@ -109,17 +110,17 @@ fn type_of_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Out
 }
 
 impl Ctx<'_> {
-    /// Looks at a key: counted as a read, but neither this nor what the command reads after it moves
-    /// an access clock.
+    /// Reads a key without updating its access time, nor those of the keys that the command reads
+    /// after it. It counts as a hit or a miss.
     pub(super) fn glance(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
         let db = self.db;
         let keyspace = &mut self.node.keyspace;
-        // Set anew for each command.
+        // Dispatch sets this for each command.
         keyspace.no_touch = true;
         keyspace.read(db, key)
     }
 
-    /// The same for OBJECT, to which a miss is no event.
+    /// Does the same for OBJECT, which emits no event for a miss.
     pub(super) fn inspect(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
         let db = self.db;
         let keyspace = &mut self.node.keyspace;

@@ -1,4 +1,4 @@
-//! OBJECT: how what a key holds is kept.
+//! OBJECT: inspects how values are stored.
 
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
@@ -13,7 +13,7 @@ use crate::types::Encoding;
 use crate::types::encoding_of;
 use crate::types::string::Text;
 
-/// Integers below this are shared by all that hold them, in stock servers.
+/// Stock servers share the integers from 0 to this among all keys that hold them.
 const SHARED_INTEGERS: i64 = 10_000;
 
 pub(super) const OBJECT: Command = Command {
@@ -123,14 +123,15 @@ fn freq(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
                 "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
             ));
         }
-        // Use is not counted before there is eviction: every key stands where a new one does.
+        // Accesses are not counted before there is eviction, so every key has the counter of a new
+        // one.
         Some(_) => reply.integer(LFU_INITIAL),
         None => reply.null(),
     }
     Ok(Flow::Done)
 }
 
-/// Where the logarithm of a new key's use begins.
+/// The access counter of a new key.
 const LFU_INITIAL: i64 = 5;
 
 fn is_lfu(ctx: &Ctx<'_>) -> bool {

@@ -1,4 +1,4 @@
-//! Other names and other databases: RENAME, MOVE, COPY.
+//! Moving and copying keys: RENAME, MOVE, COPY.
 
 use russet_ds::{Block, EntryRef, NewPayload, Payload};
 use russet_protocol::ErrorReply;
@@ -48,7 +48,7 @@ fn renamenx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     Ok(Flow::Done)
 }
 
-/// True if the key has the new name now, and had not before.
+/// Renames a key. False if it had the new name before, or another key has it and `only_new` is set.
 fn rename_key(ctx: &mut Ctx<'_>, args: &Args<'_>, only_new: bool) -> Result<bool, ErrorReply> {
     let (db, source, target) = (ctx.db, args.key(1), args.key(2));
     let keyspace = &mut ctx.node.keyspace;
@@ -140,7 +140,7 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// What a key holds, as another key's own.
+/// A copy of a value and its expiration time.
 struct Copy {
     kind: u8,
     value: Value,
@@ -156,7 +156,7 @@ impl Copy {
     fn of(entry: &EntryRef<'_, Object>) -> Copy {
         let value = match entry.payload() {
             Payload::Inline(bytes) => Value::Inline(bytes.to_vec()),
-            // Both may hold the same bytes: whoever changes them first makes a copy.
+            // The two keys share the bytes until one of them changes.
             Payload::Block(block) => Value::Block(block.to_owned()),
         };
         Copy { kind: entry.kind(), value, expiry: entry.expiry() }

@@ -1,4 +1,4 @@
-//! Looking for keys: all of them, some at a time, or any.
+//! Listing keys: KEYS, SCAN, RANDOMKEY.
 
 use russet_ds::glob::{Case, matches};
 use russet_protocol::number::parse_i64;
@@ -10,10 +10,10 @@ use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, acl, flag as f};
 use crate::keyspace::ExpiryPolicy;
 use crate::types::type_of;
 
-/// Keys that a call of SCAN looks at, if it does not say.
+/// The default of SCAN's COUNT.
 const COUNT: usize = 10;
 
-/// A pattern of KEYS and SCAN. A single star is none: it matches the empty key too.
+/// The pattern of KEYS or SCAN. `*` counts as none, so that it matches the empty key too.
 #[derive(Clone, Copy)]
 struct Pattern<'a>(Option<&'a [u8]>);
 
@@ -95,7 +95,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let db = ctx.db;
     let keyspace = &mut ctx.node.keyspace;
     let hides = keyspace.policy != ExpiryPolicy::Ignore;
-    // The cursor comes first in the reply, and is known last.
+    // The cursor comes first in the reply but is known last.
     let (mut found, mut shown, mut over) = (Vec::new(), 0, Vec::new());
     let mut there = 0;
     let mut writer = ReplyWriter { out: &mut found, protocol: reply.protocol };
@@ -117,7 +117,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
     });
     if wanted.is_some() {
-        // To ask for its type is to read a key.
+        // Filtering by type reads the keys.
         keyspace.stats.hits += there;
     }
     for key in over {
@@ -134,7 +134,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// A cursor, as C's `strtoul` reads one: a sign and leading zeros may be there, and -1 is the largest.
+/// Parses a cursor as C's `strtoul` does: with a sign and leading zeros, and -1 as the largest.
 fn cursor(text: &[u8]) -> Result<u64, ErrorReply> {
     let invalid = || ErrorReply::err("invalid cursor");
     if let Some(number) = parse_i64(text) {

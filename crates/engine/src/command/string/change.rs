@@ -1,7 +1,7 @@
 //! Commands that change a part of a string.
 //!
-//! Short strings are put together and stored anew; a long one grows in place, so that appending is
-//! amortized and a part of a large string costs no copy of the whole.
+//! A short string is copied and stored anew. A long one grows in place, so that appending takes
+//! amortized time and changing a part does not copy the whole.
 
 use russet_ds::{Block, NewPayload, OutOfMemory};
 use russet_protocol::ErrorReply;
@@ -13,8 +13,8 @@ use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag as f
 use crate::keyspace::{EventKind, Expiry};
 use crate::types::string::{INLINE_MAX, KIND_RAW};
 
-/// The widest gap that SETRANGE fills with zero bytes, whatever the configuration allows. A gap costs its
-/// sender nothing, so it alone must not decide how much memory is taken.
+/// The largest gap that SETRANGE fills with zero bytes, whatever the configuration allows. A gap
+/// costs the client nothing, so it must not allocate without limit.
 const GAP_MAX: u64 = 1 << 32;
 
 pub(super) const APPEND: Command = Command {
@@ -71,10 +71,11 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     Ok(Flow::Done)
 }
 
-/// The length of a string of `old` bytes when `more` are written at `offset`, if it may be that long.
+/// Returns the length of a string of `old` bytes after `more` is written at `offset`, or an error
+/// if it is too long.
 fn checked_len(ctx: &Ctx<'_>, old: usize, offset: u64, more: &[u8]) -> Result<usize, ErrorReply> {
     let allowed = match ctx.caller {
-        // What the master did must be done here too.
+        // A replica must accept what its master did.
         Caller::Master => u64::MAX,
         _ => ctx.node.config.proto_max_bulk_len,
     };
@@ -84,7 +85,7 @@ fn checked_len(ctx: &Ctx<'_>, old: usize, offset: u64, more: &[u8]) -> Result<us
         .ok_or(ErrorReply::StringTooLong)
 }
 
-/// Writes `part` at an offset into the string that is there, or into none.
+/// Writes `part` at an offset of a string, which is created if the key does not exist.
 fn write_at(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,

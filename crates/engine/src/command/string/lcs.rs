@@ -1,8 +1,9 @@
 //! LCS: the longest common subsequence of two strings.
 //!
-//! The table that the definition fills, a length for every pair of prefixes, takes four bytes a cell. Here it is one bit: in a
-//! row, each cell is as long as its left neighbour or longer by one, and a row of such bits follows from the
-//! one above with a few operations on 64 cells at a time (Crochemore and others 2001, Hyyrö 2004).
+//! The textbook table holds a length for every pair of prefixes, in four bytes per cell. Here a
+//! cell is one bit: within a row a length either equals its left neighbour or exceeds it by one,
+//! and a row of such bits is computed from the row above with a few operations on 64 cells at a
+//! time (Crochemore et al. 2001, Hyyrö 2004).
 //!
 //! ```text
 //!            b:  g  a  t  a  c          cell: 1 where the length grows by one
@@ -11,9 +12,10 @@
 //!       a        0  1  1  1  0
 //! ```
 //!
-//! Going back from the last cell: where the bytes are equal, both prefixes lose one; else, where the cell is a one, the cell
-//! above must be as long, and the left one is shorter, so the way goes up; and left where it is a zero.
-//! That is the way stock servers go, so matches are the same where several are possible.
+//! The matches are found by walking back from the last cell. Where the two bytes are equal, both
+//! prefixes lose a byte. Otherwise a one means that the left cell is shorter and the cell above as
+//! long, so the walk goes up; a zero means that it goes left. Stock servers walk the same way, so
+//! of several solutions they report the same one.
 
 use russet_protocol::ErrorReply;
 
@@ -23,10 +25,11 @@ use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::types::string::Text;
 
-/// Four bytes for each cell were the price of the plain table: clients see the limits that it had.
+/// The bytes per cell of the textbook table, whose size limits clients know.
 const CELL_BYTES: u64 = 4;
 
-/// Bytes of the plain table past which the answer would take too long, whatever the configuration says.
+/// The size of the textbook table beyond which LCS would take too long, whatever the configuration
+/// allows.
 const TABLE_BYTES_MAX: u64 = 1 << 32;
 
 #[derive(Default)]
@@ -108,7 +111,7 @@ fn lcs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// Reads a string for its length; no key is an empty one.
+/// Returns the length of a string, 0 if the key does not exist.
 fn read_len(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<usize, ErrorReply> {
     let text = ctx
         .string(args.key(at))
@@ -116,7 +119,7 @@ fn read_len(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<usize, Erro
     Ok(text.map_or(0, |text| text.bytes().len()))
 }
 
-/// A copy of a string that was read, since two are needed at once.
+/// Copies a string, since the two are needed at once.
 fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Vec<u8> {
     let entry = ctx.node.keyspace.peek(ctx.db, args.key(at));
     entry.map_or(Vec::new(), |entry| Text::of(&entry).bytes().to_vec())
@@ -142,7 +145,8 @@ fn no_memory() -> ErrorReply {
     ErrorReply::err("Insufficient memory, failed allocating transient memory for LCS")
 }
 
-/// The rows of bits, all of them or only the last, and the length of the longest common subsequence.
+/// Computes the rows of bits, all of them or only the last, and the length of the longest common
+/// subsequence.
 fn table(a: &[u8], b: &[u8], keep: bool) -> Result<(Rows, usize), ErrorReply> {
     let words = b.len().div_ceil(64);
     let places = Places::of(a, b, words)?;
@@ -160,10 +164,10 @@ fn table(a: &[u8], b: &[u8], keep: bool) -> Result<(Rows, usize), ErrorReply> {
     Ok((Rows { bits, words }, len))
 }
 
-/// From a row to the one below it, given where in `b` the row's byte stands.
+/// Computes the row below `row`, given the positions of its byte in `b`.
 ///
-/// With the ones taken as the ends of blocks, each block keeps one end: the first match in it, or the old
-/// one. In the complement (`v`) that is what the carries of one addition do.
+/// If ones are the ends of blocks, then each block keeps one end: the first match in it, or else
+/// the old end. In the complement (`v`) the carries of a single addition do that.
 fn next_row(row: &mut [u64], places: &[u64]) {
     let mut carry = false;
     for (word, places) in row.iter_mut().zip(places) {
@@ -174,12 +178,12 @@ fn next_row(row: &mut [u64], places: &[u64]) {
         carry = over | over_carry;
         *word = !(sum | (v & !places));
     }
-    // A carry may run past the last place; no bit there is ever a match, so it stays a zero.
+    // A carry may run past the last position. No match is ever there, so those bits stay zero.
 }
 
-/// Where each byte of `a` stands in `b`: a bit for each place.
+/// For each byte value in `a`, a bit per position of `b`: set where `b` has that byte.
 struct Places {
-    /// For each byte value the start of its bits in words; those that `a` lacks have none.
+    /// For each byte value in `a`, the index of the first word of its bits.
     starts: [Option<u32>; 256],
     bits: Vec<u64>,
     words: usize,
@@ -208,7 +212,7 @@ impl Places {
         Ok(Places { starts, bits, words })
     }
 
-    /// The places of a byte that is in `a`.
+    /// Returns the positions of a byte that occurs in `a`.
     fn of_byte(&self, byte: u8) -> &[u64] {
         let start = self.starts[usize::from(byte)].map_or(0, |start| start as usize * self.words);
         &self.bits[start..start + self.words]
@@ -227,7 +231,7 @@ impl Rows {
     }
 }
 
-/// Bytes that are equal in both strings and follow one another.
+/// A run of bytes that both strings have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     a: usize,
@@ -235,7 +239,7 @@ struct Run {
     len: usize,
 }
 
-/// The runs of a longest common subsequence, the last one first.
+/// Returns the runs of a longest common subsequence, last one first.
 fn runs(a: &[u8], b: &[u8], rows: &Rows) -> Vec<Run> {
     let (mut i, mut j) = (a.len(), b.len());
     let mut runs: Vec<Run> = Vec::new();

@@ -47,7 +47,8 @@ pub const COMMANDS: &[Command] = &[
 /// What the rows of the family share.
 const ROW: Command = Command { group: Group::String, acl: acl::STRING, ..Command::ROW };
 
-/// The string that a command is about to change: expiry by policy, neither counted nor touched.
+/// Returns the string that a command is about to change, without counting a read or updating its
+/// access time.
 fn old<'a>(ctx: &'a mut Ctx<'_>, key: Key<'_>) -> Result<Option<Text<'a>>, ErrorReply> {
     let db = ctx.db;
     Ok(ctx.node.keyspace.peek(db, key).map(|entry| Text::of(&entry)))

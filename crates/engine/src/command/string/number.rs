@@ -1,4 +1,5 @@
-//! Commands that count: integers of 64 bits, and fractions as the x87's extended doubles.
+//! Strings as numbers: 64-bit integers, and floating-point numbers with the precision of x87
+//! extended doubles.
 
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
@@ -115,7 +116,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Out
         value.plus(by).ok_or_else(|| ErrorReply::err("increment would produce NaN or Infinity"))?;
     let text = sum.to_text();
     ctx.edit(key).set(kind_of_text(&text), payload(&text), expiry, EventKind::IncrByFloat);
-    // Other machines may count otherwise: they are told the sum.
+    // Replicas are sent the sum, since another machine may round otherwise.
     ctx.effect(&[b"SET", key.bytes, &text, b"KEEPTTL"]);
     reply.bulk(&text);
     Ok(Flow::Done)

@@ -42,7 +42,7 @@ pub(super) const MGET: Command = Command {
 fn mget(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(args.len() - 1);
     for at in 1..args.len() {
-        // A key of another type is no string: null, and no error.
+        // A key of another type yields null and no error.
         match ctx.string(args.key(at)) {
             Ok(Some(text)) => reply.text(text),
             Ok(None) | Err(_) => reply.null(),
@@ -102,7 +102,7 @@ fn getrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     Ok(Flow::Done)
 }
 
-/// The bytes from one offset to another, both included; negative ones count from the end.
+/// Returns the bytes from one offset to another, inclusive. Negative offsets count from the end.
 fn part(text: &[u8], start: i64, end: i64) -> &[u8] {
     let len = i64::try_from(text.len()).unwrap_or(i64::MAX);
     if len == 0 || (start < 0 && end < 0 && start > end) {

@@ -1,6 +1,6 @@
-//! Commands that set a whole string or take it away, with its time to live.
+//! Commands that set or remove a whole string, with its expiration time.
 //!
-//! What replicas are told is absolute: `SET key value PXAT milliseconds`, `PEXPIREAT`, `DEL`.
+//! They propagate absolute times: `SET key value PXAT milliseconds`, `PEXPIREAT`, `DEL`.
 
 use russet_protocol::ErrorReply;
 
@@ -18,7 +18,7 @@ const PX: Argument = after("PX", int("milliseconds"));
 const EXAT: Argument = after("EXAT", unix_time("unix-time-seconds"));
 const PXAT: Argument = after("PXAT", unix_time("unix-time-milliseconds"));
 
-/// The form in which a time to live is given.
+/// The unit of an expiration time, and what it counts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     /// `EX`: seconds from now.
@@ -39,7 +39,7 @@ impl Unit {
         matches!(self, Unit::Ex | Unit::Px)
     }
 
-    /// The Unix milliseconds that an argument means; None if they do not fit or are not positive.
+    /// Converts an argument to Unix milliseconds. None if it is not positive or does not fit.
     fn to_unix_ms(self, given: i64, now_ms: i64) -> Option<i64> {
         let given = Some(given).filter(|&given| given > 0)?;
         let ms = match self {
@@ -58,12 +58,13 @@ struct Options {
     get: bool,
     keep_ttl: bool,
     persist: bool,
-    /// The form of the expiry, and the index of its argument.
+    /// The unit of the expiration time, and the index of its argument.
     expiry: Option<(Unit, usize)>,
 }
 
 impl Options {
-    /// Options from index `from` on. An option may be repeated, one that excludes it may not follow.
+    /// Parses the options from index `from` on. An option may be repeated, but one that it excludes
+    /// may not follow.
     fn parse(args: &Args<'_>, from: usize, is_set: bool) -> Result<Options, ErrorReply> {
         let mut options = Options::default();
         let mut at = from;
@@ -88,7 +89,7 @@ impl Options {
         Ok(options)
     }
 
-    /// The unit that the word at `at` names, if it may stand here with a value behind it.
+    /// Returns the unit that the word at `at` names, if it is allowed here and a value follows.
     fn unit(&self, args: &Args<'_>, at: usize) -> Result<Unit, ErrorReply> {
         let named = Unit::ALL.iter().find(|(word, _)| args.is(at, word)).map(|(_, unit)| *unit);
         let fits = |unit: &Unit| self.expiry.is_none_or(|(before, _)| before == *unit);
@@ -98,7 +99,7 @@ impl Options {
             .ok_or(ErrorReply::Syntax)
     }
 
-    /// When the key is to end.
+    /// Returns the expiration time in Unix milliseconds.
     fn at_ms(&self, ctx: &Ctx<'_>, args: &Args<'_>) -> Result<Option<i64>, ErrorReply> {
         let Some((unit, index)) = self.expiry else { return Ok(None) };
         let at = unit.to_unix_ms(args.integer(index)?, ctx.now_ms());
@@ -129,7 +130,7 @@ pub(super) const SET: Command = Command {
     ..ROW
 };
 
-/// With GET the old value is read as well.
+/// With GET, SET reads the old value as well.
 fn key_flags_of_set(args: &Args<'_>) -> u32 {
     match (3..args.len()).any(|index| args.is(index, "GET")) {
         true => k::RW | k::ACCESS | k::UPDATE,
@@ -163,7 +164,7 @@ fn set_with_options(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     }
     let expiry = match at_ms {
         Some(at) => Expiry::At(at),
-        // A key that is past its time and still there has none to keep.
+        // An expired key that still exists has no expiration time to keep.
         None if options.keep_ttl && exists => Expiry::Keep,
         None => Expiry::Clear,
     };
@@ -173,21 +174,21 @@ fn set_with_options(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     }
     match at_ms {
         Some(at) if !(options.is_relative() && ctx.node.planted(Bug::RelativeExpiry)) => {
-            tell_set(ctx, key, &args[2], at);
+            propagate_set(ctx, key, &args[2], at);
         }
-        None if options.get => tell_without_get(ctx, args),
+        None if options.get => propagate_without_get(ctx, args),
         _ => {}
     }
     Ok(Flow::Done)
 }
 
-fn tell_set(ctx: &mut Ctx<'_>, key: Key<'_>, value: &[u8], at_ms: i64) {
+fn propagate_set(ctx: &mut Ctx<'_>, key: Key<'_>, value: &[u8], at_ms: i64) {
     let mut digits = itoa::Buffer::new();
     ctx.effect(&[b"SET", key.bytes, value, b"PXAT", digits.format(at_ms).as_bytes()]);
 }
 
-/// The old value is nobody's business but the caller's.
-fn tell_without_get(ctx: &mut Ctx<'_>, args: &Args<'_>) {
+/// Propagates SET without GET, since replicas do not need the old value.
+fn propagate_without_get(ctx: &mut Ctx<'_>, args: &Args<'_>) {
     let words: Vec<&[u8]> = (0..)
         .zip(args.iter())
         .filter(|(at, _)| *at < 3 || !args.is(*at, "GET"))
@@ -266,7 +267,7 @@ fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, reply: &mut Reply<'_>
     if let Some(at) = options.at_ms(ctx, args)? {
         ctx.overwrite(key).set_string(value, Expiry::At(at), EventKind::Set);
         if !ctx.node.planted(Bug::RelativeExpiry) {
-            tell_set(ctx, key, value, at);
+            propagate_set(ctx, key, value, at);
         }
     }
     reply.ok();
@@ -392,11 +393,11 @@ fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         reply.null();
         return Ok(Flow::Done);
     };
-    // When it is to end matters only if it is there.
+    // The expiration time matters only if the key exists.
     let at_ms = at_ms?;
     reply.text(text);
     match at_ms {
-        Some(at) if !options.is_relative() && ctx.is_over(at) => {
+        Some(at) if !options.is_relative() && ctx.is_expired(at) => {
             ctx.edit(key).remove(EventKind::Del);
             let word = ctx.removal_word();
             ctx.effect(&[word, key.bytes]);
@@ -419,12 +420,13 @@ fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 impl Ctx<'_> {
-    /// Whether a key that is given this expiry is to be removed at once. A replica leaves that to its master.
-    pub(in crate::command) fn is_over(&self, at_ms: i64) -> bool {
+    /// Whether a key with this expiration time is removed at once. A replica leaves that to its
+    /// master.
+    pub(in crate::command) fn is_expired(&self, at_ms: i64) -> bool {
         at_ms <= self.now_ms() && self.caller != Caller::Master && !self.node.repl.is_replica()
     }
 
-    /// The command that tells replicas of a key that ended.
+    /// The command that propagates the removal of an expired key.
     pub(in crate::command) fn removal_word(&self) -> &'static [u8] {
         self.node.removal_word()
     }
