@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 
 use crate::block::Block;
-use crate::entry::{EntryRef, NewPayload, Payload, RawEntry};
+use crate::entry::{EntryRef, NewPayload, Payload, RawEntry, Value};
 use crate::owned::OwnedEntry;
 use crate::segment::{Found, Seg};
 use crate::table::Table;
@@ -16,7 +16,7 @@ pub struct EntryMut<'a, V> {
     found: Found,
 }
 
-impl<'a, V: Send> EntryMut<'a, V> {
+impl<'a, V: Value> EntryMut<'a, V> {
     #[inline]
     pub(crate) fn new(table: &'a mut Table<V>, segment: Seg, found: Found) -> EntryMut<'a, V> {
         EntryMut { table, segment, found }
@@ -112,13 +112,30 @@ impl<'a, V: Send> EntryMut<'a, V> {
     /// Sets or removes the expiry (Unix milliseconds, any `i64`).
     pub fn set_expiry(&mut self, expiry: Option<i64>) {
         let old = self.raw();
-        let before = old.has_expiry();
+        let before = old.expiries();
         if !old.set_expiry_in_place(expiry) {
             self.put(old.moved_with_expiry(expiry));
             // SAFETY: the table refers to the new entry, which owns the block now.
             unsafe { old.forget() };
         }
-        self.table.note_expiry(self.segment, before, expiry);
+        self.table.note_expiries(self.segment, before, self.raw().expiries(), expiry);
+    }
+
+    /// The earliest time at which something within the value expires by itself, if the entry is
+    /// marked as having such.
+    #[must_use]
+    pub fn inner_expiry(&self) -> Option<i64> {
+        self.raw().inner_expiry::<V>()
+    }
+
+    /// Marks the entry as one within whose value something expires by itself, at the given time at
+    /// the earliest (Unix milliseconds), or as one without. Whoever changes such a value, or puts
+    /// another in its place, must say it again.
+    pub fn set_inner_expiry(&mut self, earliest: Option<i64>) {
+        let entry = self.raw();
+        let before = entry.expiries();
+        entry.mark_inner(earliest.is_some());
+        self.table.note_expiries(self.segment, before, entry.expiries(), earliest);
     }
 
     /// Changes the length of an inline value, filling with zeros. False if it is a
@@ -136,23 +153,23 @@ impl<'a, V: Send> EntryMut<'a, V> {
         true
     }
 
-    /// Replaces kind and value; key, expiry and clock stay. Answers the old block, if it was one.
+    /// Replaces kind and value; key, expiry and clock stay, a mark of inner expiries goes. Answers the old block, if it was one.
     pub fn replace_payload(&mut self, kind: u8, payload: NewPayload<'_, V>) -> Option<Block<V>> {
         let (expiry, clock) = (self.expiry(), self.clock());
-        self.write(kind, payload, expiry, clock).and_then(OwnedEntry::into_block)
+        self.overwrite(kind, payload, expiry, clock).and_then(OwnedEntry::into_block)
     }
 
-    /// Replaces everything but the key. Answers the old entry if there was a block behind it.
+    /// Replaces everything but the key; a mark of inner expiries goes. Answers the old entry if there was a block behind it.
     pub(crate) fn overwrite(
-        mut self,
+        &mut self,
         kind: u8,
         payload: NewPayload<'_, V>,
         expiry: Option<i64>,
         clock: u32,
     ) -> Option<OwnedEntry<V>> {
-        let before = self.raw().has_expiry();
+        let before = self.raw().expiries();
         let old = self.write(kind, payload, expiry, clock);
-        self.table.note_expiry(self.segment, before, expiry);
+        self.table.note_expiries(self.segment, before, self.raw().expiries(), expiry);
         old
     }
 

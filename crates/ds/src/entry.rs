@@ -18,6 +18,8 @@
 //!   trip is exact.
 //! * With `BLOCK` the value is the 48-bit address of a [`Block`], of which the entry is an owner,
 //!   and the value length is zero.
+//! * With `INNER` something within the value expires by itself (a field of a hash, say), at times
+//!   that only [`Value::inner_expiry`] knows. The mark costs no bytes.
 //!
 //! The allocation's size is always a size class ([`class_size`]), computed from the word alone.
 //! So a value may be overwritten in place by one of another length as long as the class stays the
@@ -34,6 +36,7 @@ const EXPIRY: u8 = 1;
 const EXPIRY_WIDE: u8 = 2;
 const BLOCK: u8 = 4;
 const WIDE: u8 = 8;
+const INNER: u8 = 16;
 
 /// Bytes before the key without wide lengths, by the two expiry flags.
 const KEY_AT: [usize; 4] = [8, 14, 16, 16];
@@ -45,6 +48,37 @@ const ADDRESS_BYTES: usize = 6;
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 /// Entries are aligned to their header word.
 const ALIGN: usize = 8;
+
+/// What a table must know of the values that are in it.
+pub trait Value: Send + Sync + Sized {
+    /// The earliest time at which something within a value expires by itself, in Unix
+    /// milliseconds; a lower bound will do.
+    ///
+    /// Is only asked for entries that [`crate::EntryMut::set_inner_expiry`] has marked: once
+    /// whenever the neighbourhood of the entry is resized or looked through for what has expired.
+    /// So it should not go through all of a large value.
+    #[must_use]
+    fn inner_expiry(kind: u8, payload: Payload<'_, Self>) -> Option<i64> {
+        let _ = (kind, payload);
+        None
+    }
+}
+
+/// For tables of bytes.
+impl Value for () {}
+
+/// Which expiries an entry has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Expiries {
+    /// The key's own.
+    pub(crate) own: bool,
+    /// One or more within the value.
+    pub(crate) inner: bool,
+}
+
+impl Expiries {
+    pub(crate) const NONE: Expiries = Expiries { own: false, inner: false };
+}
 
 /// A value as it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,6 +362,28 @@ impl RawEntry {
         (self.word() >> 8) as u8 & (EXPIRY | EXPIRY_WIDE) != 0
     }
 
+    /// Which expiries it has.
+    #[inline]
+    pub(crate) fn expiries(self) -> Expiries {
+        let flags = (self.word() >> 8) as u8;
+        Expiries { own: flags & (EXPIRY | EXPIRY_WIDE) != 0, inner: flags & INNER != 0 }
+    }
+
+    /// Marks the entry as one within whose value something expires, or as another.
+    pub(crate) fn mark_inner(self, inner: bool) {
+        let mark = u64::from(INNER) << 8;
+        let word = self.word() & !mark;
+        self.set_word(if inner { word | mark } else { word });
+    }
+
+    /// The earliest expiry within the value of a marked entry.
+    pub(crate) fn inner_expiry<V: Value>(self) -> Option<i64> {
+        if !self.expiries().inner {
+            return None;
+        }
+        V::inner_expiry(self.kind(), self.payload::<V>())
+    }
+
     #[inline]
     pub(crate) fn expiry(self) -> Option<i64> {
         if !self.has_expiry() {
@@ -413,7 +469,8 @@ impl RawEntry {
     }
 
     /// Overwrites in place if the key does not move and the class stays; the expiry may change
-    /// within its form. False if not possible; nothing has changed then.
+    /// within its form, and the mark of inner expiries goes. False if not possible; nothing has
+    /// changed then.
     pub(crate) fn overwrite_in_place(
         self,
         kind: u8,
@@ -423,7 +480,7 @@ impl RawEntry {
     ) -> bool {
         let old = self.head();
         let new = Head::new(old.key_len, value.len(), false, expiry);
-        if old.flags != new.flags || old.size() != new.size() {
+        if old.flags & !INNER != new.flags || old.size() != new.size() {
             return false;
         }
         self.write_head(&new, kind, clock, expiry);
@@ -439,7 +496,7 @@ impl RawEntry {
     pub(crate) fn set_expiry_in_place(self, expiry: Option<i64>) -> bool {
         let old = self.head();
         let new = Head::new(old.key_len, old.value_len, old.flags & BLOCK != 0, expiry);
-        if old.flags != new.flags {
+        if old.flags & !INNER != new.flags {
             return false;
         }
         if let Some(at) = expiry {
@@ -471,11 +528,12 @@ impl RawEntry {
         true
     }
 
-    /// A new allocation with the same key, kind, clock and value but another expiry. The old one
+    /// A new allocation with the same key, kind, clock, value and mark but another expiry. The old one
     /// must then be given to [`RawEntry::forget`]: the new one owns its block.
     pub(crate) fn moved_with_expiry(self, expiry: Option<i64>) -> RawEntry {
         let old = self.head();
-        let new = Head::new(old.key_len, old.value_len, old.flags & BLOCK != 0, expiry);
+        let mut new = Head::new(old.key_len, old.value_len, old.flags & BLOCK != 0, expiry);
+        new.flags |= old.flags & INNER;
         let entry = RawEntry::allocate(&new);
         entry.write_head(&new, self.kind(), self.clock(), expiry);
         // SAFETY: key and value lie side by side in both, with the same lengths.
@@ -489,12 +547,13 @@ impl RawEntry {
         entry
     }
 
-    /// A new allocation with the same key, kind, clock and expiry and the first bytes of the
+    /// A new allocation with the same key, kind, clock, expiries and the first bytes of the
     /// inline value, zero-filled up to `len`. The old one is given to [`RawEntry::forget`].
     pub(crate) fn moved_with_len(self, len: usize) -> RawEntry {
         let old = self.head();
         let expiry = self.expiry();
-        let new = Head::new(old.key_len, len, false, expiry);
+        let mut new = Head::new(old.key_len, len, false, expiry);
+        new.flags |= old.flags & INNER;
         let entry = RawEntry::allocate(&new);
         entry.write_head(&new, self.kind(), self.clock(), expiry);
         let kept = len.min(old.value_len);
@@ -655,5 +714,14 @@ impl<'a, V> EntryRef<'a, V> {
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         self.raw.size()
+    }
+}
+
+impl<V: Value> EntryRef<'_, V> {
+    /// The earliest time at which something within the value expires by itself, if the entry is
+    /// marked as having such.
+    #[must_use]
+    pub fn inner_expiry(&self) -> Option<i64> {
+        self.raw.inner_expiry::<V>()
     }
 }

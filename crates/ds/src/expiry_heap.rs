@@ -1,5 +1,8 @@
 //! The expiry heap: which segment has something to expire, and finding it there; not the removal.
 //!
+//! An entry may have an expiry of its own, and things within its value may have theirs, of which
+//! the value knows the earliest ([`Value::inner_expiry`]); here both are the same.
+//!
 //! Each segment with expiring entries hangs in one binary heap per table, by a lower bound of its
 //! earliest expiry; the segment's header knows its place in the heap. An insert or a new expiry
 //! can only lower the bound; removals leave it alone; a sweep, which looks at every entry of the
@@ -9,7 +12,7 @@
 //! A segment just swept rests for [`SWEEP_GAP_MS`]: otherwise keys that expire one
 //! after another would each cost a look at the whole segment.
 
-use crate::entry::EntryRef;
+use crate::entry::{EntryRef, Expiries, Value};
 use crate::segment::{NOT_IN_HEAP, Seg};
 use crate::size::class_size;
 use crate::table::Table;
@@ -18,7 +21,7 @@ use crate::table::Table;
 const SWEEP_GAP_MS: i64 = 64;
 
 /// When nothing is to be swept.
-const NEVER: i64 = i64::MAX;
+pub(crate) const NEVER: i64 = i64::MAX;
 
 #[derive(Clone, Copy)]
 struct Item {
@@ -29,7 +32,7 @@ struct Item {
 /// A heap of segments, earliest first.
 ///
 /// Invariant: `items[i].segment.heap_index() == i`; a segment that is not here says `NOT_IN_HEAP`. Those
-/// and only those segments are here that have expiring entries.
+/// and only those segments are here that have expiring entries, of either kind.
 pub(crate) struct ExpiryHeap {
     items: Vec<Item>,
 }
@@ -140,18 +143,27 @@ impl ExpiryHeap {
     }
 }
 
+/// What of an entry has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expired {
+    /// All of it: the key's own time has come.
+    Key,
+    /// Something within its value. The key has no expiry, or a later one.
+    Inner,
+}
+
 /// What [`Table::expire_step`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExpireStep {
     /// Entries looked at.
     pub looked: usize,
-    /// Entries reported as expired.
+    /// Entries reported as expired, or as having something expired within.
     pub reported: usize,
     /// Whether more segments' time has come.
     pub more: bool,
 }
 
-impl<V: Send> Table<V> {
+impl<V: Value> Table<V> {
     /// When [`Table::expire_step`] has something to look at, in Unix milliseconds: a lower bound
     /// of the earliest expiry, except that a segment rests for a few tens of milliseconds after
     /// a sweep. `None` if there will be nothing.
@@ -160,17 +172,19 @@ impl<V: Send> Table<V> {
         self.expiry_heap.first().map(|(sweep_ms, _)| sweep_ms).filter(|sweep_ms| *sweep_ms != NEVER)
     }
 
-    /// Looks through segments whose time has come and reports entries whose expiry is before `now_ms`.
+    /// Looks through segments whose time has come and reports entries with an expiry before
+    /// `now_ms`, of their own or within.
     ///
-    /// Nothing is removed: the caller removes every reported key through its own door. A key that
-    /// it leaves is not reported again unless [`Table::expire_again`] asks for it. Stops when
+    /// Nothing is removed: the caller removes what has expired, in its own way, and calls
+    /// [`crate::EntryMut::set_inner_expiry`] where something remains. What it leaves is not
+    /// reported again unless [`Table::expire_again`] asks for it. Stops when
     /// `budget` entries have been looked at, at the end of the segment at hand (a few hundred
     /// entries); the next call goes on.
     pub fn expire_step(
         &mut self,
         now_ms: i64,
         budget: usize,
-        sink: &mut dyn FnMut(EntryRef<'_, V>),
+        sink: &mut dyn FnMut(EntryRef<'_, V>, Expired),
     ) -> ExpireStep {
         let mut step = ExpireStep::default();
         while let Some((sweep_ms, segment)) = self.expiry_heap.first() {
@@ -189,19 +203,30 @@ impl<V: Send> Table<V> {
         segment: Seg,
         now_ms: i64,
         step: &mut ExpireStep,
-        sink: &mut dyn FnMut(EntryRef<'_, V>),
+        sink: &mut dyn FnMut(EntryRef<'_, V>, Expired),
     ) {
         let mut next: Option<i64> = None;
         segment.each(&mut |entry| {
             step.looked += 1;
-            match entry.expiry() {
-                None => {}
-                Some(at) if at < now_ms => {
-                    step.reported += 1;
-                    // SAFETY: a live entry of this table, which nobody changes meanwhile.
-                    sink(unsafe { EntryRef::new(entry) });
-                }
-                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+            if entry.expiries() == Expiries::NONE {
+                return;
+            }
+            let (own, inner) = (entry.expiry(), entry.inner_expiry::<V>());
+            let is_past = |at: Option<i64>| at.is_some_and(|at| at < now_ms);
+            let expired = if is_past(own) {
+                Some(Expired::Key)
+            } else {
+                is_past(inner).then_some(Expired::Inner)
+            };
+            if let Some(expired) = expired {
+                step.reported += 1;
+                // SAFETY: a live entry of this table, which nobody changes meanwhile.
+                sink(unsafe { EntryRef::new(entry) }, expired);
+            }
+            // What has been reported counts no longer; but a key outlives what is within.
+            let left = if expired == Some(Expired::Key) { [None, None] } else { [own, inner] };
+            for at in left.into_iter().flatten().filter(|at| *at >= now_ms) {
+                next = Some(next.map_or(at, |next| next.min(at)));
             }
         });
         // NEVER if all was reported: the segment stays in the heap as long as it has expiring
@@ -210,12 +235,16 @@ impl<V: Send> Table<V> {
         self.expiry_heap.set(segment, next.map_or(NEVER, |at| at.max(rested)));
     }
 
-    /// Makes [`Table::expire_step`] look again at the neighbourhood of a hash, because a key that
-    /// it reported could not be removed.
+    /// Makes [`Table::expire_step`] look again at the neighbourhood of a hash, because something
+    /// that it reported could not be removed.
     pub fn expire_again(&mut self, hash: u64) {
         let cell = self.directory.locate(hash);
-        if !cell.is_empty() && cell.segment().expiring() > 0 {
+        if !cell.is_empty() && has_expiries(cell.segment()) {
             self.expiry_heap.lower(cell.segment(), i64::MIN);
         }
     }
+}
+
+fn has_expiries(segment: Seg) -> bool {
+    segment.expiring() > 0 || segment.inner_expiring() > 0
 }

@@ -45,8 +45,8 @@ pub mod zipmap;
 
 pub use block::{Block, BlockRef, BytesMut, BytesRef, Content, OutOfMemory, SharedBytes};
 pub use edit::EntryMut;
-pub use entry::{EntryRef, NewPayload, Payload};
-pub use expiry_heap::ExpireStep;
+pub use entry::{EntryRef, NewPayload, Payload, Value};
+pub use expiry_heap::{ExpireStep, Expired};
 pub use owned::OwnedEntry;
 pub use table::{HashOf, Shape, Table};
 pub use walk::Scope;

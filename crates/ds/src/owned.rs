@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::block::Block;
-use crate::entry::{Payload, RawEntry};
+use crate::entry::{Payload, RawEntry, Value};
 
 /// An entry that has left its table; dropping it frees it, on whatever thread.
 pub struct OwnedEntry<V> {
@@ -76,6 +76,15 @@ impl<V> OwnedEntry<V> {
             raw.forget();
             block
         }
+    }
+}
+
+impl<V: Value> OwnedEntry<V> {
+    /// The earliest time at which something within the value expires by itself, if the entry is
+    /// marked as having such. Whoever puts the value under another key marks that entry too.
+    #[must_use]
+    pub fn inner_expiry(&self) -> Option<i64> {
+        self.raw.inner_expiry::<V>()
     }
 }
 

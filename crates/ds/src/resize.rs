@@ -14,7 +14,8 @@
 
 use crate::bucket::SLOTS;
 use crate::directory::{BITS_MAX, Cell, Directory};
-use crate::entry::RawEntry;
+use crate::entry::{Expiries, RawEntry, Value};
+use crate::expiry_heap::NEVER;
 use crate::segment::{CLASS_MAX, CLASSES, Class, DEPTH_MAX, Seg, home_index};
 use crate::table::{HashOf, Table};
 
@@ -32,7 +33,7 @@ struct Item {
     entry: RawEntry,
 }
 
-impl<V: Send> Table<V> {
+impl<V: Value> Table<V> {
     /// Makes room for so many entries in an empty table, which then come to their places without a resize
     /// on the way; in any other table it does nothing.
     ///
@@ -62,8 +63,8 @@ impl<V: Send> Table<V> {
         let segment = if cell.is_empty() { self.first_segment() } else { cell.segment() };
         if segment.place(hash, entry) || self.overflows(segment, hash, entry, hash_of) {
             segment.set_used(segment.used() + 1);
-            self.note_expiry(segment, false, entry.expiry());
-        } else if entry.has_expiry() {
+            self.note_expiries(segment, Expiries::NONE, entry.expiries(), entry.expiry());
+        } else if entry.expiries().own {
             // The resized segment has counted its own.
             self.expiring += 1;
         }
@@ -148,21 +149,27 @@ impl<V: Send> Table<V> {
     ) -> Seg {
         let segment = self.empty_segment(class, depth, prefix, epochs);
         let mut earliest: Option<i64> = None;
-        let mut expiring = 0;
+        let (mut expiring, mut inner_expiring) = (0, 0);
         let before = segment.bytes();
         for item in items {
             if !segment.place(item.hash, item.entry) {
                 segment.push_overflow(item.hash, item.entry);
             }
-            if let Some(at) = item.entry.expiry() {
-                expiring += 1;
+            let expiries = item.entry.expiries();
+            if expiries == Expiries::NONE {
+                continue;
+            }
+            expiring += u32::from(expiries.own);
+            inner_expiring += u32::from(expiries.inner);
+            for at in [item.entry.expiry(), item.entry.inner_expiry::<V>()].into_iter().flatten() {
                 earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
             }
         }
         segment.set_used(items.len() as u32);
         segment.set_expiring(expiring);
-        if let Some(at) = earliest {
-            self.expiry_heap.lower(segment, at);
+        segment.set_inner_expiring(inner_expiring);
+        if expiring > 0 || inner_expiring > 0 {
+            self.expiry_heap.lower(segment, earliest.unwrap_or(NEVER));
         }
         self.bytes += segment.bytes() - before;
         let places = segment.class().slots() + segment.overflow().len();

@@ -7,7 +7,7 @@
 //! (odd shapes: few entries in many segments) an entry is counted out instead, which is as
 //! uniform and takes time in the number of segments.
 
-use crate::entry::{EntryRef, RawEntry};
+use crate::entry::{EntryRef, RawEntry, Value};
 use crate::segment::Seg;
 use crate::table::Table;
 
@@ -47,7 +47,7 @@ fn nth(segment: Seg, n: usize, wanted: &dyn Fn(RawEntry) -> bool) -> Option<RawE
     found
 }
 
-impl<V: Send> Table<V> {
+impl<V: Value> Table<V> {
     /// A uniformly random entry. `r` gives 64 random bits per call.
     #[must_use]
     pub fn random(&self, r: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_, V>> {

@@ -93,8 +93,10 @@ struct Header {
     epochs: [u32; 2],
     /// Entries, overflow included.
     used: u32,
-    /// Entries with an expiry.
+    /// Entries with an expiry of their own.
     expiring: u32,
+    /// Entries within whose values something expires.
+    inner_expiring: u32,
     /// No resize is tried below this many entries: the last one could not help.
     retry_at: u32,
     /// Position in the expiry heap, or `NOT_IN_HEAP`.
@@ -148,6 +150,7 @@ impl Seg {
     fields! {
         used, set_used: u32;
         expiring, set_expiring: u32;
+        inner_expiring, set_inner_expiring: u32;
         retry_at, set_retry_at: u32;
         heap_index, set_heap_index: u32;
         sweep_ms, set_sweep_ms: i64;
@@ -167,6 +170,7 @@ impl Seg {
             epochs: [0; 2],
             used: 0,
             expiring: 0,
+            inner_expiring: 0,
             retry_at: 0,
             heap_index: NOT_IN_HEAP,
             depth,

@@ -24,7 +24,7 @@ use crate::block::Block;
 use crate::bucket::{OVERFLOW, STASH_ALL, fingerprint};
 use crate::directory::{Cell, Directory};
 use crate::edit::EntryMut;
-use crate::entry::{EntryRef, NewPayload, RawEntry};
+use crate::entry::{EntryRef, Expiries, NewPayload, RawEntry, Value};
 use crate::expiry_heap::ExpiryHeap;
 use crate::owned::OwnedEntry;
 use crate::resize::Plan;
@@ -39,6 +39,7 @@ pub struct Table<V> {
     pub(crate) expiry_heap: ExpiryHeap,
     pub(crate) len: usize,
     pub(crate) expiring: usize,
+    pub(crate) inner_expiring: usize,
     /// Segments and entries; directory and heap are added on demand.
     pub(crate) bytes: usize,
     /// Blocks behind entries.
@@ -84,6 +85,7 @@ impl<V> Table<V> {
             expiry_heap: ExpiryHeap::new(),
             len: 0,
             expiring: 0,
+            inner_expiring: 0,
             bytes: 0,
             block_bytes: 0,
             epochs: [0; 2],
@@ -107,11 +109,18 @@ impl<V> Table<V> {
         self.len == 0
     }
 
-    /// The number of entries with an expiry.
+    /// The number of entries with an expiry of their own.
     #[inline]
     #[must_use]
     pub fn len_with_expiry(&self) -> usize {
         self.expiring
+    }
+
+    /// The number of entries within whose values something expires by itself.
+    #[inline]
+    #[must_use]
+    pub fn len_with_inner_expiry(&self) -> usize {
+        self.inner_expiring
     }
 
     /// Bytes of directory, segments, entries and blocks by size class. A block that others hold
@@ -139,7 +148,7 @@ impl<V> Table<V> {
 
     fn take_all(&mut self, sink: &mut dyn FnMut(RawEntry)) {
         self.expiry_heap.clear();
-        (self.len, self.expiring) = (0, 0);
+        (self.len, self.expiring, self.inner_expiring) = (0, 0, 0);
         (self.bytes, self.block_bytes) = (0, 0);
         (self.slots_max, self.depth_max) = (0, 0);
         self.directory.drain(&mut |segment| {
@@ -177,7 +186,7 @@ fn find(cell: Cell, hash: u64, key: &[u8]) -> Option<Found> {
     cell.segment().find_behind(meta, wanted, key)
 }
 
-impl<V: Send> Table<V> {
+impl<V: Value> Table<V> {
     #[inline(always)]
     fn lookup(&self, hash: u64, key: &[u8]) -> Option<(Cell, Found)> {
         let cell = self.directory.locate(hash);
@@ -211,7 +220,7 @@ impl<V: Send> Table<V> {
     }
 
     /// Inserts a key or replaces all of its entry: kind, value, expiry (`None`: without) and
-    /// clock (24 bits).
+    /// clock (24 bits). A mark of inner expiries goes.
     ///
     /// Answers the old entry if there was a block behind it, so that the caller can free it
     /// elsewhere. An old inline value is overwritten in place when the size class allows, else freed. To
@@ -257,30 +266,36 @@ impl<V: Send> Table<V> {
         self.block_bytes -= found.entry.block_bytes::<V>();
         self.len -= 1;
         segment.set_used(segment.used() - 1);
-        self.note_expiry(segment, found.entry.has_expiry(), None);
+        self.note_expiries(segment, found.entry.expiries(), Expiries::NONE, None);
         self.shrink(segment, hash_of);
         // SAFETY: no slot refers to the entry any more.
         Some(unsafe { OwnedEntry::new(found.entry) })
     }
 
-    /// Keeps counts and heap when an entry of `segment` goes from one expiry to another.
-    pub(crate) fn note_expiry(&mut self, segment: Seg, before: bool, after: Option<i64>) {
-        match (before, after) {
-            (false, None) => {}
-            (true, None) => {
-                self.expiring -= 1;
-                segment.set_expiring(segment.expiring() - 1);
-                if segment.expiring() == 0 {
-                    self.expiry_heap.remove(segment);
-                }
-            }
-            (_, Some(at)) => {
-                if !before {
-                    self.expiring += 1;
-                    segment.set_expiring(segment.expiring() + 1);
-                }
-                self.expiry_heap.lower(segment, at);
-            }
+    /// Keeps counts and heap when an entry of `segment` goes from some expiries to others, the
+    /// new one among which is `earliest`.
+    pub(crate) fn note_expiries(
+        &mut self,
+        segment: Seg,
+        before: Expiries,
+        after: Expiries,
+        earliest: Option<i64>,
+    ) {
+        if before == Expiries::NONE && after == Expiries::NONE {
+            return;
+        }
+        // The segment's counts include the entry, so they do not fall below zero in between.
+        let own = segment.expiring() + u32::from(after.own) - u32::from(before.own);
+        let inner = segment.inner_expiring() + u32::from(after.inner) - u32::from(before.inner);
+        segment.set_expiring(own);
+        segment.set_inner_expiring(inner);
+        self.expiring = self.expiring + usize::from(after.own) - usize::from(before.own);
+        self.inner_expiring =
+            self.inner_expiring + usize::from(after.inner) - usize::from(before.inner);
+        if own == 0 && inner == 0 {
+            self.expiry_heap.remove(segment);
+        } else if let Some(at) = earliest {
+            self.expiry_heap.lower(segment, at);
         }
     }
 

@@ -26,7 +26,7 @@
 //! comes out of a resize of visited segments is visited.
 
 use crate::directory::Cell;
-use crate::entry::{EntryRef, RawEntry};
+use crate::entry::{EntryRef, RawEntry, Value};
 use crate::resize::Plan;
 use crate::segment::{Seg, home_index};
 use crate::table::{HashOf, Table};
@@ -46,7 +46,7 @@ fn home_of(segment: Seg, hash: u64) -> usize {
     home_index(hash, segment.depth(), segment.class().homes)
 }
 
-impl<V: Send> Table<V> {
+impl<V: Value> Table<V> {
     /// Emits the home bucket in which `from` falls and answers where to go on; `None` at the
     /// end. A scan begins at 0.
     pub fn scan(
@@ -135,7 +135,7 @@ fn fetch_next(segment: Seg, index: usize) {
     }
 }
 
-fn visit_segment<V: Send>(
+fn visit_segment<V>(
     segment: Seg,
     w: usize,
     epoch: u32,
@@ -148,7 +148,7 @@ fn visit_segment<V: Send>(
     }
 }
 
-fn visit_home<V: Send>(
+fn visit_home<V>(
     segment: Seg,
     index: usize,
     w: usize,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use russet_ds::size::class_size;
-use russet_ds::{Block, Content, NewPayload, Payload, SharedBytes, Table};
+use russet_ds::{Block, Content, NewPayload, Payload, SharedBytes, Table, Value};
 
 /// Bytes of a block before its content.
 const HEADER: usize = 24;
@@ -131,6 +131,8 @@ fn too_much_is_an_error_and_changes_nothing() {
 /// A value that counts how many of its kind are alive, with an alignment that needs a gap.
 #[repr(align(64))]
 struct Counted(Arc<AtomicUsize>);
+
+impl Value for Counted {}
 
 impl Counted {
     fn new(count: &Arc<AtomicUsize>) -> Counted {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use russet_ds::hash::Seed;
-use russet_ds::{Block, Content, EntryRef, NewPayload, Payload, Scope, Table};
+use russet_ds::{Block, Content, EntryRef, Expired, NewPayload, Payload, Scope, Table};
 
 /// Miri is slow; it gets fewer keys.
 const SLOW: u64 = if cfg!(miri) { 40 } else { 1 };
@@ -63,11 +63,45 @@ impl Weak {
     }
 }
 
+/// A value that is not bytes.
+#[derive(Debug, Clone, PartialEq)]
+struct Text {
+    text: String,
+    /// When something in it expires.
+    inner: Option<i64>,
+}
+
+impl russet_ds::Value for Text {
+    fn inner_expiry(_: u8, payload: Payload<'_, Text>) -> Option<i64> {
+        match payload {
+            Payload::Inline(bytes) => first_number(bytes),
+            Payload::Block(block) => match block.content() {
+                Content::Bytes(bytes) => first_number(&bytes),
+                Content::Value(text) => text.inner,
+            },
+        }
+    }
+}
+
+/// The expiry within values that are bytes.
+fn first_number(bytes: &[u8]) -> Option<i64> {
+    bytes.first_chunk().map(|bytes| i64::from_le_bytes(*bytes))
+}
+
 #[derive(Debug, Clone, PartialEq)]
 enum Value {
     Inline(Vec<u8>),
     Bytes(Vec<u8>),
-    Text(String),
+    Text(Text),
+}
+
+impl Value {
+    fn inner_expiry(&self) -> Option<i64> {
+        match self {
+            Value::Inline(bytes) | Value::Bytes(bytes) => first_number(bytes),
+            Value::Text(text) => text.inner,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -75,12 +109,25 @@ struct Row {
     kind: u8,
     value: Value,
     expiry: Option<i64>,
+    /// Of a marked entry.
+    inner: Option<i64>,
     clock: u32,
+}
+
+impl Row {
+    fn new(kind: u8, value: Value, expiry: Option<i64>, clock: u32) -> Row {
+        Row { kind, value, expiry, inner: None, clock }
+    }
+
+    /// Both expiries.
+    fn expiries(&self) -> impl Iterator<Item = i64> {
+        self.expiry.into_iter().chain(self.inner)
+    }
 }
 
 type Model = BTreeMap<Vec<u8>, Row>;
 
-fn row_of(entry: &EntryRef<'_, String>) -> Row {
+fn row_of(entry: &EntryRef<'_, Text>) -> Row {
     Row {
         kind: entry.kind(),
         value: match entry.payload() {
@@ -91,11 +138,12 @@ fn row_of(entry: &EntryRef<'_, String>) -> Row {
             },
         },
         expiry: entry.expiry(),
+        inner: entry.inner_expiry(),
         clock: entry.clock(),
     }
 }
 
-fn payload(value: &Value) -> NewPayload<'_, String> {
+fn payload(value: &Value) -> NewPayload<'_, Text> {
     match value {
         Value::Inline(bytes) => NewPayload::Inline(bytes),
         Value::Bytes(bytes) => NewPayload::Block(Block::from_bytes(bytes)),
@@ -103,8 +151,8 @@ fn payload(value: &Value) -> NewPayload<'_, String> {
     }
 }
 
-fn text_block(text: &str) -> Block<String> {
-    Block::new(text.to_owned(), text.len())
+fn text_block(text: &Text) -> Block<Text> {
+    Block::new(text.clone(), text.text.len())
 }
 
 fn random_expiry(rng: &mut Rng) -> Option<i64> {
@@ -118,7 +166,7 @@ fn random_expiry(rng: &mut Rng) -> Option<i64> {
 
 fn random_value(rng: &mut Rng) -> Value {
     match rng.below(12) {
-        0 => Value::Text("text".repeat(rng.below(20) as usize)),
+        0 => Value::Text(Text { text: "text".repeat(rng.below(20) as usize), inner: None }),
         1 => Value::Bytes(vec![rng.next() as u8; rng.below(3000) as usize]),
         2 => Value::Inline(vec![7; (rng.below(70_000) / SLOW) as usize]),
         _ => Value::Inline(vec![rng.next() as u8; rng.below(40) as usize]),
@@ -139,11 +187,11 @@ fn key(number: u64) -> Vec<u8> {
 
 struct World {
     weak: Weak,
-    table: Table<String>,
+    table: Table<Text>,
     model: Model,
 }
 
-fn value_of(block: Block<String>) -> Value {
+fn value_of(block: Block<Text>) -> Value {
     match block.into_value() {
         Ok(text) => Value::Text(text),
         Err(block) => Value::Bytes(block.as_bytes().expect("no other owner").to_vec()),
@@ -186,6 +234,7 @@ impl World {
         if let (Some(old), Some(known)) = (old, known) {
             assert_eq!((old.key(), old.kind()), (key, known.kind));
             assert_eq!((old.expiry(), old.clock()), (known.expiry, known.clock));
+            assert_eq!(old.inner_expiry(), known.inner);
             let inline = match old.payload() {
                 Payload::Inline(bytes) => Some(Value::Inline(bytes.to_vec())),
                 Payload::Block(_) => None,
@@ -201,7 +250,7 @@ impl World {
         else {
             return;
         };
-        match rng.below(6) {
+        match rng.below(7) {
             0 => {
                 row.kind = rng.next() as u8;
                 entry.set_kind(row.kind);
@@ -219,6 +268,7 @@ impl World {
                 row.kind ^= 1;
                 let old = entry.replace_payload(row.kind, payload(&row.value));
                 drop(old);
+                row.inner = None;
             }
             4 => {
                 let len = match rng.below(8) {
@@ -254,16 +304,23 @@ impl World {
                     assert_eq!(held.as_deref(), before.as_deref());
                 }
                 Value::Text(text) => {
-                    text.push('!');
+                    text.text.push('!');
+                    let inner = random_expiry(rng);
+                    text.inner = inner;
                     entry.edit_block(|block| {
                         let there = block.get_mut().expect("a text with one owner");
-                        there.push('!');
-                        let len = there.len();
+                        there.text.push('!');
+                        there.inner = inner;
+                        let len = there.text.len();
                         assert!(block.set_owned_bytes(len));
                     });
                 }
             },
         }
+        // A marked entry stays marked while its value is changed; now and then one is marked or not.
+        let marks = if rng.below(4) == 0 { rng.below(2) == 0 } else { row.inner.is_some() };
+        row.inner = row.value.inner_expiry().filter(|_| marks);
+        entry.set_inner_expiry(row.inner);
         assert_eq!(row_of(&entry.to_ref()), *row);
     }
 
@@ -271,6 +328,8 @@ impl World {
         assert_eq!(self.table.len(), self.model.len());
         let expiring = self.model.values().filter(|row| row.expiry.is_some()).count();
         assert_eq!(self.table.len_with_expiry(), expiring);
+        let inner = self.model.values().filter(|row| row.inner.is_some()).count();
+        assert_eq!(self.table.len_with_inner_expiry(), inner);
         let (mut bytes, mut block_bytes) = (0, 0);
         for (key, row) in &self.model {
             let entry = self.table.get(self.hash(key), key).map(|entry| {
@@ -292,7 +351,7 @@ impl World {
         let shape = self.table.shape();
         let rest = self.table.allocated_bytes() - bytes - block_bytes;
         assert!(rest >= shape.segment_bytes + shape.directory_bytes);
-        let earliest = self.model.values().filter_map(|row| row.expiry).min();
+        let earliest = self.model.values().flat_map(Row::expiries).min();
         if let Some(at) = earliest {
             assert!(self.table.earliest_expiry().is_none_or(|bound| bound <= at));
         }
@@ -314,12 +373,10 @@ fn random_operations_agree_with_a_map() {
                 match rng.below(12) {
                     n if n < removals => world.remove(&key),
                     n if n < 10 => {
-                        let row = Row {
-                            kind: rng.next() as u8,
-                            value: random_value(&mut rng),
-                            expiry: random_expiry(&mut rng),
-                            clock: rng.next() as u32 & 0xff_ffff,
-                        };
+                        let (kind, value) = (rng.next() as u8, random_value(&mut rng));
+                        let (expiry, clock) =
+                            (random_expiry(&mut rng), rng.next() as u32 & 0xff_ffff);
+                        let row = Row::new(kind, value, expiry, clock);
                         world.set(&key, row);
                     }
                     _ => world.edit(&key, &mut rng),
@@ -388,7 +445,7 @@ fn a_directory_that_grows_around_a_child_node_keeps_all_in_place() {
 }
 
 fn plain(world: &mut World, number: u64) {
-    let row = Row { kind: 0, value: Value::Inline(vec![1; 8]), expiry: None, clock: 0 };
+    let row = Row::new(0, Value::Inline(vec![1; 8]), None, 0);
     world.set(&key(number), row);
 }
 
@@ -476,7 +533,7 @@ fn walks_give_the_table_as_it_was() {
                         n if n < grow => {
                             let clock = rng.next() as u32 & 0xff_ffff;
                             let value = Value::Inline(vec![epoch as u8; rng.below(30) as usize]);
-                            world.set(&key, Row { kind: 1, value, expiry: None, clock });
+                            world.set(&key, Row::new(1, value, None, clock));
                         }
                         10.. => world.edit(&key, &mut rng),
                         _ => world.remove(&key),
@@ -498,12 +555,12 @@ fn random_entries_are_uniform() {
         let mut rng = Rng(4242);
         for number in 0..count {
             let expiry = (number % 3 == 0).then_some(1000 + number as i64);
-            let value = Value::Inline(Vec::new());
-            world.set(&number.to_le_bytes(), Row { kind: 0, value, expiry, clock: 0 });
+            let within = if number % 2 == 0 { vec![number as i64] } else { Vec::new() };
+            set_times(&mut world, &number.to_le_bytes(), within, expiry);
         }
         let draws = 60 * count;
         let (mut all, mut expiring) = (vec![0u64; count as usize], vec![0u64; count as usize]);
-        let number = |entry: EntryRef<'_, String>| {
+        let number = |entry: EntryRef<'_, Text>| {
             usize::from_le_bytes(entry.key().try_into().expect("eight bytes were stored"))
         };
         for _ in 0..draws {
@@ -523,46 +580,89 @@ fn random_entries_are_uniform() {
     }
 }
 
+/// The times within a value that is a list of numbers.
+fn times(value: &[u8]) -> Vec<i64> {
+    value.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
+}
+
+/// Sets a key to such a list, the earliest first, and marks it.
+fn set_times(world: &mut World, key: &[u8], mut times: Vec<i64>, expiry: Option<i64>) {
+    times.sort_unstable();
+    let bytes = times.iter().flat_map(|at| at.to_le_bytes()).collect::<Vec<_>>();
+    let value = if bytes.len() < 40 { Value::Inline(bytes) } else { Value::Bytes(bytes) };
+    world.set(key, Row::new(0, value, expiry, 0));
+    let inner = times.first().copied();
+    let hash = world.hash(key);
+    world.table.get_mut(hash, key).expect("just set").set_inner_expiry(inner);
+    world.model.get_mut(key).expect("just set").inner = inner;
+}
+
 #[test]
 #[cfg_attr(miri, ignore = "covered by the random operations, and slow")]
-fn expiry_finds_all_that_is_due_and_nothing_else() {
-    let mut rng = Rng(31337);
-    let mut world = World::new(Weak::Good);
-    for number in 0..20_000 {
-        let expiry = (rng.below(4) > 0).then(|| rng.below(100_000) as i64 - 10);
-        let value = Value::Inline(vec![0; 3]);
-        world.set(&key(number), Row { kind: 0, value, expiry, clock: 0 });
-    }
-    let mut now = 0;
-    while now < 101_000 {
-        now += 500;
-        loop {
-            let mut expired = Vec::new();
-            let step = world.table.expire_step(now, 1000, &mut |entry| {
-                assert!(entry.expiry().is_some_and(|at| at < now));
-                expired.push(entry.key().to_vec());
-            });
-            assert!(step.looked < 1000 + 700 && step.reported == expired.len());
-            expired.iter().for_each(|key| world.remove(key));
-            if !step.more {
-                break;
-            }
+fn expiry_finds_all_that_has_expired_and_nothing_else() {
+    for inner_too in [false, true] {
+        let mut rng = Rng(31337);
+        let mut world = World::new(Weak::Good);
+        for number in 0..20_000 {
+            let expiry = (rng.below(4) > 0).then(|| rng.below(100_000) as i64 - 10);
+            let within = if inner_too && rng.below(3) == 0 { rng.below(7) } else { 0 };
+            let times = (0..within).map(|_| rng.below(100_000) as i64 - 10).collect();
+            set_times(&mut world, &key(number), times, expiry);
         }
-        // Segments just swept rest a little.
-        let late = world.model.values().filter_map(|row| row.expiry).min();
-        assert!(late.is_none_or(|at| at >= now - 64), "at {now}: {late:?}");
+        assert_eq!(world.table.len_with_inner_expiry() > 5000, inner_too);
+        world.check();
+        let mut now = 0;
+        while now < 101_000 {
+            now += 500;
+            loop {
+                let mut expired = Vec::new();
+                let step = world.table.expire_step(now, 1000, &mut |entry, what| {
+                    let is_past = |at: Option<i64>| at.is_some_and(|at| at < now);
+                    match what {
+                        Expired::Key => assert!(is_past(entry.expiry())),
+                        Expired::Inner => {
+                            assert!(is_past(entry.inner_expiry()) && !is_past(entry.expiry()));
+                        }
+                    }
+                    expired.push((entry.key().to_vec(), what));
+                });
+                assert!(step.looked < 1000 + 700 && step.reported == expired.len());
+                for (key, what) in expired {
+                    if what == Expired::Key {
+                        world.remove(&key);
+                        continue;
+                    }
+                    let row = world.model[&key].clone();
+                    let (Value::Inline(bytes) | Value::Bytes(bytes)) = row.value else {
+                        panic!("no texts here")
+                    };
+                    let mut left = times(&bytes);
+                    let all = left.len();
+                    left.retain(|at| *at >= now);
+                    assert!(left.len() < all);
+                    set_times(&mut world, &key, left, row.expiry);
+                }
+                if !step.more {
+                    break;
+                }
+            }
+            // Segments just swept rest a little.
+            let late = world.model.values().flat_map(Row::expiries).min();
+            assert!(late.is_none_or(|at| at >= now - 64), "at {now}: {late:?}");
+        }
+        assert_eq!(world.table.len_with_expiry(), 0);
+        assert_eq!(world.table.len_with_inner_expiry(), 0);
+        assert_eq!(world.table.earliest_expiry(), None);
+        world.check();
     }
-    assert_eq!(world.table.len_with_expiry(), 0);
-    assert_eq!(world.table.earliest_expiry(), None);
-    world.check();
 }
 
 #[test]
 fn reported_keys_that_stay_can_be_asked_for_again() {
     let mut world = World::new(Weak::Good);
-    let row = Row { kind: 0, value: Value::Inline(Vec::new()), expiry: Some(5), clock: 0 };
+    let row = Row::new(0, Value::Inline(Vec::new()), Some(5), 0);
     world.set(b"k", row);
-    let count = |table: &mut Table<String>| table.expire_step(9, 10, &mut |_| {}).reported;
+    let count = |table: &mut Table<Text>| table.expire_step(9, 10, &mut |_, _| {}).reported;
     assert_eq!(count(&mut world.table), 1);
     assert_eq!(count(&mut world.table), 0);
     assert_eq!(world.table.earliest_expiry(), None);
@@ -573,7 +673,7 @@ fn reported_keys_that_stay_can_be_asked_for_again() {
 #[test]
 fn sizes_are_as_promised() {
     let size = |key: usize, value: usize, expiry: Option<i64>| {
-        let mut table: Table<String> = Table::new();
+        let mut table: Table<Text> = Table::new();
         let key = vec![1; key];
         let payload = vec![2; value];
         table.set(1, &key, 0, NewPayload::Inline(&payload), expiry, 0, &|_| 1);

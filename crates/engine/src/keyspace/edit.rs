@@ -174,13 +174,18 @@ impl<'a> Edit<'a> {
     /// whatever is there: one change, and an event at either end. False if there is none.
     pub fn move_to(mut self, db: u32, key: Key<'_>, events: [EventKind; 2]) -> bool {
         let Some(old) = self.take() else { return false };
-        let (kind, expiry) = (old.kind(), old.expiry());
+        let (kind, expiry, inner_expiry) = (old.kind(), old.expiry(), old.inner_expiry());
         let mut target = Edit::open(self.keyspace, db, key);
         let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
         if let Payload::Inline(bytes) = old.payload() {
             target.put(kind, NewPayload::Inline(bytes), expiry);
         } else if let Some(block) = old.into_block() {
             target.put(kind, NewPayload::Block(block), expiry);
+        }
+        if inner_expiry.is_some()
+            && let Some(mut entry) = self.keyspace.db_mut(db).get_mut(key)
+        {
+            entry.set_inner_expiry(inner_expiry);
         }
         let [from, to] = events;
         self.keyspace.dirty += 1;

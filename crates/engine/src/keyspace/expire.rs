@@ -3,7 +3,7 @@
 //! There is no second table for expiries. Segments know their earliest one and tables keep them in a heap by
 //! it, so the active side visits segments that have something due, not keys at random.
 
-use russet_ds::EntryRef;
+use russet_ds::{EntryRef, Expired};
 
 use super::{EventKind, ExpiryPolicy, Key, Keyspace};
 use crate::types::Object;
@@ -67,7 +67,11 @@ impl Keyspace {
         for number in 0..self.count() {
             let table = &mut self.db_mut(number).table;
             if table.earliest_expiry().is_some_and(|at| at < now_ms) {
-                let mut collect = |entry: EntryRef<'_, Object>| due.push(entry.key().to_vec());
+                let mut collect = |entry: EntryRef<'_, Object>, expired: Expired| {
+                    if expired == Expired::Key {
+                        due.push(entry.key().to_vec());
+                    }
+                };
                 table.expire_step(now_ms, budget, &mut collect);
             }
             if !due.is_empty() {

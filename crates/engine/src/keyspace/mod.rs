@@ -356,7 +356,7 @@ impl Keyspace {
 
     /// A snapshot that has not seen it keeps a detached database; otherwise it is garbage now.
     fn discard(&mut self, db: Db) {
-        if let Err(db) = self.walks.adopt(db) {
+        if let Some(db) = self.walks.adopt(db) {
             self.garbage.push(crate::io::Garbage(Box::new(db)));
         }
     }

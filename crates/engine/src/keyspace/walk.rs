@@ -87,13 +87,13 @@ impl Walks {
         self.slots.iter().flatten().any(|walk| walk.is_ahead(identity))
     }
 
-    /// Keeps a detached database if some walk has not finished it.
-    pub(super) fn adopt(&mut self, db: Db) -> Result<(), Db> {
+    /// Keeps a detached database if some walk has not finished it, else gives it back.
+    pub(super) fn adopt(&mut self, db: Db) -> Option<Db> {
         if !self.wants(db.identity) {
-            return Err(db);
+            return Some(db);
         }
         self.detached.push(db);
-        Ok(())
+        None
     }
 }
 

@@ -69,3 +69,5 @@ pub fn encoding_of(kind: u8) -> Encoding {
 /// A value that is more than bytes: none yet, strings are bytes in whatever form.
 #[derive(Debug)]
 pub enum Object {}
+
+impl russet_ds::Value for Object {}
