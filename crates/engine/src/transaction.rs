@@ -29,7 +29,7 @@ impl Node {
 
     /// WATCH of one key.
     pub(crate) fn watch(&mut self, handle: Handle, db: u32, key: Key<'_>) {
-        let was_expired = self.keyspace.is_over(db, key);
+        let was_expired = self.keyspace.is_expired(db, key);
         if self.keyspace.watch.add(handle, db, key.bytes, was_expired)
             && let Some(client) = self.clients.get_mut(handle)
         {
@@ -45,7 +45,7 @@ impl Node {
         let hasher = self.keyspace.hasher();
         let watched = self.clients.get(handle).map(|client| &client.transaction.watched);
         watched.into_iter().flatten().any(|(db, name)| {
-            self.keyspace.is_over(*db, hasher.key(name))
+            self.keyspace.is_expired(*db, hasher.key(name))
                 && !self.keyspace.watch.was_expired(handle, *db, name)
         })
     }

@@ -255,7 +255,7 @@ impl Ctx<'_> {
     /// it first.
     #[inline]
     pub fn overwrite<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
-        self.node.keyspace.meet(self.db, key);
+        self.node.keyspace.expire_if_needed(self.db, key);
         self.edit(key)
     }
 

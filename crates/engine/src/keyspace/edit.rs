@@ -1,8 +1,8 @@
-//! The one door for mutation.
+//! The write guard: everything that changes the keyspace goes through it.
 //!
-//! Whoever changes a key opens an [`Edit`] on it. The door first hands the running snapshots what they have not seen
-//! yet; each change behind it counts as dirty and tells the watchers. Nothing else in the
-//! engine has a table for change in its hands.
+//! Whoever changes a key opens an [`Edit`] on it. Opening hands the running snapshots what they have not seen yet of the
+//! key's neighbourhood; each change then counts as dirty and is reported as an event. Nothing else in the engine has
+//! a table for change in its hands.
 
 use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload};
 
@@ -100,7 +100,7 @@ impl<'a> Edit<'a> {
             slots.of(self.key.slot()).keys += 1;
         }
         if let Some(old) = old {
-            self.keyspace.bury(old);
+            self.keyspace.free_lazily(old);
         }
         created
     }
@@ -151,7 +151,7 @@ impl<'a> Edit<'a> {
     pub fn remove(mut self, event: EventKind) -> bool {
         match self.take() {
             Some(old) => {
-                self.keyspace.bury(old);
+                self.keyspace.free_lazily(old);
                 self.changed(event);
                 true
             }
@@ -198,7 +198,7 @@ impl<'a> Edit<'a> {
 
 impl Keyspace {
     /// Drops an old value here if that is cheap, elsewhere if not.
-    fn bury(&mut self, old: OwnedEntry<Object>) {
+    fn free_lazily(&mut self, old: OwnedEntry<Object>) {
         if old.is_block() {
             self.garbage.push(crate::io::Garbage(Box::new(old)));
         }

@@ -1,4 +1,4 @@
-//! Keys whose time has come: met by a command (lazily), or looked for (actively).
+//! Keys whose time has come: found expired by a command (lazily), or looked for (actively).
 //!
 //! There is no second table for expiries. Segments know their earliest one and tables keep them in a heap by
 //! it, so the active side visits segments that have something due, not keys at random.
@@ -9,9 +9,9 @@ use super::{EventKind, ExpiryPolicy, Key, Keyspace};
 use crate::types::Object;
 
 impl Keyspace {
-    /// Whether a command must act as if the key were not there. On a master it is then gone.
+    /// Whether a key has expired, so that a command must act as if it were not there. A master removes it then.
     #[inline]
-    pub(super) fn gone(&mut self, db: u32, key: Key<'_>) -> bool {
+    pub fn expire_if_needed(&mut self, db: u32, key: Key<'_>) -> bool {
         if self.policy == ExpiryPolicy::Ignore {
             return false;
         }
@@ -29,14 +29,8 @@ impl Keyspace {
         true
     }
 
-    /// Meets a key as a command does that is about to change it: if its time has come, it is handled by policy.
-    #[inline]
-    pub fn meet(&mut self, db: u32, key: Key<'_>) {
-        self.gone(db, key);
-    }
-
     /// Whether a key is there though its time has come; nothing is removed.
-    pub fn is_over(&self, db: u32, key: Key<'_>) -> bool {
+    pub fn is_expired(&self, db: u32, key: Key<'_>) -> bool {
         self.db(db).get(key).and_then(|entry| entry.expiry()).is_some_and(|at| self.is_past(at))
     }
 

@@ -267,9 +267,9 @@ impl Keyspace {
         key: Key<'_>,
         miss_is_event: bool,
     ) -> Option<EntryRef<'_, Object>> {
-        let is_gone = self.gone(db, key);
+        let is_expired = self.expire_if_needed(db, key);
         let (clock, touch) = (self.clock, !self.no_touch);
-        match self.dbs[db as usize].get_mut(key).filter(|_| !is_gone) {
+        match self.dbs[db as usize].get_mut(key).filter(|_| !is_expired) {
             Some(mut entry) => {
                 self.stats.hits += 1;
                 if touch {
@@ -296,13 +296,13 @@ impl Keyspace {
     /// Looks at a key without counting or touching: expiry by policy all the same.
     #[inline]
     pub fn peek(&mut self, db: u32, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
-        if self.gone(db, key) {
+        if self.expire_if_needed(db, key) {
             return None;
         }
         self.dbs[db as usize].get(key)
     }
 
-    /// Opens the door to a key: everything that changes the keyspace goes through it.
+    /// Opens the write guard of a key.
     #[inline]
     pub fn edit<'a>(&'a mut self, db: u32, key: Key<'a>) -> Edit<'a> {
         Edit::open(self, db, key)
@@ -324,7 +324,7 @@ impl Keyspace {
         for _ in 0..100 {
             let found = self.db(db).table.random(draw)?.key().to_vec();
             let key = self.hasher.key(&found);
-            if !self.gone(db, key) {
+            if !self.expire_if_needed(db, key) {
                 return Some(found);
             }
         }

@@ -6,7 +6,7 @@
 //! ```text
 //!   hash order ─▶   ███████████████░░░░█░░░░░░░█░░░░░░░░░░░░░░
 //!                   visited by     ▲    ▲       ▲
-//!                   the walker     walker        written to since the walk began: the door
+//!                   the walker     walker        written to since the walk began: the guard
 //!                                               copied them just before
 //! ```
 //!
@@ -232,7 +232,7 @@ impl Keyspace {
         self.garbage.extend(done.into_iter().map(|db| crate::io::Garbage(Box::new(db))));
     }
 
-    /// Hands the old image of a key's bucket to every walk that has not seen it: called by the door.
+    /// Hands the old image of a key's bucket to every walk that has not seen it: called by the write guard.
     #[cold]
     pub(super) fn preserve(&mut self, number: u32, key: Key<'_>) {
         #[cfg(feature = "planted")]

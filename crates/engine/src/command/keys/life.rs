@@ -43,7 +43,7 @@ fn del(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     for at in 1..args.len() {
         let key = args.key(at);
         // An expired key is removed as such and not counted.
-        ctx.node.keyspace.meet(db, key);
+        ctx.node.keyspace.expire_if_needed(db, key);
         removed += usize::from(ctx.edit(key).remove(EventKind::Del));
     }
     reply.count(removed);

@@ -122,7 +122,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     for key in over {
         let key = keyspace.hasher().key(&key);
-        keyspace.meet(db, key);
+        keyspace.expire_if_needed(db, key);
         if wanted.is_some() {
             keyspace.missed(db, key);
         }
