@@ -169,6 +169,7 @@ impl Node {
             node.keyspace.skips_preimages = node.planted(crate::planted::Bug::SkippedPreimage);
         }
         node.advance(now);
+        node.use_counting_changed();
         node.timers.set(Timer::Cron, now.mono_us);
         node.timers.set(Timer::Memory, now.mono_us);
         node.start();

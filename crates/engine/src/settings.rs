@@ -18,9 +18,10 @@ use russet_protocol::ErrorReply;
 use crate::client::Waiting;
 use crate::command::{Command, Protection};
 use crate::config::directives::Ask;
-use crate::config::value::LogLevel;
+use crate::config::value::{EvictionPolicy, LogLevel};
 use crate::config::{AppliedChanges, Apply, Config, Directive, SetContext, SetError, allows};
 use crate::io::{AskId, Endpoints, Handle, Level, Output, Request};
+use crate::keyspace::lfu::Lfu;
 use crate::node::{Node, Standstill};
 use crate::timers::Timer;
 
@@ -155,6 +156,17 @@ impl Node {
                 act(self);
             }
         }
+    }
+
+    /// `maxmemory-policy` and what tunes LFU: whether use is counted, and how.
+    pub(crate) fn use_counting_changed(&mut self) {
+        let lfu = Lfu {
+            log_factor: self.config.lfu_log_factor,
+            decay_minutes: self.config.lfu_decay_time,
+        };
+        let policy = self.config.maxmemory_policy;
+        let counts = matches!(policy, EvictionPolicy::VolatileLfu | EvictionPolicy::AllkeysLfu);
+        self.keyspace.lfu = counts.then_some(lfu);
     }
 
     /// `hz`: the next round comes at the new pace.

@@ -244,3 +244,37 @@ fn a_transaction_may_do_on_a_stale_replica_what_all_its_commands_may() {
     assert!(refused.starts_with("-EXECABORT Transaction discarded because of: MASTERDOWN "));
     assert_eq!(w.ask(d, "EXEC"), "*1\r\n+OK\r\n");
 }
+
+#[test]
+fn uses_are_counted_under_an_lfu_policy() {
+    let mut w = World::new("maxmemory-policy allkeys-lfu\nlfu-log-factor 0\n");
+    let c = w.connect();
+    w.send(
+        c,
+        b"SET a 1\r\nSET b 1\r\nGET a\r\nGET a\r\nAPPEND a 2\r\nSET a 3\r\nEXPIRE a 1000\r\n",
+    );
+    w.take(c);
+    for (command, expected) in [
+        ("OBJECT FREQ a", 10),
+        ("OBJECT FREQ a", 10),
+        ("OBJECT FREQ b", 5),
+        ("RENAME a c", 0),
+        ("OBJECT FREQ c", 5),
+        ("COPY b d", 0),
+        ("OBJECT FREQ d", 5),
+        ("OBJECT FREQ b", 6),
+    ] {
+        let reply = w.ask(c, command);
+        assert!(expected == 0 || reply == format!(":{expected}\r\n"), "{command}: {reply}");
+    }
+    w.advance_ms(120_000);
+    assert_eq!(w.ask(c, "OBJECT FREQ b"), ":4\r\n");
+    w.ask(c, "CONFIG SET lfu-decay-time 0");
+    assert_eq!(w.ask(c, "OBJECT FREQ b"), ":6\r\n");
+    assert!(w.ask(c, "OBJECT IDLETIME b").starts_with("-ERR An LFU maxmemory policy is selected"));
+    w.ask(c, "CONFIG SET maxmemory-policy allkeys-lru");
+    assert!(w.ask(c, "OBJECT FREQ b").starts_with("-ERR An LFU maxmemory policy is not selected"));
+    w.ask(c, "SET b 2");
+    w.advance_ms(3000);
+    assert_eq!(w.ask(c, "OBJECT IDLETIME b"), ":3\r\n");
+}

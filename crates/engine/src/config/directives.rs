@@ -514,15 +514,15 @@ section "Memory" {
     /// Memory above which keys are evicted or writes refused; 0 sets no limit.
     "maxmemory" [] maxmemory: u64 = "0", Memory(0, u64::MAX), MODIFIABLE, LIMITS, NONE;
     /// Which keys are evicted.
-    "maxmemory-policy" [] maxmemory_policy: EvictionPolicy = "noeviction", Enum(EvictionPolicy::NAMES), MODIFIABLE, TUNES, NONE;
+    "maxmemory-policy" [] maxmemory_policy: EvictionPolicy = "noeviction", Enum(EvictionPolicy::NAMES), MODIFIABLE, TUNES, Apply::Engine(Node::use_counting_changed);
     /// Keys that are compared before one is evicted.
     "maxmemory-samples" [] maxmemory_samples: u32 = "5", Int(1, INT), MODIFIABLE, TUNES, NONE;
     /// How much delay eviction may cause: 0 little, 100 any.
     "maxmemory-eviction-tenacity" [] maxmemory_eviction_tenacity: u32 = "10", Int(0, 100), MODIFIABLE, TUNES, NONE;
     /// How slowly the counter of uses grows under an LFU policy.
-    "lfu-log-factor" [] lfu_log_factor: u32 = "10", Int(0, INT), MODIFIABLE, TUNES, NONE;
+    "lfu-log-factor" [] lfu_log_factor: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, Apply::Engine(Node::use_counting_changed);
     /// Minutes after which the counter of uses is lowered under an LFU policy.
-    "lfu-decay-time" [] lfu_decay_time: u32 = "1", Int(0, INT), MODIFIABLE, TUNES, NONE;
+    "lfu-decay-time" [] lfu_decay_time: u32 = "1", Int(0, INT), MODIFIABLE, BUILT, Apply::Engine(Node::use_counting_changed);
     /// Evicted values are freed beside the work. Here they always are.
     "lazyfree-lazy-eviction" [] lazyfree_lazy_eviction: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// Expired values are freed beside the work. Here they always are.

@@ -64,7 +64,11 @@ impl<'a> Edit<'a> {
         expiry: Expiry,
         event: EventKind,
     ) {
-        let created = self.put(kind, payload, expiry) || event.creates();
+        let clock = match event.creates() {
+            true => self.keyspace.first_clock(),
+            false => self.keyspace.clock_after_use(self.db, self.key),
+        };
+        let created = self.put(kind, payload, expiry, clock) || event.creates();
         if created && event != EventKind::New {
             self.keyspace.event(self.db, self.key, EventKind::New);
         }
@@ -77,14 +81,21 @@ impl<'a> Edit<'a> {
     /// Sets any value as a loader does: a change, but no event.
     #[inline]
     pub fn load(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry) {
-        self.put(kind, payload, expiry);
+        let clock = self.keyspace.first_clock();
+        self.put(kind, payload, expiry, clock);
         self.keyspace.dirty += 1;
     }
 
     /// Puts a value in the place of whatever is there. True if nothing was.
     #[inline]
-    fn put(&mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry) -> bool {
-        let (clock, hasher) = (self.keyspace.clock, self.keyspace.hasher);
+    fn put(
+        &mut self,
+        kind: u8,
+        payload: NewPayload<'_, Object>,
+        expiry: Expiry,
+        clock: u32,
+    ) -> bool {
+        let hasher = self.keyspace.hasher;
         let db = self.keyspace.db_mut(self.db);
         let before = db.len();
         let expiry = match expiry {
@@ -115,6 +126,7 @@ impl<'a> Edit<'a> {
         event: EventKind,
         change: impl FnOnce(&mut BytesMut<'_>),
     ) -> Result<bool, OutOfMemory> {
+        let clock = self.keyspace.clock_after_use(self.db, self.key);
         let db = self.keyspace.db_mut(self.db);
         let Some(mut entry) = db.get_mut(self.key) else { return Ok(false) };
         let changed = entry.edit_block(|block| {
@@ -125,13 +137,14 @@ impl<'a> Edit<'a> {
             return Ok(false);
         }
         entry.set_kind(string::KIND_RAW);
+        entry.set_clock(clock);
         self.changed(event);
         Ok(true)
     }
 
     /// Sets or clears the expiry. False if there is no such key.
     pub fn set_expiry(mut self, expiry: Option<i64>) -> bool {
-        let clock = self.keyspace.clock;
+        let clock = self.keyspace.clock_after_use(self.db, self.key);
         let db = self.keyspace.db_mut(self.db);
         let Some(mut entry) = db.get_mut(self.key) else { return false };
         entry.set_expiry(expiry);
@@ -175,12 +188,13 @@ impl<'a> Edit<'a> {
     pub fn move_to(mut self, db: u32, key: Key<'_>, events: [EventKind; 2]) -> bool {
         let Some(old) = self.take() else { return false };
         let (kind, expiry, inner_expiry) = (old.kind(), old.expiry(), old.inner_expiry());
+        let clock = self.keyspace.first_clock();
         let mut target = Edit::open(self.keyspace, db, key);
         let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
         if let Payload::Inline(bytes) = old.payload() {
-            target.put(kind, NewPayload::Inline(bytes), expiry);
+            target.put(kind, NewPayload::Inline(bytes), expiry, clock);
         } else if let Some(block) = old.into_block() {
-            target.put(kind, NewPayload::Block(block), expiry);
+            target.put(kind, NewPayload::Block(block), expiry, clock);
         }
         if inner_expiry.is_some()
             && let Some(mut entry) = self.keyspace.db_mut(db).get_mut(key)

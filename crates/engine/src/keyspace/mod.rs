@@ -8,6 +8,7 @@
 pub mod edit;
 pub mod events;
 pub mod expire;
+pub mod lfu;
 pub mod scan;
 pub mod slots;
 pub mod walk;
@@ -17,6 +18,7 @@ use russet_ds::hash::Seed;
 use russet_ds::{EntryMut, EntryRef, Table};
 use russet_protocol::slot::slot_of;
 
+use crate::rng::Rng;
 use crate::types::Object;
 pub use edit::{Edit, Expiry};
 pub use events::{Event, EventKind};
@@ -172,6 +174,10 @@ pub struct Keyspace {
     pub now_ms: i64,
     /// Access clock of this turn, 24 bits, seconds.
     pub clock: u32,
+    /// How use is counted in place of it; set under an LFU policy.
+    pub lfu: Option<lfu::Lfu>,
+    /// Draws for the use counters: nothing secret and nothing that anybody else draws.
+    rng: Rng,
     /// What becomes of keys that are past their time, for the command that runs.
     pub policy: ExpiryPolicy,
     /// Whether reads leave the access clock alone (CLIENT NO-TOUCH).
@@ -203,6 +209,8 @@ impl Keyspace {
             watch: WatchTable::default(),
             now_ms: 0,
             clock: 0,
+            lfu: None,
+            rng: Rng::new([0; 4]),
             policy: ExpiryPolicy::Remove,
             no_touch: false,
             dirty: 0,
@@ -268,11 +276,11 @@ impl Keyspace {
         miss_is_event: bool,
     ) -> Option<EntryRef<'_, Object>> {
         let is_expired = self.expire_if_needed(db, key);
-        let (clock, touch) = (self.clock, !self.no_touch);
+        let used = if self.no_touch { None } else { Some(self.clock_after_use(db, key)) };
         match self.dbs[db as usize].get_mut(key).filter(|_| !is_expired) {
             Some(mut entry) => {
                 self.stats.hits += 1;
-                if touch {
+                if let Some(clock) = used {
                     entry.set_clock(clock);
                 }
                 Some(entry.into_ref())
@@ -422,7 +430,7 @@ impl Keyspace {
     /// An empty keyspace of the same shape and hash, to load into.
     pub fn empty_like(&self) -> Keyspace {
         let mut fresh = Keyspace::new(self.count(), self.hasher.seed, self.hasher.function);
-        (fresh.now_ms, fresh.clock) = (self.now_ms, self.clock);
+        (fresh.now_ms, fresh.clock, fresh.lfu) = (self.now_ms, self.clock, self.lfu);
         fresh
     }
 

@@ -7,7 +7,6 @@ use super::ROW;
 use crate::command::argument::key;
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, acl, flag as f, help};
-use crate::config::value::EvictionPolicy;
 use crate::keyspace::Keyspace;
 use crate::types::Encoding;
 use crate::types::encoding_of;
@@ -88,7 +87,7 @@ pub(super) const IDLETIME: Command = Command {
 };
 
 fn idletime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let lfu = is_lfu(ctx);
+    let lfu = ctx.node.keyspace.lfu.is_some();
     let now = ctx.node.keyspace.clock;
     match ctx.inspect(args.key(2)).map(|entry| entry.clock()) {
         Some(_) if lfu => {
@@ -116,27 +115,17 @@ pub(super) const FREQ: Command = Command {
 };
 
 fn freq(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let lfu = is_lfu(ctx);
-    match ctx.inspect(args.key(2)) {
-        Some(_) if !lfu => {
+    let is_there = ctx.inspect(args.key(2)).is_some();
+    let keyspace = &ctx.node.keyspace;
+    let entry = keyspace.db(ctx.db).get(args.key(2)).filter(|_| is_there);
+    match entry.map(|entry| keyspace.use_count(&entry)) {
+        Some(None) => {
             return Err(ErrorReply::fixed(
                 "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
             ));
         }
-        // Accesses are not counted before there is eviction, so every key has the counter of a new
-        // one.
-        Some(_) => reply.integer(LFU_INITIAL),
+        Some(Some(count)) => reply.integer(i64::from(count)),
         None => reply.null(),
     }
     Ok(Flow::Done)
-}
-
-/// The access counter of a new key.
-const LFU_INITIAL: i64 = 5;
-
-fn is_lfu(ctx: &Ctx<'_>) -> bool {
-    matches!(
-        ctx.node.config.maxmemory_policy,
-        EvictionPolicy::VolatileLfu | EvictionPolicy::AllkeysLfu
-    )
 }

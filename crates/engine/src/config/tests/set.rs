@@ -265,9 +265,9 @@ fn what_is_not_built_is_refused_or_warned_about() {
     assert_eq!(set(&mut config, &[("appendonly", "no"), ("maxmemory", "0")]), Ok(vec![]));
     let inert = [("appendfsync", "always"), ("latency-tracking", "no")];
     assert_eq!(set(&mut config, &inert), Ok(vec!["appendfsync", "latency-tracking"]));
-    let changes = config.set(&[(b"lfu-log-factor", b"3")], ORDINARY).expect("only tunes");
+    let changes = config.set(&[(b"maxmemory-samples", b"3")], ORDINARY).expect("only tunes");
     assert_eq!(changes.warnings.len(), 1);
-    assert_eq!(config.lfu_log_factor, 3);
+    assert_eq!(config.maxmemory_samples, 3);
 }
 
 #[test]
