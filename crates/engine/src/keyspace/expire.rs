@@ -53,25 +53,28 @@ impl Keyspace {
         self.dbs().filter_map(|(_, db)| db.table.earliest_expiry()).min()
     }
 
-    /// One slice of active expiry: looks at up to `budget` entries, removes those that are due.
-    /// True if more is due now.
+    /// One slice of active expiry: looks at up to `budget` entries of one database, removes those that are due.
+    /// True if more is due now. Slices go round the databases, so that one with much to expire holds up no other.
     pub fn expire_slice(&mut self, budget: usize) -> bool {
-        let mut due: Vec<Vec<u8>> = Vec::new();
         let now_ms = self.now_ms;
-        for number in 0..self.count() {
+        let mut due: Vec<Box<[u8]>> = Vec::new();
+        for _ in 0..self.count() {
+            let number = self.next_to_expire;
+            self.next_to_expire = (number + 1) % self.count();
             let table = &mut self.db_mut(number).table;
-            if table.earliest_expiry().is_some_and(|at| at < now_ms) {
-                let mut collect = |entry: EntryRef<'_, Object>, expired: Expired| {
-                    if expired == Expired::Key {
-                        due.push(entry.key().to_vec());
-                    }
-                };
-                table.expire_step(now_ms, budget, &mut collect);
+            if table.earliest_expiry().is_none_or(|at| at >= now_ms) {
+                continue;
             }
-            if !due.is_empty() {
-                for key in &due {
-                    self.expire(number, self.hasher.key(key));
+            let mut collect = |entry: EntryRef<'_, Object>, expired: Expired| {
+                if expired == Expired::Key {
+                    due.push(entry.key().into());
                 }
+            };
+            let step = table.expire_step(now_ms, budget, &mut collect);
+            for key in &due {
+                self.expire(number, self.hasher.key(key));
+            }
+            if step.looked > 0 {
                 break;
             }
         }

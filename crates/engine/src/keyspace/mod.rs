@@ -187,6 +187,8 @@ pub struct Keyspace {
     /// Counters.
     pub stats: KeyspaceStats,
     events: events::Events,
+    /// The database with which the next slice of active expiry begins.
+    next_to_expire: u32,
     /// Keys removed by expiry since they were last asked for.
     expired: Vec<(u32, Box<[u8]>)>,
     /// Values to be dropped elsewhere.
@@ -216,6 +218,7 @@ impl Keyspace {
             dirty: 0,
             stats: KeyspaceStats::default(),
             events: events::Events::default(),
+            next_to_expire: 0,
             expired: Vec::new(),
             garbage: Vec::new(),
             #[cfg(feature = "planted")]
