@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use russet_engine::Node;
-use russet_engine::types::string::Text;
-use russet_engine::rdb::Access;
-use russet_engine::rdb::error::RdbError;
-use russet_engine::rdb::format::Checksum;
 use russet_engine::persist::rdb_load::{
     Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
 };
+use russet_engine::rdb::Access;
+use russet_engine::rdb::error::RdbError;
+use russet_engine::rdb::format::Checksum;
+use russet_engine::types::string::Text;
 
 /// A key of a file: database, name, value, expiry, what is known of its use.
 pub type Entry = (u32, Vec<u8>, Vec<u8>, Option<i64>, Access);
@@ -110,11 +110,11 @@ pub fn held(node: &Node) -> Data {
     for (number, db) in node.keyspace.dbs() {
         let (mut keys, mut expiring) = (0, 0);
         db.table().for_each(&mut |entry| {
-                (keys, expiring) = (keys + 1, expiring + usize::from(entry.expiry().is_some()));
-                let value = (Text::of(&entry).bytes().to_vec(), entry.expiry());
-                let twice = data.insert((number, entry.key().to_vec()), value);
-                assert_eq!(twice, None, "a key stands once in its database");
-            });
+            (keys, expiring) = (keys + 1, expiring + usize::from(entry.expiry().is_some()));
+            let value = (Text::of(&entry).bytes().to_vec(), entry.expiry());
+            let twice = data.insert((number, entry.key().to_vec()), value);
+            assert_eq!(twice, None, "a key stands once in its database");
+        });
         assert_eq!((db.len(), db.len_with_expiry()), (keys, expiring), "of database {number}");
     }
     data

@@ -31,9 +31,9 @@ struct Scene {
 impl Scene {
     /// Grants the link that the node wants; a refused one is wanted again after a second.
     fn reach(&mut self) -> Option<Handle> {
-        let is_open = |world: &World, link| world.connections.contains_key(&link);
+        let is_open = |world: &World, link| world.driver.is_open(link);
         if self.link.is_none_or(|link| !is_open(&self.world, link)) {
-            if self.world.connecting.is_none() {
+            if self.world.driver.connecting.is_empty() {
                 self.world.advance(1100, 1100);
             }
             self.link = self.world.grant_link();
@@ -44,14 +44,14 @@ impl Scene {
 
     fn say(&mut self, bytes: &[u8], step: usize) {
         let Some(link) = self.reach() else { return };
-        let before = self.world.node.repl.offset();
+        let before = self.world.driver.node.repl.offset();
         let was_online = self.is_online();
         self.sent += bytes.len();
         self.world.send(link, bytes, step);
-        if let Some(client) = self.world.node.clients.get(link) {
+        if let Some(client) = self.world.driver.node.clients.get(link) {
             assert!(client.wire.pending() <= self.sent, "more than was sent");
         }
-        let after = self.world.node.repl.offset();
+        let after = self.world.driver.node.repl.offset();
         if was_online && self.is_online() && self.link == Some(link) {
             let gained = after - before;
             assert!((0..=self.sent as i64).contains(&gained), "{before} to {after}");
@@ -59,12 +59,12 @@ impl Scene {
     }
 
     fn is_online(&self) -> bool {
-        self.world.node.repl.master.as_ref().is_some_and(|master| master.is_online())
+        self.world.driver.node.repl.master.as_ref().is_some_and(|master| master.is_online())
     }
 
     /// The node waits for the line that announces a payload.
     fn wants_payload(&self) -> bool {
-        let master = self.world.node.repl.master.as_ref();
+        let master = self.world.driver.node.repl.master.as_ref();
         master.is_some_and(|m| m.sync_progress().is_some() && !m.is_loading())
     }
 
@@ -86,13 +86,13 @@ impl Scene {
             _ => [b"$9223372036854775807\r\n", file].concat(),
         };
         let counts = self.wants_payload() && self.reach().is_some();
-        let (before, synchronised) = (held(&self.world.node), self.world.synchronised);
+        let (before, synchronised) = (held(&self.world.driver.node), self.world.synchronised());
         self.say(&whole, step);
-        if !counts || self.world.is_over {
+        if !counts || self.world.is_over() {
             return;
         }
-        let is = held(&self.world.node);
-        if self.world.synchronised == synchronised {
+        let is = held(&self.world.driver.node);
+        if self.world.synchronised() == synchronised {
             assert!(is == before, "a payload that failed has left its mark");
             return;
         }
@@ -127,7 +127,7 @@ impl Scene {
             }
             192..232 => {
                 let who = &mut self.clients[usize::from(what & 1)];
-                if who.is_none_or(|client| !self.world.connections.contains_key(&client)) {
+                if who.is_none_or(|client| !self.world.driver.is_open(client)) {
                     *who = self.world.connect(true);
                 }
                 let Some(client) = *who else { return };
@@ -145,10 +145,9 @@ impl Scene {
                 }
             }
             244..248 => {
-                self.world.saves_are_held = what & 1 == 0;
-                self.world.run();
+                self.world.hold_saves(what & 1 == 0);
             }
-            _ => self.world.willing = what & 1 == 0,
+            _ => self.world.set_willing(what & 1 == 0),
         }
     }
 }
@@ -177,10 +176,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         scene.give_payload(&mended(11, b"\x00\x01k\x01v"), 0, usize::MAX);
         assert!(scene.is_online(), "a good payload is taken");
     }
-    while !input.is_over() && !scene.world.is_over {
+    while !input.is_over() && !scene.world.is_over() {
         scene.happen(&mut input);
     }
-    if !scene.world.is_over {
-        held(&scene.world.node);
+    if !scene.world.is_over() {
+        held(&scene.world.driver.node);
     }
 });

@@ -17,7 +17,7 @@ const CLIENTS: usize = 4;
 
 fn happen(world: &mut World, clients: &mut [Option<Handle>; CLIENTS], input: &mut Input<'_>) {
     let (what, who) = (input.byte(), input.below(CLIENTS));
-    if clients[who].is_none_or(|handle| !world.connections.contains_key(&handle)) {
+    if clients[who].is_none_or(|handle| !world.driver.is_open(handle)) {
         clients[who] = world.connect(who + 1 < CLIENTS);
     }
     let Some(client) = clients[who] else { return };
@@ -46,35 +46,38 @@ fn happen(world: &mut World, clients: &mut [Option<Handle>; CLIENTS], input: &mu
         228..232 => world.set_deaf(client, true),
         232..236 => world.set_deaf(client, false),
         236..240 => world.hang_up(client),
-        240..242 => world.willing = what & 1 == 0,
+        240..242 => world.set_willing(what & 1 == 0),
         242..246 => {
-            world.saves_are_held = what & 1 == 0;
-            world.run();
+            world.hold_saves(what & 1 == 0);
         }
         246..250 => {
             let file = mended(input.byte(), input.blob());
-            world.files.insert("dump.rdb".to_owned(), file);
+            world.driver.files.insert("dump.rdb".to_owned(), file);
         }
         250..252 => {
-            if let Some(link) = world.connecting.take() {
-                world.give(Event::Connected { link, result: Err("refused".to_owned()) });
+            if let Some(&link) = world.driver.connecting.first() {
+                world.driver.refused(link, "refused");
+                world.run();
             }
         }
-        252 => world.give(Event::Signal(Signal::Terminate)),
+        252 => {
+            world.driver.give(Event::Signal(Signal::Terminate));
+            world.run();
+        }
         _ => {}
     }
 }
 
 /// A reload takes nothing away and adds nothing, if the node can be asked for one.
 fn reload(world: &mut World) {
-    (world.willing, world.saves_are_held) = (true, false);
-    world.run();
+    world.set_willing(true);
+    world.hold_saves(false);
     let Some(client) = world.connect(true) else { return };
-    let before = held(&world.node);
-    let now_ms = world.now.wall_ms();
+    let before = held(&world.driver.node);
+    let now_ms = world.driver.now.wall_ms();
     let is_lasting = before.values().all(|(_, expiry)| expiry.is_none_or(|at| at > now_ms));
     if world.ask(client, &["DEBUG", "RELOAD"]) == b"+OK\r\n" && is_lasting {
-        assert!(held(&world.node) == before, "a reload changes data");
+        assert!(held(&world.driver.node) == before, "a reload changes data");
     }
 }
 
@@ -82,11 +85,11 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
     let mut world = World::new(input.byte(), None, |_| {});
     let mut clients = [None; CLIENTS];
-    while !input.is_over() && !world.is_over {
+    while !input.is_over() && !world.is_over() {
         happen(&mut world, &mut clients, &mut input);
     }
-    if !world.is_over {
-        held(&world.node);
+    if !world.is_over() {
+        held(&world.driver.node);
         reload(&mut world);
     }
 });

@@ -5,9 +5,9 @@
 //! put behind, so that the fuzzer works on what stands between. One header in sixteen leaves the bytes as they are.
 #![no_main]
 
-use russet_engine::rdb::chunk::{Chunk, ChunkValue, Kind};
 use russet_engine::persist::rdb_save::RdbEncoder;
 use russet_engine::rdb::RdbSettings;
+use russet_engine::rdb::chunk::{Chunk, ChunkValue, Kind};
 use russet_fuzz::rdb::{Entry, held, load, mended};
 use russet_fuzz::world::World;
 
@@ -28,13 +28,13 @@ fn save(entries: &[Entry]) -> Vec<u8> {
 fn start_with(file: Vec<u8>) {
     let (recorder, end) = load(&file, file.len().max(1));
     let world = World::new(1, Some(file), |_| {});
-    if world.is_over {
+    if world.is_over() {
         return;
     }
     assert!(end.is_ok(), "what no loader takes was taken: {end:?}");
-    let is_lasting = |expiry: Option<i64>| expiry.is_none_or(|at| at > world.now.wall_ms());
+    let is_lasting = |expiry: Option<i64>| expiry.is_none_or(|at| at > world.driver.now.wall_ms());
     if recorder.entries.iter().all(|entry| is_lasting(entry.3)) {
-        assert!(held(&world.node) == recorder.data(), "the file's keys and no others");
+        assert!(held(&world.driver.node) == recorder.data(), "the file's keys and no others");
     }
 }
 

@@ -16,7 +16,10 @@ fn requests(input: &[u8], step: usize, limits: &Limits) -> (Vec<Vec<Vec<u8>>>, O
                     let mut reply = Vec::new();
                     ReplyWriter { out: &mut reply, protocol: Protocol::Resp2 }.error(&error);
                     let line = reply.strip_suffix(b"\r\n").expect("an error is a line");
-                    assert!(!line.iter().any(|b| b"\r\n\0".contains(b)), "{error} breaks the reply");
+                    assert!(
+                        !line.iter().any(|b| b"\r\n\0".contains(b)),
+                        "{error} breaks the reply"
+                    );
                     assert_eq!(parser.parse(&buffer, limits), Parsed::Malformed(error));
                     return (found, Some(reply));
                 }

@@ -13,7 +13,7 @@ use crate::modules::{self, Crate, Reference, Reopened};
 use crate::sh::{self, Result};
 
 /// Files in circles that leave their part, by the crate's first file. Crates that are not listed have none.
-const IN_CIRCLES: &[(&str, usize)] = &[("crates/engine/src/lib.rs", 65)];
+const IN_CIRCLES: &[(&str, usize)] = &[("crates/engine/src/lib.rs", 66)];
 
 /// Files directly in `src/` that are one part.
 const TOGETHER: &[&[&str]] = &[&[

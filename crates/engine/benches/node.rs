@@ -5,13 +5,12 @@
 //! `cargo xtask bench` measures beyond these figures.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
+use russet_driver::{Driver, Files};
 use russet_ds::EntryRef;
-use russet_engine::Node;
 use russet_engine::config::Config;
-use russet_engine::io::{Endpoints, Handle, Host, Now, Output};
+use russet_engine::io::{Handle, Host, Now};
 use russet_engine::keyspace::SlotFunction;
 use russet_engine::node::Boot;
 use rustix::time::{ClockId, clock_gettime};
@@ -37,61 +36,38 @@ fn cpu_us() -> i64 {
     time.tv_sec * 1_000_000 + time.tv_nsec / 1000
 }
 
-struct Driver {
-    node: Node,
+/// A node that one client sends requests to, in real time.
+struct Bench {
+    driver: Driver,
     clock: Clock,
     client: Handle,
-    dirty: Vec<Handle>,
     /// Microseconds of CPU time of each turn.
     turns: Vec<u32>,
 }
 
-impl Driver {
-    fn new(slots: SlotFunction) -> Driver {
+impl Bench {
+    fn new(slots: SlotFunction) -> Bench {
         let clock = Clock(Instant::now());
         let boot = Boot { seed: [1, 2, 3, 4], slots: Some(slots), ..Boot::default() };
-        let mut node = Node::new(Config::default(), boot, clock.now());
-        let here: SocketAddr = ([127, 0, 0, 1], 1).into();
-        let ends = Endpoints::Tcp { peer: here, local: here };
-        let client = node.accept(clock.now(), ends).expect("room for one client");
-        Driver { node, clock, client, dirty: Vec::new(), turns: Vec::new() }
+        let mut driver = Driver::idle(Config::default(), boot, Files::new(), clock.now());
+        let client = driver.connect();
+        driver.connection(client).expect("just let in").discards = true;
+        Bench { driver, clock, client, turns: Vec::new() }
     }
 
-    /// Gives the node some requests and runs it until all are answered.
+    /// Gives the node some requests and runs it until all are answered; how many bytes the replies had.
     fn run(&mut self, requests: &[u8]) -> usize {
-        let now = self.clock.now();
-        let buffer = self.node.read_buffer(self.client).expect("the client is there");
-        buffer.extend_from_slice(requests);
-        self.node.received(now, self.client);
+        self.driver.queue(self.client, requests);
         let mut replied = 0;
         loop {
+            self.driver.now = self.clock.now();
+            self.driver.read_connections();
             let began = cpu_us();
-            let now = self.clock.now();
-            self.node.turn(now, &mut self.clock);
+            self.driver.node.turn(self.driver.now, &mut self.clock);
             self.turns.push((cpu_us() - began) as u32);
-            replied += self.write();
-            if self.drain() != Some(0) {
+            replied += self.driver.settle();
+            if !self.driver.has_work() && !self.driver.has_unread() {
                 return replied;
-            }
-        }
-    }
-
-    fn write(&mut self) -> usize {
-        self.node.take_dirty(&mut self.dirty);
-        let mut written = 0;
-        for handle in self.dirty.drain(..) {
-            let Some(outbox) = self.node.outbox(handle) else { continue };
-            let bytes = outbox.len();
-            self.node.written(handle, bytes);
-            written += bytes;
-        }
-        written
-    }
-
-    fn drain(&mut self) -> Option<u64> {
-        loop {
-            if let Output::Wait(deadline) = self.node.poll_output(self.clock.now()) {
-                return deadline;
             }
         }
     }
@@ -129,11 +105,11 @@ fn batches(order: &[u64], name: &[u8], more: &[&[u8]]) -> Vec<Vec<u8>> {
 }
 
 /// Each kind of request has an order of its own: in that of the inserts entries would be touched as they were allocated.
-fn throughput(name: &str, slots: SlotFunction) -> Driver {
+fn throughput(name: &str, slots: SlotFunction) -> Bench {
     println!(
         "ns per command, 1 million keys of 16 bytes, values of 16, each key once in any order, {name}"
     );
-    let mut driver = Driver::new(slots);
+    let mut bench = Bench::new(slots);
     let value: &[&[u8]] = &[&[b'v'; 16]];
     let kinds = [
         ("first SET", batches(&shuffled(1), b"SET", value)),
@@ -145,7 +121,7 @@ fn throughput(name: &str, slots: SlotFunction) -> Driver {
         for _ in 0..if *name == "first SET" { 1 } else { 5 } {
             let began = Instant::now();
             for batch in batches {
-                driver.run(batch);
+                bench.run(batch);
             }
             rounds.push(began.elapsed().as_nanos() as u64 / KEYS);
         }
@@ -154,7 +130,7 @@ fn throughput(name: &str, slots: SlotFunction) -> Driver {
         let (least, most) = (rounds[0], rounds[rounds.len() - 1]);
         println!("  {name:<10} median {median:>4}   ({least} to {most})");
     }
-    driver
+    bench
 }
 
 /// The time of one call, at best.
@@ -169,55 +145,56 @@ fn best<T>(name: &str, rounds: usize, mut call: impl FnMut() -> T) {
 }
 
 /// What is asked of slots, of a database that holds a million keys.
-fn slots(mut driver: Driver) {
-    let keys = driver.node.keyspace.db(0).len();
-    let bytes = driver.node.keyspace.db(0).allocated_bytes();
+fn slots(mut bench: Bench) {
+    let keys = bench.driver.node.keyspace.db(0).len();
+    let bytes = bench.driver.node.keyspace.db(0).allocated_bytes();
     println!("slots: {:.1} bytes per key", bytes as f64 / keys as f64);
-    let hasher = driver.node.keyspace.hasher();
-    best("earliest expiry", 100, || driver.node.keyspace.earliest_expiry());
+    let hasher = bench.driver.node.keyspace.hasher();
+    best("earliest expiry", 100, || bench.driver.node.keyspace.earliest_expiry());
     let mut info = Vec::new();
     command(&mut info, &[b"INFO", b"keyspace"]);
-    best("INFO keyspace", 100, || driver.run(&info));
+    best("INFO keyspace", 100, || bench.run(&info));
     let mut random = Vec::new();
     command(&mut random, &[b"RANDOMKEY"]);
-    best("RANDOMKEY", 100, || driver.run(&random));
+    best("RANDOMKEY", 100, || bench.run(&random));
     for n in 0..100_000_u64 {
         let name = format!("key:{n:012}");
-        driver
+        bench
+            .driver
             .node
             .keyspace
             .edit(0, hasher.key(name.as_bytes()))
             .set_expiry(Some(2_000_000_000_000));
     }
-    best("earliest expiry, with TTLs", 100, || driver.node.keyspace.earliest_expiry());
-    best("INFO keyspace, with TTLs", 100, || driver.run(&info));
-    best("count of a slot", 100, || driver.node.keyspace.db(0).slot(12_000).keys);
+    best("earliest expiry, with TTLs", 100, || bench.driver.node.keyspace.earliest_expiry());
+    best("INFO keyspace, with TTLs", 100, || bench.run(&info));
+    best("count of a slot", 100, || bench.driver.node.keyspace.db(0).slot(12_000).keys);
     best("list a slot", 100, || {
         let mut found = Vec::new();
         let mut list = |entry: EntryRef<'_, _>| found.push(entry.key().to_vec());
-        driver.node.keyspace.keys_in_slot(0, 12_000, usize::MAX, &mut list);
+        bench.driver.node.keyspace.keys_in_slot(0, 12_000, usize::MAX, &mut list);
         found
     });
     let mut slot = 0;
     best("flush a slot", 100, || {
         slot += 1;
         let mut found = Vec::new();
-        driver.node.keyspace.flush_slot(0, slot, &mut |key| found.push(key.to_vec()));
+        bench.driver.node.keyspace.flush_slot(0, slot, &mut |key| found.push(key.to_vec()));
         found
     });
 }
 
 fn turns(name: &str, slots: SlotFunction, tag: &str) {
-    let mut driver = Driver::new(slots);
+    let mut bench = Bench::new(slots);
     let value = [b'v'; 16];
     for start in (0..5_000_000_u64).step_by(100) {
         let mut sets = Vec::new();
         for i in start..start + 100 {
             command(&mut sets, &[b"SET", format!("{tag}{i:012}").as_bytes(), &value]);
         }
-        driver.run(&sets);
+        bench.run(&sets);
     }
-    let turns = &mut driver.turns;
+    let turns = &mut bench.turns;
     turns.sort_unstable();
     let at = |share: f64| turns[((turns.len() - 1) as f64 * share) as usize];
     let over = |us: u32| turns.iter().filter(|&&took| took > us).count();

@@ -1,13 +1,11 @@
 //! WAIT, and who asks replicas for what.
 
-mod support;
-
+use russet_driver::Driver;
+use russet_driver::peers::attach;
 use russet_engine::io::Handle;
-use support::World;
-use support::peers::attach;
 
 /// Requests of many clients that arrive in one round.
-fn send_all(w: &mut World, clients: &[Handle], bytes: &[u8]) {
+fn send_all(w: &mut Driver, clients: &[Handle], bytes: &[u8]) {
     for &client in clients {
         w.node.read_buffer(client).unwrap().extend_from_slice(bytes);
         w.node.received(w.now, client);
@@ -17,7 +15,7 @@ fn send_all(w: &mut World, clients: &[Handle], bytes: &[u8]) {
 
 #[test]
 fn however_many_wait_replicas_are_asked_once_a_turn() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let (r, other) = (attach(&mut w), w.connect());
     let clients: Vec<Handle> = (0..200).map(|_| w.connect()).collect();
     send_all(&mut w, &clients, b"SET a 1\r\nWAIT 1 0\r\n");

@@ -1,13 +1,11 @@
 //! The commands that administer a node and its connections, driven in process.
 
-mod support;
-
+use russet_driver::Driver;
 use russet_engine::io::Request;
-use support::World;
 
 #[test]
 fn strangers_must_authenticate_first() {
-    let mut w = World::new("requirepass secret\n");
+    let mut w = Driver::new("requirepass secret\n");
     let c = w.connect();
     assert_eq!(w.ask(c, "GET a"), "-NOAUTH Authentication required.\r\n");
     assert_eq!(w.ask(c, "PING"), "-NOAUTH Authentication required.\r\n");
@@ -32,7 +30,7 @@ fn strangers_must_authenticate_first() {
 
 #[test]
 fn hello_speaks_the_version_that_it_agreed_on() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     assert_eq!(
         w.ask(c, "HELLO 3"),
@@ -52,10 +50,10 @@ fn hello_speaks_the_version_that_it_agreed_on() {
 
 #[test]
 fn saving() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let (c, d) = (w.connect(), w.connect());
     w.ask(c, "SET a 1");
-    w.hold_saves = true;
+    w.snapshots.held = true;
     assert_eq!(w.ask(c, "SAVE"), "", "SAVE waits");
     let busy = "-ERR Background save already in progress\r\n";
     assert_eq!(w.ask(d, "BGSAVE"), busy);
@@ -66,14 +64,14 @@ fn saving() {
     assert_eq!(w.take(c), "+OK\r\n");
     assert_eq!(w.ask(d, "LASTSAVE"), ":1700000005\r\n");
     assert_eq!(w.ask(d, "TIME"), "*2\r\n$10\r\n1700000005\r\n$1\r\n0\r\n");
-    w.hold_saves = false;
+    w.snapshots.held = false;
     assert_eq!(w.ask(d, "BGSAVE"), "+Background saving started\r\n");
     assert_eq!(w.ask(d, "BGSAVE SCHEDULE"), "+Background saving started\r\n");
     assert_eq!(w.ask(d, "BGSAVE NOW"), "-ERR syntax error\r\n");
-    w.save_errors.push_back("No space left on device".to_owned());
+    w.snapshots.errors.push_back("No space left on device".to_owned());
     assert_eq!(w.ask(d, "SAVE"), "-ERR No space left on device\r\n");
     // A client that goes away while it waits is nobody's concern.
-    w.hold_saves = true;
+    w.snapshots.held = true;
     w.ask(c, "SAVE");
     w.hang_up(c);
     w.end_saves();
@@ -82,9 +80,9 @@ fn saving() {
 
 #[test]
 fn config_set_is_all_or_nothing() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
-    let get = |w: &mut World, name: &str| w.ask(c, &format!("CONFIG GET {name}"));
+    let get = |w: &mut Driver, name: &str| w.ask(c, &format!("CONFIG GET {name}"));
     assert_eq!(w.ask(c, "CONFIG SET timeout 100 hz 50"), "+OK\r\n");
     assert_eq!(get(&mut w, "timeout"), "*2\r\n$7\r\ntimeout\r\n$3\r\n100\r\n");
     assert_eq!(
@@ -104,14 +102,14 @@ fn config_set_is_all_or_nothing() {
         w.ask(c, "CONFIG SET nonsense 7"),
         "-ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'\r\n"
     );
-    assert_eq!(w.requests, []);
+    assert_eq!(w.requests.made, []);
 }
 
 #[test]
 fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
-    let mut w = World::new("enable-protected-configs yes\nmaxclients 100\n");
+    let mut w = Driver::new("enable-protected-configs yes\nmaxclients 100\n");
     let (c, d) = (w.connect(), w.connect());
-    w.answers.extend([Ok(()), Ok(()), Err("EADDRINUSE".to_owned())]);
+    w.requests.answers.extend([Ok(()), Ok(()), Err("EADDRINUSE".to_owned())]);
     assert_eq!(
         w.ask(c, "CONFIG SET dir sub maxclients 200 timeout 9 port 7000"),
         "-ERR CONFIG SET failed (possibly related to argument 'port') - \
@@ -119,7 +117,7 @@ fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
     );
     let listen = Request::Listen { bind: vec!["*".to_owned(), "-::*".to_owned()], port: 7000 };
     assert_eq!(
-        w.requests,
+        w.requests.made,
         [
             Request::ChangeDir("/data/sub".to_owned()),
             Request::MaxClients(200),
@@ -133,8 +131,8 @@ fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
     assert_eq!(w.ask(c, "CONFIG SET dir ./sub/"), "+OK\r\n");
     assert_eq!(w.ask(c, "CONFIG GET dir"), "*2\r\n$3\r\ndir\r\n$9\r\n/data/sub\r\n");
     // Nobody sees values that are not in force, and the one who asked may go meanwhile.
-    w.hold_answers = true;
-    w.answers.push_back(Err("no".to_owned()));
+    w.requests.held = true;
+    w.requests.answers.push_back(Err("no".to_owned()));
     assert_eq!(w.ask(c, "CONFIG SET maxclients 300"), "");
     assert_eq!(w.ask(d, "CONFIG GET maxclients"), "");
     w.hang_up(c);
@@ -144,15 +142,15 @@ fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
 
 #[test]
 fn shutdown_saves_and_takes_no_write_meanwhile() {
-    let mut w = World::new("stop-writes-on-bgsave-error no\n");
+    let mut w = Driver::new("stop-writes-on-bgsave-error no\n");
     let (c, d, e) = (w.connect(), w.connect(), w.connect());
     w.ask(c, "SET a 1");
     assert_eq!(w.ask(c, "SHUTDOWN SAVE NOSAVE"), "-ERR syntax error\r\n");
     assert_eq!(w.ask(c, "SHUTDOWN ABORT NOW"), "-ERR syntax error\r\n");
     assert_eq!(w.ask(c, "SHUTDOWN ABORT"), "-ERR No shutdown in progress.\r\n");
-    w.hold_saves = true;
+    w.snapshots.held = true;
     assert_eq!(w.ask(e, "SAVE"), "");
-    w.save_errors.push_back("No space left on device".to_owned());
+    w.snapshots.errors.push_back("No space left on device".to_owned());
     assert_eq!(w.ask(c, "SHUTDOWN"), "");
     assert_eq!(w.take(e), "-ERR the server is shutting down\r\n");
     assert_eq!(w.ask(d, "GET a"), "$1\r\n1\r\n");
@@ -167,8 +165,8 @@ fn shutdown_saves_and_takes_no_write_meanwhile() {
     assert_eq!(w.take(c), "-ERR Errors trying to SHUTDOWN. Check logs.\r\n");
     assert_eq!(w.take(d), "+OK\r\n");
     w.end_saves();
-    w.hold_saves = false;
-    w.save_errors.push_back("No space left on device".to_owned());
+    w.snapshots.held = false;
+    w.snapshots.errors.push_back("No space left on device".to_owned());
     assert_eq!(w.ask(c, "SHUTDOWN FORCE"), "");
     assert_eq!(w.exit, Some(0));
 }
@@ -176,7 +174,7 @@ fn shutdown_saves_and_takes_no_write_meanwhile() {
 #[test]
 fn a_password_known_by_its_hash_lets_in_and_can_be_changed() {
     let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let mut w = World::new(&format!("user default on #{hex} ~* &* +@all\n"));
+    let mut w = Driver::new(&format!("user default on #{hex} ~* &* +@all\n"));
     let c = w.connect();
     assert!(w.ask(c, "GET key").starts_with("-NOAUTH"));
     assert!(w.ask(c, &format!("AUTH {hex}")).starts_with("-WRONGPASS"));

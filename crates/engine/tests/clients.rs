@@ -1,8 +1,6 @@
 //! CLIENT and what pauses do, driven in process.
 
-mod support;
-
-use support::World;
+use russet_driver::Driver;
 
 /// The fields of a line of CLIENT LIST, in order.
 const FIELDS: [&str; 30] = [
@@ -50,7 +48,7 @@ fn field<'a>(line: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn a_line_has_all_fields_in_their_order() {
-    let mut w = World::new("protected-mode no\n");
+    let mut w = Driver::new("protected-mode no\n");
     let (c, d) = (w.connect(), w.connect_from("[2001:db8::1]:7777"));
     w.ask(c, "CLIENT SETNAME me");
     w.ask(c, "CLIENT SETINFO lib-name lettuce(1)");
@@ -117,7 +115,7 @@ fn a_line_has_all_fields_in_their_order() {
 
 #[test]
 fn names_and_small_answers() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     assert_eq!(w.ask(c, "CLIENT GETNAME"), "$-1\r\n");
     let bad = "-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
@@ -155,7 +153,7 @@ fn names_and_small_answers() {
 
 #[test]
 fn kill_by_address_and_by_filters() {
-    let mut w = World::new("protected-mode no\n");
+    let mut w = Driver::new("protected-mode no\n");
     let c = w.connect();
     let d = w.connect_from("192.0.2.1:1000");
     assert_eq!(w.ask(c, "CLIENT KILL 192.0.2.1:1"), "-ERR No such client\r\n");
@@ -190,7 +188,7 @@ fn kill_by_address_and_by_filters() {
 
 #[test]
 fn killed_in_the_middle_of_anything() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let (c, d, e) = (w.connect(), w.connect(), w.connect());
     // Waiting, in a transaction, held by a pause.
     w.ask(c, "WAIT 1 0");
@@ -236,7 +234,7 @@ fn killed_in_the_middle_of_anything() {
 
 #[test]
 fn a_line_tells_the_command_that_was_asked_for_last() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
     for (line, name) in [
         ("GET a", "get"),
@@ -256,7 +254,7 @@ fn a_line_tells_the_command_that_was_asked_for_last() {
 
 #[test]
 fn replies_on_demand() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     w.send(c, b"CLIENT REPLY SKIP\r\nPING\r\nPING\r\n");
     assert_eq!(w.take(c), "+PONG\r\n");
@@ -297,7 +295,7 @@ fn replies_on_demand() {
 
 #[test]
 fn unblock() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
     assert_eq!(w.ask(c, "CLIENT UNBLOCK 2"), ":0\r\n");
     assert_eq!(w.ask(c, "CLIENT UNBLOCK 99"), ":0\r\n");
@@ -319,7 +317,7 @@ fn unblock() {
 
 #[test]
 fn times_that_cannot_be() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     for command in ["CLIENT PAUSE", "WAIT 1"] {
         let negative = "-ERR timeout is negative\r\n";
@@ -338,7 +336,7 @@ fn times_that_cannot_be() {
 
 #[test]
 fn a_pause_of_writes_lets_reads_through_and_ends_no_key() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let (c, d, e) = (w.connect(), w.connect(), w.connect());
     w.ask(c, "SET gone 1 PX 10");
     w.ask(d, "MULTI");
@@ -367,7 +365,7 @@ fn a_pause_of_writes_lets_reads_through_and_ends_no_key() {
 
 #[test]
 fn a_pause_of_all_holds_everything_in_order() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let clients: Vec<_> = (0..4).map(|_| w.connect()).collect();
     w.ask(clients[0], "CLIENT PAUSE 1000");
     for (at, &client) in clients.iter().enumerate() {
@@ -388,7 +386,7 @@ fn a_pause_of_all_holds_everything_in_order() {
 #[test]
 fn a_browser_is_turned_away_without_an_answer() {
     for head in ["POST / HTTP/1.1", "Host: here", "host: here"] {
-        let mut w = World::new("");
+        let mut w = Driver::new("");
         let c = w.connect();
         w.send(c, format!("{head}\r\nSET a b\r\n").as_bytes());
         w.run();

@@ -1,14 +1,12 @@
 //! DEBUG, driven in process.
 
-mod support;
-
-use support::World;
+use russet_driver::Driver;
 
 const DEBUG: &str = "enable-debug-command yes\nsave \"\"\n";
 
 #[test]
 fn debug_is_refused_unless_it_is_allowed() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     let refusal = "-ERR DEBUG command not allowed. If the enable-debug-command option is set to \
                    \"local\", you can run it from a local connection, otherwise you need to set \
@@ -19,7 +17,7 @@ fn debug_is_refused_unless_it_is_allowed() {
         w.ask(c, "CONFIG SET dbfilename x.rdb"),
         "-ERR CONFIG SET failed (possibly related to argument 'dbfilename') - can't set protected config\r\n"
     );
-    let mut w = World::new("enable-debug-command local\nprotected-mode no\n");
+    let mut w = Driver::new("enable-debug-command local\nprotected-mode no\n");
     let (near, far) = (w.connect(), w.connect_from("192.0.2.7:50000"));
     assert_eq!(w.ask(far, "DEBUG DIGEST"), refusal);
     assert_eq!(w.ask(near, "DEBUG DIGEST"), format!("+{}\r\n", "0".repeat(40)));
@@ -32,7 +30,7 @@ fn debug_is_refused_unless_it_is_allowed() {
 /// The digits are those of redis-server 7.0.15 after the same commands.
 #[test]
 fn digests_are_those_of_stock_servers() {
-    let mut w = World::new(DEBUG);
+    let mut w = Driver::new(DEBUG);
     let c = w.connect();
     w.ask(c, "SET a 1");
     w.ask(c, "SET b hello");
@@ -49,7 +47,7 @@ fn digests_are_those_of_stock_servers() {
 
 #[test]
 fn protocol_shows_each_type_in_both_versions() {
-    let mut w = World::new(DEBUG);
+    let mut w = Driver::new(DEBUG);
     let c = w.connect();
     let text = "$37\r\n1234567999999999999999999999999999999\r\n";
     let attributes = "|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n";
@@ -92,7 +90,7 @@ fn protocol_shows_each_type_in_both_versions() {
 
 #[test]
 fn reload_puts_the_file_in_place_of_the_data_or_beside_it() {
-    let mut w = World::new(DEBUG);
+    let mut w = Driver::new(DEBUG);
     let (c, d) = (w.connect(), w.connect());
     w.ask(c, "SET a 1");
     w.ask(c, "SAVE");
@@ -111,11 +109,11 @@ fn reload_puts_the_file_in_place_of_the_data_or_beside_it() {
     w.files.clear();
     assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE"), fails);
     assert_eq!(w.ask(c, "GET a"), "$1\r\n1\r\n", "a bad file never replaces good data");
-    w.save_errors.push_back("No space left on device".to_owned());
+    w.snapshots.errors.push_back("No space left on device".to_owned());
     assert_eq!(w.ask(c, "DEBUG RELOAD"), fails);
     assert!(w.ask(c, "DEBUG RELOAD X").starts_with("-ERR DEBUG RELOAD only supports"));
     // It waits for a save that is under way, and what is written by others cannot fall in between.
-    w.hold_saves = true;
+    w.snapshots.held = true;
     assert_eq!(w.ask(c, "BGSAVE"), "+Background saving started\r\n");
     w.ask(c, "SET late 1");
     assert_eq!(w.ask(c, "DEBUG RELOAD"), "");
@@ -129,9 +127,9 @@ fn reload_puts_the_file_in_place_of_the_data_or_beside_it() {
 
 #[test]
 fn what_waits_for_the_world_works_within_a_transaction() {
-    let mut w = World::new(DEBUG);
+    let mut w = Driver::new(DEBUG);
     let (c, d) = (w.connect(), w.connect());
-    let queue = |w: &mut World| {
+    let queue = |w: &mut Driver| {
         w.ask(c, "MULTI");
         w.ask(c, "SET a 1");
         w.ask(c, "DEBUG RELOAD");
@@ -144,7 +142,7 @@ fn what_waits_for_the_world_works_within_a_transaction() {
     assert_eq!(w.ask(c, "SAVE"), "-ERR Command not allowed inside a transaction\r\n");
     w.ask(c, "DISCARD");
     queue(&mut w);
-    w.hold_answers = true;
+    w.requests.held = true;
     assert_eq!(w.ask(c, "EXEC"), "*6\r\n+OK\r\n+OK\r\n");
     assert_eq!(w.ask(d, "GET a"), "", "it is atomic for all that");
     w.answer();
@@ -156,7 +154,7 @@ fn what_waits_for_the_world_works_within_a_transaction() {
     assert_eq!(w.take(d), "$1\r\n3\r\n");
     // A client that goes away in the middle has run all of it nevertheless.
     queue(&mut w);
-    w.hold_saves = true;
+    w.snapshots.held = true;
     w.send(c, b"EXEC\r\n");
     w.hang_up(c);
     w.end_saves();
@@ -168,7 +166,7 @@ fn what_waits_for_the_world_works_within_a_transaction() {
 
 #[test]
 fn looks_at_keys_leave_them_alone() {
-    let mut w = World::new(DEBUG);
+    let mut w = Driver::new(DEBUG);
     let c = w.connect();
     w.ask(c, "SET n 300");
     w.ask(c, &format!("SET s {}", "x".repeat(100)));
@@ -192,7 +190,7 @@ fn looks_at_keys_leave_them_alone() {
 
 #[test]
 fn populate_adds_what_is_not_there() {
-    let mut w = World::new(DEBUG);
+    let mut w = Driver::new(DEBUG);
     let c = w.connect();
     w.ask(c, "SET key:1 mine");
     assert_eq!(w.ask(c, "DEBUG POPULATE 3"), "+OK\r\n");
@@ -212,7 +210,7 @@ fn populate_adds_what_is_not_there() {
 
 #[test]
 fn time_can_be_stopped() {
-    let mut w = World::new(DEBUG);
+    let mut w = Driver::new(DEBUG);
     let (c, d) = (w.connect(), w.connect());
     assert_eq!(w.ask(c, "DEBUG SET-ACTIVE-EXPIRE 0"), "+OK\r\n");
     w.ask(c, "SET a 1 PX 10");
@@ -241,7 +239,7 @@ fn time_can_be_stopped() {
 
 #[test]
 fn small_ones() {
-    let mut w = World::new(DEBUG);
+    let mut w = Driver::new(DEBUG);
     let c = w.connect();
     assert_eq!(w.ask(c, "DEBUG ERROR \"MY error\\r\\ntext\""), "-MY error  text\r\n");
     assert_eq!(w.ask(c, "DEBUG LOG hello"), "+OK\r\n");

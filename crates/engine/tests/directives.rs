@@ -1,15 +1,13 @@
 //! Directives do what they say: each is read by somebody, and some that nothing else tests.
 #![allow(clippy::disallowed_methods, reason = "reads the sources of the repository")]
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
+use russet_driver::Driver;
+use russet_driver::peers::{command, replica};
 use russet_engine::config::{DIRECTIVES, Status};
-use russet_engine::io::{Handle, Host, Request};
-use support::World;
-use support::peers::{command, replica};
+use russet_engine::io::{Handle, Request};
 
 /// Built without anybody reading them, since what they ask for is always so, whatever they say.
 const ALWAYS: &[(&str, &str)] = &[
@@ -71,7 +69,7 @@ fn each_directive_that_is_built_is_read() {
     assert_eq!(wrong, [""; 0], "neither read nor listed as always so, or both");
 }
 
-fn logged(w: &World, text: &str) -> usize {
+fn logged(w: &Driver, text: &str) -> usize {
     w.log.iter().filter(|line| line.contains(text)).count()
 }
 
@@ -83,7 +81,7 @@ fn a_replica_that_cannot_save_ends_or_goes_on_as_it_was_told() {
         let c = w.connect();
         w.send(link, &command(&["SET", "before", "x"]));
         assert_eq!(w.exit, None);
-        w.save_errors.push_back("No space left on device".to_owned());
+        w.snapshots.errors.push_back("No space left on device".to_owned());
         w.ask(c, "BGSAVE");
         let writes = ["key", "other"].map(|key| command(&["SET", key, "x"]));
         w.send(link, &[command(&["PING"]), writes.concat()].concat());
@@ -124,7 +122,7 @@ fn a_command_of_the_master_that_fails_ends_a_replica_if_it_is_told_so() {
 }
 
 /// A replica of this node that takes a file.
-fn attach(w: &mut World) -> Handle {
+fn attach(w: &mut Driver) -> Handle {
     let r = w.connect();
     w.ask(r, "REPLCONF capa psync2");
     assert!(w.ask(r, "PSYNC ? -1").starts_with("+FULLRESYNC"));
@@ -136,40 +134,40 @@ fn attach(w: &mut World) -> Handle {
 fn a_dump_file_that_only_replicas_needed_is_removed() {
     const CONF: &str = "save \"\"\nrepl-diskless-sync no\n";
     let removal = [Request::RemoveFile("dump.rdb".to_owned())];
-    let mut w = World::new(&format!("{CONF}rdb-del-sync-files yes\n"));
+    let mut w = Driver::new(&format!("{CONF}rdb-del-sync-files yes\n"));
     attach(&mut w);
-    assert_eq!(w.requests, removal);
+    assert_eq!(w.requests.made, removal);
     w.advance_ms(5000);
-    assert_eq!(w.requests, removal, "once");
+    assert_eq!(w.requests.made, removal, "once");
 
-    let mut w = World::new(CONF);
+    let mut w = Driver::new(CONF);
     attach(&mut w);
-    assert_eq!(w.requests, [], "nobody asked for it");
+    assert_eq!(w.requests.made, [], "nobody asked for it");
 
-    let mut w = World::new(&format!("{CONF}rdb-del-sync-files yes\nsave 3600 1\n"));
+    let mut w = Driver::new(&format!("{CONF}rdb-del-sync-files yes\nsave 3600 1\n"));
     let c = w.connect();
     attach(&mut w);
-    assert_eq!(w.requests, [], "it is the server's own");
+    assert_eq!(w.requests.made, [], "it is the server's own");
     w.ask(c, "SAVE");
     w.ask(c, "CONFIG SET save \"\"");
     w.advance_ms(2000);
-    assert_eq!(w.requests, [], "somebody asked for this one");
+    assert_eq!(w.requests.made, [], "somebody asked for this one");
 }
 
 #[test]
 fn a_replicas_packets_are_gathered_if_that_is_wanted() {
-    let mut w = World::new("repl-disable-tcp-nodelay yes\nrepl-diskless-sync no\n");
+    let mut w = Driver::new("repl-disable-tcp-nodelay yes\nrepl-diskless-sync no\n");
     let r = attach(&mut w);
     assert_eq!(w.gathered, [r]);
-    let mut w = World::new("repl-diskless-sync no\n");
+    let mut w = Driver::new("repl-diskless-sync no\n");
     attach(&mut w);
     assert_eq!(w.gathered, []);
 }
 
 #[test]
 fn the_node_says_once_that_it_is_ready() {
-    assert_eq!(World::new("").ready, [false]);
-    assert_eq!(World::new("replicaof 127.0.0.1 7000\n").ready, [true]);
+    assert_eq!(Driver::new("").ready, [false]);
+    assert_eq!(Driver::new("replicaof 127.0.0.1 7000\n").ready, [true]);
     let (w, _) = replica("", &[]);
     assert_eq!(w.ready, [true]);
 }
@@ -177,7 +175,7 @@ fn the_node_says_once_that_it_is_ready() {
 #[test]
 fn the_pace_rises_with_the_clients_if_it_may() {
     for (conf, pace) in [("hz 10\ndynamic-hz no\n", 10), ("hz 10\n", 20), ("hz 300\n", 300)] {
-        let mut w = World::new(conf);
+        let mut w = Driver::new(conf);
         let c = w.connect();
         for _ in 0..4000 {
             w.connect();
@@ -188,25 +186,18 @@ fn the_pace_rises_with_the_clients_if_it_may() {
     }
 }
 
-struct Frozen;
-
-impl Host for Frozen {
-    fn ticks_us(&mut self) -> u64 {
-        1
-    }
-}
-
 #[test]
 fn more_effort_ends_more_keys_in_a_turn() {
     let left = |effort: u32| {
-        let mut w = World::new(&format!("active-expire-effort {effort}\n"));
+        let mut w = Driver::new(&format!("active-expire-effort {effort}\n"));
         let c = w.connect();
         for i in 0..5000 {
             w.send(c, format!("SET key:{i} x PX 10\r\n").as_bytes());
         }
         w.now.mono_us += 1_000_000;
         w.now.wall_us += 1_000_000;
-        w.node.turn(w.now, &mut Frozen);
+        w.tick_us = 0;
+        w.turn();
         w.node.keyspace.dbs().map(|(_, db)| db.len()).sum::<usize>()
     };
     let (least, most) = (left(1), left(10));
@@ -215,13 +206,13 @@ fn more_effort_ends_more_keys_in_a_turn() {
 
 #[test]
 fn what_only_the_shell_can_do_is_asked_of_it() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     let words = "rdb-save-incremental-fsync no jemalloc-bg-thread no tcp-keepalive 7";
     assert_eq!(w.ask(c, &format!("CONFIG SET {words}")), "+OK\r\n");
     let asked =
         [Request::SyncAsWritten(false), Request::PurgeInBackground(false), Request::KeepAlive(7)];
-    assert_eq!(w.requests, asked);
+    assert_eq!(w.requests.made, asked);
     assert_eq!(w.ask(c, "CONFIG SET port 7000 bind 127.0.0.1"), "+OK\r\n");
-    assert_eq!(w.requests.len(), asked.len() + 1, "one request serves both");
+    assert_eq!(w.requests.made.len(), asked.len() + 1, "one request serves both");
 }

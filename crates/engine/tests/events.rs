@@ -1,20 +1,18 @@
 //! Events: which a command makes, in which order, as keyspace notifications of Redis 7.2 spell them.
 
-mod support;
-
+use russet_driver::Driver;
 use russet_engine::io::Handle;
 use russet_engine::types::Type;
-use support::World;
 
 /// A client of a node that gathers events.
 struct Watch {
-    w: World,
+    w: Driver,
     c: Handle,
 }
 
 impl Watch {
     fn new() -> Watch {
-        let mut w = World::new("enable-debug-command yes\n");
+        let mut w = Driver::new("enable-debug-command yes\n");
         w.node.keyspace.want_events(true);
         let c = w.connect();
         Watch { w, c }
@@ -162,7 +160,7 @@ fn nothing_is_gathered_for_nobody() {
 
 #[test]
 fn what_a_file_holds_is_loaded_without_events() {
-    let mut w = World::new("enable-debug-command yes\n");
+    let mut w = Driver::new("enable-debug-command yes\n");
     let c = w.connect();
     w.ask(c, "MSET a 1 b 2");
     w.node.keyspace.want_events(true);

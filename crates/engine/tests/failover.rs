@@ -1,8 +1,6 @@
 //! Offices that change hands.
 
-mod support;
-
-use support::peers::{ID, replica};
+use russet_driver::peers::{ID, replica};
 
 #[test]
 fn a_master_may_hand_its_office_over() {

@@ -1,10 +1,10 @@
 //! A replica and the stream that it follows: what fails in it, what cannot be followed, and what waits for it.
 
-mod support;
-
+use russet_driver::Driver;
+use russet_driver::peers::{
+    ID, asks_master, attach, command, connected, dump, link, payload, replica,
+};
 use russet_engine::io::Handle;
-use support::World;
-use support::peers::{ID, asks_master, attach, command, connected, dump, link, payload, replica};
 
 fn words(line: &str) -> Vec<u8> {
     command(&line.split(' ').collect::<Vec<_>>())
@@ -15,7 +15,7 @@ fn stream(lines: &[&str]) -> Vec<u8> {
 }
 
 /// Lets the link fail and comes again: what it asks for then, and after how many seconds.
-fn comes_again(w: &mut World, before: Handle) -> (Handle, u64, String) {
+fn comes_again(w: &mut Driver, before: Handle) -> (Handle, u64, String) {
     for secs in 0..100 {
         if let Some(link) = link(w).filter(|link| *link != before) {
             connected(w, link);
@@ -69,7 +69,7 @@ fn what_fails_in_the_stream_is_counted_told_and_gone_over() {
     let c = w.connect();
     assert_eq!(w.ask(c, "GET a"), "$1\r\nx\r\n", "the rest of the transaction has run");
     assert!(w.ask(c, "INFO stats").contains("unexpected_error_replies:4\r\n"));
-    let told = |w: &World| w.log.iter().filter(|l| l.starts_with("== CRITICAL ==")).count();
+    let told = |w: &Driver| w.log.iter().filter(|l| l.starts_with("== CRITICAL ==")).count();
     assert_eq!(told(&w), 1);
     w.advance_ms(11_000);
     w.send(link, &words("INCR a"));
@@ -142,7 +142,7 @@ fn half_a_payload_is_dropped_elsewhere() {
 #[test]
 fn a_replica_acknowledges_soon_and_each_second() {
     let (mut w, link) = replica("", &[]);
-    let acks = |w: &mut World| w.take(link).matches("ACK").count();
+    let acks = |w: &mut Driver| w.take(link).matches("ACK").count();
     assert_eq!(acks(&mut w), 1, "at once");
     w.advance_ms(100);
     assert_eq!(acks(&mut w), 1, "and soon again, if the master was not ready for the first");
@@ -154,7 +154,7 @@ fn a_replica_acknowledges_soon_and_each_second() {
 
 #[test]
 fn a_full_synchronisation_comes_while_clients_are_in_the_middle_of_something() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let [waits, queues, watches, paused] = std::array::from_fn(|_| w.connect());
     w.ask(waits, "SET old old");
     w.send(waits, b"WAIT 1 0\r\n");

@@ -1,38 +1,36 @@
 //! Full synchronisations as a master gives them: slow readers, several at once, files that change, an end in the middle.
 
-mod support;
-
+use russet_driver::Driver;
+use russet_driver::peers::{attach, command};
 use russet_engine::io::{FileEvent, Handle, Input};
-use support::World;
-use support::peers::{attach, command};
 
 const BY_FILE: &str = "save \"\"\nrepl-timeout 10\nrepl-diskless-sync no\nrdbcompression no\n";
 const STREAMED: &str =
     "save \"\"\nrepl-timeout 10\nrepl-diskless-sync-delay 0\nrdbcompression no\n";
 
 /// Who will be a replica.
-fn comes(w: &mut World) -> Handle {
+fn comes(w: &mut Driver) -> Handle {
     let r = w.connect();
     w.ask(r, "REPLCONF capa eof capa psync2");
     r
 }
 
 /// A replica that asks for everything and reads so many bytes of the answer.
-fn asks(w: &mut World, room: usize) -> Handle {
+fn asks(w: &mut Driver, room: usize) -> Handle {
     let r = comes(w);
-    w.room.insert(r, room);
+    w.set_room(r, Some(room));
     w.send(r, b"PSYNC ? -1\r\n");
     r
 }
 
-fn state(w: &mut World, c: Handle, replica: usize) -> String {
+fn state(w: &mut Driver, c: Handle, replica: usize) -> String {
     let info = w.ask(c, "INFO replication");
     let line = info.lines().find_map(|l| l.strip_prefix(&format!("slave{replica}:")));
     let field = line.and_then(|l| l.split(',').find_map(|f| f.strip_prefix("state=")));
     field.unwrap_or("gone").to_owned()
 }
 
-fn fill(w: &mut World, c: Handle, keys: usize, bytes: usize) {
+fn fill(w: &mut Driver, c: Handle, keys: usize, bytes: usize) {
     for key in 0..keys {
         w.send(c, &command(&["SET", &format!("key:{key}"), &"x".repeat(bytes)]));
     }
@@ -42,16 +40,16 @@ fn fill(w: &mut World, c: Handle, keys: usize, bytes: usize) {
 #[test]
 fn a_payload_may_be_on_its_way_longer_than_any_timeout() {
     for conf in [BY_FILE, STREAMED] {
-        let mut w = World::new(conf);
+        let mut w = Driver::new(conf);
         let c = w.connect();
         fill(&mut w, c, 10, 100);
         let r = asks(&mut w, 10);
         for _ in 0..40 {
-            w.take_bytes(r, 10);
+            w.add_room(r, 10);
             w.advance_ms(1000);
             assert_eq!(state(&mut w, c, 0), "send_bulk");
         }
-        w.take_bytes(r, 1 << 20);
+        w.add_room(r, 1 << 20);
         assert_eq!(state(&mut w, c, 0), "online");
         // It loads for as long as it likes, if it says so.
         for _ in 0..30 {
@@ -73,7 +71,7 @@ fn a_payload_may_be_on_its_way_longer_than_any_timeout() {
 #[test]
 fn who_talks_and_takes_nothing_is_let_go() {
     for conf in [BY_FILE, STREAMED] {
-        let mut w = World::new(conf);
+        let mut w = Driver::new(conf);
         let r = asks(&mut w, 20);
         for _ in 0..9 {
             w.advance_ms(1000);
@@ -91,7 +89,7 @@ fn who_talks_and_takes_nothing_is_let_go() {
 #[test]
 fn a_slow_replica_keeps_no_later_one_waiting() {
     for conf in [BY_FILE, STREAMED] {
-        let mut w = World::new(conf);
+        let mut w = Driver::new(conf);
         let c = w.connect();
         let slow = asks(&mut w, 5);
         let quick = asks(&mut w, 1 << 20);
@@ -106,15 +104,15 @@ fn a_slow_replica_keeps_no_later_one_waiting() {
 
 #[test]
 fn files_are_read_beside_each_other() {
-    let mut w = World::new(BY_FILE);
-    w.hold_reads = true;
+    let mut w = Driver::new(BY_FILE);
+    w.reads.held = true;
     let c = w.connect();
     w.ask(c, "SET a first");
     let first = asks(&mut w, 1 << 20);
     w.read_on(1);
     w.ask(c, "SET a other");
     let second = asks(&mut w, 1 << 20);
-    assert_eq!(w.reads.len(), 2);
+    assert_eq!(w.reads.paths.len(), 2);
     w.read_on(1000);
     let (one, two) = (w.take(first), w.take(second));
     assert!(one.contains("first") && !one.contains("\u{5}other"), "{one:?}");
@@ -123,34 +121,34 @@ fn files_are_read_beside_each_other() {
 
 #[test]
 fn pieces_of_a_file_are_asked_for_as_room_comes() {
-    let mut w = World::new(BY_FILE);
-    (w.hold_reads, w.piece) = (true, 1 << 20);
+    let mut w = Driver::new(BY_FILE);
+    (w.reads.held, w.reads.piece_bytes) = (true, 1 << 20);
     let c = w.connect();
     fill(&mut w, c, 20, 1 << 20);
     let r = asks(&mut w, 100);
     w.read_on(1 + 12);
-    let before = w.read_more;
+    let before = w.reads.more;
     assert!((7..=9).contains(&before), "{before} pieces are enough for now");
-    w.take_bytes(r, 6 << 20);
-    assert_eq!(w.read_more, 12, "no clock has moved, and all that was owed is asked for");
+    w.add_room(r, 6 << 20);
+    assert_eq!(w.reads.more, 12, "no clock has moved, and all that was owed is asked for");
 }
 
 #[test]
 fn the_file_sent_is_that_of_its_save() {
     let conf = format!("{BY_FILE}enable-protected-configs yes\n");
-    let mut w = World::new(&conf);
-    w.hold_saves = true;
+    let mut w = Driver::new(&conf);
+    w.snapshots.held = true;
     let c = w.connect();
     asks(&mut w, 1 << 20);
     for line in ["CONFIG SET dbfilename other.rdb", "CONFIG SET dir /elsewhere"] {
         assert_eq!(w.ask(c, line), "+OK\r\n");
     }
     w.end_saves();
-    assert_eq!(w.reads, ["/data/dump.rdb"]);
+    assert_eq!(w.reads.paths, ["/data/dump.rdb"]);
 
     // A later save may have replaced it before it was opened.
-    let mut w = World::new(BY_FILE);
-    w.hold_reads = true;
+    let mut w = Driver::new(BY_FILE);
+    w.reads.held = true;
     let c = w.connect();
     let r = asks(&mut w, 1 << 20);
     w.ask(c, "SET a 1");
@@ -162,11 +160,11 @@ fn the_file_sent_is_that_of_its_save() {
 #[test]
 fn a_file_that_is_not_as_long_as_it_was_ends_the_link() {
     for longer in [false, true] {
-        let mut w = World::new(BY_FILE);
-        w.hold_reads = true;
+        let mut w = Driver::new(BY_FILE);
+        w.reads.held = true;
         let r = asks(&mut w, 1 << 20);
         w.read_on(1);
-        let first = w.held_reads.front_mut();
+        let first = w.reads.held_events.front_mut();
         let Some(Input::File { event: FileEvent::Bytes(bytes), .. }) = first else {
             panic!("the file has bytes")
         };
@@ -184,8 +182,8 @@ fn a_file_that_is_not_as_long_as_it_was_ends_the_link() {
 #[test]
 fn an_end_is_not_kept_from_its_save_by_replicas_that_wait() {
     for abort in [false, true] {
-        let mut w = World::new("save 900 1\nrepl-diskless-sync no\n");
-        w.hold_saves = true;
+        let mut w = Driver::new("save 900 1\nrepl-diskless-sync no\n");
+        w.snapshots.held = true;
         let (c, d) = (w.connect(), w.connect());
         let first = asks(&mut w, 1 << 20);
         let second = asks(&mut w, 1 << 20);
@@ -209,9 +207,9 @@ fn an_end_is_not_kept_from_its_save_by_replicas_that_wait() {
 #[test]
 fn the_limit_on_output_is_about_the_stream() {
     let limit = |max: &str| format!("{BY_FILE}client-output-buffer-limit replica {max} 0 0\n");
-    let mut w = World::new(&format!("{}repl-backlog-size 16kb\n", limit("1mb")));
+    let mut w = Driver::new(&format!("{}repl-backlog-size 16kb\n", limit("1mb")));
     let c = w.connect();
-    w.piece = 1 << 16;
+    w.reads.piece_bytes = 1 << 16;
     fill(&mut w, c, 3, 1 << 20);
     let r = asks(&mut w, 100);
     w.advance_ms(1000);
@@ -220,10 +218,10 @@ fn the_limit_on_output_is_about_the_stream() {
     w.advance_ms(1000);
     assert_eq!(w.closed, [r]);
     // A limit below the backlog's size would close who was just given what is in there.
-    let mut w = World::new(&format!("{}repl-backlog-size 1mb\n", limit("100kb")));
+    let mut w = Driver::new(&format!("{}repl-backlog-size 1mb\n", limit("100kb")));
     let c = w.connect();
     let r = attach(&mut w);
-    w.room.insert(r, 0);
+    w.set_room(r, Some(0));
     fill(&mut w, c, 5, 100 << 10);
     assert_eq!(w.closed, []);
     fill(&mut w, c, 6, 100 << 10);
@@ -232,7 +230,7 @@ fn the_limit_on_output_is_about_the_stream() {
 
 #[test]
 fn who_came_with_sync_need_not_acknowledge() {
-    let mut w = World::new(BY_FILE);
+    let mut w = Driver::new(BY_FILE);
     let c = w.connect();
     let r = w.connect();
     assert!(w.ask(r, "SYNC").starts_with('$'));
@@ -245,7 +243,7 @@ fn who_came_with_sync_need_not_acknowledge() {
 
 #[test]
 fn a_pause_of_clients_is_no_pause_of_pings() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     let r = attach(&mut w);
     w.ask(c, "CLIENT PAUSE 1000000 ALL");
@@ -257,7 +255,7 @@ fn a_pause_of_clients_is_no_pause_of_pings() {
 
 #[test]
 fn requests_around_psync_in_one_read() {
-    let mut w = World::new(STREAMED);
+    let mut w = Driver::new(STREAMED);
     let c = w.connect();
     w.send(c, b"SET a 1\r\nPSYNC ? -1\r\nGET a\r\n");
     let refused = "-ERR SYNC and PSYNC are invalid with pending output\r\n";
@@ -274,8 +272,9 @@ fn requests_around_psync_in_one_read() {
 
 #[test]
 fn a_replica_may_attach_while_an_exec_stands_still() {
-    let mut w = World::new("save \"\"\nenable-protected-configs yes\nrepl-diskless-sync-delay 1\n");
-    w.hold_answers = true;
+    let mut w =
+        Driver::new("save \"\"\nenable-protected-configs yes\nrepl-diskless-sync-delay 1\n");
+    w.requests.held = true;
     let c = w.connect();
     let (early, late) = (asks(&mut w, 1 << 20), comes(&mut w));
     for line in ["MULTI", "SET a in-exec", "CONFIG SET dir /elsewhere", "SET b in-exec", "EXEC"] {

@@ -1,17 +1,14 @@
 //! What has hurt servers of this kind, and must not hurt ours: numbers at the end of their range, peers that lie, readers that
 //! do not read, and events that come in the middle of something else.
 
-mod support;
-
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use russet_driver::peers::{ID, asks_master, attach, command, connected, dump, payload, replica};
+use russet_driver::{Driver, peers};
 use russet_engine::io::{Endpoints, Handle, Input, Signal};
 use russet_engine::persist::rdb_save::RdbEncoder;
 use russet_engine::rdb::RdbSettings;
-use support::World;
-use support::peers::{
-    ID, NoTicks, asks_master, attach, command, dump, payload, replica, send_unread,
-};
 
 const MAX: &str = "9223372036854775807";
 const MIN: &str = "-9223372036854775808";
@@ -20,7 +17,7 @@ const MIN: &str = "-9223372036854775808";
 
 #[test]
 fn numbers_at_the_end_of_their_range_are_refused_and_nothing_overflows() {
-    let mut w = World::new(&format!("save \"\"\nproto-max-bulk-len {MAX}\n"));
+    let mut w = Driver::new(&format!("save \"\"\nproto-max-bulk-len {MAX}\n"));
     let c = w.connect();
     let templates = [
         "SETRANGE a N x",
@@ -91,7 +88,7 @@ fn numbers_at_the_end_of_their_range_are_refused_and_nothing_overflows() {
 
 #[test]
 fn settings_at_the_end_of_their_range_overflow_nothing() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     for setting in [
         "repl-backlog-ttl 9223372036854775807",
@@ -115,7 +112,8 @@ fn settings_at_the_end_of_their_range_overflow_nothing() {
     for _ in 0..5 {
         w.advance_ms(1000);
     }
-    send_unread(&mut w, c, &b"PING\r\n".repeat(10));
+    w.set_room(c, Some(0));
+    w.send(c, &b"PING\r\n".repeat(10));
     w.advance_ms(1100);
     let d = w.connect();
     assert_eq!(w.ask(d, "PING"), "+PONG\r\n");
@@ -123,7 +121,7 @@ fn settings_at_the_end_of_their_range_overflow_nothing() {
 
 #[test]
 fn a_claim_of_millions_takes_no_memory() {
-    let mut w = World::new("requirepass secret\n");
+    let mut w = Driver::new("requirepass secret\n");
     for claim in ["*1000000000\r\n", "*2\r\n$400000000\r\n", "*11\r\n"] {
         let stranger = w.connect();
         w.send(stranger, claim.as_bytes());
@@ -138,21 +136,23 @@ fn a_claim_of_millions_takes_no_memory() {
 
 #[test]
 fn what_a_stranger_does_not_read_ends_its_connection() {
-    let mut w = World::new("requirepass secret\n");
+    let mut w = Driver::new("requirepass secret\n");
     let stranger = w.connect();
+    w.set_room(stranger, Some(0));
     for _ in 0..100 {
-        send_unread(&mut w, stranger, &b"GET a\r\n".repeat(100));
+        w.send(stranger, &b"GET a\r\n".repeat(100));
     }
     assert_eq!(w.closed, [stranger]);
 }
 
 #[test]
 fn what_a_client_does_not_read_is_limited_by_its_class() {
-    let mut w = World::new("client-output-buffer-limit normal 1mb 0 0\n");
+    let mut w = Driver::new("client-output-buffer-limit normal 1mb 0 0\n");
     let (c, d) = (w.connect(), w.connect());
     w.ask(d, &format!("SET a {}", "x".repeat(10_000)));
+    w.set_room(c, Some(0));
     for _ in 0..20 {
-        send_unread(&mut w, c, &b"GET a\r\n".repeat(20));
+        w.send(c, &b"GET a\r\n".repeat(20));
     }
     assert_eq!(w.closed, [c]);
     assert_eq!(w.ask(d, "STRLEN a"), ":10000\r\n");
@@ -160,7 +160,7 @@ fn what_a_client_does_not_read_is_limited_by_its_class() {
 
 #[test]
 fn a_stranger_cannot_let_requests_pile_up() {
-    let mut w = World::new("requirepass secret\nenable-debug-command yes\n");
+    let mut w = Driver::new("requirepass secret\nenable-debug-command yes\n");
     let (c, stranger) = (w.connect(), w.connect());
     w.ask(c, "AUTH secret");
     w.ask(c, "DEBUG SLEEP 5");
@@ -176,7 +176,7 @@ fn a_stranger_cannot_let_requests_pile_up() {
 
 #[test]
 fn a_request_longer_than_the_query_buffer_ends_its_connection() {
-    let mut w = World::new("client-query-buffer-limit 1mb\n");
+    let mut w = Driver::new("client-query-buffer-limit 1mb\n");
     let c = w.connect();
     w.send(c, b"*2\r\n$3\r\nGET\r\n$3000000\r\n");
     for _ in 0..80 {
@@ -187,7 +187,7 @@ fn a_request_longer_than_the_query_buffer_ends_its_connection() {
 
 #[test]
 fn what_a_transaction_queues_counts_as_requests_that_wait() {
-    let mut w = World::new("client-query-buffer-limit 1mb\n");
+    let mut w = Driver::new("client-query-buffer-limit 1mb\n");
     let c = w.connect();
     w.ask(c, "MULTI");
     let before = w.node.clients.get(c).unwrap().memory_bytes();
@@ -202,7 +202,7 @@ fn what_a_transaction_queues_counts_as_requests_that_wait() {
 
 #[test]
 fn watched_keys_count_and_leave_with_their_client() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     let before = w.node.clients.get(c).unwrap().memory_bytes();
     for part in 0..20 {
@@ -217,7 +217,7 @@ fn watched_keys_count_and_leave_with_their_client() {
 
 #[test]
 fn an_error_cannot_carry_the_end_of_a_line() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     for words in [
         &["a\r\nb\0c"][..],
@@ -241,7 +241,7 @@ fn an_error_cannot_carry_the_end_of_a_line() {
 
 #[test]
 fn a_log_line_is_one_line() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     w.send(c, &command(&["REPLICAOF", "host\r\n# forged", "7000"]));
     assert!(w.log.iter().any(|line| line.contains("# forged")));
@@ -250,11 +250,11 @@ fn a_log_line_is_one_line() {
 
 #[test]
 fn a_client_that_has_read_a_part_of_its_output_can_be_listed() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
-    send_unread(&mut w, c, b"PING\r\n");
-    w.node.written(c, 3);
-    send_unread(&mut w, c, b"CLIENT LIST\r\nCLIENT INFO\r\n");
+    w.set_room(c, Some(3));
+    w.send(c, b"PING\r\n");
+    w.send(c, b"CLIENT LIST\r\nCLIENT INFO\r\n");
     let mut slices = [std::io::IoSlice::new(&[]); 4];
     let filled = w.node.outbox(c).unwrap().open_slices(&mut slices);
     assert!(filled == 1 && slices[0].starts_with(b"NG\r\n$"));
@@ -262,7 +262,7 @@ fn a_client_that_has_read_a_part_of_its_output_can_be_listed() {
 
 #[test]
 fn glob_patterns_take_no_exponential_time() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     w.ask(c, &format!("SET {} 1", "a".repeat(1000)));
     let pattern = format!("{}b", "a*".repeat(100));
@@ -275,7 +275,7 @@ fn glob_patterns_take_no_exponential_time() {
 
 #[test]
 fn what_is_dangerous_is_off_by_default() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     for setting in ["dir /tmp", "dbfilename x.rdb", "enable-debug-command yes"] {
         let reply = w.ask(c, &format!("CONFIG SET {setting}"));
@@ -292,7 +292,7 @@ fn what_is_dangerous_is_off_by_default() {
 
 #[test]
 fn a_replica_cannot_touch_keys_and_so_not_escape_a_pause() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     let r = attach(&mut w);
     w.ask(c, "CLIENT PAUSE 100000 WRITE");
@@ -304,7 +304,7 @@ fn a_replica_cannot_touch_keys_and_so_not_escape_a_pause() {
 #[test]
 fn a_replica_that_is_answered_is_let_go() {
     for line in ["PING", "REPLCONF listening-port 1", "nosuch", "INFO", "WAIT 0 0"] {
-        let mut w = World::new("save \"\"\n");
+        let mut w = Driver::new("save \"\"\n");
         let r = attach(&mut w);
         assert_eq!(w.ask(r, line), "", "{line}");
         assert_eq!(w.closed, [r], "{line}");
@@ -323,8 +323,8 @@ fn the_node_goes_on_when_whoever_made_it_stand_still_leaves() {
         &["MULTI", "CONFIG SET dir /elsewhere", "SET a 2", "DEBUG SLEEP 1", "DEBUG RELOAD", "EXEC"],
     ];
     for stop in stops {
-        let mut w = World::new(conf);
-        (w.hold_answers, w.hold_saves) = (true, true);
+        let mut w = Driver::new(conf);
+        (w.requests.held, w.snapshots.held) = (true, true);
         let (c, d) = (w.connect(), w.connect());
         w.ask(d, "SET a 1");
         for line in stop {
@@ -333,7 +333,7 @@ fn the_node_goes_on_when_whoever_made_it_stand_still_leaves() {
         assert!(w.node.standstill.is_some(), "{stop:?}");
         assert_eq!(w.ask(d, "PING"), "", "{stop:?}");
         w.hang_up(c);
-        if !w.requests.is_empty() {
+        if !w.requests.made.is_empty() {
             w.answer();
         }
         w.advance_ms(2000);
@@ -348,10 +348,10 @@ fn the_node_goes_on_when_whoever_made_it_stand_still_leaves() {
 
 #[test]
 fn a_transaction_reaches_replicas_whole_though_it_waits_in_its_middle() {
-    let mut w = World::new("save \"\"\nenable-protected-configs yes\n");
+    let mut w = Driver::new("save \"\"\nenable-protected-configs yes\n");
     let c = w.connect();
     let r = attach(&mut w);
-    w.hold_answers = true;
+    w.requests.held = true;
     for line in ["MULTI", "SET a 1", "CONFIG SET dir /elsewhere", "SET b 2", "EXEC"] {
         w.ask(c, line);
     }
@@ -366,7 +366,7 @@ fn a_transaction_reaches_replicas_whole_though_it_waits_in_its_middle() {
 
 #[test]
 fn a_transaction_that_makes_the_node_a_replica_writes_no_more() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     for line in ["MULTI", "SET a 1", "REPLICAOF 127.0.0.1 7000", "SET b 2", "FLUSHALL", "EXEC"] {
         w.ask(c, line);
@@ -378,7 +378,7 @@ fn a_transaction_that_makes_the_node_a_replica_writes_no_more() {
 
 #[test]
 fn a_killed_client_is_nowhere_any_more() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let (c, d) = (w.connect(), w.connect());
     let waits: [&[&str]; 4] = [
         &["WAIT 1 0"],
@@ -405,7 +405,7 @@ fn a_killed_client_is_nowhere_any_more() {
 #[test]
 fn a_full_synchronisation_may_come_while_a_save_runs() {
     let (mut w, link) = asks_master("");
-    w.hold_saves = true;
+    w.snapshots.held = true;
     let c = w.connect();
     w.ask(c, "BGSAVE");
     let saver = w.connect();
@@ -421,14 +421,14 @@ fn a_full_synchronisation_may_come_while_a_save_runs() {
 #[test]
 fn a_full_synchronisation_in_a_shutdown_is_what_is_saved() {
     let (mut w, link) = asks_master("");
-    w.hold_saves = true;
+    w.snapshots.held = true;
     let c = w.connect();
     w.ask(c, "SHUTDOWN SAVE");
     w.send(link, &payload(&["fresh"]));
     assert_eq!(w.exit, None);
     w.end_saves();
     assert_eq!(w.exit, Some(0));
-    let mut after = World::with_files("", std::mem::take(&mut w.files));
+    let mut after = Driver::with_files("", std::mem::take(&mut w.files));
     let c = after.connect();
     assert_eq!(after.ask(c, "GET fresh"), "$5\r\nfresh\r\n");
 }
@@ -437,19 +437,16 @@ fn a_full_synchronisation_in_a_shutdown_is_what_is_saved() {
 fn a_shutdown_in_a_reload_saves_what_is_there() {
     let mut files = BTreeMap::new();
     files.insert("dump.rdb".to_owned(), dump(&["old"]));
-    let mut w = World::with_files("enable-debug-command yes\n", files);
+    let mut w = Driver::with_files("enable-debug-command yes\n", files);
     let c = w.connect();
     w.ask(c, "SET new new");
     // The reload has asked for its file and has got nothing of it.
-    let buffer = w.node.read_buffer(c).unwrap();
-    buffer.extend_from_slice(b"DEBUG RELOAD NOSAVE\r\n");
-    w.node.received(w.now, c);
-    w.node.turn(w.now, &mut NoTicks);
-    w.node.handle(w.now, Input::Signal(Signal::Terminate));
-    w.run();
+    w.reads.held = true;
+    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE"), "");
+    w.give(Input::Signal(Signal::Terminate));
     w.advance_ms(100);
     assert_eq!(w.exit, Some(0));
-    let mut after = World::with_files("", std::mem::take(&mut w.files));
+    let mut after = Driver::with_files("", std::mem::take(&mut w.files));
     let c = after.connect();
     assert_eq!(after.ask(c, "GET new"), "$3\r\nnew\r\n");
 }
@@ -499,7 +496,7 @@ fn a_dump_file_cannot_make_the_count_overflow() {
         encoder.finish(&mut bytes);
         for conf in ["", "replicaof 127.0.0.1 7000\n"] {
             let files = BTreeMap::from([("dump.rdb".to_owned(), bytes.clone())]);
-            let mut w = World::with_files(conf, files);
+            let mut w = Driver::with_files(conf, files);
             let c = w.connect();
             assert!(w.ask(c, "INFO replication").contains("master_repl_offset:0"), "{offset}");
             assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
@@ -528,11 +525,8 @@ fn a_bad_payload_is_refused_and_the_old_data_stays() {
         let (mut w, link) = replica("", &["old"]);
         w.hang_up(link);
         w.advance_ms(2000);
-        let link = support::peers::link(&w).expect("it comes again");
-        let ends = Endpoints::Unix("x".to_owned());
-        w.node.handle(w.now, Input::Connected { link, result: Ok(ends) });
-        w.send(link, b"+PONG\r\n");
-        w.send(link, b"+OK\r\n+OK\r\n+OK\r\n");
+        let link = peers::link(&w).expect("it comes again");
+        connected(&mut w, link);
         w.send(link, &payload);
         if !w.closed.contains(&link) {
             // An empty payload is known to be too short when the next byte comes.
@@ -618,10 +612,9 @@ fn a_replica_is_not_read_without_bound_while_a_pause_holds_its_master_back() {
 
 #[test]
 fn being_stopped_is_no_silence_of_others() {
-    let mut w = World::new("save \"\"\nrepl-timeout 10\n");
+    let mut w = Driver::new("save \"\"\nrepl-timeout 10\n");
     let r = attach(&mut w);
-    // Stopped, and then going on.
-    w.advance_ms(600_000);
+    w.jump(Duration::from_secs(600));
     w.advance_ms(1000);
     assert_eq!(w.closed, []);
     for _ in 0..15 {
@@ -629,7 +622,7 @@ fn being_stopped_is_no_silence_of_others() {
     }
     assert_eq!(w.closed, [r], "but now it really says nothing");
     let (mut w, link) = replica("repl-timeout 10\n", &[]);
-    w.advance_ms(600_000);
+    w.jump(Duration::from_secs(600));
     w.advance_ms(1000);
     assert_eq!(w.closed, []);
     for _ in 0..15 {
@@ -640,7 +633,7 @@ fn being_stopped_is_no_silence_of_others() {
 
 #[test]
 fn a_replica_that_never_says_that_it_loaded_is_let_go() {
-    let mut w = World::new("save \"\"\nrepl-timeout 10\nrepl-diskless-sync-delay 0\n");
+    let mut w = Driver::new("save \"\"\nrepl-timeout 10\nrepl-diskless-sync-delay 0\n");
     let r = w.connect();
     w.ask(r, "REPLCONF capa eof capa psync2");
     assert!(w.ask(r, "PSYNC ? -1").contains("$EOF:"));
@@ -659,7 +652,7 @@ fn a_replica_that_never_says_that_it_loaded_is_let_go() {
 fn the_wall_clock_may_jump_by_years() {
     let year_us: i64 = 365 * 86_400 * 1_000_000;
     for years in [-10, 10, -60, 200] {
-        let mut w = World::new("save 10 1\n");
+        let mut w = Driver::new("save 10 1\n");
         let c = w.connect();
         w.ask(c, "SET forever x");
         w.now.wall_us += years * year_us;
@@ -686,10 +679,10 @@ fn the_wall_clock_may_jump_by_years() {
 
 #[test]
 fn a_failed_save_refuses_writes_until_one_goes_well() {
-    let mut w = World::new("save 10 1\n");
+    let mut w = Driver::new("save 10 1\n");
     let c = w.connect();
     w.ask(c, "SET a 1");
-    w.save_errors.push_back("No space left on device".to_owned());
+    w.snapshots.errors.push_back("No space left on device".to_owned());
     w.ask(c, "BGSAVE");
     w.now.wall_us -= 1_000_000_000_000;
     assert!(w.ask(c, "SET a 2").starts_with("-MISCONF"));
@@ -702,7 +695,7 @@ fn a_failed_save_refuses_writes_until_one_goes_well() {
 
 #[test]
 fn ten_thousand_clients_can_come_be_listed_and_go() {
-    let mut w = World::new("maxclients 20000\n");
+    let mut w = Driver::new("maxclients 20000\n");
     let all: Vec<Handle> = (0..10_000).map(|_| w.connect()).collect();
     for &client in &all {
         w.send(client, b"WATCH shared\r\n");

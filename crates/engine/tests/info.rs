@@ -1,12 +1,10 @@
 //! INFO of a node that does something.
 
-mod support;
-
+use russet_driver::Driver;
 use russet_engine::io::Handle;
-use support::World;
 
 /// The text of INFO, without the header of the bulk string.
-fn info(world: &mut World, client: Handle, words: &str) -> String {
+fn info(world: &mut Driver, client: Handle, words: &str) -> String {
     let reply = world.ask(client, &format!("INFO {words}"));
     let text = reply.split_once("\r\n").expect("a bulk string").1;
     text.strip_suffix("\r\n").expect("it ends").to_owned()
@@ -19,7 +17,7 @@ fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 
 #[test]
 fn sections_are_headed_separated_and_in_order() {
-    let mut world = World::new("port 7000\nbind 127.0.0.1 -::1\nunixsocket /tmp/s");
+    let mut world = Driver::new("port 7000\nbind 127.0.0.1 -::1\nunixsocket /tmp/s");
     let client = world.connect();
     let text = info(&mut world, client, "");
     let titles: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# ")).collect();
@@ -54,7 +52,7 @@ fn sections_are_headed_separated_and_in_order() {
 
 #[test]
 fn what_clients_do_is_counted() {
-    let mut world = World::new("save \"\"");
+    let mut world = Driver::new("save \"\"");
     let client = world.connect();
     for line in
         ["SET a 1", "SET b 2 PX 5000", "GET a", "GET none", "INCR a x", "NOSUCH", "CONFIG GET x"]
@@ -98,7 +96,7 @@ fn what_clients_do_is_counted() {
 
 #[test]
 fn keys_are_counted_as_redis_counts_them() {
-    let mut w = World::new("save \"\"");
+    let mut w = Driver::new("save \"\"");
     let c = w.connect();
     let mut expect = |lines: &[&str], name: &str, value: &str| {
         w.ask(c, "CONFIG RESETSTAT");
@@ -132,10 +130,10 @@ fn keys_are_counted_as_redis_counts_them() {
 
 #[test]
 fn a_save_is_told_while_it_runs_and_after() {
-    let mut world = World::new("save \"\"");
+    let mut world = Driver::new("save \"\"");
     let client = world.connect();
     world.ask(client, "SET a 1");
-    world.hold_saves = true;
+    world.snapshots.held = true;
     world.ask(client, "BGSAVE");
     world.advance_ms(2000);
     let text = info(&mut world, client, "persistence russet");
@@ -155,7 +153,7 @@ fn a_save_is_told_while_it_runs_and_after() {
 
 #[test]
 fn a_master_lists_its_replicas() {
-    let mut world = World::new("min-replicas-to-write 1\nrepl-diskless-sync-delay 0");
+    let mut world = Driver::new("min-replicas-to-write 1\nrepl-diskless-sync-delay 0");
     let client = world.connect();
     let replica = world.connect_from("127.0.0.2:40000");
     world.ask(replica, "REPLCONF listening-port 7001");
@@ -183,7 +181,7 @@ fn a_master_lists_its_replicas() {
 
 #[test]
 fn a_replica_tells_of_its_master() {
-    let mut world = World::new("replicaof 10.0.0.1 7000\nreplica-priority 7");
+    let mut world = Driver::new("replicaof 10.0.0.1 7000\nreplica-priority 7");
     let client = world.connect();
     world.advance_ms(3000);
     let text = info(&mut world, client, "replication");

@@ -1,13 +1,11 @@
 //! COMMAND, in both protocols. What the rows say is tested in `rows.rs`.
 
-mod support;
-
+use russet_driver::Driver;
 use russet_engine::command::CommandTable;
-use support::World;
 
 #[test]
 fn a_command_is_described_in_both_protocols() {
-    let mut world = World::new("");
+    let mut world = Driver::new("");
     let client = world.connect();
     let two = "*1\r\n*10\r\n$4\r\nmset\r\n:-3\r\n*2\r\n+write\r\n+denyoom\r\n:1\r\n:-1\r\n:2\r\n\
                *3\r\n+@write\r\n+@string\r\n+@slow\r\n\
@@ -28,7 +26,7 @@ fn a_command_is_described_in_both_protocols() {
 
 #[test]
 fn subcommands_stand_in_their_container() {
-    let mut world = World::new("");
+    let mut world = Driver::new("");
     let client = world.connect();
     assert_eq!(world.ask(client, "COMMAND INFO nosuch command|x|y"), "*2\r\n$-1\r\n$-1\r\n");
     let container = world.ask(client, "COMMAND INFO command");
@@ -43,7 +41,7 @@ fn subcommands_stand_in_their_container() {
 
 #[test]
 fn keys_are_found_in_a_command() {
-    let mut world = World::new("");
+    let mut world = Driver::new("");
     let client = world.connect();
     for (line, reply) in [
         ("GETKEYS MSET a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
@@ -69,7 +67,7 @@ fn keys_are_found_in_a_command() {
 
 #[test]
 fn names_are_listed_through_filters() {
-    let mut world = World::new("");
+    let mut world = Driver::new("");
     let client = world.connect();
     let every = world.ask(client, "COMMAND LIST");
     assert!(every.contains("$11\r\nconfig|get\r\n".trim_start_matches("$11\r\n")));
@@ -89,7 +87,7 @@ fn names_are_listed_through_filters() {
 
 #[test]
 fn arguments_are_documented() {
-    let mut world = World::new("");
+    let mut world = Driver::new("");
     let client = world.connect();
     let text = world.ask(client, "COMMAND DOCS nosuch mset");
     let expected = "$9\r\narguments\r\n*1\r\n*8\r\n$4\r\nname\r\n$4\r\ndata\r\n$4\r\ntype\r\n$5\r\nblock\r\n\

@@ -1,13 +1,11 @@
 //! What transcripts cannot show of keys and transactions: chance, growth, saves and questions in the middle.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use russet_driver::Driver;
 use russet_engine::io::Handle;
-use support::World;
 
-fn fill(w: &mut World, client: Handle, keys: std::ops::Range<usize>) {
+fn fill(w: &mut Driver, client: Handle, keys: std::ops::Range<usize>) {
     let requests: String = keys.map(|key| format!("SET key:{key} {key}\r\n")).collect();
     w.send(client, requests.as_bytes());
     w.take(client);
@@ -20,7 +18,7 @@ fn bulks(reply: &str) -> Vec<&str> {
 
 #[test]
 fn a_scan_returns_all_that_is_there_from_its_start_to_its_end() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     fill(&mut w, c, 0..1000);
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
@@ -55,7 +53,7 @@ fn a_scan_returns_all_that_is_there_from_its_start_to_its_end() {
 
 #[test]
 fn a_random_key_is_any_with_the_same_chance() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     fill(&mut w, c, 0..20);
     let mut drawn: BTreeMap<String, usize> = BTreeMap::new();
@@ -70,20 +68,20 @@ fn a_random_key_is_any_with_the_same_chance() {
 
 #[test]
 fn what_was_flushed_does_not_come_back_from_the_dump_file() {
-    let mut w = World::new("save 3600 1\n");
+    let mut w = Driver::new("save 3600 1\n");
     let c = w.connect();
     w.ask(c, "SET a 1");
     w.ask(c, "SAVE");
     w.ask(c, "FLUSHALL");
     w.advance_ms(1000);
-    let mut w = World::with_files("save 3600 1\n", w.files);
+    let mut w = Driver::with_files("save 3600 1\n", w.files);
     let c = w.connect();
     assert_eq!(w.ask(c, "DBSIZE"), ":0\r\n");
 }
 
 #[test]
 fn without_save_points_flushall_writes_nothing() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     w.ask(c, "SET a 1");
     w.ask(c, "FLUSHALL");
@@ -93,16 +91,16 @@ fn without_save_points_flushall_writes_nothing() {
 
 #[test]
 fn a_save_holds_what_was_there_when_it_began() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     w.ask(c, "MSET a before b before");
     w.ask(c, "SELECT 1");
     w.ask(c, "SET one 1");
-    w.hold_saves = true;
+    w.snapshots.held = true;
     w.ask(c, "BGSAVE");
     w.send(c, b"MULTI\r\nSWAPDB 0 1\r\nSET new 1\r\nFLUSHALL\r\nSET later 1\r\nEXEC\r\n");
     w.end_saves();
-    let mut w = World::with_files("", w.files);
+    let mut w = Driver::with_files("", w.files);
     let c = w.connect();
     assert_eq!(w.ask(c, "MGET a b later"), "*3\r\n$6\r\nbefore\r\n$6\r\nbefore\r\n$-1\r\n");
     w.ask(c, "SELECT 1");
@@ -111,7 +109,7 @@ fn a_save_holds_what_was_there_when_it_began() {
 }
 
 /// One number of INFO.
-fn figure(w: &mut World, c: Handle, section: &str, name: &str) -> u64 {
+fn figure(w: &mut Driver, c: Handle, section: &str, name: &str) -> u64 {
     let text = w.ask(c, &format!("INFO {section}"));
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} of {text}"))
@@ -119,10 +117,10 @@ fn figure(w: &mut World, c: Handle, section: &str, name: &str) -> u64 {
 
 #[test]
 fn what_writers_hand_to_a_snapshot_is_counted_and_has_an_end() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     let value = "v".repeat(1000);
-    let write = |w: &mut World, step: usize| {
+    let write = |w: &mut Driver, step: usize| {
         for first in (0..20_000).step_by(step) {
             let both = (0..2).map(|db| format!("SELECT {db}\r\nSET key:{first} {value}\r\n"));
             w.send(c, both.collect::<String>().as_bytes());
@@ -131,7 +129,7 @@ fn what_writers_hand_to_a_snapshot_is_counted_and_has_an_end() {
     };
     write(&mut w, 1);
     let before = figure(&mut w, c, "memory", "used_memory");
-    w.writer_hangs = true;
+    w.snapshots.hangs = true;
     w.ask(c, "BGSAVE");
     w.advance_ms(100);
     let resting = figure(&mut w, c, "memory", "used_memory") - before;
@@ -152,9 +150,9 @@ fn what_writers_hand_to_a_snapshot_is_counted_and_has_an_end() {
 
 #[test]
 fn memory_in_use_follows_long_values() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
-    let used = |w: &mut World| figure(w, c, "memory", "used_memory_dataset");
+    let used = |w: &mut Driver| figure(w, c, "memory", "used_memory_dataset");
     let empty = used(&mut w);
     let mut set = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$3000000\r\n".to_vec();
     set.resize(set.len() + 3_000_000, b'x');
@@ -186,11 +184,11 @@ fn memory_in_use_follows_long_values() {
 
 #[test]
 fn exec_waits_for_an_answer_in_its_middle_and_nobody_sees_half_of_it() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
-    w.hold_answers = true;
+    w.requests.held = true;
     w.send(c, b"MULTI\r\nSET a 1\r\nCONFIG SET port 7000\r\nINCR a\r\nEXEC\r\nGET a\r\n");
-    assert_eq!(w.requests.len(), 1, "the shell is asked to listen elsewhere");
+    assert_eq!(w.requests.made.len(), 1, "the shell is asked to listen elsewhere");
     assert_eq!(w.ask(d, "GET a"), "", "others wait");
     w.answer();
     let expected = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n:2\r\n$1\r\n2\r\n";
@@ -200,9 +198,9 @@ fn exec_waits_for_an_answer_in_its_middle_and_nobody_sees_half_of_it() {
 
 #[test]
 fn who_leaves_in_the_middle_of_exec_holds_nobody_up() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
-    w.hold_answers = true;
+    w.requests.held = true;
     w.send(c, b"MULTI\r\nSET a 1\r\nCONFIG SET port 7000\r\nINCR a\r\nEXEC\r\n");
     assert_eq!(w.ask(d, "PING"), "");
     w.hang_up(c);
@@ -212,7 +210,7 @@ fn who_leaves_in_the_middle_of_exec_holds_nobody_up() {
 
 #[test]
 fn a_long_string_on_its_way_to_a_client_is_not_changed_under_it() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let c = w.connect();
     let old = "x".repeat(50_000);
     w.send(c, format!("SET a {old}\r\nGET a\r\nSETRANGE a 0 yyy\r\nGETRANGE a 0 3\r\n").as_bytes());
@@ -222,7 +220,7 @@ fn a_long_string_on_its_way_to_a_client_is_not_changed_under_it() {
 
 #[test]
 fn a_client_that_closes_itself_within_exec_harms_nobody() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
     w.send(c, b"WATCH a\r\nMULTI\r\nSET a 1\r\nCLIENT KILL ID 1 SKIPME no\r\nSET a 2\r\nEXEC\r\n");
     assert_eq!(w.closed, [c]);
@@ -232,7 +230,7 @@ fn a_client_that_closes_itself_within_exec_harms_nobody() {
 
 #[test]
 fn a_transaction_may_do_on_a_stale_replica_what_all_its_commands_may() {
-    let mut w = World::new("replica-serve-stale-data no\n");
+    let mut w = Driver::new("replica-serve-stale-data no\n");
     let (c, d) = (w.connect(), w.connect());
     w.send(c, b"MULTI\r\nPING\r\n");
     w.send(d, b"MULTI\r\nUNWATCH\r\n");
@@ -247,7 +245,7 @@ fn a_transaction_may_do_on_a_stale_replica_what_all_its_commands_may() {
 
 #[test]
 fn uses_are_counted_under_an_lfu_policy() {
-    let mut w = World::new("maxmemory-policy allkeys-lfu\nlfu-log-factor 0\n");
+    let mut w = Driver::new("maxmemory-policy allkeys-lfu\nlfu-log-factor 0\n");
     let c = w.connect();
     w.send(
         c,

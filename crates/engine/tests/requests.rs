@@ -1,11 +1,9 @@
 //! Requests as bytes: what transcripts, which speak in whole requests, cannot say.
 
-mod support;
-
-use support::World;
+use russet_driver::Driver;
 
 /// Sends bytes in one piece on a new connection; the replies.
-fn say(w: &mut World, bytes: &[u8]) -> String {
+fn say(w: &mut Driver, bytes: &[u8]) -> String {
     let c = w.connect();
     w.send(c, bytes);
     w.take(c)
@@ -13,7 +11,7 @@ fn say(w: &mut World, bytes: &[u8]) -> String {
 
 #[test]
 fn a_malformed_request_is_refused_whatever_stands_before_it() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     let refusal = "-ERR Protocol error: unbalanced quotes in request\r\n";
     assert_eq!(say(&mut w, b"PING\r\nECHO \"a\r\nPING\r\n"), format!("+PONG\r\n{refusal}"));
     let merged = b"SET k v\r\nMGET \"k\r\n\" k\r\n";
@@ -23,7 +21,7 @@ fn a_malformed_request_is_refused_whatever_stands_before_it() {
 
 #[test]
 fn errors_show_bytes_as_they_came() {
-    let mut w = World::new("");
+    let mut w = Driver::new("");
     for (request, reply) in [
         (
             &b"nope \xe9\xff\r\n"[..],
@@ -44,14 +42,14 @@ fn errors_show_bytes_as_they_came() {
     ] {
         let c = w.connect();
         w.send(c, request);
-        let got = w.written.remove(&c).unwrap_or_default();
+        let got = w.take_raw(c);
         assert_eq!(got, [b"-ERR ", reply, b"\r\n"].concat(), "{:?}", String::from_utf8_lossy(&got));
     }
 }
 
 #[test]
 fn a_pipeline_without_end_is_read_no_faster_than_it_is_served() {
-    let mut w = World::new("save \"\"\nclient-query-buffer-limit 1mb\n");
+    let mut w = Driver::new("save \"\"\nclient-query-buffer-limit 1mb\n");
     let (c, d) = (w.connect(), w.connect());
     let requests = b"*3\r\n$6\r\nAPPEND\r\n$3\r\nlog\r\n$1\r\nx\r\n".repeat(500);
     let mut sent = 0_usize;
@@ -81,7 +79,7 @@ fn a_pipeline_without_end_is_read_no_faster_than_it_is_served() {
 
 #[test]
 fn blank_lines_without_end_are_served_in_windows() {
-    let mut w = World::new("save \"\"\n");
+    let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     w.send(c, &[&b"\r\n".repeat(100_000)[..], b"PING\r\n"].concat());
     assert_eq!(w.take(c), "+PONG\r\n");

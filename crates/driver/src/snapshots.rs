@@ -1,0 +1,104 @@
+//! The snapshot writer: encodes chunks at once, into files or back to the node.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use russet_engine::io::{Input, JobId, SnapshotEvent, SnapshotTarget};
+use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::rdb::RdbSettings;
+use russet_engine::rdb::chunk::Chunk;
+
+use crate::Files;
+
+/// See the module.
+#[derive(Default)]
+pub struct Snapshots {
+    /// What has been encoded, and how it ended, is reported by [`crate::Driver::end_saves`] only.
+    pub held: bool,
+    /// That chunks have been consumed is never reported.
+    pub hangs: bool,
+    /// What the next snapshots fail with, each at its end.
+    pub errors: VecDeque<String>,
+    /// What every other snapshot fails with.
+    pub fails_with: Option<String>,
+    pub(crate) held_events: VecDeque<Input>,
+    writers: BTreeMap<JobId, Writer>,
+}
+
+struct Writer {
+    encoder: RdbEncoder,
+    target: SnapshotTarget,
+    /// What is encoded; of a stream, what has yet to go back.
+    bytes: Vec<u8>,
+    /// Length of all that was encoded.
+    len: u64,
+}
+
+impl Writer {
+    /// Bytes of a stream that are encoded now.
+    fn streamed(&mut self) -> Option<SnapshotEvent> {
+        if self.target != SnapshotTarget::Stream || self.bytes.is_empty() {
+            return None;
+        }
+        self.len += self.bytes.len() as u64;
+        Some(SnapshotEvent::Bytes(std::mem::take(&mut self.bytes)))
+    }
+}
+
+impl Snapshots {
+    pub(crate) fn begin(
+        &mut self,
+        job: JobId,
+        target: SnapshotTarget,
+        settings: RdbSettings,
+        aux: &[(&'static str, String)],
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let mut writer =
+            Writer { encoder: RdbEncoder::new(settings), target, bytes: Vec::new(), len: 0 };
+        let aux: Vec<(&str, &[u8])> = aux.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
+        writer.encoder.begin(&aux, &mut writer.bytes);
+        let event = writer.streamed();
+        self.writers.insert(job, writer);
+        self.report(job, event, inputs);
+    }
+
+    pub(crate) fn chunk(&mut self, job: JobId, chunk: &Chunk, inputs: &mut VecDeque<Input>) {
+        let writer = self.writers.get_mut(&job).expect("a chunk belongs to a snapshot that began");
+        writer.encoder.chunk(chunk, &mut writer.bytes);
+        let event = writer.streamed();
+        self.report(job, event, inputs);
+        if !self.hangs {
+            let event = SnapshotEvent::Consumed(chunk.len_bytes() as u64);
+            inputs.push_back(Input::Snapshot { job, event });
+        }
+    }
+
+    pub(crate) fn end(&mut self, job: JobId, files: &mut Files, inputs: &mut VecDeque<Input>) {
+        let mut writer = self.writers.remove(&job).expect("a snapshot that ends has begun");
+        writer.encoder.finish(&mut writer.bytes);
+        let event = writer.streamed();
+        self.report(job, event, inputs);
+        let event = match (self.errors.pop_front().or(self.fails_with.clone()), writer.target) {
+            (Some(why), _) => SnapshotEvent::Failed(why),
+            (None, SnapshotTarget::Stream) => SnapshotEvent::Done(writer.len),
+            (None, SnapshotTarget::File { path }) => {
+                let len = writer.bytes.len() as u64;
+                files.insert(path, writer.bytes);
+                SnapshotEvent::Done(len)
+            }
+        };
+        self.report(job, Some(event), inputs);
+    }
+
+    pub(crate) fn abort(&mut self, job: JobId, inputs: &mut VecDeque<Input>) {
+        self.writers.remove(&job);
+        for events in [inputs, &mut self.held_events] {
+            events.retain(|i| !matches!(i, Input::Snapshot { job: of, .. } if *of == job));
+        }
+    }
+
+    fn report(&mut self, job: JobId, event: Option<SnapshotEvent>, inputs: &mut VecDeque<Input>) {
+        let events = if self.held { &mut self.held_events } else { inputs };
+        events.extend(event.map(|event| Input::Snapshot { job, event }));
+    }
+}
