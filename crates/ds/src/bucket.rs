@@ -7,10 +7,13 @@
 //! │ (0 = free slot) │      │ 48 bit │        │        │                 │        │
 //! └─────────────────┴──────┴────────┴────────┴────────┴─────────────────┴────────┘
 //!
-//! meta   7 overflow   some member is in the segment's overflow list
-//!        6…2 stash    bit 2 + j: some member may be in stash bucket j
-//!        1…0 visited  by walker 1 and 0, valid for the epochs in the segment's header
+//! meta   7 last       some member may be in stash bucket 4 or the segment's overflow list
+//!        6…3 stash    bit 3 + j: some member may be in stash bucket j
+//!        2…0 visited  by walkers 2 to 0, valid for the epochs in the segment's header
 //! ```
+//!
+//! Stash bucket 4 and the overflow list share a bit: only the largest segments have the one, and
+//! only those whose hashes collide the other, so hardly any look at both for nothing.
 //!
 //! A lookup compares all nine fingerprints with one SSE2 instruction and then follows about
 //! 1 + 9/255 addresses. An address at 10 + 6·i is read as the word at 8 + 6·i shifted right by
@@ -24,15 +27,17 @@ use crate::entry::RawEntry;
 pub(crate) const SLOTS: usize = 9;
 /// Bytes of a bucket.
 pub(crate) const LINE: usize = 64;
+/// Walkers that may visit at the same time: a dump file, a synchronisation, a slot that moves.
+pub const WALKERS: usize = 3;
 /// The meta bit of stash bucket 0.
-pub(crate) const STASH_0: u8 = 1 << 2;
-/// The meta bits of all stash buckets.
-pub(crate) const STASH_ALL: u8 = 0b0111_1100;
+pub(crate) const STASH_0: u8 = 1 << WALKERS;
 /// The most stash buckets that meta has bits for.
-#[cfg(test)]
 pub(crate) const STASHES_MAX: usize = 5;
-/// The meta bit of the overflow list.
+/// The meta bit of the overflow list, and of the last stash bucket.
 pub(crate) const OVERFLOW: u8 = 1 << 7;
+const _: () = assert!(OVERFLOW == STASH_0 << (STASHES_MAX - 1));
+/// The meta bits of all places but the home.
+pub(crate) const BEHIND: u8 = !(STASH_0 - 1);
 
 const META: usize = 9;
 const ADDRESSES: usize = 10;

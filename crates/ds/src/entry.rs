@@ -67,17 +67,24 @@ pub trait Value: Send + Sync + Sized {
 /// For tables of bytes.
 impl Value for () {}
 
-/// Which expiries an entry has.
+/// Which expiries an entry has: the flags about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Expiries {
-    /// The key's own.
-    pub(crate) own: bool,
-    /// One or more within the value.
-    pub(crate) inner: bool,
-}
+pub(crate) struct Expiries(u8);
 
 impl Expiries {
-    pub(crate) const NONE: Expiries = Expiries { own: false, inner: false };
+    pub(crate) const NONE: Expiries = Expiries(0);
+
+    /// The key's own.
+    #[inline(always)]
+    pub(crate) fn own(self) -> bool {
+        self.0 & (EXPIRY | EXPIRY_WIDE) != 0
+    }
+
+    /// One or more within the value.
+    #[inline(always)]
+    pub(crate) fn inner(self) -> bool {
+        self.0 & INNER != 0
+    }
 }
 
 /// A value as it is read.
@@ -363,10 +370,9 @@ impl RawEntry {
     }
 
     /// Which expiries it has.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expiries(self) -> Expiries {
-        let flags = (self.word() >> 8) as u8;
-        Expiries { own: flags & (EXPIRY | EXPIRY_WIDE) != 0, inner: flags & INNER != 0 }
+        Expiries((self.word() >> 8) as u8 & (EXPIRY | EXPIRY_WIDE | INNER))
     }
 
     /// Marks the entry as one within whose value something expires, or as another.
@@ -378,7 +384,7 @@ impl RawEntry {
 
     /// The earliest expiry within the value of a marked entry.
     pub(crate) fn inner_expiry<V: Value>(self) -> Option<i64> {
-        if !self.expiries().inner {
+        if !self.expiries().inner() {
             return None;
         }
         V::inner_expiry(self.kind(), self.payload::<V>())
@@ -606,8 +612,13 @@ impl RawEntry {
     }
 
     /// Bytes of memory of a block behind the entry.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn block_bytes<V>(self) -> usize {
+        if self.is_block() { self.behind::<V>() } else { 0 }
+    }
+
+    #[cold]
+    fn behind<V>(self) -> usize {
         match self.payload::<V>() {
             Payload::Inline(_) => 0,
             Payload::Block(block) => block.allocated_bytes(),

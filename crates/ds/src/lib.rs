@@ -44,6 +44,7 @@ pub mod ziplist;
 pub mod zipmap;
 
 pub use block::{Block, BlockRef, BytesMut, BytesRef, Content, OutOfMemory, SharedBytes};
+pub use bucket::WALKERS;
 pub use edit::EntryMut;
 pub use entry::{EntryRef, NewPayload, Payload, Value};
 pub use expiry_heap::{ExpireStep, Expired};

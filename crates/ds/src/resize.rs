@@ -16,7 +16,7 @@ use crate::bucket::SLOTS;
 use crate::directory::{BITS_MAX, Cell, Directory};
 use crate::entry::{Expiries, RawEntry, Value};
 use crate::expiry_heap::NEVER;
-use crate::segment::{CLASS_MAX, CLASSES, Class, DEPTH_MAX, Seg, home_index};
+use crate::segment::{CLASS_MAX, CLASSES, Class, DEPTH_MAX, Epochs, NO_EPOCHS, Seg, home_index};
 use crate::table::{HashOf, Table};
 
 /// What is to be done with a segment that has lost an entry.
@@ -50,7 +50,7 @@ impl<V: Value> Table<V> {
         let class = smallest_class(entries >> bits);
         let mut directory = Directory::new();
         directory
-            .spread(bits, &mut |prefix, depth| self.empty_segment(class, depth, prefix, [0, 0]));
+            .spread(bits, &mut |prefix, depth| self.empty_segment(class, depth, prefix, NO_EPOCHS));
         self.directory = directory;
     }
 
@@ -64,7 +64,7 @@ impl<V: Value> Table<V> {
         if segment.place(hash, entry) || self.overflows(segment, hash, entry, hash_of) {
             segment.set_used(segment.used() + 1);
             self.note_expiries(segment, Expiries::NONE, entry.expiries(), entry.expiry());
-        } else if entry.expiries().own {
+        } else if entry.expiries().own() {
             // The resized segment has counted its own.
             self.expiring += 1;
         }
@@ -77,11 +77,11 @@ impl<V: Value> Table<V> {
     }
 
     /// An empty segment that is already visited in the given epochs.
-    fn empty_segment(&mut self, class: usize, depth: u8, prefix: u64, epochs: [u32; 2]) -> Seg {
+    fn empty_segment(&mut self, class: usize, depth: u8, prefix: u64, epochs: Epochs) -> Seg {
         let segment = Seg::alloc(class, depth, prefix);
         segment.set_epochs(epochs);
-        for (w, epoch) in epochs.into_iter().enumerate() {
-            segment.mark_all(w, epoch != 0);
+        for (w, _) in epochs.into_iter().enumerate().filter(|(_, epoch)| *epoch != 0) {
+            segment.mark_all(w, true);
         }
         self.bytes += segment.bytes();
         self.slots_max = self.slots_max.max(segment.class().slots() as u32);
@@ -145,7 +145,7 @@ impl<V: Value> Table<V> {
         class: usize,
         depth: u8,
         prefix: u64,
-        epochs: [u32; 2],
+        epochs: Epochs,
     ) -> Seg {
         let segment = self.empty_segment(class, depth, prefix, epochs);
         let mut earliest: Option<i64> = None;
@@ -159,8 +159,8 @@ impl<V: Value> Table<V> {
             if expiries == Expiries::NONE {
                 continue;
             }
-            expiring += u32::from(expiries.own);
-            inner_expiring += u32::from(expiries.inner);
+            expiring += u32::from(expiries.own());
+            inner_expiring += u32::from(expiries.inner());
             for at in [item.entry.expiry(), item.entry.inner_expiry::<V>()].into_iter().flatten() {
                 earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
             }
@@ -239,8 +239,8 @@ impl<V: Value> Table<V> {
         let mut items = collect(low, hash_of);
         items.append(&mut collect(high, hash_of));
         let (low_epochs, high_epochs) = (visited_in(low), visited_in(high));
-        let epochs =
-            [0, 1].map(|w| if low_epochs[w] == high_epochs[w] { low_epochs[w] } else { 0 });
+        let both = |w: usize| if low_epochs[w] == high_epochs[w] { low_epochs[w] } else { 0 };
+        let epochs = std::array::from_fn(both);
         let depth = low.depth() - 1;
         let class = class_for(&items, depth);
         let merged = self.assemble(&items, class, depth, low.prefix(), epochs);
@@ -261,9 +261,10 @@ fn collect(segment: Seg, hash_of: HashOf<'_>) -> Vec<Item> {
 }
 
 /// For each walker the epoch in which all of the segment is visited, or 0.
-fn visited_in(segment: Seg) -> [u32; 2] {
+fn visited_in(segment: Seg) -> Epochs {
     let epochs = segment.epochs();
-    [0, 1].map(|w| if epochs[w] != 0 && segment.all_visited(w) { epochs[w] } else { 0 })
+    let whole = |w: usize| epochs[w] != 0 && segment.all_visited(w);
+    std::array::from_fn(|w| if whole(w) { epochs[w] } else { 0 })
 }
 
 /// The first bit in which hashes differ, if a segment may be divided by it.

@@ -21,13 +21,17 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
-use crate::bucket::{Bucket, LINE, OVERFLOW, SLOTS, STASH_0, STASH_ALL, Slots, fingerprint};
+use crate::bucket::{BEHIND, Bucket, LINE, OVERFLOW, SLOTS, STASH_0, Slots, WALKERS, fingerprint};
 use crate::entry::RawEntry;
 use crate::size::class_size;
 use crate::table::HashOf;
 
 /// Depth beyond which a segment does not split: eight bits must remain to choose a home.
 pub(crate) const DEPTH_MAX: u8 = 56;
+
+/// An epoch for each walker; 0 for none.
+pub(crate) type Epochs = [u32; WALKERS];
+pub(crate) const NO_EPOCHS: Epochs = [0; WALKERS];
 
 /// The heap index of a segment that is not in the heap.
 pub(crate) const NOT_IN_HEAP: u32 = u32::MAX;
@@ -90,7 +94,7 @@ struct Header {
     /// Entries that found no slot; null mostly.
     overflow: *mut Vec<RawEntry>,
     /// For each walker the epoch that the buckets' visited bits belong to; 0 for none.
-    epochs: [u32; 2],
+    epochs: Epochs,
     /// Entries, overflow included.
     used: u32,
     /// Entries with an expiry of their own.
@@ -154,7 +158,7 @@ impl Seg {
         retry_at, set_retry_at: u32;
         heap_index, set_heap_index: u32;
         sweep_ms, set_sweep_ms: i64;
-        epochs, set_epochs: [u32; 2];
+        epochs, set_epochs: Epochs;
     }
 
     /// An empty segment.
@@ -167,7 +171,7 @@ impl Seg {
             prefix,
             sweep_ms: 0,
             overflow: std::ptr::null_mut(),
-            epochs: [0; 2],
+            epochs: NO_EPOCHS,
             used: 0,
             expiring: 0,
             inner_expiring: 0,
@@ -352,12 +356,18 @@ impl Seg {
         }
     }
 
+    /// The stash buckets that a meta byte names.
+    fn stashes_in(self, meta: u8) -> impl Iterator<Item = Bucket> {
+        let there = (1u32 << self.class().stashes) - 1;
+        let named = u32::from(meta & BEHIND) / u32::from(STASH_0);
+        Slots(named & there).map(move |index| self.stash(index))
+    }
+
     /// Looks behind a home bucket: in the stash buckets that its meta names, and the overflow.
     #[cold]
     #[inline(never)]
     pub(crate) fn find_behind(self, meta: u8, fingerprint: u8, key: &[u8]) -> Option<Found> {
-        for index in stash_indexes(meta) {
-            let stash = self.stash(index);
+        for stash in self.stashes_in(meta) {
             if let Some((slot, entry)) = stash.find(fingerprint, key) {
                 return Some(Found { entry, at: At::Slot(stash, slot) });
             }
@@ -381,7 +391,7 @@ impl Seg {
             sink(home.entry(slot));
         }
         let meta = home.meta();
-        if meta & (STASH_ALL | OVERFLOW) == 0 {
+        if meta & BEHIND == 0 {
             return;
         }
         let (depth, homes) = (self.depth(), self.class().homes);
@@ -390,7 +400,7 @@ impl Seg {
                 sink(entry);
             }
         };
-        for stash in stash_indexes(meta).map(|index| self.stash(index)) {
+        for stash in self.stashes_in(meta) {
             stash.used().for_each(|slot| behind(stash.entry(slot)));
         }
         if meta & OVERFLOW != 0 {
@@ -430,11 +440,6 @@ impl Seg {
     pub(crate) fn lower_bound(self, index: usize) -> Option<u64> {
         lower_bound(self.prefix(), self.depth(), self.class().homes, index)
     }
-}
-
-/// The stash buckets that a meta byte names.
-fn stash_indexes(meta: u8) -> Slots {
-    Slots(u32::from(meta & STASH_ALL) / u32::from(STASH_0))
 }
 
 /// The home bucket of a hash: monotone in the bits below the prefix.

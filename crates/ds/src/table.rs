@@ -21,14 +21,14 @@
 use std::marker::PhantomData;
 
 use crate::block::Block;
-use crate::bucket::{OVERFLOW, STASH_ALL, fingerprint};
+use crate::bucket::{BEHIND, fingerprint};
 use crate::directory::{Cell, Directory};
 use crate::edit::EntryMut;
 use crate::entry::{EntryRef, Expiries, NewPayload, RawEntry, Value};
 use crate::expiry_heap::ExpiryHeap;
 use crate::owned::OwnedEntry;
 use crate::resize::Plan;
-use crate::segment::{At, Found, Seg};
+use crate::segment::{At, Epochs, Found, NO_EPOCHS, Seg};
 
 /// The hash of a key, for operations that meet keys whose hash they were not given.
 pub type HashOf<'a> = &'a dyn Fn(&[u8]) -> u64;
@@ -45,7 +45,7 @@ pub struct Table<V> {
     /// Blocks behind entries.
     pub(crate) block_bytes: usize,
     /// For each walker the latest epoch seen. A segment born out of nothing is visited in it.
-    pub(crate) epochs: [u32; 2],
+    pub(crate) epochs: Epochs,
     /// No segment has more places for entries than this.
     pub(crate) slots_max: u32,
     /// No segment is deeper than this.
@@ -88,7 +88,7 @@ impl<V> Table<V> {
             inner_expiring: 0,
             bytes: 0,
             block_bytes: 0,
-            epochs: [0; 2],
+            epochs: NO_EPOCHS,
             slots_max: 0,
             depth_max: 0,
             values: PhantomData,
@@ -180,7 +180,7 @@ fn find(cell: Cell, hash: u64, key: &[u8]) -> Option<Found> {
         return Some(Found { entry, at: At::Slot(home, slot) });
     }
     let meta = home.meta();
-    if meta & (STASH_ALL | OVERFLOW) == 0 {
+    if meta & BEHIND == 0 {
         return None;
     }
     cell.segment().find_behind(meta, wanted, key)
@@ -274,6 +274,7 @@ impl<V: Value> Table<V> {
 
     /// Keeps counts and heap when an entry of `segment` goes from some expiries to others, the
     /// new one among which is `earliest`.
+    #[inline]
     pub(crate) fn note_expiries(
         &mut self,
         segment: Seg,
@@ -281,21 +282,42 @@ impl<V: Value> Table<V> {
         after: Expiries,
         earliest: Option<i64>,
     ) {
-        if before == Expiries::NONE && after == Expiries::NONE {
+        if before == after {
+            if let Some(at) = earliest {
+                self.expiry_heap.lower(segment, at);
+            }
             return;
         }
-        // The segment's counts include the entry, so they do not fall below zero in between.
-        let own = segment.expiring() + u32::from(after.own) - u32::from(before.own);
-        let inner = segment.inner_expiring() + u32::from(after.inner) - u32::from(before.inner);
-        segment.set_expiring(own);
-        segment.set_inner_expiring(inner);
-        self.expiring = self.expiring + usize::from(after.own) - usize::from(before.own);
-        self.inner_expiring =
-            self.inner_expiring + usize::from(after.inner) - usize::from(before.inner);
-        if own == 0 && inner == 0 {
+        self.count_expiries(segment, before, after);
+        if segment.expiring() == 0 && segment.inner_expiring() == 0 {
             self.expiry_heap.remove(segment);
         } else if let Some(at) = earliest {
             self.expiry_heap.lower(segment, at);
+        }
+    }
+
+    fn count_expiries(&mut self, segment: Seg, before: Expiries, after: Expiries) {
+        match (before.own(), after.own()) {
+            (false, true) => {
+                self.expiring += 1;
+                segment.set_expiring(segment.expiring() + 1);
+            }
+            (true, false) => {
+                self.expiring -= 1;
+                segment.set_expiring(segment.expiring() - 1);
+            }
+            _ => {}
+        }
+        match (before.inner(), after.inner()) {
+            (false, true) => {
+                self.inner_expiring += 1;
+                segment.set_inner_expiring(segment.inner_expiring() + 1);
+            }
+            (true, false) => {
+                self.inner_expiring -= 1;
+                segment.set_inner_expiring(segment.inner_expiring() - 1);
+            }
+            _ => {}
         }
     }
 

@@ -25,6 +25,7 @@
 //! segment half visited: [`Scope::Resize`] visits all that such a change may move, and what
 //! comes out of a resize of visited segments is visited.
 
+use crate::bucket::WALKERS;
 use crate::directory::Cell;
 use crate::entry::{EntryRef, RawEntry, Value};
 use crate::resize::Plan;
@@ -67,9 +68,9 @@ impl<V: Value> Table<V> {
         segment.lower_bound(index + 1)
     }
 
-    /// Emits what walker `w` (0 or 1) has not yet visited in `epoch` within `scope` around a hash,
-    /// and marks it visited. To be called before any change to a key with that hash while the
-    /// walk goes on. Epochs are positive and unique among all walks of the table's life.
+    /// Emits what walker `w` (below [`WALKERS`]) has not yet visited in `epoch` within `scope`
+    /// around a hash, and marks it visited. To be called before any change to a key with that hash
+    /// while the walk goes on. Epochs are positive and unique among all walks of the table's life.
     pub fn visit(
         &mut self,
         w: usize,
@@ -121,7 +122,7 @@ impl<V: Value> Table<V> {
     }
 
     fn enter(&mut self, w: usize, epoch: u32, hash: u64) -> Cell {
-        assert!(w < 2 && epoch > 0, "two walkers, and epoch 0 means none");
+        assert!(w < WALKERS && epoch > 0, "three walkers, and epoch 0 means none");
         self.epochs[w] = epoch;
         self.directory.locate(hash)
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use russet_ds::hash::Seed;
-use russet_ds::{Block, Content, EntryRef, Expired, NewPayload, Payload, Scope, Table};
+use russet_ds::{Block, Content, EntryRef, Expired, NewPayload, Payload, Scope, Table, WALKERS};
 
 /// Miri is slow; it gets fewer keys.
 const SLOW: u64 = if cfg!(miri) { 40 } else { 1 };
@@ -491,40 +491,38 @@ fn walks_give_the_table_as_it_was() {
         let keys =
             if matches!(weak, Weak::Good | Weak::SameTop) { 4000 / SLOW } else { 700 / SLOW };
         for epoch in 1..(if cfg!(miri) { 3 } else { 9u32 }) {
-            // From empty, full, growing and shrinking tables, with two walkers at once.
-            let start = [world.model.clone(), Model::new()];
-            let mut images = [Model::new(), Model::new()];
-            let mut positions = [Some(0), None];
-            let mut second = None;
+            // From empty, full, growing and shrinking tables, with all walkers at once.
+            let mut starts: [Option<Model>; WALKERS] = Default::default();
+            let mut images: [Model; WALKERS] = Default::default();
+            let mut positions = [None; WALKERS];
             let grow = if epoch % 2 == 1 { 9 } else { 2 };
-            while positions.iter().any(Option::is_some) {
-                if second.is_none() && rng.below(20) == 0 {
-                    second = Some(world.model.clone());
-                    positions[1] = Some(0);
-                }
-                for w in 0..2 {
+            let number = |w: usize| epoch * WALKERS as u32 + w as u32;
+            while starts[0].is_none() || positions.iter().any(Option::is_some) {
+                for w in 0..WALKERS {
+                    if starts[w].is_none() && (w == 0 || rng.below(20) == 0) {
+                        starts[w] = Some(world.model.clone());
+                        positions[w] = Some(0);
+                    }
                     let Some(pos) = positions[w] else { continue };
-                    let number = epoch * 2 + w as u32;
                     let image = &mut images[w];
-                    positions[w] =
-                        world.table.walk(w, number, pos, &|key| weak.hash(key), &mut |entry| {
-                            let old = image.insert(entry.key().to_vec(), row_of(&entry));
-                            assert!(old.is_none(), "{weak:?}: a key came twice");
-                        });
+                    let hash_of = |key: &[u8]| weak.hash(key);
+                    positions[w] = world.table.walk(w, number(w), pos, &hash_of, &mut |entry| {
+                        let old = image.insert(entry.key().to_vec(), row_of(&entry));
+                        assert!(old.is_none(), "{weak:?}: a key came twice");
+                    });
                 }
                 for _ in 0..rng.below(50) {
                     let key = key(rng.below(keys));
                     let hash = weak.hash(&key);
-                    for w in 0..2 {
+                    for w in 0..WALKERS {
                         if positions[w].is_none() {
                             continue;
                         }
-                        let number = epoch * 2 + w as u32;
                         let image = &mut images[w];
                         let resizes = world.table.write_resizes(hash);
                         let scope = if resizes { Scope::Resize } else { Scope::Bucket };
                         let hash_of = |key: &[u8]| weak.hash(key);
-                        world.table.visit(w, number, hash, scope, &hash_of, &mut |entry| {
+                        world.table.visit(w, number(w), hash, scope, &hash_of, &mut |entry| {
                             let old = image.insert(entry.key().to_vec(), row_of(&entry));
                             assert!(old.is_none(), "{weak:?}: a key came twice");
                         });
@@ -540,8 +538,9 @@ fn walks_give_the_table_as_it_was() {
                     }
                 }
             }
-            assert_eq!(images[0], start[0], "{weak:?} epoch {epoch}");
-            assert_eq!(images[1], second.unwrap_or_default(), "{weak:?} epoch {epoch}");
+            for (start, image) in starts.into_iter().zip(images) {
+                assert_eq!(image, start.unwrap_or_default(), "{weak:?} epoch {epoch}");
+            }
             world.check();
         }
     }
