@@ -107,7 +107,7 @@ pub fn mended(header: u8, body: &[u8]) -> Vec<u8> {
 /// What a node holds. Its counts are right, too.
 pub fn held(node: &Node) -> Data {
     let mut data = Data::new();
-    for (number, db) in node.keyspace.dbs() {
+    for (number, db) in node.data.dbs() {
         let (mut keys, mut expiring) = (0, 0);
         db.table().for_each(&mut |entry| {
             (keys, expiring) = (keys + 1, expiring + usize::from(entry.expiry().is_some()));

@@ -46,7 +46,7 @@ fn usual() -> &'static Config {
 
 /// Whoever raises it wants more memory than this world has.
 fn limit_strings(node: &mut Node) {
-    let string_max = &mut node.config.proto_max_bulk_len;
+    let string_max = &mut node.core.config.proto_max_bulk_len;
     *string_max = (*string_max).min(STRING_BYTES_MAX);
 }
 
@@ -155,7 +155,7 @@ impl World {
         let streams = &mut self.streams;
         let (node, connections) = self.driver.parts();
         for (handle, connection) in connections {
-            let Some(client) = node.clients.get(handle) else {
+            let Some(client) = node.parts.clients.get(handle) else {
                 panic!("{handle:?} was forgotten without a word");
             };
             if client.is_replica() || client.is_master_link() {
@@ -170,7 +170,7 @@ impl World {
             let whole = connection.received.is_empty() || waits || connection.room.is_some();
             let rest = connection.received.escape_ascii();
             assert!(whole, "a reply is only half there: {rest}");
-            let limit = node.config.client_output_buffer_limit.normal.hard_bytes;
+            let limit = node.core.config.client_output_buffer_limit.normal.hard_bytes;
             let len = client.wire.outbox.len() as u64;
             let is_bounded = len <= OUTPUT_BYTES_MAX || limit != OUTPUT_BYTES_MAX;
             assert!(is_bounded || client.closing, "{len} bytes wait for one who does not read");

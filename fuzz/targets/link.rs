@@ -44,14 +44,14 @@ impl Scene {
 
     fn say(&mut self, bytes: &[u8], step: usize) {
         let Some(link) = self.reach() else { return };
-        let before = self.world.driver.node.repl.offset();
+        let before = self.world.driver.node.parts.master.stream.offset();
         let was_online = self.is_online();
         self.sent += bytes.len();
         self.world.send(link, bytes, step);
-        if let Some(client) = self.world.driver.node.clients.get(link) {
+        if let Some(client) = self.world.driver.node.parts.clients.get(link) {
             assert!(client.wire.pending() <= self.sent, "more than was sent");
         }
-        let after = self.world.driver.node.repl.offset();
+        let after = self.world.driver.node.parts.master.stream.offset();
         if was_online && self.is_online() && self.link == Some(link) {
             let gained = after - before;
             assert!((0..=self.sent as i64).contains(&gained), "{before} to {after}");
@@ -59,12 +59,12 @@ impl Scene {
     }
 
     fn is_online(&self) -> bool {
-        self.world.driver.node.repl.master.as_ref().is_some_and(|master| master.is_online())
+        self.world.driver.node.parts.following.master().is_some_and(|master| master.is_online())
     }
 
     /// The node waits for the line that announces a payload.
     fn wants_payload(&self) -> bool {
-        let master = self.world.driver.node.repl.master.as_ref();
+        let master = self.world.driver.node.parts.following.master();
         master.is_some_and(|m| m.sync_progress().is_some() && !m.is_loading())
     }
 

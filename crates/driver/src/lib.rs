@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use russet_engine::config::Config;
-use russet_engine::io::{Handle, Host, Input, Now, Output};
+use russet_engine::io::{Handle, Host, Input, Now, Output, Status};
 use russet_engine::{Boot, Node};
 
 pub use connections::Connection;
@@ -246,6 +246,7 @@ impl Driver {
     fn perform(&mut self, output: Output) {
         let inputs = &mut self.inputs;
         match output {
+            Output::Status(Status::Ready { waits_for_master }) => self.ready.push(waits_for_master),
             Output::Wait(_) | Output::Status(_) => {}
             Output::Close(handle) => {
                 self.connections.close(&mut self.node, handle);
@@ -258,8 +259,8 @@ impl Driver {
                 self.log.push(text);
             }
             Output::Exit(status) => self.exit = Some(status),
-            Output::Ask { ask, request } => {
-                self.requests.make(ask, request, &mut self.files, inputs);
+            Output::Request { id, request } => {
+                self.requests.make(id, request, &mut self.files, inputs);
             }
             Output::SnapshotBegin { job, target, settings, aux } => {
                 self.snapshots.begin(job, target, settings, &aux, inputs);
@@ -270,7 +271,6 @@ impl Driver {
             Output::Read { job, path } => self.reads.begin(job, &path, &self.files, inputs),
             Output::ReadMore { job } => self.reads.more(job, inputs),
             Output::ReadStop { job } => self.reads.stop(job, inputs),
-            Output::Ready { waits_for_master } => self.ready.push(waits_for_master),
             Output::Gather(handle) => self.gathered.push(handle),
             Output::Garbage(_) => self.garbage += 1,
         }

@@ -29,7 +29,7 @@ pub fn dump(keys: &[&str]) -> Vec<u8> {
 
 /// Our link to our master.
 pub fn link(driver: &Driver) -> Option<Handle> {
-    driver.node.repl.master.as_ref().and_then(|master| master.link)
+    driver.node.parts.following.master().and_then(|master| master.link)
 }
 
 /// A replica that has been told of its master and asks it to synchronise.
@@ -53,7 +53,7 @@ pub fn connected(driver: &mut Driver, link: Handle) {
 pub fn replica(conf: &str, keys: &[&str]) -> (Driver, Handle) {
     let (mut driver, link) = asks_master(conf);
     driver.send(link, &payload(keys));
-    assert!(driver.node.repl.master.as_ref().unwrap().is_online());
+    assert!(driver.node.parts.following.master().unwrap().is_online());
     (driver, link)
 }
 
@@ -73,6 +73,6 @@ pub fn attach(driver: &mut Driver) -> Handle {
     driver.advance_ms(6000);
     driver.ask(r, "REPLCONF ACK 0");
     driver.take(r);
-    assert_eq!(driver.node.repl.replicas(), [r]);
+    assert_eq!(driver.node.parts.master.replicas()[0].handle, r);
     r
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use russet_engine::io::{AskId, Input, Request};
+use russet_engine::io::{Input, Request, RequestId};
 
 use crate::Files;
 
@@ -17,13 +17,13 @@ pub struct Requests {
     pub answers: VecDeque<Result<(), String>>,
     /// Why every other request is refused.
     pub refused_with: Option<String>,
-    open: VecDeque<(AskId, Request, Result<(), String>)>,
+    open: VecDeque<(RequestId, Request, Result<(), String>)>,
 }
 
 impl Requests {
     pub(crate) fn make(
         &mut self,
-        id: AskId,
+        id: RequestId,
         request: Request,
         files: &mut Files,
         inputs: &mut VecDeque<Input>,
@@ -39,10 +39,10 @@ impl Requests {
 
     /// Does what was requested first of what is open, or not.
     pub(crate) fn answer(&mut self, files: &mut Files) -> Option<Input> {
-        let (ask, request, answer) = self.open.pop_front()?;
+        let (id, request, answer) = self.open.pop_front()?;
         if let (Request::RemoveFile(path), Ok(())) = (&request, &answer) {
             files.remove(path);
         }
-        Some(Input::Answer { ask, answer })
+        Some(Input::Answer { id, answer })
     }
 }

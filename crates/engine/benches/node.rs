@@ -146,11 +146,11 @@ fn best<T>(name: &str, rounds: usize, mut call: impl FnMut() -> T) {
 
 /// What is asked of slots, of a database that holds a million keys.
 fn slots(mut bench: Bench) {
-    let keys = bench.driver.node.keyspace.db(0).len();
-    let bytes = bench.driver.node.keyspace.db(0).allocated_bytes();
+    let keys = bench.driver.node.data.db(0).len();
+    let bytes = bench.driver.node.data.db(0).allocated_bytes();
     println!("slots: {:.1} bytes per key", bytes as f64 / keys as f64);
-    let hasher = bench.driver.node.keyspace.hasher();
-    best("earliest expiry", 100, || bench.driver.node.keyspace.earliest_expiry());
+    let hasher = bench.driver.node.data.hasher();
+    best("earliest expiry", 100, || bench.driver.node.data.earliest_expiry());
     let mut info = Vec::new();
     command(&mut info, &[b"INFO", b"keyspace"]);
     best("INFO keyspace", 100, || bench.run(&info));
@@ -162,24 +162,24 @@ fn slots(mut bench: Bench) {
         bench
             .driver
             .node
-            .keyspace
+            .data
             .edit(0, hasher.key(name.as_bytes()))
             .set_expiry(Some(2_000_000_000_000));
     }
-    best("earliest expiry, with TTLs", 100, || bench.driver.node.keyspace.earliest_expiry());
+    best("earliest expiry, with TTLs", 100, || bench.driver.node.data.earliest_expiry());
     best("INFO keyspace, with TTLs", 100, || bench.run(&info));
-    best("count of a slot", 100, || bench.driver.node.keyspace.db(0).slot(12_000).keys);
+    best("count of a slot", 100, || bench.driver.node.data.db(0).slot(12_000).keys);
     best("list a slot", 100, || {
         let mut found = Vec::new();
         let mut list = |entry: EntryRef<'_, _>| found.push(entry.key().to_vec());
-        bench.driver.node.keyspace.keys_in_slot(0, 12_000, usize::MAX, &mut list);
+        bench.driver.node.data.keys_in_slot(0, 12_000, usize::MAX, &mut list);
         found
     });
     let mut slot = 0;
     best("flush a slot", 100, || {
         slot += 1;
         let mut found = Vec::new();
-        bench.driver.node.keyspace.flush_slot(0, slot, &mut |key| found.push(key.to_vec()));
+        bench.driver.node.data.flush_slot(0, slot, &mut |key| found.push(key.to_vec()));
         found
     });
 }

@@ -20,7 +20,9 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+pub use crate::ids::{Handle, JobId, RequestId};
 use crate::rdb::RdbSettings;
 use crate::rdb::chunk::Chunk;
 
@@ -84,15 +86,6 @@ pub struct ProcessFigures {
     pub system_memory_bytes: u64,
 }
 
-/// A connection, as node and shell call it. Never reused: a place in the table is, with a new generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Handle {
-    /// Place in the node's table of connections; small, so a driver may index an array by it.
-    pub index: u32,
-    /// How often that place had been taken before.
-    pub generation: u32,
-}
-
 /// Both ends of a connection, as CLIENT LIST and INFO show them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoints {
@@ -106,14 +99,6 @@ pub enum Endpoints {
     /// A Unix socket, with its path.
     Unix(String),
 }
-
-/// A snapshot being written, a file being read: numbered by the node, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(pub u64);
-
-/// A question to the world that a command waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AskId(pub u64);
 
 /// One event of the control plane, into the node.
 #[derive(Debug)]
@@ -141,10 +126,10 @@ pub enum Input {
         /// What happened.
         event: FileEvent,
     },
-    /// The answer to [`Output::Ask`].
+    /// The answer to [`Output::Request`].
     Answer {
-        /// Which question.
-        ask: AskId,
+        /// Which request.
+        id: RequestId,
         /// Done, or why not.
         answer: Result<(), String>,
     },
@@ -275,10 +260,10 @@ pub enum Output {
         /// Which reading.
         job: JobId,
     },
-    /// Do this and answer; a command waits for it.
-    Ask {
+    /// Do this and answer with [`Input::Answer`].
+    Request {
         /// What the answer must name.
-        ask: AskId,
+        id: RequestId,
         /// What to do.
         request: Request,
     },
@@ -293,11 +278,6 @@ pub enum Output {
     },
     /// The process has come to another state, of which its supervisor may want to know.
     Status(Status),
-    /// The node serves from now on; said once, for whoever started the process.
-    Ready {
-        /// As a replica that has yet to hear from its master.
-        waits_for_master: bool,
-    },
     /// Bytes for this connection may be gathered into fewer packets, though that delays them (no TCP_NODELAY).
     Gather(Handle),
     /// Drop this somewhere else than on the engine's thread: freeing it takes long.
@@ -309,6 +289,11 @@ pub enum Output {
 /// What a supervisor may want to know of a process that serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
+    /// The node serves clients from now on; reported once.
+    Ready {
+        /// It is a replica that has yet to hear from its master.
+        waits_for_master: bool,
+    },
     /// An orderly end has begun: replicas catch up, data is saved.
     Stopping,
     /// It did not come to that end, and goes on.
@@ -328,7 +313,7 @@ impl std::fmt::Debug for Garbage {
     }
 }
 
-/// What a command asks of the world.
+/// What a command or a part of the node requests of the world.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// Use this working folder from now on.
@@ -357,9 +342,37 @@ pub enum Request {
     PurgeInBackground(bool),
     /// Whether a snapshot's file is forced to disk as it is written, for files that are begun from now on.
     SyncAsWritten(bool),
-    /// Rewrite the configuration file: the driver reads it, calls [`crate::config::rewrite`] with
-    /// these settings, writes a temporary file, syncs and renames it.
-    RewriteConfig(Box<crate::config::Config>),
+    /// Rewrite the configuration file: the driver reads it, calls [`Rewrite::apply`] with its text, writes the result
+    /// into a temporary file, syncs it and renames it.
+    RewriteConfig(Rewrite),
     /// Remove a file, if it is there.
     RemoveFile(String),
+}
+
+/// What becomes of a file's text: a function from the old text to the new one.
+#[derive(Clone)]
+pub struct Rewrite(Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>);
+
+impl Rewrite {
+    /// A rewrite by this function.
+    pub fn new(function: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Rewrite {
+        Rewrite(Arc::new(function))
+    }
+
+    /// The new text of a file whose text is `old`.
+    pub fn apply(&self, old: &[u8]) -> Vec<u8> {
+        (self.0)(old)
+    }
+}
+
+impl std::fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rewrite")
+    }
+}
+
+impl PartialEq for Rewrite {
+    fn eq(&self, other: &Rewrite) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }

@@ -2,31 +2,33 @@
 //!
 //! Start at [`io`] for the contract with whoever drives it, then [`node`].
 
-pub mod client;
+pub mod busy;
+pub mod call;
+pub mod clients;
 pub mod command;
 pub mod config;
-mod connection;
-mod cron;
-mod dispatch;
+pub mod core;
 pub mod docs;
-pub mod effects;
+mod expiry;
+pub mod ids;
 pub mod info;
+pub mod injected;
 pub mod io;
+pub mod journal;
 pub mod keyspace;
 pub mod node;
-pub mod outbox;
+pub mod parts;
 pub mod pause;
 pub mod persist;
-pub mod planted;
 pub mod rdb;
 pub mod repl;
 pub mod rng;
-mod serve;
-mod settings;
+pub mod settings;
 pub mod stats;
 pub mod timers;
-mod transaction;
+pub mod transaction;
 pub mod types;
+mod watching;
 
 pub use node::{Boot, Node};
 

@@ -1,18 +1,19 @@
 //! Pauses: for a while no client's commands run, or none that write.
 //!
-//! CLIENT PAUSE asks for one, and so does SHUTDOWN while replicas catch up; each for itself, so that ending the one leaves the
-//! other. While any is on, no key ends by its time, for that would be a write: it is only hidden. Replicas are
-//! never held back. Our own master's stream is: what it brings waits in the query buffer.
+//! CLIENT PAUSE requests one, and so does SHUTDOWN while replicas catch up; each for itself, so that ending the one leaves
+//! the other. While any is on, no key is expired, for that would be a write: it is only hidden. Replicas are never held
+//! back. Our own master's stream is: what it brings waits in the query buffer.
 
 use std::collections::VecDeque;
 
-use crate::client::Waiting;
-use crate::command::{Command, flag};
-use crate::io::{Handle, Now};
-use crate::node::Node;
+use crate::clients::{Clients, Waiting};
+use crate::command::flag;
+use crate::core::{Core, Order};
+use crate::ids::Handle;
+use crate::io::Now;
 use crate::timers::Timer;
 
-/// So many may be held back before anybody looks who of them has left.
+/// So many may be held back before anybody checks who of them has left.
 const HELD_UNCHECKED: usize = 64;
 
 /// What is paused.
@@ -24,7 +25,7 @@ pub enum PauseMode {
     All,
 }
 
-/// Who asks for a pause.
+/// Who requests a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseReason {
     /// CLIENT PAUSE.
@@ -37,83 +38,84 @@ pub enum PauseReason {
 #[derive(Debug, Default)]
 pub struct Pause {
     /// The pause that they come to: the widest mode, and the monotonic microseconds at which the last ends.
-    pub until: Option<(PauseMode, u64)>,
+    until: Option<(PauseMode, u64)>,
     by_reason: [Option<(PauseMode, u64)>; 2],
     held: VecDeque<Handle>,
 }
 
 impl Pause {
-    /// Whether a command must wait. `queued` are the flags of what EXEC would run.
+    /// Whether a command with these flags must wait; those of an EXEC are what its queue does, too.
     #[inline]
-    pub(crate) fn holds(&self, command: &Command, queued: u64, now: Now) -> bool {
+    pub fn holds(&self, flags: u64, now: Now) -> bool {
         match self.until {
             None => false,
             Some((_, end)) if now.mono_us >= end => false,
             Some((PauseMode::All, _)) => true,
-            Some((PauseMode::Write, _)) => {
-                let flags = command.flags | if command.has(flag::RUNS_QUEUE) { queued } else { 0 };
-                flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
-            }
+            Some((PauseMode::Write, _)) => flags & (flag::WRITE | flag::MAY_REPLICATE) != 0,
         }
     }
 
-    /// Whether writes wait now: replicas must not see keys end meanwhile either.
+    /// Whether writes wait now: replicas must not see keys expire meanwhile either.
     #[inline]
     pub fn is_on(&self, now: Now) -> bool {
         self.until.is_some_and(|(_, end)| now.mono_us < end)
+    }
+
+    /// The pause that they come to, if any is on.
+    pub fn mode(&self, now: Now) -> Option<(PauseMode, u64)> {
+        self.until.filter(|&(_, end)| now.mono_us < end)
     }
 
     /// The pause for one reason.
     pub fn of(&self, reason: PauseReason) -> Option<(PauseMode, u64)> {
         self.by_reason[reason as usize]
     }
-}
 
-impl Node {
+    /// How many clients are held back, those included that have left meanwhile.
+    pub fn held_len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Keeps a client's next command for after the pause.
-    pub(crate) fn hold_back(&mut self, handle: Handle) {
-        self.block(handle, Waiting::Pause, None);
-        if self.pause.held.len() >= 2 * self.clients.len() + HELD_UNCHECKED {
+    pub(crate) fn hold_back(&mut self, core: &mut Core, clients: &mut Clients, handle: Handle) {
+        clients.block(core, handle, Waiting::Pause, None);
+        if self.held.len() >= 2 * clients.len() + HELD_UNCHECKED {
             // Most of those who were held have left: they must not pile up while a long pause lasts.
-            let clients = &self.clients;
-            self.pause.held.retain(|&held| clients.get(held).is_some());
+            self.held.retain(|&held| clients.get(held).is_some());
         }
-        self.pause.held.push_back(handle);
+        self.held.push_back(handle);
     }
 
     /// Starts a pause, or makes the one there is for this reason longer or wider; never shorter.
-    pub(crate) fn pause_clients(&mut self, reason: PauseReason, mode: PauseMode, end_us: u64) {
-        let pause = &mut self.pause.by_reason[reason as usize];
-        let before = pause.filter(|(_, end)| self.now.mono_us < *end);
+    pub fn begin(&mut self, core: &mut Core, reason: PauseReason, mode: PauseMode, end_us: u64) {
+        let pause = &mut self.by_reason[reason as usize];
+        let before = pause.filter(|(_, end)| core.now.mono_us < *end);
         *pause = Some(before.map_or((mode, end_us), |(m, end)| (m.max(mode), end.max(end_us))));
-        self.sum_up_pauses();
+        self.sum_up(core);
     }
 
     /// Ends the pause for this reason: the held clients go on in the order in which they were held.
-    pub(crate) fn unpause_clients(&mut self, reason: PauseReason) {
-        self.pause.by_reason[reason as usize] = None;
-        self.pause_ended();
+    pub fn end(&mut self, core: &mut Core, reason: PauseReason) {
+        self.by_reason[reason as usize] = None;
+        self.ended(core);
     }
 
     /// Some pause ended. Whoever another one still holds is held again when its command comes up.
-    pub(crate) fn pause_ended(&mut self) {
-        self.sum_up_pauses();
-        while let Some(handle) = self.pause.held.pop_front() {
-            self.resume(handle);
-        }
+    pub(crate) fn ended(&mut self, core: &mut Core) {
+        self.sum_up(core);
+        self.held.drain(..).for_each(|handle| core.order(Order::Resume(handle)));
     }
 
-    fn sum_up_pauses(&mut self) {
-        let now_us = self.now.mono_us;
-        let pause = &mut self.pause;
-        for one in &mut pause.by_reason {
+    fn sum_up(&mut self, core: &mut Core) {
+        let now_us = core.now.mono_us;
+        for one in &mut self.by_reason {
             one.take_if(|(_, end)| *end <= now_us);
         }
-        let all = || pause.by_reason.iter().flatten();
-        pause.until = all().map(|&(mode, _)| mode).max().zip(all().map(|&(_, end)| end).max());
+        let all = || self.by_reason.iter().flatten();
+        self.until = all().map(|&(mode, _)| mode).max().zip(all().map(|&(_, end)| end).max());
         match all().map(|&(_, end)| end).min() {
-            Some(next) => self.timers.set(Timer::PauseEnd, next),
-            None => self.timers.stop(Timer::PauseEnd),
+            Some(next) => core.timers.set(Timer::PauseEnd, next),
+            None => core.timers.stop(Timer::PauseEnd),
         }
     }
 }
@@ -134,12 +136,12 @@ mod tests {
 
     fn send(node: &mut Node, client: Handle, bytes: &[u8]) {
         node.read_buffer(client).unwrap().extend_from_slice(bytes);
-        node.received(node.now, client);
-        node.turn(node.now, &mut NoTicks);
+        node.received(node.core.now, client);
+        node.turn(node.core.now, &mut NoTicks);
     }
 
     fn connect(node: &mut Node) -> Handle {
-        node.accept(node.now, Endpoints::Unix("s".to_owned())).unwrap()
+        node.accept(node.core.now, Endpoints::Unix("s".to_owned())).unwrap()
     }
 
     #[test]
@@ -152,19 +154,19 @@ mod tests {
             send(&mut node, client, b"WAIT 1 0\r\n");
             node.handle(now, Input::Closed(client));
         }
-        assert!(node.ack_waiters.is_empty());
+        assert!(!node.parts.master.has_waiters());
         for _ in 0..1000 {
             send(&mut node, first, b"WAIT 1 1\r\n");
-            let now = Now { mono_us: node.now.mono_us + 10_000, ..now };
+            let now = Now { mono_us: node.core.now.mono_us + 10_000, ..now };
             node.turn(now, &mut NoTicks);
         }
-        assert!(node.ack_waiters.is_empty());
+        assert!(!node.parts.master.has_waiters());
         send(&mut node, first, b"CLIENT PAUSE 1000000\r\n");
         for _ in 0..10_000 {
             let client = connect(&mut node);
             send(&mut node, client, b"PING\r\n");
-            node.handle(node.now, Input::Closed(client));
+            node.handle(node.core.now, Input::Closed(client));
         }
-        assert!(node.pause.held.len() < 200);
+        assert!(node.parts.pause.held_len() < 200);
     }
 }

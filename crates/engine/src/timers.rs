@@ -17,7 +17,7 @@ pub enum Timer {
     Sleep,
     /// SHUTDOWN stops waiting for replicas.
     Shutdown,
-    /// Figures that are dear to ask for are taken again: the process', the peak of memory in use.
+    /// Metrics that are expensive to read are read again: those of the process, the peak of memory in use.
     Memory,
 }
 

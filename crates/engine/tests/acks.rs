@@ -24,7 +24,7 @@ fn however_many_wait_replicas_are_asked_once_a_turn() {
     w.ask(other, "SET b 1");
     w.take(other);
     send_all(&mut w, &[other], b"WAIT 2 0\r\n");
-    let offset = w.node.repl.offset();
+    let offset = w.node.parts.master.stream.offset();
     w.ask(r, &format!("REPLCONF ACK {}", offset - 1000));
     w.ask(r, &format!("REPLCONF ACK {offset}"));
     for client in clients {

@@ -220,7 +220,7 @@ fn killed_in_the_middle_of_anything() {
     assert_eq!(w.take(c), "");
     assert!(w.closed.contains(&c));
     assert_eq!(w.ask(e, "GET b"), "$1\r\n5\r\n");
-    assert_eq!(w.node.clients.len(), 1);
+    assert_eq!(w.node.parts.clients.len(), 1);
     // Two that are served in the same window.
     let (c, d) = (w.connect(), w.connect());
     for (client, bytes) in [(c, &b"CLIENT KILL ID 9\r\n"[..]), (d, b"SET b 6\r\n")] {

@@ -161,7 +161,7 @@ fn what_waits_for_the_world_works_within_a_transaction() {
     w.advance_ms(500);
     assert_eq!(w.ask(d, "GET a"), "$1\r\n3\r\n");
     assert_eq!(w.ask(d, "CONFIG GET maxclients"), "*2\r\n$10\r\nmaxclients\r\n$2\r\n77\r\n");
-    assert_eq!(w.node.clients.len(), 1);
+    assert_eq!(w.node.parts.clients.len(), 1);
 }
 
 #[test]
@@ -244,9 +244,9 @@ fn small_ones() {
     assert_eq!(w.ask(c, "DEBUG ERROR \"MY error\\r\\ntext\""), "-MY error  text\r\n");
     assert_eq!(w.ask(c, "DEBUG LOG hello"), "+OK\r\n");
     assert!(w.log.iter().any(|line| line == "DEBUG LOG: hello"));
-    let id = w.node.repl.histories.id.clone();
+    let id = w.node.parts.master.stream.ids.id.clone();
     assert_eq!(w.ask(c, "DEBUG CHANGE-REPL-ID"), "+OK\r\n");
-    assert_ne!(w.node.repl.histories.id, id);
+    assert_ne!(w.node.parts.master.stream.ids.id, id);
     assert_eq!(w.ask(c, "DEBUG REPLICATE SET a 1"), "+OK\r\n");
     assert_eq!(w.ask(c, "EXISTS a"), ":0\r\n");
     assert!(w.ask(c, "DEBUG STRINGMATCH-TEST").ends_with("test passed\r\n"));

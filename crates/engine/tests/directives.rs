@@ -112,12 +112,12 @@ fn a_command_of_the_master_that_fails_ends_a_replica_if_it_is_told_so() {
         ),
     ] {
         let (mut w, link) = replica(conf, &["text"]);
-        let offset = w.node.repl.offset();
+        let offset = w.node.parts.master.stream.offset();
         w.send(link, &command(words));
         assert_eq!(w.exit, ends.then_some(1), "{conf}");
         let text = "This replica panicked sending an error to its master after processing";
         assert_eq!(logged(&w, text), usize::from(ends), "{conf}");
-        assert_eq!(w.node.repl.offset() == offset, ends, "{conf}");
+        assert_eq!(w.node.parts.master.stream.offset() == offset, ends, "{conf}");
     }
 }
 
@@ -180,7 +180,7 @@ fn the_pace_rises_with_the_clients_if_it_may() {
         for _ in 0..4000 {
             w.connect();
         }
-        assert_eq!(w.node.hz(), pace, "{conf}");
+        assert_eq!(w.node.parts.hz(&w.node.core), pace, "{conf}");
         let info = w.ask(c, "INFO server");
         assert!(info.contains(&format!("\r\nhz:{pace}\r\n")), "{conf}");
     }
@@ -198,7 +198,7 @@ fn more_effort_ends_more_keys_in_a_turn() {
         w.now.wall_us += 1_000_000;
         w.tick_us = 0;
         w.turn();
-        w.node.keyspace.dbs().map(|(_, db)| db.len()).sum::<usize>()
+        w.node.data.dbs().map(|(_, db)| db.len()).sum::<usize>()
     };
     let (least, most) = (left(1), left(10));
     assert!(most > 0 && 5000 - most > 2 * (5000 - least), "{least} {most}");

@@ -13,7 +13,7 @@ struct Watch {
 impl Watch {
     fn new() -> Watch {
         let mut w = Driver::new("enable-debug-command yes\n");
-        w.node.keyspace.want_events(true);
+        w.node.data.want_events(true);
         let c = w.connect();
         Watch { w, c }
     }
@@ -21,7 +21,7 @@ impl Watch {
     /// Runs a command and answers its events: class, name, key, and the database if it is not 0.
     fn events(&mut self, command: &str) -> String {
         self.w.ask(self.c, command);
-        let events = self.w.node.keyspace.take_events();
+        let events = self.w.node.data.take_events();
         let word = |event: &russet_engine::keyspace::Event| {
             let class = char::from(event.kind.class().letter());
             let key = String::from_utf8_lossy(&event.key);
@@ -152,10 +152,10 @@ fn a_key_that_expires_is_an_event_before_what_met_it() {
 #[test]
 fn nothing_is_gathered_for_nobody() {
     let mut t = Watch::new();
-    t.w.node.keyspace.want_events(false);
+    t.w.node.data.want_events(false);
     assert_eq!(t.events("SET a 1"), "");
     assert_eq!(t.events("GET b"), "");
-    assert!(!t.w.node.keyspace.has_events());
+    assert!(!t.w.node.data.has_events());
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_a_file_holds_is_loaded_without_events() {
     let mut w = Driver::new("enable-debug-command yes\n");
     let c = w.connect();
     w.ask(c, "MSET a 1 b 2");
-    w.node.keyspace.want_events(true);
+    w.node.data.want_events(true);
     assert_eq!(w.ask(c, "DEBUG RELOAD"), "+OK\r\n");
-    assert!(!w.node.keyspace.has_events());
+    assert!(!w.node.data.has_events());
 }

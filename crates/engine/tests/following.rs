@@ -33,10 +33,14 @@ fn a_command_that_is_unknown_ends_what_can_be_followed() {
     {
         let (mut w, link) = replica("", &["old"]);
         w.send(link, &words("SET a 1"));
-        let offset = w.node.repl.offset();
+        let offset = w.node.parts.master.stream.offset();
         w.send(link, &[stream(lines), words("SET behind 1")].concat());
         assert_eq!(w.closed, [link]);
-        assert_eq!(w.node.repl.offset(), offset, "it stands in front of what it cannot follow");
+        assert_eq!(
+            w.node.parts.master.stream.offset(),
+            offset,
+            "it stands in front of what it cannot follow"
+        );
         let c = w.connect();
         assert_eq!(w.ask(c, "EXISTS old a in behind"), ":2\r\n");
         assert!(w.log.iter().any(|l| l.contains("'LPUSH', which this server does not know")));
@@ -57,7 +61,7 @@ fn what_changes_no_data_is_followed_though_it_is_unknown() {
     let c = w.connect();
     assert_eq!(w.ask(c, "EXISTS a"), ":1\r\n");
     let len = words("PUBLISH __sentinel__:hello x").len() + words("SET a 1").len();
-    assert_eq!(w.node.repl.offset(), 100 + len as i64);
+    assert_eq!(w.node.parts.master.stream.offset(), 100 + len as i64);
     assert_eq!(w.closed, []);
 }
 
@@ -74,8 +78,11 @@ fn what_fails_in_the_stream_is_counted_told_and_gone_over() {
     w.advance_ms(11_000);
     w.send(link, &words("INCR a"));
     assert_eq!(told(&w), 2);
-    assert!(w.log.iter().any(|l| l.ends_with("'incr' (3 more since this was last told)")));
-    assert_eq!(w.node.repl.offset(), 100 + (stream(&lines).len() + words("INCR a").len()) as i64);
+    assert!(w.log.iter().any(|l| l.ends_with("'incr' (3 more since this was last logged)")));
+    assert_eq!(
+        w.node.parts.master.stream.offset(),
+        100 + (stream(&lines).len() + words("INCR a").len()) as i64
+    );
 }
 
 #[test]
@@ -94,10 +101,10 @@ fn empty_requests_of_the_stream_count_wherever_they_stand() {
     let (mut w, link) = replica("", &[]);
     let r = attach(&mut w);
     let bytes = [b"\r\n\n".to_vec(), words("SET a 1"), b"\n".to_vec(), words("SET a 2")].concat();
-    let before = w.node.repl.offset();
+    let before = w.node.parts.master.stream.offset();
     w.send(link, &bytes);
     w.send(link, b"\r\n");
-    assert_eq!(w.node.repl.offset(), before + bytes.len() as i64 + 2);
+    assert_eq!(w.node.parts.master.stream.offset(), before + bytes.len() as i64 + 2);
     assert_eq!(w.take(r).as_bytes(), [bytes, b"\r\n".to_vec()].concat());
 }
 
@@ -114,7 +121,7 @@ fn a_payload_that_is_of_no_use_is_asked_for_ever_less_often() {
     assert!(pauses.windows(2).all(|two| two[0] <= two[1]), "{pauses:?}");
     assert!(pauses[0] <= 2 && (30..=31).contains(pauses.last().unwrap()), "{pauses:?}");
     w.send(link, &payload(&["a"]));
-    assert_eq!(w.node.repl.offset(), 100);
+    assert_eq!(w.node.parts.master.stream.offset(), 100);
 }
 
 #[test]
@@ -124,7 +131,7 @@ fn what_is_announced_is_one_file_and_nothing_more() {
     let head = format!("+FULLRESYNC {ID} 5\r\n${}\r\n", dump.len() + 3);
     w.send(link, &[head.as_bytes(), &dump, b"xyz"].concat());
     assert_eq!(w.closed, [link]);
-    assert_eq!(w.node.repl.offset(), 0);
+    assert_eq!(w.node.parts.master.stream.offset(), 0);
 }
 
 #[test]
@@ -172,7 +179,7 @@ fn a_full_synchronisation_comes_while_clients_are_in_the_middle_of_something() {
     let link = link(&w).expect("it connects");
     connected(&mut w, link);
     w.send(link, &payload(&["fresh"]));
-    assert_eq!(w.node.repl.offset(), 100);
+    assert_eq!(w.node.parts.master.stream.offset(), 100);
     assert_eq!(w.take(paused), "");
     w.advance_ms(5001);
     assert_eq!(w.take(paused), "$5\r\nfresh\r\n");

@@ -131,7 +131,7 @@ fn a_claim_of_millions_takes_no_memory() {
     let c = w.connect();
     w.ask(c, "AUTH secret");
     w.send(c, b"*1000000\r\n$3\r\nSET\r\n$400000000\r\nx");
-    assert!(w.node.clients.get(c).unwrap().memory_bytes() < 100_000);
+    assert!(w.node.parts.clients.get(c).unwrap().memory_bytes() < 100_000);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_stranger_cannot_let_requests_pile_up() {
     for _ in 0..80 {
         w.send(stranger, &[b'x'; 16 * 1024]);
     }
-    let held = w.node.clients.get(stranger).expect("nobody has heard it yet").memory_bytes();
+    let held = w.node.parts.clients.get(stranger).expect("nobody has heard it yet").memory_bytes();
     assert!(held < 600_000, "{held}");
     w.advance_ms(6000);
     assert!(w.take(stranger).contains("too big inline request"));
@@ -190,29 +190,29 @@ fn what_a_transaction_queues_counts_as_requests_that_wait() {
     let mut w = Driver::new("client-query-buffer-limit 1mb\n");
     let c = w.connect();
     w.ask(c, "MULTI");
-    let before = w.node.clients.get(c).unwrap().memory_bytes();
+    let before = w.node.parts.clients.get(c).unwrap().memory_bytes();
     w.send(c, &b"SET a 1\r\n".repeat(1000));
-    assert!(w.node.clients.get(c).unwrap().memory_bytes() > before + 50_000);
+    assert!(w.node.parts.clients.get(c).unwrap().memory_bytes() > before + 50_000);
     for _ in 0..20 {
         w.send(c, &b"SET a 1\r\n".repeat(1000));
     }
     assert_eq!(w.closed, [c]);
-    assert_eq!(w.node.stats.query_buffer_limit_disconnections, 1);
+    assert_eq!(w.node.core.stats.query_buffer_limit_disconnections, 1);
 }
 
 #[test]
 fn watched_keys_count_and_leave_with_their_client() {
     let mut w = Driver::new("");
     let c = w.connect();
-    let before = w.node.clients.get(c).unwrap().memory_bytes();
+    let before = w.node.parts.clients.get(c).unwrap().memory_bytes();
     for part in 0..20 {
         let keys: Vec<String> = (0..1000).map(|i| format!("key:{part}:{i}")).collect();
         w.ask(c, &format!("WATCH {}", keys.join(" ")));
     }
-    assert_eq!(w.node.keyspace.watch.len(), 20_000);
-    assert!(w.node.clients.get(c).unwrap().memory_bytes() > before + 20_000 * 16);
+    assert_eq!(w.node.data.watch.len(), 20_000);
+    assert!(w.node.parts.clients.get(c).unwrap().memory_bytes() > before + 20_000 * 16);
     w.hang_up(c);
-    assert!(w.node.keyspace.watch.is_empty());
+    assert!(w.node.data.watch.is_empty());
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn the_node_goes_on_when_whoever_made_it_stand_still_leaves() {
         for line in stop {
             w.ask(c, line);
         }
-        assert!(w.node.standstill.is_some(), "{stop:?}");
+        assert!(w.node.parts.busy.holds_everybody(), "{stop:?}");
         assert_eq!(w.ask(d, "PING"), "", "{stop:?}");
         w.hang_up(c);
         if !w.requests.made.is_empty() {
@@ -338,11 +338,11 @@ fn the_node_goes_on_when_whoever_made_it_stand_still_leaves() {
         }
         w.advance_ms(2000);
         w.end_saves();
-        assert!(w.node.standstill.is_none(), "{stop:?}");
+        assert!(!w.node.parts.busy.holds_everybody(), "{stop:?}");
         assert_eq!(w.take(d), "+PONG\r\n");
         let expected = if stop.len() > 1 { "$1\r\n2\r\n" } else { "$1\r\n1\r\n" };
         assert_eq!(w.ask(d, "GET a"), expected, "{stop:?}");
-        assert!(w.node.clients.get(c).is_none());
+        assert!(w.node.parts.clients.get(c).is_none());
     }
 }
 
@@ -392,14 +392,14 @@ fn a_killed_client_is_nowhere_any_more() {
             w.ask(victim, line);
         }
         w.ask(d, "CLIENT UNPAUSE");
-        let id = w.node.clients.get(victim).unwrap().id;
+        let id = w.node.parts.clients.get(victim).unwrap().id;
         assert_eq!(w.ask(c, &format!("CLIENT KILL ID {id}")), ":1\r\n");
         assert!(w.closed.contains(&victim));
         w.ask(c, "SET a 2");
         w.advance_ms(1000);
     }
-    assert!(w.node.keyspace.watch.is_empty());
-    assert_eq!(w.node.clients.len(), 2);
+    assert!(w.node.data.watch.is_empty());
+    assert_eq!(w.node.parts.clients.len(), 2);
 }
 
 #[test]
@@ -469,7 +469,7 @@ fn a_masters_offset_cannot_make_the_count_overflow() {
     w.send(link, &command(&["SET", "b", "1"]));
     let c = w.connect();
     assert_eq!(w.ask(c, "EXISTS a b"), ":2\r\n");
-    assert_eq!(w.node.repl.offset(), (1 << 62) + 27);
+    assert_eq!(w.node.parts.master.stream.offset(), (1 << 62) + 27);
 }
 
 #[test]
@@ -579,7 +579,7 @@ fn a_masters_stream_cannot_stop_or_turn_its_replica() {
     ] {
         w.send(link, &command(&line.split(' ').collect::<Vec<_>>()));
     }
-    assert_eq!((w.exit, w.node.standstill), (None, None));
+    assert_eq!((w.exit, w.node.parts.busy.holds_everybody()), (None, false));
     let c = w.connect();
     assert_eq!(w.ask(c, "EXISTS old a in"), ":3\r\n");
     assert!(w.ask(c, "ROLE").contains("connected"));
@@ -605,7 +605,7 @@ fn a_replica_is_not_read_without_bound_while_a_pause_holds_its_master_back() {
     }
     assert!(!w.closed.contains(&link), "a master that is held back is not silent");
     w.advance_ms(101_000);
-    assert_eq!(w.node.repl.offset(), 100 + i64::try_from(sent).unwrap());
+    assert_eq!(w.node.parts.master.stream.offset(), 100 + i64::try_from(sent).unwrap());
 }
 
 // Faults.
@@ -704,6 +704,6 @@ fn ten_thousand_clients_can_come_be_listed_and_go() {
     assert_eq!(listed.matches("\nid=").count(), 10_000);
     w.ask(all[1], "SET shared 1");
     assert_eq!(w.ask(all[0], "CLIENT KILL TYPE normal"), ":9999\r\n");
-    assert_eq!(w.node.clients.len(), 1);
-    assert_eq!(w.node.keyspace.watch.len(), 1);
+    assert_eq!(w.node.parts.clients.len(), 1);
+    assert_eq!(w.node.data.watch.len(), 1);
 }

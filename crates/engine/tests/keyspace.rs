@@ -140,7 +140,7 @@ fn what_writers_hand_to_a_snapshot_is_counted_and_has_an_end() {
     let copies = figure(&mut w, c, "memory", "used_memory") - before;
     assert!(copies > resting + (2 << 20), "{copies} is more than {resting}");
     assert!(copies < resting + (32 << 20), "{copies} is no more than what there was");
-    w.node.persist.copies_bytes_max = resting;
+    w.node.parts.saves.snapshots.copies_bytes_max = resting;
     w.advance_ms(100);
     assert!(w.log.iter().any(|line| line.contains("writes outran the snapshot")), "{:?}", w.log);
     assert_eq!(figure(&mut w, c, "persistence", "rdb_bgsave_in_progress"), 0);

@@ -1,8 +1,8 @@
 //! What the loop needs of the thing that it drives: the methods of [`russet_engine::Node`], as a
 //! trait, so that the loop can be tested with something simpler than a database.
 
+use russet_engine::clients::Outbox;
 use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output};
-use russet_engine::outbox::Outbox;
 
 /// See [`russet_engine::io`] for the contract.
 pub trait Engine {

@@ -7,7 +7,7 @@
 //! Level-triggered. A round costs one `epoll_wait`, one clock reading, and for each client that spoke one
 //! `recv` and one `send`; nothing is allocated and nothing else is called. A socket is watched for
 //! room to write only while it had none. `accept.rs` takes new connections in, `outputs.rs` does what
-//! the node asks for, `asks.rs` what its commands ask for.
+//! the node asks for, `requests.rs` what its commands ask for.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
@@ -22,15 +22,15 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::accept::Door;
-use crate::asks::Surroundings;
+use crate::background::Background;
 use crate::clock::Clock;
 use crate::completions::{Completion, Completions};
 use crate::connections::{Connections, Target};
 use crate::engine::Engine;
-use crate::errands::Errands;
 use crate::file_reader::FileReader;
 use crate::garbage::Collector;
 use crate::listen::{Listener, TcpOptions};
+use crate::requests::Surroundings;
 use crate::signals::Signals;
 use crate::snapshot_writer::SnapshotWriter;
 
@@ -60,8 +60,6 @@ pub struct Setup {
     pub surroundings: Surroundings,
     /// Wake-ups by the operating system.
     pub signals: Signals,
-    /// The supervisor waits to hear that the server is ready.
-    pub tell_supervisor: bool,
     /// `rdb-save-incremental-fsync`.
     pub incremental_fsync: bool,
 }
@@ -80,10 +78,9 @@ pub struct EventLoop<E> {
     pub(crate) snapshots: SnapshotWriter,
     pub(crate) files: FileReader,
     pub(crate) garbage: Collector,
-    pub(crate) errands: Errands,
+    pub(crate) background: Background,
     pub(crate) surroundings: Surroundings,
     pub(crate) source_address: Option<IpAddr>,
-    pub(crate) tell_supervisor: bool,
     /// The node's last answer to when it wants the next turn.
     pub(crate) deadline: Option<u64>,
     pub(crate) exit: Option<i32>,
@@ -115,12 +112,11 @@ impl<E: Engine> EventLoop<E> {
             resolving: BTreeSet::new(),
             snapshots: SnapshotWriter::new(completions.reporter(), setup.incremental_fsync),
             files: FileReader::new(completions.reporter()),
-            errands: Errands::new(completions.reporter()),
+            background: Background::new(completions.reporter()),
             completions,
             garbage: Collector::default(),
             surroundings: setup.surroundings,
             source_address: setup.source_address,
-            tell_supervisor: setup.tell_supervisor,
             deadline: None,
             exit: None,
             clock,

@@ -6,14 +6,15 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use russet_engine::io::{AskId, Endpoints, Handle, Host, Input, Now, Output, Request};
-use russet_engine::outbox::Outbox;
+use russet_engine::clients::Outbox;
+use russet_engine::config::Config;
+use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Request, RequestId, Rewrite};
 
-use crate::asks::Surroundings;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::event_loop::{EventLoop, Setup};
 use crate::listen::{self, TcpOptions};
+use crate::requests::Surroundings;
 use crate::signals::Signals;
 
 #[derive(Default)]
@@ -34,7 +35,7 @@ struct Lines {
     dirty: Vec<Handle>,
     outputs: VecDeque<Output>,
     alarm: Option<(u64, Handle)>,
-    asked: BTreeMap<AskId, Handle>,
+    asked: BTreeMap<RequestId, Handle>,
     full: bool,
     closed: usize,
 }
@@ -42,7 +43,7 @@ struct Lines {
 impl Lines {
     fn say(&mut self, handle: Handle, bytes: Vec<u8>) {
         if let Some(line) = self.lines.get_mut(&handle) {
-            line.outbox.push_owned(bytes);
+            line.outbox.push_shared(std::sync::Arc::new(bytes));
             self.dirty.push(handle);
         }
     }
@@ -55,9 +56,9 @@ impl Lines {
     }
 
     fn ask(&mut self, handle: Handle, request: Request) {
-        let ask = AskId(self.asked.len() as u64);
+        let ask = RequestId(self.asked.len() as u64);
         self.asked.insert(ask, handle);
-        self.outputs.push_back(Output::Ask { ask, request });
+        self.outputs.push_back(Output::Request { id: ask, request });
     }
 
     fn execute(&mut self, now: Now, handle: Handle, line: &str) {
@@ -71,7 +72,10 @@ impl Lines {
                 let (host, port) = ("127.0.0.1".to_string(), rest.parse().unwrap());
                 self.outputs.push_back(Output::Connect { link, host, port });
             }
-            "rewrite" => self.ask(handle, Request::RewriteConfig(Box::default())),
+            "rewrite" => self.ask(
+                handle,
+                Request::RewriteConfig(Rewrite::new(|old| Config::default().rewrite(old))),
+            ),
             "remove" => self.ask(handle, Request::RemoveFile(rest.into())),
             "closed" => self.say(handle, format!("{}\n", self.closed).into_bytes()),
             "quit" => self.outputs.push_back(Output::Exit(7)),
@@ -91,7 +95,7 @@ impl Engine for Lines {
                 self.closed += 1;
             }
             Input::Connected { link, result: Ok(_) } => self.say(link, b"hello\n".to_vec()),
-            Input::Answer { ask, answer } => {
+            Input::Answer { id: ask, answer } => {
                 let text = answer.map_or_else(|why| why, |()| "done".into());
                 self.say(self.asked[&ask], format!("{text}\n").into_bytes());
             }
@@ -188,7 +192,6 @@ impl Server {
                 source_address: None,
                 surroundings,
                 signals: Signals::none().unwrap(),
-                tell_supervisor: false,
                 incremental_fsync: true,
             };
             let mut clock = Clock::new();

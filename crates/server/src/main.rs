@@ -1,7 +1,7 @@
 //! `russet`: the shell. Sockets, files, threads, clocks, entropy and signals around the pure
 //! [`russet_engine::node::Node`]; no Redis semantics live here.
 //!
-//! Reading order: `start.rs` brings a server up, `event_loop.rs` runs it, `outputs.rs` and `asks.rs` do what the node
+//! Reading order: `start.rs` brings a server up, `event_loop.rs` runs it, `outputs.rs` and `requests.rs` do what the node
 //! asks for, each by a file of its own (`snapshot_writer`, `file_reader`, `connect`, …).
 
 #![allow(
@@ -10,7 +10,7 @@
 )]
 
 mod accept;
-mod asks;
+mod background;
 mod banner;
 mod clock;
 mod completions;
@@ -21,7 +21,6 @@ mod crash;
 mod daemon;
 mod data_lock;
 mod engine;
-mod errands;
 mod event_loop;
 mod file_reader;
 mod garbage;
@@ -34,6 +33,7 @@ mod memory;
 mod outputs;
 mod process;
 mod program;
+mod requests;
 mod signals;
 mod snapshot_writer;
 mod start;

@@ -50,21 +50,16 @@ impl<E: Engine> EventLoop<E> {
                 self.files.stop(job);
                 self.inputs.retain(|i| !matches!(i, Input::File { job: of, .. } if *of == job));
             }
-            Output::Ask { ask, request } => self.do_request(ask, request),
+            Output::Request { id, request } => self.do_request(id, request),
             Output::Log { level, text, role } => {
                 log::set_role(role);
                 log::log_as(role, level, &text);
-            }
-            Output::Ready { waits_for_master } => {
-                if std::mem::take(&mut self.tell_supervisor) {
-                    supervise::ready(waits_for_master);
-                }
             }
             Output::Status(status) => {
                 if status == Status::Staying {
                     self.signals.calm_down();
                 }
-                supervise::tell_status(status);
+                supervise::report(status);
             }
             Output::Gather(handle) => self.gather(handle),
             Output::Garbage(garbage) => self.garbage.collect(garbage),

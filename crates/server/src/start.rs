@@ -9,7 +9,6 @@ use russet_engine::config::{Config, Loaded};
 use russet_engine::io::Level;
 use russet_engine::node::{Boot, Node};
 
-use crate::asks::Surroundings;
 use crate::banner;
 use crate::clock::Clock;
 use crate::config_files::{Refusal, Sources};
@@ -22,6 +21,7 @@ use crate::listen::{self, Listener, TcpOptions};
 use crate::log;
 use crate::memory;
 use crate::process;
+use crate::requests::Surroundings;
 use crate::signals::Signals;
 use crate::snapshot_writer::remove_leftovers;
 use crate::supervise;
@@ -54,8 +54,8 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     enter_folder(&mut config).map_err(|why| refuse_directive(&loaded, "dir", &why))?;
     open_log(&config).map_err(|why| refuse_directive(&loaded, "logfile", &why))?;
 
-    let supervision = supervise::begin(config.supervised);
-    let in_background = config.daemonize && !supervision.supervised;
+    let is_supervised = supervise::begin(config.supervised);
+    let in_background = config.daemonize && !is_supervised;
     if in_background {
         if config.syslog_enabled && config.logfile.is_empty() {
             // The last words that anybody can see.
@@ -94,7 +94,6 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
             keepalive_secs: config.tcp_keepalive,
         },
         signals: say("Can't take signals over", Signals::take_over())?,
-        tell_supervisor: supervision.awaits_ready,
         incremental_fsync: config.rdb_save_incremental_fsync,
     };
     set_memory_up(&config);

@@ -12,9 +12,9 @@ use crate::sys;
 /// Whether systemd listens.
 static LISTENED_TO: AtomicBool = AtomicBool::new(false);
 
-/// Tells the supervisor that the start has begun; returns whether systemd wants to hear that it is over, and
-/// whether there is a supervisor at all, in which case the process stays in the foreground.
-pub fn begin(mode: Supervised) -> Outcome {
+/// Tells the supervisor that the start has begun; returns whether there is one, in which case the process stays in the
+/// foreground.
+pub fn begin(mode: Supervised) -> bool {
     let is_set = |name| std::env::var_os(name).is_some();
     let mode = match mode {
         Supervised::Auto if is_set("UPSTART_JOB") => {
@@ -31,69 +31,64 @@ pub fn begin(mode: Supervised) -> Outcome {
         Supervised::Upstart if is_set("UPSTART_JOB") => {
             log::notice("supervised by upstart, will stop to signal readiness.");
             sys::stop_self();
-            Outcome { supervised: true, awaits_ready: false }
+            true
         }
         Supervised::Upstart => {
             log::warning("upstart supervision requested, but UPSTART_JOB not found!");
-            Outcome::default()
+            false
         }
         Supervised::Systemd => begin_systemd(is_set("NOTIFY_SOCKET")),
-        Supervised::Auto | Supervised::No => Outcome::default(),
+        Supervised::Auto | Supervised::No => false,
     }
 }
 
-/// See [`begin`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Somebody watches over this process.
-    pub supervised: bool,
-    /// It must be told when the server is ready.
-    pub awaits_ready: bool,
-}
-
-fn begin_systemd(has_socket: bool) -> Outcome {
+fn begin_systemd(has_socket: bool) -> bool {
     if !has_socket {
         log::warning("systemd supervision error: NOTIFY_SOCKET not found!");
-        return Outcome::default();
+        return false;
     }
     if !tell(&[NotifyState::Status("Russet is loading...")]) {
-        return Outcome::default();
+        return false;
     }
     LISTENED_TO.store(true, Ordering::Relaxed);
     log::notice(
         "Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec \
          and TimeoutStopSec in your service unit.",
     );
-    Outcome { supervised: true, awaits_ready: true }
+    true
 }
 
-/// Tells systemd that the server serves.
-pub fn ready(waits_for_master: bool) {
-    let status = match waits_for_master {
-        true => {
-            "Ready to accept connections in read-only mode. Waiting for MASTER <-> REPLICA sync"
-        }
-        false => "Ready to accept connections",
-    };
-    tell(&[NotifyState::Status(status), NotifyState::Ready]);
-}
-
-/// Tells systemd, if it listens, what has become of a server that serves.
-pub fn tell_status(status: Status) {
-    if LISTENED_TO.load(Ordering::Relaxed) {
-        tell(&[match status {
-            Status::Stopping => NotifyState::Stopping,
-            Status::Staying => NotifyState::Status("Can't exit. Ready to accept connections"),
-            Status::Synced => NotifyState::Status(
-                "MASTER <-> REPLICA sync: Finished with success. \
-                 Ready to accept connections in read-write mode.",
-            ),
-            Status::Resumed => NotifyState::Status(
-                "MASTER <-> REPLICA sync: Partial Resynchronization accepted. \
-                 Ready to accept connections in read-write mode.",
-            ),
-        }]);
+/// Reports to systemd, if it listens, what has become of the server.
+pub fn report(status: Status) {
+    if !LISTENED_TO.load(Ordering::Relaxed) {
+        return;
     }
+    let text = match status {
+        Status::Ready { waits_for_master } => {
+            let status = match waits_for_master {
+                true => {
+                    "Ready to accept connections in read-only mode. Waiting for MASTER <-> REPLICA sync"
+                }
+                false => "Ready to accept connections",
+            };
+            tell(&[NotifyState::Status(status), NotifyState::Ready]);
+            return;
+        }
+        Status::Stopping => {
+            tell(&[NotifyState::Stopping]);
+            return;
+        }
+        Status::Staying => "Can't exit. Ready to accept connections",
+        Status::Synced => {
+            "MASTER <-> REPLICA sync: Finished with success. \
+             Ready to accept connections in read-write mode."
+        }
+        Status::Resumed => {
+            "MASTER <-> REPLICA sync: Partial Resynchronization accepted. \
+             Ready to accept connections in read-write mode."
+        }
+    };
+    tell(&[NotifyState::Status(text)]);
 }
 
 fn tell(states: &[NotifyState<'_>]) -> bool {

@@ -6,6 +6,8 @@
 //! * A replica understands all that its master sends, and can do it.
 //! * A process that starts finds its last completed save, and loads exactly what the file holds.
 
+use russet_engine::Node;
+use russet_engine::busy::With;
 use russet_engine::io::JobId;
 
 use crate::digest;
@@ -19,33 +21,35 @@ use crate::world::{Phase, World};
 const DATA_CHECK_ONE_IN: u64 = 150;
 
 fn changes(process: &Process) -> (u64, u64) {
-    process
-        .node
-        .as_ref()
-        .map_or((0, 0), |node| (node.keyspace.dirty, node.keyspace.stats.expired_keys))
+    process.node.as_ref().map_or((0, 0), |node| (node.data.dirty, node.data.stats.expired_keys))
 }
 
 fn seen(process: &Process) -> Seen {
     let Some(node) = &process.node else { return Seen::default() };
-    let repl = &node.repl;
+    let stream = &node.parts.master.stream;
     Seen {
-        place: repl.backlog.as_ref().map(|_| (repl.histories.id.clone(), repl.offset())),
-        is_replica: repl.is_replica(),
-        is_loading: node.persist.is_loading(),
+        place: stream.backlog.as_ref().map(|_| (stream.ids.id.clone(), stream.offset())),
+        is_replica: node.core.is_replica,
+        is_loading: node.parts.loading.is_loading(),
     }
 }
 
 /// What a node holds, as a model.
 fn model_of(process: &Process) -> Model {
     let Some(node) = &process.node else { return Model::default() };
-    let mut model = Model::new(node.repl.stream_db());
-    for (number, db) in node.keyspace.dbs() {
+    let mut model = Model::new(node.stream_db());
+    for (number, db) in node.data.dbs() {
         db.table().for_each(&mut |entry| {
             let value = russet_engine::types::string::Text::of(&entry).bytes();
             model.insert(number, entry.key(), value, entry.expiry());
         });
     }
     model
+}
+
+/// Whether an EXEC stands in its middle: the data is ahead of the stream.
+fn is_within_exec(node: &Node) -> bool {
+    node.parts.busy.is(With::Exec)
 }
 
 impl World {
@@ -60,16 +64,20 @@ impl World {
         let process = &self.processes[node];
         let Some(n) = process.node.as_deref() else { return true };
         let changed = changes(process) != process.changes_before;
-        let repl = &n.repl;
+        let stream = &n.parts.master.stream;
+        if is_within_exec(n) && self.histories.get(&stream.ids.id).is_none() {
+            // Where the data is ahead of the stream no record of the two can begin.
+            return changed;
+        }
         let before = &process.seen;
-        let same_place = match (&before.place, &repl.backlog) {
+        let same_place = match (&before.place, &stream.backlog) {
             (None, None) => true,
-            (Some((id, offset)), Some(_)) => *offset == repl.offset() && *id == repl.histories.id,
+            (Some((id, offset)), Some(_)) => *offset == stream.offset() && *id == stream.ids.id,
             _ => false,
         };
         let same = same_place
-            && before.is_replica == repl.is_replica()
-            && before.is_loading == n.persist.is_loading();
+            && before.is_replica == n.core.is_replica
+            && before.is_loading == n.parts.loading.is_loading();
         if same {
             if changed && self.chance.one_in(DATA_CHECK_ONE_IN) {
                 self.check_data(node);
@@ -103,7 +111,7 @@ impl World {
     fn moved(&mut self, node: usize, before: &Seen) {
         let Some((id, offset)) = self.processes[node].seen.place.clone() else { return };
         let Some(n) = self.processes[node].node.as_deref() else { return };
-        let Some(backlog) = &n.repl.backlog else { return };
+        let Some(backlog) = &n.parts.master.stream.backlog else { return };
         if backlog.next_offset() != offset + 1 {
             let next = backlog.next_offset();
             self.fail(format!(
@@ -158,7 +166,7 @@ impl World {
             // A call that writes more than the backlog keeps, in two parts, may lose the first of them; a
             // backlog that has room has nothing to lose.
             let node_is = self.processes[node].node.as_deref();
-            let backlog = node_is.and_then(|n| n.repl.backlog.as_ref());
+            let backlog = node_is.and_then(|n| n.parts.master.stream.backlog.as_ref());
             if backlog.is_none_or(|backlog| backlog.len() < backlog.size_max()) {
                 self.fail(format!(
                     "node{node} leads {id} and keeps it from {from} on, though it ended at {end}"
@@ -166,6 +174,11 @@ impl World {
                 return;
             }
             self.coverage.rebases += 1;
+            if node_is.is_some_and(is_within_exec) {
+                // It begins anew when the data is level with the stream.
+                self.histories.remove(id);
+                return;
+            }
             self.begin_history(node, id, offset, bytes.to_vec());
             return;
         }
@@ -178,7 +191,7 @@ impl World {
         self.coverage.histories += 1;
         let process = &self.processes[node];
         let Some(n) = process.node.as_deref() else { return };
-        let histories = n.repl.histories.clone();
+        let histories = n.parts.master.stream.ids.clone();
         let model = model_of(process);
         let digest = model.digest();
         let history = History::new(offset, bytes, model);
@@ -219,11 +232,12 @@ impl World {
         let Some(n) = process.node.as_deref() else { return };
         let Some((id, offset)) = &process.seen.place else { return };
         let Some(history) = self.histories.get(id) else { return };
-        if n.persist.is_loading() {
+        // In the middle of an EXEC the data is ahead of the stream, and nobody is served.
+        if n.parts.loading.is_loading() || is_within_exec(n) {
             return;
         }
         let known = history.digest_at(*offset);
-        let is = digest::of_keyspace(&n.keyspace);
+        let is = digest::of_keyspace(&n.data);
         match known {
             Ok(None) => return,
             Ok(Some(digest)) if digest == is => {}
@@ -244,7 +258,7 @@ impl World {
         }
         self.coverage.data_checks += 1;
         let Some(n) = self.processes[node].node.as_deref() else { return };
-        let master = n.repl.master.as_ref().and_then(|m| crate::plan::node_of(&m.host));
+        let master = n.parts.following.master().and_then(|m| crate::plan::node_of(&m.host));
         let chained = master.is_some_and(|m| self.processes[m].seen.is_replica);
         self.coverage.chained_checks += u64::from(chained);
     }
@@ -261,7 +275,7 @@ impl World {
         let Some(n) = process.node.as_deref() else { return };
         let unchanged = changes(process) == process.changes_before;
         let begun = Begun {
-            digest: unchanged.then(|| digest::of_keyspace(&n.keyspace)),
+            digest: unchanged.then(|| digest::of_keyspace(&n.data)),
             place: field("repl-id").zip(field("repl-offset").and_then(|at| at.parse().ok())),
             selected: field("repl-stream-db").and_then(|db| db.parse().ok()).unwrap_or(0),
         };

@@ -207,9 +207,9 @@ impl World {
     pub(crate) fn crash(&mut self, node: usize) {
         let Some(n) = self.processes[node].node.as_deref() else { return };
         self.coverage.crashes += 1;
-        let walking = n.persist.snapshots.iter().any(|snapshot| snapshot.is_walking());
+        let walking = n.parts.saves.snapshots.iter().any(|snapshot| snapshot.is_walking());
         self.coverage.crashes_in_walk += u64::from(walking);
-        self.coverage.crashes_in_save += u64::from(!n.persist.snapshots.is_empty());
+        self.coverage.crashes_in_save += u64::from(!n.parts.saves.snapshots.is_empty());
         let power = self.chance.percent(50);
         self.tell(|| format!("node{node} is killed, power lost: {power}, walking: {walking}"));
         self.end_process(node, power);
@@ -236,10 +236,10 @@ impl World {
     fn end_process(&mut self, node: usize, silently: bool) {
         let process = &mut self.processes[node];
         let Some(n) = process.node.take() else { return };
-        self.coverage.commands += n.stats.commands;
+        self.coverage.commands += n.core.stats.commands;
         // The file may say what the operator said last, or what it said at first.
         if self.chance.percent(70) {
-            process.config.replicaof = n.config.replicaof.clone();
+            process.config.replicaof = n.core.config.replicaof.clone();
         }
         process.inbox.clear();
         process.readable.clear();

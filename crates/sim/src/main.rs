@@ -72,7 +72,7 @@ fn options() -> Result<Options, String> {
 
 #[cfg(feature = "planted")]
 fn bug(name: &str) -> Result<Bug, String> {
-    let bugs = russet_engine::planted::BUGS;
+    let bugs = russet_engine::injected::BUGS;
     let found = bugs.into_iter().find(|bug| format!("{bug:?}").eq_ignore_ascii_case(name));
     found.ok_or_else(|| format!("there is no bug {name}; there are {bugs:?}"))
 }
@@ -84,7 +84,7 @@ fn bug(_name: &str) -> Result<Bug, String> {
 
 #[cfg(feature = "planted")]
 fn bug_names() -> Result<Vec<String>, String> {
-    Ok(russet_engine::planted::BUGS.iter().map(|bug| format!("{bug:?}")).collect())
+    Ok(russet_engine::injected::BUGS.iter().map(|bug| format!("{bug:?}")).collect())
 }
 
 #[cfg(not(feature = "planted"))]

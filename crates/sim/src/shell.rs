@@ -138,12 +138,13 @@ impl World {
     /// A connection ended under a node: was its master in the middle of something?
     fn note_cut(&mut self, node: usize, handle: russet_engine::io::Handle) {
         let Some(n) = self.processes[node].node.as_deref() else { return };
-        let Some(client) = n.clients.get(handle).filter(|client| client.is_master_link()) else {
+        let Some(client) = n.parts.clients.get(handle).filter(|client| client.is_master_link())
+        else {
             return;
         };
-        let master = n.repl.master.as_ref().filter(|master| master.link == Some(handle));
+        let master = n.parts.following.master().filter(|master| master.link == Some(handle));
         let in_payload = master.and_then(|m| m.sync_progress()).is_some_and(|(_, got)| got > 0);
-        if client.wire.pending() > 0 || in_payload || client.transaction.open {
+        if client.wire.pending() > 0 || in_payload || master.is_some_and(|m| m.partial_len() > 0) {
             self.coverage.cuts_in_frame += 1;
         }
     }
@@ -164,7 +165,7 @@ impl World {
         n.turn(now, &mut host);
         let (paused, readable) = (&mut process.paused, &mut process.readable);
         paused.retain(|&handle| {
-            let stays = n.read_buffer(handle).is_none() && n.clients.get(handle).is_some();
+            let stays = n.read_buffer(handle).is_none() && n.parts.clients.get(handle).is_some();
             if !stays {
                 readable.push_back(handle);
             }
@@ -196,7 +197,7 @@ impl World {
         let (Some(turns), Some(n)) = (process.crash_after_turns, process.node.as_deref()) else {
             return;
         };
-        let walking = n.persist.snapshots.iter().any(|snapshot| snapshot.is_walking());
+        let walking = n.parts.saves.snapshots.iter().any(|snapshot| snapshot.is_walking());
         process.crash_after_turns = Some(turns - 1).filter(|&turns| turns > 0 && walking);
         if !walking {
             let incarnation = process.incarnation;
@@ -212,7 +213,7 @@ impl World {
         let now = self.now;
         let process = &mut self.processes[node];
         let Some(n) = process.node.as_deref() else { return };
-        if busy || !n.persist.snapshots.is_empty() || now - process.idle_since_us > 1_000_000 {
+        if busy || !n.parts.saves.snapshots.is_empty() || now - process.idle_since_us > 1_000_000 {
             process.idle_turns = 0;
             process.idle_since_us = now;
             return;
@@ -264,11 +265,7 @@ impl World {
     fn output(&mut self, node: usize, output: Output) {
         self.trace_output(node, &output);
         match output {
-            Output::Wait(_)
-            | Output::Garbage(_)
-            | Output::Status(_)
-            | Output::Ready { .. }
-            | Output::Gather(_) => {}
+            Output::Wait(_) | Output::Garbage(_) | Output::Status(_) | Output::Gather(_) => {}
             Output::Close(handle) => self.drop_conn(node, handle),
             Output::Connect { link, host, port } => self.connect(node, link, &host, port),
             Output::SnapshotBegin { job, target, settings, aux } => {
@@ -284,12 +281,12 @@ impl World {
             Output::ReadStop { job } => {
                 self.processes[node].readers.remove(&job);
             }
-            Output::Ask { ask, .. } => {
+            Output::Request { id: ask, .. } => {
                 let answer = match self.chance.percent(90) {
                     true => Ok(()),
                     false => Err("the world is not willing".to_owned()),
                 };
-                let item = Inbox::Input(Input::Answer { ask, answer });
+                let item = Inbox::Input(Input::Answer { id: ask, answer });
                 let at = self.now + self.chance.skewed(10, 50_000);
                 let incarnation = self.processes[node].incarnation;
                 self.queue.push(at, Event::Deliver { node, incarnation, item });

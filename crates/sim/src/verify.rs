@@ -40,12 +40,12 @@ impl World {
         let wanted = self.arrangement[node];
         let operator = self.plan.clients + node;
         let Some(n) = self.processes[node].node.as_deref() else { return };
-        let is = n.repl.master.as_ref().map(|master| master.host.clone());
+        let is = n.parts.following.master().map(|master| master.host.clone());
         let busy = self.clients[operator].is_waiting() || !self.clients[operator].orders.is_empty();
-        if busy || n.persist.is_loading() {
+        if busy || n.parts.loading.is_loading() {
             return;
         }
-        if n.config.client_output_buffer_limit.replica.hard_bytes != 0 {
+        if n.core.config.client_output_buffer_limit.replica.hard_bytes != 0 {
             self.order(node, &["CONFIG", "SET", "client-output-buffer-limit", "replica 0 0 0"]);
         }
         if is == wanted.map(host_name) {
@@ -64,7 +64,7 @@ impl World {
         let Some(master) = self.processes[root].node.as_deref() else {
             return Some(format!("node{root} does not run"));
         };
-        if master.repl.is_replica() {
+        if master.core.is_replica {
             return Some(format!("node{root} is no master"));
         }
         for (node, process) in self.processes.iter().enumerate() {
@@ -74,7 +74,9 @@ impl World {
             if node == root {
                 continue;
             }
-            let Some(link) = &n.repl.master else { return Some(format!("node{node} is a master")) };
+            let Some(link) = n.parts.following.master() else {
+                return Some(format!("node{node} is a master"));
+            };
             let wanted = self.arrangement[node].map(address).map(|a| a.host);
             if Some(link.host.as_bytes()) != wanted.as_deref() {
                 return Some(format!("node{node} follows {}", link.host));
@@ -82,10 +84,11 @@ impl World {
             if !link.is_online() {
                 return Some(format!("node{node} has no link ({})", link.state_name()));
             }
-            if n.repl.histories.id != master.repl.histories.id {
+            if n.parts.master.stream.ids.id != master.parts.master.stream.ids.id {
                 return Some(format!("node{node} is in another history"));
             }
-            let (is, should) = (n.repl.offset(), master.repl.offset());
+            let (is, should) =
+                (n.parts.master.stream.offset(), master.parts.master.stream.offset());
             if is != should {
                 return Some(format!("node{node} is at {is} and its master at {should}"));
             }
@@ -97,7 +100,7 @@ impl World {
     fn agree(&mut self, root: usize) {
         let digest_of = |node: usize| {
             let n = self.processes[node].node.as_deref();
-            n.map(|n| digest::of_keyspace(&n.keyspace))
+            n.map(|n| digest::of_keyspace(&n.data))
         };
         let ours = digest_of(root);
         let other = (0..self.processes.len()).find(|&node| digest_of(node) != ours);

@@ -23,7 +23,7 @@ use crate::queue::Queue;
 
 /// The planted bug's type; without the feature there is none to name.
 #[cfg(feature = "planted")]
-pub use russet_engine::planted::Bug;
+pub use russet_engine::injected::Bug;
 
 /// No bug can be planted in this build.
 #[cfg(not(feature = "planted"))]
@@ -145,7 +145,7 @@ pub fn run(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> Re
         world.happen(event);
     }
     world.coverage.simulated_seconds = world.now / 1_000_000;
-    let commands = |p: &Process| p.node.as_ref().map_or(0, |node| node.stats.commands);
+    let commands = |p: &Process| p.node.as_ref().map_or(0, |node| node.core.stats.commands);
     world.coverage.commands += world.processes.iter().map(commands).sum::<u64>();
     world.coverage.replies = world.clients.iter().map(|client| client.replies).sum();
     Report {

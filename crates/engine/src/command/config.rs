@@ -4,8 +4,8 @@ use russet_protocol::ErrorReply;
 
 use super::argument::{block, repeated, string};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, flag as f, help};
-use crate::config::SetError;
-use crate::io::Request;
+use crate::config::{SetContext, SetError};
+use crate::io::{Request, Rewrite};
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[CONFIG];
@@ -42,7 +42,7 @@ const GET: Command = Command {
 
 fn get(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let patterns: Vec<&[u8]> = args.from(2).collect();
-    let found = ctx.node.config.get(&patterns);
+    let found = ctx.core.config.get(&patterns);
     reply.map(found.len());
     for (name, value) in found {
         reply.bulk(&name);
@@ -68,13 +68,14 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         return Err(ErrorReply::Syntax);
     }
     let pairs: Vec<(&[u8], &[u8])> = args.from(2).step_by(2).zip(args.from(3).step_by(2)).collect();
-    let context = ctx.node.set_context(ctx.client);
-    let changes = ctx.node.config.set(&pairs, context).map_err(|error| match error {
+    let is_local = ctx.client()?.is_local();
+    let context = SetContext { loading: ctx.parts.loading.is_loading(), is_local };
+    let changes = ctx.core.config.set(&pairs, context).map_err(|error| match error {
         SetError::Loading => ErrorReply::Loading,
         error => ErrorReply::err(error),
     })?;
-    match ctx.node.begin_settings_change(changes) {
-        Some(request) => Ok(Flow::Ask(request)),
+    match ctx.parts.settings.begin_change(ctx.core, changes) {
+        Some(request) => Ok(Flow::Request(request)),
         None => {
             reply.ok();
             Ok(Flow::Done)
@@ -93,9 +94,9 @@ const RESETSTAT: Command = Command {
 };
 
 fn resetstat(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    ctx.node.stats.reset();
-    ctx.node.keyspace.stats = Default::default();
-    ctx.node.repl.stats = Default::default();
+    ctx.core.stats.reset();
+    ctx.data.stats = Default::default();
+    ctx.parts.master.stats = Default::default();
     reply.ok();
     Ok(Flow::Done)
 }
@@ -111,8 +112,9 @@ const REWRITE: Command = Command {
 };
 
 fn rewrite(ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
-    if ctx.node.boot.config_file.is_none() {
+    if ctx.core.boot.config_file.is_none() {
         return Err(ErrorReply::fixed("ERR The server is running without a config file"));
     }
-    Ok(Flow::Ask(Request::RewriteConfig(Box::new(ctx.node.config.clone()))))
+    let config = ctx.core.config.clone();
+    Ok(Flow::Request(Request::RewriteConfig(Rewrite::new(move |old| config.rewrite(old)))))
 }

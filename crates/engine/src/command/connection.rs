@@ -62,7 +62,7 @@ const SELECT: Command = Command {
 };
 
 fn select(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    ctx.me().db = args.db_index(1, ctx.node.keyspace.count())?;
+    ctx.call.db = args.db_index(1, ctx.data.count())?;
     reply.ok();
     Ok(Flow::Done)
 }
@@ -96,7 +96,7 @@ const AUTH: Command = Command {
 
 fn auth(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match args.len() {
-        2 if ctx.node.config.requirepass.is_empty() => {
+        2 if ctx.core.config.requirepass.is_empty() => {
             return Err(ErrorReply::fixed(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
@@ -112,14 +112,14 @@ fn auth(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// Authenticates the client as a user. The only user is `default`.
 fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), ErrorReply> {
-    let wanted = &ctx.node.config.requirepass;
+    let wanted = &ctx.core.config.requirepass;
     if user != b"default" || !(wanted.is_empty() || wanted.matches(password)) {
-        ctx.node.stats.auth_failures += 1;
+        ctx.core.stats.auth_failures += 1;
         return Err(ErrorReply::fixed(
             "WRONGPASS invalid username-password pair or user is disabled.",
         ));
     }
-    ctx.me().authenticated = true;
+    ctx.client()?.authenticated = true;
     Ok(())
 }
 
@@ -199,15 +199,15 @@ fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if let Some((user, password)) = asked.auth {
         authenticate(ctx, user, password)?;
     }
-    if !ctx.me().authenticated {
+    if !ctx.client()?.authenticated {
         return Err(ErrorReply::fixed(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
              HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
              select the RESP protocol version at the same time",
         ));
     }
-    let role = if ctx.node.repl.is_replica() { "replica" } else { "master" };
-    let me = ctx.me();
+    let role = if ctx.core.is_replica { "replica" } else { "master" };
+    let me = ctx.client()?;
     if let Some(name) = asked.name {
         me.name = name.to_vec();
     }
@@ -249,22 +249,21 @@ const RESET: Command = Command {
 };
 
 fn reset(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let me = ctx.me();
+    let me = ctx.client()?;
     if me.is_replica() || me.is_master_link() {
         return Err(ErrorReply::fixed("ERR can only reset normal client connections"));
     }
-    let handle = ctx.client;
-    ctx.node.discard_transaction(handle);
-    let open = ctx.node.config.requirepass.is_empty();
-    let me = ctx.me();
+    ctx.discard_transaction();
+    let open = ctx.core.config.requirepass.is_empty();
+    let me = ctx.client()?;
     me.authenticated = open;
-    me.db = 0;
     me.protocol = Protocol::Resp2;
     me.name.clear();
     // CLIENT REPLY SKIP still applies to the reply of RESET itself.
     (me.reply_mode.off, me.reply_mode.skip_next) = (false, false);
     me.no_evict = false;
     me.no_touch = false;
+    ctx.call.db = 0;
     reply.protocol = Protocol::Resp2;
     reply.simple("RESET");
     Ok(Flow::Done)

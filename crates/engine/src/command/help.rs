@@ -15,7 +15,7 @@ pub const ROW: Command = Command {
 
 fn help(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let container = ctx.command.name.split('|').next().unwrap_or_default();
-    let rows = ctx.node.commands.find(container.as_bytes()).map_or(&[][..], |row| row.subcommands);
+    let rows = ctx.commands.find(container.as_bytes()).map_or(&[][..], |row| row.subcommands);
     let container = container.to_ascii_uppercase();
     reply.array(1 + 2 * rows.len());
     reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));

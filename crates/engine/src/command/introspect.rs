@@ -78,7 +78,7 @@ fn some(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     reply.array(args.len() - 2);
     for name in args.from(2) {
-        match named(&ctx.node.commands, name) {
+        match named(&ctx.commands, name) {
             Some(row) => describe(row, reply),
             None => reply.null(),
         }
@@ -170,7 +170,7 @@ const DOCS: Command = Command {
 fn docs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let rows: Vec<&'static Command> = match args.len() {
         2 => CommandTable::all().collect(),
-        _ => args.from(2).filter_map(|name| named(&ctx.node.commands, name)).collect(),
+        _ => args.from(2).filter_map(|name| named(&ctx.commands, name)).collect(),
     };
     reply.map(rows.len());
     rows.iter().for_each(|row| explain(row, reply));
@@ -316,7 +316,7 @@ fn find_keys<'a>(
     args: &Args<'a>,
 ) -> Result<(Args<'a>, Vec<(usize, u32)>), ErrorReply> {
     let command = args.behind(2);
-    let found = command.get(0).and_then(|name| ctx.node.commands.find(name));
+    let found = command.get(0).and_then(|name| ctx.commands.find(name));
     let row = found.and_then(|row| row.picked(&command));
     let row = row.ok_or_else(|| ErrorReply::err("Invalid command specified"))?;
     if row.keys.is_empty() {

@@ -12,6 +12,7 @@ pub mod config;
 pub mod connection;
 pub mod debug;
 pub mod describe;
+pub mod flag;
 pub mod help;
 pub mod introspect;
 pub mod keys;
@@ -25,12 +26,18 @@ pub mod transaction;
 
 use russet_protocol::ErrorReply;
 
-use crate::client::Client;
+pub use crate::call::{Call, Caller};
+use crate::clients::{Client, Waiting};
 use crate::config::Config;
 use crate::config::value::ProtectedAction;
-use crate::io::{Handle, Request};
-use crate::keyspace::{Edit, Key};
-use crate::node::Node;
+use crate::core::Core;
+use crate::ids::Handle;
+use crate::io::Request;
+use crate::journal::Journal;
+use crate::keyspace::{Edit, Key, Keyspace};
+use crate::parts::Parts;
+use crate::persist::fill::StreamPosition;
+use crate::transaction::Transaction;
 use crate::types::string::Text;
 pub use args::Args;
 pub use argument::Argument;
@@ -120,9 +127,8 @@ pub enum Flow {
     Transaction,
     /// The connection is closed once the reply is sent.
     Close,
-    /// The driver is asked to do something. The reply is `+OK` or an error, according to its
-    /// answer.
-    Ask(Request),
+    /// The world is requested to do this; the reply is `+OK` or the error that it answers, unless `Node` knows better.
+    Request(Request),
 }
 
 /// The groups of commands in COMMAND DOCS.
@@ -148,44 +154,7 @@ pub enum Group {
     Bitmap,
 }
 
-/// Flags of commands, most of which COMMAND INFO shows.
-#[expect(missing_docs, reason = "the names are Redis' and explained in its documentation")]
-pub mod flag {
-    pub const WRITE: u64 = 1 << 0;
-    pub const READONLY: u64 = 1 << 1;
-    pub const DENYOOM: u64 = 1 << 2;
-    pub const ADMIN: u64 = 1 << 3;
-    pub const PUBSUB: u64 = 1 << 4;
-    pub const NOSCRIPT: u64 = 1 << 5;
-    pub const BLOCKING: u64 = 1 << 6;
-    pub const LOADING: u64 = 1 << 7;
-    pub const STALE: u64 = 1 << 8;
-    pub const SKIP_MONITOR: u64 = 1 << 9;
-    pub const SKIP_SLOWLOG: u64 = 1 << 10;
-    pub const ASKING: u64 = 1 << 11;
-    pub const FAST: u64 = 1 << 12;
-    pub const NO_AUTH: u64 = 1 << 13;
-    pub const MAY_REPLICATE: u64 = 1 << 14;
-    pub const NO_ASYNC_LOADING: u64 = 1 << 15;
-    pub const NO_MULTI: u64 = 1 << 16;
-    pub const MOVABLEKEYS: u64 = 1 << 17;
-    pub const ALLOW_BUSY: u64 = 1 << 18;
-    // COMMAND INFO does not show the following.
-
-    /// Runs within MULTI instead of being queued.
-    pub const IN_MULTI: u64 = 1 << 40;
-    /// Runs the queued commands of a transaction: it needs the permissions that they need.
-    pub const RUNS_QUEUE: u64 = 1 << 41;
-    /// May find expired keys that it was not given. The removal of each is propagated by itself.
-    pub const ARBITRARY_KEYS: u64 = 1 << 42;
-    /// Runs when our master sends it, though it has the flag `ADMIN`.
-    pub const FROM_MASTER: u64 = 1 << 43;
-    /// Its subcommands are not commands to clients: neither COMMAND nor INFO commandstats lists
-    /// them.
-    pub const PRIVATE_SUBCOMMANDS: u64 = 1 << 44;
-}
-
-/// ACL categories.
+/// ACL categories, for those that do not follow from flags and group.
 #[expect(missing_docs, reason = "the names are Redis' own")]
 pub mod acl {
     pub const KEYSPACE: u64 = 1 << 0;
@@ -211,74 +180,97 @@ pub mod acl {
     pub const SCRIPTING: u64 = 1 << 20;
 }
 
-/// Who runs a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// A client.
-    Client,
-    /// A client, within EXEC.
-    Exec,
-    /// Our master, by its replication stream.
-    Master,
-}
-
-/// What the function of a command works on.
+/// What a command's function works on: its call, the data, the journal, and the parts of the node for those commands that
+/// are about them.
 pub struct Ctx<'a> {
-    /// The node.
-    pub node: &'a mut Node,
-    /// The client that sent the command.
-    pub client: Handle,
-    /// The database that the client has selected.
-    pub db: u32,
-    /// Who runs it.
-    pub caller: Caller,
-    /// The row of the command.
+    /// On whose behalf it runs, and in which database.
+    pub call: &'a mut Call,
+    /// The row.
     pub command: &'static Command,
+    /// All rows.
+    pub commands: &'a CommandTable,
+    /// Settings, time, chance, counters, the log.
+    pub core: &'a mut Core,
+    /// The keys.
+    pub data: &'a mut Keyspace,
+    /// Where effects are gathered.
+    pub journal: &'a mut Journal,
+    /// Everything else.
+    pub parts: &'a mut Parts,
 }
 
 impl Ctx<'_> {
-    /// Returns the client that sent the command. Its outbox is in the [`Reply`] meanwhile.
-    pub fn me(&mut self) -> &mut Client {
-        self.node.clients.get_mut(self.client).expect("a client exists while its command runs")
+    /// The connection that called.
+    pub fn session(&self) -> Result<Handle, ErrorReply> {
+        self.call.session.ok_or(NO_SESSION)
+    }
+
+    /// The client that called. Its outbox is in the [`Reply`] meanwhile.
+    pub fn client(&mut self) -> Result<&mut Client, ErrorReply> {
+        let handle = self.session()?;
+        self.parts.clients.get_mut(handle).ok_or(NO_SESSION)
+    }
+
+    /// The transaction of whoever called: a client's, or that of our master's stream.
+    pub fn transaction(&mut self) -> Result<&mut Transaction, ErrorReply> {
+        if self.call.caller == Caller::Master {
+            return self.parts.following.transaction_mut().ok_or(NO_SESSION);
+        }
+        Ok(&mut self.client()?.transaction)
+    }
+
+    /// Makes the client that called wait.
+    pub fn block(&mut self, waiting: Waiting, deadline_us: Option<u64>) -> Outcome {
+        let handle = self.session()?;
+        self.parts.clients.block(self.core, handle, waiting, deadline_us);
+        Ok(Flow::Blocked)
     }
 
     /// Reads a string: hides an expired key, counts a hit or a miss, updates the access time.
     #[inline]
     pub fn string<'s>(&'s mut self, key: Key<'_>) -> Result<Option<Text<'s>>, ErrorReply> {
-        match self.node.keyspace.read(self.db, key) {
+        match self.data.read(self.call.db, key) {
             None => Ok(None),
             Some(entry) => Ok(Some(Text::of(&entry))),
         }
     }
 
-    /// Opens a key for writing, after removing it if it has expired: for commands that do not read
-    /// it first.
+    /// The write guard of a key whose old value does not matter: one that has reached its expiry is removed first.
     #[inline]
     pub fn overwrite<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
-        self.node.keyspace.expire_if_needed(self.db, key);
+        self.data.expire_if_needed(self.call.db, key);
         self.edit(key)
     }
 
-    /// Opens a key for writing. The caller has read it before, so that an expired one is gone.
+    /// The write guard of a key; whoever has not read it yet expires it first if need be.
     #[inline]
     pub fn edit<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
-        self.node.keyspace.edit(self.db, key)
+        self.data.edit(self.call.db, key)
     }
 
     /// Returns the wall clock of this turn in Unix milliseconds.
     pub fn now_ms(&self) -> i64 {
-        self.node.keyspace.now_ms
+        self.data.now_ms
     }
 
-    /// Propagates this command instead of the one that runs. May be called several times.
+    /// Propagates this instead of the command as it was given; may be called several times.
     pub fn effect(&mut self, args: &[&[u8]]) {
-        let db = self.db;
-        self.node.tell_expired();
-        self.node.effects.push(db, args);
+        crate::expiry::propagate(self.core, self.data, self.journal);
+        self.journal.name(self.call.db, args);
     }
 
     /// Propagates nothing, though the command changed something.
     pub fn no_effect(&mut self) {
-        self.node.effects.suppress();
+        self.journal.suppress();
+    }
+
+    /// Where the data stands in the replication stream, for a dump file; none in the middle of an EXEC.
+    pub fn stream_position(&self) -> Option<StreamPosition> {
+        let is_level = self.journal.is_empty() && self.call.caller != Caller::Exec;
+        let upstream_db = self.parts.following.upstream_db();
+        is_level.then(|| self.parts.master.stream.position(upstream_db)).flatten()
     }
 }
+
+/// The error of a command that is about its connection and has none.
+const NO_SESSION: ErrorReply = ErrorReply::fixed("ERR This command needs a connection");

@@ -6,9 +6,11 @@ use russet_protocol::number::parse_i64;
 use super::argument::{block, int, one_of, string, token};
 use super::client::describe;
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
-use crate::client::Waiting;
+use crate::clients::Waiting;
 use crate::io::Level;
-use crate::repl::replica::MasterLink;
+use crate::parts::Parts;
+use crate::repl::following::MasterLink;
+use crate::repl::master::Replica;
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[REPLICAOF, SLAVEOF, PSYNC, SYNC, REPLCONF, WAIT, ROLE];
@@ -52,11 +54,11 @@ const SLAVEOF: Command = Command {
 
 fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.is(1, "NO") && args.is(2, "ONE") {
-        become_master(ctx, "user");
+        become_master(ctx, "user")?;
         reply.ok();
         return Ok(Flow::Done);
     }
-    if ctx.node.clients.get(ctx.client).is_some_and(|client| client.is_replica()) {
+    if ctx.client()?.is_replica() {
         return Err(ErrorReply::err("Command is not valid when client is a replica."));
     }
     let port = args
@@ -66,8 +68,8 @@ fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
         .ok_or_else(|| ErrorReply::err("Invalid master port"))?;
     let host = args.text(1);
     let same = |m: &MasterLink| m.host.eq_ignore_ascii_case(&host) && m.port == port;
-    if ctx.node.repl.master.as_ref().is_some_and(same) {
-        ctx.node.log(
+    if ctx.parts.following.master().is_some_and(same) {
+        ctx.core.log(
             Level::Notice,
             "REPLICAOF would result into synchronization with the master we are already connected \
              with. No operation performed.",
@@ -75,25 +77,28 @@ fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
         reply.simple("OK Already connected to specified master");
         return Ok(Flow::Done);
     }
-    ctx.node.follow(host.clone(), port);
-    let who = describe(ctx.node, ctx.client);
+    let Parts { clients, master, following, .. } = ctx.parts;
+    following.follow(ctx.core, clients, ctx.journal, master, (&host, port));
+    let who = describe(ctx.core, ctx.parts, ctx.session()?);
     let text = format!("REPLICAOF {host}:{port} enabled (user request from '{who}')");
-    ctx.node.log(Level::Notice, text);
-    ctx.node.config.replicaof =
+    ctx.core.log(Level::Notice, text);
+    ctx.core.config.replicaof =
         Some(crate::config::words::MasterAddress { host: host.into_bytes(), port });
     reply.ok();
     Ok(Flow::Done)
 }
 
-fn become_master(ctx: &mut Ctx<'_>, whose: &str) {
-    let was = ctx.node.repl.is_replica();
-    ctx.node.promote();
-    if was {
-        let who = describe(ctx.node, ctx.client);
+fn become_master(ctx: &mut Ctx<'_>, whose: &str) -> Result<(), ErrorReply> {
+    let was_replica = ctx.core.is_replica;
+    let Parts { clients, master, following, .. } = ctx.parts;
+    following.promote(ctx.core, clients, ctx.journal, master);
+    if was_replica {
+        let who = describe(ctx.core, ctx.parts, ctx.session()?);
         let text = format!("MASTER MODE enabled ({whose} request from '{who}')");
-        ctx.node.log(Level::Notice, text);
+        ctx.core.log(Level::Notice, text);
     }
-    ctx.node.config.replicaof = None;
+    ctx.core.config.replicaof = None;
+    Ok(())
 }
 
 const PSYNC: Command = Command {
@@ -110,7 +115,7 @@ const PSYNC: Command = Command {
 
 fn psync(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let id = args.text(1);
-    if args.is(3, "FAILOVER") && !ctx.me().is_replica() {
+    if args.is(3, "FAILOVER") && !ctx.client()?.is_replica() {
         take_over(ctx, &id)?;
     }
     let offset = args.integer(2)?;
@@ -121,15 +126,14 @@ fn psync(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 /// command (FAILOVER).
 fn take_over(ctx: &mut Ctx<'_>, id: &str) -> Result<(), ErrorReply> {
     let text = format!("Failover request received for replid {id}.");
-    ctx.node.log(Level::Notice, text);
-    if !ctx.node.repl.is_replica() {
+    ctx.core.log(Level::Notice, text);
+    if !ctx.core.is_replica {
         return Err(ErrorReply::err("PSYNC FAILOVER can't be sent to a master."));
     }
-    if !id.eq_ignore_ascii_case(&ctx.node.repl.histories.id) {
+    if !id.eq_ignore_ascii_case(&ctx.parts.master.stream.ids.id) {
         return Err(ErrorReply::err("PSYNC FAILOVER replid must match my replid."));
     }
-    become_master(ctx, "failover");
-    Ok(())
+    become_master(ctx, "failover")
 }
 
 const SYNC: Command = Command {
@@ -154,19 +158,21 @@ fn attach(
     old_sync: bool,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    let me = ctx.me();
+    let me = ctx.client()?;
     if me.is_replica() {
         return Ok(Flow::Done);
     }
     if !reply.out.is_empty() || !me.wire.outbox.is_empty() {
         return Err(ErrorReply::err("SYNC and PSYNC are invalid with pending output"));
     }
-    if ctx.node.repl.master.as_ref().is_some_and(|master| !master.is_online()) {
+    if ctx.parts.following.master().is_some_and(|master| !master.is_online()) {
         let text = "NOMASTERLINK Can't SYNC while not connected with my master";
         return Err(ErrorReply::fixed(text));
     }
-    let handle = ctx.client;
-    if let Some(line) = ctx.node.attach_replica(handle, id, offset, old_sync) {
+    let handle = ctx.session()?;
+    let Parts { clients, master, .. } = ctx.parts;
+    let place = (id, offset);
+    if let Some(line) = master.attach(ctx.core, clients, ctx.journal, handle, place, old_sync) {
         reply.simple(&line);
     }
     Ok(Flow::Attached)
@@ -190,8 +196,9 @@ fn replconf(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
         return acknowledged(ctx, args);
     }
     if args.is(1, "GETACK") {
-        if ctx.caller == Caller::Master {
-            ctx.node.acknowledge();
+        if ctx.call.caller == Caller::Master {
+            let Parts { clients, master, following, .. } = ctx.parts;
+            following.acknowledge(ctx.core, clients, master.stream.offset());
         }
         return Ok(Flow::Done);
     }
@@ -204,18 +211,20 @@ fn replconf(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 
 /// Notes the offset that a replica acknowledges. There is no reply.
 fn acknowledged(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Outcome {
-    let handle = ctx.client;
+    let handle = ctx.session()?;
     let offset = args.get(2).and_then(parse_i64);
     let on_disk = if args.is(3, "FACK") { args.get(4).and_then(parse_i64) } else { None };
-    if let Some(offset) = offset.filter(|_| ctx.me().is_replica()) {
-        ctx.node.replica_acked(handle, offset, on_disk);
+    if let Some(offset) = offset {
+        let Parts { clients, master, .. } = ctx.parts;
+        master.acknowledged(ctx.core, clients, handle, offset, on_disk);
     }
     Ok(Flow::Done)
 }
 
 fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorReply> {
     let (value, text) = (args.get(at + 1).unwrap_or_default(), args.text(at + 1));
-    let announced = &mut ctx.me().announced;
+    let handle = ctx.session()?;
+    let announced = ctx.parts.master.announced_mut(handle);
     if args.is(at, "listening-port") {
         let port = parse_i64(value).and_then(|port| u16::try_from(port).ok());
         announced.port = port.ok_or(ErrorReply::NotInteger)?;
@@ -259,24 +268,22 @@ const WAIT: Command = Command {
 };
 
 fn wait(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if ctx.node.repl.is_replica() {
+    if ctx.core.is_replica {
         return Err(ErrorReply::err(
             "WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
         ));
     }
     let replicas = args.integer(1)?;
-    let (timeout, deadline_us) = args.timeout(2, ctx.node.now)?;
-    let offset = ctx.me().last_write_offset;
-    let have = ctx.node.replicas_at(offset);
-    if have as i64 >= replicas || ctx.caller == Caller::Exec {
+    let (timeout, deadline_us) = args.timeout(2, ctx.core.now)?;
+    let offset = ctx.client()?.last_write_offset;
+    let have = ctx.parts.master.replicas_at(offset);
+    if have as i64 >= replicas || ctx.call.caller == Caller::Exec {
         reply.count(have);
         return Ok(Flow::Done);
     }
     let waiting = Waiting::Acks { offset, replicas: replicas.max(0) as usize };
-    let handle = ctx.client;
-    ctx.node.block(handle, waiting, (timeout > 0).then_some(deadline_us));
-    ctx.node.ask_for_acks();
-    Ok(Flow::Blocked)
+    ctx.parts.master.wait(offset, ctx.session()?);
+    ctx.block(waiting, (timeout > 0).then_some(deadline_us))
 }
 
 const ROLE: Command = Command {
@@ -291,30 +298,28 @@ const ROLE: Command = Command {
 };
 
 fn role(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let node = &ctx.node;
-    if let Some(master) = &node.repl.master {
+    let offset = ctx.parts.master.stream.offset();
+    if let Some(master) = ctx.parts.following.master() {
         reply.array(5);
         reply.bulk(b"slave");
         reply.bulk(master.host.as_bytes());
         reply.integer(i64::from(master.port));
         reply.bulk(master.state_name().as_bytes());
-        reply.integer(if master.is_online() { node.repl.offset() } else { -1 });
+        reply.integer(if master.is_online() { offset } else { -1 });
         return Ok(Flow::Done);
     }
     reply.array(3);
     reply.bulk(b"master");
-    reply.integer(node.repl.offset());
-    let online = || {
-        let replicas = node.repl.replicas().iter().filter_map(|&h| node.clients.get(h));
-        replicas.filter(|c| c.replica().is_some_and(|state| state.stage_name() == "online"))
-    };
-    reply.array(online().count());
-    for client in online() {
-        let (ip, port) = client.replica_address();
+    reply.integer(offset);
+    let is_online = |replica: &&Replica| replica.stage_name() == "online";
+    let replicas = || ctx.parts.master.replicas().iter().filter(is_online);
+    reply.array(replicas().count());
+    for replica in replicas() {
+        let (ip, port) = replica.address();
         reply.array(3);
         reply.bulk(ip.as_bytes());
         reply.bulk(port.to_string().as_bytes());
-        reply.bulk(client.replica().map_or(0, |state| state.acked).to_string().as_bytes());
+        reply.bulk(replica.acked.to_string().as_bytes());
     }
     Ok(Flow::Done)
 }

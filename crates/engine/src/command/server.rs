@@ -4,10 +4,11 @@ use russet_protocol::ErrorReply;
 
 use super::argument::{one_of, optional, repeated, string, token};
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
-use crate::client::Waiting;
+use crate::clients::Waiting;
 use crate::info::{self, View};
 use crate::io::Level;
-use crate::persist::shutdown::ShutdownOptions;
+use crate::parts::Parts;
+use crate::persist::ending::ShutdownOptions;
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[INFO, TIME, SAVE, BGSAVE, LASTSAVE, SHUTDOWN];
@@ -29,7 +30,10 @@ const INFO: Command = Command {
 
 fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let sections = info::selected(args.from(1));
-    let text = info::text(&View::new(ctx.node), &sections);
+    let text = info::text(
+        &View::new((ctx.core, ctx.data, ctx.journal), ctx.parts, ctx.commands),
+        &sections,
+    );
     reply.verbatim(text.as_bytes());
     Ok(Flow::Done)
 }
@@ -45,7 +49,7 @@ const TIME: Command = Command {
 };
 
 fn time(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let wall_us = ctx.node.now.wall_us;
+    let wall_us = ctx.core.now.wall_us;
     reply.array(2);
     reply.bulk_integer(wall_us.div_euclid(1_000_000));
     reply.bulk_integer(wall_us.rem_euclid(1_000_000));
@@ -64,10 +68,9 @@ const SAVE: Command = Command {
 };
 
 fn save(ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
-    let job = ctx.node.begin_save()?;
-    let handle = ctx.client;
-    ctx.node.block(handle, Waiting::Snapshot(job), None);
-    Ok(Flow::Blocked)
+    let place = ctx.stream_position();
+    let job = ctx.parts.saves.begin(ctx.core, ctx.data, place)?;
+    ctx.block(Waiting::Snapshot(job), None)
 }
 
 const BGSAVE: Command = Command {
@@ -87,12 +90,13 @@ fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
         2 if args.is(1, "SCHEDULE") => true,
         _ => return Err(ErrorReply::Syntax),
     };
-    if ctx.node.persist.save().is_some() {
+    if ctx.parts.saves.current().is_some() {
         return Err(ErrorReply::fixed("ERR Background save already in progress"));
     }
-    // Within EXEC the data is ahead of the replication offset that the file would record.
-    let in_exec = ctx.caller == Caller::Exec;
-    if !in_exec && ctx.node.begin_background_save().is_ok() {
+    // In the middle of EXEC the data is ahead of what replicas were told.
+    let in_exec = ctx.call.caller == Caller::Exec;
+    let place = ctx.stream_position();
+    if !in_exec && ctx.parts.saves.begin_in_background(ctx.core, ctx.data, place).is_ok() {
         reply.simple("Background saving started");
         return Ok(Flow::Done);
     }
@@ -102,8 +106,8 @@ fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
              SCHEDULE in order to schedule a BGSAVE whenever possible.",
         ));
     }
-    ctx.node.persist.save_wanted = true;
-    ctx.node.log(Level::Notice, "Background saving scheduled");
+    ctx.parts.saves.is_wanted = true;
+    ctx.core.log(Level::Notice, "Background saving scheduled");
     reply.simple("Background saving scheduled");
     Ok(Flow::Done)
 }
@@ -120,7 +124,7 @@ const LASTSAVE: Command = Command {
 };
 
 fn lastsave(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.integer(ctx.node.persist.last_save_secs);
+    reply.integer(ctx.parts.saves.last_secs);
     Ok(Flow::Done)
 }
 
@@ -167,18 +171,19 @@ fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     if abort {
         return if others { Err(ErrorReply::Syntax) } else { abort_shutdown(ctx, reply) };
     }
-    let handle = ctx.client;
-    ctx.node.block(handle, Waiting::Shutdown, None);
-    ctx.node.begin_shutdown(options)?;
-    Ok(Flow::Blocked)
+    let blocked = ctx.block(Waiting::Shutdown, None)?;
+    let Parts { ending, pause, master, .. } = ctx.parts;
+    ending.begin(ctx.core, pause, master, options);
+    Ok(blocked)
 }
 
 fn abort_shutdown(ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let failed = ErrorReply::fixed("ERR Errors trying to SHUTDOWN. Check logs.");
-    if !ctx.node.undo_shutdown(&failed) {
+    let Parts { ending, clients, pause, .. } = ctx.parts;
+    if !ending.undo(ctx.core, clients, pause, &failed) {
         return Err(ErrorReply::fixed("ERR No shutdown in progress."));
     }
-    ctx.node.log(Level::Notice, "Shutdown manually aborted.");
+    ctx.core.log(Level::Notice, "Shutdown manually aborted.");
     reply.ok();
     Ok(Flow::Done)
 }

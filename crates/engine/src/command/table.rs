@@ -5,7 +5,8 @@ use super::{
     string, transaction,
 };
 
-/// The commands of all families.
+use crate::ids::CommandId;
+/// All families. One line adds a family; its rows add its commands.
 pub static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     keys::COMMANDS,
@@ -108,7 +109,17 @@ impl CommandTable {
         0
     }
 
-    /// Returns all listed rows, each container before its subcommands.
+    /// The id of a row, to keep it apart from the table.
+    pub fn id_of(&self, row: &'static Command) -> CommandId {
+        CommandId(self.number_of(row) as u16)
+    }
+
+    /// The row of an id.
+    pub fn row(&self, id: CommandId) -> &'static Command {
+        self.rows[usize::from(id.0)]
+    }
+
+    /// All rows by number, subcommands behind their container.
     pub fn rows(&self) -> &[&'static Command] {
         &self.rows
     }

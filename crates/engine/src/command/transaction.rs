@@ -1,10 +1,11 @@
-//! The commands of transactions. `crate::transaction` runs what EXEC starts.
+//! Transactions: MULTI, EXEC, WATCH. How EXEC runs its queue stands in `crate::node`'s `exec.rs`.
 
 use russet_protocol::ErrorReply;
 
 use super::argument::{key, repeated};
 use super::keyspec::{KeySpec, key_flag as k};
-use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use crate::watching;
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[MULTI, EXEC, DISCARD, WATCH, UNWATCH];
@@ -23,7 +24,7 @@ const MULTI: Command = Command {
 };
 
 fn multi(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let transaction = &mut ctx.me().transaction;
+    let transaction = ctx.transaction()?;
     if transaction.open {
         return Err(ErrorReply::err("MULTI calls can not be nested"));
     }
@@ -44,15 +45,17 @@ const EXEC: Command = Command {
 };
 
 fn exec(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let handle = ctx.client;
-    let expired = ctx.node.watched_key_expired(handle);
-    let transaction = &mut ctx.me().transaction;
+    let expired = match ctx.call.session {
+        Some(handle) => watching::has_expired(&ctx.parts.clients, ctx.data, handle),
+        None => false,
+    };
+    let transaction = ctx.transaction()?;
     if !transaction.open {
         return Err(ErrorReply::err("EXEC without MULTI"));
     }
     let (refused, broken) = (transaction.refused, transaction.broken || expired);
     if refused || broken {
-        ctx.node.discard_transaction(handle);
+        ctx.discard_transaction();
         if refused {
             return Err(ErrorReply::ExecAbort);
         }
@@ -76,11 +79,10 @@ const DISCARD: Command = Command {
 };
 
 fn discard(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if !ctx.me().transaction.open {
+    if !ctx.transaction()?.open {
         return Err(ErrorReply::err("DISCARD without MULTI"));
     }
-    let handle = ctx.client;
-    ctx.node.discard_transaction(handle);
+    ctx.discard_transaction();
     reply.ok();
     Ok(Flow::Done)
 }
@@ -99,15 +101,15 @@ const WATCH: Command = Command {
 };
 
 fn watch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let transaction = &ctx.me().transaction;
+    let transaction = ctx.transaction()?;
     if transaction.open {
         return Err(ErrorReply::err("WATCH inside MULTI is not allowed"));
     }
     // Once a watched key has changed EXEC will fail, so further keys do not matter.
     if !transaction.broken {
-        let (handle, db) = (ctx.client, ctx.db);
+        let (handle, db) = (ctx.session()?, ctx.call.db);
         for at in 1..args.len() {
-            ctx.node.watch(handle, db, args.key(at));
+            watching::watch(&mut ctx.parts.clients, ctx.data, handle, db, args.key(at));
         }
     }
     reply.ok();
@@ -125,8 +127,21 @@ const UNWATCH: Command = Command {
 };
 
 fn unwatch(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let handle = ctx.client;
-    ctx.node.unwatch_all(handle);
+    let handle = ctx.session()?;
+    watching::unwatch_all(&mut ctx.parts.clients, ctx.data, handle);
     reply.ok();
     Ok(Flow::Done)
+}
+
+impl Ctx<'_> {
+    /// The transaction of whoever called ends without having run; nothing is watched any more.
+    pub(super) fn discard_transaction(&mut self) {
+        if self.call.caller == Caller::Master {
+            if let Some(transaction) = self.parts.following.transaction_mut() {
+                *transaction = Default::default();
+            }
+        } else if let Some(handle) = self.call.session {
+            watching::discard_transaction(&mut self.parts.clients, self.data, handle);
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! additional directives marked [`VALKEY`]. What stands in a configuration file but has no value
 //! (`include`, `rename-command`, …) is not here but in `file_only.rs`.
 
+use super::apply::{Apply, Hook, listen, log_to, shell, text};
 use super::check;
 use super::password::Password;
 use super::value::Kind::{
@@ -17,8 +18,6 @@ use super::value::Kind::{
 use super::value::*;
 use super::words::*;
 use crate::io::Request;
-use crate::node::Node;
-use crate::settings::{self, text};
 
 /// May be changed by CONFIG SET.
 pub const MODIFIABLE: u16 = 0;
@@ -76,34 +75,6 @@ impl Promise {
     pub fn is_refused(self) -> bool {
         matches!(self, Promise::Safety | Promise::Limits | Promise::Rights)
     }
-}
-
-/// What must happen after CONFIG SET has changed a value.
-#[derive(Clone, Copy)]
-pub enum Apply {
-    /// Nothing: the value is read when it is needed.
-    None,
-    /// The engine does this when all values are in force.
-    Engine(fn(&mut Node)),
-    /// The shell is asked this, and may fail.
-    Shell(Ask),
-}
-
-/// What the shell is asked about a directive. Rows that make the same request of it share it.
-#[derive(Clone, Copy)]
-pub struct Ask {
-    /// The request that brings a value of this configuration into force.
-    pub request: fn(&Config) -> Request,
-    /// The reason that clients are told in place of the shell's, which is logged.
-    pub told: Option<&'static str>,
-}
-
-const fn shell(request: fn(&Config) -> Request) -> Apply {
-    Apply::Shell(Ask { request, told: None })
-}
-
-const fn listen(told: &'static str) -> Apply {
-    Apply::Shell(Ask { request: settings::listen, told: Some(told) })
 }
 
 /// Takes the meaning of words on, or says why not.
@@ -321,7 +292,7 @@ section "General" {
     /// How readiness is reported to the program that started the server.
     "supervised" [] supervised: Supervised = "no", Enum(Supervised::NAMES), IMMUTABLE, BUILT, NONE;
     /// Least important kind of line that is logged.
-    "loglevel" [] loglevel: LogLevel = "notice", Enum(LogLevel::NAMES), MODIFIABLE, BUILT, shell(settings::log_to);
+    "loglevel" [] loglevel: LogLevel = "notice", Enum(LogLevel::NAMES), MODIFIABLE, BUILT, shell(log_to);
     /// File that log lines are appended to; empty is standard output.
     "logfile" [] logfile: Vec<u8> = "", Text(check::path), IMMUTABLE, BUILT, NONE;
     /// Shape of log lines.
@@ -462,7 +433,7 @@ section "Replication" {
     /// Packets to replicas are gathered by the kernel: less traffic, up to 40 ms more delay.
     "repl-disable-tcp-nodelay" [] repl_disable_tcp_nodelay: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// Size of the past that a replica can catch up from without a full synchronization, at least 16kb.
-    "repl-backlog-size" [] repl_backlog_size: u64 = "1mb", Memory(1, LONG_SIZE), MODIFIABLE, BUILT, Apply::Engine(Node::resize_backlog);
+    "repl-backlog-size" [] repl_backlog_size: u64 = "1mb", Memory(1, LONG_SIZE), MODIFIABLE, BUILT, Apply::Engine(Hook::BacklogSize);
     /// Seconds without a replica after which that past is dropped; 0 keeps it.
     "repl-backlog-ttl" [] repl_backlog_ttl: u64 = "3600", Int(0, LONG), MODIFIABLE, BUILT, NONE;
     /// A replica whose disk refuses writes goes on instead of stopping.
@@ -482,7 +453,7 @@ section "Replication" {
 }
 section "Security" {
     /// Password of the default user; empty asks for none.
-    "requirepass" [] requirepass: Password = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, BUILT, Apply::Engine(Node::password_changed);
+    "requirepass" [] requirepass: Password = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, BUILT, Apply::Engine(Hook::Password);
     /// File of users and their rights.
     "aclfile" [] aclfile: Vec<u8> = "", Text(check::any), IMMUTABLE, RIGHTS, NONE;
     /// Channels that a new user may use.
@@ -514,15 +485,15 @@ section "Memory" {
     /// Memory above which keys are evicted or writes refused; 0 sets no limit.
     "maxmemory" [] maxmemory: u64 = "0", Memory(0, u64::MAX), MODIFIABLE, LIMITS, NONE;
     /// Which keys are evicted.
-    "maxmemory-policy" [] maxmemory_policy: EvictionPolicy = "noeviction", Enum(EvictionPolicy::NAMES), MODIFIABLE, TUNES, Apply::Engine(Node::use_counting_changed);
+    "maxmemory-policy" [] maxmemory_policy: EvictionPolicy = "noeviction", Enum(EvictionPolicy::NAMES), MODIFIABLE, TUNES, Apply::Engine(Hook::UseCounting);
     /// Keys that are compared before one is evicted.
     "maxmemory-samples" [] maxmemory_samples: u32 = "5", Int(1, INT), MODIFIABLE, TUNES, NONE;
     /// How much delay eviction may cause: 0 little, 100 any.
     "maxmemory-eviction-tenacity" [] maxmemory_eviction_tenacity: u32 = "10", Int(0, 100), MODIFIABLE, TUNES, NONE;
     /// How slowly the counter of uses grows under an LFU policy.
-    "lfu-log-factor" [] lfu_log_factor: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, Apply::Engine(Node::use_counting_changed);
+    "lfu-log-factor" [] lfu_log_factor: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, Apply::Engine(Hook::UseCounting);
     /// Minutes after which the counter of uses is lowered under an LFU policy.
-    "lfu-decay-time" [] lfu_decay_time: u32 = "1", Int(0, INT), MODIFIABLE, BUILT, Apply::Engine(Node::use_counting_changed);
+    "lfu-decay-time" [] lfu_decay_time: u32 = "1", Int(0, INT), MODIFIABLE, BUILT, Apply::Engine(Hook::UseCounting);
     /// Evicted values are freed beside the work. Here they always are.
     "lazyfree-lazy-eviction" [] lazyfree_lazy_eviction: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// Expired values are freed beside the work. Here they always are.
@@ -638,7 +609,7 @@ section "Encodings" {
 }
 section "Work in the background" {
     /// Rounds of background work per second, from 1 to 500; numbers beyond are brought into range.
-    "hz" [] hz: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, Apply::Engine(Node::pace_changed);
+    "hz" [] hz: u32 = "10", Int(0, INT), MODIFIABLE, BUILT, Apply::Engine(Hook::CronPace);
     /// The pace rises with the number of clients.
     "dynamic-hz" [] dynamic_hz: bool = "yes", Bool, MODIFIABLE, BUILT, NONE;
     /// Tables are resized beside the work. Here they never need a rehash.

@@ -6,6 +6,7 @@
 //! change needs from the outside is named by [`Apply`], and whoever carries it out may take the
 //! change back with [`Config::roll_back`].
 
+pub mod apply;
 mod check;
 pub mod directives;
 pub mod document;
@@ -21,7 +22,8 @@ pub mod words;
 
 use std::fmt;
 
-pub use directives::{Apply, Config, DIRECTIVES, Directive, Promise, Status};
+pub use apply::{Apply, Hook, ShellStep, requests_at_start};
+pub use directives::{Config, DIRECTIVES, Directive, Promise, Status};
 pub use grammar::CommandLine;
 pub use load::{FatalError, IncludedFile, Loaded};
 

@@ -1,7 +1,7 @@
 //! The sections `persistence` and `stats`: what was saved and loaded, and what was counted.
 
 use super::{Field, Kind, Section, Value, View, always, field, percent};
-use crate::persist::load::Load;
+use crate::persist::loading::Load;
 
 use Kind::{Bytes, Counter, Flag, Gauge, Ratio, Seconds, Text};
 use Section::{Persistence, Stats};
@@ -13,7 +13,7 @@ pub(super) const FIELDS: &[Field] = &[
         "loading",
         Flag,
         "A file is being loaded and commands are refused meanwhile.",
-        |view| view.node.persist.is_loading().into(),
+        |view| view.parts.loading.is_loading().into(),
     ),
     field(
         Persistence,
@@ -21,7 +21,7 @@ pub(super) const FIELDS: &[Field] = &[
         Flag,
         "Replica: a full synchronisation is being loaded beside the data that is served.",
         |view| {
-            let master = view.node.repl.master.as_ref();
+            let master = view.parts.following.master();
             master.is_some_and(|link| link.is_loading()).into()
         },
     ),
@@ -30,10 +30,10 @@ pub(super) const FIELDS: &[Field] = &[
         "current_cow_peak",
         Bytes,
         "Most bytes that the running snapshots had copied and not yet encoded.",
-        |view| view.node.persist.snapshots.iter().map(|s| s.ahead_peak).sum::<u64>().into(),
+        |view| view.parts.saves.snapshots.iter().map(|s| s.ahead_peak).sum::<u64>().into(),
     ),
     field(Persistence, "current_cow_size", Bytes, "Bytes that they have now.", |view| {
-        view.node.persist.snapshots.iter().map(|s| s.ahead_bytes()).sum::<u64>().into()
+        view.parts.saves.snapshots.iter().map(|s| s.ahead_bytes()).sum::<u64>().into()
     }),
     always(
         Persistence,
@@ -63,27 +63,27 @@ pub(super) const FIELDS: &[Field] = &[
         "rdb_changes_since_last_save",
         Gauge,
         "Changes that are not in the dump file.",
-        |view| view.node.unsaved_changes().into(),
+        |view| view.parts.saves.unsaved_changes(view.data).into(),
     ),
     field(
         Persistence,
         "rdb_bgsave_in_progress",
         Flag,
         "A snapshot is under way: to the dump file or to replicas.",
-        |view| (!view.node.persist.snapshots.is_empty()).into(),
+        |view| (!view.parts.saves.snapshots.is_empty()).into(),
     ),
     field(Persistence, "rdb_last_save_time", Seconds, "When the last good save ended.", |view| {
-        view.node.persist.last_save_secs.into()
+        view.parts.saves.last_secs.into()
     }),
     field(Persistence, "rdb_last_bgsave_status", Text, "`ok` or `err`.", |view| {
-        if view.node.persist.last_save_failed { "err".into() } else { "ok".into() }
+        if view.parts.saves.last_failed { "err".into() } else { "ok".into() }
     }),
     field(
         Persistence,
         "rdb_last_bgsave_time_sec",
         Seconds,
         "How long the last save took; -1 before there was one.",
-        |view| view.node.persist.last_save_took_secs.map_or(-1, |secs| secs as i64).into(),
+        |view| view.parts.saves.last_took_secs.map_or(-1, |secs| secs as i64).into(),
     ),
     field(
         Persistence,
@@ -91,30 +91,30 @@ pub(super) const FIELDS: &[Field] = &[
         Seconds,
         "How long the running one has taken; -1 if none runs.",
         |view| {
-            let began = view.node.persist.snapshots.first().map(|s| s.began_us);
-            let secs = |began| (view.node.now.mono_us.saturating_sub(began) / 1_000_000) as i64;
+            let began = view.parts.saves.snapshots.iter().next().map(|s| s.began_us);
+            let secs = |began| (view.core.now.mono_us.saturating_sub(began) / 1_000_000) as i64;
             began.map_or(-1, secs).into()
         },
     ),
     field(Persistence, "rdb_saves", Counter, "Saves that ended well.", |view| {
-        view.node.persist.saves.into()
+        view.parts.saves.count.into()
     }),
     field(
         Persistence,
         "rdb_last_cow_size",
         Bytes,
         "Most bytes that the last save had copied and not yet encoded.",
-        |view| view.node.persist.last_save_ahead_peak.into(),
+        |view| view.parts.saves.last_ahead_peak.into(),
     ),
     field(
         Persistence,
         "rdb_last_load_keys_expired",
         Counter,
         "Keys of the loaded file that were past their time.",
-        |view| view.node.persist.keys_expired_in_file.into(),
+        |view| view.parts.loading.keys_expired.into(),
     ),
     field(Persistence, "rdb_last_load_keys_loaded", Counter, "Keys that it gave.", |view| {
-        view.node.persist.keys_loaded.into()
+        view.parts.loading.keys_loaded.into()
     }),
     always(Persistence, "aof_enabled", Flag, "An append-only file is kept.", "0"),
     always(Persistence, "aof_rewrite_in_progress", Flag, "It is being rewritten.", "0"),
@@ -174,86 +174,86 @@ pub(super) const FIELDS: &[Field] = &[
         |view| loading(view, |load| eta_secs(view, load).into()),
     ),
     field(Stats, "total_connections_received", Counter, "Connections taken or refused.", |view| {
-        view.node.stats.connections_received.into()
+        view.core.stats.connections_received.into()
     }),
     field(Stats, "total_commands_processed", Counter, "Commands that ran.", |view| {
-        view.node.stats.commands.into()
+        view.core.stats.commands.into()
     }),
     field(Stats, "instantaneous_ops_per_sec", Gauge, "Commands a second, lately.", |view| {
-        view.node.stats.commands_rate.per_second().into()
+        view.core.stats.commands_rate.per_second().into()
     }),
     field(
         Stats,
         "total_net_input_bytes",
         Counter,
         "Bytes read from connections, the master's included.",
-        |view| (view.node.stats.bytes_in + view.node.stats.repl_bytes_in).into(),
+        |view| (view.core.stats.bytes_in + view.core.stats.repl_bytes_in).into(),
     ),
     field(
         Stats,
         "total_net_output_bytes",
         Counter,
         "Bytes written to connections, replicas included.",
-        |view| (view.node.stats.bytes_out + view.node.stats.repl_bytes_out).into(),
+        |view| (view.core.stats.bytes_out + view.core.stats.repl_bytes_out).into(),
     ),
     field(Stats, "total_net_repl_input_bytes", Counter, "Bytes read from the master.", |view| {
-        view.node.stats.repl_bytes_in.into()
+        view.core.stats.repl_bytes_in.into()
     }),
     field(Stats, "total_net_repl_output_bytes", Counter, "Bytes written to replicas.", |view| {
-        view.node.stats.repl_bytes_out.into()
+        view.core.stats.repl_bytes_out.into()
     }),
     field(Stats, "instantaneous_input_kbps", Ratio, "KiB read a second, lately.", |view| {
-        kib(view.node.stats.in_rate.per_second())
+        kib(view.core.stats.in_rate.per_second())
     }),
     field(Stats, "instantaneous_output_kbps", Ratio, "KiB written a second, lately.", |view| {
-        kib(view.node.stats.out_rate.per_second())
+        kib(view.core.stats.out_rate.per_second())
     }),
     field(
         Stats,
         "instantaneous_input_repl_kbps",
         Ratio,
         "KiB read from the master a second, lately.",
-        |view| kib(view.node.stats.repl_in_rate.per_second()),
+        |view| kib(view.core.stats.repl_in_rate.per_second()),
     ),
     field(
         Stats,
         "instantaneous_output_repl_kbps",
         Ratio,
         "KiB written to replicas a second, lately.",
-        |view| kib(view.node.stats.repl_out_rate.per_second()),
+        |view| kib(view.core.stats.repl_out_rate.per_second()),
     ),
     field(Stats, "rejected_connections", Counter, "Connections refused.", |view| {
-        view.node.stats.connections_rejected.into()
+        view.core.stats.connections_rejected.into()
     }),
     field(Stats, "sync_full", Counter, "Full synchronisations given to replicas.", |view| {
-        view.node.repl.stats.full.into()
+        view.parts.master.stats.full.into()
     }),
     field(Stats, "sync_partial_ok", Counter, "Partial ones given.", |view| {
-        view.node.repl.stats.partial_ok.into()
+        view.parts.master.stats.partial_ok.into()
     }),
     field(
         Stats,
         "sync_partial_err",
         Counter,
         "Partial ones asked for that had to become full.",
-        |view| view.node.repl.stats.partial_err.into(),
+        |view| view.parts.master.stats.partial_err.into(),
     ),
     field(Stats, "expired_keys", Counter, "Keys removed because their time had come.", |view| {
-        view.node.keyspace.stats.expired_keys.into()
+        view.data.stats.expired_keys.into()
     }),
     field(
         Stats,
         "expired_time_cap_reached_count",
         Counter,
         "Slices of active expiry that ended before the due keys did.",
-        |view| view.node.keyspace.stats.expired_time_cap_reached.into(),
+        |view| view.data.stats.expired_time_cap_reached.into(),
     ),
     field(
         Stats,
         "expire_cycle_cpu_milliseconds",
         Counter,
         "Time that active expiry took.",
-        |view| (view.node.stats.expire_us / 1000).into(),
+        |view| (view.core.stats.expire_us / 1000).into(),
     ),
     always(Stats, "evicted_keys", Counter, "Keys removed for want of memory.", "0"),
     always(Stats, "evicted_clients", Counter, "Clients closed for want of memory.", "0"),
@@ -272,10 +272,10 @@ pub(super) const FIELDS: &[Field] = &[
         "0",
     ),
     field(Stats, "keyspace_hits", Counter, "Reads that found their key.", |view| {
-        view.node.keyspace.stats.hits.into()
+        view.data.stats.hits.into()
     }),
     field(Stats, "keyspace_misses", Counter, "Reads that did not.", |view| {
-        view.node.keyspace.stats.misses.into()
+        view.data.stats.misses.into()
     }),
     always(Stats, "pubsub_channels", Gauge, "Channels with subscribers.", "0"),
     always(Stats, "pubsub_patterns", Gauge, "Patterns with subscribers.", "0"),
@@ -310,10 +310,10 @@ pub(super) const FIELDS: &[Field] = &[
         "unexpected_error_replies",
         Counter,
         "Errors of commands from the master, which should have none.",
-        |view| view.node.stats.unexpected_errors.into(),
+        |view| view.core.stats.unexpected_errors.into(),
     ),
     field(Stats, "total_error_replies", Counter, "Error replies.", |view| {
-        view.node.stats.error_replies.into()
+        view.core.stats.error_replies.into()
     }),
     always(Stats, "dump_payload_sanitizations", Counter, "Deep checks of RESTORE payloads.", "0"),
     field(
@@ -321,10 +321,10 @@ pub(super) const FIELDS: &[Field] = &[
         "total_reads_processed",
         Counter,
         "Reads from sockets that brought bytes.",
-        |view| view.node.stats.reads.into(),
+        |view| view.core.stats.reads.into(),
     ),
     field(Stats, "total_writes_processed", Counter, "Writes to sockets.", |view| {
-        view.node.stats.writes.into()
+        view.core.stats.writes.into()
     }),
     always(Stats, "io_threaded_reads_processed", Counter, "Reads by I/O threads.", "0"),
     always(Stats, "io_threaded_writes_processed", Counter, "Writes by I/O threads.", "0"),
@@ -333,38 +333,38 @@ pub(super) const FIELDS: &[Field] = &[
         "client_query_buffer_limit_disconnections",
         Counter,
         "Clients closed over `client-query-buffer-limit` (a field of Valkey).",
-        |view| view.node.stats.query_buffer_limit_disconnections.into(),
+        |view| view.core.stats.query_buffer_limit_disconnections.into(),
     ),
     field(
         Stats,
         "client_output_buffer_limit_disconnections",
         Counter,
         "Clients closed over `client-output-buffer-limit` (a field of Valkey).",
-        |view| view.node.stats.output_limit_disconnections.into(),
+        |view| view.core.stats.output_limit_disconnections.into(),
     ),
     field(Stats, "eventloop_cycles", Counter, "Turns of the engine's loop.", |view| {
-        view.node.stats.turns.total.into()
+        view.core.stats.turns.total.into()
     }),
     field(
         Stats,
         "eventloop_duration_sum",
         Counter,
         "Microseconds that they took, all told.",
-        |view| view.node.stats.turns.total_us.into(),
+        |view| view.core.stats.turns.total_us.into(),
     ),
     field(
         Stats,
         "eventloop_duration_cmd_sum",
         Counter,
         "Microseconds of them that commands took.",
-        |view| view.node.stats.commands_us().into(),
+        |view| view.core.stats.commands_us().into(),
     ),
     field(
         Stats,
         "instantaneous_eventloop_cycles_per_sec",
         Gauge,
         "Turns a second, lately.",
-        |view| view.node.stats.turns_rate.per_second().into(),
+        |view| view.core.stats.turns_rate.per_second().into(),
     ),
     field(
         Stats,
@@ -372,13 +372,13 @@ pub(super) const FIELDS: &[Field] = &[
         Gauge,
         "Microseconds a turn, lately.",
         |view| {
-            let stats = &view.node.stats;
+            let stats = &view.core.stats;
             let turns = stats.turns_rate.per_second();
             stats.turns_us_rate.per_second().checked_div(turns).unwrap_or(0).into()
         },
     ),
     field(Stats, "acl_access_denied_auth", Counter, "Wrong names and passwords.", |view| {
-        view.node.stats.auth_failures.into()
+        view.core.stats.auth_failures.into()
     }),
     always(Stats, "acl_access_denied_cmd", Counter, "Commands that ACL rules refused.", "0"),
     always(Stats, "acl_access_denied_key", Counter, "Keys that they refused.", "0"),
@@ -387,17 +387,17 @@ pub(super) const FIELDS: &[Field] = &[
 
 /// Keys done and keys in all of the oldest snapshot under way.
 fn progress(view: &View<'_>) -> (u64, u64) {
-    let first = view.node.persist.snapshots.first();
+    let first = view.parts.saves.snapshots.iter().next();
     first.map_or((0, 0), |s| (s.keys_done as u64, s.keys as u64))
 }
 
 fn loading(view: &View<'_>, read: impl FnOnce(&Load) -> Value) -> Value {
-    view.node.persist.load.as_ref().map_or(Value::Absent, read)
+    view.parts.loading.current().map_or(Value::Absent, read)
 }
 
 /// Elapsed time, scaled to the bytes that are left.
 fn eta_secs(view: &View<'_>, load: &Load) -> i64 {
-    let elapsed = u128::try_from(view.node.now.wall_secs() - load.began_secs).unwrap_or(0);
+    let elapsed = u128::try_from(view.core.now.wall_secs() - load.began_secs).unwrap_or(0);
     let left = u128::from(load.total_bytes.saturating_sub(load.loaded_bytes));
     let eta = (elapsed * left).checked_div(u128::from(load.loaded_bytes));
     eta.map_or(1, |secs| i64::try_from(secs).unwrap_or(i64::MAX))

@@ -1,7 +1,8 @@
 //! The section `replication`, as a master and as a replica.
 
 use super::{Field, Kind, Section, Value, View, always, field, percent};
-use crate::repl::replica::MasterLink;
+use crate::repl::following::MasterLink;
+use crate::repl::master::Replica;
 
 const fn row(
     name: &'static str,
@@ -15,7 +16,7 @@ const fn row(
 /// The rows, in Redis' order.
 pub(super) const FIELDS: &[Field] = &[
     row("role", Kind::Text, "`master`, or `slave` of another.", |view| {
-        if view.node.repl.is_replica() { "slave".into() } else { "master".into() }
+        if view.core.is_replica { "slave".into() } else { "master".into() }
     }),
     row("master_host", Kind::Text, "Replica: its master's address.", |view| {
         master(view, |link| link.host.as_str().into())
@@ -53,9 +54,9 @@ pub(super) const FIELDS: &[Field] = &[
         "Replica: bytes of the stream that have arrived.",
         |view| {
             master(view, |link| {
-                let arrived = link.link.and_then(|link| view.node.clients.get(link));
+                let arrived = link.link.and_then(|link| view.parts.clients.get(link));
                 let waiting = arrived.filter(|_| link.is_online()).map_or(0, |c| c.wire.pending());
-                let partial = view.node.repl.partial_transaction.len();
+                let partial = link.partial_len();
                 offset(view, link).saturating_add((waiting + partial) as i64).into()
             })
         },
@@ -92,7 +93,7 @@ pub(super) const FIELDS: &[Field] = &[
         Kind::Seconds,
         "While synchronising: seconds since the last bytes.",
         |view| {
-            let Some(link) = &view.node.repl.master else { return Value::Absent };
+            let Some(link) = view.parts.following.master() else { return Value::Absent };
             syncing(view, |_, _| seconds_since(view, link.last_io_us).into())
         },
     ),
@@ -111,25 +112,25 @@ pub(super) const FIELDS: &[Field] = &[
         "slave_priority",
         Kind::Gauge,
         "Replica: `replica-priority`; the lowest is promoted first, 0 never.",
-        |view| master(view, |_| view.node.config.replica_priority.into()),
+        |view| master(view, |_| view.core.config.replica_priority.into()),
     ),
     row("slave_read_only", Kind::Flag, "Replica: `replica-read-only`.", |view| {
-        master(view, |_| view.node.config.replica_read_only.into())
+        master(view, |_| view.core.config.replica_read_only.into())
     }),
     row("replica_announced", Kind::Flag, "Replica: Sentinels are told of it.", |view| {
-        master(view, |_| view.node.config.replica_announced.into())
+        master(view, |_| view.core.config.replica_announced.into())
     }),
     row("connected_slaves", Kind::Gauge, "Replicas of this node.", |view| {
-        view.node.repl.replicas().len().into()
+        view.parts.master.replicas().len().into()
     }),
     row(
         "min_slaves_good_slaves",
         Kind::Gauge,
         "If `min-replicas-to-write` is set: replicas that answer in time.",
         |view| {
-            let config = &view.node.config;
+            let config = &view.core.config;
             let set = config.min_replicas_to_write > 0 && config.min_replicas_max_lag > 0;
-            set.then(|| view.node.good_replicas()).into()
+            set.then(|| view.parts.master.good_replicas(view.core)).into()
         },
     ),
     row(
@@ -147,41 +148,41 @@ pub(super) const FIELDS: &[Field] = &[
         "no-failover",
     ),
     row("master_replid", Kind::Text, "Name of the history that the data belongs to.", |view| {
-        view.node.repl.histories.id.as_str().into()
+        view.parts.master.stream.ids.id.as_str().into()
     }),
     row(
         "master_replid2",
         Kind::Text,
         "Name of the history before it; zeros if there is none.",
-        |view| view.node.repl.histories.id2.as_str().into(),
+        |view| view.parts.master.stream.ids.id2.as_str().into(),
     ),
     row("master_repl_offset", Kind::Counter, "Bytes of the stream so far.", |view| {
-        view.node.repl.offset().into()
+        view.parts.master.stream.offset().into()
     }),
     row(
         "second_repl_offset",
         Kind::Gauge,
         "First offset at which the former history is another; -1 without one.",
-        |view| view.node.repl.histories.second_offset.into(),
+        |view| view.parts.master.stream.ids.second_offset.into(),
     ),
     row("repl_backlog_active", Kind::Flag, "The stream's recent past is kept.", |view| {
-        view.node.repl.backlog.is_some().into()
+        view.parts.master.stream.backlog.is_some().into()
     }),
     row(
         "repl_backlog_size",
         Kind::Bytes,
         "`repl-backlog-size`: how much of it is kept at least.",
-        |view| view.node.config.repl_backlog_size.into(),
+        |view| view.core.config.repl_backlog_size.into(),
     ),
     row("repl_backlog_first_byte_offset", Kind::Gauge, "Offset of the first byte kept.", |view| {
-        view.node.repl.backlog.as_ref().map_or(0, |backlog| backlog.first_offset()).into()
+        view.parts.master.stream.backlog.as_ref().map_or(0, |backlog| backlog.first_offset()).into()
     }),
     row("repl_backlog_histlen", Kind::Bytes, "Bytes kept.", |view| view.backlog_bytes().into()),
 ];
 
 /// A value that only a replica has.
 fn master(view: &View<'_>, read: impl FnOnce(&MasterLink) -> Value) -> Value {
-    view.node.repl.master.as_ref().map_or(Value::Absent, read)
+    view.parts.following.master().map_or(Value::Absent, read)
 }
 
 /// A value that there is during a full synchronisation: from the bytes announced and read.
@@ -193,26 +194,19 @@ fn syncing(view: &View<'_>, read: impl FnOnce(u64, u64) -> Value) -> Value {
 
 /// The replica's place in its master's stream; 1 while it has none, as Redis tells it.
 fn offset(view: &View<'_>, link: &MasterLink) -> i64 {
-    if link.is_online() || link.knows_history() { view.node.repl.offset() } else { 1 }
+    if link.is_online() || link.knows_history() { view.parts.master.stream.offset() } else { 1 }
 }
 
 fn seconds_since(view: &View<'_>, then_us: u64) -> i64 {
-    (view.node.now.mono_us.saturating_sub(then_us) / 1_000_000) as i64
+    (view.core.now.mono_us.saturating_sub(then_us) / 1_000_000) as i64
 }
 
 fn replica_lines(view: &View<'_>) -> Value {
-    let node = view.node;
-    let clients = node.repl.replicas().iter().filter_map(|&handle| node.clients.get(handle));
-    let replicas = clients.filter_map(|client| Some((client, client.replica()?)));
-    let line = |(index, (client, state)): (
-        usize,
-        (&crate::client::Client, &crate::repl::master::ReplicaState),
-    )| {
-        let (ip, port) = client.replica_address();
-        let stage = state.stage_name();
-        let lag = if stage == "online" { state.lag_secs(node.now.mono_us) } else { 0 };
-        let parts = format!("ip={ip},port={port},state={stage},offset={},lag={lag}", state.acked);
+    let line = |(index, replica): (usize, &Replica)| {
+        let (ip, port) = replica.address();
+        let (stage, lag) = (replica.stage_name(), replica.lag_secs(view.core.now.mono_us));
+        let parts = format!("ip={ip},port={port},state={stage},offset={},lag={lag}", replica.acked);
         (format!("slave{index}"), parts)
     };
-    Value::Lines(replicas.enumerate().map(line).collect())
+    Value::Lines(view.parts.master.replicas().iter().enumerate().map(line).collect())
 }

@@ -36,34 +36,34 @@ pub(super) const FIELDS: &[Field] = &[
         "os",
         Text,
         "Operating system, its release and the machine's architecture.",
-        |view| some(&view.node.boot.platform.os),
+        |view| some(&view.core.boot.platform.os),
     ),
     field(Server, "arch_bits", Gauge, "Bits of a pointer.", |_| usize::BITS.into()),
     field(Server, "monotonic_clock", Text, "Where the engine's ticks come from.", |view| {
-        some(&view.node.boot.platform.clock)
+        some(&view.core.boot.platform.clock)
     }),
     field(Server, "multiplexing_api", Text, "How sockets are watched.", |view| {
-        some(&view.node.boot.platform.poller)
+        some(&view.core.boot.platform.poller)
     }),
-    field(Server, "process_id", Gauge, "Process id.", |view| view.node.boot.pid.into()),
+    field(Server, "process_id", Gauge, "Process id.", |view| view.core.boot.pid.into()),
     field(
         Server,
         "process_supervised",
         Text,
         "`supervised`: who is told that the server is ready.",
-        |view| match view.node.config.supervised {
+        |view| match view.core.config.supervised {
             Supervised::Auto => "unknown".into(),
             other => other.name().into(),
         },
     ),
     field(Server, "run_id", Text, "Random name of this run of the server.", |view| {
-        view.node.run_id.as_str().into()
+        view.core.run_id.as_str().into()
     }),
     field(Server, "tcp_port", Gauge, "Port of client connections.", |view| {
-        view.node.config.port.into()
+        view.core.config.port.into()
     }),
     field(Server, "server_time_usec", Gauge, "Wall clock, microseconds since 1970.", |view| {
-        view.node.now.wall_us.into()
+        view.core.now.wall_us.into()
     }),
     field(Server, "uptime_in_seconds", Seconds, "Time since the start.", |view| {
         uptime_secs(view).into()
@@ -71,20 +71,22 @@ pub(super) const FIELDS: &[Field] = &[
     field(Server, "uptime_in_days", Gauge, "The same in whole days.", |view| {
         (uptime_secs(view) / 86_400).into()
     }),
-    field(Server, "hz", Gauge, "Rounds of housekeeping a second.", |view| view.node.hz().into()),
-    field(Server, "configured_hz", Gauge, "`hz`.", |view| view.node.config.hz.into()),
+    field(Server, "hz", Gauge, "Rounds of housekeeping a second.", |view| {
+        view.parts.hz(view.core).into()
+    }),
+    field(Server, "configured_hz", Gauge, "`hz`.", |view| view.core.config.hz.into()),
     field(Server, "lru_clock", Gauge, "Clock of keys' last use: seconds, 24 bits.", |view| {
-        view.node.keyspace.clock.into()
+        view.data.clock.into()
     }),
     field(Server, "executable", Text, "Path of the binary.", |view| {
-        view.node.boot.executable.as_str().into()
+        view.core.boot.executable.as_str().into()
     }),
     field(
         Server,
         "config_file",
         Text,
         "Path of the configuration file; empty without one.",
-        |view| view.node.boot.config_file.clone().unwrap_or_default().into(),
+        |view| view.core.boot.config_file.clone().unwrap_or_default().into(),
     ),
     always(Server, "io_threads_active", Flag, "Threads that read and write for clients.", "0"),
     field(
@@ -93,9 +95,9 @@ pub(super) const FIELDS: &[Field] = &[
         Gauge,
         "During SHUTDOWN: how long it still waits for replicas at most.",
         |view| {
-            let ending = view.node.persist.shutdown.is_some();
-            let deadline = view.node.timers.due(Timer::Shutdown).filter(|_| ending);
-            let left = |at: u64| at.saturating_sub(view.node.now.mono_us) / 1000;
+            let ending = view.parts.ending.has_begun();
+            let deadline = view.core.timers.due(Timer::Shutdown).filter(|_| ending);
+            let left = |at: u64| at.saturating_sub(view.core.now.mono_us) / 1000;
             deadline.map(left).into()
         },
     ),
@@ -111,7 +113,7 @@ pub(super) const FIELDS: &[Field] = &[
     }),
     always(Clients, "cluster_connections", Gauge, "Links of the cluster bus.", "0"),
     field(Clients, "maxclients", Gauge, "`maxclients`: connections allowed.", |view| {
-        view.node.config.maxclients.into()
+        view.core.config.maxclients.into()
     }),
     field(
         Clients,
@@ -140,10 +142,10 @@ pub(super) const FIELDS: &[Field] = &[
         |view| view.watching.into(),
     ),
     field(Clients, "clients_in_timeout_table", Gauge, "Waiting clients with a deadline.", |view| {
-        view.node.deadlines.len().into()
+        view.parts.clients.deadlines_len().into()
     }),
     field(Clients, "total_watched_keys", Gauge, "Keys under WATCH (a field of Valkey).", |view| {
-        view.node.keyspace.watch.len().into()
+        view.data.watch.len().into()
     }),
     always(Clients, "total_blocking_keys", Gauge, "Keys that clients wait for.", "0"),
     always(Clients, "total_blocking_keys_on_nokey", Gauge, "Keys whose end clients wait for.", "0"),
@@ -225,13 +227,13 @@ pub(super) const FIELDS: &[Field] = &[
     always(Memory, "used_memory_scripts", Bytes, "Scripts and functions.", "0"),
     always(Memory, "used_memory_scripts_human", Human, "The same.", "0B"),
     field(Memory, "maxmemory", Bytes, "`maxmemory`; 0 sets no bound.", |view| {
-        view.node.config.maxmemory.into()
+        view.core.config.maxmemory.into()
     }),
     field(Memory, "maxmemory_human", Human, "The same.", |view| {
-        human(view.node.config.maxmemory).into()
+        human(view.core.config.maxmemory).into()
     }),
     field(Memory, "maxmemory_policy", Text, "`maxmemory-policy`.", |view| {
-        view.node.config.maxmemory_policy.name().into()
+        view.core.config.maxmemory_policy.name().into()
     }),
     field(
         Memory,
@@ -278,7 +280,7 @@ pub(super) const FIELDS: &[Field] = &[
         "mem_not_counted_for_evict",
         Bytes,
         "Replicas' output beyond the backlog's size, which eviction would leave out.",
-        |view| view.stream_bytes().saturating_sub(view.node.config.repl_backlog_size).into(),
+        |view| view.stream_bytes().saturating_sub(view.core.config.repl_backlog_size).into(),
     ),
     field(Memory, "mem_replication_backlog", Bytes, "The replication backlog.", |view| {
         view.backlog_bytes().into()
@@ -303,7 +305,7 @@ pub(super) const FIELDS: &[Field] = &[
     always(Memory, "mem_cluster_links", Bytes, "Links of the cluster bus.", "0"),
     always(Memory, "mem_aof_buffer", Bytes, "Output of the append-only file.", "0"),
     field(Memory, "mem_allocator", Text, "Name and version of the allocator.", |view| {
-        some(&view.node.boot.platform.allocator)
+        some(&view.core.boot.platform.allocator)
     }),
     always(
         Memory,
@@ -317,7 +319,7 @@ pub(super) const FIELDS: &[Field] = &[
         "lazyfree_pending_objects",
         Gauge,
         "Detached data that has yet to be handed to whoever frees it.",
-        |view| view.node.keyspace.garbage_len().into(),
+        |view| view.data.garbage_len().into(),
     ),
     field(Cpu, "used_cpu_sys", Seconds, "CPU time in the kernel.", |view| {
         seconds_of(process(view).cpu_sys_us).into()
@@ -350,7 +352,7 @@ pub(super) const FIELDS: &[Field] = &[
 ];
 
 fn process<'a>(view: &View<'a>) -> &'a ProcessFigures {
-    &view.node.stats.process
+    &view.core.stats.process
 }
 
 /// What the driver may not have told.
@@ -359,11 +361,11 @@ fn some(text: &str) -> Value {
 }
 
 fn uptime_secs(view: &View<'_>) -> u64 {
-    view.node.now.mono_us.saturating_sub(view.node.started.mono_us) / 1_000_000
+    view.core.now.mono_us.saturating_sub(view.core.started.mono_us) / 1_000_000
 }
 
 fn listeners(view: &View<'_>) -> Value {
-    let config = &view.node.config;
+    let config = &view.core.config;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut lines = Vec::new();
     if config.port != 0 && !config.bind.0.is_empty() {

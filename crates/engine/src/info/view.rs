@@ -2,8 +2,12 @@
 //! sections with a line for each command, error and database, and the one of our own.
 
 use super::{Field, Kind, Section, Value, field, ratio};
-use crate::client::Client;
-use crate::node::Node;
+use crate::clients::Client;
+use crate::command::CommandTable;
+use crate::core::Core;
+use crate::journal::Journal;
+use crate::keyspace::{Db, Keyspace};
+use crate::parts::Parts;
 
 /// Draws that estimate a database's average time to live.
 const TTL_SAMPLES: usize = 32;
@@ -11,8 +15,16 @@ const TTL_SAMPLES: usize = 32;
 /// See the module.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// The node.
-    pub node: &'a Node,
+    /// Settings, time, counters.
+    pub core: &'a Core,
+    /// The keys.
+    pub data: &'a Keyspace,
+    /// The journal.
+    pub journal: &'a Journal,
+    /// Connections, replication, persistence and so on.
+    pub parts: &'a Parts,
+    /// All commands.
+    pub commands: &'a CommandTable,
     /// Bytes that data and buffers take, by our own account.
     pub used_bytes: u64,
     /// Connections that are neither replicas nor a master link under construction.
@@ -35,10 +47,18 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// Walks over the clients once.
-    pub fn new(node: &'a Node) -> View<'a> {
+    pub fn new(
+        (core, data, journal): (&'a Core, &'a Keyspace, &'a Journal),
+        parts: &'a Parts,
+        commands: &'a CommandTable,
+    ) -> View<'a> {
         let mut view = View {
-            node,
-            used_bytes: node.used_memory() as u64,
+            core,
+            data,
+            journal,
+            parts,
+            commands,
+            used_bytes: (parts.used_memory() + data.allocated_bytes()) as u64,
             clients: 0,
             blocked: 0,
             watching: 0,
@@ -48,7 +68,7 @@ impl<'a> View<'a> {
             replica_bytes: 0,
             replica_output_max: 0,
         };
-        node.clients.iter().for_each(|client| view.add(client));
+        parts.clients.iter().for_each(|client| view.add(client));
         view
     }
 
@@ -61,17 +81,17 @@ impl<'a> View<'a> {
             return;
         }
         self.client_bytes += bytes;
-        let online = self.node.repl.master.as_ref().is_some_and(|master| master.is_online());
+        let online = self.parts.following.master().is_some_and(|master| master.is_online());
         self.clients += usize::from(!client.is_master_link() || online);
         self.blocked += usize::from(client.blocked.is_some());
-        self.watching += usize::from(!client.transaction.watched.is_empty());
+        self.watching += usize::from(!client.watched.is_empty());
         self.input_bytes_max = self.input_bytes_max.max(client.wire.query.capacity() as u64);
         self.output_bytes_max = self.output_bytes_max.max(output);
     }
 
     /// The backlog's bytes.
     pub fn backlog_bytes(&self) -> u64 {
-        self.node.repl.backlog.as_ref().map_or(0, |backlog| backlog.len() as u64)
+        self.parts.master.stream.backlog.as_ref().map_or(0, |backlog| backlog.len() as u64)
     }
 
     /// Bytes of the replication stream in memory: backlog and replicas' outputs share their blocks.
@@ -81,12 +101,12 @@ impl<'a> View<'a> {
 
     /// The most memory there was.
     pub fn peak_bytes(&self) -> u64 {
-        self.used_bytes.max(self.node.stats.memory_peak)
+        self.used_bytes.max(self.core.stats.memory_peak)
     }
 
     /// Bytes of tables and entries.
     pub fn dataset_bytes(&self) -> u64 {
-        self.node.keyspace.allocated_bytes() as u64
+        self.data.allocated_bytes() as u64
     }
 }
 
@@ -106,7 +126,7 @@ pub(super) const STATISTICS: &[Field] = &[
         Kind::Lines,
         "Error replies by the first word of their text.",
         |view| {
-            let errors = view.node.stats.errors.iter();
+            let errors = view.core.stats.errors.iter();
             let line = |(code, count): (&String, &u64)| {
                 (format!("errorstat_{}", safe(code)), format!("count={count}"))
             };
@@ -118,7 +138,7 @@ pub(super) const STATISTICS: &[Field] = &[
         "cluster_enabled",
         Kind::Flag,
         "Whether this is a cluster node.",
-        |view| view.node.config.cluster_enabled.into(),
+        |view| view.core.config.cluster_enabled.into(),
     ),
     field(
         Section::Keyspace,
@@ -127,10 +147,10 @@ pub(super) const STATISTICS: &[Field] = &[
         "Each database that holds keys: how many, how many of them with an expiry, and the milliseconds that these \
          have left on average (estimated from a few of them).",
         |view| {
-            let dbs = view.node.keyspace.dbs().filter(|(_, db)| !db.is_empty());
-            let line = |(number, db): (u32, &crate::keyspace::Db)| {
+            let dbs = view.data.dbs().filter(|(_, db)| !db.is_empty());
+            let line = |(number, db): (u32, &Db)| {
                 let (keys, expires) = (db.len(), db.len_with_expiry());
-                let ttl = average_ttl_ms(view.node, db);
+                let ttl = average_ttl_ms(view.data.now_ms, db);
                 (format!("db{number}"), format!("keys={keys},expires={expires},avg_ttl={ttl}"))
             };
             Value::Lines(dbs.map(line).collect())
@@ -139,8 +159,8 @@ pub(super) const STATISTICS: &[Field] = &[
 ];
 
 fn command_lines(view: &View<'_>) -> Value {
-    let stats = &view.node.stats;
-    let rows = view.node.commands.rows().iter().enumerate();
+    let stats = &view.core.stats;
+    let rows = view.commands.rows().iter().enumerate();
     let used = rows.map(|(number, row)| (row, stats.of(number)));
     let line = |(row, stats): (&&'static crate::command::Command, crate::stats::CommandStats)| {
         let parts = format!(
@@ -162,18 +182,18 @@ fn safe(name: &str) -> String {
 }
 
 /// The mean of what some drawn keys have left.
-fn average_ttl_ms(node: &Node, db: &crate::keyspace::Db) -> i64 {
+fn average_ttl_ms(now_ms: i64, db: &Db) -> i64 {
     let expiring = db.len_with_expiry();
     if expiring == 0 {
         return 0;
     }
     // Its own generator: reading INFO leaves the node's alone.
-    let mut draws = crate::rng::Rng::new([node.keyspace.now_ms as u64, expiring as u64, 1, 1]);
+    let mut draws = crate::rng::Rng::new([now_ms as u64, expiring as u64, 1, 1]);
     let (mut sum, mut count) = (0_i128, 0_i128);
     for _ in 0..TTL_SAMPLES {
         let drawn = db.table().random_with_expiry(&mut || draws.draw());
         let Some(at) = drawn.and_then(|entry| entry.expiry()) else { break };
-        sum += i128::from(at.saturating_sub(node.keyspace.now_ms).max(0));
+        sum += i128::from(at.saturating_sub(now_ms).max(0));
         count += 1;
     }
     i64::try_from(sum / count.max(1)).unwrap_or(i64::MAX)
@@ -182,25 +202,25 @@ fn average_ttl_ms(node: &Node, db: &crate::keyspace::Db) -> i64 {
 /// What only we tell.
 pub(super) const OURS: &[Field] = &[
     ours("turns_total", Kind::Counter, "Turns of the engine's loop.", |view| {
-        view.node.stats.turns.total.into()
+        view.core.stats.turns.total.into()
     }),
     ours("turns_over_1ms", Kind::Counter, "Turns that took longer than a millisecond.", |view| {
-        view.node.stats.turns.over_1ms.into()
+        view.core.stats.turns.over_1ms.into()
     }),
     ours("turns_over_5ms", Kind::Counter, "Turns that took longer than five.", |view| {
-        view.node.stats.turns.over_5ms.into()
+        view.core.stats.turns.over_5ms.into()
     }),
     ours("turn_max_usec", Kind::Gauge, "The longest turn, microseconds.", |view| {
-        view.node.stats.turns.longest_us.into()
+        view.core.stats.turns.longest_us.into()
     }),
     ours("clients_ready", Kind::Gauge, "Connections with requests that wait for a turn.", |view| {
-        view.node.ready.len().into()
+        view.parts.clients.ready_len().into()
     }),
     ours(
         "snapshots_running",
         Kind::Gauge,
         "Snapshots under way: saves and full synchronisations.",
-        |view| view.node.persist.snapshots.len().into(),
+        |view| view.parts.saves.snapshots.len().into(),
     ),
     ours(
         "snapshotN",
@@ -219,13 +239,11 @@ pub(super) const OURS: &[Field] = &[
                 );
                 (format!("snapshot{index}"), parts)
             };
-            Value::Lines(view.node.persist.snapshots.iter().enumerate().map(line).collect())
+            Value::Lines(view.parts.saves.snapshots.iter().enumerate().map(line).collect())
         },
     ),
     ours("keyspace_bytes", Kind::Bytes, "Tables and entries.", |view| view.dataset_bytes().into()),
-    ours("watched_keys", Kind::Gauge, "Keys under WATCH.", |view| {
-        view.node.keyspace.watch.len().into()
-    }),
+    ours("watched_keys", Kind::Gauge, "Keys under WATCH.", |view| view.data.watch.len().into()),
 ];
 
 const fn ours(

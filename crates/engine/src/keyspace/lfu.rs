@@ -15,6 +15,8 @@
 use russet_ds::EntryRef;
 
 use super::{Key, Keyspace};
+use crate::config::Config;
+use crate::config::value::EvictionPolicy;
 use crate::types::Object;
 
 /// Where the counter of a new key begins, so that it is not the first to be evicted.
@@ -50,6 +52,18 @@ fn pack(minutes: u16, counter: u8) -> u32 {
 }
 
 impl Keyspace {
+    /// `maxmemory-policy`, or what tunes LFU, has a value: whether use is counted, and how.
+    pub(crate) fn set_policy(&mut self, config: &Config) {
+        let counts = matches!(
+            config.maxmemory_policy,
+            EvictionPolicy::VolatileLfu | EvictionPolicy::AllkeysLfu
+        );
+        self.lfu = counts.then_some(Lfu {
+            log_factor: config.lfu_log_factor,
+            decay_minutes: config.lfu_decay_time,
+        });
+    }
+
     /// The clock of an entry that is new.
     #[inline]
     pub(super) fn first_clock(&self) -> u32 {

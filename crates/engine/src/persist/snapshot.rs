@@ -5,11 +5,13 @@
 //! waits when too much does. Pre-images that writers hand over are counted too, and cannot wait: a
 //! snapshot that falls so far behind that memory is at stake is given up with an error.
 
-use crate::io::{Host, JobId, Level, Output, SnapshotEvent, SnapshotTarget};
-use crate::keyspace::Db;
+use super::fill::StreamPosition;
+use crate::core::Core;
+use crate::ids::JobId;
+use crate::injected::Bug;
+use crate::io::{Host, Output, SnapshotTarget};
 use crate::keyspace::walk::Slice;
-use crate::node::Node;
-use crate::planted::Bug;
+use crate::keyspace::{Db, Keyspace};
 use crate::rdb::{RdbSettings, SizeHint};
 
 /// Microseconds that a turn gives to the walk when clients are waiting.
@@ -23,7 +25,7 @@ const AHEAD_MAX: u64 = 16 << 20;
 
 /// A snapshot with more bytes of copies not encoded yet is given up. The walk rests long before, so most of them are
 /// old images that writers had to hand over.
-pub(crate) const COPIES_BYTES_MAX: u64 = 4 << 30;
+const COPIES_BYTES_MAX: u64 = 4 << 30;
 
 /// What a snapshot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub struct Snapshot {
     /// The keyspace's count of changes at its start.
     pub dirty: u64,
     /// The walk has not ended.
-    walking: bool,
+    is_walking: bool,
     given_bytes: u64,
     consumed_bytes: u64,
     /// Bytes of copies that the walk has yet to hand on.
@@ -62,7 +64,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether the walk has not ended: some of the data has yet to be copied.
     pub fn is_walking(&self) -> bool {
-        self.walking
+        self.is_walking
     }
 
     /// Bytes that were handed on and are not encoded yet.
@@ -75,26 +77,95 @@ impl Snapshot {
         self.given_ahead() + self.held_bytes
     }
 
+    /// Whether the walk could go on now, as far as the encoder is concerned.
+    fn may_walk(&self) -> bool {
+        self.is_walking && self.given_ahead() < AHEAD_MAX
+    }
+
     /// Takes note of what the walk holds.
     fn note_held(&mut self, bytes: usize) {
         self.held_bytes = bytes as u64;
         self.ahead_peak = self.ahead_peak.max(self.ahead_bytes());
     }
+
+    fn walk(&mut self, core: &mut Core, data: &mut Keyspace, end_us: u64, host: &mut dyn Host) {
+        while self.may_walk() {
+            let mut buckets = 0_u32;
+            // The counter is cheap, not free: it is read each eighth bucket.
+            let mut used_up = || {
+                buckets += 1;
+                buckets.is_multiple_of(8) && host.ticks_us() >= end_us
+            };
+            match data.walk_slice(self.job, &mut used_up) {
+                Slice::Chunk(chunk) => {
+                    self.given_bytes += chunk.len_bytes() as u64;
+                    self.keys_done += chunk.entries();
+                    core.output(Output::SnapshotChunk { job: self.job, chunk });
+                    if host.ticks_us() >= end_us {
+                        return;
+                    }
+                }
+                Slice::Pause => return,
+                Slice::End => {
+                    self.is_walking = false;
+                    data.end_walk(self.job);
+                    core.output(Output::SnapshotEnd { job: self.job });
+                }
+            }
+        }
+    }
 }
 
-impl Node {
-    /// Starts a snapshot. None if as many run as may.
-    pub(crate) fn begin_snapshot(
+/// The snapshots under way, as many as there may be walks.
+#[derive(Debug)]
+pub struct Snapshots {
+    list: Vec<Snapshot>,
+    /// A snapshot with more bytes of copies than this is given up.
+    pub copies_bytes_max: u64,
+}
+
+impl Default for Snapshots {
+    fn default() -> Snapshots {
+        Snapshots { list: Vec::new(), copies_bytes_max: COPIES_BYTES_MAX }
+    }
+}
+
+impl Snapshots {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Snapshot> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The one of this number.
+    pub fn get(&self, job: JobId) -> Option<&Snapshot> {
+        self.iter().find(|snapshot| snapshot.job == job)
+    }
+
+    /// Starts a snapshot. None if as many run as may. `place`: where the data stands in the replication stream.
+    pub(crate) fn begin(
         &mut self,
+        core: &mut Core,
+        data: &mut Keyspace,
         purpose: Purpose,
         target: SnapshotTarget,
+        place: Option<StreamPosition>,
     ) -> Option<JobId> {
-        self.last_job += 1;
-        let job = JobId(self.last_job);
-        if !self.keyspace.begin_walk(job) {
+        let job = core.next_job();
+        if !data.begin_walk(job) {
             return None;
         }
-        let dbs = self.keyspace.dbs().filter(|(_, db)| !db.is_empty());
+        let dbs = data.dbs().filter(|(_, db)| !db.is_empty());
         let size_hint = |(number, db): (u32, &Db)| SizeHint {
             db: number,
             keys: db.len() as u64,
@@ -102,146 +173,95 @@ impl Node {
         };
         let settings = RdbSettings {
             size_hints: dbs.map(size_hint).collect(),
-            compression: self.config.rdbcompression,
-            checksum: self.config.rdbchecksum,
+            compression: core.config.rdbcompression,
+            checksum: core.config.rdbchecksum,
             ..RdbSettings::default()
         };
-        let aux = self.snapshot_aux(purpose);
-        self.persist.snapshots.push(Snapshot {
+        self.list.push(Snapshot {
             job,
             purpose,
-            began_us: self.now.mono_us,
-            keys: self.keyspace.dbs().map(|(_, db)| db.len()).sum(),
+            began_us: core.now.mono_us,
+            keys: data.dbs().map(|(_, db)| db.len()).sum(),
             keys_done: 0,
-            dirty: self.keyspace.dirty,
-            walking: true,
+            dirty: data.dirty,
+            is_walking: true,
             given_bytes: 0,
             consumed_bytes: 0,
             held_bytes: 0,
             ahead_peak: 0,
         });
-        self.output(Output::SnapshotBegin { job, target, settings, aux });
+        let aux = aux_fields(core, data, purpose, place);
+        core.output(Output::SnapshotBegin { job, target, settings, aux });
         Some(job)
     }
 
-    /// The facts at the head of the file. Replication's are those of this moment.
-    fn snapshot_aux(&self, purpose: Purpose) -> Vec<(&'static str, String)> {
-        let mut aux = vec![
-            ("redis-ver", crate::REDIS_VERSION.to_owned()),
-            ("redis-bits", "64".to_owned()),
-            ("ctime", self.now.wall_secs().to_string()),
-            ("used-mem", self.keyspace.allocated_bytes().to_string()),
-        ];
-        // In the middle of an EXEC the data is ahead of the stream and has no place in it.
-        let place = self.effects.is_empty().then(|| self.repl.position_for_snapshot()).flatten();
-        if let Some((db, id, offset)) = place {
-            let untold = purpose == Purpose::Sync && self.planted(Bug::MissingSelect);
-            aux.push(("repl-stream-db", if untold { 0 } else { db }.to_string()));
-            aux.push(("repl-id", id));
-            aux.push(("repl-offset", offset.to_string()));
+    /// The encoder has dealt with so many bytes of chunks.
+    pub(crate) fn consumed(&mut self, job: JobId, bytes: u64) {
+        if let Some(snapshot) = self.list.iter_mut().find(|snapshot| snapshot.job == job) {
+            snapshot.consumed_bytes += bytes;
         }
-        aux.push(("aof-base", "0".to_owned()));
-        aux
+    }
+
+    /// A snapshot is over, one way or the other.
+    pub(crate) fn remove(&mut self, data: &mut Keyspace, job: JobId) -> Option<Snapshot> {
+        let at = self.list.iter().position(|snapshot| snapshot.job == job)?;
+        data.end_walk(job);
+        Some(self.list.remove(at))
     }
 
     /// Gives up a snapshot.
-    pub(crate) fn abort_snapshot(&mut self, job: JobId) {
-        if let Some(at) = self.persist.snapshots.iter().position(|s| s.job == job) {
-            self.persist.snapshots.remove(at);
-            self.keyspace.end_walk(job);
-            self.output(Output::SnapshotAbort { job });
+    pub(crate) fn abort(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId) {
+        if self.remove(data, job).is_some() {
+            core.output(Output::SnapshotAbort { job });
         }
     }
 
-    /// Whether a walk could go on now.
-    pub(crate) fn has_walk_to_do(&self) -> bool {
-        let snapshots = &self.persist.snapshots;
-        snapshots
-            .iter()
-            .any(|s| s.walking && s.given_ahead() < AHEAD_MAX && !self.sync_is_throttled(s))
+    /// Whether a walk could go on now. `is_throttled`: whether those who get a snapshot have enough for now.
+    pub(crate) fn has_work(&self, is_throttled: impl Fn(&Snapshot) -> bool) -> bool {
+        self.list.iter().any(|snapshot| snapshot.may_walk() && !is_throttled(snapshot))
     }
 
-    /// A slice of each walk.
-    pub(crate) fn walk_snapshots(&mut self, host: &mut dyn Host) {
-        let slice_us = if self.ready.is_empty() { IDLE_SLICE_US } else { BUSY_SLICE_US };
-        for index in 0..self.persist.snapshots.len() {
-            let end = host.ticks_us() + slice_us;
-            if !self.sync_is_throttled(&self.persist.snapshots[index]) {
-                self.walk_one(index, end, host);
+    /// A slice of each walk. Answers the snapshots that writes have outrun: they must be given up.
+    pub(crate) fn walk(
+        &mut self,
+        core: &mut Core,
+        data: &mut Keyspace,
+        host: &mut dyn Host,
+        clients_wait: bool,
+        is_throttled: impl Fn(&Snapshot) -> bool,
+    ) -> Vec<JobId> {
+        let slice_us = if clients_wait { BUSY_SLICE_US } else { IDLE_SLICE_US };
+        for snapshot in &mut self.list {
+            let end_us = host.ticks_us() + slice_us;
+            if !is_throttled(snapshot) {
+                snapshot.walk(core, data, end_us, host);
             }
-            let snapshot = &mut self.persist.snapshots[index];
-            snapshot.note_held(self.keyspace.walk_held_bytes(snapshot.job));
+            snapshot.note_held(data.walk_held_bytes(snapshot.job));
         }
-        self.give_up_outrun_snapshots();
+        let beyond = |snapshot: &&Snapshot| snapshot.ahead_bytes() > self.copies_bytes_max;
+        self.list.iter().filter(beyond).map(|snapshot| snapshot.job).collect()
     }
+}
 
-    /// Ends the snapshots that writes have outrun.
-    fn give_up_outrun_snapshots(&mut self) {
-        let bytes_max = self.persist.copies_bytes_max;
-        let snapshots = self.persist.snapshots.iter();
-        let beyond = snapshots.filter(|s| s.ahead_bytes() > bytes_max).map(|s| s.job);
-        for job in beyond.collect::<Vec<JobId>>() {
-            self.output(Output::SnapshotAbort { job });
-            let why = "writes outran the snapshot: too many copied bytes wait to be written";
-            self.snapshot_event(job, SnapshotEvent::Failed(why.to_owned()));
-        }
+/// The facts at the head of the file. Replication's are those of this moment.
+fn aux_fields(
+    core: &Core,
+    data: &Keyspace,
+    purpose: Purpose,
+    place: Option<StreamPosition>,
+) -> Vec<(&'static str, String)> {
+    let mut aux = vec![
+        ("redis-ver", crate::REDIS_VERSION.to_owned()),
+        ("redis-bits", "64".to_owned()),
+        ("ctime", core.now.wall_secs().to_string()),
+        ("used-mem", data.allocated_bytes().to_string()),
+    ];
+    if let Some(StreamPosition { id, offset, db }) = place {
+        let is_hidden = purpose == Purpose::Sync && core.injected(Bug::MissingSelect);
+        aux.push(("repl-stream-db", if is_hidden { 0 } else { db }.to_string()));
+        aux.push(("repl-id", id));
+        aux.push(("repl-offset", offset.to_string()));
     }
-
-    fn walk_one(&mut self, index: usize, end_us: u64, host: &mut dyn Host) {
-        let snapshot = &mut self.persist.snapshots[index];
-        let job = snapshot.job;
-        while snapshot.walking && snapshot.given_ahead() < AHEAD_MAX {
-            let mut buckets = 0_u32;
-            // The counter is cheap, not free: it is read each eighth bucket.
-            let mut used_up = || {
-                buckets += 1;
-                buckets.is_multiple_of(8) && host.ticks_us() >= end_us
-            };
-            match self.keyspace.walk_slice(job, &mut used_up) {
-                Slice::Chunk(chunk) => {
-                    snapshot.given_bytes += chunk.len_bytes() as u64;
-                    snapshot.keys_done += chunk.entries();
-                    self.outputs.push_back(Output::SnapshotChunk { job, chunk });
-                    if host.ticks_us() >= end_us {
-                        return;
-                    }
-                }
-                Slice::Pause => return,
-                Slice::End => {
-                    snapshot.walking = false;
-                    self.keyspace.end_walk(job);
-                    self.outputs.push_back(Output::SnapshotEnd { job });
-                }
-            }
-        }
-    }
-
-    /// News of a snapshot from its writer.
-    pub(crate) fn snapshot_event(&mut self, job: JobId, event: SnapshotEvent) {
-        let Some(at) = self.persist.snapshots.iter().position(|s| s.job == job) else { return };
-        let purpose = self.persist.snapshots[at].purpose;
-        match event {
-            SnapshotEvent::Consumed(bytes) => {
-                self.persist.snapshots[at].consumed_bytes += bytes;
-            }
-            SnapshotEvent::Bytes(bytes) => self.sync_bytes(job, bytes),
-            SnapshotEvent::Done(size) => {
-                let snapshot = self.persist.snapshots.remove(at);
-                self.keyspace.end_walk(job);
-                match purpose {
-                    Purpose::Save => self.save_ended(snapshot, Ok(size)),
-                    Purpose::Sync => self.sync_ended(job, Ok(())),
-                }
-            }
-            SnapshotEvent::Failed(why) => {
-                let snapshot = self.persist.snapshots.remove(at);
-                self.keyspace.end_walk(job);
-                self.log(Level::Warning, format!("Write error saving DB on disk: {why}"));
-                match purpose {
-                    Purpose::Save => self.save_ended(snapshot, Err(why)),
-                    Purpose::Sync => self.sync_ended(job, Err(why)),
-                }
-            }
-        }
-    }
+    aux.push(("aof-base", "0".to_owned()));
+    aux
 }

@@ -9,13 +9,18 @@
 //! Several may be read at once, each for those who share it: a slow one keeps no later one waiting. What
 //! is sent must be the file of that very save, since the stream goes on from that save's moment.
 
-use super::master::OUTBOX_ENOUGH;
-use crate::io::{FileEvent, Handle, JobId, Level, Output};
-use crate::node::Node;
+use super::master::Master;
+use crate::clients::Clients;
+use crate::core::{Core, Order};
+use crate::ids::{Handle, JobId};
+use crate::io::{FileEvent, Level, Output};
+use crate::keyspace::Keyspace;
+use crate::persist::fill::StreamPosition;
+use crate::persist::saves::Saves;
 
 /// A full synchronisation that goes by way of the dump file.
 #[derive(Debug)]
-pub struct FileSync {
+pub(super) struct FileSync {
     /// Number of the snapshot that writes the file; gates and stages go by it.
     snapshot: JobId,
     /// The working folder when the save began, and the file's name: both may change before it is read.
@@ -27,16 +32,23 @@ pub struct FileSync {
     announced: Option<u64>,
     /// Bytes that were read.
     read: u64,
-    /// Pieces that were read and for which no further one was asked.
+    /// Pieces that were read and for which no further one was requested.
     owed: usize,
 }
 
-impl Node {
+impl Master {
     /// Starts the save that a full synchronisation by file begins with.
-    pub(super) fn begin_file_sync(&mut self) -> Option<JobId> {
-        let (dir, name) = (self.config.dir.clone(), self.dump_file());
-        let snapshot = self.begin_save().ok()?;
-        self.repl.by_file.push(FileSync {
+    pub(super) fn begin_file_sync(
+        &mut self,
+        core: &mut Core,
+        data: &mut Keyspace,
+        saves: &mut Saves,
+        place: Option<StreamPosition>,
+    ) -> Option<JobId> {
+        let (dir, name) = (core.config.dir.clone(), core.dump_file());
+        let snapshot = saves.begin(core, data, place).ok()?;
+        saves.dump_is_for_sync = true;
+        self.by_file.push(FileSync {
             snapshot,
             dir,
             name,
@@ -48,118 +60,140 @@ impl Node {
         Some(snapshot)
     }
 
-    /// Whether replicas that share a synchronisation by file have been told nothing of it yet.
+    /// Whether replicas that share a synchronisation by file have been sent nothing of it yet.
     pub(super) fn file_sync_is_silent(&self, snapshot: JobId) -> bool {
-        let mut syncs = self.repl.by_file.iter();
+        let mut syncs = self.by_file.iter();
         syncs.any(|sync| sync.snapshot == snapshot && sync.announced.is_none())
     }
 
     /// Whether a file that is to be sent has yet to be opened: a save that ends before would put another in its place.
     pub(super) fn file_sync_opens(&self) -> bool {
-        self.repl.by_file.iter().any(|sync| sync.reading.is_some() && sync.announced.is_none())
+        self.by_file.iter().any(|sync| sync.reading.is_some() && sync.announced.is_none())
     }
 
     /// A save ended that replicas may wait for: its file is read and sent.
-    pub(crate) fn file_sync_saved(&mut self, snapshot: JobId, result: &Result<u64, String>) {
-        let Some(at) = self.repl.by_file.iter().position(|sync| sync.snapshot == snapshot) else {
+    pub(crate) fn file_sync_saved(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        snapshot: JobId,
+        result: &Result<u64, String>,
+    ) {
+        let Some(at) = self.by_file.iter().position(|sync| sync.snapshot == snapshot) else {
             return;
         };
-        let sharing = self.in_transfer(snapshot);
+        let sharing: Vec<Handle> = self.in_transfer(snapshot).collect();
         if result.is_err() || sharing.is_empty() {
-            self.repl.by_file.remove(at);
-            sharing.into_iter().for_each(|handle| self.close(handle));
+            self.by_file.remove(at);
+            sharing.into_iter().for_each(|handle| clients.close(core, handle));
             return;
         }
-        self.last_job += 1;
-        let reading = JobId(self.last_job);
-        let sync = &mut self.repl.by_file[at];
+        let reading = core.next_job();
+        let sync = &mut self.by_file[at];
         sync.reading = Some(reading);
-        let path = if sync.dir == self.config.dir {
+        let path = if sync.dir == core.config.dir {
             sync.name.clone()
         } else {
             format!("{}/{}", String::from_utf8_lossy(&sync.dir), sync.name)
         };
-        self.output(Output::Read { job: reading, path });
+        core.output(Output::Read { job: reading, path });
     }
 
-    /// News of a file that is being sent. False if it is another file.
-    pub(crate) fn file_sync_event(&mut self, job: JobId, event: &mut FileEvent) -> bool {
-        let newest_save = self.persist.last_save_job;
-        let Some(at) = self.repl.by_file.iter().position(|sync| sync.reading == Some(job)) else {
-            return false;
+    /// News of a file that is being sent. Gives the event back if it is of another file.
+    pub(crate) fn file_event(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        saves: &Saves,
+        job: JobId,
+        event: FileEvent,
+    ) -> Option<FileEvent> {
+        let Some(at) = self.by_file.iter().position(|sync| sync.reading == Some(job)) else {
+            return Some(event);
         };
-        let sync = &mut self.repl.by_file[at];
+        let sync = &mut self.by_file[at];
         let snapshot = sync.snapshot;
         let whole = sync.announced == Some(sync.read);
         match event {
             // A later save may have put its own file there, and that one is of another moment.
-            FileEvent::Opened(_) if newest_save != Some(snapshot) => {
-                self.file_sync_failed(at, true, "another save has begun");
+            FileEvent::Opened(_) if saves.newest() != Some(snapshot) => {
+                self.file_sync_failed(core, clients, at, true, "another save has begun");
             }
             FileEvent::Opened(len) => {
-                sync.announced = Some(*len);
-                self.sync_bytes(snapshot, format!("${len}\r\n").into_bytes());
-                self.schedule_full_sync();
+                sync.announced = Some(len);
+                self.sync_bytes(clients, snapshot, format!("${len}\r\n").into_bytes());
+                core.order(Order::ScheduleFullSync);
             }
             FileEvent::Bytes(bytes) => {
                 sync.read += bytes.len() as u64;
                 sync.owed += 1;
                 if sync.announced.is_none_or(|len| sync.read > len) {
-                    self.file_sync_failed(at, true, "the file is longer than it was");
+                    let why = "the file is longer than it was";
+                    self.file_sync_failed(core, clients, at, true, why);
                 } else {
-                    self.sync_bytes(snapshot, std::mem::take(bytes));
-                    self.go_on_with_file_syncs();
+                    self.sync_bytes(clients, snapshot, bytes);
+                    self.go_on_with_file_syncs(core, clients);
                 }
             }
             FileEvent::End if whole => {
-                self.repl.by_file.remove(at);
-                self.sync_ended(snapshot, Ok(()));
+                self.by_file.remove(at);
+                self.sync_ended(core, clients, snapshot, &Ok(()));
             }
-            FileEvent::End => self.file_sync_failed(at, false, "the file is shorter than it was"),
-            FileEvent::Missing => self.file_sync_failed(at, false, "the file is gone"),
-            FileEvent::Failed(why) => {
-                let why = std::mem::take(why);
-                self.file_sync_failed(at, false, &why);
+            FileEvent::End => {
+                let why = "the file is shorter than it was";
+                self.file_sync_failed(core, clients, at, false, why);
             }
+            FileEvent::Missing => {
+                self.file_sync_failed(core, clients, at, false, "the file is gone");
+            }
+            FileEvent::Failed(why) => self.file_sync_failed(core, clients, at, false, &why),
         }
-        true
+        None
     }
 
-    fn file_sync_failed(&mut self, at: usize, reads_on: bool, why: &str) {
-        let sync = self.repl.by_file.remove(at);
+    fn file_sync_failed(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        at: usize,
+        reads_on: bool,
+        why: &str,
+    ) {
+        let sync = self.by_file.remove(at);
         if let Some(job) = sync.reading.filter(|_| reads_on) {
-            self.output(Output::ReadStop { job });
+            core.output(Output::ReadStop { job });
         }
-        self.log(Level::Warning, format!("Read error sending DB to replica: {why}"));
-        self.sync_ended(sync.snapshot, Err(why.to_owned()));
+        core.log(Level::Warning, format!("Read error sending DB to replica: {why}"));
+        self.sync_ended(core, clients, sync.snapshot, &Err(why.to_owned()));
     }
 
-    /// Asks for the next pieces of those files whose replicas all have room for them.
-    pub(crate) fn go_on_with_file_syncs(&mut self) {
-        let mut syncs = std::mem::take(&mut self.repl.by_file);
+    /// Requests the next pieces of those files whose replicas all have room for them.
+    pub(super) fn go_on_with_file_syncs(&mut self, core: &mut Core, clients: &Clients) {
+        let mut syncs = std::mem::take(&mut self.by_file);
         let before = syncs.len();
-        syncs.retain_mut(|sync| self.go_on_with_file_sync(sync));
+        syncs.retain_mut(|sync| self.go_on_with_file_sync(core, clients, sync));
         let fewer = syncs.len() < before;
-        self.repl.by_file = syncs;
+        self.by_file = syncs;
         if fewer {
-            self.schedule_full_sync();
+            core.order(Order::ScheduleFullSync);
         }
     }
 
     /// False if nobody wants the file any more.
-    fn go_on_with_file_sync(&mut self, sync: &mut FileSync) -> bool {
+    fn go_on_with_file_sync(
+        &self,
+        core: &mut Core,
+        clients: &Clients,
+        sync: &mut FileSync,
+    ) -> bool {
         let Some(job) = sync.reading else { return true };
-        let full = |&h: &Handle| {
-            self.clients.get(h).is_some_and(|c| c.wire.outbox.open_len() > OUTBOX_ENOUGH)
-        };
-        let sharing = self.in_transfer(sync.snapshot);
-        if sharing.is_empty() {
-            self.output(Output::ReadStop { job });
+        if self.in_transfer(sync.snapshot).next().is_none() {
+            core.output(Output::ReadStop { job });
             return false;
         }
-        if !sharing.iter().any(full) {
+        if !self.some_outbox_is_full(clients, sync.snapshot) {
             for _ in 0..std::mem::take(&mut sync.owed) {
-                self.output(Output::ReadMore { job });
+                core.output(Output::ReadMore { job });
             }
         }
         true

@@ -13,147 +13,193 @@
 
 use std::collections::VecDeque;
 
+use super::following::{Expect, Following, Stage};
+use super::master::Master;
 use super::payload::Payload;
 use super::psync::{self, OFFSET_MAX};
-use super::replica::{Expect, Stage};
+use crate::clients::Clients;
+use crate::core::Core;
 use crate::io::Level;
-use crate::node::Node;
+use crate::journal::Journal;
+use crate::keyspace::Keyspace;
 use crate::persist::fill::{StreamPosition, keys_expected};
+use crate::persist::loading::load_settings;
 use crate::persist::rdb_load::RdbLoader;
 
-impl Node {
-    pub(super) fn link_line(&mut self, line: &str) {
-        let Some(master) = &mut self.repl.master else { return };
-        match &mut master.stage {
+impl Following {
+    pub(super) fn line(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
+        data: &Keyspace,
+        master: &mut Master,
+        line: &str,
+    ) {
+        let Some(link) = &mut self.master else { return };
+        match &mut link.stage {
             Stage::Handshake(expected) => {
                 let expect = expected.pop_front();
                 let done = expected.is_empty();
-                self.handshake_reply(expect, done, line);
+                self.handshake_reply(core, clients, master, (expect, done), line);
             }
-            Stage::Psync => self.psync_reply(line),
+            Stage::Psync => self.psync_reply(core, clients, journal, master, line),
             Stage::Header(id, offset) => {
                 let (id, offset) = (std::mem::take(id), *offset);
-                self.payload_header(id, offset, line);
+                self.payload_header(core, clients, data, (id, offset), line);
             }
             _ => {}
         }
     }
 
-    fn handshake_reply(&mut self, expect: Option<Expect>, done: bool, line: &str) {
+    fn handshake_reply(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        master: &Master,
+        (expect, done): (Option<Expect>, bool),
+        line: &str,
+    ) {
         let refused = line.starts_with('-');
         match expect {
             Some(Expect::Pong) => {
                 let tolerated = ["+", "-NOAUTH", "-NOPERM", "-ERR operation not permitted"];
                 if !tolerated.iter().any(|good| line.starts_with(good)) {
                     let text = format!("Error reply to PING from master: '{line}'");
-                    self.link_failed(Level::Warning, &text);
+                    self.link_failed(core, clients, Level::Warning, &text);
                     return;
                 }
-                self.log(Level::Notice, "Master replied to PING, replication can continue...");
-                self.introduce_ourselves();
+                core.log(Level::Notice, "Master replied to PING, replication can continue...");
+                self.introduce_ourselves(core, clients);
                 return;
             }
             Some(Expect::Auth) if refused => {
                 let text = format!("Unable to AUTH to PRIMARY: {line}");
-                self.link_failed(Level::Warning, &text);
+                self.link_failed(core, clients, Level::Warning, &text);
                 return;
             }
             Some(expect) if refused => {
                 let text = format!(
                     "(Non critical) Master does not understand REPLCONF {expect:?}: {line}"
                 );
-                self.log(Level::Notice, text);
+                core.log(Level::Notice, text);
             }
             _ => {}
         }
         if done {
-            self.ask_to_synchronise();
+            self.request_sync(core, clients, master);
         }
     }
 
     /// Password, port, capabilities: sent at once, answered in this order.
-    fn introduce_ourselves(&mut self) {
+    fn introduce_ourselves(&mut self, core: &mut Core, clients: &mut Clients) {
         let mut expected = VecDeque::new();
-        let (user, password) = (self.config.masteruser.clone(), self.config.masterauth.clone());
+        let (user, password) = (core.config.masteruser.clone(), core.config.masterauth.clone());
         if !password.is_empty() {
             if user.is_empty() {
-                self.send_command(&[b"AUTH", &password.0]);
+                self.send_command(core, clients, &[b"AUTH", &password.0]);
             } else {
-                self.send_command(&[b"AUTH", &user, &password.0]);
+                self.send_command(core, clients, &[b"AUTH", &user, &password.0]);
             }
             expected.push_back(Expect::Auth);
         }
-        let port = match self.config.replica_announce_port {
-            0 => self.config.port,
+        let port = match core.config.replica_announce_port {
+            0 => core.config.port,
             port => port,
         };
-        self.send_command(&[b"REPLCONF", b"listening-port", port.to_string().as_bytes()]);
+        self.send_command(
+            core,
+            clients,
+            &[b"REPLCONF", b"listening-port", port.to_string().as_bytes()],
+        );
         expected.push_back(Expect::ListeningPort);
-        let ip = self.config.replica_announce_ip.clone();
+        let ip = core.config.replica_announce_ip.clone();
         if !ip.is_empty() {
-            self.send_command(&[b"REPLCONF", b"ip-address", &ip]);
+            self.send_command(core, clients, &[b"REPLCONF", b"ip-address", &ip]);
             expected.push_back(Expect::IpAddress);
         }
-        self.send_command(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]);
+        self.send_command(core, clients, &[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]);
         expected.push_back(Expect::Capabilities);
-        self.send_command(&[b"REPLCONF", b"version", crate::REDIS_VERSION.as_bytes()]);
+        self.send_command(
+            core,
+            clients,
+            &[b"REPLCONF", b"version", crate::REDIS_VERSION.as_bytes()],
+        );
         expected.push_back(Expect::Version);
-        if let Some(master) = &mut self.repl.master {
+        if let Some(master) = &mut self.master {
             master.stage = Stage::Handshake(expected);
         }
     }
 
-    fn ask_to_synchronise(&mut self) {
-        let knows = self.repl.master.as_ref().is_some_and(|master| master.knows_history);
+    fn request_sync(&mut self, core: &mut Core, clients: &mut Clients, master: &Master) {
+        let knows = self.master.as_ref().is_some_and(|master| master.knows_history);
         let (id, offset) = if knows {
-            (self.repl.histories.id.clone(), self.repl.offset + 1)
+            (master.stream.ids.id.clone(), master.stream.offset() + 1)
         } else {
             ("?".to_owned(), -1)
         };
         if knows {
             let text = format!("Trying a partial resynchronization (request {id}:{offset}).");
-            self.log(Level::Notice, text);
+            core.log(Level::Notice, text);
         } else {
-            self.log(Level::Notice, "Partial resynchronization not possible (no cached master)");
+            core.log(Level::Notice, "Partial resynchronization not possible (no cached master)");
         }
-        self.send_command(&[b"PSYNC", id.as_bytes(), offset.to_string().as_bytes()]);
-        if let Some(master) = &mut self.repl.master {
+        self.send_command(core, clients, &[b"PSYNC", id.as_bytes(), offset.to_string().as_bytes()]);
+        if let Some(master) = &mut self.master {
             master.stage = Stage::Psync;
         }
     }
 
-    fn psync_reply(&mut self, line: &str) {
+    fn psync_reply(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
+        master: &mut Master,
+        line: &str,
+    ) {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words.as_slice() {
             ["+FULLRESYNC", id, offset] if psync::is_id(id) => {
                 let offset = offset.parse().ok().filter(|at| (0..=OFFSET_MAX).contains(at));
                 let Some(offset) = offset else {
                     self.link_failed(
+                        core,
+                        clients,
                         Level::Warning,
                         "Master replied with wrong +FULLRESYNC syntax.",
                     );
                     return;
                 };
-                self.log(Level::Notice, format!("Full resync from master: {id}:{offset}"));
-                if let Some(master) = &mut self.repl.master {
+                core.log(Level::Notice, format!("Full resync from master: {id}:{offset}"));
+                if let Some(master) = &mut self.master {
                     master.stage = Stage::Header((*id).to_owned(), offset);
                 }
             }
-            ["+CONTINUE", rest @ ..] => self.continue_stream(rest.first().copied()),
+            ["+CONTINUE", rest @ ..] => {
+                self.continue_stream(core, clients, journal, master, rest.first().copied())
+            }
             [first, ..] if ["-NOMASTERLINK", "-LOADING", "-BUSY"].contains(first) => {
                 let text = format!(
                     "Master is currently unable to PSYNC but should be in the future: {line}"
                 );
-                self.link_failed(Level::Notice, &text);
+                self.link_failed(core, clients, Level::Notice, &text);
             }
             _ => {
                 let text = format!("Unexpected reply to PSYNC from master: {line}");
-                self.link_failed(Level::Warning, &text);
+                self.link_failed(core, clients, Level::Warning, &text);
             }
         }
     }
 
-    fn payload_header(&mut self, id: String, offset: i64, line: &str) {
+    fn payload_header(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        data: &Keyspace,
+        (id, offset): (String, i64),
+        line: &str,
+    ) {
         let mark = line.strip_prefix("$EOF:").filter(|mark| mark.len() == 40);
         let len = line.strip_prefix('$').and_then(|len| len.parse::<u64>().ok());
         if mark.is_none() && len.is_none() {
@@ -163,14 +209,14 @@ impl Node {
                     "Bad protocol from MASTER, the first byte is not '$' (we received '{line}'), are you sure the host and port are right?"
                 ),
             };
-            self.link_failed(Level::Warning, &text);
+            self.link_failed(core, clients, Level::Warning, &text);
             return;
         }
         let what = match len {
             Some(len) => format!("receiving {len} bytes from master"),
             None => "receiving streamed RDB from master with EOF".to_owned(),
         };
-        self.log(Level::Notice, format!("MASTER <-> REPLICA sync: {what} to parser"));
+        core.log(Level::Notice, format!("MASTER <-> REPLICA sync: {what} to parser"));
         let len = len.filter(|_| mark.is_none());
         let payload = Payload {
             id,
@@ -179,14 +225,14 @@ impl Node {
             keys_max: keys_expected(len),
             mark: mark.map(|mark| mark.as_bytes().to_vec()),
             received: 0,
-            loader: RdbLoader::new(self.load_settings()),
-            fresh: Box::new(self.keyspace.empty_like()),
+            loader: RdbLoader::new(load_settings(core)),
+            fresh: Box::new(data.empty_like()),
             position: StreamPosition::default(),
             loaded: false,
             tail: Vec::new(),
             db: 0,
         };
-        if let Some(master) = &mut self.repl.master {
+        if let Some(master) = &mut self.master {
             master.stage = Stage::Payload(Box::new(payload));
         }
     }

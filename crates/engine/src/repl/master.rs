@@ -20,18 +20,37 @@
 //! Its acknowledgements are timed from where it can send some: while a payload is on its way, which may take
 //! longer than any timeout, a replica is judged by whether it takes bytes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::file_sync::FileSync;
 use super::psync::{self, Decision, NO_ID, Reason};
-use crate::client::{Client, Role};
-use crate::io::{Endpoints, Handle, JobId, Level, Output, SnapshotTarget};
-use crate::node::Node;
-use crate::outbox::Gate;
+use super::stream::Stream;
+use crate::clients::{Clients, Gate, Role};
+use crate::core::{Core, Order};
+use crate::ids::{Handle, JobId};
+use crate::injected::Bug;
+use crate::io::{Level, Output, SnapshotTarget};
+use crate::journal::Journal;
+use crate::keyspace::Keyspace;
+use crate::persist::fill::StreamPosition;
+use crate::persist::saves::Saves;
 use crate::persist::snapshot::{Purpose, Snapshot};
-use crate::planted::Bug;
+use crate::rng::Rng;
 use crate::timers::Timer;
 
-/// What a connection announced with REPLCONF.
+/// What replication counts, for INFO stats.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReplicationStats {
+    /// Full synchronisations given.
+    pub full: u64,
+    /// Partial ones given.
+    pub partial_ok: u64,
+    /// Partial ones requested and refused.
+    pub partial_err: u64,
+}
+
+/// What a connection announced with REPLCONF before it becomes a replica.
 #[derive(Clone, Debug, Default)]
 pub struct Announced {
     /// Port that it listens on.
@@ -65,7 +84,13 @@ pub enum ReplicaStage {
 
 /// A replica of ours.
 #[derive(Debug)]
-pub struct ReplicaState {
+pub struct Replica {
+    /// Its connection.
+    pub handle: Handle,
+    /// What it announced.
+    pub announced: Announced,
+    /// Address of its connection's far end.
+    far_end: String,
     /// Where it stands.
     pub stage: ReplicaStage,
     /// Last offset that it acknowledged.
@@ -73,68 +98,26 @@ pub struct ReplicaState {
     /// Last offset that it has on disk, if it said so.
     pub acked_on_disk: i64,
     /// Monotonic microseconds at which it last acknowledged something, or sent a sign of life.
-    pub acked_us: u64,
+    pub(super) acked_us: u64,
     /// Monotonic microseconds at which it last took bytes, or had none to take.
-    pub(crate) progress_us: u64,
+    pub(super) progress_us: u64,
     /// Its payload ends with this mark.
     pub(super) end_mark: Option<String>,
     /// It came with SYNC, which knows no reply line.
     pub(super) old_sync: bool,
+    /// It goes on from this offset, once the reply line stands.
+    resume_from: Option<i64>,
 }
 
 /// A replica whose outbox holds more than this is given no more of the payload for now.
 pub(super) const OUTBOX_ENOUGH: usize = 8 << 20;
 
-impl Client {
-    /// Whether the stream's bytes go into its outbox (behind a gate, perhaps).
-    pub(crate) fn follows_stream(&self) -> bool {
-        match &self.role {
-            Role::Replica(state) => {
-                state.stage != ReplicaStage::WaitSnapshot && !self.announced.rdb_only
-            }
-            Role::Client | Role::MasterLink => false,
-        }
-    }
-
-    /// Its state as a replica, if it is one.
-    pub fn replica(&self) -> Option<&ReplicaState> {
-        match &self.role {
-            Role::Replica(state) => Some(state),
-            Role::Client | Role::MasterLink => None,
-        }
-    }
-
-    pub(crate) fn replica_mut(&mut self) -> Option<&mut ReplicaState> {
-        match &mut self.role {
-            Role::Replica(state) => Some(state),
-            Role::Client | Role::MasterLink => None,
-        }
-    }
-
-    /// Bytes of output that its class's limits are about: of a replica's, those of the stream. The payload before
-    /// them has its own bound.
-    pub(crate) fn limited_output(&self) -> usize {
-        let outbox = &self.wire.outbox;
-        match self.replica() {
-            Some(state) if state.stage != ReplicaStage::Online => {
-                outbox.len().saturating_sub(outbox.open_len())
-            }
-            _ => outbox.len(),
-        }
-    }
-
+impl Replica {
     /// How INFO and log lines name it.
-    pub fn replica_address(&self) -> (String, u16) {
-        let ip = match (&self.announced.ip, &self.ends) {
-            (Some(ip), _) => ip.clone(),
-            (None, Endpoints::Tcp { peer, .. }) => peer.ip().to_canonical().to_string(),
-            (None, Endpoints::Unix(path)) => path.clone(),
-        };
-        (ip, self.announced.port)
+    pub fn address(&self) -> (&str, u16) {
+        (self.announced.ip.as_deref().unwrap_or(&self.far_end), self.announced.port)
     }
-}
 
-impl ReplicaState {
     /// The name of its stage in INFO.
     pub fn stage_name(&self) -> &'static str {
         match self.stage {
@@ -144,283 +127,441 @@ impl ReplicaState {
         }
     }
 
-    /// Whole seconds since it last spoke.
+    /// Whole seconds since an online replica last sent something; 0 before it is online.
     pub fn lag_secs(&self, now_us: u64) -> u64 {
-        now_us.saturating_sub(self.acked_us) / 1_000_000
+        match self.stage_name() {
+            "online" => now_us.saturating_sub(self.acked_us) / 1_000_000,
+            _ => 0,
+        }
+    }
+
+    /// Whether the stream's bytes go into its outbox (behind a gate, perhaps).
+    fn follows_stream(&self) -> bool {
+        self.stage != ReplicaStage::WaitSnapshot && !self.announced.rdb_only
     }
 }
 
-impl Node {
-    /// PSYNC or SYNC. The reply line, if it is known now; the rest is done by `replica_attached`.
-    pub(crate) fn attach_replica(
+/// The one direction of replication. See the module.
+#[derive(Debug)]
+pub struct Master {
+    /// The stream that replicas follow.
+    pub stream: Stream,
+    pub(super) replicas: Vec<Replica>,
+    /// What connections announced that may become replicas.
+    announced: BTreeMap<Handle, Announced>,
+    /// Monotonic microseconds since which there is no replica.
+    pub(super) none_since_us: Option<u64>,
+    /// Full synchronisations by file that are saved or read.
+    pub(super) by_file: Vec<FileSync>,
+    /// Counters.
+    pub stats: ReplicationStats,
+    /// Monotonic microseconds of the last PING in the stream.
+    pub(super) last_ping_us: u64,
+    /// Clients in WAIT, by the offset that they wait for.
+    pub(super) waiters: BTreeSet<(i64, Handle)>,
+    /// Somebody wants replicas to acknowledge; they are asked at the turn's end.
+    pub(super) acks_wanted: bool,
+    /// A replica has acknowledged something in this turn.
+    pub(super) acks_came: bool,
+}
+
+impl Master {
+    /// A master without replicas, with a new history.
+    pub fn new(rng: &mut Rng) -> Master {
+        Master {
+            stream: Stream::new(rng),
+            replicas: Vec::new(),
+            announced: BTreeMap::new(),
+            none_since_us: None,
+            by_file: Vec::new(),
+            stats: ReplicationStats::default(),
+            last_ping_us: 0,
+            waiters: BTreeSet::new(),
+            acks_wanted: false,
+            acks_came: false,
+        }
+    }
+
+    /// Our replicas.
+    pub fn replicas(&self) -> &[Replica] {
+        &self.replicas
+    }
+
+    /// The replica behind a connection.
+    pub fn replica(&self, handle: Handle) -> Option<&Replica> {
+        self.replicas.iter().find(|replica| replica.handle == handle)
+    }
+
+    pub(super) fn replica_mut(&mut self, handle: Handle) -> Option<&mut Replica> {
+        self.replicas.iter_mut().find(|replica| replica.handle == handle)
+    }
+
+    /// What a connection has announced, to add to it.
+    pub(crate) fn announced_mut(&mut self, handle: Handle) -> &mut Announced {
+        let replica = self.replicas.iter_mut().find(|replica| replica.handle == handle);
+        match replica {
+            Some(replica) => &mut replica.announced,
+            None => self.announced.entry(handle).or_default(),
+        }
+    }
+
+    /// PSYNC or SYNC. The reply line, if it is known now; the rest is done by [`Master::attached`].
+    pub(crate) fn attach(
         &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
         handle: Handle,
-        id: &str,
-        offset: Option<i64>,
+        (id, offset): (&str, Option<i64>),
         old_sync: bool,
     ) -> Option<String> {
-        // What this turn wrote goes in first: it may push the byte that is asked for out of the backlog.
-        self.flush_stream();
-        let decision = psync::decide(&self.repl.histories, self.repl.backlog.as_ref(), id, offset);
-        let offset = match (decision, offset) {
+        // What this turn wrote goes in first: it may push the requested byte out of the backlog.
+        self.flush_stream(core, clients);
+        let decision = psync::decide(&self.stream.ids, self.stream.backlog.as_ref(), id, offset);
+        let resume_from = match (decision, offset) {
             (Decision::Continue, Some(offset)) => {
-                Some(offset + i64::from(self.planted(Bug::PsyncOffByOne)))
+                Some(offset + i64::from(core.injected(Bug::PsyncOffByOne)))
             }
             _ => None,
         };
-        if self.repl.backlog.is_none() {
-            self.begin_history_for_first_replica();
+        if self.stream.backlog.is_none() {
+            self.begin_history_for_first_replica(core, journal);
         }
-        self.repl.none_since_us = None;
-        let now_us = self.now.mono_us;
-        let client = self.clients.get_mut(handle)?;
-        let (ip, port) = client.replica_address();
-        let stage =
-            if offset.is_some() { ReplicaStage::Online } else { ReplicaStage::WaitSnapshot };
-        client.role = Role::Replica(Box::new(ReplicaState {
-            stage,
+        self.none_since_us = None;
+        let now_us = core.now.mono_us;
+        let client = clients.get_mut(handle)?;
+        client.role = Role::Replica;
+        let replica = Replica {
+            handle,
+            announced: self.announced.remove(&handle).unwrap_or_default(),
+            far_end: client.far_end(),
+            stage: match resume_from {
+                Some(_) => ReplicaStage::Online,
+                None => ReplicaStage::WaitSnapshot,
+            },
             acked: 0,
             acked_on_disk: 0,
             acked_us: now_us,
             progress_us: now_us,
             end_mark: None,
             old_sync,
-        }));
-        let psync2 = client.announced.psync2;
-        self.repl.replicas.push(handle);
-        if self.config.repl_disable_tcp_nodelay {
-            self.output(Output::Gather(handle));
+            resume_from,
+        };
+        let (ip, port) = replica.address();
+        let (who, psync2) = (format!("{ip}:{port}"), replica.announced.psync2);
+        self.replicas.push(replica);
+        if core.config.repl_disable_tcp_nodelay {
+            core.output(Output::Gather(handle));
         }
-        self.timers.set_if_idle(Timer::Replication, now_us + 1_000_000);
-        let asked = decision == Decision::Full(Reason::Asked);
-        if let Some(offset) = offset {
-            self.repl.stats.partial_ok += 1;
-            self.log(
+        core.timers.set_if_idle(Timer::Replication, now_us + 1_000_000);
+        if let Some(offset) = resume_from {
+            self.stats.partial_ok += 1;
+            let bytes = self.stream.offset() + 1 - offset;
+            core.log(
                 Level::Notice,
-                format!("Partial resynchronization request from {ip}:{port} accepted. Sending {} bytes of backlog starting from offset {offset}.", self.repl.offset + 1 - offset),
+                format!("Partial resynchronization request from {who} accepted. Sending {bytes} bytes of backlog starting from offset {offset}."),
             );
-            self.repl.resume_from = Some((handle, offset));
-            let id = &self.repl.histories.id;
+            let id = &self.stream.ids.id;
             return Some(if psync2 { format!("CONTINUE {id}") } else { "CONTINUE".to_owned() });
         }
-        if !asked {
-            self.repl.stats.partial_err += 1;
+        if decision != Decision::Full(Reason::Asked) {
+            self.stats.partial_err += 1;
         }
-        self.log(Level::Notice, format!("Full resync requested by replica {ip}:{port}"));
+        core.log(Level::Notice, format!("Full resync requested by replica {who}"));
         None
     }
 
     /// The reply to PSYNC stands in the outbox: what follows it is put behind.
-    pub(crate) fn replica_attached(&mut self, handle: Handle) {
-        if let Some((_, offset)) = self.repl.resume_from.take_if(|(h, _)| *h == handle) {
-            let blocks = self.repl.backlog.as_ref().map(|b| b.since(offset)).unwrap_or_default();
-            if let Some(client) = self.clients.get_mut(handle) {
-                blocks.into_iter().for_each(|block| client.wire.outbox.push_shared(block));
-            }
-            self.mark_dirty(handle);
+    pub(crate) fn attached(&mut self, core: &mut Core, clients: &mut Clients, handle: Handle) {
+        let resume_from = self.replica_mut(handle).and_then(|replica| replica.resume_from.take());
+        let Some(offset) = resume_from else {
+            core.order(Order::ScheduleFullSync);
             return;
+        };
+        let blocks = self.stream.backlog.as_ref().map(|b| b.since(offset)).unwrap_or_default();
+        if let Some(outbox) = clients.outbox(handle) {
+            // Checked as a whole, behind the last of them.
+            blocks.into_iter().for_each(|block| outbox.push_shared(block));
+            clients.grew(core, handle);
         }
-        self.schedule_full_sync();
     }
 
     /// Nobody followed the stream so far, so its past is lost: what begins now is another history.
-    fn begin_history_for_first_replica(&mut self) {
-        if !self.repl.is_replica() {
-            self.repl.histories.id = self.rng.hex40();
-            self.repl.histories.forget_former();
-            self.repl.selected = None;
+    fn begin_history_for_first_replica(&mut self, core: &mut Core, journal: &mut Journal) {
+        if !core.is_replica {
+            self.stream.change_id(&mut core.rng);
+            self.stream.forget_selection();
         }
-        self.repl.begin_backlog(self.config.repl_backlog_size as usize);
-        let (id, offset) = (self.repl.histories.id.clone(), self.repl.offset);
-        self.log(
-            Level::Notice,
-            format!("Replication backlog created, my new replication IDs are '{id}' and '{NO_ID}', offset {offset}"),
+        self.stream.begin_backlog(core, journal);
+        let (id, offset) = (&self.stream.ids.id, self.stream.offset());
+        let text = format!(
+            "Replication backlog created, my new replication IDs are '{id}' and '{NO_ID}', offset {offset}"
         );
-        self.update_listening();
+        core.log(Level::Notice, text);
     }
 
-    /// Replicas that wait for a full synchronisation.
-    fn waiting_for_snapshot(&self) -> Vec<Handle> {
-        let waits = |h: &&Handle| {
-            let state = self.clients.get(**h).and_then(Client::replica);
-            state.is_some_and(|state| state.stage == ReplicaStage::WaitSnapshot)
-        };
-        self.repl.replicas.iter().filter(waits).copied().collect()
+    /// The stream's new bytes go to the backlog and into every replica's outbox.
+    pub(crate) fn flush_stream(&mut self, core: &mut Core, clients: &mut Clients) {
+        let Some(bytes) = self.stream.take_new(core) else { return };
+        for replica in self.replicas.iter().filter(|replica| replica.follows_stream()) {
+            clients.push_shared(core, replica.handle, bytes.clone());
+        }
     }
 
-    /// Starts the next full synchronisation now, or after the delay in which others may join.
-    pub(crate) fn schedule_full_sync(&mut self) {
+    /// How many replicas wait for a full synchronisation.
+    fn waiting_for_snapshot(&self) -> usize {
+        let waits = |replica: &&Replica| replica.stage == ReplicaStage::WaitSnapshot;
+        self.replicas.iter().filter(waits).count()
+    }
+
+    /// Whether the next full synchronisation begins now: replicas wait for it, nothing stands in its way, and no others
+    /// are waited for. If others are, a timer is set.
+    pub(crate) fn wants_full_sync(&self, core: &mut Core, saves: &Saves) -> bool {
         let waiting = self.waiting_for_snapshot();
-        if waiting.is_empty() || !self.may_begin_full_sync() {
-            return;
+        if waiting == 0 || !self.may_begin_full_sync(saves) {
+            return false;
         }
-        let enough = self.config.repl_diskless_sync_max_replicas as usize;
-        let delay_us = self.config.repl_diskless_sync_delay as u64 * 1_000_000;
-        if !self.config.repl_diskless_sync
-            || delay_us == 0
-            || (enough > 0 && waiting.len() >= enough)
-        {
-            self.begin_full_sync();
-        } else if !self.timers.is_set(Timer::SyncDelay) {
-            self.log(Level::Notice, "Delay next BGSAVE for diskless SYNC");
-            self.timers.set(Timer::SyncDelay, self.now.mono_us + delay_us);
+        let enough = core.config.repl_diskless_sync_max_replicas as usize;
+        let delay_us = core.config.repl_diskless_sync_delay as u64 * 1_000_000;
+        if !core.config.repl_diskless_sync || delay_us == 0 || (enough > 0 && waiting >= enough) {
+            return true;
         }
+        if !core.timers.is_set(Timer::SyncDelay) {
+            core.log(Level::Notice, "Delay next BGSAVE for diskless SYNC");
+            core.timers.set(Timer::SyncDelay, core.now.mono_us + delay_us);
+        }
+        false
     }
 
-    /// Whoever asks too early is not forgotten: what stands in the way here schedules anew when it ends.
-    fn may_begin_full_sync(&self) -> bool {
+    /// Whoever requests one too early is not forgotten: what stands in the way here schedules anew when it ends.
+    fn may_begin_full_sync(&self, saves: &Saves) -> bool {
         // Only a snapshot under way keeps others waiting. What stands in outboxes or in a file that is
         // open may take its time.
-        let under_way = |h: &Handle| match self.clients.get(*h).and_then(Client::replica) {
-            Some(ReplicaState { stage: ReplicaStage::Transfer(job), .. }) => {
-                self.persist.snapshots.iter().any(|snapshot| snapshot.job == *job)
-            }
+        let under_way = |replica: &Replica| match replica.stage {
+            ReplicaStage::Transfer(job) => saves.snapshots.get(job).is_some(),
             _ => false,
         };
-        let runs = self.repl.replicas.iter().any(under_way);
-        !runs && !self.file_sync_opens() && !self.is_leaving()
+        !self.replicas.iter().any(under_way) && !self.file_sync_opens()
     }
 
-    /// Takes a snapshot for all replicas that wait.
-    pub(crate) fn begin_full_sync(&mut self) {
-        self.timers.stop(Timer::SyncDelay);
-        let waiting = self.waiting_for_snapshot();
-        if waiting.is_empty() || !self.may_begin_full_sync() || self.persist.is_loading() {
+    /// Takes a snapshot for all replicas that wait. `place`: where the data stands in the stream.
+    pub(crate) fn begin_full_sync(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        data: &mut Keyspace,
+        saves: &mut Saves,
+        place: impl FnOnce(&Stream) -> Option<StreamPosition>,
+    ) {
+        core.timers.stop(Timer::SyncDelay);
+        if self.waiting_for_snapshot() == 0 || !self.may_begin_full_sync(saves) {
             return;
         }
-        if self.clients.iter().any(|client| client.transaction.running) {
-            // In the middle of an EXEC the data is ahead of the stream.
-            self.timers.set_if_idle(Timer::SyncDelay, self.now.mono_us + 1000);
-            return;
-        }
-        self.flush_stream();
+        self.flush_stream(core, clients);
         // The replica starts with no database selected.
-        if !self.repl.is_replica() && !self.planted(Bug::MissingSelect) {
-            self.repl.selected = None;
+        if !core.is_replica && !core.injected(Bug::MissingSelect) {
+            self.stream.forget_selection();
         }
-        let all_eof =
-            waiting.iter().filter_map(|&h| self.clients.get(h)).all(|client| client.announced.eof);
-        let diskless = self.config.repl_diskless_sync && all_eof;
+        let mut waiting = self.replicas.iter().filter(|r| r.stage == ReplicaStage::WaitSnapshot);
+        let diskless =
+            core.config.repl_diskless_sync && waiting.all(|replica| replica.announced.eof);
+        let place = place(&self.stream);
         let began = if diskless {
-            self.begin_snapshot(Purpose::Sync, SnapshotTarget::Stream)
+            saves.snapshots.begin(core, data, Purpose::Sync, SnapshotTarget::Stream, place)
         } else {
-            self.begin_file_sync()
+            self.begin_file_sync(core, data, saves, place)
         };
         let Some(job) = began else {
             // Another snapshot runs; when it ends this is tried again.
-            self.timers.set_if_idle(Timer::SyncDelay, self.now.mono_us + 100_000);
+            core.timers.set_if_idle(Timer::SyncDelay, core.now.mono_us + 100_000);
             return;
         };
-        self.repl.dump_is_for_sync = !diskless;
         let how = if diskless { "replicas sockets" } else { "disk" };
-        self.log(Level::Notice, format!("Starting BGSAVE for SYNC with target: {how}"));
-        for handle in waiting {
-            self.attach_to_snapshot(handle, job, diskless);
+        core.log(Level::Notice, format!("Starting BGSAVE for SYNC with target: {how}"));
+        for replica in &mut self.replicas {
+            if replica.stage == ReplicaStage::WaitSnapshot {
+                self.stats.full += 1;
+                replica.share(core, clients, &self.stream, job, diskless);
+            }
         }
     }
 
-    fn attach_to_snapshot(&mut self, handle: Handle, job: JobId, diskless: bool) {
-        let mark = self.rng.hex40();
-        let (id, offset) = (self.repl.histories.id.clone(), self.repl.offset);
-        self.repl.stats.full += 1;
-        let Some(client) = self.clients.get_mut(handle) else { return };
-        let Some(state) = client.replica_mut() else { return };
-        state.stage = ReplicaStage::Transfer(job);
-        let old_sync = state.old_sync;
-        state.end_mark = diskless.then(|| mark.clone());
-        let outbox = &mut client.wire.outbox;
-        if !old_sync {
-            outbox.tail.extend_from_slice(format!("+FULLRESYNC {id} {offset}\r\n").as_bytes());
-        }
-        if diskless {
-            outbox.tail.extend_from_slice(format!("$EOF:{mark}\r\n").as_bytes());
-        }
-        outbox.push_gate(Gate::Snapshot(job));
-        self.mark_dirty(handle);
-    }
-
-    pub(super) fn in_transfer(&self, job: JobId) -> Vec<Handle> {
-        let gets = |h: &&Handle| {
-            let state = self.clients.get(**h).and_then(Client::replica);
-            state.is_some_and(|state| state.stage == ReplicaStage::Transfer(job))
-        };
-        self.repl.replicas.iter().filter(gets).copied().collect()
+    /// Handles of the replicas that share a full synchronisation.
+    pub(super) fn in_transfer(&self, job: JobId) -> impl Iterator<Item = Handle> {
+        let shares = move |replica: &&Replica| replica.stage == ReplicaStage::Transfer(job);
+        self.replicas.iter().filter(shares).map(|replica| replica.handle)
     }
 
     /// Bytes of a snapshot, or of the file it became, for those replicas that share it.
-    pub(crate) fn sync_bytes(&mut self, job: JobId, bytes: Vec<u8>) {
+    pub(crate) fn sync_bytes(&mut self, clients: &mut Clients, job: JobId, bytes: Vec<u8>) {
         let bytes = Arc::new(bytes);
         for handle in self.in_transfer(job) {
-            if let Some(client) = self.clients.get_mut(handle) {
-                client.wire.outbox.push_before(Gate::Snapshot(job), bytes.clone());
-                self.mark_dirty(handle);
+            if let Some(outbox) = clients.outbox(handle) {
+                outbox.insert_before(Gate::Snapshot(job), bytes.clone());
+                clients.mark_dirty(handle);
             }
         }
     }
 
     /// Whether the replicas of a full synchronisation have as many bytes waiting as is good.
-    pub(crate) fn sync_is_throttled(&self, snapshot: &Snapshot) -> bool {
-        snapshot.purpose == Purpose::Sync
-            && self.in_transfer(snapshot.job).iter().any(|&h| {
-                self.clients.get(h).is_some_and(|c| c.wire.outbox.open_len() > OUTBOX_ENOUGH)
-            })
+    pub(crate) fn is_throttled(&self, clients: &Clients, snapshot: &Snapshot) -> bool {
+        snapshot.purpose == Purpose::Sync && self.some_outbox_is_full(clients, snapshot.job)
+    }
+
+    pub(super) fn some_outbox_is_full(&self, clients: &Clients, job: JobId) -> bool {
+        self.in_transfer(job).any(|handle| {
+            clients.get(handle).is_some_and(|c| c.wire.outbox.open_len() > OUTBOX_ENOUGH)
+        })
     }
 
     /// All bytes of a full synchronisation stand in the outboxes, or there will be no more.
-    pub(crate) fn sync_ended(&mut self, job: JobId, result: Result<(), String>) {
-        for handle in self.in_transfer(job) {
+    pub(crate) fn sync_ended(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        job: JobId,
+        result: &Result<(), String>,
+    ) {
+        let sharing: Vec<Handle> = self.in_transfer(job).collect();
+        for handle in sharing {
             if result.is_err() {
-                self.close(handle);
+                clients.close(core, handle);
                 continue;
             }
-            let Some(client) = self.clients.get_mut(handle) else { continue };
-            let Some(state) = client.replica_mut() else { continue };
-            state.stage = ReplicaStage::Draining(job);
-            if let Some(mark) = state.end_mark.clone() {
-                let mark = Arc::new(mark.into_bytes());
-                client.wire.outbox.push_before(Gate::Snapshot(job), mark);
+            let Some(replica) = self.replica_mut(handle) else { continue };
+            replica.stage = ReplicaStage::Draining(job);
+            let mark = replica.end_mark.clone().map(String::into_bytes);
+            if let (Some(mark), Some(outbox)) = (mark, clients.outbox(handle)) {
+                outbox.insert_before(Gate::Snapshot(job), Arc::new(mark));
             }
-            self.mark_dirty(handle);
-            self.replica_took(handle, 0);
+            clients.mark_dirty(handle);
+            self.took(core, clients, handle, 0);
         }
-        self.schedule_full_sync();
+        core.order(Order::ScheduleFullSync);
     }
 
     /// A replica's connection took bytes of its outbox.
-    pub(crate) fn replica_took(&mut self, handle: Handle, bytes: usize) {
-        let now_us = self.now.mono_us;
-        let Some(client) = self.clients.get_mut(handle) else { return };
-        let waits = client.wire.outbox.has_open_bytes();
-        let Some(state) = client.replica_mut() else { return };
+    pub(crate) fn took(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        handle: Handle,
+        bytes: usize,
+    ) {
+        let waits = clients.get(handle).is_some_and(|client| client.wire.outbox.has_open_bytes());
+        let now_us = core.now.mono_us;
+        let Some(replica) = self.replica_mut(handle) else { return };
         if bytes > 0 {
-            state.progress_us = now_us;
+            replica.progress_us = now_us;
         }
-        match state.stage {
-            ReplicaStage::Transfer(_) if bytes > 0 => self.go_on_with_file_syncs(),
-            ReplicaStage::Draining(job) if !waits => self.payload_left(handle, job),
+        match replica.stage {
+            ReplicaStage::Transfer(_) if bytes > 0 => self.go_on_with_file_syncs(core, clients),
+            ReplicaStage::Draining(job) if !waits => replica.payload_left(core, clients, job),
             _ => {}
         }
     }
+}
 
-    /// A replica's payload has been written, all of it: from now on it can be expected to answer.
-    fn payload_left(&mut self, handle: Handle, job: JobId) {
-        let now_us = self.now.mono_us;
-        let Some(client) = self.clients.get_mut(handle) else { return };
-        let rdb_only = client.announced.rdb_only;
-        let (ip, port) = client.replica_address();
-        let Some(state) = client.replica_mut() else { return };
-        state.acked_us = now_us;
-        if state.end_mark.take().is_some() {
-            state.stage = ReplicaStage::WaitAck(job);
-        } else {
-            state.stage = ReplicaStage::Online;
-            client.wire.outbox.open(Gate::Snapshot(job));
-            self.mark_dirty(handle);
+impl Replica {
+    /// Gives it a share of the full synchronisation that begins.
+    fn share(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        stream: &Stream,
+        job: JobId,
+        diskless: bool,
+    ) {
+        let mark = core.rng.hex40();
+        self.stage = ReplicaStage::Transfer(job);
+        let Some(outbox) = clients.outbox(self.handle) else { return };
+        if !self.old_sync {
+            let line = format!("+FULLRESYNC {} {}\r\n", stream.ids.id, stream.offset());
+            outbox.tail.extend_from_slice(line.as_bytes());
         }
+        if diskless {
+            outbox.tail.extend_from_slice(format!("$EOF:{mark}\r\n").as_bytes());
+        }
+        outbox.close_gate(Gate::Snapshot(job));
+        clients.mark_dirty(self.handle);
+        self.end_mark = diskless.then_some(mark);
+    }
+
+    /// Its payload has been written, all of it: from now on it can be expected to answer.
+    fn payload_left(&mut self, core: &mut Core, clients: &mut Clients, job: JobId) {
+        self.acked_us = core.now.mono_us;
+        if self.end_mark.take().is_some() {
+            self.stage = ReplicaStage::WaitAck(job);
+        } else {
+            self.go_online(clients, job);
+        }
+        let (ip, port) = self.address();
         let text = format!("Synchronization with replica {ip}:{port} succeeded");
-        self.log(Level::Notice, text);
-        if rdb_only {
-            self.close_after_reply(handle);
+        core.log(Level::Notice, text);
+        if self.announced.rdb_only {
+            clients.close_after_reply(core, self.handle);
+        }
+    }
+
+    /// It has its payload: the stream behind it may leave.
+    pub(super) fn go_online(&mut self, clients: &mut Clients, job: JobId) {
+        self.stage = ReplicaStage::Online;
+        if let Some(outbox) = clients.outbox(self.handle) {
+            outbox.open_gate(Gate::Snapshot(job));
+            clients.mark_dirty(self.handle);
+        }
+    }
+}
+
+/// Going.
+impl Master {
+    /// A connection is gone: perhaps that of a replica, or of one who waits for replicas.
+    pub(crate) fn on_close(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        saves: &Saves,
+        handle: Handle,
+    ) {
+        self.announced.remove(&handle);
+        let Some(at) = self.replicas.iter().position(|replica| replica.handle == handle) else {
+            return;
+        };
+        let replica = self.replicas.remove(at);
+        if self.replicas.is_empty() {
+            self.none_since_us = Some(core.now.mono_us);
+        }
+        core.log(Level::Notice, "Connection with replica lost.");
+        if let ReplicaStage::Transfer(job) = replica.stage {
+            let streams = saves.snapshots.get(job).is_some_and(|s| s.purpose == Purpose::Sync);
+            if streams && self.in_transfer(job).next().is_none() {
+                core.order(Order::AbortSnapshot(job));
+            }
+            // The others may have waited for this one.
+            self.go_on_with_file_syncs(core, clients);
+            core.order(Order::ScheduleFullSync);
+        }
+        // An end that waited for this replica has one less to wait for.
+        core.order(Order::CheckShutdown);
+    }
+
+    /// All replicas must come again: what they follow has changed its name or its content.
+    pub(crate) fn disconnect_replicas(&self, core: &mut Core, clients: &mut Clients) {
+        for replica in &self.replicas {
+            clients.close(core, replica.handle);
+        }
+    }
+
+    /// The role has changed: effects of our own go into the stream, or no longer.
+    pub(crate) fn set_local(&mut self, journal: &mut Journal, is_local: bool) {
+        self.stream.set_local(journal, is_local);
+    }
+
+    /// `repl-backlog-size` has changed.
+    pub(crate) fn resize_backlog(&mut self, core: &Core) {
+        let size = usize::try_from(core.config.repl_backlog_size).unwrap_or(usize::MAX);
+        if let Some(backlog) = &mut self.stream.backlog {
+            backlog.resize(size);
         }
     }
 }

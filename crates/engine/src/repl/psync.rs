@@ -17,7 +17,7 @@ use super::backlog::Backlog;
 
 /// The two histories that a node's data belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Histories {
+pub struct ReplicationIds {
     /// Name of the present one.
     pub id: String,
     /// Name of the former one; 40 zeros if there is none.
@@ -37,10 +37,10 @@ pub fn is_id(id: &str) -> bool {
 /// An id that names no history.
 pub const NO_ID: &str = "0000000000000000000000000000000000000000";
 
-impl Histories {
+impl ReplicationIds {
     /// A history of its own.
-    pub fn new(id: String) -> Histories {
-        Histories { id, id2: NO_ID.to_owned(), second_offset: -1 }
+    pub fn new(id: String) -> ReplicationIds {
+        ReplicationIds { id, id2: NO_ID.to_owned(), second_offset: -1 }
     }
 
     /// The history goes on under another name from behind `offset`.
@@ -86,7 +86,7 @@ pub enum Reason {
 
 /// Decides. `offset` is that of the first byte which the replica lacks.
 pub fn decide(
-    histories: &Histories,
+    ids: &ReplicationIds,
     backlog: Option<&Backlog>,
     id: &str,
     offset: Option<i64>,
@@ -94,8 +94,8 @@ pub fn decide(
     let Some(offset) = offset.filter(|_| id != "?") else {
         return Decision::Full(Reason::Asked);
     };
-    if !histories.share(id, offset) {
-        let parted = id.eq_ignore_ascii_case(&histories.id2);
+    if !ids.share(id, offset) {
+        let parted = id.eq_ignore_ascii_case(&ids.id2);
         return Decision::Full(if parted { Reason::PartedBefore } else { Reason::OtherHistory });
     }
     match backlog {
@@ -112,12 +112,12 @@ mod tests {
 
     #[test]
     fn goes_on_only_within_a_shared_history_that_is_kept() {
-        let mut histories = Histories::new("a".repeat(40));
-        histories.rename("b".repeat(40), 100);
+        let mut ids = ReplicationIds::new("a".repeat(40));
+        ids.rename("b".repeat(40), 100);
         let mut backlog = Backlog::new(51, 1000);
         backlog.append(Arc::new(vec![0; 100]));
         let (a, b) = ("a".repeat(40), "b".repeat(40));
-        let ask = |id: &str, offset| decide(&histories, Some(&backlog), id, Some(offset));
+        let ask = |id: &str, offset| decide(&ids, Some(&backlog), id, Some(offset));
         assert_eq!(ask(&b, 151), Decision::Continue, "nothing is missing");
         assert_eq!(ask(&b, 51), Decision::Continue, "the oldest byte kept");
         assert_eq!(ask(&b, 50), Decision::Full(Reason::NotInBacklog));
@@ -126,6 +126,6 @@ mod tests {
         assert_eq!(ask(&a, 102), Decision::Full(Reason::PartedBefore));
         assert_eq!(ask(NO_ID, 60), Decision::Full(Reason::OtherHistory));
         assert_eq!(ask("?", -1), Decision::Full(Reason::Asked));
-        assert_eq!(decide(&histories, None, &b, Some(60)), Decision::Full(Reason::NotInBacklog));
+        assert_eq!(decide(&ids, None, &b, Some(60)), Decision::Full(Reason::NotInBacklog));
     }
 }

@@ -1,266 +1,168 @@
-//! What a replica does with its master's stream, beside executing it: it counts the bytes, passes them on, and
-//! notices what it cannot follow.
+//! The replication stream: a master's effects as bytes with one count, and their recent past.
 //!
-//! Its offset is a promise: whoever stands there holds what the stream up to there makes. Other replicas may go on
-//! from it, and Sentinel may promote by it.
+//! It is one sink of the journal, with a SELECT of its own. A replica's stream consists of its master's bytes, which are
+//! passed on as they came, so that a whole chain has one history and one count.
 
-use russet_protocol::ErrorReply;
+use std::sync::Arc;
 
-use crate::command::{Args, Command};
-use crate::config::value::PropagationErrorBehavior;
-use crate::io::{Handle, Level, Output};
-use crate::node::{Node, Standstill};
+use russet_protocol::reply::push_command;
 
-/// Commands that change no data, whoever passes them on: nobody can be subscribed here, so nothing is lost with them.
-const CHANGE_NOTHING: [&[u8]; 2] = [b"publish", b"spublish"];
+use super::backlog::Backlog;
+use super::psync::ReplicationIds;
+use crate::core::Core;
+use crate::injected::Bug;
+use crate::journal::{Journal, Origin, Sink, Unit};
+use crate::persist::fill::StreamPosition;
+use crate::rng::Rng;
 
-/// Failed requests are told no more often than this.
-const FAILURE_LOG_US: u64 = 10_000_000;
+/// See the module.
+#[derive(Debug)]
+pub struct Stream {
+    /// The histories that our data belongs to.
+    pub ids: ReplicationIds,
+    /// Bytes of the stream so far: `master_repl_offset`.
+    offset: i64,
+    /// The stream's recent past; made when the first replica comes.
+    pub backlog: Option<Backlog>,
+    /// Database that the stream has selected; none: the next effect must select its own.
+    selected: Option<u32>,
+    /// Bytes of the stream since it last went out.
+    open: Vec<u8>,
+    /// Effects of our own go into it: we follow no master.
+    is_local: bool,
+}
 
-/// A master whose stream cannot be followed is left alone for so long at least.
-const UNKNOWN_COMMAND_US: u64 = 10_000_000;
-
-impl Node {
-    /// A request of the master's stream was executed (or queued): the same bytes go on to our own replicas, and
-    /// we count them. A transaction counts when it is complete: until then we could not go on in its middle.
-    pub(crate) fn master_stream_applied(&mut self, handle: Handle, raw: &[u8]) {
-        if self.standstill == Some(Standstill::Stopped) {
-            // What ended this process is passed on to nobody.
-            return;
-        }
-        let now_us = self.now.mono_us;
-        let bytes_max = self.link_bytes_max();
-        let Some(client) = self.clients.get(handle) else { return };
-        let (open, db) = (client.transaction.open, client.db);
-        let Some(master) = self.repl.master.as_mut().filter(|m| m.link == Some(handle)) else {
-            return;
-        };
-        master.last_io_us = now_us;
-        if open {
-            self.repl.partial_transaction.extend_from_slice(raw);
-            if self.repl.partial_transaction.len() > bytes_max {
-                self.master_spoke_garbage(handle, "a transaction without an end");
-            }
-            return;
-        }
-        master.selected_db = db;
-        let before = std::mem::take(&mut self.repl.partial_transaction);
-        self.repl.feed(&before);
-        self.repl.feed(raw);
+impl Sink for Stream {
+    fn listens(&self, origin: Origin) -> bool {
+        origin == Origin::Local && self.is_local && self.backlog.is_some()
     }
 
-    /// A request of the master's stream that fits no row.
-    ///
-    /// What an unknown command did to the master's data cannot be told. If we went on behind it, our
-    /// offset would say that we hold what we do not, and a promotion or a replica's partial synchronisation would
-    /// spread the difference. So we stop in front of it, where the data is still what the stream makes:
-    /// nothing of its transaction has run. Asking to go on there would only bring the same command
-    /// again, so the next try is for everything; it succeeds once what the command made is gone. Tries are far
-    /// apart, since each costs the master a snapshot.
-    pub(crate) fn master_sent_unknown(
-        &mut self,
-        handle: Handle,
-        found: Option<&'static Command>,
-        args: &Args<'_>,
-        error: &ErrorReply,
-        raw: &[u8],
-    ) {
-        let name = String::from_utf8_lossy(args.get(0).unwrap_or_default()).into_owned();
-        if CHANGE_NOTHING.iter().any(|known| name.as_bytes().eq_ignore_ascii_case(known)) {
-            self.master_stream_applied(handle, raw);
-            return;
+    fn unit(&mut self, unit: &Unit<'_>) {
+        if unit.is_atomic {
+            self.append(b"*1\r\n$5\r\nMULTI\r\n");
         }
-        if let Some(row) = found.and_then(|command| command.picked(args)) {
-            self.stats.rejected(self.commands.number_of(row));
+        for (db, command) in unit.iter() {
+            self.select(db);
+            self.append(command);
         }
-        self.stats.error(error);
-        self.master_request_failed(&name, error);
-        if matches!(error, ErrorReply::WrongArity(_)) {
-            self.master_stream_applied(handle, raw);
-            return;
+        if unit.is_atomic {
+            self.append(b"*1\r\n$4\r\nEXEC\r\n");
         }
-        let Some(master) = self.repl.master.as_mut().filter(|m| m.link == Some(handle)) else {
-            return;
-        };
-        master.knows_history = false;
-        let delay_us = master.back_off_us().max(UNKNOWN_COMMAND_US);
-        let secs = delay_us / 1_000_000;
-        let shown: String = name.chars().take(128).collect();
-        let text = format!(
-            "The master uses the command '{shown}', which this server does not know: its data cannot be followed any \
-             further. The link is closed; a full synchronisation is tried in {secs} seconds."
-        );
-        self.link_failed_for(Level::Warning, &text, delay_us);
-    }
-
-    /// A request of the master's stream that does what a stream must not do.
-    pub(crate) fn master_request_refused(&mut self, command: &'static Command) {
-        let error = ErrorReply::err("a master's stream changes data and does nothing else");
-        self.stats.rejected(self.commands.number_of(command));
-        self.stats.error(&error);
-        self.master_request_failed(command.name, &error);
-    }
-
-    /// A request of the master's stream failed here and, presumably, not there.
-    pub(crate) fn master_request_failed(&mut self, name: &str, error: &ErrorReply) {
-        self.stats.unexpected_errors += 1;
-        if self.stops_after_master_error(name) {
-            return;
-        }
-        let now_us = self.now.mono_us;
-        let told = &mut self.repl.failures_told;
-        if told.at_us.is_some_and(|at| now_us.saturating_sub(at) < FAILURE_LOG_US) {
-            told.since += 1;
-            return;
-        }
-        told.at_us = Some(now_us);
-        let more = match std::mem::take(&mut told.since) {
-            0 => String::new(),
-            count => format!(" ({count} more since this was last told)"),
-        };
-        let name: String = name.chars().take(128).collect();
-        let text = format!(
-            "== CRITICAL == This replica is sending an error to its master: '{error}' after processing the command \
-             '{name}'{more}"
-        );
-        self.log(Level::Warning, text);
-    }
-
-    /// A master's write came while this replica cannot save. True: the process ends instead of taking it, as
-    /// `replica-ignore-disk-write-errors` asks with its default.
-    pub(crate) fn stops_without_disk(&mut self) -> bool {
-        if !self.persist.refuses_writes(&self.config) {
-            return false;
-        }
-        if !self.config.replica_ignore_disk_write_errors {
-            self.stop("Replica was unable to write command to disk.");
-            return true;
-        }
-        if self.stats.may_warn_of_disk(self.now.mono_us) {
-            let text = "Replica is applying a command even though it is unable to write to disk.";
-            self.log(Level::Warning, text);
-        }
-        false
-    }
-
-    /// A command of our master's stream failed here. True: the process ends, as `propagation-error-behavior` asks.
-    fn stops_after_master_error(&mut self, name: &str) -> bool {
-        let goes_on = self.config.propagation_error_behavior == PropagationErrorBehavior::Ignore;
-        if goes_on || !self.config.replica_read_only {
-            return false;
-        }
-        let text = format!(
-            "This replica panicked sending an error to its master after processing the command \
-             '{name}'"
-        );
-        self.stop(&text);
-        true
-    }
-
-    /// Ends the process: what it holds is no longer what it should hold. Nobody is served any more.
-    fn stop(&mut self, why: &str) {
-        if self.standstill != Some(Standstill::Stopped) {
-            self.standstill = Some(Standstill::Stopped);
-            self.log(Level::Warning, why);
-            self.output(Output::Exit(1));
-        }
-    }
-
-    /// The master's bytes made no sense. If they were its stream, nobody knows what we have missed.
-    pub(crate) fn master_spoke_garbage(&mut self, handle: Handle, what: &str) {
-        let Some(master) = self.repl.master.as_mut().filter(|m| m.link == Some(handle)) else {
-            return;
-        };
-        if master.is_online() {
-            master.knows_history = false;
-        }
-        let text = format!("Protocol error from master: {what}. The link is closed.");
-        self.link_failed(Level::Warning, &text);
     }
 }
 
-/// When a failed request was last told, and how many have not been.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FailuresTold {
-    at_us: Option<u64>,
-    since: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::config::Config;
-    use crate::io::{Endpoints, Handle, Host, Input, Now, Output};
-    use crate::persist::rdb_save::RdbEncoder;
-    use crate::rdb::RdbSettings;
-    use crate::{Boot, Node};
-
-    struct NoTicks;
-
-    impl Host for NoTicks {
-        fn ticks_us(&mut self) -> u64 {
-            0
+impl Stream {
+    /// A stream with a new history, that nobody follows.
+    pub fn new(rng: &mut Rng) -> Stream {
+        Stream {
+            ids: ReplicationIds::new(rng.hex40()),
+            offset: 0,
+            backlog: None,
+            selected: None,
+            open: Vec::new(),
+            is_local: true,
         }
     }
 
-    /// Sends bytes; what the log says then.
-    fn send(node: &mut Node, link: Handle, bytes: &[u8]) -> String {
-        if let Some(buffer) = node.read_buffer(link) {
-            buffer.extend_from_slice(bytes);
-            node.received(node.now, link);
-        }
-        let mut log = String::new();
-        loop {
-            match node.poll_output(node.now) {
-                Output::Wait(Some(0)) => node.turn(node.now, &mut NoTicks),
-                Output::Wait(_) => return log,
-                Output::Log { text, .. } => log.push_str(&text),
-                _ => {}
-            }
+    /// `master_repl_offset`.
+    pub fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// Appends bytes.
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        self.open.extend_from_slice(bytes);
+        self.offset += bytes.len() as i64;
+    }
+
+    /// Appends a command that changes no data: PING, REPLCONF GETACK.
+    pub(super) fn append_command(&mut self, args: &[&[u8]]) {
+        let before = self.open.len();
+        push_command(&mut self.open, args);
+        self.offset += (self.open.len() - before) as i64;
+    }
+
+    fn select(&mut self, db: u32) {
+        if self.selected != Some(db) {
+            self.append_command(&[b"SELECT", db.to_string().as_bytes()]);
+            self.selected = Some(db);
         }
     }
 
-    /// A replica whose master's stream flows.
-    fn online() -> (Node, Handle) {
-        let conf = b"replicaof h 1\nclient-query-buffer-limit 1mb\n";
-        let config = Config::parse_text(conf).unwrap().config;
-        let mut node = Node::new(config, Boot::default(), Now { mono_us: 1, wall_us: 1 });
-        let link = node.repl.master.as_ref().unwrap().link.unwrap();
-        let ends = Endpoints::Unix("x".to_owned());
-        node.handle(node.now, Input::Connected { link, result: Ok(ends) });
-        let (id, mark) = ("0".repeat(40), "1".repeat(40));
-        let mut bytes =
-            format!("+PONG\r\n+\r\n+\r\n+\r\n+FULLRESYNC {id} 1\r\n$EOF:{mark}\r\n").into_bytes();
-        let mut encoder = RdbEncoder::new(RdbSettings::default());
-        encoder.begin(&[], &mut bytes);
-        encoder.finish(&mut bytes);
-        bytes.extend_from_slice(mark.as_bytes());
-        send(&mut node, link, &bytes);
-        assert!(node.repl.master.as_ref().unwrap().is_online());
-        (node, link)
+    /// Database that a stream of our own has selected.
+    pub(crate) fn selected_db(&self) -> u32 {
+        self.selected.unwrap_or(0)
     }
 
-    /// Sends this again and again until the link is closed, which must be soon.
-    fn ends(begin: &[u8], again: &[u8]) {
-        let (mut node, link) = online();
-        send(&mut node, link, begin);
-        for _ in 0..1000 {
-            if send(&mut node, link, again).contains("without an end") {
-                let master = node.repl.master.unwrap();
-                assert!(node.clients.get(link).is_none() && !master.knows_history);
-                return;
-            }
+    /// The next effect selects its database again: whoever comes now has none selected.
+    pub(super) fn forget_selection(&mut self) {
+        self.selected = None;
+    }
+
+    /// Whether effects of our own go into it, and whether the journal must encode them.
+    pub(super) fn set_local(&mut self, journal: &mut Journal, is_local: bool) {
+        self.is_local = is_local;
+        self.update_listening(journal);
+    }
+
+    fn update_listening(&self, journal: &mut Journal) {
+        journal.set_stream_listens(self.listens(Origin::Local));
+    }
+
+    /// What was appended since the last call, to be sent to replicas; the backlog has it too then.
+    pub(super) fn take_new(&mut self, core: &Core) -> Option<Arc<Vec<u8>>> {
+        if self.open.is_empty() {
+            return None;
         }
-        panic!("not noticed");
+        let bytes = Arc::new(std::mem::take(&mut self.open));
+        if let Some(backlog) = &mut self.backlog {
+            let skips = core.injected(Bug::SkippedBacklogByte) && bytes.len() % 7 == 3;
+            backlog.append(if skips { Arc::new(bytes[1..].to_vec()) } else { bytes.clone() });
+        }
+        Some(bytes)
     }
 
-    #[test]
-    fn nothing_without_an_end_is_kept() {
-        let block = [b'x'; 8192];
-        let value = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$8192\r\n{}\r\n", "x".repeat(8192));
-        ends(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$400000000\r\n", &block);
-        ends(b"*1\r\n$5\r\nMULTI\r\n", value.as_bytes());
-        // What is refused is not queued, and counts too.
-        let refused = format!("*2\r\n$4\r\nSAVE\r\n$8192\r\n{}\r\n", "x".repeat(8192));
-        ends(b"*1\r\n$5\r\nMULTI\r\n", refused.as_bytes());
+    /// Starts to keep the stream: what was not kept so far is lost.
+    pub(super) fn begin_backlog(&mut self, core: &Core, journal: &mut Journal) {
+        self.open.clear();
+        self.backlog = Some(Backlog::new(self.offset + 1, core.config.repl_backlog_size as usize));
+        self.update_listening(journal);
+    }
+
+    /// Starts to keep the stream if it is not kept.
+    pub(super) fn ensure_backlog(&mut self, core: &Core, journal: &mut Journal) {
+        if self.backlog.is_none() {
+            self.begin_backlog(core, journal);
+        }
+    }
+
+    /// Nobody needs the past any more. What is written from now on is kept nowhere, so it is another history.
+    pub(super) fn drop_backlog(&mut self, core: &mut Core, journal: &mut Journal) {
+        self.backlog = None;
+        self.change_id(&mut core.rng);
+        self.update_listening(journal);
+    }
+
+    /// Another history begins: replicas cannot go on with the old one.
+    pub fn change_id(&mut self, rng: &mut Rng) {
+        self.ids.id = rng.hex40();
+        self.ids.forget_former();
+    }
+
+    /// The stream stands at another place: a full synchronisation or a dump file says where.
+    pub(super) fn restart_at(&mut self, core: &Core, journal: &mut Journal, offset: i64) {
+        self.offset = offset;
+        self.begin_backlog(core, journal);
+    }
+
+    /// Where the data stands in the stream, to be kept in a dump file; none if nothing follows it. `upstream_db`: the
+    /// database that our master's stream has selected, if we follow one.
+    pub(crate) fn position(&self, upstream_db: Option<u32>) -> Option<StreamPosition> {
+        let is_known = self.backlog.is_some() || upstream_db.is_some();
+        is_known.then(|| StreamPosition {
+            id: self.ids.id.clone(),
+            offset: self.offset,
+            db: upstream_db.unwrap_or(self.selected_db()),
+        })
     }
 }

@@ -35,7 +35,7 @@ impl Local {
         }
         let ends = Endpoints::Unix("/transcript".to_owned());
         let handle = self.driver.accept(ends).expect("a local client is let in");
-        let client = self.driver.node.clients.get_mut(handle).expect("just let in");
+        let client = self.driver.node.parts.clients.get_mut(handle).expect("just let in");
         client.protocol = self.protocol;
         self.clients.insert(name.to_owned(), handle);
         handle
@@ -55,7 +55,7 @@ impl Server for Local {
 
     fn set(&mut self, name: &str, value: &str) {
         let context = SetContext { loading: false, is_local: true };
-        let config = &mut self.driver.node.config;
+        let config = &mut self.driver.node.core.config;
         config.set(&[(name.as_bytes(), value.as_bytes())], context).expect("a known directive");
     }
 

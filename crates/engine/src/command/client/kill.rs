@@ -4,12 +4,12 @@ use russet_protocol::ErrorReply;
 
 use super::list::{Kind, address, shown};
 use super::{ADMIN, ROW};
-use crate::client::Client;
+use crate::clients::Client;
 use crate::command::argument::{
     Argument, after, int, one_of, optional, repeated, shown_as, string, token,
 };
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
-use crate::io::Handle;
+use crate::ids::Handle;
 
 const FILTERS: Argument = repeated(one_of(
     "new-format",
@@ -126,15 +126,15 @@ pub(super) const KILL: Command = Command {
 };
 
 fn kill(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let me = ctx.client;
+    let me = ctx.session()?;
     let old_form = args.len() == 3;
     let filter = if old_form {
         Filter { address: Some(args.text(2)), ..Filter::default() }
     } else {
         Filter::parse(me, args)?
     };
-    let now_us = ctx.node.now.mono_us;
-    let chosen: Vec<Handle> = shown(ctx.node)
+    let now_us = ctx.core.now.mono_us;
+    let chosen: Vec<Handle> = shown(ctx.parts)
         .filter(|client| filter.lets_through(client, now_us))
         .map(|client| client.handle)
         .collect();
@@ -147,7 +147,7 @@ fn kill(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         reply.count(chosen.len());
     }
     for &handle in chosen.iter().filter(|&&handle| handle != me) {
-        ctx.node.close(handle);
+        ctx.parts.clients.close(ctx.core, handle);
     }
     Ok(if chosen.contains(&me) { Flow::Close } else { Flow::Done })
 }

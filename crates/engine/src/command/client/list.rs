@@ -5,11 +5,12 @@ use std::fmt::Write;
 use russet_protocol::{ErrorReply, Protocol};
 
 use super::{ADMIN, PLAIN, ROW};
-use crate::client::Client;
+use crate::clients::Client;
 use crate::command::argument::{after, int, one_of, optional, repeated, token};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
+use crate::core::Core;
 use crate::io::{Endpoints, Handle};
-use crate::node::Node;
+use crate::parts::Parts;
 
 /// The types of connections that CLIENT LIST and CLIENT KILL filter by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +60,8 @@ pub(super) const INFO: Command = Command {
 
 fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut text = String::new();
-    if let Some(client) = ctx.node.clients.get(ctx.client) {
-        line(&mut text, client, ctx.node.now.mono_us, args_bytes(args));
+    if let Some(client) = ctx.parts.clients.get(ctx.session()?) {
+        line(&mut text, client, ctx.core.now.mono_us, args_bytes(args));
     }
     reply.verbatim(text.as_bytes());
     Ok(Flow::Done)
@@ -89,10 +90,10 @@ pub(super) const LIST: Command = Command {
 
 fn list(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut chosen: Vec<&Client> = match args.len() {
-        2 => shown(ctx.node).collect(),
+        2 => shown(ctx.parts).collect(),
         4 if args.is(2, "TYPE") => {
             let kind = Kind::named(&args[3])?;
-            shown(ctx.node).filter(|client| Kind::of(client) == kind).collect()
+            shown(ctx.parts).filter(|client| Kind::of(client) == kind).collect()
         }
         4.. if args.is(2, "ID") => by_ids(ctx, args)?,
         _ => return Err(ErrorReply::Syntax),
@@ -102,15 +103,15 @@ fn list(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     let mut text = String::with_capacity(chosen.len() * 320);
     for client in chosen {
-        let running = if client.handle == ctx.client { args_bytes(args) } else { 0 };
-        line(&mut text, client, ctx.node.now.mono_us, running);
+        let running = if Some(client.handle) == ctx.call.session { args_bytes(args) } else { 0 };
+        line(&mut text, client, ctx.core.now.mono_us, running);
     }
     reply.verbatim(text.as_bytes());
     Ok(Flow::Done)
 }
 
 fn by_ids<'n>(ctx: &'n Ctx<'_>, args: &Args<'_>) -> Result<Vec<&'n Client>, ErrorReply> {
-    let mut sorted: Vec<&Client> = shown(ctx.node).collect();
+    let mut sorted: Vec<&Client> = shown(ctx.parts).collect();
     sorted.sort_unstable_by_key(|client| client.id);
     let mut chosen = Vec::with_capacity(args.len() - 3);
     for at in 3..args.len() {
@@ -124,20 +125,21 @@ fn by_ids<'n>(ctx: &'n Ctx<'_>, args: &Args<'_>) -> Result<Vec<&'n Client>, Erro
 }
 
 /// Iterates over the connections that users see: all but a link to a master that is not in use yet.
-pub(super) fn shown(node: &Node) -> impl Iterator<Item = &Client> {
+pub(super) fn shown(parts: &Parts) -> impl Iterator<Item = &Client> {
     let online = |handle: Handle| {
-        node.repl.master.as_ref().is_some_and(|m| m.is_online() && m.link == Some(handle))
+        parts.following.master().is_some_and(|m| m.is_online() && m.link == Some(handle))
     };
-    node.clients
+    parts
+        .clients
         .iter()
         .filter(move |client| !client.gone && (!client.is_master_link() || online(client.handle)))
 }
 
 /// Describes a connection in a log line.
-pub(crate) fn describe(node: &Node, handle: Handle) -> String {
+pub(crate) fn describe(core: &Core, parts: &Parts, handle: Handle) -> String {
     let mut text = String::new();
-    if let Some(client) = node.clients.get(handle) {
-        line(&mut text, client, node.now.mono_us, 0);
+    if let Some(client) = parts.clients.get(handle) {
+        line(&mut text, client, core.now.mono_us, 0);
     }
     text.trim_end().to_owned()
 }
@@ -205,9 +207,9 @@ fn line(text: &mut String, client: &Client, now_us: u64, running_bytes: usize) {
         seconds(client.last_interaction_us),
         flags(client),
         client.db,
-        transaction.watched.len(),
+        client.watched.len(),
         wire.pending(),
-        wire.room(),
+        wire.spare(),
         wire.outbox.pieces(),
         wire.outbox.len() - reply,
         client.memory_bytes(),

@@ -7,8 +7,9 @@ use russet_protocol::ErrorReply;
 
 use super::connection::{bad_name, is_printable};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f, help};
-use crate::client::Waiting;
+use crate::clients::Waiting;
 use crate::command::argument::{after, int, one_of, optional, string, token};
+use crate::core::{Answer, Order};
 use crate::pause::{PauseMode, PauseReason};
 pub(crate) use list::describe;
 
@@ -68,7 +69,7 @@ const ID: Command = Command {
 };
 
 fn id(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.integer(i64::try_from(ctx.me().id).unwrap_or(i64::MAX));
+    reply.integer(i64::try_from(ctx.client()?.id).unwrap_or(i64::MAX));
     Ok(Flow::Done)
 }
 
@@ -87,7 +88,7 @@ fn setname(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     if !is_printable(&args[2]) {
         return Err(bad_name());
     }
-    ctx.me().name = args[2].to_vec();
+    ctx.client()?.name = args[2].to_vec();
     reply.ok();
     Ok(Flow::Done)
 }
@@ -103,7 +104,7 @@ const GETNAME: Command = Command {
 };
 
 fn getname(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let name = &ctx.me().name;
+    let name = &ctx.client()?.name;
     if name.is_empty() {
         reply.null()
     } else {
@@ -136,7 +137,7 @@ fn setinfo(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
         let after = " cannot contain spaces, newlines or special characters.";
         return Err(ErrorReply::quoting("ERR ", attribute, after));
     }
-    let me = ctx.me();
+    let me = ctx.client()?;
     let place = if args.is(2, "LIB-NAME") { &mut me.lib_name } else { &mut me.lib_version };
     *place = value.to_vec();
     reply.ok();
@@ -155,7 +156,7 @@ const REPLY: Command = Command {
 };
 
 fn reply_mode(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let mode = &mut ctx.me().reply_mode;
+    let mode = &mut ctx.client()?.reply_mode;
     if args.is(2, "ON") {
         (mode.off, mode.skip) = (false, false);
         reply.ok();
@@ -188,8 +189,8 @@ fn pause(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         4 => return Err(ErrorReply::fixed("ERR CLIENT PAUSE mode must be WRITE or ALL")),
         _ => return Err(wrong_use(args)),
     };
-    let (_, end_us) = args.timeout(2, ctx.node.now)?;
-    ctx.node.pause_clients(PauseReason::Client, mode, end_us);
+    let (_, end_us) = args.timeout(2, ctx.core.now)?;
+    ctx.parts.pause.begin(ctx.core, PauseReason::Client, mode, end_us);
     reply.ok();
     Ok(Flow::Done)
 }
@@ -206,7 +207,7 @@ const UNPAUSE: Command = Command {
 };
 
 fn unpause(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    ctx.node.unpause_clients(PauseReason::Client);
+    ctx.parts.pause.end(ctx.core, PauseReason::Client);
     reply.ok();
     Ok(Flow::Done)
 }
@@ -237,21 +238,19 @@ fn unblock(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
         _ => return Err(wrong_use(args)),
     };
     let id = args.integer(2)?;
-    let target = u64::try_from(id).ok().and_then(|id| ctx.node.clients.by_id(id));
+    let target = u64::try_from(id).ok().and_then(|id| ctx.parts.clients.by_id(id));
     let waits = target.and_then(|client| Some((client.handle, client.blocked.as_ref()?)));
     // Clients that wait for a pause, a save or a shutdown cannot be unblocked.
     let Some((handle, Waiting::Acks { offset, .. })) = waits.map(|(h, b)| (h, &b.waiting)) else {
         reply.integer(0);
         return Ok(Flow::Done);
     };
-    let have = ctx.node.replicas_at(*offset);
-    if by_error {
-        let text = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
-        ctx.node.reply_error(handle, &ErrorReply::fixed(text));
+    let answer = if by_error {
+        Answer::Error(ErrorReply::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
     } else {
-        ctx.node.with_reply(handle, |_, reply| reply.count(have));
-    }
-    ctx.node.resume(handle);
+        Answer::Count(ctx.parts.master.replicas_at(*offset))
+    };
+    ctx.core.order(Order::Answer(handle, answer));
     reply.integer(1);
     Ok(Flow::Done)
 }
@@ -277,7 +276,7 @@ const NO_EVICT: Command = Command {
 };
 
 fn no_evict(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    ctx.me().no_evict = switch(args, 2)?;
+    ctx.client()?.no_evict = switch(args, 2)?;
     reply.ok();
     Ok(Flow::Done)
 }
@@ -294,7 +293,7 @@ const NO_TOUCH: Command = Command {
 };
 
 fn no_touch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    ctx.me().no_touch = switch(args, 2)?;
+    ctx.client()?.no_touch = switch(args, 2)?;
     reply.ok();
     Ok(Flow::Done)
 }

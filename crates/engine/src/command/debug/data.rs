@@ -22,7 +22,7 @@ pub(super) const DIGEST: Command = Command {
 };
 
 fn digest(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.simple(&Digest::of_all(&ctx.node.keyspace).hex());
+    reply.simple(&Digest::of_all(&ctx.data).hex());
     Ok(Flow::Done)
 }
 
@@ -38,7 +38,7 @@ pub(super) const DIGEST_VALUE: Command = Command {
 
 /// Includes expired keys that have not been removed yet.
 fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let db = ctx.node.keyspace.db(ctx.db);
+    let db = ctx.data.db(ctx.call.db);
     reply.array(args.len() - 2);
     for at in 2..args.len() {
         let digest =
@@ -65,9 +65,9 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
         return Err(wrong_use(args));
     }
     let key = args.key(2);
-    let keyspace = &ctx.node.keyspace;
-    let entry = keyspace.db(ctx.db).get(key).ok_or(ErrorReply::NoSuchKey)?;
-    let compression = ctx.node.config.rdbcompression;
+    let keyspace = &ctx.data;
+    let entry = keyspace.db(ctx.call.db).get(key).ok_or(ErrorReply::NoSuchKey)?;
+    let compression = ctx.core.config.rdbcompression;
     let settings = RdbSettings { compression, ..RdbSettings::default() };
     let text = crate::types::string::Text::of(&entry).bytes();
     let len = RdbEncoder::new(settings).string_len(text);
@@ -91,7 +91,7 @@ pub(super) const HTSTATS: Command = Command {
 };
 
 fn htstats(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let keyspace = &ctx.node.keyspace;
+    let keyspace = &ctx.data;
     let db = u32::try_from(args.integer(2)?).ok().filter(|&db| db < keyspace.count());
     let db = db.ok_or_else(|| ErrorReply::fixed("ERR Out of range database"))?;
     let db = keyspace.db(db);
@@ -144,8 +144,8 @@ pub(super) const HTSTATS_KEY: Command = Command {
 
 /// Fails for every key, since no value has a hash table of its own yet.
 fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
-    let (db, key) = (ctx.db, args.key(2));
-    if ctx.node.keyspace.peek(db, key).is_none() {
+    let (db, key) = (ctx.call.db, args.key(2));
+    if ctx.data.peek(db, key).is_none() {
         return Err(ErrorReply::NoSuchKey);
     }
     Err(ErrorReply::fixed(
@@ -172,15 +172,15 @@ fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     };
     let count = positive(2)?;
     let size = if args.len() > 4 { positive(4)? } else { 0 };
-    if ctx.node.persist.is_loading() {
+    if ctx.parts.loading.is_loading() {
         return Err(ErrorReply::Loading);
     }
-    if size > ctx.node.config.proto_max_bulk_len {
+    if size > ctx.core.config.proto_max_bulk_len {
         return Err(ErrorReply::StringTooLong);
     }
     let prefix = args.get(3).unwrap_or(b"key");
-    let db = ctx.db;
-    let keyspace = &mut ctx.node.keyspace;
+    let db = ctx.call.db;
+    let keyspace = &mut ctx.data;
     let (hasher, dirty) = (keyspace.hasher(), keyspace.dirty);
     let (mut name, mut value) = (Vec::new(), Vec::new());
     for number in 0..count {

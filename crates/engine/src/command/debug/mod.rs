@@ -13,8 +13,11 @@ use russet_protocol::ErrorReply;
 
 use super::argument::{double, one_of, optional, repeated, string, token};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Protection, Reply, flag as f, help};
+use crate::busy::With;
+use crate::clients::Waiting;
 use crate::io::Level;
-use crate::persist::load::Onto;
+use crate::persist::loading::Onto;
+use crate::timers::Timer;
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[DEBUG];
@@ -89,7 +92,7 @@ const SET_ACTIVE_EXPIRE: Command = Command {
 };
 
 fn set_active_expire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    ctx.node.active_expire = is_on(args);
+    ctx.parts.active_expire = is_on(args);
     reply.ok();
     Ok(Flow::Done)
 }
@@ -104,7 +107,7 @@ const PAUSE_CRON: Command = Command {
 };
 
 fn pause_cron(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    ctx.node.cron_paused = is_on(args);
+    ctx.parts.cron_paused = is_on(args);
     reply.ok();
     Ok(Flow::Done)
 }
@@ -122,9 +125,10 @@ fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome 
     let seconds: f64 = args.text(2).trim().parse().unwrap_or(0.0);
     // The cast turns a negative number or NaN into 0, and caps one that is too large.
     let micros = (seconds * 1e6) as u64;
-    let handle = ctx.client;
-    ctx.node.sleep(handle, micros);
-    Ok(Flow::Blocked)
+    let end_us = ctx.core.now.mono_us.saturating_add(micros);
+    ctx.parts.busy.begin(With::Sleep, Some(ctx.session()?));
+    ctx.core.timers.set(Timer::Sleep, end_us);
+    ctx.block(Waiting::Node, None)
 }
 
 const RELOAD: Command = Command {
@@ -151,7 +155,7 @@ fn reload(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome
             ));
         }
     }
-    if ctx.node.persist.is_loading() {
+    if ctx.parts.loading.is_loading() {
         return Err(ErrorReply::Loading);
     }
     let onto = match (flush, merge) {
@@ -159,9 +163,10 @@ fn reload(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome
         (false, false) => Onto::Others,
         (false, true) => Onto::Any,
     };
-    let handle = ctx.client;
-    ctx.node.begin_reload(handle, onto, save);
-    Ok(Flow::Blocked)
+    let handle = ctx.session()?;
+    ctx.parts.busy.begin(With::Reload, Some(handle));
+    ctx.parts.loading.begin_reload(ctx.core, ctx.data, handle, onto, save);
+    ctx.block(Waiting::Node, None)
 }
 
 const ERROR: Command = Command {
@@ -189,7 +194,7 @@ const LOG: Command = Command {
 
 fn log(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let text = args.text(2);
-    ctx.node.log(Level::Warning, format!("DEBUG LOG: {text}"));
+    ctx.core.log(Level::Warning, format!("DEBUG LOG: {text}"));
     reply.ok();
     Ok(Flow::Done)
 }
@@ -203,10 +208,9 @@ const CHANGE_REPL_ID: Command = Command {
 };
 
 fn change_repl_id(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let node = &mut ctx.node;
-    node.log(Level::Notice, "Changing replication IDs after receiving DEBUG change-repl-id");
-    node.repl.histories.id = node.rng.hex40();
-    node.repl.histories.forget_former();
+    let text = "Changing replication IDs after receiving DEBUG change-repl-id";
+    ctx.core.log(Level::Notice, text);
+    ctx.parts.master.stream.change_id(&mut ctx.core.rng);
     reply.ok();
     Ok(Flow::Done)
 }
@@ -241,9 +245,9 @@ const STRINGMATCH_TEST: Command = Command {
 fn stringmatch_test(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     const LETTERS: &[u8] = b"**??[]^-\\abc";
     let mut draw = |len_max: u64| -> Vec<u8> {
-        let len = ctx.node.rng.draw() % len_max;
+        let len = ctx.core.rng.draw() % len_max;
         let letters = LETTERS.len() as u64;
-        (0..len).map(|_| LETTERS[(ctx.node.rng.draw() % letters) as usize]).collect()
+        (0..len).map(|_| LETTERS[(ctx.core.rng.draw() % letters) as usize]).collect()
     };
     for _ in 0..MATCH_ROUNDS {
         let (pattern, text) = (draw(32), draw(32));

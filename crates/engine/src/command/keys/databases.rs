@@ -18,7 +18,7 @@ pub(super) const DBSIZE: Command = Command {
 };
 
 fn dbsize(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.count(ctx.node.keyspace.db(ctx.db).len());
+    reply.count(ctx.data.db(ctx.call.db).len());
     Ok(Flow::Done)
 }
 
@@ -39,7 +39,7 @@ pub(super) const SWAPDB: Command = Command {
 fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let first = index(args, 1, "invalid first DB index")?;
     let second = index(args, 2, "invalid second DB index")?;
-    let count = ctx.node.keyspace.count();
+    let count = ctx.data.count();
     let number = |index: i32| {
         u32::try_from(index)
             .ok()
@@ -47,7 +47,7 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
             .ok_or_else(|| ErrorReply::err("DB index is out of range"))
     };
     let (first, second) = (number(first)?, number(second)?);
-    ctx.node.keyspace.swap(first, second);
+    ctx.data.swap(first, second);
     reply.ok();
     Ok(Flow::Done)
 }
@@ -72,7 +72,7 @@ pub(super) const FLUSHDB: Command = Command {
 };
 
 fn flushdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let only = Some(ctx.db);
+    let only = Some(ctx.call.db);
     flush(ctx, args, only, reply)
 }
 
@@ -94,8 +94,8 @@ fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     flush(ctx, args, None, reply)?;
     // The deleted keys must not return from the dump file, so a save follows whatever the save
     // points say. One that is running still has them, so another follows it.
-    if !ctx.node.config.save.0.is_empty() && ctx.node.unsaved_changes() > 0 {
-        ctx.node.persist.save_wanted = true;
+    if !ctx.core.config.save.0.is_empty() && ctx.parts.saves.unsaved_changes(ctx.data) > 0 {
+        ctx.parts.saves.is_wanted = true;
     }
     Ok(Flow::Done)
 }
@@ -107,7 +107,7 @@ fn flush(ctx: &mut Ctx<'_>, args: &Args<'_>, only: Option<u32>, reply: &mut Repl
     if !known {
         return Err(ErrorReply::Syntax);
     }
-    ctx.node.keyspace.flush(only);
+    ctx.data.flush(only);
     // Propagated even if nothing was deleted, since a replica may have keys that the master lacks.
     let words: Vec<&[u8]> = args.iter().collect();
     ctx.effect(&words);

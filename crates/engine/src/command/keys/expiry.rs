@@ -9,8 +9,8 @@ use super::ROW;
 use crate::command::argument::{Argument, int, key, one_of, optional, token, unix_time};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
+use crate::injected::Bug;
 use crate::keyspace::EventKind;
-use crate::planted::Bug;
 
 const CONDITION: Argument =
     optional(one_of("condition", &[token("NX"), token("XX"), token("GT"), token("LT")]));
@@ -147,8 +147,8 @@ fn set_expiry(
         .checked_mul(unit_ms)
         .and_then(|ms| ms.checked_add(base_ms))
         .ok_or(ErrorReply::InvalidExpire(ctx.command.name))?;
-    let (db, key) = (ctx.db, args.key(1));
-    let found = ctx.node.keyspace.peek(db, key);
+    let (db, key) = (ctx.call.db, args.key(1));
+    let found = ctx.data.peek(db, key);
     if !found.is_some_and(|entry| condition.allows(entry.expiry(), at_ms)) {
         reply.integer(0);
         return Ok(Flow::Done);
@@ -159,7 +159,7 @@ fn set_expiry(
         ctx.effect(&[word, key.bytes]);
     } else {
         ctx.edit(key).set_expiry(Some(at_ms));
-        if !(base == Base::Now && ctx.node.planted(Bug::RelativeExpiry)) {
+        if !(base == Base::Now && ctx.core.injected(Bug::RelativeExpiry)) {
             let mut digits = itoa::Buffer::new();
             ctx.effect(&[b"PEXPIREAT", key.bytes, digits.format(at_ms).as_bytes()]);
         }
@@ -181,8 +181,8 @@ pub(super) const PERSIST: Command = Command {
 };
 
 fn persist(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let (db, key) = (ctx.db, args.key(1));
-    let ends = ctx.node.keyspace.peek(db, key).is_some_and(|entry| entry.expiry().is_some());
+    let (db, key) = (ctx.call.db, args.key(1));
+    let ends = ctx.data.peek(db, key).is_some_and(|entry| entry.expiry().is_some());
     if ends {
         ctx.edit(key).set_expiry(None);
     }

@@ -38,12 +38,12 @@ pub(super) const UNLINK: Command = Command {
 /// Deletes keys. DEL and UNLINK are the same, since large values are always freed in the
 /// background.
 fn del(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let db = ctx.db;
+    let db = ctx.call.db;
     let mut removed = 0;
     for at in 1..args.len() {
         let key = args.key(at);
         // An expired key is removed as such and not counted.
-        ctx.node.keyspace.expire_if_needed(db, key);
+        ctx.data.expire_if_needed(db, key);
         removed += usize::from(ctx.edit(key).remove(EventKind::Del));
     }
     reply.count(removed);
@@ -83,8 +83,8 @@ pub(super) const TOUCH: Command = Command {
 };
 
 fn touch(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let db = ctx.db;
-    let keyspace = &mut ctx.node.keyspace;
+    let db = ctx.call.db;
+    let keyspace = &mut *ctx.data;
     // TOUCH updates access times even under CLIENT NO-TOUCH.
     keyspace.no_touch = false;
     let found = (1..args.len()).filter(|&at| keyspace.read(db, args.key(at)).is_some()).count();
@@ -113,8 +113,8 @@ impl Ctx<'_> {
     /// Reads a key without updating its access time, nor those of the keys that the command reads
     /// after it. It counts as a hit or a miss.
     pub(super) fn glance(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
-        let db = self.db;
-        let keyspace = &mut self.node.keyspace;
+        let db = self.call.db;
+        let keyspace = &mut *self.data;
         // Dispatch sets this for each command.
         keyspace.no_touch = true;
         keyspace.read(db, key)
@@ -122,8 +122,8 @@ impl Ctx<'_> {
 
     /// Does the same for OBJECT, which emits no event for a miss.
     pub(super) fn inspect(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
-        let db = self.db;
-        let keyspace = &mut self.node.keyspace;
+        let db = self.call.db;
+        let keyspace = &mut *self.data;
         keyspace.no_touch = true;
         keyspace.inspect(db, key)
     }

@@ -87,8 +87,8 @@ pub(super) const IDLETIME: Command = Command {
 };
 
 fn idletime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let lfu = ctx.node.keyspace.lfu.is_some();
-    let now = ctx.node.keyspace.clock;
+    let lfu = ctx.data.lfu.is_some();
+    let now = ctx.data.clock;
     match ctx.inspect(args.key(2)).map(|entry| entry.clock()) {
         Some(_) if lfu => {
             return Err(ErrorReply::fixed(
@@ -116,8 +116,8 @@ pub(super) const FREQ: Command = Command {
 
 fn freq(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let is_there = ctx.inspect(args.key(2)).is_some();
-    let keyspace = &ctx.node.keyspace;
-    let entry = keyspace.db(ctx.db).get(args.key(2)).filter(|_| is_there);
+    let keyspace = &ctx.data;
+    let entry = keyspace.db(ctx.call.db).get(args.key(2)).filter(|_| is_there);
     match entry.map(|entry| keyspace.use_count(&entry)) {
         Some(None) => {
             return Err(ErrorReply::fixed(

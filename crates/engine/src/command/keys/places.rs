@@ -50,8 +50,8 @@ fn renamenx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 
 /// Renames a key. False if it had the new name before, or another key has it and `only_new` is set.
 fn rename_key(ctx: &mut Ctx<'_>, args: &Args<'_>, only_new: bool) -> Result<bool, ErrorReply> {
-    let (db, source, target) = (ctx.db, args.key(1), args.key(2));
-    let keyspace = &mut ctx.node.keyspace;
+    let (db, source, target) = (ctx.call.db, args.key(1), args.key(2));
+    let keyspace = &mut ctx.data;
     if keyspace.peek(db, source).is_none() {
         return Err(ErrorReply::NoSuchKey);
     }
@@ -75,12 +75,12 @@ pub(super) const MOVE: Command = Command {
 };
 
 fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let (source, key) = (ctx.db, args.key(1));
-    let target = args.db_index(2, ctx.node.keyspace.count())?;
+    let (source, key) = (ctx.call.db, args.key(1));
+    let target = args.db_index(2, ctx.data.count())?;
     if source == target {
         return Err(SAME);
     }
-    let keyspace = &mut ctx.node.keyspace;
+    let keyspace = &mut ctx.data;
     let free = keyspace.peek(source, key).is_some() && keyspace.peek(target, key).is_none();
     let events = [EventKind::MoveFrom, EventKind::MoveTo];
     let moved = free && keyspace.edit(source, key).move_to(target, key, events);
@@ -107,14 +107,14 @@ pub(super) const COPY: Command = Command {
 };
 
 fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let (source_db, source, target) = (ctx.db, args.key(1), args.key(2));
+    let (source_db, source, target) = (ctx.call.db, args.key(1), args.key(2));
     let (mut target_db, mut replace) = (source_db, false);
     let mut at = 3;
     while at < args.len() {
         if args.is(at, "REPLACE") {
             replace = true;
         } else if args.is(at, "DB") && at + 1 < args.len() {
-            target_db = args.db_index(at + 1, ctx.node.keyspace.count())?;
+            target_db = args.db_index(at + 1, ctx.data.count())?;
             at += 1;
         } else {
             return Err(ErrorReply::Syntax);
@@ -124,7 +124,7 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if source_db == target_db && source.bytes == target.bytes {
         return Err(SAME);
     }
-    let keyspace = &mut ctx.node.keyspace;
+    let keyspace = &mut ctx.data;
     let copy = keyspace.read(source_db, source).map(|entry| Copy::of(&entry));
     let taken = copy.is_some() && keyspace.peek(target_db, target).is_some() && !replace;
     let copied = copy.filter(|_| !taken);

@@ -42,10 +42,10 @@ pub(super) const KEYS: Command = Command {
 
 fn keys(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let pattern = Pattern::new(&args[1]);
-    let keyspace = &ctx.node.keyspace;
+    let keyspace = &ctx.data;
     let hides = keyspace.policy != ExpiryPolicy::Ignore;
     let (mark, mut count) = (reply.open_array(), 0);
-    keyspace.db(ctx.db).table().for_each(&mut |entry| {
+    keyspace.db(ctx.call.db).table().for_each(&mut |entry| {
         let over = hides && entry.expiry().is_some_and(|at| keyspace.is_past(at));
         if !over && pattern.fits(entry.key()) {
             reply.bulk(entry.key());
@@ -92,8 +92,8 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
         at += 2;
     }
-    let db = ctx.db;
-    let keyspace = &mut ctx.node.keyspace;
+    let db = ctx.call.db;
+    let keyspace = &mut ctx.data;
     let hides = keyspace.policy != ExpiryPolicy::Ignore;
     // The cursor comes first in the reply but is known last.
     let (mut found, mut shown, mut over) = (Vec::new(), 0, Vec::new());
@@ -164,10 +164,9 @@ pub(super) const RANDOMKEY: Command = Command {
 };
 
 fn randomkey(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let db = ctx.db;
-    let node = &mut *ctx.node;
-    let rng = &mut node.rng;
-    match node.keyspace.random_key(db, &mut || rng.draw()) {
+    let db = ctx.call.db;
+    let rng = &mut ctx.core.rng;
+    match ctx.data.random_key(db, &mut || rng.draw()) {
         Some(key) => reply.bulk(&key),
         None => reply.null(),
     }

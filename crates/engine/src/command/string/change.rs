@@ -74,10 +74,10 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 /// Returns the length of a string of `old` bytes after `more` is written at `offset`, or an error
 /// if it is too long.
 fn checked_len(ctx: &Ctx<'_>, old: usize, offset: u64, more: &[u8]) -> Result<usize, ErrorReply> {
-    let allowed = match ctx.caller {
+    let allowed = match ctx.call.caller {
         // A replica must accept what its master did.
         Caller::Master => u64::MAX,
-        _ => ctx.node.config.proto_max_bulk_len,
+        _ => ctx.core.config.proto_max_bulk_len,
     };
     let end = offset.checked_add(more.len() as u64).filter(|&end| end <= allowed);
     end.filter(|_| offset.saturating_sub(old as u64) <= GAP_MAX)

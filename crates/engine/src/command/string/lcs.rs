@@ -121,7 +121,7 @@ fn read_len(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<usize, Erro
 
 /// Copies a string, since the two are needed at once.
 fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Vec<u8> {
-    let entry = ctx.node.keyspace.peek(ctx.db, args.key(at));
+    let entry = ctx.data.peek(ctx.call.db, args.key(at));
     entry.map_or(Vec::new(), |entry| Text::of(&entry).bytes().to_vec())
 }
 
@@ -133,7 +133,7 @@ fn check_size(ctx: &Ctx<'_>, a: usize, b: usize) -> Result<(), ErrorReply> {
     }
     // Both are below 2^32.
     let bytes = ((a + 1) * (b + 1)).saturating_mul(CELL_BYTES);
-    if bytes > ctx.node.config.proto_max_bulk_len {
+    if bytes > ctx.core.config.proto_max_bulk_len {
         return Err(ErrorReply::err(
             "Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         ));

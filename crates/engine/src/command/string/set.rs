@@ -10,8 +10,8 @@ use crate::command::argument::{
 };
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag as f};
+use crate::injected::Bug;
 use crate::keyspace::{EventKind, Expiry, Key};
-use crate::planted::Bug;
 
 const EX: Argument = after("EX", int("seconds"));
 const PX: Argument = after("PX", int("milliseconds"));
@@ -154,8 +154,8 @@ fn set_with_options(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     if options.get {
         get(ctx, key, reply)?;
     }
-    let db = ctx.db;
-    let exists = ctx.node.keyspace.peek(db, key).is_some();
+    let db = ctx.call.db;
+    let exists = ctx.data.peek(db, key).is_some();
     if (options.nx && exists) || (options.xx && !exists) {
         if !options.get {
             reply.null();
@@ -173,7 +173,7 @@ fn set_with_options(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
         reply.ok();
     }
     match at_ms {
-        Some(at) if !(options.is_relative() && ctx.node.planted(Bug::RelativeExpiry)) => {
+        Some(at) if !(options.is_relative() && ctx.core.injected(Bug::RelativeExpiry)) => {
             propagate_set(ctx, key, &args[2], at);
         }
         None if options.get => propagate_without_get(ctx, args),
@@ -220,8 +220,8 @@ pub(super) const SETNX: Command = Command {
 };
 
 fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let (db, key) = (ctx.db, args.key(1));
-    let exists = ctx.node.keyspace.peek(db, key).is_some();
+    let (db, key) = (ctx.call.db, args.key(1));
+    let exists = ctx.data.peek(db, key).is_some();
     if !exists {
         ctx.edit(key).set_string(&args[2], Expiry::Clear, EventKind::Set);
     }
@@ -266,7 +266,7 @@ fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, reply: &mut Reply<'_>
     let (key, value) = (args.key(1), &args[3]);
     if let Some(at) = options.at_ms(ctx, args)? {
         ctx.overwrite(key).set_string(value, Expiry::At(at), EventKind::Set);
-        if !ctx.node.planted(Bug::RelativeExpiry) {
+        if !ctx.core.injected(Bug::RelativeExpiry) {
             propagate_set(ctx, key, value, at);
         }
     }
@@ -307,9 +307,9 @@ pub(super) const MSETNX: Command = Command {
 };
 
 fn msetnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let db = ctx.db;
+    let db = ctx.call.db;
     if !args.len().is_multiple_of(2) {
-        let exists = |at: usize| ctx.node.keyspace.peek(db, args.key(at)).is_some();
+        let exists = |at: usize| ctx.data.peek(db, args.key(at)).is_some();
         if (1..args.len()).step_by(2).any(exists) {
             reply.integer(0);
             return Ok(Flow::Done);
@@ -387,7 +387,7 @@ pub(super) const GETEX: Command = Command {
 
 fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = Options::parse(args, 2, false)?;
-    let (db, key) = (ctx.db, args.key(1));
+    let (db, key) = (ctx.call.db, args.key(1));
     let at_ms = options.at_ms(ctx, args);
     let Some(text) = ctx.string(key)? else {
         reply.null();
@@ -408,7 +408,7 @@ fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
             ctx.effect(&[b"PEXPIREAT", key.bytes, digits.format(at).as_bytes()]);
         }
         None if options.persist => {
-            let has = ctx.node.keyspace.peek(db, key).is_some_and(|entry| entry.expiry().is_some());
+            let has = ctx.data.peek(db, key).is_some_and(|entry| entry.expiry().is_some());
             if has {
                 ctx.edit(key).set_expiry(None);
                 ctx.effect(&[b"PERSIST", key.bytes]);
@@ -423,11 +423,11 @@ impl Ctx<'_> {
     /// Whether a key with this expiration time is removed at once. A replica leaves that to its
     /// master.
     pub(in crate::command) fn is_expired(&self, at_ms: i64) -> bool {
-        at_ms <= self.now_ms() && self.caller != Caller::Master && !self.node.repl.is_replica()
+        at_ms <= self.now_ms() && self.call.caller != Caller::Master && !self.core.is_replica
     }
 
     /// The command that propagates the removal of an expired key.
     pub(in crate::command) fn removal_word(&self) -> &'static [u8] {
-        self.node.removal_word()
+        crate::expiry::removal_word(self.core)
     }
 }

@@ -1,9 +1,5 @@
-//! Bugs planted on purpose, to see that the simulator's checkers catch them. Only with the feature
-//! `planted`; without it every one of these is the honest answer.
-
-use std::sync::Arc;
-
-use crate::node::Node;
+//! Bugs that are injected on purpose, to see that the simulator's checkers catch them. Only with the feature `planted`;
+//! without it [`Core::injected`](crate::core::Core::injected) is always false.
 
 /// Which bug to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +10,7 @@ pub enum Bug {
     PsyncOffByOne,
     /// The stream after a full synchronisation does not select its database again.
     MissingSelect,
-    /// A relative expiry is told to replicas as it was given.
+    /// A relative expiry is propagated to replicas as it was given.
     RelativeExpiry,
     /// A promoted replica goes on under its former master's id.
     KeptReplid,
@@ -34,23 +30,3 @@ pub const BUGS: [Bug; 7] = [
     Bug::SkippedPreimage,
     Bug::KeptOldKeys,
 ];
-
-impl Node {
-    /// Whether this bug is planted.
-    #[cfg(feature = "planted")]
-    pub(crate) fn planted(&self, bug: Bug) -> bool {
-        self.boot.bug == Some(bug)
-    }
-
-    /// No bug is planted.
-    #[cfg(not(feature = "planted"))]
-    #[inline(always)]
-    pub(crate) fn planted(&self, _bug: Bug) -> bool {
-        false
-    }
-
-    pub(crate) fn planted_skip(&self, bytes: Arc<Vec<u8>>) -> Arc<Vec<u8>> {
-        let skip = self.planted(Bug::SkippedBacklogByte) && bytes.len() % 7 == 3;
-        if skip { Arc::new(bytes[1..].to_vec()) } else { bytes }
-    }
-}

@@ -1,17 +1,24 @@
-//! A connection's output: a FIFO of bytes with gate marks.
+//! A connection's output: a FIFO of bytes, with gate marks beside them.
 //!
 //! ```text
-//!   open prefix                       behind a gate
-//!   ┌───────────┬──────────┬──────────╫──────────────┬─────┐
-//!   │ bytes     │ shared   │ bytes    ║ shared       │ tail│   the shell writes up to ╫
-//!   └───────────┴──────────┴──────────╫──────────────┴─────┘
-//!                                  Gate::Snapshot(job)
+//!   absolute offset  left              at                             end
+//!                    ▼                 ▼                              ▼
+//!                    ┌────────┬────────┬──────────────┬───────────────┐
+//!                    │ bytes  │ shared │ bytes        │ tail          │
+//!                    └────────┴────────┴──────────────┴───────────────┘
+//!                      the shell       ╫ mark: (at, gate)
+//!                      writes up to ───╜
 //! ```
 //!
-//! Replies go into `tail`, a plain vector, and on the common path the shell writes it with one call. What is
-//! large or has several readers (a block of the replication stream, a snapshot's bytes) goes
-//! in by reference count. What stands behind a gate leaves when the event it names has come,
-//! and never if that event fails: the connection is then closed.
+//! Replies go into `tail`, a plain vector, and on the common path the shell writes it with one call. What is large or has
+//! several readers (a block of the replication stream, a snapshot's bytes) goes in by reference count.
+//!
+//! A mark says from which absolute offset on bytes wait for a gate. It stands beside the pieces, so that it may be set
+//! when the bytes are already there: what a reply has to wait for is known after it was written. What stands behind a gate
+//! leaves when the event that it names has come, and never if that event fails: the connection is then closed.
+//!
+//! Bytes of a full synchronisation's payload are *exempt*: the limits of the replica's class are about the stream behind
+//! them, and the payload has a bound of its own.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -19,7 +26,7 @@ use std::sync::Arc;
 
 use russet_ds::SharedBytes;
 
-use crate::io::JobId;
+use crate::ids::JobId;
 
 /// What must have happened before the bytes behind it may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +43,24 @@ enum Piece {
     Bytes(Vec<u8>),
     Shared(Arc<Vec<u8>>),
     Lent(SharedBytes),
-    Gate(Gate),
+    Exempt(Arc<Vec<u8>>),
 }
 
 impl Piece {
     fn bytes(&self) -> &[u8] {
         match self {
             Piece::Bytes(bytes) => bytes,
-            Piece::Shared(bytes) => bytes,
+            Piece::Shared(bytes) | Piece::Exempt(bytes) => bytes,
             Piece::Lent(bytes) => bytes,
-            Piece::Gate(_) => &[],
         }
     }
+}
+
+/// From this offset on bytes wait for this gate.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    at: u64,
+    gate: Gate,
 }
 
 /// See the module.
@@ -58,8 +71,14 @@ pub struct Outbox {
     sent: usize,
     /// Where replies are appended.
     pub(crate) tail: Vec<u8>,
-    /// Bytes in `pieces`, for the limits.
+    /// Bytes in `pieces`.
     queued_bytes: usize,
+    /// Those of them that the limits of the connection's class are not about.
+    exempt_bytes: usize,
+    /// Bytes that have left since the connection began: the absolute offset of the first byte here.
+    left: u64,
+    /// Closed gates, by offset.
+    marks: VecDeque<Mark>,
 }
 
 impl Outbox {
@@ -70,12 +89,22 @@ impl Outbox {
         (self.queued_bytes + self.tail.len()).saturating_sub(self.sent)
     }
 
-    /// Bytes that stand before the first gate.
+    /// Absolute offset behind the last byte.
+    pub fn end(&self) -> u64 {
+        self.left + self.len() as u64
+    }
+
+    /// Bytes that stand before the first closed gate.
     pub fn open_len(&self) -> usize {
-        let before_gate = self.pieces.iter().take_while(|p| !matches!(p, Piece::Gate(_)));
-        let gated = self.pieces.iter().any(|p| matches!(p, Piece::Gate(_)));
-        let tail = if gated { 0 } else { self.tail.len() };
-        (before_gate.map(|p| p.bytes().len()).sum::<usize>() + tail).saturating_sub(self.sent)
+        match self.marks.front() {
+            Some(mark) => usize::try_from(mark.at - self.left).unwrap_or(usize::MAX),
+            None => self.len(),
+        }
+    }
+
+    /// Bytes that the limits of the connection's class are about.
+    pub fn limited_len(&self) -> usize {
+        self.len().saturating_sub(self.exempt_bytes)
     }
 
     /// Nothing waits.
@@ -116,7 +145,7 @@ impl Outbox {
         self.pieces.push_back(Piece::Shared(bytes));
     }
 
-    /// Appends the bytes of a value without copying them.
+    /// Appends the bytes of a value, which the keyspace lends.
     pub fn push_lent(&mut self, bytes: SharedBytes) {
         if bytes.is_empty() {
             return;
@@ -126,39 +155,44 @@ impl Outbox {
         self.pieces.push_back(Piece::Lent(bytes));
     }
 
-    /// Appends owned bytes without copying them.
-    pub fn push_owned(&mut self, bytes: Vec<u8>) {
+    /// Closes a gate: what is appended from now on waits for it.
+    pub fn close_gate(&mut self, gate: Gate) {
+        self.seal_tail();
+        self.mark(self.end(), gate);
+    }
+
+    /// Bytes from this absolute offset on, which have not left, wait for a gate. Marks are set in the order of their
+    /// offsets.
+    pub fn mark(&mut self, at: u64, gate: Gate) {
+        debug_assert!(self.left <= at && self.marks.back().is_none_or(|last| last.at <= at));
+        self.marks.push_back(Mark { at, gate });
+    }
+
+    /// Inserts exempt bytes just before a gate that is still closed; nothing if it is not.
+    pub fn insert_before(&mut self, gate: Gate, bytes: Arc<Vec<u8>>) {
+        let Some(index) = self.marks.iter().position(|mark| mark.gate == gate) else { return };
         if bytes.is_empty() {
             return;
         }
-        self.seal_tail();
-        self.queued_bytes += bytes.len();
-        self.pieces.push_back(Piece::Bytes(bytes));
-    }
-
-    /// Closes a gate: what is appended from now on waits for it.
-    pub fn push_gate(&mut self, gate: Gate) {
-        self.seal_tail();
-        self.pieces.push_back(Piece::Gate(gate));
-    }
-
-    /// Inserts bytes just before a gate that is still closed.
-    pub fn push_before(&mut self, gate: Gate, bytes: Arc<Vec<u8>>) {
-        if let (Some(at), false) = (self.gate_at(gate), bytes.is_empty()) {
-            self.queued_bytes += bytes.len();
-            self.pieces.insert(at, Piece::Shared(bytes));
+        let mut offset = self.left - self.sent as u64;
+        let at = self.marks[index].at;
+        // The tail was sealed when the gate was closed, so a piece ends where it stands.
+        let place = self.pieces.iter().position(|piece| {
+            let here = offset >= at;
+            offset += piece.bytes().len() as u64;
+            here
+        });
+        for mark in self.marks.iter_mut().skip(index) {
+            mark.at += bytes.len() as u64;
         }
+        self.queued_bytes += bytes.len();
+        self.exempt_bytes += bytes.len();
+        self.pieces.insert(place.unwrap_or(self.pieces.len()), Piece::Exempt(bytes));
     }
 
     /// Opens a gate: its event has come.
-    pub fn open(&mut self, gate: Gate) {
-        if let Some(at) = self.gate_at(gate) {
-            self.pieces.remove(at);
-        }
-    }
-
-    fn gate_at(&self, gate: Gate) -> Option<usize> {
-        self.pieces.iter().position(|p| matches!(p, Piece::Gate(g) if *g == gate))
+    pub fn open_gate(&mut self, gate: Gate) {
+        self.marks.retain(|mark| mark.gate != gate);
     }
 
     /// Ends a long tail that waits for a slow reader: appending to it would at some size move all of it.
@@ -178,41 +212,43 @@ impl Outbox {
     }
 
     /// Whether some byte may leave now.
+    #[inline]
     pub fn has_open_bytes(&self) -> bool {
-        match self.pieces.front() {
-            None => self.tail.len() > self.sent,
-            Some(Piece::Gate(_)) => false,
-            // A first piece that is written out is removed at once.
-            Some(_) => true,
+        match self.marks.front() {
+            Some(mark) => mark.at > self.left,
+            None => !self.is_empty(),
         }
     }
 
-    /// Fills `slices` with the open prefix, for one vectored write; says how many it filled.
+    /// Fills `slices` with bytes that may leave, for one vectored write; says how many it filled.
     pub fn open_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        let mut skip = self.sent;
-        for piece in &self.pieces {
-            if matches!(piece, Piece::Gate(_)) || filled == slices.len() {
-                return filled;
+        let (mut skip, mut open) = (self.sent, self.open_len());
+        let tail = (!self.tail.is_empty()).then_some(self.tail.as_slice());
+        for bytes in self.pieces.iter().map(Piece::bytes).chain(tail) {
+            if open == 0 || filled == slices.len() {
+                break;
             }
-            slices[filled] = IoSlice::new(&piece.bytes()[skip..]);
-            skip = 0;
-            filled += 1;
-        }
-        if filled < slices.len() && self.tail.len() > skip {
-            slices[filled] = IoSlice::new(&self.tail[skip..]);
-            filled += 1;
+            let bytes = &bytes[skip..];
+            let bytes = &bytes[..bytes.len().min(open)];
+            slices[filled] = IoSlice::new(bytes);
+            (skip, filled) = (0, filled + 1);
+            open -= bytes.len();
         }
         filled
     }
 
     /// Takes note that the first `written` open bytes have left.
     pub fn consume(&mut self, written: usize) {
+        self.left += written as u64;
         self.sent += written;
         while let Some(piece) = self.pieces.front() {
             let len = piece.bytes().len();
-            if matches!(piece, Piece::Gate(_)) || self.sent < len {
+            if self.sent < len {
                 return;
+            }
+            if matches!(piece, Piece::Exempt(_)) {
+                self.exempt_bytes -= len;
             }
             self.sent -= len;
             self.queued_bytes -= len;
@@ -260,6 +296,7 @@ mod tests {
             let mut slices = [IoSlice::new(&[]); 4];
             let n = outbox.open_slices(&mut slices);
             let all: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
+            assert!(all.len() <= outbox.open_len());
             let take = step.min(all.len());
             assert!(take > 0, "open bytes were promised");
             out.extend_from_slice(&all[..take]);
@@ -276,20 +313,34 @@ mod tests {
             outbox.tail.extend_from_slice(b"reply ");
             outbox.push_shared(Arc::new(b"shared ".to_vec()));
             outbox.tail.extend_from_slice(b"more ");
-            outbox.push_gate(gate);
-            outbox.push_owned(b"stream ".to_vec());
+            outbox.close_gate(gate);
+            outbox.push_shared(Arc::new(b"stream ".to_vec()));
             outbox.tail.extend_from_slice(b"tail");
             let mut out = drain(&mut outbox, step);
             assert_eq!(out, b"reply shared more ");
-            outbox.push_before(gate, Arc::new(b"snapshot ".to_vec()));
-            outbox.push_before(gate, Arc::new(b"bytes ".to_vec()));
+            outbox.insert_before(gate, Arc::new(b"snapshot ".to_vec()));
+            outbox.insert_before(gate, Arc::new(b"bytes ".to_vec()));
+            assert_eq!(outbox.limited_len(), b"stream tail".len());
             out.extend(drain(&mut outbox, step));
             assert_eq!(out, b"reply shared more snapshot bytes ");
-            outbox.open(gate);
+            outbox.open_gate(gate);
             out.extend(drain(&mut outbox, step));
             assert_eq!(out, b"reply shared more snapshot bytes stream tail");
             assert!(outbox.is_empty());
-            assert_eq!(outbox.len(), 0);
+            assert_eq!((outbox.len(), outbox.limited_len(), outbox.end()), (0, 0, 44));
         }
+    }
+
+    #[test]
+    fn a_gate_may_be_set_when_its_bytes_are_there() {
+        let (mut outbox, gate) = (Outbox::default(), Gate::Snapshot(JobId(1)));
+        outbox.tail.extend_from_slice(b"free ");
+        let at = outbox.end();
+        outbox.tail.extend_from_slice(b"bound");
+        outbox.mark(at, gate);
+        assert_eq!(drain(&mut outbox, 2), b"free ");
+        assert!(!outbox.has_open_bytes());
+        outbox.open_gate(gate);
+        assert_eq!(drain(&mut outbox, 2), b"bound");
     }
 }

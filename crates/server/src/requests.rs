@@ -1,12 +1,11 @@
-//! What commands ask of the world: done at once, or by `errands.rs` what may wait for a disk.
+//! What the node requests of the world: done at once, or by `background.rs` what may wait for a disk.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use russet_engine::config::Config;
-use russet_engine::io::{AskId, Input, Level, Request};
+use russet_engine::io::{Input, Level, Request, RequestId, Rewrite};
 
 use crate::data_lock::DataLock;
 use crate::engine::Engine;
@@ -30,8 +29,8 @@ pub struct Surroundings {
 }
 
 impl<E: Engine> EventLoop<E> {
-    /// Does what a command asks, or has it done where a disk may be waited for; the answer is an input to come.
-    pub(crate) fn do_request(&mut self, ask: AskId, request: Request) {
+    /// Carries out a request, or has it carried out where a disk may be waited for; the answer is an input to come.
+    pub(crate) fn do_request(&mut self, id: RequestId, request: Request) {
         let answer = match request {
             Request::ChangeDir(path) => self.surroundings.change_dir(&path),
             Request::Listen { bind, port } => self.door.rebind(&self.epoll, &bind, port),
@@ -47,17 +46,17 @@ impl<E: Engine> EventLoop<E> {
                 self.snapshots.set_incremental_fsync(wanted);
                 Ok(())
             }
-            Request::RewriteConfig(config) => {
+            Request::RewriteConfig(rewrite) => {
                 let path = self.surroundings.config_file.clone();
-                return self.errands.send(ask, move || rewrite_config(path.as_deref(), &config));
+                return self.background.send(id, move || rewrite_config(path.as_deref(), &rewrite));
             }
             Request::RemoveFile(path) => {
                 // The folder may be another one when its turn comes.
                 let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
-                return self.errands.send(ask, move || remove_file(&path));
+                return self.background.send(id, move || remove_file(&path));
             }
         };
-        self.inputs.push_back(Input::Answer { ask, answer });
+        self.inputs.push_back(Input::Answer { id, answer });
     }
 }
 
@@ -106,14 +105,14 @@ impl Surroundings {
     }
 }
 
-fn rewrite_config(path: Option<&Path>, config: &Config) -> Result<(), String> {
+fn rewrite_config(path: Option<&Path>, rewrite: &Rewrite) -> Result<(), String> {
     let path = path.ok_or("The server is running without a config file")?;
     let say = |error: std::io::Error| error_text(&error);
     let old = match fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(say)?,
     };
-    replace_file(path, &config.rewrite(&old)).map_err(say)
+    replace_file(path, &rewrite.apply(&old)).map_err(say)
 }
 
 /// Puts new contents under a name: there is the old file or the new one, whatever happens.

@@ -1,0 +1,590 @@
+//! Connections without their sockets: they come in, bytes are put into their query buffers and taken from their outboxes,
+//! they wait, they go.
+//!
+//! How far a connection is read is decided here: each wait has a limit, so that nobody's bytes fill the memory. There is
+//! one way into every outbox ([`Clients::send`], [`Clients::push_shared`], the replies), and the limits of the class are
+//! checked behind it. What the bytes mean is not known here: `serve.rs` parses requests, the owner of a link reads its own.
+
+pub mod client;
+pub mod outbox;
+pub mod wire;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use russet_protocol::{ErrorReply, ReplyWriter};
+
+use crate::core::{Answer, Core, Order};
+use crate::ids::Handle;
+use crate::io::{Endpoints, Garbage, Level, Output};
+use crate::timers::Timer;
+pub use client::{Blocked, Client, LinkOwner, ReplyMode, Role, Waiting};
+pub use outbox::{Gate, Outbox};
+pub use wire::Wire;
+
+/// Freeing an outbox takes long from this size on.
+const LARGE_OUTBOX_BYTES: usize = 1 << 20;
+
+/// Half of what a master may let wait here at least: as much as clients may by default. Tests have less memory.
+const LINK_BYTES_LEAST: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
+
+/// A client that cannot be served for now, for a pause or because it waits, is read no further than this.
+const HELD_BYTES_MAX: usize = 4 << 20;
+
+/// A client with requests that wait for their turn is read no further than this, so that the kernel can tell its peer
+/// to slow down: a pipeline without end fills no memory of ours. It is read again when an eighth is left.
+const READ_AHEAD_BYTES: usize = 256 * 1024;
+
+/// How many spare buffers are kept.
+const POOL_MAX: usize = 256;
+
+/// Output up to this many bytes is within anybody's limits.
+const OUTPUT_UNCHECKED: usize = 16 * 1024;
+
+/// What bytes that arrived lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// The connection stands in the queue of those to be served, or is gone.
+    Queued,
+    /// A link of ours has more waiting than its peer may let wait.
+    LinkTooLong(LinkOwner),
+}
+
+/// All connections, by handle.
+#[derive(Debug, Default)]
+pub struct Clients {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    count: usize,
+    last_id: u64,
+    next_place: usize,
+    /// Connections with requests to serve, in the order in which they are served.
+    ready: VecDeque<Handle>,
+    /// Connections whose outbox got bytes, each once.
+    dirty: Vec<Handle>,
+    /// Deadlines of clients that wait.
+    deadlines: BTreeSet<(u64, Handle)>,
+    /// Spare query buffers.
+    pool: Vec<Vec<u8>>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    generation: u32,
+    client: Option<Box<Client>>,
+}
+
+/// The table.
+impl Clients {
+    /// Adds a connection.
+    pub fn add(&mut self, ends: Endpoints, now_us: u64) -> &mut Client {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            (self.places.len() - 1) as u32
+        });
+        let place = &mut self.places[index as usize];
+        self.last_id += 1;
+        self.count += 1;
+        let handle = Handle { index, generation: place.generation };
+        place.client.insert(Box::new(Client::new(handle, self.last_id, ends, now_us)))
+    }
+
+    /// Removes a connection that every part has forgotten; its handle will not be used again.
+    pub(crate) fn remove(&mut self, core: &mut Core, handle: Handle) {
+        if self.get(handle).is_none() {
+            return;
+        }
+        self.unblock(core, handle);
+        let place = &mut self.places[handle.index as usize];
+        let Some(client) = place.client.take() else { return };
+        self.count -= 1;
+        if let Some(next) = place.generation.checked_add(1) {
+            place.generation = next;
+            self.free.push(handle.index);
+        }
+        if client.wire.outbox.len() >= LARGE_OUTBOX_BYTES {
+            core.output(Output::Garbage(Garbage(Box::new(client.wire))));
+        }
+    }
+
+    /// A connection that still exists.
+    #[inline]
+    pub fn get(&self, handle: Handle) -> Option<&Client> {
+        let place = self.places.get(handle.index as usize)?;
+        place.client.as_deref().filter(|_| place.generation == handle.generation)
+    }
+
+    /// The same, for change.
+    #[inline]
+    pub fn get_mut(&mut self, handle: Handle) -> Option<&mut Client> {
+        let place = self.places.get_mut(handle.index as usize)?;
+        place.client.as_deref_mut().filter(|_| place.generation == handle.generation)
+    }
+
+    /// The one with this CLIENT ID.
+    pub fn by_id(&self, id: u64) -> Option<&Client> {
+        self.iter().find(|client| client.id == id)
+    }
+
+    /// All, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.places.iter().filter_map(|place| place.client.as_deref())
+    }
+
+    /// All, for change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+        self.places.iter_mut().filter_map(|place| place.client.as_deref_mut())
+    }
+
+    /// All handles, to walk while changing.
+    pub fn handles(&self) -> Vec<Handle> {
+        self.iter().map(|client| client.handle).collect()
+    }
+
+    /// How many there are, replicas and links included.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// Coming and reading.
+impl Clients {
+    /// A connection came in. Refused: what it is sent before it is closed.
+    pub fn accept(&mut self, core: &mut Core, ends: Endpoints) -> Result<Handle, Vec<u8>> {
+        core.stats.connections_received += 1;
+        if let Err(refusal) = self.may_accept(core, &ends) {
+            core.stats.connections_rejected += 1;
+            return Err(refusal);
+        }
+        let client = self.add(ends, core.now.mono_us);
+        client.authenticated = core.config.requirepass.is_empty();
+        Ok(client.handle)
+    }
+
+    fn may_accept(&self, core: &Core, ends: &Endpoints) -> Result<(), Vec<u8>> {
+        if self.len() >= core.config.maxclients as usize {
+            return Err(b"-ERR max number of clients reached\r\n".to_vec());
+        }
+        let stranger = match ends {
+            Endpoints::Tcp { peer, .. } => !peer.ip().to_canonical().is_loopback(),
+            Endpoints::Unix(_) => false,
+        };
+        if stranger && core.config.protected_mode && core.config.requirepass.is_empty() {
+            return Err(PROTECTED_MODE.as_bytes().to_vec());
+        }
+        Ok(())
+    }
+
+    /// A connection that we open: it belongs to `owner`, who is answered by
+    /// [`Input::Connected`](crate::io::Input::Connected).
+    pub fn connect(&mut self, core: &mut Core, owner: LinkOwner, host: &str, port: u16) -> Handle {
+        let nowhere = Endpoints::Unix(String::new());
+        let client = self.add(nowhere, core.now.mono_us);
+        client.role = Role::Link(owner);
+        client.authenticated = true;
+        let link = client.handle;
+        core.output(Output::Connect { link, host: host.to_owned(), port });
+        link
+    }
+
+    /// Where to put bytes that arrive for a connection; none if nothing must be read for it now. `held`: nobody is served.
+    #[inline]
+    pub fn read_buffer(
+        &mut self,
+        handle: Handle,
+        held: bool,
+        ahead_max: Option<usize>,
+    ) -> Option<&mut Vec<u8>> {
+        let client = self.get(handle)?;
+        let held = held || client.blocked.is_some();
+        if client.closing || client.gone || (held && client.wire.pending() >= HELD_BYTES_MAX) {
+            return None;
+        }
+        let needs_buffer = client.wire.query.capacity() == 0;
+        let spare = if needs_buffer { self.pool.pop() } else { None };
+        let client = self.get_mut(handle)?;
+        if client.wire.reads_too_far_ahead(client.is_ready, ahead_max.unwrap_or(READ_AHEAD_BYTES)) {
+            return None;
+        }
+        if needs_buffer {
+            client.wire.query = spare.unwrap_or_else(|| Vec::with_capacity(wire::READ_BYTES));
+        }
+        client.wire.make_room();
+        Some(&mut client.wire.query)
+    }
+
+    /// Bytes were appended to a connection's buffer.
+    #[inline]
+    pub fn received(&mut self, core: &mut Core, handle: Handle) -> Received {
+        let Some(client) = self.get_mut(handle) else { return Received::Queued };
+        let bytes = client.wire.count_new();
+        client.bytes_in += bytes;
+        core.stats.reads += 1;
+        client.last_interaction_us = core.now.mono_us;
+        let waiting = client.wire.pending() + client.transaction.queued_bytes;
+        if let Role::Link(owner) = client.role {
+            core.stats.repl_bytes_in += bytes;
+            if waiting > link_bytes_max(core) {
+                return Received::LinkTooLong(owner);
+            }
+        } else {
+            core.stats.bytes_in += bytes;
+            if waiting > query_bytes_max(core) {
+                self.query_buffer_full(core, handle);
+                return Received::Queued;
+            }
+        }
+        self.mark_ready(handle);
+        Received::Queued
+    }
+
+    /// A client sent more than anybody may without making a request of it.
+    pub(crate) fn query_buffer_full(&mut self, core: &mut Core, handle: Handle) {
+        core.stats.query_buffer_limit_disconnections += 1;
+        let id = self.get(handle).map_or(0, |client| client.id);
+        core.log(
+            Level::Warning,
+            format!("Closing client id={id} that reached max query buffer length"),
+        );
+        self.drop_without_flush(core, handle);
+    }
+
+    /// A connection has requests to serve.
+    #[inline]
+    pub(crate) fn mark_ready(&mut self, handle: Handle) {
+        if let Some(client) = self.get_mut(handle)
+            && !client.is_ready
+        {
+            client.is_ready = true;
+            self.ready.push_back(handle);
+        }
+    }
+
+    /// The same if bytes of it wait.
+    pub(crate) fn mark_ready_if_pending(&mut self, handle: Handle) {
+        if self.get(handle).is_some_and(|client| client.wire.pending() > 0) {
+            self.mark_ready(handle);
+        }
+    }
+
+    /// The same for one that is to be served next.
+    pub(crate) fn mark_ready_first(&mut self, handle: Handle) {
+        if let Some(client) = self.get_mut(handle)
+            && !client.is_ready
+        {
+            client.is_ready = true;
+            self.ready.push_front(handle);
+        }
+    }
+
+    /// The next connection with requests to serve; it stands in the queue no more.
+    pub(crate) fn take_ready(&mut self) -> Option<Handle> {
+        let handle = self.ready.pop_front()?;
+        if let Some(client) = self.get_mut(handle) {
+            client.is_ready = false;
+        }
+        Some(handle)
+    }
+
+    /// How many connections have requests that wait for a turn.
+    #[inline]
+    pub fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Gives an empty buffer back.
+    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() == wire::READ_BYTES && self.pool.len() < POOL_MAX {
+            self.pool.push(buffer);
+        }
+    }
+}
+
+/// Bytes of requests that may wait to be executed, of each client.
+pub(crate) fn query_bytes_max(core: &Core) -> usize {
+    usize::try_from(core.config.client_query_buffer_limit).unwrap_or(usize::MAX)
+}
+
+/// The same for our master: well more than any master takes from a client of its own.
+pub(crate) fn link_bytes_max(core: &Core) -> usize {
+    query_bytes_max(core).max(LINK_BYTES_LEAST).saturating_mul(2)
+}
+
+/// Writing.
+impl Clients {
+    /// Connections whose outbox got bytes since the last call; each is named once.
+    pub fn take_dirty(&mut self, into: &mut Vec<Handle>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for handle in dirty.drain(..) {
+            if let Some(client) = self.get_mut(handle) {
+                client.is_dirty = false;
+                client.wire.outbox.seal_waiting_tail();
+                into.push(handle);
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    pub(crate) fn mark_dirty(&mut self, handle: Handle) {
+        if let Some(client) = self.get_mut(handle)
+            && !client.is_dirty
+        {
+            client.is_dirty = true;
+            self.dirty.push(handle);
+        }
+    }
+
+    /// A connection's output, to be written and consumed.
+    #[inline]
+    pub fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox> {
+        self.get_mut(handle).map(|client| &mut client.wire.outbox)
+    }
+
+    /// The driver wrote so many bytes of a connection's outbox. Answers what the connection is to us, if it goes on.
+    #[inline]
+    pub fn written(&mut self, core: &mut Core, handle: Handle, bytes: usize) -> Option<Role> {
+        core.stats.writes += u64::from(bytes > 0);
+        let now_us = core.now.mono_us;
+        let Some(client) = self.get_mut(handle) else {
+            core.stats.bytes_out += bytes as u64;
+            return None;
+        };
+        match client.is_replica() {
+            true => core.stats.repl_bytes_out += bytes as u64,
+            false => core.stats.bytes_out += bytes as u64,
+        }
+        client.wire.outbox.consume(bytes);
+        if bytes > 0 {
+            client.last_interaction_us = now_us;
+        }
+        let role = client.role;
+        if client.closing && client.wire.outbox.is_empty() && !client.transaction.running {
+            self.close(core, handle);
+            return None;
+        }
+        Some(role)
+    }
+
+    /// Appends bytes to a connection's output.
+    pub fn send(&mut self, core: &mut Core, handle: Handle, bytes: &[u8]) {
+        let Some(client) = self.get_mut(handle) else { return };
+        client.wire.outbox.tail.extend_from_slice(bytes);
+        self.grew(core, handle);
+    }
+
+    /// Appends bytes that others hold too.
+    pub fn push_shared(&mut self, core: &mut Core, handle: Handle, bytes: Arc<Vec<u8>>) {
+        let Some(client) = self.get_mut(handle) else { return };
+        client.wire.outbox.push_shared(bytes);
+        self.grew(core, handle);
+    }
+
+    /// A connection's outbox got bytes: the driver is told, and its class's limits are checked.
+    #[inline]
+    pub(crate) fn grew(&mut self, core: &mut Core, handle: Handle) {
+        self.mark_dirty(handle);
+        if self.get(handle).is_some_and(|client| client.wire.outbox.len() > OUTPUT_UNCHECKED) {
+            self.enforce_output_limit(core, handle);
+        }
+    }
+
+    /// Writes a reply that comes later than its request, or a message, unless the client does not want any. A replica's
+    /// output is the stream: it would take a reply in there for a part of it.
+    pub fn reply(
+        &mut self,
+        core: &mut Core,
+        handle: Handle,
+        write: impl FnOnce(&mut ReplyWriter<'_>),
+    ) {
+        let Some(client) = self.get_mut(handle) else { return };
+        if client.is_mute() || client.is_replica() {
+            return;
+        }
+        let out = &mut client.wire.outbox.tail;
+        write(&mut ReplyWriter { out, protocol: client.protocol });
+        self.grew(core, handle);
+    }
+
+    /// Writes an error to a connection, and counts it.
+    pub fn reply_error(&mut self, core: &mut Core, handle: Handle, error: &ErrorReply) {
+        core.stats.error(error);
+        self.reply(core, handle, |reply| reply.error(error));
+    }
+
+    /// Writes what a blocked client waited for.
+    pub(crate) fn answer(&mut self, core: &mut Core, handle: Handle, answer: &Answer) {
+        match answer {
+            Answer::Ok => self.reply(core, handle, |reply| reply.ok()),
+            Answer::Count(count) => self.reply(core, handle, |reply| reply.count(*count)),
+            Answer::Error(error) => self.reply_error(core, handle, error),
+        }
+    }
+
+    /// Closes a connection whose output is over its class's limits.
+    pub(crate) fn enforce_output_limit(&mut self, core: &mut Core, handle: Handle) {
+        let limits = core.config.client_output_buffer_limit;
+        let Some(client) = self.get_mut(handle) else { return };
+        if client.gone {
+            return;
+        }
+        let mut limit = if client.is_replica() { limits.replica } else { limits.normal };
+        if client.is_replica() && limit.hard_bytes > 0 {
+            // Who may go on with so many bytes of the backlog must not be closed for having been given them.
+            limit.hard_bytes = limit.hard_bytes.max(core.config.repl_backlog_size);
+        }
+        if client.is_over(&limit, core.now.mono_us) {
+            let (bytes, id) = (client.wire.outbox.limited_len(), client.id);
+            core.stats.output_limit_disconnections += 1;
+            let text = format!(
+                "Client id={id} omem={bytes} scheduled to be closed ASAP for overcoming of output buffer limits."
+            );
+            core.log(Level::Warning, text);
+            self.drop_without_flush(core, handle);
+        }
+    }
+}
+
+/// Waiting.
+impl Clients {
+    /// Makes a client wait.
+    pub fn block(
+        &mut self,
+        core: &mut Core,
+        handle: Handle,
+        waiting: Waiting,
+        deadline_us: Option<u64>,
+    ) {
+        let Some(client) = self.get_mut(handle) else { return };
+        client.blocked = Some(Blocked { waiting, deadline_us });
+        if let Some(deadline) = deadline_us {
+            self.deadlines.insert((deadline, handle));
+            self.arm_deadlines(core);
+        }
+    }
+
+    /// A client waits no more. Answers what it waited for.
+    pub(crate) fn unblock(&mut self, core: &mut Core, handle: Handle) -> Option<Blocked> {
+        let blocked = self.get_mut(handle)?.blocked.take()?;
+        if let Some(deadline) = blocked.deadline_us {
+            self.deadlines.remove(&(deadline, handle));
+            self.arm_deadlines(core);
+        }
+        Some(blocked)
+    }
+
+    /// What a client waits for, if it does.
+    pub fn waiting(&self, handle: Handle) -> Option<Waiting> {
+        Some(self.get(handle)?.blocked.as_ref()?.waiting)
+    }
+
+    /// Those who wait for what `wanted` says.
+    pub fn waiting_for(&self, wanted: impl Fn(Waiting) -> bool) -> Vec<Handle> {
+        let waits = |client: &&Client| client.blocked.is_some_and(|b| wanted(b.waiting));
+        self.iter().filter(waits).map(|client| client.handle).collect()
+    }
+
+    /// The next client whose deadline has passed; it stands in the list no more.
+    pub(crate) fn take_timed_out(&mut self, core: &mut Core) -> Option<Handle> {
+        let &(due, handle) = self.deadlines.first()?;
+        if due > core.now.mono_us {
+            self.arm_deadlines(core);
+            return None;
+        }
+        self.deadlines.remove(&(due, handle));
+        Some(handle)
+    }
+
+    /// How many waiting clients have a deadline.
+    pub fn deadlines_len(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    fn arm_deadlines(&self, core: &mut Core) {
+        match self.deadlines.first() {
+            Some(&(due, _)) => core.timers.set(Timer::Blocked, due),
+            None => core.timers.stop(Timer::Blocked),
+        }
+    }
+}
+
+/// Going.
+impl Clients {
+    /// Closes a connection when what its outbox holds has been written.
+    pub fn close_after_reply(&mut self, core: &mut Core, handle: Handle) {
+        let Some(client) = self.get_mut(handle) else { return };
+        client.closing = true;
+        if client.transaction.running {
+            // The end of EXEC closes it.
+        } else if client.wire.outbox.is_empty() {
+            self.close(core, handle);
+        } else {
+            self.mark_dirty(handle);
+        }
+    }
+
+    /// Closes a connection now; what its outbox holds is lost, as with CLIENT KILL in Redis. The parts forget it when the
+    /// order to do so is carried out.
+    pub fn close(&mut self, core: &mut Core, handle: Handle) {
+        let Some(client) = self.get_mut(handle) else { return };
+        if !client.gone {
+            client.gone = true;
+            core.output(Output::Close(handle));
+            core.order(Order::Forget(handle));
+        }
+    }
+
+    /// `requirepass` has changed: without a password everybody is the default user.
+    pub(crate) fn password_changed(&mut self, core: &Core) {
+        if core.config.requirepass.is_empty() {
+            self.iter_mut().for_each(|client| client.authenticated = true);
+        }
+    }
+
+    /// Closes a connection that will not take what it is sent.
+    pub(crate) fn drop_without_flush(&mut self, core: &mut Core, handle: Handle) {
+        if let Some(client) = self.get_mut(handle) {
+            client.wire.outbox.clear();
+        }
+        self.close(core, handle);
+    }
+
+    /// A share of the connections each time, all of them about once a second: closes idle clients, and those whose buffers
+    /// have outgrown their limits.
+    pub(crate) fn cron(&mut self, core: &mut Core, hz: u32) {
+        let now_us = core.now.mono_us;
+        let idle_us = u64::from(core.config.timeout) * 1_000_000;
+        let share = self.places.len().div_ceil(hz as usize).max(64);
+        if self.next_place >= self.places.len() {
+            self.next_place = 0;
+        }
+        let from = self.next_place;
+        self.next_place = from.saturating_add(share).min(self.places.len());
+        for index in from..self.next_place {
+            let Some(client) = self.places[index].client.as_deref() else { continue };
+            let (handle, idle) = (client.handle, now_us.saturating_sub(client.last_interaction_us));
+            if idle_us > 0
+                && client.role == Role::Client
+                && client.blocked.is_none()
+                && idle > idle_us
+            {
+                core.log(Level::Verbose, "Closing idle client");
+                self.drop_without_flush(core, handle);
+            } else {
+                self.enforce_output_limit(core, handle);
+            }
+        }
+    }
+}
+
+const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because protected mode is \
+enabled and no password is set for the default user. In this mode connections are only accepted \
+from the loopback interface. To connect from elsewhere, do one of these: 1) set a password \
+('requirepass' in the configuration file, or CONFIG SET requirepass from this host); 2) bind only \
+to interfaces that you trust and switch the mode off with 'CONFIG SET protected-mode no' from this \
+host, then CONFIG REWRITE to keep it so; 3) start the server with '--protected-mode no'. Never do \
+2 or 3 where strangers can reach this port.\r\n";

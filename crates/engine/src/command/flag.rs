@@ -1,0 +1,35 @@
+//! Flags of commands, most of which COMMAND INFO shows.
+#![expect(missing_docs, reason = "the names are Redis' and explained in its documentation")]
+
+pub const WRITE: u64 = 1 << 0;
+pub const READONLY: u64 = 1 << 1;
+pub const DENYOOM: u64 = 1 << 2;
+pub const ADMIN: u64 = 1 << 3;
+pub const PUBSUB: u64 = 1 << 4;
+pub const NOSCRIPT: u64 = 1 << 5;
+pub const BLOCKING: u64 = 1 << 6;
+pub const LOADING: u64 = 1 << 7;
+pub const STALE: u64 = 1 << 8;
+pub const SKIP_MONITOR: u64 = 1 << 9;
+pub const SKIP_SLOWLOG: u64 = 1 << 10;
+pub const ASKING: u64 = 1 << 11;
+pub const FAST: u64 = 1 << 12;
+pub const NO_AUTH: u64 = 1 << 13;
+pub const MAY_REPLICATE: u64 = 1 << 14;
+pub const NO_ASYNC_LOADING: u64 = 1 << 15;
+pub const NO_MULTI: u64 = 1 << 16;
+pub const MOVABLEKEYS: u64 = 1 << 17;
+pub const ALLOW_BUSY: u64 = 1 << 18;
+// COMMAND INFO does not show the following.
+
+/// Runs within MULTI instead of being queued.
+pub const IN_MULTI: u64 = 1 << 40;
+/// Runs the queued commands of a transaction: it needs the permissions that they need.
+pub const RUNS_QUEUE: u64 = 1 << 41;
+/// May find expired keys that it was not given. The removal of each is propagated by itself.
+pub const ARBITRARY_KEYS: u64 = 1 << 42;
+/// Runs when our master sends it, though it has the flag `ADMIN`.
+pub const FROM_MASTER: u64 = 1 << 43;
+/// Its subcommands are not commands to clients: neither COMMAND nor INFO commandstats lists
+/// them.
+pub const PRIVATE_SUBCOMMANDS: u64 = 1 << 44;

@@ -1,0 +1,105 @@
+//! EXEC: a loop over the queue that can stop in the middle and go on later.
+//!
+//! It stops when a command waits for the world, and when the turn's time is used up: an EXEC of a million commands takes many
+//! turns. Until it ends nobody else is served (the activity [`With::Exec`]), so it stays atomic, and its effects leave
+//! together.
+
+use super::Node;
+use super::dispatch::Propagation;
+use crate::busy::With;
+use crate::call::Caller;
+use crate::command::Args;
+use crate::ids::Handle;
+use crate::io::Host;
+use crate::watching;
+
+/// Microseconds after which an EXEC goes on in the next turn.
+const TURN_US: u64 = 250;
+
+impl Node {
+    /// EXEC of a client, once its header is written: nothing is watched any more, and the queue runs.
+    pub(super) fn begin_exec(&mut self, handle: Handle, host: &mut dyn Host) {
+        watching::unwatch_all(&mut self.parts.clients, &mut self.data, handle);
+        self.parts.busy.begin(With::Exec, Some(handle));
+        let began_us = host.ticks_us();
+        self.run_exec(handle, host, began_us);
+    }
+
+    /// Whether an EXEC stands in its middle and may go on.
+    pub(super) fn may_resume_exec(&self) -> bool {
+        let who = self.parts.busy.who(With::Exec);
+        who.is_some_and(|handle| self.parts.clients.waiting(handle).is_none())
+            && !self.parts.busy.is(With::Stopped)
+    }
+
+    /// An EXEC that stands in its middle goes on.
+    pub(super) fn resume_exec(&mut self, host: &mut dyn Host, began_us: u64) {
+        if self.may_resume_exec()
+            && let Some(handle) = self.parts.busy.who(With::Exec)
+        {
+            self.core.stats.tick(host.ticks_us());
+            self.run_exec(handle, host, began_us);
+            if !self.parts.busy.is(With::Exec) {
+                // It has ended apart from its request: what stands behind it may be served.
+                self.request_ended(handle);
+                self.parts.clients.mark_ready_if_pending(handle);
+            }
+        }
+    }
+
+    /// Runs the queue from where it stands, until it is empty, a command makes the client wait, or the time is used up.
+    fn run_exec(&mut self, handle: Handle, host: &mut dyn Host, began_us: u64) {
+        while let Some(client) = self.parts.clients.get_mut(handle)
+            && client.blocked.is_none()
+        {
+            let Some(queued) = client.transaction.queue.pop_front() else {
+                return self.end_exec(handle);
+            };
+            let row = self.commands.row(queued.command);
+            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher());
+            self.run_for_client(handle, Caller::Exec, row, &args, host);
+            self.carry_out_orders();
+            if host.ticks_us().saturating_sub(began_us) >= TURN_US {
+                return;
+            }
+        }
+    }
+
+    fn end_exec(&mut self, handle: Handle) {
+        self.parts.busy.end(With::Exec);
+        watching::discard_transaction(&mut self.parts.clients, &mut self.data, handle);
+        self.journal.flush(&mut self.parts.master.stream);
+        let offset = self.parts.master.stream.offset();
+        let Node { core, parts, .. } = self;
+        let Some(client) = parts.clients.get_mut(handle) else { return };
+        client.last_write_offset = offset;
+        let (is_closing, is_gone) = (client.closing, client.gone);
+        if is_gone {
+            self.forget(handle);
+        } else if is_closing {
+            parts.clients.close_after_reply(core, handle);
+        }
+    }
+
+    /// EXEC in our master's stream. Nothing in there waits for the world.
+    pub(super) fn exec_upstream(&mut self, host: &mut dyn Host) {
+        self.parts.busy.begin(With::Exec, None);
+        while let Some(queued) =
+            self.parts.following.transaction_mut().and_then(|t| t.queue.pop_front())
+        {
+            let row = self.commands.row(queued.command);
+            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher());
+            self.run_upstream(row, &args, host);
+        }
+        if let Some(transaction) = self.parts.following.transaction_mut() {
+            *transaction = Default::default();
+        }
+        self.parts.busy.end(With::Exec);
+        self.propagate(Propagation::Together);
+    }
+
+    /// Clients whose watched keys changed cannot EXEC any more.
+    pub(super) fn break_transactions(&mut self) {
+        watching::break_transactions(&mut self.parts.clients, &mut self.data);
+    }
+}

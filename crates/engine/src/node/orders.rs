@@ -1,0 +1,184 @@
+//! What parts order of each other, carried out: each order is one line of routing.
+
+use super::Node;
+use crate::busy::With;
+use crate::config::Hook;
+use crate::core::{Answer, Order};
+use crate::ids::JobId;
+use crate::io::{Level, Output, Status};
+use crate::parts::Parts;
+use crate::timers::Timer;
+
+impl Node {
+    /// Carries out what was ordered, and what that leads to, in order.
+    pub(super) fn carry_out_orders(&mut self) {
+        while let Some(order) = self.core.take_order() {
+            self.carry_out(order);
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        let Node { core, data, parts, .. } = self;
+        let Parts { clients, master, saves, ending, pause, .. } = parts;
+        match order {
+            Order::Forget(handle) => self.forget(handle),
+            Order::CloseAfterReply(handle) => clients.close_after_reply(core, handle),
+            Order::Answer(handle, answer) => {
+                clients.answer(core, handle, &answer);
+                self.resume(handle);
+            }
+            Order::Resume(handle) => self.resume(handle),
+            Order::ScheduleFullSync => self.schedule_full_sync(),
+            Order::SaveEnded { job, result } => self.save_ended(job, &result),
+            Order::SyncEnded { job, result } => master.sync_ended(core, clients, job, &result),
+            Order::SyncBytes { job, bytes } => master.sync_bytes(clients, job, bytes),
+            Order::AbortSnapshot(job) => saves.snapshots.abort(core, data, job),
+            Order::SaveForReload => self.save_for_reload(),
+            Order::LoadedAtStart => self.loaded_at_start(),
+            Order::Reloaded { client, is_ok } => self.reloaded(client, is_ok),
+            Order::DataReplaced => self.data_replaced(),
+            Order::CheckShutdown => ending.check(core, master, false),
+            Order::FinalSave => self.final_save(),
+            Order::FinalSaveFailed => ending.save_failed(core, clients, pause),
+            Order::Stop(why) => self.stop(&why),
+            Order::Apply(hook) => self.apply(hook),
+        }
+    }
+
+    /// Starts the next full synchronisation now, or after the delay in which others may join.
+    fn schedule_full_sync(&mut self) {
+        let Parts { master, saves, ending, .. } = &self.parts;
+        if !ending.is_leaving() && master.wants_full_sync(&mut self.core, saves) {
+            self.begin_full_sync();
+        }
+    }
+
+    /// Takes a snapshot for all replicas that wait for one, unless something stands in the way.
+    pub(super) fn begin_full_sync(&mut self) {
+        let upstream_db = self.parts.following.upstream_db();
+        if self.parts.busy.is(With::Exec) {
+            // In the middle of an EXEC the data is ahead of the stream.
+            let soon = self.core.now.mono_us + 1000;
+            return self.core.timers.set_if_idle(Timer::SyncDelay, soon);
+        }
+        let Node { core, data, journal, parts, .. } = self;
+        let Parts { clients, master, saves, loading, ending, .. } = parts;
+        core.timers.stop(Timer::SyncDelay);
+        if ending.is_leaving() || loading.is_loading() {
+            return;
+        }
+        journal.flush(&mut master.stream);
+        master.begin_full_sync(core, clients, data, saves, |stream| stream.position(upstream_db));
+    }
+
+    /// A save came to its end: whoever waited for it goes on.
+    fn save_ended(&mut self, job: JobId, result: &Result<u64, String>) {
+        let Node { core, data, parts, .. } = self;
+        let Parts { clients, master, loading, ending, .. } = parts;
+        for handle in
+            clients.waiting_for(|waiting| waiting == crate::clients::Waiting::Snapshot(job))
+        {
+            let answer = match result {
+                Ok(_) => Answer::Ok,
+                Err(why) => Answer::Error(russet_protocol::ErrorReply::err(why)),
+            };
+            core.order(Order::Answer(handle, answer));
+        }
+        loading.saved(core, data, job, result);
+        master.file_sync_saved(core, clients, job, result);
+        ending.saved(core, job, result);
+    }
+
+    /// Begins the save that a reload waits for, if none is under way that must end first.
+    fn save_for_reload(&mut self) {
+        let place = self.stream_position();
+        let Node { core, data, parts, .. } = self;
+        let Parts { saves, loading, ending, .. } = parts;
+        if loading.wants_save() && saves.current().is_none() && !ending.is_leaving() {
+            let job = saves.begin(core, data, place).map_err(|error| error.to_string());
+            loading.save_began(core, job);
+        }
+    }
+
+    /// The dump file was read at the start, or there was none.
+    fn loaded_at_start(&mut self) {
+        let Node { core, data, journal, parts, .. } = self;
+        let Parts { master, following, saves, loading, busy, .. } = parts;
+        saves.saved_dirty = data.dirty;
+        following.adopt(core, journal, master, loading.take_position(), data.count());
+        busy.end(With::Loading);
+        self.ready_to_serve();
+    }
+
+    /// Loading, if there was any, is over: clients may come.
+    pub(super) fn ready_to_serve(&mut self) {
+        let core = &mut self.core;
+        self.parts.saves.saved_now(core);
+        if core.config.port != 0 {
+            core.log(Level::Notice, "Ready to accept connections tcp");
+        }
+        if !core.config.unixsocket.is_empty() {
+            core.log(Level::Notice, "Ready to accept connections unix");
+        }
+        core.output(Output::Status(Status::Ready { waits_for_master: core.is_replica }));
+        core.timers.set_if_idle(Timer::Replication, core.now.mono_us);
+        if core.is_replica {
+            self.following_cron();
+        }
+    }
+
+    /// DEBUG RELOAD came to its end.
+    fn reloaded(&mut self, client: crate::ids::Handle, is_ok: bool) {
+        let Node { data, parts, .. } = self;
+        parts.busy.end(With::Reload);
+        let answer = if is_ok {
+            parts.saves.saved_dirty = data.dirty;
+            Answer::Ok
+        } else {
+            let text = "Error trying to load the RDB dump, check server logs.";
+            Answer::Error(russet_protocol::ErrorReply::err(text))
+        };
+        // Now, or it would break the transaction that a watcher opens after its next EXEC.
+        self.break_transactions();
+        self.core.order(Order::Answer(client, answer));
+    }
+
+    /// All data has been replaced by a full synchronisation.
+    fn data_replaced(&mut self) {
+        let Node { core, data, parts, .. } = self;
+        let save_anew = parts.ending.forget_save();
+        parts.saves.give_up_all(core, data, "the data was replaced");
+        self.break_transactions();
+        if save_anew {
+            self.core.order(Order::FinalSave);
+        }
+    }
+
+    fn final_save(&mut self) {
+        let place = self.stream_position();
+        let Node { core, data, parts, .. } = self;
+        let Parts { saves, loading, ending, pause, .. } = parts;
+        ending.save(core, data, pause, (saves, loading), place);
+    }
+
+    /// Ends the process: what it holds is no longer what it should hold. Nobody is served any more.
+    fn stop(&mut self, why: &str) {
+        let Node { core, parts, .. } = self;
+        if !parts.busy.is(With::Stopped) {
+            parts.busy.begin(With::Stopped, None);
+            core.log(Level::Warning, why);
+            core.output(Output::Exit(1));
+        }
+    }
+
+    /// What the engine does about a directive's new value.
+    fn apply(&mut self, hook: Hook) {
+        let Node { core, data, parts, .. } = self;
+        match hook {
+            Hook::CronPace => core.timers.set(Timer::Cron, core.now.mono_us),
+            Hook::BacklogSize => parts.master.resize_backlog(core),
+            Hook::UseCounting => data.set_policy(&core.config),
+            Hook::Password => parts.clients.password_changed(core),
+        }
+    }
+}

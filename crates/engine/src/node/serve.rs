@@ -1,0 +1,379 @@
+//! Serving ready clients: the hot path.
+//!
+//! Commands of many clients run in *batches*. Each batch is parsed, then hashed, then prefetched
+//! in stages, then executed:
+//!
+//! ```text
+//!   client A  GET a │ GET b │ SET c        batch of up to 32 commands
+//!   client B  SET d                  ──▶   ┌───┬───┬───┬───┐
+//!   client C  GET e │ GET f                │ a │ b │ c │ d │ …
+//!                                          └───┴───┴───┴───┘
+//!   stage 0   segments ←  all of them        one memory access each, all under way at once,
+//!   stage 1   buckets  ←  all of them        instead of three in a row for each command
+//!   stage 2   entries  ←  all of them
+//!   execute in order
+//! ```
+//!
+//! A client has a quota, which may take several batches, and then goes to the end of the queue; a turn ends after
+//! a number of commands or a stretch of time, whichever comes first, and what is left is served in the next.
+
+use russet_protocol::{ArgRange, ErrorReply, Parsed, RequestParser};
+
+use super::Node;
+use crate::clients::Client;
+use crate::command::{Args, Command, CommandTable};
+use crate::ids::Handle;
+use crate::io::Host;
+use crate::keyspace::KeyHasher;
+use crate::parts::Parts;
+
+/// Commands in a batch.
+const BATCH: usize = 32;
+
+/// Commands of one client before the next one's. What a client sends at once is so answered at once, with one write,
+/// unless it is very long: with quotas of 8 a pipeline of 100 was answered in five.
+const QUOTA: usize = 256;
+
+/// Commands that a turn executes at most.
+const TURN_COMMANDS: usize = 4096;
+
+/// Microseconds after which a turn takes no further batch.
+const TURN_US: u64 = 250;
+
+/// Empty requests (blank lines) that a client may have in a batch: each costs a parse.
+const EMPTY_MAX: usize = 256;
+
+/// Scratch space for more arguments than this is given back: requests of so many are rare.
+const SPARE_ARGS_MAX: usize = 16 * 1024;
+
+/// A request that was parsed and waits in the batch.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    /// Which of the batch's sources.
+    source: usize,
+    /// The request's place: bytes from the start of the client's buffer.
+    start: usize,
+    len: usize,
+    first_arg: usize,
+    argc: usize,
+    command: Option<&'static Command>,
+    /// Index of the first key, its hash; index 0 if there is no key.
+    key: (usize, u64),
+    db: u32,
+    inline: bool,
+    /// Empty requests follow, and count as part of it.
+    then_empty: bool,
+}
+
+/// A client with requests in the batch.
+#[derive(Debug)]
+struct Source {
+    handle: Handle,
+    /// The client's query buffer, taken out while its commands run.
+    bytes: Vec<u8>,
+    /// Unquoted bytes of inline requests in this batch.
+    inline: Vec<u8>,
+    /// Bytes before this are done with.
+    done: usize,
+    /// The client can take no more commands in this batch.
+    is_stopped: bool,
+    /// Its buffer holds more that can be parsed now.
+    has_more: bool,
+}
+
+/// Scratch space of a turn, kept between turns.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pending: Vec<Pending>,
+    args: Vec<ArgRange>,
+    sources: Vec<Source>,
+    /// Whose turn it is, and how many more of its requests are taken before others'.
+    served: Option<Handle>,
+    quota: usize,
+    /// Replies that nobody gets, those to our master's stream.
+    pub(super) discarded: Vec<u8>,
+}
+
+impl Batch {
+    /// Adds the request that `parser` has found at `at` in the bytes of the source that is being filled.
+    fn push(
+        &mut self,
+        source: &mut Source,
+        parser: &RequestParser,
+        at: usize,
+        len: usize,
+        db: u32,
+    ) {
+        let first_arg = self.args.len();
+        let inline = parser.inline_bytes();
+        // Where the arguments' places count from.
+        let base = inline.map_or(at, |_| source.inline.len());
+        source.inline.extend_from_slice(inline.unwrap_or_default());
+        let args = parser.args();
+        let moved = args.iter().map(|a| ArgRange { start: base + a.start, end: base + a.end });
+        self.args.extend(moved);
+        self.pending.push(Pending {
+            // The source takes its place when it is full.
+            source: self.sources.len(),
+            start: at,
+            len,
+            first_arg,
+            argc: args.len(),
+            command: None,
+            key: (0, 0),
+            db,
+            inline: inline.is_some(),
+            then_empty: false,
+        });
+    }
+}
+
+impl Node {
+    /// Serves ready clients until none is ready or the turn is used up.
+    pub(super) fn serve(&mut self, host: &mut dyn Host, began_us: u64) {
+        let mut executed = 0;
+        while executed < TURN_COMMANDS
+            && !self.parts.busy.holds_everybody()
+            && self.parts.clients.ready_len() > 0
+        {
+            let mut batch = std::mem::take(&mut self.batch);
+            self.batch.discarded = std::mem::take(&mut batch.discarded);
+            self.gather(&mut batch);
+            self.prefetch(&batch);
+            executed += batch.pending.len();
+            self.core.stats.tick(host.ticks_us());
+            for index in 0..batch.pending.len() {
+                self.run_pending(&mut batch, index, host);
+            }
+            self.put_back(&mut batch);
+            batch.discarded = std::mem::take(&mut self.batch.discarded);
+            self.batch = batch;
+            if host.ticks_us().saturating_sub(began_us) >= TURN_US {
+                break;
+            }
+        }
+    }
+
+    /// Fills the batch from the queue of ready clients. Who has more requests than fit is first in the next
+    /// batch too, until its quota is used up.
+    fn gather(&mut self, batch: &mut Batch) {
+        batch.pending.clear();
+        batch.args.clear();
+        while batch.pending.len() < BATCH {
+            let Some(handle) = self.parts.clients.take_ready() else { break };
+            if batch.served != Some(handle) || batch.quota == 0 {
+                (batch.served, batch.quota) = (Some(handle), QUOTA);
+            }
+            let most = (BATCH - batch.pending.len()).min(batch.quota);
+            let before = batch.pending.len();
+            self.parse_some(batch, handle, most);
+            batch.quota -= batch.pending.len() - before;
+        }
+    }
+
+    /// A link's lines and payload are its owner's. True: what is left is a stream of requests.
+    fn link_received(&mut self, handle: Handle) -> bool {
+        let Node { core, data, journal, parts, .. } = self;
+        let Parts { clients, master, following, .. } = parts;
+        let is_stream = following.received(core, clients, journal, data, master, handle);
+        self.carry_out_orders();
+        is_stream
+    }
+
+    /// Parses up to `most` requests of a client into the batch.
+    fn parse_some(&mut self, batch: &mut Batch, handle: Handle, most: usize) {
+        let is_link = self.parts.clients.get(handle).is_some_and(|client| client.is_master_link());
+        if is_link && !self.link_received(handle) {
+            return;
+        }
+        let upstream_db = self.parts.following.db();
+        let hasher = self.data.hasher();
+        let Some(client) = self.parts.clients.get_mut(handle) else { return };
+        if !client.may_run() {
+            return;
+        }
+        let limits = client.limits(self.core.config.proto_max_bulk_len);
+        let db = if is_link { upstream_db } else { client.db };
+        let begin = client.wire.start;
+        let mut source = Source {
+            handle,
+            bytes: std::mem::take(&mut client.wire.query),
+            inline: Vec::new(),
+            done: begin,
+            is_stopped: false,
+            has_more: true,
+        };
+        let (mut at, mut found, mut empty) = (begin, 0, 0);
+        let mut malformed = None;
+        while found < most && empty < EMPTY_MAX && at < source.bytes.len() {
+            match client.wire.parser.parse(&source.bytes[at..], &limits) {
+                Parsed::Incomplete => {
+                    source.has_more = false;
+                    break;
+                }
+                Parsed::Malformed(error) => {
+                    malformed = Some(error);
+                    break;
+                }
+                Parsed::Request { len } => {
+                    let parser = &client.wire.parser;
+                    if parser.args().is_empty() {
+                        empty += 1;
+                        let before = batch.pending.last_mut().filter(|_| found > 0);
+                        pass_over_empty(client, &mut source, before, at + len);
+                    } else if is_link && parser.inline_bytes().is_some() {
+                        // No server writes its stream so: we are not where we believe to be in it.
+                        client.wire.parser.reset();
+                        malformed = Some(ErrorReply::fixed("an inline request in its stream"));
+                        break;
+                    } else {
+                        batch.push(&mut source, parser, at, len, db);
+                        found += 1;
+                    }
+                    client.wire.parser.reset();
+                    at += len;
+                }
+            }
+        }
+        if empty > 0 && client.is_replica() {
+            self.parts.master.saw_alive(handle, self.core.now.mono_us);
+        }
+        if is_link && source.done > begin {
+            // They stand before the first request, and count like all bytes of the stream.
+            self.applied(handle, &source.bytes[begin..source.done]);
+        }
+        let first = batch.pending.len() - found;
+        for pending in &mut batch.pending[first..] {
+            look_up(pending, &source, &batch.args, &self.commands, hasher);
+        }
+        batch.sources.push(source);
+        if let Some(error) = malformed {
+            self.refuse_malformed(handle, &error, found == 0);
+        }
+    }
+
+    /// A peer that does not speak the protocol: told so after the replies before it, then closed.
+    fn refuse_malformed(&mut self, handle: Handle, error: &ErrorReply, nothing_before: bool) {
+        if !nothing_before {
+            // The requests before it run first; the same bytes are refused in the next batch.
+            return;
+        }
+        let Node { core, parts, .. } = self;
+        let Parts { clients, following, .. } = parts;
+        if clients.get(handle).is_some_and(|client| client.is_master_link()) {
+            let text = error.to_string();
+            let what = text.trim_start_matches("ERR Protocol error: ");
+            following.protocol_error(core, clients, handle, what);
+        } else {
+            core.stats.protocol_errors += 1;
+            clients.reply_error(core, handle, error);
+            clients.close_after_reply(core, handle);
+        }
+        self.carry_out_orders();
+    }
+
+    fn prefetch(&self, batch: &Batch) {
+        for stage in 0..3 {
+            for pending in &batch.pending {
+                let (index, hash) = pending.key;
+                if index != 0 {
+                    self.data.prefetch(pending.db, hash, stage);
+                }
+            }
+        }
+    }
+
+    fn run_pending(&mut self, batch: &mut Batch, index: usize, host: &mut dyn Host) {
+        let pending = batch.pending[index];
+        let Batch { args, sources, .. } = batch;
+        let source = &mut sources[pending.source];
+        let may_run = !self.parts.busy.holds_everybody()
+            && self.parts.clients.get(source.handle).is_some_and(Client::may_run);
+        if source.is_stopped || !may_run {
+            source.is_stopped = true;
+            return;
+        }
+        let bytes = if pending.inline { &source.inline } else { &source.bytes };
+        let ranges = &args[pending.first_arg..pending.first_arg + pending.argc];
+        let (key, hash) = pending.key;
+        let mut command_args = Args::new(bytes, ranges, self.data.hasher());
+        if key != 0 {
+            command_args = command_args.with_ready(key, hash);
+        }
+        let handle = source.handle;
+        let raw = &source.bytes[pending.start..pending.start + pending.len];
+        if self.execute(handle, pending.command, &command_args, raw, host) {
+            source.done = pending.start + pending.len;
+            if pending.then_empty {
+                self.request_ended(handle);
+            }
+        } else {
+            source.is_stopped = true;
+        }
+    }
+
+    /// Returns the buffers to their clients; those with more to serve go to the end of the queue.
+    fn put_back(&mut self, batch: &mut Batch) {
+        let clients = &mut self.parts.clients;
+        for source in batch.sources.drain(..) {
+            let Some(client) = clients.get_mut(source.handle) else { continue };
+            client.wire.query = source.bytes;
+            client.wire.start = source.done;
+            if source.is_stopped {
+                // What was parsed ahead and not run is parsed again when the client may go on.
+                client.wire.parser.reset();
+            }
+            client.wire.consume(0);
+            if client.wire.query.is_empty() {
+                let buffer = std::mem::take(&mut client.wire.query);
+                clients.recycle(buffer);
+            } else if (source.has_more || source.is_stopped) && client.may_run() {
+                match batch.served == Some(source.handle) && batch.quota > 0 {
+                    true => clients.mark_ready_first(source.handle),
+                    false => clients.mark_ready(source.handle),
+                }
+            }
+        }
+        if batch.args.capacity() > SPARE_ARGS_MAX {
+            batch.args = Vec::new();
+        }
+    }
+}
+
+/// An empty request, up to `end`, goes with the one before it, if that is in the batch.
+fn pass_over_empty(
+    client: &mut Client,
+    source: &mut Source,
+    before: Option<&mut Pending>,
+    end: usize,
+) {
+    match before {
+        Some(before) => {
+            before.len = end - before.start;
+            before.then_empty = true;
+        }
+        None => {
+            source.done = end;
+            client.reply_mode.request_ended();
+        }
+    }
+}
+
+/// Finds the row and the first key's place.
+#[inline]
+fn look_up(
+    pending: &mut Pending,
+    source: &Source,
+    args: &[ArgRange],
+    commands: &CommandTable,
+    hasher: KeyHasher,
+) {
+    let bytes = if pending.inline { &source.inline } else { &source.bytes };
+    let args = &args[pending.first_arg..pending.first_arg + pending.argc];
+    pending.command = commands.find(&bytes[args[0].start..args[0].end]);
+    let Some(command) = pending.command else { return };
+    let Some(spec) = command.keys.first() else { return };
+    if let Some(range) = args.get(spec.first) {
+        pending.key = (spec.first, hasher.hash(&bytes[range.start..range.end]));
+    }
+}

@@ -1,0 +1,178 @@
+//! What time does: timers that are due, and the background work of a turn. What each does stands in the part that it is
+//! about.
+
+use super::Node;
+use crate::busy::With;
+use crate::clients::Waiting;
+use crate::core::{Answer, Order};
+use crate::expiry;
+use crate::io::Host;
+use crate::parts::Parts;
+use crate::timers::Timer;
+
+/// A timer that rings so late, microseconds, shows that the process was not running (stopped, or DEBUG SLEEP).
+const ABSENCE_US: u64 = 2_000_000;
+
+impl Node {
+    /// Runs every timer that is due.
+    pub(super) fn run_timers(&mut self, host: &mut dyn Host) {
+        let now_us = self.core.now.mono_us;
+        if self.parts.busy.is(With::Sleep) {
+            // As if the process slept: nothing else happens, and peers notice.
+            if self.core.timers.take_due(Timer::Sleep, now_us) {
+                self.sleep_ended();
+            }
+            return;
+        }
+        if self.core.timers.next().is_none_or(|due| due > now_us) {
+            return;
+        }
+        if self.core.timers.take_due(Timer::PauseEnd, now_us) {
+            self.parts.pause.ended(&mut self.core);
+        }
+        if self.core.timers.take_due(Timer::Blocked, now_us) {
+            self.time_out_clients();
+        }
+        if self.core.timers.take_due(Timer::Shutdown, now_us) {
+            self.parts.ending.check(&mut self.core, &self.parts.master, true);
+        }
+        if self.core.timers.take_due(Timer::SyncDelay, now_us) {
+            self.carry_out_orders();
+            self.begin_full_sync();
+        }
+        let replication_due = self.core.timers.due(Timer::Replication);
+        if self.core.timers.take_due(Timer::Replication, now_us) {
+            self.replication_cron(now_us.saturating_sub(replication_due.unwrap_or(now_us)));
+        }
+        if self.core.timers.take_due(Timer::Memory, now_us) {
+            self.core.stats.process = host.process();
+            let used = self.used_memory() as u64;
+            self.core.stats.memory_peak = self.core.stats.memory_peak.max(used);
+            self.core.timers.set(Timer::Memory, now_us + 1_000_000);
+        }
+        if self.core.timers.take_due(Timer::Cron, now_us) {
+            self.cron();
+            let period_us = 1_000_000 / u64::from(self.parts.hz(&self.core));
+            self.core.timers.set(Timer::Cron, now_us + period_us);
+        }
+        self.carry_out_orders();
+    }
+
+    fn sleep_ended(&mut self) {
+        if let Some(client) = self.parts.busy.end(With::Sleep) {
+            self.core.order(Order::Answer(client, Answer::Ok));
+        }
+        self.carry_out_orders();
+    }
+
+    /// Waiting clients whose time is over.
+    fn time_out_clients(&mut self) {
+        let Node { core, parts, .. } = self;
+        while let Some(handle) = parts.clients.take_timed_out(core) {
+            core.order(match parts.clients.waiting(handle) {
+                Some(Waiting::Acks { offset, .. }) => {
+                    Order::Answer(handle, Answer::Count(parts.master.replicas_at(offset)))
+                }
+                _ => Order::Resume(handle),
+            });
+        }
+    }
+
+    /// Replication's housekeeping, in both directions.
+    fn replication_cron(&mut self, late_us: u64) {
+        let Node { core, journal, parts, .. } = self;
+        let Parts { clients, master, following, saves, pause, .. } = parts;
+        if late_us > ABSENCE_US {
+            following.excuse_silence(core.now.mono_us, late_us);
+            master.excuse_silence(clients, core.now.mono_us, late_us);
+        }
+        master.cron(core, clients, journal, saves, pause);
+        self.carry_out_orders();
+        self.following_cron();
+        self.carry_out_orders();
+        if self.parts.master.needs_cron() || self.core.is_replica {
+            let next = self.core.now.mono_us + 1_000_000;
+            self.core.timers.set(Timer::Replication, next);
+        }
+    }
+
+    pub(super) fn following_cron(&mut self) {
+        let Node { core, parts, .. } = self;
+        let Parts { clients, master, following, loading, .. } = parts;
+        following.cron(core, clients, master.stream.offset(), loading.is_loading());
+    }
+
+    fn cron(&mut self) {
+        self.core.stats.sample(self.core.now.mono_us);
+        if self.parts.cron_paused {
+            return;
+        }
+        self.expire_wanted = self.may_expire() && expiry::is_due(&self.data);
+        self.check_save_points();
+        let hz = self.parts.hz(&self.core);
+        self.parts.clients.cron(&mut self.core, hz);
+        if self.core.is_replica {
+            self.core.timers.set_if_idle(Timer::Replication, self.core.now.mono_us);
+        }
+    }
+
+    fn check_save_points(&mut self) {
+        // A snapshot must not hold half of an EXEC.
+        if self.parts.loading.is_loading() || self.parts.busy.is(With::Exec) {
+            return;
+        }
+        let place = self.stream_position();
+        let Node { core, data, parts, .. } = self;
+        if parts.saves.is_due(core, data) {
+            parts.saves.begin_due(core, data, place);
+        }
+    }
+
+    /// Only a master expires keys by itself, and not while it must not write.
+    fn may_expire(&self) -> bool {
+        let Parts { loading, pause, busy, active_expire, .. } = &self.parts;
+        !self.core.is_replica
+            && *active_expire
+            && !loading.is_loading()
+            && !pause.is_on(self.core.now)
+            && !busy.holds_everybody()
+    }
+
+    /// Whether a turn would find background work to do.
+    pub(super) fn has_background_work(&self) -> bool {
+        let Parts { clients, master, saves, .. } = &self.parts;
+        self.expire_wanted
+            || (!saves.snapshots.is_empty()
+                && saves.snapshots.has_work(|snapshot| master.is_throttled(clients, snapshot)))
+    }
+
+    /// A slice of what goes on behind the clients' backs.
+    pub(super) fn background(&mut self, host: &mut dyn Host) {
+        if self.expire_wanted {
+            self.expire_wanted = self.may_expire() && self.expire_some(host);
+        }
+        if !self.parts.saves.snapshots.is_empty() {
+            self.walk_snapshots(host);
+        }
+    }
+
+    fn expire_some(&mut self, host: &mut dyn Host) -> bool {
+        let began_us = host.ticks_us();
+        let Node { core, data, journal, parts, .. } = self;
+        let more = expiry::slice(core, data, journal);
+        journal.flush_apart(&mut parts.master.stream);
+        self.break_transactions();
+        self.core.stats.expire_us += host.ticks_us().saturating_sub(began_us);
+        more
+    }
+
+    fn walk_snapshots(&mut self, host: &mut dyn Host) {
+        let Node { core, data, parts, .. } = self;
+        let Parts { clients, master, saves, .. } = parts;
+        let clients_wait = clients.ready_len() > 0;
+        let is_throttled = |snapshot: &_| master.is_throttled(clients, snapshot);
+        for job in saves.snapshots.walk(core, data, host, clients_wait, is_throttled) {
+            saves.outrun(core, data, job);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! SHUTDOWN: replicas catch up, data is saved, the process ends. Any step may fail and undo the rest.
+
+use russet_protocol::ErrorReply;
+
+use super::fill::StreamPosition;
+use super::loading::Loading;
+use super::saves::Saves;
+use crate::clients::{Clients, Waiting};
+use crate::core::{Answer, Core, Order};
+use crate::ids::JobId;
+use crate::io::{Level, Output, Signal, Status};
+use crate::keyspace::Keyspace;
+use crate::pause::{Pause, PauseMode, PauseReason};
+use crate::repl::master::Master;
+use crate::timers::Timer;
+
+/// How to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    /// SAVE or NOSAVE; none: save if there are save points.
+    pub save: Option<bool>,
+    /// Do not wait for replicas.
+    pub now: bool,
+    /// End even if the save fails.
+    pub force: bool,
+}
+
+/// An end under way.
+#[derive(Clone, Copy, Debug)]
+struct Shutdown {
+    options: ShutdownOptions,
+    /// Replicas have yet to catch up.
+    awaits_replicas: bool,
+    /// The final save.
+    job: Option<JobId>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Ending {
+    shutdown: Option<Shutdown>,
+}
+
+impl Ending {
+    /// Whether an end is under way.
+    pub fn has_begun(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
+    /// Whether the end has come so far that nothing new may begin but the final save.
+    pub fn is_leaving(&self) -> bool {
+        self.shutdown.as_ref().is_some_and(|shutdown| !shutdown.awaits_replicas)
+    }
+
+    /// Starts to end.
+    pub(crate) fn begin(
+        &mut self,
+        core: &mut Core,
+        pause: &mut Pause,
+        master: &mut Master,
+        options: ShutdownOptions,
+    ) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        core.log(Level::Warning, "User requested shutdown...");
+        core.output(Output::Status(Status::Stopping));
+        let timeout_us = core.config.shutdown_timeout as u64 * 1_000_000;
+        let waits = !options.now && timeout_us > 0 && master.lagging_replicas() > 0;
+        self.shutdown = Some(Shutdown { options, awaits_replicas: waits, job: None });
+        if waits {
+            pause.begin(core, PauseReason::Shutdown, PauseMode::Write, u64::MAX);
+            master.request_acks();
+            core.timers.set(Timer::Shutdown, core.now.mono_us + timeout_us);
+            core.log(Level::Notice, "Waiting for replicas before shutting down.");
+            return;
+        }
+        log_replicas(core, master);
+        core.order(Order::FinalSave);
+    }
+
+    /// Whether replicas have caught up, or time is over.
+    pub(crate) fn check(&mut self, core: &mut Core, master: &Master, is_time_over: bool) {
+        let Some(shutdown) = &mut self.shutdown else { return };
+        if shutdown.awaits_replicas && (is_time_over || master.lagging_replicas() == 0) {
+            shutdown.awaits_replicas = false;
+            log_replicas(core, master);
+            core.timers.stop(Timer::Shutdown);
+            core.order(Order::FinalSave);
+        }
+    }
+
+    /// The final save begins, if there is to be one.
+    pub(crate) fn save(
+        &mut self,
+        core: &mut Core,
+        data: &mut Keyspace,
+        pause: &mut Pause,
+        (saves, loading): (&mut Saves, &Loading),
+        place: Option<StreamPosition>,
+    ) {
+        let Some(shutdown) = &mut self.shutdown else { return };
+        let save = shutdown.options.save.unwrap_or(!core.config.save.0.is_empty());
+        // A save that began earlier would miss what was written since.
+        if let Some(job) = saves.current().map(|save| save.job) {
+            core.log(Level::Warning, "There is a child saving an .rdb. Killing it!");
+            saves.give_up(core, data, job, "the server is shutting down");
+        }
+        if !save || loading.is_loading_at_start() {
+            leave(core);
+            return;
+        }
+        core.log(Level::Notice, "Saving the final RDB snapshot before exiting.");
+        // A write that came in now would be acknowledged and lost.
+        pause.begin(core, PauseReason::Shutdown, PauseMode::Write, u64::MAX);
+        match saves.begin(core, data, place) {
+            Ok(job) => shutdown.job = Some(job),
+            Err(_) => core.order(Order::FinalSaveFailed),
+        }
+    }
+
+    /// The data is another: the final save, if it is under way, is void. Whether it must be made anew.
+    pub(crate) fn forget_save(&mut self) -> bool {
+        let Some(shutdown) = &mut self.shutdown else { return false };
+        shutdown.job = None;
+        !shutdown.awaits_replicas
+    }
+
+    /// A save is over: perhaps the final one.
+    pub(crate) fn saved(&self, core: &mut Core, job: JobId, result: &Result<u64, String>) {
+        let Some(shutdown) = self.shutdown.filter(|shutdown| shutdown.job == Some(job)) else {
+            return;
+        };
+        if result.is_ok() || shutdown.options.force {
+            leave(core);
+        } else {
+            core.order(Order::FinalSaveFailed);
+        }
+    }
+
+    /// The final save failed.
+    pub(crate) fn save_failed(&mut self, core: &mut Core, clients: &Clients, pause: &mut Pause) {
+        if self.shutdown.is_some_and(|shutdown| shutdown.options.force) {
+            return leave(core);
+        }
+        core.log(Level::Warning, "Error trying to save the DB, can't exit.");
+        let error = ErrorReply::err("Errors trying to SHUTDOWN. Check logs.");
+        self.undo(core, clients, pause, &error);
+    }
+
+    /// SHUTDOWN ABORT, or a failed step. False if nothing was under way.
+    pub(crate) fn undo(
+        &mut self,
+        core: &mut Core,
+        clients: &Clients,
+        pause: &mut Pause,
+        error: &ErrorReply,
+    ) -> bool {
+        if self.shutdown.take().is_none() {
+            return false;
+        }
+        core.output(Output::Status(Status::Staying));
+        core.timers.stop(Timer::Shutdown);
+        pause.end(core, PauseReason::Shutdown);
+        for handle in clients.waiting_for(|waiting| waiting == Waiting::Shutdown) {
+            core.order(Order::Answer(handle, Answer::Error(error.clone())));
+        }
+        // What had to wait for the end may begin after all.
+        core.order(Order::SaveForReload);
+        core.order(Order::ScheduleFullSync);
+        true
+    }
+
+    /// The operating system requests the end.
+    pub(crate) fn signalled(
+        &mut self,
+        core: &mut Core,
+        pause: &mut Pause,
+        master: &mut Master,
+        signal: Signal,
+    ) {
+        let (name, flags) = match signal {
+            Signal::Terminate => ("SIGTERM", core.config.shutdown_on_sigterm),
+            Signal::Interrupt => ("SIGINT", core.config.shutdown_on_sigint),
+        };
+        let options = ShutdownOptions {
+            save: if flags.save { Some(true) } else { flags.nosave.then_some(false) },
+            now: flags.now,
+            force: flags.force,
+        };
+        core.log(Level::Warning, format!("Received {name} scheduling shutdown..."));
+        self.begin(core, pause, master, options);
+    }
+}
+
+/// Reports what of the data the replicas have, for those who will look for a successor.
+fn log_replicas(core: &mut Core, master: &Master) {
+    let mut in_sync = 0;
+    for replica in master.replicas() {
+        let behind = master.stream.offset().saturating_sub(replica.acked);
+        if behind == 0 {
+            in_sync += 1;
+            continue;
+        }
+        let (ip, port) = replica.address();
+        let ip = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+        let (stage, lag) = (replica.stage_name(), replica.lag_secs(core.now.mono_us));
+        let text = format!(
+            "Lagging replica {ip}:{port} reported offset {behind} behind master, lag={lag}, state={stage}."
+        );
+        core.log(Level::Notice, text);
+    }
+    let count = master.replicas().len();
+    if count > 0 {
+        let text = format!("{in_sync} of {count} replicas are in sync when shutting down.");
+        core.log(Level::Notice, text);
+    }
+}
+
+fn leave(core: &mut Core) {
+    core.log(Level::Warning, "Redis is now ready to exit, bye bye...");
+    core.output(Output::Exit(0));
+}

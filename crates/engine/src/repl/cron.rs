@@ -1,0 +1,142 @@
+//! A master's housekeeping, once a second: pings, replicas that fall silent, a backlog that nobody needs.
+
+use std::sync::Arc;
+
+use super::master::{Master, Replica, ReplicaStage};
+use crate::clients::{Clients, Gate};
+use crate::core::{Core, Order};
+use crate::io::{Level, Request};
+use crate::journal::Journal;
+use crate::pause::{Pause, PauseReason};
+use crate::persist::saves::Saves;
+
+impl Master {
+    /// Whether there is anything that the timer must look after.
+    pub(crate) fn needs_cron(&self) -> bool {
+        !self.replicas.is_empty() || self.none_since_us.is_some()
+    }
+
+    /// See the module.
+    pub(crate) fn cron(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
+        saves: &mut Saves,
+        pause: &Pause,
+    ) {
+        let now_us = core.now.mono_us;
+        let period_us = core.config.repl_ping_replica_period.max(1) as u64 * 1_000_000;
+        if !core.is_replica
+            && !self.replicas.is_empty()
+            && now_us.saturating_sub(self.last_ping_us) >= period_us
+            && pause.of(PauseReason::Shutdown).is_none()
+        {
+            self.last_ping_us = now_us;
+            self.stream.append_command(&[b"PING"]);
+        }
+        for index in 0..self.replicas.len() {
+            self.check_replica(core, clients, index);
+        }
+        self.drop_unneeded_backlog(core, journal);
+        self.go_on_with_file_syncs(core, clients);
+        core.order(Order::ScheduleFullSync);
+        self.remove_sync_file(core, saves);
+    }
+
+    /// While we did not run we could hear nobody: the time does not count as silence of theirs.
+    pub(crate) fn excuse_silence(&mut self, clients: &mut Clients, now_us: u64, late_us: u64) {
+        let later = |then_us: u64| then_us.saturating_add(late_us).min(now_us);
+        for replica in &mut self.replicas {
+            replica.acked_us = later(replica.acked_us);
+            replica.progress_us = later(replica.progress_us);
+            if let Some(client) = clients.get_mut(replica.handle) {
+                client.last_interaction_us = later(client.last_interaction_us);
+            }
+        }
+    }
+
+    /// `rdb-del-sync-files`: a server that keeps nothing on disk doesn't keep what it wrote for its replicas either.
+    fn remove_sync_file(&self, core: &mut Core, saves: &mut Saves) {
+        let is_wanted = core.config.rdb_del_sync_files && core.config.save.0.is_empty();
+        let is_used = !self.by_file.is_empty() || saves.current().is_some();
+        if !saves.dump_is_for_sync || !is_wanted || is_used {
+            return;
+        }
+        saves.dump_is_for_sync = false;
+        let text = "Removing the RDB file used to feed replicas in a persistence-less instance";
+        core.log(Level::Notice, text);
+        let file = core.dump_file();
+        core.request(Request::RemoveFile(file));
+    }
+
+    fn check_replica(&mut self, core: &mut Core, clients: &mut Clients, index: usize) {
+        let is_silent_file = match self.replicas[index].stage {
+            ReplicaStage::Transfer(job) => self.file_sync_is_silent(job),
+            _ => false,
+        };
+        let replica = &mut self.replicas[index];
+        let handle = replica.handle;
+        let waits = clients.get(handle).is_some_and(|client| client.wire.outbox.has_open_bytes());
+        if !waits {
+            replica.progress_us = core.now.mono_us;
+        }
+        match replica.stage {
+            // A line end keeps the link alive while there is nothing to send yet.
+            ReplicaStage::WaitSnapshot => clients.send(core, handle, b"\n"),
+            ReplicaStage::Transfer(job) if is_silent_file && !replica.is_stuck(core) => {
+                if let Some(outbox) = clients.outbox(handle) {
+                    outbox.insert_before(Gate::Snapshot(job), Arc::new(b"\n".to_vec()));
+                    clients.mark_dirty(handle);
+                }
+            }
+            _ => {}
+        }
+        if let Some(lost) = replica.timed_out_in(core) {
+            let (ip, port) = replica.address();
+            let text = format!("Disconnecting timedout replica ({lost}): {ip}:{port}");
+            core.log(Level::Warning, text);
+            clients.close(core, handle);
+        }
+    }
+
+    fn drop_unneeded_backlog(&mut self, core: &mut Core, journal: &mut Journal) {
+        let ttl_us = core.config.repl_backlog_ttl.saturating_mul(1_000_000);
+        let now_us = core.now.mono_us;
+        let idle = self.none_since_us.is_some_and(|since| now_us.saturating_sub(since) > ttl_us);
+        if ttl_us > 0 && idle && !core.is_replica && self.stream.backlog.is_some() {
+            self.stream.drop_backlog(core, journal);
+            let secs = ttl_us / 1_000_000;
+            let text = format!(
+                "Replication backlog freed after {secs} seconds without connected replicas."
+            );
+            core.log(Level::Notice, text);
+        }
+    }
+}
+
+impl Replica {
+    fn timeout_us(core: &Core) -> u64 {
+        core.config.repl_timeout.max(1) as u64 * 1_000_000
+    }
+
+    /// Others may wait for it, so it must take what it is given; that it sends something is not enough.
+    fn is_stuck(&self, core: &Core) -> bool {
+        core.now.mono_us.saturating_sub(self.progress_us) > Replica::timeout_us(core)
+    }
+
+    /// What it timed out in, if it did.
+    fn timed_out_in(&self, core: &Core) -> Option<&'static str> {
+        // Who came with SYNC is not known to acknowledge anything.
+        let silent = core.now.mono_us.saturating_sub(self.acked_us) > Replica::timeout_us(core)
+            && !self.old_sync;
+        match self.stage {
+            ReplicaStage::Transfer(_) | ReplicaStage::Draining(_) if self.is_stuck(core) => {
+                Some("full sync")
+            }
+            ReplicaStage::WaitAck(_) if silent => Some("full sync"),
+            ReplicaStage::Online if silent => Some("streaming sync"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,643 @@
+//! The replica's side: the link to the master, from connecting to following its stream.
+//!
+//! ```text
+//!   Retry ──▶ Connect ──▶ Handshake ──▶ Psync ──┬─▶ (continue) ─────────────▶ Online
+//!     ▲                                         └─▶ Header ──▶ Payload ────────┘
+//!     └───────────── whatever goes wrong, from anywhere ───────────────────────┘
+//! ```
+//!
+//! A payload is loaded while it arrives, into a second keyspace; the first one goes on serving (if
+//! `replica-serve-stale-data` allows) and is replaced only when the second is whole. What the master sends is
+//! untrusted for memory and time: every line has a limit, every wait a deadline.
+
+use std::collections::VecDeque;
+
+use russet_protocol::ErrorReply;
+use russet_protocol::reply::push_command;
+
+use super::master::Master;
+use super::payload::Payload;
+use super::psync::{self, OFFSET_MAX};
+use super::upstream::FailuresLogged;
+use crate::clients::{Clients, LinkOwner, Role, Waiting};
+use crate::config::words::MasterAddress;
+use crate::core::{Answer, Core, Order};
+use crate::ids::Handle;
+use crate::injected::Bug;
+use crate::io::{Endpoints, Garbage, Level, Output, Status};
+use crate::journal::Journal;
+use crate::keyspace::Keyspace;
+use crate::persist::fill::StreamPosition;
+use crate::timers::Timer;
+use crate::transaction::Transaction;
+
+/// Longest line that a master may send before its stream.
+const LINE_MAX: usize = 4096;
+
+/// Longest pause between tries to synchronise with a master whose data is of no use here, microseconds.
+const BACK_OFF_MAX_US: u64 = 30_000_000;
+
+/// The second acknowledgement follows the first so soon, microseconds.
+const SECOND_ACK_US: u64 = 100_000;
+
+/// A link that has held for so long, microseconds, has put earlier failures behind it.
+const STEADY_US: u64 = 60_000_000;
+
+/// A reply of the handshake that is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expect {
+    Pong,
+    Auth,
+    ListeningPort,
+    IpAddress,
+    Capabilities,
+    Version,
+}
+
+/// Where the link stands.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Not connected; tried again each second.
+    Retry,
+    /// Waiting for the connection.
+    Connect,
+    /// Waiting for these replies, in this order.
+    Handshake(VecDeque<Expect>),
+    /// Waiting for the reply to PSYNC.
+    Psync,
+    /// Waiting for the line that announces the payload of this history and offset.
+    Header(String, i64),
+    /// Loading the payload.
+    Payload(Box<Payload>),
+    /// Following the stream.
+    Online,
+}
+
+/// Our link to the master that we follow.
+#[derive(Debug)]
+pub struct MasterLink {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The connection, if there is one.
+    pub link: Option<Handle>,
+    pub(super) stage: Stage,
+    /// Our data belongs to a history of the stream, so a partial synchronisation may be requested.
+    pub(super) knows_history: bool,
+    /// Monotonic microseconds at which the master last sent something.
+    pub last_io_us: u64,
+    /// Monotonic microseconds since which the link is down.
+    pub down_since_us: u64,
+    /// Monotonic microseconds at which it went online.
+    online_us: u64,
+    /// How often its data could not be used, lately.
+    setbacks: u32,
+    /// Database that the master's stream has selected where our data stands in it.
+    pub selected_db: u32,
+    /// The next try is made no earlier than this.
+    retry_us: u64,
+    /// Database that the stream has selected, within a transaction too.
+    pub(super) db: u32,
+    /// A transaction of the stream.
+    pub(crate) transaction: Transaction,
+    /// Bytes that the stream brought for a transaction that is not complete.
+    pub(super) partial_transaction: Vec<u8>,
+}
+
+impl MasterLink {
+    fn new(host: String, port: u16, knows_history: bool, selected_db: u32, now_us: u64) -> Self {
+        MasterLink {
+            host,
+            port,
+            link: None,
+            stage: Stage::Retry,
+            knows_history,
+            last_io_us: now_us,
+            down_since_us: now_us,
+            online_us: 0,
+            setbacks: 0,
+            selected_db,
+            retry_us: 0,
+            db: selected_db,
+            transaction: Transaction::default(),
+            partial_transaction: Vec::new(),
+        }
+    }
+
+    /// Whether the stream flows.
+    pub fn is_online(&self) -> bool {
+        matches!(self.stage, Stage::Online)
+    }
+
+    /// The state's name for ROLE.
+    pub fn state_name(&self) -> &'static str {
+        match self.stage {
+            Stage::Retry => "connect",
+            Stage::Connect => "connecting",
+            Stage::Handshake(_) | Stage::Psync => "handshake",
+            Stage::Header(..) | Stage::Payload(_) => "sync",
+            Stage::Online => "connected",
+        }
+    }
+
+    /// Whether our data has a place in the master's history, so that a partial synchronisation may be requested.
+    pub fn knows_history(&self) -> bool {
+        self.knows_history
+    }
+
+    /// Bytes of a transaction of the stream that is not complete.
+    pub fn partial_len(&self) -> usize {
+        self.partial_transaction.len()
+    }
+
+    /// Its data could not be used: how long to wait before it is requested again, since each try costs it a
+    /// snapshot. Twice as long each time, from a second on.
+    pub(super) fn back_off_us(&mut self) -> u64 {
+        let us = (1_000_000_u64 << self.setbacks.min(16)).min(BACK_OFF_MAX_US);
+        self.setbacks = self.setbacks.saturating_add(1);
+        us
+    }
+
+    /// Whether a payload is being loaded.
+    pub fn is_loading(&self) -> bool {
+        matches!(self.stage, Stage::Payload(_))
+    }
+
+    /// For INFO, while a full synchronisation runs: bytes announced (0 if not), bytes that came.
+    pub fn sync_progress(&self) -> Option<(u64, u64)> {
+        match &self.stage {
+            Stage::Header(..) => Some((0, 0)),
+            Stage::Payload(payload) => Some((payload.len.unwrap_or(0), payload.received)),
+            _ => None,
+        }
+    }
+}
+
+/// The other direction of replication: the master that we follow, if we do. See the module.
+#[derive(Debug, Default)]
+pub struct Following {
+    pub(super) master: Option<MasterLink>,
+    /// What the log knows of requests of our master's that failed.
+    pub(super) failures: FailuresLogged,
+}
+
+impl Following {
+    /// The link to the master that we follow.
+    pub fn master(&self) -> Option<&MasterLink> {
+        self.master.as_ref()
+    }
+
+    /// The same, if this connection is it.
+    pub(super) fn link_mut(&mut self, handle: Handle) -> Option<&mut MasterLink> {
+        self.master.as_mut().filter(|master| master.link == Some(handle))
+    }
+
+    /// Whether we follow a master, have lost it, and must not answer with what may be old.
+    #[inline]
+    pub(crate) fn is_stale(&self, core: &Core) -> bool {
+        core.is_replica
+            && !core.config.replica_serve_stale_data
+            && self.master.as_ref().is_some_and(|master| !master.is_online())
+    }
+
+    /// Database that our master's stream has selected, if we follow one.
+    pub(crate) fn upstream_db(&self) -> Option<u32> {
+        self.master.as_ref().map(|master| master.selected_db)
+    }
+
+    /// From the first moment a node with `replicaof` is a replica, while it loads its file too.
+    pub(crate) fn begin_at_start(
+        &mut self,
+        core: &mut Core,
+        journal: &mut Journal,
+        master: &mut Master,
+    ) {
+        let Some(MasterAddress { host, port }) = &core.config.replicaof else { return };
+        let host = String::from_utf8_lossy(host).into_owned();
+        let link = MasterLink::new(host, *port, false, 0, core.now.mono_us);
+        self.set_master(core, journal, master, Some(link));
+    }
+
+    fn set_master(
+        &mut self,
+        core: &mut Core,
+        journal: &mut Journal,
+        master: &mut Master,
+        link: Option<MasterLink>,
+    ) {
+        core.is_replica = link.is_some();
+        master.set_local(journal, link.is_none());
+        self.master = link;
+    }
+
+    /// A dump file was loaded that knew its place in a stream.
+    pub(crate) fn adopt(
+        &mut self,
+        core: &mut Core,
+        journal: &mut Journal,
+        master: &mut Master,
+        mut position: StreamPosition,
+        dbs: u32,
+    ) {
+        if !psync::is_id(&position.id) || !(0..=OFFSET_MAX).contains(&position.offset) {
+            return;
+        }
+        if position.db >= dbs {
+            // We have none of that number.
+            position.db = 0;
+        }
+        if let Some(link) = &mut self.master {
+            // A replica goes on where its file ends.
+            link.knows_history = true;
+            (link.selected_db, link.db) = (position.db, position.db);
+            master.stream.ids.id = position.id;
+        } else {
+            // A master begins a history of its own; the file's is its past, up to there.
+            let fresh = std::mem::replace(&mut master.stream.ids.id, position.id);
+            master.stream.ids.rename(fresh, position.offset);
+        }
+        master.stream.restart_at(core, journal, position.offset);
+        master.none_since_us = Some(core.now.mono_us);
+    }
+
+    /// REPLICAOF host port. What this turn wrote stands in the stream.
+    pub(crate) fn follow(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
+        master: &mut Master,
+        (host, port): (&str, u16),
+    ) {
+        let was_master = self.master.is_none();
+        release_waiters(core, clients);
+        journal.flush(&mut master.stream);
+        master.flush_stream(core, clients);
+        // Our own history may be a prefix of the new master's: it can tell.
+        let knows = match &self.master {
+            Some(master) => master.knows_history,
+            None => master.stream.backlog.is_some(),
+        };
+        // If the stream goes on where we are, its next effect is in this database.
+        let selected_db = self.upstream_db().unwrap_or(master.stream.selected_db());
+        self.drop_link(core, clients);
+        master.disconnect_replicas(core, clients);
+        master.stream.forget_selection();
+        let link = MasterLink::new(host.to_owned(), port, knows, selected_db, core.now.mono_us);
+        self.set_master(core, journal, master, Some(link));
+        if was_master {
+            core.log(Level::Notice, "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to synchronize with the new master with just a partial transfer.");
+        }
+        core.log(Level::Notice, format!("Connecting to MASTER {host}:{port}"));
+        core.timers.set(Timer::Replication, core.now.mono_us);
+    }
+
+    /// REPLICAOF NO ONE: we go on under a name of our own.
+    pub(crate) fn promote(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
+        master: &mut Master,
+    ) {
+        if self.master.is_none() {
+            return;
+        }
+        self.drop_link(core, clients);
+        self.set_master(core, journal, master, None);
+        if !core.injected(Bug::KeptReplid) {
+            let (id, offset) = (core.rng.hex40(), master.stream.offset());
+            master.stream.ids.rename(id, offset);
+            let ids = &master.stream.ids;
+            let text = format!(
+                "Setting secondary replication ID to {}, valid up to offset: {}. New replication ID is {}",
+                ids.id2, ids.second_offset, ids.id
+            );
+            core.log(Level::Notice, text);
+        }
+        master.disconnect_replicas(core, clients);
+        master.stream.forget_selection();
+        master.stream.ensure_backlog(core, journal);
+        master.none_since_us = Some(core.now.mono_us);
+    }
+
+    /// The link's connection is closed by us.
+    fn drop_link(&mut self, core: &mut Core, clients: &mut Clients) {
+        if let Some(link) = self.master.as_mut().and_then(|master| master.link.take()) {
+            if let Some(client) = clients.get_mut(link) {
+                client.role = Role::Client;
+            }
+            clients.close(core, link);
+        }
+        self.give_stage_up(core);
+    }
+
+    /// Nothing comes of the stage that the link was in.
+    fn give_stage_up(&mut self, core: &mut Core) {
+        let Some(master) = &mut self.master else { return };
+        master.partial_transaction.clear();
+        master.transaction = Transaction::default();
+        if let Stage::Payload(payload) = std::mem::replace(&mut master.stage, Stage::Retry) {
+            core.output(Output::Garbage(Garbage(payload)));
+        }
+    }
+
+    /// A connection is gone: perhaps the link.
+    pub(crate) fn on_close(&mut self, core: &mut Core, handle: Handle) {
+        let now_us = core.now.mono_us;
+        let Some(master) = self.link_mut(handle) else { return };
+        if master.is_online() {
+            master.down_since_us = now_us;
+        }
+        master.link = None;
+        master.retry_us = now_us;
+        self.give_stage_up(core);
+        core.log(Level::Notice, "Connection with master lost.");
+    }
+
+    /// The link may go on after a pause in which it may not have been read.
+    pub(crate) fn resumed(&mut self, now_us: u64, handle: Handle) {
+        if let Some(master) = self.link_mut(handle) {
+            master.last_io_us = now_us;
+        }
+    }
+
+    pub(super) fn link_failed(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        level: Level,
+        why: &str,
+    ) {
+        self.link_failed_for(core, clients, level, why, 1_000_000);
+    }
+
+    /// The link failed, and is not to be tried again for so long.
+    pub(super) fn link_failed_for(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        level: Level,
+        why: &str,
+        delay_us: u64,
+    ) {
+        core.log(level, why);
+        if let Some(master) = &mut self.master {
+            if master.is_online() {
+                master.down_since_us = core.now.mono_us;
+            }
+            master.retry_us = core.now.mono_us + delay_us;
+        }
+        self.drop_link(core, clients);
+    }
+
+    /// Housekeeping, once a second: connects, acknowledges, notices silence.
+    pub(crate) fn cron(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        master_offset: i64,
+        is_loading: bool,
+    ) {
+        let now_us = core.now.mono_us;
+        let timeout_us = core.config.repl_timeout.max(1) as u64 * 1_000_000;
+        let Some(master) = &mut self.master else { return };
+        // Whom a pause of ours holds back is not silent.
+        let held = master.link.is_some_and(|link| clients.waiting(link).is_some());
+        let silent = !held && now_us.saturating_sub(master.last_io_us) > timeout_us;
+        let timed_out = match &master.stage {
+            Stage::Retry if !is_loading && now_us >= master.retry_us => {
+                return self.connect(core, clients);
+            }
+            Stage::Retry => return,
+            Stage::Online if silent => "MASTER timeout: no data nor PING received...",
+            Stage::Online => {
+                if now_us.saturating_sub(master.online_us) >= STEADY_US {
+                    master.setbacks = 0;
+                }
+                return self.acknowledge(core, clients, master_offset);
+            }
+            Stage::Payload(_) if silent => {
+                "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter in redis.conf to a larger value."
+            }
+            Stage::Payload(_) => {
+                // Keeps the master from taking us for dead.
+                if let Some(link) = master.link {
+                    clients.send(core, link, b"\n");
+                }
+                return;
+            }
+            _ if silent => "Timeout connecting to the MASTER...",
+            _ => return,
+        };
+        self.link_failed(core, clients, Level::Warning, timed_out);
+    }
+
+    /// While we did not run we could hear nobody: the time does not count as the master's silence.
+    pub(crate) fn excuse_silence(&mut self, now_us: u64, late_us: u64) {
+        if let Some(master) = &mut self.master {
+            master.last_io_us = master.last_io_us.saturating_add(late_us).min(now_us);
+        }
+    }
+
+    fn connect(&mut self, core: &mut Core, clients: &mut Clients) {
+        let Some(master) = &mut self.master else { return };
+        let text = format!("Connecting to MASTER {}:{}", master.host, master.port);
+        core.log(Level::Notice, text);
+        master.link = Some(clients.connect(core, LinkOwner::Master, &master.host, master.port));
+        master.stage = Stage::Connect;
+        master.last_io_us = core.now.mono_us;
+    }
+
+    /// The answer to our attempt to connect. False if the connection is none that we want.
+    pub(crate) fn connected(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        link: Handle,
+        result: Result<Endpoints, String>,
+    ) -> bool {
+        let now_us = core.now.mono_us;
+        let Some(master) = self.link_mut(link) else { return false };
+        master.last_io_us = now_us;
+        match result {
+            Err(why) => {
+                let text = format!("Error condition on socket for SYNC: {why}");
+                self.link_failed(core, clients, Level::Warning, &text);
+            }
+            Ok(ends) => {
+                master.stage = Stage::Handshake(VecDeque::from([Expect::Pong]));
+                if let Some(client) = clients.get_mut(link) {
+                    client.ends = ends;
+                }
+                core.log(Level::Notice, "MASTER <-> REPLICA sync started");
+                self.send_command(core, clients, &[b"PING"]);
+            }
+        }
+        true
+    }
+
+    pub(super) fn send_command(&mut self, core: &mut Core, clients: &mut Clients, args: &[&[u8]]) {
+        if let Some(link) = self.master.as_ref().and_then(|master| master.link) {
+            let mut bytes = Vec::new();
+            push_command(&mut bytes, args);
+            clients.send(core, link, &bytes);
+        }
+    }
+
+    /// REPLCONF ACK: how far we are.
+    pub(crate) fn acknowledge(&mut self, core: &mut Core, clients: &mut Clients, offset: i64) {
+        let offset = offset.to_string();
+        self.send_command(core, clients, &[b"REPLCONF", b"ACK", offset.as_bytes()]);
+    }
+
+    /// Takes the link's bytes as far as they are lines and payload. True: what is left is stream.
+    pub(crate) fn received(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
+        data: &mut Keyspace,
+        master: &mut Master,
+        handle: Handle,
+    ) -> bool {
+        let now_us = core.now.mono_us;
+        let Some(link) = self.link_mut(handle) else { return false };
+        link.last_io_us = now_us;
+        loop {
+            let Some(link) = self.link_mut(handle) else { return false };
+            let Some(client) = clients.get_mut(handle) else { return false };
+            let bytes = client.wire.pending_bytes();
+            match &mut link.stage {
+                Stage::Online => return true,
+                Stage::Payload(_) if bytes.is_empty() => return false,
+                Stage::Payload(payload) => {
+                    (payload.fresh.now_ms, payload.fresh.clock) = (data.now_ms, data.clock);
+                    let len = bytes.len();
+                    let taken = payload.take(bytes);
+                    client.wire.consume(taken.as_ref().map_or(len, |&(used, _)| used));
+                    match taken {
+                        Err(why) => self.payload_failed(core, clients, &why),
+                        Ok((_, false)) => {}
+                        Ok((_, true)) => {
+                            self.payload_complete(core, clients, journal, data, master);
+                        }
+                    }
+                }
+                _ => {
+                    let Some(end) = memchr::memchr(b'\n', bytes) else {
+                        if bytes.len() > LINE_MAX {
+                            let what = "a reply line without an end";
+                            self.protocol_error(core, clients, handle, what);
+                        }
+                        return false;
+                    };
+                    let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
+                    let line = String::from_utf8_lossy(line).into_owned();
+                    client.wire.consume(end + 1);
+                    if !line.is_empty() {
+                        self.line(core, clients, journal, data, master, &line);
+                    }
+                }
+            }
+        }
+    }
+
+    /// +CONTINUE: what we have is a prefix of the master's history.
+    pub(super) fn continue_stream(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
+        master: &mut Master,
+        id: Option<&str>,
+    ) {
+        if !self.master.as_ref().is_some_and(|master| master.knows_history) {
+            let text = "Master said +CONTINUE to a full resynchronization.";
+            self.link_failed(core, clients, Level::Warning, text);
+            return;
+        }
+        if let Some(id) = id.filter(|id| psync::is_id(id) && **id != master.stream.ids.id) {
+            let offset = master.stream.offset();
+            master.stream.ids.rename(id.to_owned(), offset);
+            core.log(Level::Notice, format!("Master replication ID changed to {id}"));
+            // Replicas of ours learn the new name when they come again.
+            master.disconnect_replicas(core, clients);
+        }
+        master.stream.ensure_backlog(core, journal);
+        core.log(Level::Notice, "Successful partial resynchronization with master.");
+        core.log(
+            Level::Notice,
+            "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.",
+        );
+        core.output(Output::Status(Status::Resumed));
+        let selected = self.upstream_db().unwrap_or(0);
+        self.go_online(core, clients, master.stream.offset(), selected);
+    }
+
+    fn payload_failed(&mut self, core: &mut Core, clients: &mut Clients, why: &str) {
+        let Some(master) = &mut self.master else { return };
+        let delay_us = master.back_off_us();
+        let text = format!("Failed trying to load the MASTER synchronization DB: {why}");
+        self.link_failed_for(core, clients, Level::Warning, &text, delay_us);
+    }
+
+    /// The payload is whole: it takes the place of our data.
+    fn payload_complete(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
+        data: &mut Keyspace,
+        master: &mut Master,
+    ) {
+        let Some(link) = &mut self.master else { return };
+        let Stage::Payload(payload) = std::mem::replace(&mut link.stage, Stage::Retry) else {
+            return;
+        };
+        link.knows_history = true;
+        master.disconnect_replicas(core, clients);
+        if core.injected(Bug::KeptOldKeys) {
+            data.merge(*payload.fresh);
+        } else {
+            data.replace_all(*payload.fresh);
+        }
+        // A master that is itself a replica passes on a stream that has selected this one already.
+        let db = payload.position.db;
+        let selected_db = if db < data.count() { db } else { 0 };
+        master.stream.ids.id = payload.id;
+        master.stream.ids.forget_former();
+        master.stream.restart_at(core, journal, payload.offset);
+        core.order(Order::DataReplaced);
+        core.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
+        core.output(Output::Status(Status::Synced));
+        self.go_online(core, clients, payload.offset, selected_db);
+    }
+
+    fn go_online(&mut self, core: &mut Core, clients: &mut Clients, offset: i64, db: u32) {
+        let now_us = core.now.mono_us;
+        let Some(master) = &mut self.master else { return };
+        master.stage = Stage::Online;
+        master.last_io_us = now_us;
+        master.online_us = now_us;
+        (master.selected_db, master.db) = (db, db);
+        master.transaction = Transaction::default();
+        master.partial_transaction.clear();
+        self.acknowledge(core, clients, offset);
+        // A master that has not seen its own snapshot end yet passes over this one, and begins its stream with the next.
+        let soon = now_us + SECOND_ACK_US;
+        if core.timers.due(Timer::Replication).is_none_or(|due| due > soon) {
+            core.timers.set(Timer::Replication, soon);
+        }
+    }
+}
+
+/// Clients that wait for what only a master can give are let go.
+fn release_waiters(core: &mut Core, clients: &mut Clients) {
+    let text = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+    for handle in clients.waiting_for(|waiting| matches!(waiting, Waiting::Acks { .. })) {
+        core.order(Order::Answer(handle, Answer::Error(ErrorReply::fixed(text))));
+        core.order(Order::CloseAfterReply(handle));
+    }
+}

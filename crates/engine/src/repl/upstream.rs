@@ -1,0 +1,226 @@
+//! What a replica does with its master's stream, beside executing it: it counts the bytes, passes them on, and
+//! notices what it cannot follow.
+//!
+//! Its offset is a promise: whoever stands there holds what the stream up to there makes. Other replicas may go on
+//! from it, and Sentinel may promote by it.
+
+use russet_protocol::ErrorReply;
+
+use super::following::Following;
+use super::master::Master;
+use crate::clients::{Clients, link_bytes_max};
+use crate::config::value::PropagationErrorBehavior;
+use crate::core::{Core, Order};
+use crate::ids::Handle;
+use crate::io::Level;
+
+/// Failed requests are logged no more often than this.
+const FAILURE_LOG_US: u64 = 10_000_000;
+
+/// A master whose stream cannot be followed is left alone for so long at least.
+const UNKNOWN_COMMAND_US: u64 = 10_000_000;
+
+/// When a failed request was last logged, and how many have not been.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FailuresLogged {
+    at_us: Option<u64>,
+    since: u64,
+}
+
+impl Following {
+    /// Database that the stream has selected.
+    pub(crate) fn db(&self) -> u32 {
+        self.master.as_ref().map_or(0, |master| master.db)
+    }
+
+    /// The stream has selected another database.
+    pub(crate) fn set_db(&mut self, db: u32) {
+        if let Some(master) = &mut self.master {
+            master.db = db;
+        }
+    }
+
+    /// The transaction of the stream.
+    pub(crate) fn transaction_mut(&mut self) -> Option<&mut crate::transaction::Transaction> {
+        self.master.as_mut().map(|master| &mut master.transaction)
+    }
+
+    /// A request of the master's stream was executed (or queued): the same bytes go on to our own replicas, and
+    /// we count them. A transaction counts when it is complete: until then we could not go on in its middle.
+    pub(crate) fn applied(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        master: &mut Master,
+        handle: Handle,
+        raw: &[u8],
+    ) {
+        let (now_us, bytes_max) = (core.now.mono_us, link_bytes_max(core));
+        let Some(link) = self.link_mut(handle) else { return };
+        link.last_io_us = now_us;
+        if link.transaction.open {
+            link.partial_transaction.extend_from_slice(raw);
+            if link.partial_transaction.len() > bytes_max {
+                self.protocol_error(core, clients, handle, "a transaction without an end");
+            }
+            return;
+        }
+        link.selected_db = link.db;
+        let before = std::mem::take(&mut link.partial_transaction);
+        master.stream.append(&before);
+        master.stream.append(raw);
+    }
+
+    /// A request of the master's stream that fits no row, and is none that changes nothing.
+    ///
+    /// What an unknown command did to the master's data cannot be known. If we went on behind it, our
+    /// offset would claim that we hold what we do not, and a promotion or a replica's partial synchronisation would
+    /// spread the difference. So we stop in front of it, where the data is still what the stream makes:
+    /// nothing of its transaction has run. To request the stream from there would only bring the same command
+    /// again, so the next try is for everything; it succeeds once what the command made is gone. Tries are far
+    /// apart, since each costs the master a snapshot.
+    pub(crate) fn unknown_command(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        handle: Handle,
+        name: &str,
+    ) {
+        let Some(master) = self.link_mut(handle) else { return };
+        master.knows_history = false;
+        let delay_us = master.back_off_us().max(UNKNOWN_COMMAND_US);
+        let secs = delay_us / 1_000_000;
+        let shown: String = name.chars().take(128).collect();
+        let text = format!(
+            "The master uses the command '{shown}', which this server does not know: its data cannot be followed any \
+             further. The link is closed; a full synchronisation is tried in {secs} seconds."
+        );
+        self.link_failed_for(core, clients, Level::Warning, &text, delay_us);
+    }
+
+    /// A request of the master's stream failed here and, presumably, not there.
+    pub(crate) fn request_failed(&mut self, core: &mut Core, name: &str, error: &ErrorReply) {
+        core.stats.unexpected_errors += 1;
+        let goes_on = core.config.propagation_error_behavior == PropagationErrorBehavior::Ignore;
+        if !goes_on && core.config.replica_read_only {
+            let text = format!(
+                "This replica panicked sending an error to its master after processing the command \
+                 '{name}'"
+            );
+            core.order(Order::Stop(text));
+            return;
+        }
+        let now_us = core.now.mono_us;
+        let logged = &mut self.failures;
+        if logged.at_us.is_some_and(|at| now_us.saturating_sub(at) < FAILURE_LOG_US) {
+            logged.since += 1;
+            return;
+        }
+        logged.at_us = Some(now_us);
+        let more = match std::mem::take(&mut logged.since) {
+            0 => String::new(),
+            count => format!(" ({count} more since this was last logged)"),
+        };
+        let name: String = name.chars().take(128).collect();
+        let text = format!(
+            "== CRITICAL == This replica is sending an error to its master: '{error}' after processing the command \
+             '{name}'{more}"
+        );
+        core.log(Level::Warning, text);
+    }
+
+    /// The master's bytes made no sense. If they were its stream, nobody knows what we have missed.
+    pub(crate) fn protocol_error(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        handle: Handle,
+        what: &str,
+    ) {
+        let Some(master) = self.link_mut(handle) else { return };
+        if master.is_online() {
+            master.knows_history = false;
+        }
+        let text = format!("Protocol error from master: {what}. The link is closed.");
+        self.link_failed(core, clients, Level::Warning, &text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::io::{Endpoints, Handle, Host, Input, Now, Output};
+    use crate::persist::rdb_save::RdbEncoder;
+    use crate::rdb::RdbSettings;
+    use crate::{Boot, Node};
+
+    struct NoTicks;
+
+    impl Host for NoTicks {
+        fn ticks_us(&mut self) -> u64 {
+            0
+        }
+    }
+
+    /// Sends bytes; what the log says then.
+    fn send(node: &mut Node, link: Handle, bytes: &[u8]) -> String {
+        if let Some(buffer) = node.read_buffer(link) {
+            buffer.extend_from_slice(bytes);
+            node.received(node.core.now, link);
+        }
+        let mut log = String::new();
+        loop {
+            match node.poll_output(node.core.now) {
+                Output::Wait(Some(0)) => node.turn(node.core.now, &mut NoTicks),
+                Output::Wait(_) => return log,
+                Output::Log { text, .. } => log.push_str(&text),
+                _ => {}
+            }
+        }
+    }
+
+    /// A replica whose master's stream flows.
+    fn online() -> (Node, Handle) {
+        let conf = b"replicaof h 1\nclient-query-buffer-limit 1mb\n";
+        let config = Config::parse_text(conf).unwrap().config;
+        let mut node = Node::new(config, Boot::default(), Now { mono_us: 1, wall_us: 1 });
+        let link = node.parts.following.master().unwrap().link.unwrap();
+        let ends = Endpoints::Unix("x".to_owned());
+        node.handle(node.core.now, Input::Connected { link, result: Ok(ends) });
+        let (id, mark) = ("0".repeat(40), "1".repeat(40));
+        let mut bytes =
+            format!("+PONG\r\n+\r\n+\r\n+\r\n+FULLRESYNC {id} 1\r\n$EOF:{mark}\r\n").into_bytes();
+        let mut encoder = RdbEncoder::new(RdbSettings::default());
+        encoder.begin(&[], &mut bytes);
+        encoder.finish(&mut bytes);
+        bytes.extend_from_slice(mark.as_bytes());
+        send(&mut node, link, &bytes);
+        assert!(node.parts.following.master().unwrap().is_online());
+        (node, link)
+    }
+
+    /// Sends this again and again until the link is closed, which must be soon.
+    fn ends(begin: &[u8], again: &[u8]) {
+        let (mut node, link) = online();
+        send(&mut node, link, begin);
+        for _ in 0..1000 {
+            if send(&mut node, link, again).contains("without an end") {
+                let master = node.parts.following.master().unwrap();
+                assert!(node.parts.clients.get(link).is_none() && !master.knows_history());
+                return;
+            }
+        }
+        panic!("not noticed");
+    }
+
+    #[test]
+    fn nothing_without_an_end_is_kept() {
+        let block = [b'x'; 8192];
+        let value = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$8192\r\n{}\r\n", "x".repeat(8192));
+        ends(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$400000000\r\n", &block);
+        ends(b"*1\r\n$5\r\nMULTI\r\n", value.as_bytes());
+        // What is refused is not queued, and counts too.
+        let refused = format!("*2\r\n$4\r\nSAVE\r\n$8192\r\n{}\r\n", "x".repeat(8192));
+        ends(b"*1\r\n$5\r\nMULTI\r\n", refused.as_bytes());
+    }
+}
