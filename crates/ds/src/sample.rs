@@ -6,6 +6,11 @@
 //! all entries equally likely. With good hashes a few tries do. After a bounded number of tries
 //! (odd shapes: few entries in many segments) an entry is counted out instead, which is as
 //! uniform and takes time in the number of segments.
+//!
+//! Among entries with an expiry it is a segment of the expiry heap that is drawn first, and
+//! accepted by its count of such entries; then places in it, until one holds such an entry. So
+//! where most keys expire a draw reads a bucket or two, and where few do it still reads no more
+//! than headers until it has found a segment.
 
 use crate::entry::{EntryRef, RawEntry, Value};
 use crate::segment::Seg;
@@ -14,6 +19,8 @@ use crate::table::Table;
 const TRIES: usize = 128;
 /// A try among expiring entries reads one segment header.
 const TRIES_EXPIRING: usize = 2048;
+/// Places that are tried in a segment before its entries are counted out, which reads them all.
+const TRIES_IN_SEGMENT: usize = 32;
 
 /// A number below `end` from 64 random bits; the bias is below `end / 2^64`.
 fn below(bits: u64, end: usize) -> usize {
@@ -45,6 +52,19 @@ fn nth(segment: Seg, n: usize, wanted: &dyn Fn(RawEntry) -> bool) -> Option<RawE
         }
     });
     found
+}
+
+/// A uniformly random one among the `count` entries of a segment that `wanted` accepts.
+fn random_in(
+    segment: Seg,
+    count: u32,
+    wanted: &dyn Fn(RawEntry) -> bool,
+    r: &mut dyn FnMut() -> u64,
+) -> Option<RawEntry> {
+    let places = segment.class().slots() + segment.overflow().len();
+    let drawn = (0..TRIES_IN_SEGMENT)
+        .find_map(|_| entry_at(segment, below(r(), places)).filter(|entry| wanted(*entry)));
+    drawn.or_else(|| nth(segment, below(r(), count as usize), wanted))
 }
 
 impl<V: Value> Table<V> {
@@ -80,12 +100,10 @@ impl<V: Value> Table<V> {
         // The heap holds exactly the segments with expiring entries.
         for _ in 0..TRIES_EXPIRING {
             let segment = self.expiry_heap.segment(below(r(), self.expiry_heap.count()));
-            let n = below(r(), self.slots_max as usize);
-            if n < segment.expiring() as usize
-                && let Some(entry) = nth(segment, n, &expires)
-            {
+            if below(r(), self.slots_max as usize) < segment.expiring() as usize {
+                let found = random_in(segment, segment.expiring(), &expires, r);
                 // SAFETY: a live entry of this table, borrowed with it.
-                return Some(unsafe { EntryRef::new(entry) });
+                return found.map(|entry| unsafe { EntryRef::new(entry) });
             }
         }
         self.counted_out(below(r(), self.expiring), &|segment| segment.expiring(), &expires)

@@ -549,11 +549,18 @@ fn walks_give_the_table_as_it_was() {
 #[test]
 #[cfg_attr(miri, ignore = "figures, and slow")]
 fn random_entries_are_uniform() {
-    for (weak, count) in [(Weak::Good, 1500u64), (Weak::SameTop, 700), (Weak::HalfSame, 300)] {
+    let cases = [
+        (Weak::Good, 1500u64, 3),
+        (Weak::Good, 1500, 1),
+        (Weak::Good, 6000, 100),
+        (Weak::SameTop, 700, 3),
+        (Weak::HalfSame, 300, 3),
+    ];
+    for (weak, count, every) in cases {
         let mut world = World::new(weak);
         let mut rng = Rng(4242);
         for number in 0..count {
-            let expiry = (number % 3 == 0).then_some(1000 + number as i64);
+            let expiry = (number % every == 0).then_some(1000 + number as i64);
             let within = if number % 2 == 0 { vec![number as i64] } else { Vec::new() };
             set_times(&mut world, &number.to_le_bytes(), within, expiry);
         }
@@ -567,7 +574,8 @@ fn random_entries_are_uniform() {
             let entry = world.table.random_with_expiry(&mut || rng.next()).expect("a third");
             expiring[number(entry)] += 1;
         }
-        assert!(expiring.iter().enumerate().all(|(at, n)| (at % 3 == 0) == (*n > 0)));
+        let expires = |at: usize| at as u64 % every == 0;
+        assert!(expiring.iter().enumerate().all(|(at, n)| expires(at) == (*n > 0)));
         expiring.retain(|n| *n > 0);
         for counts in [all, expiring] {
             let mean = draws as f64 / counts.len() as f64;
