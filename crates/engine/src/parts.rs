@@ -12,6 +12,7 @@ use crate::persist::ending::Ending;
 use crate::persist::loading::Loading;
 use crate::persist::saves::Saves;
 use crate::persist::snapshot::Snapshot;
+use crate::pubsub::PubSub;
 use crate::repl::following::Following;
 use crate::repl::master::Master;
 use crate::rng::Rng;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub loading: Loading,
     /// SHUTDOWN.
     pub ending: Ending,
+    /// Channels and their subscribers.
+    pub pubsub: PubSub,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Activities during which not every command is admitted.
@@ -60,6 +63,7 @@ impl Parts {
             saves: Saves::default(),
             loading: Loading::default(),
             ending: Ending::default(),
+            pubsub: PubSub::default(),
             pause: Pause::default(),
             busy: Busy::default(),
             settings: Settings::default(),

@@ -1,46 +1,50 @@
-//! Events: which a command makes, in which order, as keyspace notifications of Redis 7.2 spell them.
+//! Events: which a command makes, in which order, as subscribers of keyspace notifications see them.
 
 use russet_driver::Driver;
 use russet_engine::io::Handle;
-use russet_engine::types::Type;
+use russet_engine::keyspace::EventKind;
 
-/// A client of a node that gathers events.
+/// A client, and a subscriber to all events.
 struct Watch {
     w: Driver,
     c: Handle,
+    subscriber: Handle,
 }
 
 impl Watch {
-    fn new() -> Watch {
-        let mut w = Driver::new("enable-debug-command yes\n");
-        w.node.data.want_events(true);
-        let c = w.connect();
-        Watch { w, c }
+    fn new(selected: &str) -> Watch {
+        let conf = format!("enable-debug-command yes\nnotify-keyspace-events {selected}\n");
+        let mut w = Driver::new(&conf);
+        let (c, subscriber) = (w.connect(), w.connect());
+        w.ask(subscriber, "PSUBSCRIBE *");
+        Watch { w, c, subscriber }
     }
 
-    /// Runs a command and answers its events: class, name, key, and the database if it is not 0.
+    /// Runs a command and returns its events: class, name, key, and the database if it is not 0.
     fn events(&mut self, command: &str) -> String {
         self.w.ask(self.c, command);
-        let events = self.w.node.data.take_events();
-        let word = |event: &russet_engine::keyspace::Event| {
-            let class = char::from(event.kind.class().letter());
-            let key = String::from_utf8_lossy(&event.key);
-            let db = if event.db == 0 { String::new() } else { format!("@{}", event.db) };
-            assert_eq!(event.ty, (!gone(event.kind.name())).then_some(Type::String));
-            format!("{class}:{}:{key}{db}", event.kind.name())
-        };
-        events.iter().map(word).collect::<Vec<_>>().join(" ")
+        let text = self.w.take(self.subscriber);
+        let lines: Vec<&str> = text.split("\r\n").collect();
+        // *4, then four strings, each behind its length.
+        let messages = lines.chunks_exact(9).map(|message| (message[6], message[8]));
+        messages.map(|(channel, key)| show(channel, key)).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Whether nothing stands under the key after it.
-fn gone(name: &str) -> bool {
-    ["del", "expired", "keymiss", "rename_from", "move_from"].contains(&name)
+fn show(channel: &str, key: &str) -> String {
+    let (kind, rest) = channel.split_once('@').expect("the database follows");
+    let (db, name) = rest.split_once("__:").expect("the name follows");
+    let db = if db == "0" { String::new() } else { format!("@{db}") };
+    if kind == "__keyspace" {
+        return format!("{name}={key}{db}");
+    }
+    let known = EventKind::ALL.iter().find(|kind| kind.name() == name).expect("a known event");
+    format!("{}:{name}:{key}{db}", char::from(known.class().letter()))
 }
 
 #[test]
 fn commands_make_the_events_of_redis() {
-    let mut t = Watch::new();
+    let mut t = Watch::new("EAmn");
     for (command, expected) in [
         ("SET a 1", "n:new:a $:set:a"),
         ("SET a 1", "$:set:a"),
@@ -103,7 +107,7 @@ fn commands_make_the_events_of_redis() {
 
 #[test]
 fn reads_that_find_nothing_are_events_and_looks_are_not() {
-    let mut t = Watch::new();
+    let mut t = Watch::new("EAmn");
     for (command, expected) in [
         ("GET a", "m:keymiss:a"),
         ("MGET a b", "m:keymiss:a m:keymiss:b"),
@@ -126,7 +130,7 @@ fn reads_that_find_nothing_are_events_and_looks_are_not() {
 
 #[test]
 fn a_key_that_expires_is_an_event_before_what_met_it() {
-    let mut t = Watch::new();
+    let mut t = Watch::new("EAmn");
     t.w.ask(t.c, "DEBUG SET-ACTIVE-EXPIRE 0");
     for (command, expected) in [
         ("GET a", "x:expired:a m:keymiss:a"),
@@ -150,20 +154,50 @@ fn a_key_that_expires_is_an_event_before_what_met_it() {
 }
 
 #[test]
-fn nothing_is_gathered_for_nobody() {
-    let mut t = Watch::new();
-    t.w.node.data.want_events(false);
+fn classes_and_channels_are_selected() {
+    for (selected, expected) in [
+        ("\"\"", ""),
+        ("A", ""),
+        ("KE", ""),
+        ("E$", "$:set:a"),
+        ("K$", "a=set"),
+        ("KE$", "a=set $:set:a"),
+        ("Kn", "a=new"),
+        ("Eg", "g:expire:a"),
+        ("KAn", "a=new a=set a=expire"),
+        ("Em", ""),
+    ] {
+        let mut t = Watch::new(selected);
+        assert_eq!(t.events("SET a 1 EX 100"), expected, "{selected}");
+        let wanted = t.w.node.data.has_events();
+        assert!(!wanted, "events are delivered at once");
+    }
+}
+
+#[test]
+fn events_are_selected_at_runtime() {
+    let mut t = Watch::new("\"\"");
     assert_eq!(t.events("SET a 1"), "");
-    assert_eq!(t.events("GET b"), "");
-    assert!(!t.w.node.data.has_events());
+    t.events("CONFIG SET notify-keyspace-events E$");
+    assert_eq!(t.events("SET a 1"), "$:set:a");
+    t.events("CONFIG SET notify-keyspace-events E");
+    assert_eq!(t.events("SET a 1"), "");
+    assert_eq!(t.events("EXEC"), "");
 }
 
 #[test]
 fn what_a_file_holds_is_loaded_without_events() {
-    let mut w = Driver::new("enable-debug-command yes\n");
-    let c = w.connect();
-    w.ask(c, "MSET a 1 b 2");
-    w.node.data.want_events(true);
-    assert_eq!(w.ask(c, "DEBUG RELOAD"), "+OK\r\n");
-    assert!(!w.node.data.has_events());
+    let mut t = Watch::new("EAmn");
+    t.events("MSET a 1 b 2");
+    assert_eq!(t.events("DEBUG RELOAD"), "");
+    assert_eq!(t.events("SET a 2"), "$:set:a");
+}
+
+#[test]
+fn a_transaction_makes_the_events_of_its_commands() {
+    let mut t = Watch::new("EA");
+    t.events("MULTI");
+    t.events("SET a 1");
+    t.events("DEL a");
+    assert_eq!(t.events("EXEC"), "$:set:a g:del:a");
 }

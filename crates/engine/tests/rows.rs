@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use russet_engine::command::argument::{Argument, Kind};
 use russet_engine::command::describe::{category, key_flag_names};
 use russet_engine::command::keyspec::key_flag;
-use russet_engine::command::{Command, CommandTable, catalogue, flag, help};
+use russet_engine::command::{Command, CommandTable, KeySpec, catalogue, flag, help};
 use russet_engine::config::directive;
 
 /// Every row with its container, if it has one.
@@ -57,7 +57,7 @@ fn flags_do_not_contradict_each_other() {
         assert!(!(row.has(flag::WRITE) && row.has(flag::READONLY)), "{name} reads only and writes");
         assert!(!row.has(flag::DENYOOM) || row.has(flag::WRITE), "{name} takes memory by reading");
         assert!(!row.has(flag::NO_AUTH) || row.keys.is_empty(), "{name}: keys without rights");
-        for spec in row.keys {
+        for spec in row.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
             let changes = spec.flags & (key_flag::RW | key_flag::OW | key_flag::RM) != 0;
             assert!(changes || spec.flags & key_flag::RO != 0, "{name}: a key without a use");
             assert!(!changes || !row.has(flag::READONLY), "{name} reads only and changes a key");
@@ -69,7 +69,7 @@ fn flags_do_not_contradict_each_other() {
 fn keys_stand_within_the_arity() {
     for (row, _) in listed() {
         let least = row.arity.unsigned_abs() as usize;
-        for spec in row.keys {
+        for spec in row.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
             assert!(spec.first >= 1 && spec.first < least, "{}: first key", row.name);
             let last = usize::try_from(spec.last).ok();
             assert!(last.is_none_or(|last| last >= spec.first && last < least), "{}", row.name);
@@ -130,7 +130,9 @@ fn key_specs(arguments: &[Argument]) -> BTreeSet<usize> {
 #[test]
 fn arguments_and_key_specs_name_the_same_keys() {
     for (row, _) in rows() {
-        let specs: BTreeSet<usize> = (0..row.keys.len()).collect();
+        let is_key = |spec: &KeySpec| spec.flags & key_flag::NOT_KEY == 0;
+        let specs: BTreeSet<usize> =
+            (0..row.keys.len()).filter(|&at| is_key(&row.keys[at])).collect();
         assert_eq!(key_specs(row.arguments), specs, "{}", row.name);
         let variable = row.keys.iter().any(|spec| spec.flags & key_flag::VARIABLE_FLAGS != 0);
         assert_eq!(row.key_flags.is_some(), variable, "{}", row.name);
@@ -216,7 +218,7 @@ fn copy(row: &Command) -> Command {
     Command { ..*row }
 }
 
-fn spec_text(spec: &russet_engine::command::KeySpec) -> String {
+fn spec_text(spec: &KeySpec) -> String {
     let last = if spec.last < 0 { spec.last } else { spec.last - spec.first as i32 };
     let names = key_flag_names(spec.flags).join("+").to_ascii_lowercase();
     sorted_flags(&format!("{}:range({last},{},0):{names}", spec.first, spec.step))

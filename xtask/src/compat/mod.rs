@@ -32,6 +32,8 @@ const UNITS: &[&str] = &[
     "unit/scan",
     "unit/multi",
     "unit/info-command",
+    "unit/pubsub",
+    "unit/pubsubshard",
     "unit/quit",
     "unit/type/string",
     "unit/type/incr",

@@ -1,7 +1,10 @@
 //! A connection's state, without its socket.
 
+use std::sync::Arc;
+
 use russet_protocol::{Limits, Protocol};
 
+use super::subscriptions::Subscriptions;
 use super::wire::Wire;
 use crate::config::words::OutputLimit;
 use crate::ids::{Handle, JobId, RequestId};
@@ -120,6 +123,12 @@ pub struct Client {
     pub watched: Vec<(u32, Box<[u8]>)>,
     /// Bytes of memory that the watched keys take.
     pub(crate) watched_bytes: usize,
+    /// How many channels and patterns it is subscribed to.
+    pub subscriptions: Subscriptions,
+    /// Messages that it has been sent while a command of it ran: they follow the reply.
+    pub(super) held_messages: Vec<Arc<Vec<u8>>>,
+    /// A command of it runs.
+    pub(crate) is_running: bool,
     /// What it waits for, if it does.
     pub blocked: Option<Blocked>,
     /// The command that was requested last, by its full name; `NULL` if there is no such command.
@@ -164,6 +173,9 @@ impl Client {
             transaction: Transaction::default(),
             watched: Vec::new(),
             watched_bytes: 0,
+            subscriptions: Subscriptions::default(),
+            held_messages: Vec::new(),
+            is_running: false,
             blocked: None,
             last_command: "NULL",
             connected_us: now_us,
@@ -217,7 +229,7 @@ impl Client {
     pub fn memory_bytes(&self) -> usize {
         let transaction = self.transaction.queued_bytes + self.watched_bytes;
         let wire = self.wire.query.capacity() + self.wire.outbox.memory_bytes();
-        size_of::<Client>() + wire + transaction
+        size_of::<Client>() + wire + transaction + self.subscriptions.memory_bytes()
     }
 
     /// Whether its output is over its class's limits.

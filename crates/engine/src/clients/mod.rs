@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod outbox;
+pub mod subscriptions;
 pub mod wire;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -393,6 +394,33 @@ impl Clients {
         }
     }
 
+    /// Sends a message that no request of the client asked for, whatever CLIENT REPLY says. It follows the reply of the
+    /// command or EXEC that the client runs, if it runs one.
+    pub fn push(&mut self, core: &mut Core, handle: Handle, message: &Arc<Vec<u8>>) {
+        let Some(client) = self.get_mut(handle) else { return };
+        if client.role != Role::Client || client.closing || client.gone {
+            return;
+        }
+        if client.is_running || client.transaction.running {
+            client.held_messages.push(message.clone());
+            return;
+        }
+        client.wire.outbox.push_message(message.clone());
+        self.grew(core, handle);
+    }
+
+    /// A command or EXEC has ended: the messages that its client has been sent meanwhile follow the reply.
+    pub(crate) fn release_messages(&mut self, core: &mut Core, handle: Handle) {
+        let Some(client) = self.get_mut(handle) else { return };
+        if client.held_messages.is_empty() || client.is_running || client.transaction.running {
+            return;
+        }
+        for message in std::mem::take(&mut client.held_messages) {
+            client.wire.outbox.push_message(message);
+        }
+        self.grew(core, handle);
+    }
+
     /// Writes a reply that comes later than its request, or a message, unless the client does not want any. A replica's
     /// output is the stream: it would take a reply in there for a part of it.
     pub fn reply(
@@ -432,7 +460,11 @@ impl Clients {
         if client.gone {
             return;
         }
-        let mut limit = if client.is_replica() { limits.replica } else { limits.normal };
+        let mut limit = match client.role {
+            Role::Replica => limits.replica,
+            Role::Client if !client.subscriptions.is_empty() => limits.pubsub,
+            Role::Client | Role::Link(_) => limits.normal,
+        };
         if client.is_replica() && limit.hard_bytes > 0 {
             // Who may go on with so many bytes of the backlog must not be closed for having been given them.
             limit.hard_bytes = limit.hard_bytes.max(core.config.repl_backlog_size);
@@ -569,6 +601,7 @@ impl Clients {
             let (handle, idle) = (client.handle, now_us.saturating_sub(client.last_interaction_us));
             if idle_us > 0
                 && client.role == Role::Client
+                && client.subscriptions.is_empty()
                 && client.blocked.is_none()
                 && idle > idle_us
             {

@@ -38,6 +38,9 @@ pub enum Gate {
 /// From this length on, a tail is long.
 const LONG_TAIL_BYTES: usize = 64 * 1024;
 
+/// From this length on, a message is shared among its receivers. Below, a copy costs less than a piece.
+const SHARED_MESSAGE_BYTES: usize = 1024;
+
 #[derive(Debug)]
 enum Piece {
     Bytes(Vec<u8>),
@@ -143,6 +146,15 @@ impl Outbox {
         self.seal_tail();
         self.queued_bytes += bytes.len();
         self.pieces.push_back(Piece::Shared(bytes));
+    }
+
+    /// Appends a message that other clients may be sent too: shared if it is long, copied if not.
+    pub fn push_message(&mut self, message: Arc<Vec<u8>>) {
+        if message.len() >= SHARED_MESSAGE_BYTES {
+            self.push_shared(message);
+        } else {
+            self.tail.extend_from_slice(&message);
+        }
     }
 
     /// Appends the bytes of a value, which the keyspace lends.

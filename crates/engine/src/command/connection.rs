@@ -18,18 +18,28 @@ const PING: Command = Command {
     name: "ping",
     since: "1.0.0",
     arity: -1,
-    flags: f::FAST,
+    flags: f::FAST | f::WHILE_SUBSCRIBED,
     arguments: &[optional(string("message"))],
     summary: "Replies PONG or the given message.",
     run: ping,
     ..ROW
 };
 
-fn ping(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    match args.len() {
-        1 => reply.simple("PONG"),
-        2 => reply.bulk(&args[1]),
-        _ => return Err(ErrorReply::WrongArity("ping".to_owned())),
+fn ping(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len() > 2 {
+        return Err(ErrorReply::WrongArity("ping".to_owned()));
+    }
+    let is_subscribed = ctx.client().is_ok_and(|me| !me.subscriptions.is_empty());
+    if is_subscribed && reply.protocol == Protocol::Resp2 {
+        // In the form of the messages among which it stands.
+        reply.array(2);
+        reply.bulk(b"pong");
+        reply.bulk(args.get(1).unwrap_or_default());
+        return Ok(Flow::Done);
+    }
+    match args.get(1) {
+        None => reply.simple("PONG"),
+        Some(message) => reply.bulk(message),
     }
     Ok(Flow::Done)
 }
@@ -71,7 +81,7 @@ const QUIT: Command = Command {
     name: "quit",
     since: "1.0.0",
     arity: -1,
-    flags: OPEN | f::IN_MULTI,
+    flags: OPEN | f::IN_MULTI | f::WHILE_SUBSCRIBED,
     summary: "Replies OK and closes the connection.",
     run: quit,
     ..ROW
@@ -242,7 +252,7 @@ const RESET: Command = Command {
     name: "reset",
     since: "6.2.0",
     arity: 1,
-    flags: OPEN | f::IN_MULTI,
+    flags: OPEN | f::IN_MULTI | f::WHILE_SUBSCRIBED,
     summary: "Resets the state of the connection to that of a new one.",
     run: reset,
     ..ROW
@@ -254,6 +264,8 @@ fn reset(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
         return Err(ErrorReply::fixed("ERR can only reset normal client connections"));
     }
     ctx.discard_transaction();
+    let handle = ctx.session()?;
+    ctx.parts.pubsub.unsubscribe_all(&mut ctx.parts.clients, handle);
     let open = ctx.core.config.requirepass.is_empty();
     let me = ctx.client()?;
     me.authenticated = open;

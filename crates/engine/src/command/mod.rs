@@ -17,6 +17,7 @@ pub mod help;
 pub mod introspect;
 pub mod keys;
 pub mod keyspec;
+pub mod pubsub;
 pub mod replication;
 pub mod reply;
 pub mod server;

@@ -1,8 +1,8 @@
 //! The table of all commands, and lookup by name.
 
 use super::{
-    Args, Command, client, config, connection, debug, flag, introspect, keys, replication, server,
-    string, transaction,
+    Args, Command, client, config, connection, debug, flag, introspect, keys, pubsub, replication,
+    server, string, transaction,
 };
 
 use crate::ids::CommandId;
@@ -16,6 +16,7 @@ pub static FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,
+    pubsub::COMMANDS,
     replication::COMMANDS,
     server::COMMANDS,
 ];

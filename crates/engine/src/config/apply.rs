@@ -26,6 +26,8 @@ pub enum Hook {
     BacklogSize,
     /// `maxmemory-policy` and what tunes LFU: whether use is counted, and how.
     UseCounting,
+    /// `notify-keyspace-events`: the keyspace gathers events while any are selected.
+    KeyspaceEvents,
     /// `requirepass`: without a password everybody is authenticated.
     Password,
 }

@@ -475,7 +475,7 @@ section "Clients" {
     /// Keys that are remembered for client-side caching.
     "tracking-table-max-keys" [] tracking_table_max_keys: u64 = "1000000", Int(0, LONG), MODIFIABLE, TUNES, NONE;
     /// Letters of the events that are published when keys change.
-    "notify-keyspace-events" [] notify_keyspace_events: KeyspaceEvents = "", Word("letters of Ag$lshzxeKEtmdn"), MODIFIABLE, OBSERVES, NONE;
+    "notify-keyspace-events" [] notify_keyspace_events: KeyspaceEvents = "", Word("letters of Ag$lshzxeKEtmdn"), MODIFIABLE, BUILT, Apply::Engine(Hook::KeyspaceEvents);
     /// Milliseconds after which a running script or function lets other clients know that the server is busy.
     "busy-reply-threshold" ["lua-time-limit"] busy_reply_threshold: u64 = "5000", Int(0, LONG), MODIFIABLE, TUNES, NONE;
     /// Scripts may use functions that were removed because they are dangerous.

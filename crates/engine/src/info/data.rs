@@ -1,6 +1,7 @@
 //! The sections `persistence` and `stats`: what was saved and loaded, and what was counted.
 
 use super::{Field, Kind, Section, Value, View, always, field, percent};
+use crate::clients::subscriptions::Kind as Topic;
 use crate::persist::loading::Load;
 
 use Kind::{Bytes, Counter, Flag, Gauge, Ratio, Seconds, Text};
@@ -277,9 +278,15 @@ pub(super) const FIELDS: &[Field] = &[
     field(Stats, "keyspace_misses", Counter, "Reads that did not.", |view| {
         view.data.stats.misses.into()
     }),
-    always(Stats, "pubsub_channels", Gauge, "Channels with subscribers.", "0"),
-    always(Stats, "pubsub_patterns", Gauge, "Patterns with subscribers.", "0"),
-    always(Stats, "pubsubshard_channels", Gauge, "Shard channels with subscribers.", "0"),
+    field(Stats, "pubsub_channels", Gauge, "Channels with subscribers.", |view| {
+        view.parts.pubsub.names(Topic::Channel).len().into()
+    }),
+    field(Stats, "pubsub_patterns", Gauge, "Patterns with subscribers.", |view| {
+        view.parts.pubsub.names(Topic::Pattern).len().into()
+    }),
+    field(Stats, "pubsubshard_channels", Gauge, "Shard channels with subscribers.", |view| {
+        view.parts.pubsub.names(Topic::Shard).len().into()
+    }),
     always(Stats, "latest_fork_usec", Gauge, "Nothing is ever forked.", "0"),
     always(Stats, "total_forks", Counter, "Likewise.", "0"),
     always(Stats, "migrate_cached_sockets", Gauge, "Links that MIGRATE keeps open.", "0"),

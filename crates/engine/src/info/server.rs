@@ -133,7 +133,13 @@ pub(super) const FIELDS: &[Field] = &[
         |view| view.blocked.into(),
     ),
     always(Clients, "tracking_clients", Gauge, "Clients with CLIENT TRACKING.", "0"),
-    always(Clients, "pubsub_clients", Gauge, "Clients that subscribe (a field of Valkey).", "0"),
+    field(
+        Clients,
+        "pubsub_clients",
+        Gauge,
+        "Clients with subscriptions (a field of Valkey).",
+        |view| view.parts.pubsub.clients().into(),
+    ),
     field(
         Clients,
         "watching_clients",

@@ -15,6 +15,7 @@ use crate::ids::Handle;
 use crate::io::{Endpoints, Host, Level};
 use crate::journal::Origin;
 use crate::keyspace::ExpiryPolicy;
+use crate::notify;
 use crate::parts::Parts;
 use crate::transaction::Queued;
 
@@ -176,6 +177,12 @@ impl Node {
         if writes && core.is_replica && core.config.replica_read_only {
             return Err(ErrorReply::ReadOnly);
         }
+        if !client.subscriptions.is_empty()
+            && client.protocol == Protocol::Resp2
+            && !command.has(flag::WHILE_SUBSCRIBED)
+        {
+            return Err(not_while_subscribed(command));
+        }
         if permits & flag::STALE == 0 && following.is_stale(core) {
             return Err(ErrorReply::MasterDown);
         }
@@ -256,6 +263,7 @@ impl Node {
         let Some(client) = parts.clients.get_mut(handle) else { return };
         let (db, protocol, was_replica) = (client.db, client.protocol, client.is_replica());
         data.no_touch = client.no_touch;
+        client.is_running = true;
         let mut out = std::mem::take(&mut client.wire.outbox.tail);
         let before = out.len();
         let mut shared = Vec::new();
@@ -266,8 +274,10 @@ impl Node {
             self.run(&mut call, command, args, &mut Reply::new(writer, &mut shared), host);
         if let Some(client) = self.parts.clients.get_mut(handle) {
             client.db = call.db;
+            client.is_running = false;
         }
-        self.put_reply(handle, out, before, shared, was_replica);
+        let is_push = command.has(flag::PUSHES_REPLY) && outcome.is_ok();
+        self.put_reply(handle, out, before, shared, was_replica, is_push);
         match outcome {
             Ok(Flow::Done | Flow::Blocked) | Err(_) => {}
             Ok(Flow::Transaction) => self.begin_exec(handle, host),
@@ -328,7 +338,8 @@ impl Node {
     }
 
     /// Gives a client the outbox back in which a command has written its reply; what is written is sent, or dropped, by
-    /// the connection's role and its CLIENT REPLY mode.
+    /// the connection's role and, unless it is a push, its CLIENT REPLY mode. Messages that the command sent to its own
+    /// client follow it.
     fn put_reply(
         &mut self,
         handle: Handle,
@@ -336,6 +347,7 @@ impl Node {
         before: usize,
         shared: Vec<(usize, SharedBytes)>,
         was_replica: bool,
+        is_push: bool,
     ) {
         let Node { core, parts, .. } = self;
         let Some(client) = parts.clients.get_mut(handle) else { return };
@@ -343,7 +355,7 @@ impl Node {
         let meanwhile = std::mem::replace(&mut client.wire.outbox.tail, out);
         let tail = &mut client.wire.outbox.tail;
         let has_written = tail.len() > before || !shared.is_empty();
-        if client.reply_mode.mutes() || (was_replica && has_written) {
+        if (client.reply_mode.mutes() && !is_push) || (was_replica && has_written) {
             tail.truncate(before);
         } else if !shared.is_empty() {
             let whole = std::mem::take(tail);
@@ -358,6 +370,7 @@ impl Node {
         } else if !is_empty {
             parts.clients.grew(core, handle);
         }
+        self.parts.clients.release_messages(&mut self.core, handle);
     }
 
     /// A replica's output is the stream: it would take a reply in there for a part of it. So it is closed.
@@ -383,6 +396,17 @@ impl Node {
         }
         if data.watch.has_touched() {
             self.break_transactions();
+        }
+        self.deliver_events();
+    }
+
+    /// Publishes what happened to keys.
+    pub(super) fn deliver_events(&mut self) {
+        let Node { core, data, parts, .. } = self;
+        if data.has_events() {
+            for event in data.take_events() {
+                notify::publish(core, &mut parts.clients, &parts.pubsub, &event);
+            }
         }
     }
 
@@ -507,9 +531,6 @@ impl Node {
         raw: &[u8],
     ) {
         let name = args.text(0);
-        if CHANGE_NOTHING.iter().any(|known| name.as_bytes().eq_ignore_ascii_case(known)) {
-            return self.applied(handle, raw);
-        }
         let Node { core, parts, commands, .. } = self;
         if let Some(row) = found.and_then(|command| command.picked(args)) {
             core.stats.rejected(commands.number_of(row));
@@ -542,15 +563,20 @@ impl Node {
     }
 }
 
-/// Commands that change no data, whoever passes them on: nobody can be subscribed here, so nothing is lost with them.
-const CHANGE_NOTHING: [&[u8]; 2] = [b"publish", b"spublish"];
-
 /// The error of a command that is switched off by default.
 fn not_allowed(command: &Command, protection: &Protection) -> ErrorReply {
     let name = command.name.split('|').next().unwrap_or_default().to_uppercase();
     let directive = protection.directive;
     ErrorReply::err(format!(
         "{name} command not allowed. If the {directive} option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server."
+    ))
+}
+
+/// The error of a command that a client with subscriptions may not run with RESP2.
+fn not_while_subscribed(command: &Command) -> ErrorReply {
+    ErrorReply::err(format!(
+        "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+        command.name
     ))
 }
 

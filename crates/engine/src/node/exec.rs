@@ -71,6 +71,7 @@ impl Node {
         self.journal.flush(&mut self.parts.master.stream);
         let offset = self.parts.master.stream.offset();
         let Node { core, parts, .. } = self;
+        parts.clients.release_messages(core, handle);
         let Some(client) = parts.clients.get_mut(handle) else { return };
         client.last_write_offset = offset;
         let (is_closing, is_gone) = (client.closing, client.gone);

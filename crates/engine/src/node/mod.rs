@@ -19,7 +19,7 @@ mod timers;
 use crate::busy::With;
 use crate::clients::{Blocked, LinkOwner, Outbox, Received, Role, Waiting};
 use crate::command::CommandTable;
-use crate::config::Config;
+use crate::config::{Config, Hook};
 pub use crate::core::{Boot, Core, Platform};
 use crate::ids::{Handle, JobId};
 use crate::io::{Endpoints, FileEvent, Host, Input, Now, Output};
@@ -79,6 +79,7 @@ impl Node {
         self.advance(now);
         self.core.timers.set(Timer::Cron, now.mono_us);
         self.core.timers.set(Timer::Memory, now.mono_us);
+        self.apply(Hook::KeyspaceEvents);
         let Node { core, journal, parts, .. } = self;
         parts.saves.saved_now(core);
         parts.following.begin_at_start(core, journal, &mut parts.master);
@@ -163,6 +164,7 @@ impl Node {
 
     /// What follows every change: orders are carried out, effects go out.
     fn settle(&mut self) {
+        self.deliver_events();
         self.carry_out_orders();
         // Half of a transaction is propagated to nobody.
         if !self.parts.busy.is(With::Exec) {
@@ -313,7 +315,7 @@ impl Node {
     /// Everything that knew a connection forgets it. In the middle of EXEC its client stays to the end.
     fn forget(&mut self, handle: Handle) {
         let Node { core, data, parts, .. } = self;
-        let Parts { clients, master, following, saves, .. } = parts;
+        let Parts { clients, master, following, saves, pubsub, .. } = parts;
         let Some(client) = clients.get_mut(handle) else { return };
         client.gone = true;
         if client.transaction.running {
@@ -327,6 +329,7 @@ impl Node {
             Role::Client | Role::Replica => master.on_close(core, clients, saves, handle),
             Role::Link(LinkOwner::Master) => following.on_close(core, handle),
         }
+        pubsub.on_close(handle);
         crate::watching::unwatch_all(clients, data, handle);
         clients.remove(core, handle);
     }

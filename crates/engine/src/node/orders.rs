@@ -6,6 +6,7 @@ use crate::config::Hook;
 use crate::core::{Answer, Order};
 use crate::ids::JobId;
 use crate::io::{Level, Output, Status};
+use crate::notify;
 use crate::parts::Parts;
 use crate::timers::Timer;
 
@@ -172,13 +173,16 @@ impl Node {
     }
 
     /// What the engine does about a directive's new value.
-    fn apply(&mut self, hook: Hook) {
+    pub(super) fn apply(&mut self, hook: Hook) {
         let Node { core, data, parts, .. } = self;
         match hook {
             Hook::CronPace => core.timers.set(Timer::Cron, core.now.mono_us),
             Hook::BacklogSize => parts.master.resize_backlog(core),
             Hook::UseCounting => data.set_policy(&core.config),
             Hook::Password => parts.clients.password_changed(core),
+            Hook::KeyspaceEvents => {
+                data.want_events(notify::is_on(core.config.notify_keyspace_events))
+            }
         }
     }
 }

@@ -103,6 +103,9 @@ fn transcripts_hold() {
 /// `Args::key` asserts that a key spec names the argument. This is to be relied on only for commands that run here.
 #[test]
 fn each_command_with_keys_is_in_a_transcript() {
+    if std::env::var("RUSSET_TRANSCRIPT").is_ok() {
+        return;
+    }
     let table = CommandTable::default();
     let mut run = Vec::new();
     for path in files() {

@@ -6,6 +6,7 @@ use russet_protocol::{ErrorReply, Protocol};
 
 use super::{ADMIN, PLAIN, ROW};
 use crate::clients::Client;
+use crate::clients::subscriptions::Kind as Subscribed;
 use crate::command::argument::{after, int, one_of, optional, repeated, token};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
 use crate::core::Core;
@@ -42,6 +43,8 @@ impl Kind {
             Kind::Master
         } else if client.is_replica() {
             Kind::Replica
+        } else if !client.subscriptions.is_empty() {
+            Kind::Pubsub
         } else {
             Kind::Normal
         }
@@ -163,6 +166,7 @@ fn flags(client: &Client) -> String {
     let letters = [
         ('S', client.is_replica()),
         ('M', client.is_master_link()),
+        ('P', !client.subscriptions.is_empty()),
         ('x', client.transaction.open),
         ('b', client.blocked.is_some()),
         ('d', client.transaction.broken),
@@ -194,7 +198,7 @@ fn line(text: &mut String, client: &Client, now_us: u64, running_bytes: usize) {
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
          multi={multi} watch={} qbuf={} qbuf-free={} argv-mem={running_bytes} multi-mem={queued} \
          rbs={reply_room} rbp={reply_room} obl={reply} oll={} omem={} tot-mem={} events={} cmd={} \
          user=default redir=-1 resp={resp} lib-name={} lib-ver={}",
@@ -207,6 +211,9 @@ fn line(text: &mut String, client: &Client, now_us: u64, running_bytes: usize) {
         seconds(client.last_interaction_us),
         flags(client),
         client.db,
+        client.subscriptions.of(Subscribed::Channel),
+        client.subscriptions.of(Subscribed::Pattern),
+        client.subscriptions.of(Subscribed::Shard),
         client.watched.len(),
         wire.pending(),
         wire.spare(),
