@@ -33,7 +33,7 @@ fn subcommands_stand_in_their_container() {
     assert!(container.contains("*7\r\n*10\r\n$13\r\ncommand|count\r\n:2\r\n"), "{container}");
     let alone = world.ask(client, "COMMAND INFO command|COUNT");
     assert!(container.contains(alone.strip_prefix("*1\r\n").expect("one command")));
-    let count = CommandTable::all().count();
+    let count = CommandTable::default().all().count();
     assert_eq!(world.ask(client, "COMMAND COUNT"), format!(":{count}\r\n"));
     assert!(world.ask(client, "COMMAND").starts_with(&format!("*{count}\r\n*10\r\n")));
     assert!(world.ask(client, "COMMAND INFO").starts_with(&format!("*{count}\r\n*10\r\n")));

@@ -10,7 +10,7 @@ use russet_engine::config::directive;
 
 /// Every row with its container, if it has one.
 fn rows() -> impl Iterator<Item = (&'static Command, Option<&'static Command>)> {
-    CommandTable::all().flat_map(|row| {
+    CommandTable::default().all().flat_map(|row| {
         std::iter::once((row, None)).chain(row.subcommands.iter().map(move |sub| (sub, Some(row))))
     })
 }

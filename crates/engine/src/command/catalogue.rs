@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn deprecated_commands_that_exist_here_name_a_successor() {
-        for row in CommandTable::all() {
+        for row in CommandTable::default().all() {
             let deprecated = find(row.name).is_some_and(|known| !known.deprecated_since.is_empty());
             assert_eq!(deprecated, replaced_by(row.name).is_some(), "{}", row.name);
         }

@@ -29,9 +29,9 @@ const COMMAND: Command = Command {
     ..ROW
 };
 
-fn all(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.array(CommandTable::all().count());
-    CommandTable::all().for_each(|row| describe(row, reply));
+fn all(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.array(ctx.commands.all().count());
+    ctx.commands.all().for_each(|row| describe(row, reply));
     Ok(Flow::Done)
 }
 
@@ -54,8 +54,8 @@ const COUNT: Command = Command {
     ..ROW
 };
 
-fn count(_ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.count(CommandTable::all().count());
+fn count(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.count(ctx.commands.all().count());
     Ok(Flow::Done)
 }
 
@@ -78,7 +78,7 @@ fn some(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     reply.array(args.len() - 2);
     for name in args.from(2) {
-        match named(&ctx.commands, name) {
+        match named(ctx.commands, name) {
             Some(row) => describe(row, reply),
             None => reply.null(),
         }
@@ -169,8 +169,8 @@ const DOCS: Command = Command {
 
 fn docs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let rows: Vec<&'static Command> = match args.len() {
-        2 => CommandTable::all().collect(),
-        _ => args.from(2).filter_map(|name| named(&ctx.commands, name)).collect(),
+        2 => ctx.commands.all().collect(),
+        _ => args.from(2).filter_map(|name| named(ctx.commands, name)).collect(),
     };
     reply.map(rows.len());
     rows.iter().for_each(|row| explain(row, reply));
@@ -361,7 +361,7 @@ const LIST: Command = Command {
     ..ROW
 };
 
-fn list(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn list(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let filter = match args.len() {
         2 => Filter::Pattern(b"*"),
         5 if args.is(2, "FILTERBY") && args.is(3, "MODULE") => Filter::Nothing,
@@ -374,7 +374,7 @@ fn list(_ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         Filter::Category(bit) => bit.is_some_and(|bit| row.categories() & bit != 0),
         Filter::Pattern(pattern) => glob::matches(pattern, row.name.as_bytes(), Case::Ignored),
     };
-    let rows: Vec<&Command> = CommandTable::listed().filter(passes).collect();
+    let rows: Vec<&Command> = ctx.commands.listed().filter(passes).collect();
     reply.array(rows.len());
     rows.iter().for_each(|row| reply.bulk(row.name.as_bytes()));
     Ok(Flow::Done)

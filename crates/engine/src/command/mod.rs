@@ -12,6 +12,7 @@ pub mod config;
 pub mod connection;
 pub mod debug;
 pub mod describe;
+pub mod families;
 pub mod flag;
 pub mod help;
 pub mod introspect;
@@ -25,6 +26,7 @@ pub mod string;
 pub mod table;
 pub mod transaction;
 
+use russet_ds::EntryRef;
 use russet_protocol::ErrorReply;
 
 pub use crate::call::{Call, Caller};
@@ -39,6 +41,7 @@ use crate::keyspace::{Edit, Key, Keyspace};
 use crate::parts::Parts;
 use crate::persist::fill::StreamPosition;
 use crate::transaction::Transaction;
+use crate::types::Object;
 use crate::types::string::Text;
 pub use args::Args;
 pub use argument::Argument;
@@ -247,6 +250,31 @@ impl Ctx<'_> {
     #[inline]
     pub fn edit<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
         self.data.edit(self.call.db, key)
+    }
+
+    /// Reads a key without updating its access time, nor those of the keys that the command reads
+    /// after it. It counts as a hit or a miss.
+    pub(in crate::command) fn glance(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
+        // Dispatch sets this for each command.
+        self.data.no_touch = true;
+        self.data.read(self.call.db, key)
+    }
+
+    /// Does the same for OBJECT, which emits no event for a miss.
+    pub(in crate::command) fn inspect(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
+        self.data.no_touch = true;
+        self.data.inspect(self.call.db, key)
+    }
+
+    /// Whether a key with this expiration time is removed at once. A replica leaves that to its
+    /// master.
+    pub(in crate::command) fn is_expired(&self, at_ms: i64) -> bool {
+        at_ms <= self.now_ms() && self.call.caller != Caller::Master && !self.core.is_replica
+    }
+
+    /// The command that propagates the removal of an expired key.
+    pub(in crate::command) fn removal_word(&self) -> &'static [u8] {
+        crate::expiry::removal_word(self.core)
     }
 
     /// Returns the wall clock of this turn in Unix milliseconds.

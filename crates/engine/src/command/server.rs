@@ -31,7 +31,7 @@ const INFO: Command = Command {
 fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let sections = info::selected(args.from(1));
     let text = info::text(
-        &View::new((ctx.core, ctx.data, ctx.journal), ctx.parts, ctx.commands),
+        &View::new((ctx.core, ctx.data, ctx.journal), ctx.parts, ctx.commands.names()),
         &sections,
     );
     reply.verbatim(text.as_bytes());

@@ -1,25 +1,7 @@
 //! The table of all commands, and lookup by name.
 
-use super::{
-    Args, Command, client, config, connection, debug, flag, introspect, keys, pubsub, replication,
-    server, string, transaction,
-};
-
+use super::{Args, Command, flag};
 use crate::ids::CommandId;
-/// All families. One line adds a family; its rows add its commands.
-pub static FAMILIES: &[&[Command]] = &[
-    string::COMMANDS,
-    keys::COMMANDS,
-    transaction::COMMANDS,
-    connection::COMMANDS,
-    introspect::COMMANDS,
-    client::COMMANDS,
-    config::COMMANDS,
-    debug::COMMANDS,
-    pubsub::COMMANDS,
-    replication::COMMANDS,
-    server::COMMANDS,
-];
 
 /// The longest name of a command, in bytes.
 const NAME_MAX: usize = 32;
@@ -30,19 +12,24 @@ const PLACES: usize = 2048;
 /// hashes are not keyed.
 #[derive(Debug)]
 pub struct CommandTable {
+    families: &'static [&'static [Command]],
     by_name: Vec<Option<&'static Command>>,
     by_address: Vec<Option<(usize, u16)>>,
     rows: Vec<&'static Command>,
+    names: Vec<&'static str>,
 }
 
-impl Default for CommandTable {
-    fn default() -> CommandTable {
+impl CommandTable {
+    /// The table of these families' commands.
+    pub fn new(families: &'static [&'static [Command]]) -> CommandTable {
         let mut table = CommandTable {
+            families,
             by_name: vec![None; PLACES],
             by_address: vec![None; PLACES],
             rows: Vec::new(),
+            names: Vec::new(),
         };
-        for command in CommandTable::all() {
+        for command in families.iter().copied().flatten() {
             let mut at = hash_name(command.name.as_bytes());
             while table.by_name[at % PLACES].is_some() {
                 at += 1;
@@ -79,6 +66,7 @@ impl CommandTable {
         }
         self.by_address[at % PLACES] = Some((address, self.rows.len() as u16));
         self.rows.push(row);
+        self.names.push(row.name);
     }
 
     /// Finds a command by its name, whatever its case.
@@ -120,19 +108,24 @@ impl CommandTable {
         self.rows[usize::from(id.0)]
     }
 
+    /// The names of all rows, by number.
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
+    }
+
     /// All rows by number, subcommands behind their container.
     pub fn rows(&self) -> &[&'static Command] {
         &self.rows
     }
 
     /// Iterates over all commands, without subcommands.
-    pub fn all() -> impl Iterator<Item = &'static Command> {
-        FAMILIES.iter().copied().flatten()
+    pub fn all(&self) -> impl Iterator<Item = &'static Command> + use<> {
+        self.families.iter().copied().flatten()
     }
 
     /// Iterates over all commands, each before its listed subcommands.
-    pub fn listed() -> impl Iterator<Item = &'static Command> {
-        CommandTable::all().flat_map(|row| std::iter::once(row).chain(row.listed_subcommands()))
+    pub fn listed(&self) -> impl Iterator<Item = &'static Command> + use<> {
+        self.all().flat_map(|row| std::iter::once(row).chain(row.listed_subcommands()))
     }
 }
 

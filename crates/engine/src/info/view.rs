@@ -3,7 +3,6 @@
 
 use super::{Field, Kind, Section, Value, field, ratio};
 use crate::clients::Client;
-use crate::command::CommandTable;
 use crate::core::Core;
 use crate::journal::Journal;
 use crate::keyspace::{Db, Keyspace};
@@ -23,8 +22,8 @@ pub struct View<'a> {
     pub journal: &'a Journal,
     /// Connections, replication, persistence and so on.
     pub parts: &'a Parts,
-    /// All commands.
-    pub commands: &'a CommandTable,
+    /// The names of all commands, by number.
+    pub command_names: &'a [&'static str],
     /// Bytes that data and buffers take, by our own account.
     pub used_bytes: u64,
     /// Connections that are neither replicas nor a master link under construction.
@@ -50,14 +49,14 @@ impl<'a> View<'a> {
     pub fn new(
         (core, data, journal): (&'a Core, &'a Keyspace, &'a Journal),
         parts: &'a Parts,
-        commands: &'a CommandTable,
+        command_names: &'a [&'static str],
     ) -> View<'a> {
         let mut view = View {
             core,
             data,
             journal,
             parts,
-            commands,
+            command_names,
             used_bytes: (parts.used_memory() + data.allocated_bytes()) as u64,
             clients: 0,
             blocked: 0,
@@ -160,9 +159,9 @@ pub(super) const STATISTICS: &[Field] = &[
 
 fn command_lines(view: &View<'_>) -> Value {
     let stats = &view.core.stats;
-    let rows = view.commands.rows().iter().enumerate();
-    let used = rows.map(|(number, row)| (row, stats.of(number)));
-    let line = |(row, stats): (&&'static crate::command::Command, crate::stats::CommandStats)| {
+    let names = view.command_names.iter().enumerate();
+    let used = names.map(|(number, name)| (name, stats.of(number)));
+    let line = |(name, stats): (&&'static str, crate::stats::CommandStats)| {
         let parts = format!(
             "calls={},usec={},usec_per_call={},rejected_calls={},failed_calls={}",
             stats.calls,
@@ -171,7 +170,7 @@ fn command_lines(view: &View<'_>) -> Value {
             stats.rejected,
             stats.failed
         );
-        (format!("cmdstat_{}", row.name), parts)
+        (format!("cmdstat_{name}"), parts)
     };
     Value::Lines(used.filter(|(_, s)| s.calls + s.rejected + s.failed > 0).map(line).collect())
 }

@@ -1,13 +1,11 @@
 //! The existence, type and deletion of keys.
 
-use russet_ds::EntryRef;
-
 use super::ROW;
 use crate::command::argument::{key, repeated};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
-use crate::keyspace::{EventKind, Key};
-use crate::types::{Object, type_of};
+use crate::keyspace::EventKind;
+use crate::types::type_of;
 
 pub(super) const DEL: Command = Command {
     name: "del",
@@ -107,24 +105,4 @@ pub(super) const TYPE: Command = Command {
 fn type_of_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.simple(ctx.glance(args.key(1)).map_or("none", |found| type_of(found.kind()).name()));
     Ok(Flow::Done)
-}
-
-impl Ctx<'_> {
-    /// Reads a key without updating its access time, nor those of the keys that the command reads
-    /// after it. It counts as a hit or a miss.
-    pub(super) fn glance(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
-        let db = self.call.db;
-        let keyspace = &mut *self.data;
-        // Dispatch sets this for each command.
-        keyspace.no_touch = true;
-        keyspace.read(db, key)
-    }
-
-    /// Does the same for OBJECT, which emits no event for a miss.
-    pub(super) fn inspect(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
-        let db = self.call.db;
-        let keyspace = &mut *self.data;
-        keyspace.no_touch = true;
-        keyspace.inspect(db, key)
-    }
 }

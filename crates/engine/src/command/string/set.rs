@@ -9,7 +9,7 @@ use crate::command::argument::{
     Argument, after, block, int, key, one_of, optional, repeated, string, token, unix_time,
 };
 use crate::command::keyspec::{KeySpec, key_flag as k};
-use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag as f};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::injected::Bug;
 use crate::keyspace::{EventKind, Expiry, Key};
 
@@ -417,17 +417,4 @@ fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         None => {}
     }
     Ok(Flow::Done)
-}
-
-impl Ctx<'_> {
-    /// Whether a key with this expiration time is removed at once. A replica leaves that to its
-    /// master.
-    pub(in crate::command) fn is_expired(&self, at_ms: i64) -> bool {
-        at_ms <= self.now_ms() && self.call.caller != Caller::Master && !self.core.is_replica
-    }
-
-    /// The command that propagates the removal of an expired key.
-    pub(in crate::command) fn removal_word(&self) -> &'static [u8] {
-        crate::expiry::removal_word(self.core)
-    }
 }

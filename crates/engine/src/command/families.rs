@@ -1,0 +1,28 @@
+//! The families of commands. The files of rows stand below this one, and whoever takes a row's function apart from its
+//! table ([`CommandTable`]) does not depend on all of them.
+
+use super::{
+    Command, CommandTable, client, config, connection, debug, introspect, keys, pubsub,
+    replication, server, string, transaction,
+};
+
+/// All families. One line adds a family; its rows add its commands.
+pub static FAMILIES: &[&[Command]] = &[
+    string::COMMANDS,
+    keys::COMMANDS,
+    transaction::COMMANDS,
+    connection::COMMANDS,
+    introspect::COMMANDS,
+    client::COMMANDS,
+    config::COMMANDS,
+    debug::COMMANDS,
+    pubsub::COMMANDS,
+    replication::COMMANDS,
+    server::COMMANDS,
+];
+
+impl Default for CommandTable {
+    fn default() -> CommandTable {
+        CommandTable::new(FAMILIES)
+    }
+}
