@@ -57,6 +57,7 @@ fn keys_are_found_in_a_command() {
         ("GETKEYS nosuch a", "-ERR Invalid command specified\r\n"),
         ("GETKEYS config nosuch", "-ERR Invalid command specified\r\n"),
         ("GETKEYS ping a", "-ERR The command has no key arguments\r\n"),
+        ("GETKEYS spublish a b", "-ERR The command has no key arguments\r\n"),
         ("GETKEYS get", "-ERR Invalid number of arguments specified for command\r\n"),
         ("GETKEYS get a b", "-ERR Invalid number of arguments specified for command\r\n"),
         ("GETKEYS", "-ERR wrong number of arguments for 'command|getkeys' command\r\n"),

@@ -1,4 +1,5 @@
-//! How many subscriptions a client has. [`PubSub`](crate::pubsub::PubSub) knows to what, and keeps the counts.
+//! How many subscriptions a client has. [`PubSub`](crate::pubsub::PubSub) knows to what, and keeps
+//! the counts.
 
 /// What a client subscribes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,8 +33,8 @@ pub const FROM_MASTER: u64 = 1 << 43;
 /// Its subcommands are not commands to clients: neither COMMAND nor INFO commandstats lists
 /// them.
 pub const PRIVATE_SUBCOMMANDS: u64 = 1 << 44;
-/// Runs for a subscribed client also with RESP2, in which such a client can tell replies from messages only if few
-/// commands are allowed.
+/// Runs for a subscribed client also with RESP2, in which such a client can tell replies from
+/// messages only if few commands are allowed.
 pub const WHILE_SUBSCRIBED: u64 = 1 << 45;
 /// Its reply consists of messages, in RESP3 pushes: CLIENT REPLY does not suppress it.
 pub const PUSHES_REPLY: u64 = 1 << 46;

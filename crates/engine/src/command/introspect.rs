@@ -5,6 +5,7 @@ use russet_protocol::ErrorReply;
 
 use super::argument::{Argument, Kind, after, one_of, optional, pattern, repeated, string};
 use super::describe::{category, key_flag_names};
+use super::keyspec::key_flag;
 use super::{
     Args, Command, CommandTable, Ctx, Flow, Group, KeySpec, Outcome, Reply, acl, catalogue,
     flag as f, help,
@@ -319,7 +320,7 @@ fn find_keys<'a>(
     let found = command.get(0).and_then(|name| ctx.commands.find(name));
     let row = found.and_then(|row| row.picked(&command));
     let row = row.ok_or_else(|| ErrorReply::err("Invalid command specified"))?;
-    if row.keys.is_empty() {
+    if row.keys.iter().all(|spec| spec.flags & key_flag::NOT_KEY != 0) {
         return Err(ErrorReply::err("The command has no key arguments"));
     }
     if !row.takes(command.len()) {

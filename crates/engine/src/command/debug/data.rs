@@ -22,7 +22,7 @@ pub(super) const DIGEST: Command = Command {
 };
 
 fn digest(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.simple(&Digest::of_all(&ctx.data).hex());
+    reply.simple(&Digest::of_all(ctx.data).hex());
     Ok(Flow::Done)
 }
 
