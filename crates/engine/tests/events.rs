@@ -1,6 +1,7 @@
 //! Events: which a command makes, in which order, as subscribers of keyspace notifications see them.
 
 use russet_driver::Driver;
+use russet_driver::peers::{command, replica};
 use russet_engine::io::Handle;
 use russet_engine::keyspace::EventKind;
 
@@ -200,4 +201,20 @@ fn a_transaction_makes_the_events_of_its_commands() {
     t.events("SET a 1");
     t.events("DEL a");
     assert_eq!(t.events("EXEC"), "$:set:a g:del:a");
+}
+
+#[test]
+fn a_replica_makes_the_events_of_its_masters_commands() {
+    let (mut w, link) = replica("notify-keyspace-events EAmn\n", &[]);
+    let (c, subscriber) = (w.connect(), w.connect());
+    w.ask(subscriber, "PSUBSCRIBE *");
+    let mut t = Watch { w, c, subscriber };
+    let at_ms = (t.w.now.wall_us / 1000 + 50).to_string();
+    t.w.send(link, &command(&["SET", "a", "1", "PXAT", &at_ms]));
+    assert_eq!(t.events("PING"), "n:new:a $:set:a g:expire:a");
+    // Here the key is only hidden: it expires on the master, whose deletion is one here.
+    t.w.advance_ms(1000);
+    assert_eq!(t.events("GET a"), "m:keymiss:a");
+    t.w.send(link, &command(&["DEL", "a"]));
+    assert_eq!(t.events("PING"), "g:del:a");
 }
