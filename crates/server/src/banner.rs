@@ -30,8 +30,8 @@ pub fn show(port: u16, pid: u32, with_logo: bool) {
 }
 
 /// For those who started the server without a word: where it is and what to type.
-pub fn how_to_try(listeners: &[Listener], port: u16) {
-    let places: Vec<String> = listeners.iter().map(Listener::shown).collect();
+pub fn how_to_try<'a>(listeners: impl Iterator<Item = &'a Listener>, port: u16) {
+    let places: Vec<String> = listeners.map(Listener::shown).collect();
     log::notice(&format!("Listening on {}", places.join(", ")));
     log::notice(&format!("Try it from another terminal: redis-cli -p {port} set greeting hello"));
 }

@@ -6,13 +6,12 @@
 //!
 //! Level-triggered. A round costs one `epoll_wait`, one clock reading, and for each client that spoke one
 //! `recv` and one `send`; nothing is allocated and nothing else is called. A socket is watched for
-//! room to write only while it had none. `accept.rs` takes new connections in, `outputs.rs` does what
+//! room to write only while it had none. `listeners.rs` takes new connections in, `outputs.rs` does what
 //! the node asks for, `requests.rs` what its commands ask for.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 
 use russet_engine::io::{Handle, Host, Input, Now};
 use rustix::buffer::spare_capacity;
@@ -21,7 +20,6 @@ use rustix::event::epoll::{self, Event, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::accept::Door;
 use crate::background::Background;
 use crate::clock::Clock;
 use crate::completions::{Completion, Completions};
@@ -29,10 +27,9 @@ use crate::connections::{Connections, Target};
 use crate::engine::Engine;
 use crate::file_reader::FileReader;
 use crate::garbage::Collector;
-use crate::listen::{Listener, TcpOptions};
-use crate::requests::Surroundings;
 use crate::signals::Signals;
 use crate::snapshot_writer::SnapshotWriter;
+use crate::world::World;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
@@ -48,29 +45,13 @@ pub const SIGNALS: u32 = 1;
 /// See [`COMPLETIONS`].
 pub const LISTENERS: u32 = 2;
 
-/// What the loop is told at its start.
-pub struct Setup {
-    /// Sockets that take connections.
-    pub listeners: Vec<Listener>,
-    /// For listeners that come later.
-    pub tcp: TcpOptions,
-    /// The local address of outgoing connections.
-    pub source_address: Option<IpAddr>,
-    /// Where the process lives: its files and settings.
-    pub surroundings: Surroundings,
-    /// Wake-ups by the operating system.
-    pub signals: Signals,
-    /// `rdb-save-incremental-fsync`.
-    pub incremental_fsync: bool,
-}
-
 /// See the module.
 pub struct EventLoop<E> {
     pub(crate) node: E,
     pub(crate) now: Now,
-    pub(crate) epoll: OwnedFd,
+    /// What the node's requests change.
+    pub(crate) world: World,
     pub(crate) connections: Connections,
-    pub(crate) door: Door,
     pub(crate) completions: Completions,
     /// Events for the node, in order.
     pub(crate) inputs: VecDeque<Input>,
@@ -79,7 +60,6 @@ pub struct EventLoop<E> {
     pub(crate) files: FileReader,
     pub(crate) garbage: Collector,
     pub(crate) background: Background,
-    pub(crate) surroundings: Surroundings,
     pub(crate) source_address: Option<IpAddr>,
     /// The node's last answer to when it wants the next turn.
     pub(crate) deadline: Option<u64>,
@@ -95,32 +75,34 @@ pub struct EventLoop<E> {
 
 impl<E: Engine> EventLoop<E> {
     /// A loop around a node; `clock` is the one by which the node was born.
-    pub fn new(node: E, clock: Clock, now: Now, setup: Setup) -> rustix::io::Result<EventLoop<E>> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    pub fn new(
+        node: E,
+        (clock, now): (Clock, Now),
+        world: World,
+        signals: Signals,
+        source_address: Option<IpAddr>,
+    ) -> rustix::io::Result<EventLoop<E>> {
         let completions = Completions::new()?;
-        epoll::add(&epoll, completions.fd(), Target::other(COMPLETIONS), EventFlags::IN)?;
-        epoll::add(&epoll, setup.signals.fd(), Target::other(SIGNALS), EventFlags::IN)?;
-        let mut door = Door::new(setup.tcp);
-        door.open(&epoll, setup.listeners)?;
+        let (number, flags) = (Target::other(COMPLETIONS), EventFlags::IN);
+        epoll::add(&world.epoll, completions.fd(), number, flags)?;
+        epoll::add(&world.epoll, signals.fd(), Target::other(SIGNALS), EventFlags::IN)?;
         Ok(EventLoop {
             node,
             now,
-            epoll,
             connections: Connections::default(),
-            door,
             inputs: VecDeque::new(),
             resolving: BTreeSet::new(),
-            snapshots: SnapshotWriter::new(completions.reporter(), setup.incremental_fsync),
+            snapshots: SnapshotWriter::new(completions.reporter(), world.syncs_as_written),
             files: FileReader::new(completions.reporter()),
             background: Background::new(completions.reporter()),
+            world,
             completions,
             garbage: Collector::default(),
-            surroundings: setup.surroundings,
-            source_address: setup.source_address,
+            source_address,
             deadline: None,
             exit: None,
             clock,
-            signals: setup.signals,
+            signals,
             dirty: Vec::new(),
             paused: Vec::new(),
             finishing: Vec::new(),
@@ -134,7 +116,7 @@ impl<E: Engine> EventLoop<E> {
         loop {
             if let Some(status) = self.exit {
                 self.snapshots.abandon_all();
-                self.door.remove_files();
+                self.world.listeners.remove_files();
                 return status;
             }
             self.round(&mut events);
@@ -144,13 +126,13 @@ impl<E: Engine> EventLoop<E> {
     /// Gives up what others may wait for. The node's memory is left to the operating system, which
     /// is faster at it.
     pub fn leave(mut self) {
-        drop(self.surroundings.lock.take());
+        self.world.release();
         std::mem::forget(self);
     }
 
     fn round(&mut self, events: &mut Vec<Event>) {
         let timeout = self.timeout();
-        match epoll::wait(&self.epoll, spare_capacity(events), timeout.as_ref()) {
+        match epoll::wait(&self.world.epoll, spare_capacity(events), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => panic!("epoll_wait: {errno}"),
         }
@@ -166,7 +148,7 @@ impl<E: Engine> EventLoop<E> {
                 Target::Other(number) => self.accept_some((number - LISTENERS) as usize),
             }
         }
-        self.door.reopen_if_due(&self.epoll, self.now.mono_us);
+        self.world.listeners.reopen_if_due(&self.world.epoll, self.now.mono_us);
         for _ in 0..self.inputs.len().min(INPUTS_PER_ROUND) {
             if let Some(input) = self.inputs.pop_front() {
                 self.node.handle(self.now, input);
@@ -189,7 +171,7 @@ impl<E: Engine> EventLoop<E> {
         if !self.inputs.is_empty() || self.deadline == Some(0) {
             return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
         }
-        let due = match (self.deadline, self.door.reopens_at()) {
+        let due = match (self.deadline, self.world.listeners.reopens_at()) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b)?,
         };
@@ -267,7 +249,7 @@ impl<E: Engine> EventLoop<E> {
         let buffer = match self.node.read_buffer(handle) {
             Some(buffer) if buffer.len() < buffer.capacity() => buffer,
             _ => {
-                connection.set_wants_read(&self.epoll, handle, false);
+                connection.set_wants_read(&self.world.epoll, handle, false);
                 return self.paused.push(handle);
             }
         };
@@ -308,7 +290,7 @@ impl<E: Engine> EventLoop<E> {
         }
         let more = self.node.outbox(handle).is_some_and(|outbox| outbox.has_open_bytes());
         if let Some(connection) = self.connections.get(handle) {
-            connection.set_wants_write(&self.epoll, handle, more);
+            connection.set_wants_write(&self.world.epoll, handle, more);
         }
     }
 
@@ -321,7 +303,7 @@ impl<E: Engine> EventLoop<E> {
 
     fn mute(&mut self, handle: Handle) {
         if let Some(connection) = self.connections.get(handle) {
-            connection.mute(&self.epoll);
+            connection.mute(&self.world.epoll);
         }
     }
 
@@ -331,7 +313,7 @@ impl<E: Engine> EventLoop<E> {
             let Some(connection) = self.connections.get(handle) else { return false };
             let wanted = self.node.read_buffer(handle).is_some();
             if wanted {
-                connection.set_wants_read(&self.epoll, handle, true);
+                connection.set_wants_read(&self.world.epoll, handle, true);
             }
             !wanted
         });
@@ -351,7 +333,7 @@ impl<E: Engine> EventLoop<E> {
             let stays = busy || (work_left && *rounds < PATIENCE_ROUNDS);
             if stays {
                 // An end of file stays readable for ever.
-                connection.set_wants_read(&self.epoll, handle, false);
+                connection.set_wants_read(&self.world.epoll, handle, false);
             } else {
                 self.lost(handle);
             }

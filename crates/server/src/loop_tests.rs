@@ -12,10 +12,10 @@ use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Request, Re
 
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::event_loop::{EventLoop, Setup};
+use crate::event_loop::EventLoop;
 use crate::listen::{self, TcpOptions};
-use crate::requests::Surroundings;
 use crate::signals::Signals;
+use crate::world::World;
 
 #[derive(Default)]
 struct Line {
@@ -180,23 +180,12 @@ impl Server {
         let listeners = listen::tcp(&["127.0.0.1".to_string()], 0, tcp).unwrap();
         let at = SocketAddr::try_from(rustix::net::getsockname(&listeners[0].fd).unwrap()).unwrap();
         let thread = std::thread::spawn(move || {
-            let surroundings = Surroundings {
-                config_file,
-                dbfilename: "dump.rdb".into(),
-                lock: None,
-                keepalive_secs: 0,
-            };
-            let setup = Setup {
-                listeners,
-                tcp,
-                source_address: None,
-                surroundings,
-                signals: Signals::none().unwrap(),
-                incremental_fsync: true,
-            };
+            let mut world = World::new(config_file, 16).unwrap();
+            world.listeners.open(&world.epoll, listeners).unwrap();
+            let signals = Signals::none().unwrap();
             let mut clock = Clock::new();
             let now = clock.now();
-            EventLoop::new(Lines::default(), clock, now, setup).unwrap().run()
+            EventLoop::new(Lines::default(), (clock, now), world, signals, None).unwrap().run()
         });
         Server { at, thread }
     }

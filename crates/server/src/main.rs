@@ -9,7 +9,6 @@
     reason = "the shell is where clocks, threads, files and sockets live"
 )]
 
-mod accept;
 mod background;
 mod banner;
 mod clock;
@@ -26,6 +25,7 @@ mod file_reader;
 mod garbage;
 mod limits;
 mod listen;
+mod listeners;
 mod log;
 #[cfg(test)]
 mod loop_tests;
@@ -41,6 +41,7 @@ mod supervise;
 mod sys;
 #[cfg(test)]
 mod testing;
+mod world;
 
 use std::os::unix::ffi::OsStringExt;
 

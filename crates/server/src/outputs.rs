@@ -113,10 +113,10 @@ impl<E: Engine> EventLoop<E> {
     fn try_connect(&mut self, link: Handle, mut untried: Vec<SocketAddr>) {
         let mut why = String::from("the name has no address");
         while let Some(address) = untried.pop() {
-            let keepalive = self.surroundings.keepalive_secs;
+            let keepalive = self.world.keepalive_secs;
             let started = connect::start(address, self.source_address, keepalive).and_then(|fd| {
                 let attempt = Some(Box::new(Attempt { untried: std::mem::take(&mut untried) }));
-                self.connections.insert(&self.epoll, link, fd, EventFlags::OUT, attempt)
+                self.connections.insert(&self.world.epoll, link, fd, EventFlags::OUT, attempt)
             });
             match started {
                 Ok(()) => return,
@@ -132,7 +132,7 @@ impl<E: Engine> EventLoop<E> {
         let Some(attempt) = connection.connecting.take() else { return };
         match connect::finish(&connection.fd()) {
             Ok((peer, local)) => {
-                connection.set_interest(&self.epoll, link, EventFlags::IN);
+                connection.set_interest(&self.world.epoll, link, EventFlags::IN);
                 let result = Ok(Endpoints::Tcp { peer, local });
                 self.inputs.push_back(Input::Connected { link, result });
             }

@@ -1,107 +1,43 @@
-//! What the node requests of the world: done at once, or by `background.rs` what may wait for a disk.
+//! What the node requests of the world: done at once by `world.rs`, or by `background.rs` what may wait for a disk.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use russet_engine::io::{Input, Level, Request, RequestId, Rewrite};
+use russet_engine::io::{Input, Request, RequestId, Rewrite};
 
-use crate::data_lock::DataLock;
 use crate::engine::Engine;
 use crate::event_loop::EventLoop;
-use crate::limits;
-use crate::log;
-use crate::memory;
 use crate::snapshot_writer::sync_folder;
 use crate::sys::error_text;
-
-/// Where the process lives.
-pub struct Surroundings {
-    /// Absolute path of the configuration file, if there is one.
-    pub config_file: Option<PathBuf>,
-    /// Name of the dump file in the working folder.
-    pub dbfilename: String,
-    /// Keeps others out of the data; `None` if the folder allows no lock.
-    pub lock: Option<DataLock>,
-    /// Seconds of silence before a peer is probed.
-    pub keepalive_secs: u32,
-}
+use crate::world::remove_file;
 
 impl<E: Engine> EventLoop<E> {
     /// Carries out a request, or has it carried out where a disk may be waited for; the answer is an input to come.
     pub(crate) fn do_request(&mut self, id: RequestId, request: Request) {
-        let answer = match request {
-            Request::ChangeDir(path) => self.surroundings.change_dir(&path),
-            Request::Listen { bind, port } => self.door.rebind(&self.epoll, &bind, port),
-            Request::LogTo { path, level } => log_to(&path, level),
-            Request::KeepAlive(seconds) => {
-                self.surroundings.keepalive_secs = seconds;
-                self.door.set_keepalive(seconds)
+        match self.world.carry_out(request) {
+            Ok(answer) => {
+                self.snapshots.set_incremental_fsync(self.world.syncs_as_written);
+                self.inputs.push_back(Input::Answer { id, answer });
             }
-            Request::DumpFile(name) => self.surroundings.rename_dump(name),
-            Request::MaxClients(clients) => raise_limit(clients),
-            Request::PurgeInBackground(wanted) => memory::purge_in_background(wanted),
-            Request::SyncAsWritten(wanted) => {
-                self.snapshots.set_incremental_fsync(wanted);
-                Ok(())
-            }
+            Err(request) => self.do_in_background(id, request),
+        }
+    }
+
+    fn do_in_background(&mut self, id: RequestId, request: Request) {
+        match request {
             Request::RewriteConfig(rewrite) => {
-                let path = self.surroundings.config_file.clone();
-                return self.background.send(id, move || rewrite_config(path.as_deref(), &rewrite));
+                let path = self.world.config_file.clone();
+                self.background.send(id, move || rewrite_config(path.as_deref(), &rewrite));
             }
             Request::RemoveFile(path) => {
                 // The folder may be another one when its turn comes.
                 let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
-                return self.background.send(id, move || remove_file(&path));
+                self.background.send(id, move || remove_file(&path));
             }
-        };
-        self.inputs.push_back(Input::Answer { id, answer });
-    }
-}
-
-fn log_to(path: &str, level: Option<Level>) -> Result<(), String> {
-    log::check_file(path).map_err(|why| format!("Can't open the log file: {why}"))?;
-    match level {
-        Some(level) => log::set_target(path, level),
-        None => log::silence(),
-    }
-    Ok(())
-}
-
-fn remove_file(path: &Path) -> Result<(), String> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error_text(&error)),
-        _ => Ok(()),
-    }
-}
-
-fn raise_limit(clients: u32) -> Result<(), String> {
-    let able = limits::raise(clients).clients;
-    if able < clients {
-        return Err(format!(
-            "The operating system is not able to handle the specified number of clients, try with {able}"
-        ));
-    }
-    Ok(())
-}
-
-impl Surroundings {
-    fn change_dir(&mut self, path: &str) -> Result<(), String> {
-        let lock = DataLock::take(Path::new(path), &self.dbfilename)?;
-        std::env::set_current_dir(path).map_err(|error| error_text(&error))?;
-        // No lock: the one already held is this folder's, or the folder allows none.
-        if let Some(lock) = lock {
-            self.lock = Some(lock);
+            other => unreachable!("{other:?} takes no time and was carried out"),
         }
-        Ok(())
-    }
-
-    fn rename_dump(&mut self, name: String) -> Result<(), String> {
-        let lock = DataLock::take(Path::new("."), &name)?;
-        self.lock = lock.or(self.lock.take());
-        self.dbfilename = name;
-        Ok(())
     }
 }
 

@@ -4,9 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use russet_engine::config::value::LogLevel;
-use russet_engine::config::{Config, Loaded};
-use russet_engine::io::Level;
+use russet_engine::config::{Config, Loaded, requests_at_start};
+use russet_engine::io::{Level, Request};
 use russet_engine::node::{Boot, Node};
 
 use crate::banner;
@@ -14,18 +13,17 @@ use crate::clock::Clock;
 use crate::config_files::{Refusal, Sources};
 use crate::crash;
 use crate::daemon::{self, PidFile};
-use crate::data_lock::DataLock;
-use crate::event_loop::{EventLoop, Setup};
+use crate::event_loop::EventLoop;
 use crate::limits;
-use crate::listen::{self, Listener, TcpOptions};
+use crate::listen;
 use crate::log;
 use crate::memory;
 use crate::process;
-use crate::requests::Surroundings;
 use crate::signals::Signals;
 use crate::snapshot_writer::remove_leftovers;
 use crate::supervise;
 use crate::sys::{self, error_text};
+use crate::world::World;
 
 /// Where Redis puts the process id of a daemon that was told nothing.
 const DEFAULT_PIDFILE: &str = "/var/run/redis.pid";
@@ -51,8 +49,13 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
         // Nobody said who may reach this server: this machine.
         config.bind.0 = vec![b"127.0.0.1".to_vec(), b"-::1".to_vec()];
     }
-    enter_folder(&mut config).map_err(|why| refuse_directive(&loaded, "dir", &why))?;
-    open_log(&config).map_err(|why| refuse_directive(&loaded, "logfile", &why))?;
+    let world = World::new(sources.file.clone(), config.tcp_backlog);
+    let mut world = say("Failed creating the event loop", world.map_err(Into::into))?;
+    for request in requests_at_start(&config).into_iter().filter(comes_before_daemonize) {
+        let directive = if matches!(request, Request::ChangeDir(_)) { "dir" } else { "logfile" };
+        carry_out(&mut world, request).map_err(|why| refuse_directive(&loaded, directive, &why))?;
+    }
+    note_folder(&mut config);
 
     let is_supervised = supervise::begin(config.supervised);
     let in_background = config.daemonize && !is_supervised;
@@ -73,35 +76,34 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
         config.logfile.is_empty() && std::io::IsTerminal::is_terminal(&std::io::stdout());
     banner::show(config.port, std::process::id(), config.always_show_logo || is_terminal);
     check_backlog(config.tcp_backlog);
-    let tcp = TcpOptions { backlog: config.tcp_backlog, keepalive_secs: config.tcp_keepalive };
-    let listeners = open_listeners(&config, tcp)?;
-    let lock = lock_data(&config)?;
+    for request in requests_at_start(&config).into_iter().filter(|r| !comes_before_daemonize(r)) {
+        begin_with(&mut world, request, &config)?;
+    }
+    open_unix_socket(&mut world, &config)?;
+    if world.listeners.is_empty() {
+        log::warning("Configured to not listen anywhere, exiting.");
+        return Err(Failed);
+    }
     remove_leftovers(Path::new("."));
     let pid_file = write_pid_file(&config, in_background);
     log::notice("Server initialized");
     if arguments.is_empty() {
-        banner::how_to_try(&listeners, config.port);
+        banner::how_to_try(world.listeners.iter(), config.port);
     }
 
-    let setup = Setup {
-        listeners,
-        tcp,
-        source_address: text(&config.bind_source_addr).parse().ok(),
-        surroundings: Surroundings {
-            config_file: sources.file.clone(),
-            dbfilename: text(&config.dbfilename),
-            lock,
-            keepalive_secs: config.tcp_keepalive,
-        },
-        signals: say("Can't take signals over", Signals::take_over())?,
-        incremental_fsync: config.rdb_save_incremental_fsync,
-    };
-    set_memory_up(&config);
+    let signals = say("Can't take signals over", Signals::take_over())?;
+    let source_address = text(&config.bind_source_addr).parse().ok();
+    if config.disable_thp
+        && let Err(why) = memory::decline_huge_pages()
+    {
+        log::warning(&format!("'disable-thp': {why}"));
+    }
     let boot = boot(&sources)?;
     let mut clock = Clock::new();
     let now = clock.now();
     let node = Node::new(config, boot, now);
-    let event_loop = EventLoop::new(node, clock, now, setup).map_err(Into::into);
+    let event_loop = EventLoop::new(node, (clock, now), world, signals, source_address);
+    let event_loop = event_loop.map_err(Into::into);
     let mut event_loop = say("Failed creating the event loop", event_loop)?;
     let status = event_loop.run();
     event_loop.leave();
@@ -131,26 +133,42 @@ fn refuse_directive(loaded: &Loaded, directive: &str, why: &str) -> Failed {
     Failed
 }
 
-/// Makes `dir` the working folder, and its absolute path the setting, if that is text.
-fn enter_folder(config: &mut Config) -> Result<(), String> {
-    std::env::set_current_dir(text(&config.dir)).map_err(|error| error_text(&error))?;
+/// Whether a request must be carried out while the process still has its terminal.
+fn comes_before_daemonize(request: &Request) -> bool {
+    matches!(request, Request::ChangeDir(_) | Request::LogTo { .. })
+}
+
+fn carry_out(world: &mut World, request: Request) -> Result<(), String> {
+    // At the start nothing is requested that may wait for a disk.
+    world.carry_out(request).unwrap_or_else(|request| Err(format!("{request:?} is none")))
+}
+
+/// Carries out a request at the start. What cannot be had is logged, and stops the start if the server is of no use
+/// without it.
+fn begin_with(world: &mut World, request: Request, config: &Config) -> Result<(), Failed> {
+    let (name, is_needed) = match &request {
+        Request::Listen { .. } => ("port", true),
+        Request::DumpFile(_) => ("dbfilename", true),
+        Request::MaxClients(_) => ("maxclients", false),
+        Request::PurgeInBackground(_) => ("jemalloc-bg-thread", false),
+        _ => ("configuration", false),
+    };
+    let Err(why) = carry_out(world, request) else { return Ok(()) };
+    match name {
+        "port" => {
+            log::warning(&format!("Failed listening on port {} (tcp), aborting.", config.port))
+        }
+        "dbfilename" => log::warning(&format!("{why}. Exiting.")),
+        name => log::warning(&format!("'{name}': {why}")),
+    }
+    if is_needed { Err(Failed) } else { Ok(()) }
+}
+
+/// The setting `dir` is the working folder's absolute path from now on, if that is text.
+fn note_folder(config: &mut Config) {
     if let Some(absolute) = std::env::current_dir().ok().as_deref().and_then(Path::to_str) {
         config.dir = absolute.as_bytes().to_vec();
     }
-    Ok(())
-}
-
-fn open_log(config: &Config) -> Result<(), String> {
-    let path = text(&config.logfile);
-    log::check_file(&path).map_err(|why| format!("Can't open the log file: {why}"))?;
-    match config.loglevel {
-        LogLevel::Debug => log::set_target(&path, Level::Debug),
-        LogLevel::Verbose => log::set_target(&path, Level::Verbose),
-        LogLevel::Notice => log::set_target(&path, Level::Notice),
-        LogLevel::Warning => log::set_target(&path, Level::Warning),
-        LogLevel::Nothing => log::silence(),
-    }
-    Ok(())
 }
 
 fn greet(sources: &Sources, no_arguments: bool, warnings: &[String]) {
@@ -176,18 +194,6 @@ fn greet(sources: &Sources, no_arguments: bool, warnings: &[String]) {
     }
 }
 
-/// What cannot be had is said, and stops nobody.
-fn set_memory_up(config: &Config) {
-    if config.disable_thp
-        && let Err(why) = memory::decline_huge_pages()
-    {
-        log::warning(&format!("'disable-thp': {why}"));
-    }
-    if let Err(why) = memory::purge_in_background(config.jemalloc_bg_thread) {
-        log::warning(&format!("'jemalloc-bg-thread': {why}"));
-    }
-}
-
 /// Says if the kernel takes fewer waiting connections than were asked for.
 fn check_backlog(backlog: i32) {
     let most = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
@@ -201,36 +207,18 @@ fn check_backlog(backlog: i32) {
     }
 }
 
-fn open_listeners(config: &Config, tcp: TcpOptions) -> Result<Vec<Listener>, Failed> {
-    let mut listeners = Vec::new();
-    if config.port != 0 {
-        let bind: Vec<String> = config.bind.0.iter().map(|address| text(address)).collect();
-        listeners = listen::tcp(&bind, config.port, tcp).map_err(|_| {
-            log::warning(&format!("Failed listening on port {} (tcp), aborting.", config.port));
-            Failed
-        })?;
+fn open_unix_socket(world: &mut World, config: &Config) -> Result<(), Failed> {
+    if config.unixsocket.is_empty() {
+        return Ok(());
     }
-    if !config.unixsocket.is_empty() {
-        let path = text(&config.unixsocket);
-        let mode = Some(config.unixsocketperm).filter(|&mode| mode != 0);
-        let unix = listen::unix(&path, mode, tcp.backlog).map_err(|why| {
-            log::warning(&format!("Failed opening Unix socket '{path}': {why}"));
-            Failed
-        })?;
-        listeners.push(unix);
-    }
-    if listeners.is_empty() {
-        log::warning("Configured to not listen anywhere, exiting.");
-        return Err(Failed);
-    }
-    Ok(listeners)
-}
-
-fn lock_data(config: &Config) -> Result<Option<DataLock>, Failed> {
-    DataLock::take(Path::new("."), &text(&config.dbfilename)).map_err(|why| {
-        log::warning(&format!("{why}. Exiting."));
+    let path = text(&config.unixsocket);
+    let mode = Some(config.unixsocketperm).filter(|&mode| mode != 0);
+    let listener = listen::unix(&path, mode, config.tcp_backlog).map_err(|why| {
+        log::warning(&format!("Failed opening Unix socket '{path}': {why}"));
         Failed
-    })
+    })?;
+    let opened = world.listeners.open(&world.epoll, vec![listener]);
+    say("Failed creating the event loop", opened.map_err(Into::into))
 }
 
 fn write_pid_file(config: &Config, in_background: bool) -> Option<PidFile> {

@@ -25,9 +25,9 @@ const COMPLAIN_EVERY_US: u64 = 1_000_000;
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
-/// The listeners, and the descriptor kept to refuse politely when there is no other.
-pub struct Door {
-    listeners: Vec<Listener>,
+/// Where connections come in, and the descriptor kept to refuse politely when there is no other.
+pub struct Listeners {
+    list: Vec<Listener>,
     tcp: TcpOptions,
     reserve: Option<OwnedFd>,
     reopens_at: Option<u64>,
@@ -45,30 +45,45 @@ enum Refusal {
     Impossible,
 }
 
-impl Door {
-    /// A door without listeners.
-    pub fn new(tcp: TcpOptions) -> Door {
-        let reserve = reserve();
-        Door { listeners: Vec::new(), tcp, reserve, reopens_at: None, complained_at: 0 }
+impl Listeners {
+    /// No listeners. `backlog`: connections that may wait to be accepted.
+    pub fn new(backlog: i32) -> Listeners {
+        Listeners {
+            list: Vec::new(),
+            tcp: TcpOptions { backlog, keepalive_secs: 0 },
+            reserve: reserve(),
+            reopens_at: None,
+            complained_at: 0,
+        }
     }
 
     /// Connections that come from now on are probed after so many silent seconds; 0: never.
     pub fn set_keepalive(&mut self, seconds: u32) -> Result<(), String> {
         self.tcp.keepalive_secs = seconds;
-        let mut tcp = self.listeners.iter().filter(|listener| listener.is_tcp());
+        let mut tcp = self.list.iter().filter(|listener| listener.is_tcp());
         tcp.try_for_each(|listener| listen::set_keepalive(&listener.fd, seconds))
             .map_err(|errno| errno.to_string())
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Listener> {
+        self.list.iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Takes connections in by these.
     pub fn open(&mut self, epoll: &OwnedFd, listeners: Vec<Listener>) -> rustix::io::Result<()> {
-        self.listeners.extend(listeners);
+        self.list.extend(listeners);
         self.watch(epoll)
     }
 
     /// Tells the kernel of all listeners anew: their places, and so their tokens, may have changed.
     fn watch(&self, epoll: &OwnedFd) -> rustix::io::Result<()> {
-        for (listener, number) in self.listeners.iter().zip(LISTENERS..) {
+        for (listener, number) in self.list.iter().zip(LISTENERS..) {
             let token = Target::other(number);
             match epoll::add(epoll, &listener.fd, token, EventFlags::IN) {
                 Err(Errno::EXIST) => epoll::modify(epoll, &listener.fd, token, EventFlags::IN)?,
@@ -78,7 +93,7 @@ impl Door {
         Ok(())
     }
 
-    /// When the door must be looked at again.
+    /// When they must be looked at again.
     pub fn reopens_at(&self) -> Option<u64> {
         self.reopens_at
     }
@@ -93,7 +108,7 @@ impl Door {
 
     fn shut(&mut self, epoll: &OwnedFd, mono_us: u64) {
         self.reopens_at = Some(mono_us + CLOSED_US);
-        for (listener, number) in self.listeners.iter().zip(LISTENERS..) {
+        for (listener, number) in self.list.iter().zip(LISTENERS..) {
             let _ = epoll::modify(epoll, &listener.fd, Target::other(number), EventFlags::empty());
         }
     }
@@ -102,7 +117,7 @@ impl Door {
     pub fn rebind(&mut self, epoll: &OwnedFd, bind: &[String], port: u16) -> Result<(), String> {
         let wanted = if port == 0 { Vec::new() } else { listen::addresses(bind, port) };
         let is_wanted = |l: &Listener| l.tcp_address().is_none_or(|a| wanted.contains(&a));
-        let old_addresses: Vec<_> = self.listeners.iter().filter_map(|l| l.tcp_address()).collect();
+        let old_addresses: Vec<_> = self.list.iter().filter_map(|l| l.tcp_address()).collect();
         let missing: Vec<String> = bind
             .iter()
             .filter(|_| port != 0)
@@ -112,27 +127,27 @@ impl Door {
             })
             .cloned()
             .collect();
-        let all = std::mem::take(&mut self.listeners);
+        let all = std::mem::take(&mut self.list);
         let (kept, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
         let gone_addresses: Vec<_> = gone.iter().filter_map(|l| l.tcp_address()).collect();
-        self.listeners = kept;
+        self.list = kept;
         // On another port the old ones stay until the new ones stand. On the same port they go first:
         // a wildcard cannot be bound beside one of its addresses.
         let mut gone = Some(gone).filter(|_| gone_addresses.iter().all(|a| a.port() != port));
         let result = listen::tcp(&missing, port, self.tcp);
         let result = match (result, gone.take()) {
             (Ok(new), _) => {
-                self.listeners.extend(new);
+                self.list.extend(new);
                 Ok(())
             }
             (Err(why), Some(gone)) => {
-                self.listeners.extend(gone);
+                self.list.extend(gone);
                 Err(why)
             }
             (Err(why), None) => {
                 for address in gone_addresses {
                     let back = listen::tcp(&[address.ip().to_string()], address.port(), self.tcp);
-                    self.listeners.extend(back.unwrap_or_default());
+                    self.list.extend(back.unwrap_or_default());
                 }
                 Err(why)
             }
@@ -143,13 +158,13 @@ impl Door {
 
     /// Removes what listeners have left in the file system.
     pub fn remove_files(&self) {
-        self.listeners.iter().for_each(Listener::remove_file);
+        self.list.iter().for_each(Listener::remove_file);
     }
 
     /// Refuses one connection with the reserved descriptor.
     fn refuse(&mut self, index: usize) -> Refusal {
         self.reserve = None;
-        let refusal = match self.listeners[index].accept() {
+        let refusal = match self.list[index].accept() {
             Ok((fd, _)) => {
                 let _ = rustix::net::send(&fd, TOO_MANY, SendFlags::NOSIGNAL);
                 Refusal::Done
@@ -178,7 +193,7 @@ impl<E: Engine> EventLoop<E> {
     /// Takes in what waits at a listener.
     pub(crate) fn accept_some(&mut self, index: usize) {
         for _ in 0..ACCEPTS_PER_ROUND {
-            let Some(listener) = self.door.listeners.get(index) else { return };
+            let Some(listener) = self.world.listeners.list.get(index) else { return };
             match listener.accept() {
                 Ok((fd, ends)) => self.welcome(fd, ends),
                 Err(Errno::AGAIN) => return,
@@ -186,11 +201,13 @@ impl<E: Engine> EventLoop<E> {
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::NOTCONN | Errno::PROTO) => {}
                 Err(errno) => {
                     let mono_us = self.now.mono_us;
-                    self.door.complain(mono_us, errno);
-                    match self.door.refuse(index) {
+                    self.world.listeners.complain(mono_us, errno);
+                    match self.world.listeners.refuse(index) {
                         Refusal::Done => {}
                         Refusal::Nobody => return,
-                        Refusal::Impossible => return self.door.shut(&self.epoll, mono_us),
+                        Refusal::Impossible => {
+                            return self.world.listeners.shut(&self.world.epoll, mono_us);
+                        }
                     }
                 }
             }
@@ -200,7 +217,8 @@ impl<E: Engine> EventLoop<E> {
     fn welcome(&mut self, fd: OwnedFd, ends: Endpoints) {
         match self.node.accept(self.now, ends) {
             Ok(handle) => {
-                let added = self.connections.insert(&self.epoll, handle, fd, EventFlags::IN, None);
+                let added =
+                    self.connections.insert(&self.world.epoll, handle, fd, EventFlags::IN, None);
                 if added.is_err() {
                     self.inputs.push_back(Input::Closed(handle));
                 }
@@ -224,23 +242,23 @@ mod tests {
 
     struct Fixture {
         epoll: OwnedFd,
-        door: Door,
+        listeners: Listeners,
         port: u16,
     }
 
-    /// A door that listens on a free port of this machine.
+    /// Listeners on a free port of this machine.
     fn fixture() -> Fixture {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-        let mut door = Door::new(TcpOptions { backlog: 4, keepalive_secs: 0 });
+        let mut listeners = Listeners::new(4);
         let free = TcpListener::bind((LOCAL, 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        door.rebind(&epoll, &[LOCAL.to_string()], port).unwrap();
-        Fixture { epoll, door, port }
+        listeners.rebind(&epoll, &[LOCAL.to_string()], port).unwrap();
+        Fixture { epoll, listeners, port }
     }
 
     fn rebind(fixture: &mut Fixture, address: &str, port: u16) -> Result<(), String> {
-        fixture.door.rebind(&fixture.epoll, &[address.to_string()], port)
+        fixture.listeners.rebind(&fixture.epoll, &[address.to_string()], port)
     }
 
     #[test]
@@ -248,8 +266,8 @@ mod tests {
         let mut f = fixture();
         let port = f.port;
         rebind(&mut f, "*", port).unwrap();
-        assert_eq!(f.door.listeners.len(), 1);
-        assert!(f.door.listeners[0].tcp_address().unwrap().ip().is_unspecified());
+        assert_eq!(f.listeners.list.len(), 1);
+        assert!(f.listeners.list[0].tcp_address().unwrap().ip().is_unspecified());
         TcpStream::connect((LOCAL, port)).unwrap();
         rebind(&mut f, LOCAL, port).unwrap();
         TcpStream::connect((LOCAL, port)).unwrap();
@@ -263,7 +281,7 @@ mod tests {
         let why = rebind(&mut f, LOCAL, other).unwrap_err();
         assert_eq!(why, "bind: Address already in use");
         TcpStream::connect((LOCAL, f.port)).unwrap();
-        assert!(f.door.listeners[0].accept().is_ok());
+        assert!(f.listeners.list[0].accept().is_ok());
         // The same if the old listener had to go first.
         let port = f.port;
         assert!(rebind(&mut f, "192.0.2.1", port).is_err());
@@ -281,34 +299,34 @@ mod tests {
     fn a_connection_is_refused_with_the_reserved_descriptor() {
         let mut f = fixture();
         let mut client = TcpStream::connect((LOCAL, f.port)).unwrap();
-        assert_eq!(f.door.refuse(0), Refusal::Done);
+        assert_eq!(f.listeners.refuse(0), Refusal::Done);
         let mut text = String::new();
         client.read_to_string(&mut text).unwrap();
         assert_eq!(text.as_bytes(), TOO_MANY);
-        assert_eq!(f.door.refuse(0), Refusal::Nobody);
-        assert!(f.door.reserve.is_some());
+        assert_eq!(f.listeners.refuse(0), Refusal::Nobody);
+        assert!(f.listeners.reserve.is_some());
     }
 
     #[test]
-    fn a_door_that_is_shut_wakes_nobody_until_it_opens_again() {
+    fn listeners_that_are_shut_wakes_nobody_until_it_opens_again() {
         let mut f = fixture();
         let _client = TcpStream::connect((LOCAL, f.port)).unwrap();
         assert_eq!(knocks(&f.epoll), 1);
-        f.door.shut(&f.epoll, 1000);
+        f.listeners.shut(&f.epoll, 1000);
         assert_eq!(knocks(&f.epoll), 0);
-        assert_eq!(f.door.reopens_at(), Some(1000 + CLOSED_US));
-        f.door.reopen_if_due(&f.epoll, 999 + CLOSED_US);
+        assert_eq!(f.listeners.reopens_at(), Some(1000 + CLOSED_US));
+        f.listeners.reopen_if_due(&f.epoll, 999 + CLOSED_US);
         assert_eq!(knocks(&f.epoll), 0);
-        f.door.reopen_if_due(&f.epoll, 1000 + CLOSED_US);
-        assert_eq!((knocks(&f.epoll), f.door.reopens_at()), (1, None));
-        assert!(f.door.listeners[0].accept().is_ok());
+        f.listeners.reopen_if_due(&f.epoll, 1000 + CLOSED_US);
+        assert_eq!((knocks(&f.epoll), f.listeners.reopens_at()), (1, None));
+        assert!(f.listeners.list[0].accept().is_ok());
     }
 
     #[test]
     fn port_0_listens_nowhere() {
         let mut f = fixture();
         rebind(&mut f, LOCAL, 0).unwrap();
-        assert!(f.door.listeners.is_empty());
+        assert!(f.listeners.list.is_empty());
         assert!(TcpStream::connect((LOCAL, f.port)).is_err());
     }
 }
