@@ -199,6 +199,66 @@ fn memory() {
     println!("{:?}", table.shape());
 }
 
+/// The hash of a key in one of `slots` slots of 16384, spread over all of them or side by side.
+fn slot_hash(slots: u64, spread: bool) -> impl Fn(&[u8]) -> u64 {
+    move |key| {
+        let hash = hash_of(key);
+        let slot = (hash >> 20) % slots;
+        (if spread { slot * (16384 / slots) } else { slot }) << 50 | hash >> 14
+    }
+}
+
+/// Tables whose keys fall into few of the 16384 ranges that the top bits of the hash make.
+fn slots() {
+    println!("slots            keys  bytes/key  segments  directory  depth   get ns  random ns");
+    for (slots, spread, keys) in [
+        (1, true, 27),
+        (1, true, 500),
+        (1, true, 1_000_000),
+        (100, true, 3000),
+        (100, true, 1_000_000),
+        (1000, true, 30_000),
+        (1000, true, 1_000_000),
+        (5461, false, 30_000),
+        (5461, false, 1_000_000),
+        (16384, true, 1_000_000),
+    ] {
+        let hash = slot_hash(slots, spread);
+        let mut table: Table<()> = Table::new();
+        for number in 0..keys {
+            let key = key(number);
+            table.set(hash(&key), &key, 0, NewPayload::Inline(&VALUE), None, 0, &hash);
+        }
+        let shape = table.shape();
+        let lookups = shuffled(keys, 200_000);
+        let begin = Instant::now();
+        lookups.iter().for_each(|key| {
+            black_box(table.get(hash(key), key).is_some());
+        });
+        let get = begin.elapsed().as_nanos() as f64 / lookups.len() as f64;
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random
+        };
+        let begin = Instant::now();
+        for _ in 0..500 {
+            black_box(table.random(&mut next).is_some());
+        }
+        println!(
+            "{slots:>5} {} {keys:>10} {:>10.2} {:>9} {:>10} {:>6} {get:>8.0} {:>10.0}",
+            if spread { "spread" } else { "      " },
+            table.allocated_bytes() as f64 / keys as f64,
+            shape.segments,
+            shape.directory_bytes,
+            shape.depth_max,
+            begin.elapsed().as_nanos() as f64 / 500.0,
+        );
+    }
+}
+
 fn lzf() {
     let text = b"The quick brown fox jumps over the lazy dog; pack my box with jugs. ".repeat(1000);
     let mut compressor = Compressor::new();
@@ -217,6 +277,7 @@ fn lzf() {
 
 fn main() {
     let keys = std::env::args().nth(1).and_then(|keys| keys.parse().ok()).unwrap_or(1_000_000);
+    slots();
     speed(keys);
     slowest(5_000_000);
     memory();

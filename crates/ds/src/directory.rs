@@ -461,8 +461,8 @@ impl Directory {
         drain_cell(root, sink);
     }
 
-    /// Calls `sink` with each segment in hash order until it answers false.
-    pub(crate) fn each(&self, sink: &mut dyn FnMut(Seg) -> bool) {
+    /// Calls `sink` with each segment in hash order.
+    pub(crate) fn each(&self, sink: &mut dyn FnMut(Seg)) {
         each_cell(self.root, sink);
     }
 }
@@ -486,9 +486,9 @@ fn drain_cell(cell: Cell, sink: &mut dyn FnMut(Seg)) {
     unsafe { node.free() };
 }
 
-fn each_cell(cell: Cell, sink: &mut dyn FnMut(Seg) -> bool) -> bool {
+fn each_cell(cell: Cell, sink: &mut dyn FnMut(Seg)) {
     if cell.is_empty() {
-        return true;
+        return;
     }
     if !cell.is_node() {
         return sink(cell.segment());
@@ -498,9 +498,6 @@ fn each_cell(cell: Cell, sink: &mut dyn FnMut(Seg) -> bool) -> bool {
     while index < node.count() {
         let kid = node.cell(index);
         index += node.span(kid.depth());
-        if !each_cell(kid, sink) {
-            return false;
-        }
+        each_cell(kid, sink);
     }
-    true
 }

@@ -12,9 +12,9 @@
 //! A segment just swept rests for [`SWEEP_GAP_MS`]: otherwise keys that expire one
 //! after another would each cost a look at the whole segment.
 
+use crate::chunked::Chunked;
 use crate::entry::{EntryRef, Expiries, Value};
 use crate::segment::{NOT_IN_HEAP, Seg};
-use crate::size::class_size;
 use crate::table::Table;
 
 /// The least time between two sweeps of a segment, unless a new key expires earlier.
@@ -34,23 +34,24 @@ struct Item {
 /// Invariant: `items[i].segment.heap_index() == i`; a segment that is not here says `NOT_IN_HEAP`. Those
 /// and only those segments are here that have expiring entries, of either kind.
 pub(crate) struct ExpiryHeap {
-    items: Vec<Item>,
+    items: Chunked<Item>,
 }
 
 impl ExpiryHeap {
     pub(crate) const fn new() -> ExpiryHeap {
-        ExpiryHeap { items: Vec::new() }
+        ExpiryHeap { items: Chunked::new() }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        match self.items.capacity() {
-            0 => 0,
-            capacity => class_size(capacity * size_of::<Item>()),
-        }
+        self.items.bytes()
     }
 
     pub(crate) fn first(&self) -> Option<(i64, Seg)> {
-        self.items.first().map(|item| (item.sweep_ms, item.segment))
+        if self.items.len() == 0 {
+            return None;
+        }
+        let item = self.items.get(0);
+        Some((item.sweep_ms, item.segment))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -58,7 +59,7 @@ impl ExpiryHeap {
     }
 
     pub(crate) fn segment(&self, index: usize) -> Seg {
-        self.items[index].segment
+        self.items.get(index).segment
     }
 
     /// Has a segment swept no later than `sweep_ms`.
@@ -94,29 +95,27 @@ impl ExpiryHeap {
             let index = self.sift_down(index, last);
             self.sift_up(index, last);
         }
-        if self.items.is_empty() {
-            self.items = Vec::new();
-        }
     }
 
     /// Forgets all segments, which may be gone already.
     pub(crate) fn clear(&mut self) {
-        self.items = Vec::new();
+        self.items.clear();
     }
 
     fn put(&mut self, index: usize, item: Item) {
         item.segment.set_heap_index(index as u32);
         item.segment.set_sweep_ms(item.sweep_ms);
-        self.items[index] = item;
+        self.items.set(index, item);
     }
 
     fn sift_up(&mut self, mut index: usize, item: Item) {
         while index > 0 {
             let parent = (index - 1) / 2;
-            if self.items[parent].sweep_ms <= item.sweep_ms {
+            let above = self.items.get(parent);
+            if above.sweep_ms <= item.sweep_ms {
                 break;
             }
-            self.put(index, self.items[parent]);
+            self.put(index, above);
             index = parent;
         }
         self.put(index, item);
@@ -124,18 +123,21 @@ impl ExpiryHeap {
 
     fn sift_down(&mut self, mut index: usize, item: Item) -> usize {
         loop {
-            let mut child = 2 * index + 1;
-            if child >= self.items.len() {
+            let left = 2 * index + 1;
+            if left >= self.items.len() {
                 break;
             }
-            let right = child + 1;
-            if right < self.items.len() && self.items[right].sweep_ms < self.items[child].sweep_ms {
-                child = right;
+            let (mut child, mut below) = (left, self.items.get(left));
+            if left + 1 < self.items.len() {
+                let right = self.items.get(left + 1);
+                if right.sweep_ms < below.sweep_ms {
+                    (child, below) = (left + 1, right);
+                }
             }
-            if item.sweep_ms <= self.items[child].sweep_ms {
+            if item.sweep_ms <= below.sweep_ms {
                 break;
             }
-            self.put(index, self.items[child]);
+            self.put(index, below);
             index = child;
         }
         self.put(index, item);

@@ -16,7 +16,7 @@
 //! Reading order for the table: [`block`] (what is too big for an entry), [`entry`] (the bytes of
 //! one key), `bucket` (one cache line), `segment` (one page of buckets), `directory` (from hash to
 //! segment), [`table`] (the operations), `resize` (growth), [`walk`] (scan and snapshot),
-//! `expiry_heap` (what expires next), `sample` (random entries).
+//! `expiry_heap` (what expires next), `range` (parts of the table), `sample` (random entries).
 #![allow(
     unsafe_code,
     reason = "packed pointers, one allocation per entry and cache-line buckets need raw memory; \
@@ -25,6 +25,7 @@
 
 pub mod block;
 mod bucket;
+mod chunked;
 mod directory;
 pub mod edit;
 pub mod entry;
@@ -34,6 +35,7 @@ pub mod hash;
 pub mod listpack;
 pub mod lzf;
 mod owned;
+mod range;
 mod resize;
 mod sample;
 mod segment;

@@ -12,7 +12,7 @@
 //! **Snapshots.** A resized segment counts as visited for a walker only if all its sources were,
 //! in the same epoch. Whoever has a walk running visits with [`crate::Scope::Resize`] first.
 
-use crate::bucket::SLOTS;
+use crate::bucket::{SLOTS, WALKERS};
 use crate::directory::{BITS_MAX, Cell, Directory};
 use crate::entry::{Expiries, RawEntry, Value};
 use crate::expiry_heap::NEVER;
@@ -27,10 +27,19 @@ pub(crate) enum Plan {
     Shrink,
 }
 
+/// How much of a segment a walker has visited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visited {
+    Nothing,
+    Part,
+    Everything,
+}
+
+/// An entry on its way to another segment.
 #[derive(Clone, Copy)]
-struct Item {
-    hash: u64,
-    entry: RawEntry,
+pub(crate) struct Item {
+    pub(crate) hash: u64,
+    pub(crate) entry: RawEntry,
 }
 
 impl<V: Value> Table<V> {
@@ -85,7 +94,8 @@ impl<V: Value> Table<V> {
         }
         self.bytes += segment.bytes();
         self.slots_max = self.slots_max.max(segment.class().slots() as u32);
-        self.depth_max = self.depth_max.max(depth);
+        segment.set_list_index(self.segments.len() as u32);
+        self.segments.push(segment);
         segment
     }
 
@@ -126,8 +136,8 @@ impl<V: Value> Table<V> {
             items.iter().partition(|item| item.hash & bit != 0);
         let epochs = visited_in(segment);
         let depth = at + 1;
-        let low_class = class_for(&low, depth);
-        let high_class = class_for(&high, depth);
+        let low_class = class_for(&low, depth).unwrap_or(CLASS_MAX);
+        let high_class = class_for(&high, depth).unwrap_or(CLASS_MAX);
         let low = self.assemble(&low, low_class, depth, prefix, epochs);
         let high = self.assemble(&high, high_class, depth, prefix | bit, epochs);
         let mut directory = std::mem::replace(&mut self.directory, Directory::new());
@@ -180,15 +190,30 @@ impl<V: Value> Table<V> {
     /// Frees a segment whose entries and place in the directory have gone to others.
     fn discard(&mut self, segment: Seg) {
         self.expiry_heap.remove(segment);
+        self.unlist(segment);
         self.bytes -= segment.bytes();
-        // SAFETY: neither the directory nor the heap refers to the segment any more.
+        // SAFETY: neither directory nor heap nor list refers to the segment any more.
         unsafe { segment.free() };
+    }
+
+    /// Takes a segment out of the list: the last one takes its place.
+    fn unlist(&mut self, segment: Seg) {
+        let index = segment.list_index();
+        let Some(last) = self.segments.pop() else { unreachable!("the segment is listed") };
+        if last != segment {
+            last.set_list_index(index);
+            self.segments.set(index as usize, last);
+        }
     }
 
     /// What [`Table::shrink`] would do with a segment that is left with `used` entries.
     pub(crate) fn removal_plan(&self, segment: Seg, used: u32) -> Plan {
-        let class = segment.class();
-        if !used.is_multiple_of(4) || used > u32::from(class.comfortable) * 4 / 10 {
+        // Not each time: a plan may turn out to be impossible.
+        if used.is_multiple_of(4) { self.plan(segment, used) } else { Plan::Keep }
+    }
+
+    fn plan(&self, segment: Seg, used: u32) -> Plan {
+        if used > u32::from(segment.class().comfortable) * 4 / 10 {
             return Plan::Keep;
         }
         if let Some(buddy) = self.buddy(segment) {
@@ -217,44 +242,101 @@ impl<V: Value> Table<V> {
         }
         match self.removal_plan(segment, segment.used()) {
             Plan::Keep => {}
-            Plan::Merge(buddy) => self.merge(segment, buddy, hash_of),
-            Plan::Shrink => {
-                let items = collect(segment, hash_of);
-                let (depth, prefix) = (segment.depth(), segment.prefix());
-                let class = class_for(&items, depth);
-                if class >= segment.class_index() {
-                    return;
+            Plan::Merge(buddy) => {
+                if self.merge(segment, buddy, hash_of).is_none() {
+                    self.make_smaller(segment, hash_of);
                 }
-                let new = self.assemble(&items, class, depth, prefix, visited_in(segment));
-                let old = Cell::of_segment(segment);
-                self.directory.replace(prefix, old, Cell::of_segment(new));
-                self.discard(segment);
+            }
+            Plan::Shrink => {
+                self.make_smaller(segment, hash_of);
             }
         }
     }
 
-    fn merge(&mut self, segment: Seg, buddy: Seg, hash_of: HashOf<'_>) {
+    /// Merges a segment with few entries as often as it goes, or makes it smaller; answers what
+    /// has become of it. Leaves alone what a walk that goes on has seen in part, or what it has
+    /// seen beside what it has not.
+    pub(crate) fn settle(&mut self, mut segment: Seg, hash_of: HashOf<'_>) -> Seg {
+        if self.is_partly_visited(segment) {
+            return segment;
+        }
+        loop {
+            match self.plan(segment, segment.used()) {
+                Plan::Keep => return segment,
+                Plan::Merge(buddy) if self.visited_alike(segment, buddy) => {
+                    match self.merge(segment, buddy, hash_of) {
+                        Some(merged) => segment = merged,
+                        None => return self.make_smaller(segment, hash_of),
+                    }
+                }
+                Plan::Merge(_) | Plan::Shrink => return self.make_smaller(segment, hash_of),
+            }
+        }
+    }
+
+    /// Moves a segment's entries to a smaller class if one will do; answers where they are.
+    fn make_smaller(&mut self, segment: Seg, hash_of: HashOf<'_>) -> Seg {
+        if smallest_class(segment.used() as usize) >= segment.class_index() {
+            return segment;
+        }
+        let items = collect(segment, hash_of);
+        if class_for(&items, segment.depth()).is_none_or(|class| class >= segment.class_index()) {
+            return segment;
+        }
+        self.reassemble(segment, &items)
+    }
+
+    /// Puts a new segment with these entries, which are all or some of its own, in its place.
+    pub(crate) fn reassemble(&mut self, segment: Seg, items: &[Item]) -> Seg {
+        let (depth, prefix) = (segment.depth(), segment.prefix());
+        let class = class_for(items, depth).unwrap_or(CLASS_MAX);
+        let new = self.assemble(items, class, depth, prefix, visited_in(segment));
+        self.directory.replace(prefix, Cell::of_segment(segment), Cell::of_segment(new));
+        self.discard(segment);
+        new
+    }
+
+    /// Makes one segment of two, if it can hold their entries without an overflow list: it cannot
+    /// if their hashes begin alike for too many bits.
+    fn merge(&mut self, segment: Seg, buddy: Seg, hash_of: HashOf<'_>) -> Option<Seg> {
         let (low, high) =
             if segment.prefix() < buddy.prefix() { (segment, buddy) } else { (buddy, segment) };
         let mut items = collect(low, hash_of);
         items.append(&mut collect(high, hash_of));
+        let depth = low.depth() - 1;
+        let class = class_for(&items, depth)?;
         let (low_epochs, high_epochs) = (visited_in(low), visited_in(high));
         let both = |w: usize| if low_epochs[w] == high_epochs[w] { low_epochs[w] } else { 0 };
-        let epochs = std::array::from_fn(both);
-        let depth = low.depth() - 1;
-        let class = class_for(&items, depth);
-        let merged = self.assemble(&items, class, depth, low.prefix(), epochs);
+        let merged = self.assemble(&items, class, depth, low.prefix(), std::array::from_fn(both));
         self.directory.merge(merged);
         self.discard(low);
         self.discard(high);
-        if depth == 0 {
-            self.depth_max = 0;
+        Some(merged)
+    }
+
+    /// How much of a segment a walker has visited in its latest epoch.
+    fn visited(&self, segment: Seg, w: usize) -> Visited {
+        if self.epochs[w] == 0 || segment.epochs()[w] != self.epochs[w] {
+            return Visited::Nothing;
         }
+        if segment.all_visited(w) { Visited::Everything } else { Visited::Part }
+    }
+
+    pub(crate) fn is_partly_visited(&self, segment: Seg) -> bool {
+        (0..WALKERS).any(|w| self.visited(segment, w) == Visited::Part)
+    }
+
+    /// Whether a merge would leave each walker with what it has, or has not, seen before.
+    fn visited_alike(&self, segment: Seg, buddy: Seg) -> bool {
+        (0..WALKERS).all(|w| {
+            let visited = self.visited(segment, w);
+            visited != Visited::Part && visited == self.visited(buddy, w)
+        })
     }
 }
 
 /// All entries of a segment with their hashes.
-fn collect(segment: Seg, hash_of: HashOf<'_>) -> Vec<Item> {
+pub(crate) fn collect(segment: Seg, hash_of: HashOf<'_>) -> Vec<Item> {
     let mut items = Vec::with_capacity(segment.used() as usize + 1);
     segment.each(&mut |entry| items.push(Item { hash: hash_of(entry.key()), entry }));
     items
@@ -281,11 +363,10 @@ fn smallest_class(used: usize) -> usize {
     CLASSES.iter().position(|class| usize::from(class.comfortable) >= wanted).unwrap_or(CLASS_MAX)
 }
 
-/// The class for a segment that is new, merged or shrinks.
-fn class_for(items: &[Item], depth: u8) -> usize {
-    (smallest_class(items.len())..=CLASS_MAX)
-        .find(|class| fits(items, depth, CLASSES[*class], 3))
-        .unwrap_or(CLASS_MAX)
+/// The class for a segment that is new, merged or shrinks; none if the entries would not fit any
+/// without an overflow list.
+fn class_for(items: &[Item], depth: u8) -> Option<usize> {
+    (smallest_class(items.len())..=CLASS_MAX).find(|class| fits(items, depth, CLASSES[*class], 3))
 }
 
 /// The class in which a full segment has room for some more; none if it must be divided.

@@ -1,11 +1,10 @@
 //! Uniformly random entries; not which of them to evict.
 //!
-//! Rejection sampling. A random hash falls into a segment of depth d with probability 2^-d, so
-//! accepting it with probability 2^(d - deepest) makes all segments equally likely; then a random
-//! place out of as many as the largest segment has is accepted if an entry is there, which makes
-//! all entries equally likely. With good hashes a few tries do. After a bounded number of tries
-//! (odd shapes: few entries in many segments) an entry is counted out instead, which is as
-//! uniform and takes time in the number of segments.
+//! Rejection sampling. A segment is drawn from the list of all, then a place out of as many as the
+//! largest segment has; if an entry is there it is accepted, which makes all entries equally
+//! likely, whatever hashes look like. A few tries do. After a bounded number of tries (odd shapes:
+//! few entries in many segments) an entry is counted out instead, which is as uniform and takes
+//! time in the number of segments.
 //!
 //! Among entries with an expiry it is a segment of the expiry heap that is drawn first, and
 //! accepted by its count of such entries; then places in it, until one holds such an entry. So
@@ -75,14 +74,8 @@ impl<V: Value> Table<V> {
             return None;
         }
         for _ in 0..TRIES {
-            let cell = self.directory.locate(r());
-            let spare = self.depth_max.saturating_sub(cell.depth());
-            let bits = r();
-            if bits & ((1 << spare) - 1) != 0 {
-                continue;
-            }
-            let place = below(r(), self.slots_max as usize);
-            if let Some(entry) = entry_at(cell.segment(), place) {
+            let segment = self.segments.get(below(r(), self.segments.len()));
+            if let Some(entry) = entry_at(segment, below(r(), self.slots_max as usize)) {
                 // SAFETY: a live entry of this table, borrowed with it.
                 return Some(unsafe { EntryRef::new(entry) });
             }
@@ -116,17 +109,16 @@ impl<V: Value> Table<V> {
         wanted: &dyn Fn(RawEntry) -> bool,
     ) -> Option<EntryRef<'_, V>> {
         let mut left = n;
-        let mut found = None;
-        self.directory.each(&mut |segment| {
+        for index in 0..self.segments.len() {
+            let segment = self.segments.get(index);
             let count = count(segment) as usize;
             if left < count {
-                found = nth(segment, left, wanted);
-                return false;
+                let found = nth(segment, left, wanted);
+                // SAFETY: a live entry of this table, borrowed with it.
+                return found.map(|entry| unsafe { EntryRef::new(entry) });
             }
             left -= count;
-            true
-        });
-        // SAFETY: a live entry of this table, borrowed with it.
-        found.map(|entry| unsafe { EntryRef::new(entry) })
+        }
+        None
     }
 }

@@ -105,6 +105,8 @@ struct Header {
     retry_at: u32,
     /// Position in the expiry heap, or `NOT_IN_HEAP`.
     heap_index: u32,
+    /// Position in the table's list of segments.
+    list_index: u32,
     depth: u8,
     class: u8,
 }
@@ -157,6 +159,7 @@ impl Seg {
         inner_expiring, set_inner_expiring: u32;
         retry_at, set_retry_at: u32;
         heap_index, set_heap_index: u32;
+        list_index, set_list_index: u32;
         sweep_ms, set_sweep_ms: i64;
         epochs, set_epochs: Epochs;
     }
@@ -177,6 +180,7 @@ impl Seg {
             inner_expiring: 0,
             retry_at: 0,
             heap_index: NOT_IN_HEAP,
+            list_index: 0,
             depth,
             class: class as u8,
         };

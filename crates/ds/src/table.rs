@@ -22,6 +22,7 @@ use std::marker::PhantomData;
 
 use crate::block::Block;
 use crate::bucket::{BEHIND, fingerprint};
+use crate::chunked::Chunked;
 use crate::directory::{Cell, Directory};
 use crate::edit::EntryMut;
 use crate::entry::{EntryRef, Expiries, NewPayload, RawEntry, Value};
@@ -36,11 +37,13 @@ pub type HashOf<'a> = &'a dyn Fn(&[u8]) -> u64;
 /// A hash table of entries, whose values are bytes or of type `V`.
 pub struct Table<V> {
     pub(crate) directory: Directory,
+    /// All segments, in no order; each knows its place. Random draws begin here.
+    pub(crate) segments: Chunked<Seg>,
     pub(crate) expiry_heap: ExpiryHeap,
     pub(crate) len: usize,
     pub(crate) expiring: usize,
     pub(crate) inner_expiring: usize,
-    /// Segments and entries; directory and heap are added on demand.
+    /// Segments and entries; directory and lists are added on demand.
     pub(crate) bytes: usize,
     /// Blocks behind entries.
     pub(crate) block_bytes: usize,
@@ -48,8 +51,6 @@ pub struct Table<V> {
     pub(crate) epochs: Epochs,
     /// No segment has more places for entries than this.
     pub(crate) slots_max: u32,
-    /// No segment is deeper than this.
-    pub(crate) depth_max: u8,
     values: PhantomData<Block<V>>,
 }
 
@@ -82,6 +83,7 @@ impl<V> Table<V> {
     pub const fn new() -> Table<V> {
         Table {
             directory: Directory::new(),
+            segments: Chunked::new(),
             expiry_heap: ExpiryHeap::new(),
             len: 0,
             expiring: 0,
@@ -90,7 +92,6 @@ impl<V> Table<V> {
             block_bytes: 0,
             epochs: NO_EPOCHS,
             slots_max: 0,
-            depth_max: 0,
             values: PhantomData,
         }
     }
@@ -127,7 +128,8 @@ impl<V> Table<V> {
     /// too counts in full.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
-        self.bytes + self.block_bytes + self.directory.bytes() + self.expiry_heap.bytes()
+        let lists = self.segments.bytes() + self.expiry_heap.bytes();
+        self.bytes + self.block_bytes + self.directory.bytes() + lists
     }
 
     /// Removes everything. Large tables are better sent to another thread and dropped there.
@@ -148,9 +150,10 @@ impl<V> Table<V> {
 
     fn take_all(&mut self, sink: &mut dyn FnMut(RawEntry)) {
         self.expiry_heap.clear();
+        self.segments.clear();
         (self.len, self.expiring, self.inner_expiring) = (0, 0, 0);
         (self.bytes, self.block_bytes) = (0, 0);
-        (self.slots_max, self.depth_max) = (0, 0);
+        self.slots_max = 0;
         self.directory.drain(&mut |segment| {
             segment.each(sink);
             // SAFETY: the directory has forgotten the segment.
@@ -366,7 +369,6 @@ impl<V: Value> Table<V> {
         self.directory.each(&mut |segment| {
             // SAFETY: live entries of this table, borrowed with it.
             segment.each(&mut |entry| sink(unsafe { EntryRef::new(entry) }));
-            true
         });
     }
 
@@ -380,7 +382,6 @@ impl<V: Value> Table<V> {
             shape.slots += segment.class().slots();
             shape.overflowed += segment.overflow().len();
             shape.depth_max = shape.depth_max.max(segment.depth());
-            true
         });
         shape
     }
