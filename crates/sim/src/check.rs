@@ -6,13 +6,12 @@
 //! * A replica understands all that its master sends, and can do it.
 //! * A process that starts finds its last completed save, and loads exactly what the file holds.
 
-use russet_engine::Node;
-use russet_engine::busy::With;
 use russet_engine::io::JobId;
 
 use crate::digest;
 use crate::files::decode;
 use crate::history::History;
+use crate::machine::DataNode;
 use crate::model::Model;
 use crate::process::{Begun, Process, Seen};
 use crate::world::{Phase, World};
@@ -21,35 +20,20 @@ use crate::world::{Phase, World};
 const DATA_CHECK_ONE_IN: u64 = 150;
 
 fn changes(process: &Process) -> (u64, u64) {
-    process.node.as_ref().map_or((0, 0), |node| (node.data.dirty, node.data.stats.expired_keys))
+    process.data().map_or((0, 0), |data| data.changes())
 }
 
-fn seen(process: &Process) -> Seen {
-    let Some(node) = &process.node else { return Seen::default() };
-    let stream = &node.parts.master.stream;
+fn seen(data: &dyn DataNode) -> Seen {
+    let place = data.place();
     Seen {
-        place: stream.backlog.as_ref().map(|_| (stream.ids.id.clone(), stream.offset())),
-        is_replica: node.core.is_replica,
-        is_loading: node.parts.loading.is_loading(),
+        place: data.backlog().map(|_| (place.id.to_owned(), place.offset)),
+        is_replica: data.is_replica(),
+        is_loading: data.is_loading(),
     }
 }
 
-/// What a node holds, as a model.
 fn model_of(process: &Process) -> Model {
-    let Some(node) = &process.node else { return Model::default() };
-    let mut model = Model::new(node.stream_db());
-    for (number, db) in node.data.dbs() {
-        db.table().for_each(&mut |entry| {
-            let value = russet_engine::types::string::Text::of(&entry).bytes();
-            model.insert(number, entry.key(), value, entry.expiry());
-        });
-    }
-    model
-}
-
-/// Whether an EXEC stands in its middle: the data is ahead of the stream.
-fn is_within_exec(node: &Node) -> bool {
-    node.parts.busy.is(With::Exec)
+    process.data().map(|data| data.model()).unwrap_or_default()
 }
 
 impl World {
@@ -62,29 +46,31 @@ impl World {
     /// Looks at a node after a call. True if the call changed data.
     pub(crate) fn observe(&mut self, node: usize) -> bool {
         let process = &self.processes[node];
-        let Some(n) = process.node.as_deref() else { return true };
+        let Some(data) = process.data() else { return true };
         let changed = changes(process) != process.changes_before;
-        let stream = &n.parts.master.stream;
-        if is_within_exec(n) && self.histories.get(&stream.ids.id).is_none() {
+        if data.is_within_exec() && !self.histories.contains_key(data.place().id) {
             // Where the data is ahead of the stream no record of the two can begin.
             return changed;
         }
         let before = &process.seen;
-        let same_place = match (&before.place, &stream.backlog) {
+        let same_place = match (&before.place, data.backlog()) {
             (None, None) => true,
-            (Some((id, offset)), Some(_)) => *offset == stream.offset() && *id == stream.ids.id,
+            (Some((id, offset)), Some(_)) => {
+                let place = data.place();
+                (id.as_str(), *offset) == (place.id, place.offset)
+            }
             _ => false,
         };
         let same = same_place
-            && before.is_replica == n.core.is_replica
-            && before.is_loading == n.parts.loading.is_loading();
+            && before.is_replica == data.is_replica()
+            && before.is_loading == data.is_loading();
         if same {
             if changed && self.chance.one_in(DATA_CHECK_ONE_IN) {
                 self.check_data(node);
             }
             return changed;
         }
-        let now = seen(process);
+        let now = seen(data);
         let before = std::mem::replace(&mut self.processes[node].seen, now);
         if before.is_loading && !self.processes[node].seen.is_loading {
             self.check_loaded(node);
@@ -110,10 +96,10 @@ impl World {
     /// A node stands elsewhere in its history, or in another one.
     fn moved(&mut self, node: usize, before: &Seen) {
         let Some((id, offset)) = self.processes[node].seen.place.clone() else { return };
-        let Some(n) = self.processes[node].node.as_deref() else { return };
-        let Some(backlog) = &n.parts.master.stream.backlog else { return };
-        if backlog.next_offset() != offset + 1 {
-            let next = backlog.next_offset();
+        let Some(data) = self.processes[node].data() else { return };
+        let Some(backlog) = data.backlog() else { return };
+        if backlog.next != offset + 1 {
+            let next = backlog.next;
             self.fail(format!(
                 "node{node} is at offset {offset}, and its backlog goes on at {next}"
             ));
@@ -121,10 +107,10 @@ impl World {
         }
         let went_on = before.place.as_ref().filter(|(old, at)| *old == id && *at <= offset);
         let from = match went_on {
-            Some((_, at)) => (at + 1).max(backlog.first_offset()),
-            None => backlog.first_offset(),
+            Some((_, at)) => (at + 1).max(backlog.first),
+            None => backlog.first,
         };
-        let bytes: Vec<u8> = backlog.since(from).iter().flat_map(|b| b.iter().copied()).collect();
+        let bytes = data.stream_since(from);
         let went_on = went_on.is_some();
         // It may have written and then become a replica, all in one call.
         let leads = !before.is_replica || !self.processes[node].seen.is_replica;
@@ -165,16 +151,16 @@ impl World {
         if from > end + 1 {
             // A call that writes more than the backlog keeps, in two parts, may lose the first of them; a
             // backlog that has room has nothing to lose.
-            let node_is = self.processes[node].node.as_deref();
-            let backlog = node_is.and_then(|n| n.parts.master.stream.backlog.as_ref());
-            if backlog.is_none_or(|backlog| backlog.len() < backlog.size_max()) {
+            let data = self.processes[node].data();
+            let backlog = data.and_then(|data| data.backlog());
+            if backlog.is_none_or(|backlog| !backlog.is_full) {
                 self.fail(format!(
                     "node{node} leads {id} and keeps it from {from} on, though it ended at {end}"
                 ));
                 return;
             }
             self.coverage.rebases += 1;
-            if node_is.is_some_and(is_within_exec) {
+            if data.is_some_and(|data| data.is_within_exec()) {
                 // It begins anew when the data is level with the stream.
                 self.histories.remove(id);
                 return;
@@ -189,16 +175,16 @@ impl World {
 
     fn begin_history(&mut self, node: usize, id: &str, offset: i64, bytes: Vec<u8>) {
         self.coverage.histories += 1;
-        let process = &self.processes[node];
-        let Some(n) = process.node.as_deref() else { return };
-        let histories = n.parts.master.stream.ids.clone();
-        let model = model_of(process);
+        let Some(data) = self.processes[node].data() else { return };
+        let place = data.place();
+        let (id2, second_offset) = (place.second_id.to_owned(), place.second_offset);
+        let model = data.model();
         let digest = model.digest();
         let history = History::new(offset, bytes, model);
         // It claims to be the continuation of another one: the data must say so too.
-        let parted = histories.second_offset - 1;
-        if let Some(parent) = self.histories.get(&histories.id2)
-            && histories.second_offset >= 0
+        let parted = second_offset - 1;
+        if let Some(parent) = self.histories.get(&id2)
+            && second_offset >= 0
             && (parent.base()..=parent.end()).contains(&parted)
             && history.knows_from(parted)
             && parted <= offset
@@ -206,7 +192,6 @@ impl World {
             let mut expected = match parent.model_at(parted) {
                 Ok(model) => model,
                 Err(what) => {
-                    let id2 = &histories.id2;
                     self.fail(format!("node{node} went on from {parted} of {id2}: {what}"));
                     return;
                 }
@@ -217,8 +202,7 @@ impl World {
             } else if expected.digest() != digest {
                 let difference = expected.difference(&model_of(&self.processes[node]));
                 self.fail(format!(
-                    "node{node} begins {id} after {parted} of {}, and holds other data: {}",
-                    histories.id2,
+                    "node{node} begins {id} after {parted} of {id2}, and holds other data: {}",
                     difference.unwrap_or_default()
                 ));
             }
@@ -229,15 +213,14 @@ impl World {
     /// Compares a node's data with what its history says it is.
     pub(crate) fn check_data(&mut self, node: usize) {
         let process = &self.processes[node];
-        let Some(n) = process.node.as_deref() else { return };
+        let Some(data) = process.data() else { return };
         let Some((id, offset)) = &process.seen.place else { return };
         let Some(history) = self.histories.get(id) else { return };
-        // In the middle of an EXEC the data is ahead of the stream, and nobody is served.
-        if n.parts.loading.is_loading() || is_within_exec(n) {
+        if data.is_loading() || data.is_within_exec() {
             return;
         }
         let known = history.digest_at(*offset);
-        let is = digest::of_keyspace(&n.data);
+        let is = data.digest();
         match known {
             Ok(None) => return,
             Ok(Some(digest)) if digest == is => {}
@@ -257,8 +240,8 @@ impl World {
             }
         }
         self.coverage.data_checks += 1;
-        let Some(n) = self.processes[node].node.as_deref() else { return };
-        let master = n.parts.following.master().and_then(|m| crate::plan::node_of(&m.host));
+        let Some(data) = self.processes[node].data() else { return };
+        let master = data.upstream().and_then(|master| crate::plan::node_of(master.host));
         let chained = master.is_some_and(|m| self.processes[m].seen.is_replica);
         self.coverage.chained_checks += u64::from(chained);
     }
@@ -272,10 +255,10 @@ impl World {
     ) {
         let field = |name: &str| aux.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
         let process = &self.processes[node];
-        let Some(n) = process.node.as_deref() else { return };
+        let Some(data) = process.data() else { return };
         let unchanged = changes(process) == process.changes_before;
         let begun = Begun {
-            digest: unchanged.then(|| digest::of_keyspace(&n.data)),
+            digest: unchanged.then(|| data.digest()),
             place: field("repl-id").zip(field("repl-offset").and_then(|at| at.parse().ok())),
             selected: field("repl-stream-db").and_then(|db| db.parse().ok()).unwrap_or(0),
         };

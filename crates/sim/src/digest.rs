@@ -4,9 +4,6 @@
 //! change and a scan in any order gives the same. That of a keyspace sums its databases', each
 //! mixed with its number. Key, value and expiry count; encodings, access clocks and hash seeds do not.
 
-use russet_engine::keyspace::Keyspace;
-use russet_engine::types::string::Text;
-
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// 64 bits of two numbers.
@@ -40,18 +37,6 @@ pub fn of_entry(key: &[u8], value: &[u8], expiry: Option<i64>) -> u64 {
 pub fn of_dbs(dbs: impl Iterator<Item = (u32, u64)>) -> u64 {
     dbs.filter(|&(_, sum)| sum != 0)
         .fold(0, |digest: u64, (number, sum)| digest.wrapping_add(mix(u64::from(number) + 77, sum)))
-}
-
-/// The digest of what a node holds, keys past their time included.
-pub fn of_keyspace(keyspace: &Keyspace) -> u64 {
-    of_dbs(keyspace.dbs().map(|(number, db)| {
-        let mut sum = 0_u64;
-        db.table().for_each(&mut |entry| {
-            let value = Text::of(&entry).bytes();
-            sum = sum.wrapping_add(of_entry(entry.key(), value, entry.expiry()));
-        });
-        (number, sum)
-    }))
 }
 
 /// A running hash of all that a world did and said.

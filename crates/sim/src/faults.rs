@@ -42,8 +42,11 @@ impl World {
 
     /// Tells the operator of a node what to say.
     pub(crate) fn order(&mut self, node: usize, words: &[&str]) {
+        if !self.processes[node].is_up() || node >= self.plan.data_nodes() {
+            return;
+        }
         let operator = self.plan.clients + node;
-        if !self.processes[node].is_up() || self.clients[operator].orders.len() > 5 {
+        if self.clients[operator].orders.len() > 5 {
             return;
         }
         self.tell(|| format!("operator to node{node}: {}", words.join(" ")));
@@ -82,7 +85,8 @@ impl World {
             ],
         };
         // A transaction that loses its end would swallow all that follows.
-        let free = self.clients[self.plan.clients + node].orders.is_empty();
+        let operator = self.clients.get(self.plan.clients + node);
+        let free = operator.is_some_and(|operator| operator.orders.is_empty());
         for order in orders.iter().filter(|_| free) {
             self.order(node, order);
         }
@@ -177,7 +181,7 @@ impl World {
     }
 
     fn rearrange(&mut self, node: usize) {
-        let to = self.chance.index(self.processes.len());
+        let to = self.chance.index(self.plan.data_nodes());
         if to == node {
             return;
         }
@@ -195,7 +199,7 @@ impl World {
         self.order(node, &["REPLICAOF", "NO", "ONE"]);
         // As in a failover, the others may follow the new master.
         if self.chance.percent(60) {
-            for other in 0..self.processes.len() {
+            for other in 0..self.plan.data_nodes() {
                 if other != node && self.chance.percent(70) {
                     self.order(other, &["REPLICAOF", &host_name(node), &PORT.to_string()]);
                 }
@@ -205,11 +209,14 @@ impl World {
 
     /// Everything of a process that is not on its disk is gone.
     pub(crate) fn crash(&mut self, node: usize) {
-        let Some(n) = self.processes[node].node.as_deref() else { return };
+        if !self.processes[node].is_up() {
+            return;
+        }
         self.coverage.crashes += 1;
-        let walking = n.parts.saves.snapshots.iter().any(|snapshot| snapshot.is_walking());
+        let data = self.processes[node].data();
+        let walking = data.is_some_and(|data| data.is_walking());
         self.coverage.crashes_in_walk += u64::from(walking);
-        self.coverage.crashes_in_save += u64::from(!n.parts.saves.snapshots.is_empty());
+        self.coverage.crashes_in_save += u64::from(data.is_some_and(|data| data.is_saving()));
         let power = self.chance.percent(50);
         self.tell(|| format!("node{node} is killed, power lost: {power}, walking: {walking}"));
         self.end_process(node, power);
@@ -235,11 +242,13 @@ impl World {
 
     fn end_process(&mut self, node: usize, silently: bool) {
         let process = &mut self.processes[node];
-        let Some(n) = process.node.take() else { return };
-        self.coverage.commands += n.core.stats.commands;
+        let Some(machine) = process.machine.take() else { return };
+        self.coverage.commands += machine.commands();
         // The file may say what the operator said last, or what it said at first.
-        if self.chance.percent(70) {
-            process.config.replicaof = n.core.config.replicaof.clone();
+        if self.chance.percent(70)
+            && let Some(data) = machine.data()
+        {
+            process.config.replicaof = data.replicaof();
         }
         process.inbox.clear();
         process.readable.clear();
@@ -255,8 +264,9 @@ impl World {
         process.seen = Default::default();
         let incarnation = process.incarnation;
         process.conns.clear();
-        let operator = self.plan.clients + node;
-        self.clients[operator].orders.clear();
+        if let Some(operator) = self.clients.get_mut(self.plan.clients + node) {
+            operator.orders.clear();
+        }
         for conn in 0..self.conns.len() {
             for end in 0..2 {
                 let Owner::Node { node: n, incarnation: i, .. } = self.conns[conn].owners[end]
@@ -299,10 +309,11 @@ impl World {
         for conn in &mut self.conns {
             conn.pipes.iter_mut().for_each(|pipe| pipe.cut_after = None);
         }
-        let up: Vec<usize> = (0..nodes).filter(|&n| self.processes[n].is_up()).collect();
+        let data_nodes = self.plan.data_nodes();
+        let up: Vec<usize> = (0..data_nodes).filter(|&n| self.processes[n].is_up()).collect();
         let root = if up.is_empty() { 0 } else { *self.chance.pick(&up) };
         let mut placed = vec![root];
-        for node in (0..nodes).filter(|&node| node != root) {
+        for node in (0..data_nodes).filter(|&node| node != root) {
             let parent = *self.chance.pick(&placed);
             self.arrangement[node] = Some(parent);
             placed.push(node);

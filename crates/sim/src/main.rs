@@ -12,7 +12,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use russet_sim::coverage::Coverage;
-use russet_sim::world::{Bug, Common, Tracing, run};
+use russet_sim::node::Bug;
+use russet_sim::world::{Common, Tracing, run};
 
 /// Lines of the trace that a failing seed shows.
 const TRACE_LINES: usize = 80;

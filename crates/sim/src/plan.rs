@@ -59,6 +59,11 @@ pub fn node_of(host: &str) -> Option<usize> {
 }
 
 impl Plan {
+    /// How many processes are data nodes: the first ones.
+    pub fn data_nodes(&self) -> usize {
+        self.configs.len()
+    }
+
     /// Draws a plan; `usual` are the default settings, worked out once.
     pub fn draw(chance: &mut Chance, usual: &Config, known: &CommandTable) -> Plan {
         let nodes = chance.between(2, 4) as usize;

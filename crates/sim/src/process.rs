@@ -1,15 +1,16 @@
-//! A node's process as the world holds it: the node itself while it runs, its disk, its sockets, its clocks.
+//! A process as the world holds it: the machine itself while it runs, its disk, its sockets, its clocks.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use russet_engine::Node;
 use russet_engine::config::Config;
 use russet_engine::io::{Handle, Host, Input, JobId, Now};
 
 use crate::client::Tenure;
 use crate::disk::Disk;
 use crate::files::{Reader, Writer};
+use crate::machine::{DataNode, Machine};
 use crate::net::ConnId;
+use crate::world::Guest;
 
 /// What waits for the next round of a process' loop.
 #[derive(Debug)]
@@ -56,8 +57,10 @@ pub struct Loading {
 /// See the module.
 #[derive(Default)]
 pub struct Process {
-    /// The node, while the process runs.
-    pub node: Option<Box<Node>>,
+    /// The machine, while the process runs.
+    pub machine: Option<Box<dyn Machine>>,
+    /// How its machine is started, if it is no data node.
+    pub guest: Option<Guest>,
     /// Which life this is; what was meant for an earlier one is dropped.
     pub incarnation: u32,
     /// What the configuration file says.
@@ -117,7 +120,12 @@ pub struct Process {
 impl Process {
     /// Whether it runs.
     pub fn is_up(&self) -> bool {
-        self.node.is_some()
+        self.machine.is_some()
+    }
+
+    /// What checks look at, if it runs and holds data.
+    pub fn data(&self) -> Option<&dyn DataNode> {
+        self.machine.as_deref().and_then(|machine| machine.data())
     }
 
     /// Its clocks.

@@ -79,14 +79,14 @@ impl World {
         self.before_call(node);
         let process = &mut self.processes[node];
         let now = process.now(self.now);
-        let Some(n) = process.node.as_deref_mut() else { return };
+        let Some(n) = process.machine.as_deref_mut() else { return };
         match item {
             Inbox::Input(input) => n.handle(now, input),
             Inbox::Accept(conn) => {
                 let [peer, local] = self.conns[conn].hosts;
                 let ends = self.ends(peer, local);
                 let process = &mut self.processes[node];
-                let Some(n) = process.node.as_deref_mut() else { return };
+                let Some(n) = process.machine.as_deref_mut() else { return };
                 match n.accept(now, ends) {
                     Ok(handle) => {
                         process.conns.insert(handle, (conn, 1));
@@ -115,7 +115,7 @@ impl World {
         let now = process.now(self.now);
         let Some(handle) = process.readable.pop_front() else { return };
         let Some(&(conn, end)) = process.conns.get(&handle) else { return };
-        let Some(n) = process.node.as_deref_mut() else { return };
+        let Some(n) = process.machine.as_deref_mut() else { return };
         let pipe = &mut self.conns[conn].pipes[1 - end];
         if pipe.is_over() {
             self.note_cut(node, handle);
@@ -135,16 +135,10 @@ impl World {
         self.made_room(conn, 1 - end);
     }
 
-    /// A connection ended under a node: was its master in the middle of something?
+    /// A connection ended under a node: was it in the middle of something of its master's?
     fn note_cut(&mut self, node: usize, handle: russet_engine::io::Handle) {
-        let Some(n) = self.processes[node].node.as_deref() else { return };
-        let Some(client) = n.parts.clients.get(handle).filter(|client| client.is_master_link())
-        else {
-            return;
-        };
-        let master = n.parts.following.master().filter(|master| master.link == Some(handle));
-        let in_payload = master.and_then(|m| m.sync_progress()).is_some_and(|(_, got)| got > 0);
-        if client.wire.pending() > 0 || in_payload || master.is_some_and(|m| m.partial_len() > 0) {
+        let data = self.processes[node].data();
+        if data.is_some_and(|data| data.is_mid_frame(handle)) {
             self.coverage.cuts_in_frame += 1;
         }
     }
@@ -161,11 +155,11 @@ impl World {
         let process = &mut self.processes[node];
         let now = process.now(self.now);
         let mut host = VirtualHost { us: now.mono_us, tick_us: self.plan.tick_us };
-        let Some(n) = process.node.as_deref_mut() else { return };
+        let Some(n) = process.machine.as_deref_mut() else { return };
         n.turn(now, &mut host);
         let (paused, readable) = (&mut process.paused, &mut process.readable);
         paused.retain(|&handle| {
-            let stays = n.read_buffer(handle).is_none() && n.parts.clients.get(handle).is_some();
+            let stays = n.read_buffer(handle).is_none() && n.knows(handle);
             if !stays {
                 readable.push_back(handle);
             }
@@ -194,10 +188,8 @@ impl World {
     /// A crash that was planned when a snapshot began comes while it is walked, or a little later.
     fn count_down_to_crash(&mut self, node: usize) {
         let process = &mut self.processes[node];
-        let (Some(turns), Some(n)) = (process.crash_after_turns, process.node.as_deref()) else {
-            return;
-        };
-        let walking = n.parts.saves.snapshots.iter().any(|snapshot| snapshot.is_walking());
+        let Some(turns) = process.crash_after_turns.filter(|_| process.is_up()) else { return };
+        let walking = process.data().is_some_and(|data| data.is_walking());
         process.crash_after_turns = Some(turns - 1).filter(|&turns| turns > 0 && walking);
         if !walking {
             let incarnation = process.incarnation;
@@ -212,8 +204,8 @@ impl World {
     fn count_idle(&mut self, node: usize, busy: bool) {
         let now = self.now;
         let process = &mut self.processes[node];
-        let Some(n) = process.node.as_deref() else { return };
-        if busy || !n.parts.saves.snapshots.is_empty() || now - process.idle_since_us > 1_000_000 {
+        let saving = process.data().is_some_and(|data| data.is_saving());
+        if busy || saving || now - process.idle_since_us > 1_000_000 {
             process.idle_turns = 0;
             process.idle_since_us = now;
             return;
@@ -231,14 +223,14 @@ impl World {
         loop {
             let process = &mut self.processes[node];
             let now = process.now(self.now);
-            let Some(n) = process.node.as_deref_mut() else { return true };
+            let Some(n) = process.machine.as_deref_mut() else { return true };
             match n.poll_output(now) {
                 Output::Wait(deadline) => {
                     process.deadline = deadline;
                     if deadline.is_some_and(|due| due != 0 && due <= now.mono_us) {
                         self.fail(format!("node{node} waits for a time that is past"));
                     }
-                    let Some(n) = self.processes[node].node.as_deref_mut() else { return true };
+                    let Some(n) = self.processes[node].machine.as_deref_mut() else { return true };
                     n.take_dirty(&mut dirty);
                     if dirty.is_empty() {
                         break;
@@ -281,12 +273,12 @@ impl World {
             Output::ReadStop { job } => {
                 self.processes[node].readers.remove(&job);
             }
-            Output::Request { id: ask, .. } => {
+            Output::Request { id, .. } => {
                 let answer = match self.chance.percent(90) {
                     true => Ok(()),
                     false => Err("the world is not willing".to_owned()),
                 };
-                let item = Inbox::Input(Input::Answer { id: ask, answer });
+                let item = Inbox::Input(Input::Answer { id, answer });
                 let at = self.now + self.chance.skewed(10, 50_000);
                 let incarnation = self.processes[node].incarnation;
                 self.queue.push(at, Event::Deliver { node, incarnation, item });
@@ -358,7 +350,7 @@ impl World {
         loop {
             let process = &mut self.processes[node];
             let Some(&(conn, end)) = process.conns.get(&handle) else { return };
-            let Some(n) = process.node.as_deref_mut() else { return };
+            let Some(n) = process.machine.as_deref_mut() else { return };
             let Some(outbox) = n.outbox(handle).filter(|outbox| outbox.has_open_bytes()) else {
                 return;
             };

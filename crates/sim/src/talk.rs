@@ -56,7 +56,7 @@ impl World {
     }
 
     fn client_connects(&mut self, client: usize) {
-        let nodes = self.processes.len();
+        let nodes = self.plan.data_nodes();
         let c = &self.clients[client];
         if !c.is_operator && (c.is_refused || self.chance.one_in(4)) {
             // Mostly to somebody who calls himself master.
@@ -74,7 +74,7 @@ impl World {
             return;
         }
         let target = c.target;
-        let from = if c.is_operator { target } else { nodes };
+        let from = if c.is_operator { target } else { self.processes.len() };
         let conn = self.open(Owner::Client(client), from, target);
         self.clients[client].speech.restart();
         if let Some(password) = self.plan.password {

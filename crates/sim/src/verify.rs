@@ -1,6 +1,5 @@
 //! Progress: when nothing fails any more, all nodes come to agree, and within a bounded time.
 
-use crate::digest;
 use crate::plan::{PORT, address, host_name};
 use crate::world::{Event, Phase, World};
 
@@ -14,7 +13,7 @@ impl World {
     /// Looks whether all is well, and tells operators what is left to do.
     pub(crate) fn verify(&mut self) {
         let Phase::Healed { since_us, root } = self.phase else { return };
-        for node in 0..self.processes.len() {
+        for node in 0..self.plan.data_nodes() {
             self.see_to_arrangement(node);
         }
         let missing = self.missing(root);
@@ -39,13 +38,13 @@ impl World {
     fn see_to_arrangement(&mut self, node: usize) {
         let wanted = self.arrangement[node];
         let operator = self.plan.clients + node;
-        let Some(n) = self.processes[node].node.as_deref() else { return };
-        let is = n.parts.following.master().map(|master| master.host.clone());
+        let Some(data) = self.processes[node].data() else { return };
+        let is = data.upstream().map(|master| master.host.to_owned());
         let busy = self.clients[operator].is_waiting() || !self.clients[operator].orders.is_empty();
-        if busy || n.parts.loading.is_loading() {
+        if busy || data.is_loading() {
             return;
         }
-        if n.core.config.client_output_buffer_limit.replica.hard_bytes != 0 {
+        if data.limits_replicas() {
             self.order(node, &["CONFIG", "SET", "client-output-buffer-limit", "replica 0 0 0"]);
         }
         if is == wanted.map(host_name) {
@@ -61,34 +60,35 @@ impl World {
 
     /// What is not yet as it must become.
     fn missing(&self, root: usize) -> Option<String> {
-        let Some(master) = self.processes[root].node.as_deref() else {
+        let Some(master) = self.processes[root].data() else {
             return Some(format!("node{root} does not run"));
         };
-        if master.core.is_replica {
+        if master.is_replica() {
             return Some(format!("node{root} is no master"));
         }
-        for (node, process) in self.processes.iter().enumerate() {
-            let Some(n) = process.node.as_deref() else {
+        let data_nodes = &self.processes[..self.plan.data_nodes()];
+        for (node, process) in data_nodes.iter().enumerate() {
+            let Some(data) = process.data() else {
                 return Some(format!("node{node} does not run"));
             };
             if node == root {
                 continue;
             }
-            let Some(link) = n.parts.following.master() else {
+            let Some(link) = data.upstream() else {
                 return Some(format!("node{node} is a master"));
             };
             let wanted = self.arrangement[node].map(address).map(|a| a.host);
             if Some(link.host.as_bytes()) != wanted.as_deref() {
                 return Some(format!("node{node} follows {}", link.host));
             }
-            if !link.is_online() {
-                return Some(format!("node{node} has no link ({})", link.state_name()));
+            if !link.is_online {
+                return Some(format!("node{node} has no link ({})", link.state));
             }
-            if n.parts.master.stream.ids.id != master.parts.master.stream.ids.id {
+            let (is, should) = (data.place(), master.place());
+            if is.id != should.id {
                 return Some(format!("node{node} is in another history"));
             }
-            let (is, should) =
-                (n.parts.master.stream.offset(), master.parts.master.stream.offset());
+            let (is, should) = (is.offset, should.offset);
             if is != should {
                 return Some(format!("node{node} is at {is} and its master at {should}"));
             }
@@ -98,13 +98,11 @@ impl World {
 
     /// The nodes claim to agree: do they?
     fn agree(&mut self, root: usize) {
-        let digest_of = |node: usize| {
-            let n = self.processes[node].node.as_deref();
-            n.map(|n| digest::of_keyspace(&n.data))
-        };
+        let digest_of = |node: usize| self.processes[node].data().map(|data| data.digest());
         let ours = digest_of(root);
-        let other = (0..self.processes.len()).find(|&node| digest_of(node) != ours);
-        for node in 0..self.processes.len() {
+        let nodes = self.plan.data_nodes();
+        let other = (0..nodes).find(|&node| digest_of(node) != ours);
+        for node in 0..nodes {
             self.check_data(node);
         }
         if let Some(node) = other {

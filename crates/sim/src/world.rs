@@ -5,30 +5,21 @@
 
 use std::collections::VecDeque;
 
-use russet_engine::Node;
 use russet_engine::command::table::CommandTable;
 use russet_engine::config::Config;
-use russet_engine::io::{Endpoints, Input, JobId};
-use russet_engine::node::Boot;
+use russet_engine::io::{Endpoints, Input, JobId, Now};
 
 use crate::chance::Chance;
 use crate::client::{Client, Tenure};
 use crate::coverage::Coverage;
 use crate::digest::Running;
 use crate::history::Histories;
+use crate::machine::Machine;
 use crate::net::{Arrival, Conn, ConnId, Link, Owner};
+use crate::node::{self, Bug};
 use crate::plan::{PORT, Plan};
 use crate::process::{Inbox, Loading, Process};
 use crate::queue::Queue;
-
-/// The planted bug's type; without the feature there is none to name.
-#[cfg(feature = "planted")]
-pub use russet_engine::injected::Bug;
-
-/// No bug can be planted in this build.
-#[cfg(not(feature = "planted"))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {}
 
 /// What is due at some time.
 #[derive(Debug)]
@@ -96,7 +87,18 @@ pub struct Report {
 pub struct Common {
     usual: Config,
     commands: CommandTable,
+    guests: Vec<Guest>,
 }
+
+impl Common {
+    /// The same for worlds with machines beside the data nodes, each on a host of its own behind theirs.
+    pub fn with_guests(guests: Vec<Guest>) -> Common {
+        Common { guests, ..Common::default() }
+    }
+}
+
+/// Starts a machine that is no data node, with what is random in it.
+pub type Guest = fn([u64; 4], Now) -> Box<dyn Machine>;
 
 /// How much is told of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +147,8 @@ pub fn run(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> Re
         world.happen(event);
     }
     world.coverage.simulated_seconds = world.now / 1_000_000;
-    let commands = |p: &Process| p.node.as_ref().map_or(0, |node| node.core.stats.commands);
-    world.coverage.commands += world.processes.iter().map(commands).sum::<u64>();
+    let machines = world.processes.iter().filter_map(|process| process.machine.as_deref());
+    world.coverage.commands += machines.map(|machine| machine.commands()).sum::<u64>();
     world.coverage.replies = world.clients.iter().map(|client| client.replies).sum();
     Report {
         coverage: world.coverage,
@@ -160,16 +162,19 @@ impl World {
     fn new(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> World {
         let mut chance = Chance::new(seed);
         let plan = Plan::draw(&mut chance.fork(), &common.usual, &common.commands);
-        let nodes = plan.configs.len();
+        let nodes = plan.data_nodes();
+        let hosts = nodes + common.guests.len() + 1;
         // The last host is where clients are.
-        let links = vec![vec![plan.link; nodes + 1]; nodes + 1];
+        let links = vec![vec![plan.link; hosts]; hosts];
         let process = |config: &Config| Process {
             config: config.clone(),
             disk: crate::disk::Disk::new(),
             loop_at: u64::MAX,
             ..Process::default()
         };
-        let processes = plan.configs.iter().map(process).collect();
+        let guest = |guest: &Guest| Process { guest: Some(*guest), ..process(&common.usual) };
+        let processes = plan.configs.iter().map(process);
+        let processes = processes.chain(common.guests.iter().map(guest)).collect();
         let mut clients: Vec<Client> =
             (0..plan.clients).map(|n| Client::new(n, chance.index(nodes), false)).collect();
         clients.extend((0..nodes).map(|node| Client::new(plan.clients + node, node, true)));
@@ -186,7 +191,7 @@ impl World {
             hash: Running(seed),
             violation: None,
             phase: Phase::Chaos,
-            arrangement: vec![None; nodes],
+            arrangement: vec![None; hosts],
             last_tenure: 0,
             plan,
             bug,
@@ -300,21 +305,23 @@ impl World {
         process.exited = None;
         process.seen = Default::default();
         let now = process.now(self.now);
-        let mut boot = Boot {
-            seed,
-            pid: node as u32 + 100,
-            slots: Some(self.plan.slots),
-            load: true,
-            read_ahead_bytes: Some(self.plan.read_ahead_bytes),
-            ..Boot::default()
-        };
-        set_bug(&mut boot, self.bug);
         process.loading = process.disk.read("dump.rdb").map(|file| Loading {
             file,
             began_ms: now.wall_ms(),
             by_replica: process.config.replicaof.is_some(),
         });
-        process.node = Some(Box::new(Node::new(process.config.clone(), boot, now)));
+        let start = node::Start {
+            config: &process.config,
+            seed,
+            pid: node as u32 + 100,
+            slots: self.plan.slots,
+            read_ahead_bytes: self.plan.read_ahead_bytes,
+            bug: self.bug,
+        };
+        process.machine = Some(match process.guest {
+            Some(guest) => guest(seed, now),
+            None => node::start(start, now),
+        });
         self.tell(|| format!("node{node} starts"));
         self.check_file(node);
         self.drain(node);
@@ -485,18 +492,5 @@ impl World {
                 }
             }
         }
-    }
-}
-
-#[cfg(feature = "planted")]
-fn set_bug(boot: &mut Boot, bug: Option<Bug>) {
-    boot.bug = bug;
-}
-
-#[cfg(not(feature = "planted"))]
-fn set_bug(_boot: &mut Boot, bug: Option<Bug>) {
-    match bug {
-        None => {}
-        Some(never) => match never {},
     }
 }

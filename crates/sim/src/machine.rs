@@ -1,0 +1,138 @@
+//! What the world runs: any machine with the contract of [`russet_engine::io`], and what checks want to see of one that holds
+//! data.
+//!
+//! The world's loop, network, disks and faults know [`Machine`] only. `node.rs` implements both traits for a data node, and is
+//! the only file that knows what one is made of; a machine of another kind, which holds no data, implements [`Machine`] alone.
+
+use russet_engine::clients::outbox::Outbox;
+use russet_engine::config::words::MasterAddress;
+use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output};
+
+use crate::model::Model;
+
+/// The contract, as the driver sees it.
+pub trait Machine {
+    /// One event.
+    fn handle(&mut self, now: Now, input: Input);
+
+    /// A bounded amount of work.
+    fn turn(&mut self, now: Now, host: &mut dyn Host);
+
+    /// The next request to the world.
+    fn poll_output(&mut self, now: Now) -> Output;
+
+    /// A connection comes; refused with these bytes.
+    fn accept(&mut self, now: Now, ends: Endpoints) -> Result<Handle, Vec<u8>>;
+
+    /// Where to put what arrives; none if nothing is to be read now.
+    fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>>;
+
+    /// Bytes were put there.
+    fn received(&mut self, now: Now, handle: Handle);
+
+    /// Connections with something new to write.
+    fn take_dirty(&mut self, into: &mut Vec<Handle>);
+
+    /// What a connection has to write.
+    fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox>;
+
+    /// So many bytes of it were written.
+    fn written(&mut self, handle: Handle, bytes: usize);
+
+    /// Whether it knows a connection; what it does not know it has closed.
+    fn knows(&self, handle: Handle) -> bool;
+
+    /// How many commands it has run.
+    fn commands(&self) -> u64 {
+        0
+    }
+
+    /// What checks look at, if it holds data.
+    fn data(&self) -> Option<&dyn DataNode> {
+        None
+    }
+}
+
+/// A machine that holds data and replicates it.
+pub trait DataNode {
+    /// Two counts; at least one differs after any change of the data.
+    fn changes(&self) -> (u64, u64);
+
+    /// Whether it loads a file or a payload in place of its data.
+    fn is_loading(&self) -> bool;
+
+    /// Whether an EXEC waits in its middle: the data is ahead of the stream, and nobody is served.
+    fn is_within_exec(&self) -> bool;
+
+    /// Whether it follows a master.
+    fn is_replica(&self) -> bool;
+
+    /// Whether a snapshot is under way.
+    fn is_saving(&self) -> bool;
+
+    /// Whether one still walks the data.
+    fn is_walking(&self) -> bool;
+
+    /// Which stream its data is made by, and up to where.
+    fn place(&self) -> Place<'_>;
+
+    /// What it keeps of that stream.
+    fn backlog(&self) -> Option<Backlog>;
+
+    /// The bytes kept, from this offset on.
+    fn stream_since(&self, offset: i64) -> Vec<u8>;
+
+    /// The digest of its data, keys past their time included.
+    fn digest(&self) -> u64;
+
+    /// Its data.
+    fn model(&self) -> Model;
+
+    /// The master that it follows.
+    fn upstream(&self) -> Option<Upstream<'_>>;
+
+    /// Whether a connection is its link to its master and has brought only a part of something: a payload, a command, a
+    /// transaction.
+    fn is_mid_frame(&self, handle: Handle) -> bool;
+
+    /// The master that its configuration names.
+    fn replicaof(&self) -> Option<MasterAddress>;
+
+    /// Whether replicas that take long are let go.
+    fn limits_replicas(&self) -> bool;
+}
+
+/// A place in a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The history's name.
+    pub id: &'a str,
+    /// Offset of the last byte of its stream that the data has.
+    pub offset: i64,
+    /// The history that went before, as it claims.
+    pub second_id: &'a str,
+    /// The first offset that is not that one's any more; -1 if there is none.
+    pub second_offset: i64,
+}
+
+/// What a node keeps of its stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Backlog {
+    /// Offset of the first byte kept.
+    pub first: i64,
+    /// Offset of the next byte to come.
+    pub next: i64,
+    /// It has forgotten something, since there is no room for more.
+    pub is_full: bool,
+}
+
+/// A link to a master.
+#[derive(Clone, Copy, Debug)]
+pub struct Upstream<'a> {
+    /// The master's host.
+    pub host: &'a str,
+    /// The stream is followed.
+    pub is_online: bool,
+    /// What the link waits for otherwise.
+    pub state: &'a str,
+}
