@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: the simulator's own binary, built for speed; with the planted bugs if they are asked for.
+//! `cargo xtask sim`: the simulator's own binary, built for speed; with the engine's bugs to inject if they are asked for.
 
 use crate::sh::{self, Result};
 

@@ -56,6 +56,18 @@ impl Chance {
         self.below(times) == 0
     }
 
+    /// An index, each as likely as its weight says; 0 if all are 0.
+    pub fn weighted(&mut self, weights: &[u64]) -> usize {
+        let mut rank = self.below(weights.iter().sum());
+        for (index, &weight) in weights.iter().enumerate() {
+            match rank.checked_sub(weight) {
+                Some(rest) => rank = rest,
+                None => return index,
+            }
+        }
+        0
+    }
+
     /// One of them.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.index(of.len())]
@@ -78,6 +90,8 @@ mod tests {
             assert!((1..=700).contains(&chance.skewed(1, 700)));
             assert!(chance.below(5) < 5);
         }
+        assert!((0..1000).all(|_| [1, 3].contains(&chance.weighted(&[0, 5, 0, 1]))));
+        assert_eq!(chance.weighted(&[0, 0]), 0);
         assert_eq!(chance.between(7, 7), 7);
         assert_eq!(chance.skewed(0, 0), 0);
     }

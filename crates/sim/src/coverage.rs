@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::faults::FAULTS;
+
 /// Floors are for so many seeds; a run of fewer or more has its share.
 const FLOOR_SEEDS: u64 = 2000;
 
@@ -12,20 +14,25 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Coverage {
             $($(#[doc = $doc])* pub $name: u64,)*
+            /// How often each of [`FAULTS`] was drawn.
+            pub faults: [u64; FAULTS.len()],
         }
 
         impl Coverage {
             /// Adds another's counts.
             pub fn add(&mut self, other: &Coverage) {
                 $(self.$name += other.$name;)*
+                for (ours, theirs) in self.faults.iter_mut().zip(other.faults) {
+                    *ours += theirs;
+                }
             }
 
             /// The counts in the order of their declaration.
             pub fn values(&self) -> Vec<u64> {
-                vec![$(self.$name),*]
+                [&[$(self.$name),*][..], &self.faults].concat()
             }
 
-            /// What stands beside each count, and its floor in [`FLOOR_SEEDS`], in the same order.
+            /// What stands beside each count but the faults', and its floor in [`FLOOR_SEEDS`], in the same order.
             fn rows() -> Vec<(&'static str, u64)> {
                 vec![$(($text, $floor)),*]
             }
@@ -33,13 +40,19 @@ macro_rules! counters {
             /// The inverse of `values`.
             pub fn from_values(values: &[u64]) -> Coverage {
                 let mut values = values.iter().copied();
-                Coverage { $($name: values.next().unwrap_or(0),)* }
+                Coverage {
+                    $($name: values.next().unwrap_or(0),)*
+                    faults: [(); FAULTS.len()].map(|()| values.next().unwrap_or(0)),
+                }
             }
         }
 
         impl fmt::Display for Coverage {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 $(writeln!(f, "{:>12}  {}", self.$name, $text)?;)*
+                for (fault, count) in FAULTS.iter().zip(self.faults) {
+                    writeln!(f, "{count:>12}  faults: {}", fault.name)?;
+                }
                 Ok(())
             }
         }
@@ -98,8 +111,6 @@ counters! {
     partitions = "links blocked", at least 11_000;
     /// A node did not want a connection read now.
     reads_put_off = "reads put off by a node", at least 1200;
-    /// The wall clock jumped.
-    clock_jumps = "jumps of the wall clock", at least 5000;
 }
 
 impl Coverage {
@@ -110,6 +121,18 @@ impl Coverage {
             if count * FLOOR_SEEDS < floor * seeds {
                 bad.push(format!(
                     "TOO FEW {what}: {count} in {seeds} seeds, the floor is {floor} in {FLOOR_SEEDS}"
+                ));
+            }
+        }
+        // Each fault is to have at least half of its share.
+        let (drawn, weights): (u64, u64) =
+            (self.faults.iter().sum(), FAULTS.iter().map(|fault| fault.weight).sum());
+        for (fault, count) in FAULTS.iter().zip(self.faults) {
+            let floor = drawn * fault.weight / weights / 2;
+            if count < floor {
+                let name = fault.name;
+                bad.push(format!(
+                    "TOO FEW {name}: {count} of {drawn} faults, the floor is {floor}"
                 ));
             }
         }
@@ -137,6 +160,11 @@ mod tests {
         };
         assert!(named(Coverage { torn_tails: 0, ..usual }, "torn tails"));
         assert!(named(Coverage { rebases: 2, ..usual }, "recorded anew"));
+        let mut faults = [(); FAULTS.len()].map(|()| 0);
+        faults.iter_mut().zip(FAULTS).for_each(|(count, fault)| *count = fault.weight * 10);
+        assert_eq!(Coverage { faults, ..usual }.out_of_bounds(FLOOR_SEEDS), Vec::<String>::new());
+        faults[3] /= 3;
+        assert!(named(Coverage { faults, ..usual }, FAULTS[3].name));
         let rows = Coverage::rows();
         assert!(rows.iter().all(|(what, floor)| *floor > 0 || what.contains("recorded anew")));
     }

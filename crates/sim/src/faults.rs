@@ -1,11 +1,75 @@
-//! What goes wrong, and what operators do meanwhile.
+//! What goes wrong, and what operators do meanwhile: rows with their odds, and what each does.
 
-use crate::net::{ConnId, Owner};
+use crate::chance::Chance;
+use crate::net::ConnId;
 use crate::plan::{PORT, address, host_name};
-use crate::process::Inbox;
 use crate::world::{Event, Phase, World};
 
-use russet_engine::io::{Input, Signal};
+/// Something that goes wrong, or that operators do meanwhile.
+pub struct Fault {
+    /// What a run's report calls it.
+    pub name: &'static str,
+    /// How often it happens, against the others.
+    pub weight: u64,
+    /// Makes it happen, to this process if to one.
+    apply: fn(&mut World, usize),
+}
+
+/// All of them. A seed draws its own odds from the weights.
+pub const FAULTS: &[Fault] = &[
+    Fault { name: "connections cut", weight: 18, apply: |world, _| world.cut_some_link() },
+    Fault { name: "links blocked", weight: 12, apply: |world, _| world.block_some_link() },
+    Fault { name: "links slowed", weight: 5, apply: |world, _| world.slow_some_link() },
+    Fault { name: "processes suspended", weight: 6, apply: World::suspend },
+    Fault { name: "processes killed", weight: 8, apply: World::crash },
+    Fault { name: "processes told to end", weight: 4, apply: World::terminate },
+    Fault { name: "wall clocks set", weight: 4, apply: World::jump_clock },
+    Fault { name: "disks in trouble", weight: 4, apply: World::trouble_disk },
+    Fault {
+        name: "snapshots ordered",
+        weight: 6,
+        apply: |world, node| world.order(node, "BGSAVE"),
+    },
+    Fault { name: "other orders", weight: 4, apply: World::order_something },
+    Fault { name: "replicas told to follow another", weight: 12, apply: World::rearrange },
+    Fault { name: "replicas promoted", weight: 8, apply: |world, _| world.promote_somebody() },
+    Fault {
+        name: "backlogs resized",
+        weight: 5,
+        apply: |world, node| world.order(node, "CONFIG SET repl-backlog-size {16384..1048576}"),
+    },
+    Fault { name: "bursts of a client", weight: 4, apply: |world, _| world.hurry_some_client() },
+];
+
+/// What operators do beside that: requests that follow each other, with the weight of each list. `{1..9}` is a number drawn.
+const ORDERS: &[(u64, &[&str])] = &[
+    (1, &["SAVE"]),
+    (1, &["BGSAVE SCHEDULE"]),
+    (2, &["DEBUG RELOAD"]),
+    (1, &["SHUTDOWN"]),
+    (1, &["SHUTDOWN NOSAVE"]),
+    (1, &["SHUTDOWN SAVE NOW"]),
+    (1, &["SHUTDOWN", "SHUTDOWN ABORT"]),
+    (1, &["CLIENT PAUSE {1..4000}"]),
+    (1, &["CLIENT PAUSE {1..4000} WRITE"]),
+    (1, &["CLIENT PAUSE 100000", "CLIENT UNPAUSE"]),
+    (1, &["CLIENT KILL TYPE replica"]),
+    (1, &["CLIENT KILL TYPE master"]),
+    (1, &["CONFIG SET min-replicas-to-write {0..1}"]),
+    (1, &["DEBUG SLEEP 0.3", "PING"]),
+    // The data is ahead of the stream in the middle of a transaction.
+    (1, &["MULTI", "INCR operator", "BGSAVE SCHEDULE", "INCR operator", "EXEC"]),
+];
+
+/// Draws how often each fault happens in a seed, against the others: half of the seeds lean on some of them.
+pub fn draw_odds(chance: &mut Chance) -> Vec<u64> {
+    let weights: Vec<u64> = FAULTS.iter().map(|fault| fault.weight).collect();
+    if chance.percent(50) {
+        return weights;
+    }
+    let leaning: Vec<u64> = weights.iter().map(|w| w * chance.pick(&[0, 1, 1, 4])).collect();
+    if leaning.iter().all(|&weight| weight == 0) { weights } else { leaning }
+}
 
 impl World {
     /// Draws the next fault.
@@ -13,35 +77,16 @@ impl World {
         if self.phase != Phase::Chaos {
             return;
         }
+        let fault = self.chance.weighted(&self.plan.fault_odds);
         let node = self.chance.index(self.processes.len());
-        match self.chance.below(100) {
-            0..=17 => self.cut_some_link(),
-            18..=29 => self.block_some_link(),
-            30..=35 => self.suspend(node),
-            36..=43 => self.crash(node),
-            44..=47 => self.terminate(node),
-            48..=53 => self.order(node, &["BGSAVE"]),
-            54..=57 => self.order_something(node),
-            58..=69 => self.rearrange(node),
-            70..=77 => self.promote_somebody(),
-            78..=82 => {
-                let size = self.chance.skewed(1 << 14, 1 << 20).to_string();
-                self.order(node, &["CONFIG", "SET", "repl-backlog-size", &size]);
-            }
-            83..=86 => self.jump_clock(node),
-            87..=90 => self.trouble_disk(node),
-            91..=95 => self.slow_some_link(),
-            _ => {
-                let client = self.chance.index(self.plan.clients);
-                self.clients[client].burst = self.chance.skewed(5, 100);
-            }
-        }
+        self.coverage.faults[fault] += 1;
+        (FAULTS[fault].apply)(self, node);
         let next = self.now + self.chance.skewed(self.plan.fault_us / 10, self.plan.fault_us * 2);
         self.queue.push(next, Event::Fault);
     }
 
-    /// Tells the operator of a node what to say.
-    pub(crate) fn order(&mut self, node: usize, words: &[&str]) {
+    /// Gives the operator of a node a request to make, with the numbers in it drawn.
+    pub(crate) fn order(&mut self, node: usize, line: &str) {
         if !self.processes[node].is_up() || node >= self.plan.data_nodes() {
             return;
         }
@@ -49,47 +94,42 @@ impl World {
         if self.clients[operator].orders.len() > 5 {
             return;
         }
-        self.tell(|| format!("operator to node{node}: {}", words.join(" ")));
-        let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        // What stands between quotes is one word, as it is; of the rest each is.
+        let mut words: Vec<Vec<u8>> = Vec::new();
+        for (index, part) in line.split('"').enumerate() {
+            match index % 2 {
+                0 => words.extend(part.split_whitespace().map(|word| self.fill_in(word))),
+                _ => words.push(part.into()),
+            }
+        }
+        self.tell(|| format!("operator to node{node}: {line}"));
         self.clients[operator].orders.push_back(words);
         self.client_acts_at(operator, self.now);
     }
 
+    /// A word of an order: `{1..9}` stands for a number.
+    fn fill_in(&mut self, word: &str) -> Vec<u8> {
+        let range = word.strip_prefix('{').and_then(|word| word.strip_suffix('}'));
+        let ends = range.and_then(|range| range.split_once(".."));
+        let Some((low, high)) = ends else { return word.into() };
+        let number = |text: &str| text.parse().expect("an order's range is of numbers");
+        self.chance.skewed(number(low), number(high)).to_string().into()
+    }
+
     /// Operators do other things too.
     fn order_something(&mut self, node: usize) {
-        let number = |world: &mut World, low, high| world.chance.skewed(low, high).to_string();
-        let pause = number(self, 1, 4000);
-        let replicas = number(self, 0, 1);
-        let orders: &[&[&str]] = match self.chance.below(16) {
-            0 => &[&["SAVE"]],
-            1 => &[&["BGSAVE", "SCHEDULE"]],
-            2 | 3 => &[&["DEBUG", "RELOAD"]],
-            4 => &[&["SHUTDOWN"]],
-            5 => &[&["SHUTDOWN", "NOSAVE"]],
-            6 => &[&["SHUTDOWN", "SAVE", "NOW"]],
-            7 => &[&["SHUTDOWN"], &["SHUTDOWN", "ABORT"]],
-            8 => &[&["CLIENT", "PAUSE", &pause]],
-            9 => &[&["CLIENT", "PAUSE", &pause, "WRITE"]],
-            10 => &[&["CLIENT", "PAUSE", "100000"], &["CLIENT", "UNPAUSE"]],
-            11 => &[&["CLIENT", "KILL", "TYPE", "replica"]],
-            12 => &[&["CLIENT", "KILL", "TYPE", "master"]],
-            13 => &[&["CONFIG", "SET", "min-replicas-to-write", &replicas]],
-            14 => &[&["DEBUG", "SLEEP", "0.3"], &["PING"]],
-            // The data is ahead of the stream in the middle of a transaction.
-            _ => &[
-                &["MULTI"],
-                &["INCR", "operator"],
-                &["BGSAVE", "SCHEDULE"],
-                &["INCR", "operator"],
-                &["EXEC"],
-            ],
-        };
+        let weights: Vec<u64> = ORDERS.iter().map(|(weight, _)| *weight).collect();
+        let (_, lines) = ORDERS[self.chance.weighted(&weights)];
         // A transaction that loses its end would swallow all that follows.
         let operator = self.clients.get(self.plan.clients + node);
-        let free = operator.is_some_and(|operator| operator.orders.is_empty());
-        for order in orders.iter().filter(|_| free) {
-            self.order(node, order);
+        if operator.is_some_and(|operator| operator.orders.is_empty()) {
+            lines.iter().for_each(|line| self.order(node, line));
         }
+    }
+
+    fn hurry_some_client(&mut self) {
+        let client = self.chance.index(self.plan.clients);
+        self.clients[client].burst = self.chance.skewed(5, 100);
     }
 
     /// Connections between nodes that are open.
@@ -161,7 +201,6 @@ impl World {
     }
 
     fn jump_clock(&mut self, node: usize) {
-        self.coverage.clock_jumps += 1;
         let us = self.chance.skewed(1000, 100_000_000) as i64;
         let us = if self.chance.percent(50) { us } else { -us };
         self.tell(|| format!("node{node}'s wall clock jumps by {us} us"));
@@ -180,13 +219,21 @@ impl World {
         self.queue.push(self.now + us, Event::DiskHeals(node));
     }
 
+    /// Tells a node to follow another, or nobody.
+    pub(crate) fn follow(&mut self, node: usize, master: Option<usize>) {
+        match master {
+            Some(master) => self.order(node, &format!("REPLICAOF {} {PORT}", host_name(master))),
+            None => self.order(node, "REPLICAOF NO ONE"),
+        }
+    }
+
     fn rearrange(&mut self, node: usize) {
         let to = self.chance.index(self.plan.data_nodes());
         if to == node {
             return;
         }
         self.coverage.replicaofs += 1;
-        self.order(node, &["REPLICAOF", &host_name(to), &PORT.to_string()]);
+        self.follow(node, Some(to));
     }
 
     fn promote_somebody(&mut self) {
@@ -196,103 +243,14 @@ impl World {
             return;
         }
         let node = *self.chance.pick(&replicas);
-        self.order(node, &["REPLICAOF", "NO", "ONE"]);
+        self.follow(node, None);
         // As in a failover, the others may follow the new master.
         if self.chance.percent(60) {
             for other in 0..self.plan.data_nodes() {
                 if other != node && self.chance.percent(70) {
-                    self.order(other, &["REPLICAOF", &host_name(node), &PORT.to_string()]);
+                    self.follow(other, Some(node));
                 }
             }
-        }
-    }
-
-    /// Everything of a process that is not on its disk is gone.
-    pub(crate) fn crash(&mut self, node: usize) {
-        if !self.processes[node].is_up() {
-            return;
-        }
-        self.coverage.crashes += 1;
-        let data = self.processes[node].data();
-        let walking = data.is_some_and(|data| data.is_walking());
-        self.coverage.crashes_in_walk += u64::from(walking);
-        self.coverage.crashes_in_save += u64::from(data.is_some_and(|data| data.is_saving()));
-        let power = self.chance.percent(50);
-        self.tell(|| format!("node{node} is killed, power lost: {power}, walking: {walking}"));
-        self.end_process(node, power);
-        if power {
-            let mut chance = self.chance.fork();
-            let torn = self.processes[node].disk.lose_power(&mut chance);
-            self.coverage.torn_tails += u64::from(torn);
-        }
-        let delay = self.chance.skewed(50_000, 15_000_000);
-        self.queue.push(self.now + delay, Event::Start(node));
-    }
-
-    /// A process came to its own end.
-    pub(crate) fn left(&mut self, node: usize, code: i32) {
-        self.tell(|| format!("node{node} leaves with {code}"));
-        self.end_process(node, false);
-        if code != 0 {
-            self.fail(format!("node{node} left with status {code}"));
-        }
-        let delay = self.chance.skewed(50_000, 5_000_000);
-        self.queue.push(self.now + delay, Event::Start(node));
-    }
-
-    fn end_process(&mut self, node: usize, silently: bool) {
-        let process = &mut self.processes[node];
-        let Some(machine) = process.machine.take() else { return };
-        self.coverage.commands += machine.commands();
-        // The file may say what the operator said last, or what it said at first.
-        if self.chance.percent(70)
-            && let Some(data) = machine.data()
-        {
-            process.config.replicaof = data.replicaof();
-        }
-        process.inbox.clear();
-        process.readable.clear();
-        process.paused.clear();
-        process.writable.clear();
-        process.writers.clear();
-        process.readers.clear();
-        process.begun.clear();
-        process.loading = None;
-        process.crash_after_turns = None;
-        process.loop_at = u64::MAX;
-        process.tenure = 0;
-        process.seen = Default::default();
-        let incarnation = process.incarnation;
-        process.conns.clear();
-        if let Some(operator) = self.clients.get_mut(self.plan.clients + node) {
-            operator.orders.clear();
-        }
-        for conn in 0..self.conns.len() {
-            for end in 0..2 {
-                let Owner::Node { node: n, incarnation: i, .. } = self.conns[conn].owners[end]
-                else {
-                    continue;
-                };
-                if (n, i) != (node, incarnation) {
-                    continue;
-                }
-                if silently {
-                    // Its peer learns of it when it asks, or never.
-                    self.conns[conn].owners[end] = Owner::Nobody;
-                    let at = self.now + self.chance.skewed(1_000_000, 40_000_000);
-                    self.queue.push(at, Event::Reset(conn));
-                } else {
-                    self.close_end(conn, end);
-                }
-            }
-        }
-    }
-
-    fn terminate(&mut self, node: usize) {
-        if self.processes[node].is_up() {
-            self.coverage.terminations += 1;
-            self.tell(|| format!("node{node} gets SIGTERM"));
-            self.deliver(node, Inbox::Input(Input::Signal(Signal::Terminate)));
         }
     }
 

@@ -15,6 +15,7 @@ pub mod disk;
 mod faults;
 pub mod files;
 pub mod history;
+mod life;
 pub mod machine;
 pub mod model;
 pub mod net;

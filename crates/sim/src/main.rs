@@ -3,8 +3,8 @@
 //! ```text
 //!   russet-sim [--seeds N] [--from S] [--jobs J]      N seeds from S on; floors are checked
 //!   russet-sim --from S --trace                       one seed, every line printed
-//!   russet-sim --hunt [--seeds N]                     each planted bug until it is caught, N seeds at most
-//!   russet-sim --bug NAME …                           with that bug planted (feature `planted`)
+//!   russet-sim --hunt [--seeds N]                     each injected bug until it is caught, N seeds at most
+//!   russet-sim --bug NAME …                           with that bug injected (feature `planted`)
 //! ```
 
 use std::collections::BTreeMap;
@@ -80,7 +80,7 @@ fn bug(name: &str) -> Result<Bug, String> {
 
 #[cfg(not(feature = "planted"))]
 fn bug(_name: &str) -> Result<Bug, String> {
-    Err("this build has no bugs planted: build it with --features planted".to_owned())
+    Err("this build has no bugs to inject: build it with --features planted".to_owned())
 }
 
 #[cfg(feature = "planted")]
@@ -120,14 +120,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn planted(options: &Options) -> Result<Option<Bug>, String> {
+fn injected(options: &Options) -> Result<Option<Bug>, String> {
     options.bug.as_deref().map(bug).transpose()
 }
 
 /// One seed, printed as it goes or by its hash.
 fn one(options: &Options) -> Result<bool, String> {
     let tracing = if options.trace { Tracing::Print } else { Tracing::Off };
-    let report = run(&Common::default(), options.from, planted(options)?, tracing);
+    let report = run(&Common::default(), options.from, injected(options)?, tracing);
     println!("seed {} hash {:016x}", options.from, report.hash);
     if options.trace {
         print!("{}", report.coverage);
@@ -140,7 +140,7 @@ fn one(options: &Options) -> Result<bool, String> {
 
 /// A part of the seeds; what came out goes to standard output for the process that asked.
 fn work(options: &Options) -> Result<bool, String> {
-    let (common, bug) = (Common::default(), planted(options)?);
+    let (common, bug) = (Common::default(), injected(options)?);
     let mut total = Coverage::default();
     let (mut seconds, mut commands) = (BTreeMap::new(), BTreeMap::new());
     for at in 0..options.seeds.unwrap_or(1) {
@@ -262,7 +262,7 @@ fn many(options: &Options) -> Result<bool, String> {
     if let Some((seed, _, what)) = &sum.bad {
         println!("seed {seed}: {what}");
         println!("the same seed again, its last {TRACE_LINES} lines:");
-        let bug = planted(options)?;
+        let bug = injected(options)?;
         let report = run(&Common::default(), *seed, bug, Tracing::Keep(TRACE_LINES));
         report.trace.iter().for_each(|line| println!("{line}"));
         println!("all of it: russet-sim --from {seed} --trace");
@@ -295,7 +295,7 @@ fn many(options: &Options) -> Result<bool, String> {
     Ok(bad.is_empty())
 }
 
-/// Each planted bug, until a checker sees it. A crash is not a checker's word: it may come from anything.
+/// Each injected bug, until a checker sees it. A crash is not a checker's word: it may come from anything.
 fn hunt(options: &Options) -> Result<bool, String> {
     let seeds = options.seeds.unwrap_or(HUNT_SEEDS);
     let mut all = true;

@@ -7,6 +7,7 @@ use russet_engine::config::{Config, SetContext};
 use russet_engine::keyspace::SlotFunction;
 
 use crate::chance::Chance;
+use crate::faults::draw_odds;
 use crate::net::Link;
 use crate::workload::Load;
 
@@ -23,6 +24,8 @@ pub struct Plan {
     pub chaos_us: u64,
     /// Mean time between faults.
     pub fault_us: u64,
+    /// How often each of them happens, against the others.
+    pub fault_odds: Vec<u64>,
     /// Links at their best.
     pub link: Link,
     /// Ticks that each look at a node's counter takes, virtual microseconds.
@@ -89,6 +92,7 @@ impl Plan {
             load: Load::draw(chance, known),
             chaos_us: chance.between(50, 110) * 1_000_000,
             fault_us: chance.skewed(300_000, 4_000_000),
+            fault_odds: draw_odds(chance),
             link: Link {
                 delay_us: chance.skewed(20, 5000),
                 jitter_us: chance.skewed(0, 20_000),

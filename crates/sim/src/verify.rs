@@ -1,6 +1,6 @@
 //! Progress: when nothing fails any more, all nodes come to agree, and within a bounded time.
 
-use crate::plan::{PORT, address, host_name};
+use crate::plan::{address, host_name};
 use crate::world::{Event, Phase, World};
 
 /// From the end of the faults to agreement, at most.
@@ -45,16 +45,10 @@ impl World {
             return;
         }
         if data.limits_replicas() {
-            self.order(node, &["CONFIG", "SET", "client-output-buffer-limit", "replica 0 0 0"]);
+            self.order(node, "CONFIG SET client-output-buffer-limit \"replica 0 0 0\"");
         }
-        if is == wanted.map(host_name) {
-            return;
-        }
-        match wanted {
-            Some(master) => {
-                self.order(node, &["REPLICAOF", &host_name(master), &PORT.to_string()]);
-            }
-            None => self.order(node, &["REPLICAOF", "NO", "ONE"]),
+        if is != wanted.map(host_name) {
+            self.follow(node, wanted);
         }
     }
 

@@ -37,7 +37,7 @@ pub enum Expected {
 pub struct Load {
     /// Commands to draw from, each with its weight.
     commands: Vec<(u64, &'static str)>,
-    weights: u64,
+    weights: Vec<u64>,
     /// Keys shared by all, in each database.
     pub keys: u64,
     /// Databases in use.
@@ -114,7 +114,7 @@ impl Load {
             })
             .collect();
         Load {
-            weights: commands.iter().map(|(weight, _)| weight).sum(),
+            weights: commands.iter().map(|(weight, _)| *weight).collect(),
             commands,
             keys: chance.skewed(30, 800),
             dbs: chance.between(1, 5),
@@ -127,14 +127,8 @@ impl Load {
     }
 
     fn name(&self, chance: &mut Chance) -> &'static str {
-        let mut rank = chance.below(self.weights);
-        for &(weight, name) in &self.commands {
-            match rank.checked_sub(weight) {
-                Some(rest) => rank = rest,
-                None => return name,
-            }
-        }
-        "set"
+        let index = chance.weighted(&self.weights);
+        self.commands.get(index).map_or("set", |(_, name)| name)
     }
 
     /// Whether the engine has a command.

@@ -16,9 +16,9 @@ use crate::digest::Running;
 use crate::history::Histories;
 use crate::machine::Machine;
 use crate::net::{Arrival, Conn, ConnId, Link, Owner};
-use crate::node::{self, Bug};
+use crate::node::Bug;
 use crate::plan::{PORT, Plan};
-use crate::process::{Inbox, Loading, Process};
+use crate::process::{Inbox, Process};
 use crate::queue::Queue;
 
 /// What is due at some time.
@@ -129,7 +129,7 @@ pub struct World {
     /// In the healed phase: whom each node is to follow.
     pub(crate) arrangement: Vec<Option<usize>>,
     pub(crate) last_tenure: Tenure,
-    bug: Option<Bug>,
+    pub(crate) bug: Option<Bug>,
     tracing: Tracing,
     trace: VecDeque<String>,
 }
@@ -287,45 +287,6 @@ impl World {
 
     pub(crate) fn lives(&self, node: usize, incarnation: u32) -> bool {
         self.processes[node].is_up() && self.processes[node].incarnation == incarnation
-    }
-
-    /// A process begins a life.
-    pub(crate) fn start_process(&mut self, node: usize) {
-        if self.processes[node].is_up() {
-            return;
-        }
-        let seed = [(); 4].map(|()| self.chance.bits());
-        let mono_offset_us = self.chance.below(1 << 40);
-        let process = &mut self.processes[node];
-        process.incarnation += 1;
-        process.mono_offset_us = mono_offset_us;
-        process.busy_until = self.now;
-        process.idle_since_us = self.now;
-        process.idle_turns = 0;
-        process.exited = None;
-        process.seen = Default::default();
-        let now = process.now(self.now);
-        process.loading = process.disk.read("dump.rdb").map(|file| Loading {
-            file,
-            began_ms: now.wall_ms(),
-            by_replica: process.config.replicaof.is_some(),
-        });
-        let start = node::Start {
-            config: &process.config,
-            seed,
-            pid: node as u32 + 100,
-            slots: self.plan.slots,
-            read_ahead_bytes: self.plan.read_ahead_bytes,
-            bug: self.bug,
-        };
-        process.machine = Some(match process.guest {
-            Some(guest) => guest(seed, now),
-            None => node::start(start, now),
-        });
-        self.tell(|| format!("node{node} starts"));
-        self.check_file(node);
-        self.drain(node);
-        self.wake(node);
     }
 
     // Connections.

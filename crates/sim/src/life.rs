@@ -1,0 +1,138 @@
+//! How processes begin and end.
+
+use russet_engine::io::{Input, Signal};
+
+use crate::net::Owner;
+use crate::node;
+use crate::process::{Inbox, Loading};
+use crate::world::{Event, World};
+
+impl World {
+    /// A process begins a life.
+    pub(crate) fn start_process(&mut self, node: usize) {
+        if self.processes[node].is_up() {
+            return;
+        }
+        let seed = [(); 4].map(|()| self.chance.bits());
+        let mono_offset_us = self.chance.below(1 << 40);
+        let process = &mut self.processes[node];
+        process.incarnation += 1;
+        process.mono_offset_us = mono_offset_us;
+        process.busy_until = self.now;
+        process.idle_since_us = self.now;
+        process.idle_turns = 0;
+        process.exited = None;
+        process.seen = Default::default();
+        let now = process.now(self.now);
+        process.loading = process.disk.read("dump.rdb").map(|file| Loading {
+            file,
+            began_ms: now.wall_ms(),
+            by_replica: process.config.replicaof.is_some(),
+        });
+        let start = node::Start {
+            config: &process.config,
+            seed,
+            pid: node as u32 + 100,
+            slots: self.plan.slots,
+            read_ahead_bytes: self.plan.read_ahead_bytes,
+            bug: self.bug,
+        };
+        process.machine = Some(match process.guest {
+            Some(guest) => guest(seed, now),
+            None => node::start(start, now),
+        });
+        self.tell(|| format!("node{node} starts"));
+        self.check_file(node);
+        self.drain(node);
+        self.wake(node);
+    }
+
+    /// Everything of a process that is not on its disk is gone.
+    pub(crate) fn crash(&mut self, node: usize) {
+        if !self.processes[node].is_up() {
+            return;
+        }
+        self.coverage.crashes += 1;
+        let data = self.processes[node].data();
+        let walking = data.is_some_and(|data| data.is_walking());
+        self.coverage.crashes_in_walk += u64::from(walking);
+        self.coverage.crashes_in_save += u64::from(data.is_some_and(|data| data.is_saving()));
+        let power = self.chance.percent(50);
+        self.tell(|| format!("node{node} is killed, power lost: {power}, walking: {walking}"));
+        self.end_process(node, power);
+        if power {
+            let mut chance = self.chance.fork();
+            let torn = self.processes[node].disk.lose_power(&mut chance);
+            self.coverage.torn_tails += u64::from(torn);
+        }
+        let delay = self.chance.skewed(50_000, 15_000_000);
+        self.queue.push(self.now + delay, Event::Start(node));
+    }
+
+    /// A process came to its own end.
+    pub(crate) fn left(&mut self, node: usize, code: i32) {
+        self.tell(|| format!("node{node} leaves with {code}"));
+        self.end_process(node, false);
+        if code != 0 {
+            self.fail(format!("node{node} left with status {code}"));
+        }
+        let delay = self.chance.skewed(50_000, 5_000_000);
+        self.queue.push(self.now + delay, Event::Start(node));
+    }
+
+    fn end_process(&mut self, node: usize, silently: bool) {
+        let process = &mut self.processes[node];
+        let Some(machine) = process.machine.take() else { return };
+        self.coverage.commands += machine.commands();
+        // The file may say what the operator said last, or what it said at first.
+        if self.chance.percent(70)
+            && let Some(data) = machine.data()
+        {
+            process.config.replicaof = data.replicaof();
+        }
+        process.inbox.clear();
+        process.readable.clear();
+        process.paused.clear();
+        process.writable.clear();
+        process.writers.clear();
+        process.readers.clear();
+        process.begun.clear();
+        process.loading = None;
+        process.crash_after_turns = None;
+        process.loop_at = u64::MAX;
+        process.tenure = 0;
+        process.seen = Default::default();
+        let incarnation = process.incarnation;
+        process.conns.clear();
+        if let Some(operator) = self.clients.get_mut(self.plan.clients + node) {
+            operator.orders.clear();
+        }
+        for conn in 0..self.conns.len() {
+            for end in 0..2 {
+                let Owner::Node { node: n, incarnation: i, .. } = self.conns[conn].owners[end]
+                else {
+                    continue;
+                };
+                if (n, i) != (node, incarnation) {
+                    continue;
+                }
+                if silently {
+                    // Its peer learns of it when it asks, or never.
+                    self.conns[conn].owners[end] = Owner::Nobody;
+                    let at = self.now + self.chance.skewed(1_000_000, 40_000_000);
+                    self.queue.push(at, Event::Reset(conn));
+                } else {
+                    self.close_end(conn, end);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn terminate(&mut self, node: usize) {
+        if self.processes[node].is_up() {
+            self.coverage.terminations += 1;
+            self.tell(|| format!("node{node} gets SIGTERM"));
+            self.deliver(node, Inbox::Input(Input::Signal(Signal::Terminate)));
+        }
+    }
+}
