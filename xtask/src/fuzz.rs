@@ -2,7 +2,7 @@
 //!
 //! `libfuzzer-sys` compiles libFuzzer with the system's C++ compiler; coverage comes from LLVM's own pass, which stable
 //! rustc can be told to run. No nightly, no cargo-fuzz, no clang. Because a wrong flag would leave the fuzzer blind
-//! without a word, a target with a planted panic runs first and must be found.
+//! without a word, a target with an injected panic runs first and must be found.
 //!
 //! `RUSSET_FUZZ_SHOW=1 fuzz/target/TRIPLE/release/TARGET fuzz/artifacts/TARGET/crash-…` runs one input again; the targets with a
 //! node print what it was sent.
@@ -29,8 +29,8 @@ const FLAGS: &[&str] = &[
 ];
 
 /// The target that proves that the fuzzer sees, and the words of its panic.
-const PLANTED: &str = "planted";
-const PLANTED_PANIC: &str = "the planted panic";
+const INJECTED: &str = "injected";
+const INJECTED_PANIC: &str = "the injected panic";
 
 /// What to run.
 struct Plan {
@@ -70,19 +70,19 @@ pub fn run(words: &[String]) -> Result {
 impl Plan {
     fn prove_that_it_sees(&self) -> Result {
         let found = self.work.join("found-");
-        let mut command = Command::new(self.binaries.join(PLANTED));
+        let mut command = Command::new(self.binaries.join(INJECTED));
         command.args(["-max_total_time=60", "-seed=1"]);
         command.arg(format!("-artifact_prefix={}", found.display()));
         fs::create_dir_all(&self.work).map_err(|e| format!("{}: {e}", self.work.display()))?;
-        let output = command.output().map_err(|e| format!("{PLANTED}: {e}"))?;
+        let output = command.output().map_err(|e| format!("{INJECTED}: {e}"))?;
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
-            return Err("the planted panic was not found: coverage does not work".into());
+            return Err("the injected panic was not found: coverage does not work".into());
         }
-        if !said.contains(PLANTED_PANIC) {
-            return Err(format!("{PLANTED} ended otherwise than by its panic:\n{said}"));
+        if !said.contains(INJECTED_PANIC) {
+            return Err(format!("{INJECTED} ended otherwise than by its panic:\n{said}"));
         }
-        println!("planted: found, so coverage leads the fuzzer");
+        println!("injected: found, so coverage leads the fuzzer");
         Ok(())
     }
 
@@ -168,7 +168,7 @@ fn all_targets() -> Result<Vec<String>> {
     let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let targets = names.filter_map(|name| name.strip_suffix(".rs").map(str::to_owned));
-    let mut targets: Vec<String> = targets.filter(|name| name != PLANTED).collect();
+    let mut targets: Vec<String> = targets.filter(|name| name != INJECTED).collect();
     targets.sort();
     Ok(targets)
 }

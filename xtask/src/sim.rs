@@ -6,7 +6,7 @@ use crate::sh::{self, Result};
 pub fn run(words: &[String]) -> Result {
     let mut command = sh::cargo(&["run", "--quiet", "--release", "--package", "russet-sim"]);
     if words.iter().any(|word| word == "--hunt" || word == "--bug") {
-        command.args(["--features", "planted"]);
+        command.args(["--features", "injected"]);
     }
     command.arg("--");
     command.args(words);

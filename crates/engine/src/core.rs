@@ -40,7 +40,7 @@ pub struct Boot {
     /// How many bytes of requests are read ahead of their turn, of each client; none: 256 KiB.
     pub read_ahead_bytes: Option<usize>,
     /// The bug to have, for the simulator's own tests.
-    #[cfg(feature = "planted")]
+    #[cfg(feature = "injected")]
     pub bug: Option<Bug>,
 }
 
@@ -241,13 +241,13 @@ impl Core {
     }
 
     /// Whether this bug is injected.
-    #[cfg(feature = "planted")]
+    #[cfg(feature = "injected")]
     pub fn injected(&self, bug: Bug) -> bool {
         self.boot.bug == Some(bug)
     }
 
     /// No bug is injected.
-    #[cfg(not(feature = "planted"))]
+    #[cfg(not(feature = "injected"))]
     #[inline(always)]
     pub fn injected(&self, _bug: Bug) -> bool {
         false

@@ -1,4 +1,4 @@
-//! Bugs that are injected on purpose, to see that the simulator's checkers catch them. Only with the feature `planted`;
+//! Bugs that are injected on purpose, to see that the simulator's checkers catch them. Only with the feature `injected`;
 //! without it [`Core::injected`](crate::core::Core::injected) is always false.
 
 /// Which bug to have.

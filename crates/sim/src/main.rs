@@ -4,7 +4,7 @@
 //!   russet-sim [--seeds N] [--from S] [--jobs J]      N seeds from S on; floors are checked
 //!   russet-sim --from S --trace                       one seed, every line printed
 //!   russet-sim --hunt [--seeds N]                     each injected bug until it is caught, N seeds at most
-//!   russet-sim --bug NAME …                           with that bug injected (feature `planted`)
+//!   russet-sim --bug NAME …                           with that bug injected (feature `injected`)
 //! ```
 
 use std::collections::BTreeMap;
@@ -71,24 +71,24 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-#[cfg(feature = "planted")]
+#[cfg(feature = "injected")]
 fn bug(name: &str) -> Result<Bug, String> {
     let bugs = russet_engine::injected::BUGS;
     let found = bugs.into_iter().find(|bug| format!("{bug:?}").eq_ignore_ascii_case(name));
     found.ok_or_else(|| format!("there is no bug {name}; there are {bugs:?}"))
 }
 
-#[cfg(not(feature = "planted"))]
+#[cfg(not(feature = "injected"))]
 fn bug(_name: &str) -> Result<Bug, String> {
-    Err("this build has no bugs to inject: build it with --features planted".to_owned())
+    Err("this build has no bugs to inject: build it with --features injected".to_owned())
 }
 
-#[cfg(feature = "planted")]
+#[cfg(feature = "injected")]
 fn bug_names() -> Result<Vec<String>, String> {
     Ok(russet_engine::injected::BUGS.iter().map(|bug| format!("{bug:?}")).collect())
 }
 
-#[cfg(not(feature = "planted"))]
+#[cfg(not(feature = "injected"))]
 fn bug_names() -> Result<Vec<String>, String> {
     bug("").map(|_| Vec::new())
 }

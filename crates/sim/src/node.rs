@@ -15,11 +15,11 @@ use crate::machine::{Backlog, DataNode, Machine, Place, Upstream};
 use crate::model::Model;
 
 /// The injected bug's type; without the feature there is none to name.
-#[cfg(feature = "planted")]
+#[cfg(feature = "injected")]
 pub use russet_engine::injected::Bug;
 
 /// No bug can be injected in this build.
-#[cfg(not(feature = "planted"))]
+#[cfg(not(feature = "injected"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {}
 
@@ -53,12 +53,12 @@ pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
     Box::new(Node::new(start.config.clone(), boot, now))
 }
 
-#[cfg(feature = "planted")]
+#[cfg(feature = "injected")]
 fn set_bug(boot: &mut Boot, bug: Option<Bug>) {
     boot.bug = bug;
 }
 
-#[cfg(not(feature = "planted"))]
+#[cfg(not(feature = "injected"))]
 fn set_bug(_boot: &mut Boot, bug: Option<Bug>) {
     match bug {
         None => {}

@@ -193,8 +193,8 @@ pub struct Keyspace {
     expired: Vec<(u32, Box<[u8]>)>,
     /// Values to be dropped elsewhere.
     garbage: Vec<crate::io::Garbage>,
-    /// The planted bug [`crate::planted::Bug::SkippedPreimage`].
-    #[cfg(feature = "planted")]
+    /// The injected bug [`crate::injected::Bug::SkippedPreimage`].
+    #[cfg(feature = "injected")]
     pub(crate) skips_preimages: bool,
 }
 
@@ -221,7 +221,7 @@ impl Keyspace {
             next_to_expire: 0,
             expired: Vec::new(),
             garbage: Vec::new(),
-            #[cfg(feature = "planted")]
+            #[cfg(feature = "injected")]
             skips_preimages: false,
         }
     }

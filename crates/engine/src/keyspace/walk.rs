@@ -235,7 +235,7 @@ impl Keyspace {
     /// Hands the old image of a key's bucket to every walk that has not seen it: called by the write guard.
     #[cold]
     pub(super) fn preserve(&mut self, number: u32, key: Key<'_>) {
-        #[cfg(feature = "planted")]
+        #[cfg(feature = "injected")]
         if self.skips_preimages && key.hash.is_multiple_of(4) {
             return;
         }

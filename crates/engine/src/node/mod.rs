@@ -66,7 +66,7 @@ impl Node {
             batch: Default::default(),
             expire_wanted: false,
         };
-        #[cfg(feature = "planted")]
+        #[cfg(feature = "injected")]
         {
             node.data.skips_preimages = node.core.injected(crate::injected::Bug::SkippedPreimage);
         }

@@ -4,12 +4,12 @@
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // One branch for each byte: each right guess is new coverage.
-    let planted = bytes.len() > 5
+    let injected = bytes.len() > 5
         && bytes[0] == b'R'
         && bytes[1] == b'u'
         && bytes[2] == b's'
         && bytes[3] == b's'
         && bytes[4] == b'e'
         && bytes[5] == b't';
-    assert!(!planted, "the planted panic");
+    assert!(!injected, "the injected panic");
 });
