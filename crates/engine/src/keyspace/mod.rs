@@ -9,6 +9,7 @@ pub mod edit;
 pub mod events;
 pub mod expire;
 pub mod lfu;
+mod reserve;
 pub mod scan;
 pub mod slots;
 pub mod walk;
@@ -95,6 +96,8 @@ pub struct Db {
     table: Table<Object>,
     /// What is counted of each slot, in cluster mode.
     slots: Option<SlotTable>,
+    /// From where on the table may have memory to give back.
+    trim_at: Option<u64>,
 }
 
 impl std::fmt::Debug for Db {
@@ -106,7 +109,7 @@ impl std::fmt::Debug for Db {
 impl Db {
     fn new(identity: u64, function: SlotFunction) -> Db {
         let slots = (function == SlotFunction::Crc16).then(SlotTable::default);
-        Db { identity, table: Table::new(), slots }
+        Db { identity, table: Table::new(), slots, trim_at: None }
     }
 
     /// How many keys it holds.
@@ -423,11 +426,6 @@ impl Keyspace {
                 }
             }
         }
-    }
-
-    /// Makes room for so many keys in an empty database.
-    pub(crate) fn reserve(&mut self, db: u32, keys: usize) {
-        self.db_mut(db).table.reserve(keys);
     }
 
     /// An empty keyspace of the same shape and hash, to load into.

@@ -73,7 +73,7 @@ impl Keyspace {
         let mut left = max.min(self.db(db).slot(slot).keys as usize);
         let mut next = Some(first_hash(slot));
         while left > 0
-            && let Some(from) = next.filter(|&from| slot_of_hash(from) == slot)
+            && let Some(from) = next
         {
             next = self.scan_slot(db, slot, from, &mut |entry| {
                 if left > 0 {
@@ -99,7 +99,7 @@ impl Keyspace {
         }
     }
 
-    /// Emits a slot's keys of the bucket in which `from` falls; the place of the next bucket.
+    /// Emits a slot's keys of the bucket in which `from` falls; the place of the next bucket, if the slot goes on there.
     fn scan_slot(
         &self,
         db: u32,
@@ -108,18 +108,18 @@ impl Keyspace {
         sink: &mut dyn FnMut(EntryRef<'_, Object>),
     ) -> Option<u64> {
         let hash_of = |key: &[u8]| self.hasher.hash(key);
-        self.db(db).table.scan(from, &hash_of, &mut |entry| {
-            // Where keys are few a bucket holds several slots.
-            if self.hasher.key(entry.key()).slot() == slot {
-                sink(entry);
-            }
-        })
+        self.db(db).table.scan_range(from, last_hash(slot), &hash_of, sink)
     }
 }
 
 /// The least hash of a slot.
 fn first_hash(slot: u16) -> u64 {
     u64::from(slot) << BITS_BELOW
+}
+
+/// The greatest hash of a slot.
+fn last_hash(slot: u16) -> u64 {
+    first_hash(slot) | ((1 << BITS_BELOW) - 1)
 }
 
 /// The slot that a hash begins with.

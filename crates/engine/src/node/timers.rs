@@ -108,6 +108,9 @@ impl Node {
             return;
         }
         self.expire_wanted = self.may_expire() && expiry::is_due(&self.data);
+        if !self.parts.loading.is_loading() {
+            self.data.trim_slice();
+        }
         self.check_save_points();
         let hz = self.parts.hz(&self.core);
         self.parts.clients.cron(&mut self.core, hz);
