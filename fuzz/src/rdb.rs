@@ -1,14 +1,17 @@
 //! Dump files: what a loader finds in one, and bytes that look like one.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use russet_engine::Node;
 use russet_engine::persist::rdb_load::{
-    Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
+    Fed, LoadSettings, RdbLoader, RdbSink, Refusal,
 };
 use russet_engine::rdb::Access;
+use russet_engine::rdb::elements::{Element, Head};
 use russet_engine::rdb::error::RdbError;
 use russet_engine::rdb::format::Checksum;
+use russet_engine::types::RdbForm;
 use russet_engine::types::string::Text;
 
 /// A key of a file: database, name, value, expiry, what is known of its use.
@@ -51,15 +54,34 @@ impl RdbSink for Recorder {
         Ok(())
     }
 
-    fn entry(
+    fn value(
         &mut self,
         key: &[u8],
-        value: LoadedValue<'_>,
+        _form: &'static RdbForm,
+        bytes: Cow<'_, [u8]>,
         expiry: Option<i64>,
         access: Access,
     ) -> Result<(), Refusal> {
-        let LoadedValue::String(value) = value else { return Err(Refusal("a new type".into())) };
-        self.entries.push((self.db, key.to_vec(), value.into_owned(), expiry, access));
+        self.entries.push((self.db, key.to_vec(), bytes.into_owned(), expiry, access));
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        _key: &[u8],
+        form: &'static RdbForm,
+        _head: Head,
+        _expiry: Option<i64>,
+        _access: Access,
+    ) -> Result<(), Refusal> {
+        Err(Refusal(format!("a new form: {form:?}")))
+    }
+
+    fn element(&mut self, _element: Element<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Refusal> {
         Ok(())
     }
 
@@ -111,7 +133,7 @@ pub fn held(node: &Node) -> Data {
         let (mut keys, mut expiring) = (0, 0);
         db.table().for_each(&mut |entry| {
             (keys, expiring) = (keys + 1, expiring + usize::from(entry.expiry().is_some()));
-            let value = (Text::of(&entry).bytes().to_vec(), entry.expiry());
+            let value = (Text::of(&entry).expect("a string").bytes().to_vec(), entry.expiry());
             let twice = data.insert((number, entry.key().to_vec()), value);
             assert_eq!(twice, None, "a key stands once in its database");
         });

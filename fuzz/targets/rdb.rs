@@ -7,7 +7,8 @@
 
 use russet_engine::persist::rdb_save::RdbEncoder;
 use russet_engine::rdb::RdbSettings;
-use russet_engine::rdb::chunk::{Chunk, ChunkValue, Kind};
+use russet_engine::rdb::chunk::{Chunk, ChunkValue};
+use russet_engine::types::string::KIND_RAW;
 use russet_fuzz::rdb::{Entry, held, load, mended};
 use russet_fuzz::world::World;
 
@@ -17,7 +18,7 @@ fn save(entries: &[Entry]) -> Vec<u8> {
     encoder.begin(&[], &mut out);
     for (db, key, value, expiry, access) in entries {
         let mut chunk = Chunk::new(*db, 0);
-        chunk.push_with_access(Kind::String, key, *expiry, *access, ChunkValue::Bytes(value));
+        chunk.push_with_access(KIND_RAW, key, *expiry, *access, ChunkValue::Bytes(value));
         encoder.chunk(&chunk, &mut out);
     }
     encoder.finish(&mut out);

@@ -7,17 +7,18 @@
 //! ```
 #![allow(clippy::disallowed_methods, reason = "a tool with files and a clock, not the engine")]
 
+use std::borrow::Cow;
 use std::hint::black_box;
 use std::time::Instant;
 
 use russet_ds::SharedBytes;
-use russet_engine::persist::rdb_load::{
-    Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
-};
+use russet_engine::persist::rdb_load::{Fed, LoadSettings, RdbLoader, RdbSink, Refusal};
 use russet_engine::persist::rdb_save::RdbEncoder;
-use russet_engine::rdb::Access;
-use russet_engine::rdb::RdbSettings;
-use russet_engine::rdb::chunk::{Chunk, ChunkValue, Kind};
+use russet_engine::rdb::chunk::{Chunk, ChunkValue};
+use russet_engine::rdb::elements::{Element, Head};
+use russet_engine::rdb::{Access, RdbSettings};
+use russet_engine::types::RdbForm;
+use russet_engine::types::string::KIND_RAW;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,22 +35,22 @@ fn sample() -> Vec<u8> {
     let mut chunk = Chunk::new(0, 4096);
     for value in [0, -1, 127, 128, -129, 32_767, 32_768, 1 << 31, i64::MIN] {
         let (key, text) = (format!("int:{value}"), value.to_string());
-        chunk.push(Kind::String, key.as_bytes(), None, ChunkValue::Bytes(text.as_bytes()));
+        chunk.push(KIND_RAW, key.as_bytes(), None, ChunkValue::Bytes(text.as_bytes()));
     }
     let expiry = Some(4_102_444_800_123);
-    chunk.push(Kind::String, b"expires", expiry, ChunkValue::Bytes(b"later"));
-    chunk.push(Kind::String, b"empty", None, ChunkValue::Bytes(b""));
-    chunk.push(Kind::String, b"binary", None, ChunkValue::Bytes(b"\x00\xff\r\n"));
+    chunk.push(KIND_RAW, b"expires", expiry, ChunkValue::Bytes(b"later"));
+    chunk.push(KIND_RAW, b"empty", None, ChunkValue::Bytes(b""));
+    chunk.push(KIND_RAW, b"binary", None, ChunkValue::Bytes(b"\x00\xff\r\n"));
     let packed = "compress me ".repeat(1000);
-    chunk.push(Kind::String, b"packed", None, ChunkValue::Bytes(packed.as_bytes()));
+    chunk.push(KIND_RAW, b"packed", None, ChunkValue::Bytes(packed.as_bytes()));
     chunk.push(
-        Kind::String,
+        KIND_RAW,
         b"shared",
         None,
         ChunkValue::Shared(SharedBytes::new(&vec![b'x'; 1 << 20])),
     );
     let mut other = Chunk::new(9, 64);
-    other.push(Kind::String, b"12345", None, ChunkValue::Bytes(b"the key is a number"));
+    other.push(KIND_RAW, b"12345", None, ChunkValue::Bytes(b"the key is a number"));
 
     let mut encoder = RdbEncoder::new(RdbSettings::default());
     let mut out = Vec::new();
@@ -89,22 +90,53 @@ impl RdbSink for Printer {
         Ok(())
     }
 
-    fn entry(
+    fn value(
         &mut self,
         key: &[u8],
-        value: LoadedValue<'_>,
+        form: &'static RdbForm,
+        value: Cow<'_, [u8]>,
         expiry: Option<i64>,
         access: Access,
     ) -> Result<(), Refusal> {
         self.entries += 1;
-        if let LoadedValue::String(value) = value {
-            self.bytes += (key.len() + value.len()) as u64;
-            if self.print {
-                let shown = &value[..value.len().min(40)];
-                let (key, shown) = (key.escape_ascii(), shown.escape_ascii());
-                println!("{key} = {shown} ({} bytes) {expiry:?} {access:?}", value.len());
-            }
+        self.bytes += (key.len() + value.len()) as u64;
+        if self.print {
+            let shown = &value[..value.len().min(40)];
+            let (name, shown) = (key.escape_ascii(), shown.escape_ascii());
+            println!(
+                "{name} = {shown} ({}, {} bytes) {expiry:?} {access:?}",
+                form.name,
+                value.len()
+            );
         }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        key: &[u8],
+        form: &'static RdbForm,
+        head: Head,
+        expiry: Option<i64>,
+        access: Access,
+    ) -> Result<(), Refusal> {
+        self.entries += 1;
+        if self.print {
+            println!("{} ({}) {head:?} {expiry:?} {access:?}", key.escape_ascii(), form.name);
+        }
+        Ok(())
+    }
+
+    fn element(&mut self, element: Element<'_>) -> Result<(), Refusal> {
+        self.bytes += (element.name.len() + element.value.len()) as u64;
+        if self.print {
+            let Element { name, value, expiry } = element;
+            println!("  {} = {} {expiry:?}", name.escape_ascii(), value.escape_ascii());
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Refusal> {
         Ok(())
     }
 }
@@ -142,7 +174,7 @@ fn chunks(count: u64, value: impl Fn(u64) -> Vec<u8>, expiry: Option<i64>) -> Ve
         let mut chunk = Chunk::new(0, 64 << 10);
         for i in start..start + 1000 {
             let key = format!("key:{i:012}");
-            chunk.push(Kind::String, key.as_bytes(), expiry, ChunkValue::Bytes(&value(i)));
+            chunk.push(KIND_RAW, key.as_bytes(), expiry, ChunkValue::Bytes(&value(i)));
         }
         chunks.push(chunk);
     }
@@ -157,7 +189,7 @@ fn time_push(count: u64) {
         if chunk.len_bytes() > 60 << 10 {
             chunk.reset(0);
         }
-        chunk.push(Kind::String, black_box(&key), None, ChunkValue::Bytes(black_box(&value)));
+        chunk.push(KIND_RAW, black_box(&key), None, ChunkValue::Bytes(black_box(&value)));
     }
     report("push 16+16", start, count, count as usize * 36);
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::command::{Command, CommandTable, catalogue};
-use crate::rdb::format::{TYPE_STRING, TYPES};
+use crate::types;
 
 /// A name as it is typed: `CONFIG GET`.
 fn typed(name: &str) -> String {
@@ -94,8 +94,10 @@ pub fn missing_md() -> String {
 /// The part of `docs/compatibility.md` about values that cannot be loaded yet.
 pub fn types_md() -> String {
     let mut out = String::from("| type | form in an RDB file | byte |\n|---|---|---|\n");
-    for row in TYPES.iter().filter(|row| row.byte != TYPE_STRING) {
-        let _ = writeln!(out, "| {} | {} | {} |", row.name, row.encoding, row.byte);
+    for (name, forms) in types::NOT_BUILT {
+        for form in *forms {
+            let _ = writeln!(out, "| {name} | {} | {} |", form.name, form.code);
+        }
     }
     out
 }

@@ -1,17 +1,20 @@
 //! RDB files: ours through our own loader in all splits, redis-server 7.0's through ours, and
 //! damaged ones.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 use russet_ds::SharedBytes;
-use russet_engine::persist::rdb_load::{
-    Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
-};
+use russet_engine::persist::rdb_load::{Fed, LoadSettings, RdbLoader, RdbSink, Refusal};
 use russet_engine::persist::rdb_save::RdbEncoder;
 use russet_engine::rdb::Access;
-use russet_engine::rdb::chunk::{Chunk, ChunkValue, Kind};
+use russet_engine::rdb::chunk::{Chunk, ChunkValue};
+use russet_engine::rdb::elements::{Element, Head};
 use russet_engine::rdb::error::{RdbError, RdbErrorKind};
 use russet_engine::rdb::format::Checksum;
 use russet_engine::rdb::{RdbSettings, SizeHint};
+use russet_engine::types::RdbForm;
+use russet_engine::types::string::KIND_RAW;
 
 /// One call of the sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +23,10 @@ enum Seen {
     Select(u64),
     Resize(u64, u64),
     Entry(Vec<u8>, Vec<u8>, Option<i64>, Access),
+    Value(Vec<u8>, u8, Vec<u8>, Option<i64>),
+    Begin(Vec<u8>, u8, Head, Option<i64>),
+    Element(Vec<u8>, Vec<u8>, Option<i64>),
+    End,
     Slot(u64, u64, u64),
     Module(String),
 }
@@ -43,15 +50,41 @@ impl RdbSink for Recorder {
         Ok(())
     }
 
-    fn entry(
+    fn value(
         &mut self,
         key: &[u8],
-        value: LoadedValue<'_>,
+        form: &'static RdbForm,
+        bytes: Cow<'_, [u8]>,
         expiry: Option<i64>,
         access: Access,
     ) -> Result<(), Refusal> {
-        let LoadedValue::String(value) = value else { unreachable!("only strings so far") };
-        self.0.push(Seen::Entry(key.to_vec(), value.into_owned(), expiry, access));
+        self.0.push(match form.code {
+            0 => Seen::Entry(key.to_vec(), bytes.into_owned(), expiry, access),
+            code => Seen::Value(key.to_vec(), code, bytes.into_owned(), expiry),
+        });
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        key: &[u8],
+        form: &'static RdbForm,
+        head: Head,
+        expiry: Option<i64>,
+        _access: Access,
+    ) -> Result<(), Refusal> {
+        self.0.push(Seen::Begin(key.to_vec(), form.code, head, expiry));
+        Ok(())
+    }
+
+    fn element(&mut self, element: Element<'_>) -> Result<(), Refusal> {
+        let Element { name, value, expiry } = element;
+        self.0.push(Seen::Element(name.to_vec(), value.to_vec(), expiry));
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Refusal> {
+        self.0.push(Seen::End);
         Ok(())
     }
 
@@ -165,7 +198,7 @@ const STOCK_DB9: [Entry; 1] = [(b"other", b"x\x00\xff\r\n", None)];
 fn chunk_of(db: u32, entries: &[Entry]) -> Chunk {
     let mut chunk = Chunk::new(db, 0);
     for (key, value, expiry) in entries {
-        chunk.push(Kind::String, key, *expiry, ChunkValue::Bytes(value));
+        chunk.push(KIND_RAW, key, *expiry, ChunkValue::Bytes(value));
     }
     chunk
 }
@@ -507,7 +540,7 @@ fn chunks_of(rows: &[Row]) -> (Vec<Chunk>, Vec<Seen>) {
         };
         let access = Access { idle_seconds: idle.map(u64::from), frequency: *frequency };
         let last = chunks.last_mut().expect("pushed above");
-        last.push_with_access(Kind::String, key, *expiry, access, pushed);
+        last.push_with_access(KIND_RAW, key, *expiry, access, pushed);
         expected.push(Seen::Entry(key.clone(), bytes, *expiry, access));
     }
     (chunks, expected)

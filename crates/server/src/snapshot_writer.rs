@@ -437,14 +437,16 @@ mod tests {
 
     use super::*;
     use crate::completions::{Completion, Completions};
-    use russet_engine::rdb::chunk::{ChunkValue, Kind};
+    use russet_engine::rdb::chunk::ChunkValue;
+    use russet_engine::types::string::KIND_RAW;
 
     const JOB: JobId = JobId(5);
 
     fn chunk(keys: usize) -> Chunk {
         let mut chunk = Chunk::new(0, 1024);
         for i in 0..keys {
-            chunk.push(Kind::String, format!("key{i}").as_bytes(), None, ChunkValue::Bytes(b"v"));
+            let key = format!("key{i}");
+            chunk.push(KIND_RAW, key.as_bytes(), None, ChunkValue::Bytes(b"v"));
         }
         chunk
     }

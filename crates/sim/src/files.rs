@@ -1,15 +1,15 @@
 //! The node's helpers with files: one encodes and writes snapshots, one reads files. Both take their time, and fail.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use russet_engine::io::{FileEvent, Input, JobId, SnapshotEvent, SnapshotTarget};
-use russet_engine::persist::rdb_load::{
-    Fed, LoadSettings, LoadedValue, RdbLoader, RdbSink, Refusal,
-};
+use russet_engine::persist::rdb_load::{Fed, LoadSettings, RdbLoader, RdbSink, Refusal};
 use russet_engine::persist::rdb_save::RdbEncoder;
-use russet_engine::rdb::Access;
-use russet_engine::rdb::RdbSettings;
 use russet_engine::rdb::chunk::Chunk;
+use russet_engine::rdb::elements::{Element, Head};
+use russet_engine::rdb::{Access, RdbSettings};
+use russet_engine::types::{RdbForm, string};
 
 use crate::digest;
 use crate::model::Model;
@@ -324,19 +324,43 @@ impl RdbSink for Content {
         Ok(())
     }
 
-    fn entry(
+    fn value(
         &mut self,
         key: &[u8],
-        value: LoadedValue<'_>,
+        form: &'static RdbForm,
+        bytes: Cow<'_, [u8]>,
         expiry: Option<i64>,
         _access: Access,
     ) -> Result<(), Refusal> {
-        match value {
-            LoadedValue::String(bytes) => self.model.insert(self.db, key, &bytes, expiry),
-            other => return Err(Refusal(format!("no model for {other:?}"))),
+        if form.code != string::RDB.code {
+            return Err(no_model(form));
         }
+        self.model.insert(self.db, key, &bytes, expiry);
         Ok(())
     }
+
+    fn begin(
+        &mut self,
+        _key: &[u8],
+        form: &'static RdbForm,
+        _head: Head,
+        _expiry: Option<i64>,
+        _access: Access,
+    ) -> Result<(), Refusal> {
+        Err(no_model(form))
+    }
+
+    fn element(&mut self, _element: Element<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+fn no_model(form: &RdbForm) -> Refusal {
+    Refusal(format!("no model for {form:?}"))
 }
 
 /// Reads a whole file into a model.

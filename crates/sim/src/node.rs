@@ -170,7 +170,7 @@ impl DataNode for Node {
         digest::of_dbs(self.data.dbs().map(|(number, db)| {
             let mut sum = 0_u64;
             db.table().for_each(&mut |entry| {
-                let value = Text::of(&entry).bytes();
+                let value = Text::of(&entry).expect("the load sets strings").bytes();
                 sum = sum.wrapping_add(digest::of_entry(entry.key(), value, entry.expiry()));
             });
             (number, sum)
@@ -181,7 +181,7 @@ impl DataNode for Node {
         let mut model = Model::new(self.stream_db());
         for (number, db) in self.data.dbs() {
             db.table().for_each(&mut |entry| {
-                let value = Text::of(&entry).bytes();
+                let value = Text::of(&entry).expect("the load sets strings").bytes();
                 model.insert(number, entry.key(), value, entry.expiry());
             });
         }

@@ -233,10 +233,8 @@ impl Ctx<'_> {
     /// Reads a string: hides an expired key, counts a hit or a miss, updates the access time.
     #[inline]
     pub fn string<'s>(&'s mut self, key: Key<'_>) -> Result<Option<Text<'s>>, ErrorReply> {
-        match self.data.read(self.call.db, key) {
-            None => Ok(None),
-            Some(entry) => Ok(Some(Text::of(&entry))),
-        }
+        let entry = self.data.read(self.call.db, key);
+        entry.map(|entry| Text::of(&entry).ok_or(ErrorReply::WrongType)).transpose()
     }
 
     /// The write guard of a key whose old value does not matter: one that has reached its expiry is removed first.

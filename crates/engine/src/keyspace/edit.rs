@@ -8,7 +8,7 @@ use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload
 
 use super::{EventKind, Key, Keyspace};
 use crate::types::string;
-use crate::types::{Object, encoding_of};
+use crate::types::{Object, Value, payload};
 
 /// What becomes of a key's expiry when its value is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,12 @@ impl<'a> Edit<'a> {
     /// Sets a string as SET does: any old value and type go.
     #[inline]
     pub fn set_string(self, bytes: &[u8], expiry: Expiry, event: EventKind) {
-        self.set(string::kind_of_new(bytes), string::payload(bytes), expiry, event);
+        self.set(string::kind_of_new(bytes), payload(bytes), expiry, event);
+    }
+
+    /// Sets a value that was made elsewhere.
+    pub fn set_value(self, value: Value<'_>, expiry: Expiry, event: EventKind) {
+        value.put(|kind, payload| self.set(kind, payload, expiry, event));
     }
 
     /// Sets any value. SET with an expiry is two events.
@@ -216,10 +221,5 @@ impl Keyspace {
         if old.is_block() {
             self.garbage.push(crate::io::Garbage(Box::new(old)));
         }
-    }
-
-    /// Name of the encoding of an entry, for OBJECT ENCODING.
-    pub fn encoding_name(entry: &EntryRef<'_, Object>) -> &'static str {
-        encoding_of(entry.kind()).name()
     }
 }

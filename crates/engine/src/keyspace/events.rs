@@ -121,7 +121,7 @@ pub struct Event {
     /// Slot of the key.
     pub slot: u16,
     /// Type of what stood there after it, if anything did.
-    pub ty: Option<Type>,
+    pub ty: Option<&'static Type>,
     /// The key.
     pub key: Box<[u8]>,
 }
@@ -144,7 +144,7 @@ impl Events {
     }
 
     #[cold]
-    fn push(&mut self, db: u32, key: Key<'_>, kind: EventKind, ty: Option<Type>) {
+    fn push(&mut self, db: u32, key: Key<'_>, kind: EventKind, ty: Option<&'static Type>) {
         self.list.push(Event { kind, db, slot: key.slot(), ty, key: key.bytes.into() });
     }
 }

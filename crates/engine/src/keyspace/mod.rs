@@ -20,7 +20,7 @@ use russet_ds::{EntryMut, EntryRef, Table};
 use russet_protocol::slot::slot_of;
 
 use crate::rng::Rng;
-use crate::types::Object;
+use crate::types::{Object, Value};
 pub use edit::{Edit, Expiry};
 pub use events::{Event, EventKind};
 use slots::{BITS_BELOW, SlotTable, slot_of_hash};
@@ -413,13 +413,12 @@ impl Keyspace {
             loop {
                 let mut found = Vec::new();
                 cursor = other.scan(number, cursor, 100, &mut |entry| {
-                    let text = crate::types::string::Text::of(&entry).bytes().to_vec();
-                    found.push((entry.key().to_vec(), text, entry.expiry()));
+                    found.push((entry.key().to_vec(), Value::copy_of(&entry), entry.expiry()));
                 });
-                for (key, text, expiry) in found {
+                for (key, value, expiry) in found {
                     let key = self.hasher.key(&key);
                     let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
-                    self.edit(number, key).set_string(&text, expiry, EventKind::Set);
+                    self.edit(number, key).set_value(value, expiry, EventKind::Restore);
                 }
                 if cursor == 0 {
                     break;

@@ -23,7 +23,7 @@ use russet_ds::{Content, EntryRef, Payload, Scope};
 
 use super::{Db, Key, KeyHasher, Keyspace};
 use crate::io::JobId;
-use crate::rdb::chunk::{Chunk, ChunkValue, Kind};
+use crate::rdb::chunk::{Chunk, ChunkValue};
 use crate::types::Object;
 
 /// How many walks may run at once.
@@ -121,7 +121,7 @@ impl Walk {
             return Some(chunk);
         }
         while all && let Some((_, chunk)) = self.open.pop_first() {
-            if chunk.entries() > 0 {
+            if !chunk.is_empty() {
                 return Some(chunk);
             }
         }
@@ -142,7 +142,7 @@ fn copy(chunk: &mut Chunk, entry: &EntryRef<'_, Object>) {
             Content::Value(object) => match *object {},
         },
     };
-    chunk.push(Kind::String, entry.key(), entry.expiry(), value);
+    chunk.push(entry.kind(), entry.key(), entry.expiry(), value);
 }
 
 impl Keyspace {

@@ -4,7 +4,7 @@
 //! straight into the empty keyspace. A reload fills a second one, which takes the first one's
 //! place only when the file has turned out whole: a bad file never replaces good data.
 
-use super::fill::{Filler, StreamPosition, keys_expected};
+use super::fill::{Fill, Filler, StreamPosition, keys_expected};
 use super::rdb_load::{Fed, LoadSettings, RdbLoader};
 use crate::core::{Core, Order};
 use crate::ids::{Handle, JobId};
@@ -39,16 +39,13 @@ pub struct Load {
     fresh: Option<Box<Keyspace>>,
     /// Length of the file.
     pub total_bytes: u64,
-    /// For how many keys room may still be made before they come.
-    keys_max: u64,
+    /// How far its content has been put into the keyspace.
+    fill: Fill,
     /// Bytes digested.
     pub loaded_bytes: u64,
     /// Wall clock seconds at its start.
     pub began_secs: i64,
     began_us: u64,
-    keys: u64,
-    expired: u64,
-    db: u32,
     is_finished: bool,
 }
 
@@ -120,13 +117,10 @@ impl Loading {
             loader: RdbLoader::new(load_settings(core)),
             fresh,
             total_bytes: 0,
-            keys_max: 0,
+            fill: Fill::default(),
             loaded_bytes: 0,
             began_secs: core.now.wall_secs(),
             began_us: core.now.mono_us,
-            keys: 0,
-            expired: 0,
-            db: 0,
             is_finished: false,
         });
         let path = core.dump_file();
@@ -205,7 +199,7 @@ impl Loading {
         match event {
             FileEvent::Opened(total) => {
                 load.total_bytes = total;
-                load.keys_max = keys_expected(Some(total));
+                load.fill.keys_max = keys_expected(Some(total));
             }
             FileEvent::Bytes(bytes) => match load.digest(core, data, &mut self.position, &bytes) {
                 Ok(()) => core.output(Output::ReadMore { job }),
@@ -236,8 +230,8 @@ impl Loading {
         match (load.purpose, result) {
             (Purpose::Start, Ok(())) => {
                 self.took_us = took_us;
-                (self.keys_loaded, self.keys_expired) = (load.keys, load.expired);
-                let (keys, expired) = (load.keys, load.expired);
+                let Fill { keys, expired, .. } = load.fill;
+                (self.keys_loaded, self.keys_expired) = (keys, expired);
                 let text =
                     format!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}.");
                 core.log(Level::Notice, text);
@@ -283,16 +277,13 @@ impl Load {
         if self.is_finished {
             return Ok(());
         }
-        let drop_expired = !core.is_replica;
+        self.fill.drop_expired = !core.is_replica;
         let (now_ms, clock) = (data.now_ms, data.clock);
         let keyspace = self.fresh.as_deref_mut().unwrap_or(data);
         (keyspace.now_ms, keyspace.clock) = (now_ms, clock);
-        let mut filler = Filler::new(keyspace, position, &mut self.keys_max, self.db, drop_expired);
+        let mut filler = Filler::new(keyspace, &core.config, position, &mut self.fill);
         let fed = self.loader.feed(bytes, &mut filler);
-        let filled = filler.finish();
-        self.db = filled.db;
-        self.keys += filled.keys;
-        self.expired += filled.expired;
+        filler.finish();
         self.loaded_bytes += bytes.len() as u64;
         match fed {
             Ok(Fed::NeedMore) => Ok(()),

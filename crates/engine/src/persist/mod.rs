@@ -5,6 +5,7 @@
 //! * [`rdb_save`]: chunks to the bytes of an RDB file.
 //! * [`rdb_load`]: the bytes of an RDB file, in pieces of any size, to calls of a sink.
 //! * [`fill`]: from those calls to a keyspace.
+//! * [`dump`]: one value as bytes.
 //!
 //! The node's part: [`snapshot`] runs walks, [`saves`] and [`loading`] are the dump file's life,
 //! [`ending`] the last save.
@@ -13,6 +14,7 @@
 //! formats know nothing of the keyspace: a walker fills chunks, a loader's sink fills a database.
 //! `docs/internals/rdb.md` draws the bytes.
 
+pub mod dump;
 pub mod ending;
 pub mod fill;
 pub mod loading;

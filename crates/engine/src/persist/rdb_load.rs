@@ -1,7 +1,8 @@
 //! RDB loader: the bytes of a file come in pieces of any size, its content goes out to a sink.
 //!
-//! The file is a row of *items*: the header, an opcode with its fields, a key with its value, a
-//! piece of module data, the checksum. An item is parsed when all its bytes are there, straight
+//! The file is a row of *items*: the header, an opcode with its fields, a key with a value that is
+//! one string, a key with the head of a collection, an element of it, a piece of module data, the
+//! checksum. An item is parsed when all its bytes are there, straight
 //! from the caller's slice. When the slice ends within an item, the rest is kept aside together
 //! with the least length that the item is now known to have; later calls add exactly what is
 //! missing to that length before they try again. So
@@ -13,18 +14,21 @@
 //!
 //! Nothing in the file is believed: lengths are bounded, compressed strings may not claim more
 //! than LZF can give, versions and types must be known. What the loader cannot know is the
-//! sink's: whether keys repeat, have expired or fit, and what to do with the data that was
-//! handed over before an error shows up (a checksum is only known to be wrong at the end, so a
-//! sink fills a new database and swaps it in when the loader is done).
+//! sink's: whether keys repeat, have expired or fit, what strings and elements mean to the types
+//! of their values, and what to do with the data that was handed over before an error shows up (a
+//! checksum is only known to be wrong at the end, so a sink fills a new database and swaps it in
+//! when the loader is done).
 //!
 //! Absent: files, replication's framing around a snapshot, any keyspace.
 
 use std::borrow::Cow;
 
 use crate::rdb::Access;
+use crate::rdb::elements::{Element, Head};
 use crate::rdb::error::{RdbError, RdbErrorKind};
 use crate::rdb::fields::{Fields, Parsed, Stop};
 use crate::rdb::format::{self, Checksum, Flavour, Header, module_opcode, opcode};
+use crate::types::{self, RdbForm, Read, string};
 
 /// A buffer for a cut item larger than this is given back as soon as the item is done.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -58,15 +62,6 @@ pub enum Fed {
     },
 }
 
-/// A value as the file gives it.
-#[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LoadedValue<'a> {
-    /// A string. Borrowed where it stands in the input as it is; owned where it had to be
-    /// unpacked, so that it need not be copied again.
-    String(Cow<'a, [u8]>),
-}
-
 /// A sink's reason for not taking what the file holds; ends the load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(pub String);
@@ -82,14 +77,33 @@ pub trait RdbSink {
     /// The selected database is said to have this many keys: a hint that may be a lie.
     fn resize(&mut self, keys: u64, expires: u64) -> Result<(), Refusal>;
 
-    /// A key; `expiry` in milliseconds since the Unix epoch, may be past or negative.
-    fn entry(
+    /// A key whose value is one string in this form; `expiry` in milliseconds since the Unix epoch,
+    /// may be past or negative. The string is borrowed where it stands in the input as it is, and
+    /// owned where it had to be unpacked, so that it need not be copied again.
+    fn value(
         &mut self,
         key: &[u8],
-        value: LoadedValue<'_>,
+        form: &'static RdbForm,
+        bytes: Cow<'_, [u8]>,
         expiry: Option<i64>,
         access: Access,
     ) -> Result<(), Refusal>;
+
+    /// A key whose value has elements, which come next.
+    fn begin(
+        &mut self,
+        key: &[u8],
+        form: &'static RdbForm,
+        head: Head,
+        expiry: Option<i64>,
+        access: Access,
+    ) -> Result<(), Refusal>;
+
+    /// An element of the value that has begun.
+    fn element(&mut self, element: Element<'_>) -> Result<(), Refusal>;
+
+    /// All elements that the head announced have been given.
+    fn end(&mut self) -> Result<(), Refusal>;
 
     /// A function library's source.
     fn function(&mut self, _library: &[u8]) -> Result<(), Refusal> {
@@ -112,6 +126,7 @@ pub trait RdbSink {
 enum Phase {
     ExpectHeader,
     ExpectEntry,
+    ExpectElement(&'static RdbForm, Head),
     ExpectModuleData,
     ExpectChecksum,
     Done,
@@ -123,6 +138,7 @@ impl Phase {
         match self {
             Phase::ExpectHeader => "the header",
             Phase::ExpectEntry => "the keys, before the EOF opcode",
+            Phase::ExpectElement(..) => "a value",
             Phase::ExpectModuleData => "module data",
             Phase::ExpectChecksum => "the checksum",
             Phase::Done | Phase::Failed(_) => "nothing",
@@ -144,6 +160,8 @@ pub struct RdbLoader {
     phase: Phase,
     header: Option<Header>,
     attributes: Attributes,
+    /// Elements of the value at hand that have not come.
+    elements_left: u64,
     /// Bytes of the items that are done, from the start of the file.
     offset: u64,
     /// The CRC of those bytes; brought up to date once per call.
@@ -162,6 +180,7 @@ impl RdbLoader {
             phase: Phase::ExpectHeader,
             header: None,
             attributes: Attributes::default(),
+            elements_left: 0,
             offset: 0,
             checksum: Checksum::new(),
             carry: Vec::new(),
@@ -309,6 +328,7 @@ impl RdbLoader {
         let mut fields = Fields::new(bytes, self.settings.string_bytes_max);
         match self.phase {
             Phase::ExpectEntry => self.entry_or_opcode(&mut fields, sink)?,
+            Phase::ExpectElement(form, head) => self.element(form, head, &mut fields, sink)?,
             Phase::ExpectHeader => self.read_header(&mut fields)?,
             Phase::ExpectModuleData => self.skip_module_data(&mut fields)?,
             Phase::ExpectChecksum => self.check(&mut fields)?,
@@ -346,7 +366,7 @@ impl RdbLoader {
     #[inline]
     fn entry_or_opcode(&mut self, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
         match fields.byte()? {
-            format::TYPE_STRING => self.string_entry(fields, sink),
+            code if code == string::RDB.code => self.string_value(&string::RDB, 0, fields, sink),
             opcode::EXPIRETIME_MS => {
                 let expiry = i64::from_le_bytes(fields.array()?);
                 // Stock servers write -1 for "none" nowhere but read it so.
@@ -357,29 +377,96 @@ impl RdbLoader {
         }
     }
 
-    #[inline]
-    fn string_entry(&mut self, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
+    /// A key and a value that is one string, behind so many bytes that say nothing.
+    #[inline(always)]
+    fn string_value(
+        &mut self,
+        form: &'static RdbForm,
+        skip: usize,
+        fields: &mut Fields<'_>,
+        sink: &mut dyn RdbSink,
+    ) -> Parsed<()> {
         let key = fields.string()?;
+        fields.take(skip)?;
         let value = fields.string()?;
         let (mut key_digits, mut value_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
         let key = key.bytes(&mut key_digits)?;
-        let value = LoadedValue::String(value.bytes(&mut value_digits)?);
+        let value = value.bytes(&mut value_digits)?;
         let Attributes { expiry, access } = std::mem::take(&mut self.attributes);
-        sink.entry(&key, value, expiry, access).map_err(refused)
+        sink.value(&key, form, value, expiry, access).map_err(refused)
+    }
+
+    /// A key and a value of any form.
+    fn any_value(
+        &mut self,
+        name: &'static str,
+        form: &'static RdbForm,
+        fields: &mut Fields<'_>,
+        sink: &mut dyn RdbSink,
+    ) -> Parsed<()> {
+        match &form.read {
+            Read::String { skip, .. } => self.string_value(form, *skip, fields, sink),
+            Read::Elements { head, .. } => {
+                let key = fields.string()?;
+                let head = head(fields)?;
+                let mut digits = itoa::Buffer::new();
+                let key = key.bytes(&mut digits)?;
+                let Attributes { expiry, access } = std::mem::take(&mut self.attributes);
+                sink.begin(&key, form, head, expiry, access).map_err(refused)?;
+                self.phase = Phase::ExpectElement(form, head);
+                self.elements_left = head.count;
+                self.end_value(sink)
+            }
+            Read::NotBuilt => {
+                let mut digits = itoa::Buffer::new();
+                let key = format::quoted(&fields.string()?.bytes(&mut digits)?);
+                let (encoding, code) = (form.name, form.code);
+                let kind = RdbErrorKind::UnsupportedType { name, encoding, code, key };
+                Err(Stop::Bad(0, kind))
+            }
+        }
+    }
+
+    fn element(
+        &mut self,
+        form: &'static RdbForm,
+        head: Head,
+        fields: &mut Fields<'_>,
+        sink: &mut dyn RdbSink,
+    ) -> Parsed<()> {
+        let Read::Elements { element, .. } = &form.read else {
+            unreachable!("a value without elements has none to come")
+        };
+        let stored = element(&head, fields)?;
+        let (mut name_digits, mut value_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let name = stored.name.bytes(&mut name_digits)?;
+        let value = stored.value.bytes(&mut value_digits)?;
+        let element = Element { name: &name, value: &value, expiry: stored.expiry };
+        sink.element(element).map_err(refused)?;
+        self.elements_left -= 1;
+        self.end_value(sink)
+    }
+
+    fn end_value(&mut self, sink: &mut dyn RdbSink) -> Parsed<()> {
+        if self.elements_left == 0 {
+            sink.end().map_err(refused)?;
+            self.phase = Phase::ExpectEntry;
+        }
+        Ok(())
     }
 
     /// All but strings and their expiry.
     fn rare(&mut self, byte: u8, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
         match byte {
-            opcode::SELECTDB => sink.select(fields.len()?).map_err(refused),
-            opcode::RESIZEDB => sink.resize(fields.len()?, fields.len()?).map_err(refused),
+            opcode::SELECTDB => sink.select(fields.length()?).map_err(refused),
+            opcode::RESIZEDB => sink.resize(fields.length()?, fields.length()?).map_err(refused),
             opcode::EXPIRETIME => {
                 let seconds = i32::from_le_bytes(fields.array()?);
                 self.attributes.expiry = (seconds != -1).then_some(i64::from(seconds) * 1000);
                 Ok(())
             }
             opcode::IDLE => {
-                self.attributes.access.idle_seconds = Some(fields.len()?);
+                self.attributes.access.idle_seconds = Some(fields.length()?);
                 Ok(())
             }
             opcode::FREQ => {
@@ -387,9 +474,9 @@ impl RdbLoader {
                 Ok(())
             }
             opcode::AUX => self.aux(fields, sink),
-            opcode::SLOT_INFO => {
-                sink.slot_info(fields.len()?, fields.len()?, fields.len()?).map_err(refused)
-            }
+            opcode::SLOT_INFO => sink
+                .slot_info(fields.length()?, fields.length()?, fields.length()?)
+                .map_err(refused),
             opcode::FUNCTION2 => {
                 let mut digits = itoa::Buffer::new();
                 let library = fields.string()?.bytes(&mut digits)?;
@@ -405,7 +492,10 @@ impl RdbLoader {
                 };
                 Ok(())
             }
-            byte => Err(self.unsupported(byte, fields)),
+            byte => match types::rdb_form(byte, self.flavour()) {
+                Some((name, form)) => self.any_value(name, form, fields, sink),
+                None => Err(self.unsupported(byte)),
+            },
         }
     }
 
@@ -418,8 +508,8 @@ impl RdbLoader {
         sink.aux(&name, &value).map_err(refused)
     }
 
-    /// Why a byte cannot be loaded; a value type reads its key first, to name it.
-    fn unsupported(&self, byte: u8, fields: &mut Fields<'_>) -> Stop {
+    /// Why an opcode cannot be loaded.
+    fn unsupported(&self, byte: u8) -> Stop {
         let what = match byte {
             opcode::FUNCTION_PRE_GA => "function libraries in their pre-release format",
             opcode::SLOT_IMPORT_OR_KEY_META => match self.flavour() {
@@ -427,35 +517,19 @@ impl RdbLoader {
                 Flavour::Redis => "key metadata of modules",
             },
             opcode::UPDATE if self.flavour() == Flavour::Valkey => "commands within a snapshot",
-            byte => {
-                return match format::type_row(byte, self.flavour()) {
-                    Some(row) => Self::unsupported_type(row, fields),
-                    None => Stop::Bad(0, RdbErrorKind::UnknownType(byte)),
-                };
-            }
+            byte => return Stop::Bad(0, RdbErrorKind::UnknownType(byte)),
         };
         Stop::Bad(0, RdbErrorKind::UnsupportedOpcode(byte, what))
     }
 
-    fn unsupported_type(row: &'static format::TypeRow, fields: &mut Fields<'_>) -> Stop {
-        let mut digits = itoa::Buffer::new();
-        let key = fields.string().and_then(|key| key.bytes(&mut digits));
-        match key {
-            Ok(key) => {
-                Stop::Bad(0, RdbErrorKind::UnsupportedType { row, key: format::quoted(&key) })
-            }
-            Err(stop) => stop,
-        }
-    }
-
     fn begin_module_data(&mut self, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
-        let module = fields.len()?;
+        let module = fields.length()?;
         let at = fields.at;
-        let tag = fields.len()?;
+        let tag = fields.length()?;
         if tag != module_opcode::UINT {
             return Err(Stop::Bad(at, RdbErrorKind::BadModuleData(tag)));
         }
-        let _when = fields.len()?;
+        let _when = fields.length()?;
         sink.module_aux(&module_name(module)).map_err(refused)?;
         self.phase = Phase::ExpectModuleData;
         Ok(())
@@ -464,9 +538,9 @@ impl RdbLoader {
     /// One tagged piece of module data; an item of its own, so that any number of them costs
     /// no more than their bytes.
     fn skip_module_data(&mut self, fields: &mut Fields<'_>) -> Parsed<()> {
-        match fields.len()? {
+        match fields.length()? {
             module_opcode::EOF => self.phase = Phase::ExpectEntry,
-            module_opcode::SINT | module_opcode::UINT => _ = fields.len()?,
+            module_opcode::SINT | module_opcode::UINT => _ = fields.length()?,
             module_opcode::FLOAT => _ = fields.take(4)?,
             module_opcode::DOUBLE => _ = fields.take(8)?,
             module_opcode::STRING => _ = fields.string()?,

@@ -3,12 +3,16 @@
 //! Call `begin` once, `chunk` for each chunk, `finish` once; each appends to the caller's buffer,
 //! which the caller writes out and clears between calls as it likes. Runs on the writer's thread.
 //!
+//! Keys and what belongs to them are written here, values as their types' rows say.
+//!
 //! Absent: files, the `$EOF:` framing of diskless replication, the choice of what to save.
 
-use crate::rdb::chunk::{Chunk, ChunkEntry, Kind};
+use crate::rdb::chunk::{Chunk, ChunkKey, Record};
+use crate::rdb::elements::Head;
 use crate::rdb::format::{self, Checksum, opcode};
 use crate::rdb::strings::StringWriter;
 use crate::rdb::{Access, RdbSettings};
+use crate::types::{Write, encoding_of};
 
 /// Encodes one file.
 pub struct RdbEncoder {
@@ -16,6 +20,8 @@ pub struct RdbEncoder {
     checksum: Checksum,
     selected: Option<u32>,
     strings: StringWriter,
+    /// The large value that has begun: how its elements are written, and its head.
+    large: Option<(Write, Head)>,
 }
 
 impl RdbEncoder {
@@ -23,7 +29,7 @@ impl RdbEncoder {
     pub fn new(settings: RdbSettings) -> RdbEncoder {
         assert!((7..=12).contains(&settings.version), "RDB version {}", settings.version);
         let strings = StringWriter::new(settings.compression);
-        RdbEncoder { settings, checksum: Checksum::new(), selected: None, strings }
+        RdbEncoder { settings, checksum: Checksum::new(), selected: None, strings, large: None }
     }
 
     /// Appends magic, version and the given aux fields.
@@ -47,28 +53,23 @@ impl RdbEncoder {
         // Record headers are about as long as their encoded form, opcodes included.
         out.reserve(chunk.len_bytes());
         if self.selected != Some(chunk.db()) {
+            assert!(self.large.is_none(), "a value goes on in its database");
             self.select(chunk.db(), out);
         }
-        for entry in chunk {
-            self.entry(&entry, out);
+        for record in chunk {
+            self.record(&record, out);
         }
         self.seal(start, out);
     }
 
     /// Appends the end of the file.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        assert!(self.large.is_none(), "a value has an end");
         let start = out.len();
         out.push(opcode::EOF);
         self.seal(start, out);
         let checksum = if self.settings.checksum { self.checksum.value() } else { 0 };
         out.extend_from_slice(&checksum.to_le_bytes());
-    }
-
-    /// How many bytes a string takes in a file.
-    pub fn string_len(&mut self, bytes: &[u8]) -> usize {
-        let mut out = Vec::new();
-        self.strings.put(bytes, &mut out);
-        out.len()
     }
 
     /// Takes what was appended since `start` into the checksum: once per call, in one sweep.
@@ -91,22 +92,51 @@ impl RdbEncoder {
         }
     }
 
-    #[inline]
-    fn entry(&mut self, entry: &ChunkEntry<'_>, out: &mut Vec<u8>) {
-        if let Some(at) = entry.expiry {
+    #[inline(always)]
+    fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        match record {
+            Record::Value(key, bytes) => {
+                let Write::Bytes(write) = self.key(key, out) else {
+                    unreachable!("an entry's kind tells that its value is bytes")
+                };
+                write(bytes, &mut self.strings, out);
+            }
+            Record::Begin(key, head) => {
+                let write = self.key(key, out);
+                let Write::Elements { head: write_head, .. } = write else {
+                    unreachable!("an entry's kind tells that its value has elements")
+                };
+                write_head(head, out);
+                assert!(self.large.is_none(), "a value ends before another one begins");
+                self.large = Some((write, *head));
+            }
+            Record::Element(one) => {
+                let Some((Write::Elements { element, .. }, head)) = &self.large else {
+                    unreachable!("an element of a value that has begun")
+                };
+                element(head, one, &mut self.strings, out);
+            }
+            Record::End => self.large = None,
+        }
+    }
+
+    /// Appends what stands before a value, and tells how that is written.
+    #[inline(always)]
+    fn key(&mut self, key: &ChunkKey<'_>, out: &mut Vec<u8>) -> Write {
+        if let Some(at) = key.expiry {
             out.push(opcode::EXPIRETIME_MS);
             // Readers take -1 for "never"; a millisecond earlier is just as past.
             let at = if at == -1 { -2 } else { at };
             out.extend_from_slice(&at.to_le_bytes());
         }
-        if entry.access != Access::default() {
-            put_access(entry.access, out);
+        if key.access != Access::default() {
+            put_access(key.access, out);
         }
-        match entry.kind {
-            Kind::String => out.push(format::TYPE_STRING),
-        }
-        self.strings.put(entry.key, out);
-        self.strings.put(entry.value, out);
+        let encoding = encoding_of(key.kind);
+        debug_assert!(encoding.version <= self.settings.version, "{}", encoding.name);
+        out.push(encoding.code);
+        self.strings.put(key.bytes, out);
+        encoding.write
     }
 }
 
@@ -125,6 +155,7 @@ mod tests {
     use super::*;
     use crate::rdb::SizeHint;
     use crate::rdb::chunk::ChunkValue;
+    use crate::types::string::KIND_RAW;
 
     fn encode(settings: RdbSettings, chunks: &[Chunk]) -> Vec<u8> {
         let mut encoder = RdbEncoder::new(settings);
@@ -139,7 +170,7 @@ mod tests {
 
     fn one(key: &[u8], value: ChunkValue<'_>) -> Chunk {
         let mut chunk = Chunk::new(0, 0);
-        chunk.push(Kind::String, key, None, value);
+        chunk.push(KIND_RAW, key, None, value);
         chunk
     }
 
@@ -196,7 +227,7 @@ mod tests {
     fn attributes_stand_before_the_type() {
         let mut chunk = Chunk::new(0, 0);
         let access = Access { idle_seconds: Some(100), frequency: Some(7) };
-        chunk.push_with_access(Kind::String, b"k", Some(1), access, ChunkValue::Bytes(b"v"));
+        chunk.push_with_access(KIND_RAW, b"k", Some(1), access, ChunkValue::Bytes(b"v"));
         assert_eq!(
             body(RdbSettings::default(), chunk),
             b"\xfc\x01\0\0\0\0\0\0\0\xf8\x40\x64\xf9\x07\x00\x01k\x01v"
@@ -206,7 +237,7 @@ mod tests {
     #[test]
     fn an_expiry_of_minus_one_stays_an_expiry() {
         let mut chunk = Chunk::new(0, 0);
-        chunk.push(Kind::String, b"k", Some(-1), ChunkValue::Bytes(b"v"));
+        chunk.push(KIND_RAW, b"k", Some(-1), ChunkValue::Bytes(b"v"));
         let got = body(RdbSettings::default(), chunk);
         assert_eq!(got, b"\xfc\xfe\xff\xff\xff\xff\xff\xff\xff\x00\x01k\x01v");
     }
@@ -218,7 +249,7 @@ mod tests {
             RdbSettings { checksum: false, size_hints: vec![hint], ..RdbSettings::default() };
         let chunk = |db| {
             let mut chunk = Chunk::new(db, 0);
-            chunk.push(Kind::String, b"k", None, ChunkValue::Bytes(b"v"));
+            chunk.push(KIND_RAW, b"k", None, ChunkValue::Bytes(b"v"));
             chunk
         };
         let got = encode(settings, &[chunk(0), chunk(0), chunk(9), Chunk::new(3, 0), chunk(0)]);

@@ -37,8 +37,12 @@ pub enum RdbErrorKind {
     BadCompression,
     /// A value type that exists but is not loaded yet.
     UnsupportedType {
-        /// Its row in the table.
-        row: &'static format::TypeRow,
+        /// The type's name.
+        name: &'static str,
+        /// How it is encoded.
+        encoding: &'static str,
+        /// The byte in the file.
+        code: u8,
         /// The key, quoted.
         key: String,
     },
@@ -99,11 +103,9 @@ impl fmt::Display for RdbErrorKind {
                 write!(f, "LZF string of {packed} bytes cannot unpack to {claimed}")
             }
             BadCompression => write!(f, "invalid LZF compressed string"),
-            UnsupportedType { row, key } => write!(
-                f,
-                "cannot load type '{}' ({}, RDB type {}) yet, key {key}",
-                row.name, row.encoding, row.byte
-            ),
+            UnsupportedType { name, encoding, code, key } => {
+                write!(f, "cannot load type '{name}' ({encoding}, RDB type {code}) yet, key {key}")
+            }
             UnknownType(byte) => write!(f, "unknown RDB type or opcode {byte}"),
             UnsupportedOpcode(byte, what) => write!(f, "cannot load {what} (RDB opcode {byte})"),
             BadModuleData(tag) => write!(f, "module data with unknown tag {tag}"),

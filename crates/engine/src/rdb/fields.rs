@@ -93,7 +93,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A length.
-    pub fn len(&mut self) -> Parsed<u64> {
+    pub fn length(&mut self) -> Parsed<u64> {
         let at = self.at;
         self.len_or_encoding()?
             .map_err(|kind| Stop::Bad(at, RdbErrorKind::EncodedLength(ENCODED | kind)))
@@ -102,7 +102,7 @@ impl<'a> Fields<'a> {
     /// A length of bytes, bounded.
     fn string_len(&mut self) -> Parsed<usize> {
         let at = self.at;
-        let bytes = self.len()?;
+        let bytes = self.length()?;
         self.bounded(at, bytes)
     }
 
@@ -152,7 +152,7 @@ impl<'a> Fields<'a> {
 
 impl<'a> Stored<'a> {
     /// The string itself: borrowed where it stands in the file, printed into `digits`, or unpacked.
-    #[inline]
+    #[inline(always)]
     pub fn bytes<'s>(self, digits: &'s mut itoa::Buffer) -> Parsed<Cow<'s, [u8]>>
     where
         'a: 's,

@@ -1,5 +1,4 @@
-//! What RDB's writer and reader agree on: opcodes, the table of types, length and integer
-//! encodings, the checksum. `docs/internals/rdb.md` draws a file.
+//! What RDB's writer and reader agree on: opcodes, length and integer encodings, the checksum. `docs/internals/rdb.md` draws a file.
 //!
 //! The facts come from the public format of Redis up to 7.2 and of Valkey 9; what is known of
 //! later Redis versions (12 and up) comes from the documentation of third-party readers and only
@@ -55,9 +54,6 @@ pub mod module_opcode {
     pub const STRING: u64 = 5;
 }
 
-/// The type byte of a string value, the one that is loaded so far.
-pub const TYPE_STRING: u8 = 0;
-
 /// First file version with a checksum after EOF.
 pub const VERSION_WITH_CHECKSUM: u32 = 5;
 /// Newest version under the magic `REDIS` that is opened (Redis 8.8).
@@ -108,69 +104,6 @@ impl Header {
             Flavour::Valkey => (VALKEY_VERSION_MIN..=VALKEY_VERSION_MAX).contains(&self.version),
         }
     }
-}
-
-/// A row of the table of value types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TypeRow {
-    /// The byte in the file.
-    pub byte: u8,
-    /// The magic under which it has this meaning; `None` for both.
-    pub flavour: Option<Flavour>,
-    /// The type as TYPE answers it.
-    pub name: &'static str,
-    /// How it is encoded in the file.
-    pub encoding: &'static str,
-}
-
-const fn row(byte: u8, name: &'static str, encoding: &'static str) -> TypeRow {
-    TypeRow { byte, flavour: None, name, encoding }
-}
-
-const fn redis(byte: u8, name: &'static str, encoding: &'static str) -> TypeRow {
-    TypeRow { byte, flavour: Some(Flavour::Redis), name, encoding }
-}
-
-const fn valkey(byte: u8, name: &'static str, encoding: &'static str) -> TypeRow {
-    TypeRow { byte, flavour: Some(Flavour::Valkey), name, encoding }
-}
-
-/// All value types known by name.
-pub const TYPES: &[TypeRow] = &[
-    row(0, "string", "string"),
-    row(1, "list", "plain list"),
-    row(2, "set", "plain set"),
-    row(3, "zset", "scores as text"),
-    row(4, "hash", "plain hash"),
-    row(5, "zset", "binary scores"),
-    row(6, "module", "module value of 4.0 release candidates"),
-    row(7, "module", "annotated module value"),
-    row(9, "hash", "zipmap"),
-    row(10, "list", "ziplist"),
-    row(11, "set", "intset"),
-    row(12, "zset", "ziplist"),
-    row(13, "hash", "ziplist"),
-    row(14, "list", "ziplist quicklist"),
-    row(15, "stream", "listpacks"),
-    row(16, "hash", "listpack"),
-    row(17, "zset", "listpack"),
-    row(18, "list", "listpack quicklist"),
-    row(19, "stream", "listpacks, version 2"),
-    row(20, "set", "listpack"),
-    row(21, "stream", "listpacks, version 3"),
-    redis(22, "hash", "with field expiry, of 7.4 release candidates"),
-    redis(23, "hash", "listpack with field expiry, of 7.4 release candidates"),
-    redis(24, "hash", "with field expiry"),
-    redis(25, "hash", "listpack with field expiry"),
-    redis(26, "stream", "listpacks, version 4"),
-    redis(27, "stream", "listpacks, version 5"),
-    valkey(22, "hash", "with field expiry"),
-    valkey(23, "hash", "path hash"),
-];
-
-/// The row of a type byte in a file of this flavour.
-pub fn type_row(byte: u8, flavour: Flavour) -> Option<&'static TypeRow> {
-    TYPES.iter().find(|row| row.byte == byte && row.flavour.is_none_or(|own| own == flavour))
 }
 
 /// Encodings that stand where a string's length could stand (two top bits set).
@@ -342,23 +275,6 @@ mod tests {
         ] {
             assert_eq!(canonical_int(text.as_bytes()), value, "{text:?}");
         }
-    }
-
-    #[test]
-    fn type_table_is_unambiguous() {
-        for flavour in [Flavour::Redis, Flavour::Valkey] {
-            for byte in 0..=u8::MAX {
-                let rows = TYPES
-                    .iter()
-                    .filter(|row| row.byte == byte && row.flavour.is_none_or(|own| own == flavour));
-                assert!(rows.count() <= 1, "{byte} under {flavour:?}");
-            }
-        }
-        assert_eq!(
-            type_row(22, Flavour::Valkey).map(|row| row.encoding),
-            Some("with field expiry")
-        );
-        assert_eq!(type_row(8, Flavour::Redis), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! * [`format`]: opcodes, header, lengths, the forms of integers, the checksum.
 //! * [`fields`]: reads what items consist of, from bytes that may be cut anywhere.
 //! * [`strings`]: writes strings.
+//! * [`elements`]: collections in parts.
 //! * [`error`]: what can be wrong with a file.
 //! * [`chunk`]: copies of entries on their way from the keyspace to a writer's thread.
 //!
@@ -10,6 +11,7 @@
 //! `persist`'s loader and encoder. `docs/internals/rdb.md` draws them.
 
 pub mod chunk;
+pub mod elements;
 pub mod error;
 pub mod fields;
 pub mod format;

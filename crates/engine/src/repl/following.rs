@@ -515,7 +515,7 @@ impl Following {
                 Stage::Payload(payload) => {
                     (payload.fresh.now_ms, payload.fresh.clock) = (data.now_ms, data.clock);
                     let len = bytes.len();
-                    let taken = payload.take(bytes);
+                    let taken = payload.take(bytes, &core.config);
                     client.wire.consume(taken.as_ref().map_or(len, |&(used, _)| used));
                     match taken {
                         Err(why) => self.payload_failed(core, clients, &why),

@@ -22,7 +22,7 @@ use crate::core::Core;
 use crate::io::Level;
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
-use crate::persist::fill::{StreamPosition, keys_expected};
+use crate::persist::fill::{Fill, StreamPosition, keys_expected};
 use crate::persist::loading::load_settings;
 use crate::persist::rdb_load::RdbLoader;
 
@@ -222,7 +222,7 @@ impl Following {
             id,
             offset,
             len,
-            keys_max: keys_expected(len),
+            fill: Fill::new(keys_expected(len)),
             mark: mark.map(|mark| mark.as_bytes().to_vec()),
             received: 0,
             loader: RdbLoader::new(load_settings(core)),
@@ -230,7 +230,6 @@ impl Following {
             position: StreamPosition::default(),
             loaded: false,
             tail: Vec::new(),
-            db: 0,
         };
         if let Some(master) = &mut self.master {
             master.stage = Stage::Payload(Box::new(payload));

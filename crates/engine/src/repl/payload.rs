@@ -9,8 +9,9 @@
 //! It fills a keyspace of its own, which takes the place of the data only when the frame has ended as it
 //! should. Nothing here knows the link.
 
+use crate::config::Config;
 use crate::keyspace::Keyspace;
-use crate::persist::fill::{Filler, StreamPosition};
+use crate::persist::fill::{Fill, Filler, StreamPosition};
 use crate::persist::rdb_load::{Fed, RdbLoader};
 
 /// A payload being loaded.
@@ -26,26 +27,24 @@ pub(super) struct Payload {
     pub(super) loader: RdbLoader,
     pub(super) fresh: Box<Keyspace>,
     pub(super) position: StreamPosition,
-    /// For how many keys room may still be made before they come.
-    pub(super) keys_max: u64,
+    /// How far its content has been put into `fresh`.
+    pub(super) fill: Fill,
     pub(super) loaded: bool,
     /// The last bytes, when the payload is loaded and its mark is awaited.
     pub(super) tail: Vec<u8>,
-    /// Database that the payload has selected.
-    pub(super) db: u32,
 }
 
 impl Payload {
     /// Takes bytes: how many belonged to the payload, and whether it is complete.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, bool), String> {
+    pub(super) fn take(&mut self, bytes: &[u8], config: &Config) -> Result<(usize, bool), String> {
         let mut used = 0;
         if !self.loaded {
             let room = self.len.map_or(u64::MAX, |len| len - self.received);
             let offered = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
-            let (position, keys_max) = (&mut self.position, &mut self.keys_max);
-            let mut filler = Filler::new(&mut self.fresh, position, keys_max, self.db, false);
+            let (position, fill) = (&mut self.position, &mut self.fill);
+            let mut filler = Filler::new(&mut self.fresh, config, position, fill);
             let fed = self.loader.feed(offered, &mut filler);
-            self.db = filler.finish().db;
+            filler.finish();
             used = match fed.map_err(|e| e.to_string())? {
                 Fed::NeedMore => offered.len(),
                 Fed::Done { consumed } => {

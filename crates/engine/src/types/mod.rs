@@ -1,73 +1,202 @@
-//! Values: their types, their encodings, and the forms too big to stand inline in an entry.
+//! Values: a row and a file for each type.
 //!
-//! An entry of the keyspace carries one opaque *kind* byte: the type in its low four bits, the encoding in its
-//! high four. Small strings stand inline behind their key; everything else is an [`Object`].
+//! An entry of the keyspace carries one *kind* byte: the number of its type in the low four bits, of the encoding in the
+//! high four. All else that differs between types stands in their rows, and nobody outside of this folder asks which type a
+//! value has but the commands of its family.
+//!
+//! A new type is a file with a row, and a line in [`TYPES`]; a variant of [`Object`] if it can be large.
 
+pub mod digest;
+pub mod form;
 pub mod long_double;
 pub mod string;
+mod value;
 
-/// The types of values, with the numbers that the kind byte uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Type {
-    /// Bytes.
-    String = 0,
-}
+use crate::rdb::format::Flavour;
+use digest::Digest;
+pub use form::{Build, Encoding, Invalid, RdbForm, Read, StoredElement, Write};
+pub use value::{Body, Collection, INLINE_MAX, Object, Value, ValueRef, payload};
 
-impl Type {
-    /// The name that TYPE answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Type::String => "string",
-        }
-    }
-}
-
-/// How a value is kept, as OBJECT ENCODING names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Encoding {
-    /// A string that is the canonical text of a 64-bit integer.
-    Int = 0,
-    /// A short string that was set in one piece.
-    Embstr = 1,
-    /// Any other string.
-    Raw = 2,
-}
-
-impl Encoding {
-    /// The name that OBJECT ENCODING answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Encoding::Int => "int",
-            Encoding::Embstr => "embstr",
-            Encoding::Raw => "raw",
-        }
-    }
-}
-
-/// The kind byte of a type in an encoding.
-pub const fn kind(ty: Type, encoding: Encoding) -> u8 {
-    (ty as u8) | ((encoding as u8) << 4)
-}
-
-/// The type in a kind byte.
-pub fn type_of(_kind: u8) -> Type {
-    // One type so far; the low four bits tell them apart when there are more.
-    Type::String
-}
-
-/// The encoding in a kind byte.
-pub fn encoding_of(kind: u8) -> Encoding {
-    match kind >> 4 {
-        0 => Encoding::Int,
-        1 => Encoding::Embstr,
-        _ => Encoding::Raw,
-    }
-}
-
-/// A value that is more than bytes: none yet, strings are bytes in whatever form.
+/// A type of values.
 #[derive(Debug)]
-pub enum Object {}
+pub struct Type {
+    /// The name that TYPE answers.
+    pub name: &'static str,
+    /// Its number in Redis: the low four bits of the kind byte, and what DEBUG DIGEST begins with.
+    pub number: u8,
+    /// Its encodings; the index is in the high four bits of the kind byte.
+    pub encodings: &'static [Encoding],
+    /// The forms in which files hold its values.
+    pub rdb: &'static [RdbForm],
+    /// Takes a value of a kind into a digest.
+    pub digest: fn(&mut Digest, u8, ValueRef<'_>),
+    /// When the first element of a value of a kind expires, or earlier; `None` if none does. Is asked often, so it looks
+    /// at no more than a few of them.
+    pub earliest_expiry: fn(u8, ValueRef<'_>) -> Option<i64>,
+}
 
-impl russet_ds::Value for Object {}
+impl PartialEq for Type {
+    fn eq(&self, other: &Type) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Type {}
+
+/// All types.
+pub static TYPES: &[&Type] = &[&string::STRING];
+
+/// Types that are not built yet, by name, and how files hold their values.
+pub static NOT_BUILT: &[(&str, &[RdbForm])] = &[
+    (
+        "list",
+        &[
+            not_built(1, "plain list"),
+            not_built(10, "ziplist"),
+            not_built(14, "ziplist quicklist"),
+            not_built(18, "listpack quicklist"),
+        ],
+    ),
+    ("set", &[not_built(2, "plain set"), not_built(11, "intset"), not_built(20, "listpack")]),
+    (
+        "zset",
+        &[
+            not_built(3, "scores as text"),
+            not_built(5, "binary scores"),
+            not_built(12, "ziplist"),
+            not_built(17, "listpack"),
+        ],
+    ),
+    (
+        "hash",
+        &[
+            not_built(4, "plain hash"),
+            not_built(9, "zipmap"),
+            not_built(13, "ziplist"),
+            not_built(16, "listpack"),
+            only(Flavour::Redis, not_built(22, "with field expiry, of 7.4 release candidates")),
+            only(
+                Flavour::Redis,
+                not_built(23, "listpack with field expiry, of 7.4 release candidates"),
+            ),
+            only(Flavour::Redis, not_built(24, "with field expiry")),
+            only(Flavour::Redis, not_built(25, "listpack with field expiry")),
+            only(Flavour::Valkey, not_built(22, "with field expiry")),
+            only(Flavour::Valkey, not_built(23, "path hash")),
+        ],
+    ),
+    (
+        "stream",
+        &[
+            not_built(15, "listpacks"),
+            not_built(19, "listpacks, version 2"),
+            not_built(21, "listpacks, version 3"),
+            only(Flavour::Redis, not_built(26, "listpacks, version 4")),
+            only(Flavour::Redis, not_built(27, "listpacks, version 5")),
+        ],
+    ),
+    (
+        "module",
+        &[
+            not_built(6, "module value of 4.0 release candidates"),
+            not_built(7, "annotated module value"),
+        ],
+    ),
+];
+
+const fn not_built(code: u8, name: &'static str) -> RdbForm {
+    RdbForm { code, flavour: None, name, read: Read::NotBuilt }
+}
+
+/// A form whose byte has its meaning under one magic only.
+const fn only(flavour: Flavour, form: RdbForm) -> RdbForm {
+    RdbForm { flavour: Some(flavour), ..form }
+}
+
+/// Rows by number.
+static BY_NUMBER: [Option<&Type>; 16] = {
+    let mut rows = [None; 16];
+    let mut at = 0;
+    while at < TYPES.len() {
+        rows[TYPES[at].number as usize] = Some(TYPES[at]);
+        at += 1;
+    }
+    rows
+};
+
+/// The kind byte of a type's encoding.
+pub const fn kind(ty: u8, encoding: u8) -> u8 {
+    ty | encoding << 4
+}
+
+/// The type of a kind byte.
+#[inline]
+pub fn type_of(kind: u8) -> &'static Type {
+    // Kind bytes are made of rows, and never read from anywhere.
+    BY_NUMBER[usize::from(kind & 0xf)].expect("a type with a row")
+}
+
+/// The encoding of a kind byte.
+#[inline]
+pub fn encoding_of(kind: u8) -> &'static Encoding {
+    &type_of(kind).encodings[usize::from(kind >> 4)]
+}
+
+/// The form that a byte in a file of this flavour stands for, and the name of its type.
+pub fn rdb_form(code: u8, flavour: Flavour) -> Option<(&'static str, &'static RdbForm)> {
+    rdb_forms()
+        .find(|(_, form)| form.code == code && form.flavour.is_none_or(|only| only == flavour))
+}
+
+/// All forms, with the names of their types.
+pub fn rdb_forms() -> impl Iterator<Item = (&'static str, &'static RdbForm)> {
+    let built = TYPES.iter().map(|ty| (ty.name, ty.rdb));
+    built
+        .chain(NOT_BUILT.iter().copied())
+        .flat_map(|(name, forms)| forms.iter().map(move |form| (name, form)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_unique() {
+        for (at, ty) in TYPES.iter().enumerate() {
+            assert!(std::ptr::eq(type_of(ty.number), *ty), "{}: its number is taken", ty.name);
+            assert!(TYPES[..at].iter().all(|other| other.name != ty.name), "{} twice", ty.name);
+            assert!(NOT_BUILT.iter().all(|(name, _)| *name != ty.name), "{} is built", ty.name);
+            assert!((1..=16).contains(&ty.encodings.len()));
+        }
+    }
+
+    #[test]
+    fn a_byte_has_one_meaning_under_a_magic() {
+        for flavour in [Flavour::Redis, Flavour::Valkey] {
+            for code in 0..=u8::MAX {
+                let forms = rdb_forms().filter(|(_, form)| {
+                    form.code == code && form.flavour.is_none_or(|only| only == flavour)
+                });
+                assert!(forms.count() <= 1, "{code} under {flavour:?}");
+            }
+        }
+        let name = |code, flavour| rdb_form(code, flavour).map(|(ty, form)| (ty, form.name));
+        assert_eq!(name(22, Flavour::Valkey), Some(("hash", "with field expiry")));
+        assert_eq!(name(8, Flavour::Redis), None);
+    }
+
+    /// What we write we can read.
+    #[test]
+    fn encodings_are_written_in_forms_that_are_read() {
+        for ty in TYPES {
+            for encoding in ty.encodings {
+                let form = ty.rdb.iter().find(|form| form.code == encoding.code);
+                let fits = form.is_some_and(|form| match encoding.write {
+                    Write::Bytes(_) => matches!(form.read, Read::String { .. }),
+                    Write::Elements { .. } => matches!(form.read, Read::Elements { .. }),
+                });
+                assert!(fits, "{} {}", ty.name, encoding.name);
+            }
+        }
+    }
+}

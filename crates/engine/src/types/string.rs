@@ -1,16 +1,46 @@
 //! Strings: short ones stand inline in the entry, long ones are a block that others may hold too.
 
-use russet_ds::{Block, BytesRef, Content, EntryRef, NewPayload, Payload};
+use std::borrow::Cow;
+
+use russet_ds::{BytesRef, Content, EntryRef, Payload};
 use russet_protocol::number::parse_i64;
 
-use super::{Encoding, Object, Type, kind};
-
-/// Longest value that stands inline in its entry, in bytes. Larger ones would make the copy that a
-/// snapshot takes of a bucket, and the move that an APPEND makes, cost too much.
-pub const INLINE_MAX: usize = 1024;
+use super::digest::Digest;
+use super::form::write_string;
+use super::{Encoding, Invalid, Object, RdbForm, Read, Type, Value, ValueRef, Write, kind};
+use crate::config::Config;
 
 /// Longest string of the `embstr` encoding, in bytes: what Redis reports, and clients look at.
 const EMBSTR_MAX: usize = 44;
+
+/// The row.
+pub static STRING: Type = Type {
+    name: "string",
+    number: NUMBER,
+    encodings: &[encoding("int"), encoding("embstr"), encoding("raw")],
+    rdb: &[RDB],
+    digest,
+    earliest_expiry: |_, _| None,
+};
+
+const NUMBER: u8 = 0;
+
+/// The form in which files hold strings.
+pub const RDB: RdbForm =
+    RdbForm { code: 0, flavour: None, name: "string", read: Read::String { skip: 0, decode } };
+
+/// The kind byte of a string that is the canonical text of an integer.
+pub const KIND_INT: u8 = kind(NUMBER, 0);
+
+/// The kind byte of a short string that was set in one piece.
+const KIND_EMBSTR: u8 = kind(NUMBER, 1);
+
+/// The kind byte of any other, also of one that was changed in place (APPEND, SETRANGE).
+pub const KIND_RAW: u8 = kind(NUMBER, 2);
+
+const fn encoding(name: &'static str) -> Encoding {
+    Encoding { name, code: RDB.code, version: 1, write: Write::Bytes(write_string) }
+}
 
 /// The bytes of a string value, wherever they stand.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +52,14 @@ pub enum Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// The string in an entry.
-    pub fn of(entry: &EntryRef<'a, Object>) -> Text<'a> {
+    /// The string in an entry; none if it has another type.
+    pub fn of(entry: &EntryRef<'a, Object>) -> Option<Text<'a>> {
         match entry.payload() {
-            Payload::Inline(bytes) => Text::Inline(bytes),
+            _ if entry.kind() & 0xf != NUMBER => None,
+            Payload::Inline(bytes) => Some(Text::Inline(bytes)),
             Payload::Block(block) => match block.content() {
-                Content::Bytes(bytes) => Text::Block(bytes),
-                Content::Value(object) => match *object {},
+                Content::Bytes(bytes) => Some(Text::Block(bytes)),
+                Content::Value(_) => None,
             },
         }
     }
@@ -49,21 +80,15 @@ pub fn kind_of_new(bytes: &[u8]) -> u8 {
 
 /// The same of one that is not looked at as a number (INCRBYFLOAT's sum): by length alone.
 pub fn kind_of_text(bytes: &[u8]) -> u8 {
-    let short = bytes.len() <= EMBSTR_MAX;
-    kind(Type::String, if short { Encoding::Embstr } else { Encoding::Raw })
+    if bytes.len() <= EMBSTR_MAX { KIND_EMBSTR } else { KIND_RAW }
 }
 
-/// The kind byte of a string that is the canonical text of an integer.
-pub const KIND_INT: u8 = kind(Type::String, Encoding::Int);
+fn decode<'a>(bytes: Cow<'a, [u8]>, _config: &Config) -> Result<Value<'a>, Invalid> {
+    Ok(Value::compact(kind_of_new(&bytes), bytes))
+}
 
-/// The kind byte of a string that was changed in place (APPEND, SETRANGE).
-pub const KIND_RAW: u8 = kind(Type::String, Encoding::Raw);
-
-/// The form in which a string goes into the keyspace.
-pub fn payload(bytes: &[u8]) -> NewPayload<'_, Object> {
-    if bytes.len() <= INLINE_MAX {
-        NewPayload::Inline(bytes)
-    } else {
-        NewPayload::Block(Block::from_bytes(bytes))
+fn digest(digest: &mut Digest, _kind: u8, value: ValueRef<'_>) {
+    if let ValueRef::Bytes(bytes) = value {
+        digest.mix(bytes);
     }
 }

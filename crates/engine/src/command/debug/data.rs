@@ -4,25 +4,26 @@ use std::fmt::Write;
 
 use russet_protocol::ErrorReply;
 
-use super::digest::Digest;
+use super::digest;
 use super::wrong_use;
 use crate::command::argument::{int, key, optional, repeated, string, token};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
-use crate::keyspace::{EventKind, Expiry, Keyspace};
-use crate::persist::rdb_save::RdbEncoder;
-use crate::rdb::RdbSettings;
+use crate::keyspace::{EventKind, Expiry};
+use crate::persist::dump;
+use crate::types::digest::Digest;
+use crate::types::encoding_of;
 
 pub(super) const DIGEST: Command = Command {
     name: "debug|digest",
     arity: 2,
     summary: "Returns a digest of all data: 40 digits, equal for equal data.",
-    run: digest,
+    run: digest_all,
     ..Command::ROW
 };
 
-fn digest(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.simple(&Digest::of_all(ctx.data).hex());
+fn digest_all(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.simple(&digest::of_all(ctx.data).hex());
     Ok(Flow::Done)
 }
 
@@ -42,7 +43,7 @@ fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Ou
     reply.array(args.len() - 2);
     for at in 2..args.len() {
         let digest =
-            db.get(args.key(at)).map_or(Digest::default(), |entry| Digest::of_value(&entry));
+            db.get(args.key(at)).map_or(Digest::default(), |entry| digest::of_value(&entry));
         reply.simple(&digest.hex());
     }
     Ok(Flow::Done)
@@ -65,17 +66,14 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
         return Err(wrong_use(args));
     }
     let key = args.key(2);
-    let keyspace = &ctx.data;
+    let keyspace = &*ctx.data;
     let entry = keyspace.db(ctx.call.db).get(key).ok_or(ErrorReply::NoSuchKey)?;
-    let compression = ctx.core.config.rdbcompression;
-    let settings = RdbSettings { compression, ..RdbSettings::default() };
-    let text = crate::types::string::Text::of(&entry).bytes();
-    let len = RdbEncoder::new(settings).string_len(text);
+    let len = dump::value_len(&entry, ctx.core.config.rdbcompression);
     let idle = keyspace.clock.wrapping_sub(entry.clock()) & 0xff_ffff;
     reply.simple(&format!(
         "Value at:0x7f{:010x} refcount:1 encoding:{} serializedlength:{len} lru:{} lru_seconds_idle:{idle}",
         (key.hash >> 24) & !7,
-        Keyspace::encoding_name(&entry),
+        encoding_of(entry.kind()).name,
         entry.clock(),
     ));
     Ok(Flow::Done)
@@ -91,7 +89,7 @@ pub(super) const HTSTATS: Command = Command {
 };
 
 fn htstats(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let keyspace = &ctx.data;
+    let keyspace = &*ctx.data;
     let db = u32::try_from(args.integer(2)?).ok().filter(|&db| db < keyspace.count());
     let db = db.ok_or_else(|| ErrorReply::fixed("ERR Out of range database"))?;
     let db = keyspace.db(db);

@@ -103,6 +103,6 @@ pub(super) const TYPE: Command = Command {
 };
 
 fn type_of_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.simple(ctx.glance(args.key(1)).map_or("none", |found| type_of(found.kind()).name()));
+    reply.simple(ctx.glance(args.key(1)).map_or("none", |found| type_of(found.kind()).name));
     Ok(Flow::Done)
 }

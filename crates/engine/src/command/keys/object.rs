@@ -7,10 +7,8 @@ use super::ROW;
 use crate::command::argument::key;
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, acl, flag as f, help};
-use crate::keyspace::Keyspace;
-use crate::types::Encoding;
 use crate::types::encoding_of;
-use crate::types::string::Text;
+use crate::types::string::{KIND_INT, Text};
 
 /// Stock servers share the integers from 0 to this among all keys that hold them.
 const SHARED_INTEGERS: i64 = 10_000;
@@ -43,7 +41,7 @@ pub(super) const ENCODING: Command = Command {
 
 fn encoding(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match ctx.inspect(args.key(2)) {
-        Some(entry) => reply.bulk(Keyspace::encoding_name(&entry).as_bytes()),
+        Some(entry) => reply.bulk(encoding_of(entry.kind()).name.as_bytes()),
         None => reply.null(),
     }
     Ok(Flow::Done)
@@ -64,9 +62,9 @@ pub(super) const REFCOUNT: Command = Command {
 fn refcount(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match ctx.inspect(args.key(2)) {
         Some(entry) => {
-            let is_shared = encoding_of(entry.kind()) == Encoding::Int
-                && parse_i64(Text::of(&entry).bytes())
-                    .is_some_and(|value| (0..SHARED_INTEGERS).contains(&value));
+            let number = Text::of(&entry).filter(|_| entry.kind() == KIND_INT);
+            let number = number.and_then(|text| parse_i64(text.bytes()));
+            let is_shared = number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number));
             reply.integer(if is_shared { i64::from(i32::MAX) } else { 1 });
         }
         None => reply.null(),

@@ -1,6 +1,5 @@
 //! Moving and copying keys: RENAME, MOVE, COPY.
 
-use russet_ds::{Block, EntryRef, NewPayload, Payload};
 use russet_protocol::ErrorReply;
 
 use super::ROW;
@@ -8,7 +7,7 @@ use crate::command::argument::{after, int, key, optional, token};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
-use crate::types::Object;
+use crate::types::Value;
 
 const SAME: ErrorReply = ErrorReply::fixed("ERR source and destination objects are the same");
 
@@ -125,40 +124,14 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         return Err(SAME);
     }
     let keyspace = &mut ctx.data;
-    let copy = keyspace.read(source_db, source).map(|entry| Copy::of(&entry));
-    let taken = copy.is_some() && keyspace.peek(target_db, target).is_some() && !replace;
-    let copied = copy.filter(|_| !taken);
-    reply.integer(i64::from(copied.is_some()));
-    if let Some(Copy { kind, value, expiry }) = copied {
-        let payload = match value {
-            Value::Inline(ref bytes) => NewPayload::Inline(bytes),
-            Value::Block(block) => NewPayload::Block(block),
-        };
+    let found = keyspace.read(source_db, source).is_some();
+    let taken = found && !replace && keyspace.peek(target_db, target).is_some();
+    let entry = keyspace.peek(source_db, source).filter(|_| !taken);
+    let copy = entry.map(|entry| (Value::copy_of(&entry), entry.expiry()));
+    reply.integer(i64::from(copy.is_some()));
+    if let Some((value, expiry)) = copy {
         let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
-        keyspace.edit(target_db, target).set(kind, payload, expiry, EventKind::CopyTo);
+        keyspace.edit(target_db, target).set_value(value, expiry, EventKind::CopyTo);
     }
     Ok(Flow::Done)
-}
-
-/// A copy of a value and its expiration time.
-struct Copy {
-    kind: u8,
-    value: Value,
-    expiry: Option<i64>,
-}
-
-enum Value {
-    Inline(Vec<u8>),
-    Block(Block<Object>),
-}
-
-impl Copy {
-    fn of(entry: &EntryRef<'_, Object>) -> Copy {
-        let value = match entry.payload() {
-            Payload::Inline(bytes) => Value::Inline(bytes.to_vec()),
-            // The two keys share the bytes until one of them changes.
-            Payload::Block(block) => Value::Block(block.to_owned()),
-        };
-        Copy { kind: entry.kind(), value, expiry: entry.expiry() }
-    }
 }

@@ -110,7 +110,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
         there += 1;
         if wanted
-            .is_none_or(|name| type_of(entry.kind()).name().as_bytes().eq_ignore_ascii_case(name))
+            .is_none_or(|name| type_of(entry.kind()).name.as_bytes().eq_ignore_ascii_case(name))
         {
             writer.bulk(key);
             shown += 1;

@@ -11,7 +11,8 @@ use crate::command::argument::{int, key, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
-use crate::types::string::{INLINE_MAX, KIND_RAW};
+use crate::types::INLINE_MAX;
+use crate::types::string::KIND_RAW;
 
 /// The largest gap that SETRANGE fills with zero bytes, whatever the configuration allows. A gap
 /// costs the client nothing, so it must not allocate without limit.

@@ -121,8 +121,8 @@ fn read_len(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<usize, Erro
 
 /// Copies a string, since the two are needed at once.
 fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Vec<u8> {
-    let entry = ctx.data.peek(ctx.call.db, args.key(at));
-    entry.map_or(Vec::new(), |entry| Text::of(&entry).bytes().to_vec())
+    let text = ctx.data.peek(ctx.call.db, args.key(at)).and_then(|entry| Text::of(&entry));
+    text.map_or(Vec::new(), |text| text.bytes().to_vec())
 }
 
 fn check_size(ctx: &Ctx<'_>, a: usize, b: usize) -> Result<(), ErrorReply> {

@@ -50,6 +50,6 @@ const ROW: Command = Command { group: Group::String, acl: acl::STRING, ..Command
 /// Returns the string that a command is about to change, without counting a read or updating its
 /// access time.
 fn old<'a>(ctx: &'a mut Ctx<'_>, key: Key<'_>) -> Result<Option<Text<'a>>, ErrorReply> {
-    let db = ctx.call.db;
-    Ok(ctx.data.peek(db, key).map(|entry| Text::of(&entry)))
+    let entry = ctx.data.peek(ctx.call.db, key);
+    entry.map(|entry| Text::of(&entry).ok_or(ErrorReply::WrongType)).transpose()
 }

@@ -10,7 +10,8 @@ use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
 use crate::types::long_double::LongDouble;
-use crate::types::string::{KIND_INT, kind_of_text, payload};
+use crate::types::payload;
+use crate::types::string::{KIND_INT, kind_of_text};
 
 pub(super) const INCR: Command = Command {
     name: "incr",

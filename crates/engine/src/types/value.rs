@@ -1,0 +1,162 @@
+//! Values: where their bytes stand, and how they come into an entry and out of it.
+//!
+//! A value is compact or large. A compact one is bytes: a string, or a small collection in one stretch. They stand
+//! inline in the entry or, from [`INLINE_MAX`] on, in a block that snapshots, replies and copies may hold too. A large one
+//! is an [`Object`] in a block: a collection with an allocation for each element.
+
+use std::borrow::Cow;
+
+use russet_ds::{Block, Content, EntryRef, NewPayload, Payload};
+
+use super::type_of;
+use crate::rdb::elements::{Element, Head};
+
+/// Most bytes that stand inline in an entry. More would make the copy that a snapshot takes of a bucket, and the move
+/// that a growing value makes, cost too much.
+pub const INLINE_MAX: usize = 1024;
+
+/// A large value, by type.
+#[derive(Debug)]
+pub enum Object {}
+
+/// What every large value can tell.
+pub trait Collection {
+    /// How many elements it has.
+    fn len(&self) -> usize;
+
+    /// Whether it has none; no such value stays in the keyspace.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// When the first of its elements expires, or earlier.
+    fn earliest_expiry(&self) -> Option<i64> {
+        None
+    }
+
+    /// Hands over all elements, in no particular order.
+    fn each(&self, sink: &mut dyn FnMut(Element<'_>));
+
+    /// The same in another block, with nothing shared.
+    fn copy(&self) -> Block<Object>;
+
+    /// Bytes of memory that it owns, without itself.
+    fn owned_bytes(&self) -> usize;
+
+    /// What a file says of it before its elements.
+    fn head(&self) -> Head {
+        Head { count: self.len() as u64, earliest: self.earliest_expiry() }
+    }
+}
+
+impl russet_ds::Value for Object {
+    fn inner_expiry(kind: u8, payload: Payload<'_, Object>) -> Option<i64> {
+        (type_of(kind).earliest_expiry)(kind, ValueRef::of_payload(payload))
+    }
+}
+
+impl Object {
+    /// The value as any large one.
+    pub fn collection(&self) -> &dyn Collection {
+        match *self {}
+    }
+
+    /// A block of its own for it.
+    pub fn into_block(self) -> Block<Object> {
+        let owned_bytes = self.collection().owned_bytes();
+        Block::new(self, owned_bytes)
+    }
+}
+
+/// A value where it stands.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueRef<'a> {
+    /// A compact one.
+    Bytes(&'a [u8]),
+    /// A large one.
+    Object(&'a Object),
+}
+
+impl<'a> ValueRef<'a> {
+    /// The value of an entry.
+    pub fn of(entry: &EntryRef<'a, Object>) -> ValueRef<'a> {
+        ValueRef::of_payload(entry.payload())
+    }
+
+    fn of_payload(payload: Payload<'a, Object>) -> ValueRef<'a> {
+        match payload {
+            Payload::Inline(bytes) => ValueRef::Bytes(bytes),
+            Payload::Block(block) => match block.content() {
+                Content::Bytes(bytes) => ValueRef::Bytes(bytes.as_slice()),
+                Content::Value(object) => ValueRef::Object(object),
+            },
+        }
+    }
+
+    /// How many allocations it takes to free it: what lazy freeing goes by.
+    pub fn free_cost(self) -> usize {
+        match self {
+            ValueRef::Bytes(_) => 1,
+            ValueRef::Object(object) => object.collection().len(),
+        }
+    }
+}
+
+/// A value that is in no entry yet.
+#[derive(Debug)]
+pub struct Value<'a> {
+    /// Type and encoding.
+    pub kind: u8,
+    /// What it is made of.
+    pub body: Body<'a>,
+}
+
+/// What a value is made of.
+#[derive(Debug)]
+pub enum Body<'a> {
+    /// The bytes of a compact one.
+    Bytes(Cow<'a, [u8]>),
+    /// The block of any.
+    Block(Block<Object>),
+}
+
+impl<'a> Value<'a> {
+    /// A compact value.
+    pub fn compact(kind: u8, bytes: impl Into<Cow<'a, [u8]>>) -> Value<'a> {
+        Value { kind, body: Body::Bytes(bytes.into()) }
+    }
+
+    /// A large value.
+    pub fn large(kind: u8, object: Object) -> Value<'static> {
+        Value { kind, body: Body::Block(object.into_block()) }
+    }
+
+    /// An entry's value for another entry. Bytes in a block are shared: whoever changes them first makes a copy.
+    pub fn copy_of(entry: &EntryRef<'_, Object>) -> Value<'static> {
+        let body = match entry.payload() {
+            Payload::Inline(bytes) => Body::Bytes(Cow::Owned(bytes.to_vec())),
+            Payload::Block(block) => Body::Block(match block.content() {
+                Content::Bytes(_) => block.to_owned(),
+                Content::Value(object) => object.collection().copy(),
+            }),
+        };
+        Value { kind: entry.kind(), body }
+    }
+
+    /// Gives kind and payload to whoever puts them into an entry.
+    pub fn put<T>(self, sink: impl FnOnce(u8, NewPayload<'_, Object>) -> T) -> T {
+        match self.body {
+            Body::Bytes(bytes) => sink(self.kind, payload(&bytes)),
+            Body::Block(block) => sink(self.kind, NewPayload::Block(block)),
+        }
+    }
+}
+
+/// The form in which bytes go into an entry.
+pub fn payload(bytes: &[u8]) -> NewPayload<'_, Object> {
+    if bytes.len() <= INLINE_MAX {
+        NewPayload::Inline(bytes)
+    } else {
+        NewPayload::Block(Block::from_bytes(bytes))
+    }
+}
