@@ -8,7 +8,13 @@ use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload
 
 use super::{EventKind, Key, Keyspace};
 use crate::types::string;
-use crate::types::{Object, Value, payload};
+use crate::types::{Object, Value, ValueRef, payload};
+
+/// Values of fewer allocations are freed where they are dropped: handing them over would cost more.
+const LAZY_FREE_COST: usize = 64;
+
+/// Longer ones are not: the allocator gives their memory back to the kernel, which takes its time.
+const LAZY_FREE_BYTES: usize = 1 << 20;
 
 /// What becomes of a key's expiry when its value is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,7 +224,9 @@ impl<'a> Edit<'a> {
 impl Keyspace {
     /// Drops an old value here if that is cheap, elsewhere if not.
     fn free_lazily(&mut self, old: OwnedEntry<Object>) {
-        if old.is_block() {
+        let Payload::Block(block) = old.payload() else { return };
+        let is_long = block.allocated_bytes() >= LAZY_FREE_BYTES;
+        if is_long || ValueRef::of_payload(old.payload()).free_cost() >= LAZY_FREE_COST {
             self.garbage.push(crate::io::Garbage(Box::new(old)));
         }
     }

@@ -83,7 +83,8 @@ impl<'a> ValueRef<'a> {
         ValueRef::of_payload(entry.payload())
     }
 
-    fn of_payload(payload: Payload<'a, Object>) -> ValueRef<'a> {
+    /// The value that a payload is.
+    pub fn of_payload(payload: Payload<'a, Object>) -> ValueRef<'a> {
         match payload {
             Payload::Inline(bytes) => ValueRef::Bytes(bytes),
             Payload::Block(block) => match block.content() {
