@@ -8,7 +8,7 @@ use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload
 
 use super::{EventKind, Key, Keyspace};
 use crate::types::string;
-use crate::types::{Object, Value, ValueRef, payload};
+use crate::types::{Object, Value, ValueRef, earliest_expiry, payload};
 
 /// Values of fewer allocations are freed where they are dropped: handing them over would cost more.
 const LAZY_FREE_COST: usize = 64;
@@ -91,8 +91,7 @@ impl<'a> Edit<'a> {
 
     /// Sets any value as a loader does: a change, but no event.
     #[inline]
-    pub fn load(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry) {
-        let clock = self.keyspace.first_clock();
+    pub fn load(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry, clock: u32) {
         self.put(kind, payload, expiry, clock);
         self.keyspace.dirty += 1;
     }
@@ -115,8 +114,14 @@ impl<'a> Edit<'a> {
             Expiry::Keep => db.get(self.key).and_then(|entry| entry.expiry()),
         };
         let hash_of = |key: &[u8]| hasher.hash(key);
+        let earliest = earliest_expiry(kind, &payload);
         let Key { bytes, hash } = self.key;
         let old = db.table.set(hash, bytes, kind, payload, expiry, clock, &hash_of);
+        if let Some(earliest) = earliest
+            && let Some(mut entry) = db.table.get_mut(hash, bytes)
+        {
+            entry.set_inner_expiry(Some(earliest));
+        }
         let created = db.table.len() > before;
         if created && let Some(slots) = &mut db.slots {
             slots.of(self.key.slot()).keys += 1;
@@ -198,7 +203,7 @@ impl<'a> Edit<'a> {
     /// whatever is there: one change, and an event at either end. False if there is none.
     pub fn move_to(mut self, db: u32, key: Key<'_>, events: [EventKind; 2]) -> bool {
         let Some(old) = self.take() else { return false };
-        let (kind, expiry, inner_expiry) = (old.kind(), old.expiry(), old.inner_expiry());
+        let (kind, expiry) = (old.kind(), old.expiry());
         let clock = self.keyspace.first_clock();
         let mut target = Edit::open(self.keyspace, db, key);
         let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
@@ -206,11 +211,6 @@ impl<'a> Edit<'a> {
             target.put(kind, NewPayload::Inline(bytes), expiry, clock);
         } else if let Some(block) = old.into_block() {
             target.put(kind, NewPayload::Block(block), expiry, clock);
-        }
-        if inner_expiry.is_some()
-            && let Some(mut entry) = self.keyspace.db_mut(db).get_mut(key)
-        {
-            entry.set_inner_expiry(inner_expiry);
         }
         let [from, to] = events;
         self.keyspace.dirty += 1;

@@ -17,6 +17,7 @@ use russet_ds::EntryRef;
 use super::{Key, Keyspace};
 use crate::config::Config;
 use crate::config::value::EvictionPolicy;
+use crate::rdb::Access;
 use crate::types::Object;
 
 /// Where the counter of a new key begins, so that it is not the first to be evicted.
@@ -70,6 +71,16 @@ impl Keyspace {
         match self.lfu {
             None => self.clock,
             Some(_) => pack(self.minutes(), INITIAL),
+        }
+    }
+
+    /// The clock of an entry that was last used as a file or RESTORE says, as far as the policy counts that.
+    #[inline]
+    pub(crate) fn clock_of(&self, access: Access) -> u32 {
+        match (self.lfu, access) {
+            (None, Access { idle_seconds: Some(idle), .. }) => self.clock.wrapping_sub(idle as u32),
+            (Some(_), Access { frequency: Some(counter), .. }) => pack(self.minutes(), counter),
+            _ => self.first_clock(),
         }
     }
 

@@ -83,6 +83,7 @@ enum Unfinished {
     Building {
         key: Vec<u8>,
         expiry: Option<i64>,
+        clock: u32,
         value: Box<dyn Build>,
     },
 }
@@ -104,6 +105,7 @@ struct Gathered {
     value_end: usize,
     kind: u8,
     expiry: Option<i64>,
+    clock: u32,
     hash: u64,
 }
 
@@ -137,19 +139,24 @@ impl<'a> Filler<'a> {
             let value = &self.bytes[item.key_end..item.value_end];
             let key = Key { bytes, hash: item.hash };
             let expiry = item.expiry.map_or(Expiry::Clear, Expiry::At);
-            self.keyspace.edit(db, key).load(item.kind, NewPayload::Inline(value), expiry);
+            self.keyspace.edit(db, key).load(
+                item.kind,
+                NewPayload::Inline(value),
+                expiry,
+                item.clock,
+            );
             start = item.value_end;
         }
         self.gathered.clear();
         self.bytes.clear();
     }
 
-    fn gather(&mut self, key: Key<'_>, kind: u8, value: &[u8], expiry: Option<i64>) {
+    fn gather(&mut self, key: Key<'_>, kind: u8, value: &[u8], expiry: Option<i64>, clock: u32) {
         self.bytes.extend_from_slice(key.bytes);
         let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
         let value_end = self.bytes.len();
-        self.gathered.push(Gathered { key_end, value_end, kind, expiry, hash: key.hash });
+        self.gathered.push(Gathered { key_end, value_end, kind, expiry, clock, hash: key.hash });
         if self.gathered.len() == WINDOW {
             self.set_gathered();
         }
@@ -169,6 +176,7 @@ impl<'a> Filler<'a> {
         &mut self,
         key: &[u8],
         expiry: Option<i64>,
+        clock: u32,
         value: Result<Value<'_>, Invalid>,
     ) -> Result<(), Refusal> {
         let value = match value {
@@ -183,13 +191,13 @@ impl<'a> Filler<'a> {
         let key = self.keyspace.hasher().key(key);
         match &value.body {
             Body::Bytes(bytes) if key.bytes.len() + bytes.len() <= GATHERED_MAX => {
-                self.gather(key, value.kind, bytes, expiry);
+                self.gather(key, value.kind, bytes, expiry, clock);
             }
             _ => {
                 self.set_gathered();
                 let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
                 let edit = self.keyspace.edit(self.fill.db, key);
-                value.put(|kind, payload| edit.load(kind, payload, expiry));
+                value.put(|kind, payload| edit.load(kind, payload, expiry, clock));
             }
         }
         Ok(())
@@ -238,7 +246,7 @@ impl RdbSink for Filler<'_> {
         form: &'static RdbForm,
         bytes: Cow<'_, [u8]>,
         expiry: Option<i64>,
-        _access: Access,
+        access: Access,
     ) -> Result<(), Refusal> {
         if self.is_dropped(expiry) {
             return Ok(());
@@ -246,7 +254,8 @@ impl RdbSink for Filler<'_> {
         let Read::String { decode, .. } = &form.read else {
             return Err(refusal(key, Invalid::Malformed));
         };
-        self.set(key, expiry, decode(bytes, self.config))
+        let clock = self.keyspace.clock_of(access);
+        self.set(key, expiry, clock, decode(bytes, self.config))
     }
 
     fn begin(
@@ -255,7 +264,7 @@ impl RdbSink for Filler<'_> {
         form: &'static RdbForm,
         head: Head,
         expiry: Option<i64>,
-        _access: Access,
+        access: Access,
     ) -> Result<(), Refusal> {
         let Read::Elements { begin, .. } = &form.read else {
             return Err(refusal(key, Invalid::Malformed));
@@ -264,7 +273,8 @@ impl RdbSink for Filler<'_> {
             Unfinished::Dropped
         } else {
             let value = begin(&head, self.config);
-            Unfinished::Building { key: key.to_vec(), expiry, value }
+            let clock = self.keyspace.clock_of(access);
+            Unfinished::Building { key: key.to_vec(), expiry, clock, value }
         };
         Ok(())
     }
@@ -276,7 +286,7 @@ impl RdbSink for Filler<'_> {
 
     fn end(&mut self) -> Result<(), Refusal> {
         let unfinished = std::mem::take(&mut self.fill.value);
-        let Unfinished::Building { key, expiry, value } = unfinished else { return Ok(()) };
-        self.set(&key, expiry, value.finish())
+        let Unfinished::Building { key, expiry, clock, value } = unfinished else { return Ok(()) };
+        self.set(&key, expiry, clock, value.finish())
     }
 }

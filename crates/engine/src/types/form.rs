@@ -104,6 +104,9 @@ pub struct Encoding {
     pub version: u32,
     /// How it is written.
     pub write: Write,
+    /// Tells when the first element of a value expires, or earlier; `None` if elements of values that are kept so never
+    /// expire. It is asked often, so it looks at no more than a few of them.
+    pub earliest_expiry: Option<fn(ValueRef<'_>) -> Option<i64>>,
 }
 
 /// How a value is written.

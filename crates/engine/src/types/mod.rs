@@ -15,7 +15,7 @@ mod value;
 use crate::rdb::format::Flavour;
 use digest::Digest;
 pub use form::{Build, Encoding, Invalid, RdbForm, Read, StoredElement, Write};
-pub use value::{Body, Collection, INLINE_MAX, Object, Value, ValueRef, payload};
+pub use value::{Body, Collection, INLINE_MAX, Object, Value, ValueRef, earliest_expiry, payload};
 
 /// A type of values.
 #[derive(Debug)]
@@ -30,9 +30,6 @@ pub struct Type {
     pub rdb: &'static [RdbForm],
     /// Takes a value of a kind into a digest.
     pub digest: fn(&mut Digest, u8, ValueRef<'_>),
-    /// When the first element of a value of a kind expires, or earlier; `None` if none does. Is asked often, so it looks
-    /// at no more than a few of them.
-    pub earliest_expiry: fn(u8, ValueRef<'_>) -> Option<i64>,
 }
 
 impl PartialEq for Type {
@@ -136,10 +133,26 @@ pub fn type_of(kind: u8) -> &'static Type {
     BY_NUMBER[usize::from(kind & 0xf)].expect("a type with a row")
 }
 
+/// Encodings by kind byte.
+static BY_KIND: [Option<&Encoding>; 256] = {
+    let mut rows = [None; 256];
+    let mut at = 0;
+    while at < TYPES.len() {
+        let mut encoding = 0;
+        while encoding < TYPES[at].encodings.len() {
+            let kind = kind(TYPES[at].number, encoding as u8);
+            rows[kind as usize] = Some(&TYPES[at].encodings[encoding]);
+            encoding += 1;
+        }
+        at += 1;
+    }
+    rows
+};
+
 /// The encoding of a kind byte.
 #[inline]
 pub fn encoding_of(kind: u8) -> &'static Encoding {
-    &type_of(kind).encodings[usize::from(kind >> 4)]
+    BY_KIND[usize::from(kind)].expect("an encoding with a row")
 }
 
 /// The form that a byte in a file of this flavour stands for, and the name of its type.

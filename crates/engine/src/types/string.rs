@@ -20,7 +20,6 @@ pub static STRING: Type = Type {
     encodings: &[encoding("int"), encoding("embstr"), encoding("raw")],
     rdb: &[RDB],
     digest,
-    earliest_expiry: |_, _| None,
 };
 
 const NUMBER: u8 = 0;
@@ -39,7 +38,8 @@ const KIND_EMBSTR: u8 = kind(NUMBER, 1);
 pub const KIND_RAW: u8 = kind(NUMBER, 2);
 
 const fn encoding(name: &'static str) -> Encoding {
-    Encoding { name, code: RDB.code, version: 1, write: Write::Bytes(write_string) }
+    let write = Write::Bytes(write_string);
+    Encoding { name, code: RDB.code, version: 1, write, earliest_expiry: None }
 }
 
 /// The bytes of a string value, wherever they stand.

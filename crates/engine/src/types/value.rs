@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use russet_ds::{Block, Content, EntryRef, NewPayload, Payload};
 
-use super::type_of;
+use super::encoding_of;
 use crate::rdb::elements::{Element, Head};
 
 /// Most bytes that stand inline in an entry. More would make the copy that a snapshot takes of a bucket, and the move
@@ -51,7 +51,7 @@ pub trait Collection {
 
 impl russet_ds::Value for Object {
     fn inner_expiry(kind: u8, payload: Payload<'_, Object>) -> Option<i64> {
-        (type_of(kind).earliest_expiry)(kind, ValueRef::of_payload(payload))
+        encoding_of(kind).earliest_expiry?(ValueRef::of_payload(payload))
     }
 }
 
@@ -151,6 +151,19 @@ impl<'a> Value<'a> {
             Body::Block(block) => sink(self.kind, NewPayload::Block(block)),
         }
     }
+}
+
+/// When the first element of a value expires that goes into an entry, or earlier.
+#[inline]
+pub fn earliest_expiry(kind: u8, payload: &NewPayload<'_, Object>) -> Option<i64> {
+    let earliest = encoding_of(kind).earliest_expiry?;
+    earliest(match payload {
+        NewPayload::Inline(bytes) => ValueRef::Bytes(bytes),
+        NewPayload::Block(block) => match block.content() {
+            Content::Bytes(bytes) => ValueRef::Bytes(bytes.as_slice()),
+            Content::Value(object) => ValueRef::Object(object),
+        },
+    })
 }
 
 /// The form in which bytes go into an entry.
