@@ -2,12 +2,14 @@
 //!
 //! * `life.rs`: existence, type and deletion
 //! * `places.rs`: renaming, copying and moving to another database
+//! * `dump.rs`: values as bytes, and back
 //! * `expiry.rs`: expiration times
 //! * `walk.rs`: listing keys
 //! * `databases.rs`: whole databases
 //! * `object.rs`: OBJECT
 
 mod databases;
+mod dump;
 mod expiry;
 mod life;
 mod object;
@@ -23,6 +25,9 @@ pub const COMMANDS: &[Command] = &[
     life::EXISTS,
     life::TYPE,
     life::TOUCH,
+    dump::DUMP,
+    dump::RESTORE,
+    dump::RESTORE_ASKING,
     places::COPY,
     places::MOVE,
     places::RENAME,
