@@ -107,6 +107,23 @@ fn commands_make_the_events_of_redis() {
 }
 
 #[test]
+fn restoring_makes_the_events_of_redis() {
+    let mut t = Watch::new("EAmn");
+    let payload = r#""\x00\x05hello\n\x00cr\xdfve4 \n""#;
+    for (command, expected) in [
+        ("RESTORE a 0 {}", "n:new:a g:restore:a"),
+        ("RESTORE a 0 {}", ""),
+        ("RESTORE a 100 {} REPLACE", "n:new:a g:restore:a"),
+        ("RESTORE a 1 {} REPLACE ABSTTL", "g:del:a"),
+        ("RESTORE a 1 {} REPLACE ABSTTL", ""),
+        ("RESTORE a 0 other", ""),
+        ("DUMP a", "m:keymiss:a"),
+    ] {
+        assert_eq!(t.events(&command.replace("{}", payload)), expected, "{command}");
+    }
+}
+
+#[test]
 fn reads_that_find_nothing_are_events_and_looks_are_not() {
     let mut t = Watch::new("EAmn");
     for (command, expected) in [

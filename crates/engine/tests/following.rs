@@ -85,6 +85,38 @@ fn what_fails_in_the_stream_is_counted_told_and_gone_over() {
     );
 }
 
+/// The words with the payload of a string at the end of the first four.
+fn restore(line: &str) -> Vec<u8> {
+    let payload = b"\x00\x05hello\n\x00cr\xdfve4 \n";
+    let mut words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    words.insert(3, payload);
+    let mut bytes = Vec::new();
+    russet_protocol::reply::push_command(&mut bytes, &words);
+    bytes
+}
+
+#[test]
+fn a_restored_value_stays_until_the_stream_ends_it() {
+    let (mut w, link) = replica("", &["old"]);
+    let parts = [
+        restore("RESTORE a 0"),
+        restore("RESTORE past 1 ABSTTL"),
+        restore("RESTORE old 99999999999999 REPLACE ABSTTL"),
+        restore("RESTORE-ASKING asked 0"),
+    ];
+    w.send(link, &parts.concat());
+    let c = w.connect();
+    assert_eq!(
+        w.ask(c, "MGET a past old asked"),
+        "*4\r\n$5\r\nhello\r\n$-1\r\n$5\r\nhello\r\n$5\r\nhello\r\n"
+    );
+    assert_eq!(w.ask(c, "DBSIZE"), ":4\r\n", "what is past is hidden until the master deletes it");
+    assert_eq!(w.ask(c, "PEXPIRETIME old"), ":99999999999999\r\n");
+    w.send(link, &words("DEL past"));
+    assert_eq!(w.ask(c, "DBSIZE"), ":3\r\n");
+    assert!(w.ask(c, "INFO stats").contains("unexpected_error_replies:0\r\n"));
+}
+
 #[test]
 fn an_inline_request_is_no_stream() {
     let (mut w, link) = replica("", &[]);

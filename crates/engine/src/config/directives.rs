@@ -498,7 +498,8 @@ section "Memory" {
     "lazyfree-lazy-eviction" [] lazyfree_lazy_eviction: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// Expired values are freed beside the work. Here they always are.
     "lazyfree-lazy-expire" [] lazyfree_lazy_expire: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
-    /// Values that a command replaces are freed beside the work. Here they always are.
+    /// Values that a command replaces are freed beside the work. Here they always are, and this only decides whether RESTORE of
+    /// a value that has expired is propagated as UNLINK or DEL.
     "lazyfree-lazy-server-del" [] lazyfree_lazy_server_del: bool = "no", Bool, MODIFIABLE, BUILT, NONE;
     /// DEL behaves as UNLINK. Here both free beside the work.
     "lazyfree-lazy-user-del" [] lazyfree_lazy_user_del: bool = "no", Bool, MODIFIABLE, BUILT, NONE;

@@ -23,6 +23,9 @@ use crate::types::Object;
 /// Where the counter of a new key begins, so that it is not the first to be evicted.
 const INITIAL: u8 = 5;
 
+/// The last second of a clock of 24 bits, and so the longest time without use.
+const CLOCK_MAX: u64 = 0xff_ffff;
+
 /// How use is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lfu {
@@ -78,7 +81,9 @@ impl Keyspace {
     #[inline]
     pub(crate) fn clock_of(&self, access: Access) -> u32 {
         match (self.lfu, access) {
-            (None, Access { idle_seconds: Some(idle), .. }) => self.clock.wrapping_sub(idle as u32),
+            (None, Access { idle_seconds: Some(idle), .. }) => {
+                self.clock.wrapping_sub(idle.min(CLOCK_MAX) as u32) & CLOCK_MAX as u32
+            }
             (Some(_), Access { frequency: Some(counter), .. }) => pack(self.minutes(), counter),
             _ => self.first_clock(),
         }
