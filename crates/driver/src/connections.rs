@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 
 use russet_engine::Node;
-use russet_engine::io::{Endpoints, Handle, Input, Now};
+use russet_engine::io::{Endpoints, Handle, Input, Now, Service};
 
 use crate::Driver;
 
@@ -118,7 +118,7 @@ impl Driver {
 
     /// A connection comes; the node may refuse it with these bytes.
     pub fn accept(&mut self, ends: Endpoints) -> Result<Handle, Vec<u8>> {
-        let handle = self.node.accept(self.now, ends)?;
+        let handle = self.node.accept(self.now, Service::Clients, ends)?;
         self.connections.all.insert(handle, Connection::default());
         Ok(handle)
     }

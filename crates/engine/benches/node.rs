@@ -11,7 +11,7 @@ use russet_driver::{Driver, Files};
 use russet_ds::EntryRef;
 use russet_engine::config::Config;
 use russet_engine::io::{Handle, Host, Now};
-use russet_engine::keyspace::SlotFunction;
+use russet_engine::mode::Mode;
 use russet_engine::node::Boot;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -46,9 +46,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(slots: SlotFunction) -> Bench {
+    fn new(mode: Mode) -> Bench {
         let clock = Clock(Instant::now());
-        let boot = Boot { seed: [1, 2, 3, 4], slots: Some(slots), ..Boot::default() };
+        let boot = Boot { seed: [1, 2, 3, 4], mode, ..Boot::default() };
         let mut driver = Driver::idle(Config::default(), boot, Files::new(), clock.now());
         let client = driver.connect();
         driver.connection(client).expect("just let in").discards = true;
@@ -105,11 +105,11 @@ fn batches(order: &[u64], name: &[u8], more: &[&[u8]]) -> Vec<Vec<u8>> {
 }
 
 /// Each kind of request has an order of its own: in that of the inserts entries would be touched as they were allocated.
-fn throughput(name: &str, slots: SlotFunction) -> Bench {
+fn throughput(name: &str, mode: Mode) -> Bench {
     println!(
         "ns per command, 1 million keys of 16 bytes, values of 16, each key once in any order, {name}"
     );
-    let mut bench = Bench::new(slots);
+    let mut bench = Bench::new(mode);
     let value: &[&[u8]] = &[&[b'v'; 16]];
     let kinds = [
         ("first SET", batches(&shuffled(1), b"SET", value)),
@@ -184,8 +184,8 @@ fn slots(mut bench: Bench) {
     });
 }
 
-fn turns(name: &str, slots: SlotFunction, tag: &str) {
-    let mut bench = Bench::new(slots);
+fn turns(name: &str, mode: Mode, tag: &str) {
+    let mut bench = Bench::new(mode);
     let value = [b'v'; 16];
     for start in (0..5_000_000_u64).step_by(100) {
         let mut sets = Vec::new();
@@ -211,12 +211,12 @@ fn turns(name: &str, slots: SlotFunction, tag: &str) {
 }
 
 fn main() {
-    throughput("standalone", SlotFunction::HashPrefix);
-    slots(throughput("cluster slots", SlotFunction::Crc16));
+    throughput("standalone", Mode::Standalone);
+    slots(throughput("cluster slots", Mode::Cluster));
     if std::env::args().any(|arg| arg == "short") {
         return;
     }
     println!("microseconds of CPU time per turn while a table grows from 0 to 5 million keys");
-    turns("standalone", SlotFunction::HashPrefix, "key:");
-    turns("cluster slots, one hash tag", SlotFunction::Crc16, "{tag}");
+    turns("standalone", Mode::Standalone, "key:");
+    turns("cluster slots, one hash tag", Mode::Cluster, "{tag}");
 }

@@ -15,7 +15,7 @@ use crate::config::{Config, Hook};
 use crate::ids::{Handle, JobId, RequestId};
 use crate::injected::Bug;
 use crate::io::{Level, Now, Output, Request};
-use crate::keyspace::SlotFunction;
+use crate::mode::Mode;
 use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::timers::Timers;
@@ -33,8 +33,8 @@ pub struct Boot {
     pub config_file: Option<String>,
     /// What the node runs on, for INFO.
     pub platform: Platform,
-    /// Which keys belong to one slot.
-    pub slots: Option<SlotFunction>,
+    /// In which mode to run.
+    pub mode: Mode,
     /// Read the dump file before serving.
     pub load: bool,
     /// How many bytes of requests are read ahead of their turn, of each client; none: 256 KiB.

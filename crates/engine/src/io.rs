@@ -86,6 +86,13 @@ pub struct ProcessFigures {
     pub system_memory_bytes: u64,
 }
 
+/// Whom a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Clients and replicas, in plain text.
+    Clients,
+}
+
 /// Both ends of a connection, as CLIENT LIST and INFO show them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoints {
@@ -320,6 +327,8 @@ pub enum Request {
     ChangeDir(String),
     /// Listen on these addresses and this port instead (0: on none).
     Listen {
+        /// Whom the listeners are for; those of others stay.
+        service: Service,
         /// Addresses as `bind` lists them; a leading `-` makes one optional.
         bind: Vec<String>,
         /// TCP port.

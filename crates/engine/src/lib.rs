@@ -16,6 +16,7 @@ pub mod injected;
 pub mod io;
 pub mod journal;
 pub mod keyspace;
+pub mod mode;
 pub mod node;
 mod notify;
 pub mod parts;

@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn connect(node: &mut Node) -> Handle {
-        node.accept(node.core.now, Endpoints::Unix("s".to_owned())).unwrap()
+        node.accept(node.core.now, Service::Clients, Endpoints::Unix("s".to_owned())).unwrap()
     }
 
     #[test]

@@ -115,7 +115,8 @@ fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
         "-ERR CONFIG SET failed (possibly related to argument 'port') - \
          Unable to listen on this port. Check server logs.\r\n"
     );
-    let listen = Request::Listen { bind: vec!["*".to_owned(), "-::*".to_owned()], port: 7000 };
+    let bind = vec!["*".to_owned(), "-::*".to_owned()];
+    let listen = Request::Listen { service: Service::Clients, bind, port: 7000 };
     assert_eq!(
         w.requests.made,
         [

@@ -1,7 +1,8 @@
 //! Active expiry: what slices remove, and in which order databases get theirs.
 
 use russet_ds::hash::Seed;
-use russet_engine::keyspace::{EventKind, Expiry, Keyspace, SlotFunction};
+use russet_engine::keyspace::{EventKind, Expiry, Keyspace};
+use russet_engine::mode::Mode;
 
 fn set(keyspace: &mut Keyspace, db: u32, key: &str, at_ms: i64) {
     let key = keyspace.hasher().key(key.as_bytes());
@@ -10,7 +11,7 @@ fn set(keyspace: &mut Keyspace, db: u32, key: &str, at_ms: i64) {
 
 #[test]
 fn a_database_with_much_to_expire_does_not_hold_up_the_others() {
-    let mut keyspace = Keyspace::new(16, Seed::new(1), SlotFunction::HashPrefix);
+    let mut keyspace = Keyspace::new(16, Seed::new(1), Mode::Standalone);
     for number in 0..20_000 {
         set(&mut keyspace, 0, &format!("key:{number}"), 10);
     }
@@ -34,7 +35,7 @@ fn a_database_with_much_to_expire_does_not_hold_up_the_others() {
 
 #[test]
 fn what_is_not_due_stays_and_a_slice_with_nothing_due_does_nothing() {
-    let mut keyspace = Keyspace::new(4, Seed::new(1), SlotFunction::Crc16);
+    let mut keyspace = Keyspace::new(4, Seed::new(1), Mode::Cluster);
     for number in 0..1000 {
         set(&mut keyspace, 1, &format!("key:{number}"), 1000 + number);
     }

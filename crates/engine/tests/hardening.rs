@@ -286,7 +286,7 @@ fn what_is_dangerous_is_off_by_default() {
         peer: "203.0.113.9:5".parse().unwrap(),
         local: "203.0.113.1:6379".parse().unwrap(),
     };
-    let refusal = w.node.accept(w.now, ends).unwrap_err();
+    let refusal = w.node.accept(w.now, Service::Clients, ends).unwrap_err();
     assert!(refusal.starts_with(b"-DENIED"));
 }
 

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use russet_ds::hash::Seed;
 use russet_engine::io::{Handle, JobId};
 use russet_engine::keyspace::walk::Slice;
-use russet_engine::keyspace::{EventKind, Expiry, Keyspace, SlotFunction};
+use russet_engine::keyspace::{EventKind, Expiry, Keyspace};
+use russet_engine::mode::Mode;
 use russet_engine::rdb::chunk::Record;
 use russet_engine::rng::Rng;
 use russet_protocol::slot::{SLOTS, slot_of};
 
 fn cluster() -> Keyspace {
-    Keyspace::new(2, Seed::new(7), SlotFunction::Crc16)
+    Keyspace::new(2, Seed::new(7), Mode::Cluster)
 }
 
 fn set(keyspace: &mut Keyspace, db: u32, key: &[u8]) {

@@ -2,7 +2,7 @@
 //! trait, so that the loop can be tested with something simpler than a database.
 
 use russet_engine::clients::Outbox;
-use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output};
+use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 
 /// See [`russet_engine::io`] for the contract.
 pub trait Engine {
@@ -11,7 +11,7 @@ pub trait Engine {
     /// The next request to the world; finally `Wait`.
     fn poll_output(&mut self, now: Now) -> Output;
     /// A new connection, or what to write to it before it is closed.
-    fn accept(&mut self, now: Now, ends: Endpoints) -> Result<Handle, Vec<u8>>;
+    fn accept(&mut self, now: Now, service: Service, ends: Endpoints) -> Result<Handle, Vec<u8>>;
     /// Where to read into; `None` if it is gone or must not be read now.
     fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>>;
     /// Bytes were read.
@@ -40,8 +40,8 @@ impl Engine for russet_engine::node::Node {
         self.poll_output(now)
     }
 
-    fn accept(&mut self, now: Now, ends: Endpoints) -> Result<Handle, Vec<u8>> {
-        self.accept(now, ends)
+    fn accept(&mut self, now: Now, service: Service, ends: Endpoints) -> Result<Handle, Vec<u8>> {
+        self.accept(now, service, ends)
     }
 
     #[inline]

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use russet_engine::io::Endpoints;
+use russet_engine::io::{Endpoints, Service};
 use rustix::io::Errno;
 use rustix::net::{
     self, AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
@@ -23,6 +23,8 @@ use crate::sys::error_text;
 pub struct Listener {
     /// The socket.
     pub fd: OwnedFd,
+    /// Whom it is for.
+    pub service: Service,
     place: Place,
 }
 
@@ -136,11 +138,11 @@ impl<'a> BindAddress<'a> {
 }
 
 /// Listens on a port of each address; none at all if one that is needed cannot be had. The log says why.
-pub fn tcp(bind: &[String], port: u16, options: TcpOptions) -> Result<Vec<Listener>, String> {
+pub fn tcp(service: Service, bind: &[String], port: u16, options: TcpOptions) -> Result<Vec<Listener>, String> {
     let mut listeners = Vec::new();
     for entry in bind {
         let address = BindAddress::of(entry);
-        match address.ip().and_then(|ip| listen_tcp(SocketAddr::new(ip, port), options)) {
+        match address.ip().and_then(|ip| listen_tcp(service, SocketAddr::new(ip, port), options)) {
             Ok(listener) => listeners.push(listener),
             Err(error) => {
                 let text = address.text;
@@ -171,7 +173,7 @@ fn listen_tcp(address: SocketAddr, options: TcpOptions) -> Result<Listener, List
     step("setsockopt SO_KEEPALIVE", set_keepalive(&fd, options.keepalive_secs))?;
     step("bind", net::bind(&fd, &address))?;
     step("listen", net::listen(&fd, options.backlog))?;
-    Ok(Listener { fd, place: Place::Tcp(address) })
+    Ok(Listener { fd, service, place: Place::Tcp(address) })
 }
 
 /// Listens on a Unix socket. It has its permissions before it takes the first connection.
@@ -206,7 +208,7 @@ fn bind_unix(path: &str, mode: Option<u32>) -> Result<Listener, ListenError> {
     }
     let identity = identity(Path::new(path)).unwrap_or_default();
     let place = UnixPlace { path: path.to_string(), identity };
-    Ok(Listener { fd, place: Place::Unix(place) })
+    Ok(Listener { fd, service: Service::Clients, place: Place::Unix(place) })
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use russet_engine::io::{Endpoints, Input};
+use russet_engine::io::{Endpoints, Input, Service};
 use rustix::event::epoll::{self, EventFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -114,10 +114,19 @@ impl Listeners {
     }
 
     /// Listens on these addresses instead of those before; if that cannot be, all stays as it was.
-    pub fn rebind(&mut self, epoll: &OwnedFd, bind: &[String], port: u16) -> Result<(), String> {
+    pub fn rebind(
+        &mut self,
+        epoll: &OwnedFd,
+        service: Service,
+        bind: &[String],
+        port: u16,
+    ) -> Result<(), String> {
         let wanted = if port == 0 { Vec::new() } else { listen::addresses(bind, port) };
-        let is_wanted = |l: &Listener| l.tcp_address().is_none_or(|a| wanted.contains(&a));
-        let old_addresses: Vec<_> = self.list.iter().filter_map(|l| l.tcp_address()).collect();
+        let is_wanted = |l: &Listener| {
+            l.service != service || l.tcp_address().is_none_or(|a| wanted.contains(&a))
+        };
+        let ours = self.list.iter().filter(|l| l.service == service);
+        let old_addresses: Vec<_> = ours.filter_map(Listener::tcp_address).collect();
         let missing: Vec<String> = bind
             .iter()
             .filter(|_| port != 0)
@@ -134,7 +143,7 @@ impl Listeners {
         // On another port the old ones stay until the new ones stand. On the same port they go first:
         // a wildcard cannot be bound beside one of its addresses.
         let mut gone = Some(gone).filter(|_| gone_addresses.iter().all(|a| a.port() != port));
-        let result = listen::tcp(&missing, port, self.tcp);
+        let result = listen::tcp(service, &missing, port, self.tcp);
         let result = match (result, gone.take()) {
             (Ok(new), _) => {
                 self.list.extend(new);
@@ -146,7 +155,7 @@ impl Listeners {
             }
             (Err(why), None) => {
                 for address in gone_addresses {
-                    let back = listen::tcp(&[address.ip().to_string()], address.port(), self.tcp);
+                    let back = listen::tcp(service, &[address.ip().to_string()], address.port(), self.tcp);
                     self.list.extend(back.unwrap_or_default());
                 }
                 Err(why)
@@ -195,7 +204,10 @@ impl<E: Engine> EventLoop<E> {
         for _ in 0..ACCEPTS_PER_ROUND {
             let Some(listener) = self.world.listeners.list.get(index) else { return };
             match listener.accept() {
-                Ok((fd, ends)) => self.welcome(fd, ends),
+                Ok((fd, ends)) => {
+                    let service = listener.service;
+                    self.welcome(fd, service, ends);
+                },
                 Err(Errno::AGAIN) => return,
                 // It left before its turn came.
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::NOTCONN | Errno::PROTO) => {}
@@ -214,8 +226,8 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    fn welcome(&mut self, fd: OwnedFd, ends: Endpoints) {
-        match self.node.accept(self.now, ends) {
+    fn welcome(&mut self, fd: OwnedFd, service: Service, ends: Endpoints) {
+        match self.node.accept(self.now, service, ends) {
             Ok(handle) => {
                 let added =
                     self.connections.insert(&self.world.epoll, handle, fd, EventFlags::IN, None);
@@ -253,12 +265,12 @@ mod tests {
         let free = TcpListener::bind((LOCAL, 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        listeners.rebind(&epoll, &[LOCAL.to_string()], port).unwrap();
+        listeners.rebind(&epoll, Service::Clients, &[LOCAL.to_string()], port).unwrap();
         Fixture { epoll, listeners, port }
     }
 
     fn rebind(fixture: &mut Fixture, address: &str, port: u16) -> Result<(), String> {
-        fixture.listeners.rebind(&fixture.epoll, &[address.to_string()], port)
+        fixture.listeners.rebind(&fixture.epoll, Service::Clients, &[address.to_string()], port)
     }
 
     #[test]

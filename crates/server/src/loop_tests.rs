@@ -111,7 +111,7 @@ impl Engine for Lines {
         Output::Wait(if work { Some(0) } else { self.alarm.map(|(at, _)| at) })
     }
 
-    fn accept(&mut self, _: Now, _: Endpoints) -> Result<Handle, Vec<u8>> {
+    fn accept(&mut self, _: Now, _: Service, _: Endpoints) -> Result<Handle, Vec<u8>> {
         if self.full { Err(b"full\n".to_vec()) } else { Ok(self.new_handle()) }
     }
 
@@ -177,7 +177,7 @@ impl Server {
 
     fn with_config_file(config_file: Option<PathBuf>) -> Server {
         let tcp = TcpOptions { backlog: 16, keepalive_secs: 0 };
-        let listeners = listen::tcp(&["127.0.0.1".to_string()], 0, tcp).unwrap();
+        let listeners = listen::tcp(Service::Clients, &["127.0.0.1".to_string()], 0, tcp).unwrap();
         let at = SocketAddr::try_from(rustix::net::getsockname(&listeners[0].fd).unwrap()).unwrap();
         let thread = std::thread::spawn(move || {
             let mut world = World::new(config_file, 16).unwrap();

@@ -53,7 +53,9 @@ impl World {
     pub fn carry_out(&mut self, request: Request) -> Result<Result<(), String>, Request> {
         Ok(match request {
             Request::ChangeDir(path) => self.change_dir(&path),
-            Request::Listen { bind, port } => self.listeners.rebind(&self.epoll, &bind, port),
+            Request::Listen { service, bind, port } => {
+                self.listeners.rebind(&self.epoll, service, &bind, port)
+            }
             Request::LogTo { path, level } => log_to(&path, level),
             Request::KeepAlive(seconds) => {
                 self.keepalive_secs = seconds;

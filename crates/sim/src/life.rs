@@ -33,7 +33,7 @@ impl World {
             config: &process.config,
             seed,
             pid: node as u32 + 100,
-            slots: self.plan.slots,
+            mode: self.plan.mode,
             read_ahead_bytes: self.plan.read_ahead_bytes,
             bug: self.bug,
         };

@@ -6,7 +6,7 @@ use russet_engine::clients::outbox::Outbox;
 use russet_engine::config::Config;
 use russet_engine::config::words::MasterAddress;
 use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output};
-use russet_engine::keyspace::SlotFunction;
+use russet_engine::mode::Mode;
 use russet_engine::node::Boot;
 use russet_engine::types::string::Text;
 
@@ -32,7 +32,7 @@ pub struct Start<'a> {
     /// Process id.
     pub pid: u32,
     /// Which keys share a slot.
-    pub slots: SlotFunction,
+    pub mode: Mode,
     /// How far requests are read ahead.
     pub read_ahead_bytes: usize,
     /// The bug to have.
@@ -44,7 +44,7 @@ pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
     let mut boot = Boot {
         seed: start.seed,
         pid: start.pid,
-        slots: Some(start.slots),
+        mode: start.mode,
         load: true,
         read_ahead_bytes: Some(start.read_ahead_bytes),
         ..Boot::default()

@@ -4,7 +4,7 @@ use russet_engine::command::table::CommandTable;
 use russet_engine::config::value::ProtectedAction;
 use russet_engine::config::words::{MasterAddress, OutputLimit, SavePoint, SavePoints};
 use russet_engine::config::{Config, SetContext};
-use russet_engine::keyspace::SlotFunction;
+use russet_engine::mode::Mode;
 
 use crate::chance::Chance;
 use crate::faults::draw_odds;
@@ -39,7 +39,7 @@ pub struct Plan {
     /// Cut this many in a hundred replication links inside what they carry.
     pub cut_percent: u64,
     /// How nodes spread keys over tables: one table, or one for each slot as in a cluster.
-    pub slots: SlotFunction,
+    pub mode: Mode,
     /// How far nodes read a connection's requests ahead.
     pub read_ahead_bytes: usize,
     /// Clients may use MULTI.
@@ -84,9 +84,9 @@ impl Plan {
         Plan {
             configs,
             password,
-            slots: match chance.one_in(12) {
-                true => SlotFunction::Crc16,
-                false => SlotFunction::HashPrefix,
+            mode: match chance.one_in(12) {
+                true => Mode::Cluster,
+                false => Mode::Standalone,
             },
             clients: chance.between(1, 4) as usize,
             load: Load::draw(chance, known),

@@ -53,6 +53,7 @@ pub(super) const fn listen(shown: &'static str) -> Apply {
 
 fn listen_request(config: &Config) -> Request {
     Request::Listen {
+        service: Service::Clients,
         bind: config.bind.0.iter().map(|address| text(address)).collect(),
         port: config.port,
     }

@@ -30,7 +30,9 @@ pub(super) const FIELDS: &[Field] = &[
         "00000000",
     ),
     always(Server, "redis_git_dirty", Flag, "Likewise.", "0"),
-    always(Server, "redis_mode", Text, "How the node runs.", "standalone"),
+    field(Server, "redis_mode", Text, "How the node runs.", |view| {
+        view.core.boot.mode.name().into()
+    }),
     field(
         Server,
         "os",

@@ -19,21 +19,13 @@ use russet_ds::hash::Seed;
 use russet_ds::{EntryMut, EntryRef, Table};
 use russet_protocol::slot::slot_of;
 
+use crate::mode::Mode;
 use crate::rng::Rng;
 use crate::types::{Object, Value};
 pub use edit::{Edit, Expiry};
 pub use events::{Event, EventKind};
 use slots::{BITS_BELOW, SlotTable, slot_of_hash};
 pub use watch::WatchTable;
-
-/// Which keys share a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlotFunction {
-    /// Standalone: the top bits of the key's hash.
-    HashPrefix,
-    /// Cluster: CRC16 of the key or of its hash tag.
-    Crc16,
-}
 
 /// A key with its place: made once, used for every look-up.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +47,7 @@ impl Key<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct KeyHasher {
     seed: Seed,
-    function: SlotFunction,
+    mode: Mode,
 }
 
 impl KeyHasher {
@@ -69,9 +61,9 @@ impl KeyHasher {
     #[inline]
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         let hash = self.seed.hash(bytes);
-        match self.function {
-            SlotFunction::HashPrefix => hash,
-            SlotFunction::Crc16 => {
+        match self.mode {
+            Mode::Standalone => hash,
+            Mode::Cluster => {
                 u64::from(slot_of(bytes)) << BITS_BELOW | hash >> (u64::BITS - BITS_BELOW)
             }
         }
@@ -107,8 +99,8 @@ impl std::fmt::Debug for Db {
 }
 
 impl Db {
-    fn new(identity: u64, function: SlotFunction) -> Db {
-        let slots = (function == SlotFunction::Crc16).then(SlotTable::default);
+    fn new(identity: u64, mode: Mode) -> Db {
+        let slots = (mode == Mode::Cluster).then(SlotTable::default);
         Db { identity, table: Table::new(), slots, trim_at: None }
     }
 
@@ -203,9 +195,9 @@ pub struct Keyspace {
 
 impl Keyspace {
     /// `count` empty databases.
-    pub fn new(count: u32, seed: Seed, function: SlotFunction) -> Keyspace {
-        let hasher = KeyHasher { seed, function };
-        let dbs = (0..u64::from(count)).map(|i| Db::new(i, function)).collect();
+    pub fn new(count: u32, seed: Seed, mode: Mode) -> Keyspace {
+        let hasher = KeyHasher { seed, mode };
+        let dbs = (0..u64::from(count)).map(|i| Db::new(i, mode)).collect();
         Keyspace {
             dbs,
             hasher,
@@ -365,7 +357,7 @@ impl Keyspace {
 
     fn fresh_db(&mut self) -> Db {
         self.next_identity += 1;
-        Db::new(self.next_identity, self.hasher.function)
+        Db::new(self.next_identity, self.hasher.mode)
     }
 
     /// A snapshot that has not seen it keeps a detached database; otherwise it is garbage now.
@@ -384,7 +376,7 @@ impl Keyspace {
             other.dbs[number as usize].identity = self.next_identity;
             let new = std::mem::replace(
                 &mut other.dbs[number as usize],
-                Db::new(self.next_identity, self.hasher.function),
+                Db::new(self.next_identity, self.hasher.mode),
             );
             let old = std::mem::replace(&mut self.dbs[number as usize], new);
             self.discard(old);
@@ -429,7 +421,7 @@ impl Keyspace {
 
     /// An empty keyspace of the same shape and hash, to load into.
     pub fn empty_like(&self) -> Keyspace {
-        let mut fresh = Keyspace::new(self.count(), self.hasher.seed, self.hasher.function);
+        let mut fresh = Keyspace::new(self.count(), self.hasher.seed, self.hasher.mode);
         (fresh.now_ms, fresh.clock, fresh.lfu) = (self.now_ms, self.clock, self.lfu);
         fresh
     }

@@ -24,7 +24,7 @@ pub use crate::core::{Boot, Core, Platform};
 use crate::ids::{Handle, JobId};
 use crate::io::{Endpoints, FileEvent, Host, Input, Now, Output};
 use crate::journal::Journal;
-use crate::keyspace::{Keyspace, SlotFunction};
+use crate::keyspace::Keyspace;
 use crate::parts::Parts;
 use crate::persist::fill::StreamPosition;
 use crate::rng::Rng;
@@ -53,8 +53,7 @@ impl Node {
         let mut rng = Rng::new(boot.seed);
         let seed = (u128::from(rng.draw()) << 64) | u128::from(rng.draw());
         let seed = russet_ds::hash::Seed::new(seed);
-        let slots = boot.slots.unwrap_or(SlotFunction::HashPrefix);
-        let mut data = Keyspace::new(config.databases, seed, slots);
+        let mut data = Keyspace::new(config.databases, seed, boot.mode);
         data.set_policy(&config);
         let parts = Parts::new(&mut rng);
         let mut node = Node {
@@ -224,10 +223,17 @@ impl Node {
 
 /// The data plane.
 impl Node {
-    /// A connection came in. Refused: what it is sent before it is closed.
-    pub fn accept(&mut self, now: Now, ends: Endpoints) -> Result<Handle, Vec<u8>> {
+    /// A connection came in at a listener of this service. Refused: what it is sent before it is closed.
+    pub fn accept(
+        &mut self,
+        now: Now,
+        service: Service,
+        ends: Endpoints,
+    ) -> Result<Handle, Vec<u8>> {
         self.advance(now);
-        let handle = self.parts.clients.accept(&mut self.core, ends)?;
+        let handle = match service {
+            Service::Clients => self.parts.clients.accept(&mut self.core, ends)?,
+        };
         self.core.timers.set_if_idle(Timer::Cron, now.mono_us + 100_000);
         Ok(handle)
     }
