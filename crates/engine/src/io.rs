@@ -351,9 +351,15 @@ pub enum Request {
     PurgeInBackground(bool),
     /// Whether a snapshot's file is forced to disk as it is written, for files that are begun from now on.
     SyncAsWritten(bool),
-    /// Rewrite the configuration file: the driver reads it, calls [`Rewrite::apply`] with its text, writes the result
-    /// into a temporary file, syncs it and renames it.
-    RewriteConfig(Rewrite),
+    /// Replace a file of state: the driver reads it, calls [`Rewrite::apply`] with its text, writes the result into a
+    /// temporary file, syncs it, renames it and syncs the folder. There is the old file or the new one, whatever
+    /// happens; what must not be sent before the new one is safe waits for the answer behind a gate of its outbox.
+    ReplaceFile {
+        /// Absolute path.
+        path: String,
+        /// What the new text is.
+        rewrite: Rewrite,
+    },
     /// Remove a file, if it is there.
     RemoveFile(String),
 }

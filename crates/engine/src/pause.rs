@@ -123,7 +123,7 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use crate::config::Config;
-    use crate::io::{Endpoints, Handle, Host, Input, Now};
+    use crate::io::{Endpoints, Handle, Host, Input, Now, Service};
     use crate::{Boot, Node};
 
     struct NoTicks;

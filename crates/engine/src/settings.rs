@@ -139,7 +139,7 @@ impl Settings {
         request: Request,
     ) {
         let about = match request {
-            Request::RewriteConfig(_) => About::Rewrite,
+            Request::ReplaceFile { .. } => About::Rewrite,
             _ if self.change.is_some() => About::Settings,
             _ => About::Other,
         };

@@ -1,7 +1,7 @@
 //! The commands that administer a node and its connections, driven in process.
 
 use russet_driver::Driver;
-use russet_engine::io::Request;
+use russet_engine::io::{Request, Service};
 
 #[test]
 fn strangers_must_authenticate_first() {

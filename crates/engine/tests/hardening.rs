@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use russet_driver::peers::{ID, asks_master, attach, command, connected, dump, payload, replica};
 use russet_driver::{Driver, peers};
-use russet_engine::io::{Endpoints, Handle, Input, Signal};
+use russet_engine::io::{Endpoints, Handle, Input, Service, Signal};
 use russet_engine::persist::rdb_save::RdbEncoder;
 use russet_engine::rdb::RdbSettings;
 

@@ -138,7 +138,12 @@ impl<'a> BindAddress<'a> {
 }
 
 /// Listens on a port of each address; none at all if one that is needed cannot be had. The log says why.
-pub fn tcp(service: Service, bind: &[String], port: u16, options: TcpOptions) -> Result<Vec<Listener>, String> {
+pub fn tcp(
+    service: Service,
+    bind: &[String],
+    port: u16,
+    options: TcpOptions,
+) -> Result<Vec<Listener>, String> {
     let mut listeners = Vec::new();
     for entry in bind {
         let address = BindAddress::of(entry);
@@ -158,7 +163,11 @@ pub fn tcp(service: Service, bind: &[String], port: u16, options: TcpOptions) ->
     Ok(listeners)
 }
 
-fn listen_tcp(address: SocketAddr, options: TcpOptions) -> Result<Listener, ListenError> {
+fn listen_tcp(
+    service: Service,
+    address: SocketAddr,
+    options: TcpOptions,
+) -> Result<Listener, ListenError> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -299,11 +308,12 @@ mod tests {
     #[test]
     fn an_address_that_the_host_lacks_matters_unless_it_is_optional() {
         // TEST-NET-1 is nobody's.
-        let needed = tcp(&["192.0.2.1".into()], 0, OPTIONS);
+        let needed = tcp(Service::Clients, &["192.0.2.1".into()], 0, OPTIONS);
         assert_eq!(needed.err().as_deref(), Some("bind: Cannot assign requested address"));
-        let name = tcp(&["nohost.invalid".into()], 0, OPTIONS);
+        let name = tcp(Service::Clients, &["nohost.invalid".into()], 0, OPTIONS);
         assert_eq!(name.err().as_deref(), Some("Name or service not known"));
-        let listeners = tcp(&["-192.0.2.1".into(), "127.0.0.1".into()], 0, OPTIONS).unwrap();
+        let listeners =
+            tcp(Service::Clients, &["-192.0.2.1".into(), "127.0.0.1".into()], 0, OPTIONS).unwrap();
         assert_eq!(listeners.len(), 1);
     }
 
@@ -311,13 +321,13 @@ mod tests {
     fn a_port_in_use_is_said_so() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let error = tcp(&["127.0.0.1".into()], port, OPTIONS).err();
+        let error = tcp(Service::Clients, &["127.0.0.1".into()], port, OPTIONS).err();
         assert_eq!(error.as_deref(), Some("bind: Address already in use"));
     }
 
     #[test]
     fn accepted_sockets_inherit_what_the_listener_has() {
-        let listener = tcp(&["127.0.0.1".into()], 0, OPTIONS).unwrap().remove(0);
+        let listener = tcp(Service::Clients, &["127.0.0.1".into()], 0, OPTIONS).unwrap().remove(0);
         let at = SocketAddr::try_from(net::getsockname(&listener.fd).unwrap()).unwrap();
         let client = std::net::TcpStream::connect(at).unwrap();
         let (fd, ends) = listener.accept().unwrap();

@@ -155,7 +155,8 @@ impl Listeners {
             }
             (Err(why), None) => {
                 for address in gone_addresses {
-                    let back = listen::tcp(service, &[address.ip().to_string()], address.port(), self.tcp);
+                    let back =
+                        listen::tcp(service, &[address.ip().to_string()], address.port(), self.tcp);
                     self.list.extend(back.unwrap_or_default());
                 }
                 Err(why)
@@ -207,7 +208,7 @@ impl<E: Engine> EventLoop<E> {
                 Ok((fd, ends)) => {
                     let service = listener.service;
                     self.welcome(fd, service, ends);
-                },
+                }
                 Err(Errno::AGAIN) => return,
                 // It left before its turn came.
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::NOTCONN | Errno::PROTO) => {}

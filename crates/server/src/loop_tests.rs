@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::JoinHandle;
 
 use russet_engine::clients::Outbox;
 use russet_engine::config::Config;
-use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Request, RequestId, Rewrite};
+use russet_engine::io::{
+    Endpoints, Handle, Host, Input, Now, Output, Request, RequestId, Rewrite, Service,
+};
 
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -26,7 +28,7 @@ struct Line {
 
 /// Commands are lines: `big N` answers N bytes, `later` answers at the next deadline, `bye` and `quit` are answered
 /// before the connection or the server ends, `full` lets nobody in any more, `connect PORT` opens a connection and
-/// sends `hello` there, `rewrite` and `remove PATH` ask the loop and tell the answer; all else is echoed.
+/// sends `hello` there, `rewrite PATH` and `remove PATH` ask the loop and tell the answer; all else is echoed.
 #[derive(Default)]
 struct Lines {
     lines: BTreeMap<Handle, Line>,
@@ -74,7 +76,10 @@ impl Lines {
             }
             "rewrite" => self.ask(
                 handle,
-                Request::RewriteConfig(Rewrite::new(|old| Config::default().rewrite(old))),
+                Request::ReplaceFile {
+                    path: rest.into(),
+                    rewrite: Rewrite::new(|old| Config::default().rewrite(old)),
+                },
             ),
             "remove" => self.ask(handle, Request::RemoveFile(rest.into())),
             "closed" => self.say(handle, format!("{}\n", self.closed).into_bytes()),
@@ -172,15 +177,11 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
-        Server::with_config_file(None)
-    }
-
-    fn with_config_file(config_file: Option<PathBuf>) -> Server {
         let tcp = TcpOptions { backlog: 16, keepalive_secs: 0 };
         let listeners = listen::tcp(Service::Clients, &["127.0.0.1".to_string()], 0, tcp).unwrap();
         let at = SocketAddr::try_from(rustix::net::getsockname(&listeners[0].fd).unwrap()).unwrap();
         let thread = std::thread::spawn(move || {
-            let mut world = World::new(config_file, 16).unwrap();
+            let mut world = World::new(16).unwrap();
             world.listeners.open(&world.epoll, listeners).unwrap();
             let signals = Signals::none().unwrap();
             let mut clock = Clock::new();
@@ -327,9 +328,9 @@ fn a_disk_that_does_not_answer_holds_up_only_who_asked() {
     let kind = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, &conf, kind, mode, 0).unwrap();
     std::fs::write(&other, "data").unwrap();
-    let server = Server::with_config_file(Some(conf.clone()));
+    let server = Server::start();
     let (mut asker, mut quick) = (server.client(), server.client());
-    asker.write_all(b"rewrite\n").unwrap();
+    asker.write_all(format!("rewrite {}\n", conf.display()).as_bytes()).unwrap();
     asker.write_all(format!("remove {}\n", other.display()).as_bytes()).unwrap();
     for _ in 0..100 {
         quick.write_all(b"ping\n").unwrap();
@@ -340,15 +341,6 @@ fn a_disk_that_does_not_answer_holds_up_only_who_asked() {
     expect(&mut asker, "done\ndone\n");
     assert!(contents(&conf).starts_with("port 6379\n# mine\n"));
     assert!(!other.exists());
-    server.end();
-}
-
-#[test]
-fn without_a_file_there_is_nothing_to_rewrite() {
-    let server = Server::start();
-    let mut client = server.client();
-    client.write_all(b"rewrite\n").unwrap();
-    expect(&mut client, "The server is running without a config file\n");
     server.end();
 }
 

@@ -27,9 +27,8 @@ impl<E: Engine> EventLoop<E> {
 
     fn do_in_background(&mut self, id: RequestId, request: Request) {
         match request {
-            Request::RewriteConfig(rewrite) => {
-                let path = self.world.config_file.clone();
-                self.background.send(id, move || rewrite_config(path.as_deref(), &rewrite));
+            Request::ReplaceFile { path, rewrite } => {
+                self.background.send(id, move || rewrite_file(Path::new(&path), &rewrite));
             }
             Request::RemoveFile(path) => {
                 // The folder may be another one when its turn comes.
@@ -41,8 +40,7 @@ impl<E: Engine> EventLoop<E> {
     }
 }
 
-fn rewrite_config(path: Option<&Path>, rewrite: &Rewrite) -> Result<(), String> {
-    let path = path.ok_or("The server is running without a config file")?;
+fn rewrite_file(path: &Path, rewrite: &Rewrite) -> Result<(), String> {
     let say = |error: std::io::Error| error_text(&error);
     let old = match fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),

@@ -49,7 +49,7 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
         // Nobody said who may reach this server: this machine.
         config.bind.0 = vec![b"127.0.0.1".to_vec(), b"-::1".to_vec()];
     }
-    let world = World::new(sources.file.clone(), config.tcp_backlog);
+    let world = World::new(config.tcp_backlog);
     let mut world = say("Failed creating the event loop", world.map_err(Into::into))?;
     for request in requests_at_start(&config).into_iter().filter(comes_before_daemonize) {
         let directive = if matches!(request, Request::ChangeDir(_)) { "dir" } else { "logfile" };
@@ -242,7 +242,7 @@ fn boot(sources: &Sources) -> Result<Boot, Failed> {
         seed,
         pid: std::process::id(),
         executable: std::env::current_exe().map(|p| path(&p)).unwrap_or_default(),
-        config_file: sources.file.as_deref().map(path),
+        config_file: sources.file.as_deref().and_then(Path::to_str).map(str::to_owned),
         load: true,
         platform: process::platform(),
         ..Boot::default()

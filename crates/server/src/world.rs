@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use russet_engine::io::{Level, Request};
 use rustix::event::epoll;
@@ -23,8 +23,6 @@ pub struct World {
     pub(crate) epoll: OwnedFd,
     /// Where connections come in.
     pub(crate) listeners: Listeners,
-    /// Absolute path of the configuration file, if there is one.
-    pub(crate) config_file: Option<PathBuf>,
     /// Name of the dump file in the working folder; none until the first request names it.
     dbfilename: Option<String>,
     /// Keeps others out of the data; none if the folder allows no lock.
@@ -37,11 +35,10 @@ pub struct World {
 
 impl World {
     /// A world in which nothing has been requested yet. `backlog`: connections that may wait to be accepted.
-    pub fn new(config_file: Option<PathBuf>, backlog: i32) -> rustix::io::Result<World> {
+    pub fn new(backlog: i32) -> rustix::io::Result<World> {
         Ok(World {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             listeners: Listeners::new(backlog),
-            config_file,
             dbfilename: None,
             lock: None,
             keepalive_secs: 0,
@@ -68,7 +65,7 @@ impl World {
                 self.syncs_as_written = wanted;
                 Ok(())
             }
-            Request::RewriteConfig(_) | Request::RemoveFile(_) => return Err(request),
+            Request::ReplaceFile { .. } | Request::RemoveFile(_) => return Err(request),
         })
     }
 

@@ -6,7 +6,7 @@
 
 use russet_engine::clients::outbox::Outbox;
 use russet_engine::config::words::MasterAddress;
-use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output};
+use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 
 use crate::model::Model;
 
@@ -22,7 +22,7 @@ pub trait Machine {
     fn poll_output(&mut self, now: Now) -> Output;
 
     /// A connection comes; refused with these bytes.
-    fn accept(&mut self, now: Now, ends: Endpoints) -> Result<Handle, Vec<u8>>;
+    fn accept(&mut self, now: Now, service: Service, ends: Endpoints) -> Result<Handle, Vec<u8>>;
 
     /// Where to put what arrives; none if nothing is to be read now.
     fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>>;

@@ -5,7 +5,7 @@ use russet_engine::busy::With;
 use russet_engine::clients::outbox::Outbox;
 use russet_engine::config::Config;
 use russet_engine::config::words::MasterAddress;
-use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output};
+use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 use russet_engine::mode::Mode;
 use russet_engine::node::Boot;
 use russet_engine::types::string::Text;
@@ -79,8 +79,8 @@ impl Machine for Node {
         Node::poll_output(self, now)
     }
 
-    fn accept(&mut self, now: Now, ends: Endpoints) -> Result<Handle, Vec<u8>> {
-        Node::accept(self, now, ends)
+    fn accept(&mut self, now: Now, service: Service, ends: Endpoints) -> Result<Handle, Vec<u8>> {
+        Node::accept(self, now, service, ends)
     }
 
     fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>> {

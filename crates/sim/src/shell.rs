@@ -5,7 +5,7 @@
 
 use std::io::IoSlice;
 
-use russet_engine::io::{Input, Level, Output};
+use russet_engine::io::{Input, Level, Output, Service};
 
 use crate::net::Owner;
 use crate::plan::{PORT, node_of};
@@ -87,7 +87,7 @@ impl World {
                 let ends = self.ends(peer, local);
                 let process = &mut self.processes[node];
                 let Some(n) = process.machine.as_deref_mut() else { return };
-                match n.accept(now, ends) {
+                match n.accept(now, Service::Clients, ends) {
                     Ok(handle) => {
                         process.conns.insert(handle, (conn, 1));
                         let incarnation = process.incarnation;

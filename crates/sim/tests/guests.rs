@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use russet_engine::clients::outbox::Outbox;
-use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output};
+use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 use russet_sim::machine::Machine;
 use russet_sim::plan::{PORT, host_name};
 use russet_sim::world::{Common, Tracing, run};
@@ -95,7 +95,12 @@ impl Machine for Watcher {
         Output::Wait(Some(self.due_us))
     }
 
-    fn accept(&mut self, _now: Now, _ends: Endpoints) -> Result<Handle, Vec<u8>> {
+    fn accept(
+        &mut self,
+        _now: Now,
+        _service: Service,
+        _ends: Endpoints,
+    ) -> Result<Handle, Vec<u8>> {
         Err(b"-ERR it only watches\r\n".to_vec())
     }
 

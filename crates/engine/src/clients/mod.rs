@@ -6,6 +6,7 @@
 //! checked behind it. What the bytes mean is not known here: `serve.rs` parses requests, the owner of a link reads its own.
 
 pub mod client;
+mod holds;
 pub mod outbox;
 pub mod subscriptions;
 pub mod wire;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use russet_protocol::{ErrorReply, ReplyWriter};
 
 use crate::core::{Answer, Core, Order};
-use crate::ids::Handle;
+use crate::ids::{Handle, RequestId};
 use crate::io::{Endpoints, Garbage, Level, Output};
 use crate::timers::Timer;
 pub use client::{Blocked, Client, LinkOwner, ReplyMode, Role, Waiting};
@@ -65,6 +66,8 @@ pub struct Clients {
     dirty: Vec<Handle>,
     /// Deadlines of clients that wait.
     deadlines: BTreeSet<(u64, Handle)>,
+    /// Connections that wait for the answer to a request, with some of what they are sent.
+    held: Vec<(RequestId, Handle)>,
     /// Spare query buffers.
     pool: Vec<Vec<u8>>,
 }

@@ -26,13 +26,15 @@ use std::sync::Arc;
 
 use russet_ds::SharedBytes;
 
-use crate::ids::JobId;
+use crate::ids::{JobId, RequestId};
 
 /// What must have happened before the bytes behind it may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// All bytes of this snapshot stand in the outbox, before the gate.
     Snapshot(JobId),
+    /// The world has carried out this request.
+    Request(RequestId),
 }
 
 /// From this length on, a tail is long.

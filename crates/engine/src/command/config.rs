@@ -112,9 +112,10 @@ const REWRITE: Command = Command {
 };
 
 fn rewrite(ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
-    if ctx.core.boot.config_file.is_none() {
+    let Some(path) = ctx.core.boot.config_file.clone() else {
         return Err(ErrorReply::fixed("ERR The server is running without a config file"));
-    }
+    };
     let config = ctx.core.config.clone();
-    Ok(Flow::Request(Request::RewriteConfig(Rewrite::new(move |old| config.rewrite(old)))))
+    let rewrite = Rewrite::new(move |old| config.rewrite(old));
+    Ok(Flow::Request(Request::ReplaceFile { path, rewrite }))
 }

@@ -4,7 +4,7 @@
 
 use super::value::LogLevel;
 use super::{Config, DIRECTIVES};
-use crate::io::{Level, Request};
+use crate::io::{Level, Request, Service};
 
 /// What must happen after CONFIG SET has changed a value.
 #[derive(Clone, Copy)]

@@ -22,7 +22,7 @@ use crate::command::CommandTable;
 use crate::config::{Config, Hook};
 pub use crate::core::{Boot, Core, Platform};
 use crate::ids::{Handle, JobId};
-use crate::io::{Endpoints, FileEvent, Host, Input, Now, Output};
+use crate::io::{Endpoints, FileEvent, Host, Input, Now, Output, Service};
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::parts::Parts;
@@ -112,6 +112,7 @@ impl Node {
             Input::File { job, event } => self.file_event(job, event),
             Input::Answer { id, answer } => {
                 let Parts { settings, clients, busy, .. } = parts;
+                clients.request_answered(core, id, answer.is_ok());
                 settings.answered(core, clients, busy, id, answer);
             }
             Input::Signal(signal) => {

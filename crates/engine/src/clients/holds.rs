@@ -1,0 +1,89 @@
+//! Bytes that wait for the answer to a request: a vote, say, that must not be sent before the file which records it is
+//! safe.
+//!
+//! ```text
+//!   part:   id = core.request(ReplaceFile …)      clients.hold(handle, at, id)
+//!   outbox: │ replies before │╫ gate: Request(id) │ the vote │ all behind it …
+//!   world:  Answer { id, Ok }  ─▶ the gate opens
+//!           Answer { id, Err } ─▶ the connection is closed: what it would be sent is not true
+//! ```
+
+use super::{Clients, Gate};
+use crate::core::Core;
+use crate::ids::{Handle, RequestId};
+
+impl Clients {
+    /// Holds back what a connection is sent from this absolute offset of its outbox on, until a request is answered.
+    pub fn hold(&mut self, handle: Handle, at: u64, id: RequestId) {
+        let Some(client) = self.get_mut(handle) else { return };
+        client.wire.outbox.mark(at, Gate::Request(id));
+        self.held.push((id, handle));
+    }
+
+    /// A request was answered: releases what waited for it, or closes those connections if it failed.
+    pub(crate) fn request_answered(&mut self, core: &mut Core, id: RequestId, is_ok: bool) {
+        let (answered, waiting) = self.held.drain(..).partition(|(held, _)| *held == id);
+        self.held = waiting;
+        let answered: Vec<(RequestId, Handle)> = answered;
+        for (_, handle) in answered {
+            if !is_ok {
+                self.drop_without_flush(core, handle);
+            } else if let Some(client) = self.get_mut(handle) {
+                client.wire.outbox.open_gate(Gate::Request(id));
+                self.mark_dirty(handle);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::core::Boot;
+    use crate::io::{Endpoints, Now};
+    use crate::rng::Rng;
+
+    fn fixture() -> (Core, Clients, [Handle; 2]) {
+        let mut core =
+            Core::new(Config::default(), Boot::default(), Now::default(), Rng::new([1; 4]));
+        let mut clients = Clients::default();
+        let mut connect = || {
+            let handle = clients.add(Endpoints::Unix("s".to_owned()), 0).handle;
+            clients.send(&mut core, handle, b"before ");
+            let at = clients.outbox(handle).map_or(0, |outbox| outbox.end());
+            clients.send(&mut core, handle, b"vote");
+            clients.hold(handle, at, RequestId(if at > 0 { 7 } else { 8 }));
+            handle
+        };
+        let handles = [connect(), connect()];
+        (core, clients, handles)
+    }
+
+    fn open_len(clients: &mut Clients, handle: Handle) -> usize {
+        clients.outbox(handle).map_or(0, |outbox| outbox.open_len())
+    }
+
+    #[test]
+    fn what_waits_for_a_request_leaves_with_its_answer() {
+        let (mut core, mut clients, [a, b]) = fixture();
+        clients.request_answered(&mut core, RequestId(8), true);
+        assert_eq!([open_len(&mut clients, a), open_len(&mut clients, b)], [7, 7]);
+        let mut dirty = Vec::new();
+        clients.take_dirty(&mut dirty);
+        clients.request_answered(&mut core, RequestId(7), true);
+        assert_eq!([open_len(&mut clients, a), open_len(&mut clients, b)], [11, 11]);
+        dirty.clear();
+        clients.take_dirty(&mut dirty);
+        assert_eq!(dirty, [a, b]);
+    }
+
+    #[test]
+    fn nothing_that_a_failed_request_was_for_is_sent() {
+        let (mut core, mut clients, [a, b]) = fixture();
+        clients.request_answered(&mut core, RequestId(7), false);
+        assert!(clients.outbox(a).is_none_or(|outbox| outbox.is_empty()));
+        assert!(clients.get(b).is_none_or(|client| client.gone));
+        assert!(clients.held.is_empty());
+    }
+}
