@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use russet_ds::hash::Seed;
 use russet_engine::config::Config;
-use russet_engine::keyspace::{EventKind, Expiry, Keyspace, SlotFunction};
+use russet_engine::keyspace::{EventKind, Expiry, Keyspace};
+use russet_engine::mode::Mode;
 use russet_engine::persist::dump::{DumpError, dump, restore};
 use russet_engine::rdb::format::Checksum;
 use russet_engine::types::string::KIND_RAW;
@@ -11,7 +12,7 @@ use russet_engine::types::{Value, encoding_of};
 
 /// The payload of a key that is set to this value.
 fn dump_of(value: Value<'_>) -> Vec<u8> {
-    let mut keyspace = Keyspace::new(1, Seed::new(1), SlotFunction::HashPrefix);
+    let mut keyspace = Keyspace::new(1, Seed::new(1), Mode::Standalone);
     let key = keyspace.hasher().key(b"key");
     keyspace.edit(0, key).set_value(value, Expiry::Clear, EventKind::Restore);
     dump(&keyspace.db(0).get(key).expect("it was set"), true)
