@@ -11,9 +11,11 @@
 //! where most keys expire a draw reads a bucket or two, and where few do it still reads no more
 //! than headers until it has found a segment.
 
-use crate::entry::{EntryRef, RawEntry, Value};
-use crate::segment::Seg;
-use crate::table::Table;
+use super::Table;
+use super::entry::RawEntry;
+use super::entry_ref::EntryRef;
+use super::payload::Value;
+use super::segment::Seg;
 
 const TRIES: usize = 128;
 /// A try among expiring entries reads one segment header.
@@ -32,7 +34,7 @@ fn entry_at(segment: Seg, place: usize) -> Option<RawEntry> {
     if place >= slots {
         return segment.overflow().get(place - slots).copied();
     }
-    let (index, slot) = (place / crate::bucket::SLOTS, place % crate::bucket::SLOTS);
+    let (index, slot) = (place / super::bucket::SLOTS, place % super::bucket::SLOTS);
     let bucket = segment.bucket(index);
     (bucket.used().0 & 1 << slot != 0).then(|| bucket.entry(slot))
 }

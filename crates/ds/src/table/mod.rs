@@ -9,7 +9,7 @@
 //! **Everything lies in hash order.** The directory indexes by the top bits of the hash, a
 //! segment covers a range of hashes, home buckets cover sub-ranges in order. So a position in the
 //! table is simply a hash, it means the same before and after any growth, and scans and snapshots
-//! need nothing else (see [`crate::walk`]).
+//! need nothing else (see `walk`).
 //!
 //! **No operation is expensive.** An insert or remove resizes at most one segment (a merge: two
 //! small ones): a few hundred entries, some microseconds, whatever the size of the table.
@@ -17,21 +17,47 @@
 //! **The table does not hash.** Each operation takes the key's 64-bit hash, and those that may
 //! move entries take `hash_of` to learn the others'. The hash must be a pure function of the key
 //! and the same for the whole life of the table. Bad hashes cost time, never correctness.
+//!
+//! Reading order: [`crate::block`] (what is too big for an entry), `payload` and `entry` (the bytes
+//! of one key), `bucket` (one cache line), `segment` (one page of buckets), `directory` (from hash
+//! to segment), this file (the operations) and `edit` (changing an entry), `resize` (growth), `walk`
+//! (scan and snapshot), `expiry_heap` (what expires next), `range` (parts of the table), `sample`
+//! (random entries).
+
+mod bucket;
+mod chunked;
+mod directory;
+mod edit;
+mod entry;
+mod entry_ref;
+mod expiry_heap;
+mod owned;
+mod payload;
+mod range;
+mod resize;
+mod sample;
+mod segment;
+mod walk;
 
 use std::marker::PhantomData;
 
 use crate::block::Block;
-use crate::bucket::{BEHIND, fingerprint};
-use crate::chunked::Chunked;
-use crate::directory::{Cell, Directory};
-use crate::edit::EntryMut;
-use crate::entry::{EntryRef, Expiries, NewPayload, RawEntry, Value};
-use crate::expiry_heap::ExpiryHeap;
-use crate::owned::OwnedEntry;
-use crate::resize::Plan;
-use crate::segment::{At, Epochs, Found, NO_EPOCHS, Seg};
+pub use bucket::WALKERS;
+use bucket::{BEHIND, fingerprint};
+use chunked::Chunked;
+use directory::{Cell, Directory};
+pub use edit::EntryMut;
+use entry::{Expiries, RawEntry};
+pub use entry_ref::EntryRef;
+use expiry_heap::ExpiryHeap;
+pub use expiry_heap::{ExpireStep, Expired};
+pub use owned::OwnedEntry;
+pub use payload::{NewPayload, Payload, Value};
+use resize::Plan;
+use segment::{At, Epochs, Found, NO_EPOCHS, Seg};
+pub use walk::Scope;
 
-/// The hash of a key, for operations that meet keys whose hash they were not given.
+/// The hash of a key, for operations that come across keys whose hash they were not given.
 pub type HashOf<'a> = &'a dyn Fn(&[u8]) -> u64;
 
 /// A hash table of entries, whose values are bytes or of type `V`.

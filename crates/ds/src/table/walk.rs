@@ -25,12 +25,14 @@
 //! segment half visited: [`Scope::Resize`] visits all that such a change may move, and what
 //! comes out of a resize of visited segments is visited.
 
-use crate::bucket::WALKERS;
-use crate::directory::Cell;
-use crate::entry::{EntryRef, RawEntry, Value};
-use crate::resize::Plan;
-use crate::segment::{Seg, home_index};
-use crate::table::{HashOf, Table};
+use super::bucket::WALKERS;
+use super::directory::Cell;
+use super::entry::RawEntry;
+use super::entry_ref::EntryRef;
+use super::payload::Value;
+use super::resize::Plan;
+use super::segment::{Seg, home_index};
+use super::{HashOf, Table};
 
 /// How much [`Table::visit`] visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

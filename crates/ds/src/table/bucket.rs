@@ -21,7 +21,7 @@
 
 use std::ptr::NonNull;
 
-use crate::entry::RawEntry;
+use super::entry::RawEntry;
 
 /// Entries in a bucket.
 pub(crate) const SLOTS: usize = 9;

@@ -26,9 +26,9 @@
 //! same, and the layout handed to the allocator at the end is still the one it was asked for.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use super::payload::{NewPayload, Payload, Value};
 use crate::block::{Block, BlockRef};
 use crate::size::class_size;
 
@@ -49,24 +49,6 @@ const ADDRESS_MASK: u64 = (1 << 48) - 1;
 /// Entries are aligned to their header word.
 const ALIGN: usize = 8;
 
-/// What a table must know of the values that are in it.
-pub trait Value: Send + Sync + Sized {
-    /// The earliest time at which something within a value expires by itself, in Unix
-    /// milliseconds; a lower bound will do.
-    ///
-    /// Is only asked for entries that [`crate::EntryMut::set_inner_expiry`] has marked: once
-    /// whenever the neighbourhood of the entry is resized or looked through for what has expired.
-    /// So it should not go through all of a large value.
-    #[must_use]
-    fn inner_expiry(kind: u8, payload: Payload<'_, Self>) -> Option<i64> {
-        let _ = (kind, payload);
-        None
-    }
-}
-
-/// For tables of bytes.
-impl Value for () {}
-
 /// Which expiries an entry has: the flags about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expiries(u8);
@@ -85,24 +67,6 @@ impl Expiries {
     pub(crate) fn inner(self) -> bool {
         self.0 & INNER != 0
     }
-}
-
-/// A value as it is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Payload<'a, V> {
-    /// The bytes lie in the entry itself.
-    Inline(&'a [u8]),
-    /// They, or a value of the caller, are a block of their own.
-    Block(BlockRef<'a, V>),
-}
-
-/// A value as it is given.
-#[derive(Debug)]
-pub enum NewPayload<'a, V> {
-    /// Bytes to be copied into the entry.
-    Inline(&'a [u8]),
-    /// A block of which the entry becomes an owner.
-    Block(Block<V>),
 }
 
 /// What the header word and the wide lengths say.
@@ -155,7 +119,7 @@ fn key_at(flags: u8) -> usize {
 /// The address of an entry. Copying it copies no ownership.
 ///
 /// Invariant: it points at a live entry made by [`RawEntry::new`] for the table's `V`; the owner
-/// (a bucket slot or an [`OwnedEntry`]) frees it once; nobody keeps a copy beyond that. Whoever
+/// (a bucket slot or an `OwnedEntry`) frees it once; nobody keeps a copy beyond that. Whoever
 /// writes holds the owner exclusively. The methods below rely on this.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RawEntry(NonNull<u8>);
@@ -628,9 +592,9 @@ impl RawEntry {
     /// Asks for the entry's cache lines.
     #[inline(always)]
     pub(crate) fn prefetch(self) {
-        crate::bucket::prefetch(self.0.as_ptr());
+        super::bucket::prefetch(self.0.as_ptr());
         // A 40-byte entry often lies across two lines; the hint is free when it does not.
-        crate::bucket::prefetch(self.0.as_ptr().wrapping_add(39));
+        super::bucket::prefetch(self.0.as_ptr().wrapping_add(39));
     }
 }
 
@@ -660,79 +624,5 @@ unsafe fn bytes_equal(a: *const u8, b: *const u8, len: usize) -> bool {
             }
             _ => std::slice::from_raw_parts(a, len) == std::slice::from_raw_parts(b, len),
         }
-    }
-}
-
-/// An entry that is read where it lies in the table.
-pub struct EntryRef<'a, V> {
-    raw: RawEntry,
-    life: PhantomData<&'a V>,
-}
-
-impl<V> Clone for EntryRef<'_, V> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<V> Copy for EntryRef<'_, V> {}
-
-impl<'a, V> EntryRef<'a, V> {
-    /// # Safety
-    /// The entry must be of a table of `V` and stay unchanged for `'a`.
-    #[inline(always)]
-    pub(crate) unsafe fn new(raw: RawEntry) -> EntryRef<'a, V> {
-        EntryRef { raw, life: PhantomData }
-    }
-
-    /// The caller's tag.
-    #[inline]
-    #[must_use]
-    pub fn kind(&self) -> u8 {
-        self.raw.kind()
-    }
-
-    /// The key's bytes.
-    #[inline]
-    #[must_use]
-    pub fn key(&self) -> &'a [u8] {
-        self.raw.key()
-    }
-
-    /// When it expires, in Unix milliseconds.
-    #[inline]
-    #[must_use]
-    pub fn expiry(&self) -> Option<i64> {
-        self.raw.expiry()
-    }
-
-    /// The 24-bit access clock.
-    #[inline]
-    #[must_use]
-    pub fn clock(&self) -> u32 {
-        self.raw.clock()
-    }
-
-    /// The value.
-    #[inline]
-    #[must_use]
-    pub fn payload(&self) -> Payload<'a, V> {
-        self.raw.payload()
-    }
-
-    /// Bytes of the entry's allocation, without a block behind it.
-    #[inline]
-    #[must_use]
-    pub fn allocated_bytes(&self) -> usize {
-        self.raw.size()
-    }
-}
-
-impl<V: Value> EntryRef<'_, V> {
-    /// The earliest time at which something within the value expires by itself, if the entry is
-    /// marked as having such.
-    #[must_use]
-    pub fn inner_expiry(&self) -> Option<i64> {
-        self.raw.inner_expiry::<V>()
     }
 }

@@ -12,12 +12,13 @@
 //! **Snapshots.** A resized segment counts as visited for a walker only if all its sources were,
 //! in the same epoch. Whoever has a walk running visits with [`crate::Scope::Resize`] first.
 
-use crate::bucket::{SLOTS, WALKERS};
-use crate::directory::{BITS_MAX, Cell, Directory};
-use crate::entry::{Expiries, RawEntry, Value};
-use crate::expiry_heap::NEVER;
-use crate::segment::{CLASS_MAX, CLASSES, Class, DEPTH_MAX, Epochs, NO_EPOCHS, Seg, home_index};
-use crate::table::{HashOf, Table};
+use super::bucket::{SLOTS, WALKERS};
+use super::directory::{BITS_MAX, Cell, Directory};
+use super::entry::{Expiries, RawEntry};
+use super::expiry_heap::NEVER;
+use super::payload::Value;
+use super::segment::{CLASS_MAX, CLASSES, Class, DEPTH_MAX, Epochs, NO_EPOCHS, Seg, home_index};
+use super::{HashOf, Table};
 
 /// What is to be done with a segment that has lost an entry.
 pub(crate) enum Plan {

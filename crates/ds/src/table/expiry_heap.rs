@@ -12,10 +12,12 @@
 //! A segment just swept rests for [`SWEEP_GAP_MS`]: otherwise keys that expire one
 //! after another would each cost a look at the whole segment.
 
-use crate::chunked::Chunked;
-use crate::entry::{EntryRef, Expiries, Value};
-use crate::segment::{NOT_IN_HEAP, Seg};
-use crate::table::Table;
+use super::Table;
+use super::chunked::Chunked;
+use super::entry::Expiries;
+use super::entry_ref::EntryRef;
+use super::payload::Value;
+use super::segment::{NOT_IN_HEAP, Seg};
 
 /// The least time between two sweeps of a segment, unless a new key expires earlier.
 const SWEEP_GAP_MS: i64 = 64;

@@ -27,8 +27,8 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
-use crate::bucket::{Bucket, prefetch};
-use crate::segment::{Seg, home_index};
+use super::bucket::{Bucket, prefetch};
+use super::segment::{Seg, home_index};
 use crate::size::class_size;
 
 /// Nodes up to this many cells double whatever is in them.

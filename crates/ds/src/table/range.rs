@@ -5,11 +5,12 @@
 //! of the table. A range has its ends included, so that it may reach the end of all hashes; and as
 //! with a scan, a position in it is a hash and stays valid whatever happens in between.
 
-use crate::entry::{EntryRef, Value};
-use crate::owned::OwnedEntry;
-use crate::resize::{Item, collect};
-use crate::segment::home_index;
-use crate::table::{HashOf, Table};
+use super::entry_ref::EntryRef;
+use super::owned::OwnedEntry;
+use super::payload::Value;
+use super::resize::{Item, collect};
+use super::segment::home_index;
+use super::{HashOf, Table};
 
 impl<V: Value> Table<V> {
     /// [`Table::scan`] of the hashes from `from` up to and including `last`: emits those of the

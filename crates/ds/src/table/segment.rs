@@ -21,10 +21,10 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
-use crate::bucket::{BEHIND, Bucket, LINE, OVERFLOW, SLOTS, STASH_0, Slots, WALKERS, fingerprint};
-use crate::entry::RawEntry;
+use super::HashOf;
+use super::bucket::{BEHIND, Bucket, LINE, OVERFLOW, SLOTS, STASH_0, Slots, WALKERS, fingerprint};
+use super::entry::RawEntry;
 use crate::size::class_size;
-use crate::table::HashOf;
 
 /// Depth beyond which a segment does not split: eight bits must remain to choose a home.
 pub(crate) const DEPTH_MAX: u8 = 56;
@@ -472,8 +472,8 @@ fn lower_bound(prefix: u64, depth: u8, homes: u8, index: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bucket::STASHES_MAX;
     use super::*;
-    use crate::bucket::STASHES_MAX;
 
     #[test]
     fn classes_are_allocator_classes_that_grow() {

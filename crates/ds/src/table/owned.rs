@@ -2,8 +2,9 @@
 
 use std::marker::PhantomData;
 
+use super::entry::RawEntry;
+use super::payload::{Payload, Value};
 use crate::block::Block;
-use crate::entry::{Payload, RawEntry, Value};
 
 /// An entry that has left its table; dropping it frees it, on whatever thread.
 pub struct OwnedEntry<V> {

@@ -2,11 +2,13 @@
 
 use std::mem::ManuallyDrop;
 
+use super::Table;
+use super::entry::RawEntry;
+use super::entry_ref::EntryRef;
+use super::owned::OwnedEntry;
+use super::payload::{NewPayload, Payload, Value};
+use super::segment::{Found, Seg};
 use crate::block::Block;
-use crate::entry::{EntryRef, NewPayload, Payload, RawEntry, Value};
-use crate::owned::OwnedEntry;
-use crate::segment::{Found, Seg};
-use crate::table::Table;
 
 /// An entry that may be changed where it is. Everything here keeps the table's byte, expiry and
 /// earliest-expiry figures.

@@ -1,0 +1,211 @@
+//! Blocks of bytes, without naming what else a block may hold: lent, shared, and changed.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+
+use super::Block;
+use super::raw::{BYTES_AT, OutOfMemory, RawBlock, class_capacity, unwrap_allocation, with_spare};
+use crate::size::class_size;
+
+/// A block of bytes that some owner lends.
+#[derive(Clone, Copy)]
+pub struct BytesRef<'a> {
+    pub(super) raw: RawBlock,
+    pub(super) life: PhantomData<&'a [u8]>,
+}
+
+// SAFETY: like a `&SharedBytes`, which is `Send` because that is `Sync`.
+unsafe impl Send for BytesRef<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for BytesRef<'_> {}
+
+impl<'a> BytesRef<'a> {
+    /// The bytes, for as long as they are lent.
+    #[inline]
+    #[must_use]
+    pub fn as_slice(self) -> &'a [u8] {
+        // SAFETY: it holds bytes, which are not changed while they are lent.
+        unsafe { self.raw.bytes() }
+    }
+
+    /// Another owner.
+    #[must_use]
+    pub fn share(self) -> SharedBytes {
+        self.raw.retain();
+        SharedBytes { raw: self.raw }
+    }
+}
+
+impl Deref for BytesRef<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl fmt::Debug for BytesRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_slice().fmt(f)
+    }
+}
+
+impl PartialEq for BytesRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for BytesRef<'_> {}
+
+/// One owner of a block of bytes, which do not change as long as it is there.
+pub struct SharedBytes {
+    pub(super) raw: RawBlock,
+}
+
+// SAFETY: as for `Arc<[u8]>`.
+unsafe impl Send for SharedBytes {}
+// SAFETY: as for `Arc<[u8]>`.
+unsafe impl Sync for SharedBytes {}
+
+impl SharedBytes {
+    /// A copy of these bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> SharedBytes {
+        SharedBytes { raw: ManuallyDrop::new(Block::<()>::from_bytes(bytes)).raw }
+    }
+
+    /// Bytes of memory of the block, by size class.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> usize {
+        class_size(BYTES_AT + self.raw.capacity())
+    }
+
+    /// Whether there are other owners.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.raw.is_shared()
+    }
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: it holds bytes, which do not change while this owner is there: only `BytesMut`
+        // changes bytes, and it needs the only owner exclusively.
+        unsafe { self.raw.bytes() }
+    }
+}
+
+impl Clone for SharedBytes {
+    fn clone(&self) -> SharedBytes {
+        self.raw.retain();
+        SharedBytes { raw: self.raw }
+    }
+}
+
+impl Drop for SharedBytes {
+    fn drop(&mut self) {
+        if self.raw.release() {
+            // SAFETY: it holds bytes, and the last reference is gone.
+            unsafe { self.raw.free_bytes() }
+        }
+    }
+}
+
+impl fmt::Debug for SharedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// The bytes of a block that has no other owner, for change. Growing may move them.
+pub struct BytesMut<'a> {
+    /// The owner's own pointer, so that it follows when the block moves.
+    raw: &'a mut RawBlock,
+}
+
+impl<'a> BytesMut<'a> {
+    /// # Safety
+    /// The block holds bytes and has no other owner than the one whose pointer this is.
+    pub(super) unsafe fn new(raw: &'a mut RawBlock) -> BytesMut<'a> {
+        BytesMut { raw }
+    }
+
+    /// How many bytes there may be before the block is moved.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.raw.capacity()
+    }
+
+    /// Makes room for `capacity` bytes in all, and some more if there was not enough.
+    ///
+    /// # Errors
+    /// If there is not so much memory. Nothing has changed then.
+    pub fn try_reserve(&mut self, capacity: usize) -> Result<(), OutOfMemory> {
+        if capacity <= self.raw.capacity() {
+            return Ok(());
+        }
+        // SAFETY: it holds bytes, and the only owner's pointer follows.
+        *self.raw = unsafe { self.raw.try_grow(class_capacity(with_spare(capacity)))? };
+        Ok(())
+    }
+
+    fn reserve(&mut self, capacity: usize) {
+        unwrap_allocation(self.try_reserve(capacity), capacity);
+    }
+
+    /// Changes how many bytes there are; new ones are zero. Room is kept.
+    pub fn resize(&mut self, len: usize) {
+        let before = self.len();
+        self.reserve(len);
+        // SAFETY: there is room for `len` bytes, and all of them are initialised then.
+        unsafe {
+            if len > before {
+                self.raw.data().add(before).write_bytes(0, len - before);
+            }
+            self.raw.set_len(len);
+        }
+    }
+
+    /// Appends bytes.
+    pub fn extend_from_slice(&mut self, more: &[u8]) {
+        let before = self.len();
+        let len = before.saturating_add(more.len());
+        self.reserve(len);
+        // SAFETY: there is room for `len` bytes; `more` is borrowed, so it is not in this block.
+        unsafe {
+            self.raw.data().add(before).copy_from_nonoverlapping(more.as_ptr(), more.len());
+            self.raw.set_len(len);
+        }
+    }
+}
+
+impl Deref for BytesMut<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: it holds bytes, borrowed with `self`.
+        unsafe { self.raw.bytes() }
+    }
+}
+
+impl DerefMut for BytesMut<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: `len` initialised bytes, whose only owner is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.raw.data(), self.raw.len()) }
+    }
+}
+
+impl fmt::Debug for BytesMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
