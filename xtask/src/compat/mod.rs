@@ -28,6 +28,7 @@ use parse::Outcomes;
 const UNITS: &[&str] = &[
     "unit/protocol",
     "unit/keyspace",
+    "unit/dump",
     "unit/expire",
     "unit/scan",
     "unit/multi",

@@ -1,0 +1,129 @@
+//! DUMP and RESTORE between processes, and in the stream of a stock master.
+#![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
+
+use russet_e2e::{Client, Program, Server, Setup, Value};
+
+fn start(program: &Program) -> Server {
+    Setup::new(program).conf("enable-debug-command yes").start()
+}
+
+/// Whether a server has a command.
+fn knows(client: &mut Client, name: &str) -> bool {
+    client.run(&format!("COMMAND INFO {name}")).items() != [Value::Nil]
+}
+
+/// Sets keys of each type that both servers have, with values of every encoding; returns the keys.
+fn fill(client: &mut Client, other: &mut Client) -> Vec<String> {
+    for (key, value) in [("int", "12"), ("large", "-9223372036854775808"), ("short", "text")] {
+        client.ok(&format!("SET {key} {value}"));
+    }
+    client.command(&["SET", "empty", ""]);
+    client.command(&["SET", "repeated", &"ab".repeat(50_000)]);
+    let bytes: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+    client.command(&[b"SET".as_slice(), b"binary", &bytes]);
+    if knows(client, "hset") && knows(other, "hset") {
+        client.run("HSET hash a 1 b text c -5");
+        for i in 0..600 {
+            client.run(&format!("HSET fields field:{i} {i}"));
+        }
+        client.command(&["HSET", "values", "a", &"x".repeat(1000), "b", ""]);
+    }
+    let mut keys: Vec<String> = client.run("KEYS *").items().iter().map(Value::text).collect();
+    keys.sort();
+    keys
+}
+
+fn dump(client: &mut Client, key: &str) -> Vec<u8> {
+    match client.run(&format!("DUMP {key}")) {
+        Value::Bulk(payload) => payload,
+        other => panic!("{key}: {other:?}"),
+    }
+}
+
+fn digest(client: &mut Client, key: &str) -> String {
+    client.run(&format!("DEBUG DIGEST-VALUE {key}")).items()[0].text()
+}
+
+/// Takes all keys from one server to the other and back.
+fn there_and_back(here: &Program, there: &Program) {
+    let (from, to) = (start(here), start(there));
+    let (mut from, mut to) = (from.client(), to.client());
+    for key in fill(&mut from, &mut to) {
+        let payload = dump(&mut from, &key);
+        let restore = |client: &mut Client, name: &str, payload: &[u8]| {
+            let reply = client.command(&[b"RESTORE".as_slice(), name.as_bytes(), b"0", payload]);
+            assert_eq!(reply.text(), "OK", "{key}");
+        };
+        restore(&mut to, &key, &payload);
+        let expected = digest(&mut from, &key);
+        assert_eq!(digest(&mut to, &key), expected, "{key}");
+        let encoding = format!("OBJECT ENCODING {key}");
+        assert_eq!(to.text(&encoding), from.text(&encoding), "{key}");
+        let back = format!("back:{key}");
+        let payload = dump(&mut to, &key);
+        restore(&mut from, &back, &payload);
+        assert_eq!(digest(&mut from, &back), expected, "{key}");
+    }
+}
+
+#[test]
+fn copies_and_restored_values_are_the_same() {
+    let program = Program::under_test();
+    there_and_back(&program, &program);
+    let server = start(&program);
+    let (mut client, mut other) = (server.client(), server.client());
+    for key in fill(&mut client, &mut other) {
+        assert_eq!(client.run(&format!("COPY {key} copy")).int(), 1, "{key}");
+        assert_eq!(digest(&mut client, "copy"), digest(&mut client, &key), "{key}");
+        assert_eq!(dump(&mut client, "copy"), dump(&mut client, &key), "{key}");
+        client.run("DEL copy");
+    }
+}
+
+mod with_peers {
+    use super::*;
+
+    #[test]
+    fn values_move_between_ours_and_stock() {
+        let ours = Program::under_test();
+        there_and_back(&ours, &Program::Stock);
+        there_and_back(&Program::Stock, &ours);
+    }
+
+    /// What RESTORE did to the master is what it does to a replica, whoever is which.
+    #[test]
+    fn restored_values_reach_replicas() {
+        let ours = Program::under_test();
+        for (master, replica) in [(&ours, &Program::Stock), (&Program::Stock, &ours)] {
+            let setup = |program| Setup::new(program).conf("enable-debug-command yes");
+            let master = setup(master).conf("repl-diskless-sync-delay 0").start();
+            let replica = setup(replica).replica_of(&master).start();
+            replica.wait_for_link();
+            let mut client = master.client();
+            let mut other = replica.client();
+            for key in fill(&mut client, &mut other) {
+                let payload = dump(&mut client, &key);
+                for (name, ttl, options) in [
+                    ("plain", "0", &[][..]),
+                    (&key, "600000", &["REPLACE", "IDLETIME", "5"]),
+                    ("absolute", "99999999999999", &["ABSTTL"]),
+                    ("plain", "1", &["ABSTTL", "REPLACE"]),
+                    ("past", "1", &["ABSTTL"]),
+                ] {
+                    let mut words = vec![b"RESTORE".as_slice(), name.as_bytes(), ttl.as_bytes()];
+                    words.push(&payload);
+                    words.extend(options.iter().map(|word| word.as_bytes()));
+                    assert_eq!(client.command(&words).text(), "OK", "{key} to {name}");
+                }
+                replica.wait_for_offset_of(&master);
+                for name in [&key, "absolute", "plain", "past"] {
+                    assert_eq!(digest(&mut other, name), digest(&mut client, name), "{key}");
+                    let expiry = format!("PEXPIRETIME {name}");
+                    assert_eq!(other.text(&expiry), client.text(&expiry), "{key} to {name}");
+                }
+                client.run("DEL absolute");
+            }
+            assert_eq!(other.text("DBSIZE"), client.text("DBSIZE"));
+        }
+    }
+}
