@@ -7,7 +7,9 @@
 use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload};
 
 use super::{EventKind, Key, Keyspace};
+use crate::io::Garbage;
 use crate::types::string;
+use crate::types::walkers::Walkers;
 use crate::types::{Object, Value, ValueRef, earliest_expiry, payload};
 
 /// Values of fewer allocations are freed where they are dropped: handing them over would cost more.
@@ -44,8 +46,9 @@ impl<'a> Edit<'a> {
         Edit { keyspace, db, key }
     }
 
+    /// Counts and reports a change that [`Edit::change_object`] made.
     #[inline]
-    fn changed(&mut self, event: EventKind) {
+    pub fn changed(&mut self, event: EventKind) {
         self.keyspace.dirty += 1;
         self.keyspace.key_changed(self.db, self.key, event);
     }
@@ -127,9 +130,36 @@ impl<'a> Edit<'a> {
             slots.of(self.key.slot()).keys += 1;
         }
         if let Some(old) = old {
-            self.keyspace.free_lazily(old);
+            self.keyspace.free_lazily(self.db, old);
         }
         created
+    }
+
+    /// Lends a large value to `change`, with the walks that are to see what it changes. None, and `change` is not called, if
+    /// the value is compact or missing. What the change was is said with [`Edit::changed`].
+    pub fn change_object<R>(
+        &mut self,
+        change: impl FnOnce(&mut Object, &mut Walkers<'_>) -> R,
+    ) -> Option<R> {
+        let clock = self.keyspace.clock_after_use(self.db, self.key);
+        let Keyspace { dbs, walks, .. } = &mut *self.keyspace;
+        let db = &mut dbs[self.db as usize];
+        let identity = db.identity;
+        let mut entry = db.get_mut(self.key)?;
+        let (result, earliest) = entry.edit_block(|block| {
+            let object = block.get_mut()?;
+            let change = |walkers: &mut Walkers<'_>| change(object, walkers);
+            let result = walks.with_walkers(identity, self.key.bytes, change);
+            let collection = object.collection();
+            let (owned_bytes, earliest) = (collection.owned_bytes(), collection.earliest_expiry());
+            block.set_owned_bytes(owned_bytes);
+            Some((result, earliest))
+        })??;
+        if earliest.is_some() || entry.inner_expiry().is_some() {
+            entry.set_inner_expiry(earliest);
+        }
+        entry.set_clock(clock);
+        Some(result)
     }
 
     /// Changes a long string in place; a copy is made first if a snapshot or a reply holds it.
@@ -180,7 +210,7 @@ impl<'a> Edit<'a> {
     pub fn remove(mut self, event: EventKind) -> bool {
         match self.take() {
             Some(old) => {
-                self.keyspace.free_lazily(old);
+                self.keyspace.free_lazily(self.db, old);
                 self.changed(event);
                 true
             }
@@ -212,6 +242,7 @@ impl<'a> Edit<'a> {
         } else if let Some(block) = old.into_block() {
             target.put(kind, NewPayload::Block(block), expiry, clock);
         }
+        self.keyspace.value_moved((self.db, self.key.bytes), (db, key.bytes));
         let [from, to] = events;
         self.keyspace.dirty += 1;
         self.keyspace.event(db, key, EventKind::New);
@@ -222,12 +253,34 @@ impl<'a> Edit<'a> {
 }
 
 impl Keyspace {
-    /// Drops an old value here if that is cheap, elsewhere if not.
-    fn free_lazily(&mut self, old: OwnedEntry<Object>) {
+    /// Drops an old value here if that is cheap, elsewhere if not. One that a walk has not finished goes there.
+    fn free_lazily(&mut self, db: u32, old: OwnedEntry<Object>) {
         let Payload::Block(block) = old.payload() else { return };
+        if block.value().is_some() && self.walks.any() {
+            return self.give_to_walks(db, old);
+        }
         let is_long = block.allocated_bytes() >= LAZY_FREE_BYTES;
         if is_long || ValueRef::of_payload(old.payload()).free_cost() >= LAZY_FREE_COST {
-            self.garbage.push(crate::io::Garbage(Box::new(old)));
+            self.garbage.push(Garbage(Box::new(old)));
+        }
+    }
+
+    #[cold]
+    fn give_to_walks(&mut self, db: u32, old: OwnedEntry<Object>) {
+        let (identity, key) = (self.db(db).identity, Box::from(old.key()));
+        if let Some(block) = old.into_block()
+            && let Some(block) = self.walks.adopt_value(identity, &key, block)
+        {
+            self.garbage.push(Garbage(Box::new(block)));
+        }
+    }
+
+    /// A value has been moved from one key to another: walks look for it there.
+    fn value_moved(&mut self, from: (u32, &[u8]), to: (u32, &[u8])) {
+        if self.walks.any() {
+            let identity = |db: u32| self.db(db).identity;
+            let (source, target) = (identity(from.0), identity(to.0));
+            self.walks.value_moved((source, from.1), (target, to.1));
         }
     }
 }

@@ -13,6 +13,10 @@ mod reserve;
 pub mod scan;
 pub mod slots;
 pub mod walk;
+mod walk_output;
+#[cfg(test)]
+mod walk_tests;
+mod walk_values;
 pub mod watch;
 
 use russet_ds::hash::Seed;
@@ -250,9 +254,9 @@ impl Keyspace {
         self.dbs().find(|(_, db)| db.identity == identity).map(|(number, _)| number)
     }
 
-    /// Bytes of all databases.
+    /// Bytes of all databases, and of what only walks still see.
     pub fn allocated_bytes(&self) -> usize {
-        self.dbs.iter().map(Db::allocated_bytes).sum()
+        self.dbs.iter().map(Db::allocated_bytes).sum::<usize>() + self.walks.allocated_bytes()
     }
 
     /// Reads a key as a command does: expiry by policy, hit or miss counted, access clock moved.

@@ -54,6 +54,9 @@ const RECORD_BEGIN: u8 = 0x40;
 const RECORD_ELEMENT: u8 = 0x80;
 const RECORD_END: u8 = 0xc0;
 
+/// A chunk of this length is handed on, bytes.
+pub const FULL_BYTES: usize = 64 * 1024;
+
 /// Longest header: flags, kind, two lengths, expiry, idle, counter, earliest.
 const HEADER_BYTES_MAX: usize = 2 + 10 + 10 + 8 + 10 + 1 + 8;
 
@@ -133,6 +136,11 @@ impl Chunk {
         self.entries
     }
 
+    /// Whether it is so long that it should be handed on.
+    pub fn is_full(&self) -> bool {
+        self.len_bytes() >= FULL_BYTES
+    }
+
     /// Whether nothing has been pushed.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -203,6 +211,15 @@ impl Chunk {
             header.bytes(FLAG_EXPIRY, &at.to_le_bytes());
         }
         self.append(&header, name, inline);
+    }
+
+    /// Appends the records of another chunk of the same database.
+    pub fn extend(&mut self, other: Chunk) {
+        debug_assert_eq!(self.db, other.db);
+        self.entries += other.entries;
+        self.pinned_bytes += other.pinned_bytes;
+        self.records.extend_from_slice(&other.records);
+        self.shared.extend(other.shared);
     }
 
     /// Ends the value that has begun.

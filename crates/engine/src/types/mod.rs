@@ -7,10 +7,12 @@
 //! A new type is a file with a row, and a line in [`TYPES`]; a variant of [`Object`] if it can be large.
 
 pub mod digest;
+pub mod elements;
 pub mod form;
 pub mod long_double;
 pub mod string;
 mod value;
+pub mod walkers;
 
 use crate::rdb::format::Flavour;
 use digest::Digest;

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use russet_ds::{Block, Content, EntryRef, NewPayload, Payload};
 
 use super::encoding_of;
+use super::walkers::Walker;
+use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::{Element, Head};
 
 /// Most bytes that stand inline in an entry. More would make the copy that a snapshot takes of a bucket, and the move
@@ -17,7 +19,11 @@ pub const INLINE_MAX: usize = 1024;
 
 /// A large value, by type.
 #[derive(Debug)]
-pub enum Object {}
+pub enum Object {
+    /// Elements of no type, for the tests of walks.
+    #[cfg(test)]
+    Elements(super::elements::Elements),
+}
 
 /// What every large value can tell.
 pub trait Collection {
@@ -40,6 +46,10 @@ pub trait Collection {
     /// The same in another block, with nothing shared.
     fn copy(&self) -> Block<Object>;
 
+    /// Goes on with a walk: hands over a part of the elements, unless a change has done so before, and answers the next
+    /// position; `None` at the end. A walk begins at 0. See [`super::walkers`].
+    fn walk(&mut self, walker: Walker, position: u64, chunk: &mut Chunk) -> Option<u64>;
+
     /// Bytes of memory that it owns, without itself.
     fn owned_bytes(&self) -> usize;
 
@@ -58,7 +68,18 @@ impl russet_ds::Value for Object {
 impl Object {
     /// The value as any large one.
     pub fn collection(&self) -> &dyn Collection {
-        match *self {}
+        match *self {
+            #[cfg(test)]
+            Object::Elements(ref elements) => elements,
+        }
+    }
+
+    /// The same, for change.
+    pub fn collection_mut(&mut self) -> &mut dyn Collection {
+        match *self {
+            #[cfg(test)]
+            Object::Elements(ref mut elements) => elements,
+        }
     }
 
     /// A block of its own for it.

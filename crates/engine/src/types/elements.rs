@@ -1,0 +1,189 @@
+//! The elements of a large hash, set or sorted set: a table of names, each with a value and an expiry of its own.
+//!
+//! It is the keyspace's table once more, so it grows, is scanned, sampled and walked in the same way. Whoever changes it passes
+//! on the [`Walkers`] that go through it, and cannot forget to. What order or rank elements have is not known here.
+
+use russet_ds::hash::Seed;
+use russet_ds::{Block, EntryRef, NewPayload, Payload, Table};
+
+use super::walkers::{Walker, Walkers, walk_elements};
+use crate::rdb::chunk::Chunk;
+#[cfg(test)]
+use crate::{rdb::elements::Element, types::Object};
+
+/// Longest value that stands inline beside its name, in bytes.
+const INLINE_MAX: usize = 1024;
+
+/// See the module.
+pub struct Elements {
+    table: Table<()>,
+    seed: Seed,
+}
+
+impl std::fmt::Debug for Elements {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Elements").field("len", &self.len()).finish()
+    }
+}
+
+impl Elements {
+    /// No elements; names are hashed with this seed.
+    pub fn new(seed: Seed) -> Elements {
+        Elements { table: Table::new(), seed }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Makes room for so many, if there are none yet.
+    pub fn reserve(&mut self, elements: usize) {
+        self.table.reserve(elements);
+    }
+
+    /// The element of this name, expired or not.
+    pub fn get(&self, name: &[u8]) -> Option<EntryRef<'_, ()>> {
+        self.table.get(self.seed.hash(name), name)
+    }
+
+    /// Sets an element's value and expiry. True if there was none of the name.
+    pub fn set(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        expiry: Option<i64>,
+        walkers: &mut Walkers<'_>,
+    ) -> bool {
+        let (seed, hash) = (self.seed, self.seed.hash(name));
+        let hash_of = |name: &[u8]| seed.hash(name);
+        walkers.before_change(&mut self.table, hash, &hash_of);
+        let before = self.len();
+        let payload = match value.len() {
+            ..=INLINE_MAX => NewPayload::Inline(value),
+            _ => NewPayload::Block(Block::from_bytes(value)),
+        };
+        drop(self.table.set(hash, name, 0, payload, expiry, 0, &hash_of));
+        self.len() > before
+    }
+
+    /// Sets or removes an element's expiry. False if there is no such element.
+    pub fn set_expiry(
+        &mut self,
+        name: &[u8],
+        expiry: Option<i64>,
+        walkers: &mut Walkers<'_>,
+    ) -> bool {
+        let (seed, hash) = (self.seed, self.seed.hash(name));
+        walkers.before_change(&mut self.table, hash, &|name| seed.hash(name));
+        let found = self.table.get_mut(hash, name);
+        found.map(|mut element| element.set_expiry(expiry)).is_some()
+    }
+
+    /// Removes an element. False if there is none of the name.
+    pub fn remove(&mut self, name: &[u8], walkers: &mut Walkers<'_>) -> bool {
+        let (seed, hash) = (self.seed, self.seed.hash(name));
+        let hash_of = |name: &[u8]| seed.hash(name);
+        walkers.before_change(&mut self.table, hash, &hash_of);
+        self.table.remove(hash, name, &hash_of).is_some()
+    }
+
+    /// Hands over all elements, in the order of their hashes.
+    pub fn each(&self, sink: &mut dyn FnMut(EntryRef<'_, ()>)) {
+        self.table.for_each(sink);
+    }
+
+    /// Emits the bucket in which `from` falls and answers where to go on; `None` at the end. A scan begins at 0.
+    pub fn scan(&self, from: u64, sink: &mut dyn FnMut(EntryRef<'_, ()>)) -> Option<u64> {
+        self.table.scan(from, &|name| self.seed.hash(name), sink)
+    }
+
+    /// An element drawn uniformly.
+    pub fn random(&self, draw: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_, ()>> {
+        self.table.random(draw)
+    }
+
+    /// Names of elements whose expiry is before `now_ms`, after looking at up to `budget` of those that may have expired.
+    pub fn expired(&mut self, now_ms: i64, budget: usize) -> Vec<Box<[u8]>> {
+        let mut names = Vec::new();
+        self.table.expire_step(now_ms, budget, &mut |element, _| names.push(element.key().into()));
+        names
+    }
+
+    /// When the first of them expires, or earlier.
+    pub fn earliest_expiry(&self) -> Option<i64> {
+        self.table.earliest_expiry()
+    }
+
+    /// The same elements once more; long values are shared until they are changed.
+    pub fn copy(&self) -> Elements {
+        let mut copy = Elements::new(self.seed);
+        copy.reserve(self.len());
+        self.each(&mut |element| {
+            let (name, expiry) = (element.key(), element.expiry());
+            let payload = match element.payload() {
+                Payload::Inline(bytes) => NewPayload::Inline(bytes),
+                Payload::Block(block) => NewPayload::Block(block.to_owned()),
+            };
+            let hash_of = |name: &[u8]| self.seed.hash(name);
+            let hash = hash_of(name);
+            drop(copy.table.set(hash, name, element.kind(), payload, expiry, 0, &hash_of));
+        });
+        copy
+    }
+
+    /// Goes on with a walk, see [`walk_elements`].
+    pub fn walk(&mut self, walker: Walker, position: u64, chunk: &mut Chunk) -> Option<u64> {
+        let seed = self.seed;
+        walk_elements(&mut self.table, walker, position, &|name| seed.hash(name), chunk)
+    }
+
+    /// Bytes of memory, without itself.
+    pub fn allocated_bytes(&self) -> usize {
+        self.table.allocated_bytes()
+    }
+}
+
+#[cfg(test)]
+impl super::Collection for Elements {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn earliest_expiry(&self) -> Option<i64> {
+        self.earliest_expiry()
+    }
+
+    fn each(&self, sink: &mut dyn FnMut(Element<'_>)) {
+        self.each(&mut |element| {
+            let (name, value, expiry) = (element.key(), value_of(&element), element.expiry());
+            sink(Element { name, value, expiry });
+        });
+    }
+
+    fn copy(&self) -> Block<Object> {
+        Object::Elements(self.copy()).into_block()
+    }
+
+    fn walk(&mut self, walker: Walker, position: u64, chunk: &mut Chunk) -> Option<u64> {
+        self.walk(walker, position, chunk)
+    }
+
+    fn owned_bytes(&self) -> usize {
+        self.allocated_bytes()
+    }
+}
+
+/// The bytes of an element's value.
+pub fn value_of<'a>(element: &EntryRef<'a, ()>) -> &'a [u8] {
+    match element.payload() {
+        Payload::Inline(bytes) => bytes,
+        // A block of `()` holds nothing else.
+        Payload::Block(block) => block.as_bytes().unwrap_or_default(),
+    }
+}
