@@ -364,9 +364,12 @@ pub enum Request {
     RemoveFile(String),
 }
 
-/// What becomes of a file's text: a function from the old text to the new one.
+/// What becomes of a file's text.
 #[derive(Clone)]
-pub struct Rewrite(Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>);
+pub struct Rewrite(Arc<RewriteFunction>);
+
+/// From the old text of a file to the new one.
+type RewriteFunction = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
 
 impl Rewrite {
     /// A rewrite by this function.
