@@ -22,4 +22,4 @@ pub use client::{Client, Value};
 pub use program::Program;
 pub use server::{Server, Setup};
 pub use tools::{Output, redis_cli};
-pub use wait::{wait_for, wait_until};
+pub use wait::{wait_for, wait_for_within, wait_until};
