@@ -24,18 +24,24 @@ const DBS: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Value {
     Compact(Vec<u8>),
-    Large(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>),
+    Large(Fields),
 }
 
-/// The data by number of database and key, with the expiry.
-type Data = BTreeMap<(u32, Vec<u8>), (Value, Option<i64>)>;
+/// Elements by name, with their values and expiries.
+type Fields = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
+
+/// A number of a database, and a key.
+type Place = (u32, Vec<u8>);
+
+/// The data with expiries.
+type Data = BTreeMap<Place, (Value, Option<i64>)>;
 
 /// What a walk has handed on, put together as a file would be.
 #[derive(Debug, Default)]
 struct Collected {
     data: Data,
     /// The large value that has begun, how many elements it is to have, and those that have come.
-    open: Option<((u32, Vec<u8>), Option<i64>, u64, BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>)>,
+    open: Option<(Place, Option<i64>, u64, Fields)>,
 }
 
 impl Collected {
