@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use russet_engine::Node;
-use russet_engine::persist::rdb_load::{
-    Fed, LoadSettings, RdbLoader, RdbSink, Refusal,
-};
+use russet_engine::persist::rdb_load::{Fed, LoadSettings, RdbLoader, RdbSink, Refusal};
 use russet_engine::rdb::Access;
 use russet_engine::rdb::elements::{Element, Head};
 use russet_engine::rdb::error::RdbError;
