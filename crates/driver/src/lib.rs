@@ -14,6 +14,7 @@
 //! contract of [`russet_engine::io`] is asserted on the way.
 
 mod connections;
+pub mod mirror;
 pub mod peers;
 mod reads;
 mod requests;

@@ -43,6 +43,8 @@ struct Effect {
 pub struct Unit<'a> {
     effects: &'a [Effect],
     bytes: &'a [u8],
+    /// Where the first effect begins among the bytes.
+    start: usize,
     /// Where they come from.
     pub origin: Origin,
     /// Nobody may see only some of them.
@@ -55,7 +57,7 @@ impl<'a> Unit<'a> {
     /// Each effect: its database, and its command in RESP.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &'a [u8])> + use<'a> {
         let bytes = self.bytes;
-        self.effects.iter().scan(0, move |start, effect| {
+        self.effects.iter().scan(self.start, move |start, effect| {
             let command = &bytes[*start..effect.end];
             *start = effect.end;
             Some((effect.db, command))
@@ -70,6 +72,10 @@ pub trait Sink {
 
     /// Takes the effects of one command or one EXEC.
     fn unit(&mut self, unit: &Unit<'_>);
+
+    /// All data was replaced in another way than by effects: loaded from a file, or from a master. What the sink has
+    /// been given so far no longer makes this data; the units that follow build on it.
+    fn replaced(&mut self) {}
 }
 
 /// See the module.
@@ -85,6 +91,8 @@ pub struct Journal {
     /// How many effects the running command itself named.
     named: usize,
     position: u64,
+    /// How many of the gathered effects came before all data was replaced: only replicas have yet to get those.
+    replaced: usize,
     /// The replication stream listens to local effects.
     stream_listens: bool,
     /// Other sinks than the replication stream.
@@ -156,6 +164,12 @@ impl Journal {
         }
     }
 
+    /// All data was replaced in another way than by effects.
+    pub(crate) fn data_replaced(&mut self) {
+        self.replaced = self.gathered.len();
+        self.sinks.iter_mut().for_each(|sink| sink.replaced());
+    }
+
     /// The running command has no effect worth propagating.
     pub fn suppress(&mut self) {
         self.suppressed = true;
@@ -189,14 +203,17 @@ impl Journal {
         }
         self.position += mem::take(&mut self.count);
         let origin = self.origin.unwrap_or(Origin::Local);
-        let (effects, bytes) = (&self.gathered, &self.bytes);
-        let unit = Unit { effects, bytes, origin, is_atomic, position: self.position };
+        let (effects, bytes) = (&self.gathered[..], &self.bytes[..]);
+        let unit = Unit { effects, bytes, start: 0, origin, is_atomic, position: self.position };
+        if !effects.is_empty() && stream.listens(origin) {
+            stream.unit(&unit);
+        }
+        let replaced = mem::take(&mut self.replaced);
+        let start = replaced.checked_sub(1).map_or(0, |last| effects[last].end);
+        let unit = Unit { effects: &effects[replaced..], start, ..unit };
         if !unit.effects.is_empty() {
-            for sink in std::iter::once(stream).chain(self.sinks.iter_mut().map(|s| &mut **s as _))
-            {
-                if sink.listens(origin) {
-                    sink.unit(&unit);
-                }
+            for sink in self.sinks.iter_mut().filter(|sink| sink.listens(origin)) {
+                sink.unit(&unit);
             }
         }
         self.gathered.clear();

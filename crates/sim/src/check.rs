@@ -2,6 +2,7 @@
 //!
 //! * A node at offset n of history X holds X's bytes up to n, as far back as its backlog goes.
 //! * Its data is what an independent applier makes of X's bytes up to n.
+//! * Its data is also what its journal's effects make, as any further sink is given them.
 //! * A snapshot holds exactly the data at its begin.
 //! * A replica understands all that its master sends, and can do it.
 //! * A process that starts finds its last completed save, and loads exactly what the file holds.
@@ -18,6 +19,9 @@ use crate::world::{Phase, World};
 
 /// Data is compared at one look in so many, beside those that matter most.
 const DATA_CHECK_ONE_IN: u64 = 150;
+
+/// What the journal's second sink makes is compared more often: that costs less.
+const MIRROR_CHECK_ONE_IN: u64 = 50;
 
 fn changes(process: &Process) -> (u64, u64) {
     process.data().map_or((0, 0), |data| data.changes())
@@ -67,6 +71,7 @@ impl World {
         if same {
             if changed && self.chance.one_in(DATA_CHECK_ONE_IN) {
                 self.check_data(node);
+                self.check_mirror(node);
             }
             return changed;
         }
@@ -76,6 +81,9 @@ impl World {
             self.check_loaded(node);
         }
         self.keep_tenure(node, &before);
+        if changed && self.chance.one_in(MIRROR_CHECK_ONE_IN) {
+            self.check_mirror(node);
+        }
         if !same_place {
             self.moved(node, &before);
         }
@@ -244,6 +252,19 @@ impl World {
         let master = data.upstream().and_then(|master| crate::plan::node_of(master.host));
         let chained = master.is_some_and(|m| self.processes[m].seen.is_replica);
         self.coverage.chained_checks += u64::from(chained);
+    }
+
+    /// Compares a node's data with what its journal's effects make.
+    pub(crate) fn check_mirror(&mut self, node: usize) {
+        let Some(data) = self.processes[node].data() else { return };
+        let Some(mirrored) = data.mirrored() else { return };
+        self.coverage.mirror_checks += 1;
+        let what = match mirrored {
+            Ok(digest) if digest == data.digest() => return,
+            Ok(_) => data.mirror_difference().unwrap_or_default(),
+            Err(what) => what,
+        };
+        self.fail(format!("node{node}'s data is not what its journal's effects make: {what}"));
     }
 
     /// A snapshot begins: what it must hold is known now.

@@ -100,6 +100,8 @@ counters! {
     snapshots = "snapshots compared with the data at their begin", at least 24_000;
     /// Data compared with the applier's.
     data_checks = "data checks at an offset", at least 48_000;
+    /// What a second sink of the journal makes, compared with the data.
+    mirror_checks = "data checks against a second sink of the journal", at least 18_000;
     /// Backlogs compared with the recorder's bytes.
     backlog_checks = "backlog comparisons", at least 1_900_000;
     /// Histories that began.

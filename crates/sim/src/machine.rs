@@ -88,6 +88,13 @@ pub trait DataNode {
     /// Its data.
     fn model(&self) -> Model;
 
+    /// The digest of what its journal's effects make, as a second sink was given them, or what is wrong with them; none while
+    /// there is no such sink or nothing to compare with.
+    fn mirrored(&self) -> Option<Result<u64, String>>;
+
+    /// Where that differs from its data, in words.
+    fn mirror_difference(&self) -> Option<String>;
+
     /// The master that it follows.
     fn upstream(&self) -> Option<Upstream<'_>>;
 

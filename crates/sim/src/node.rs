@@ -1,11 +1,14 @@
 //! A data node as a machine: the only file that knows what `russet_engine::Node` is made of.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use russet_engine::Node;
 use russet_engine::busy::With;
 use russet_engine::clients::outbox::Outbox;
 use russet_engine::config::Config;
 use russet_engine::config::words::MasterAddress;
 use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
+use russet_engine::journal::{Origin, Sink, Unit};
 use russet_engine::mode::Mode;
 use russet_engine::node::Boot;
 use russet_engine::types::string::Text;
@@ -13,6 +16,7 @@ use russet_engine::types::string::Text;
 use crate::digest;
 use crate::machine::{Backlog, DataNode, Machine, Place, Upstream};
 use crate::model::Model;
+use crate::resp::parse_command;
 
 /// The injected bug's type; without the feature there is none to name.
 #[cfg(feature = "injected")]
@@ -35,6 +39,8 @@ pub struct Start<'a> {
     pub mode: Mode,
     /// How far requests are read ahead.
     pub read_ahead_bytes: usize,
+    /// A second sink of its journal is compared with its data.
+    pub mirrors: bool,
     /// The bug to have.
     pub bug: Option<Bug>,
 }
@@ -50,7 +56,73 @@ pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
         ..Boot::default()
     };
     set_bug(&mut boot, start.bug);
-    Box::new(Node::new(start.config.clone(), boot, now))
+    let mut node = Node::new(start.config.clone(), boot, now);
+    let mirror = start.mirrors.then(|| {
+        let mirror = Arc::new(Mutex::new(Mirror { is_stale: true, ..Mirror::default() }));
+        node.journal.attach(Box::new(Mirroring(mirror.clone())));
+        mirror
+    });
+    Box::new(Data { node, mirror })
+}
+
+/// A data node, and what a second sink of its journal makes of it.
+struct Data {
+    node: Node,
+    mirror: Option<Arc<Mutex<Mirror>>>,
+}
+
+/// Data that is made of nothing but a journal's effects.
+#[derive(Default)]
+struct Mirror {
+    model: Model,
+    position: u64,
+    /// All data was replaced: the model is to begin anew with a copy of it.
+    is_stale: bool,
+    /// An effect that could not be applied.
+    broken: Option<String>,
+}
+
+struct Mirroring(Arc<Mutex<Mirror>>);
+
+impl Sink for Mirroring {
+    fn listens(&self, _origin: Origin) -> bool {
+        true
+    }
+
+    fn unit(&mut self, unit: &Unit<'_>) {
+        let mut mirror = lock(&self.0);
+        let mut count = 0;
+        for (db, command) in unit.iter() {
+            count += 1;
+            if mirror.is_stale {
+                continue;
+            }
+            mirror.model.select(db);
+            let applied = match parse_command(command) {
+                Ok(Some((args, used))) if used == command.len() => mirror.model.apply(&args),
+                Ok(_) => Err("an effect is not one whole command".to_owned()),
+                Err(what) => Err(what),
+            };
+            if let Err(what) = applied {
+                mirror.broken.get_or_insert(what);
+            }
+        }
+        if !mirror.is_stale && unit.position != mirror.position + count {
+            let what =
+                format!("{count} effects lead from {} to {}", mirror.position, unit.position);
+            mirror.broken.get_or_insert(what);
+        }
+        mirror.position = unit.position;
+    }
+
+    fn replaced(&mut self) {
+        lock(&self.0).is_stale = true;
+    }
+}
+
+/// A world has one thread; one that panicked has nothing left to say.
+fn lock(mirror: &Mutex<Mirror>) -> std::sync::MutexGuard<'_, Mirror> {
+    mirror.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(feature = "injected")]
@@ -66,49 +138,49 @@ fn set_bug(_boot: &mut Boot, bug: Option<Bug>) {
     }
 }
 
-impl Machine for Node {
+impl Machine for Data {
     fn handle(&mut self, now: Now, input: Input) {
-        Node::handle(self, now, input);
+        self.node.handle(now, input);
     }
 
     fn turn(&mut self, now: Now, host: &mut dyn Host) {
-        Node::turn(self, now, host);
+        self.node.turn(now, host);
     }
 
     fn poll_output(&mut self, now: Now) -> Output {
-        Node::poll_output(self, now)
+        self.node.poll_output(now)
     }
 
     fn accept(&mut self, now: Now, service: Service, ends: Endpoints) -> Result<Handle, Vec<u8>> {
-        Node::accept(self, now, service, ends)
+        self.node.accept(now, service, ends)
     }
 
     fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>> {
-        Node::read_buffer(self, handle)
+        self.node.read_buffer(handle)
     }
 
     fn received(&mut self, now: Now, handle: Handle) {
-        Node::received(self, now, handle);
+        self.node.received(now, handle);
     }
 
     fn take_dirty(&mut self, into: &mut Vec<Handle>) {
-        Node::take_dirty(self, into);
+        self.node.take_dirty(into);
     }
 
     fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox> {
-        Node::outbox(self, handle)
+        self.node.outbox(handle)
     }
 
     fn written(&mut self, handle: Handle, bytes: usize) {
-        Node::written(self, handle, bytes);
+        self.node.written(handle, bytes);
     }
 
     fn knows(&self, handle: Handle) -> bool {
-        self.parts.clients.get(handle).is_some()
+        self.node.parts.clients.get(handle).is_some()
     }
 
     fn commands(&self) -> u64 {
-        self.core.stats.commands
+        self.node.core.stats.commands
     }
 
     fn data(&self) -> Option<&dyn DataNode> {
@@ -116,33 +188,33 @@ impl Machine for Node {
     }
 }
 
-impl DataNode for Node {
+impl DataNode for Data {
     fn changes(&self) -> (u64, u64) {
-        (self.data.dirty, self.data.stats.expired_keys)
+        (self.node.data.dirty, self.node.data.stats.expired_keys)
     }
 
     fn is_loading(&self) -> bool {
-        self.parts.loading.is_loading()
+        self.node.parts.loading.is_loading()
     }
 
     fn is_within_exec(&self) -> bool {
-        self.parts.busy.is(With::Exec)
+        self.node.parts.busy.is(With::Exec)
     }
 
     fn is_replica(&self) -> bool {
-        self.core.is_replica
+        self.node.core.is_replica
     }
 
     fn is_saving(&self) -> bool {
-        !self.parts.saves.snapshots.is_empty()
+        !self.node.parts.saves.snapshots.is_empty()
     }
 
     fn is_walking(&self) -> bool {
-        self.parts.saves.snapshots.iter().any(|snapshot| snapshot.is_walking())
+        self.node.parts.saves.snapshots.iter().any(|snapshot| snapshot.is_walking())
     }
 
     fn place(&self) -> Place<'_> {
-        let stream = &self.parts.master.stream;
+        let stream = &self.node.parts.master.stream;
         let ids = &stream.ids;
         Place {
             id: &ids.id,
@@ -153,7 +225,7 @@ impl DataNode for Node {
     }
 
     fn backlog(&self) -> Option<Backlog> {
-        let backlog = self.parts.master.stream.backlog.as_ref()?;
+        let backlog = self.node.parts.master.stream.backlog.as_ref()?;
         Some(Backlog {
             first: backlog.first_offset(),
             next: backlog.next_offset(),
@@ -162,12 +234,12 @@ impl DataNode for Node {
     }
 
     fn stream_since(&self, offset: i64) -> Vec<u8> {
-        let Some(backlog) = &self.parts.master.stream.backlog else { return Vec::new() };
+        let Some(backlog) = &self.node.parts.master.stream.backlog else { return Vec::new() };
         backlog.since(offset).iter().flat_map(|block| block.iter().copied()).collect()
     }
 
     fn digest(&self) -> u64 {
-        digest::of_dbs(self.data.dbs().map(|(number, db)| {
+        digest::of_dbs(self.node.data.dbs().map(|(number, db)| {
             let mut sum = 0_u64;
             db.table().for_each(&mut |entry| {
                 let value = Text::of(&entry).expect("the load sets strings").bytes();
@@ -178,8 +250,8 @@ impl DataNode for Node {
     }
 
     fn model(&self) -> Model {
-        let mut model = Model::new(self.stream_db());
-        for (number, db) in self.data.dbs() {
+        let mut model = Model::new(self.node.stream_db());
+        for (number, db) in self.node.data.dbs() {
             db.table().for_each(&mut |entry| {
                 let value = Text::of(&entry).expect("the load sets strings").bytes();
                 model.insert(number, entry.key(), value, entry.expiry());
@@ -188,8 +260,25 @@ impl DataNode for Node {
         model
     }
 
+    fn mirrored(&self) -> Option<Result<u64, String>> {
+        let mut mirror = lock(self.mirror.as_ref()?);
+        if self.is_loading() || self.is_within_exec() {
+            return None;
+        }
+        if std::mem::take(&mut mirror.is_stale) {
+            mirror.model = self.model();
+            return None;
+        }
+        Some(mirror.broken.clone().map_or_else(|| Ok(mirror.model.digest()), Err))
+    }
+
+    fn mirror_difference(&self) -> Option<String> {
+        let mirror = lock(self.mirror.as_ref()?);
+        self.model().difference(&mirror.model)
+    }
+
     fn upstream(&self) -> Option<Upstream<'_>> {
-        let master = self.parts.following.master()?;
+        let master = self.node.parts.following.master()?;
         Some(Upstream {
             host: &master.host,
             is_online: master.is_online(),
@@ -198,19 +287,20 @@ impl DataNode for Node {
     }
 
     fn is_mid_frame(&self, handle: Handle) -> bool {
-        let link = self.parts.clients.get(handle).filter(|client| client.is_master_link());
+        let link = self.node.parts.clients.get(handle).filter(|client| client.is_master_link());
         let Some(client) = link else { return false };
-        let master = self.parts.following.master().filter(|master| master.link == Some(handle));
+        let master =
+            self.node.parts.following.master().filter(|master| master.link == Some(handle));
         let progress = master.and_then(|master| master.sync_progress());
         let in_payload = progress.is_some_and(|(_, received)| received > 0);
         client.wire.pending() > 0 || in_payload || master.is_some_and(|m| m.partial_len() > 0)
     }
 
     fn replicaof(&self) -> Option<MasterAddress> {
-        self.core.config.replicaof.clone()
+        self.node.core.config.replicaof.clone()
     }
 
     fn limits_replicas(&self) -> bool {
-        self.core.config.client_output_buffer_limit.replica.hard_bytes != 0
+        self.node.core.config.client_output_buffer_limit.replica.hard_bytes != 0
     }
 }

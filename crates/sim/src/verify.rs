@@ -98,6 +98,7 @@ impl World {
         let other = (0..nodes).find(|&node| digest_of(node) != ours);
         for node in 0..nodes {
             self.check_data(node);
+            self.check_mirror(node);
         }
         if let Some(node) = other {
             self.fail(format!("node{node} holds other data than its master node{root}"));

@@ -106,6 +106,7 @@ impl Node {
         let Node { core, data, journal, parts, .. } = self;
         let Parts { master, following, saves, loading, busy, .. } = parts;
         saves.saved_dirty = data.dirty;
+        journal.data_replaced();
         following.adopt(core, journal, master, loading.take_position(), data.count());
         busy.end(With::Loading);
         self.ready_to_serve();
@@ -130,9 +131,10 @@ impl Node {
 
     /// DEBUG RELOAD came to its end.
     fn reloaded(&mut self, client: crate::ids::Handle, is_ok: bool) {
-        let Node { data, parts, .. } = self;
+        let Node { data, journal, parts, .. } = self;
         parts.busy.end(With::Reload);
         let answer = if is_ok {
+            journal.data_replaced();
             parts.saves.saved_dirty = data.dirty;
             Answer::Ok
         } else {
@@ -146,7 +148,8 @@ impl Node {
 
     /// All data has been replaced by a full synchronisation.
     fn data_replaced(&mut self) {
-        let Node { core, data, parts, .. } = self;
+        let Node { core, data, journal, parts, .. } = self;
+        journal.data_replaced();
         let save_anew = parts.ending.forget_save();
         parts.saves.give_up_all(core, data, "the data was replaced");
         self.break_transactions();

@@ -1,8 +1,10 @@
-//! A node in this process, with time that goes by only when told.
+//! A node in this process, with time that goes by only when told. A mirror that is fed by its journal must hold the same data
+//! after each step.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use russet_driver::mirror::Mirror;
 use russet_driver::{Driver, Files, peers};
 use russet_engine::Boot;
 use russet_engine::config::{Config, SetContext};
@@ -15,6 +17,7 @@ use crate::run::{Server, Start};
 /// See the module.
 pub struct Local {
     driver: Driver,
+    mirror: Mirror,
     clients: BTreeMap<String, Handle>,
     replica: Option<Handle>,
     protocol: Protocol,
@@ -22,9 +25,10 @@ pub struct Local {
 
 impl Default for Local {
     fn default() -> Local {
-        let driver = Driver::start(Config::default(), Boot::default(), Files::new());
+        let mut driver = Driver::start(Config::default(), Boot::default(), Files::new());
+        let mirror = Mirror::of(&mut driver);
         let protocol = Protocol::Resp2;
-        Local { driver, clients: BTreeMap::new(), replica: None, protocol }
+        Local { driver, mirror, clients: BTreeMap::new(), replica: None, protocol }
     }
 }
 
@@ -61,12 +65,15 @@ impl Server for Local {
 
     fn advance(&mut self, time: Duration) -> bool {
         self.driver.advance(time);
+        assert_eq!(self.mirror.difference(&self.driver), None, "after {time:?}");
         true
     }
 
     fn send(&mut self, client: &str, bytes: &[u8], _requests: usize) {
         let handle = self.client(client);
         self.driver.send(handle, bytes);
+        let difference = self.mirror.difference(&self.driver);
+        assert_eq!(difference, None, "after {}", bytes.escape_ascii());
     }
 
     fn replies(&mut self, client: &str) -> Vec<String> {
