@@ -118,6 +118,25 @@ fn a_restored_value_stays_until_the_stream_ends_it() {
 }
 
 #[test]
+fn a_restored_value_of_an_unknown_type_ends_what_can_be_followed() {
+    for payload in [
+        // A module's value of version 10, a string of version 15.
+        &b"\x07\x00\x0a\x00\xf2\x07\x8a\x0c\xd0\x0c\xef\x01"[..],
+        b"\x00\x05hello\x0f\x00x\xf6\xbaz\xcb\x98\xdd\xf2",
+    ] {
+        let (mut w, link) = replica("", &["old"]);
+        let mut unknown = Vec::new();
+        let line = [b"RESTORE".as_slice(), b"b", b"0", payload];
+        russet_protocol::reply::push_command(&mut unknown, &line);
+        w.send(link, &[words("SET a 1"), words("MULTI"), words("SET in 1"), unknown].concat());
+        assert_eq!(w.closed, [link]);
+        assert!(w.log.iter().any(|l| l.contains("'RESTORE of an unknown type', which this server")));
+        let c = w.connect();
+        assert_eq!(w.ask(c, "EXISTS old a in b"), ":2\r\n");
+    }
+}
+
+#[test]
 fn an_inline_request_is_no_stream() {
     let (mut w, link) = replica("", &[]);
     w.send(link, &[words("SET a 1"), b"SET b 1\r\n".to_vec()].concat());

@@ -437,6 +437,10 @@ impl Node {
                 return true;
             }
         };
+        if restores_unknown(command, args) {
+            self.upstream_unknown(handle, found, args, &ErrorReply::err("Bad data format"), raw);
+            return true;
+        }
         if command.has(flag::ADMIN) && !command.has(flag::FROM_MASTER) {
             // A stream changes data. It does not make this node stop, sleep, save or follow another.
             let error = ErrorReply::err("a master's stream changes data and does nothing else");
@@ -521,7 +525,7 @@ impl Node {
         }
     }
 
-    /// A request of the stream that fits no row.
+    /// A request of the stream that fits no row, or makes what no row could have made.
     fn upstream_unknown(
         &mut self,
         handle: Handle,
@@ -530,7 +534,8 @@ impl Node {
         error: &ErrorReply,
         raw: &[u8],
     ) {
-        let name = args.text(0);
+        let of_type = found.is_some_and(|row| restores_unknown(row, args));
+        let name = args.text(0) + if of_type { " of an unknown type" } else { "" };
         let Node { core, parts, commands, .. } = self;
         if let Some(row) = found.and_then(|command| command.picked(args)) {
             core.stats.rejected(commands.number_of(row));
@@ -561,6 +566,12 @@ impl Node {
         }
         false
     }
+}
+
+/// Whether a command makes a value of a type that is not built.
+fn restores_unknown(command: &Command, args: &Args<'_>) -> bool {
+    let restores = matches!(command.name, "restore" | "restore-asking");
+    restores && args.get(3).is_some_and(|payload| !crate::persist::dump::is_known(payload))
 }
 
 /// The error of a command that is switched off by default.

@@ -62,6 +62,13 @@ pub fn restore<'a>(payload: &'a [u8], config: &Config) -> Result<Value<'a>, Dump
     read(value, flavour, config).map_err(|_| DumpError::Content)
 }
 
+/// Whether a payload is of a version and a type that can be read. A master's may be of others.
+pub fn is_known(payload: &[u8]) -> bool {
+    let Some((value, flavour)) = check_footer(payload) else { return false };
+    let form = value.first().and_then(|&code| types::rdb_form(code, flavour));
+    form.is_some_and(|(_, form)| !matches!(form.read, Read::NotBuilt))
+}
+
 /// What stands before the footer, and who defined its version.
 fn check_footer(payload: &[u8]) -> Option<(&[u8], Flavour)> {
     let (value, footer) = payload.split_at_checked(payload.len().checked_sub(FOOTER_BYTES)?)?;
