@@ -124,6 +124,15 @@ pub fn mended(header: u8, body: &[u8]) -> Vec<u8> {
     file
 }
 
+/// A payload of RESTORE: type and value, then the version, and the checksum that fits.
+pub fn sealed(value: &[u8], version: u16) -> Vec<u8> {
+    let mut payload = [value, &version.to_le_bytes()].concat();
+    let mut checksum = Checksum::new();
+    checksum.update(&payload);
+    payload.extend_from_slice(&checksum.value().to_le_bytes());
+    payload
+}
+
 /// What a node holds. Its counts are right, too.
 pub fn held(node: &Node) -> Data {
     let mut data = Data::new();

@@ -179,7 +179,13 @@ impl World {
 
     /// Sends a command, and gives what the node answers to it.
     pub fn ask(&mut self, handle: Handle, words: &[&str]) -> Vec<u8> {
-        let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        self.ask_bytes(handle, &words)
+    }
+
+    /// Sends a command of any bytes, and gives what the node answers to it.
+    pub fn ask_bytes(&mut self, handle: Handle, words: &[&[u8]]) -> Vec<u8> {
+        let words: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).collect();
         self.driver.send(handle, &commands::encoded(&words, false));
         let reply = self.driver.take_raw(handle);
         self.run();

@@ -1,0 +1,115 @@
+//! RESTORE: any payload with a footer that fits it is refused or becomes a value that lasts: its dump is taken again, and it is
+//! the same after a copy and after a reload.
+//!
+//! Byte 0 is the version, byte 1 the options and settings; the rest is type and value, behind which the footer is put. So the
+//! fuzzer works on what the checksum would keep from it. The clock stands at the beginning of its time, where
+//! nothing expires.
+//!
+//! Every 65536 payloads a line says how many of them were values.
+#![no_main]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use russet_engine::config::value::EvictionPolicy;
+use russet_engine::io::Handle;
+use russet_fuzz::rdb::sealed;
+use russet_fuzz::world::World;
+
+const IS_OK: &[u8] = b"+OK\r\n";
+const NO_FOOTER: &[u8] = b"-ERR DUMP payload version or checksum are wrong\r\n";
+const NO_VALUE: &[u8] = b"-ERR Bad data format\r\n";
+
+/// Payloads so far, and those of them that were values.
+static TRIED: AtomicU64 = AtomicU64::new(0);
+static VALUES: AtomicU64 = AtomicU64::new(0);
+
+fn count(is_value: bool) {
+    let tried = TRIED.fetch_add(1, Ordering::Relaxed) + 1;
+    let values = VALUES.fetch_add(is_value.into(), Ordering::Relaxed) + u64::from(is_value);
+    if tried.is_multiple_of(1 << 16) {
+        eprintln!("restore: {values} of {tried} payloads were values");
+    }
+}
+
+/// The version of a byte, and whether there is one: two in sixteen are nobody's.
+fn version_of(byte: u8) -> (u16, bool) {
+    match byte % 16 {
+        0 => (79, false),
+        1 => (0, false),
+        version @ 2..=14 => (version.into(), true),
+        _ => (80 + u16::from(byte >> 7), true),
+    }
+}
+
+fn restore(world: &mut World, client: Handle, key: &str, payload: &[u8], options: u8) -> Vec<u8> {
+    let mut words = vec![b"RESTORE".as_slice(), key.as_bytes()];
+    words.push(if options & 1 == 0 { b"0" } else { b"100000000" });
+    words.push(payload);
+    let given: [(u8, &[&[u8]]); 4] = [
+        (2, &[b"ABSTTL"]),
+        (4, &[b"REPLACE"]),
+        (8, &[b"IDLETIME", b"5"]),
+        (16, &[b"FREQ", b"100"]),
+    ];
+    for (bit, more) in given {
+        // Only one of the last two.
+        if options & bit != 0 && (bit != 16 || options & 8 == 0) {
+            words.extend(more);
+        }
+    }
+    world.ask_bytes(client, &words)
+}
+
+/// The bytes of a bulk string; none if it is another reply.
+fn bulk(reply: &[u8]) -> Option<&[u8]> {
+    let (len, rest) =
+        reply.strip_prefix(b"$")?.split_at(reply.iter().position(|&b| b == b'\r')? - 1);
+    let len = std::str::from_utf8(len).ok()?.parse().ok()?;
+    rest.get(2..)?.get(..len)
+}
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let [version, options, value @ ..] = bytes else { return };
+    let (version, is_known) = version_of(*version);
+    let mut world = World::new(1, None, |config| {
+        if options & 32 != 0 {
+            config.maxmemory_policy = EvictionPolicy::AllkeysLfu;
+        }
+        if options & 64 != 0 {
+            config.hash_max_listpack_entries = 1;
+        }
+        config.rdbcompression = options & 128 == 0;
+    });
+    world.driver.now.wall_us = 0;
+    let client = world.connect(true).expect("the first one is let in");
+    if options & 4 != 0 {
+        world.ask(client, &["SET", "key", "old"]);
+    }
+    let reply = restore(&mut world, client, "key", &sealed(value, version), *options);
+    if !is_known {
+        assert_eq!(reply, NO_FOOTER, "version {version}");
+        return;
+    }
+    assert!(reply == IS_OK || reply == NO_VALUE, "{}", reply.escape_ascii());
+    count(reply == IS_OK);
+    if reply != IS_OK {
+        let old = if options & 4 != 0 { ":1\r\n" } else { ":0\r\n" };
+        assert_eq!(
+            world.ask(client, &["DBSIZE"]),
+            old.as_bytes(),
+            "what is refused changes nothing"
+        );
+        return;
+    }
+    let digest = |world: &mut World, key: &str| world.ask(client, &["DEBUG", "DIGEST-VALUE", key]);
+    let expected = digest(&mut world, "key");
+    let dumped = world.ask(client, &["DUMP", "key"]);
+    let dumped = bulk(&dumped).expect("the key is there");
+    assert_eq!(restore(&mut world, client, "again", dumped, options & 1), IS_OK, "a dump");
+    assert_eq!(digest(&mut world, "again"), expected);
+    assert_eq!(world.ask(client, &["COPY", "key", "copy"]), b":1\r\n");
+    assert_eq!(digest(&mut world, "copy"), expected);
+    let all = world.ask(client, &["DEBUG", "DIGEST"]);
+    assert_eq!(world.ask(client, &["DEBUG", "RELOAD"]), IS_OK);
+    assert_eq!(world.ask(client, &["DEBUG", "DIGEST"]), all);
+});
