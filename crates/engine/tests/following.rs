@@ -130,7 +130,9 @@ fn a_restored_value_of_an_unknown_type_ends_what_can_be_followed() {
         russet_protocol::reply::push_command(&mut unknown, &line);
         w.send(link, &[words("SET a 1"), words("MULTI"), words("SET in 1"), unknown].concat());
         assert_eq!(w.closed, [link]);
-        assert!(w.log.iter().any(|l| l.contains("'RESTORE of an unknown type', which this server")));
+        assert!(
+            w.log.iter().any(|l| l.contains("'RESTORE of an unknown type', which this server"))
+        );
         let c = w.connect();
         assert_eq!(w.ask(c, "EXISTS old a in b"), ":2\r\n");
     }
