@@ -65,5 +65,5 @@ fn a_daemon_without_a_log_says_so_while_it_can() {
     let setup = Setup::new(&Program::under_test()).conf("daemonize yes\nsyslog-enabled yes");
     // The child cannot listen there and ends by itself.
     let output = setup.conf("bind 192.0.2.1").run_to_end(folder.path());
-    assert!(output.out.contains("syslog is not built yet"), "{output:?}");
+    assert!(output.out.contains("syslog is not implemented yet"), "{output:?}");
 }

@@ -1,4 +1,5 @@
-//! Background jobs: a thread carries out, one after another, requests that may wait for a disk, and answers them.
+//! Background jobs: a thread runs requests that may wait for a disk, in order, and reports their
+//! results.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -7,22 +8,22 @@ use russet_engine::io::{Input, RequestId};
 use crate::completions::Reporter;
 use crate::sys::error_text;
 
-/// What is to be done; its result is the answer.
+/// The work of a job; its result is the answer.
 type Job = Box<dyn FnOnce() -> Result<(), String> + Send>;
 
-/// The loop's end. The thread starts with the first job.
+/// The queue of background jobs. The thread is started by the first job.
 pub struct Background {
     reporter: Reporter,
     sender: Option<Sender<(RequestId, Job)>>,
 }
 
 impl Background {
-    /// Background whose answers are reported there.
+    /// Creates a queue that sends answers to `reporter`.
     pub fn new(reporter: Reporter) -> Background {
         Background { reporter, sender: None }
     }
 
-    /// Does this elsewhere, after all that was sent before; the answer comes as an input.
+    /// Queues a job. The answer is a later input.
     pub fn send(
         &mut self,
         id: RequestId,
@@ -46,7 +47,7 @@ impl Background {
             }
         }
         if let Some(sender) = &self.sender {
-            // The thread lives as long as this sender.
+            // Cannot fail: the thread lives as long as this sender.
             let _ = sender.send((id, Box::new(job)));
         }
     }

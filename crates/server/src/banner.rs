@@ -1,11 +1,11 @@
-//! What a person sees first.
+//! The startup banner.
 
 use russet_engine::io::Level;
 
 use crate::listen::Listener;
 use crate::log;
 
-/// The logo with port and process id, as scripts that wait for ` PID: ` expect it, or one line.
+/// Logs the logo with port and process id (scripts wait for ` PID: `), or a single line.
 pub fn show(port: u16, pid: u32, with_logo: bool) {
     if !with_logo {
         return log::notice(&format!("Running mode=standalone, port={port}."));
@@ -29,9 +29,9 @@ pub fn show(port: u16, pid: u32, with_logo: bool) {
     );
 }
 
-/// For those who started the server without a word: where it is and what to type.
-pub fn how_to_try<'a>(listeners: impl Iterator<Item = &'a Listener>, port: u16) {
-    let places: Vec<String> = listeners.map(Listener::shown).collect();
-    log::notice(&format!("Listening on {}", places.join(", ")));
+/// Logs the addresses and an example command, for a server started without arguments.
+pub fn show_usage<'a>(listeners: impl Iterator<Item = &'a Listener>, port: u16) {
+    let addresses: Vec<String> = listeners.map(Listener::display).collect();
+    log::notice(&format!("Listening on {}", addresses.join(", ")));
     log::notice(&format!("Try it from another terminal: redis-cli -p {port} set greeting hello"));
 }

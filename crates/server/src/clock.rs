@@ -1,9 +1,9 @@
-//! The time for the node: both clocks of [`Now`], read once a round, and a tick counter that is
-//! cheap enough to read between commands.
+//! The node's clocks: monotonic and wall-clock time ([`Now`]), read once a round, and a tick
+//! counter that is cheap enough to read for every command.
 //!
-//! The tick counter is the CPU's time stamp counter where the kernel itself trusts it as its clock
-//! source (then it runs at one rate on all cores and never stops), else the monotonic clock. Its
-//! rate is measured against the monotonic clock while the server runs, so starting costs no wait.
+//! The tick counter is the CPU's time stamp counter if the kernel uses it as its clock source (then
+//! it is constant and synchronized across cores), else the monotonic clock. Its rate is measured
+//! against the monotonic clock while the server runs, so the start is not delayed.
 
 use russet_engine::io::{Host, Now, ProcessFigures};
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -11,13 +11,13 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use crate::process::Process;
 use crate::sys;
 
-/// How long the wall clock may be extrapolated from the monotonic one before it is read again.
+/// Maximum age of the wall-clock reading; it is extrapolated with the monotonic clock in between.
 const WALL_FRESH_US: u64 = 1000;
-/// How old a reading of the thread's CPU time may be.
+/// Maximum age of the reading of the thread's CPU time.
 const CPU_FRESH_US: u64 = 100;
-/// A stretch longer than this is counted in CPU time.
+/// Work that takes longer is measured in CPU time.
 const LONG_US: u64 = 1000;
-/// Over how long the rate of the counter is measured, at first.
+/// Duration of the first measurement of the counter's rate.
 const CALIBRATE_US: u64 = 20_000;
 /// Fixed-point digits of the rate.
 const RATE_SHIFT: u32 = 32;
@@ -27,7 +27,7 @@ fn microseconds(time: Timespec) -> i64 {
 }
 
 fn mono_us() -> u64 {
-    // Linux counts it from boot, so it is positive.
+    // Linux counts from boot, so it is never negative.
     microseconds(clock_gettime(ClockId::Monotonic)).unsigned_abs()
 }
 
@@ -39,14 +39,14 @@ fn thread_cpu_us() -> u64 {
     microseconds(clock_gettime(ClockId::ThreadCPUTime)).unsigned_abs()
 }
 
-/// When a stretch of work began.
+/// The start of a piece of work.
 #[derive(Clone, Copy)]
-pub struct Began {
+pub struct WorkStart {
     ticks_us: u64,
     cpu_us: u64,
 }
 
-/// See the module.
+/// The clocks of the process.
 pub struct Clock {
     cpu_us: u64,
     cpu_read_at: u64,
@@ -56,7 +56,7 @@ pub struct Clock {
     process: Process,
 }
 
-/// The counter: `us = at_us + (cycles - at_cycles) * rate`.
+/// The tick counter: `us = at_us + (cycles - at_cycles) * rate`.
 struct Ticks {
     trusted: bool,
     start_us: u64,
@@ -83,12 +83,13 @@ impl Clock {
         clock
     }
 
-    /// The time of a round.
+    /// Returns the time of a round.
     pub fn now(&mut self) -> Now {
         self.at(mono_us(), wall_us, sys::cycles())
     }
 
-    /// The time at a reading of the monotonic clock and of the counter; reads the other clock if need be.
+    /// Returns the time for a reading of the monotonic clock and the counter; reads the wall clock
+    /// if its last reading is too old.
     fn at(&mut self, mono_us: u64, wall_us: impl FnOnce() -> i64, cycles: u64) -> Now {
         if mono_us.wrapping_sub(self.wall_read_at) > WALL_FRESH_US {
             self.set_wall(mono_us, wall_us());
@@ -97,21 +98,21 @@ impl Clock {
         Now { mono_us, wall_us: mono_us.cast_signed() + self.wall_ahead_us }
     }
 
-    /// Begins a stretch of work.
-    pub fn begin(&mut self) -> Began {
+    /// Starts measuring a piece of work.
+    pub fn begin(&mut self) -> WorkStart {
         let ticks_us = self.ticks.read();
-        // Unlike the other clocks this one is a system call, so it is not read for every round: an older
-        // figure makes a long round look longer, by no more than its age.
+        // Unlike the other clocks this one needs a system call, so it is not read in every round.
+        // An older reading makes a long round look longer, by at most its age.
         if ticks_us.wrapping_sub(self.cpu_read_at) > CPU_FRESH_US {
             (self.cpu_us, self.cpu_read_at) = (thread_cpu_us(), ticks_us);
         }
-        Began { ticks_us, cpu_us: self.cpu_us }
+        WorkStart { ticks_us, cpu_us: self.cpu_us }
     }
 
-    /// Microseconds since `began`. Long by the clock: was it this thread, or did the machine do something else
-    /// meanwhile? Then its CPU time counts.
-    pub fn since(&mut self, began: Began) -> u64 {
-        took(began, self.ticks.read(), thread_cpu_us)
+    /// Returns the microseconds since `start`. Long periods are limited to the thread's CPU time,
+    /// which excludes time given to other threads.
+    pub fn since(&mut self, start: WorkStart) -> u64 {
+        elapsed_us(start, self.ticks.read(), thread_cpu_us)
     }
 
     fn set_wall(&mut self, mono_us: u64, wall_us: i64) {
@@ -120,11 +121,11 @@ impl Clock {
     }
 }
 
-fn took(began: Began, ticks_us: u64, cpu_us: impl FnOnce() -> u64) -> u64 {
-    let took = ticks_us.saturating_sub(began.ticks_us);
-    match took > LONG_US {
-        true => took.min(cpu_us().saturating_sub(began.cpu_us)),
-        false => took,
+fn elapsed_us(start: WorkStart, ticks_us: u64, cpu_us: impl FnOnce() -> u64) -> u64 {
+    let elapsed = ticks_us.saturating_sub(start.ticks_us);
+    match elapsed > LONG_US {
+        true => elapsed.min(cpu_us().saturating_sub(start.cpu_us)),
+        false => elapsed,
     }
 }
 
@@ -134,7 +135,7 @@ impl Host for Clock {
     }
 
     fn process(&mut self) -> ProcessFigures {
-        self.process.figures()
+        self.process.metrics()
     }
 }
 
@@ -143,14 +144,14 @@ impl Ticks {
         Ticks { trusted, start_us: us, start_cycles: cycles, at_us: us, at_cycles: cycles, rate: 0 }
     }
 
-    /// Takes a reading of both clocks as the new base, and measures the rate if it is time to.
+    /// Sets a reading of both clocks as the new base, and measures the rate when due.
     fn anchor(&mut self, us: u64, cycles: u64) {
         if !self.trusted {
             return;
         }
         (self.at_us, self.at_cycles) = (us, cycles);
         let (run_us, run) = (us - self.start_us, cycles.wrapping_sub(self.start_cycles));
-        // Measured once after a short run and once more, finer, after a hundred times that.
+        // Measured after a short run, and again more precisely after a run a hundred times as long.
         let due = if self.rate == 0 { CALIBRATE_US } else { 100 * CALIBRATE_US };
         if run_us >= due && run > 0 {
             self.rate = rate(run_us, run);
@@ -165,11 +166,11 @@ impl Ticks {
         if self.rate == 0 { mono_us() } else { self.us_at(sys::cycles()) }
     }
 
-    /// The time at this reading of the counter, once its rate is known.
+    /// Converts a reading of the counter to microseconds; the rate must be known.
     #[inline]
     fn us_at(&self, cycles: u64) -> u64 {
         let cycles = cycles.wrapping_sub(self.at_cycles);
-        // A round lasts at most seconds: 2^40 cycles are minutes, and the product fits 128 bits.
+        // A round takes seconds at most: 2^40 cycles are minutes, and the product fits in 128 bits.
         let us = (u128::from(cycles) * u128::from(self.rate)) >> RATE_SHIFT;
         self.at_us.saturating_add(us as u64)
     }
@@ -180,7 +181,7 @@ fn rate(us: u64, cycles: u64) -> u64 {
     u64::try_from(rate).unwrap_or(0)
 }
 
-/// Whether ticks come from the CPU's counter.
+/// Whether ticks come from the CPU's time stamp counter.
 pub fn counter_is_trusted() -> bool {
     const SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     cfg!(target_arch = "x86_64") && std::fs::read_to_string(SOURCE).is_ok_and(|s| s.trim() == "tsc")
@@ -196,7 +197,7 @@ mod tests {
     fn now_follows_both_clocks() {
         let mut clock = Clock { ticks: Ticks::new(false, START, 0), ..Clock::new() };
         clock.set_wall(START, 70_000_000);
-        // The wall clock counts on with the monotonic one while its reading is fresh.
+        // The wall clock is extrapolated while its reading is fresh.
         let now = clock.at(START + 500, || unreachable!(), 0);
         assert_eq!(now, Now { mono_us: START + 500, wall_us: 70_000_500 });
         // Then it is read again; it may have jumped.
@@ -207,12 +208,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_stretch_is_counted_in_cpu_time() {
-        let began = Began { ticks_us: START, cpu_us: 100 };
-        assert_eq!(took(began, START + LONG_US, || unreachable!()), LONG_US);
-        assert_eq!(took(began, START + 9000, || 100 + 40), 40);
-        // A figure from before the stretch began makes it look no longer than it was.
-        assert_eq!(took(began, START + 9000, || 100 + 9050), 9000);
+    fn long_work_is_measured_in_cpu_time() {
+        let start = WorkStart { ticks_us: START, cpu_us: 100 };
+        assert_eq!(elapsed_us(start, START + LONG_US, || unreachable!()), LONG_US);
+        assert_eq!(elapsed_us(start, START + 9000, || 100 + 40), 40);
+        // An older CPU reading never makes work look longer than it was.
+        assert_eq!(elapsed_us(start, START + 9000, || 100 + 9050), 9000);
     }
 
     #[test]

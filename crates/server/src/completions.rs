@@ -1,4 +1,4 @@
-//! What other threads tell the loop: a channel, and an eventfd that `epoll` can watch.
+//! Results of other threads for the event loop: a channel, and an eventfd that `epoll` can watch.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,10 +8,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use russet_engine::io::{Handle, Input};
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Something that another thread has finished.
+/// A result of another thread.
 #[derive(Debug)]
 pub enum Completion {
-    /// News for the node.
+    /// An input for the node.
     Input(Input),
     /// A name was looked up for an outgoing connection.
     Resolved {
@@ -22,13 +22,13 @@ pub enum Completion {
     },
 }
 
-/// The loop's end.
+/// The receiver, owned by the event loop.
 pub struct Completions {
     receiver: Receiver<Completion>,
     reporter: Reporter,
 }
 
-/// The other threads' end.
+/// A sender for another thread.
 #[derive(Clone)]
 pub struct Reporter {
     sender: Sender<Completion>,
@@ -36,24 +36,24 @@ pub struct Reporter {
 }
 
 impl Completions {
-    /// A channel with its descriptor.
+    /// Creates the channel and its eventfd.
     pub fn new() -> rustix::io::Result<Completions> {
         let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
         let (sender, receiver) = channel();
         Ok(Completions { receiver, reporter: Reporter { sender, wake } })
     }
 
-    /// An end to give to a thread.
+    /// Returns a sender for another thread.
     pub fn reporter(&self) -> Reporter {
         self.reporter.clone()
     }
 
-    /// What `epoll` watches: readable when something has come.
+    /// The eventfd, readable when there are completions.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.reporter.wake.as_fd()
     }
 
-    /// Takes all that has come. The descriptor is reset first, so nothing can be missed.
+    /// Takes all completions. The eventfd is reset first, so that none is missed.
     pub fn take(&self) -> impl Iterator<Item = Completion> + '_ {
         let mut count = [0; 8];
         let _ = rustix::io::read(self.fd(), &mut count);
@@ -62,15 +62,15 @@ impl Completions {
 }
 
 impl Reporter {
-    /// Tells the loop.
+    /// Sends a completion to the event loop.
     pub fn report(&self, completion: Completion) {
-        // Both fail only when the loop is gone and with it whoever could care.
+        // Both fail only when the event loop has ended.
         if self.sender.send(completion).is_ok() {
             let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Tells the loop something for the node.
+    /// Sends an input for the node.
     pub fn input(&self, input: Input) {
         self.report(Completion::Input(input));
     }

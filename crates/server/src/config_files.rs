@@ -1,4 +1,4 @@
-//! Reading the configuration: the file, standard input, the command line, and what they include.
+//! Reads the configuration from the file, standard input, the command line, and included files.
 
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -11,21 +11,21 @@ use russet_engine::config::{CommandLine, Config, FatalError, IncludedFile, Loade
 use crate::log;
 use crate::sys::{self, error_text};
 
-/// Nobody's configuration is longer; a device given by mistake is endless.
+/// Limits how much is read if a device is given by mistake.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// What the command line asks for.
+/// The sources of the configuration, as given on the command line.
 pub struct Sources {
     /// Absolute path of the configuration file.
     pub file: Option<PathBuf>,
     command_line: CommandLine,
 }
 
-/// Why there is no configuration.
+/// Why the configuration could not be loaded.
 pub enum Refusal {
     /// A line for the log.
     Unreadable(String),
-    /// The block that Redis prints on standard error.
+    /// The error block that Redis prints to standard error.
     Fatal(String),
 }
 
@@ -43,7 +43,7 @@ fn path_of(bytes: &[u8]) -> &Path {
 }
 
 impl Sources {
-    /// Takes the arguments after the program's name apart.
+    /// Parses the arguments after the program's name.
     pub fn of(arguments: &[Vec<u8>]) -> Sources {
         let command_line = CommandLine::parse(arguments);
         let file = command_line.config_file.as_deref().map(path_of);
@@ -51,7 +51,7 @@ impl Sources {
         Sources { file, command_line }
     }
 
-    /// Reads everything.
+    /// Reads and parses all sources.
     pub fn load(&self) -> Result<Loaded, Refusal> {
         let mut file = Vec::new();
         if let Some(path) = &self.file {
@@ -77,33 +77,34 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The files that a word of an `include` line names, in alphabetical order; a relative word is seen
-/// from `folder`.
-fn included(folder: &[u8], word: &[u8]) -> Result<Vec<IncludedFile>, FatalError> {
+/// Reads the files that an argument of `include` matches, in alphabetical order. Relative paths
+/// start at `directory`.
+fn included(directory: &[u8], word: &[u8]) -> Result<Vec<IncludedFile>, FatalError> {
     let plain = path_of(word);
-    let at_start = folder == DEFAULT_FOLDER;
+    let at_start = directory == DEFAULT_DIR;
     if !word.iter().any(|byte| b"*?[".contains(byte)) {
-        let path = if at_start { plain.to_path_buf() } else { path_of(folder).join(plain) };
+        let path = if at_start { plain.to_path_buf() } else { path_of(directory).join(plain) };
         return read_included(path).map(|file| vec![file]);
     }
     let pattern = if plain.is_absolute() || at_start {
         word.to_vec()
     } else {
-        // Nothing matches in a folder that can't be read, and what it says would be missed.
-        fs::read_dir(path_of(folder)).map_err(|error| unreadable(path_of(folder), &error))?;
-        [&without_wildcards(folder), &b"/"[..], word].concat()
+        // glob(3) finds nothing in an unreadable directory; report that instead of ignoring the
+        // include.
+        fs::read_dir(path_of(directory)).map_err(|error| unreadable(path_of(directory), &error))?;
+        [&without_wildcards(directory), &b"/"[..], word].concat()
     };
     let pattern =
         CString::new(pattern).map_err(|_| unreadable(plain, &ErrorKind::InvalidInput.into()))?;
-    // A folder that matches has nothing to say.
+    // Directories that match are ignored.
     let files = sys::glob(&pattern).into_iter().filter(|path| !path.is_dir());
     files.map(read_included).collect()
 }
 
-/// What `dir` is when no line says it: the folder in which the program was started.
-const DEFAULT_FOLDER: &[u8] = b"./";
+/// The default of `dir`: the directory in which the program was started.
+const DEFAULT_DIR: &[u8] = b"./";
 
-/// A path as a pattern that matches only itself.
+/// Escapes a path as a pattern that matches only itself.
 fn without_wildcards(path: &[u8]) -> Vec<u8> {
     let escaped =
         |&byte: &u8| if b"*?[\\".contains(&byte) { vec![b'\\', byte] } else { vec![byte] };
@@ -126,12 +127,12 @@ mod tests {
 
     #[test]
     fn a_file_with_includes_and_arguments_becomes_one_configuration() {
-        let dir = crate::testing::folder("config-files");
-        let folder = dir.path().to_str().unwrap();
+        let dir = crate::testing::directory("config-files");
+        let directory = dir.path().to_str().unwrap();
         fs::write(dir.path().join("b.inc"), "port 7002\nmaxclients 77\n").unwrap();
         fs::write(dir.path().join("a.inc"), "port 7001\n").unwrap();
         let conf = dir.path().join("main.conf");
-        fs::write(&conf, format!("port 7000\ninclude {folder}/*.inc\n")).unwrap();
+        fs::write(&conf, format!("port 7000\ninclude {directory}/*.inc\n")).unwrap();
         let arguments = [conf.to_str().unwrap(), "--hz", "20"].map(|a| a.as_bytes().to_vec());
         let sources = Sources::of(&arguments);
         assert_eq!(sources.file.as_deref(), Some(conf.as_path()));
@@ -140,60 +141,60 @@ mod tests {
     }
 
     /// The texts of the files that are included, in order.
-    fn found(folder: &Path, word: &[u8]) -> Vec<String> {
-        let files = included(folder.as_os_str().as_bytes(), word).map_err(|e| e.to_string());
+    fn found(directory: &Path, word: &[u8]) -> Vec<String> {
+        let files = included(directory.as_os_str().as_bytes(), word).map_err(|e| e.to_string());
         files.unwrap().into_iter().map(|f| String::from_utf8(f.text).unwrap()).collect()
     }
 
     #[test]
     fn patterns_are_those_of_the_c_library() {
-        let dir = crate::testing::folder("config-globs");
-        // The folder's own name is no pattern.
-        let folder = dir.path().join("[x]*");
+        let dir = crate::testing::directory("config-globs");
+        // Wildcards in the directory's name are literal.
+        let directory = dir.path().join("[x]*");
         for sub in ["sub", "..data"] {
-            fs::create_dir_all(folder.join(sub)).unwrap();
+            fs::create_dir_all(directory.join(sub)).unwrap();
         }
         for name in ["a", "b", ".hidden", "*", "sub/c", "..data/d"] {
-            fs::write(folder.join(name), name).unwrap();
+            fs::write(directory.join(name), name).unwrap();
         }
-        fs::write(folder.join(OsStr::from_bytes(b"\xff.conf")), "latin").unwrap();
-        std::os::unix::fs::symlink("..data", folder.join("link")).unwrap();
-        assert_eq!(found(&folder, b"*"), ["*", "a", "b", "latin"]);
-        assert_eq!(found(&folder, b".[a-z]*"), [".hidden"]);
-        assert_eq!(found(&folder, b"[^a*]"), ["b"]);
-        assert_eq!(found(&folder, b"\\*"), ["*"]);
-        assert_eq!(found(&folder, b"\xff*"), ["latin"]);
-        assert_eq!(found(&folder, b"*/?"), ["..data/d", "sub/c"]);
-        assert_eq!(found(&folder, b"[a"), [""; 0]);
-        assert_eq!(found(&folder, b"a"), ["a"]);
+        fs::write(directory.join(OsStr::from_bytes(b"\xff.conf")), "latin").unwrap();
+        std::os::unix::fs::symlink("..data", directory.join("link")).unwrap();
+        assert_eq!(found(&directory, b"*"), ["*", "a", "b", "latin"]);
+        assert_eq!(found(&directory, b".[a-z]*"), [".hidden"]);
+        assert_eq!(found(&directory, b"[^a*]"), ["b"]);
+        assert_eq!(found(&directory, b"\\*"), ["*"]);
+        assert_eq!(found(&directory, b"\xff*"), ["latin"]);
+        assert_eq!(found(&directory, b"*/?"), ["..data/d", "sub/c"]);
+        assert_eq!(found(&directory, b"[a"), [""; 0]);
+        assert_eq!(found(&directory, b"a"), ["a"]);
     }
 
     #[test]
     fn what_cannot_be_included_is_named() {
-        let dir = crate::testing::folder("config-bad-includes");
-        let folder = dir.path();
-        std::os::unix::fs::symlink("nowhere", folder.join("dangling")).unwrap();
-        let refusal = |folder: &Path, word: &[u8]| {
-            included(folder.as_os_str().as_bytes(), word).unwrap_err().to_string()
+        let dir = crate::testing::directory("config-bad-includes");
+        let directory = dir.path();
+        std::os::unix::fs::symlink("nowhere", directory.join("dangling")).unwrap();
+        let refusal = |directory: &Path, word: &[u8]| {
+            included(directory.as_os_str().as_bytes(), word).unwrap_err().to_string()
         };
-        let path = folder.display();
+        let path = directory.display();
         for (word, named) in [("*", "dangling"), ("none", "none")] {
             let expected = format!(
                 "Fatal error, can't open config file '{path}/{named}': No such file or directory"
             );
-            assert_eq!(refusal(folder, word.as_bytes()), expected);
+            assert_eq!(refusal(directory, word.as_bytes()), expected);
         }
-        let missing = refusal(&folder.join("missing"), b"*.conf");
+        let missing = refusal(&directory.join("missing"), b"*.conf");
         assert!(missing.contains("missing': No such file or directory"), "{missing}");
-        let a_folder = refusal(folder, b"");
-        assert!(a_folder.ends_with("Is a directory"), "{a_folder}");
-        let nul = refusal(folder, b"*\0");
+        let a_directory = refusal(directory, b"");
+        assert!(a_directory.ends_with("Is a directory"), "{a_directory}");
+        let nul = refusal(directory, b"*\0");
         assert!(nul.starts_with("Fatal error, can't open config file"), "{nul}");
     }
 
     #[test]
     fn an_include_behind_dir_is_read_from_there() {
-        let dir = crate::testing::folder("config-dir-include");
+        let dir = crate::testing::directory("config-dir-include");
         let data = dir.path().join("data");
         fs::create_dir_all(&data).unwrap();
         fs::write(data.join("local.conf"), "requirepass secret\n").unwrap();

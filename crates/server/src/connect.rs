@@ -1,6 +1,6 @@
-//! Outgoing connections: sockets that do not block, and names looked up on a thread.
+//! Outgoing connections: nonblocking sockets, and name lookups on a thread.
 //!
-//! How long an attempt may take is the node's affair: it closes the connection.
+//! The node enforces timeouts by closing the connection.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -13,12 +13,12 @@ use crate::completions::{Completion, Reporter};
 use crate::listen;
 use crate::sys::error_text;
 
-/// The address, if `host` is one already.
+/// Returns the address if `host` is an IP address.
 pub fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port))
 }
 
-/// Looks a name up on a thread of its own and reports `Resolved`.
+/// Looks up a name on a separate thread, which reports `Resolved`.
 pub fn resolve(link: Handle, host: String, port: u16, reporter: Reporter) {
     let fallback = reporter.clone();
     let spawned = std::thread::Builder::new().name("russet-resolve".into()).spawn(move || {
@@ -34,7 +34,7 @@ pub fn resolve(link: Handle, host: String, port: u16, reporter: Reporter) {
     }
 }
 
-/// The resolver's own words, without what std puts before them.
+/// Returns the resolver's message without the prefix that std adds.
 fn resolver_text(error: &std::io::Error) -> String {
     let text = error_text(error);
     match text.strip_prefix("failed to lookup address information: ") {
@@ -43,7 +43,7 @@ fn resolver_text(error: &std::io::Error) -> String {
     }
 }
 
-/// Opens a socket and starts to connect it; it is writable when that is decided.
+/// Opens a socket and starts connecting it; it becomes writable when the outcome is known.
 pub fn start(
     to: SocketAddr,
     source: Option<IpAddr>,
@@ -67,7 +67,7 @@ pub fn start(
     }
 }
 
-/// Both ends of a socket that has just connected, or why it did not.
+/// Returns the peer's and the local address of a connected socket, or why the attempt failed.
 pub fn finish(fd: &impl std::os::fd::AsFd) -> rustix::io::Result<(SocketAddr, SocketAddr)> {
     sockopt::socket_error(fd)??;
     let peer = net::getpeername(fd)?.ok_or(Errno::NOTCONN)?;

@@ -1,7 +1,7 @@
-//! The sockets of connections, in the places that the node gave them.
+//! The sockets of connections, indexed by the node's handles.
 //!
-//! The node numbers connections (index and generation); this table holds their descriptors and what
-//! `epoll` was last told about each. It does not know whether a connection is a client, a replica
+//! The node assigns handles (index and generation); this table holds the descriptor and the
+//! registered `epoll` events of each. It does not know whether a connection is a client, a replica
 //! or a link to a master.
 
 use std::net::SocketAddr;
@@ -11,52 +11,52 @@ use russet_engine::io::Handle;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::net::RecvFlags;
 
-/// How often unread bytes are read to be thrown away.
+/// Maximum number of reads that discard unread bytes.
 const DISCARD_READS: usize = 16;
 
-/// One socket.
+/// The socket of a connection.
 pub struct Connection {
     fd: OwnedFd,
     generation: u32,
     interest: EventFlags,
-    /// The far end will send nothing more; rounds since then without output.
+    /// Set when the peer has shut down its side: rounds since then without output.
     pub finishing: Option<u32>,
-    /// An outgoing connection that does not stand yet.
+    /// Set while an outgoing connection is not established.
     pub connecting: Option<Box<Attempt>>,
 }
 
-/// An outgoing connection under way.
+/// An outgoing connection attempt.
 pub struct Attempt {
     /// Addresses not tried yet, last first.
     pub untried: Vec<SocketAddr>,
 }
 
-/// See the module.
+/// The table of connections.
 #[derive(Default)]
 pub struct Connections {
-    places: Vec<Option<Connection>>,
+    entries: Vec<Option<Connection>>,
 }
 
 impl Connection {
-    /// The socket.
+    /// Returns the socket.
     #[inline]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// Whether a full socket is being waited for.
+    /// Whether the socket is watched for writability.
     #[inline]
     pub fn wants_write(&self) -> bool {
         self.interest.contains(EventFlags::OUT)
     }
 
-    /// Whether bytes to read are being waited for.
+    /// Whether the socket is watched for readability.
     #[inline]
     pub fn wants_read(&self) -> bool {
         self.interest.contains(EventFlags::IN)
     }
 
-    /// Throws away what was sent and not read, up to a bound.
+    /// Discards unread bytes, up to a limit.
     pub fn discard_unread(&self) {
         let mut bytes = [0; 8192];
         for _ in 0..DISCARD_READS {
@@ -67,37 +67,37 @@ impl Connection {
         }
     }
 
-    /// Changes what is waited for, if that is a change.
+    /// Changes the watched events if they differ.
     pub fn set_interest(&mut self, epoll: &OwnedFd, handle: Handle, interest: EventFlags) {
         if self.interest != interest {
             self.interest = interest;
-            // A descriptor that `epoll` does not know was taken out on purpose (see `mute`).
+            // A descriptor unknown to `epoll` was removed by `mute`.
             let _ = epoll::modify(epoll, &self.fd, token(handle), interest);
         }
     }
 
-    /// Also waits for room to write, or no longer does.
+    /// Starts or stops watching for writability.
     pub fn set_wants_write(&mut self, epoll: &OwnedFd, handle: Handle, wanted: bool) {
         let mut interest = self.interest;
         interest.set(EventFlags::OUT, wanted);
         self.set_interest(epoll, handle, interest);
     }
 
-    /// Waits for bytes to read, or no longer does.
+    /// Starts or stops watching for readability.
     pub fn set_wants_read(&mut self, epoll: &OwnedFd, handle: Handle, wanted: bool) {
         let mut interest = self.interest;
         interest.set(EventFlags::IN, wanted);
         self.set_interest(epoll, handle, interest);
     }
 
-    /// Hears nothing more of a socket, not even that it broke, which `epoll` otherwise always tells.
+    /// Removes a socket from `epoll`, which otherwise always reports errors.
     pub fn mute(&mut self, epoll: &OwnedFd) {
         let _ = epoll::delete(epoll, &self.fd);
     }
 }
 
 impl Connections {
-    /// Puts a socket into the place of its handle and watches it.
+    /// Stores the socket of a handle and watches it.
     pub fn insert(
         &mut self,
         epoll: &OwnedFd,
@@ -108,50 +108,50 @@ impl Connections {
     ) -> rustix::io::Result<()> {
         epoll::add(epoll, &fd, token(handle), interest)?;
         let index = handle.index as usize;
-        if index >= self.places.len() {
-            self.places.resize_with(index + 1, || None);
+        if index >= self.entries.len() {
+            self.entries.resize_with(index + 1, || None);
         }
         let generation = handle.generation;
         let new = Connection { fd, generation, interest, finishing: None, connecting };
-        self.places[index] = Some(new);
+        self.entries[index] = Some(new);
         Ok(())
     }
 
-    /// The connection, unless it is gone.
+    /// Returns a connection unless it is closed.
     #[inline]
     pub fn get(&mut self, handle: Handle) -> Option<&mut Connection> {
-        match self.places.get_mut(handle.index as usize) {
+        match self.entries.get_mut(handle.index as usize) {
             Some(Some(c)) if c.generation == handle.generation => Some(c),
             _ => None,
         }
     }
 
-    /// Takes a connection out; dropping it closes the socket.
+    /// Removes a connection; dropping it closes the socket.
     pub fn remove(&mut self, handle: Handle) -> Option<Connection> {
         self.get(handle)?;
-        self.places[handle.index as usize].take()
+        self.entries[handle.index as usize].take()
     }
 }
 
-/// What `epoll` hands back for a connection. The index `u32::MAX` never is a connection's.
+/// Returns the `epoll` token of a connection. The index `u32::MAX` is never a connection's.
 fn token(handle: Handle) -> EventData {
     EventData::new_u64(u64::from(handle.generation) << 32 | u64::from(handle.index))
 }
 
-/// Index in tokens that are not connections.
+/// Index of tokens that are not connections.
 const NOT_A_CONNECTION: u32 = u32::MAX;
 
-/// Who an event is for.
+/// The source of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A connection.
     Connection(Handle),
-    /// Something else, numbered by the loop.
+    /// Another source, numbered by the event loop.
     Other(u32),
 }
 
 impl Target {
-    /// Reads a token.
+    /// Decodes a token.
     #[inline]
     pub fn of(data: EventData) -> Target {
         let data = data.u64();
@@ -162,7 +162,7 @@ impl Target {
         }
     }
 
-    /// A token for something that is no connection.
+    /// Returns the token of a source other than a connection.
     pub fn other(number: u32) -> EventData {
         EventData::new_u64(u64::from(number) << 32 | u64::from(NOT_A_CONNECTION))
     }
@@ -173,14 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_come_back_as_they_went() {
+    fn tokens_round_trip() {
         let handle = Handle { index: 7, generation: 0xdead_beef };
         assert_eq!(Target::of(token(handle)), Target::Connection(handle));
         assert_eq!(Target::of(Target::other(3)), Target::Other(3));
     }
 
     #[test]
-    fn an_old_handle_does_not_reach_the_new_tenant_of_its_place() {
+    fn a_stale_handle_does_not_reach_its_successor() {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let mut all = Connections::default();
         let old = Handle { index: 2, generation: 1 };

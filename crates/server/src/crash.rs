@@ -1,11 +1,12 @@
-//! A panic is a bug: it ends the process with a report in the log, in the frame that tools look for.
+//! Aborts the process on a panic, with a bug report in the log between the markers that tools look
+//! for.
 
 use std::backtrace::Backtrace;
 use std::panic::PanicHookInfo;
 
 use crate::log;
 
-/// Makes panics end the process with a report, on whatever thread.
+/// Installs the panic hook for all threads.
 pub fn install() {
     std::panic::set_hook(Box::new(|info| {
         report(info);
@@ -49,7 +50,7 @@ mod tests {
             super::install();
             panic!("planned by the test");
         }
-        // The same test again in a process that may die of it.
+        // Runs this test again in a child process, which aborts.
         let this = "crash::tests::a_panic_leaves_a_report_and_aborts";
         let output = Command::new(std::env::current_exe().unwrap())
             .args([this, "--exact", "--nocapture"])

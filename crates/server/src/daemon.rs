@@ -1,4 +1,4 @@
-//! Leaving the terminal, and the file that says which process this is.
+//! Daemonizing, and the PID file.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,8 @@ use rustix::fs::{Mode, OFlags};
 use crate::log;
 use crate::sys::{self, Fork, error_text};
 
-/// Goes on in a process of its own session, without a terminal. Must come before the first thread.
+/// Continues in a child process with its own session and without a terminal. Must be called before
+/// the first thread is started.
 pub fn daemonize() -> std::io::Result<()> {
     if matches!(sys::fork()?, Fork::Parent) {
         sys::exit_now(0);
@@ -25,14 +26,14 @@ pub fn daemonize() -> std::io::Result<()> {
     Ok(())
 }
 
-/// A file with the process id, removed when it is dropped.
+/// A PID file, removed when it is dropped.
 pub struct PidFile {
     path: PathBuf,
     pid: u32,
 }
 
 impl PidFile {
-    /// Writes the file. A failure is logged and stops nobody, as in Redis.
+    /// Writes the file. A failure is only logged, as in Redis.
     pub fn write(path: &str) -> Option<PidFile> {
         let pid = std::process::id();
         match try_write(path, pid) {
@@ -50,7 +51,7 @@ fn try_write(path: &str, pid: u32) -> std::io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let mut options = fs::File::options();
     options.write(true).create(true).truncate(false).mode(0o644);
-    // A link may have been laid by another user, to have a file of ours overwritten.
+    // Another user may have created a link to have one of our files overwritten.
     let mut file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path)?;
     let about = file.metadata()?;
     if !about.is_file() || about.nlink() > 1 {
@@ -63,7 +64,7 @@ fn try_write(path: &str, pid: u32) -> std::io::Result<PathBuf> {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // A successor may have written its own number meanwhile.
+        // Another server may have overwritten it meanwhile.
         let is_ours =
             fs::read_to_string(&self.path).is_ok_and(|text| text.trim() == self.pid.to_string());
         if is_ours {
@@ -78,8 +79,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pid_file_comes_and_goes_with_its_process() {
-        let dir = crate::testing::folder("pid-file");
+    fn the_pid_file_is_removed_with_its_owner() {
+        let dir = crate::testing::directory("pid-file");
         let path = dir.path().join("russet.pid");
         fs::write(&path, "123456789\n").unwrap();
         let file = PidFile::write(path.to_str().unwrap()).unwrap();
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_link_is_not_followed() {
-        let dir = crate::testing::folder("pid-link");
+        let dir = crate::testing::directory("pid-link");
         let (victim, link) = (dir.path().join("victim"), dir.path().join("russet.pid"));
         fs::write(&victim, "precious").unwrap();
         std::os::unix::fs::symlink(&victim, &link).unwrap();

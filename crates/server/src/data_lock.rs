@@ -1,8 +1,8 @@
-//! Keeps two servers off one dump file.
+//! Prevents two servers from using the same dump file.
 //!
-//! Two servers in one folder are fine if their dump files have different names, so the lock is
-//! a file of its own beside the dump: `.<dbfilename>.lock`, with an advisory lock that the kernel releases when the
-//! process ends, however it ends. It is removed at an orderly end.
+//! Servers may share a directory if their dump files have different names, so the lock is a
+//! separate file next to the dump: `.<dbfilename>.lock`. The kernel releases its advisory lock when
+//! the process ends for any reason; an orderly shutdown also removes the file.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -22,27 +22,27 @@ pub struct DataLock {
 }
 
 impl DataLock {
-    /// Takes the lock of a dump file. An error says who holds it; `None`: the folder allows no lock file,
-    /// then nothing can be written there either.
-    pub fn take(folder: &Path, dbfilename: &str) -> Result<Option<DataLock>, String> {
-        let path = match std::path::absolute(folder.join(format!(".{dbfilename}.lock"))) {
+    /// Acquires the lock of a dump file. An error names its holder; `None`: the directory is not
+    /// writable, so no dump can be written there either.
+    pub fn take(directory: &Path, dbfilename: &str) -> Result<Option<DataLock>, String> {
+        let path = match std::path::absolute(directory.join(format!(".{dbfilename}.lock"))) {
             Ok(path) => path,
             Err(error) => return Err(error_text(&error)),
         };
-        // Its holder may remove the file between our opening and locking it: then begin again.
+        // If its holder removes the file between our opening and locking it, try again.
         for _ in 0..100 {
             match try_take(&path) {
                 Ok(Some(file)) => return Ok(Some(DataLock { file, path })),
                 Ok(None) => {}
                 Err(Refusal::Held(pid)) => {
                     return Err(format!(
-                        "Another server{pid} already uses the dump file '{dbfilename}' in this folder: \
-                         give this one a different 'dir' or 'dbfilename'"
+                        "Another server{pid} already uses the dump file '{dbfilename}' in this \
+                         directory: use a different 'dir' or 'dbfilename'"
                     ));
                 }
                 Err(Refusal::Io(error)) => {
                     let why = error_text(&error);
-                    log::notice(&format!("The folder cannot be locked: {}: {why}", path.display()));
+                    log::notice(&format!("Cannot create the lock file {}: {why}", path.display()));
                     return Ok(None);
                 }
             }
@@ -77,7 +77,7 @@ fn try_take(path: &Path) -> Result<Option<File>, Refusal> {
     if !is_current {
         return Ok(None);
     }
-    // The number only helps people; without it the lock holds all the same.
+    // The process id is only informative; the lock works without it.
     let _ = file.set_len(0);
     let _ = write!(file, "{}", std::process::id());
     Ok(Some(file))
@@ -95,7 +95,7 @@ fn holder(file: &mut File) -> String {
 
 impl Drop for DataLock {
     fn drop(&mut self) {
-        // Removed while still locked, so nobody loses a lock on it.
+        // Removed before it is unlocked, so that nobody else can hold a lock on it.
         let _ = fs::remove_file(&self.path);
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn one_dump_file_has_one_server() {
-        let dir = crate::testing::folder("data-lock");
+        let dir = crate::testing::directory("data-lock");
         let first = DataLock::take(dir.path(), "dump.rdb").unwrap().unwrap();
         let refusal = DataLock::take(dir.path(), "dump.rdb").err().unwrap();
         assert!(refusal.contains(&format!("(process {})", std::process::id())), "{refusal}");

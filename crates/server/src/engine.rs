@@ -1,32 +1,33 @@
-//! What the loop needs of the thing that it drives: the methods of [`russet_engine::Node`], as a
-//! trait, so that the loop can be tested with something simpler than a database.
+//! The methods of [`russet_engine::node::Node`] that the event loop calls, as a trait, so that the
+//! loop can be tested with something simpler than a database.
 
 use russet_engine::clients::Outbox;
 use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 
-/// See [`russet_engine::io`] for the contract.
+/// A state machine driven by the event loop; [`russet_engine::io`] defines the contract.
 pub trait Engine {
-    /// Takes in one event.
+    /// Handles one event.
     fn handle(&mut self, now: Now, input: Input);
-    /// The next request to the world; finally `Wait`.
+    /// Returns the next output; the last one is `Wait`.
     fn poll_output(&mut self, now: Now) -> Output;
-    /// A new connection, or what to write to it before it is closed.
+    /// Registers a new connection, or returns the error to send before it is closed.
     fn accept(&mut self, now: Now, service: Service, ends: Endpoints) -> Result<Handle, Vec<u8>>;
-    /// Where to read into; `None` if it is gone or must not be read now.
+    /// Returns the buffer to read into; `None` if the connection is closed or must not be read now.
     fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>>;
-    /// Bytes were read.
+    /// Reports that bytes were read.
     fn received(&mut self, now: Now, handle: Handle);
     /// Works for a bounded time.
     fn turn(&mut self, now: Now, host: &mut dyn Host);
-    /// The round around a turn took so many microseconds of this thread.
+    /// Reports how long a round of the event loop took, in microseconds.
     fn round_took(&mut self, us: u64);
-    /// Which connections have something to write.
+    /// Moves the connections with pending output into `into`.
     fn take_dirty(&mut self, into: &mut Vec<Handle>);
-    /// What to write.
+    /// Returns the pending output of a connection.
     fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox>;
-    /// Whether a request of this connection is under way that goes on though its far end sends no more.
+    /// Whether a request of this connection is in progress that continues after the peer has shut
+    /// down its side.
     fn works_for(&self, handle: Handle) -> bool;
-    /// So much of the outbox was written, and is to be consumed.
+    /// Reports that this many bytes of the outbox were written; they are consumed.
     fn written(&mut self, handle: Handle, bytes: usize);
 }
 

@@ -1,13 +1,13 @@
-//! The loop around the node: wait, read, let it work, write.
+//! The event loop around the node: wait, read, run a turn, write.
 //!
 //! ```text
-//!   epoll_wait ─▶ one read per ready socket ─▶ turn ─▶ its requests ─▶ one write per dirty socket ─▶ …
+//!   epoll_wait ─▶ one read per ready socket ─▶ turn ─▶ its outputs ─▶ one write per dirty socket ─▶ …
 //! ```
 //!
-//! Level-triggered. A round costs one `epoll_wait`, one clock reading, and for each client that spoke one
-//! `recv` and one `send`; nothing is allocated and nothing else is called. A socket is watched for
-//! room to write only while it had none. `listeners.rs` takes new connections in, `outputs.rs` does what
-//! the node asks for, `requests.rs` what its commands ask for.
+//! Level-triggered. A round costs one `epoll_wait`, one clock reading, and one `recv` and one
+//! `send` for each active client, without allocations or other system calls. A socket is watched
+//! for writability only while its buffer is full. `listeners.rs` accepts connections, `outputs.rs`
+//! carries out the node's outputs, `requests.rs` the requests among them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
@@ -27,30 +27,28 @@ use crate::connections::{Connections, Target};
 use crate::engine::Engine;
 use crate::file_reader::FileReader;
 use crate::garbage::Collector;
+use crate::resources::Resources;
 use crate::signals::Signals;
 use crate::snapshot_writer::SnapshotWriter;
-use crate::world::World;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
-/// Events of the control plane given to the node in one round.
+/// Inputs other than client data that the node handles in one round.
 const INPUTS_PER_ROUND: usize = 64;
-/// How many rounds a client that will send no more may be without output while the node has work left.
-const PATIENCE_ROUNDS: u32 = 1000;
+/// Rounds for which a half-closed client may stay without output while the node has work left.
+const IDLE_ROUNDS_MAX: u32 = 1000;
 
-/// Tokens of what is not a connection; listeners count from the last.
+/// Tokens of sources other than connections; listeners are numbered from [`LISTENERS`].
 pub const COMPLETIONS: u32 = 0;
-/// See [`COMPLETIONS`].
 pub const SIGNALS: u32 = 1;
-/// See [`COMPLETIONS`].
 pub const LISTENERS: u32 = 2;
 
-/// See the module.
+/// The event loop with everything that it owns.
 pub struct EventLoop<E> {
     pub(crate) node: E,
     pub(crate) now: Now,
-    /// What the node's requests change.
-    pub(crate) world: World,
+    /// Resources that the node's requests change.
+    pub(crate) resources: Resources,
     pub(crate) connections: Connections,
     pub(crate) completions: Completions,
     /// Events for the node, in order.
@@ -61,41 +59,41 @@ pub struct EventLoop<E> {
     pub(crate) garbage: Collector,
     pub(crate) background: Background,
     pub(crate) source_address: Option<IpAddr>,
-    /// The node's last answer to when it wants the next turn.
+    /// When the node wants its next turn.
     pub(crate) deadline: Option<u64>,
     pub(crate) exit: Option<i32>,
     clock: Clock,
     pub(crate) signals: Signals,
     dirty: Vec<Handle>,
-    /// Connections that the node does not want read now.
+    /// Connections whose reading the node has suspended.
     paused: Vec<Handle>,
-    /// Connections whose far end will send no more.
+    /// Connections whose peer has shut down its side.
     finishing: Vec<Handle>,
 }
 
 impl<E: Engine> EventLoop<E> {
-    /// A loop around a node; `clock` is the one by which the node was born.
+    /// Creates a loop around a node, which was created at `now` of `clock`.
     pub fn new(
         node: E,
         (clock, now): (Clock, Now),
-        world: World,
+        resources: Resources,
         signals: Signals,
         source_address: Option<IpAddr>,
     ) -> rustix::io::Result<EventLoop<E>> {
         let completions = Completions::new()?;
         let (number, flags) = (Target::other(COMPLETIONS), EventFlags::IN);
-        epoll::add(&world.epoll, completions.fd(), number, flags)?;
-        epoll::add(&world.epoll, signals.fd(), Target::other(SIGNALS), EventFlags::IN)?;
+        epoll::add(&resources.epoll, completions.fd(), number, flags)?;
+        epoll::add(&resources.epoll, signals.fd(), Target::other(SIGNALS), EventFlags::IN)?;
         Ok(EventLoop {
             node,
             now,
             connections: Connections::default(),
             inputs: VecDeque::new(),
             resolving: BTreeSet::new(),
-            snapshots: SnapshotWriter::new(completions.reporter(), world.syncs_as_written),
+            snapshots: SnapshotWriter::new(completions.reporter(), resources.syncs_as_written),
             files: FileReader::new(completions.reporter()),
             background: Background::new(completions.reporter()),
-            world,
+            resources,
             completions,
             garbage: Collector::default(),
             source_address,
@@ -109,35 +107,35 @@ impl<E: Engine> EventLoop<E> {
         })
     }
 
-    /// Runs until the node asks to leave; returns the status to leave with.
+    /// Runs until the node exits and returns the exit status.
     pub fn run(&mut self) -> i32 {
         let mut events = Vec::with_capacity(EVENTS);
         self.settle();
         loop {
             if let Some(status) = self.exit {
-                self.snapshots.abandon_all();
-                self.world.listeners.remove_files();
+                self.snapshots.abort_all();
+                self.resources.listeners.remove_files();
                 return status;
             }
             self.round(&mut events);
         }
     }
 
-    /// Gives up what others may wait for. The node's memory is left to the operating system, which
-    /// is faster at it.
-    pub fn leave(mut self) {
-        self.world.release();
+    /// Releases what other processes may wait for. The node's memory is left to the operating
+    /// system, which frees it faster.
+    pub fn release(mut self) {
+        self.resources.release();
         std::mem::forget(self);
     }
 
     fn round(&mut self, events: &mut Vec<Event>) {
         let timeout = self.timeout();
-        match epoll::wait(&self.world.epoll, spare_capacity(events), timeout.as_ref()) {
+        match epoll::wait(&self.resources.epoll, spare_capacity(events), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => panic!("epoll_wait: {errno}"),
         }
         self.now = self.clock.now();
-        let began = self.clock.begin();
+        let start = self.clock.begin();
         for event in events.drain(..) {
             match Target::of(event.data) {
                 Target::Connection(handle) => self.ready(handle, event.flags),
@@ -145,10 +143,10 @@ impl<E: Engine> EventLoop<E> {
                 Target::Other(SIGNALS) => {
                     self.inputs.extend(self.signals.take().map(Input::Signal))
                 }
-                Target::Other(number) => self.accept_some((number - LISTENERS) as usize),
+                Target::Other(number) => self.accept_pending((number - LISTENERS) as usize),
             }
         }
-        self.world.listeners.reopen_if_due(&self.world.epoll, self.now.mono_us);
+        self.resources.listeners.resume_if_due(&self.resources.epoll, self.now.mono_us);
         for _ in 0..self.inputs.len().min(INPUTS_PER_ROUND) {
             if let Some(input) = self.inputs.pop_front() {
                 self.node.handle(self.now, input);
@@ -163,26 +161,26 @@ impl<E: Engine> EventLoop<E> {
         if !self.finishing.is_empty() {
             self.close_finished();
         }
-        self.node.round_took(self.clock.since(began));
+        self.node.round_took(self.clock.since(start));
     }
 
-    /// How long `epoll_wait` may sleep.
+    /// Returns how long `epoll_wait` may sleep.
     fn timeout(&mut self) -> Option<Timespec> {
         if !self.inputs.is_empty() || self.deadline == Some(0) {
             return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
         }
-        let due = match (self.deadline, self.world.listeners.reopens_at()) {
+        let wake_at = match (self.deadline, self.resources.listeners.resumes_at()) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b)?,
         };
-        // Whole milliseconds, rounded up: a deadline has passed when the wait ends, and the older
-        // system call, which takes no finer times, is enough.
-        let ms = due.saturating_sub(self.clock.ticks_us()).div_ceil(1000).min(1 << 30);
+        // Rounded up to milliseconds: the deadline has passed when the wait ends, and plain
+        // `epoll_wait` suffices, which has no finer resolution.
+        let ms = wake_at.saturating_sub(self.clock.ticks_us()).div_ceil(1000).min(1 << 30);
         let ms = ms.cast_signed();
         Some(Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 })
     }
 
-    /// Does what the node asks for and writes what it has to say, until it has nothing more.
+    /// Carries out outputs and writes replies until the node has no more of either.
     fn settle(&mut self) {
         loop {
             self.perform_outputs();
@@ -213,7 +211,7 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Whether an event is still of interest to the node.
+    /// Whether the node still expects this event.
     fn admits(&mut self, input: &Input) -> bool {
         match input {
             Input::Snapshot { job, event } => self.snapshots.admit(*job, event),
@@ -222,9 +220,9 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Something can be done with a connection.
+    /// Handles the events of a connection.
     fn ready(&mut self, handle: Handle, flags: EventFlags) {
-        // Events of a connection that was closed earlier in this round find nobody.
+        // The connection may have been closed earlier in this round.
         let Some(connection) = self.connections.get(handle) else { return };
         if connection.connecting.is_some() {
             return self.connect_decided(handle);
@@ -235,7 +233,8 @@ impl<E: Engine> EventLoop<E> {
         }
         let broken = flags.intersects(EventFlags::HUP | EventFlags::ERR);
         match (finishing, reads) {
-            // It can be told nothing any more, but what it sent before is still to be executed.
+            // Nothing can be sent any more, but the commands received before must still be
+            // executed.
             (true, _) if broken => self.mute(handle),
             (false, false) if broken => self.lost(handle),
             (false, true) if broken || flags.contains(EventFlags::IN) => self.read(handle),
@@ -249,7 +248,7 @@ impl<E: Engine> EventLoop<E> {
         let buffer = match self.node.read_buffer(handle) {
             Some(buffer) if buffer.len() < buffer.capacity() => buffer,
             _ => {
-                connection.set_wants_read(&self.world.epoll, handle, false);
+                connection.set_wants_read(&self.resources.epoll, handle, false);
                 return self.paused.push(handle);
             }
         };
@@ -264,11 +263,12 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Writes what a connection's outbox lets out; once, since a socket that takes less than all is full.
+    /// Writes a connection's open output with a single system call: after a partial write the
+    /// socket is full.
     #[inline]
-    pub(crate) fn write(&mut self, handle: Handle, has_room: bool) {
+    pub(crate) fn write(&mut self, handle: Handle, is_writable: bool) {
         let Some(connection) = self.connections.get(handle) else { return };
-        let is_full = connection.wants_write() && !has_room;
+        let is_full = connection.wants_write() && !is_writable;
         if is_full || connection.connecting.is_some() {
             return;
         }
@@ -290,11 +290,11 @@ impl<E: Engine> EventLoop<E> {
         }
         let more = self.node.outbox(handle).is_some_and(|outbox| outbox.has_open_bytes());
         if let Some(connection) = self.connections.get(handle) {
-            connection.set_wants_write(&self.world.epoll, handle, more);
+            connection.set_wants_write(&self.resources.epoll, handle, more);
         }
     }
 
-    /// A connection broke: nothing more can be read or written.
+    /// Removes a broken connection and reports it to the node.
     pub(crate) fn lost(&mut self, handle: Handle) {
         if self.connections.remove(handle).is_some() {
             self.inputs.push_back(Input::Closed(handle));
@@ -303,7 +303,7 @@ impl<E: Engine> EventLoop<E> {
 
     fn mute(&mut self, handle: Handle) {
         if let Some(connection) = self.connections.get(handle) {
-            connection.mute(&self.world.epoll);
+            connection.mute(&self.resources.epoll);
         }
     }
 
@@ -313,14 +313,14 @@ impl<E: Engine> EventLoop<E> {
             let Some(connection) = self.connections.get(handle) else { return false };
             let wanted = self.node.read_buffer(handle).is_some();
             if wanted {
-                connection.set_wants_read(&self.world.epoll, handle, true);
+                connection.set_wants_read(&self.resources.epoll, handle, true);
             }
             !wanted
         });
         self.paused = paused;
     }
 
-    /// Closes the connections whose far end sends no more, when they have got their replies.
+    /// Closes half-closed connections that have received their replies.
     fn close_finished(&mut self) {
         let work_left = self.deadline == Some(0) || !self.inputs.is_empty();
         let mut finishing = std::mem::take(&mut self.finishing);
@@ -330,10 +330,10 @@ impl<E: Engine> EventLoop<E> {
             let writing = self.node.outbox(handle).is_some_and(|outbox| outbox.has_open_bytes());
             let busy = writing || self.node.works_for(handle);
             *rounds = if busy { 0 } else { *rounds + 1 };
-            let stays = busy || (work_left && *rounds < PATIENCE_ROUNDS);
+            let stays = busy || (work_left && *rounds < IDLE_ROUNDS_MAX);
             if stays {
-                // An end of file stays readable for ever.
-                connection.set_wants_read(&self.world.epoll, handle, false);
+                // End of file would be reported as readable in every round.
+                connection.set_wants_read(&self.resources.epoll, handle, false);
             } else {
                 self.lost(handle);
             }

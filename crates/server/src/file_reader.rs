@@ -1,4 +1,4 @@
-//! Reads files for the node, each on its own thread, a bounded amount ahead of it.
+//! Reads files for the node, each on its own thread, with a bounded read-ahead.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,9 +12,9 @@ use russet_engine::io::{FileEvent, Input, JobId};
 use crate::completions::Reporter;
 use crate::sys::error_text;
 
-/// Size of a delivery.
+/// Size of a block.
 const BLOCK_BYTES: usize = 256 * 1024;
-/// Deliveries that may wait for the node.
+/// Blocks read ahead of the node.
 const BLOCKS_AHEAD: usize = 8;
 
 /// The files being read.
@@ -24,12 +24,13 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    /// A reader that reports there.
+    /// Creates a reader that reports to `reporter`.
     pub fn new(reporter: Reporter) -> FileReader {
         FileReader { reporter, credits: BTreeMap::new() }
     }
 
-    /// Starts reading; a relative path is resolved now, so that a later change of folder is none of its.
+    /// Starts reading a file. A relative path is resolved now, before the working directory may
+    /// change.
     pub fn read(&mut self, job: JobId, path: &str) {
         let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
         let (sender, credits) = channel();
@@ -43,19 +44,19 @@ impl FileReader {
         }
     }
 
-    /// The node has digested a block.
+    /// Allows one more block: the node has consumed one.
     pub fn more(&mut self, job: JobId) {
         if let Some(sender) = self.credits.get(&job) {
             let _ = sender.send(());
         }
     }
 
-    /// Nothing more about this file is of interest.
+    /// Stops reading a file.
     pub fn stop(&mut self, job: JobId) {
         self.credits.remove(&job);
     }
 
-    /// Whether an event may still be given to the node; the last event ends the job.
+    /// Whether the node still expects this event; the last event ends the job.
     pub fn admit(&mut self, job: JobId, event: &FileEvent) -> bool {
         match event {
             FileEvent::Opened(_) | FileEvent::Bytes(_) => self.credits.contains_key(&job),
@@ -66,7 +67,8 @@ impl FileReader {
     }
 }
 
-/// The thread's half. It ends when the file does, or when the sender of its credits is dropped.
+/// The reading thread. It ends at the end of the file, or when the sender of its credits is
+/// dropped.
 struct Work {
     job: JobId,
     reporter: Reporter,
@@ -91,7 +93,7 @@ impl Work {
     }
 
     fn deliver(&self, path: &std::path::Path) -> io::Result<Result<(), Stopped>> {
-        // Without O_NONBLOCK, opening a FIFO would wait for its writer.
+        // Without O_NONBLOCK, opening a FIFO waits for a writer.
         let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         let about = file.metadata()?;
         if !about.is_file() {
@@ -113,7 +115,7 @@ impl Work {
         }
     }
 
-    /// Waits while too much is ahead; false: stop.
+    /// Waits while the read-ahead is exhausted; returns false to stop.
     fn take_credits(&self, ahead: &mut usize) -> bool {
         loop {
             match self.credits.try_recv() {
@@ -138,7 +140,7 @@ mod tests {
     use super::*;
     use crate::completions::{Completion, Completions};
 
-    /// Waits for what the reader says next.
+    /// Waits for the next events.
     fn events(completions: &Completions) -> Vec<FileEvent> {
         let fd = completions.fd();
         poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).unwrap();
@@ -152,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_comes_whole_and_never_too_far_ahead() {
-        let dir = crate::testing::folder("file-reader");
+    fn a_file_is_delivered_whole_with_bounded_read_ahead() {
+        let dir = crate::testing::directory("file-reader");
         let path = dir.path().join("data");
         let bytes: Vec<u8> = (0..12 * BLOCK_BYTES + 5).map(|i| (i / 1000) as u8).collect();
         std::fs::write(&path, &bytes).unwrap();
@@ -189,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_why() {
-        let dir = crate::testing::folder("file-reader-missing");
+    fn read_errors_are_reported() {
+        let dir = crate::testing::directory("file-reader-missing");
         let completions = Completions::new().unwrap();
         let mut reader = FileReader::new(completions.reporter());
         reader.read(JobId(3), dir.path().join("none").to_str().unwrap());

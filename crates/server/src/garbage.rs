@@ -1,17 +1,17 @@
-//! A thread that drops what takes long to free.
+//! The lazy-free thread: frees what would take the node too long.
 
 use std::sync::mpsc::{Sender, channel};
 
 use russet_engine::io::Garbage;
 
-/// Hands garbage to the thread, which starts with the first.
+/// Sends garbage to the thread, which is started on first use.
 #[derive(Default)]
 pub struct Collector {
     sender: Option<Sender<Garbage>>,
 }
 
 impl Collector {
-    /// Drops this elsewhere; here, if there can be no thread.
+    /// Frees garbage on the thread, or here if the thread cannot be started.
     pub fn collect(&mut self, garbage: Garbage) {
         let sender = self.sender.get_or_insert_with(|| {
             let (sender, receiver) = channel::<Garbage>();

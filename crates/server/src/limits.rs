@@ -1,26 +1,26 @@
-//! How many descriptors the process may have, and so how many clients.
+//! The limit of file descriptors, which bounds `maxclients`.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::log;
 use crate::sys::error_text;
 
-/// Descriptors kept for files, listeners, replication and the like.
+/// Descriptors reserved for files, listeners, replication and the like.
 const RESERVED: u64 = 32;
 
-/// What the operating system allows.
+/// The result of raising the limit.
 pub struct Allowed {
-    /// Clients that fit: as many as were wanted, or fewer.
+    /// Number of clients that fit, at most the requested number.
     pub clients: u32,
-    /// The limit of descriptors before.
+    /// The limit before.
     before: u64,
     /// The limit now.
     limit: u64,
-    /// Why it is no higher.
+    /// Why it could not be raised further.
     error: String,
 }
 
-/// Raises the limit of descriptors so that this many clients fit, or as far as that goes.
+/// Raises the limit of descriptors for this many clients, or as far as possible.
 pub fn raise(clients: u32) -> Allowed {
     let wanted = u64::from(clients) + RESERVED;
     let old = getrlimit(Resource::Nofile);
@@ -29,7 +29,7 @@ pub fn raise(clients: u32) -> Allowed {
     if before >= wanted {
         return allowed;
     }
-    // Root may also raise the maximum; all others only up to it.
+    // Only root may also raise the hard limit.
     let most = old.maximum.unwrap_or(u64::MAX);
     for limit in [wanted, most.min(wanted)] {
         let new = Rlimit { current: Some(limit), maximum: Some(most.max(limit)) };
@@ -48,7 +48,7 @@ pub fn raise(clients: u32) -> Allowed {
     allowed
 }
 
-/// At start: raises the limit for `clients`, says in the log what came of it, and returns how many fit.
+/// Raises the limit for `clients` at the start, logs the result, and returns how many fit.
 /// `None`: too few to start at all.
 pub fn adjust(clients: u32) -> Option<u32> {
     let wanted = u64::from(clients) + RESERVED;
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_already_is_left_alone() {
+    fn a_sufficient_limit_is_kept() {
         let before = getrlimit(Resource::Nofile);
         assert_eq!(raise(1).clients, 1);
         assert_eq!(getrlimit(Resource::Nofile), before);

@@ -1,6 +1,5 @@
 //! Listening sockets: TCP on a list of addresses, and a Unix socket.
 //!
-//! Accepting is here, what becomes of the connection is the loop's and the node's affair.
 //! Options that accepted sockets inherit (no delay, keepalive) are set once on the listener.
 
 use std::fs;
@@ -19,7 +18,7 @@ use rustix::net::{
 use crate::log;
 use crate::sys::error_text;
 
-/// A socket that takes connections.
+/// A listening socket.
 pub struct Listener {
     /// The socket.
     pub fd: OwnedFd,
@@ -42,20 +41,20 @@ enum Place {
 
 struct UnixPlace {
     path: String,
-    /// Device and inode: what is removed at the end must be what was made here.
+    /// Device and inode, to remove the file only if this listener created it.
     identity: (u64, u64),
 }
 
-/// What holds for all TCP listeners.
+/// Options of all TCP listeners.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpOptions {
-    /// Connections that may wait to be accepted.
+    /// Maximum number of pending connections.
     pub backlog: i32,
-    /// Seconds of silence before a peer is probed; 0: never.
+    /// Idle seconds before keepalive probes; 0: no keepalive.
     pub keepalive_secs: u32,
 }
 
-/// Why there is no listener.
+/// Why a listener could not be created.
 #[derive(Debug)]
 pub struct ListenError {
     text: String,
@@ -75,7 +74,7 @@ fn step<T>(what: &'static str, result: rustix::io::Result<T>) -> Result<T, Liste
     })
 }
 
-/// Probes a silent peer after that many seconds, three times, and then gives it up; 0: never.
+/// Enables TCP keepalive: three probes after this many idle seconds; 0 disables it.
 pub fn set_keepalive(fd: &impl AsFd, seconds: u32) -> rustix::io::Result<()> {
     sockopt::set_socket_keepalive(fd, seconds > 0)?;
     if seconds > 0 {
@@ -87,7 +86,7 @@ pub fn set_keepalive(fd: &impl AsFd, seconds: u32) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// An entry of the `bind` list: an address, and whether the host may lack it.
+/// An entry of the `bind` list; an optional one begins with `-`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BindAddress<'a> {
     text: &'a str,
@@ -102,7 +101,7 @@ impl<'a> BindAddress<'a> {
         }
     }
 
-    /// The address itself; `*` and `::*` are all of the one and the other family.
+    /// Returns the address; `*` and `::*` are the wildcards of IPv4 and IPv6.
     fn ip(self) -> Result<IpAddr, ListenError> {
         match self.text {
             "*" => Ok(Ipv4Addr::UNSPECIFIED.into()),
@@ -114,7 +113,7 @@ impl<'a> BindAddress<'a> {
         }
     }
 
-    /// A name: looked up here and now, since nothing can be served before it is known.
+    /// Looks up a name and waits for the result: without it the server cannot start.
     fn look_up(self) -> Result<IpAddr, ListenError> {
         use std::net::ToSocketAddrs;
         let found = (self.text, 0).to_socket_addrs().ok().and_then(|mut found| found.next());
@@ -124,7 +123,7 @@ impl<'a> BindAddress<'a> {
         })
     }
 
-    /// Whether the lack of this address is no reason to give up.
+    /// Whether this error of an optional address is ignored.
     fn may_lack(self, errno: Errno) -> bool {
         let no_such_family = [
             Errno::NOPROTOOPT,
@@ -137,7 +136,8 @@ impl<'a> BindAddress<'a> {
     }
 }
 
-/// Listens on a port of each address; none at all if one that is needed cannot be had. The log says why.
+/// Listens on a port of each address. If a required one fails, there are no listeners and the log
+/// says why.
 pub fn tcp(
     service: Service,
     bind: &[String],
@@ -185,13 +185,14 @@ fn listen_tcp(
     Ok(Listener { fd, service, place: Place::Tcp(address) })
 }
 
-/// Listens on a Unix socket. It has its permissions before it takes the first connection.
+/// Listens on a Unix socket. Its permissions are set before it accepts connections.
 pub fn unix(path: &str, mode: Option<u32>, backlog: i32) -> Result<Listener, String> {
     match fs::symlink_metadata(path) {
         Ok(old) if !old.file_type().is_socket() => {
             return Err("the path exists and is not a socket".into());
         }
-        // What a crashed server left. A living one loses its clients-to-be, as with Redis.
+        // Left by a crashed server; if its server still runs, it gets no new clients, as with
+        // Redis.
         Ok(_) => fs::remove_file(path).map_err(|e| error_text(&e))?,
         Err(_) => {}
     }
@@ -204,7 +205,7 @@ fn listen_unix(path: &str, mode: Option<u32>, backlog: i32) -> Result<Listener, 
     Ok(listener)
 }
 
-/// A Unix socket in its place, with its permissions. Nobody can connect to it yet.
+/// Binds a Unix socket and sets its permissions. Nobody can connect to it yet.
 fn bind_unix(path: &str, mode: Option<u32>) -> Result<Listener, ListenError> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd =
@@ -225,7 +226,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 impl Listener {
-    /// The next connection that waits.
+    /// Accepts the next pending connection.
     pub fn accept(&self) -> rustix::io::Result<(OwnedFd, Endpoints)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (fd, peer) = net::acceptfrom_with(&self.fd, flags)?;
@@ -236,15 +237,15 @@ impl Listener {
         Ok((fd, ends))
     }
 
-    /// Where it listens, for people.
-    pub fn shown(&self) -> String {
+    /// Returns the address for log lines.
+    pub fn display(&self) -> String {
         match &self.place {
             Place::Tcp(address) => address.to_string(),
             Place::Unix(place) => place.path.clone(),
         }
     }
 
-    /// The TCP address.
+    /// Returns the TCP address.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         match &self.place {
             Place::Tcp(address) => Some(*address),
@@ -252,7 +253,7 @@ impl Listener {
         }
     }
 
-    /// Removes the socket's file, if this is one with a file and it is still that one.
+    /// Removes the file of a Unix socket if this listener created it.
     pub fn remove_file(&self) {
         if let Place::Unix(place) = &self.place
             && identity(Path::new(&place.path)) == Some(place.identity)
@@ -280,7 +281,7 @@ fn tcp_ends(
     Ok(Endpoints::Tcp { peer, local })
 }
 
-/// The lines of the `bind` list that the host can be asked for: for the listener of a changed configuration.
+/// Returns the addresses of a `bind` list that can be resolved.
 pub fn addresses(bind: &[String], port: u16) -> Vec<SocketAddr> {
     bind.iter()
         .filter_map(|entry| BindAddress::of(entry).ip().ok())
@@ -306,8 +307,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_the_host_lacks_matters_unless_it_is_optional() {
-        // TEST-NET-1 is nobody's.
+    fn a_missing_address_is_an_error_unless_it_is_optional() {
+        // TEST-NET-1 is assigned to no host.
         let needed = tcp(Service::Clients, &["192.0.2.1".into()], 0, OPTIONS);
         assert_eq!(needed.err().as_deref(), Some("bind: Cannot assign requested address"));
         let name = tcp(Service::Clients, &["nohost.invalid".into()], 0, OPTIONS);
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_in_use_is_said_so() {
+    fn a_port_in_use_is_reported() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let error = tcp(Service::Clients, &["127.0.0.1".into()], port, OPTIONS).err();
@@ -341,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_unix_socket_has_its_mode_and_replaces_only_a_socket() {
-        let dir = crate::testing::folder("unix-socket");
+        let dir = crate::testing::directory("unix-socket");
         let path = dir.path().join("s");
         let text = path.to_str().unwrap();
         fs::write(&path, "precious").unwrap();
@@ -354,14 +355,14 @@ mod tests {
         assert!(matches!(listener.accept().unwrap().1, Endpoints::Unix(p) if p == text));
         let successor = unix(text, None, 4).unwrap();
         listener.remove_file();
-        assert!(path.exists(), "it belongs to the successor now");
+        assert!(path.exists(), "it belongs to its successor");
         successor.remove_file();
         assert!(!path.exists());
     }
 
     #[test]
     fn a_unix_socket_has_its_mode_before_anybody_can_connect() {
-        let dir = crate::testing::folder("unix-socket-mode");
+        let dir = crate::testing::directory("unix-socket-mode");
         let path = dir.path().join("s");
         let listener = bind_unix(path.to_str().unwrap(), Some(0o600)).ok().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);

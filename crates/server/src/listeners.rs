@@ -1,5 +1,5 @@
-//! Taking connections in: a bounded number in a round, and without spinning when there are no
-//! descriptors left for them.
+//! Accepts connections: a bounded number in a round, and without spinning when the process runs out
+//! of descriptors.
 
 use std::os::fd::OwnedFd;
 
@@ -16,48 +16,49 @@ use crate::listen::{self, Listener, TcpOptions};
 use crate::log;
 use crate::sys::error_text;
 
-/// Connections taken in from one listener in one round: some hundred microseconds' worth.
+/// Connections accepted from one listener in one round; takes some hundred microseconds.
 const ACCEPTS_PER_ROUND: usize = 64;
-/// How long nobody is let in when even refusing is impossible.
-const CLOSED_US: u64 = 100_000;
-/// A line of the log for that often enough.
-const COMPLAIN_EVERY_US: u64 = 1_000_000;
+/// How long accepting is suspended when connections cannot even be refused.
+const SUSPENDED_US: u64 = 100_000;
+/// Minimum interval of log lines about failing accepts.
+const LOG_EVERY_US: u64 = 1_000_000;
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
-/// Where connections come in, and the descriptor kept to refuse politely when there is no other.
+/// Listening sockets, and a reserved descriptor to refuse connections with an error when no other
+/// is left.
 pub struct Listeners {
     list: Vec<Listener>,
     tcp: TcpOptions,
     reserve: Option<OwnedFd>,
-    reopens_at: Option<u64>,
-    complained_at: u64,
+    resumes_at: Option<u64>,
+    logged_at: u64,
 }
 
-/// What became of a connection that there is no descriptor for.
+/// The outcome of refusing a connection.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    /// It was told, and closed.
+    /// The connection got an error and was closed.
     Done,
-    /// There is none: the kernel looks for a descriptor first.
-    Nobody,
-    /// Not even the reserved descriptor is to be had.
-    Impossible,
+    /// No connection was pending: the kernel allocates the descriptor first.
+    NonePending,
+    /// Not even the reserved descriptor is available.
+    Failed,
 }
 
 impl Listeners {
-    /// No listeners. `backlog`: connections that may wait to be accepted.
+    /// Creates an empty set. `backlog`: maximum number of pending connections of a listener.
     pub fn new(backlog: i32) -> Listeners {
         Listeners {
             list: Vec::new(),
             tcp: TcpOptions { backlog, keepalive_secs: 0 },
             reserve: reserve(),
-            reopens_at: None,
-            complained_at: 0,
+            resumes_at: None,
+            logged_at: 0,
         }
     }
 
-    /// Connections that come from now on are probed after so many silent seconds; 0: never.
+    /// Sets the TCP keepalive of connections accepted from now on; 0 disables it.
     pub fn set_keepalive(&mut self, seconds: u32) -> Result<(), String> {
         self.tcp.keepalive_secs = seconds;
         let mut tcp = self.list.iter().filter(|listener| listener.is_tcp());
@@ -65,23 +66,23 @@ impl Listeners {
             .map_err(|errno| errno.to_string())
     }
 
-    /// All of them.
+    /// Iterates over the listeners.
     pub fn iter(&self) -> impl Iterator<Item = &Listener> {
         self.list.iter()
     }
 
-    /// Whether there are none.
+    /// Whether there are no listeners.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Takes connections in by these.
+    /// Adds listeners.
     pub fn open(&mut self, epoll: &OwnedFd, listeners: Vec<Listener>) -> rustix::io::Result<()> {
         self.list.extend(listeners);
         self.watch(epoll)
     }
 
-    /// Tells the kernel of all listeners anew: their places, and so their tokens, may have changed.
+    /// Registers all listeners again: their indexes, and so their tokens, may have changed.
     fn watch(&self, epoll: &OwnedFd) -> rustix::io::Result<()> {
         for (listener, number) in self.list.iter().zip(LISTENERS..) {
             let token = Target::other(number);
@@ -93,27 +94,27 @@ impl Listeners {
         Ok(())
     }
 
-    /// When they must be looked at again.
-    pub fn reopens_at(&self) -> Option<u64> {
-        self.reopens_at
+    /// Returns when accepting resumes, if it is suspended.
+    pub fn resumes_at(&self) -> Option<u64> {
+        self.resumes_at
     }
 
-    /// Lets connections in again when it is time.
-    pub fn reopen_if_due(&mut self, epoll: &OwnedFd, mono_us: u64) {
-        if self.reopens_at.is_some_and(|at| at <= mono_us) {
-            self.reopens_at = None;
+    /// Resumes accepting when due.
+    pub fn resume_if_due(&mut self, epoll: &OwnedFd, mono_us: u64) {
+        if self.resumes_at.is_some_and(|at| at <= mono_us) {
+            self.resumes_at = None;
             let _ = self.watch(epoll);
         }
     }
 
-    fn shut(&mut self, epoll: &OwnedFd, mono_us: u64) {
-        self.reopens_at = Some(mono_us + CLOSED_US);
+    fn suspend(&mut self, epoll: &OwnedFd, mono_us: u64) {
+        self.resumes_at = Some(mono_us + SUSPENDED_US);
         for (listener, number) in self.list.iter().zip(LISTENERS..) {
             let _ = epoll::modify(epoll, &listener.fd, Target::other(number), EventFlags::empty());
         }
     }
 
-    /// Listens on these addresses instead of those before; if that cannot be, all stays as it was.
+    /// Replaces the TCP listeners; on failure the old ones stay.
     pub fn rebind(
         &mut self,
         epoll: &OwnedFd,
@@ -137,24 +138,25 @@ impl Listeners {
             .cloned()
             .collect();
         let all = std::mem::take(&mut self.list);
-        let (kept, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
-        let gone_addresses: Vec<_> = gone.iter().filter_map(|l| l.tcp_address()).collect();
+        let (kept, removed): (Vec<_>, Vec<_>) = all.into_iter().partition(is_wanted);
+        let removed_addresses: Vec<_> = removed.iter().filter_map(|l| l.tcp_address()).collect();
         self.list = kept;
-        // On another port the old ones stay until the new ones stand. On the same port they go first:
-        // a wildcard cannot be bound beside one of its addresses.
-        let mut gone = Some(gone).filter(|_| gone_addresses.iter().all(|a| a.port() != port));
+        // On another port the old ones stay open until the new ones are. On the same port they are
+        // closed first: a wildcard address cannot be bound together with a specific one.
+        let mut removed =
+            Some(removed).filter(|_| removed_addresses.iter().all(|a| a.port() != port));
         let result = listen::tcp(service, &missing, port, self.tcp);
-        let result = match (result, gone.take()) {
+        let result = match (result, removed.take()) {
             (Ok(new), _) => {
                 self.list.extend(new);
                 Ok(())
             }
-            (Err(why), Some(gone)) => {
-                self.list.extend(gone);
+            (Err(why), Some(removed)) => {
+                self.list.extend(removed);
                 Err(why)
             }
             (Err(why), None) => {
-                for address in gone_addresses {
+                for address in removed_addresses {
                     let back =
                         listen::tcp(service, &[address.ip().to_string()], address.port(), self.tcp);
                     self.list.extend(back.unwrap_or_default());
@@ -166,7 +168,7 @@ impl Listeners {
         result
     }
 
-    /// Removes what listeners have left in the file system.
+    /// Removes the files of Unix sockets.
     pub fn remove_files(&self) {
         self.list.iter().for_each(Listener::remove_file);
     }
@@ -179,16 +181,16 @@ impl Listeners {
                 let _ = rustix::net::send(&fd, TOO_MANY, SendFlags::NOSIGNAL);
                 Refusal::Done
             }
-            Err(Errno::AGAIN) => Refusal::Nobody,
-            Err(_) => Refusal::Impossible,
+            Err(Errno::AGAIN) => Refusal::NonePending,
+            Err(_) => Refusal::Failed,
         };
         self.reserve = reserve();
-        if self.reserve.is_some() { refusal } else { Refusal::Impossible }
+        if self.reserve.is_some() { refusal } else { Refusal::Failed }
     }
 
-    fn complain(&mut self, mono_us: u64, errno: Errno) {
-        if self.complained_at == 0 || mono_us - self.complained_at >= COMPLAIN_EVERY_US {
-            self.complained_at = mono_us;
+    fn log_failure(&mut self, mono_us: u64, errno: Errno) {
+        if self.logged_at == 0 || mono_us - self.logged_at >= LOG_EVERY_US {
+            self.logged_at = mono_us;
             let why = error_text(&errno.into());
             log::warning(&format!("Accepting client connection: accept: {why}"));
         }
@@ -200,26 +202,29 @@ fn reserve() -> Option<OwnedFd> {
 }
 
 impl<E: Engine> EventLoop<E> {
-    /// Takes in what waits at a listener.
-    pub(crate) fn accept_some(&mut self, index: usize) {
+    /// Accepts pending connections of a listener.
+    pub(crate) fn accept_pending(&mut self, index: usize) {
         for _ in 0..ACCEPTS_PER_ROUND {
-            let Some(listener) = self.world.listeners.list.get(index) else { return };
+            let Some(listener) = self.resources.listeners.list.get(index) else { return };
             match listener.accept() {
                 Ok((fd, ends)) => {
                     let service = listener.service;
-                    self.welcome(fd, service, ends);
+                    self.register(fd, service, ends);
                 }
                 Err(Errno::AGAIN) => return,
-                // It left before its turn came.
+                // The client disconnected before it was accepted.
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::NOTCONN | Errno::PROTO) => {}
                 Err(errno) => {
                     let mono_us = self.now.mono_us;
-                    self.world.listeners.complain(mono_us, errno);
-                    match self.world.listeners.refuse(index) {
+                    self.resources.listeners.log_failure(mono_us, errno);
+                    match self.resources.listeners.refuse(index) {
                         Refusal::Done => {}
-                        Refusal::Nobody => return,
-                        Refusal::Impossible => {
-                            return self.world.listeners.shut(&self.world.epoll, mono_us);
+                        Refusal::NonePending => return,
+                        Refusal::Failed => {
+                            return self
+                                .resources
+                                .listeners
+                                .suspend(&self.resources.epoll, mono_us);
                         }
                     }
                 }
@@ -227,11 +232,16 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    fn welcome(&mut self, fd: OwnedFd, service: Service, ends: Endpoints) {
+    fn register(&mut self, fd: OwnedFd, service: Service, ends: Endpoints) {
         match self.node.accept(self.now, service, ends) {
             Ok(handle) => {
-                let added =
-                    self.connections.insert(&self.world.epoll, handle, fd, EventFlags::IN, None);
+                let added = self.connections.insert(
+                    &self.resources.epoll,
+                    handle,
+                    fd,
+                    EventFlags::IN,
+                    None,
+                );
                 if added.is_err() {
                     self.inputs.push_back(Input::Closed(handle));
                 }
@@ -259,7 +269,7 @@ mod tests {
         port: u16,
     }
 
-    /// Listeners on a free port of this machine.
+    /// Listens on a free loopback port.
     fn fixture() -> Fixture {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let mut listeners = Listeners::new(4);
@@ -275,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn all_addresses_may_follow_one_of_them() {
+    fn a_wildcard_may_replace_one_of_its_addresses() {
         let mut f = fixture();
         let port = f.port;
         rebind(&mut f, "*", port).unwrap();
@@ -287,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_cannot_be_had_changes_nothing() {
+    fn a_failed_rebind_keeps_the_listeners() {
         let mut f = fixture();
         let taken = TcpListener::bind((LOCAL, 0)).unwrap();
         let other = taken.local_addr().unwrap().port();
@@ -295,14 +305,14 @@ mod tests {
         assert_eq!(why, "bind: Address already in use");
         TcpStream::connect((LOCAL, f.port)).unwrap();
         assert!(f.listeners.list[0].accept().is_ok());
-        // The same if the old listener had to go first.
+        // The same if the old listener had to be closed first.
         let port = f.port;
         assert!(rebind(&mut f, "192.0.2.1", port).is_err());
         TcpStream::connect((LOCAL, port)).unwrap();
     }
 
-    /// How many listeners `epoll` says are ready now.
-    fn knocks(epoll: &OwnedFd) -> usize {
+    /// Returns how many listeners are ready.
+    fn ready_count(epoll: &OwnedFd) -> usize {
         let mut events = Vec::with_capacity(8);
         let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), Some(&at_once)).unwrap()
@@ -316,22 +326,22 @@ mod tests {
         let mut text = String::new();
         client.read_to_string(&mut text).unwrap();
         assert_eq!(text.as_bytes(), TOO_MANY);
-        assert_eq!(f.listeners.refuse(0), Refusal::Nobody);
+        assert_eq!(f.listeners.refuse(0), Refusal::NonePending);
         assert!(f.listeners.reserve.is_some());
     }
 
     #[test]
-    fn listeners_that_are_shut_wakes_nobody_until_it_opens_again() {
+    fn suspended_listeners_report_no_events() {
         let mut f = fixture();
         let _client = TcpStream::connect((LOCAL, f.port)).unwrap();
-        assert_eq!(knocks(&f.epoll), 1);
-        f.listeners.shut(&f.epoll, 1000);
-        assert_eq!(knocks(&f.epoll), 0);
-        assert_eq!(f.listeners.reopens_at(), Some(1000 + CLOSED_US));
-        f.listeners.reopen_if_due(&f.epoll, 999 + CLOSED_US);
-        assert_eq!(knocks(&f.epoll), 0);
-        f.listeners.reopen_if_due(&f.epoll, 1000 + CLOSED_US);
-        assert_eq!((knocks(&f.epoll), f.listeners.reopens_at()), (1, None));
+        assert_eq!(ready_count(&f.epoll), 1);
+        f.listeners.suspend(&f.epoll, 1000);
+        assert_eq!(ready_count(&f.epoll), 0);
+        assert_eq!(f.listeners.resumes_at(), Some(1000 + SUSPENDED_US));
+        f.listeners.resume_if_due(&f.epoll, 999 + SUSPENDED_US);
+        assert_eq!(ready_count(&f.epoll), 0);
+        f.listeners.resume_if_due(&f.epoll, 1000 + SUSPENDED_US);
+        assert_eq!((ready_count(&f.epoll), f.listeners.resumes_at()), (1, None));
         assert!(f.listeners.list[0].accept().is_ok());
     }
 

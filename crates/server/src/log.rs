@@ -1,8 +1,8 @@
-//! The log, in the format that operators and upstream's tests know:
+//! The log, in the format that operators and upstream's tests expect:
 //! `PID:ROLE DD Mon YYYY HH:MM:SS.mmm LEVEL message`, local time.
 //!
-//! One log per process, so it is a static: the crash report must reach it from any thread. A log
-//! file is opened for each line, so that it may be moved away and begins anew; lines are rare.
+//! The log is a static because the crash report must reach it from any thread. The log file is
+//! opened for each line, so that it can be rotated; lines are rare.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -31,7 +31,7 @@ fn rank(level: Level) -> u8 {
     }
 }
 
-/// Logs to this file (empty: standard output) from this level on.
+/// Sets the log file (empty: standard output) and the minimum level.
 pub fn set_target(path: &str, level: Level) {
     LEVEL.store(rank(level), Ordering::Relaxed);
     if let Ok(mut current) = PATH.lock() {
@@ -39,12 +39,12 @@ pub fn set_target(path: &str, level: Level) {
     }
 }
 
-/// Logs nothing at all.
+/// Disables logging.
 pub fn silence() {
     LEVEL.store(u8::MAX, Ordering::Relaxed);
 }
 
-/// Sees whether lines can be appended to this file, creating it if need be.
+/// Checks that lines can be appended to this file; creates it if it is missing.
 pub fn check_file(path: &str) -> Result<(), String> {
     if path.is_empty() {
         return Ok(());
@@ -52,7 +52,7 @@ pub fn check_file(path: &str) -> Result<(), String> {
     open(path).map(drop).map_err(|e| sys::error_text(&e.into()))
 }
 
-/// The role letter of the lines that the shell itself writes: `C` until the node lives.
+/// Sets the role letter of lines that this crate writes: `C` until the node exists.
 pub fn set_role(role: char) {
     ROLE.store(role as u32, Ordering::Relaxed);
 }
@@ -62,7 +62,7 @@ pub fn enabled(level: Level) -> bool {
     rank(level) >= LEVEL.load(Ordering::Relaxed)
 }
 
-/// Writes a line of the shell.
+/// Logs a line of this crate.
 pub fn log(level: Level, text: &str) {
     let role = char::from_u32(ROLE.load(Ordering::Relaxed)).unwrap_or('M');
     log_as(role, level, text);
@@ -78,7 +78,7 @@ pub fn warning(text: &str) {
     log(Level::Warning, text);
 }
 
-/// Writes a line with the role letter that the node chose.
+/// Logs a line with a role letter.
 pub fn log_as(role: char, level: Level, text: &str) {
     if enabled(level) {
         let now = clock_gettime(ClockId::Realtime);
@@ -87,9 +87,9 @@ pub fn log_as(role: char, level: Level, text: &str) {
     }
 }
 
-/// Writes bytes as they are: the banner and the crash report.
+/// Writes bytes without a prefix: the banner and the crash report.
 pub fn write_raw(bytes: &[u8]) {
-    // A log that cannot be written must not stop the server: there is nobody left to tell.
+    // Errors are ignored: a failing log must not stop the server.
     let path = PATH.lock().map(|p| p.clone()).unwrap_or_default();
     let _ = if path.is_empty() {
         let mut out = std::io::stdout();
@@ -122,7 +122,7 @@ mod tests {
         let text = line(42, 'M', 1_700_000_000, 7, Level::Warning, "Server initialized");
         let parts: Vec<&str> = text.trim_end().splitn(7, ' ').collect();
         assert_eq!(parts[0], "42:M");
-        // The day depends on the time zone, the month and year do not at this moment.
+        // The day depends on the time zone; month and year do not at this time.
         assert_eq!(&parts[2..4], ["Nov", "2023"]);
         assert!(parts[4].ends_with(":20.007"), "{text}");
         assert_eq!(&parts[5..], ["#", "Server initialized"]);

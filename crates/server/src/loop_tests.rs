@@ -1,4 +1,4 @@
-//! The loop around something simpler than a database: a server of lines that does one line in a turn.
+//! Tests of the event loop with a simple line server, which executes one line in a turn.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::event_loop::EventLoop;
 use crate::listen::{self, TcpOptions};
+use crate::resources::Resources;
 use crate::signals::Signals;
-use crate::world::World;
 
 #[derive(Default)]
 struct Line {
@@ -32,18 +32,18 @@ struct Line {
 #[derive(Default)]
 struct Lines {
     lines: BTreeMap<Handle, Line>,
-    places: u32,
+    handles: u32,
     ready: VecDeque<Handle>,
     dirty: Vec<Handle>,
     outputs: VecDeque<Output>,
     alarm: Option<(u64, Handle)>,
-    asked: BTreeMap<RequestId, Handle>,
+    requests: BTreeMap<RequestId, Handle>,
     full: bool,
     closed: usize,
 }
 
 impl Lines {
-    fn say(&mut self, handle: Handle, bytes: Vec<u8>) {
+    fn reply(&mut self, handle: Handle, bytes: Vec<u8>) {
         if let Some(line) = self.lines.get_mut(&handle) {
             line.outbox.push_shared(std::sync::Arc::new(bytes));
             self.dirty.push(handle);
@@ -51,22 +51,22 @@ impl Lines {
     }
 
     fn new_handle(&mut self) -> Handle {
-        let handle = Handle { index: self.places, generation: 1 };
-        self.places += 1;
+        let handle = Handle { index: self.handles, generation: 1 };
+        self.handles += 1;
         self.lines.insert(handle, Line::default());
         handle
     }
 
-    fn ask(&mut self, handle: Handle, request: Request) {
-        let ask = RequestId(self.asked.len() as u64);
-        self.asked.insert(ask, handle);
-        self.outputs.push_back(Output::Request { id: ask, request });
+    fn request(&mut self, handle: Handle, request: Request) {
+        let id = RequestId(self.requests.len() as u64);
+        self.requests.insert(id, handle);
+        self.outputs.push_back(Output::Request { id, request });
     }
 
     fn execute(&mut self, now: Now, handle: Handle, line: &str) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
-            "big" => self.say(handle, vec![b'x'; rest.parse().unwrap()]),
+            "big" => self.reply(handle, vec![b'x'; rest.parse().unwrap()]),
             "later" => self.alarm = Some((now.mono_us + 2000, handle)),
             "full" => self.full = true,
             "connect" => {
@@ -74,17 +74,17 @@ impl Lines {
                 let (host, port) = ("127.0.0.1".to_string(), rest.parse().unwrap());
                 self.outputs.push_back(Output::Connect { link, host, port });
             }
-            "rewrite" => self.ask(
+            "rewrite" => self.request(
                 handle,
                 Request::ReplaceFile {
                     path: rest.into(),
                     rewrite: Rewrite::new(|old| Config::default().rewrite(old)),
                 },
             ),
-            "remove" => self.ask(handle, Request::RemoveFile(rest.into())),
-            "closed" => self.say(handle, format!("{}\n", self.closed).into_bytes()),
+            "remove" => self.request(handle, Request::RemoveFile(rest.into())),
+            "closed" => self.reply(handle, format!("{}\n", self.closed).into_bytes()),
             "quit" => self.outputs.push_back(Output::Exit(7)),
-            _ => self.say(handle, format!("{line}\n").into_bytes()),
+            _ => self.reply(handle, format!("{line}\n").into_bytes()),
         }
         if word == "bye" {
             self.lines.get_mut(&handle).unwrap().closing = true;
@@ -99,10 +99,10 @@ impl Engine for Lines {
                 self.lines.remove(&handle);
                 self.closed += 1;
             }
-            Input::Connected { link, result: Ok(_) } => self.say(link, b"hello\n".to_vec()),
-            Input::Answer { id: ask, answer } => {
+            Input::Connected { link, result: Ok(_) } => self.reply(link, b"hello\n".to_vec()),
+            Input::Answer { id, answer } => {
                 let text = answer.map_or_else(|why| why, |()| "done".into());
-                self.say(self.asked[&ask], format!("{text}\n").into_bytes());
+                self.reply(self.requests[&id], format!("{text}\n").into_bytes());
             }
             other => panic!("{other:?}"),
         }
@@ -136,7 +136,7 @@ impl Engine for Lines {
             && at <= now.mono_us
         {
             self.alarm = None;
-            self.say(handle, b"now\n".to_vec());
+            self.reply(handle, b"now\n".to_vec());
         }
         let Some(handle) = self.ready.pop_front() else { return };
         let Some(line) = self.lines.get_mut(&handle) else { return };
@@ -181,12 +181,12 @@ impl Server {
         let listeners = listen::tcp(Service::Clients, &["127.0.0.1".to_string()], 0, tcp).unwrap();
         let at = SocketAddr::try_from(rustix::net::getsockname(&listeners[0].fd).unwrap()).unwrap();
         let thread = std::thread::spawn(move || {
-            let mut world = World::new(16).unwrap();
-            world.listeners.open(&world.epoll, listeners).unwrap();
+            let mut resources = Resources::new(16).unwrap();
+            resources.listeners.open(&resources.epoll, listeners).unwrap();
             let signals = Signals::none().unwrap();
             let mut clock = Clock::new();
             let now = clock.now();
-            EventLoop::new(Lines::default(), (clock, now), world, signals, None).unwrap().run()
+            EventLoop::new(Lines::default(), (clock, now), resources, signals, None).unwrap().run()
         });
         Server { at, thread }
     }
@@ -195,7 +195,7 @@ impl Server {
         TcpStream::connect(self.at).unwrap()
     }
 
-    /// Ends the server, and sees that the loop was still well.
+    /// Shuts down the server and checks that the loop still worked.
     fn end(self) {
         self.client().write_all(b"quit\n").unwrap();
         assert_eq!(self.thread.join().unwrap(), 7);
@@ -217,7 +217,7 @@ fn rest(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn lines_are_answered_in_order_however_they_are_cut() {
+fn fragmented_lines_are_executed_in_order() {
     let server = Server::start();
     let mut client = server.client();
     client.set_nodelay(true).unwrap();
@@ -238,7 +238,7 @@ fn a_deadline_brings_a_turn() {
 }
 
 #[test]
-fn a_client_that_sends_no_more_gets_its_replies_and_is_closed() {
+fn a_half_closed_client_gets_its_replies() {
     let server = Server::start();
     let mut client = server.client();
     let lines: String = (0..200).map(|i| format!("line {i}\n")).collect();
@@ -252,7 +252,7 @@ fn a_client_that_sends_no_more_gets_its_replies_and_is_closed() {
 }
 
 #[test]
-fn a_client_that_does_not_read_holds_up_nobody() {
+fn a_client_that_does_not_read_delays_nobody() {
     let server = Server::start();
     let (mut slow, mut quick) = (server.client(), server.client());
     slow.write_all(b"big 40000000\nbig 9\nend\n").unwrap();
@@ -268,10 +268,10 @@ fn a_client_that_does_not_read_holds_up_nobody() {
 }
 
 #[test]
-fn who_is_sent_away_still_reads_why() {
+fn a_closed_client_gets_its_last_reply() {
     let server = Server::start();
     let mut client = server.client();
-    // What comes after it is never read by the server.
+    // The server never reads the bytes after it.
     client.write_all(b"bye\n").unwrap();
     let _ = client.write_all(&[b'y'; 100_000]);
     assert_eq!(rest(&mut client), b"bye\n");
@@ -289,7 +289,7 @@ fn a_connection_that_breaks_is_reported_once() {
     for _ in 0..20 {
         let mut client = server.client();
         client.write_all(b"big 1000000\n").unwrap();
-        // Leaving with unread bytes resets the connection.
+        // Closing with unread bytes resets the connection.
         drop(client);
     }
     let mut watcher = server.client();
@@ -306,7 +306,7 @@ fn a_connection_that_breaks_is_reported_once() {
 }
 
 #[test]
-fn connections_go_out_too() {
+fn outgoing_connections_work() {
     let server = Server::start();
     let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = there.local_addr().unwrap().port();
@@ -320,25 +320,25 @@ fn connections_go_out_too() {
 }
 
 #[test]
-fn a_disk_that_does_not_answer_holds_up_only_who_asked() {
-    let dir = crate::testing::folder("slow-rewrite");
+fn a_blocked_disk_delays_only_the_requesting_client() {
+    let dir = crate::testing::directory("slow-rewrite");
     let (conf, other) = (dir.path().join("russet.conf"), dir.path().join("dump.rdb"));
-    // Reading a FIFO takes until somebody writes into it.
+    // Reading a FIFO blocks until somebody writes to it.
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     let kind = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, &conf, kind, mode, 0).unwrap();
     std::fs::write(&other, "data").unwrap();
     let server = Server::start();
-    let (mut asker, mut quick) = (server.client(), server.client());
-    asker.write_all(format!("rewrite {}\n", conf.display()).as_bytes()).unwrap();
-    asker.write_all(format!("remove {}\n", other.display()).as_bytes()).unwrap();
+    let (mut requester, mut quick) = (server.client(), server.client());
+    requester.write_all(format!("rewrite {}\n", conf.display()).as_bytes()).unwrap();
+    requester.write_all(format!("remove {}\n", other.display()).as_bytes()).unwrap();
     for _ in 0..100 {
         quick.write_all(b"ping\n").unwrap();
         expect(&mut quick, "ping\n");
     }
     assert!(other.exists());
     std::fs::write(&conf, "port 7000\n# mine\n").unwrap();
-    expect(&mut asker, "done\ndone\n");
+    expect(&mut requester, "done\ndone\n");
     assert!(contents(&conf).starts_with("port 6379\n# mine\n"));
     assert!(!other.exists());
     server.end();

@@ -1,12 +1,13 @@
-//! `russet`: the shell. Sockets, files, threads, clocks, entropy and signals around the pure
-//! [`russet_engine::node::Node`]; no Redis semantics live here.
+//! The `russet` executable: sockets, files, threads, clocks, entropy and signals around the pure
+//! [`russet_engine::node::Node`]. It contains no Redis semantics.
 //!
-//! Reading order: `start.rs` brings a server up, `event_loop.rs` runs it, `outputs.rs` and `requests.rs` do what the node
-//! asks for, each by a file of its own (`snapshot_writer`, `file_reader`, `connect`, …).
+//! Reading order: `start.rs` starts a server, `event_loop.rs` runs it, `outputs.rs` and
+//! `requests.rs` carry out the node's outputs and requests with the help of one file for each kind
+//! (`snapshot_writer`, `file_reader`, `connect`, …).
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "the shell is where clocks, threads, files and sockets live"
+    reason = "clocks, threads, files and sockets belong in this crate"
 )]
 
 mod background;
@@ -34,6 +35,7 @@ mod outputs;
 mod process;
 mod program;
 mod requests;
+mod resources;
 mod signals;
 mod snapshot_writer;
 mod start;
@@ -41,7 +43,6 @@ mod supervise;
 mod sys;
 #[cfg(test)]
 mod testing;
-mod world;
 
 use std::os::unix::ffi::OsStringExt;
 

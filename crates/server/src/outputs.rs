@@ -1,4 +1,4 @@
-//! Doing what the node asks for.
+//! Carries out the node's outputs.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use crate::supervise;
 use crate::sys::error_text;
 
 impl<E: Engine> EventLoop<E> {
-    /// Does all that the node asks for now, and remembers when it wants to be called again.
+    /// Carries out all pending outputs and stores the next deadline.
     #[inline]
     pub(crate) fn perform_outputs(&mut self) {
         loop {
@@ -57,7 +57,7 @@ impl<E: Engine> EventLoop<E> {
             }
             Output::Status(status) => {
                 if status == Status::Staying {
-                    self.signals.calm_down();
+                    self.signals.shutdown_cancelled();
                 }
                 supervise::report(status);
             }
@@ -67,7 +67,7 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Writes what can be written and closes.
+    /// Writes what can be written and closes the connection.
     fn close(&mut self, handle: Handle) {
         self.resolving.remove(&handle);
         self.write(handle, true);
@@ -77,7 +77,7 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Fewer packets matter more than a delay, where there are packets.
+    /// Prefers fewer packets to low latency, on a TCP connection.
     fn gather(&mut self, handle: Handle) {
         if let Some(connection) = self.connections.get(handle) {
             let _ = sockopt::set_tcp_nodelay(connection.fd(), false);
@@ -95,7 +95,7 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// A name was looked up.
+    /// Handles the result of a name lookup.
     pub(crate) fn resolved(&mut self, link: Handle, addresses: Result<Vec<SocketAddr>, String>) {
         if !self.resolving.remove(&link) {
             return;
@@ -109,14 +109,14 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Tries addresses from the last to the first, until one attempt is under way.
+    /// Starts connecting to the last address; if that fails at once, tries the one before.
     fn try_connect(&mut self, link: Handle, mut untried: Vec<SocketAddr>) {
         let mut why = String::from("the name has no address");
         while let Some(address) = untried.pop() {
-            let keepalive = self.world.keepalive_secs;
+            let keepalive = self.resources.keepalive_secs;
             let started = connect::start(address, self.source_address, keepalive).and_then(|fd| {
                 let attempt = Some(Box::new(Attempt { untried: std::mem::take(&mut untried) }));
-                self.connections.insert(&self.world.epoll, link, fd, EventFlags::OUT, attempt)
+                self.connections.insert(&self.resources.epoll, link, fd, EventFlags::OUT, attempt)
             });
             match started {
                 Ok(()) => return,
@@ -126,13 +126,13 @@ impl<E: Engine> EventLoop<E> {
         self.inputs.push_back(Input::Connected { link, result: Err(why) });
     }
 
-    /// An outgoing connection stands, or does not.
+    /// Handles the outcome of a connection attempt.
     pub(crate) fn connect_decided(&mut self, link: Handle) {
         let Some(connection) = self.connections.get(link) else { return };
         let Some(attempt) = connection.connecting.take() else { return };
         match connect::finish(&connection.fd()) {
             Ok((peer, local)) => {
-                connection.set_interest(&self.world.epoll, link, EventFlags::IN);
+                connection.set_interest(&self.resources.epoll, link, EventFlags::IN);
                 let result = Ok(Endpoints::Tcp { peer, local });
                 self.inputs.push_back(Input::Connected { link, result });
             }

@@ -1,4 +1,4 @@
-//! Figures of this process for INFO: what only the kernel and the allocator know.
+//! Metrics of the process for INFO, read from the kernel and the allocator.
 
 use russet_engine::io::ProcessFigures;
 use russet_engine::node::Platform;
@@ -7,14 +7,14 @@ use tikv_jemalloc_ctl::{epoch, stats};
 use crate::clock;
 use crate::sys::{self, Usage};
 
-/// Reads figures; keeps what never changes.
+/// Reads metrics; caches the constant ones.
 pub struct Process {
     page_bytes: u64,
     system_memory_bytes: u64,
 }
 
 impl Process {
-    /// Reads what never changes.
+    /// Reads the constant metrics.
     pub fn new() -> Process {
         let info = rustix::system::sysinfo();
         Process {
@@ -23,18 +23,19 @@ impl Process {
         }
     }
 
-    /// Reads what changes. A few system calls: for INFO and a slow timer, not for each command.
-    pub fn figures(&self) -> ProcessFigures {
+    /// Reads the metrics. Takes a few system calls: for INFO and a slow timer, not for each
+    /// command.
+    pub fn metrics(&self) -> ProcessFigures {
         let (cpu_sys_us, cpu_user_us) = sys::cpu_times_us(Usage::Process);
         let (cpu_sys_main_us, cpu_user_main_us) = sys::cpu_times_us(Usage::Thread);
-        // The allocator's figures are as of the last epoch; a failure leaves the old ones.
+        // The allocator's statistics are those of the last epoch; if this fails, they are older.
         let _ = epoch::advance();
-        let figure = |read: tikv_jemalloc_ctl::Result<usize>| read.unwrap_or(0) as u64;
+        let bytes = |read: tikv_jemalloc_ctl::Result<usize>| read.unwrap_or(0) as u64;
         ProcessFigures {
             rss_bytes: self.resident_pages().saturating_mul(self.page_bytes),
-            allocated_bytes: figure(stats::allocated::read()),
-            active_bytes: figure(stats::active::read()),
-            resident_bytes: figure(stats::resident::read()),
+            allocated_bytes: bytes(stats::allocated::read()),
+            active_bytes: bytes(stats::active::read()),
+            resident_bytes: bytes(stats::resident::read()),
             cpu_sys_us,
             cpu_user_us,
             cpu_sys_main_us,
@@ -49,12 +50,12 @@ impl Process {
     }
 }
 
-/// What the server runs on, as INFO tells it.
+/// Returns the platform as INFO reports it.
 pub fn platform() -> Platform {
     let uname = rustix::system::uname();
     let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
     let version = tikv_jemalloc_ctl::version::read().unwrap_or_default();
-    // Of `5.3.0-1-g…` only the part that people know.
+    // Only the release number of `5.3.0-1-g…`.
     let version = version.split('-').next().unwrap_or_default();
     Platform {
         os: [uname.sysname(), uname.release(), uname.machine()].map(text).join(" "),
@@ -71,9 +72,9 @@ mod tests {
 
     #[test]
     fn a_process_has_memory_and_has_used_time() {
-        let figures = Process::new().figures();
-        assert!(figures.rss_bytes > 100_000);
-        assert!(figures.allocated_bytes > 0 && figures.resident_bytes >= figures.active_bytes);
-        assert!(figures.system_memory_bytes >= figures.rss_bytes);
+        let metrics = Process::new().metrics();
+        assert!(metrics.rss_bytes > 100_000);
+        assert!(metrics.allocated_bytes > 0 && metrics.resident_bytes >= metrics.active_bytes);
+        assert!(metrics.system_memory_bytes >= metrics.rss_bytes);
     }
 }

@@ -1,20 +1,19 @@
-//! Which of its programs the binary is to be, by its first argument or by the name of the link
-//! through which it was called.
+//! Selects the program to run by the first argument, or by the name of the symbolic link through
+//! which the binary was called.
 
 use crate::process::platform;
 use crate::start;
 
-/// The programs.
+/// A program within the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Program {
     Server,
     Sentinel,
-    /// Named, but not built.
+    /// Known by name, but not implemented.
     Absent(&'static str),
 }
 
-/// A link whose name contains one of these behind a family's name and a dash makes the binary that
-/// program; so does one of these as first argument.
+/// First arguments that select a program. A link named `<family>-<name>` selects the same program.
 const NAMES: &[(&str, Program)] = &[
     ("server", Program::Server),
     ("sentinel", Program::Sentinel),
@@ -24,7 +23,7 @@ const NAMES: &[(&str, Program)] = &[
     ("check-aof", Program::Absent("check-aof")),
 ];
 
-/// Whose names such links may bear.
+/// Prefixes of such links.
 const FAMILIES: [&str; 3] = ["redis", "valkey", "russet"];
 
 const HELP: &str = "\
@@ -35,23 +34,24 @@ Usage: russet [server] [/path/to/redis.conf] [--directive value ...] [-]
        russet help
 
 Examples:
-       russet                                   a server on 127.0.0.1:6379
-       russet server /etc/redis/6379.conf       as the file says
+       russet                                   run a server on 127.0.0.1:6379
+       russet server /etc/redis/6379.conf       use a configuration file
        russet server --port 7777 --replicaof 127.0.0.1 6379
        echo 'loglevel verbose' | russet server -
 
 Called through a link named redis-server or valkey-server it takes the arguments of 'russet server'.
 ";
 
-/// Runs the program that the whole command line names; returns its status.
+/// Runs the program that the command line selects and returns its exit status.
 pub fn run(command_line: &[Vec<u8>]) -> i32 {
     let called = command_line.first().map(|name| String::from_utf8_lossy(name).into_owned());
     let called = called.unwrap_or_default();
     let rest = command_line.get(1..).unwrap_or_default();
     if let Some(program) = by_link(&called) {
-        // Scripts that install such a link ask it what it can do, and look for `v=` and a number.
-        let asked = rest.first().is_some_and(|word| VERSION_OPTIONS.contains(&word.as_slice()));
-        if asked && program == Program::Server {
+        // Scripts check the version of such a link and look for `v=` and a number.
+        let wants_version =
+            rest.first().is_some_and(|word| VERSION_OPTIONS.contains(&word.as_slice()));
+        if wants_version && program == Program::Server {
             println!("{}", redis_version());
             return 0;
         }
@@ -66,17 +66,19 @@ pub fn run(command_line: &[Vec<u8>]) -> i32 {
         b"help" => return help(),
         _ => {}
     }
-    // Options alone are the server's.
+    // Options without a program belong to the server.
     if first.starts_with(b"-") {
         return run_program(Program::Server, rest);
     }
     let word = String::from_utf8_lossy(first);
-    eprintln!("russet: there is no '{word}'; for a configuration file: russet server {word}");
+    eprintln!(
+        "russet: unknown command '{word}'; to use a configuration file: russet server {word}"
+    );
     eprint!("\n{HELP}");
     1
 }
 
-/// The program that a link is named after.
+/// Returns the program that a link is named after.
 fn by_link(called: &str) -> Option<Program> {
     let file = called.rsplit('/').next()?;
     let named_after =
@@ -93,7 +95,7 @@ fn run_program(program: Program, arguments: &[Vec<u8>]) -> i32 {
 }
 
 fn absent(name: &str) -> i32 {
-    eprintln!("russet: '{name}' is not built yet");
+    eprintln!("russet: '{name}' is not implemented yet");
     1
 }
 
@@ -110,7 +112,7 @@ fn help() -> i32 {
     0
 }
 
-/// The version line of Redis, with our own name behind it.
+/// Returns Redis' version line, with Russet's version appended.
 fn redis_version() -> String {
     let (allocator, version) = (platform().allocator, env!("CARGO_PKG_VERSION"));
     format!(
@@ -119,16 +121,16 @@ fn redis_version() -> String {
 }
 
 fn server(arguments: &[Vec<u8>]) -> i32 {
-    // As in Redis, what follows such an option is not looked at.
+    // As in Redis, arguments after such an option are ignored.
     match arguments.first().map(Vec::as_slice) {
         Some(word) if VERSION_OPTIONS.contains(&word) => return version(),
         Some(b"-h" | b"--help") => return help(),
         Some(b"--check-system") => {
-            eprintln!("russet: '--check-system' is not built yet");
+            eprintln!("russet: '--check-system' is not implemented yet");
             return 1;
         }
         Some(b"--test-memory") => {
-            eprintln!("russet: '--test-memory' is not built; tools such as memtester test memory");
+            eprintln!("russet: '--test-memory' is not implemented; use a tool such as memtester");
             return 1;
         }
         _ => {}
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_is_refused() {
+    fn unimplemented_programs_are_refused() {
         assert_eq!(run_words(&["russet", "cli"]), 1);
         assert_eq!(run_words(&["redis-sentinel", "x.conf"]), 1);
         assert_eq!(run_words(&["redis-server", "x.conf", "--sentinel"]), 1);
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_word_asks_for_version_or_help() {
+    fn only_the_first_argument_selects_version_or_help() {
         for words in [
             &["russet", "--version"][..],
             &["russet", "version"],

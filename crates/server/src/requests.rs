@@ -1,4 +1,5 @@
-//! What the node requests of the world: done at once by `world.rs`, or by `background.rs` what may wait for a disk.
+//! The node's requests: carried out at once by `resources.rs`, or in the background if they may
+//! wait for a disk.
 
 use std::fs;
 use std::io::Write;
@@ -9,16 +10,17 @@ use russet_engine::io::{Input, Request, RequestId, Rewrite};
 
 use crate::engine::Engine;
 use crate::event_loop::EventLoop;
-use crate::snapshot_writer::sync_folder;
+use crate::resources::remove_file;
+use crate::snapshot_writer::sync_directory;
 use crate::sys::error_text;
-use crate::world::remove_file;
 
 impl<E: Engine> EventLoop<E> {
-    /// Carries out a request, or has it carried out where a disk may be waited for; the answer is an input to come.
+    /// Carries out a request, in the background if it may wait for a disk. The answer is a later
+    /// input.
     pub(crate) fn do_request(&mut self, id: RequestId, request: Request) {
-        match self.world.carry_out(request) {
+        match self.resources.carry_out(request) {
             Ok(answer) => {
-                self.snapshots.set_incremental_fsync(self.world.syncs_as_written);
+                self.snapshots.set_incremental_fsync(self.resources.syncs_as_written);
                 self.inputs.push_back(Input::Answer { id, answer });
             }
             Err(request) => self.do_in_background(id, request),
@@ -31,11 +33,11 @@ impl<E: Engine> EventLoop<E> {
                 self.background.send(id, move || rewrite_file(Path::new(&path), &rewrite));
             }
             Request::RemoveFile(path) => {
-                // The folder may be another one when its turn comes.
+                // The working directory may change before the job runs.
                 let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
                 self.background.send(id, move || remove_file(&path));
             }
-            other => unreachable!("{other:?} takes no time and was carried out"),
+            other => unreachable!("{other:?} does not block and was carried out"),
         }
     }
 }
@@ -49,9 +51,9 @@ fn rewrite_file(path: &Path, rewrite: &Rewrite) -> Result<(), String> {
     replace_file(path, &rewrite.apply(&old)).map_err(say)
 }
 
-/// Puts new contents under a name: there is the old file or the new one, whatever happens.
+/// Replaces a file atomically: after a crash it has its old or its new contents.
 fn replace_file(path: &Path, contents: &[u8]) -> std::io::Result<()> {
-    // Through a link, the file it names is the one to replace.
+    // Replace the target of a symbolic link, not the link.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let temp = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
@@ -65,7 +67,7 @@ fn replace_file(path: &Path, contents: &[u8]) -> std::io::Result<()> {
         })
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&temp, &path))
-        .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new("/"))));
+        .and_then(|()| sync_directory(path.parent().unwrap_or(Path::new("/"))));
     if done.is_err() {
         let _ = fs::remove_file(&temp);
     }
@@ -79,8 +81,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_gone_when_it_was_removed_or_never_there() {
-        let dir = crate::testing::folder("remove-file");
+    fn removing_a_missing_file_succeeds() {
+        let dir = crate::testing::directory("remove-file");
         let path = dir.path().join("dump.rdb");
         fs::write(&path, "data").unwrap();
         assert_eq!(remove_file(&path), Ok(()));
@@ -90,8 +92,8 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_keeps_its_rights_and_its_link() {
-        let dir = crate::testing::folder("replace-file");
+    fn a_replaced_file_keeps_its_permissions_and_its_link() {
+        let dir = crate::testing::directory("replace-file");
         let (file, link) = (dir.path().join("real.conf"), dir.path().join("link.conf"));
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();

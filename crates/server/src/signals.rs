@@ -1,7 +1,7 @@
-//! Signals: SIGTERM and SIGINT become inputs of the node, SIGHUP and SIGPIPE nothing.
+//! Signals: SIGTERM and SIGINT become inputs of the node, SIGHUP and SIGPIPE are ignored.
 //!
-//! A thread waits for them, so that whoever presses Ctrl-C while the server ends is heard also when
-//! the loop does not answer: SIGINT then ends the process at once, without a save.
+//! A thread waits for them, so that a second Ctrl-C works even if the event loop does not respond:
+//! a SIGINT during shutdown ends the process at once, without a save.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,74 +18,75 @@ use crate::log;
 use crate::snapshot_writer::remove_own_files;
 use crate::sys;
 
-/// Which signals have come.
+/// The received signals.
 pub struct Signals {
-    /// A byte for each signal: its number.
+    /// Receives the number of each signal as a byte.
     wake: UnixStream,
-    /// From a signal on, until the node has ended or has found that it can't.
+    /// Set by a signal until the shutdown completes or is cancelled.
     ending: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Takes the process' signals over.
-    pub fn take_over() -> std::io::Result<Signals> {
+    /// Installs the signal handlers of the process.
+    pub fn install() -> std::io::Result<Signals> {
         sys::ignore_signal(SIGHUP);
         sys::ignore_signal(SIGPIPE);
-        let (signals, poke) = Signals::new()?;
+        let (signals, sender) = Signals::new()?;
         let incoming = Incoming::new([SIGINT, SIGTERM])?;
         let ending = signals.ending.clone();
         let thread = std::thread::Builder::new().name("russet-signals".into());
-        thread.spawn(move || listen(incoming, &ending, &poke))?;
+        thread.spawn(move || listen(incoming, &ending, &sender))?;
         Ok(signals)
     }
 
     fn new() -> std::io::Result<(Signals, UnixStream)> {
-        let (wake, poke) = UnixStream::pair()?;
+        let (wake, sender) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
-        poke.set_nonblocking(true)?;
-        Ok((Signals { wake, ending: Arc::default() }, poke))
+        sender.set_nonblocking(true)?;
+        Ok((Signals { wake, ending: Arc::default() }, sender))
     }
 
-    /// A stand-in to which no signal comes: the process' signals belong to the test runner.
+    /// Returns a stub that receives no signals: those of the process belong to the test runner.
     #[cfg(test)]
     pub fn none() -> std::io::Result<Signals> {
-        let (signals, poke) = Signals::new()?;
-        std::mem::forget(poke);
+        let (signals, sender) = Signals::new()?;
+        std::mem::forget(sender);
         Ok(signals)
     }
 
-    /// Readable when a signal has come.
+    /// Returns a descriptor that is readable when a signal was received.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
-    /// The signals that have come since the last call.
+    /// Returns the signals received since the last call.
     pub fn take(&mut self) -> impl Iterator<Item = Signal> + use<> {
         let mut bytes = [0; 64];
         let count = self.wake.read(&mut bytes).unwrap_or(0);
-        let came = |number: i32, signal| {
+        let received = |number: i32, signal| {
             bytes[..count].iter().any(|&byte| i32::from(byte) == number).then_some(signal)
         };
-        let terminate = came(SIGTERM, Signal::Terminate);
-        let interrupt = came(SIGINT, Signal::Interrupt);
+        let terminate = received(SIGTERM, Signal::Terminate);
+        let interrupt = received(SIGINT, Signal::Interrupt);
         terminate.into_iter().chain(interrupt)
     }
 
-    /// The node goes on after all: the next SIGINT asks for an orderly end again.
-    pub fn calm_down(&self) {
+    /// Reports that the shutdown was cancelled: the next SIGINT requests an orderly one again.
+    pub fn shutdown_cancelled(&self) {
         self.ending.store(false, Ordering::Release);
     }
 }
 
-fn listen(mut incoming: Incoming, ending: &AtomicBool, mut poke: &UnixStream) {
+fn listen(mut incoming: Incoming, ending: &AtomicBool, mut sender: &UnixStream) {
     for signal in incoming.forever() {
         if ending.swap(true, Ordering::AcqRel) && signal == SIGINT {
             log::warning("You insist... exiting now.");
             remove_own_files(Path::new("."));
             sys::exit_now(1);
         }
-        // Full: the loop hasn't taken thousands of signals, and one more says nothing new.
-        let _ = poke.write(&[signal.unsigned_abs() as u8]);
+        // If the socket is full, the loop has thousands of signals pis_ending, and one more adds
+        // nothing.
+        let _ = sender.write(&[signal.unsigned_abs() as u8]);
     }
 }
 
@@ -94,10 +95,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_signal_is_told_once_at_a_time() {
-        let (mut signals, mut poke) = Signals::new().unwrap();
+    fn repeated_signals_are_merged() {
+        let (mut signals, mut sender) = Signals::new().unwrap();
         let (interrupt, terminate) = (SIGINT as u8, SIGTERM as u8);
-        poke.write_all(&[interrupt, terminate, interrupt]).unwrap();
+        sender.write_all(&[interrupt, terminate, interrupt]).unwrap();
         assert_eq!(signals.take().collect::<Vec<_>>(), [Signal::Terminate, Signal::Interrupt]);
         assert_eq!(signals.take().count(), 0);
     }

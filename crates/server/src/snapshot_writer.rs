@@ -1,10 +1,11 @@
-//! The threads that turn a snapshot's chunks into an RDB file, or into bytes for replicas: one for each snapshot,
-//! so that a slow disk under the one doesn't hold up the other.
+//! Threads that encode the chunks of a snapshot into an RDB file, or into bytes for replicas. Each
+//! snapshot has its own thread, so that a slow disk does not delay other snapshots.
 //!
-//! A file is written under a temporary name, synced, renamed, and then its folder is synced: whatever
-//! happens, the old file or the new one is there, whole. Files get their names in the order in which they were begun:
-//! an abandoned one, whose thread may be late to notice, never takes the place of its successor. The
-//! loop's half of this module also knows which snapshots still run, so that no news of an abandoned one reaches the node.
+//! A file is written under a temporary name, synced, renamed, and then its directory is synced:
+//! after a crash there is the old file or the new one, complete. Files are renamed in the order in
+//! which they were started: an aborted one, whose thread may notice late, never replaces its
+//! successor. [`SnapshotWriter`] also knows which snapshots still run, so that no event of an
+//! aborted one reaches the node.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -28,37 +29,37 @@ use crate::completions::Reporter;
 use crate::log;
 use crate::sys;
 
-/// With `rdb-save-incremental-fsync`: how much may wait to reach the disk.
-const WINDOW_BYTES: u64 = 4 << 20;
-/// An encoding buffer larger than this is not kept.
+/// With `rdb-save-incremental-fsync`: how much may be unsynced.
+const SYNC_WINDOW_BYTES: u64 = 4 << 20;
+/// A larger encoding buffer is freed after use.
 const BUFFER_KEPT_BYTES: usize = 4 << 20;
 
-/// How much a writing thread stands back for others.
+/// Nice value of the writing threads.
 const NICE: i32 = 10;
 
-/// The loop's half.
+/// The running snapshots, owned by the event loop.
 pub struct SnapshotWriter {
     reporter: Reporter,
     incremental_fsync: bool,
     running: BTreeMap<JobId, Running>,
-    /// The thread that writes a file, or wrote the last one.
+    /// The thread of the last file.
     last_file: Option<JoinHandle<()>>,
 }
 
 struct Running {
-    /// None if there could be no thread.
+    /// None if the thread could not be started.
     sender: Option<Sender<Work>>,
-    abandoned: Arc<AtomicBool>,
+    aborted: Arc<AtomicBool>,
     temp: Option<PathBuf>,
 }
 
-/// What the thread is given to do; nothing more comes when the snapshot is abandoned.
+/// A message to the thread; an aborted snapshot gets no more.
 enum Work {
     Chunk(Chunk),
     End,
 }
 
-/// Where a file is written and what it is called at last.
+/// The temporary and the final path of a file.
 struct Files {
     temp: PathBuf,
     path: PathBuf,
@@ -73,12 +74,12 @@ impl Files {
 }
 
 impl SnapshotWriter {
-    /// A writer that reports there.
+    /// Creates a writer that reports to `reporter`.
     pub fn new(reporter: Reporter, incremental_fsync: bool) -> SnapshotWriter {
         SnapshotWriter { reporter, incremental_fsync, running: BTreeMap::new(), last_file: None }
     }
 
-    /// `rdb-save-incremental-fsync`, for files that are begun from now on.
+    /// Sets `rdb-save-incremental-fsync` for files started from now on.
     pub fn set_incremental_fsync(&mut self, wanted: bool) {
         self.incremental_fsync = wanted;
     }
@@ -97,7 +98,7 @@ impl SnapshotWriter {
         };
         let temp = files.as_ref().map(|f| f.temp.clone());
         let is_file = files.is_some();
-        let abandoned = Arc::new(AtomicBool::new(false));
+        let aborted = Arc::new(AtomicBool::new(false));
         let begin = Begin {
             job,
             reporter: self.reporter.clone(),
@@ -105,7 +106,7 @@ impl SnapshotWriter {
             incremental_fsync: self.incremental_fsync,
             settings,
             aux,
-            abandoned: abandoned.clone(),
+            aborted: aborted.clone(),
             before: if is_file { self.last_file.take() } else { None },
         };
         let (sender, receiver) = channel();
@@ -123,35 +124,35 @@ impl SnapshotWriter {
                 None
             }
         };
-        self.running.insert(job, Running { sender, abandoned, temp });
+        self.running.insert(job, Running { sender, aborted, temp });
     }
 
-    /// The next part of a snapshot.
+    /// Adds the next chunk of a snapshot.
     pub fn chunk(&mut self, job: JobId, chunk: Chunk) {
         self.send(job, Work::Chunk(chunk));
     }
 
-    /// All parts were given.
+    /// Ends a snapshot: it has no more chunks.
     pub fn end(&mut self, job: JobId) {
         self.send(job, Work::End);
     }
 
-    /// Forgets a snapshot; what of it waits for the thread is skipped.
+    /// Aborts a snapshot; its pending chunks are skipped.
     pub fn abort(&mut self, job: JobId) {
         if let Some(running) = self.running.remove(&job) {
-            running.abandoned.store(true, Ordering::Release);
+            running.aborted.store(true, Ordering::Release);
         }
     }
 
-    /// Removes the temporary files of all that runs: the process ends.
-    pub fn abandon_all(&mut self) {
+    /// Aborts all snapshots and removes their temporary files, before the process exits.
+    pub fn abort_all(&mut self) {
         for running in std::mem::take(&mut self.running).into_values() {
-            running.abandoned.store(true, Ordering::Release);
+            running.aborted.store(true, Ordering::Release);
             running.temp.map(fs::remove_file);
         }
     }
 
-    /// Whether an event may still be given to the node; the last event ends the job.
+    /// Whether the node still expects this event; the last event ends the job.
     pub fn admit(&mut self, job: JobId, event: &SnapshotEvent) -> bool {
         match event {
             SnapshotEvent::Consumed(_) | SnapshotEvent::Bytes(_) => self.running.contains_key(&job),
@@ -163,13 +164,13 @@ impl SnapshotWriter {
 
     fn send(&mut self, job: JobId, work: Work) {
         if let Some(sender) = self.running.get(&job).and_then(|running| running.sender.as_ref()) {
-            // The thread may have failed and gone; it has said so.
+            // If the thread has failed, it has already reported that.
             let _ = sender.send(work);
         }
     }
 }
 
-/// What a thread is started with.
+/// The initial state of a thread.
 struct Begin {
     job: JobId,
     reporter: Reporter,
@@ -177,36 +178,37 @@ struct Begin {
     incremental_fsync: bool,
     settings: RdbSettings,
     aux: Vec<(&'static str, String)>,
-    abandoned: Arc<AtomicBool>,
-    /// Who writes the file before this one, if this is one.
+    aborted: Arc<AtomicBool>,
+    /// The thread of the previous file, if this is a file.
     before: Option<JoinHandle<()>>,
 }
 
-/// The thread's half.
+/// A running snapshot, owned by its thread.
 struct Job {
     id: JobId,
     reporter: Reporter,
     encoder: RdbEncoder,
     buffer: Vec<u8>,
     total_bytes: u64,
-    abandoned: Arc<AtomicBool>,
+    aborted: Arc<AtomicBool>,
     /// `None`: the bytes go to the node.
     file: Option<TempFile>,
 }
 
 impl Begin {
     fn run(mut self, work: Receiver<Work>) {
-        // On Linux each thread has its own. Whoever serves clients comes first where both want the same core.
+        // On Linux each thread has its own nice value. Serving clients has priority on a shared
+        // core.
         let _ = rustix::process::setpriority_process(None, NICE);
         let before = self.before.take();
-        let (reporter, id, abandoned) = (self.reporter.clone(), self.job, self.abandoned.clone());
+        let (reporter, id, aborted) = (self.reporter.clone(), self.job, self.aborted.clone());
         let result = self.start().and_then(|job| job.run(work, before));
         let event = match result {
             Ok(Some(size)) => SnapshotEvent::Done(size),
             Ok(None) => return,
             Err(why) => SnapshotEvent::Failed(why),
         };
-        if !abandoned.load(Ordering::Acquire) {
+        if !aborted.load(Ordering::Acquire) {
             reporter.input(Input::Snapshot { job: id, event });
         }
     }
@@ -222,26 +224,26 @@ impl Begin {
             encoder: RdbEncoder::new(self.settings),
             buffer: Vec::new(),
             total_bytes: 0,
-            abandoned: self.abandoned,
+            aborted: self.aborted,
             file,
         };
         let aux: Vec<(&str, &[u8])> = self.aux.iter().map(|(k, v)| (*k, v.as_bytes())).collect();
         job.encoder.begin(&aux, &mut job.buffer);
-        job.push_out()?;
+        job.flush()?;
         Ok(job)
     }
 }
 
 impl Job {
-    /// Encodes all that comes. The size at the end; none if the snapshot was abandoned, whose temporary file
-    /// goes with the job.
+    /// Encodes chunks until the end and returns the size; none if the snapshot was aborted, whose
+    /// temporary file is removed with the job.
     fn run(
         mut self,
         work: Receiver<Work>,
         before: Option<JoinHandle<()>>,
     ) -> Result<Option<u64>, String> {
         for item in work {
-            if self.is_abandoned() {
+            if self.is_aborted() {
                 return Ok(None);
             }
             match item {
@@ -252,8 +254,8 @@ impl Job {
         Ok(None)
     }
 
-    fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Acquire)
+    fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Acquire)
     }
 
     fn report(&self, event: SnapshotEvent) {
@@ -264,13 +266,13 @@ impl Job {
         let len = chunk.len_bytes() as u64;
         self.encoder.chunk(&chunk, &mut self.buffer);
         drop(chunk);
-        self.push_out()?;
+        self.flush()?;
         self.report(SnapshotEvent::Consumed(len));
         Ok(())
     }
 
-    /// Writes or sends what was encoded.
-    fn push_out(&mut self) -> Result<(), String> {
+    /// Writes the encoded bytes to the file, or sends them to the node.
+    fn flush(&mut self) -> Result<(), String> {
         self.total_bytes += self.buffer.len() as u64;
         let Some(file) = &mut self.file else {
             let bytes = std::mem::take(&mut self.buffer);
@@ -289,12 +291,12 @@ impl Job {
 
     fn end(mut self, before: Option<JoinHandle<()>>) -> Result<Option<u64>, String> {
         self.encoder.finish(&mut self.buffer);
-        self.push_out()?;
+        self.flush()?;
         if let Some(mut file) = self.file.take() {
             file.sync()?;
-            // Its end was abandoned, or this one would not have begun.
+            // The previous file was aborted, or this one would not have been started.
             before.map(JoinHandle::join);
-            if self.is_abandoned() {
+            if self.is_aborted() {
                 return Ok(None);
             }
             file.publish()?;
@@ -303,28 +305,28 @@ impl Job {
     }
 }
 
-/// A file under its temporary name; dropping it removes it.
+/// A temporary file, removed when it is dropped unless it was published.
 struct TempFile {
     file: File,
     files: Files,
     incremental_fsync: bool,
     written: u64,
-    /// Up to here the kernel was told to write back.
+    /// Offset up to which write-back was started.
     started: u64,
-    /// Up to here it has.
+    /// Offset up to which write-back is complete.
     waited: u64,
     published: bool,
 }
 
 impl TempFile {
     fn create(files: Files, incremental_fsync: bool) -> io::Result<TempFile> {
-        // A process with this number may have crashed here; nobody else's file or link is followed.
+        // A crashed process with the same id may have left one. Links are not followed.
         match fs::remove_file(&files.temp) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let file = File::options().write(true).create_new(true).mode(0o644).open(&files.temp)?;
-        // Tells others that somebody lives who will rename or remove it (see `remove_leftovers`).
+        // Marks the file as in use for `remove_leftovers` of other servers.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(TempFile {
             file,
@@ -340,8 +342,9 @@ impl TempFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.written += bytes.len() as u64;
-        if self.incremental_fsync && self.written - self.started >= WINDOW_BYTES {
-            // Starts this window and waits for the one before, so the disk works while we encode.
+        if self.incremental_fsync && self.written - self.started >= SYNC_WINDOW_BYTES {
+            // Starts writing back this window and waits for the previous one, so that the disk
+            // works while we encode.
             sys::write_back(self.file.as_fd(), self.started, self.written - self.started, false);
             if self.started > 0 {
                 sys::write_back(self.file.as_fd(), self.waited, self.started - self.waited, true);
@@ -352,21 +355,21 @@ impl TempFile {
         Ok(())
     }
 
-    /// Makes what was written durable.
+    /// Syncs the file to disk.
     fn sync(&mut self) -> Result<(), String> {
         let say =
             |e| format!("Write error while saving DB to the disk(fsync): {}", sys::error_text(&e));
         self.file.sync_all().map_err(say)
     }
 
-    /// Gives it its name.
+    /// Renames the file to its final path.
     fn publish(mut self) -> Result<(), String> {
         let say = |what: &str, error: io::Error| format!("{what}: {}", sys::error_text(&error));
         fs::rename(&self.files.temp, &self.files.path)
             .map_err(|e| say("Error moving temp DB file on the final destination", e))?;
         self.published = true;
-        let folder = self.files.path.parent().unwrap_or(Path::new("/"));
-        sync_folder(folder).map_err(|e| say("Failed to fsync directory after renaming", e))
+        let directory = self.files.path.parent().unwrap_or(Path::new("/"));
+        sync_directory(directory).map_err(|e| say("Failed to fsync directory after renaming", e))
     }
 }
 
@@ -378,12 +381,12 @@ impl Drop for TempFile {
     }
 }
 
-/// Removes the temporary files of servers that were killed while they wrote them.
+/// Removes temporary files of servers that were killed during a save.
 ///
-/// Whoever still writes one holds a lock on it, which ends with its process, so that another server in the
-/// same folder keeps its own, also one whose process ids mean nothing here.
-pub fn remove_leftovers(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+/// A server that still writes one holds a lock on it, so those of other running servers stay, also
+/// of servers in other PID namespaces.
+pub fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str().filter(|name| is_temp_name(name)) else { continue };
@@ -394,15 +397,15 @@ pub fn remove_leftovers(folder: &Path) {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
             && fs::remove_file(entry.path()).is_ok()
         {
-            log::notice(&format!("Removed '{name}', which a server did not finish."));
+            log::notice(&format!("Removed the unfinished temporary file '{name}'."));
         }
     }
 }
 
-/// Removes the temporary files of this process, which ends without the threads that write them.
-pub fn remove_own_files(folder: &Path) {
+/// Removes the temporary files of this process, before it exits without waiting for their threads.
+pub fn remove_own_files(directory: &Path) {
     let own = format!("temp-{}-", std::process::id());
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         if name.to_str().is_some_and(|name| is_temp_name(name) && name.starts_with(&own)) {
@@ -411,10 +414,10 @@ pub fn remove_own_files(folder: &Path) {
     }
 }
 
-/// Neither follows a link nor waits for a FIFO's reader.
+/// Does not follow links or block on a FIFO.
 const OPEN_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
-/// `temp-<process>-<job>.rdb`; Redis' own have one number.
+/// Whether a name is `temp-<pid>-<job>.rdb`; those of Redis have one number.
 fn is_temp_name(name: &str) -> bool {
     let numbers = name.strip_prefix("temp-").and_then(|rest| rest.strip_suffix(".rdb"));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -423,9 +426,9 @@ fn is_temp_name(name: &str) -> bool {
         .is_some_and(|(process, job)| is_number(process) && is_number(job))
 }
 
-/// Makes a rename in a folder durable. Some file systems know no such thing, and say so.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder).and_then(|f| f.sync_all()) {
+/// Makes a rename in a directory durable. Ignores file systems that do not support this.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    match File::open(directory).and_then(|f| f.sync_all()) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
         other => other,
     }
@@ -457,7 +460,7 @@ mod tests {
         (completions, writer)
     }
 
-    /// All events up to the last one of the job.
+    /// Returns all events up to the last one of the job.
     fn until_end(completions: &Completions) -> Vec<SnapshotEvent> {
         let mut events = Vec::new();
         while !matches!(events.last(), Some(SnapshotEvent::Done(_) | SnapshotEvent::Failed(_))) {
@@ -472,8 +475,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_appears_whole_under_its_name() {
-        let dir = crate::testing::folder("snapshot-file");
+    fn a_file_is_complete_when_it_appears() {
+        let dir = crate::testing::directory("snapshot-file");
         let path = dir.path().join("dump.rdb");
         let (completions, mut writer) = writer();
         let target = SnapshotTarget::File { path: path.to_str().unwrap().into() };
@@ -511,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_said_so() {
+    fn a_missing_directory_is_reported() {
         let (completions, mut writer) = writer();
         let target = SnapshotTarget::File { path: "/nonexistent/dump.rdb".into() };
         writer.begin(JOB, target, RdbSettings::default(), vec![]);
@@ -522,8 +525,8 @@ mod tests {
     }
 
     #[test]
-    fn only_files_that_nobody_writes_any_more_are_removed() {
-        let dir = crate::testing::folder("leftovers");
+    fn only_unused_files_are_removed() {
+        let dir = crate::testing::directory("leftovers");
         let names = ["temp-12-3.rdb", "temp-12.rdb", "temp-x-1.rdb", "dump.rdb"];
         for name in names {
             fs::write(dir.path().join(name), "x").unwrap();
@@ -541,8 +544,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_an_abandoned_file() {
-        let dir = crate::testing::folder("snapshot-abort");
+    fn nothing_is_left_of_an_aborted_file() {
+        let dir = crate::testing::directory("snapshot-abort");
         let path = dir.path().join("dump.rdb");
         let (completions, mut writer) = writer();
         let target = SnapshotTarget::File { path: path.to_str().unwrap().into() };
@@ -550,7 +553,7 @@ mod tests {
         writer.chunk(JobId(1), chunk(1));
         writer.abort(JobId(1));
         assert!(!writer.admit(JobId(1), &SnapshotEvent::Consumed(1)));
-        // Its successor gets its name after the thread of the abandoned one has ended.
+        // Its successor is renamed after the thread of the aborted one has ended.
         writer.begin(JOB, target, RdbSettings::default(), vec![]);
         writer.end(JOB);
         while !completions.take().any(|c| {
@@ -565,9 +568,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_go_on_holds_up_no_stream() {
-        let dir = crate::testing::folder("snapshot-slow-disk");
-        // The disk is slow in the shape of a thread before it that does not end.
+    fn a_blocked_file_does_not_delay_a_stream() {
+        let dir = crate::testing::directory("snapshot-slow-disk");
+        // A previous thread that does not end simulates a slow disk.
         let (hold, held) = channel::<()>();
         let (completions, mut writer) = writer();
         writer.last_file = Some(std::thread::spawn(move || held.iter().for_each(drop)));

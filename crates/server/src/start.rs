@@ -1,4 +1,4 @@
-//! From a command line to a running server, and its orderly end.
+//! Starts a server from its command line, runs it and shuts it down.
 
 use std::fs;
 use std::io::Read;
@@ -19,19 +19,19 @@ use crate::listen;
 use crate::log;
 use crate::memory;
 use crate::process;
+use crate::resources::Resources;
 use crate::signals::Signals;
 use crate::snapshot_writer::remove_leftovers;
 use crate::supervise;
 use crate::sys::{self, error_text};
-use crate::world::World;
 
-/// Where Redis puts the process id of a daemon that was told nothing.
+/// Redis' default PID file of a daemon.
 const DEFAULT_PIDFILE: &str = "/var/run/redis.pid";
 
-/// The start failed; the reason has been said.
+/// The start failed; the reason has been logged.
 struct Failed;
 
-/// Runs a server with these arguments; returns the status to leave with.
+/// Runs a server with these arguments and returns the exit status.
 pub fn serve(arguments: &[Vec<u8>]) -> i32 {
     sys::read_time_zone();
     start(arguments).unwrap_or(1)
@@ -46,30 +46,29 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     let Ok(loaded) = loaded else { return Err(Failed) };
     let mut config = loaded.config.clone();
     if arguments.is_empty() {
-        // Nobody said who may reach this server: this machine.
+        // Without arguments, listen on loopback only.
         config.bind.0 = vec![b"127.0.0.1".to_vec(), b"-::1".to_vec()];
     }
-    let world = World::new(config.tcp_backlog);
-    let mut world = say("Failed creating the event loop", world.map_err(Into::into))?;
+    let resources = Resources::new(config.tcp_backlog);
+    let mut resources = log_error("Failed creating the event loop", resources.map_err(Into::into))?;
     for request in requests_at_start(&config).into_iter().filter(comes_before_daemonize) {
         let directive = if matches!(request, Request::ChangeDir(_)) { "dir" } else { "logfile" };
-        carry_out(&mut world, request).map_err(|why| refuse_directive(&loaded, directive, &why))?;
+        carry_out(&mut resources, request)
+            .map_err(|why| refuse_directive(&loaded, directive, &why))?;
     }
-    note_folder(&mut config);
+    set_absolute_dir(&mut config);
 
     let is_supervised = supervise::begin(config.supervised);
     let in_background = config.daemonize && !is_supervised;
     if in_background {
         if config.syslog_enabled && config.logfile.is_empty() {
-            // The last words that anybody can see.
-            log::warning(
-                "In the background nothing is logged without 'logfile': syslog is not built yet.",
-            );
+            // Nobody sees later log lines.
+            log::warning("A daemon without 'logfile' logs nothing: syslog is not implemented yet.");
         }
-        say("Can't daemonize", daemon::daemonize())?;
+        log_error("Can't daemonize", daemon::daemonize())?;
     }
     crash::install();
-    greet(&sources, arguments.is_empty(), &loaded.warnings);
+    log_start(&sources, arguments.is_empty(), &loaded.warnings);
     config.maxclients = limits::adjust(config.maxclients).ok_or(Failed)?;
     log::set_role(if config.replicaof.is_some() { 'S' } else { 'M' });
     let is_terminal =
@@ -77,10 +76,10 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     banner::show(config.port, std::process::id(), config.always_show_logo || is_terminal);
     check_backlog(config.tcp_backlog);
     for request in requests_at_start(&config).into_iter().filter(|r| !comes_before_daemonize(r)) {
-        begin_with(&mut world, request, &config)?;
+        apply_at_start(&mut resources, request, &config)?;
     }
-    open_unix_socket(&mut world, &config)?;
-    if world.listeners.is_empty() {
+    open_unix_socket(&mut resources, &config)?;
+    if resources.listeners.is_empty() {
         log::warning("Configured to not listen anywhere, exiting.");
         return Err(Failed);
     }
@@ -88,13 +87,13 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     let pid_file = write_pid_file(&config, in_background);
     log::notice("Server initialized");
     if arguments.is_empty() {
-        banner::how_to_try(world.listeners.iter(), config.port);
+        banner::show_usage(resources.listeners.iter(), config.port);
     }
 
-    let signals = say("Can't take signals over", Signals::take_over())?;
+    let signals = log_error("Can't set up signal handling", Signals::install())?;
     let source_address = text(&config.bind_source_addr).parse().ok();
     if config.disable_thp
-        && let Err(why) = memory::decline_huge_pages()
+        && let Err(why) = memory::disable_huge_pages()
     {
         log::warning(&format!("'disable-thp': {why}"));
     }
@@ -102,29 +101,29 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     let mut clock = Clock::new();
     let now = clock.now();
     let node = Node::new(config, boot, now);
-    let event_loop = EventLoop::new(node, (clock, now), world, signals, source_address);
+    let event_loop = EventLoop::new(node, (clock, now), resources, signals, source_address);
     let event_loop = event_loop.map_err(Into::into);
-    let mut event_loop = say("Failed creating the event loop", event_loop)?;
+    let mut event_loop = log_error("Failed creating the event loop", event_loop)?;
     let status = event_loop.run();
-    event_loop.leave();
+    event_loop.release();
     drop(pid_file);
     Ok(status)
 }
 
-/// What went wrong goes to the log, and the start ends.
-fn say<T>(what: &str, result: std::io::Result<T>) -> Result<T, Failed> {
+/// Logs an error of the start.
+fn log_error<T>(what: &str, result: std::io::Result<T>) -> Result<T, Failed> {
     result.map_err(|error| {
         log::warning(&format!("{what}: {}", error_text(&error)));
         Failed
     })
 }
 
-/// Names and paths of the configuration as text; they come from a text file.
+/// Converts a name or path of the configuration to text.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Says which line of the configuration the world refuses.
+/// Reports the configuration line that could not be applied.
 fn refuse_directive(loaded: &Loaded, directive: &str, why: &str) -> Failed {
     match loaded.refusal(directive, why) {
         Some(error) => eprint!("{error}"),
@@ -133,19 +132,23 @@ fn refuse_directive(loaded: &Loaded, directive: &str, why: &str) -> Failed {
     Failed
 }
 
-/// Whether a request must be carried out while the process still has its terminal.
+/// Whether a request must be carried out while the process still has a terminal.
 fn comes_before_daemonize(request: &Request) -> bool {
     matches!(request, Request::ChangeDir(_) | Request::LogTo { .. })
 }
 
-fn carry_out(world: &mut World, request: Request) -> Result<(), String> {
-    // At the start nothing is requested that may wait for a disk.
-    world.carry_out(request).unwrap_or_else(|request| Err(format!("{request:?} is none")))
+fn carry_out(resources: &mut Resources, request: Request) -> Result<(), String> {
+    // No request at the start may wait for a disk.
+    resources.carry_out(request).unwrap_or_else(|request| Err(format!("unexpected {request:?}")))
 }
 
-/// Carries out a request at the start. What cannot be had is logged, and stops the start if the server is of no use
-/// without it.
-fn begin_with(world: &mut World, request: Request, config: &Config) -> Result<(), Failed> {
+/// Carries out a request at the start. A failure is logged, and aborts the start if the server
+/// needs what was requested.
+fn apply_at_start(
+    resources: &mut Resources,
+    request: Request,
+    config: &Config,
+) -> Result<(), Failed> {
     let (name, is_needed) = match &request {
         Request::Listen { .. } => ("port", true),
         Request::DumpFile(_) => ("dbfilename", true),
@@ -153,7 +156,7 @@ fn begin_with(world: &mut World, request: Request, config: &Config) -> Result<()
         Request::PurgeInBackground(_) => ("jemalloc-bg-thread", false),
         _ => ("configuration", false),
     };
-    let Err(why) = carry_out(world, request) else { return Ok(()) };
+    let Err(why) = carry_out(resources, request) else { return Ok(()) };
     match name {
         "port" => {
             log::warning(&format!("Failed listening on port {} (tcp), aborting.", config.port))
@@ -164,14 +167,14 @@ fn begin_with(world: &mut World, request: Request, config: &Config) -> Result<()
     if is_needed { Err(Failed) } else { Ok(()) }
 }
 
-/// The setting `dir` is the working folder's absolute path from now on, if that is text.
-fn note_folder(config: &mut Config) {
+/// Sets `dir` to the absolute path of the working directory, if that is valid UTF-8.
+fn set_absolute_dir(config: &mut Config) {
     if let Some(absolute) = std::env::current_dir().ok().as_deref().and_then(Path::to_str) {
         config.dir = absolute.as_bytes().to_vec();
     }
 }
 
-fn greet(sources: &Sources, no_arguments: bool, warnings: &[String]) {
+fn log_start(sources: &Sources, no_arguments: bool, warnings: &[String]) {
     log::notice("oO0OoO0OoO0Oo Russet is starting oO0OoO0OoO0Oo");
     log::notice(&format!(
         "Russet version={}, bits=64, compatible with Redis 7.2.4, pid={}, just started",
@@ -194,20 +197,20 @@ fn greet(sources: &Sources, no_arguments: bool, warnings: &[String]) {
     }
 }
 
-/// Says if the kernel takes fewer waiting connections than were asked for.
+/// Warns if the kernel's limit of pending connections is below `tcp-backlog`.
 fn check_backlog(backlog: i32) {
-    let most = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
-    if let Ok(most) = most.trim().parse::<i32>()
-        && most < backlog
+    let somaxconn = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    if let Ok(somaxconn) = somaxconn.trim().parse::<i32>()
+        && somaxconn < backlog
     {
         log::warning(&format!(
             "WARNING: The TCP backlog setting of {backlog} cannot be enforced because \
-             /proc/sys/net/core/somaxconn is set to the lower value of {most}."
+             /proc/sys/net/core/somaxconn is set to the lower value of {somaxconn}."
         ));
     }
 }
 
-fn open_unix_socket(world: &mut World, config: &Config) -> Result<(), Failed> {
+fn open_unix_socket(resources: &mut Resources, config: &Config) -> Result<(), Failed> {
     if config.unixsocket.is_empty() {
         return Ok(());
     }
@@ -217,8 +220,8 @@ fn open_unix_socket(world: &mut World, config: &Config) -> Result<(), Failed> {
         log::warning(&format!("Failed opening Unix socket '{path}': {why}"));
         Failed
     })?;
-    let opened = world.listeners.open(&world.epoll, vec![listener]);
-    say("Failed creating the event loop", opened.map_err(Into::into))
+    let opened = resources.listeners.open(&resources.epoll, vec![listener]);
+    log_error("Failed creating the event loop", opened.map_err(Into::into))
 }
 
 fn write_pid_file(config: &Config, in_background: bool) -> Option<PidFile> {
@@ -232,7 +235,7 @@ fn write_pid_file(config: &Config, in_background: bool) -> Option<PidFile> {
 fn boot(sources: &Sources) -> Result<Boot, Failed> {
     let mut bytes = [0_u8; 32];
     let random = fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
-    say("Can't read /dev/urandom", random)?;
+    log_error("Can't read /dev/urandom", random)?;
     let mut seed = [0_u64; 4];
     for (word, bytes) in seed.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));

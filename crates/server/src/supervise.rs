@@ -1,4 +1,4 @@
-//! Telling systemd or upstart how the start goes, and systemd what follows.
+//! Readiness notification for systemd and upstart.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,11 +9,11 @@ use sd_notify::NotifyState;
 use crate::log;
 use crate::sys;
 
-/// Whether systemd listens.
-static LISTENED_TO: AtomicBool = AtomicBool::new(false);
+/// Whether systemd is notified.
+static NOTIFIES_SYSTEMD: AtomicBool = AtomicBool::new(false);
 
-/// Tells the supervisor that the start has begun; returns whether there is one, in which case the process stays in the
-/// foreground.
+/// Notifies the supervisor that the start has begun. Returns whether there is one, in which case
+/// the process stays in the foreground.
 pub fn begin(mode: Supervised) -> bool {
     let is_set = |name| std::env::var_os(name).is_some();
     let mode = match mode {
@@ -47,10 +47,10 @@ fn begin_systemd(has_socket: bool) -> bool {
         log::warning("systemd supervision error: NOTIFY_SOCKET not found!");
         return false;
     }
-    if !tell(&[NotifyState::Status("Russet is loading...")]) {
+    if !notify(&[NotifyState::Status("Russet is loading...")]) {
         return false;
     }
-    LISTENED_TO.store(true, Ordering::Relaxed);
+    NOTIFIES_SYSTEMD.store(true, Ordering::Relaxed);
     log::notice(
         "Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec \
          and TimeoutStopSec in your service unit.",
@@ -58,9 +58,9 @@ fn begin_systemd(has_socket: bool) -> bool {
     true
 }
 
-/// Reports to systemd, if it listens, what has become of the server.
+/// Notifies systemd of a status, if it supervises the server.
 pub fn report(status: Status) {
-    if !LISTENED_TO.load(Ordering::Relaxed) {
+    if !NOTIFIES_SYSTEMD.load(Ordering::Relaxed) {
         return;
     }
     let text = match status {
@@ -71,11 +71,11 @@ pub fn report(status: Status) {
                 }
                 false => "Ready to accept connections",
             };
-            tell(&[NotifyState::Status(status), NotifyState::Ready]);
+            notify(&[NotifyState::Status(status), NotifyState::Ready]);
             return;
         }
         Status::Stopping => {
-            tell(&[NotifyState::Stopping]);
+            notify(&[NotifyState::Stopping]);
             return;
         }
         Status::Staying => "Can't exit. Ready to accept connections",
@@ -88,10 +88,10 @@ pub fn report(status: Status) {
              Ready to accept connections in read-write mode."
         }
     };
-    tell(&[NotifyState::Status(text)]);
+    notify(&[NotifyState::Status(text)]);
 }
 
-fn tell(states: &[NotifyState<'_>]) -> bool {
+fn notify(states: &[NotifyState<'_>]) -> bool {
     match sd_notify::notify(states) {
         Ok(()) => true,
         Err(error) => {

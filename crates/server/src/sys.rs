@@ -1,5 +1,5 @@
-//! The system calls that `rustix` does not have, behind safe signatures: all of the shell's
-//! `unsafe` is in this file. Nothing here knows of nodes or connections.
+//! System calls that `rustix` lacks, behind safe signatures. All `unsafe` code of this crate is in
+//! this file.
 
 #![allow(unsafe_code, reason = "system calls and the CPU's counter that no safe crate offers")]
 
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// A broken-down local time, as log lines show it.
+/// A broken-down local time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalTime {
     /// Year, such as 2024.
@@ -25,7 +25,7 @@ pub struct LocalTime {
     pub second: i32,
 }
 
-/// Seconds since 1970 in the process' time zone.
+/// Converts Unix time to local time in the process' time zone.
 pub fn local_time(unix_seconds: i64) -> LocalTime {
     // SAFETY: `tm` is a plain struct of integers and one pointer, for which all zeros are valid.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
@@ -43,13 +43,13 @@ pub fn local_time(unix_seconds: i64) -> LocalTime {
 
 /// Which side of a fork this is.
 pub enum Fork {
-    /// The old process.
+    /// The parent process.
     Parent,
-    /// The new one.
+    /// The child process.
     Child,
 }
 
-/// Forks. Must be called while the process has one thread.
+/// Forks. Must be called while the process has a single thread.
 pub fn fork() -> std::io::Result<Fork> {
     // SAFETY: the caller has started no thread, so the child's copy of every lock is free and it
     // may go on to run anything.
@@ -60,13 +60,13 @@ pub fn fork() -> std::io::Result<Fork> {
     }
 }
 
-/// Leaves at once, without running destructors: for the parent after a fork.
+/// Exits at once without running destructors: for the parent after a fork.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit has no preconditions.
     unsafe { libc::_exit(status) }
 }
 
-/// Whose CPU time to ask for.
+/// Whose CPU time to measure.
 #[derive(Clone, Copy)]
 pub enum Usage {
     /// The process'.
@@ -75,25 +75,25 @@ pub enum Usage {
     Thread,
 }
 
-/// CPU time in the kernel and in user space, microseconds.
+/// Returns the CPU time in the kernel and in user space, in microseconds.
 pub fn cpu_times_us(usage: Usage) -> (u64, u64) {
     let who = match usage {
         Usage::Process => libc::RUSAGE_SELF,
         Usage::Thread => libc::RUSAGE_THREAD,
     };
     // SAFETY: `rusage` is a struct of integers, for which all zeros are valid.
-    let mut figures: libc::rusage = unsafe { std::mem::zeroed() };
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a live rusage, which the call fills.
-    if unsafe { libc::getrusage(who, &mut figures) } != 0 {
+    if unsafe { libc::getrusage(who, &mut usage) } != 0 {
         return (0, 0);
     }
     let us = |t: libc::timeval| u64::try_from(t.tv_sec * 1_000_000 + t.tv_usec).unwrap_or(0);
-    (us(figures.ru_stime), us(figures.ru_utime))
+    (us(usage.ru_stime), us(usage.ru_utime))
 }
 
-/// Starts writing `len` bytes at `offset` to the disk; with `wait`, also waits until they are there.
-/// `len` must not be 0, which the kernel takes for all of the file.
-/// Only advice that smooths the load: errors are left to the fsync that must follow.
+/// Starts writing `len` bytes at `offset` to the disk; with `wait`, also waits for completion.
+/// `len` must not be 0, which the kernel takes for the whole file.
+/// This only smooths the load: errors are reported by the fsync that must follow.
 pub fn write_back(file: BorrowedFd<'_>, offset: u64, len: u64, wait: bool) {
     let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
     let mut flags = libc::SYNC_FILE_RANGE_WRITE;
@@ -104,7 +104,7 @@ pub fn write_back(file: BorrowedFd<'_>, offset: u64, len: u64, wait: bool) {
     unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, flags) };
 }
 
-/// The CPU's time stamp counter; 0 where there is none that this program knows to read.
+/// Reads the CPU's time stamp counter; returns 0 on unsupported architectures.
 #[inline]
 pub fn cycles() -> u64 {
     #[cfg(target_arch = "x86_64")]
@@ -118,13 +118,13 @@ pub fn cycles() -> u64 {
     }
 }
 
-/// Stops the calling process as `raise(SIGSTOP)` does: upstart's way of hearing that a service is up.
+/// Stops the calling process with SIGSTOP, which signals readiness to upstart.
 pub fn stop_self() {
     // SAFETY: raise has no preconditions.
     unsafe { libc::raise(libc::SIGSTOP) };
 }
 
-/// Makes a signal do nothing.
+/// Ignores a signal.
 pub fn ignore_signal(signal: i32) {
     // SAFETY: SIG_IGN is a valid disposition and replaces no handler that another part relies on.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
@@ -139,10 +139,10 @@ pub fn read_time_zone() {
     unsafe { tzset() };
 }
 
-/// The paths that match a pattern, sorted; none if it is no pattern.
+/// Returns the paths that match a pattern, sorted.
 ///
-/// It is the C library's own glob(3), so that `include` finds what its users know: no dot files
-/// unless the pattern says so, `[^a]`, and a backslash before what is meant as it stands.
+/// Uses glob(3), so that `include` matches as in Redis: no dot files unless the pattern starts with
+/// a dot, `[^a]`, and escapes with backslashes.
 pub fn glob(pattern: &CStr) -> Vec<PathBuf> {
     // SAFETY: `glob_t` is a struct of integers and pointers, for which all zeros are valid.
     let mut found: libc::glob_t = unsafe { std::mem::zeroed() };
@@ -161,7 +161,7 @@ pub fn glob(pattern: &CStr) -> Vec<PathBuf> {
     paths
 }
 
-/// The text of an error number, without the number.
+/// Returns the message of an I/O error without the error number.
 pub fn error_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_read_as_the_c_library_says_them() {
+    fn error_texts_are_those_of_the_c_library() {
         let error = std::io::Error::from_raw_os_error(libc::EADDRINUSE);
         assert_eq!(error_text(&error), "Address already in use");
     }

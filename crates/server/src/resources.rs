@@ -1,7 +1,7 @@
-//! What requests of the node change in the world: the working folder, listeners, the log, limits.
+//! Process-wide resources that the node's requests change: working directory, listeners, log and
+//! limits.
 //!
-//! The same requests bring a configuration into force at the start and change it while the server runs, so what each does
-//! stands here once.
+//! The same requests apply a configuration at the start and change it at runtime.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -17,26 +17,27 @@ use crate::log;
 use crate::memory;
 use crate::sys::error_text;
 
-/// See the module.
-pub struct World {
-    /// Watches sockets.
+/// Process-wide resources.
+pub struct Resources {
+    /// The epoll instance.
     pub(crate) epoll: OwnedFd,
-    /// Where connections come in.
+    /// Listening sockets.
     pub(crate) listeners: Listeners,
-    /// Name of the dump file in the working folder; none until the first request names it.
+    /// Name of the dump file in the working directory; none until the first request sets it.
     dbfilename: Option<String>,
-    /// Keeps others out of the data; none if the folder allows no lock.
+    /// Lock of the dump file; none if the directory is not writable.
     lock: Option<DataLock>,
-    /// Seconds of silence before a peer is probed.
+    /// TCP keepalive of outgoing connections, seconds.
     pub(crate) keepalive_secs: u32,
-    /// A snapshot's file is forced to disk as it is written.
+    /// Whether snapshot files are synced incrementally.
     pub(crate) syncs_as_written: bool,
 }
 
-impl World {
-    /// A world in which nothing has been requested yet. `backlog`: connections that may wait to be accepted.
-    pub fn new(backlog: i32) -> rustix::io::Result<World> {
-        Ok(World {
+impl Resources {
+    /// Creates the resources before any request. `backlog`: maximum number of pending connections
+    /// of a listener.
+    pub fn new(backlog: i32) -> rustix::io::Result<Resources> {
+        Ok(Resources {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             listeners: Listeners::new(backlog),
             dbfilename: None,
@@ -46,7 +47,7 @@ impl World {
         })
     }
 
-    /// Carries out a request that takes no time. One that may wait for a disk is given back.
+    /// Carries out a request that does not block. One that may wait for a disk is returned.
     pub fn carry_out(&mut self, request: Request) -> Result<Result<(), String>, Request> {
         Ok(match request {
             Request::ChangeDir(path) => self.change_dir(&path),
@@ -75,7 +76,7 @@ impl World {
             None => None,
         };
         std::env::set_current_dir(path).map_err(|error| error_text(&error))?;
-        // No lock: the one already held is this folder's, or the folder allows none.
+        // No lock: it is already held, or the directory is not writable.
         self.lock = lock.or(self.lock.take());
         Ok(())
     }
@@ -87,7 +88,7 @@ impl World {
         Ok(())
     }
 
-    /// Gives up what others may wait for.
+    /// Releases the lock of the dump file.
     pub fn release(&mut self) {
         drop(self.lock.take());
     }
@@ -112,7 +113,7 @@ fn raise_limit(clients: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes a file, if it is there.
+/// Removes a file if it exists.
 pub fn remove_file(path: &Path) -> Result<(), String> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error_text(&error)),
