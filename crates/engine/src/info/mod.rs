@@ -1,10 +1,11 @@
-//! INFO: what the node tells about itself.
+//! The INFO command's sections and fields.
 //!
-//! One row of [`FIELDS`] is one field: section, name, kind, meaning, value. The reply, `docs/info.md` and whatever
-//! exports figures derive from the rows. Names and formats are those of Redis 7.2.
+//! One row of [`FIELDS`] is one field: section, name, kind, description, value. The reply,
+//! `docs/info.md` and metrics exporters derive from the rows. Names and formats are those of Redis
+//! 7.2.
 //!
-//! Architecture invariant: a row reads the node and changes nothing; what needs counting is counted where it
-//! happens. A figure that we cannot know has no row, rather than a made-up value.
+//! Architecture invariant: a row reads the node and changes nothing; events are counted where they
+//! happen. A metric that is not known has no row, rather than a made-up value.
 
 mod data;
 pub mod document;
@@ -18,7 +19,7 @@ use std::fmt::Write as _;
 
 pub use view::View;
 
-/// The sections, in the order in which they are told.
+/// The sections, in the order of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     /// The process and its settings.
@@ -35,23 +36,23 @@ pub enum Section {
     Replication,
     /// CPU time.
     Cpu,
-    /// Loaded modules: there are none.
+    /// Modules: there are none.
     Modules,
     /// Counters by command.
     Commandstats,
     /// Counters by error.
     Errorstats,
-    /// Latencies by command: not measured yet.
+    /// Latencies by command: not implemented yet.
     Latencystats,
     /// Cluster.
     Cluster,
     /// Databases.
     Keyspace,
-    /// What only Russet has.
+    /// Metrics that only Russet has.
     Russet,
 }
 
-/// Who gets a section without naming it.
+/// Which arguments of INFO include a section without naming it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shown {
     /// `INFO` and `INFO default`.
@@ -63,7 +64,7 @@ pub enum Shown {
 }
 
 impl Section {
-    /// All of them.
+    /// All sections, in the order of the reply.
     pub const ALL: [Section; 14] = [
         Section::Server,
         Section::Clients,
@@ -81,7 +82,7 @@ impl Section {
         Section::Russet,
     ];
 
-    /// Its heading.
+    /// Returns its heading.
     pub fn title(self) -> &'static str {
         match self {
             Section::Cpu => "CPU",
@@ -101,7 +102,7 @@ impl Section {
         }
     }
 
-    /// Who gets it without naming it.
+    /// Returns which arguments include it.
     pub fn shown(self) -> Shown {
         match self {
             Section::Commandstats | Section::Latencystats => Shown::All,
@@ -110,40 +111,40 @@ impl Section {
         }
     }
 
-    /// Whether an argument of INFO names it.
+    /// Whether an argument of INFO names this section.
     fn is_named(self, word: &[u8]) -> bool {
         word.eq_ignore_ascii_case(self.title().as_bytes())
             || (self == Section::Modules && word.eq_ignore_ascii_case(b"module_list"))
     }
 }
 
-/// How a value is to be read.
+/// The type and unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Any text.
     Text,
-    /// A number that goes up and down.
+    /// A number that may decrease.
     Gauge,
-    /// A number that only goes up, until CONFIG RESETSTAT or a restart.
+    /// A number that only increases, until CONFIG RESETSTAT or a restart.
     Counter,
     /// Bytes.
     Bytes,
-    /// Bytes, rounded, with a unit: for people.
+    /// Bytes in human-readable form, rounded, with a unit.
     Human,
-    /// A fraction or a percentage with two digits.
+    /// A ratio or percentage with two decimals.
     Ratio,
     /// Seconds, or Unix seconds.
     Seconds,
     /// 0 or 1.
     Flag,
-    /// One line for each of several things: parts `name=value`, separated by commas.
+    /// Several lines of `name=value` pairs, separated by commas.
     Lines,
 }
 
-/// A field's value now.
+/// The current value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// The field is left out: it does not apply now.
+    /// The field does not apply now and is omitted.
     Absent,
     /// A number.
     Number(i64),
@@ -153,62 +154,62 @@ pub enum Value {
     Lines(Vec<(String, String)>),
 }
 
-/// Where a field's value comes from.
+/// The source of a field's value.
 #[derive(Clone, Copy, Debug)]
 pub enum Source {
-    /// From the node.
+    /// Read from the node.
     Read(fn(&View<'_>) -> Value),
-    /// What it counts does not exist here (yet), so this is what there is.
+    /// A constant, because the feature does not exist here (yet).
     Always(&'static str),
 }
 
 /// One field of INFO.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
-    /// Where it stands.
+    /// Its section.
     pub section: Section,
     /// Its name.
     pub name: &'static str,
-    /// How to read it.
+    /// Its type and unit.
     pub kind: Kind,
-    /// What it tells.
-    pub meaning: &'static str,
-    /// Where it comes from.
+    /// Its description.
+    pub description: &'static str,
+    /// Its source.
     pub source: Source,
 }
 
-/// All fields, section by section, in the order in which they are told.
+/// All fields by section, in the order of the reply.
 pub const FIELDS: &[&[Field]] =
-    &[server::FIELDS, data::FIELDS, replication::FIELDS, view::STATISTICS, view::OURS];
+    &[server::FIELDS, data::FIELDS, replication::FIELDS, view::STATISTICS, view::RUSSET];
 
-/// A row with a value read from the node.
+/// Returns a row whose value is read from the node.
 const fn field(
     section: Section,
     name: &'static str,
     kind: Kind,
-    meaning: &'static str,
+    description: &'static str,
     read: fn(&View<'_>) -> Value,
 ) -> Field {
-    Field { section, name, kind, meaning, source: Source::Read(read) }
+    Field { section, name, kind, description, source: Source::Read(read) }
 }
 
-/// A row of something that cannot happen yet.
+/// Returns a row with a constant value.
 const fn always(
     section: Section,
     name: &'static str,
     kind: Kind,
-    meaning: &'static str,
+    description: &'static str,
     value: &'static str,
 ) -> Field {
-    Field { section, name, kind, meaning, source: Source::Always(value) }
+    Field { section, name, kind, description, source: Source::Always(value) }
 }
 
-/// Every field, in order.
+/// Iterates over all fields in order.
 pub fn fields() -> impl Iterator<Item = &'static Field> {
     FIELDS.iter().copied().flatten()
 }
 
-/// The sections that INFO's arguments ask for.
+/// Returns the sections that INFO's arguments select.
 pub fn selected<'a>(words: impl Iterator<Item = &'a [u8]>) -> Vec<Section> {
     let words: Vec<&[u8]> = words.collect();
     let mut least = words.is_empty().then_some(Shown::Default);
@@ -230,7 +231,7 @@ pub fn selected<'a>(words: impl Iterator<Item = &'a [u8]>) -> Vec<Section> {
     Section::ALL.into_iter().filter(wanted).collect()
 }
 
-/// The text of these sections.
+/// Returns the text of these sections.
 pub fn text(view: &View<'_>, sections: &[Section]) -> String {
     let mut out = String::new();
     for (index, section) in sections.iter().enumerate() {
@@ -300,7 +301,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// Bytes as people read them: `943.33K`.
+/// Formats bytes in human-readable form: `943.33K`.
 pub(crate) fn human(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes}B");
@@ -316,24 +317,24 @@ pub(crate) fn human(bytes: u64) -> String {
     format!("{value:.2}{unit}")
 }
 
-/// A fraction with two digits; 0.00 of nothing.
+/// Formats a ratio with two decimals; 0.00 if `whole` is 0.
 fn ratio(part: u64, whole: u64) -> String {
     let value = if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     format!("{value:.2}")
 }
 
-/// A percentage with two digits, without its sign.
+/// Formats a percentage with two decimals, without the sign.
 fn percent(part: u64, whole: u64) -> String {
     let value = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
     format!("{value:.2}")
 }
 
-/// Microseconds as seconds with six digits.
+/// Formats microseconds as seconds with six decimals.
 fn seconds_of(micros: u64) -> String {
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
-/// A difference that may be negative.
+/// Returns `a - b`, which may be negative.
 fn difference(a: u64, b: u64) -> i64 {
     i64::try_from(a).unwrap_or(i64::MAX) - i64::try_from(b).unwrap_or(i64::MAX)
 }

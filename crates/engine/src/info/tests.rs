@@ -1,15 +1,15 @@
-//! The table tests itself; what it tells of a node that does something is tested in `tests/info.rs`.
+//! Tests of the table; values of a running node are tested in `tests/info.rs`.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
 #[test]
-fn names_are_unique_and_rows_say_something() {
+fn names_are_unique_and_rows_are_documented() {
     let mut names = BTreeSet::new();
     for field in fields() {
-        assert!(names.insert(field.name), "{} stands twice", field.name);
-        assert!(field.meaning.ends_with('.') && field.meaning.len() > 4, "{}", field.name);
+        assert!(names.insert(field.name), "{} is duplicated", field.name);
+        assert!(field.description.ends_with('.') && field.description.len() > 4, "{}", field.name);
         let end = field.name.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '_');
         let end = end
             .trim_start_matches(|c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || c == '_');
@@ -19,14 +19,14 @@ fn names_are_unique_and_rows_say_something() {
 }
 
 #[test]
-fn what_is_told_is_not_listed_as_absent() {
+fn existing_fields_are_not_listed_as_absent() {
     for (_, name, why) in document::ABSENT {
         assert!(fields().all(|field| field.name != *name) && !why.is_empty(), "{name}");
     }
 }
 
 #[test]
-fn arguments_pick_sections_in_our_order_and_each_once() {
+fn arguments_select_each_section_once_in_table_order() {
     let pick = |words: &[&str]| -> Vec<&'static str> {
         let words = words.iter().map(|word| word.as_bytes());
         selected(words).into_iter().map(Section::title).collect()
@@ -44,7 +44,7 @@ fn arguments_pick_sections_in_our_order_and_each_once() {
 }
 
 #[test]
-fn numbers_are_written_as_redis_writes_them() {
+fn numbers_are_formatted_as_in_redis() {
     assert_eq!([human(0), human(1023), human(1024)], ["0B", "1023B", "1.00K"]);
     assert_eq!(human(965_968), "943.33K");
     assert_eq!(human(25_276_502_016), "23.54G");

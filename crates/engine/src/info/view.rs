@@ -1,5 +1,5 @@
-//! What INFO's rows read: the node, and figures that take a walk over all clients, gathered once. Also the
-//! sections with a line for each command, error and database, and the one of our own.
+//! What INFO's rows read: the node, and metrics of all clients, collected once. Also the sections
+//! with a line for each command, error and database, and Russet's own section.
 
 use super::{Field, Kind, Section, Value, field, ratio};
 use crate::clients::Client;
@@ -8,10 +8,10 @@ use crate::journal::Journal;
 use crate::keyspace::{Db, Keyspace};
 use crate::parts::Parts;
 
-/// Draws that estimate a database's average time to live.
+/// Sampled keys that estimate a database's average time to live.
 const TTL_SAMPLES: usize = 32;
 
-/// See the module.
+/// A view of the node for one INFO reply.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// Settings, time, counters.
@@ -22,30 +22,30 @@ pub struct View<'a> {
     pub journal: &'a Journal,
     /// Connections, replication, persistence and so on.
     pub parts: &'a Parts,
-    /// The names of all commands, by number.
+    /// The names of all commands by index.
     pub command_names: &'a [&'static str],
-    /// Bytes that data and buffers take, by our own account.
+    /// Memory of data and buffers.
     pub used_bytes: u64,
-    /// Connections that are neither replicas nor a master link under construction.
+    /// Clients, without replicas and connecting master links.
     pub clients: usize,
-    /// Those that wait for something.
+    /// Blocked clients.
     pub blocked: usize,
-    /// Those that watch keys.
+    /// Clients that watch keys.
     pub watching: usize,
     /// The largest query buffer.
     pub input_bytes_max: u64,
-    /// The largest output.
+    /// The largest output buffer.
     pub output_bytes_max: u64,
     /// Memory of clients that are not replicas.
     pub client_bytes: u64,
     /// Memory of replicas.
     pub replica_bytes: u64,
-    /// The replica output that holds most.
+    /// The largest output buffer of a replica.
     pub replica_output_max: u64,
 }
 
 impl<'a> View<'a> {
-    /// Walks over the clients once.
+    /// Creates a view, visiting each client once.
     pub fn new(
         (core, data, journal): (&'a Core, &'a Keyspace, &'a Journal),
         parts: &'a Parts,
@@ -88,22 +88,22 @@ impl<'a> View<'a> {
         self.output_bytes_max = self.output_bytes_max.max(output);
     }
 
-    /// The backlog's bytes.
+    /// Returns the bytes in the backlog.
     pub fn backlog_bytes(&self) -> u64 {
         self.parts.master.stream.backlog.as_ref().map_or(0, |backlog| backlog.len() as u64)
     }
 
-    /// Bytes of the replication stream in memory: backlog and replicas' outputs share their blocks.
+    /// Returns the memory of the backlog and replica output buffers, which share blocks.
     pub fn stream_bytes(&self) -> u64 {
         self.backlog_bytes().max(self.replica_output_max)
     }
 
-    /// The most memory there was.
+    /// Returns the peak of used memory.
     pub fn peak_bytes(&self) -> u64 {
         self.used_bytes.max(self.core.stats.memory_peak)
     }
 
-    /// Bytes of tables and entries.
+    /// Returns the memory of hash tables and entries.
     pub fn dataset_bytes(&self) -> u64 {
         self.data.allocated_bytes() as u64
     }
@@ -115,15 +115,15 @@ pub(super) const STATISTICS: &[Field] = &[
         Section::Commandstats,
         "cmdstat_NAME",
         Kind::Lines,
-        "Each command and subcommand that was called: calls that ran, microseconds they took (in all and each), \
-         calls refused before they ran, calls that ended in an error.",
+        "Each command and subcommand that was called: executed calls, microseconds in total \
+         and per call, calls rejected before execution, calls that failed.",
         command_lines,
     ),
     field(
         Section::Errorstats,
         "errorstat_CODE",
         Kind::Lines,
-        "Error replies by the first word of their text.",
+        "Error replies by error code.",
         |view| {
             let errors = view.core.stats.errors.iter();
             let line = |(code, count): (&String, &u64)| {
@@ -136,15 +136,15 @@ pub(super) const STATISTICS: &[Field] = &[
         Section::Cluster,
         "cluster_enabled",
         Kind::Flag,
-        "Whether this is a cluster node.",
+        "Whether cluster mode is enabled.",
         |view| view.core.config.cluster_enabled.into(),
     ),
     field(
         Section::Keyspace,
         "dbN",
         Kind::Lines,
-        "Each database that holds keys: how many, how many of them with an expiry, and the milliseconds that these \
-         have left on average (estimated from a few of them).",
+        "Each database with keys: number of keys, keys with a TTL, and their mean TTL in \
+         milliseconds, estimated from a sample.",
         |view| {
             let dbs = view.data.dbs().filter(|(_, db)| !db.is_empty());
             let line = |(number, db): (u32, &Db)| {
@@ -175,18 +175,18 @@ fn command_lines(view: &View<'_>) -> Value {
     Value::Lines(used.filter(|(_, s)| s.calls + s.rejected + s.failed > 0).map(line).collect())
 }
 
-/// A name that cannot break the lines it stands in.
+/// Escapes characters in a name that would break the line.
 fn safe(name: &str) -> String {
     name.chars().map(|c| if matches!(c, '#' | ':' | '\n' | '\r') { '_' } else { c }).collect()
 }
 
-/// The mean of what some drawn keys have left.
+/// Estimates the mean TTL from sampled keys.
 fn average_ttl_ms(now_ms: i64, db: &Db) -> i64 {
     let expiring = db.len_with_expiry();
     if expiring == 0 {
         return 0;
     }
-    // Its own generator: reading INFO leaves the node's alone.
+    // A separate generator: INFO does not advance the node's.
     let mut draws = crate::rng::Rng::new([now_ms as u64, expiring as u64, 1, 1]);
     let (mut sum, mut count) = (0_i128, 0_i128);
     for _ in 0..TTL_SAMPLES {
@@ -198,34 +198,37 @@ fn average_ttl_ms(now_ms: i64, db: &Db) -> i64 {
     i64::try_from(sum / count.max(1)).unwrap_or(i64::MAX)
 }
 
-/// What only we tell.
-pub(super) const OURS: &[Field] = &[
-    ours("turns_total", Kind::Counter, "Turns of the engine's loop.", |view| {
+/// Russet's own metrics.
+pub(super) const RUSSET: &[Field] = &[
+    russet("turns_total", Kind::Counter, "Turns of the engine.", |view| {
         view.core.stats.turns.total.into()
     }),
-    ours("turns_over_1ms", Kind::Counter, "Turns that took longer than a millisecond.", |view| {
+    russet("turns_over_1ms", Kind::Counter, "Turns that took longer than a millisecond.", |view| {
         view.core.stats.turns.over_1ms.into()
     }),
-    ours("turns_over_5ms", Kind::Counter, "Turns that took longer than five.", |view| {
-        view.core.stats.turns.over_5ms.into()
-    }),
-    ours("turn_max_usec", Kind::Gauge, "The longest turn, microseconds.", |view| {
+    russet(
+        "turns_over_5ms",
+        Kind::Counter,
+        "Turns that took longer than five milliseconds.",
+        |view| view.core.stats.turns.over_5ms.into(),
+    ),
+    russet("turn_max_usec", Kind::Gauge, "The longest turn in microseconds.", |view| {
         view.core.stats.turns.longest_us.into()
     }),
-    ours("clients_ready", Kind::Gauge, "Connections with requests that wait for a turn.", |view| {
+    russet("clients_ready", Kind::Gauge, "Connections with pending requests.", |view| {
         view.parts.clients.ready_len().into()
     }),
-    ours(
+    russet(
         "snapshots_running",
         Kind::Gauge,
-        "Snapshots under way: saves and full synchronisations.",
+        "Running snapshots: saves and full synchronizations.",
         |view| view.parts.saves.snapshots.len().into(),
     ),
-    ours(
+    russet(
         "snapshotN",
         Kind::Lines,
-        "Each of them: its number, what it is for, keys at its start, keys copied, bytes of copies that are not \
-         encoded yet.",
+        "Each running snapshot: job, purpose, keys at its start, keys copied, copied bytes \
+         that are not encoded yet.",
         |view| {
             let line = |(index, s): (usize, &crate::persist::snapshot::Snapshot)| {
                 let purpose = format!("{:?}", s.purpose).to_lowercase();
@@ -241,15 +244,17 @@ pub(super) const OURS: &[Field] = &[
             Value::Lines(view.parts.saves.snapshots.iter().enumerate().map(line).collect())
         },
     ),
-    ours("keyspace_bytes", Kind::Bytes, "Tables and entries.", |view| view.dataset_bytes().into()),
-    ours("watched_keys", Kind::Gauge, "Keys under WATCH.", |view| view.data.watch.len().into()),
+    russet("keyspace_bytes", Kind::Bytes, "Memory of hash tables and entries.", |view| {
+        view.dataset_bytes().into()
+    }),
+    russet("watched_keys", Kind::Gauge, "Watched keys.", |view| view.data.watch.len().into()),
 ];
 
-const fn ours(
+const fn russet(
     name: &'static str,
     kind: Kind,
-    meaning: &'static str,
+    description: &'static str,
     read: fn(&View<'_>) -> Value,
 ) -> Field {
-    field(Section::Russet, name, kind, meaning, read)
+    field(Section::Russet, name, kind, description, read)
 }
