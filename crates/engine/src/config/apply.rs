@@ -1,52 +1,53 @@
-//! What must happen when a directive has a new value: requests to the shell, hooks of the engine.
+//! How a new value of a directive is applied: by a request to the driver, or by a hook of the
+//! engine.
 //!
-//! At the start of the process the shell carries out the same requests as for CONFIG SET: [`requests_at_start`].
+//! The requests are the same at the start ([`requests_at_start`]) and for CONFIG SET.
 
 use super::value::LogLevel;
 use super::{Config, DIRECTIVES};
 use crate::io::{Level, Request, Service};
 
-/// What must happen after CONFIG SET has changed a value.
+/// How a value changed by CONFIG SET is applied.
 #[derive(Clone, Copy)]
 pub enum Apply {
-    /// Nothing: the value is read when it is needed.
+    /// Nothing to do: the value is read when it is needed.
     None,
-    /// The engine does this when all values are in force.
+    /// The engine runs this hook when all values are set.
     Engine(Hook),
-    /// The shell is requested to do this, and may fail.
+    /// The driver carries out a request, which may fail.
     Shell(ShellStep),
 }
 
-/// What the engine does about a new value.
+/// A hook of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// `hz`: the next round of the cron comes at the new pace.
+    /// `hz`: changes the interval of the cron.
     CronPace,
-    /// `repl-backlog-size`: the backlog grows or shrinks.
+    /// `repl-backlog-size`: resizes the backlog.
     BacklogSize,
-    /// `maxmemory-policy` and what tunes LFU: whether use is counted, and how.
+    /// `maxmemory-policy` and LFU parameters: switches the access counters.
     UseCounting,
-    /// `notify-keyspace-events`: the keyspace gathers events while any are selected.
+    /// `notify-keyspace-events`: switches the collection of keyspace events.
     KeyspaceEvents,
-    /// `requirepass`: without a password everybody is authenticated.
+    /// `requirepass`: without a password all clients are authenticated.
     Password,
 }
 
-/// What the shell is requested to do about a directive. Rows that make the same request share it.
+/// A request to the driver. Rows that make the same request share it.
 #[derive(Clone, Copy)]
 pub struct ShellStep {
-    /// The request that brings a value of this configuration into force.
+    /// Returns the request that applies a value of this configuration.
     pub request: fn(&Config) -> Request,
-    /// The reason that clients see in place of the shell's, which is logged.
+    /// The error that clients see instead of the driver's, which is logged.
     pub shown: Option<&'static str>,
 }
 
-/// A row's step that shows the shell's own reason when it fails.
+/// Returns a step whose error is the driver's.
 pub(super) const fn shell(request: fn(&Config) -> Request) -> Apply {
     Apply::Shell(ShellStep { request, shown: None })
 }
 
-/// The step of `bind` and `port`.
+/// Returns the step of `bind` and `port`.
 pub(super) const fn listen(shown: &'static str) -> Apply {
     Apply::Shell(ShellStep { request: listen_request, shown: Some(shown) })
 }
@@ -59,12 +60,12 @@ fn listen_request(config: &Config) -> Request {
     }
 }
 
-/// What `loglevel` requests of the shell.
+/// Returns the request of `loglevel`.
 pub(super) fn log_to(config: &Config) -> Request {
     Request::LogTo { path: text(&config.logfile), level: level_of(config.loglevel) }
 }
 
-/// A name or a path as text. Rows of such values accept nothing else (`check.rs`).
+/// Converts a name or path to text. Rows of such values accept only valid UTF-8 (`check.rs`).
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -79,7 +80,7 @@ fn level_of(level: LogLevel) -> Option<Level> {
     })
 }
 
-/// The requests that bring a whole configuration into force, each once, in the order of the table.
+/// Returns the requests that apply a whole configuration, each once, in the order of the table.
 pub fn requests_at_start(config: &Config) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
     for row in DIRECTIVES {

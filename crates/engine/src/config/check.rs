@@ -1,4 +1,4 @@
-//! Checks of single words: what a row's text may not be.
+//! Validation of text values.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use super::value::Refusal;
 
 type Checked = Result<(), Refusal>;
 
-/// Lets every text in.
+/// Accepts every text.
 pub fn any(_: &[u8]) -> Checked {
     Ok(())
 }
@@ -15,7 +15,7 @@ fn refuse(text: &'static str, unless: bool) -> Checked {
     if unless { Ok(()) } else { Err(text.into()) }
 }
 
-/// A path, or a name to look up. What is no text would be another path, or none, to whoever gets it as text.
+/// Validates a path or a host name, which must be valid UTF-8.
 pub fn path(path: &[u8]) -> Checked {
     refuse("argument must be valid UTF-8", std::str::from_utf8(path).is_ok())
 }
@@ -24,46 +24,46 @@ fn is_base_name(path: &[u8]) -> bool {
     !path.contains(&b'/') && !path.contains(&b'\\')
 }
 
-/// A file name that stays in the folder; `.` and `..` are folders.
+/// Whether a file name stays in its directory.
 fn is_file_name(path: &[u8]) -> bool {
     is_base_name(path) && path != b"." && path != b".."
 }
 
-/// The name of the snapshot file. As in Redis it may be empty: then nothing can be saved.
+/// Validates the name of the dump file. As in Redis it may be empty; saves fail then.
 pub fn dbfilename(name: &[u8]) -> Checked {
     refuse("dbfilename can't be a path, just a filename", is_file_name(name))?;
     path(name)
 }
 
-/// The base name of the append-only files.
+/// Validates the base name of the append-only files.
 pub fn appendfilename(name: &[u8]) -> Checked {
     refuse("appendfilename can't be empty", !name.is_empty())?;
     refuse("appendfilename can't be a path, just a filename", is_file_name(name))
 }
 
-/// The folder of the append-only files.
+/// Validates the directory of the append-only files.
 pub fn appenddirname(name: &[u8]) -> Checked {
     refuse("appenddirname can't be empty", !name.is_empty())?;
     refuse("appenddirname can't be a path, just a dirname", is_file_name(name))
 }
 
-/// The working folder.
+/// Validates the working directory.
 pub fn dir(name: &[u8]) -> Checked {
     refuse("dir can't be empty", !name.is_empty())?;
     path(name)
 }
 
-/// The cluster's own file.
+/// Validates the name of the cluster configuration file.
 pub fn cluster_config_file(name: &[u8]) -> Checked {
     refuse("cluster-config-file can't be empty", !name.is_empty())
 }
 
-/// An IPv4 address or nothing.
+/// Validates an optional IPv4 address.
 pub fn ipv4(text: &[u8]) -> Checked {
     refuse("Invalid IPv4 address", text.is_empty() || parses::<Ipv4Addr>(text))
 }
 
-/// An IPv6 address or nothing.
+/// Validates an optional IPv6 address.
 pub fn ipv6(text: &[u8]) -> Checked {
     refuse("Invalid IPv6 address", text.is_empty() || parses::<Ipv6Addr>(text))
 }
@@ -72,7 +72,7 @@ fn parses<T: std::str::FromStr>(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| text.parse::<T>().is_ok())
 }
 
-/// A host name that fits in a cluster message.
+/// Validates a host name that fits in a cluster message.
 pub fn hostname(name: &[u8]) -> Checked {
     refuse("Hostnames must be less than 256 characters", name.len() < 256)?;
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
@@ -82,7 +82,8 @@ pub fn hostname(name: &[u8]) -> Checked {
     )
 }
 
-/// A node's name for people, which is stored in the cluster's own file between commas.
+/// Validates a node's human-readable name, which is stored between commas in the cluster
+/// configuration file.
 pub fn node_name(name: &[u8]) -> Checked {
     let plain = |byte: &u8| {
         byte.is_ascii_alphanumeric()
@@ -91,7 +92,7 @@ pub fn node_name(name: &[u8]) -> Checked {
     refuse("Announced human node name contained invalid character", name.iter().all(plain))
 }
 
-/// A process title with known variables in braces; `{{` stands for a brace.
+/// Validates a process title with known variables in braces; `{{` is a literal brace.
 pub fn title_template(template: &[u8]) -> Checked {
     const KNOWN: [&str; 7] =
         ["title", "listen-addr", "server-mode", "port", "tls-port", "config-file", "unixsocket"];
@@ -113,7 +114,7 @@ pub fn title_template(template: &[u8]) -> Checked {
             valid = false;
             break;
         };
-        // Only the mode and the title itself may come out empty.
+        // Only the mode and the title may expand to an empty text.
         blank &= matches!(&after[..close], b"server-mode" | b"title");
         rest = &after[close + 1..];
     }
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn file_names_stay_in_their_folder() {
+    fn file_names_stay_in_their_directory() {
         for bad in ["a/b", "a\\b", ".", "..", "/"] {
             assert!(dbfilename(bad.as_bytes()).is_err(), "{bad}");
         }

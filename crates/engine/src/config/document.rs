@@ -1,4 +1,4 @@
-//! What is generated from the table: the example configuration and two pages of documentation.
+//! Generates the example configuration and two pages of documentation from the table.
 
 use std::fmt::Write as _;
 
@@ -7,12 +7,12 @@ use super::directives::{
 };
 use super::file_only::FILE_ONLY;
 
-/// The rows under each heading, in the order of the table.
+/// Iterates over the sections and their rows, in the order of the table.
 fn sections() -> impl Iterator<Item = (&'static str, &'static [Directive])> {
     DIRECTIVES.chunk_by(|a, b| a.section == b.section).map(|rows| (rows[0].section, rows))
 }
 
-/// Breaks a text into comment lines of at most 78 columns.
+/// Writes a text as comment lines of at most 78 columns.
 fn comment(out: &mut String, text: &str) {
     let mut line = String::from("#");
     for word in text.split_whitespace() {
@@ -26,11 +26,11 @@ fn comment(out: &mut String, text: &str) {
     let _ = writeln!(out, "{line}");
 }
 
-/// The lines that say a directive's default.
+/// Returns the lines with a directive's default.
 fn default_lines(row: &Directive) -> Vec<String> {
     let words: Vec<&str> = row.default_in_file().split(' ').collect();
     match row.name {
-        // Four words a line: one class of clients.
+        // Four words per line: one class of clients.
         "client-output-buffer-limit" => {
             words.chunks(4).map(|words| format!("{} {}", row.name, words.join(" "))).collect()
         }
@@ -38,7 +38,7 @@ fn default_lines(row: &Directive) -> Vec<String> {
     }
 }
 
-/// The annotated `russet.conf`: every visible directive at its default, commented out.
+/// Returns the annotated `russet.conf`: every visible directive at its default, commented out.
 pub fn russet_conf() -> String {
     let mut out = String::new();
     for text in [
@@ -61,7 +61,7 @@ pub fn russet_conf() -> String {
             out.push('\n');
             comment(&mut out, &row.doc());
             if let Some(treatment) = treatment(row.status) {
-                comment(&mut out, &format!("Not built yet: {treatment}."));
+                comment(&mut out, &format!("Not implemented yet: {treatment}."));
             }
             for line in default_lines(row) {
                 let _ = writeln!(out, "#{line}");
@@ -71,28 +71,30 @@ pub fn russet_conf() -> String {
     out
 }
 
-/// What becomes of a directive that isn't built.
+/// Describes how an unimplemented directive is treated.
 fn treatment(status: Status) -> Option<String> {
     Some(match status {
-        Status::Built => return None,
-        Status::NotBuilt(promise) if promise.is_refused() => "only the default is accepted".into(),
-        Status::NotBuilt(_) => "accepted, with a warning, and without effect".into(),
-        Status::Without(name) => format!("accepted, as it means nothing without {name}"),
-        Status::Off => "accepted, and always off".into(),
+        Status::Implemented => return None,
+        Status::NotImplemented(impact) if impact.is_refused() => {
+            "only the default is accepted".into()
+        }
+        Status::NotImplemented(_) => "accepted with a warning, without effect".into(),
+        Status::Without(name) => format!("accepted, has no meaning without {name}"),
+        Status::Off => "accepted, always off".into(),
     })
 }
 
-/// A cell of a Markdown table.
+/// Escapes a cell of a Markdown table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-/// A value in a Markdown table, or nothing.
+/// Formats a value in a Markdown table; empty if there is none.
 fn code(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) }
 }
 
-/// `docs/config.md`: every directive with its values, default, and what it does.
+/// Returns the text of `docs/config.md`.
 pub fn config_md() -> String {
     let mut out = String::from(
         "# Configuration directives\n\n\
@@ -105,7 +107,7 @@ pub fn config_md() -> String {
     for (section, rows) in sections() {
         let _ = writeln!(
             out,
-            "\n## {section}\n\n| directive | values | default | marks | what it does |\n|---|---|---|---|---|"
+            "\n## {section}\n\n| directive | values | default | marks | description |\n|---|---|---|---|---|"
         );
         for row in rows {
             let names: Vec<String> = row.names().map(code).collect();
@@ -120,7 +122,7 @@ pub fn config_md() -> String {
             );
         }
     }
-    out.push_str("\n## In configuration files only\n\n| directive | what it does |\n|---|---|\n");
+    out.push_str("\n## In configuration files only\n\n| directive | description |\n|---|---|\n");
     for row in FILE_ONLY {
         let _ = writeln!(out, "| {} | {} |", code(row.name), cell(row.doc));
     }
@@ -137,48 +139,48 @@ fn marks(row: &Directive) -> String {
     ];
     let mut marks: Vec<&str> =
         flags.into_iter().filter(|(flag, _)| row.has(*flag)).map(|(_, mark)| mark).collect();
-    if row.status != Status::Built {
-        marks.push("not built");
+    if row.status != Status::Implemented {
+        marks.push("not implemented");
     }
     marks.join(", ")
 }
 
-/// A directive of which `docs/compatibility.md` must say that it isn't built.
+/// An unimplemented directive, listed in `docs/compatibility.md`.
 #[derive(Debug, Clone)]
-pub struct NotBuilt {
+pub struct NotImplemented {
     /// Its name.
     pub name: &'static str,
-    /// How far it isn't.
+    /// Its status.
     pub status: Status,
-    /// Its default, as it would stand in a configuration file.
+    /// Its default, as written in a configuration file.
     pub default: &'static str,
     /// What happens when it is set.
     pub treatment: String,
 }
 
-/// Every directive that isn't built.
-pub fn not_built() -> Vec<NotBuilt> {
-    let not_built = |row: &'static Directive| {
+/// Returns all unimplemented directives.
+pub fn not_implemented() -> Vec<NotImplemented> {
+    let not_implemented = |row: &'static Directive| {
         let treatment = treatment(row.status)?;
-        Some(NotBuilt { name: row.name, status: row.status, default: row.default, treatment })
+        Some(NotImplemented { name: row.name, status: row.status, default: row.default, treatment })
     };
-    DIRECTIVES.iter().filter_map(not_built).collect()
+    DIRECTIVES.iter().filter_map(not_implemented).collect()
 }
 
-/// The part of `docs/compatibility.md` about directives: refused ones first.
+/// Returns the part of `docs/compatibility.md` about directives, refused ones first.
 pub fn compatibility_md() -> String {
     let mut out = String::new();
-    let mut rows = not_built();
+    let mut rows = not_implemented();
     rows.sort_by_key(|row| (!row.status.is_refused(), row.name));
-    out.push_str("| directive | default | promises | until it is built |\n|---|---|---|---|\n");
+    out.push_str("| directive | default | affects | treatment |\n|---|---|---|---|\n");
     for row in rows {
-        let promise = match row.status {
-            Status::NotBuilt(promise) => format!("{promise:?}").to_lowercase(),
+        let impact = match row.status {
+            Status::NotImplemented(impact) => format!("{impact:?}").to_lowercase(),
             _ => String::new(),
         };
         let _ = writeln!(
             out,
-            "| {} | {} | {promise} | {} |",
+            "| {} | {} | {impact} | {} |",
             code(row.name),
             code(row.default),
             row.treatment

@@ -1,20 +1,20 @@
-//! Directives that stand in a configuration file but have no value that CONFIG GET could show.
+//! Directives of configuration files without a value for CONFIG GET.
 
 use super::password::{Hash, hash, parse_hash};
 use super::value::Refusal;
 
-/// What the loader does with such a line.
+/// How the loader treats such a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
-    /// Files that match the word are read in its place.
+    /// Includes the files that match the argument.
     Include,
-    /// Refused, with the reason.
+    /// Refused with this reason.
     Refused(&'static str),
-    /// Accepted if it says no more than that the default user may do everything, and its password.
+    /// Accepted if it only grants the default user all permissions and sets its password.
     User,
-    /// Accepted without words only: the program has been started as a Sentinel.
+    /// Accepted only without arguments: the program was started as a Sentinel.
     Sentinel,
-    /// Ignored with a warning; Redis ignores it too.
+    /// Ignored with a warning, as in Redis.
     Ignored,
 }
 
@@ -23,40 +23,40 @@ pub enum Treatment {
 pub struct FileOnly {
     /// Its name, in lower case.
     pub name: &'static str,
-    /// Least number of words after the name.
+    /// Minimum number of arguments.
     pub words_min: usize,
-    /// Greatest number of words after the name.
+    /// Maximum number of arguments.
     pub words_max: usize,
-    /// What is done with it.
+    /// How it is treated.
     pub treatment: Treatment,
     /// What it does.
     pub doc: &'static str,
 }
 
-/// Every directive of this kind.
+/// All directives of this kind.
 pub static FILE_ONLY: &[FileOnly] = &[
     FileOnly {
         name: "include",
         words_min: 1,
         words_max: 1,
         treatment: Treatment::Include,
-        doc: "Reads another file, or all files that match a pattern, at this place.",
+        doc: "Includes another file, or all files that match a pattern.",
     },
     FileOnly {
         name: "rename-command",
         words_min: 2,
         words_max: 2,
         treatment: Treatment::Refused(
-            "'rename-command' is not built yet and would leave the command reachable",
+            "'rename-command' is not implemented yet and would leave the command reachable",
         ),
-        doc: "Gives a command another name, or none.",
+        doc: "Renames or removes a command.",
     },
     FileOnly {
         name: "user",
         words_min: 1,
         words_max: usize::MAX,
         treatment: Treatment::User,
-        doc: "Defines a user and its rights. Accepted yet is only a default user who may do everything, with one password \
+        doc: "Defines an ACL user. Only a default user with all permissions is accepted yet, with one password \
               or without.",
     },
     FileOnly {
@@ -64,7 +64,7 @@ pub static FILE_ONLY: &[FileOnly] = &[
         words_min: 1,
         words_max: usize::MAX,
         treatment: Treatment::Refused("'loadmodule' is not supported: modules can't be loaded"),
-        doc: "Loads a module; here there are none.",
+        doc: "Loads a module; not supported.",
     },
     FileOnly {
         name: "sentinel",
@@ -96,13 +96,13 @@ pub static FILE_ONLY: &[FileOnly] = &[
     },
 ];
 
-/// Finds such a directive by its name, in any case.
+/// Finds a directive by its name, ignoring case.
 pub fn find(name: &[u8]) -> Option<&'static FileOnly> {
     FILE_ONLY.iter().find(|row| name.eq_ignore_ascii_case(row.name.as_bytes()))
 }
 
-/// Takes a `user` line that says no more of the default user than `requirepass` can: that it may do everything, and
-/// its password, if it has one. CONFIG REWRITE of stock servers writes such a line.
+/// Parses a `user` line that is equivalent to `requirepass`: a default user with all permissions
+/// and at most one password. CONFIG REWRITE of stock servers writes such a line.
 pub fn default_user(words: &[Vec<u8>]) -> Result<Option<Hash>, Refusal> {
     const HARMLESS: [&str; 12] = [
         "on",
@@ -120,14 +120,14 @@ pub fn default_user(words: &[Vec<u8>]) -> Result<Option<Hash>, Refusal> {
     ];
     let refusal = || {
         Refusal::from(
-            "'user' promises rights and is not built yet: only a default user who may do \
-             everything is accepted, with one password or without",
+            "'user' is not implemented yet: only a default user with all permissions is accepted, \
+             with at most one password",
         )
     };
     let [name, rules @ ..] = words else { return Err(refusal()) };
     let is = |rule: &[u8], word: &str| rule.eq_ignore_ascii_case(word.as_bytes());
     let is_harmless = |rule: &[u8]| HARMLESS.iter().any(|word| is(rule, word));
-    // A user of a configuration file begins without any rights, and at `reset` anew.
+    // A user starts without permissions, and again after `reset`.
     let last_reset = rules.iter().rposition(|rule| is(rule, "reset"));
     let (before, rules) = rules.split_at(last_reset.map_or(0, |at| at + 1));
     let has = |words: &[&str]| rules.iter().any(|rule| words.iter().any(|word| is(rule, word)));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unrestricted_default_user_is_let_in() {
+    fn only_an_unrestricted_default_user_is_accepted() {
         for line in [
             "default on nopass ~* &* +@all",
             "default on nopass sanitize-payload ~* &* +@all",

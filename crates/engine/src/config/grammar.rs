@@ -1,23 +1,22 @@
-//! The words of redis.conf: quoting, memory units, numbers, and the command line form.
+//! The syntax of redis.conf: quoting, memory units, numbers, and the command-line form.
 //!
-//! Pure text work on any bytes. Nothing here knows which directives exist, and nothing opens a
-//! file: `include` is resolved by the loader in `mod.rs` through a callback.
+//! Pure functions over bytes, independent of directives and files: the loader in `load.rs` resolves
+//! `include` through a callback.
 
 use std::borrow::Cow;
 
-/// Longest line a configuration may have, in bytes. Redis has no such limit; a file with a longer
-/// line is not a configuration file.
+/// Maximum length of a configuration line, in bytes. Redis has no such limit.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
 
-/// Longest value of a directive, in bytes: short enough that its quoted form fits in a line.
+/// Maximum length of a value, in bytes: its quoted form fits in a line.
 pub const VALUE_BYTES_MAX: usize = 512 << 10;
 
 /// Splits a line into words.
 ///
-/// Blanks separate words. A double quoted part knows `\n \r \t \b \a`, `\xHH` and a backslash
-/// before any other byte stands for that byte; a single quoted part knows only `\'`. A quoted part
-/// may begin inside a word, and its closing quote must end the word. `None` says that the quotes
-/// don't balance. A NUL byte ends the line, as it does in a C string.
+/// Words are separated by whitespace. Double quotes support `\n \r \t \b \a` and `\xHH`, and a
+/// backslash before any other byte is that byte; single quotes support only `\'`. A quoted part may
+/// begin inside a word, and its closing quote must end the word. Returns `None` if quotes are
+/// unbalanced. A NUL byte ends the line, as in a C string.
 pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
     let mut words = Vec::new();
@@ -104,12 +103,12 @@ fn single_quoted(line: &[u8], at: &mut usize, word: &mut Vec<u8>) -> Option<()> 
     }
 }
 
-/// A closing quote must be followed by a blank or by nothing.
+/// Checks that a closing quote is followed by whitespace or nothing.
 fn ends_word(rest: &[u8]) -> Option<()> {
     rest.first().is_none_or(|&byte| is_space(byte)).then_some(())
 }
 
-/// C's `isspace` in the C locale.
+/// Like C's `isspace` in the C locale.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
 }
@@ -142,14 +141,14 @@ pub fn quote(word: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Quotes `word` only where it would not survive bare.
+/// Quotes `word` if necessary.
 pub fn quote_if_needed(word: &[u8]) -> Cow<'_, [u8]> {
     let bare = !word.is_empty()
         && word.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\'));
     if bare { Cow::Borrowed(word) } else { Cow::Owned(quote(word)) }
 }
 
-/// Bytes trimmed of blanks at both ends, as each line of a configuration is.
+/// Trims whitespace at both ends.
 pub fn trim(line: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let Some(start) = line.iter().position(|byte| !is_blank(byte)) else {
@@ -159,9 +158,10 @@ pub fn trim(line: &[u8]) -> &[u8] {
     &line[start..end]
 }
 
-/// A size in bytes: digits and one of `b k kb m mb g gb` in any case (`1k` = 1000, `1kb` = 1024).
+/// Parses a size in bytes: digits and one of `b k kb m mb g gb` in any case (`1k` = 1000, `1kb` =
+/// 1024).
 ///
-/// Redis wraps a size that doesn't fit in 64 bits, and reads an empty one as 0; both are refused.
+/// Sizes beyond 64 bits, which Redis wraps, and empty ones, which it reads as 0, are refused.
 pub fn parse_memory(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = text.split_at(digits);
@@ -179,7 +179,7 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
     number.checked_mul(factor)
 }
 
-/// The shortest exact form of a size: `3gb`, `64mb`, `4kb`, `1500`.
+/// Formats a size in its shortest exact form: `3gb`, `64mb`, `4kb`, `1500`.
 pub fn format_memory(bytes: u64) -> String {
     for (factor, unit) in [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")] {
         if bytes != 0 && bytes.is_multiple_of(factor) {
@@ -189,7 +189,7 @@ pub fn format_memory(bytes: u64) -> String {
     bytes.to_string()
 }
 
-/// A whole number in its only canonical form: no blanks, no `+`, no leading zero, no `-0`.
+/// Parses an integer in canonical form: no whitespace, no `+`, no leading zero, no `-0`.
 pub fn parse_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let canonical = match digits {
@@ -203,29 +203,28 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// A whole number as C's `strtoll` reads it when nothing may follow, without its blanks.
+/// Parses an integer like C's `strtoll`, without leading whitespace or trailing bytes.
 pub fn parse_lenient_integer(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// What the arguments of `russet server` say about the configuration.
+/// The configuration given by the arguments of `russet server`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandLine {
-    /// The configuration file, when the first argument doesn't begin with `-`; an empty one names
-    /// none.
+    /// The configuration file, if the first argument doesn't begin with `-` and is not empty.
     pub config_file: Option<Vec<u8>>,
-    /// A lone `-` as the first or last argument: more configuration comes from standard input.
+    /// Whether the first or last argument is `-`: more configuration is read from standard input.
     pub from_stdin: bool,
     /// The `--directive value …` arguments as lines of a configuration file.
     pub options: Vec<u8>,
 }
 
 impl CommandLine {
-    /// Reads the arguments after the program's name.
+    /// Parses the arguments after the program's name.
     ///
-    /// An argument that begins with `--` opens a directive if the one before it has a value;
-    /// so `--dbfilename --x` names the file `--x`. A `--save` that is followed by another option,
-    /// or by nothing, means `--save ""`. Everything else is a value, taken byte for byte.
+    /// An argument that begins with `--` starts a directive if the one before it has a value; so
+    /// `--dbfilename --x` names the file `--x`. A `--save` followed by another option, or by
+    /// nothing, means `--save ""`. All other arguments are values.
     pub fn parse(arguments: &[Vec<u8>]) -> CommandLine {
         let mut line = CommandLine::default();
         let mut first = 0;
@@ -249,7 +248,7 @@ impl CommandLine {
         line
     }
 
-    /// Begins the line of an option; true if its value is complete as far as it goes.
+    /// Starts the line of an option; returns whether it may be complete without a value.
     fn open_option(&mut self, argument: &[u8], next: Option<&Vec<u8>>) -> bool {
         if !self.options.is_empty() {
             self.options.push(b'\n');
@@ -267,7 +266,7 @@ impl CommandLine {
         argument.eq_ignore_ascii_case(b"--sentinel") && next_is_option
     }
 
-    /// The whole text to load: the file, then standard input, then the options.
+    /// Returns the whole text to load: the file, then standard input, then the options.
     pub fn whole_text(&self, file: &[u8], stdin: &[u8]) -> Vec<u8> {
         [file, stdin, b"\n", &self.options].concat()
     }
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_reads_back() {
+    fn quoting_round_trips() {
         let every: Vec<u8> = (0..=255).collect();
         assert_eq!(split_words(&quote(&every)), Some(vec![every]));
         for word in ["", "a", "a b", "'", "\\", "#", "\u{e9}"] {

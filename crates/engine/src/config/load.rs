@@ -1,8 +1,8 @@
-//! Reading a configuration: lines, `include`, and what is said when a line is refused.
+//! Loads a configuration: lines, `include`, and errors.
 //!
-//! The text comes from the shell (file, standard input and command line joined by
+//! The text comes from the driver (file, standard input and command line joined by
 //! [`CommandLine::whole_text`](super::grammar::CommandLine::whole_text)); included files come
-//! through a callback. Any bytes end in a configuration or in one clear error, within bounds on
+//! through a callback. Any input results in a configuration or in one clear error, with limits on
 //! line length, depth, number of files and total size.
 
 use std::fmt;
@@ -14,66 +14,65 @@ use super::password::{Hash, Password};
 use super::value::{Origin, Refusal};
 use super::{Config, directive_index};
 
-/// Deepest nesting of `include`.
+/// Maximum nesting of `include`.
 pub const INCLUDE_DEPTH_MAX: usize = 16;
-/// Most files that one configuration may include.
+/// Maximum number of included files.
 pub const INCLUDED_FILES_MAX: usize = 1024;
-/// Greatest size of a configuration with everything it includes, in bytes.
+/// Maximum size of a configuration with all included files, in bytes.
 pub const TOTAL_BYTES_MAX: usize = 64 << 20;
 
-/// A file that `include` asked for.
+/// A file read for `include`.
 #[derive(Debug, Clone)]
 pub struct IncludedFile {
-    /// Where it is, for messages.
+    /// Its path, for messages.
     pub path: Vec<u8>,
-    /// What it says.
+    /// Its contents.
     pub text: Vec<u8>,
 }
 
-/// Reads the files that a word of `include` names, in alphabetical order.
+/// Reads the files that an argument of `include` matches, in alphabetical order.
 ///
-/// The first argument is the folder from which a relative word is meant: `dir` as the lines so far
-/// say it, since a server that enters `dir` where it stands looks there for what is included behind
-/// it. A word with `*`, `?` or `[` may match none; what can't be read is
-/// [`FatalError::Unreadable`].
+/// The first argument is the directory for relative paths: the value of `dir` so far, since Redis
+/// changes to `dir` when it reads that line. A pattern with `*`, `?` or `[` may match no file; an
+/// unreadable file is [`FatalError::Unreadable`].
 pub type ReadFiles<'a> = dyn FnMut(&[u8], &[u8]) -> Result<Vec<IncludedFile>, FatalError> + 'a;
 
-/// A configuration and what is to be logged about it.
+/// A configuration with the warnings to log.
 #[derive(Debug)]
 pub struct Loaded {
     /// The settings.
     pub config: Config,
-    /// One line for each directive that was accepted without being honoured.
+    /// One line for each accepted directive that has no effect.
     pub warnings: Vec<String>,
     mentions: Vec<Option<Mention>>,
 }
 
 impl Loaded {
-    /// The block to print when the world refuses the value of a directive. None if no line gave it that value.
+    /// Returns the error for a directive whose value could not be applied. None if no line set it.
     pub fn refusal(&self, directive: &str, message: &str) -> Option<FatalError> {
         let index = directive_index(directive.as_bytes())?;
         self.mentions[index].as_ref().map(|mention| mention.refuse(message))
     }
 }
 
-/// Why a configuration was refused. Its text is what Redis says before it exits: a block about a
-/// line, a line of the log about a file.
+/// Why a configuration was refused. Its text is that of Redis before it exits: a block about a
+/// line, or a log line about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FatalError {
-    /// A line is at fault.
+    /// A line is invalid.
     Line {
-        /// The included file it stands in, if any.
+        /// The included file that contains it, if any.
         file: Option<Vec<u8>>,
-        /// Its number, from 1.
+        /// Its line number, from 1.
         number: usize,
         /// The line itself, trimmed.
         text: Vec<u8>,
-        /// What is wrong with it.
+        /// The reason.
         message: String,
     },
     /// An included file can't be read.
     Unreadable {
-        /// Which.
+        /// Its path.
         path: Vec<u8>,
         /// The operating system's reason.
         reason: String,
@@ -105,7 +104,7 @@ impl fmt::Display for FatalError {
 
 impl std::error::Error for FatalError {}
 
-/// Where a directive was last mentioned.
+/// The last line that sets a directive.
 #[derive(Debug, Clone)]
 struct Mention {
     file: Option<Vec<u8>>,
@@ -116,7 +115,7 @@ struct Mention {
 impl Mention {
     fn refuse(&self, message: &str) -> FatalError {
         let Mention { file, number, text } = self.clone();
-        // A line of a megabyte helps nobody in an error message.
+        // Limits the error message.
         let text = text[..text.len().min(1024)].to_vec();
         FatalError::Line { file, number, text, message: message.to_owned() }
     }
@@ -126,7 +125,7 @@ struct Loader<'a> {
     config: Config,
     warnings: Vec<String>,
     mentions: Vec<Option<Mention>>,
-    /// The line about the default user, and its password.
+    /// The line of the default user, and its password.
     user: Option<(Mention, Option<Hash>)>,
     files_left: usize,
     bytes_left: usize,
@@ -134,7 +133,7 @@ struct Loader<'a> {
 }
 
 impl Config {
-    /// Reads a whole configuration over the defaults.
+    /// Parses a configuration, starting from the defaults.
     pub fn parse<'a>(text: &[u8], read_files: &'a mut ReadFiles<'a>) -> Result<Loaded, FatalError> {
         let mut loader = Loader {
             config: Config::default(),
@@ -149,7 +148,7 @@ impl Config {
         loader.finish()
     }
 
-    /// Reads a configuration that includes nothing.
+    /// Parses a configuration without includes.
     pub fn parse_text(text: &[u8]) -> Result<Loaded, FatalError> {
         Config::parse(text, &mut |_, word| {
             let reason = "No such file or directory".to_owned();
@@ -212,7 +211,7 @@ impl Loader<'_> {
         };
         let respelled;
         let words = match words {
-            // One word with blanks in it is taken apart: `save "900 1 300 10"`.
+            // A single argument with spaces is split: `save "900 1 300 10"`.
             [word] if row.kind.takes_words() && !word.is_empty() => {
                 respelled = split_words(word).ok_or("Unbalanced quotes in configuration line")?;
                 &respelled
@@ -235,7 +234,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// A relative `dir` is seen from the folder that the line before it entered.
+    /// Resolves a relative `dir` against the value of an earlier line.
     fn enter_from(&mut self, before: &[u8]) -> Result<(), Refusal> {
         if !self.config.dir.starts_with(b"/") {
             self.config.dir = [before, b"/", &self.config.dir].concat();
@@ -293,17 +292,17 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Judges what depends on the last mention of a directive, so that a later line, or the command
-    /// line, can take back what is refused.
+    /// Validates the last line of each directive, so that a later line or the command line can
+    /// override a refused one.
     fn finish(mut self) -> Result<Loaded, FatalError> {
-        self.config.bring_into_range();
+        self.config.clamp();
         let default = Config::default();
         for (row, mention) in DIRECTIVES.iter().zip(&self.mentions) {
             let Some(mention) = mention else { continue };
-            match judge(row, &self.config, &default) {
-                Verdict::Fine => {}
-                Verdict::Warn(warning) => self.warnings.push(warning),
-                Verdict::Refuse(reason) => return Err(mention.refuse(&reason)),
+            match validate(row, &self.config, &default) {
+                Validation::Ok => {}
+                Validation::Warning(warning) => self.warnings.push(warning),
+                Validation::Refused(reason) => return Err(mention.refuse(&reason)),
             }
         }
         if let Some((mention, hash)) = &self.user {
@@ -311,12 +310,12 @@ impl Loader<'_> {
             match hash {
                 None if !password.is_empty() => {
                     return Err(mention.refuse(
-                        "This line takes the password away that 'requirepass' sets: remove one of them",
+                        "This line removes the password set by 'requirepass': remove one of them",
                     ));
                 }
                 Some(hash) if !password.is_empty() && password.hash() != *hash => {
                     return Err(mention.refuse(
-                        "This line sets another password than 'requirepass': remove one of them",
+                        "This line and 'requirepass' set different passwords: remove one of them",
                     ));
                 }
                 Some(hash) if password.is_empty() => *password = Password::Hash(*hash),
@@ -327,32 +326,32 @@ impl Loader<'_> {
     }
 }
 
-/// What becomes of a value whose directive may not be built.
-pub(super) enum Verdict {
-    Fine,
-    Warn(String),
-    Refuse(String),
+/// How the value of an unimplemented directive is treated.
+pub(super) enum Validation {
+    Ok,
+    Warning(String),
+    Refused(String),
 }
 
-/// Compares a value with what is built.
-pub(super) fn judge(row: &Directive, config: &Config, default: &Config) -> Verdict {
-    let Status::NotBuilt(promise) = row.status else {
-        return Verdict::Fine;
+/// Checks a value of a directive that may not be implemented.
+pub(super) fn validate(row: &Directive, config: &Config, default: &Config) -> Validation {
+    let Status::NotImplemented(impact) = row.status else {
+        return Validation::Ok;
     };
     let usual = (row.text)(default);
     if (row.text)(config) == usual {
-        return Verdict::Fine;
+        return Validation::Ok;
     }
     let usual = String::from_utf8_lossy(&usual);
-    if promise.is_refused() {
-        let promise = format!("{promise:?}").to_lowercase();
-        return Verdict::Refuse(format!(
-            "'{}' promises {promise} and is not built yet: only its default '{usual}' is accepted",
+    if impact.is_refused() {
+        let impact = format!("{impact:?}").to_lowercase();
+        return Validation::Refused(format!(
+            "'{}' affects {impact} and is not implemented yet: only its default '{usual}' is accepted",
             row.name
         ));
     }
-    Verdict::Warn(format!(
-        "Configuration directive '{}' is accepted but not built yet: it has no effect.",
+    Validation::Warning(format!(
+        "Configuration directive '{}' is accepted but not implemented yet: it has no effect.",
         row.name
     ))
 }

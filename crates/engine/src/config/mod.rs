@@ -1,10 +1,9 @@
-//! The configuration room: every setting, typed, and the only way in and out of them.
+//! The configuration: all settings, typed, and all access to them.
 //!
-//! [`Config`] is a plain value. It is read from text by [`Config::parse`], shown by
-//! [`Config::get`], changed by [`Config::set`] and written back by [`Config::rewrite`], all of them
-//! derived from the table in [`directives`]. Nothing here opens files, sockets or clocks: what a
-//! change needs from the outside is named by [`Apply`], and whoever carries it out may take the
-//! change back with [`Config::roll_back`].
+//! [`Config`] is a plain value. [`Config::parse`] loads it from text, [`Config::get`] and
+//! [`Config::set`] implement CONFIG GET and SET, and [`Config::rewrite`] writes it back, all
+//! derived from the table in [`directives`]. Nothing here opens files, sockets or clocks: [`Apply`]
+//! names the side effects of a change, and if they fail, [`Config::roll_back`] reverts it.
 
 pub mod apply;
 mod check;
@@ -23,13 +22,13 @@ pub mod words;
 use std::fmt;
 
 pub use apply::{Apply, Hook, ShellStep, requests_at_start};
-pub use directives::{Config, DIRECTIVES, Directive, Promise, Status};
+pub use directives::{Config, DIRECTIVES, Directive, Impact, Status};
 pub use grammar::CommandLine;
 pub use load::{FatalError, IncludedFile, Loaded};
 
 use directives::{DENY_LOADING, HIDDEN, IMMUTABLE, PROTECTED, SENSITIVE};
 use grammar::{VALUE_BYTES_MAX, split_words};
-use load::{Verdict, judge};
+use load::{Validation, validate};
 use russet_ds::glob::{self, Case};
 use value::{Origin, ProtectedAction};
 
@@ -37,7 +36,7 @@ impl Default for Config {
     fn default() -> Config {
         let mut config = Config::blank();
         for row in DIRECTIVES {
-            // A test assigns each row's default, so that neither step can fail here.
+            // Cannot fail: a test assigns each row's default.
             let words = split_words(row.default_in_file().as_bytes()).unwrap_or_default();
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let assigned = (row.assign)(&mut config, &words, Origin::FirstLine);
@@ -47,7 +46,7 @@ impl Default for Config {
     }
 }
 
-/// Finds a directive by its name or an alias, in any case.
+/// Finds a directive by its name or alias, ignoring case.
 pub fn directive(name: &[u8]) -> Option<&'static Directive> {
     directive_index(name).map(|index| &DIRECTIVES[index])
 }
@@ -58,38 +57,38 @@ fn directive_index(name: &[u8]) -> Option<usize> {
         .position(|row| row.names().any(|known| name.eq_ignore_ascii_case(known.as_bytes())))
 }
 
-/// Whether the value of this directive must be kept out of logs.
+/// Whether the value of this directive must not be logged.
 pub fn is_sensitive(name: &[u8]) -> bool {
     directive(name).is_some_and(|row| row.has(SENSITIVE))
 }
 
-/// What CONFIG SET must know about its caller and the moment.
+/// The context of a CONFIG SET.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetContext {
-    /// A dataset is being loaded.
+    /// Whether a dataset is being loaded.
     pub loading: bool,
-    /// The client is connected over loopback or a Unix socket.
+    /// Whether the client is connected over loopback or a Unix socket.
     pub is_local: bool,
 }
 
-/// Why CONFIG SET failed; its text is the reply without the `ERR` in front.
+/// Why CONFIG SET failed; its text is the reply without `ERR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetError {
-    /// No such directive.
+    /// The directive does not exist.
     Unknown(Vec<u8>),
-    /// The directive is refused while a dataset is being loaded; the reply is the `LOADING` error.
+    /// The directive cannot be set during loading; the reply is the `LOADING` error.
     Loading,
-    /// A value, or the change as such, is refused.
+    /// A value or the change itself is refused.
     Refused {
-        /// The directive's name, as far as it matters as the client spelled it.
+        /// The directive's name as the client spelled it.
         argument: Vec<u8>,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl SetError {
-    /// The error of a change that could not be carried out.
+    /// Returns the error of a change that could not be applied.
     pub fn not_applied(row: &Directive, reason: &str) -> SetError {
         SetError::Refused { argument: row.name.into(), reason: reason.to_owned() }
     }
@@ -116,33 +115,33 @@ impl fmt::Display for SetError {
 
 impl std::error::Error for SetError {}
 
-/// What CONFIG SET changed, and the way back.
+/// The changes of a CONFIG SET, which can be rolled back.
 #[derive(Debug)]
 pub struct AppliedChanges {
-    /// The directives whose values are different now, in the order in which they were given.
+    /// The directives whose values have changed, in the order of the arguments.
     pub changed: Vec<&'static Directive>,
-    /// What is to be logged.
+    /// Warnings to log.
     pub warnings: Vec<String>,
     previous: Box<Config>,
 }
 
 impl AppliedChanges {
-    /// The configuration before the change.
+    /// Returns the configuration before the change.
     pub fn previous(&self) -> &Config {
         &self.previous
     }
 }
 
 impl Config {
-    /// The value of one directive as CONFIG GET shows it.
+    /// Returns the value of a directive as CONFIG GET shows it.
     pub fn text(&self, row: &Directive) -> Vec<u8> {
         (row.text)(self)
     }
 
-    /// CONFIG GET: the names that match any of the patterns, each once, with their values.
+    /// CONFIG GET: returns the names that match any of the patterns, each once, with their values.
     ///
-    /// A name without `*`, `?` or `[` is answered as the client spelled it; patterns match names
-    /// and aliases, but no hidden ones.
+    /// A name without `*`, `?` or `[` is returned as the client spelled it; patterns match names
+    /// and aliases, but no hidden directives.
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut add = |name: &[u8], row: &Directive| {
@@ -167,7 +166,7 @@ impl Config {
         found
     }
 
-    /// CONFIG SET: takes all of the pairs of name and value on, or none of them.
+    /// CONFIG SET: sets all pairs of name and value, or none of them.
     pub fn set(
         &mut self,
         pairs: &[(&[u8], &[u8])],
@@ -179,7 +178,7 @@ impl Config {
         let default = Config::default();
         for (&row, (name, value)) in rows.iter().zip(pairs) {
             let refuse = |reason: String| {
-                // Redis names an alias by its own name, in lower case.
+                // Redis reports an alias by its own name in lower case.
                 SetError::Refused { argument: name.to_ascii_lowercase(), reason }
             };
             if value.len() >= VALUE_BYTES_MAX {
@@ -192,13 +191,13 @@ impl Config {
             };
             (row.assign)(&mut next, &words, Origin::ConfigSet)
                 .map_err(|reason| refuse(reason.into_owned()))?;
-            match judge(row, &next, &default) {
-                Verdict::Fine => {}
-                Verdict::Warn(warning) => warnings.push(warning),
-                Verdict::Refuse(reason) => return Err(refuse(reason)),
+            match validate(row, &next, &default) {
+                Validation::Ok => {}
+                Validation::Warning(warning) => warnings.push(warning),
+                Validation::Refused(reason) => return Err(refuse(reason)),
             }
         }
-        next.bring_into_range();
+        next.clamp();
         next.dir = absolute(&self.dir, &next.dir);
         let mut changed: Vec<&'static Directive> = Vec::new();
         for row in rows {
@@ -210,17 +209,17 @@ impl Config {
         Ok(AppliedChanges { changed, warnings, previous })
     }
 
-    /// Undoes a change that could not be carried out.
+    /// Reverts a change that could not be applied.
     ///
-    /// Only the directives of that change go back, so settings that moved for other reasons in the
-    /// meantime (`replicaof`) stay.
+    /// Only the directives of that change are reverted; others that changed in the meantime
+    /// (`replicaof`) stay.
     pub fn roll_back(&mut self, changes: &AppliedChanges) {
         for row in &changes.changed {
             (row.copy)(self, &changes.previous);
         }
     }
 
-    /// Finds the directives that CONFIG SET names and checks that all of them may be set now.
+    /// Finds the directives named by CONFIG SET and checks that they may be set now.
     fn rows_to_set(
         &self,
         pairs: &[(&[u8], &[u8])],
@@ -241,7 +240,7 @@ impl Config {
             if row.has(DENY_LOADING) && context.loading {
                 return Err(SetError::Loading);
             }
-            // Another name of the same directive is no duplicate to Redis: the last one counts.
+            // In Redis an alias of the same directive is not a duplicate: the last one wins.
             if pairs[..rows.len()].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
                 return refuse("duplicate parameter");
             }
@@ -250,14 +249,14 @@ impl Config {
         Ok(rows)
     }
 
-    /// Values that are hints more than orders are brought to what is possible.
-    fn bring_into_range(&mut self) {
+    /// Clamps values that are accepted out of range.
+    fn clamp(&mut self) {
         self.hz = self.hz.clamp(1, 500);
         self.repl_backlog_size = self.repl_backlog_size.max(16 << 10);
     }
 }
 
-/// Whether somebody in this position may do what such a directive guards.
+/// Whether a protected action is allowed in this context.
 pub fn allows(guard: ProtectedAction, context: SetContext) -> bool {
     match guard {
         ProtectedAction::No => false,
@@ -266,7 +265,7 @@ pub fn allows(guard: ProtectedAction, context: SetContext) -> bool {
     }
 }
 
-/// A folder as seen from the root, if the one that it was named in is.
+/// Resolves a directory against `from`, if that is absolute.
 fn absolute(from: &[u8], to: &[u8]) -> Vec<u8> {
     if to.starts_with(b"/") || !from.starts_with(b"/") {
         return to.to_vec();

@@ -1,8 +1,8 @@
-//! The default user's password: what `requirepass` says, or a `user default` line of the configuration file.
+//! The default user's password, from `requirepass` or a `user default` line.
 //!
-//! Stock servers keep passwords as SHA-256, and CONFIG REWRITE of theirs writes the hash into such a line. Here a
-//! password that was given as text stays text, since CONFIG GET shows it; it is compared by its hash all the same,
-//! which takes the same time wherever two passwords differ.
+//! Stock servers store passwords as SHA-256, and their CONFIG REWRITE writes the hash into such a
+//! line. A password given as text is kept as text, since CONFIG GET shows it, but is compared by
+//! its hash, in constant time.
 
 use std::fmt;
 
@@ -14,12 +14,12 @@ use super::value::{Kind, Line, Origin, Refusal, Setting};
 /// SHA-256 of a password.
 pub type Hash = [u8; 32];
 
-/// See the module.
+/// A password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Password {
-    /// The password itself; empty if none is asked for.
+    /// The password itself; empty if none is required.
     Text(Vec<u8>),
-    /// Its hash: the password is not known.
+    /// Its hash; the password is not known.
     Hash(Hash),
 }
 
@@ -30,18 +30,18 @@ impl Default for Password {
 }
 
 impl Password {
-    /// Whether no password is asked for.
+    /// Whether no password is required.
     pub fn is_empty(&self) -> bool {
         matches!(self, Password::Text(text) if text.is_empty())
     }
 
-    /// Whether this is the password.
+    /// Whether this password is correct.
     pub fn matches(&self, given: &[u8]) -> bool {
-        // Hashing takes as long as what is given; no configuration can say a longer one.
+        // Hashing time depends on the length, and no configuration can set a longer password.
         given.len() < VALUE_BYTES_MAX && is_same(&self.hash(), &hash(given))
     }
 
-    /// Its hash.
+    /// Returns its hash.
     pub fn hash(&self) -> Hash {
         match self {
             Password::Text(text) => hash(text),
@@ -49,7 +49,7 @@ impl Password {
         }
     }
 
-    /// The line that says it in a configuration file, if `requirepass` cannot.
+    /// Returns the `user` line that sets it, if `requirepass` cannot.
     pub(super) fn user_line(&self) -> Option<Vec<u8>> {
         let Password::Hash(hash) = self else { return None };
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -62,7 +62,7 @@ pub fn hash(password: &[u8]) -> Hash {
     Sha256::digest(password).into()
 }
 
-/// Reads a hash as a `user` line says it: 64 lower-case hexadecimal digits.
+/// Parses a hash of a `user` line: 64 lower-case hexadecimal digits.
 pub(super) fn parse_hash(digits: &[u8]) -> Option<Hash> {
     let value = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -79,7 +79,7 @@ pub(super) fn parse_hash(digits: &[u8]) -> Option<Hash> {
     Some(hash)
 }
 
-/// Compares in a time that tells nothing of where two hashes differ.
+/// Compares two hashes in constant time.
 fn is_same(one: &Hash, other: &Hash) -> bool {
     let differ = one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b));
     std::hint::black_box(differ) == 0
@@ -101,7 +101,7 @@ impl Setting for Password {
     fn text(&self, _: &Kind) -> Vec<u8> {
         match self {
             Password::Text(text) => text.clone(),
-            // As with stock servers, whose CONFIG GET knows only what `requirepass` said.
+            // As in stock servers, CONFIG GET only shows a value of `requirepass`.
             Password::Hash(_) => Vec::new(),
         }
     }
@@ -124,7 +124,7 @@ mod tests {
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn a_hash_knows_its_password() {
+    fn a_hash_matches_its_password() {
         let password = Password::Hash(parse_hash(ABC.as_bytes()).expect("a hash"));
         assert!(password.matches(b"abc") && !password.is_empty());
         for other in [&b""[..], b"ab", b"abcd", b"Abc", ABC.as_bytes()] {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash() {
+    fn invalid_hashes_are_refused() {
         for text in ["", &ABC[1..], &ABC.to_uppercase(), &ABC.replace('b', "g"), &format!("{ABC}0")]
         {
             assert_eq!(parse_hash(text.as_bytes()), None, "{text}");

@@ -1,39 +1,39 @@
-//! The types of configuration values: how each is read from words, shown and written back.
+//! The types of configuration values: how each is parsed, shown and written back.
 //!
-//! A directive's row in `directives.rs` names a field type and a [`Kind`]; everything that can be
-//! done to a field goes through the [`Setting`] trait of its type. Values that span several words
-//! (`save`, `bind`, …) have their own types in `words.rs`.
+//! A row in `directives.rs` names a field type and a [`Kind`]; fields are accessed through the
+//! [`Setting`] trait of their type. Values of several words (`save`, `bind`, …) have their own
+//! types in `words.rs`.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::grammar::{format_memory, parse_integer, parse_memory, quote};
 
-/// Why a value was refused, in the words that clients see.
+/// Why a value was refused, as shown to clients.
 pub type Refusal = Cow<'static, str>;
 
-/// How the words of a directive are to be understood, with the bounds of its row.
+/// How the words of a directive are parsed, with its limits.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// `yes` or `no`.
     Bool,
-    /// A whole number, both bounds included.
+    /// An integer within inclusive bounds.
     Int(i64, i64),
-    /// A size in bytes with an optional unit, both bounds included.
+    /// A size in bytes with an optional unit, within inclusive bounds.
     Memory(u64, u64),
     /// A size in bytes, or a percentage of `maxmemory`.
     MemoryOrPercent,
     /// File permissions in octal, from 0 to the bound.
     Octal(u32),
-    /// One word, checked by the function.
+    /// One word, validated by the function.
     Text(fn(&[u8]) -> Result<(), Refusal>),
-    /// One word that is not there when it is empty.
+    /// One optional word; empty means unset.
     OptionalText(fn(&[u8]) -> Result<(), Refusal>),
     /// One of these names.
     Enum(&'static [&'static str]),
-    /// One word of a type that knows its own form, described for the reader.
+    /// One word with a format of its type, described here.
     Word(&'static str),
-    /// Any number of words of a type that knows its own form, described for the reader.
+    /// Any number of words with a format of their type, described here.
     Words(&'static str),
 }
 
@@ -63,41 +63,41 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Where words come from, for the few directives to which that makes a difference.
+/// The origin of a value, which matters to a few directives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The first mention in the configuration text: replaces the default.
+    /// The first line in the configuration: replaces the default.
     FirstLine,
-    /// A later mention in the same text: `save` lines add up.
+    /// A later line: `save` lines add up.
     LaterLine,
     /// CONFIG SET: replaces the value.
     ConfigSet,
 }
 
-/// One line that CONFIG REWRITE may write for a directive.
+/// A line written by CONFIG REWRITE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// What follows the directive's name, quoted as needed.
+    /// The arguments, quoted if needed.
     pub words: Vec<u8>,
-    /// Written even when the old file had no such line.
+    /// Whether it is written even if the old file had no such line.
     pub forced: bool,
 }
 
-/// A type that a directive's value may have.
+/// A type of configuration values.
 pub trait Setting: Clone + PartialEq {
-    /// Takes the words' meaning on, or leaves the value as it is and says why not.
+    /// Sets the value from words; an error leaves it unchanged.
     fn assign(&mut self, kind: &Kind, words: &[&[u8]], origin: Origin) -> Result<(), Refusal>;
 
-    /// The value as CONFIG GET shows it.
+    /// Returns the value as CONFIG GET shows it.
     fn text(&self, kind: &Kind) -> Vec<u8>;
 
-    /// The lines that say this value in a configuration file; none removes the directive from it.
+    /// Returns the lines of a configuration file for this value; none removes the directive.
     fn lines(&self, kind: &Kind, default: &Self) -> Vec<Line> {
         vec![Line { words: self.text(kind), forced: self != default }]
     }
 }
 
-/// The only word of a directive that takes one.
+/// Returns the single word of a directive.
 fn only<'w>(words: &[&'w [u8]]) -> Result<&'w [u8], Refusal> {
     match words {
         [word] => Ok(word),
@@ -121,7 +121,7 @@ impl Setting for bool {
     }
 }
 
-/// Reads a number of the given kind within its bounds.
+/// Parses a number of a kind within its bounds.
 fn parse_number(kind: &Kind, word: &[u8]) -> Result<i128, Refusal> {
     let (number, min, max) = match *kind {
         Kind::Memory(min, max) => {
@@ -182,9 +182,9 @@ number_settings!(u8, u16, u32, u64, i32, i64);
 /// The value of `maxmemory-clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryOrPercent {
-    /// So many bytes; 0 is no limit.
+    /// Bytes; 0 is no limit.
     Bytes(u64),
-    /// So many hundredths of `maxmemory`.
+    /// Percentage of `maxmemory`.
     Percent(u8),
 }
 
@@ -223,7 +223,7 @@ impl Setting for MemoryOrPercent {
     }
 }
 
-/// One word that the row's kind lets in.
+/// Returns the single word if its kind accepts it.
 fn checked_word<'w>(kind: &Kind, words: &[&'w [u8]]) -> Result<&'w [u8], Refusal> {
     let word = only(words)?;
     if let Kind::Text(check) | Kind::OptionalText(check) = kind {
@@ -232,7 +232,7 @@ fn checked_word<'w>(kind: &Kind, words: &[&'w [u8]]) -> Result<&'w [u8], Refusal
     Ok(word)
 }
 
-/// A quoted line, or none when an optional text is empty.
+/// Returns a quoted line, or none if an optional text is empty.
 fn text_lines(kind: &Kind, value: &[u8], forced: bool) -> Vec<Line> {
     if value.is_empty() && matches!(kind, Kind::OptionalText(_)) {
         return Vec::new();
@@ -240,7 +240,7 @@ fn text_lines(kind: &Kind, value: &[u8], forced: bool) -> Vec<Line> {
     vec![Line { words: quote(value), forced }]
 }
 
-/// Text from outside: any bytes but NUL.
+/// Any bytes except NUL.
 impl Setting for Vec<u8> {
     fn assign(&mut self, kind: &Kind, words: &[&[u8]], _: Origin) -> Result<(), Refusal> {
         let word = checked_word(kind, words)?;
@@ -260,7 +260,7 @@ impl Setting for Vec<u8> {
     }
 }
 
-/// A password: any bytes, and never shown by `Debug`.
+/// A password: any bytes, not shown by `Debug`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(pub Vec<u8>);
 
@@ -292,14 +292,14 @@ impl Setting for Secret {
     }
 }
 
-/// Finds a word among the names of an enumeration, or refuses it by listing them.
+/// Finds a word among the names of an enumeration; the error lists them.
 pub(super) fn one_of(names: &[&'static str], word: &[u8]) -> Result<usize, Refusal> {
     names.iter().position(|name| word.eq_ignore_ascii_case(name.as_bytes())).ok_or_else(|| {
         format!("argument(s) must be one of the following: {}", names.join(", ")).into()
     })
 }
 
-/// Declares an enumeration whose values have names; the first name of a value is the one shown.
+/// Declares an enumeration with named values; the first name of a value is shown.
 macro_rules! enum_setting {
     ($(#[doc = $doc:literal])+ $name:ident {
         $($(#[doc = $variant_doc:literal])+ $variant:ident = $text:literal $(| $other:literal)?,)+
@@ -309,12 +309,12 @@ macro_rules! enum_setting {
         pub enum $name { $($(#[doc = $variant_doc])+ $variant,)+ }
 
         impl $name {
-            /// Every name, in the order in which a refusal lists them.
+            /// All names, in the order of error messages.
             pub const NAMES: &'static [&'static str] = &[$($text, $($other,)?)+];
             const VALUES: &'static [(&'static str, $name)] =
                 &[$(($text, $name::$variant), $(($other, $name::$variant),)?)+];
 
-            /// The value's name.
+            /// Returns the value's name.
             pub fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)+ }
             }
@@ -340,7 +340,7 @@ macro_rules! enum_setting {
 }
 
 enum_setting! {
-    /// Least important line that is logged.
+    /// The minimum level of log lines.
     LogLevel {
         /// Everything, for development.
         Debug = "debug",
@@ -356,13 +356,13 @@ enum_setting! {
 }
 
 enum_setting! {
-    /// Who started the process and wants to be told that it is ready.
+    /// The process supervisor that is notified of readiness.
     Supervised {
         /// Upstart: the process stops itself with SIGSTOP.
         Upstart = "upstart",
         /// systemd: a datagram to `$NOTIFY_SOCKET`.
         Systemd = "systemd",
-        /// Found out from the environment.
+        /// Detected from the environment.
         Auto = "auto",
         /// Nobody.
         No = "no",
@@ -370,33 +370,33 @@ enum_setting! {
 }
 
 enum_setting! {
-    /// Who may use a dangerous command or directive.
+    /// Who may use a protected command or directive.
     ProtectedAction {
         /// Nobody.
         No = "no",
         /// Everybody.
         Yes = "yes",
-        /// Clients of this machine, over loopback or a Unix socket.
+        /// Local clients, over loopback or a Unix socket.
         Local = "local",
     }
 }
 
 enum_setting! {
-    /// Whether a replica loads its master's snapshot straight from the socket.
+    /// Whether a replica loads its master's snapshot directly from the socket.
     DisklessLoad {
         /// No: the snapshot goes through a file.
         Disabled = "disabled",
-        /// Yes if the replica holds no key.
+        /// Yes if the replica is empty.
         OnEmptyDb = "on-empty-db",
-        /// Yes, beside the old data, which is kept until the new one is complete.
+        /// Yes, keeping the old data until the new data is complete.
         Swapdb = "swapdb",
-        /// Yes, after the old data has been dropped.
+        /// Yes, after flushing the old data.
         FlushBeforeLoad = "flush-before-load",
     }
 }
 
 enum_setting! {
-    /// What happens when a replicated command fails here that succeeded on the master.
+    /// How errors of replicated commands are handled.
     PropagationErrorBehavior {
         /// It is counted and logged.
         Ignore = "ignore",
@@ -408,7 +408,7 @@ enum_setting! {
 }
 
 enum_setting! {
-    /// Which keys make room when `maxmemory` is reached.
+    /// Which keys are evicted when `maxmemory` is reached.
     EvictionPolicy {
         /// Keys with a TTL, the least recently used.
         VolatileLru = "volatile-lru",
@@ -430,19 +430,19 @@ enum_setting! {
 }
 
 enum_setting! {
-    /// When the append-only file is forced to disk.
+    /// When the append-only file is synced to disk.
     AppendFsync {
         /// Once a second.
         Everysec = "everysec",
         /// Before the reply to each write.
         Always = "always",
-        /// When the kernel sees fit.
+        /// When the kernel decides.
         No = "no",
     }
 }
 
 enum_setting! {
-    /// Syslog's facility.
+    /// The syslog facility.
     SyslogFacility {
         /// User processes.
         User = "user",
@@ -466,13 +466,13 @@ enum_setting! {
 }
 
 enum_setting! {
-    /// Whether the process tells the kernel how expendable it is.
+    /// Whether the process adjusts its OOM score.
     OomScoreAdj {
-        /// It leaves its score alone.
+        /// Does not change the score.
         No = "no",
-        /// It adds its values to the score it was started with.
+        /// Adds its values to the initial score.
         Relative = "yes" | "relative",
-        /// It sets its values as they are.
+        /// Sets its values.
         Absolute = "absolute",
     }
 }
@@ -488,43 +488,43 @@ enum_setting! {
 }
 
 enum_setting! {
-    /// When serialized values from outside are checked in depth.
+    /// When serialized values are deeply validated.
     SanitizeDumpPayload {
         /// Never.
         No = "no",
         /// Always.
         Yes = "yes",
-        /// When they come from an ordinary client.
+        /// For normal clients.
         Clients = "clients",
     }
 }
 
 enum_setting! {
-    /// The kind of address that cluster clients are sent to.
+    /// The kind of address that cluster clients are redirected to.
     ClusterEndpointType {
         /// The node's IP address.
         Ip = "ip",
         /// The node's announced host name.
         Hostname = "hostname",
-        /// None: clients use the address they already know.
+        /// None: clients use the current address.
         UnknownEndpoint = "unknown-endpoint",
     }
 }
 
 enum_setting! {
-    /// Whether TLS clients must show a certificate.
+    /// Whether TLS clients must present a certificate.
     TlsAuthClients {
         /// They must not.
         No = "no",
         /// They must.
         Yes = "yes",
-        /// They may, and then it must be valid.
+        /// Optional, but validated if present.
         Optional = "optional",
     }
 }
 
 enum_setting! {
-    /// The shape of log lines.
+    /// The format of log lines.
     LogFormat {
         /// As Redis writes them.
         Legacy = "legacy",
@@ -534,7 +534,7 @@ enum_setting! {
 }
 
 enum_setting! {
-    /// The shape of time stamps in log lines.
+    /// The format of timestamps in log lines.
     LogTimestampFormat {
         /// As Redis writes them.
         Legacy = "legacy",
@@ -546,7 +546,7 @@ enum_setting! {
 }
 
 enum_setting! {
-    /// Whether a snapshot of a newer, unknown version is tried.
+    /// Whether snapshots of unknown newer versions are loaded.
     RdbVersionCheck {
         /// It is refused.
         Strict = "strict",

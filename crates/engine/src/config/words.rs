@@ -1,10 +1,10 @@
-//! Values that have a form of their own: `save`, `bind`, `replicaof`, output limits and the like.
+//! Values with their own formats: `save`, `bind`, `replicaof`, output buffer limits and the like.
 
 use super::check;
 use super::grammar::{format_memory, parse_lenient_integer, parse_memory, quote, quote_if_needed};
 use super::value::{Kind, Line, Origin, Refusal, Setting, one_of};
 
-/// Joins words with blanks, as CONFIG GET shows a list.
+/// Joins words with spaces, as CONFIG GET shows a list.
 fn join<W: AsRef<[u8]>>(words: impl IntoIterator<Item = W>) -> Vec<u8> {
     let mut out = Vec::new();
     for (at, word) in words.into_iter().enumerate() {
@@ -20,7 +20,7 @@ fn forced(words: Vec<u8>) -> Vec<Line> {
     vec![Line { words, forced: true }]
 }
 
-/// The words with a lone empty one read as none: `save ""`, `bind ""`.
+/// Treats a single empty word as none: `save ""`, `bind ""`.
 fn none_if_empty<'a, 'w>(words: &'a [&'w [u8]]) -> &'a [&'w [u8]] {
     match words {
         [[]] => &[],
@@ -28,12 +28,12 @@ fn none_if_empty<'a, 'w>(words: &'a [&'w [u8]]) -> &'a [&'w [u8]] {
     }
 }
 
-/// One rule of `save`.
+/// A save point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SavePoint {
-    /// A snapshot is taken when the last one is at least so old …
+    /// Minimum seconds since the last save.
     pub seconds: u64,
-    /// … and at least so many changes have been made since.
+    /// Minimum changes since the last save.
     pub changes: u64,
 }
 
@@ -43,10 +43,10 @@ impl SavePoint {
     }
 }
 
-/// Most rules of `save`. Redis sets no bound.
+/// Maximum number of save points. Redis has no limit.
 const SAVE_POINTS_MAX: usize = 1000;
 
-/// The value of `save`: snapshots are taken when any rule holds; none means never.
+/// The value of `save`: a snapshot is taken when any save point is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SavePoints(pub Vec<SavePoint>);
 
@@ -92,14 +92,14 @@ impl Setting for SavePoints {
     }
 }
 
-/// The value of `bind`: addresses to listen on, none to listen on no TCP port.
+/// The value of `bind`: addresses to listen on; none disables TCP.
 ///
-/// An address that begins with `-` is left out without an error when this machine doesn't have it.
+/// An address that begins with `-` is ignored if it is not available.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BindList(pub Vec<Vec<u8>>);
 
 impl BindList {
-    /// The addresses, each with whether its absence is forgiven.
+    /// Iterates over the addresses, each with whether it is optional.
     pub fn addresses(&self) -> impl Iterator<Item = (&[u8], bool)> {
         self.0.iter().map(|word| match word.strip_prefix(b"-") {
             Some(address) => (address, true),
@@ -131,7 +131,7 @@ impl Setting for BindList {
         }
         forced(match self.0.as_slice() {
             [] => b"\"\"".to_vec(),
-            // A word that stands alone is taken apart once more when it is read.
+            // A single word is split again when it is loaded.
             [word] => quote_if_needed(&quote_if_needed(word)).into_owned(),
             words => join(words.iter().map(|word| quote_if_needed(word))),
         })
@@ -185,21 +185,21 @@ impl Setting for Option<MasterAddress> {
     }
 }
 
-/// When a client whose replies pile up is disconnected. A limit of 0 is no limit.
+/// Limits of an output buffer; 0 is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OutputLimit {
-    /// At once above so many bytes.
+    /// Bytes above which a client is disconnected at once.
     pub hard_bytes: u64,
-    /// After `soft_seconds` above so many bytes.
+    /// Bytes above which a client is disconnected after `soft_seconds`.
     pub soft_bytes: u64,
-    /// See `soft_bytes`.
+    /// Seconds above `soft_bytes`.
     pub soft_seconds: u64,
 }
 
-/// The value of `client-output-buffer-limit`, by class of client.
+/// The value of `client-output-buffer-limit`, by client class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OutputLimits {
-    /// Ordinary clients, MONITOR included.
+    /// Normal clients, including MONITOR.
     pub normal: OutputLimit,
     /// Replicas.
     pub replica: OutputLimit,
@@ -268,7 +268,7 @@ impl Setting for OutputLimits {
     }
 }
 
-/// The value of `oom-score-adj-values`: master, replica, and background work.
+/// The value of `oom-score-adj-values`: master, replica, and background processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OomScores(pub [i32; 3]);
 
@@ -333,13 +333,13 @@ impl Setting for Percentiles {
 /// The value of `shutdown-on-sigterm` and `shutdown-on-sigint`; none set is `default`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShutdownFlags {
-    /// Take a snapshot even if no save point is configured.
+    /// Save even if no save point is configured.
     pub save: bool,
-    /// Take none even if one is configured.
+    /// Do not save even if a save point is configured.
     pub nosave: bool,
-    /// Don't wait for replicas that lag.
+    /// Do not wait for lagging replicas.
     pub now: bool,
-    /// Leave even if the snapshot fails.
+    /// Exit even if the save fails.
     pub force: bool,
 }
 
@@ -387,13 +387,13 @@ impl Setting for ShutdownFlags {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeyspaceEvents(pub u16);
 
-/// The letters in the order in which they are shown; the first ten are the ones that `A` means.
+/// The letters in the order of CONFIG GET; the first ten are those of `A`.
 const EVENT_LETTERS: &[u8] = b"g$lshzxetdnKEm";
 
 impl KeyspaceEvents {
     const ALL: u16 = (1 << 10) - 1;
 
-    /// The set bit of one class, 0 for a letter that is none.
+    /// Returns the bit of a class; 0 for an unknown letter.
     pub const fn bit(letter: u8) -> u16 {
         let mut at = 0;
         while at < EVENT_LETTERS.len() {
@@ -405,7 +405,7 @@ impl KeyspaceEvents {
         0
     }
 
-    /// Whether events of this class are to be sent.
+    /// Whether events of this class are enabled.
     pub fn contains(self, letter: u8) -> bool {
         self.0 & KeyspaceEvents::bit(letter) != 0
     }

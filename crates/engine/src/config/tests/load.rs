@@ -236,40 +236,42 @@ fn refusals_have_the_texts_of_redis() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_or_warned_about() {
-    for (line, promise) in [
-        ("appendonly yes", "safety"),
+fn unimplemented_directives_are_refused_or_warned_about() {
+    for (line, impact) in [
+        ("appendonly yes", "durability"),
         ("maxmemory 1gb", "limits"),
-        ("aclfile /etc/users.acl", "rights"),
-        ("tls-port 6380", "rights"),
-        ("cluster-enabled yes", "safety"),
+        ("aclfile /etc/users.acl", "access"),
+        ("tls-port 6380", "access"),
+        ("cluster-enabled yes", "durability"),
     ] {
         let name = line.split(' ').next().unwrap_or_default();
         let message = refusal(line);
-        let start = format!("'{name}' promises {promise} and is not built yet");
+        let start = format!("'{name}' affects {impact} and is not implemented yet");
         assert!(message.starts_with(&start), "{message}");
     }
-    assert!(refusal("rename-command CONFIG ''").contains("'rename-command' is not built yet"));
-    assert!(refusal("user alice on >x").contains("'user' promises rights"));
+    assert!(
+        refusal("rename-command CONFIG ''").contains("'rename-command' is not implemented yet")
+    );
+    assert!(refusal("user alice on >x").contains("'user' is not implemented yet"));
     assert!(refusal("loadmodule x.so").contains("modules can't be loaded"));
     assert!(refusal("search.timeout 5").contains("modules can't be loaded"));
 
     let inert = "appendonly no\nappendfsync always\nappendfsync no\naof-load-truncated no\n\
                  tls-port 0\ntls-auth-clients no\ntls-cert-file /etc/cert.pem\ntls-cluster yes\n\
                  acl-pubsub-default allchannels\nlatency-tracking no\nset-proc-title no\n";
-    let loaded = Config::parse_text(inert.as_bytes()).expect("no promise without its switch");
+    let loaded = Config::parse_text(inert.as_bytes()).expect("no effect without its switch");
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     // It is about connections that are opened, for which no port of ours is needed.
-    assert!(refusal("tls-replication yes").contains("promises rights"));
+    assert!(refusal("tls-replication yes").contains("affects access"));
 
     let accepted =
         "appendonly no\nmaxmemory 0\nio-threads 4\nio-threads 4\nlist-max-ziplist-entries 5\n";
-    let warnings = Config::parse_text(accepted.as_bytes()).expect("nothing promised").warnings;
+    let warnings = Config::parse_text(accepted.as_bytes()).expect("only warnings").warnings;
     assert_eq!(
         warnings,
         [
             "Configuration directive 'list-max-ziplist-entries' has no effect.",
-            "Configuration directive 'io-threads' is accepted but not built yet: it has no effect.",
+            "Configuration directive 'io-threads' is accepted but not implemented yet: it has no effect.",
         ]
     );
 }
@@ -288,7 +290,7 @@ fn a_default_user_without_password_contradicts_requirepass() {
     load("user default on nopass ~* &* +@all\n");
     assert!(
         refusal("user default on nopass ~* &* +@all\nrequirepass x")
-            .contains("takes the password away")
+            .contains("removes the password")
     );
 }
 
@@ -303,9 +305,9 @@ fn a_file_that_a_stock_server_rewrote_keeps_its_password() {
     assert!(config.requirepass.matches(b"abc"));
     let row = crate::config::directive(b"requirepass").expect("it is there");
     assert_eq!(config.text(row), b"");
-    assert!(refusal(&format!("requirepass abcd\n{line}")).contains("another password"));
+    assert!(refusal(&format!("requirepass abcd\n{line}")).contains("different passwords"));
     assert!(refusal(&format!("{line}{line}")).contains("Duplicate user"));
-    assert!(refusal("user alice on nopass ~* &* +@all").contains("promises rights"));
+    assert!(refusal("user alice on nopass ~* &* +@all").contains("not implemented yet"));
 }
 
 fn include(text: &str, files: &[(&str, &str)]) -> Result<Loaded, FatalError> {

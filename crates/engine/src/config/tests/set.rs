@@ -252,20 +252,20 @@ fn protected_directives_ask_who_and_when() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_or_warned_about() {
+fn unimplemented_directives_are_refused_or_warned_about() {
     let mut config = Config::default();
     let error =
-        set(&mut config, &[("timeout", "1"), ("appendonly", "yes")]).expect_err("not built");
+        set(&mut config, &[("timeout", "1"), ("appendonly", "yes")]).expect_err("not implemented");
     assert_eq!(
         error,
-        "CONFIG SET failed (possibly related to argument 'appendonly') - 'appendonly' promises safety and is not \
-         built yet: only its default 'no' is accepted"
+        "CONFIG SET failed (possibly related to argument 'appendonly') - 'appendonly' affects durability \
+         and is not implemented yet: only its default 'no' is accepted"
     );
     assert_eq!(config.timeout, 0);
     assert_eq!(set(&mut config, &[("appendonly", "no"), ("maxmemory", "0")]), Ok(vec![]));
     let inert = [("appendfsync", "always"), ("latency-tracking", "no")];
     assert_eq!(set(&mut config, &inert), Ok(vec!["appendfsync", "latency-tracking"]));
-    let changes = config.set(&[(b"maxmemory-samples", b"3")], ORDINARY).expect("only tunes");
+    let changes = config.set(&[(b"maxmemory-samples", b"3")], ORDINARY).expect("only performance");
     assert_eq!(changes.warnings.len(), 1);
     assert_eq!(config.maxmemory_samples, 3);
 }
