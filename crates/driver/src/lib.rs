@@ -272,7 +272,7 @@ impl Driver {
             Output::Read { job, path } => self.reads.begin(job, &path, &self.files, inputs),
             Output::ReadMore { job } => self.reads.more(job, inputs),
             Output::ReadStop { job } => self.reads.stop(job, inputs),
-            Output::Gather(handle) => self.gathered.push(handle),
+            Output::DisableNoDelay(handle) => self.gathered.push(handle),
             Output::Garbage(_) => self.garbage += 1,
         }
     }

@@ -1,38 +1,38 @@
-//! Who is busy, with what, and which commands are admitted meanwhile.
+//! Activities that block commands, and which commands are admitted meanwhile.
 //!
-//! Most of what the node does fits between two commands. What does not is an *activity*: a load, a script, an EXEC that
-//! waits for the world in its middle. While one is under way, a command is admitted, refused with an error, or held: it
-//! stays unread in its client's buffer until the activity ends.
+//! An *activity* is work that spans several turns: a load, a script, an EXEC that waits for a
+//! request. While one is running, a command is admitted, refused with an error, or held: it stays
+//! unread in its client's buffer until the activity ends.
 //!
 //! | activity | commands meanwhile |
 //! |---|---|
 //! | loading at the start | refused with LOADING, but for those with the flag `loading` |
-//! | all others | held: what runs is atomic, so nobody may look at half of it |
+//! | all others | held: the activity is atomic, so nobody may see a partial state |
 
 use russet_protocol::ErrorReply;
 
 use crate::command::flag;
 use crate::ids::Handle;
 
-/// What somebody is busy with.
+/// The kind of an activity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum With {
-    /// The dump file is read at the start.
+    /// Loading the dump file at the start.
     Loading,
-    /// DEBUG SLEEP: as if the process slept.
+    /// DEBUG SLEEP, which simulates a sleeping process.
     Sleep,
     /// DEBUG RELOAD.
     Reload,
-    /// An EXEC stands in its middle: a command waits for the world, or its turn was used up.
+    /// An incomplete EXEC: a command waits for a request, or the time of its turn is used up.
     Exec,
-    /// A CONFIG SET is being carried out: nobody may see settings that are not in force.
+    /// A CONFIG SET in progress: nobody may see settings that are not applied yet.
     Settings,
-    /// The process ends, since the node can't be what it should be.
+    /// The process stops after a fatal error.
     Stopped,
 }
 
 impl With {
-    /// Whether nobody is served meanwhile.
+    /// Whether all clients are held meanwhile.
     fn holds_everybody(self) -> bool {
         self != With::Loading
     }
@@ -42,27 +42,27 @@ impl With {
 #[derive(Clone, Copy, Debug)]
 struct Activity {
     with: With,
-    /// The client that began it.
+    /// The client that started it.
     who: Option<Handle>,
 }
 
-/// The activities under way. See the module.
+/// The running activities.
 #[derive(Debug, Default)]
 pub struct Busy {
     activities: Vec<Activity>,
-    /// Some of them hold everybody.
+    /// Whether some of them hold all clients.
     holds: bool,
 }
 
 impl Busy {
-    /// An activity begins.
+    /// Starts an activity.
     pub fn begin(&mut self, with: With, who: Option<Handle>) {
         self.end(with);
         self.activities.push(Activity { with, who });
         self.holds |= with.holds_everybody();
     }
 
-    /// An activity ends. Answers who began it.
+    /// Ends an activity and returns the client that started it.
     pub fn end(&mut self, with: With) -> Option<Handle> {
         let at = self.activities.iter().position(|activity| activity.with == with)?;
         let ended = self.activities.remove(at);
@@ -70,24 +70,24 @@ impl Busy {
         ended.who
     }
 
-    /// Whether such an activity is under way.
+    /// Whether an activity of this kind is running.
     pub fn is(&self, with: With) -> bool {
         self.activities.iter().any(|activity| activity.with == with)
     }
 
-    /// The client that began such an activity.
+    /// Returns the client that started an activity of this kind.
     pub fn who(&self, with: With) -> Option<Handle> {
         self.activities.iter().find(|activity| activity.with == with)?.who
     }
 
-    /// Whether nobody is served now.
+    /// Whether all clients are held now.
     #[inline]
     pub fn holds_everybody(&self) -> bool {
         self.holds
     }
 
-    /// Whether a command may run as far as activities go that refuse instead of holding. `permits`: the flags of the
-    /// command; of an EXEC, those that all queued commands have too.
+    /// Checks whether an activity refuses a command. `permits`: the flags of the command; for EXEC,
+    /// those that all queued commands have in common.
     #[inline]
     pub fn admit(&self, permits: u64) -> Result<(), ErrorReply> {
         if !self.activities.is_empty() && self.is(With::Loading) && permits & flag::LOADING == 0 {

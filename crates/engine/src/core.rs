@@ -1,11 +1,11 @@
-//! What every part of the node may borrow: settings, time, chance, counters, timers, the log, and the two queues in which
-//! parts say what is to happen outside of them.
+//! State shared by all parts of the node: settings, time, random numbers, counters, timers, the
+//! log, and two queues for effects outside of a part.
 //!
-//! * [`Core::output`]: requests to the world, in order.
+//! * [`Core::output`]: outputs for the driver, in order.
 //! * [`Core::order`]: small orders to other parts. A part knows what it touches by the arguments of its methods; what it
 //!   cannot do with those it orders, and [`Node`](crate::node::Node) carries the order out as soon as the part returns.
 //!
-//! Core knows no part. Everything in here is a plain value.
+//! Core does not depend on any part.
 
 use std::collections::VecDeque;
 
@@ -20,10 +20,10 @@ use crate::rng::Rng;
 use crate::stats::Stats;
 use crate::timers::Timers;
 
-/// What the node is told once, at its start.
+/// Parameters of a node's start.
 #[derive(Clone, Debug, Default)]
 pub struct Boot {
-    /// Everything random in the node comes from this.
+    /// Seed of all random numbers.
     pub seed: [u64; 4],
     /// Process id, for INFO and names of files.
     pub pid: u32,
@@ -31,99 +31,99 @@ pub struct Boot {
     pub executable: String,
     /// Path of the configuration file, if there is one.
     pub config_file: Option<String>,
-    /// What the node runs on, for INFO.
+    /// The platform, for INFO.
     pub platform: Platform,
     /// In which mode to run.
     pub mode: Mode,
-    /// Read the dump file before serving.
+    /// Whether to load the dump file before serving.
     pub load: bool,
-    /// How many bytes of requests are read ahead of their turn, of each client; none: 256 KiB.
+    /// Limit of bytes read ahead from each client; none: 256 KiB.
     pub read_ahead_bytes: Option<usize>,
-    /// The bug to have, for the simulator's own tests.
+    /// A bug to inject, for tests of the simulator.
     #[cfg(feature = "injected")]
     pub bug: Option<Bug>,
 }
 
-/// What a node runs on, as INFO reports it; empty where there is nothing to report.
+/// The platform as INFO reports it; empty fields are omitted.
 #[derive(Clone, Debug, Default)]
 pub struct Platform {
     /// Operating system, its release and the machine's architecture.
     pub os: String,
     /// Name and version of the allocator.
     pub allocator: String,
-    /// How sockets are watched.
+    /// System call that polls sockets.
     pub poller: String,
-    /// Where ticks come from.
+    /// Source of the monotonic clock.
     pub clock: String,
 }
 
-/// What a part wants done that is not its own.
+/// An action that a part requests from another part.
 #[derive(Debug)]
 pub enum Order {
-    /// A connection was closed by us: every part forgets it.
+    /// A connection was closed by us: all parts remove it.
     Forget(Handle),
-    /// A connection is closed when what its outbox holds has been written.
+    /// Close a connection when its outbox has been written.
     CloseAfterReply(Handle),
-    /// What a blocked client waited for has come: this is its reply, and it goes on.
+    /// Unblock a client with this reply.
     Answer(Handle, Answer),
-    /// A client that was held back goes on; nothing is replied.
+    /// Resume a held client without a reply.
     Resume(Handle),
-    /// A full synchronisation may begin now, or after its delay, if replicas wait for one.
+    /// Start a full synchronization, now or after a delay, if replicas wait for one.
     ScheduleFullSync,
-    /// A save came to its end.
+    /// A save has ended.
     SaveEnded {
-        /// Which one.
+        /// Its job.
         job: JobId,
-        /// The file's size, or why there is none.
+        /// The file's size, or the error.
         result: Result<u64, String>,
     },
-    /// A snapshot for replicas, without a file, came to its end.
+    /// A diskless snapshot for replicas has ended.
     SyncEnded {
-        /// Which one.
+        /// Its job.
         job: JobId,
-        /// Whether its bytes are complete.
+        /// Whether it is complete.
         result: Result<(), String>,
     },
-    /// Bytes of a snapshot for those replicas that share it.
+    /// Bytes of a snapshot for the replicas that share it.
     SyncBytes {
-        /// Which one.
+        /// Its job.
         job: JobId,
         /// The next bytes.
         bytes: Vec<u8>,
     },
-    /// The last replica of this snapshot is gone.
+    /// The last replica of this snapshot has disconnected.
     AbortSnapshot(JobId),
-    /// A save that DEBUG RELOAD waits for is to begin, if none is under way.
+    /// Start the save of a DEBUG RELOAD, unless another is running.
     SaveForReload,
-    /// The dump file was read at the start, or there was none: clients may be served.
+    /// Loading at the start is complete: clients may be served.
     LoadedAtStart,
-    /// DEBUG RELOAD of this client came to its end.
+    /// A DEBUG RELOAD has ended.
     Reloaded {
-        /// Who called it.
+        /// The client.
         client: Handle,
-        /// Whether the data is the file's now.
+        /// Whether it succeeded.
         is_ok: bool,
     },
-    /// All that an orderly end waits for has come: the final save begins.
+    /// Start the final save of a shutdown.
     FinalSave,
-    /// It could not begin, or failed.
+    /// The final save has failed.
     FinalSaveFailed,
-    /// All data has been replaced: snapshots of the old are void, and so are watched keys.
+    /// All data was replaced, which invalidates snapshots and watched keys.
     DataReplaced,
-    /// A replica has caught up or has left: an orderly end may have waited for it.
+    /// A replica has caught up or disconnected: a shutdown may have waited for it.
     CheckShutdown,
-    /// The process ends, since the node cannot be what it should be.
+    /// Stop the process after a fatal error.
     Stop(String),
-    /// A directive has a new value that the engine acts on.
+    /// Run the hook of a changed directive.
     Apply(Hook),
 }
 
-/// What a blocked client is replied.
+/// The reply to a blocked client.
 #[derive(Debug)]
 pub enum Answer {
     /// `+OK`.
     Ok,
-    /// A count, as WAIT replies it.
+    /// A count, for WAIT.
     Count(usize),
     /// An error.
     Error(ErrorReply),
@@ -135,13 +135,13 @@ impl From<Result<(), ErrorReply>> for Answer {
     }
 }
 
-/// See the module.
+/// The shared state.
 pub struct Core {
     /// Settings.
     pub config: Config,
-    /// What the node was told at its start.
+    /// Parameters of the start.
     pub boot: Boot,
-    /// 40 hexadecimal digits that name this run.
+    /// Id of this run: 40 hexadecimal digits.
     pub run_id: String,
     /// The time of this call.
     pub now: Now,
@@ -153,7 +153,7 @@ pub struct Core {
     pub rng: Rng,
     /// Deadlines.
     pub timers: Timers,
-    /// The node follows a master: log lines carry its role, keys are not expired by it.
+    /// Whether the node is a replica, which sets the role of log lines and disables active expiry.
     pub is_replica: bool,
     outputs: VecDeque<Output>,
     orders: VecDeque<Order>,
@@ -162,7 +162,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// The core of a node at the start of its life.
+    /// Creates the core of a new node.
     pub fn new(config: Config, boot: Boot, now: Now, mut rng: Rng) -> Core {
         Core {
             config,
@@ -181,42 +181,42 @@ impl Core {
         }
     }
 
-    /// Requests something of the world, behind what was requested before.
+    /// Queues an output for the driver.
     #[inline]
     pub fn output(&mut self, output: Output) {
         self.outputs.push_back(output);
     }
 
-    /// The next output for the driver.
+    /// Takes the next output.
     pub(crate) fn take_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Orders something of another part, behind what was ordered before.
+    /// Queues an order for another part.
     #[inline]
     pub fn order(&mut self, order: Order) {
         self.orders.push_back(order);
     }
 
-    /// The next order to be carried out.
+    /// Takes the next order.
     #[inline]
     pub(crate) fn take_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
 
-    /// Whether orders wait to be carried out.
+    /// Whether there are pending orders.
     #[inline]
     pub(crate) fn has_orders(&self) -> bool {
         !self.orders.is_empty()
     }
 
-    /// A number for a snapshot or a reading.
+    /// Returns a new id for a snapshot or a reading.
     pub fn next_job(&mut self) -> JobId {
         self.last_job += 1;
         JobId(self.last_job)
     }
 
-    /// Requests something of the world; the answer will name this number.
+    /// Queues a request for the driver and returns its id.
     pub fn request(&mut self, request: Request) -> RequestId {
         self.last_request += 1;
         let id = RequestId(self.last_request);
@@ -224,18 +224,18 @@ impl Core {
         id
     }
 
-    /// Writes a line to the log.
+    /// Logs a line.
     pub fn log(&mut self, level: Level, text: impl Into<String>) {
         let role = if self.is_replica { 'S' } else { 'M' };
         let mut text = text.into();
         if text.contains(char::is_control) {
-            // What came from a client or a peer stays within its line.
+            // Escapes text of clients and peers, so that it stays within its line.
             text = text.replace(char::is_control, " ");
         }
         self.output(Output::Log { level, text, role });
     }
 
-    /// Name of the dump file, within the working folder.
+    /// Returns the name of the dump file in the working directory.
     pub fn dump_file(&self) -> String {
         String::from_utf8_lossy(&self.config.dbfilename).into_owned()
     }

@@ -6,9 +6,9 @@
 pub enum Bug {
     /// Now and then a byte of the stream does not reach the backlog.
     SkippedBacklogByte,
-    /// A partial synchronisation goes on one byte too late.
+    /// A partial synchronization goes on one byte too late.
     PsyncOffByOne,
-    /// The stream after a full synchronisation does not select its database again.
+    /// The stream after a full synchronization does not select its database again.
     MissingSelect,
     /// A relative expiry is propagated to replicas as it was given.
     RelativeExpiry,
@@ -16,7 +16,7 @@ pub enum Bug {
     KeptReplid,
     /// Now and then a write does not hand its bucket's old image to a snapshot.
     SkippedPreimage,
-    /// A full synchronisation is loaded over the old keys instead of in their place.
+    /// A full synchronization is loaded over the old keys instead of in their place.
     KeptOldKeys,
 }
 

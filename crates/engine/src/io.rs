@@ -1,4 +1,4 @@
-//! What crosses the border between the node and the world.
+//! The interface between the node and its driver.
 //!
 //! ```text
 //!   shell                                   node
@@ -6,17 +6,18 @@
 //!   Input (a completion, a signal)  ──▶  handle(now, input)      one mutation
 //!   bytes read from a socket        ──▶  read_buffer / received
 //!                                        turn(now, host)         bounded, fair
-//!   Output::…                       ◀──  poll_output(now)        until it answers Wait(deadline)
+//!   Output::…                       ◀──  poll_output(now)        until it returns Wait(deadline)
 //!   dirty connections, open bytes   ◀──  take_dirty / outbox
 //! ```
 //!
-//! **The contract.** After each call that may change the node (`handle`, `accept`, `turn`, `written`), the driver
-//! calls `poll_output` until it answers [`Output::Wait`], and writes the outboxes of the connections that
-//! `take_dirty` names. A call too many is harmless. When the deadline of the last `Wait` has passed, the
-//! driver calls `turn` with the new time.
+//! **The contract.** After each call that may change the node (`handle`, `accept`, `turn`,
+//! `written`), the driver calls `poll_output` until it returns [`Output::Wait`], and writes the
+//! outboxes of the connections that `take_dirty` names. Extra calls are harmless. When the deadline
+//! of the last `Wait` has passed, the driver calls `turn` with the new time.
 //!
-//! The control plane is these two small enums, one value an event, which a simulator can write to its trace. The
-//! data plane, the clients' bytes, is not enumerated: it goes straight into query buffers and out of outboxes.
+//! The control plane consists of these two small enums, one value per event, which a simulator can
+//! trace. The data plane, the clients' bytes, bypasses them: it goes directly into query buffers
+//! and out of outboxes.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -26,61 +27,61 @@ pub use crate::ids::{Handle, JobId, RequestId};
 use crate::rdb::RdbSettings;
 use crate::rdb::chunk::Chunk;
 
-/// The time, twice: one clock for protocol timers, one for what users see.
+/// The time of two clocks: monotonic time for timers, wall-clock time for users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Microseconds of a clock that never jumps; its zero means nothing.
+    /// Microseconds of a monotonic clock with an arbitrary origin.
     pub mono_us: u64,
-    /// Microseconds since 1970 of a clock that may jump: TTLs, LASTSAVE, TIME.
+    /// Microseconds since 1970 of the wall clock, which may jump: TTLs, LASTSAVE, TIME.
     pub wall_us: i64,
 }
 
 impl Now {
-    /// Wall clock in milliseconds: the unit of every expiry.
+    /// Returns the wall clock in milliseconds, the unit of expiry.
     pub fn wall_ms(self) -> i64 {
         self.wall_us.div_euclid(1000)
     }
 
-    /// Wall clock in whole seconds.
+    /// Returns the wall clock in seconds.
     pub fn wall_secs(self) -> i64 {
         self.wall_us.div_euclid(1_000_000)
     }
 
-    /// Monotonic clock in milliseconds.
+    /// Returns the monotonic clock in milliseconds.
     pub fn mono_ms(self) -> u64 {
         self.mono_us / 1000
     }
 }
 
-/// What the node may ask of its driver in the middle of a turn.
+/// Services of the driver that the node may use during a turn.
 pub trait Host {
-    /// Monotonic microseconds from a counter that is cheap to read (no system call); it bounds
-    /// slices of background work and says how long a command took.
+    /// Returns monotonic microseconds from a counter that is cheap to read (no system call). It
+    /// limits slices of background work and measures commands.
     fn ticks_us(&mut self) -> u64;
-    /// Figures of the process for INFO; all zero where there is no process.
-    fn process(&mut self) -> ProcessFigures {
-        ProcessFigures::default()
+    /// Returns metrics of the process for INFO; all zero if there is no process.
+    fn process(&mut self) -> ProcessMetrics {
+        ProcessMetrics::default()
     }
 }
 
-/// What only the operating system and the allocator know; for INFO.
+/// Metrics of the process from the operating system and the allocator, for INFO.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ProcessFigures {
+pub struct ProcessMetrics {
     /// Resident set size in bytes.
     pub rss_bytes: u64,
-    /// Bytes that the allocator has handed out.
+    /// Bytes allocated from the allocator.
     pub allocated_bytes: u64,
     /// Bytes in pages that hold at least one allocation.
     pub active_bytes: u64,
     /// Bytes of address space that the allocator keeps resident.
     pub resident_bytes: u64,
-    /// CPU time in the kernel, microseconds.
+    /// System CPU time, microseconds.
     pub cpu_sys_us: u64,
-    /// CPU time in user space, microseconds.
+    /// User CPU time, microseconds.
     pub cpu_user_us: u64,
-    /// CPU time in the kernel of the engine's thread, microseconds.
+    /// System CPU time of the engine's thread, microseconds.
     pub cpu_sys_main_us: u64,
-    /// CPU time in user space of the engine's thread, microseconds.
+    /// User CPU time of the engine's thread, microseconds.
     pub cpu_user_main_us: u64,
     /// Physical memory of the machine in bytes.
     pub system_memory_bytes: u64,
@@ -98,81 +99,81 @@ pub enum Service {
 pub enum Endpoints {
     /// A TCP connection.
     Tcp {
-        /// The far end.
+        /// The peer's address.
         peer: SocketAddr,
-        /// Our end.
+        /// The local address.
         local: SocketAddr,
     },
     /// A Unix socket, with its path.
     Unix(String),
 }
 
-/// One event of the control plane, into the node.
+/// An event of the control plane for the node.
 #[derive(Debug)]
 pub enum Input {
     /// A connection was closed by its peer or broke; nothing more can be read or written.
     Closed(Handle),
-    /// The answer to [`Output::Connect`].
+    /// The result of [`Output::Connect`].
     Connected {
-        /// The connection that was asked for.
+        /// The connection.
         link: Handle,
-        /// Its ends, or why there is none.
+        /// Its endpoints, or the error.
         result: Result<Endpoints, String>,
     },
-    /// News of a snapshot.
+    /// An event of a snapshot.
     Snapshot {
-        /// Which one.
+        /// Its job.
         job: JobId,
         /// What happened.
         event: SnapshotEvent,
     },
-    /// News of a file being read.
+    /// An event of a file being read.
     File {
-        /// Which one.
+        /// Its job.
         job: JobId,
         /// What happened.
         event: FileEvent,
     },
-    /// The answer to [`Output::Request`].
+    /// The result of [`Output::Request`].
     Answer {
-        /// Which request.
+        /// The request.
         id: RequestId,
-        /// Done, or why not.
+        /// Success, or the error.
         answer: Result<(), String>,
     },
-    /// The operating system asks for an orderly end.
+    /// The operating system requests a shutdown.
     Signal(Signal),
 }
 
-/// News of a snapshot from whoever encodes and writes it.
+/// An event of the thread that encodes and writes a snapshot.
 #[derive(Debug)]
 pub enum SnapshotEvent {
-    /// So many bytes of chunks (by [`Chunk::len_bytes`]) have been encoded and, for a file, written.
+    /// This many bytes of chunks (by [`Chunk::len_bytes`]) were encoded and, for a file, written.
     Consumed(u64),
     /// Encoded bytes of a snapshot whose target is a stream, in order.
     Bytes(Vec<u8>),
-    /// All is encoded; for a file: written, synced, renamed and the folder synced. With the size.
+    /// The snapshot is complete, with its size; a file is synced and renamed, its directory synced.
     Done(u64),
-    /// It failed; the temporary file is gone.
+    /// It failed; the temporary file is removed.
     Failed(String),
 }
 
-/// News of a file being read.
+/// An event of a file being read.
 #[derive(Debug)]
 pub enum FileEvent {
-    /// It is open and this long. Bytes follow.
+    /// It was opened and has this size. Bytes follow.
     Opened(u64),
     /// The next bytes.
     Bytes(Vec<u8>),
     /// All bytes were delivered.
     End,
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
     /// It cannot be read.
     Failed(String),
 }
 
-/// A request of the operating system.
+/// A termination signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM.
@@ -181,12 +182,12 @@ pub enum Signal {
     Interrupt,
 }
 
-/// How much a log line matters; the letters of Redis' log format are `.`, `-`, `*`, `#`.
+/// The level of a log line; the marks of Redis' log format are `.`, `-`, `*`, `#`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For those who look for a defect.
+    /// For debugging.
     Debug,
-    /// Much, and rarely useful.
+    /// Verbose, rarely useful.
     Verbose,
     /// What an operator wants to see.
     Notice,
@@ -194,124 +195,125 @@ pub enum Level {
     Warning,
 }
 
-/// Where a snapshot's bytes go.
+/// The target of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotTarget {
-    /// Into a temporary file in the folder of `path`, synced, then renamed to it, then the folder is synced.
+    /// A temporary file in the directory of `path`, which is synced and renamed; then the directory
+    /// is synced.
     File {
-        /// Final path; relative to the working folder.
+        /// Final path, relative to the working directory.
         path: String,
     },
-    /// Back to the node as [`SnapshotEvent::Bytes`], for replicas.
+    /// The node, as [`SnapshotEvent::Bytes`], for replicas.
     Stream,
 }
 
-/// One request to the world, out of the node.
+/// An output of the node for its driver.
 #[derive(Debug)]
 pub enum Output {
     /// Nothing more to do until this monotonic time (microseconds) or an input. `Some(0)`: call `turn` again at once.
     Wait(Option<u64>),
-    /// Write what the outbox still has, as far as the socket takes it now, then close.
+    /// Write as much of the outbox as the socket accepts now, then close.
     Close(Handle),
-    /// Open a TCP connection; answered by [`Input::Connected`], after which it is like any other.
+    /// Open a TCP connection; its result is [`Input::Connected`].
     Connect {
-        /// What the connection is called.
+        /// The handle of the connection.
         link: Handle,
-        /// Name or address.
+        /// Host name or address.
         host: String,
         /// Port.
         port: u16,
     },
     /// Start encoding a snapshot; its chunks follow in order, then [`Output::SnapshotEnd`].
     SnapshotBegin {
-        /// Which one.
+        /// Its job.
         job: JobId,
-        /// Where to.
+        /// Its target.
         target: SnapshotTarget,
-        /// How.
+        /// Encoding settings.
         settings: RdbSettings,
-        /// Auxiliary fields for the head of the file.
+        /// Auxiliary fields for the header of the file.
         aux: Vec<(&'static str, String)>,
     },
-    /// The next part of a snapshot, to be encoded on another thread.
+    /// The next chunk of a snapshot, to be encoded on another thread.
     SnapshotChunk {
-        /// Of which one.
+        /// Its job.
         job: JobId,
         /// Copied entries.
         chunk: Chunk,
     },
-    /// All chunks were given.
+    /// The snapshot has no more chunks.
     SnapshotEnd {
-        /// Of which one.
+        /// Its job.
         job: JobId,
     },
-    /// Forget the snapshot, remove its temporary file; no event about it follows.
+    /// Abort the snapshot and remove its temporary file; no event of it may follow.
     SnapshotAbort {
-        /// Which one.
+        /// Its job.
         job: JobId,
     },
-    /// Read a file from its start; [`Input::File`] delivers it, a bounded amount ahead of [`Output::ReadMore`].
+    /// Read a file; [`Input::File`] delivers it, with a read-ahead limited by [`Output::ReadMore`].
     Read {
-        /// What the reading is called.
+        /// The job of the reading.
         job: JobId,
-        /// Relative to the working folder.
+        /// Path, relative to the working directory.
         path: String,
     },
-    /// One delivered [`FileEvent::Bytes`] was digested: another may come.
+    /// One [`FileEvent::Bytes`] was consumed: another may be delivered.
     ReadMore {
-        /// Which reading.
+        /// Its job.
         job: JobId,
     },
-    /// Stop reading; no event about it follows.
+    /// Stop reading; no event of it may follow.
     ReadStop {
-        /// Which reading.
+        /// Its job.
         job: JobId,
     },
-    /// Do this and answer with [`Input::Answer`].
+    /// Carry out a request and report its result with [`Input::Answer`].
     Request {
-        /// What the answer must name.
+        /// Its id, which the answer must repeat.
         id: RequestId,
-        /// What to do.
+        /// The request.
         request: Request,
     },
     /// Write a line to the log.
     Log {
-        /// How much it matters.
+        /// Its level.
         level: Level,
         /// The line, without time and role.
         text: String,
         /// The role letter of Redis' log format: `M`aster, `S`lave, `X` sentinel.
         role: char,
     },
-    /// The process has come to another state, of which its supervisor may want to know.
+    /// The status of the process has changed, for its supervisor.
     Status(Status),
-    /// Bytes for this connection may be gathered into fewer packets, though that delays them (no TCP_NODELAY).
-    Gather(Handle),
-    /// Drop this somewhere else than on the engine's thread: freeing it takes long.
+    /// Disable TCP_NODELAY for this connection: fewer packets, higher latency.
+    DisableNoDelay(Handle),
+    /// Free this on another thread: it would block the engine.
     Garbage(Garbage),
-    /// Leave the process with this status.
+    /// Exit the process with this status.
     Exit(i32),
 }
 
-/// What a supervisor may want to know of a process that serves.
+/// The status of the process, for its supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// The node serves clients from now on; reported once.
+    /// The node starts serving clients; reported once.
     Ready {
-        /// It is a replica that has yet to hear from its master.
+        /// Whether it is a replica that waits for its master.
         waits_for_master: bool,
     },
-    /// An orderly end has begun: replicas catch up, data is saved.
+    /// A shutdown has begun: replicas catch up, data is saved.
     Stopping,
-    /// It did not come to that end, and goes on.
-    Staying,
-    /// A replica has its master's data, after a full synchronisation.
+    /// The shutdown was cancelled.
+    ShutdownCancelled,
+    /// A replica has completed a full synchronization.
     Synced,
-    /// A replica follows its master again from where it had stopped.
+    /// A replica has completed a partial synchronization.
     Resumed,
 }
 
-/// Something large that nobody can reach any more.
+/// A large detached value that takes long to free.
 pub struct Garbage(pub Box<dyn Any + Send>);
 
 impl std::fmt::Debug for Garbage {
@@ -320,36 +322,36 @@ impl std::fmt::Debug for Garbage {
     }
 }
 
-/// What a command or a part of the node requests of the world.
+/// A request of the node to its driver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// Use this working folder from now on.
+    /// Change the working directory.
     ChangeDir(String),
-    /// Listen on these addresses and this port instead (0: on none).
+    /// Replace the TCP listeners by these addresses and port (0: none).
     Listen {
         /// Whom the listeners are for; those of others stay.
         service: Service,
-        /// Addresses as `bind` lists them; a leading `-` makes one optional.
+        /// Addresses of `bind`; a leading `-` makes one optional.
         bind: Vec<String>,
         /// TCP port.
         port: u16,
     },
-    /// Log to this file (empty: standard output) from this level on.
+    /// Set the log file (empty: standard output) and the minimum level.
     LogTo {
         /// Path.
         path: String,
-        /// Least level; none: nothing is logged.
+        /// Minimum level; none disables logging.
         level: Option<Level>,
     },
-    /// Probe silent TCP peers after so many seconds (0: never), on connections that come from now on.
+    /// Set TCP keepalive of future connections, in seconds; 0 disables it.
     KeepAlive(u32),
-    /// The dump file has this name from now on: no other process may use it.
+    /// Set the name of the dump file, which no other process may use.
     DumpFile(String),
-    /// Allow this many clients' sockets (raise the limit of file descriptors if need be).
+    /// Raise the limit of file descriptors for this many clients.
     MaxClients(u32),
-    /// Whether a thread of the allocator's own gives memory back to the system.
+    /// Enable or disable the allocator's background thread.
     PurgeInBackground(bool),
-    /// Whether a snapshot's file is forced to disk as it is written, for files that are begun from now on.
+    /// Enable or disable incremental syncs of future snapshot files.
     SyncAsWritten(bool),
     /// Replace a file of state: the driver reads it, calls [`Rewrite::apply`] with its text, writes the result into a
     /// temporary file, syncs it, renames it and syncs the folder. There is the old file or the new one, whatever
@@ -360,24 +362,24 @@ pub enum Request {
         /// What the new text is.
         rewrite: Rewrite,
     },
-    /// Remove a file, if it is there.
+    /// Remove a file if it exists.
     RemoveFile(String),
 }
 
-/// What becomes of a file's text.
+/// A transformation of a file's text.
 #[derive(Clone)]
 pub struct Rewrite(Arc<RewriteFunction>);
 
-/// From the old text of a file to the new one.
+/// Maps the old text of a file to the new one.
 type RewriteFunction = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
 
 impl Rewrite {
-    /// A rewrite by this function.
+    /// Creates a rewrite from a function.
     pub fn new(function: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Rewrite {
         Rewrite(Arc::new(function))
     }
 
-    /// The new text of a file whose text is `old`.
+    /// Returns the new text of a file whose text is `old`.
     pub fn apply(&self, old: &[u8]) -> Vec<u8> {
         (self.0)(old)
     }

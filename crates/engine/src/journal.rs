@@ -1,8 +1,8 @@
-//! The journal: every effect moves one position and feeds those who listen.
+//! The journal: every effect advances one position and is passed to all sinks.
 //!
-//! A command's *effect* is a database and a command that is deterministic: a relative expiry has become an absolute one.
-//! Effects of one command (or one EXEC) are gathered and leave together as a [`Unit`], so that no listener ever shows half
-//! of them:
+//! A command's *effect* is a database and a deterministic command: a relative expiry becomes an
+//! absolute one. Effects of one command (or one EXEC) are propagated together as a [`Unit`], so
+//! that no sink ever exposes only some of them:
 //!
 //! ```text
 //!   command ──▶ effects ──┐
@@ -10,23 +10,23 @@
 //!   keys that expired ────┘                          └──▶ any other sink        (append-only file, slot migration, tests)
 //! ```
 //!
-//! The position counts effects. It moves also while nobody listens and also on a replica, whose effects come from its
-//! master's stream. If nobody listens, nothing is encoded.
+//! The position counts effects. It also advances without active sinks, and on a replica, whose
+//! effects come from its master's stream. Effects are only encoded if there is an active sink.
 
 use std::mem;
 
 use russet_protocol::reply::push_command;
 use russet_protocol::{Protocol, ReplyWriter};
 
-/// Scratch space beyond this many bytes is given back.
+/// Larger scratch buffers are freed.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
-/// Where effects come from.
+/// The origin of effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Commands of clients, and keys that expired.
+    /// Commands of clients, and expired keys.
     Local,
-    /// Our master's stream: replicas of ours are given its own bytes.
+    /// The master's stream, whose bytes are passed on to replicas unchanged.
     Upstream,
 }
 
@@ -34,22 +34,22 @@ pub enum Origin {
 #[derive(Clone, Copy, Debug)]
 struct Effect {
     db: u32,
-    /// Where its bytes end among the gathered bytes.
+    /// End offset of its bytes in the buffer.
     end: usize,
 }
 
-/// Effects that belong together, as a sink gets them.
+/// Effects that are propagated together.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit<'a> {
     effects: &'a [Effect],
     bytes: &'a [u8],
-    /// Where the first effect begins among the bytes.
+    /// Offset of the first effect's bytes.
     start: usize,
-    /// Where they come from.
+    /// Their origin.
     pub origin: Origin,
-    /// Nobody may see only some of them.
+    /// Whether they are atomic.
     pub is_atomic: bool,
-    /// The journal's position behind them.
+    /// The journal's position after them.
     pub position: u64,
 }
 
@@ -65,9 +65,9 @@ impl<'a> Unit<'a> {
     }
 }
 
-/// Somebody who is given every effect.
+/// A receiver of all effects.
 pub trait Sink {
-    /// Whether effects of this origin must be encoded for it now.
+    /// Whether it needs effects of this origin to be encoded.
     fn listens(&self, origin: Origin) -> bool;
 
     /// Takes the effects of one command or one EXEC.
@@ -78,24 +78,24 @@ pub trait Sink {
     fn replaced(&mut self) {}
 }
 
-/// See the module.
+/// The journal.
 #[derive(Default)]
 pub struct Journal {
     gathered: Vec<Effect>,
     bytes: Vec<u8>,
-    /// How many effects are gathered, encoded or not.
+    /// Number of pending effects, encoded or not.
     count: u64,
     origin: Option<Origin>,
     /// The running command has no effect worth propagating.
     suppressed: bool,
-    /// How many effects the running command itself named.
+    /// Number of effects that the running command added itself.
     named: usize,
     position: u64,
-    /// How many of the gathered effects came before all data was replaced: only replicas have yet to get those.
+    /// Number of pending effects from before all data was replaced, which only replicas still need.
     replaced: usize,
-    /// The replication stream listens to local effects.
+    /// Whether the replication stream receives local effects.
     stream_listens: bool,
-    /// Other sinks than the replication stream.
+    /// Sinks other than the replication stream.
     sinks: Vec<Box<dyn Sink + Send>>,
 }
 
@@ -106,22 +106,22 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// How many effects there have been.
+    /// Number of effects so far.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Adds a sink: it is given every effect from now on.
+    /// Adds a sink, which receives all effects from now on.
     pub fn attach(&mut self, sink: Box<dyn Sink + Send>) {
         self.sinks.push(sink);
     }
 
-    /// The replication stream has begun or ceased to listen.
+    /// Sets whether the replication stream receives local effects.
     pub(crate) fn set_stream_listens(&mut self, listens: bool) {
         self.stream_listens = listens;
     }
 
-    /// Effects that are added from now on come from here.
+    /// Sets the origin of effects added from now on.
     #[inline]
     pub(crate) fn set_origin(&mut self, origin: Origin) {
         self.origin = Some(origin);
@@ -133,13 +133,13 @@ impl Journal {
         (local && self.stream_listens) || !self.sinks.is_empty()
     }
 
-    /// Adds an effect of the running command, in place of the command itself.
+    /// Adds an effect of the running command, replacing the command itself.
     pub fn name<A: AsRef<[u8]>>(&mut self, db: u32, args: &[A]) {
         self.named += 1;
         self.add(db, args);
     }
 
-    /// Adds an effect that no command named: a key that expired.
+    /// Adds an effect that is independent of the command: an expired key.
     pub(crate) fn add<A: AsRef<[u8]>>(&mut self, db: u32, args: &[A]) {
         self.count += 1;
         if self.is_heard() {
@@ -148,7 +148,7 @@ impl Journal {
         }
     }
 
-    /// Adds the running command as it was given.
+    /// Adds the running command as it was received.
     pub(crate) fn add_given<'a>(
         &mut self,
         db: u32,
@@ -175,24 +175,24 @@ impl Journal {
         self.suppressed = true;
     }
 
-    /// Whether the command named its own effects, or none; to be called once for each command.
+    /// Returns whether the command has set its own effects, or none; called once for each command.
     #[inline]
     pub(crate) fn take_override(&mut self) -> bool {
         mem::take(&mut self.suppressed) | (mem::take(&mut self.named) > 0)
     }
 
-    /// Whether nothing is gathered.
+    /// Whether there are no pending effects.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Gives what is gathered to the replication stream and all other sinks, as one unit.
+    /// Passes the pending effects to the replication stream and all other sinks as one unit.
     pub(crate) fn flush(&mut self, stream: &mut dyn Sink) {
         self.flush_as(stream, self.count > 1);
     }
 
-    /// The same for effects that have nothing to do with each other: no listener needs to see them at once.
+    /// Passes independent effects on as separate units.
     pub(crate) fn flush_apart(&mut self, stream: &mut dyn Sink) {
         self.flush_as(stream, false);
     }

@@ -24,7 +24,7 @@ const CLIENTS_PER_ROUND: usize = 200;
 /// The greatest pace of rounds, per second.
 const HZ_MAX: u32 = 500;
 
-/// See the module.
+/// Parts of the node other than data and journal.
 #[derive(Debug)]
 pub struct Parts {
     /// Connections.

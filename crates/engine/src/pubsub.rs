@@ -17,7 +17,7 @@ use crate::ids::Handle;
 
 type Name = Arc<[u8]>;
 
-/// See the module.
+/// Subscriptions of all clients.
 #[derive(Debug, Default)]
 pub struct PubSub {
     /// For each kind the subscribers of each name. A name without subscribers is removed.

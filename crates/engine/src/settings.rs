@@ -23,7 +23,7 @@ use crate::core::{Answer, Core, Order};
 use crate::ids::{Handle, RequestId};
 use crate::io::{Level, Request};
 
-/// A CONFIG SET on its way through the shell. See the module.
+/// A CONFIG SET that waits for requests to the driver.
 #[derive(Debug)]
 struct SettingsChange {
     changes: AppliedChanges,
@@ -66,7 +66,7 @@ enum Next {
     Reply(Result<(), ErrorReply>),
 }
 
-/// See the module.
+/// The running CONFIG SET, if any.
 #[derive(Debug, Default)]
 pub struct Settings {
     change: Option<SettingsChange>,

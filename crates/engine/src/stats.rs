@@ -112,7 +112,7 @@ pub struct Stats {
     /// Microseconds that active expiry took.
     pub expire_us: u64,
     /// The process' figures, sampled by the cron.
-    pub process: crate::io::ProcessFigures,
+    pub process: crate::io::ProcessMetrics,
     /// The most memory that was in use.
     pub memory_peak: u64,
     by_command: Vec<CommandStats>,

@@ -7,7 +7,7 @@ pub enum Timer {
     Cron,
     /// Replication's housekeeping, once a second: pings, acknowledgements, timeouts, reconnects.
     Replication,
-    /// A full synchronisation waits for more replicas to join (repl-diskless-sync-delay).
+    /// A full synchronization waits for more replicas to join (repl-diskless-sync-delay).
     SyncDelay,
     /// CLIENT PAUSE ends.
     PauseEnd,

@@ -5,7 +5,7 @@
 //! it is constant and synchronized across cores), else the monotonic clock. Its rate is measured
 //! against the monotonic clock while the server runs, so the start is not delayed.
 
-use russet_engine::io::{Host, Now, ProcessFigures};
+use russet_engine::io::{Host, Now, ProcessMetrics};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::process::Process;
@@ -134,7 +134,7 @@ impl Host for Clock {
         self.ticks.read()
     }
 
-    fn process(&mut self) -> ProcessFigures {
+    fn process(&mut self) -> ProcessMetrics {
         self.process.metrics()
     }
 }

@@ -56,12 +56,12 @@ impl<E: Engine> EventLoop<E> {
                 log::log_as(role, level, &text);
             }
             Output::Status(status) => {
-                if status == Status::Staying {
+                if status == Status::ShutdownCancelled {
                     self.signals.shutdown_cancelled();
                 }
                 supervise::report(status);
             }
-            Output::Gather(handle) => self.gather(handle),
+            Output::DisableNoDelay(handle) => self.disable_no_delay(handle),
             Output::Garbage(garbage) => self.garbage.collect(garbage),
             Output::Exit(status) => self.exit = Some(status),
         }
@@ -78,7 +78,7 @@ impl<E: Engine> EventLoop<E> {
     }
 
     /// Prefers fewer packets to low latency, on a TCP connection.
-    fn gather(&mut self, handle: Handle) {
+    fn disable_no_delay(&mut self, handle: Handle) {
         if let Some(connection) = self.connections.get(handle) {
             let _ = sockopt::set_tcp_nodelay(connection.fd(), false);
         }

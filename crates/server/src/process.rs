@@ -1,6 +1,6 @@
 //! Metrics of the process for INFO, read from the kernel and the allocator.
 
-use russet_engine::io::ProcessFigures;
+use russet_engine::io::ProcessMetrics;
 use russet_engine::node::Platform;
 use tikv_jemalloc_ctl::{epoch, stats};
 
@@ -25,13 +25,13 @@ impl Process {
 
     /// Reads the metrics. Takes a few system calls: for INFO and a slow timer, not for each
     /// command.
-    pub fn metrics(&self) -> ProcessFigures {
+    pub fn metrics(&self) -> ProcessMetrics {
         let (cpu_sys_us, cpu_user_us) = sys::cpu_times_us(Usage::Process);
         let (cpu_sys_main_us, cpu_user_main_us) = sys::cpu_times_us(Usage::Thread);
         // The allocator's statistics are those of the last epoch; if this fails, they are older.
         let _ = epoch::advance();
         let bytes = |read: tikv_jemalloc_ctl::Result<usize>| read.unwrap_or(0) as u64;
-        ProcessFigures {
+        ProcessMetrics {
             rss_bytes: self.resident_pages().saturating_mul(self.page_bytes),
             allocated_bytes: bytes(stats::allocated::read()),
             active_bytes: bytes(stats::active::read()),

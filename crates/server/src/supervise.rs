@@ -78,7 +78,7 @@ pub fn report(status: Status) {
             notify(&[NotifyState::Stopping]);
             return;
         }
-        Status::Staying => "Can't exit. Ready to accept connections",
+        Status::ShutdownCancelled => "Can't exit. Ready to accept connections",
         Status::Synced => {
             "MASTER <-> REPLICA sync: Finished with success. \
              Ready to accept connections in read-write mode."

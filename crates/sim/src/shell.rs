@@ -257,7 +257,10 @@ impl World {
     fn output(&mut self, node: usize, output: Output) {
         self.trace_output(node, &output);
         match output {
-            Output::Wait(_) | Output::Garbage(_) | Output::Status(_) | Output::Gather(_) => {}
+            Output::Wait(_)
+            | Output::Garbage(_)
+            | Output::Status(_)
+            | Output::DisableNoDelay(_) => {}
             Output::Close(handle) => self.drop_conn(node, handle),
             Output::Connect { link, host, port } => self.connect(node, link, &host, port),
             Output::SnapshotBegin { job, target, settings, aux } => {

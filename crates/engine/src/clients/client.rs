@@ -11,99 +11,99 @@ use crate::ids::{Handle, JobId, RequestId};
 use crate::io::Endpoints;
 use crate::transaction::Transaction;
 
-/// Output that may wait for a client that has not authenticated, bytes: some hundred error replies.
-const STRANGER_OUTPUT_MAX: u64 = 17 * 1024;
+/// Limit of pending output of a client that has not authenticated, in bytes: some hundred errors.
+const UNAUTHENTICATED_OUTPUT_MAX: u64 = 17 * 1024;
 
-/// What a connection is to us; what it is in detail, the part knows that owns it.
+/// The role of a connection; its details belong to the part that owns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// A client; every connection that comes in begins so.
+    /// A client; the initial role of every incoming connection.
     Client,
     /// A replica of ours: it sent PSYNC.
     Replica,
-    /// A connection that we opened.
+    /// An outgoing connection.
     Link(LinkOwner),
 }
 
-/// Who owns a connection that we opened: it gets the answer to the attempt, the bytes and the end.
+/// The part that owns an outgoing connection and handles its events and bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkOwner {
     /// [`Following`](crate::repl::following::Following): the link to our master.
     Master,
 }
 
-/// Which replies a client does not want (CLIENT REPLY); all of them can be at once.
+/// The reply mode of a client (CLIENT REPLY).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplyMode {
-    /// None is wanted.
+    /// All replies are dropped.
     pub off: bool,
-    /// That of the request that runs is not.
+    /// The reply of the running request is dropped.
     pub skip: bool,
-    /// That of the next request is not: CLIENT REPLY SKIP has just run.
+    /// The reply of the next request is dropped, after CLIENT REPLY SKIP.
     pub skip_next: bool,
 }
 
 impl ReplyMode {
-    /// Whether the reply of the request that runs is dropped.
+    /// Whether the reply of the running request is dropped.
     pub fn mutes(self) -> bool {
         self.off || self.skip
     }
 
-    /// A request has ended, even if it was an empty one.
+    /// Updates the mode after a request, even an empty one.
     pub fn request_ended(&mut self) {
         self.skip = std::mem::take(&mut self.skip_next);
     }
 }
 
-/// What a client waits for.
+/// What a client is blocked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// WAIT: that so many replicas confirm this offset.
+    /// WAIT: acknowledgements of this offset.
     Acks {
         /// Offset of the replication stream that the client's last write ended at.
         offset: i64,
-        /// How many replicas.
+        /// Required number of replicas.
         replicas: usize,
     },
-    /// An answer of the world.
+    /// The result of a request to the driver.
     Answer(RequestId),
     /// SAVE: the end of this snapshot.
     Snapshot(JobId),
-    /// SHUTDOWN: what is left to be done before the process may end.
+    /// SHUTDOWN: the end of the shutdown.
     Shutdown,
-    /// CLIENT PAUSE holds its next command back; the command stands unread in the query buffer.
+    /// CLIENT PAUSE, which holds its next command, unread, in the query buffer.
     Pause,
-    /// DEBUG SLEEP and DEBUG RELOAD: the node serves nobody until it is over.
+    /// DEBUG SLEEP and DEBUG RELOAD, which hold all clients.
     Node,
 }
 
-/// A client that waits.
+/// The state of a blocked client.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocked {
-    /// What for.
+    /// What it is blocked on.
     pub waiting: Waiting,
-    /// Monotonic microseconds at which it gives up.
+    /// Its timeout, in monotonic microseconds.
     pub deadline_us: Option<u64>,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub struct Client {
-    /// As the driver knows it.
+    /// Its handle, used by the driver.
     pub handle: Handle,
-    /// As users know it: CLIENT ID.
+    /// Its CLIENT ID.
     pub id: u64,
     /// Bytes in and out.
     pub wire: Wire,
-    /// Both ends.
+    /// Its endpoints.
     pub ends: Endpoints,
-    /// What it is to us.
+    /// Its role.
     pub role: Role,
     /// Version of the protocol.
     pub protocol: Protocol,
     /// Selected database.
     pub db: u32,
-    /// Whether it may run commands.
+    /// Whether it is authenticated.
     pub authenticated: bool,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
@@ -121,35 +121,35 @@ pub struct Client {
     pub transaction: Transaction,
     /// WATCH: database and name of each key.
     pub watched: Vec<(u32, Box<[u8]>)>,
-    /// Bytes of memory that the watched keys take.
+    /// Memory of the watched keys, in bytes.
     pub(crate) watched_bytes: usize,
-    /// How many channels and patterns it is subscribed to.
+    /// Its subscriptions.
     pub subscriptions: Subscriptions,
-    /// Messages that it has been sent while a command of it ran: they follow the reply.
+    /// Messages sent to it during its own command; they follow the reply.
     pub(super) held_messages: Vec<Arc<Vec<u8>>>,
-    /// A command of it runs.
+    /// Whether one of its commands is running.
     pub(crate) is_running: bool,
-    /// What it waits for, if it does.
+    /// What it is blocked on, if it is.
     pub blocked: Option<Blocked>,
-    /// The command that was requested last, by its full name; `NULL` if there is no such command.
+    /// The full name of its last command; `NULL` if unknown.
     pub last_command: &'static str,
     /// Monotonic microseconds at which it connected.
     pub connected_us: u64,
-    /// Monotonic microseconds at which bytes last came or left.
+    /// Monotonic microseconds of its last interaction.
     pub last_interaction_us: u64,
-    /// Offset of the replication stream behind its last write; what WAIT waits for.
+    /// Replication offset of its last write, for WAIT.
     pub last_write_offset: i64,
-    /// No more requests are taken; it is closed when the outbox is written.
+    /// Whether it is closed after the outbox has been written; no more requests are accepted.
     pub closing: bool,
-    /// Its connection is gone; the parts are about to forget it, or it stays for the rest of the EXEC that it is in.
+    /// Whether its connection is closed; it is removed soon, or at the end of its EXEC.
     pub gone: bool,
-    /// Bytes read from it, all told.
+    /// Total bytes read from it.
     pub bytes_in: u64,
-    /// It stands in the queue of those that have requests to serve.
+    /// Whether it is in the queue of ready clients.
     pub(super) is_ready: bool,
-    /// It stands in the list of those that have bytes to write.
+    /// Whether it is in the list of dirty connections.
     pub(super) is_dirty: bool,
-    /// Monotonic microseconds since which its outbox is over its class's soft limit.
+    /// Monotonic microseconds since when its outbox exceeds the soft limit of its class.
     soft_limit_since_us: Option<u64>,
 }
 
@@ -190,7 +190,7 @@ impl Client {
         }
     }
 
-    /// What it may claim in a request.
+    /// Returns the limits of its requests.
     pub(crate) fn limits(&self, bulk_len_max: u64) -> Limits {
         if self.authenticated {
             Limits::open(bulk_len_max)
@@ -199,17 +199,17 @@ impl Client {
         }
     }
 
-    /// Whether it is a replica of ours.
+    /// Whether it is a replica.
     pub fn is_replica(&self) -> bool {
         self.role == Role::Replica
     }
 
-    /// Whether it is our link to our master.
+    /// Whether it is the link to the master.
     pub fn is_master_link(&self) -> bool {
         self.role == Role::Link(LinkOwner::Master)
     }
 
-    /// Address under which it is known without having announced another: that of its far end.
+    /// Returns the peer's IP address.
     pub fn far_end(&self) -> String {
         match &self.ends {
             Endpoints::Tcp { peer, .. } => peer.ip().to_canonical().to_string(),
@@ -217,7 +217,7 @@ impl Client {
         }
     }
 
-    /// Whether it is connected from this machine.
+    /// Whether it is a local connection.
     pub fn is_local(&self) -> bool {
         match &self.ends {
             Endpoints::Tcp { peer, .. } => peer.ip().to_canonical().is_loopback(),
@@ -225,17 +225,17 @@ impl Client {
         }
     }
 
-    /// Bytes of memory that it takes.
+    /// Returns its memory usage in bytes.
     pub fn memory_bytes(&self) -> usize {
         let transaction = self.transaction.queued_bytes + self.watched_bytes;
         let wire = self.wire.query.capacity() + self.wire.outbox.memory_bytes();
         size_of::<Client>() + wire + transaction + self.subscriptions.memory_bytes()
     }
 
-    /// Whether its output is over its class's limits.
+    /// Whether its output exceeds the limits of its class.
     pub(super) fn is_over(&mut self, limit: &OutputLimit, now_us: u64) -> bool {
         let bytes = self.wire.outbox.limited_len() as u64;
-        if !self.authenticated && bytes > STRANGER_OUTPUT_MAX {
+        if !self.authenticated && bytes > UNAUTHENTICATED_OUTPUT_MAX {
             return true;
         }
         if limit.hard_bytes > 0 && bytes > limit.hard_bytes {
@@ -249,12 +249,12 @@ impl Client {
         now_us.saturating_sub(since) > limit.soft_seconds * 1_000_000
     }
 
-    /// Whether requests of it may be executed now.
+    /// Whether its requests may be executed now.
     pub(crate) fn may_run(&self) -> bool {
         self.blocked.is_none() && !self.closing && !self.gone
     }
 
-    /// Whether replies to it are dropped.
+    /// Whether its replies are dropped.
     pub(super) fn is_mute(&self) -> bool {
         matches!(self.role, Role::Link(_)) || self.reply_mode.mutes()
     }

@@ -1,9 +1,9 @@
-//! Connections without their sockets: they come in, bytes are put into their query buffers and taken from their outboxes,
-//! they wait, they go.
+//! Connections without their sockets: accepting, query buffers and outboxes, blocking, and closing.
 //!
-//! How far a connection is read is decided here: each wait has a limit, so that nobody's bytes fill the memory. There is
-//! one way into every outbox ([`Clients::send`], [`Clients::push_shared`], the replies), and the limits of the class are
-//! checked behind it. What the bytes mean is not known here: `serve.rs` parses requests, the owner of a link reads its own.
+//! This part decides how far a connection is read: unserved bytes are limited in every state, so
+//! that no peer can fill the memory. All output goes through [`Clients::send`],
+//! [`Clients::push_shared`] and the replies, which check the limits of the client's class. It does
+//! not interpret bytes: `serve.rs` parses requests, and the owner of a link reads its bytes.
 
 pub mod client;
 mod holds;
@@ -24,31 +24,31 @@ pub use client::{Blocked, Client, LinkOwner, ReplyMode, Role, Waiting};
 pub use outbox::{Gate, Outbox};
 pub use wire::Wire;
 
-/// Freeing an outbox takes long from this size on.
+/// Outboxes of at least this size are freed lazily.
 const LARGE_OUTBOX_BYTES: usize = 1 << 20;
 
-/// Half of what a master may let wait here at least: as much as clients may by default. Tests have less memory.
+/// Minimum of half the limit for a master's bytes: the default limit of clients. Smaller in tests.
 const LINK_BYTES_LEAST: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
-/// A client that cannot be served for now, for a pause or because it waits, is read no further than this.
+/// Read limit of a client that is paused or blocked.
 const HELD_BYTES_MAX: usize = 4 << 20;
 
-/// A client with requests that wait for their turn is read no further than this, so that the kernel can tell its peer
-/// to slow down: a pipeline without end fills no memory of ours. It is read again when an eighth is left.
+/// Read limit of a client with pending requests. Beyond it, TCP flow control slows down the peer,
+/// so that an endless pipeline does not fill our memory. Reading resumes when an eighth is left.
 const READ_AHEAD_BYTES: usize = 256 * 1024;
 
-/// How many spare buffers are kept.
+/// Maximum number of spare buffers.
 const POOL_MAX: usize = 256;
 
-/// Output up to this many bytes is within anybody's limits.
+/// Output up to this size is not checked against limits.
 const OUTPUT_UNCHECKED: usize = 16 * 1024;
 
-/// What bytes that arrived lead to.
+/// The result of receiving bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// The connection stands in the queue of those to be served, or is gone.
+    /// The connection is in the queue of ready clients, or closed.
     Queued,
-    /// A link of ours has more waiting than its peer may let wait.
+    /// A link has more unserved bytes than allowed.
     LinkTooLong(LinkOwner),
 }
 
@@ -60,11 +60,11 @@ pub struct Clients {
     count: usize,
     last_id: u64,
     next_place: usize,
-    /// Connections with requests to serve, in the order in which they are served.
+    /// Connections with pending requests, in the order of serving.
     ready: VecDeque<Handle>,
-    /// Connections whose outbox got bytes, each once.
+    /// Connections with new output, each once.
     dirty: Vec<Handle>,
-    /// Deadlines of clients that wait.
+    /// Timeouts of blocked clients.
     deadlines: BTreeSet<(u64, Handle)>,
     /// Connections that wait for the answer to a request, with some of what they are sent.
     held: Vec<(RequestId, Handle)>,
@@ -93,7 +93,7 @@ impl Clients {
         place.client.insert(Box::new(Client::new(handle, self.last_id, ends, now_us)))
     }
 
-    /// Removes a connection that every part has forgotten; its handle will not be used again.
+    /// Removes a connection that all parts have removed; its handle is not reused.
     pub(crate) fn remove(&mut self, core: &mut Core, handle: Handle) {
         if self.get(handle).is_none() {
             return;
@@ -111,54 +111,54 @@ impl Clients {
         }
     }
 
-    /// A connection that still exists.
+    /// Returns a connection if it exists.
     #[inline]
     pub fn get(&self, handle: Handle) -> Option<&Client> {
         let place = self.places.get(handle.index as usize)?;
         place.client.as_deref().filter(|_| place.generation == handle.generation)
     }
 
-    /// The same, for change.
+    /// Returns a connection mutably if it exists.
     #[inline]
     pub fn get_mut(&mut self, handle: Handle) -> Option<&mut Client> {
         let place = self.places.get_mut(handle.index as usize)?;
         place.client.as_deref_mut().filter(|_| place.generation == handle.generation)
     }
 
-    /// The one with this CLIENT ID.
+    /// Returns the connection with this CLIENT ID.
     pub fn by_id(&self, id: u64) -> Option<&Client> {
         self.iter().find(|client| client.id == id)
     }
 
-    /// All, in the order of their places.
+    /// Iterates over all connections.
     pub fn iter(&self) -> impl Iterator<Item = &Client> {
         self.places.iter().filter_map(|place| place.client.as_deref())
     }
 
-    /// All, for change.
+    /// Iterates over all connections mutably.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
         self.places.iter_mut().filter_map(|place| place.client.as_deref_mut())
     }
 
-    /// All handles, to walk while changing.
+    /// Returns all handles.
     pub fn handles(&self) -> Vec<Handle> {
         self.iter().map(|client| client.handle).collect()
     }
 
-    /// How many there are, replicas and links included.
+    /// Returns the number of connections, including replicas and links.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 }
 
-/// Coming and reading.
+/// Accepting and reading.
 impl Clients {
-    /// A connection came in. Refused: what it is sent before it is closed.
+    /// Accepts a connection, or returns the error to send before it is closed.
     pub fn accept(&mut self, core: &mut Core, ends: Endpoints) -> Result<Handle, Vec<u8>> {
         core.stats.connections_received += 1;
         if let Err(refusal) = self.may_accept(core, &ends) {
@@ -184,7 +184,7 @@ impl Clients {
         Ok(())
     }
 
-    /// A connection that we open: it belongs to `owner`, who is answered by
+    /// Opens a connection for `owner`, which handles
     /// [`Input::Connected`](crate::io::Input::Connected).
     pub fn connect(&mut self, core: &mut Core, owner: LinkOwner, host: &str, port: u16) -> Handle {
         let nowhere = Endpoints::Unix(String::new());
@@ -196,7 +196,8 @@ impl Clients {
         link
     }
 
-    /// Where to put bytes that arrive for a connection; none if nothing must be read for it now. `held`: nobody is served.
+    /// Returns the buffer to read into; none if the connection must not be read now. `held`:
+    /// whether all clients are held.
     #[inline]
     pub fn read_buffer(
         &mut self,
@@ -222,7 +223,7 @@ impl Clients {
         Some(&mut client.wire.query)
     }
 
-    /// Bytes were appended to a connection's buffer.
+    /// Handles bytes appended to a connection's buffer.
     #[inline]
     pub fn received(&mut self, core: &mut Core, handle: Handle) -> Received {
         let Some(client) = self.get_mut(handle) else { return Received::Queued };
@@ -247,7 +248,7 @@ impl Clients {
         Received::Queued
     }
 
-    /// A client sent more than anybody may without making a request of it.
+    /// Closes a client whose incomplete request exceeds the limit.
     pub(crate) fn query_buffer_full(&mut self, core: &mut Core, handle: Handle) {
         core.stats.query_buffer_limit_disconnections += 1;
         let id = self.get(handle).map_or(0, |client| client.id);
@@ -258,7 +259,7 @@ impl Clients {
         self.drop_without_flush(core, handle);
     }
 
-    /// A connection has requests to serve.
+    /// Adds a connection to the queue of ready clients.
     #[inline]
     pub(crate) fn mark_ready(&mut self, handle: Handle) {
         if let Some(client) = self.get_mut(handle)
@@ -269,14 +270,14 @@ impl Clients {
         }
     }
 
-    /// The same if bytes of it wait.
+    /// Adds a connection to the queue if it has pending bytes.
     pub(crate) fn mark_ready_if_pending(&mut self, handle: Handle) {
         if self.get(handle).is_some_and(|client| client.wire.pending() > 0) {
             self.mark_ready(handle);
         }
     }
 
-    /// The same for one that is to be served next.
+    /// Adds a connection at the front of the queue.
     pub(crate) fn mark_ready_first(&mut self, handle: Handle) {
         if let Some(client) = self.get_mut(handle)
             && !client.is_ready
@@ -286,7 +287,7 @@ impl Clients {
         }
     }
 
-    /// The next connection with requests to serve; it stands in the queue no more.
+    /// Removes the next connection from the queue.
     pub(crate) fn take_ready(&mut self) -> Option<Handle> {
         let handle = self.ready.pop_front()?;
         if let Some(client) = self.get_mut(handle) {
@@ -295,13 +296,13 @@ impl Clients {
         Some(handle)
     }
 
-    /// How many connections have requests that wait for a turn.
+    /// Returns the length of the queue.
     #[inline]
     pub fn ready_len(&self) -> usize {
         self.ready.len()
     }
 
-    /// Gives an empty buffer back.
+    /// Returns an empty buffer to the pool.
     pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() == wire::READ_BYTES && self.pool.len() < POOL_MAX {
             self.pool.push(buffer);
@@ -309,19 +310,19 @@ impl Clients {
     }
 }
 
-/// Bytes of requests that may wait to be executed, of each client.
+/// Returns the limit of a client's query buffer.
 pub(crate) fn query_bytes_max(core: &Core) -> usize {
     usize::try_from(core.config.client_query_buffer_limit).unwrap_or(usize::MAX)
 }
 
-/// The same for our master: well more than any master takes from a client of its own.
+/// Returns the limit for the master: well above what a master accepts from its clients.
 pub(crate) fn link_bytes_max(core: &Core) -> usize {
     query_bytes_max(core).max(LINK_BYTES_LEAST).saturating_mul(2)
 }
 
-/// Writing.
+/// Writing replies.
 impl Clients {
-    /// Connections whose outbox got bytes since the last call; each is named once.
+    /// Moves the connections with new output since the last call, each once.
     pub fn take_dirty(&mut self, into: &mut Vec<Handle>) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for handle in dirty.drain(..) {
@@ -343,13 +344,13 @@ impl Clients {
         }
     }
 
-    /// A connection's output, to be written and consumed.
+    /// Returns a connection's output, to be written and consumed.
     #[inline]
     pub fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox> {
         self.get_mut(handle).map(|client| &mut client.wire.outbox)
     }
 
-    /// The driver wrote so many bytes of a connection's outbox. Answers what the connection is to us, if it goes on.
+    /// Handles bytes written from a connection's outbox. Returns its role if it stays open.
     #[inline]
     pub fn written(&mut self, core: &mut Core, handle: Handle, bytes: usize) -> Option<Role> {
         core.stats.writes += u64::from(bytes > 0);
@@ -381,14 +382,14 @@ impl Clients {
         self.grew(core, handle);
     }
 
-    /// Appends bytes that others hold too.
+    /// Appends shared bytes to a connection's output.
     pub fn push_shared(&mut self, core: &mut Core, handle: Handle, bytes: Arc<Vec<u8>>) {
         let Some(client) = self.get_mut(handle) else { return };
         client.wire.outbox.push_shared(bytes);
         self.grew(core, handle);
     }
 
-    /// A connection's outbox got bytes: the driver is told, and its class's limits are checked.
+    /// Marks a connection with new output as dirty and checks the limits of its class.
     #[inline]
     pub(crate) fn grew(&mut self, core: &mut Core, handle: Handle) {
         self.mark_dirty(handle);
@@ -397,8 +398,8 @@ impl Clients {
         }
     }
 
-    /// Sends a message that no request of the client asked for, whatever CLIENT REPLY says. It follows the reply of the
-    /// command or EXEC that the client runs, if it runs one.
+    /// Sends a push message, regardless of CLIENT REPLY. During a command or EXEC of the client it
+    /// follows the reply.
     pub fn push(&mut self, core: &mut Core, handle: Handle, message: &Arc<Vec<u8>>) {
         let Some(client) = self.get_mut(handle) else { return };
         if client.role != Role::Client || client.closing || client.gone {
@@ -412,7 +413,7 @@ impl Clients {
         self.grew(core, handle);
     }
 
-    /// A command or EXEC has ended: the messages that its client has been sent meanwhile follow the reply.
+    /// Sends the messages held during a command or EXEC.
     pub(crate) fn release_messages(&mut self, core: &mut Core, handle: Handle) {
         let Some(client) = self.get_mut(handle) else { return };
         if client.held_messages.is_empty() || client.is_running || client.transaction.running {
@@ -424,8 +425,8 @@ impl Clients {
         self.grew(core, handle);
     }
 
-    /// Writes a reply that comes later than its request, or a message, unless the client does not want any. A replica's
-    /// output is the stream: it would take a reply in there for a part of it.
+    /// Writes a deferred reply or a message unless replies are dropped. Replicas get none: they
+    /// would take it for a part of the stream.
     pub fn reply(
         &mut self,
         core: &mut Core,
@@ -441,13 +442,13 @@ impl Clients {
         self.grew(core, handle);
     }
 
-    /// Writes an error to a connection, and counts it.
+    /// Writes an error reply and counts it.
     pub fn reply_error(&mut self, core: &mut Core, handle: Handle, error: &ErrorReply) {
         core.stats.error(error);
         self.reply(core, handle, |reply| reply.error(error));
     }
 
-    /// Writes what a blocked client waited for.
+    /// Writes the reply of a blocked client.
     pub(crate) fn answer(&mut self, core: &mut Core, handle: Handle, answer: &Answer) {
         match answer {
             Answer::Ok => self.reply(core, handle, |reply| reply.ok()),
@@ -456,7 +457,7 @@ impl Clients {
         }
     }
 
-    /// Closes a connection whose output is over its class's limits.
+    /// Closes a connection whose output exceeds the limits of its class.
     pub(crate) fn enforce_output_limit(&mut self, core: &mut Core, handle: Handle) {
         let limits = core.config.client_output_buffer_limit;
         let Some(client) = self.get_mut(handle) else { return };
@@ -469,7 +470,7 @@ impl Clients {
             Role::Client | Role::Link(_) => limits.normal,
         };
         if client.is_replica() && limit.hard_bytes > 0 {
-            // Who may go on with so many bytes of the backlog must not be closed for having been given them.
+            // A replica must not be closed for the backlog bytes of its partial synchronization.
             limit.hard_bytes = limit.hard_bytes.max(core.config.repl_backlog_size);
         }
         if client.is_over(&limit, core.now.mono_us) {
@@ -484,9 +485,9 @@ impl Clients {
     }
 }
 
-/// Waiting.
+/// Blocking.
 impl Clients {
-    /// Makes a client wait.
+    /// Blocks a client.
     pub fn block(
         &mut self,
         core: &mut Core,
@@ -502,7 +503,7 @@ impl Clients {
         }
     }
 
-    /// A client waits no more. Answers what it waited for.
+    /// Unblocks a client and returns what it was blocked on.
     pub(crate) fn unblock(&mut self, core: &mut Core, handle: Handle) -> Option<Blocked> {
         let blocked = self.get_mut(handle)?.blocked.take()?;
         if let Some(deadline) = blocked.deadline_us {
@@ -512,18 +513,18 @@ impl Clients {
         Some(blocked)
     }
 
-    /// What a client waits for, if it does.
+    /// Returns what a client is blocked on, if it is.
     pub fn waiting(&self, handle: Handle) -> Option<Waiting> {
         Some(self.get(handle)?.blocked.as_ref()?.waiting)
     }
 
-    /// Those who wait for what `wanted` says.
+    /// Returns the clients blocked on what `wanted` selects.
     pub fn waiting_for(&self, wanted: impl Fn(Waiting) -> bool) -> Vec<Handle> {
         let waits = |client: &&Client| client.blocked.is_some_and(|b| wanted(b.waiting));
         self.iter().filter(waits).map(|client| client.handle).collect()
     }
 
-    /// The next client whose deadline has passed; it stands in the list no more.
+    /// Removes the next client whose timeout has passed.
     pub(crate) fn take_timed_out(&mut self, core: &mut Core) -> Option<Handle> {
         let &(due, handle) = self.deadlines.first()?;
         if due > core.now.mono_us {
@@ -534,7 +535,7 @@ impl Clients {
         Some(handle)
     }
 
-    /// How many waiting clients have a deadline.
+    /// Returns the number of blocked clients with a timeout.
     pub fn deadlines_len(&self) -> usize {
         self.deadlines.len()
     }
@@ -547,14 +548,14 @@ impl Clients {
     }
 }
 
-/// Going.
+/// Closing.
 impl Clients {
-    /// Closes a connection when what its outbox holds has been written.
+    /// Closes a connection after its outbox has been written.
     pub fn close_after_reply(&mut self, core: &mut Core, handle: Handle) {
         let Some(client) = self.get_mut(handle) else { return };
         client.closing = true;
         if client.transaction.running {
-            // The end of EXEC closes it.
+            // It is closed at the end of EXEC.
         } else if client.wire.outbox.is_empty() {
             self.close(core, handle);
         } else {
@@ -562,8 +563,8 @@ impl Clients {
         }
     }
 
-    /// Closes a connection now; what its outbox holds is lost, as with CLIENT KILL in Redis. The parts forget it when the
-    /// order to do so is carried out.
+    /// Closes a connection now and discards its outbox, as CLIENT KILL in Redis. The parts remove
+    /// it when the order is carried out.
     pub fn close(&mut self, core: &mut Core, handle: Handle) {
         let Some(client) = self.get_mut(handle) else { return };
         if !client.gone {
@@ -573,14 +574,14 @@ impl Clients {
         }
     }
 
-    /// `requirepass` has changed: without a password everybody is the default user.
+    /// Applies a change of `requirepass`: without a password all clients are authenticated.
     pub(crate) fn password_changed(&mut self, core: &Core) {
         if core.config.requirepass.is_empty() {
             self.iter_mut().for_each(|client| client.authenticated = true);
         }
     }
 
-    /// Closes a connection that will not take what it is sent.
+    /// Closes a connection that does not read its output.
     pub(crate) fn drop_without_flush(&mut self, core: &mut Core, handle: Handle) {
         if let Some(client) = self.get_mut(handle) {
             client.wire.outbox.clear();
@@ -588,8 +589,8 @@ impl Clients {
         self.close(core, handle);
     }
 
-    /// A share of the connections each time, all of them about once a second: closes idle clients, and those whose buffers
-    /// have outgrown their limits.
+    /// Checks a part of the connections, all of them about once a second: closes idle clients and
+    /// those whose buffers exceed their limits.
     pub(crate) fn cron(&mut self, core: &mut Core, hz: u32) {
         let now_us = core.now.mono_us;
         let idle_us = u64::from(core.config.timeout) * 1_000_000;

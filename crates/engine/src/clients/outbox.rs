@@ -10,15 +10,16 @@
 //!                      writes up to ───╜
 //! ```
 //!
-//! Replies go into `tail`, a plain vector, and on the common path the shell writes it with one call. What is large or has
-//! several readers (a block of the replication stream, a snapshot's bytes) goes in by reference count.
+//! Replies go into `tail`, a plain vector, which the driver usually writes with one call. Large or
+//! shared data (a block of the replication stream, a snapshot's bytes) is reference-counted.
 //!
-//! A mark says from which absolute offset on bytes wait for a gate. It stands beside the pieces, so that it may be set
-//! when the bytes are already there: what a reply has to wait for is known after it was written. What stands behind a gate
-//! leaves when the event that it names has come, and never if that event fails: the connection is then closed.
+//! A mark holds the absolute offset from which bytes wait for a gate. Marks are separate from the
+//! pieces, so that one can be set after its bytes were written: only then is it known what a reply
+//! must wait for. Bytes behind a gate are sent when its event occurs; if the event fails, they are
+//! never sent and the connection is closed.
 //!
-//! Bytes of a full synchronisation's payload are *exempt*: the limits of the replica's class are about the stream behind
-//! them, and the payload has a bound of its own.
+//! Bytes of a full synchronization's payload are *exempt* from the output buffer limits of
+//! replicas, which apply to the stream behind them; the payload has its own limit.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -28,19 +29,20 @@ use russet_ds::SharedBytes;
 
 use crate::ids::{JobId, RequestId};
 
-/// What must have happened before the bytes behind it may leave.
+/// An event that must occur before the bytes behind the gate may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// All bytes of this snapshot stand in the outbox, before the gate.
+    /// The outbox contains all bytes of this snapshot, before the gate.
     Snapshot(JobId),
     /// The world has carried out this request.
     Request(RequestId),
 }
 
-/// From this length on, a tail is long.
+/// Minimum length of a long tail.
 const LONG_TAIL_BYTES: usize = 64 * 1024;
 
-/// From this length on, a message is shared among its receivers. Below, a copy costs less than a piece.
+/// Minimum length of a message that is shared among its receivers; copying a shorter one is
+/// cheaper.
 const SHARED_MESSAGE_BYTES: usize = 1024;
 
 #[derive(Debug)]
@@ -61,45 +63,45 @@ impl Piece {
     }
 }
 
-/// From this offset on bytes wait for this gate.
+/// Bytes from this offset on wait for this gate.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     at: u64,
     gate: Gate,
 }
 
-/// See the module.
+/// The output of a connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
     pieces: VecDeque<Piece>,
-    /// Bytes of the first piece (of `tail` if there is none) that have been written.
+    /// Written bytes of the first piece, or of `tail` if there is none.
     sent: usize,
-    /// Where replies are appended.
+    /// The buffer for new replies.
     pub(crate) tail: Vec<u8>,
     /// Bytes in `pieces`.
     queued_bytes: usize,
-    /// Those of them that the limits of the connection's class are not about.
+    /// Exempt bytes in `pieces`.
     exempt_bytes: usize,
-    /// Bytes that have left since the connection began: the absolute offset of the first byte here.
+    /// Total bytes sent: the absolute offset of the first byte.
     left: u64,
     /// Closed gates, by offset.
     marks: VecDeque<Mark>,
 }
 
 impl Outbox {
-    /// Bytes that wait, behind gates too.
+    /// Returns all pending bytes, including those behind gates.
     ///
-    /// While a reply is being written, what the tail holds is lent to it and does not count.
+    /// While a reply is being written, the tail is lent to it and does not count.
     pub fn len(&self) -> usize {
         (self.queued_bytes + self.tail.len()).saturating_sub(self.sent)
     }
 
-    /// Absolute offset behind the last byte.
+    /// Returns the absolute end offset.
     pub fn end(&self) -> u64 {
         self.left + self.len() as u64
     }
 
-    /// Bytes that stand before the first closed gate.
+    /// Returns the bytes before the first closed gate.
     pub fn open_len(&self) -> usize {
         match self.marks.front() {
             Some(mark) => usize::try_from(mark.at - self.left).unwrap_or(usize::MAX),
@@ -107,40 +109,40 @@ impl Outbox {
         }
     }
 
-    /// Bytes that the limits of the connection's class are about.
+    /// Returns the bytes subject to the limits of the connection's class.
     pub fn limited_len(&self) -> usize {
         self.len().saturating_sub(self.exempt_bytes)
     }
 
-    /// Nothing waits.
+    /// Whether nothing is pending.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of memory held, for CLIENT LIST and the client's limits.
+    /// Returns the memory usage, for CLIENT LIST and the client's limits.
     pub fn memory_bytes(&self) -> usize {
         self.queued_bytes + self.tail.capacity()
     }
 
-    /// Bytes of the last replies, not handed to the list yet (`obl` of CLIENT LIST).
+    /// Returns the bytes in the tail (`obl` of CLIENT LIST).
     ///
-    /// While a reply is being written, what the tail holds is lent to it and does not count.
+    /// While a reply is being written, the tail is lent to it and does not count.
     pub fn tail_len(&self) -> usize {
         let sent = if self.pieces.is_empty() { self.sent } else { 0 };
         self.tail.len().saturating_sub(sent)
     }
 
-    /// Bytes that the buffer of the last replies can take before it grows (`rbs` of CLIENT LIST).
+    /// Returns the capacity of the tail (`rbs` of CLIENT LIST).
     pub fn tail_capacity(&self) -> usize {
         self.tail.capacity()
     }
 
-    /// How many pieces wait in the list (`oll` of CLIENT LIST).
+    /// Returns the number of pieces (`oll` of CLIENT LIST).
     pub fn pieces(&self) -> usize {
         self.pieces.len()
     }
 
-    /// Appends bytes that others hold too.
+    /// Appends shared bytes.
     pub fn push_shared(&mut self, bytes: Arc<Vec<u8>>) {
         if bytes.is_empty() {
             return;
@@ -150,7 +152,7 @@ impl Outbox {
         self.pieces.push_back(Piece::Shared(bytes));
     }
 
-    /// Appends a message that other clients may be sent too: shared if it is long, copied if not.
+    /// Appends a message to several clients: shared if it is long, else copied.
     pub fn push_message(&mut self, message: Arc<Vec<u8>>) {
         if message.len() >= SHARED_MESSAGE_BYTES {
             self.push_shared(message);
@@ -159,7 +161,7 @@ impl Outbox {
         }
     }
 
-    /// Appends the bytes of a value, which the keyspace lends.
+    /// Appends the bytes of a value, shared with the keyspace.
     pub fn push_lent(&mut self, bytes: SharedBytes) {
         if bytes.is_empty() {
             return;
@@ -169,20 +171,20 @@ impl Outbox {
         self.pieces.push_back(Piece::Lent(bytes));
     }
 
-    /// Closes a gate: what is appended from now on waits for it.
+    /// Closes a gate: bytes appended from now on wait for it.
     pub fn close_gate(&mut self, gate: Gate) {
         self.seal_tail();
         self.mark(self.end(), gate);
     }
 
-    /// Bytes from this absolute offset on, which have not left, wait for a gate. Marks are set in the order of their
-    /// offsets.
+    /// Closes a gate at an absolute offset that has not been sent. Marks are set in the order of
+    /// their offsets.
     pub fn mark(&mut self, at: u64, gate: Gate) {
         debug_assert!(self.left <= at && self.marks.back().is_none_or(|last| last.at <= at));
         self.marks.push_back(Mark { at, gate });
     }
 
-    /// Inserts exempt bytes just before a gate that is still closed; nothing if it is not.
+    /// Inserts exempt bytes before a closed gate; does nothing if it is open.
     pub fn insert_before(&mut self, gate: Gate, bytes: Arc<Vec<u8>>) {
         let Some(index) = self.marks.iter().position(|mark| mark.gate == gate) else { return };
         if bytes.is_empty() {
@@ -190,7 +192,7 @@ impl Outbox {
         }
         let mut offset = self.left - self.sent as u64;
         let at = self.marks[index].at;
-        // The tail was sealed when the gate was closed, so a piece ends where it stands.
+        // The tail was sealed when the gate was closed, so a piece ends at its offset.
         let place = self.pieces.iter().position(|piece| {
             let here = offset >= at;
             offset += piece.bytes().len() as u64;
@@ -204,12 +206,12 @@ impl Outbox {
         self.pieces.insert(place.unwrap_or(self.pieces.len()), Piece::Exempt(bytes));
     }
 
-    /// Opens a gate: its event has come.
+    /// Opens a gate: its event has occurred.
     pub fn open_gate(&mut self, gate: Gate) {
         self.marks.retain(|mark| mark.gate != gate);
     }
 
-    /// Ends a long tail that waits for a slow reader: appending to it would at some size move all of it.
+    /// Seals a long tail of a slow reader: growing it would copy all of it.
     pub(crate) fn seal_waiting_tail(&mut self) {
         let waits = self.sent > 0 || !self.pieces.is_empty();
         if waits && self.tail.len() >= LONG_TAIL_BYTES {
@@ -225,7 +227,7 @@ impl Outbox {
         self.pieces.push_back(Piece::Bytes(std::mem::take(&mut self.tail)));
     }
 
-    /// Whether some byte may leave now.
+    /// Whether there are bytes that may be sent now.
     #[inline]
     pub fn has_open_bytes(&self) -> bool {
         match self.marks.front() {
@@ -234,7 +236,8 @@ impl Outbox {
         }
     }
 
-    /// Fills `slices` with bytes that may leave, for one vectored write; says how many it filled.
+    /// Fills `slices` with bytes that may be sent, for a vectored write, and returns how many it
+    /// filled.
     pub fn open_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         let (mut skip, mut open) = (self.sent, self.open_len());
@@ -252,7 +255,7 @@ impl Outbox {
         filled
     }
 
-    /// Takes note that the first `written` open bytes have left.
+    /// Consumes `written` open bytes.
     pub fn consume(&mut self, written: usize) {
         self.left += written as u64;
         self.sent += written;
@@ -277,7 +280,7 @@ impl Outbox {
         }
     }
 
-    /// Throws everything away: the connection is going.
+    /// Discards everything.
     pub fn clear(&mut self) {
         *self = Outbox::default();
     }

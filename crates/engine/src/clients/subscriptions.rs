@@ -1,26 +1,25 @@
-//! How many subscriptions a client has. [`PubSub`](crate::pubsub::PubSub) knows to what, and keeps
-//! the counts.
+//! A client's number of subscriptions, maintained by [`PubSub`](crate::pubsub::PubSub).
 
 /// What a client subscribes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A channel.
     Channel,
-    /// All channels whose names match a pattern.
+    /// A pattern of channels.
     Pattern,
     /// A shard channel.
     Shard,
 }
 
 impl Kind {
-    /// All kinds, in the order of their numbers.
+    /// All kinds, in the order of their indexes.
     pub const ALL: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
 }
 
-/// Bytes of memory that a subscription takes beside its name, estimated.
+/// Estimated memory of a subscription besides its name, in bytes.
 const BYTES: usize = 96;
 
-/// See the module.
+/// Counts of a client's subscriptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subscriptions {
     counts: [usize; 3],
@@ -33,13 +32,13 @@ impl Subscriptions {
         self.counts[kind as usize]
     }
 
-    /// Whether there are none.
+    /// Whether there are no subscriptions.
     pub fn is_empty(&self) -> bool {
         self.counts == [0; 3]
     }
 
-    /// Returns the number that confirmations report: channels and patterns count together, shard
-    /// channels for themselves.
+    /// Returns the count in confirmations: channels and patterns together, shard channels
+    /// separately.
     pub fn reported(&self, kind: Kind) -> usize {
         match kind {
             Kind::Channel | Kind::Pattern => self.of(Kind::Channel) + self.of(Kind::Pattern),
@@ -47,7 +46,7 @@ impl Subscriptions {
         }
     }
 
-    /// Returns the bytes of memory that they take.
+    /// Returns their memory usage in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.bytes
     }

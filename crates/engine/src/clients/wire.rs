@@ -1,4 +1,4 @@
-//! The half of a connection that moves bytes: it needs no node to be read, parsed or written.
+//! The transport state of a connection, independent of the node: query buffer, parser and outbox.
 
 use russet_protocol::RequestParser;
 
@@ -7,45 +7,45 @@ use super::outbox::Outbox;
 /// A query buffer, its parser and an outbox.
 #[derive(Debug, Default)]
 pub struct Wire {
-    /// Bytes that arrived; those before `start` are done with.
+    /// Received bytes; those before `start` are consumed.
     pub(crate) query: Vec<u8>,
     pub(crate) start: usize,
     /// Length of `query` when bytes were last counted.
     counted: usize,
-    /// So much has arrived that nothing is read until some of it is served.
+    /// Whether reading is suspended because enough unserved bytes have been received.
     is_ahead: bool,
     pub(crate) parser: RequestParser,
-    /// Bytes to leave.
+    /// Output bytes.
     pub outbox: Outbox,
 }
 
-/// Bytes that are read at once at most, and the size of a query buffer to begin with.
+/// Size of a read, and the initial size of a query buffer.
 pub(super) const READ_BYTES: usize = 16 * 1024;
 
 impl Wire {
-    /// Bytes that arrived and are not done with; none while they are lent to the batch that runs.
+    /// Returns the number of pending bytes; none while they are lent to the running batch.
     pub fn pending(&self) -> usize {
         self.query.len().saturating_sub(self.start)
     }
 
-    /// The pending bytes.
+    /// Returns the pending bytes.
     pub(crate) fn pending_bytes(&self) -> &[u8] {
         &self.query[self.start..]
     }
 
-    /// How many bytes were appended to the query buffer since it was lent out or last counted.
+    /// Returns how many bytes were appended since the last count.
     #[inline]
     pub(super) fn count_new(&mut self) -> u64 {
         let counted = std::mem::replace(&mut self.counted, self.query.len());
         self.query.len().saturating_sub(counted) as u64
     }
 
-    /// Bytes that the query buffer can take before it grows.
+    /// Returns the spare capacity of the query buffer.
     pub fn spare(&self) -> usize {
         self.query.capacity() - self.query.len()
     }
 
-    /// Forgets the first `len` pending bytes.
+    /// Consumes the first `len` pending bytes.
     pub(crate) fn consume(&mut self, len: usize) {
         self.start += len;
         if self.start == self.query.len() {
@@ -54,9 +54,9 @@ impl Wire {
         }
     }
 
-    /// Whether nothing more is to be read: requests wait for their turn, and enough of them have arrived.
+    /// Whether reading must be suspended: enough requests are waiting.
     ///
-    /// Whoever is not in the queue of ready clients has at most the beginning of a request, and the rest must come.
+    /// A client that is not ready has only an incomplete request, whose rest must be read.
     #[inline]
     pub(super) fn reads_too_far_ahead(&mut self, is_ready: bool, most: usize) -> bool {
         let ahead_max = if self.is_ahead { most / 8 } else { most };
@@ -72,7 +72,8 @@ impl Wire {
             self.start = 0;
         }
         if self.spare() < READ_BYTES {
-            // A long body that is under way is read in larger pieces, but never by its claim alone.
+            // A long argument is read in larger pieces, limited by what has arrived, not by its
+            // claimed length.
             let awaited = self.parser.awaited_len().unwrap_or(0).saturating_sub(self.query.len());
             let room = awaited.clamp(READ_BYTES, READ_BYTES.max(self.query.len()).min(1 << 20));
             self.query.reserve(room);

@@ -4,7 +4,7 @@ use super::{
     Field, Kind, Section, Value, View, always, difference, field, human, percent, ratio, seconds_of,
 };
 use crate::config::value::Supervised;
-use crate::io::ProcessFigures;
+use crate::io::ProcessMetrics;
 use crate::timers::Timer;
 
 use Kind::{Bytes, Flag, Gauge, Human, Lines, Ratio, Seconds, Text};
@@ -22,13 +22,7 @@ pub(super) const FIELDS: &[Field] = &[
     field(Server, "russet_version", Text, "Russet's own version.", |_| {
         crate::RUSSET_VERSION.into()
     }),
-    always(
-        Server,
-        "redis_git_sha1",
-        Text,
-        "Zeros: this is not a build of Redis.",
-        "00000000",
-    ),
+    always(Server, "redis_git_sha1", Text, "Zeros: this is not a build of Redis.", "00000000"),
     always(Server, "redis_git_dirty", Flag, "0: this is not a build of Redis.", "0"),
     field(Server, "redis_mode", Text, "Mode of the server.", |view| {
         view.core.boot.mode.name().into()
@@ -365,7 +359,7 @@ pub(super) const FIELDS: &[Field] = &[
     }),
 ];
 
-fn process<'a>(view: &View<'a>) -> &'a ProcessFigures {
+fn process<'a>(view: &View<'a>) -> &'a ProcessMetrics {
     &view.core.stats.process
 }
 

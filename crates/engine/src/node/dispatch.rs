@@ -1,4 +1,4 @@
-//! From a parsed request to its reply: may it run, is it queued, run it, gather its effects.
+//! Dispatches a parsed request: checks, queueing, execution, reply and effects.
 
 use russet_ds::SharedBytes;
 use russet_protocol::error::c_str;
@@ -19,20 +19,21 @@ use crate::notify;
 use crate::parts::Parts;
 use crate::transaction::Queued;
 
-/// Flags of commands whose own words may be an effect.
+/// Flags of commands that may be propagated as received.
 const PROPAGATES: u64 = flag::WRITE | flag::MAY_REPLICATE;
 
-/// How gathered effects leave.
+/// How pending effects are propagated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Propagation {
-    /// As one unit, which nobody sees half of.
+    /// As one atomic unit.
     Together,
-    /// Each for itself.
+    /// As separate units.
     Apart,
 }
 
 impl Node {
-    /// Runs one request of a connection. False if it must be kept for later (the client is paused).
+    /// Runs one request of a connection. Returns false if it must be kept for later (the client is
+    /// paused).
     pub(super) fn execute(
         &mut self,
         handle: Handle,
@@ -55,7 +56,7 @@ impl Node {
         taken
     }
 
-    /// A client's request.
+    /// Requests of clients.
     fn execute_request(
         &mut self,
         handle: Handle,
@@ -96,7 +97,7 @@ impl Node {
         true
     }
 
-    /// A request has been answered, or waits for its answer: what CLIENT REPLY SKIP said is done.
+    /// Updates CLIENT REPLY SKIP after a request was answered or blocked.
     pub(super) fn request_ended(&mut self, handle: Handle) {
         if let Some(client) = self.parts.clients.get_mut(handle)
             && client.blocked.is_none()
@@ -106,7 +107,8 @@ impl Node {
         }
     }
 
-    /// A web page makes a browser send HTTP here: nothing behind its head may run.
+    /// Closes a connection that sends HTTP, possibly a browser misused by a web page: nothing after
+    /// the head may run.
     fn turn_browser_away(&mut self, handle: Handle) {
         let Node { core, parts, .. } = self;
         let address = match parts.clients.get(handle).map(|client| &client.ends) {
@@ -124,7 +126,7 @@ impl Node {
         parts.clients.close(core, handle);
     }
 
-    /// The row to run: of a container, that of the subcommand.
+    /// Returns the command to run; for a container, its subcommand.
     fn resolve(
         &self,
         found: Option<&'static Command>,
@@ -138,7 +140,7 @@ impl Node {
         Ok(row)
     }
 
-    /// Whether a client may run a command now.
+    /// Checks whether a client may run a command now.
     fn admit(&mut self, handle: Handle, command: &'static Command) -> Result<(), ErrorReply> {
         let Node { core, parts, .. } = self;
         let Parts { clients, master, following, saves, busy, .. } = parts;
@@ -146,7 +148,8 @@ impl Node {
         if !client.authenticated && !command.has(flag::NO_AUTH) {
             return Err(ErrorReply::NoAuth);
         }
-        // A transaction does what any of its commands does, and may do what all of them may.
+        // A transaction has the write flags of any of its commands, and permissions only if all of
+        // them have them.
         let (flags, permits) = if command.has(flag::RUNS_QUEUE) {
             let transaction = &client.transaction;
             (command.flags | transaction.flags, command.flags & !transaction.flags_lacking)
@@ -156,7 +159,7 @@ impl Node {
         let writes = flags & flag::WRITE != 0;
         let touches_keys = flag::WRITE | flag::READONLY | flag::MAY_REPLICATE;
         if client.is_replica() && command.has(touches_keys) {
-            // No pause holds replicas back.
+            // A pause does not hold replicas.
             return Err(ErrorReply::err("Replica can't interact with the keyspace"));
         }
         if command.has(flag::NO_MULTI) && client.transaction.open {
@@ -189,7 +192,7 @@ impl Node {
         busy.admit(permits)
     }
 
-    /// Refuses a request, and with it the transaction that it was to be queued in.
+    /// Refuses a request and aborts the transaction that it belongs to.
     fn refuse(&mut self, handle: Handle, command: Option<&'static Command>, error: &ErrorReply) {
         let Node { core, data, parts, commands, .. } = self;
         if let Some(command) = command {
@@ -199,7 +202,7 @@ impl Node {
             crate::watching::discard_transaction(&mut parts.clients, data, handle);
             let text = error.to_string();
             let why = match error {
-                // Put together for this one case, so the code is not in it.
+                // Without the error code, as in Redis.
                 ErrorReply::WrongArity(_) => text.trim_start_matches("ERR "),
                 _ => &text,
             };
@@ -213,7 +216,7 @@ impl Node {
         self.reply_now(handle, error);
     }
 
-    /// An error in place of a reply; to a replica, whose output is the stream, none may be sent.
+    /// Replies with an error; a replica, whose output is the stream, gets none.
     fn reply_now(&mut self, handle: Handle, error: &ErrorReply) {
         let Node { core, parts, .. } = self;
         let is_replica = parts.clients.get(handle).is_some_and(|client| client.is_replica());
@@ -229,7 +232,7 @@ impl Node {
         let Node { core, parts, .. } = self;
         let Some(client) = parts.clients.get_mut(handle) else { return };
         client.transaction.push(queued, command.flags);
-        // What is queued is a request that has not run: it counts like bytes that wait to be read.
+        // A queued request counts like unread bytes of the query buffer.
         if client.transaction.queued_bytes > query_bytes_max(core) {
             parts.clients.query_buffer_full(core, handle);
         } else {
@@ -242,7 +245,7 @@ impl Node {
         Queued { command: self.commands.id_of(command), bytes, ranges }
     }
 
-    /// Runs a command that may run, for a client: its reply goes into the client's outbox.
+    /// Runs a command for a client and writes its reply to the outbox.
     pub(super) fn run_for_client(
         &mut self,
         handle: Handle,
@@ -257,7 +260,7 @@ impl Node {
             && core.is_replica
             && core.config.replica_read_only
         {
-            // REPLICAOF stood before it in the transaction.
+            // A REPLICAOF preceded it in the transaction.
             return parts.clients.reply_error(core, handle, &ErrorReply::ReadOnly);
         }
         let Some(client) = parts.clients.get_mut(handle) else { return };
@@ -296,7 +299,7 @@ impl Node {
         }
     }
 
-    /// Runs a command's function over what it may touch.
+    /// Runs the function of a command.
     fn run(
         &mut self,
         call: &mut Call,
@@ -325,7 +328,7 @@ impl Node {
         outcome
     }
 
-    /// What a handler's end requests of the node.
+    /// Handles the flow result of a command's function.
     fn finish(&mut self, handle: Handle, flow: Flow) {
         let Node { core, parts, .. } = self;
         let Parts { clients, master, busy, settings, .. } = parts;
@@ -337,9 +340,9 @@ impl Node {
         }
     }
 
-    /// Gives a client the outbox back in which a command has written its reply; what is written is sent, or dropped, by
-    /// the connection's role and, unless it is a push, its CLIENT REPLY mode. Messages that the command sent to its own
-    /// client follow it.
+    /// Returns the outbox with a command's reply to its client. The reply is sent or dropped
+    /// depending on the connection's role and, unless it is a push, its CLIENT REPLY mode. Messages
+    /// that the command sent to its own client follow it.
     fn put_reply(
         &mut self,
         handle: Handle,
@@ -351,7 +354,7 @@ impl Node {
     ) {
         let Node { core, parts, .. } = self;
         let Some(client) = parts.clients.get_mut(handle) else { return };
-        // Bytes that came to the outbox meanwhile, a push say, follow the reply.
+        // Bytes added to the outbox meanwhile, such as a push, follow the reply.
         let meanwhile = std::mem::replace(&mut client.wire.outbox.tail, out);
         let tail = &mut client.wire.outbox.tail;
         let has_written = tail.len() > before || !shared.is_empty();
@@ -373,7 +376,8 @@ impl Node {
         self.parts.clients.release_messages(&mut self.core, handle);
     }
 
-    /// A replica's output is the stream: it would take a reply in there for a part of it. So it is closed.
+    /// Closes a replica whose command produced a reply: it would take the reply for a part of the
+    /// stream.
     #[cold]
     fn replica_was_answered(&mut self, handle: Handle) {
         let Node { core, parts, .. } = self;
@@ -385,7 +389,7 @@ impl Node {
         parts.clients.close(core, handle);
     }
 
-    /// The effects of the command that ended, behind those of keys that expired with it.
+    /// Collects the effects of the executed command, after those of keys that expired during it.
     fn gather_effects(&mut self, db: u32, dirty: u64, command: &'static Command, args: &Args<'_>) {
         let Node { core, data, journal, .. } = self;
         expiry::propagate(core, data, journal);
@@ -400,7 +404,7 @@ impl Node {
         self.deliver_events();
     }
 
-    /// Publishes what happened to keys.
+    /// Publishes keyspace events.
     pub(super) fn deliver_events(&mut self) {
         let Node { core, data, parts, .. } = self;
         if data.has_events() {
@@ -410,7 +414,7 @@ impl Node {
         }
     }
 
-    /// The gathered effects leave.
+    /// Propagates the pending effects.
     pub(super) fn propagate(&mut self, how: Propagation) {
         match how {
             Propagation::Together => self.journal.flush(&mut self.parts.master.stream),
@@ -419,9 +423,9 @@ impl Node {
     }
 }
 
-/// Our master's stream.
+/// The master's stream.
 impl Node {
-    /// A request of our master's stream.
+    /// Runs a request of the master's stream.
     fn execute_upstream(
         &mut self,
         handle: Handle,
@@ -442,7 +446,8 @@ impl Node {
             return true;
         }
         if command.has(flag::ADMIN) && !command.has(flag::FROM_MASTER) {
-            // A stream changes data. It does not make this node stop, sleep, save or follow another.
+            // A stream only changes data. It must not make this node stop, sleep, save or follow
+            // another master.
             let error = ErrorReply::err("a master's stream changes data and does nothing else");
             self.core.stats.rejected(self.commands.number_of(command));
             self.core.stats.error(&error);
@@ -482,7 +487,7 @@ impl Node {
         }
     }
 
-    /// Runs a command of the stream: there is no connection to reply to.
+    /// Runs a command of the stream without a connection to reply to.
     pub(super) fn run_upstream(
         &mut self,
         command: &'static Command,
@@ -514,9 +519,9 @@ impl Node {
         }
     }
 
-    /// A request of the stream was executed (or queued): our offset moves.
+    /// Advances the offset after a request of the stream was executed or queued.
     pub(super) fn applied(&mut self, handle: Handle, raw: &[u8]) {
-        // What ends this process is passed on to nobody.
+        // A request that stops this process is not passed on.
         self.carry_out_orders();
         let Node { core, parts, .. } = self;
         let Parts { clients, master, following, busy, .. } = parts;
@@ -525,7 +530,7 @@ impl Node {
         }
     }
 
-    /// A request of the stream that fits no row, or makes what no row could have made.
+    /// Handles a request of the stream that is unknown or creates an unsupported value.
     fn upstream_unknown(
         &mut self,
         handle: Handle,
@@ -548,8 +553,8 @@ impl Node {
         parts.following.unknown_command(core, &mut parts.clients, handle, &name);
     }
 
-    /// A master's write came while this replica cannot save. True: the process ends instead of taking it, as
-    /// `replica-ignore-disk-write-errors` demands by default.
+    /// Handles a master's write while this replica cannot save. Returns true if the process stops
+    /// instead of applying it, the default of `replica-ignore-disk-write-errors`.
     fn stops_without_disk(&mut self) -> bool {
         let Node { core, parts, .. } = self;
         if !parts.saves.refuses_writes(&core.config) {
@@ -568,13 +573,13 @@ impl Node {
     }
 }
 
-/// Whether a command makes a value of a type that is not built.
+/// Whether a command restores a value of an unsupported type.
 fn restores_unknown(command: &Command, args: &Args<'_>) -> bool {
     let restores = matches!(command.name, "restore" | "restore-asking");
     restores && args.get(3).is_some_and(|payload| !crate::persist::dump::is_known(payload))
 }
 
-/// The error of a command that is switched off by default.
+/// Returns the error of a command that is disabled by default.
 fn not_allowed(command: &Command, protection: &Protection) -> ErrorReply {
     let name = command.name.split('|').next().unwrap_or_default().to_uppercase();
     let directive = protection.directive;
@@ -583,7 +588,7 @@ fn not_allowed(command: &Command, protection: &Protection) -> ErrorReply {
     ))
 }
 
-/// The error of a command that a client with subscriptions may not run with RESP2.
+/// Returns the error of a command that is not allowed for a RESP2 client with subscriptions.
 fn not_while_subscribed(command: &Command) -> ErrorReply {
     ErrorReply::err(format!(
         "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
@@ -591,7 +596,7 @@ fn not_while_subscribed(command: &Command) -> ErrorReply {
     ))
 }
 
-/// Appends `whole` to an outbox with the lent strings at their places.
+/// Appends `whole` to an outbox with the shared strings at their offsets.
 fn splice(outbox: &mut Outbox, whole: &[u8], shared: Vec<(usize, SharedBytes)>) {
     let mut start = 0;
     for (offset, bytes) in shared {
@@ -602,13 +607,13 @@ fn splice(outbox: &mut Outbox, whole: &[u8], shared: Vec<(usize, SharedBytes)>) 
     outbox.tail.extend_from_slice(&whole[start..]);
 }
 
-/// Words that open lines of HTTP, and no command's name.
+/// First words of HTTP lines, which are no command names.
 fn is_http(args: &Args<'_>) -> bool {
     let first = args.get(0).unwrap_or_default();
     first.eq_ignore_ascii_case(b"post") || first.eq_ignore_ascii_case(b"host:")
 }
 
-/// How much of a word, or of all words, an error shows, bytes.
+/// Maximum bytes of a word, or of all words, in an error.
 const SHOWN_MAX: usize = 128;
 
 fn unknown_command(args: &Args<'_>) -> ErrorReply {

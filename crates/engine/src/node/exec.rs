@@ -1,8 +1,8 @@
-//! EXEC: a loop over the queue that can stop in the middle and go on later.
+//! EXEC: a resumable loop over the queued commands.
 //!
-//! It stops when a command waits for the world, and when the turn's time is used up: an EXEC of a million commands takes many
-//! turns. Until it ends nobody else is served (the activity [`With::Exec`]), so it stays atomic, and its effects leave
-//! together.
+//! It yields when a command waits for a request and when the time of the turn is used up: an EXEC
+//! of a million commands takes many turns. Until it ends no other client is served (the activity
+//! [`With::Exec`]), so it is atomic, and its effects are propagated together.
 
 use super::Node;
 use super::dispatch::Propagation;
@@ -13,11 +13,11 @@ use crate::ids::Handle;
 use crate::io::Host;
 use crate::watching;
 
-/// Microseconds after which an EXEC goes on in the next turn.
+/// Microseconds after which an EXEC yields until the next turn.
 const TURN_US: u64 = 250;
 
 impl Node {
-    /// EXEC of a client, once its header is written: nothing is watched any more, and the queue runs.
+    /// Starts EXEC of a client after its header was written: unwatches all keys and runs the queue.
     pub(super) fn begin_exec(&mut self, handle: Handle, host: &mut dyn Host) {
         watching::unwatch_all(&mut self.parts.clients, &mut self.data, handle);
         self.parts.busy.begin(With::Exec, Some(handle));
@@ -25,14 +25,14 @@ impl Node {
         self.run_exec(handle, host, began_us);
     }
 
-    /// Whether an EXEC stands in its middle and may go on.
+    /// Whether an incomplete EXEC may continue.
     pub(super) fn may_resume_exec(&self) -> bool {
         let who = self.parts.busy.who(With::Exec);
         who.is_some_and(|handle| self.parts.clients.waiting(handle).is_none())
             && !self.parts.busy.is(With::Stopped)
     }
 
-    /// An EXEC that stands in its middle goes on.
+    /// Continues an incomplete EXEC.
     pub(super) fn resume_exec(&mut self, host: &mut dyn Host, began_us: u64) {
         if self.may_resume_exec()
             && let Some(handle) = self.parts.busy.who(With::Exec)
@@ -40,14 +40,14 @@ impl Node {
             self.core.stats.tick(host.ticks_us());
             self.run_exec(handle, host, began_us);
             if !self.parts.busy.is(With::Exec) {
-                // It has ended apart from its request: what stands behind it may be served.
+                // It has ended outside of its request: the requests behind it may be served.
                 self.request_ended(handle);
                 self.parts.clients.mark_ready_if_pending(handle);
             }
         }
     }
 
-    /// Runs the queue from where it stands, until it is empty, a command makes the client wait, or the time is used up.
+    /// Runs queued commands until there are none, one blocks the client, or the time is used up.
     fn run_exec(&mut self, handle: Handle, host: &mut dyn Host, began_us: u64) {
         while let Some(client) = self.parts.clients.get_mut(handle)
             && client.blocked.is_none()
@@ -82,7 +82,7 @@ impl Node {
         }
     }
 
-    /// EXEC in our master's stream. Nothing in there waits for the world.
+    /// Runs an EXEC of the master's stream, in which no command blocks.
     pub(super) fn exec_upstream(&mut self, host: &mut dyn Host) {
         self.parts.busy.begin(With::Exec, None);
         while let Some(queued) =
@@ -99,7 +99,7 @@ impl Node {
         self.propagate(Propagation::Together);
     }
 
-    /// Clients whose watched keys changed cannot EXEC any more.
+    /// Aborts the transactions of clients whose watched keys have changed.
     pub(super) fn break_transactions(&mut self) {
         watching::break_transactions(&mut self.parts.clients, &mut self.data);
     }

@@ -1,14 +1,14 @@
-//! The node: everything with Redis' semantics as one deterministic value.
+//! The node: all Redis semantics in one deterministic state machine.
 //!
-//! It owns its parts and is the only go-between: it routes inputs, timers and requests to them, and carries out what
-//! they order of each other. What a part does stands in the part. This file is the driver's side
-//! ([`crate::io`] states the contract); the others:
+//! It owns its parts and routes inputs, timers and requests to them, and carries out their orders
+//! to each other. All other logic belongs to the parts. This file is the interface to the driver
+//! ([`crate::io`] defines the contract); the others:
 //!
 //! * `serve.rs`: the hot path, ready clients' requests in batches;
-//! * `dispatch.rs`: may it run, is it queued, run it, gather its effects;
-//! * `exec.rs`: EXEC's queue, in turns if need be;
-//! * `orders.rs`: what parts order of each other;
-//! * `timers.rs`: what time does.
+//! * `dispatch.rs`: checks, queueing and execution of commands, and their effects;
+//! * `exec.rs`: EXEC, which may span several turns;
+//! * `orders.rs`: orders of parts to each other;
+//! * `timers.rs`: timers and background work.
 
 mod dispatch;
 mod exec;
@@ -30,25 +30,25 @@ use crate::persist::fill::StreamPosition;
 use crate::rng::Rng;
 use crate::timers::Timer;
 
-/// See the module.
+/// A Redis-compatible node.
 pub struct Node {
-    /// What every part may borrow.
+    /// State shared by all parts.
     pub core: Core,
-    /// Data.
+    /// The data set.
     pub data: Keyspace,
-    /// What commands did.
+    /// The effects of commands.
     pub journal: Journal,
-    /// Everything else that has state.
+    /// All other stateful parts.
     pub parts: Parts,
     /// Commands by name.
     pub commands: CommandTable,
     batch: serve::Batch,
-    /// Keys wait to be expired.
+    /// Whether expired keys are pending.
     expire_wanted: bool,
 }
 
 impl Node {
-    /// A node at the start of its life.
+    /// Creates a node.
     pub fn new(config: Config, boot: Boot, now: Now) -> Node {
         let mut rng = Rng::new(boot.seed);
         let seed = (u128::from(rng.draw()) << 64) | u128::from(rng.draw());
@@ -73,7 +73,7 @@ impl Node {
         node
     }
 
-    /// What the configuration requests at the start.
+    /// Applies the configuration at the start.
     fn start(&mut self, now: Now) {
         self.advance(now);
         self.core.timers.set(Timer::Cron, now.mono_us);
@@ -90,18 +90,19 @@ impl Node {
         }
     }
 
-    /// Takes note of the time.
+    /// Sets the current time.
     fn advance(&mut self, now: Now) {
         self.core.now = now;
         if self.parts.busy.is(With::Exec) {
-            // For the keys time stands still within an EXEC, however many turns it takes.
+            // Within an EXEC the time of the keyspace does not advance, however many turns it
+            // takes.
             return;
         }
         self.data.now_ms = now.wall_ms();
         self.data.clock = (now.wall_secs() & 0xff_ffff) as u32;
     }
 
-    /// One event of the control plane.
+    /// Handles one event of the control plane.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.advance(now);
         let Node { core, data, parts, .. } = self;
@@ -131,7 +132,7 @@ impl Node {
         }
     }
 
-    /// A connection that we opened is there, or could not be: its owner learns of it.
+    /// Passes the result of an outgoing connection to its owner.
     fn link_connected(&mut self, link: Handle, result: Result<Endpoints, String>) {
         let Node { core, parts, .. } = self;
         let Parts { clients, following, .. } = parts;
@@ -145,7 +146,7 @@ impl Node {
         }
     }
 
-    /// One turn: timers that are due, requests of ready clients, a slice of background work.
+    /// Runs one turn: due timers, requests of ready clients, a slice of background work.
     pub fn turn(&mut self, now: Now, host: &mut dyn Host) {
         self.advance(now);
         let began_us = host.ticks_us();
@@ -156,17 +157,17 @@ impl Node {
         self.settle();
     }
 
-    /// The driver's round ended: reading, the turn and writing took it so many microseconds. For INFO.
+    /// Reports the duration of a round of the driver, in microseconds, for INFO.
     #[inline]
     pub fn round_took(&mut self, us: u64) {
         self.core.stats.turn_took(us);
     }
 
-    /// What follows every change: orders are carried out, effects go out.
+    /// Completes a change: carries out orders and propagates effects.
     fn settle(&mut self) {
         self.deliver_events();
         self.carry_out_orders();
-        // Half of a transaction is propagated to nobody.
+        // An incomplete transaction is not propagated.
         if !self.parts.busy.is(With::Exec) {
             self.journal.flush(&mut self.parts.master.stream);
         }
@@ -180,7 +181,7 @@ impl Node {
         self.carry_out_orders();
     }
 
-    /// The next request to the world; `Wait` when there is none.
+    /// Returns the next output; `Wait` if there is none.
     pub fn poll_output(&mut self, now: Now) -> Output {
         if let Some(output) = self.core.take_output() {
             return output;
@@ -202,21 +203,21 @@ impl Node {
             || self.has_background_work()
     }
 
-    /// Where the data stands in the replication stream; none if nothing follows it, or in the middle of an EXEC, where the
-    /// data is ahead of the stream.
+    /// Returns the replication position of the data; none without a replication stream, or during
+    /// an EXEC, when the data is ahead of the stream.
     fn stream_position(&self) -> Option<StreamPosition> {
         let upstream_db = self.parts.following.upstream_db();
         let is_level = self.journal.is_empty();
         is_level.then(|| self.parts.master.stream.position(upstream_db)).flatten()
     }
 
-    /// Database that the replication stream has selected where our data stands in it.
+    /// Returns the database selected at the current position of the replication stream.
     pub fn stream_db(&self) -> u32 {
         let Parts { master, following, .. } = &self.parts;
         following.upstream_db().unwrap_or(master.stream.selected_db())
     }
 
-    /// Bytes that the data and the buffers take, by our own account.
+    /// Returns the memory usage of data and buffers.
     pub fn used_memory(&self) -> usize {
         self.parts.used_memory() + self.data.allocated_bytes()
     }
@@ -239,16 +240,16 @@ impl Node {
         Ok(handle)
     }
 
-    /// Where to put bytes that arrive for a connection: append to it, then call [`Node::received`].
+    /// Returns the buffer to read into: append to it, then call [`Node::received`].
     ///
-    /// Spare capacity is reserved. None if nothing must be read for it now.
+    /// It has spare capacity. None if the connection must not be read now.
     #[inline]
     pub fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>> {
         let held = self.parts.busy.holds_everybody();
         self.parts.clients.read_buffer(handle, held, self.core.boot.read_ahead_bytes)
     }
 
-    /// Bytes were appended to a connection's buffer.
+    /// Handles bytes appended to a connection's buffer.
     #[inline]
     pub fn received(&mut self, now: Now, handle: Handle) {
         self.core.now = now;
@@ -265,18 +266,18 @@ impl Node {
         }
     }
 
-    /// Connections whose outbox got bytes since the last call; each is named once.
+    /// Moves the connections with new output since the last call, each once.
     pub fn take_dirty(&mut self, into: &mut Vec<Handle>) {
         self.parts.clients.take_dirty(into);
     }
 
-    /// A connection's output, to be written and consumed.
+    /// Returns a connection's output, to be written and consumed.
     #[inline]
     pub fn outbox(&mut self, handle: Handle) -> Option<&mut Outbox> {
         self.parts.clients.outbox(handle)
     }
 
-    /// The driver wrote so many bytes of a connection's outbox.
+    /// Handles bytes written from a connection's outbox.
     #[inline]
     pub fn written(&mut self, handle: Handle, bytes: usize) {
         let Node { core, parts, .. } = self;
@@ -289,8 +290,8 @@ impl Node {
         }
     }
 
-    /// Whether a request of this connection is under way that must be answered, and those behind it, though its
-    /// far end has closed its sending side. Who waits for replicas or for a pause to end is let go.
+    /// Whether a half-closed connection has a request in progress that must be answered, and those
+    /// behind it. Clients that wait for replicas or for the end of a pause are closed.
     pub fn works_for(&self, handle: Handle) -> bool {
         let Some(client) = self.parts.clients.get(handle) else { return false };
         let waiting = client.blocked.map(|blocked| blocked.waiting);
@@ -301,7 +302,7 @@ impl Node {
         requests || client.transaction.running
     }
 
-    /// A client goes on: what it waited for has come, or whoever held it back has let go.
+    /// Resumes a client that was blocked or held.
     fn resume(&mut self, handle: Handle) {
         let Node { core, parts, .. } = self;
         let Parts { clients, master, following, .. } = parts;
@@ -310,7 +311,7 @@ impl Node {
         following.resumed(core.now.mono_us, handle);
         let Some(client) = clients.get_mut(handle) else { return };
         if client.transaction.running {
-            // EXEC goes on with its next command, in the next turn.
+            // EXEC continues with its next command in the next turn.
             return;
         }
         if waiting != Waiting::Pause {
@@ -319,7 +320,7 @@ impl Node {
         clients.mark_ready_if_pending(handle);
     }
 
-    /// Everything that knew a connection forgets it. In the middle of EXEC its client stays to the end.
+    /// Removes a connection from all parts. During EXEC its client stays until the end.
     fn forget(&mut self, handle: Handle) {
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, following, saves, pubsub, .. } = parts;

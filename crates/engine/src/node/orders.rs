@@ -1,4 +1,4 @@
-//! What parts order of each other, carried out: each order is one line of routing.
+//! Carries out the orders of parts to each other.
 
 use super::Node;
 use crate::busy::With;
@@ -11,7 +11,7 @@ use crate::parts::Parts;
 use crate::timers::Timer;
 
 impl Node {
-    /// Carries out what was ordered, and what that leads to, in order.
+    /// Carries out all pending orders, including those that result from them.
     pub(super) fn carry_out_orders(&mut self) {
         while let Some(order) = self.core.take_order() {
             self.carry_out(order);
@@ -46,7 +46,7 @@ impl Node {
         }
     }
 
-    /// Starts the next full synchronisation now, or after the delay in which others may join.
+    /// Starts the next full synchronization now, or after the delay for more replicas.
     fn schedule_full_sync(&mut self) {
         let Parts { master, saves, ending, .. } = &self.parts;
         if !ending.is_leaving() && master.wants_full_sync(&mut self.core, saves) {
@@ -54,11 +54,11 @@ impl Node {
         }
     }
 
-    /// Takes a snapshot for all replicas that wait for one, unless something stands in the way.
+    /// Takes a snapshot for all waiting replicas, if possible.
     pub(super) fn begin_full_sync(&mut self) {
         let upstream_db = self.parts.following.upstream_db();
         if self.parts.busy.is(With::Exec) {
-            // In the middle of an EXEC the data is ahead of the stream.
+            // During an EXEC the data is ahead of the stream.
             let soon = self.core.now.mono_us + 1000;
             return self.core.timers.set_if_idle(Timer::SyncDelay, soon);
         }
@@ -72,7 +72,7 @@ impl Node {
         master.begin_full_sync(core, clients, data, saves, |stream| stream.position(upstream_db));
     }
 
-    /// A save came to its end: whoever waited for it goes on.
+    /// Handles the end of a save.
     fn save_ended(&mut self, job: JobId, result: &Result<u64, String>) {
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, loading, ending, .. } = parts;
@@ -90,7 +90,7 @@ impl Node {
         ending.saved(core, job, result);
     }
 
-    /// Begins the save that a reload waits for, if none is under way that must end first.
+    /// Starts the save of a reload, unless another must end first.
     fn save_for_reload(&mut self) {
         let place = self.stream_position();
         let Node { core, data, parts, .. } = self;
@@ -101,7 +101,7 @@ impl Node {
         }
     }
 
-    /// The dump file was read at the start, or there was none.
+    /// Handles the end of loading at the start.
     fn loaded_at_start(&mut self) {
         let Node { core, data, journal, parts, .. } = self;
         let Parts { master, following, saves, loading, busy, .. } = parts;
@@ -112,7 +112,7 @@ impl Node {
         self.ready_to_serve();
     }
 
-    /// Loading, if there was any, is over: clients may come.
+    /// Reports that clients are served now.
     pub(super) fn ready_to_serve(&mut self) {
         let core = &mut self.core;
         self.parts.saves.saved_now(core);
@@ -129,7 +129,7 @@ impl Node {
         }
     }
 
-    /// DEBUG RELOAD came to its end.
+    /// Handles the end of a DEBUG RELOAD.
     fn reloaded(&mut self, client: crate::ids::Handle, is_ok: bool) {
         let Node { data, journal, parts, .. } = self;
         parts.busy.end(With::Reload);
@@ -141,12 +141,12 @@ impl Node {
             let text = "Error trying to load the RDB dump, check server logs.";
             Answer::Error(russet_protocol::ErrorReply::err(text))
         };
-        // Now, or it would break the transaction that a watcher opens after its next EXEC.
+        // Must be done now, or it would abort a later transaction of a watching client.
         self.break_transactions();
         self.core.order(Order::Answer(client, answer));
     }
 
-    /// All data has been replaced by a full synchronisation.
+    /// Handles the replacement of all data by a full synchronization.
     fn data_replaced(&mut self) {
         let Node { core, data, journal, parts, .. } = self;
         journal.data_replaced();
@@ -165,7 +165,7 @@ impl Node {
         ending.save(core, data, pause, (saves, loading), place);
     }
 
-    /// Ends the process: what it holds is no longer what it should hold. Nobody is served any more.
+    /// Stops the process after a fatal error. No client is served any more.
     fn stop(&mut self, why: &str) {
         let Node { core, parts, .. } = self;
         if !parts.busy.is(With::Stopped) {
@@ -175,7 +175,7 @@ impl Node {
         }
     }
 
-    /// What the engine does about a directive's new value.
+    /// Runs the hook of a changed directive.
     pub(super) fn apply(&mut self, hook: Hook) {
         let Node { core, data, parts, .. } = self;
         match hook {

@@ -8,14 +8,14 @@
 //!   client B  SET d                  ──▶   ┌───┬───┬───┬───┐
 //!   client C  GET e │ GET f                │ a │ b │ c │ d │ …
 //!                                          └───┴───┴───┴───┘
-//!   stage 0   segments ←  all of them        one memory access each, all under way at once,
+//!   stage 0   segments ←  all of them        one memory access each, overlapping,
 //!   stage 1   buckets  ←  all of them        instead of three in a row for each command
 //!   stage 2   entries  ←  all of them
 //!   execute in order
 //! ```
 //!
-//! A client has a quota, which may take several batches, and then goes to the end of the queue; a turn ends after
-//! a number of commands or a stretch of time, whichever comes first, and what is left is served in the next.
+//! A client has a quota, which may span several batches, and then goes to the end of the queue. A
+//! turn ends after a maximum number of commands or time, and the rest is served in the next one.
 
 use russet_protocol::{ArgRange, ErrorReply, Parsed, RequestParser};
 
@@ -30,28 +30,28 @@ use crate::parts::Parts;
 /// Commands in a batch.
 const BATCH: usize = 32;
 
-/// Commands of one client before the next one's. What a client sends at once is so answered at once, with one write,
-/// unless it is very long: with quotas of 8 a pipeline of 100 was answered in five.
+/// Commands of one client before the next one is served. A pipeline is usually answered with a
+/// single write: with quotas of 8 a pipeline of 100 took five.
 const QUOTA: usize = 256;
 
-/// Commands that a turn executes at most.
+/// Maximum number of commands in a turn.
 const TURN_COMMANDS: usize = 4096;
 
-/// Microseconds after which a turn takes no further batch.
+/// Microseconds after which a turn starts no further batch.
 const TURN_US: u64 = 250;
 
-/// Empty requests (blank lines) that a client may have in a batch: each costs a parse.
+/// Maximum number of empty requests (blank lines) of a client in a batch: each costs a parse.
 const EMPTY_MAX: usize = 256;
 
-/// Scratch space for more arguments than this is given back: requests of so many are rare.
+/// Scratch space for more arguments is freed after use.
 const SPARE_ARGS_MAX: usize = 16 * 1024;
 
-/// A request that was parsed and waits in the batch.
+/// A parsed request in the batch.
 #[derive(Debug, Clone, Copy)]
 struct Pending {
-    /// Which of the batch's sources.
+    /// Index of its source.
     source: usize,
-    /// The request's place: bytes from the start of the client's buffer.
+    /// Its range in the client's buffer.
     start: usize,
     len: usize,
     first_arg: usize,
@@ -61,7 +61,7 @@ struct Pending {
     key: (usize, u64),
     db: u32,
     inline: bool,
-    /// Empty requests follow, and count as part of it.
+    /// Whether empty requests follow, which count as part of it.
     then_empty: bool,
 }
 
@@ -69,15 +69,15 @@ struct Pending {
 #[derive(Debug)]
 struct Source {
     handle: Handle,
-    /// The client's query buffer, taken out while its commands run.
+    /// The client's query buffer, taken while its commands run.
     bytes: Vec<u8>,
     /// Unquoted bytes of inline requests in this batch.
     inline: Vec<u8>,
-    /// Bytes before this are done with.
+    /// Bytes before this offset are consumed.
     done: usize,
-    /// The client can take no more commands in this batch.
+    /// Whether the client executes no more commands of this batch.
     is_stopped: bool,
-    /// Its buffer holds more that can be parsed now.
+    /// Whether its buffer has more parsable bytes.
     has_more: bool,
 }
 
@@ -87,15 +87,15 @@ pub(super) struct Batch {
     pending: Vec<Pending>,
     args: Vec<ArgRange>,
     sources: Vec<Source>,
-    /// Whose turn it is, and how many more of its requests are taken before others'.
+    /// The current client and the rest of its quota.
     served: Option<Handle>,
     quota: usize,
-    /// Replies that nobody gets, those to our master's stream.
+    /// Discarded replies to commands of the master's stream.
     pub(super) discarded: Vec<u8>,
 }
 
 impl Batch {
-    /// Adds the request that `parser` has found at `at` in the bytes of the source that is being filled.
+    /// Adds the request parsed at `at` in the bytes of the current source.
     fn push(
         &mut self,
         source: &mut Source,
@@ -106,14 +106,14 @@ impl Batch {
     ) {
         let first_arg = self.args.len();
         let inline = parser.inline_bytes();
-        // Where the arguments' places count from.
+        // Origin of the arguments' offsets.
         let base = inline.map_or(at, |_| source.inline.len());
         source.inline.extend_from_slice(inline.unwrap_or_default());
         let args = parser.args();
         let moved = args.iter().map(|a| ArgRange { start: base + a.start, end: base + a.end });
         self.args.extend(moved);
         self.pending.push(Pending {
-            // The source takes its place when it is full.
+            // The source is added when it is complete.
             source: self.sources.len(),
             start: at,
             len,
@@ -129,7 +129,7 @@ impl Batch {
 }
 
 impl Node {
-    /// Serves ready clients until none is ready or the turn is used up.
+    /// Serves ready clients until none is left or the turn is used up.
     pub(super) fn serve(&mut self, host: &mut dyn Host, began_us: u64) {
         let mut executed = 0;
         while executed < TURN_COMMANDS
@@ -154,8 +154,8 @@ impl Node {
         }
     }
 
-    /// Fills the batch from the queue of ready clients. Who has more requests than fit is first in the next
-    /// batch too, until its quota is used up.
+    /// Fills the batch from the queue of ready clients. A client with more requests than fit is
+    /// also first in the next batch, until its quota is used up.
     fn gather(&mut self, batch: &mut Batch) {
         batch.pending.clear();
         batch.args.clear();
@@ -171,7 +171,8 @@ impl Node {
         }
     }
 
-    /// A link's lines and payload are its owner's. True: what is left is a stream of requests.
+    /// Passes a link's lines and payload to its owner. Returns whether the rest is a stream of
+    /// requests.
     fn link_received(&mut self, handle: Handle) -> bool {
         let Node { core, data, journal, parts, .. } = self;
         let Parts { clients, master, following, .. } = parts;
@@ -222,7 +223,8 @@ impl Node {
                         let before = batch.pending.last_mut().filter(|_| found > 0);
                         pass_over_empty(client, &mut source, before, at + len);
                     } else if is_link && parser.inline_bytes().is_some() {
-                        // No server writes its stream so: we are not where we believe to be in it.
+                        // No master sends inline requests: we are at a wrong position in its
+                        // stream.
                         client.wire.parser.reset();
                         malformed = Some(ErrorReply::fixed("an inline request in its stream"));
                         break;
@@ -239,7 +241,7 @@ impl Node {
             self.parts.master.saw_alive(handle, self.core.now.mono_us);
         }
         if is_link && source.done > begin {
-            // They stand before the first request, and count like all bytes of the stream.
+            // They precede the first request, and count like all bytes of the stream.
             self.applied(handle, &source.bytes[begin..source.done]);
         }
         let first = batch.pending.len() - found;
@@ -252,10 +254,10 @@ impl Node {
         }
     }
 
-    /// A peer that does not speak the protocol: told so after the replies before it, then closed.
+    /// Handles a protocol error: the error follows earlier replies, then the connection is closed.
     fn refuse_malformed(&mut self, handle: Handle, error: &ErrorReply, nothing_before: bool) {
         if !nothing_before {
-            // The requests before it run first; the same bytes are refused in the next batch.
+            // Earlier requests run first; the same bytes are refused in the next batch.
             return;
         }
         let Node { core, parts, .. } = self;
@@ -312,7 +314,7 @@ impl Node {
         }
     }
 
-    /// Returns the buffers to their clients; those with more to serve go to the end of the queue.
+    /// Returns the buffers to their clients and queues those with more requests again.
     fn put_back(&mut self, batch: &mut Batch) {
         let clients = &mut self.parts.clients;
         for source in batch.sources.drain(..) {
@@ -320,7 +322,8 @@ impl Node {
             client.wire.query = source.bytes;
             client.wire.start = source.done;
             if source.is_stopped {
-                // What was parsed ahead and not run is parsed again when the client may go on.
+                // Requests that were parsed but not executed are parsed again when the client
+                // resumes.
                 client.wire.parser.reset();
             }
             client.wire.consume(0);
@@ -340,7 +343,7 @@ impl Node {
     }
 }
 
-/// An empty request, up to `end`, goes with the one before it, if that is in the batch.
+/// Adds an empty request, up to `end`, to the one before it, if that is in the batch.
 fn pass_over_empty(
     client: &mut Client,
     source: &mut Source,
@@ -359,7 +362,7 @@ fn pass_over_empty(
     }
 }
 
-/// Finds the row and the first key's place.
+/// Looks up the command and the position of its first key.
 #[inline]
 fn look_up(
     pending: &mut Pending,

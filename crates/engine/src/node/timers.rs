@@ -1,5 +1,4 @@
-//! What time does: timers that are due, and the background work of a turn. What each does stands in the part that it is
-//! about.
+//! Due timers, and the background work of a turn.
 
 use super::Node;
 use crate::busy::With;
@@ -10,15 +9,16 @@ use crate::io::Host;
 use crate::parts::Parts;
 use crate::timers::Timer;
 
-/// A timer that rings so late, microseconds, shows that the process was not running (stopped, or DEBUG SLEEP).
+/// A timer that is this late, in microseconds, shows that the process was not running (stopped, or
+/// DEBUG SLEEP).
 const ABSENCE_US: u64 = 2_000_000;
 
 impl Node {
-    /// Runs every timer that is due.
+    /// Runs all due timers.
     pub(super) fn run_timers(&mut self, host: &mut dyn Host) {
         let now_us = self.core.now.mono_us;
         if self.parts.busy.is(With::Sleep) {
-            // As if the process slept: nothing else happens, and peers notice.
+            // Like a sleeping process: nothing else happens, and peers notice.
             if self.core.timers.take_due(Timer::Sleep, now_us) {
                 self.sleep_ended();
             }
@@ -65,7 +65,7 @@ impl Node {
         self.carry_out_orders();
     }
 
-    /// Waiting clients whose time is over.
+    /// Unblocks clients whose timeout has passed.
     fn time_out_clients(&mut self) {
         let Node { core, parts, .. } = self;
         while let Some(handle) = parts.clients.take_timed_out(core) {
@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    /// Replication's housekeeping, in both directions.
+    /// Runs the replication cron of the link to the master.
     fn replication_cron(&mut self, late_us: u64) {
         let Node { core, journal, parts, .. } = self;
         let Parts { clients, master, following, saves, pause, .. } = parts;
@@ -120,7 +120,7 @@ impl Node {
     }
 
     fn check_save_points(&mut self) {
-        // A snapshot must not hold half of an EXEC.
+        // A snapshot must not contain an incomplete EXEC.
         if self.parts.loading.is_loading() || self.parts.busy.is(With::Exec) {
             return;
         }
@@ -131,7 +131,7 @@ impl Node {
         }
     }
 
-    /// Only a master expires keys by itself, and not while it must not write.
+    /// Only a master expires keys actively, and not while writes are paused.
     fn may_expire(&self) -> bool {
         let Parts { loading, pause, busy, active_expire, .. } = &self.parts;
         !self.core.is_replica
@@ -141,7 +141,7 @@ impl Node {
             && !busy.holds_everybody()
     }
 
-    /// Whether a turn would find background work to do.
+    /// Whether there is background work.
     pub(super) fn has_background_work(&self) -> bool {
         let Parts { clients, master, saves, .. } = &self.parts;
         self.expire_wanted
@@ -149,7 +149,7 @@ impl Node {
                 && saves.snapshots.has_work(|snapshot| master.is_throttled(clients, snapshot)))
     }
 
-    /// A slice of what goes on behind the clients' backs.
+    /// Runs a slice of background work.
     pub(super) fn background(&mut self, host: &mut dyn Host) {
         if self.expire_wanted {
             self.expire_wanted = self.may_expire() && self.expire_some(host);

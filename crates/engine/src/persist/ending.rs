@@ -1,4 +1,4 @@
-//! SHUTDOWN: replicas catch up, data is saved, the process ends. Any step may fail and undo the rest.
+//! SHUTDOWN: waits for replicas, saves the data and exits. A failing step cancels the shutdown.
 
 use russet_protocol::ErrorReply;
 
@@ -14,45 +14,45 @@ use crate::pause::{Pause, PauseMode, PauseReason};
 use crate::repl::master::Master;
 use crate::timers::Timer;
 
-/// How to end.
+/// Options of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownOptions {
-    /// SAVE or NOSAVE; none: save if there are save points.
+    /// SAVE or NOSAVE; none: save if save points are configured.
     pub save: Option<bool>,
-    /// Do not wait for replicas.
+    /// Whether not to wait for replicas.
     pub now: bool,
-    /// End even if the save fails.
+    /// Whether to exit even if the save fails.
     pub force: bool,
 }
 
-/// An end under way.
+/// A running shutdown.
 #[derive(Clone, Copy, Debug)]
 struct Shutdown {
     options: ShutdownOptions,
-    /// Replicas have yet to catch up.
+    /// Waiting for replicas.
     awaits_replicas: bool,
-    /// The final save.
+    /// Saving the data.
     job: Option<JobId>,
 }
 
-/// See the module.
+/// The state of a shutdown.
 #[derive(Debug, Default)]
 pub struct Ending {
     shutdown: Option<Shutdown>,
 }
 
 impl Ending {
-    /// Whether an end is under way.
+    /// Whether a shutdown is running.
     pub fn has_begun(&self) -> bool {
         self.shutdown.is_some()
     }
 
-    /// Whether the end has come so far that nothing new may begin but the final save.
+    /// Whether nothing else than the final save may start any more.
     pub fn is_leaving(&self) -> bool {
         self.shutdown.as_ref().is_some_and(|shutdown| !shutdown.awaits_replicas)
     }
 
-    /// Starts to end.
+    /// Starts a shutdown.
     pub(crate) fn begin(
         &mut self,
         core: &mut Core,
@@ -79,7 +79,7 @@ impl Ending {
         core.order(Order::FinalSave);
     }
 
-    /// Whether replicas have caught up, or time is over.
+    /// Whether replicas have caught up or the timeout has passed.
     pub(crate) fn check(&mut self, core: &mut Core, master: &Master, is_time_over: bool) {
         let Some(shutdown) = &mut self.shutdown else { return };
         if shutdown.awaits_replicas && (is_time_over || master.lagging_replicas() == 0) {
@@ -90,7 +90,7 @@ impl Ending {
         }
     }
 
-    /// The final save begins, if there is to be one.
+    /// Starts the final save if one is needed.
     pub(crate) fn save(
         &mut self,
         core: &mut Core,
@@ -101,7 +101,7 @@ impl Ending {
     ) {
         let Some(shutdown) = &mut self.shutdown else { return };
         let save = shutdown.options.save.unwrap_or(!core.config.save.0.is_empty());
-        // A save that began earlier would miss what was written since.
+        // A save that started earlier lacks later writes.
         if let Some(job) = saves.current().map(|save| save.job) {
             core.log(Level::Warning, "There is a child saving an .rdb. Killing it!");
             saves.give_up(core, data, job, "the server is shutting down");
@@ -111,7 +111,7 @@ impl Ending {
             return;
         }
         core.log(Level::Notice, "Saving the final RDB snapshot before exiting.");
-        // A write that came in now would be acknowledged and lost.
+        // A write accepted now would be acknowledged and lost.
         pause.begin(core, PauseReason::Shutdown, PauseMode::Write, u64::MAX);
         match saves.begin(core, data, place) {
             Ok(job) => shutdown.job = Some(job),
@@ -119,14 +119,14 @@ impl Ending {
         }
     }
 
-    /// The data is another: the final save, if it is under way, is void. Whether it must be made anew.
+    /// Cancels the final save after the data was replaced. Returns whether it must be repeated.
     pub(crate) fn forget_save(&mut self) -> bool {
         let Some(shutdown) = &mut self.shutdown else { return false };
         shutdown.job = None;
         !shutdown.awaits_replicas
     }
 
-    /// A save is over: perhaps the final one.
+    /// Handles the end of a save, which may be the final one.
     pub(crate) fn saved(&self, core: &mut Core, job: JobId, result: &Result<u64, String>) {
         let Some(shutdown) = self.shutdown.filter(|shutdown| shutdown.job == Some(job)) else {
             return;
@@ -138,7 +138,7 @@ impl Ending {
         }
     }
 
-    /// The final save failed.
+    /// Handles a failure of the final save.
     pub(crate) fn save_failed(&mut self, core: &mut Core, clients: &Clients, pause: &mut Pause) {
         if self.shutdown.is_some_and(|shutdown| shutdown.options.force) {
             return leave(core);
@@ -148,7 +148,7 @@ impl Ending {
         self.undo(core, clients, pause, &error);
     }
 
-    /// SHUTDOWN ABORT, or a failed step. False if nothing was under way.
+    /// Cancels a shutdown (SHUTDOWN ABORT, or a failed step). Returns false if there is none.
     pub(crate) fn undo(
         &mut self,
         core: &mut Core,
@@ -159,19 +159,19 @@ impl Ending {
         if self.shutdown.take().is_none() {
             return false;
         }
-        core.output(Output::Status(Status::Staying));
+        core.output(Output::Status(Status::ShutdownCancelled));
         core.timers.stop(Timer::Shutdown);
         pause.end(core, PauseReason::Shutdown);
         for handle in clients.waiting_for(|waiting| waiting == Waiting::Shutdown) {
             core.order(Order::Answer(handle, Answer::Error(error.clone())));
         }
-        // What had to wait for the end may begin after all.
+        // Full synchronizations delayed by the shutdown may start.
         core.order(Order::SaveForReload);
         core.order(Order::ScheduleFullSync);
         true
     }
 
-    /// The operating system requests the end.
+    /// Handles a termination signal.
     pub(crate) fn signalled(
         &mut self,
         core: &mut Core,
@@ -193,7 +193,7 @@ impl Ending {
     }
 }
 
-/// Reports what of the data the replicas have, for those who will look for a successor.
+/// Logs the offsets of lagging replicas, which helps to choose one for a failover.
 fn log_replicas(core: &mut Core, master: &Master) {
     let mut in_sync = 0;
     for replica in master.replicas() {

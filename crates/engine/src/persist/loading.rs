@@ -1,8 +1,8 @@
-//! Loading: the dump file at the start, and DEBUG RELOAD.
+//! Loading of the dump file at the start and by DEBUG RELOAD.
 //!
-//! Bytes arrive piece by piece, so the node answers `LOADING` meanwhile instead of being deaf. At the start the keys go
-//! straight into the empty keyspace. A reload fills a second one, which takes the first one's
-//! place only when the file has turned out whole: a bad file never replaces good data.
+//! The file is loaded in pieces, so the node can reply with `LOADING` errors meanwhile. At the
+//! start the keys go directly into the empty keyspace. A reload fills a second one, which replaces
+//! the first only when the file is complete: a bad file never replaces good data.
 
 use super::fill::{Fill, Filler, StreamPosition, keys_expected};
 use super::rdb_load::{Fed, LoadSettings, RdbLoader};
@@ -11,21 +11,21 @@ use crate::ids::{Handle, JobId};
 use crate::io::{FileEvent, Garbage, Level, Output};
 use crate::keyspace::Keyspace;
 
-/// What a file is loaded for.
+/// The purpose of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Start,
     Reload { client: Handle, onto: Onto },
 }
 
-/// What DEBUG RELOAD does with the keys that are there.
+/// What DEBUG RELOAD does with existing keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Onto {
-    /// They go.
+    /// They are removed.
     Nothing,
-    /// They stay, and none of them may be in the file (NOFLUSH).
+    /// They are kept; a key of the file must not exist (NOFLUSH).
     Others,
-    /// They stay, but for those that are in the file (NOFLUSH MERGE).
+    /// They are kept unless the file replaces them (NOFLUSH MERGE).
     Any,
 }
 
@@ -35,13 +35,13 @@ pub struct Load {
     job: JobId,
     purpose: Purpose,
     loader: RdbLoader,
-    /// Where a reload puts its keys until it is over.
+    /// The keyspace filled by a reload.
     fresh: Option<Box<Keyspace>>,
     /// Length of the file.
     pub total_bytes: u64,
-    /// How far its content has been put into the keyspace.
+    /// Loader into the keyspace.
     fill: Fill,
-    /// Bytes digested.
+    /// Bytes loaded.
     pub loaded_bytes: u64,
     /// Wall clock seconds at its start.
     pub began_secs: i64,
@@ -49,33 +49,33 @@ pub struct Load {
     is_finished: bool,
 }
 
-/// DEBUG RELOAD between its save and its load.
+/// A DEBUG RELOAD before its load.
 #[derive(Debug)]
 struct Reload {
-    /// Who called it.
+    /// The client.
     client: Handle,
-    /// What becomes of the keys that are there.
+    /// What happens to existing keys.
     onto: Onto,
-    /// The save that it waits for; none: for another to end before its own begins.
+    /// The save that it waits for; none: its own save waits for another to end.
     job: Option<JobId>,
 }
 
-/// See the module.
+/// The state of loading.
 #[derive(Debug, Default)]
 pub struct Loading {
     load: Option<Load>,
     reload: Option<Reload>,
-    /// What the dump file said of its place in a replication stream.
+    /// The replication position in the dump file.
     position: StreamPosition,
-    /// Keys read from the dump file at the start.
+    /// Keys loaded from the dump file at the start.
     pub keys_loaded: u64,
-    /// Keys in it that were past their time.
+    /// Expired keys in it.
     pub keys_expired: u64,
-    /// Microseconds that the load at the start took.
+    /// Duration of the load at the start, microseconds.
     pub took_us: u64,
 }
 
-/// What a loader may accept.
+/// Returns the limits of a loader.
 pub(crate) fn load_settings(core: &Core) -> LoadSettings {
     LoadSettings {
         string_bytes_max: core.config.proto_max_bulk_len,
@@ -84,27 +84,27 @@ pub(crate) fn load_settings(core: &Core) -> LoadSettings {
 }
 
 impl Loading {
-    /// The file being loaded.
+    /// Returns the running load.
     pub fn current(&self) -> Option<&Load> {
         self.load.as_ref()
     }
 
-    /// Whether a file is being loaded.
+    /// Whether a load is running.
     pub fn is_loading(&self) -> bool {
         self.load.is_some()
     }
 
-    /// Whether the data is being loaded for the first time: there is nothing whole yet.
+    /// Whether the initial load is running: the data is incomplete.
     pub fn is_loading_at_start(&self) -> bool {
         self.load.as_ref().is_some_and(|load| load.purpose == Purpose::Start)
     }
 
-    /// Starts to load the dump file into the empty keyspace.
+    /// Starts loading the dump file into the empty keyspace.
     pub(crate) fn begin_at_start(&mut self, core: &mut Core) {
         self.begin(core, Purpose::Start, None);
     }
 
-    /// What the file that was loaded said of its place in a replication stream.
+    /// Takes the replication position of the loaded file.
     pub(crate) fn take_position(&mut self) -> StreamPosition {
         std::mem::take(&mut self.position)
     }
@@ -127,7 +127,7 @@ impl Loading {
         core.output(Output::Read { job, path });
     }
 
-    /// DEBUG RELOAD, whose client waits: saves, if it is to, and loads the dump file.
+    /// Starts a DEBUG RELOAD of a blocked client: an optional save, then a load.
     pub(crate) fn begin_reload(
         &mut self,
         core: &mut Core,
@@ -145,12 +145,12 @@ impl Loading {
         }
     }
 
-    /// Whether a reload waits for its save to begin.
+    /// Whether a reload waits for its save to start.
     pub(crate) fn wants_save(&self) -> bool {
         self.reload.as_ref().is_some_and(|reload| reload.job.is_none())
     }
 
-    /// The save that a reload waits for has begun, or could not.
+    /// Reports whether the save of a reload has started.
     pub(crate) fn save_began(&mut self, core: &mut Core, job: Result<JobId, String>) {
         let Some(reload) = self.reload.as_mut() else { return };
         match job {
@@ -163,7 +163,7 @@ impl Loading {
         }
     }
 
-    /// A save ended that DEBUG RELOAD may have waited for.
+    /// Handles the end of a save, which a reload may wait for.
     pub(crate) fn saved(
         &mut self,
         core: &mut Core,
@@ -187,7 +187,7 @@ impl Loading {
         self.begin(core, purpose, Some(fresh));
     }
 
-    /// News of a file, if it is the one being loaded.
+    /// Handles an event of the file being loaded.
     pub(crate) fn file_event(
         &mut self,
         core: &mut Core,
@@ -296,7 +296,7 @@ impl Load {
     }
 }
 
-/// The keys of a file that turned out whole take their place.
+/// Moves the keys of a complete reload into the keyspace.
 fn put_onto(
     core: &mut Core,
     data: &mut Keyspace,

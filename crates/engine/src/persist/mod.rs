@@ -1,4 +1,4 @@
-//! Persistence: the formats as pure functions over bytes, and the node's part in saving and loading.
+//! Persistence: the file formats as pure functions over bytes, and saving and loading in the node.
 //!
 //! The formats:
 //!
@@ -7,8 +7,8 @@
 //! * [`fill`]: from those calls to a keyspace.
 //! * [`dump`]: one value as bytes.
 //!
-//! The node's part: [`snapshot`] runs walks, [`saves`] and [`loading`] are the dump file's life,
-//! [`ending`] the last save.
+//! In the node: [`snapshot`] copies the keyspace, [`saves`] and [`loading`] manage the dump file,
+//! [`ending`] implements SHUTDOWN.
 //!
 //! Architecture invariant: nothing here opens a file, reads a clock or starts a thread, and the
 //! formats know nothing of the keyspace: a walker fills chunks, a loader's sink fills a database.

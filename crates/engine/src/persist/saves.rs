@@ -1,4 +1,5 @@
-//! SAVE, BGSAVE and save points: when a snapshot to the dump file begins, and what its end means.
+//! SAVE, BGSAVE and save points: when a snapshot of the dump file starts, and how its end is
+//! handled.
 
 use russet_protocol::ErrorReply;
 
@@ -10,66 +11,67 @@ use crate::ids::JobId;
 use crate::io::{Level, SnapshotEvent, SnapshotTarget};
 use crate::keyspace::Keyspace;
 
-/// After a failed save, save points wait this long before they try again, in seconds.
+/// Delay of save points after a failed save, in seconds.
 const RETRY_SECS: u64 = 5;
 
-/// Snapshots under way, and the dump file's life.
+/// Running snapshots and the state of saves.
 #[derive(Debug, Default)]
 pub struct Saves {
-    /// Snapshots under way, those for replicas included.
+    /// Running snapshots, including those for replicas.
     pub snapshots: Snapshots,
-    /// BGSAVE SCHEDULE, or a save point that must wait for a free walk.
+    /// Whether a save is scheduled: by BGSAVE SCHEDULE, or a save point that waits for another
+    /// snapshot.
     pub is_wanted: bool,
-    /// Unix seconds of the last good save; at first those of the start.
+    /// Unix seconds of the last successful save; initially of the start.
     pub last_secs: i64,
-    /// Monotonic microseconds of the last good save; at first those of the start.
+    /// Monotonic microseconds of the last successful save; initially of the start.
     last_us: u64,
-    /// The save that began last.
+    /// The last started save.
     last_job: Option<JobId>,
-    /// Monotonic microseconds of the last try.
+    /// Monotonic microseconds of the last attempt.
     last_try_us: u64,
-    /// The last save failed.
+    /// Whether the last save failed.
     pub last_failed: bool,
-    /// How long the last save took, seconds; none before there was one.
+    /// Duration of the last save in seconds; none before the first.
     pub last_took_secs: Option<u64>,
-    /// The most bytes that the last save had copied and not encoded yet.
+    /// Peak of copied and not yet encoded bytes of the last save.
     pub last_ahead_peak: u64,
-    /// The keyspace's count of changes that is on disk.
+    /// The count of changes that is on disk.
     pub saved_dirty: u64,
-    /// Saves that ended well since the start.
+    /// Successful saves since the start.
     pub count: u64,
-    /// The dump file was last written for replicas only.
+    /// Whether the dump file was last written only for replicas.
     pub(crate) dump_is_for_sync: bool,
 }
 
 impl Saves {
-    /// The save under way.
+    /// Returns the running save.
     pub fn current(&self) -> Option<&Snapshot> {
         self.snapshots.iter().find(|snapshot| snapshot.purpose == Purpose::Save)
     }
 
-    /// The save that began last, whether it is over or not.
+    /// Returns the last started save, running or not.
     pub(crate) fn newest(&self) -> Option<JobId> {
         self.last_job
     }
 
-    /// Whether writes are refused because saves fail.
+    /// Whether writes are refused because the last save failed.
     pub fn refuses_writes(&self, config: &Config) -> bool {
         self.last_failed && config.stop_writes_on_bgsave_error && !config.save.0.is_empty()
     }
 
-    /// Changes that are not on disk.
+    /// Returns the number of changes that are not on disk.
     pub fn unsaved_changes(&self, data: &Keyspace) -> u64 {
         data.dirty.saturating_sub(self.saved_dirty)
     }
 
-    /// What is on disk is as of now.
+    /// Marks all changes as saved.
     pub(crate) fn saved_now(&mut self, core: &Core) {
         self.last_secs = core.now.wall_secs();
         self.last_us = core.now.mono_us;
     }
 
-    /// Starts a save to the dump file.
+    /// Starts a save of the dump file.
     pub(crate) fn begin(
         &mut self,
         core: &mut Core,
@@ -86,13 +88,13 @@ impl Saves {
             ErrorReply::err("two snapshots are running already: try again when one has ended")
         })?;
         self.is_wanted = false;
-        // A save for replicas says so afterwards.
+        // A save for replicas sets it afterwards.
         self.dump_is_for_sync = false;
         self.last_job = Some(job);
         Ok(job)
     }
 
-    /// BGSAVE, and save points.
+    /// Starts a save for BGSAVE or a save point.
     pub(crate) fn begin_in_background(
         &mut self,
         core: &mut Core,
@@ -104,26 +106,26 @@ impl Saves {
         Ok(())
     }
 
-    /// A save was given up: whoever waited for it learns of it.
+    /// Reports an aborted save to those who wait for it.
     pub(crate) fn give_up(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId, why: &str) {
         self.snapshots.abort(core, data, job);
         core.order(Order::SaveEnded { job, result: Err(why.to_owned()) });
     }
 
-    /// Gives up all snapshots: the data that they are of is gone.
+    /// Aborts all snapshots after their data was replaced.
     pub(crate) fn give_up_all(&mut self, core: &mut Core, data: &mut Keyspace, why: &str) {
         let running: Vec<JobId> = self.snapshots.iter().map(|snapshot| snapshot.job).collect();
         running.into_iter().for_each(|job| self.give_up(core, data, job, why));
     }
 
-    /// Gives up a snapshot that writes have outrun.
+    /// Aborts a snapshot that cannot keep up with writes.
     pub(crate) fn outrun(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId) {
         core.output(crate::io::Output::SnapshotAbort { job });
         let why = "writes outran the snapshot: too many copied bytes wait to be written";
         self.event(core, data, job, SnapshotEvent::Failed(why.to_owned()));
     }
 
-    /// News of a snapshot from its writer.
+    /// Handles an event of a snapshot's writer.
     pub(crate) fn event(
         &mut self,
         core: &mut Core,
@@ -147,7 +149,7 @@ impl Saves {
         }
     }
 
-    /// A save came to its end.
+    /// Handles the end of a save.
     fn ended(&mut self, core: &mut Core, snapshot: &Snapshot, result: Result<u64, String>) {
         let took_us = core.now.mono_us.saturating_sub(snapshot.began_us);
         self.last_took_secs = Some(took_us / 1_000_000);
@@ -165,12 +167,13 @@ impl Saves {
         core.order(Order::SaveEnded { job: snapshot.job, result });
     }
 
-    /// Whether a save is to begin now: a save point is reached, or one was put off. Logs why.
+    /// Whether a save must start now: a save point is reached, or a save is scheduled. Logs the
+    /// reason.
     pub(crate) fn is_due(&self, core: &mut Core, data: &Keyspace) -> bool {
         if self.current().is_some() {
             return false;
         }
-        // The wall clock may jump, even by years: it must not keep a save from beginning.
+        // Uses monotonic time: a jump of the wall clock must not prevent a save.
         let now_us = core.now.mono_us;
         let secs_since = |then_us: u64| now_us.saturating_sub(then_us) / 1_000_000;
         let changes = self.unsaved_changes(data);
@@ -186,7 +189,7 @@ impl Saves {
         self.is_wanted
     }
 
-    /// The save that is due begins, or is put off.
+    /// Starts a due save, or postpones it.
     pub(crate) fn begin_due(
         &mut self,
         core: &mut Core,

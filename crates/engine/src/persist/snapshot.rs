@@ -1,9 +1,9 @@
-//! Running snapshots: from the keyspace, in slices, to whoever encodes and writes them.
+//! Running snapshots, which copy the keyspace in slices for an encoding thread.
 //!
-//! A snapshot is a walk (see [`crate::keyspace::walk`]) with a destination: the dump file, or the replicas of a full
-//! synchronisation. The node copies, another thread encodes; what lies between them is counted, and the walk
-//! waits when too much does. Pre-images that writers hand over are counted too, and cannot wait: a
-//! snapshot that falls so far behind that memory is at stake is given up with an error.
+//! A snapshot is a walk (see [`crate::keyspace::walk`]) with a target: the dump file, or the
+//! replicas of a full synchronization. The node copies, another thread encodes; bytes in between
+//! are counted, and the walk pauses when there are too many. Pre-images of written keys are counted
+//! too, but cannot wait: a snapshot that falls too far behind is aborted with an error.
 
 use super::fill::StreamPosition;
 use crate::core::Core;
@@ -14,34 +14,34 @@ use crate::keyspace::walk::Slice;
 use crate::keyspace::{Db, Keyspace};
 use crate::rdb::{RdbSettings, SizeHint};
 
-/// Microseconds that a turn gives to the walk when clients are waiting.
+/// Microseconds of a slice while clients are waiting.
 const BUSY_SLICE_US: u64 = 60;
 
-/// The same when nobody waits.
+/// Microseconds of a slice while no client is waiting.
 const IDLE_SLICE_US: u64 = 200;
 
-/// The walk rests while this many bytes are not encoded yet.
+/// The walk pauses while this many bytes are not encoded yet.
 const AHEAD_MAX: u64 = 16 << 20;
 
-/// A snapshot with more bytes of copies not encoded yet is given up. The walk rests long before, so most of them are
-/// old images that writers had to hand over.
+/// A snapshot with more copied and not yet encoded bytes is aborted. The walk pauses long before,
+/// so most of them are pre-images of written keys.
 const COPIES_BYTES_MAX: u64 = 4 << 30;
 
-/// What a snapshot is for.
+/// The purpose of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The dump file: SAVE, BGSAVE, save points, SHUTDOWN, DEBUG RELOAD.
     Save,
-    /// Replicas that need a full synchronisation, straight to their links.
+    /// A diskless full synchronization of replicas.
     Sync,
 }
 
-/// A snapshot under way.
+/// A running snapshot.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Its number.
+    /// Its job.
     pub job: JobId,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Monotonic microseconds at its start.
     pub began_us: u64,
@@ -51,38 +51,38 @@ pub struct Snapshot {
     pub keys_done: usize,
     /// The keyspace's count of changes at its start.
     pub dirty: u64,
-    /// The walk has not ended.
+    /// The walk, until it ends.
     is_walking: bool,
     given_bytes: u64,
     consumed_bytes: u64,
-    /// Bytes of copies that the walk has yet to hand on.
+    /// Copied bytes that the walk has not passed on yet.
     held_bytes: u64,
-    /// The most bytes that were copied and not encoded yet.
+    /// Peak of copied and not yet encoded bytes.
     pub ahead_peak: u64,
 }
 
 impl Snapshot {
-    /// Whether the walk has not ended: some of the data has yet to be copied.
+    /// Whether the walk is still copying data.
     pub fn is_walking(&self) -> bool {
         self.is_walking
     }
 
-    /// Bytes that were handed on and are not encoded yet.
+    /// Returns the bytes passed on and not encoded yet.
     fn given_ahead(&self) -> u64 {
         self.given_bytes.saturating_sub(self.consumed_bytes)
     }
 
-    /// Bytes that are copied and not encoded yet.
+    /// Returns the bytes copied and not encoded yet.
     pub fn ahead_bytes(&self) -> u64 {
         self.given_ahead() + self.held_bytes
     }
 
-    /// Whether the walk could go on now, as far as the encoder is concerned.
+    /// Whether the encoder keeps up with the walk.
     fn may_walk(&self) -> bool {
         self.is_walking && self.given_ahead() < AHEAD_MAX
     }
 
-    /// Takes note of what the walk holds.
+    /// Updates the counts of the walk.
     fn note_held(&mut self, bytes: usize) {
         self.held_bytes = bytes as u64;
         self.ahead_peak = self.ahead_peak.max(self.ahead_bytes());
@@ -91,7 +91,7 @@ impl Snapshot {
     fn walk(&mut self, core: &mut Core, data: &mut Keyspace, end_us: u64, host: &mut dyn Host) {
         while self.may_walk() {
             let mut buckets = 0_u32;
-            // The counter is cheap, not free: it is read each eighth bucket.
+            // The clock is read only every eighth bucket.
             let mut used_up = || {
                 buckets += 1;
                 buckets.is_multiple_of(8) && host.ticks_us() >= end_us
@@ -116,11 +116,11 @@ impl Snapshot {
     }
 }
 
-/// The snapshots under way, as many as there may be walks.
+/// The running snapshots, limited by the number of walks.
 #[derive(Debug)]
 pub struct Snapshots {
     list: Vec<Snapshot>,
-    /// A snapshot with more bytes of copies than this is given up.
+    /// Limit of copied bytes of a snapshot.
     pub copies_bytes_max: u64,
 }
 
@@ -131,28 +131,29 @@ impl Default for Snapshots {
 }
 
 impl Snapshots {
-    /// All of them.
+    /// Iterates over the snapshots.
     pub fn iter(&self) -> impl Iterator<Item = &Snapshot> {
         self.list.iter()
     }
 
-    /// How many there are.
+    /// Returns the number of snapshots.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there are none.
+    /// Whether no snapshot is running.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// The one of this number.
+    /// Returns the snapshot of a job.
     pub fn get(&self, job: JobId) -> Option<&Snapshot> {
         self.iter().find(|snapshot| snapshot.job == job)
     }
 
-    /// Starts a snapshot. None if as many run as may. `place`: where the data stands in the replication stream.
+    /// Starts a snapshot. Returns none if the maximum is running. `place`: the replication position
+    /// of the data.
     pub(crate) fn begin(
         &mut self,
         core: &mut Core,
@@ -195,33 +196,35 @@ impl Snapshots {
         Some(job)
     }
 
-    /// The encoder has dealt with so many bytes of chunks.
+    /// Handles bytes consumed by the encoder.
     pub(crate) fn consumed(&mut self, job: JobId, bytes: u64) {
         if let Some(snapshot) = self.list.iter_mut().find(|snapshot| snapshot.job == job) {
             snapshot.consumed_bytes += bytes;
         }
     }
 
-    /// A snapshot is over, one way or the other.
+    /// Removes a finished snapshot.
     pub(crate) fn remove(&mut self, data: &mut Keyspace, job: JobId) -> Option<Snapshot> {
         let at = self.list.iter().position(|snapshot| snapshot.job == job)?;
         data.end_walk(job);
         Some(self.list.remove(at))
     }
 
-    /// Gives up a snapshot.
+    /// Aborts a snapshot.
     pub(crate) fn abort(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId) {
         if self.remove(data, job).is_some() {
             core.output(Output::SnapshotAbort { job });
         }
     }
 
-    /// Whether a walk could go on now. `is_throttled`: whether those who get a snapshot have enough for now.
+    /// Whether a walk can continue now. `is_throttled`: whether the receivers of a snapshot are
+    /// full.
     pub(crate) fn has_work(&self, is_throttled: impl Fn(&Snapshot) -> bool) -> bool {
         self.list.iter().any(|snapshot| snapshot.may_walk() && !is_throttled(snapshot))
     }
 
-    /// A slice of each walk. Answers the snapshots that writes have outrun: they must be given up.
+    /// Runs a slice of each walk. Returns the snapshots that cannot keep up with writes and must be
+    /// aborted.
     pub(crate) fn walk(
         &mut self,
         core: &mut Core,
@@ -243,7 +246,7 @@ impl Snapshots {
     }
 }
 
-/// The facts at the head of the file. Replication's are those of this moment.
+/// Returns the auxiliary fields of the file. Those of replication describe the current position.
 fn aux_fields(
     core: &Core,
     data: &Keyspace,

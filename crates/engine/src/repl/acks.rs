@@ -1,7 +1,8 @@
-//! What replicas acknowledge, and who asks for it: WAIT, `min-replicas-to-write`, SHUTDOWN.
+//! Acknowledgements of replicas, for WAIT, `min-replicas-to-write` and SHUTDOWN.
 //!
-//! Thousands may WAIT at once. However many ask in a turn, replicas are asked once, at its end; and
-//! however many replicas answer in a turn, those who wait are looked through once.
+//! Thousands of clients may WAIT at once. Regardless of their number, acknowledgements are
+//! requested once at the end of a turn; and regardless of how many replicas acknowledge in a turn,
+//! waiting clients are checked once.
 
 use super::master::{Master, Replica, ReplicaStage};
 use crate::clients::{Clients, Waiting};
@@ -30,7 +31,7 @@ impl Master {
         core.order(Order::CheckShutdown);
     }
 
-    /// A replica sent a sign of life: so it does while it loads.
+    /// Handles a newline of a replica, sent to keep the link alive during loading.
     pub(crate) fn saw_alive(&mut self, handle: Handle, now_us: u64) {
         if let Some(replica) = self.replica_mut(handle) {
             replica.acked_us = now_us;
@@ -41,55 +42,55 @@ impl Master {
         self.replicas.iter().filter(|replica| replica.stage == ReplicaStage::Online)
     }
 
-    /// How many replicas have acknowledged everything up to `offset`.
+    /// Returns the number of replicas that have acknowledged `offset`.
     pub fn replicas_at(&self, offset: i64) -> usize {
         self.online().filter(|replica| replica.acked >= offset).count()
     }
 
-    /// How many replicas lack something.
+    /// Returns the number of lagging replicas.
     pub fn lagging_replicas(&self) -> usize {
         let offset = self.stream.offset();
         self.online().filter(|replica| replica.acked < offset).count()
     }
 
-    /// How many replicas answer within `min-replicas-max-lag`.
+    /// Returns the number of replicas within `min-replicas-max-lag`.
     pub fn good_replicas(&self, core: &Core) -> usize {
         let lag_max = core.config.min_replicas_max_lag as u64;
         let now_us = core.now.mono_us;
         self.online().filter(|replica| replica.lag_secs(now_us) <= lag_max).count()
     }
 
-    /// Whether writes may be taken as far as `min-replicas-to-write` goes.
+    /// Whether there are enough good replicas for `min-replicas-to-write`.
     #[inline]
     pub(crate) fn has_enough_replicas(&self, core: &Core) -> bool {
         let least = core.config.min_replicas_to_write as usize;
         least == 0 || core.config.min_replicas_max_lag == 0 || self.good_replicas(core) >= least
     }
 
-    /// Asks all replicas, at the end of this turn, to acknowledge at once.
+    /// Requests acknowledgements from all replicas at the end of this turn.
     pub(crate) fn request_acks(&mut self) {
         self.acks_wanted = true;
     }
 
-    /// WAIT: a client waits for replicas to have `offset`.
+    /// Adds a client in WAIT for `offset`.
     pub(crate) fn wait(&mut self, offset: i64, handle: Handle) {
         self.waiters.insert((offset, handle));
         self.request_acks();
     }
 
-    /// A client waits no more, for whatever reason.
+    /// Removes a client from WAIT.
     pub(crate) fn stopped_waiting(&mut self, waiting: Waiting, handle: Handle) {
         if let Waiting::Acks { offset, .. } = waiting {
             self.waiters.remove(&(offset, handle));
         }
     }
 
-    /// Whether nobody waits for replicas.
+    /// Whether no client is in WAIT.
     pub fn has_waiters(&self) -> bool {
         !self.waiters.is_empty()
     }
 
-    /// The end of a turn, as far as acknowledgements go.
+    /// Requests and checks acknowledgements at the end of a turn.
     pub(crate) fn settle_acks(&mut self, core: &mut Core, clients: &Clients) {
         if std::mem::take(&mut self.acks_came) {
             self.wake_waiters(core, clients);
@@ -100,7 +101,7 @@ impl Master {
         }
     }
 
-    /// Those who WAIT for what has now been acknowledged go on, in the order of their offsets.
+    /// Unblocks clients whose offset has been acknowledged, in the order of offsets.
     fn wake_waiters(&mut self, core: &mut Core, clients: &Clients) {
         let mut acked: Vec<i64> = self.online().map(|replica| replica.acked).collect();
         acked.sort_unstable();

@@ -1,4 +1,4 @@
-//! The replication stream's recent past, in blocks that replicas share.
+//! The replication backlog, in blocks shared with replicas.
 //!
 //! ```text
 //!   first_offset                                     offset of the last byte
@@ -6,60 +6,60 @@
 //!   ┌──────────────┬───────────┬──────┬──────────────┐
 //!   │ Arc<block>   │ Arc<block>│ …    │ Arc<block>   │      each also stands in the outboxes of
 //!   └──────────────┴───────────┴──────┴──────────────┘      replicas that have not written it yet
-//!     oldest are let go when enough is kept
+//!     the oldest are dropped when the backlog is full
 //! ```
 //!
-//! Offsets count from 1: the byte at offset 1 is the first that the history ever had. One byte is
-//! kept once, however many replicas wait for it.
+//! Offsets count from 1, the first byte of the replication history. A byte is stored once,
+//! regardless of how many replicas wait for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Blocks shorter than this are filled up before a new one begins.
+/// Blocks are filled up to this size before a new one is started.
 const BLOCK_BYTES: usize = 16 * 1024;
 
-/// See the module.
+/// The replication backlog.
 #[derive(Debug)]
 pub struct Backlog {
     blocks: VecDeque<Arc<Vec<u8>>>,
-    /// Offset of the first byte kept (of the next one to come, if none is).
+    /// Offset of the first byte, or of the next one if the backlog is empty.
     first_offset: i64,
     len: usize,
     size_max: usize,
 }
 
 impl Backlog {
-    /// An empty one; the next byte will have offset `next_offset`.
+    /// Creates an empty backlog whose next byte has offset `next_offset`.
     pub fn new(next_offset: i64, size_max: usize) -> Backlog {
         Backlog { blocks: VecDeque::new(), first_offset: next_offset, len: 0, size_max }
     }
 
-    /// Offset of the first byte that is kept.
+    /// Returns the offset of the first byte.
     pub fn first_offset(&self) -> i64 {
         self.first_offset
     }
 
-    /// Offset that the next byte will have.
+    /// Returns the offset of the next byte.
     pub fn next_offset(&self) -> i64 {
         self.first_offset + self.len as i64
     }
 
-    /// How many bytes are kept.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether none is.
+    /// Whether the backlog is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// How many bytes are kept at least, if there were so many.
+    /// Returns the size that is kept at least.
     pub fn size_max(&self) -> usize {
         self.size_max
     }
 
-    /// `repl-backlog-size` changed.
+    /// Applies a change of `repl-backlog-size`.
     pub fn resize(&mut self, size_max: usize) {
         self.size_max = size_max;
         self.trim();
@@ -68,7 +68,7 @@ impl Backlog {
     /// Appends bytes of the stream.
     pub fn append(&mut self, bytes: Arc<Vec<u8>>) {
         self.len += bytes.len();
-        // A block that every replica has written is ours alone and can take more.
+        // A block that all replicas have written is not shared and can be extended.
         match self.blocks.back_mut().and_then(Arc::get_mut) {
             Some(last) if last.len() + bytes.len() <= BLOCK_BYTES => {
                 last.extend_from_slice(&bytes);
@@ -89,12 +89,12 @@ impl Backlog {
         }
     }
 
-    /// Whether a replica that has all before `offset` can go on from here.
+    /// Whether a partial synchronization can start at `offset`.
     pub fn holds(&self, offset: i64) -> bool {
         (self.first_offset..=self.next_offset()).contains(&offset)
     }
 
-    /// The bytes from `offset` on.
+    /// Returns the bytes from `offset` on.
     pub fn since(&self, offset: i64) -> Vec<Arc<Vec<u8>>> {
         let mut skip = usize::try_from(offset - self.first_offset).unwrap_or(0);
         let mut out = Vec::new();

@@ -1,4 +1,5 @@
-//! A master's housekeeping, once a second: pings, replicas that fall silent, a backlog that nobody needs.
+//! The replication cron of a master, once a second: pings, timeouts of replicas, and freeing an
+//! unused backlog.
 
 use std::sync::Arc;
 
@@ -11,12 +12,12 @@ use crate::pause::{Pause, PauseReason};
 use crate::persist::saves::Saves;
 
 impl Master {
-    /// Whether there is anything that the timer must look after.
+    /// Whether the timer is needed.
     pub(crate) fn needs_cron(&self) -> bool {
         !self.replicas.is_empty() || self.none_since_us.is_some()
     }
 
-    /// See the module.
+    /// Runs the cron.
     pub(crate) fn cron(
         &mut self,
         core: &mut Core,
@@ -44,7 +45,7 @@ impl Master {
         self.remove_sync_file(core, saves);
     }
 
-    /// While we did not run we could hear nobody: the time does not count as silence of theirs.
+    /// Excludes time in which this process did not run from timeouts.
     pub(crate) fn excuse_silence(&mut self, clients: &mut Clients, now_us: u64, late_us: u64) {
         let later = |then_us: u64| then_us.saturating_add(late_us).min(now_us);
         for replica in &mut self.replicas {
@@ -56,7 +57,7 @@ impl Master {
         }
     }
 
-    /// `rdb-del-sync-files`: a server that keeps nothing on disk doesn't keep what it wrote for its replicas either.
+    /// `rdb-del-sync-files`: removes the dump file written for replicas if persistence is disabled.
     fn remove_sync_file(&self, core: &mut Core, saves: &mut Saves) {
         let is_wanted = core.config.rdb_del_sync_files && core.config.save.0.is_empty();
         let is_used = !self.by_file.is_empty() || saves.current().is_some();
@@ -82,7 +83,7 @@ impl Master {
             replica.progress_us = core.now.mono_us;
         }
         match replica.stage {
-            // A line end keeps the link alive while there is nothing to send yet.
+            // A newline keeps the link alive while there is nothing to send.
             ReplicaStage::WaitSnapshot => clients.send(core, handle, b"\n"),
             ReplicaStage::Transfer(job) if is_silent_file && !replica.is_stuck(core) => {
                 if let Some(outbox) = clients.outbox(handle) {
@@ -120,14 +121,15 @@ impl Replica {
         core.config.repl_timeout.max(1) as u64 * 1_000_000
     }
 
-    /// Others may wait for it, so it must take what it is given; that it sends something is not enough.
+    /// Other replicas may wait for it, so it must read its payload; sending something is not
+    /// enough.
     fn is_stuck(&self, core: &Core) -> bool {
         core.now.mono_us.saturating_sub(self.progress_us) > Replica::timeout_us(core)
     }
 
-    /// What it timed out in, if it did.
+    /// Returns the stage that timed out, if any.
     fn timed_out_in(&self, core: &Core) -> Option<&'static str> {
-        // Who came with SYNC is not known to acknowledge anything.
+        // A replica that used SYNC may never acknowledge anything.
         let silent = core.now.mono_us.saturating_sub(self.acked_us) > Replica::timeout_us(core)
             && !self.old_sync;
         match self.stage {

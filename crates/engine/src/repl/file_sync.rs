@@ -1,13 +1,13 @@
-//! A full synchronisation by file: a save writes the dump file, then the file is read and sent.
+//! A full synchronization by file: a save writes the dump file, which is then read and sent.
 //!
 //! ```text
-//!   the save ──▶ dump file ──▶ reader ──piece──▶ outboxes of those who share it
+//!   the save ──▶ dump file ──▶ reader ──piece──▶ outboxes of its replicas
 //!                                ▲                  │
 //!                                └──── ReadMore ────┘  when all of them have room
 //! ```
 //!
-//! Several may be read at once, each for those who share it: a slow one keeps no later one waiting. What
-//! is sent must be the file of that very save, since the stream goes on from that save's moment.
+//! Several files may be read at once, each for its replicas: a slow one does not delay later ones.
+//! The file must be the one of that save, since the stream continues from its offset.
 
 use super::master::Master;
 use crate::clients::Clients;
@@ -18,26 +18,27 @@ use crate::keyspace::Keyspace;
 use crate::persist::fill::StreamPosition;
 use crate::persist::saves::Saves;
 
-/// A full synchronisation that goes by way of the dump file.
+/// A full synchronization by file.
 #[derive(Debug)]
 pub(super) struct FileSync {
-    /// Number of the snapshot that writes the file; gates and stages go by it.
+    /// Job of the snapshot that writes the file, used in gates and stages.
     snapshot: JobId,
-    /// The working folder when the save began, and the file's name: both may change before it is read.
+    /// The working directory at the start of the save, and the file's name: both may change before
+    /// it is read.
     dir: Vec<u8>,
     name: String,
-    /// Number of the reading, once the save is over.
+    /// Job of the reading, after the save.
     reading: Option<JobId>,
-    /// Length of the file, once it is open; replicas have been told.
+    /// Size of the file, once it is open and announced to replicas.
     announced: Option<u64>,
-    /// Bytes that were read.
+    /// Bytes read.
     read: u64,
-    /// Pieces that were read and for which no further one was requested.
+    /// Pieces read for which no further one was requested.
     owed: usize,
 }
 
 impl Master {
-    /// Starts the save that a full synchronisation by file begins with.
+    /// Starts the save of a full synchronization by file.
     pub(super) fn begin_file_sync(
         &mut self,
         core: &mut Core,
@@ -60,18 +61,18 @@ impl Master {
         Some(snapshot)
     }
 
-    /// Whether replicas that share a synchronisation by file have been sent nothing of it yet.
+    /// Whether nothing of this synchronization has been sent yet.
     pub(super) fn file_sync_is_silent(&self, snapshot: JobId) -> bool {
         let mut syncs = self.by_file.iter();
         syncs.any(|sync| sync.snapshot == snapshot && sync.announced.is_none())
     }
 
-    /// Whether a file that is to be sent has yet to be opened: a save that ends before would put another in its place.
+    /// Whether a file has yet to be opened: another save would replace it.
     pub(super) fn file_sync_opens(&self) -> bool {
         self.by_file.iter().any(|sync| sync.reading.is_some() && sync.announced.is_none())
     }
 
-    /// A save ended that replicas may wait for: its file is read and sent.
+    /// Handles the end of a save: starts reading its file if replicas wait for it.
     pub(crate) fn file_sync_saved(
         &mut self,
         core: &mut Core,
@@ -99,7 +100,8 @@ impl Master {
         core.output(Output::Read { job: reading, path });
     }
 
-    /// News of a file that is being sent. Gives the event back if it is of another file.
+    /// Handles an event of a file that is being sent. Returns the event if it belongs to another
+    /// file.
     pub(crate) fn file_event(
         &mut self,
         core: &mut Core,
@@ -115,7 +117,7 @@ impl Master {
         let snapshot = sync.snapshot;
         let whole = sync.announced == Some(sync.read);
         match event {
-            // A later save may have put its own file there, and that one is of another moment.
+            // A later save may have replaced the file by one of another offset.
             FileEvent::Opened(_) if saves.newest() != Some(snapshot) => {
                 self.file_sync_failed(core, clients, at, true, "another save has begun");
             }
@@ -167,7 +169,7 @@ impl Master {
         self.sync_ended(core, clients, sync.snapshot, &Err(why.to_owned()));
     }
 
-    /// Requests the next pieces of those files whose replicas all have room for them.
+    /// Requests the next pieces of files whose replicas all have room for them.
     pub(super) fn go_on_with_file_syncs(&mut self, core: &mut Core, clients: &Clients) {
         let mut syncs = std::mem::take(&mut self.by_file);
         let before = syncs.len();
@@ -179,7 +181,7 @@ impl Master {
         }
     }
 
-    /// False if nobody wants the file any more.
+    /// Returns false if no replica needs the file any more.
     fn go_on_with_file_sync(
         &self,
         core: &mut Core,

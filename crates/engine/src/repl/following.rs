@@ -1,14 +1,14 @@
-//! The replica's side: the link to the master, from connecting to following its stream.
+//! The replica side: the link to the master, from connecting to following its stream.
 //!
 //! ```text
 //!   Retry ──▶ Connect ──▶ Handshake ──▶ Psync ──┬─▶ (continue) ─────────────▶ Online
 //!     ▲                                         └─▶ Header ──▶ Payload ────────┘
-//!     └───────────── whatever goes wrong, from anywhere ───────────────────────┘
+//!     └────────────────────── any failure, in any state ───────────────────────┘
 //! ```
 //!
-//! A payload is loaded while it arrives, into a second keyspace; the first one goes on serving (if
-//! `replica-serve-stale-data` allows) and is replaced only when the second is whole. What the master sends is
-//! untrusted for memory and time: every line has a limit, every wait a deadline.
+//! A payload is loaded while it arrives, into a second keyspace; the old data is served meanwhile
+//! (if `replica-serve-stale-data` allows) and replaced only when the new data is complete. The
+//! master is not trusted with memory and time: every line has a limit, every wait a timeout.
 
 use std::collections::VecDeque;
 
@@ -31,19 +31,20 @@ use crate::persist::fill::StreamPosition;
 use crate::timers::Timer;
 use crate::transaction::Transaction;
 
-/// Longest line that a master may send before its stream.
+/// Maximum length of a line before the stream.
 const LINE_MAX: usize = 4096;
 
-/// Longest pause between tries to synchronise with a master whose data is of no use here, microseconds.
+/// Maximum delay before retrying a full synchronization that failed because of its data,
+/// microseconds.
 const BACK_OFF_MAX_US: u64 = 30_000_000;
 
-/// The second acknowledgement follows the first so soon, microseconds.
+/// Delay of the second acknowledgement after the first, microseconds.
 const SECOND_ACK_US: u64 = 100_000;
 
-/// A link that has held for so long, microseconds, has put earlier failures behind it.
+/// Time online after which earlier failures are forgotten, microseconds.
 const STEADY_US: u64 = 60_000_000;
 
-/// A reply of the handshake that is still to come.
+/// An expected reply of the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expect {
     Pong,
@@ -54,10 +55,10 @@ pub(super) enum Expect {
     Version,
 }
 
-/// Where the link stands.
+/// The state of the link.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Not connected; tried again each second.
+    /// Not connected; retried every second.
     Retry,
     /// Waiting for the connection.
     Connect,
@@ -65,7 +66,7 @@ pub(super) enum Stage {
     Handshake(VecDeque<Expect>),
     /// Waiting for the reply to PSYNC.
     Psync,
-    /// Waiting for the line that announces the payload of this history and offset.
+    /// Waiting for the header of the payload with this replication id and offset.
     Header(String, i64),
     /// Loading the payload.
     Payload(Box<Payload>),
@@ -73,35 +74,36 @@ pub(super) enum Stage {
     Online,
 }
 
-/// Our link to the master that we follow.
+/// The link to the master.
 #[derive(Debug)]
 pub struct MasterLink {
-    /// Its name or address.
+    /// Host name or address of the master.
     pub host: String,
-    /// Its port.
+    /// Port of the master.
     pub port: u16,
     /// The connection, if there is one.
     pub link: Option<Handle>,
     pub(super) stage: Stage,
-    /// Our data belongs to a history of the stream, so a partial synchronisation may be requested.
+    /// Whether the data belongs to a replication history, so that a partial synchronization may be
+    /// requested.
     pub(super) knows_history: bool,
-    /// Monotonic microseconds at which the master last sent something.
+    /// Monotonic microseconds of the last data from the master.
     pub last_io_us: u64,
-    /// Monotonic microseconds since which the link is down.
+    /// Monotonic microseconds since when the link is down.
     pub down_since_us: u64,
     /// Monotonic microseconds at which it went online.
     online_us: u64,
-    /// How often its data could not be used, lately.
+    /// Recent failures because of its data.
     setbacks: u32,
-    /// Database that the master's stream has selected where our data stands in it.
+    /// Database selected in the master's stream at our offset.
     pub selected_db: u32,
-    /// The next try is made no earlier than this.
+    /// Earliest time of the next attempt.
     retry_us: u64,
-    /// Database that the stream has selected, within a transaction too.
+    /// Database selected by the stream, also within a transaction.
     pub(super) db: u32,
     /// A transaction of the stream.
     pub(crate) transaction: Transaction,
-    /// Bytes that the stream brought for a transaction that is not complete.
+    /// Bytes of an incomplete transaction of the stream.
     pub(super) partial_transaction: Vec<u8>,
 }
 
@@ -125,12 +127,12 @@ impl MasterLink {
         }
     }
 
-    /// Whether the stream flows.
+    /// Whether the link is online.
     pub fn is_online(&self) -> bool {
         matches!(self.stage, Stage::Online)
     }
 
-    /// The state's name for ROLE.
+    /// Returns the name of the state for ROLE.
     pub fn state_name(&self) -> &'static str {
         match self.stage {
             Stage::Retry => "connect",
@@ -141,18 +143,18 @@ impl MasterLink {
         }
     }
 
-    /// Whether our data has a place in the master's history, so that a partial synchronisation may be requested.
+    /// Whether a partial synchronization may be requested.
     pub fn knows_history(&self) -> bool {
         self.knows_history
     }
 
-    /// Bytes of a transaction of the stream that is not complete.
+    /// Returns the bytes of an incomplete transaction of the stream.
     pub fn partial_len(&self) -> usize {
         self.partial_transaction.len()
     }
 
-    /// Its data could not be used: how long to wait before it is requested again, since each try costs it a
-    /// snapshot. Twice as long each time, from a second on.
+    /// Returns the delay before the next full synchronization after a failure because of its data,
+    /// since each costs the master a snapshot. Starts at a second and doubles each time.
     pub(super) fn back_off_us(&mut self) -> u64 {
         let us = (1_000_000_u64 << self.setbacks.min(16)).min(BACK_OFF_MAX_US);
         self.setbacks = self.setbacks.saturating_add(1);
@@ -164,7 +166,8 @@ impl MasterLink {
         matches!(self.stage, Stage::Payload(_))
     }
 
-    /// For INFO, while a full synchronisation runs: bytes announced (0 if not), bytes that came.
+    /// Returns the progress of a full synchronization for INFO: total bytes (0 if unknown) and
+    /// received bytes.
     pub fn sync_progress(&self) -> Option<(u64, u64)> {
         match &self.stage {
             Stage::Header(..) => Some((0, 0)),
@@ -174,26 +177,26 @@ impl MasterLink {
     }
 }
 
-/// The other direction of replication: the master that we follow, if we do. See the module.
+/// The replica side of replication: the link to a master, if there is one.
 #[derive(Debug, Default)]
 pub struct Following {
     pub(super) master: Option<MasterLink>,
-    /// What the log knows of requests of our master's that failed.
+    /// State of logging failed requests of the master.
     pub(super) failures: FailuresLogged,
 }
 
 impl Following {
-    /// The link to the master that we follow.
+    /// Returns the link to the master.
     pub fn master(&self) -> Option<&MasterLink> {
         self.master.as_ref()
     }
 
-    /// The same, if this connection is it.
+    /// Returns the link if it has this connection.
     pub(super) fn link_mut(&mut self, handle: Handle) -> Option<&mut MasterLink> {
         self.master.as_mut().filter(|master| master.link == Some(handle))
     }
 
-    /// Whether we follow a master, have lost it, and must not answer with what may be old.
+    /// Whether the link is down and stale data must not be served.
     #[inline]
     pub(crate) fn is_stale(&self, core: &Core) -> bool {
         core.is_replica
@@ -201,12 +204,12 @@ impl Following {
             && self.master.as_ref().is_some_and(|master| !master.is_online())
     }
 
-    /// Database that our master's stream has selected, if we follow one.
+    /// Returns the database selected in the master's stream, if there is a master.
     pub(crate) fn upstream_db(&self) -> Option<u32> {
         self.master.as_ref().map(|master| master.selected_db)
     }
 
-    /// From the first moment a node with `replicaof` is a replica, while it loads its file too.
+    /// Makes a node with `replicaof` a replica from the start, also during loading.
     pub(crate) fn begin_at_start(
         &mut self,
         core: &mut Core,
@@ -231,7 +234,7 @@ impl Following {
         self.master = link;
     }
 
-    /// A dump file was loaded that knew its place in a stream.
+    /// Restores the replication position from a loaded dump file.
     pub(crate) fn adopt(
         &mut self,
         core: &mut Core,
@@ -244,16 +247,16 @@ impl Following {
             return;
         }
         if position.db >= dbs {
-            // We have none of that number.
+            // The database does not exist here.
             position.db = 0;
         }
         if let Some(link) = &mut self.master {
-            // A replica goes on where its file ends.
+            // A replica continues at the offset of its file.
             link.knows_history = true;
             (link.selected_db, link.db) = (position.db, position.db);
             master.stream.ids.id = position.id;
         } else {
-            // A master begins a history of its own; the file's is its past, up to there.
+            // A master starts a new history; that of the file becomes the previous one.
             let fresh = std::mem::replace(&mut master.stream.ids.id, position.id);
             master.stream.ids.rename(fresh, position.offset);
         }
@@ -261,7 +264,7 @@ impl Following {
         master.none_since_us = Some(core.now.mono_us);
     }
 
-    /// REPLICAOF host port. What this turn wrote stands in the stream.
+    /// REPLICAOF host port. Effects of this turn are already in the stream.
     pub(crate) fn follow(
         &mut self,
         core: &mut Core,
@@ -274,12 +277,12 @@ impl Following {
         release_waiters(core, clients);
         journal.flush(&mut master.stream);
         master.flush_stream(core, clients);
-        // Our own history may be a prefix of the new master's: it can tell.
+        // Our history may be a prefix of the new master's, which will check it.
         let knows = match &self.master {
             Some(master) => master.knows_history,
             None => master.stream.backlog.is_some(),
         };
-        // If the stream goes on where we are, its next effect is in this database.
+        // After a partial synchronization the stream's next effect is in this database.
         let selected_db = self.upstream_db().unwrap_or(master.stream.selected_db());
         self.drop_link(core, clients);
         master.disconnect_replicas(core, clients);
@@ -293,7 +296,7 @@ impl Following {
         core.timers.set(Timer::Replication, core.now.mono_us);
     }
 
-    /// REPLICAOF NO ONE: we go on under a name of our own.
+    /// REPLICAOF NO ONE: continues with a new replication id.
     pub(crate) fn promote(
         &mut self,
         core: &mut Core,
@@ -322,7 +325,7 @@ impl Following {
         master.none_since_us = Some(core.now.mono_us);
     }
 
-    /// The link's connection is closed by us.
+    /// Closes the link's connection.
     fn drop_link(&mut self, core: &mut Core, clients: &mut Clients) {
         if let Some(link) = self.master.as_mut().and_then(|master| master.link.take()) {
             if let Some(client) = clients.get_mut(link) {
@@ -333,7 +336,7 @@ impl Following {
         self.give_stage_up(core);
     }
 
-    /// Nothing comes of the stage that the link was in.
+    /// Aborts the current stage of the link.
     fn give_stage_up(&mut self, core: &mut Core) {
         let Some(master) = &mut self.master else { return };
         master.partial_transaction.clear();
@@ -343,7 +346,7 @@ impl Following {
         }
     }
 
-    /// A connection is gone: perhaps the link.
+    /// Handles a closed connection, which may be the link.
     pub(crate) fn on_close(&mut self, core: &mut Core, handle: Handle) {
         let now_us = core.now.mono_us;
         let Some(master) = self.link_mut(handle) else { return };
@@ -356,7 +359,7 @@ impl Following {
         core.log(Level::Notice, "Connection with master lost.");
     }
 
-    /// The link may go on after a pause in which it may not have been read.
+    /// Resumes the link after a pause in which it may not have been read.
     pub(crate) fn resumed(&mut self, now_us: u64, handle: Handle) {
         if let Some(master) = self.link_mut(handle) {
             master.last_io_us = now_us;
@@ -373,7 +376,7 @@ impl Following {
         self.link_failed_for(core, clients, level, why, 1_000_000);
     }
 
-    /// The link failed, and is not to be tried again for so long.
+    /// Disconnects the link and delays the next attempt.
     pub(super) fn link_failed_for(
         &mut self,
         core: &mut Core,
@@ -392,7 +395,7 @@ impl Following {
         self.drop_link(core, clients);
     }
 
-    /// Housekeeping, once a second: connects, acknowledges, notices silence.
+    /// The replication cron, once a second: connects, acknowledges, and checks timeouts.
     pub(crate) fn cron(
         &mut self,
         core: &mut Core,
@@ -403,7 +406,7 @@ impl Following {
         let now_us = core.now.mono_us;
         let timeout_us = core.config.repl_timeout.max(1) as u64 * 1_000_000;
         let Some(master) = &mut self.master else { return };
-        // Whom a pause of ours holds back is not silent.
+        // A master held by our own pause does not time out.
         let held = master.link.is_some_and(|link| clients.waiting(link).is_some());
         let silent = !held && now_us.saturating_sub(master.last_io_us) > timeout_us;
         let timed_out = match &master.stage {
@@ -422,7 +425,7 @@ impl Following {
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter in redis.conf to a larger value."
             }
             Stage::Payload(_) => {
-                // Keeps the master from taking us for dead.
+                // Prevents a timeout at the master.
                 if let Some(link) = master.link {
                     clients.send(core, link, b"\n");
                 }
@@ -434,7 +437,7 @@ impl Following {
         self.link_failed(core, clients, Level::Warning, timed_out);
     }
 
-    /// While we did not run we could hear nobody: the time does not count as the master's silence.
+    /// Excludes time in which this process did not run from the master's timeout.
     pub(crate) fn excuse_silence(&mut self, now_us: u64, late_us: u64) {
         if let Some(master) = &mut self.master {
             master.last_io_us = master.last_io_us.saturating_add(late_us).min(now_us);
@@ -450,7 +453,7 @@ impl Following {
         master.last_io_us = core.now.mono_us;
     }
 
-    /// The answer to our attempt to connect. False if the connection is none that we want.
+    /// Handles the result of connecting. Returns false if the connection is not the current one.
     pub(crate) fn connected(
         &mut self,
         core: &mut Core,
@@ -486,13 +489,13 @@ impl Following {
         }
     }
 
-    /// REPLCONF ACK: how far we are.
+    /// Sends REPLCONF ACK with our offset.
     pub(crate) fn acknowledge(&mut self, core: &mut Core, clients: &mut Clients, offset: i64) {
         let offset = offset.to_string();
         self.send_command(core, clients, &[b"REPLCONF", b"ACK", offset.as_bytes()]);
     }
 
-    /// Takes the link's bytes as far as they are lines and payload. True: what is left is stream.
+    /// Consumes lines and payload of the link. Returns true if the rest is the stream.
     pub(crate) fn received(
         &mut self,
         core: &mut Core,
@@ -544,7 +547,7 @@ impl Following {
         }
     }
 
-    /// +CONTINUE: what we have is a prefix of the master's history.
+    /// Handles +CONTINUE: our data is a prefix of the master's history.
     pub(super) fn continue_stream(
         &mut self,
         core: &mut Core,
@@ -562,7 +565,7 @@ impl Following {
             let offset = master.stream.offset();
             master.stream.ids.rename(id.to_owned(), offset);
             core.log(Level::Notice, format!("Master replication ID changed to {id}"));
-            // Replicas of ours learn the new name when they come again.
+            // Our replicas get the new id when they reconnect.
             master.disconnect_replicas(core, clients);
         }
         master.stream.ensure_backlog(core, journal);
@@ -583,7 +586,7 @@ impl Following {
         self.link_failed_for(core, clients, Level::Warning, &text, delay_us);
     }
 
-    /// The payload is whole: it takes the place of our data.
+    /// Replaces our data by the complete payload.
     fn payload_complete(
         &mut self,
         core: &mut Core,
@@ -603,7 +606,8 @@ impl Following {
         } else {
             data.replace_all(*payload.fresh);
         }
-        // A master that is itself a replica passes on a stream that has selected this one already.
+        // A master that is itself a replica passes on a stream that has already selected this
+        // database.
         let db = payload.position.db;
         let selected_db = if db < data.count() { db } else { 0 };
         master.stream.ids.id = payload.id;
@@ -625,7 +629,8 @@ impl Following {
         master.transaction = Transaction::default();
         master.partial_transaction.clear();
         self.acknowledge(core, clients, offset);
-        // A master that has not seen its own snapshot end yet passes over this one, and begins its stream with the next.
+        // A master that has not handled the end of its snapshot yet ignores this acknowledgement
+        // and starts its stream at the next one.
         let soon = now_us + SECOND_ACK_US;
         if core.timers.due(Timer::Replication).is_none_or(|due| due > soon) {
             core.timers.set(Timer::Replication, soon);
@@ -633,7 +638,7 @@ impl Following {
     }
 }
 
-/// Clients that wait for what only a master can give are let go.
+/// Unblocks clients that wait for what only a master provides.
 fn release_waiters(core: &mut Core, clients: &mut Clients) {
     let text = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
     for handle in clients.waiting_for(|waiting| matches!(waiting, Waiting::Acks { .. })) {

@@ -1,13 +1,13 @@
-//! The first words between a replica and its master: one line at a time, until the stream or a payload.
+//! The handshake of a replica with its master: one line at a time, until the stream or a payload.
 //!
 //! ```text
 //!   we                                              master
 //!   PING                                  ──▶
-//!                                         ◀──       +PONG, or that it wants a password
+//!                                         ◀──       +PONG, or an error if it requires a password
 //!   AUTH …, REPLCONF listening-port …,    ──▶
 //!   ip-address …, capa …, version …
-//!                                         ◀──       one line for each
-//!   PSYNC <history> <offset>              ──▶
+//!                                         ◀──       one reply for each
+//!   PSYNC <id> <offset>              ──▶
 //!                                         ◀──       +CONTINUE, or +FULLRESYNC and a payload's header
 //! ```
 
@@ -91,7 +91,7 @@ impl Following {
         }
     }
 
-    /// Password, port, capabilities: sent at once, answered in this order.
+    /// Sends password, port and capabilities at once; the replies come in this order.
     fn introduce_ourselves(&mut self, core: &mut Core, clients: &mut Clients) {
         let mut expected = VecDeque::new();
         let (user, password) = (core.config.masteruser.clone(), core.config.masterauth.clone());

@@ -1,6 +1,6 @@
-//! The master's side: replicas that attach, get everything or go on, and follow the stream.
+//! The master side: replicas attach with a full or partial synchronization and follow the stream.
 //!
-//! A replica's way, as its state names it:
+//! The states of a replica:
 //!
 //! ```text
 //!   PSYNC ──▶ continue ───────────────────────────────────────────────▶ Online
@@ -12,13 +12,13 @@
 //!                                                  leave       loads what it got
 //! ```
 //!
-//! From the moment a snapshot begins, the stream goes into the replica's outbox behind a gate, and the
-//! snapshot's bytes before it. A replica that reads up to an end mark (diskless) would
-//! lose what came in the same read, so the gate opens with its first acknowledgement; one that was told a
-//! length gets the stream when the payload has left.
+//! From the start of a snapshot the stream is added to the replica's outbox behind a gate, and the
+//! snapshot's bytes before it. A replica that reads up to an end mark (diskless) would lose stream
+//! bytes of the same read, so the gate opens with its first acknowledgement; with an announced
+//! length it opens when the payload has been sent.
 //!
-//! Its acknowledgements are timed from where it can send some: while a payload is on its way, which may take
-//! longer than any timeout, a replica is judged by whether it takes bytes.
+//! A replica cannot acknowledge during the payload, which may take longer than any timeout;
+//! meanwhile its timeout depends on whether it reads bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,14 +39,14 @@ use crate::persist::snapshot::{Purpose, Snapshot};
 use crate::rng::Rng;
 use crate::timers::Timer;
 
-/// What replication counts, for INFO stats.
+/// Replication counters for INFO stats.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReplicationStats {
-    /// Full synchronisations given.
+    /// Full synchronizations.
     pub full: u64,
-    /// Partial ones given.
+    /// Accepted partial synchronizations.
     pub partial_ok: u64,
-    /// Partial ones requested and refused.
+    /// Refused partial synchronizations.
     pub partial_err: u64,
 }
 
@@ -55,70 +55,70 @@ pub struct ReplicationStats {
 pub struct Announced {
     /// Port that it listens on.
     pub port: u16,
-    /// Address under which it wants to be known.
+    /// Announced address.
     pub ip: Option<String>,
-    /// It understands a payload that ends with a mark.
+    /// Whether it supports a payload with an end mark.
     pub eof: bool,
-    /// It understands `+CONTINUE <id>`.
+    /// Whether it supports `+CONTINUE <id>`.
     pub psync2: bool,
-    /// It wants the data and then nothing more (redis-cli --rdb).
+    /// Whether it only wants a snapshot (redis-cli --rdb).
     pub rdb_only: bool,
-    /// Version it announced.
+    /// Announced version.
     pub version: Option<String>,
 }
 
-/// Where a replica stands.
+/// The stage of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaStage {
-    /// It shares the next full synchronisation.
+    /// Waits for the next full synchronization.
     WaitSnapshot,
-    /// It is being sent this one, as a stream or by file.
+    /// Is being sent this snapshot, diskless or by file.
     Transfer(JobId),
-    /// All of this one stands in its outbox and has yet to leave.
+    /// The whole snapshot is in its outbox and has not been sent completely.
     Draining(JobId),
-    /// It has got this one and has yet to say that it loaded it.
+    /// Has received this snapshot and has not acknowledged that it is loaded.
     WaitAck(JobId),
-    /// It follows the stream.
+    /// Follows the stream.
     Online,
 }
 
-/// A replica of ours.
+/// A replica.
 #[derive(Debug)]
 pub struct Replica {
     /// Its connection.
     pub handle: Handle,
-    /// What it announced.
+    /// Its announcements.
     pub announced: Announced,
-    /// Address of its connection's far end.
+    /// Its peer address.
     far_end: String,
-    /// Where it stands.
+    /// Its stage.
     pub stage: ReplicaStage,
-    /// Last offset that it acknowledged.
+    /// Its last acknowledged offset.
     pub acked: i64,
-    /// Last offset that it has on disk, if it said so.
+    /// Its last acknowledged offset on disk, if it reports one.
     pub acked_on_disk: i64,
-    /// Monotonic microseconds at which it last acknowledged something, or sent a sign of life.
+    /// Monotonic microseconds of its last acknowledgement or newline.
     pub(super) acked_us: u64,
-    /// Monotonic microseconds at which it last took bytes, or had none to take.
+    /// Monotonic microseconds at which it last read bytes, or had none to read.
     pub(super) progress_us: u64,
     /// Its payload ends with this mark.
     pub(super) end_mark: Option<String>,
-    /// It came with SYNC, which knows no reply line.
+    /// Whether it used SYNC, which has no reply line.
     pub(super) old_sync: bool,
-    /// It goes on from this offset, once the reply line stands.
+    /// Offset of its partial synchronization, once the reply line is written.
     resume_from: Option<i64>,
 }
 
-/// A replica whose outbox holds more than this is given no more of the payload for now.
+/// Limit of payload bytes in a replica's outbox.
 pub(super) const OUTBOX_ENOUGH: usize = 8 << 20;
 
 impl Replica {
-    /// How INFO and log lines name it.
+    /// Returns its name in log lines.
     pub fn address(&self) -> (&str, u16) {
         (self.announced.ip.as_deref().unwrap_or(&self.far_end), self.announced.port)
     }
 
-    /// The name of its stage in INFO.
+    /// Returns the name of its stage in INFO.
     pub fn stage_name(&self) -> &'static str {
         match self.stage {
             ReplicaStage::WaitSnapshot => "wait_bgsave",
@@ -127,7 +127,7 @@ impl Replica {
         }
     }
 
-    /// Whole seconds since an online replica last sent something; 0 before it is online.
+    /// Returns the seconds since an online replica last sent something; 0 before it is online.
     pub fn lag_secs(&self, now_us: u64) -> u64 {
         match self.stage_name() {
             "online" => now_us.saturating_sub(self.acked_us) / 1_000_000,
@@ -135,38 +135,38 @@ impl Replica {
         }
     }
 
-    /// Whether the stream's bytes go into its outbox (behind a gate, perhaps).
+    /// Whether it gets the stream's bytes, possibly behind a gate.
     fn follows_stream(&self) -> bool {
         self.stage != ReplicaStage::WaitSnapshot && !self.announced.rdb_only
     }
 }
 
-/// The one direction of replication. See the module.
+/// The master side of replication.
 #[derive(Debug)]
 pub struct Master {
     /// The stream that replicas follow.
     pub stream: Stream,
     pub(super) replicas: Vec<Replica>,
-    /// What connections announced that may become replicas.
+    /// Announcements of connections that may become replicas.
     announced: BTreeMap<Handle, Announced>,
-    /// Monotonic microseconds since which there is no replica.
+    /// Monotonic microseconds since when there is no replica.
     pub(super) none_since_us: Option<u64>,
-    /// Full synchronisations by file that are saved or read.
+    /// Running full synchronizations by file.
     pub(super) by_file: Vec<FileSync>,
     /// Counters.
     pub stats: ReplicationStats,
     /// Monotonic microseconds of the last PING in the stream.
     pub(super) last_ping_us: u64,
-    /// Clients in WAIT, by the offset that they wait for.
+    /// Clients in WAIT, by offset.
     pub(super) waiters: BTreeSet<(i64, Handle)>,
-    /// Somebody wants replicas to acknowledge; they are asked at the turn's end.
+    /// Whether acknowledgements are requested at the end of the turn.
     pub(super) acks_wanted: bool,
-    /// A replica has acknowledged something in this turn.
+    /// Whether a replica has sent an acknowledgement in this turn.
     pub(super) acks_came: bool,
 }
 
 impl Master {
-    /// A master without replicas, with a new history.
+    /// Creates a master without replicas, with a new replication id.
     pub fn new(rng: &mut Rng) -> Master {
         Master {
             stream: Stream::new(rng),
@@ -182,12 +182,12 @@ impl Master {
         }
     }
 
-    /// Our replicas.
+    /// Returns the replicas.
     pub fn replicas(&self) -> &[Replica] {
         &self.replicas
     }
 
-    /// The replica behind a connection.
+    /// Returns the replica of a connection.
     pub fn replica(&self, handle: Handle) -> Option<&Replica> {
         self.replicas.iter().find(|replica| replica.handle == handle)
     }
@@ -196,7 +196,7 @@ impl Master {
         self.replicas.iter_mut().find(|replica| replica.handle == handle)
     }
 
-    /// What a connection has announced, to add to it.
+    /// Returns the announcements of a connection, to add to them.
     pub(crate) fn announced_mut(&mut self, handle: Handle) -> &mut Announced {
         let replica = self.replicas.iter_mut().find(|replica| replica.handle == handle);
         match replica {
@@ -205,7 +205,8 @@ impl Master {
         }
     }
 
-    /// PSYNC or SYNC. The reply line, if it is known now; the rest is done by [`Master::attached`].
+    /// Handles PSYNC or SYNC. Returns the reply line, if it is known now; [`Master::attached`] does
+    /// the rest.
     pub(crate) fn attach(
         &mut self,
         core: &mut Core,
@@ -215,7 +216,7 @@ impl Master {
         (id, offset): (&str, Option<i64>),
         old_sync: bool,
     ) -> Option<String> {
-        // What this turn wrote goes in first: it may push the requested byte out of the backlog.
+        // Effects of this turn are added first: they may drop the requested byte from the backlog.
         self.flush_stream(core, clients);
         let decision = psync::decide(&self.stream.ids, self.stream.backlog.as_ref(), id, offset);
         let resume_from = match (decision, offset) {
@@ -251,7 +252,7 @@ impl Master {
         let (who, psync2) = (format!("{ip}:{port}"), replica.announced.psync2);
         self.replicas.push(replica);
         if core.config.repl_disable_tcp_nodelay {
-            core.output(Output::Gather(handle));
+            core.output(Output::DisableNoDelay(handle));
         }
         core.timers.set_if_idle(Timer::Replication, now_us + 1_000_000);
         if let Some(offset) = resume_from {
@@ -271,7 +272,7 @@ impl Master {
         None
     }
 
-    /// The reply to PSYNC stands in the outbox: what follows it is put behind.
+    /// Continues after the reply to PSYNC was written to the outbox.
     pub(crate) fn attached(&mut self, core: &mut Core, clients: &mut Clients, handle: Handle) {
         let resume_from = self.replica_mut(handle).and_then(|replica| replica.resume_from.take());
         let Some(offset) = resume_from else {
@@ -280,13 +281,13 @@ impl Master {
         };
         let blocks = self.stream.backlog.as_ref().map(|b| b.since(offset)).unwrap_or_default();
         if let Some(outbox) = clients.outbox(handle) {
-            // Checked as a whole, behind the last of them.
+            // The limit is checked once, after the last of them.
             blocks.into_iter().for_each(|block| outbox.push_shared(block));
             clients.grew(core, handle);
         }
     }
 
-    /// Nobody followed the stream so far, so its past is lost: what begins now is another history.
+    /// The stream was not stored so far, so a new history starts now.
     fn begin_history_for_first_replica(&mut self, core: &mut Core, journal: &mut Journal) {
         if !core.is_replica {
             self.stream.change_id(&mut core.rng);
@@ -300,7 +301,7 @@ impl Master {
         core.log(Level::Notice, text);
     }
 
-    /// The stream's new bytes go to the backlog and into every replica's outbox.
+    /// Adds new bytes of the stream to the outboxes of all replicas.
     pub(crate) fn flush_stream(&mut self, core: &mut Core, clients: &mut Clients) {
         let Some(bytes) = self.stream.take_new(core) else { return };
         for replica in self.replicas.iter().filter(|replica| replica.follows_stream()) {
@@ -308,14 +309,14 @@ impl Master {
         }
     }
 
-    /// How many replicas wait for a full synchronisation.
+    /// Returns the number of replicas that wait for a full synchronization.
     fn waiting_for_snapshot(&self) -> usize {
         let waits = |replica: &&Replica| replica.stage == ReplicaStage::WaitSnapshot;
         self.replicas.iter().filter(waits).count()
     }
 
-    /// Whether the next full synchronisation begins now: replicas wait for it, nothing stands in its way, and no others
-    /// are waited for. If others are, a timer is set.
+    /// Whether the next full synchronization starts now: replicas wait for it, it is possible, and
+    /// the delay for more replicas is over; else a timer is set.
     pub(crate) fn wants_full_sync(&self, core: &mut Core, saves: &Saves) -> bool {
         let waiting = self.waiting_for_snapshot();
         if waiting == 0 || !self.may_begin_full_sync(saves) {
@@ -333,10 +334,9 @@ impl Master {
         false
     }
 
-    /// Whoever requests one too early is not forgotten: what stands in the way here schedules anew when it ends.
+    /// If it is not possible now, it is scheduled again when the obstacle is gone.
     fn may_begin_full_sync(&self, saves: &Saves) -> bool {
-        // Only a snapshot under way keeps others waiting. What stands in outboxes or in a file that is
-        // open may take its time.
+        // Only a running snapshot delays others, not payloads in outboxes or an open file.
         let under_way = |replica: &Replica| match replica.stage {
             ReplicaStage::Transfer(job) => saves.snapshots.get(job).is_some(),
             _ => false,
@@ -344,7 +344,7 @@ impl Master {
         !self.replicas.iter().any(under_way) && !self.file_sync_opens()
     }
 
-    /// Takes a snapshot for all replicas that wait. `place`: where the data stands in the stream.
+    /// Starts a snapshot for all waiting replicas. `place`: the replication position of the data.
     pub(crate) fn begin_full_sync(
         &mut self,
         core: &mut Core,
@@ -372,7 +372,7 @@ impl Master {
             self.begin_file_sync(core, data, saves, place)
         };
         let Some(job) = began else {
-            // Another snapshot runs; when it ends this is tried again.
+            // Another snapshot is running; retried when it ends.
             core.timers.set_if_idle(Timer::SyncDelay, core.now.mono_us + 100_000);
             return;
         };
@@ -386,13 +386,13 @@ impl Master {
         }
     }
 
-    /// Handles of the replicas that share a full synchronisation.
+    /// Returns the replicas that share a full synchronization.
     pub(super) fn in_transfer(&self, job: JobId) -> impl Iterator<Item = Handle> {
         let shares = move |replica: &&Replica| replica.stage == ReplicaStage::Transfer(job);
         self.replicas.iter().filter(shares).map(|replica| replica.handle)
     }
 
-    /// Bytes of a snapshot, or of the file it became, for those replicas that share it.
+    /// Adds bytes of a snapshot or its file to the outboxes of its replicas.
     pub(crate) fn sync_bytes(&mut self, clients: &mut Clients, job: JobId, bytes: Vec<u8>) {
         let bytes = Arc::new(bytes);
         for handle in self.in_transfer(job) {
@@ -403,7 +403,7 @@ impl Master {
         }
     }
 
-    /// Whether the replicas of a full synchronisation have as many bytes waiting as is good.
+    /// Whether the outboxes of its replicas have reached the payload limit.
     pub(crate) fn is_throttled(&self, clients: &Clients, snapshot: &Snapshot) -> bool {
         snapshot.purpose == Purpose::Sync && self.some_outbox_is_full(clients, snapshot.job)
     }
@@ -414,7 +414,7 @@ impl Master {
         })
     }
 
-    /// All bytes of a full synchronisation stand in the outboxes, or there will be no more.
+    /// Handles the end of a snapshot: all its bytes are in the outboxes, or it has failed.
     pub(crate) fn sync_ended(
         &mut self,
         core: &mut Core,
@@ -440,7 +440,7 @@ impl Master {
         core.order(Order::ScheduleFullSync);
     }
 
-    /// A replica's connection took bytes of its outbox.
+    /// Handles bytes written to a replica.
     pub(crate) fn took(
         &mut self,
         core: &mut Core,
@@ -463,7 +463,7 @@ impl Master {
 }
 
 impl Replica {
-    /// Gives it a share of the full synchronisation that begins.
+    /// Adds a replica to a full synchronization that starts.
     fn share(
         &mut self,
         core: &mut Core,
@@ -487,7 +487,7 @@ impl Replica {
         self.end_mark = diskless.then_some(mark);
     }
 
-    /// Its payload has been written, all of it: from now on it can be expected to answer.
+    /// Handles the end of a replica's payload: from now on it is expected to acknowledge.
     fn payload_left(&mut self, core: &mut Core, clients: &mut Clients, job: JobId) {
         self.acked_us = core.now.mono_us;
         if self.end_mark.take().is_some() {
@@ -503,7 +503,7 @@ impl Replica {
         }
     }
 
-    /// It has its payload: the stream behind it may leave.
+    /// Makes a replica online: the stream behind its payload is sent.
     pub(super) fn go_online(&mut self, clients: &mut Clients, job: JobId) {
         self.stage = ReplicaStage::Online;
         if let Some(outbox) = clients.outbox(self.handle) {
@@ -513,9 +513,9 @@ impl Replica {
     }
 }
 
-/// Going.
+/// Disconnecting.
 impl Master {
-    /// A connection is gone: perhaps that of a replica, or of one who waits for replicas.
+    /// Handles a closed connection, which may be a replica or a client in WAIT.
     pub(crate) fn on_close(
         &mut self,
         core: &mut Core,
@@ -537,27 +537,27 @@ impl Master {
             if streams && self.in_transfer(job).next().is_none() {
                 core.order(Order::AbortSnapshot(job));
             }
-            // The others may have waited for this one.
+            // Other replicas may have waited for this one.
             self.go_on_with_file_syncs(core, clients);
             core.order(Order::ScheduleFullSync);
         }
-        // An end that waited for this replica has one less to wait for.
+        // A shutdown may have waited for this replica.
         core.order(Order::CheckShutdown);
     }
 
-    /// All replicas must come again: what they follow has changed its name or its content.
+    /// Disconnects all replicas after a change of the replication id or the data.
     pub(crate) fn disconnect_replicas(&self, core: &mut Core, clients: &mut Clients) {
         for replica in &self.replicas {
             clients.close(core, replica.handle);
         }
     }
 
-    /// The role has changed: effects of our own go into the stream, or no longer.
+    /// Applies a change of the role, which decides whether local effects go into the stream.
     pub(crate) fn set_local(&mut self, journal: &mut Journal, is_local: bool) {
         self.stream.set_local(journal, is_local);
     }
 
-    /// `repl-backlog-size` has changed.
+    /// Applies a change of `repl-backlog-size`.
     pub(crate) fn resize_backlog(&mut self, core: &Core) {
         let size = usize::try_from(core.config.repl_backlog_size).unwrap_or(usize::MAX);
         if let Some(backlog) = &mut self.stream.backlog {

@@ -1,13 +1,13 @@
-//! The payload of a full synchronisation, loaded while it arrives.
+//! The payload of a full synchronization, loaded while it arrives.
 //!
-//! It is an RDB file in one of two frames: a length was announced, or a mark of forty bytes ends it.
+//! It is an RDB file with an announced length, or with an end mark of forty bytes.
 //!
 //! ```text
 //!   $<length>\r\n  RDB …                     $EOF:<mark>\r\n  RDB …  <mark>
 //! ```
 //!
-//! It fills a keyspace of its own, which takes the place of the data only when the frame has ended as it
-//! should. Nothing here knows the link.
+//! It is loaded into a separate keyspace, which replaces the data only when the payload is
+//! complete. This file does not depend on the link.
 
 use crate::config::Config;
 use crate::keyspace::Keyspace;
@@ -19,23 +19,23 @@ use crate::persist::rdb_load::{Fed, RdbLoader};
 pub(super) struct Payload {
     pub(super) id: String,
     pub(super) offset: i64,
-    /// Bytes that the master announced; none if it ends with a mark.
+    /// Announced size; none with an end mark.
     pub(super) len: Option<u64>,
     pub(super) mark: Option<Vec<u8>>,
-    /// Bytes that came.
+    /// Bytes received.
     pub(super) received: u64,
     pub(super) loader: RdbLoader,
     pub(super) fresh: Box<Keyspace>,
     pub(super) position: StreamPosition,
-    /// How far its content has been put into `fresh`.
+    /// Loader into `fresh`.
     pub(super) fill: Fill,
     pub(super) loaded: bool,
-    /// The last bytes, when the payload is loaded and its mark is awaited.
+    /// The last bytes, while waiting for the end mark after the payload.
     pub(super) tail: Vec<u8>,
 }
 
 impl Payload {
-    /// Takes bytes: how many belonged to the payload, and whether it is complete.
+    /// Loads bytes; returns how many belonged to the payload, and whether it is complete.
     pub(super) fn take(&mut self, bytes: &[u8], config: &Config) -> Result<(usize, bool), String> {
         let mut used = 0;
         if !self.loaded {
@@ -63,7 +63,7 @@ impl Payload {
             };
         }
         if let Some(len) = self.len {
-            // It was announced as one file, so what else is in there is none that was meant.
+            // Extra bytes within the announced length are an error.
             return match len == self.received {
                 true => Ok((used, true)),
                 false => Err("it is longer than its content".into()),

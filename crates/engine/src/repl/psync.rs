@@ -1,90 +1,90 @@
-//! PSYNC: can a replica go on where it stopped, or must it get everything?
+//! PSYNC: decides between a partial and a full synchronization.
 //!
-//! A *history* is named by a replication id, a place in it by an offset. A replica names the history it follows and
-//! the first byte that it lacks. It may go on if that history is ours, or was ours up to that place, and the
-//! byte is still in the backlog:
+//! A replication id identifies a *history*, an offset a position in it. A replica sends the id of
+//! its history and the offset of the first missing byte. A partial synchronization is possible if
+//! its history is ours, or was ours up to that offset, and the byte is still in the backlog:
 //!
 //! ```text
-//!   id2 ───────────────┬──────────────── (that master's later writes: never ours)
+//!   id2 ───────────────┬──────────────── (later writes of that master: not ours)
 //!                      │ second_offset
 //!                      └─── id ──────────▶ our offset
 //! ```
 //!
-//! `id2` is the id that the data had before: of the master we replaced, or of the process before a restart. Up
-//! to and including `second_offset` (the first byte that differs) both histories are the same.
+//! `id2` is the previous id of the data: that of the former master, or of this node before a
+//! restart. Both histories are the same before `second_offset`, the first byte that differs.
 
 use super::backlog::Backlog;
 
-/// The two histories that a node's data belongs to.
+/// The replication ids of a node's data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicationIds {
-    /// Name of the present one.
+    /// The current replication id.
     pub id: String,
-    /// Name of the former one; 40 zeros if there is none.
+    /// The previous replication id; 40 zeros if there is none.
     pub id2: String,
-    /// First offset at which the former one is not ours any more; -1 if there is none.
+    /// First offset at which the previous history differs; -1 if there is none.
     pub second_offset: i64,
 }
 
-/// The longest stream that a peer or a file may claim. Counting goes on from there, and must never overflow.
+/// Maximum offset accepted from a peer or a file, so that counting on cannot overflow.
 pub const OFFSET_MAX: i64 = 1 << 62;
 
-/// Whether a peer's or a file's name for a history is one: it goes into replies and files of ours.
+/// Whether an id from a peer or a file is valid: it is used in replies and files.
 pub fn is_id(id: &str) -> bool {
     id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// An id that names no history.
+/// The id of no history.
 pub const NO_ID: &str = "0000000000000000000000000000000000000000";
 
 impl ReplicationIds {
-    /// A history of its own.
+    /// Creates a new history.
     pub fn new(id: String) -> ReplicationIds {
         ReplicationIds { id, id2: NO_ID.to_owned(), second_offset: -1 }
     }
 
-    /// The history goes on under another name from behind `offset`.
+    /// Continues the history with a new id after `offset`.
     pub fn rename(&mut self, id: String, offset: i64) {
         self.id2 = std::mem::replace(&mut self.id, id);
         self.second_offset = offset + 1;
     }
 
-    /// There is no former history.
+    /// Clears the previous id.
     pub fn forget_former(&mut self) {
         self.id2 = NO_ID.to_owned();
         self.second_offset = -1;
     }
 
-    /// Whether the bytes before `offset` of the history `id` are the same as ours.
+    /// Whether the history `id` is the same as ours before `offset`.
     pub fn share(&self, id: &str, offset: i64) -> bool {
         id.eq_ignore_ascii_case(&self.id)
             || (id.eq_ignore_ascii_case(&self.id2) && offset <= self.second_offset)
     }
 }
 
-/// The answer to PSYNC.
+/// The decision about a PSYNC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Go on from the offset that was asked for.
+    /// Partial synchronization from the requested offset.
     Continue,
-    /// Everything must be sent, for this reason.
+    /// Full synchronization, for this reason.
     Full(Reason),
 }
 
-/// Why a replica gets everything.
+/// The reason for a full synchronization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It asked for that: it follows no history.
+    /// The replica requested it: it has no history.
     Asked,
-    /// Its history is not ours.
+    /// The replication ids do not match.
     OtherHistory,
-    /// Its history and ours part before that offset.
+    /// The histories differ before that offset.
     PartedBefore,
-    /// The byte is not in the backlog, any more or yet.
+    /// The requested offset is not in the backlog.
     NotInBacklog,
 }
 
-/// Decides. `offset` is that of the first byte which the replica lacks.
+/// Decides about a PSYNC. `offset` is that of the first byte that the replica lacks.
 pub fn decide(
     ids: &ReplicationIds,
     backlog: Option<&Backlog>,

@@ -1,7 +1,8 @@
-//! The replication stream: a master's effects as bytes with one count, and their recent past.
+//! The replication stream: effects encoded as bytes, with their offset and backlog.
 //!
-//! It is one sink of the journal, with a SELECT of its own. A replica's stream consists of its master's bytes, which are
-//! passed on as they came, so that a whole chain has one history and one count.
+//! It is a sink of the journal with its own SELECT state. A replica's stream consists of its
+//! master's bytes, passed on unchanged, so that a chain of replicas shares one history and one
+//! offset.
 
 use std::sync::Arc;
 
@@ -15,20 +16,20 @@ use crate::journal::{Journal, Origin, Sink, Unit};
 use crate::persist::fill::StreamPosition;
 use crate::rng::Rng;
 
-/// See the module.
+/// The replication stream.
 #[derive(Debug)]
 pub struct Stream {
-    /// The histories that our data belongs to.
+    /// The replication ids of our data.
     pub ids: ReplicationIds,
-    /// Bytes of the stream so far: `master_repl_offset`.
+    /// The replication offset: `master_repl_offset`.
     offset: i64,
-    /// The stream's recent past; made when the first replica comes.
+    /// The backlog, created for the first replica.
     pub backlog: Option<Backlog>,
-    /// Database that the stream has selected; none: the next effect must select its own.
+    /// Selected database; none: the next effect must select its own.
     selected: Option<u32>,
-    /// Bytes of the stream since it last went out.
+    /// Bytes not passed to replicas yet.
     open: Vec<u8>,
-    /// Effects of our own go into it: we follow no master.
+    /// Whether local effects go into the stream: this node is a master.
     is_local: bool,
 }
 
@@ -52,7 +53,7 @@ impl Sink for Stream {
 }
 
 impl Stream {
-    /// A stream with a new history, that nobody follows.
+    /// Creates a stream with a new history and no backlog.
     pub fn new(rng: &mut Rng) -> Stream {
         Stream {
             ids: ReplicationIds::new(rng.hex40()),
@@ -64,7 +65,7 @@ impl Stream {
         }
     }
 
-    /// `master_repl_offset`.
+    /// Returns `master_repl_offset`.
     pub fn offset(&self) -> i64 {
         self.offset
     }
@@ -89,17 +90,17 @@ impl Stream {
         }
     }
 
-    /// Database that a stream of our own has selected.
+    /// Returns the database selected in a master's own stream.
     pub(crate) fn selected_db(&self) -> u32 {
         self.selected.unwrap_or(0)
     }
 
-    /// The next effect selects its database again: whoever comes now has none selected.
+    /// Makes the next effect select its database again, for a new replica.
     pub(super) fn forget_selection(&mut self) {
         self.selected = None;
     }
 
-    /// Whether effects of our own go into it, and whether the journal must encode them.
+    /// Sets whether local effects go into the stream, and so whether the journal must encode them.
     pub(super) fn set_local(&mut self, journal: &mut Journal, is_local: bool) {
         self.is_local = is_local;
         self.update_listening(journal);
@@ -109,7 +110,8 @@ impl Stream {
         journal.set_stream_listens(self.listens(Origin::Local));
     }
 
-    /// What was appended since the last call, to be sent to replicas; the backlog has it too then.
+    /// Takes the bytes appended since the last call, to be sent to replicas, and adds them to the
+    /// backlog.
     pub(super) fn take_new(&mut self, core: &Core) -> Option<Arc<Vec<u8>>> {
         if self.open.is_empty() {
             return None;
@@ -122,41 +124,41 @@ impl Stream {
         Some(bytes)
     }
 
-    /// Starts to keep the stream: what was not kept so far is lost.
+    /// Creates a new backlog; earlier bytes are not in it.
     pub(super) fn begin_backlog(&mut self, core: &Core, journal: &mut Journal) {
         self.open.clear();
         self.backlog = Some(Backlog::new(self.offset + 1, core.config.repl_backlog_size as usize));
         self.update_listening(journal);
     }
 
-    /// Starts to keep the stream if it is not kept.
+    /// Creates the backlog if there is none.
     pub(super) fn ensure_backlog(&mut self, core: &Core, journal: &mut Journal) {
         if self.backlog.is_none() {
             self.begin_backlog(core, journal);
         }
     }
 
-    /// Nobody needs the past any more. What is written from now on is kept nowhere, so it is another history.
+    /// Frees the backlog. Writes from now on are not stored, so a new history starts.
     pub(super) fn drop_backlog(&mut self, core: &mut Core, journal: &mut Journal) {
         self.backlog = None;
         self.change_id(&mut core.rng);
         self.update_listening(journal);
     }
 
-    /// Another history begins: replicas cannot go on with the old one.
+    /// Starts a new history, which rules out partial synchronizations with the old one.
     pub fn change_id(&mut self, rng: &mut Rng) {
         self.ids.id = rng.hex40();
         self.ids.forget_former();
     }
 
-    /// The stream stands at another place: a full synchronisation or a dump file says where.
+    /// Sets the position of the stream after a full synchronization or from a dump file.
     pub(super) fn restart_at(&mut self, core: &Core, journal: &mut Journal, offset: i64) {
         self.offset = offset;
         self.begin_backlog(core, journal);
     }
 
-    /// Where the data stands in the stream, to be kept in a dump file; none if nothing follows it. `upstream_db`: the
-    /// database that our master's stream has selected, if we follow one.
+    /// Returns the replication position to store in a dump file; none without a backlog.
+    /// `upstream_db`: the database selected in the master's stream, if there is a master.
     pub(crate) fn position(&self, upstream_db: Option<u32>) -> Option<StreamPosition> {
         let is_known = self.backlog.is_some() || upstream_db.is_some();
         is_known.then(|| StreamPosition {

@@ -1,8 +1,8 @@
-//! What a replica does with its master's stream, beside executing it: it counts the bytes, passes them on, and
-//! notices what it cannot follow.
+//! A replica's handling of its master's stream besides execution: offsets, passing it on to
+//! sub-replicas, and errors.
 //!
-//! Its offset is a promise: whoever stands there holds what the stream up to there makes. Other replicas may go on
-//! from it, and Sentinel may promote by it.
+//! The offset guarantees that the data is the result of the stream up to there: partial
+//! synchronizations and promotions by Sentinel rely on it.
 
 use russet_protocol::ErrorReply;
 
@@ -14,13 +14,13 @@ use crate::core::{Core, Order};
 use crate::ids::Handle;
 use crate::io::Level;
 
-/// Failed requests are logged no more often than this.
+/// Minimum interval of log lines about failed requests.
 const FAILURE_LOG_US: u64 = 10_000_000;
 
-/// A master whose stream cannot be followed is left alone for so long at least.
+/// Minimum delay before reconnecting to a master whose stream cannot be applied.
 const UNKNOWN_COMMAND_US: u64 = 10_000_000;
 
-/// When a failed request was last logged, and how many have not been.
+/// The time of the last log line about a failed request, and the number of unlogged ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FailuresLogged {
     at_us: Option<u64>,
@@ -28,25 +28,26 @@ pub(super) struct FailuresLogged {
 }
 
 impl Following {
-    /// Database that the stream has selected.
+    /// Returns the database selected by the stream.
     pub(crate) fn db(&self) -> u32 {
         self.master.as_ref().map_or(0, |master| master.db)
     }
 
-    /// The stream has selected another database.
+    /// Sets the database selected by the stream.
     pub(crate) fn set_db(&mut self, db: u32) {
         if let Some(master) = &mut self.master {
             master.db = db;
         }
     }
 
-    /// The transaction of the stream.
+    /// Returns the transaction of the stream.
     pub(crate) fn transaction_mut(&mut self) -> Option<&mut crate::transaction::Transaction> {
         self.master.as_mut().map(|master| &mut master.transaction)
     }
 
-    /// A request of the master's stream was executed (or queued): the same bytes go on to our own replicas, and
-    /// we count them. A transaction counts when it is complete: until then we could not go on in its middle.
+    /// Advances the offset after a request of the stream was executed or queued, and passes the
+    /// same bytes on to our replicas. A transaction counts when it is complete, since we cannot
+    /// resume in the middle of it.
     pub(crate) fn applied(
         &mut self,
         core: &mut Core,
@@ -71,10 +72,10 @@ impl Following {
         master.stream.append(raw);
     }
 
-    /// A request of the master's stream that fits no row, and is none that changes nothing.
+    /// Handles an unknown command in the master's stream.
     ///
     /// What an unknown command did to the master's data cannot be known. If we went on behind it, our
-    /// offset would claim that we hold what we do not, and a promotion or a replica's partial synchronisation would
+    /// offset would claim that we hold what we do not, and a promotion or a replica's partial synchronization would
     /// spread the difference. So we stop in front of it, where the data is still what the stream makes:
     /// nothing of its transaction has run. To request the stream from there would only bring the same command
     /// again, so the next try is for everything; it succeeds once what the command made is gone. Tries are far
@@ -93,12 +94,12 @@ impl Following {
         let shown: String = name.chars().take(128).collect();
         let text = format!(
             "The master uses the command '{shown}', which this server does not know: its data cannot be followed any \
-             further. The link is closed; a full synchronisation is tried in {secs} seconds."
+             further. The link is closed; a full synchronization is tried in {secs} seconds."
         );
         self.link_failed_for(core, clients, Level::Warning, &text, delay_us);
     }
 
-    /// A request of the master's stream failed here and, presumably, not there.
+    /// Handles a command that failed here but presumably not on the master.
     pub(crate) fn request_failed(&mut self, core: &mut Core, name: &str, error: &ErrorReply) {
         core.stats.unexpected_errors += 1;
         let goes_on = core.config.propagation_error_behavior == PropagationErrorBehavior::Ignore;
@@ -129,7 +130,7 @@ impl Following {
         core.log(Level::Warning, text);
     }
 
-    /// The master's bytes made no sense. If they were its stream, nobody knows what we have missed.
+    /// Handles a protocol error of the master: we may have missed part of its stream.
     pub(crate) fn protocol_error(
         &mut self,
         core: &mut Core,
