@@ -44,7 +44,14 @@ pub(crate) fn propagate(core: &Core, data: &mut Keyspace, journal: &mut Journal)
         return;
     }
     let word = removal_word(core);
-    for (db, key) in data.take_expired() {
-        journal.add(db, &[word, &key[..]]);
+    for ended in data.take_expired() {
+        match &ended.elements {
+            None => journal.add(ended.db, &[word, &ended.key[..]]),
+            Some((word, names)) => {
+                let names = names.iter().map(|name| &name[..]);
+                let words: Vec<&[u8]> = [word, &ended.key[..]].into_iter().chain(names).collect();
+                journal.add(ended.db, &words);
+            }
+        }
     }
 }

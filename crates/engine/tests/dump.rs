@@ -5,10 +5,10 @@ use russet_ds::hash::Seed;
 use russet_engine::config::Config;
 use russet_engine::keyspace::{EventKind, Expiry, Keyspace};
 use russet_engine::mode::Mode;
-use russet_engine::persist::dump::{DumpError, dump, restore};
+use russet_engine::persist::dump::{self, DumpError, dump};
 use russet_engine::rdb::format::Checksum;
 use russet_engine::types::string::KIND_RAW;
-use russet_engine::types::{Value, encoding_of};
+use russet_engine::types::{Making, Value, encoding_of};
 
 /// The payload of a key that is set to this value.
 fn dump_of(value: Value<'_>) -> Vec<u8> {
@@ -16,6 +16,11 @@ fn dump_of(value: Value<'_>) -> Vec<u8> {
     let key = keyspace.hasher().key(b"key");
     keyspace.edit(0, key).set_value(value, Expiry::Clear, EventKind::Restore);
     dump(&keyspace.db(0).get(key).expect("it was set"), true)
+}
+
+/// The value that a payload holds.
+fn restore<'a>(payload: &'a [u8], config: &Config) -> Result<Value<'a>, DumpError> {
+    dump::restore(payload, &Making { config, seed: Seed::new(1) })
 }
 
 /// Bytes with a footer of this version that fits them.

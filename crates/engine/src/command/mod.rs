@@ -21,6 +21,7 @@ pub mod keyspec;
 pub mod pubsub;
 pub mod replication;
 pub mod reply;
+pub mod scan;
 pub mod server;
 pub mod string;
 pub mod table;

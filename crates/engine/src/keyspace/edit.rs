@@ -92,6 +92,13 @@ impl<'a> Edit<'a> {
         }
     }
 
+    /// Puts a changed value in the place of the old one, or where there was none, and keeps the expiry. What the change
+    /// was is said with [`Edit::changed`].
+    pub fn store(&mut self, value: Value<'_>) {
+        let clock = self.keyspace.clock_after_use(self.db, self.key);
+        value.put(|kind, payload| self.put(kind, payload, Expiry::Keep, clock));
+    }
+
     /// Sets any value as a loader does: a change, but no event.
     #[inline]
     pub fn load(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry, clock: u32) {
@@ -146,15 +153,17 @@ impl<'a> Edit<'a> {
         let db = &mut dbs[self.db as usize];
         let identity = db.identity;
         let mut entry = db.get_mut(self.key)?;
-        let (result, earliest) = entry.edit_block(|block| {
+        let (result, kind, earliest) = entry.edit_block(|block| {
             let object = block.get_mut()?;
             let change = |walkers: &mut Walkers<'_>| change(object, walkers);
             let result = walks.with_walkers(identity, self.key.bytes, change);
             let collection = object.collection();
-            let (owned_bytes, earliest) = (collection.owned_bytes(), collection.earliest_expiry());
+            let (kind, earliest) = (collection.kind(), collection.earliest_expiry());
+            let owned_bytes = collection.owned_bytes();
             block.set_owned_bytes(owned_bytes);
-            Some((result, earliest))
+            Some((result, kind, earliest))
         })??;
+        entry.set_kind(kind);
         if earliest.is_some() || entry.inner_expiry().is_some() {
             entry.set_inner_expiry(earliest);
         }

@@ -95,6 +95,9 @@ kinds! {
     HDel           "hdel"           Hash;
     HIncrBy        "hincrby"        Hash;
     HIncrByFloat   "hincrbyfloat"   Hash;
+    HExpire        "hexpire"        Hash;
+    HPersist       "hpersist"       Hash;
+    HExpired       "hexpired"       Hash;
 }
 
 impl EventKind {

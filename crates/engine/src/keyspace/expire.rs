@@ -6,7 +6,18 @@
 use russet_ds::{EntryRef, Expired};
 
 use super::{EventKind, ExpiryPolicy, Key, Keyspace};
-use crate::types::Object;
+use crate::types::{Names, Object, ValueRef, encoding_of};
+
+/// A key that expired, or elements of its value.
+#[derive(Debug)]
+pub struct Ended {
+    /// Number of the database.
+    pub db: u32,
+    /// The key.
+    pub key: Box<[u8]>,
+    /// Not the key but these of its elements, and the command that removes them.
+    pub elements: Option<(&'static [u8], Names)>,
+}
 
 impl Keyspace {
     /// Whether a key has expired, so that a command must act as if it were not there. A master removes it then.
@@ -44,8 +55,57 @@ impl Keyspace {
             self.stats.expired_keys += 1;
             // A key that ends is no change that anybody made.
             self.dirty -= 1;
-            self.expired.push((db, key.bytes.into()));
+            self.expired.push(Ended { db, key: key.bytes.into(), elements: None });
         }
+    }
+
+    /// Elements of a key's value have been removed since they had expired: that is reported, and gathered to be propagated.
+    pub(crate) fn elements_expired(
+        &mut self,
+        db: u32,
+        key: Key<'_>,
+        word: &'static [u8],
+        names: Names,
+    ) {
+        if names.is_empty() {
+            return;
+        }
+        self.stats.expired_elements += names.len() as u64;
+        self.key_changed(db, key, EventKind::HExpired);
+        self.expired.push(Ended { db, key: key.bytes.into(), elements: Some((word, names)) });
+    }
+
+    /// Removes elements of a key's value that have expired, of a large one no more than a slice takes.
+    fn expire_elements(&mut self, db: u32, key: Key<'_>, budget: usize) {
+        let (now_ms, dirty) = (self.now_ms, self.dirty);
+        let Some(entry) = self.db(db).get(key) else { return };
+        let Some(expiring) = encoding_of(entry.kind()).expiring else { return };
+        let compact = match ValueRef::of(&entry) {
+            ValueRef::Bytes(bytes) => Some((expiring.remove)(bytes, now_ms)),
+            ValueRef::Object(_) => None,
+        };
+        let mut edit = self.edit(db, key);
+        let (is_empty, names) = match compact {
+            Some((None, names)) => (true, names),
+            Some((Some(value), names)) => {
+                edit.store(value);
+                (false, names)
+            }
+            None => {
+                let removed = edit.change_object(|object, walkers| {
+                    let collection = object.collection_mut();
+                    let names = collection.remove_expired(now_ms, budget, walkers);
+                    (collection.is_empty(), names)
+                });
+                removed.unwrap_or_default()
+            }
+        };
+        self.elements_expired(db, key, expiring.word, names);
+        if is_empty {
+            self.edit(db, key).remove(EventKind::Del);
+        }
+        // What expires is no change that anybody made.
+        self.dirty = dirty;
     }
 
     /// The earliest time at which something may be due: a lower bound.
@@ -57,7 +117,7 @@ impl Keyspace {
     /// True if more is due now. Slices go round the databases, so that one with much to expire holds up no other.
     pub fn expire_slice(&mut self, budget: usize) -> bool {
         let now_ms = self.now_ms;
-        let mut due: Vec<Box<[u8]>> = Vec::new();
+        let mut due: Vec<(Box<[u8]>, Expired)> = Vec::new();
         for _ in 0..self.count() {
             let number = self.next_to_expire;
             self.next_to_expire = (number + 1) % self.count();
@@ -66,13 +126,15 @@ impl Keyspace {
                 continue;
             }
             let mut collect = |entry: EntryRef<'_, Object>, expired: Expired| {
-                if expired == Expired::Key {
-                    due.push(entry.key().into());
-                }
+                due.push((entry.key().into(), expired));
             };
             let step = table.expire_step(now_ms, budget, &mut collect);
-            for key in &due {
-                self.expire(number, self.hasher.key(key));
+            for (key, expired) in &due {
+                let key = self.hasher.key(key);
+                match expired {
+                    Expired::Key => self.expire(number, key),
+                    Expired::Inner => self.expire_elements(number, key, budget),
+                }
             }
             if step.looked > 0 {
                 break;

@@ -28,6 +28,7 @@ use crate::rng::Rng;
 use crate::types::{Object, Value};
 pub use edit::{Edit, Expiry};
 pub use events::{Event, EventKind};
+pub use expire::Ended;
 use slots::{BITS_BELOW, SlotTable, slot_of_hash};
 pub use watch::WatchTable;
 
@@ -59,6 +60,11 @@ impl KeyHasher {
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key { bytes, hash: self.hash(bytes) }
+    }
+
+    /// What names are hashed with.
+    pub fn seed(&self) -> Seed {
+        self.seed
     }
 
     /// The hash alone; it begins with the slot.
@@ -156,6 +162,8 @@ pub struct KeyspaceStats {
     pub misses: u64,
     /// Keys removed because their time had come.
     pub expired_keys: u64,
+    /// Elements of values removed because their time had come.
+    pub expired_elements: u64,
     /// Slices of the active expiry that ran out of budget before the due keys.
     pub expired_time_cap_reached: u64,
 }
@@ -189,7 +197,7 @@ pub struct Keyspace {
     /// The database with which the next slice of active expiry begins.
     next_to_expire: u32,
     /// Keys removed by expiry since they were last asked for.
-    expired: Vec<(u32, Box<[u8]>)>,
+    expired: Vec<Ended>,
     /// Values to be dropped elsewhere.
     garbage: Vec<crate::io::Garbage>,
     /// The injected bug [`crate::injected::Bug::SkippedPreimage`].
@@ -444,7 +452,7 @@ impl Keyspace {
     }
 
     /// Which keys ended since the last call: their removal is told to replicas before anything else.
-    pub fn take_expired(&mut self) -> Vec<(u32, Box<[u8]>)> {
+    pub fn take_expired(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.expired)
     }
 

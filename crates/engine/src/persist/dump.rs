@@ -14,13 +14,12 @@ use std::borrow::Cow;
 
 use russet_ds::EntryRef;
 
-use crate::config::Config;
 use crate::rdb::DEFAULT_VERSION;
 use crate::rdb::elements::Element;
 use crate::rdb::fields::{Fields, Parsed, Stop, Stored};
 use crate::rdb::format::{Checksum, Flavour, Header, VALKEY_VERSION_MIN};
 use crate::rdb::strings::StringWriter;
-use crate::types::{self, Invalid, Object, Read, Value, ValueRef, encoding_of};
+use crate::types::{self, Invalid, Making, Object, Read, Value, ValueRef, encoding_of};
 
 /// Bytes of version and checksum.
 const FOOTER_BYTES: usize = 10;
@@ -57,9 +56,9 @@ pub fn value_len(entry: &EntryRef<'_, Object>, compression: bool) -> usize {
 }
 
 /// The value that a payload holds.
-pub fn restore<'a>(payload: &'a [u8], config: &Config) -> Result<Value<'a>, DumpError> {
+pub fn restore<'a>(payload: &'a [u8], making: &Making<'_>) -> Result<Value<'a>, DumpError> {
     let (value, flavour) = check_footer(payload).ok_or(DumpError::Footer)?;
-    read(value, flavour, config).map_err(|_| DumpError::Content)
+    read(value, flavour, making).map_err(|_| DumpError::Content)
 }
 
 /// Whether a payload is of a version and a type that can be read. A master's may be of others.
@@ -104,19 +103,19 @@ impl From<Invalid> for Bad {
     }
 }
 
-fn read<'a>(bytes: &'a [u8], flavour: Flavour, config: &Config) -> Result<Value<'a>, Bad> {
+fn read<'a>(bytes: &'a [u8], flavour: Flavour, making: &Making<'_>) -> Result<Value<'a>, Bad> {
     let (&code, rest) = bytes.split_first().ok_or(Bad)?;
     let (_, form) = types::rdb_form(code, flavour).ok_or(Bad)?;
-    let mut fields = Fields::new(rest, config.proto_max_bulk_len);
+    let mut fields = Fields::new(rest, making.config.proto_max_bulk_len);
     let value = match &form.read {
         Read::NotBuilt => return Err(Bad),
         Read::String { skip, decode } => {
             fields.take(*skip)?;
-            decode(unpacked(fields.string()?)?, config)?
+            decode(unpacked(fields.string()?)?, making)?
         }
         Read::Elements { head, element, begin } => {
             let head = head(&mut fields)?;
-            let mut value = begin(&head, config);
+            let mut value = begin(&head, making);
             for _ in 0..head.count {
                 let stored = element(&head, &mut fields)?;
                 let (name, text) = (unpacked(stored.name)?, unpacked(stored.value)?);

@@ -14,7 +14,7 @@ use crate::keyspace::{Expiry, Key, Keyspace};
 use crate::rdb::Access;
 use crate::rdb::elements::{Element, Head};
 use crate::rdb::format::quoted;
-use crate::types::{Body, Build, Invalid, RdbForm, Read, Value};
+use crate::types::{Body, Build, Invalid, Making, RdbForm, Read, Value};
 
 /// Keys in a window.
 const WINDOW: usize = 24;
@@ -162,6 +162,10 @@ impl<'a> Filler<'a> {
         }
     }
 
+    fn making(&self) -> Making<'a> {
+        Making { config: self.config, seed: self.keyspace.hasher().seed() }
+    }
+
     /// Whether a key is left out. A file that stands in a history (its head says so) holds what replicas of that history
     /// hold, who may go on with us: keys past their time then end by deletes that they are told of.
     fn is_dropped(&mut self, expiry: Option<i64>) -> bool {
@@ -255,7 +259,7 @@ impl RdbSink for Filler<'_> {
             return Err(refusal(key, Invalid::Malformed));
         };
         let clock = self.keyspace.clock_of(access);
-        self.set(key, expiry, clock, decode(bytes, self.config))
+        self.set(key, expiry, clock, decode(bytes, &self.making()))
     }
 
     fn begin(
@@ -272,7 +276,7 @@ impl RdbSink for Filler<'_> {
         self.fill.value = if self.is_dropped(expiry) {
             Unfinished::Dropped
         } else {
-            let value = begin(&head, self.config);
+            let value = begin(&head, &self.making());
             let clock = self.keyspace.clock_of(access);
             Unfinished::Building { key: key.to_vec(), expiry, clock, value }
         };

@@ -37,6 +37,11 @@ impl Elements {
         self.table.len()
     }
 
+    /// How many of them have an expiry.
+    pub fn len_with_expiry(&self) -> usize {
+        self.table.len_with_expiry()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
@@ -153,6 +158,10 @@ impl Elements {
 impl super::Collection for Elements {
     fn len(&self) -> usize {
         self.len()
+    }
+
+    fn kind(&self) -> u8 {
+        super::string::KIND_RAW
     }
 
     fn earliest_expiry(&self) -> Option<i64> {

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 
+use russet_ds::hash::Seed;
+
 use super::{Value, ValueRef};
 use crate::config::Config;
 use crate::rdb::elements::{Element, Head};
@@ -46,12 +48,21 @@ pub enum Read {
         /// Reads an element.
         element: for<'a> fn(&Head, &mut Fields<'a>) -> Parsed<StoredElement<'a>>,
         /// Begins a value.
-        begin: fn(&Head, &Config) -> Box<dyn Build>,
+        begin: fn(&Head, &Making<'_>) -> Box<dyn Build>,
     },
 }
 
 /// Makes a value of a string in a file.
-pub type Decode = for<'a> fn(Cow<'a, [u8]>, &Config) -> Result<Value<'a>, Invalid>;
+pub type Decode = for<'a> fn(Cow<'a, [u8]>, &Making<'_>) -> Result<Value<'a>, Invalid>;
+
+/// What values are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Making<'a> {
+    /// Tells how small a collection must be to be compact.
+    pub config: &'a Config,
+    /// Hashes the names of elements.
+    pub seed: Seed,
+}
 
 /// An element as it stands in a file.
 pub struct StoredElement<'a> {
@@ -104,10 +115,23 @@ pub struct Encoding {
     pub version: u32,
     /// How it is written.
     pub write: Write,
-    /// Tells when the first element of a value expires, or earlier; `None` if elements of values that are kept so never
-    /// expire. It is asked often, so it looks at no more than a few of them.
-    pub earliest_expiry: Option<fn(ValueRef<'_>) -> Option<i64>>,
+    /// How its elements expire by themselves; `None` if they never do.
+    pub expiring: Option<Expiring>,
 }
+
+/// How elements of a value expire.
+#[derive(Clone, Copy, Debug)]
+pub struct Expiring {
+    /// Tells when the first of them does, or earlier. It is asked often, so it looks at no more than a few.
+    pub earliest: fn(ValueRef<'_>) -> Option<i64>,
+    /// Removes those whose expiry is before a time from a compact value. Returns what is left, and their names.
+    pub remove: fn(&[u8], i64) -> (Option<Value<'static>>, Names),
+    /// The command that removes elements by name.
+    pub word: &'static [u8],
+}
+
+/// Names of elements.
+pub type Names = Vec<Box<[u8]>>;
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug)]

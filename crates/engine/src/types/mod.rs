@@ -16,7 +16,9 @@ pub mod walkers;
 
 use crate::rdb::format::Flavour;
 use digest::Digest;
-pub use form::{Build, Encoding, Invalid, RdbForm, Read, StoredElement, Write};
+pub use form::{
+    Build, Encoding, Expiring, Invalid, Making, Names, RdbForm, Read, StoredElement, Write,
+};
 pub use value::{Body, Collection, INLINE_MAX, Object, Value, ValueRef, earliest_expiry, payload};
 
 /// A type of values.

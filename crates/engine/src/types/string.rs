@@ -7,8 +7,7 @@ use russet_protocol::number::parse_i64;
 
 use super::digest::Digest;
 use super::form::write_string;
-use super::{Encoding, Invalid, Object, RdbForm, Read, Type, Value, ValueRef, Write, kind};
-use crate::config::Config;
+use super::{Encoding, Invalid, Making, Object, RdbForm, Read, Type, Value, ValueRef, Write, kind};
 
 /// Longest string of the `embstr` encoding, in bytes: what Redis reports, and clients look at.
 const EMBSTR_MAX: usize = 44;
@@ -39,7 +38,7 @@ pub const KIND_RAW: u8 = kind(NUMBER, 2);
 
 const fn encoding(name: &'static str) -> Encoding {
     let write = Write::Bytes(write_string);
-    Encoding { name, code: RDB.code, version: 1, write, earliest_expiry: None }
+    Encoding { name, code: RDB.code, version: 1, write, expiring: None }
 }
 
 /// The bytes of a string value, wherever they stand.
@@ -83,7 +82,7 @@ pub fn kind_of_text(bytes: &[u8]) -> u8 {
     if bytes.len() <= EMBSTR_MAX { KIND_EMBSTR } else { KIND_RAW }
 }
 
-fn decode<'a>(bytes: Cow<'a, [u8]>, _config: &Config) -> Result<Value<'a>, Invalid> {
+fn decode<'a>(bytes: Cow<'a, [u8]>, _making: &Making<'_>) -> Result<Value<'a>, Invalid> {
     Ok(Value::compact(kind_of_new(&bytes), bytes))
 }
 

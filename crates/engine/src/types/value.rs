@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use russet_ds::{Block, Content, EntryRef, NewPayload, Payload};
 
 use super::encoding_of;
-use super::walkers::Walker;
+use super::form::Names;
+use super::walkers::{Walker, Walkers};
 use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::{Element, Head};
 
@@ -35,9 +36,19 @@ pub trait Collection {
         self.len() == 0
     }
 
+    /// Type and encoding, which tells whether elements expire.
+    fn kind(&self) -> u8;
+
     /// When the first of its elements expires, or earlier.
     fn earliest_expiry(&self) -> Option<i64> {
         None
+    }
+
+    /// Removes elements whose expiry is before a time, after looking at up to `budget` that may have expired, and returns
+    /// their names.
+    fn remove_expired(&mut self, now_ms: i64, budget: usize, walkers: &mut Walkers<'_>) -> Names {
+        let _ = (now_ms, budget, walkers);
+        Names::new()
     }
 
     /// Hands over all elements, in no particular order.
@@ -61,7 +72,7 @@ pub trait Collection {
 
 impl russet_ds::Value for Object {
     fn inner_expiry(kind: u8, payload: Payload<'_, Object>) -> Option<i64> {
-        encoding_of(kind).earliest_expiry?(ValueRef::of_payload(payload))
+        (encoding_of(kind).expiring?.earliest)(ValueRef::of_payload(payload))
     }
 }
 
@@ -177,8 +188,8 @@ impl<'a> Value<'a> {
 /// When the first element of a value expires that goes into an entry, or earlier.
 #[inline]
 pub fn earliest_expiry(kind: u8, payload: &NewPayload<'_, Object>) -> Option<i64> {
-    let earliest = encoding_of(kind).earliest_expiry?;
-    earliest(match payload {
+    let expiring = encoding_of(kind).expiring?;
+    (expiring.earliest)(match payload {
         NewPayload::Inline(bytes) => ValueRef::Bytes(bytes),
         NewPayload::Block(block) => match block.content() {
             Content::Bytes(bytes) => ValueRef::Bytes(bytes.as_slice()),

@@ -9,6 +9,7 @@ use crate::command::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag 
 use crate::keyspace::{EventKind, Expiry};
 use crate::persist::dump::{self, DumpError};
 use crate::rdb::Access;
+use crate::types::Making;
 
 pub(super) const DUMP: Command = Command {
     name: "dump",
@@ -112,7 +113,8 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     if ttl < 0 {
         return Err(ErrorReply::err("Invalid TTL value, must be >= 0"));
     }
-    let value = dump::restore(&args[3], &ctx.core.config).map_err(|error| {
+    let making = Making { config: &ctx.core.config, seed: ctx.data.hasher().seed() };
+    let value = dump::restore(&args[3], &making).map_err(|error| {
         ErrorReply::err(match error {
             DumpError::Footer => "DUMP payload version or checksum are wrong",
             DumpError::Content => "Bad data format",

@@ -1,31 +1,13 @@
 //! Listing keys: KEYS, SCAN, RANDOMKEY.
 
-use russet_ds::glob::{Case, matches};
-use russet_protocol::number::parse_i64;
 use russet_protocol::{ErrorReply, ReplyWriter};
 
 use super::ROW;
 use crate::command::argument::{after, int, optional, pattern, string};
+use crate::command::scan::{COUNT, Pattern, count, cursor};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, acl, flag as f};
 use crate::keyspace::ExpiryPolicy;
 use crate::types::type_of;
-
-/// The default of SCAN's COUNT.
-const COUNT: usize = 10;
-
-/// The pattern of KEYS or SCAN. `*` counts as none, so that it matches the empty key too.
-#[derive(Clone, Copy)]
-struct Pattern<'a>(Option<&'a [u8]>);
-
-impl<'a> Pattern<'a> {
-    fn new(pattern: &'a [u8]) -> Pattern<'a> {
-        Pattern(Some(pattern).filter(|pattern| *pattern != b"*"))
-    }
-
-    fn fits(self, key: &[u8]) -> bool {
-        self.0.is_none_or(|pattern| matches(pattern, key, Case::Sensitive))
-    }
-}
 
 pub(super) const KEYS: Command = Command {
     name: "keys",
@@ -75,14 +57,12 @@ pub(super) const SCAN: Command = Command {
 
 fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let cursor = cursor(&args[1])?;
-    let (mut pattern, mut count, mut wanted) = (Pattern(None), COUNT, None);
+    let (mut pattern, mut limit, mut wanted) = (Pattern::any(), COUNT, None);
     let mut at = 2;
     while at < args.len() {
         let value = args.get(at + 1).ok_or(ErrorReply::Syntax)?;
         if args.is(at, "COUNT") {
-            let given = args.integer(at + 1)?;
-            let given = usize::try_from(given).ok().filter(|&given| given > 0);
-            count = given.ok_or(ErrorReply::Syntax)?;
+            limit = count(args, at + 1)?;
         } else if args.is(at, "MATCH") {
             pattern = Pattern::new(value);
         } else if args.is(at, "TYPE") {
@@ -99,7 +79,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (mut found, mut shown, mut over) = (Vec::new(), 0, Vec::new());
     let mut there = 0;
     let mut writer = ReplyWriter { out: &mut found, protocol: reply.protocol };
-    let next = keyspace.scan(db, cursor, count, &mut |entry| {
+    let next = keyspace.scan(db, cursor, limit, &mut |entry| {
         let key = entry.key();
         if !pattern.fits(key) {
             return;
@@ -134,25 +114,6 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// Parses a cursor as C's `strtoul` does: with a sign and leading zeros, and -1 as the largest.
-fn cursor(text: &[u8]) -> Result<u64, ErrorReply> {
-    let invalid = || ErrorReply::err("invalid cursor");
-    if let Some(number) = parse_i64(text) {
-        return Ok(number.cast_unsigned());
-    }
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    // An empty cursor is zero to `strtoul`.
-    let is_number =
-        digits.iter().all(u8::is_ascii_digit) && (text.is_empty() || !digits.is_empty());
-    let digits = std::str::from_utf8(digits).ok().filter(|_| is_number).ok_or_else(invalid)?;
-    let number: u64 = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| invalid())? };
-    Ok(if negative { number.wrapping_neg() } else { number })
-}
-
 pub(super) const RANDOMKEY: Command = Command {
     name: "randomkey",
     since: "1.0.0",
@@ -171,28 +132,4 @@ fn randomkey(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outc
         None => reply.null(),
     }
     Ok(Flow::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cursor;
-
-    #[test]
-    fn a_cursor_is_read_as_c_reads_it() {
-        for (text, expected) in [
-            ("0", 0),
-            ("", 0),
-            ("007", 7),
-            ("+7", 7),
-            ("-1", u64::MAX),
-            ("-01", u64::MAX),
-            ("18446744073709551615", u64::MAX),
-            ("9223372036854775808", 1 << 63),
-        ] {
-            assert_eq!(cursor(text.as_bytes()), Ok(expected), "{text:?}");
-        }
-        for text in ["18446744073709551616", " 1", "1 ", "-", "+", "x", "1x", "--1"] {
-            assert!(cursor(text.as_bytes()).is_err(), "{text:?}");
-        }
-    }
 }
