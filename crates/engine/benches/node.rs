@@ -10,7 +10,9 @@ use std::time::Instant;
 use russet_driver::{Driver, Files};
 use russet_ds::EntryRef;
 use russet_engine::config::Config;
+use russet_engine::ids::JobId;
 use russet_engine::io::{Handle, Host, Now};
+use russet_engine::keyspace::walk::Slice;
 use russet_engine::mode::Mode;
 use russet_engine::node::Boot;
 use rustix::time::{ClockId, clock_gettime};
@@ -184,6 +186,22 @@ fn slots(mut bench: Bench) {
     });
 }
 
+/// A snapshot's walk through a million keys, without an encoder and without writes.
+fn walk(mut bench: Bench) {
+    let mut job = 0;
+    best("walk through all keys", 10, || {
+        job += 1;
+        let data = &mut bench.driver.node.data;
+        assert!(data.begin_walk(JobId(job)));
+        let mut keys = 0;
+        while let Slice::Chunk(chunk) = data.walk_slice(JobId(job), &mut || false) {
+            keys += chunk.entries();
+        }
+        data.end_walk(JobId(job));
+        assert_eq!(keys, 1_000_000);
+    });
+}
+
 fn turns(name: &str, mode: Mode, tag: &str) {
     let mut bench = Bench::new(mode);
     let value = [b'v'; 16];
@@ -211,7 +229,7 @@ fn turns(name: &str, mode: Mode, tag: &str) {
 }
 
 fn main() {
-    throughput("standalone", Mode::Standalone);
+    walk(throughput("standalone", Mode::Standalone));
     slots(throughput("cluster slots", Mode::Cluster));
     if std::env::args().any(|arg| arg == "short") {
         return;
