@@ -1,7 +1,7 @@
-//! `cargo xtask docs`: the pages of `docs/` that are generated from the tables.
+//! `cargo xtask docs`: regenerates the pages of `docs/` from the tables.
 //!
-//! Each page has a test that compares it with its table; with `RUSSET_REFRESH=1` these tests rewrite the page instead.
-//! So there is one generator per page, beside its table, and this tool only calls them.
+//! Each page has a test that compares it with its table; with `RUSSET_REFRESH=1` these tests
+//! rewrite the page instead.
 
 use crate::sh::{self, Result};
 

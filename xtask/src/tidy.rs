@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: small rules that no lint checks, as a ratchet.
+//! `cargo xtask tidy`: rules that no lint checks, as a ratchet.
 //!
 //! Every Rust file opens with `//!`, no line is longer than [`COLUMNS_MAX`] columns, and no file longer than [`LINES_MAX`]
 //! lines, but for tables and those listed in [`LONGER`] with the length that they may not grow past. `circles.rs` looks at what
@@ -40,7 +40,7 @@ fn check() -> Result<Vec<String>> {
     let list = sh::output(sh::command("git", &["ls-files", "*.rs"]))?;
     let mut complaints = vec![];
     for name in list.lines() {
-        // A file that git knows may have been removed from the folder just now.
+        // A tracked file may have been removed from the working tree.
         let Ok(text) = std::fs::read_to_string(sh::root().join(name)) else { continue };
         complaints.extend(complaints_about(Path::new(name), &text));
     }
@@ -51,7 +51,7 @@ fn complaints_about(path: &Path, text: &str) -> Vec<String> {
     let name = path.to_string_lossy();
     let mut complaints = vec![];
     if !text.starts_with("//!") {
-        complaints.push(format!("{name}: does not open with //! saying what it is"));
+        complaints.push(format!("{name}: does not start with a //! comment"));
     }
     for (index, line) in text.lines().enumerate() {
         if line.chars().count() > COLUMNS_MAX && !line.contains('"') {
