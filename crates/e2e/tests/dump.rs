@@ -123,6 +123,7 @@ mod with_peers {
                 }
                 client.run("DEL absolute");
             }
+            replica.wait_for_offset_of(&master);
             assert_eq!(other.text("DBSIZE"), client.text("DBSIZE"));
         }
     }
