@@ -57,6 +57,11 @@ impl World {
         let Some(master) = self.processes[root].data() else {
             return Some(format!("node{root} does not run"));
         };
+        if master.is_within_exec() {
+            return Some(format!(
+                "node{root} is in the middle of an EXEC: its data is ahead of the stream"
+            ));
+        }
         if master.is_replica() {
             return Some(format!("node{root} is no master"));
         }
@@ -101,7 +106,15 @@ impl World {
             self.check_mirror(node);
         }
         if let Some(node) = other {
-            self.fail(format!("node{node} holds other data than its master node{root}"));
+            let models = [root, node].map(|node| self.processes[node].data().map(|d| d.model()));
+            let difference = match models {
+                [Some(ours), Some(theirs)] => ours.difference(&theirs),
+                _ => None,
+            };
+            let difference = difference.unwrap_or_default();
+            self.fail(format!(
+                "node{node} holds other data than its master node{root}: {difference}"
+            ));
         }
     }
 }
