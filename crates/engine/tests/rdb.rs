@@ -345,10 +345,6 @@ fn other_types_are_refused_by_name() {
             &b"\x12\x01l\x01\x02\x0a\x0a\0\0\0\x01\0\x81a\x02\xff"[..],
             "'list' (listpack quicklist, RDB type 18) yet, key \"l\"",
         ),
-        (
-            b"\x0d\x01h\x0d\x0d\0\0\0\x02\0\x81f\x02\x81v\x02\xff",
-            "'hash' (ziplist, RDB type 13) yet, key \"h\"",
-        ),
         (b"\x02\x01s\x01\x01a", "'set' (plain set, RDB type 2) yet, key \"s\""),
         (
             b"\x0b\xc0\x05\x0a\x02\0\0\0\x01\0\0\0\x01\0",
@@ -402,9 +398,79 @@ fn what_cannot_be_loaded_says_so() {
         "RDB offset 9: cannot load a slot import under way (RDB opcode 243)"
     );
     assert_eq!(
-        load_error(&sealed(b"VALKEY080", b"\x16\x01k")),
-        "RDB offset 9: cannot load type 'hash' (with field expiry, RDB type 22) yet, key \"k\""
+        load_error(&sealed(b"VALKEY080", b"\x17\x01k")),
+        "RDB offset 9: cannot load type 'hash' (path hash, RDB type 23) yet, key \"k\""
     );
+}
+
+/// A collection's elements come one by one, in whatever pieces the file does.
+#[test]
+fn hashes_of_every_form_in_any_pieces() {
+    let begin =
+        |code, count, earliest| Seen::Begin(b"h".to_vec(), code, Head { count, earliest }, None);
+    let element =
+        |name: &[u8], value: &[u8], expiry| Seen::Element(name.to_vec(), value.to_vec(), expiry);
+    let packed = b"\xc3\x09\x40\x64\x01aa\xe0\x57\x00\x01aa";
+    let plain = [&b"\x04\x01h\x03\x01a\x01v\xc0\x07\xc1\x00\x01\x01p"[..], packed].concat();
+    let valkey =
+        b"\x16\x01h\x02\x01a\x01v\x05\0\0\0\0\0\0\0\x01b\x01w\xff\xff\xff\xff\xff\xff\xff\xff";
+    for (header, body, calls) in [
+        (
+            b"REDIS0010",
+            &plain[..],
+            vec![
+                begin(4, 3, None),
+                element(b"a", b"v", None),
+                element(b"7", b"256", None),
+                element(b"p", &[b'a'; 100], None),
+                Seen::End,
+            ],
+        ),
+        (b"REDIS0010", b"\x04\x01h\x00", vec![begin(4, 0, None), Seen::End]),
+        (
+            b"REDIS0012",
+            b"\x18\x01h\x64\0\0\0\0\0\0\0\x02\x00\x01a\x01v\x03\x01b\x01w",
+            vec![
+                begin(24, 2, Some(100)),
+                element(b"a", b"v", None),
+                element(b"b", b"w", Some(102)),
+                Seen::End,
+            ],
+        ),
+        (
+            b"REDIS0012",
+            b"\x16\x01h\x01\x05\x01a\x01v",
+            vec![begin(22, 1, None), element(b"a", b"v", Some(5)), Seen::End],
+        ),
+        (
+            b"VALKEY080",
+            valkey,
+            vec![
+                begin(22, 2, None),
+                element(b"a", b"v", Some(5)),
+                element(b"b", b"w", None),
+                Seen::End,
+            ],
+        ),
+        (
+            b"REDIS0012",
+            b"\x19\x01h\x05\0\0\0\0\0\0\0\x04blob\x09\x01h\x02\x00\xff",
+            vec![
+                Seen::Value(b"h".to_vec(), 25, b"blob".to_vec(), None),
+                Seen::Value(b"h".to_vec(), 9, b"\x00\xff".to_vec(), None),
+            ],
+        ),
+    ] {
+        let file = sealed(header, &[body, b"\x00\x01k\x01v"].concat());
+        let expected = [calls, vec![entry(b"k", b"v")]].concat();
+        for step in 1..=file.len() {
+            let (seen, result) = load_pieces(LoadSettings::default(), file.chunks(step));
+            assert_eq!((seen, result), (expected.clone(), Ok(file.len())), "{step}");
+        }
+        for len in 9..file.len() {
+            assert!(load(&file[..len]).1.is_err(), "cut at {len}");
+        }
+    }
 }
 
 #[test]

@@ -391,7 +391,7 @@ impl<V: Value> Table<V> {
     }
 
     /// Calls `sink` with every entry, in the order of the table.
-    pub fn for_each(&self, sink: &mut dyn FnMut(EntryRef<'_, V>)) {
+    pub fn for_each<'a>(&'a self, sink: &mut dyn FnMut(EntryRef<'a, V>)) {
         self.directory.each(&mut |segment| {
             // SAFETY: live entries of this table, borrowed with it.
             segment.each(&mut |entry| sink(unsafe { EntryRef::new(entry) }));

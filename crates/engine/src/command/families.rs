@@ -2,13 +2,14 @@
 //! table ([`CommandTable`]) does not depend on all of them.
 
 use super::{
-    Command, CommandTable, client, config, connection, debug, introspect, keys, pubsub,
+    Command, CommandTable, client, config, connection, debug, hash, introspect, keys, pubsub,
     replication, server, string, transaction,
 };
 
 /// All families. One line adds a family; its rows add its commands.
 pub static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    hash::COMMANDS,
     keys::COMMANDS,
     transaction::COMMANDS,
     connection::COMMANDS,

@@ -14,6 +14,7 @@ pub mod debug;
 pub mod describe;
 pub mod families;
 pub mod flag;
+pub mod hash;
 pub mod help;
 pub mod introspect;
 pub mod keys;

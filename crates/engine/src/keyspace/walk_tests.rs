@@ -168,7 +168,7 @@ impl World {
         let place = self.keyspace.hasher().key(&key);
         let mut edit = self.keyspace.edit(db, place);
         let change = |object: &mut Object, walkers: &mut Walkers<'_>| {
-            let Object::Elements(elements) = object;
+            let Object::Elements(elements) = object else { panic!("elements") };
             for (name, kind, value) in &changes {
                 match kind {
                     0 => {
@@ -344,6 +344,7 @@ impl World {
                         });
                         Value::Large(all)
                     }
+                    crate::types::ValueRef::Object(Object::Hash(_)) => panic!("elements"),
                 };
                 found.insert((number, entry.key().to_vec()), (value, entry.expiry()));
             });
@@ -438,7 +439,7 @@ fn a_change_hands_over_no_more_than_its_bucket() {
     }
     assert!(!keyspace.begin_walk(JobId(4)));
     let change = |object: &mut Object, walkers: &mut Walkers<'_>| {
-        let Object::Elements(elements) = object;
+        let Object::Elements(elements) = object else { panic!("elements") };
         elements.set(b"7", b"w", None, walkers)
     };
     assert_eq!(keyspace.edit(0, key).change_object(change), Some(false));

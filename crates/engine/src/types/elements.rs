@@ -99,7 +99,7 @@ impl Elements {
     }
 
     /// Hands over all elements, in the order of their hashes.
-    pub fn each(&self, sink: &mut dyn FnMut(EntryRef<'_, ()>)) {
+    pub fn each<'a>(&'a self, sink: &mut dyn FnMut(EntryRef<'a, ()>)) {
         self.table.for_each(sink);
     }
 

@@ -47,6 +47,11 @@ impl LongDouble {
         Some(LongDouble(if negative { -magnitude } else { magnitude }))
     }
 
+    /// Whether it is not infinite.
+    pub fn is_finite(self) -> bool {
+        self.0.is_finite()
+    }
+
     /// The sum, rounded to nearest even; None if it is infinite or no number.
     pub fn plus(self, other: LongDouble) -> Option<LongDouble> {
         let sum = (self.0 + other.0).value;

@@ -9,6 +9,10 @@
 pub mod digest;
 pub mod elements;
 pub mod form;
+pub mod hash;
+mod hash_change;
+mod hash_compact;
+mod hash_rdb;
 pub mod long_double;
 pub mod string;
 mod value;
@@ -45,7 +49,7 @@ impl PartialEq for Type {
 impl Eq for Type {}
 
 /// All types.
-pub static TYPES: &[&Type] = &[&string::STRING];
+pub static TYPES: &[&Type] = &[&string::STRING, &hash::HASH];
 
 /// Types that are not built yet, by name, and how files hold their values.
 pub static NOT_BUILT: &[(&str, &[RdbForm])] = &[
@@ -66,24 +70,6 @@ pub static NOT_BUILT: &[(&str, &[RdbForm])] = &[
             not_built(5, "binary scores"),
             not_built(12, "ziplist"),
             not_built(17, "listpack"),
-        ],
-    ),
-    (
-        "hash",
-        &[
-            not_built(4, "plain hash"),
-            not_built(9, "zipmap"),
-            not_built(13, "ziplist"),
-            not_built(16, "listpack"),
-            only(Flavour::Redis, not_built(22, "with field expiry, of 7.4 release candidates")),
-            only(
-                Flavour::Redis,
-                not_built(23, "listpack with field expiry, of 7.4 release candidates"),
-            ),
-            only(Flavour::Redis, not_built(24, "with field expiry")),
-            only(Flavour::Redis, not_built(25, "listpack with field expiry")),
-            only(Flavour::Valkey, not_built(22, "with field expiry")),
-            only(Flavour::Valkey, not_built(23, "path hash")),
         ],
     ),
     (

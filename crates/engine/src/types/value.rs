@@ -10,6 +10,7 @@ use russet_ds::{Block, Content, EntryRef, NewPayload, Payload};
 
 use super::encoding_of;
 use super::form::Names;
+use super::hash::Hash;
 use super::walkers::{Walker, Walkers};
 use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::{Element, Head};
@@ -21,6 +22,8 @@ pub const INLINE_MAX: usize = 1024;
 /// A large value, by type.
 #[derive(Debug)]
 pub enum Object {
+    /// A hash.
+    Hash(Hash),
     /// Elements of no type, for the tests of walks.
     #[cfg(test)]
     Elements(super::elements::Elements),
@@ -80,6 +83,7 @@ impl Object {
     /// The value as any large one.
     pub fn collection(&self) -> &dyn Collection {
         match *self {
+            Object::Hash(ref hash) => hash,
             #[cfg(test)]
             Object::Elements(ref elements) => elements,
         }
@@ -88,6 +92,7 @@ impl Object {
     /// The same, for change.
     pub fn collection_mut(&mut self) -> &mut dyn Collection {
         match *self {
+            Object::Hash(ref mut hash) => hash,
             #[cfg(test)]
             Object::Elements(ref mut elements) => elements,
         }

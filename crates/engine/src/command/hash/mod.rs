@@ -1,0 +1,223 @@
+//! Hashes.
+//!
+//! * `read.rs`: fields and values
+//! * `write.rs`: setting and deleting fields
+//! * `number.rs`: numbers in fields
+//! * `scan.rs`: a few fields at a time
+//! * `random.rs`: fields at random
+//!
+//! A field that has reached its expiry is hidden from commands. A master deletes it before a command that names it
+//! changes the hash, and propagates that, so that its replicas make the same of the command.
+
+mod number;
+mod random;
+mod read;
+mod scan;
+mod write;
+
+use russet_ds::listpack::{Digits, Element};
+use russet_protocol::ErrorReply;
+
+use super::{Command, Ctx, Group, Reply, acl};
+use crate::keyspace::{EventKind, ExpiryPolicy, Key, Keyspace};
+use crate::types::hash::{Field, HashMut, HashRef, Limits};
+
+/// The commands of the family.
+pub const COMMANDS: &[Command] = &[
+    write::HSET,
+    write::HMSET,
+    write::HSETNX,
+    write::HDEL,
+    read::HGET,
+    read::HMGET,
+    read::HGETALL,
+    read::HKEYS,
+    read::HVALS,
+    read::HLEN,
+    read::HSTRLEN,
+    read::HEXISTS,
+    number::HINCRBY,
+    number::HINCRBYFLOAT,
+    scan::HSCAN,
+    random::HRANDFIELD,
+];
+
+/// What the rows of the family share.
+const ROW: Command = Command { group: Group::Hash, acl: acl::HASH, ..Command::ROW };
+
+/// A hash as a command sees it; one that is not there has no fields.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    hash: Option<HashRef<'a>>,
+    /// Fields whose expiry is before this are hidden.
+    hidden_before: i64,
+}
+
+impl<'a> View<'a> {
+    fn is_visible(self, field: &Field<'_>) -> bool {
+        field.expiry.is_none_or(|at| at >= self.hidden_before)
+    }
+
+    fn get(self, name: &[u8]) -> Option<Field<'a>> {
+        self.hash?.get(name).filter(|field| self.is_visible(field))
+    }
+
+    fn len(self) -> usize {
+        let Some(hash) = self.hash else { return 0 };
+        if !self.hides_some() {
+            return hash.len();
+        }
+        let mut visible = 0;
+        self.each(&mut |_| visible += 1);
+        visible
+    }
+
+    /// Whether fields may be hidden.
+    fn hides_some(self) -> bool {
+        let earliest = self.hash.and_then(HashRef::earliest_expiry);
+        earliest.is_some_and(|at| at < self.hidden_before)
+    }
+
+    fn each(self, sink: &mut dyn FnMut(Field<'a>)) {
+        let Some(hash) = self.hash else { return };
+        hash.each(&mut |field| {
+            if self.is_visible(&field) {
+                sink(field);
+            }
+        });
+    }
+}
+
+/// Reads a hash: hides an expired key, counts a hit or a miss, updates the access time.
+fn read<'a>(ctx: &'a mut Ctx<'_>, key: Key<'_>) -> Result<View<'a>, ErrorReply> {
+    view(ctx.data, ctx.call.db, key)
+}
+
+/// Does the same where the rest of the context is needed meanwhile.
+fn view<'a>(data: &'a mut Keyspace, db: u32, key: Key<'_>) -> Result<View<'a>, ErrorReply> {
+    let hidden_before = hidden_before(data);
+    let entry = data.read(db, key);
+    let hash = entry.map(|entry| HashRef::of(&entry).ok_or(ErrorReply::WrongType)).transpose()?;
+    Ok(View { hash, hidden_before })
+}
+
+/// Fields whose expiry is before this are hidden from the command.
+fn hidden_before(data: &Keyspace) -> i64 {
+    if data.policy == ExpiryPolicy::Ignore { i64::MIN } else { data.now_ms }
+}
+
+/// What a command made of a hash.
+struct Change<R> {
+    /// What it wants to know itself.
+    result: R,
+    /// How many changes that was.
+    count: u64,
+    /// As what they are reported.
+    events: &'static [EventKind],
+}
+
+impl<R> Change<R> {
+    /// Nothing was changed.
+    fn none(result: R) -> Change<R> {
+        Change { result, count: 0, events: &[] }
+    }
+
+    /// So many fields were changed.
+    fn of(result: R, count: u64, event: &'static [EventKind]) -> Change<R> {
+        Change { result, count, events: if count > 0 { event } else { &[] } }
+    }
+}
+
+/// Lends the hash of a key to `change`, without those of the named fields that have expired, and stores what becomes of
+/// it. A hash that is not there is made; one without fields is deleted.
+fn change<'n, R>(
+    ctx: &mut Ctx<'_>,
+    key: Key<'_>,
+    names: impl Iterator<Item = &'n [u8]>,
+    change: impl FnOnce(&mut HashMut<'_, '_>) -> Change<R>,
+) -> Result<R, ErrorReply> {
+    let db = ctx.call.db;
+    let (limits, seed) = (Limits::of(&ctx.core.config), ctx.data.hasher().seed());
+    let hidden_before = hidden_before(ctx.data);
+    let deletes = ctx.data.policy == ExpiryPolicy::Remove;
+    ctx.data.expire_if_needed(db, key);
+    let dirty = ctx.data.dirty;
+    let mut edit = ctx.data.edit(db, key);
+    let run = |hash: &mut HashMut<'_, '_>| {
+        let expired = if deletes { delete_expired(hash, names, hidden_before) } else { vec![] };
+        (expired, change(hash))
+    };
+    let existing = edit.entry();
+    let was_there = existing.is_some();
+    if existing.is_some_and(|entry| HashRef::of(&entry).is_none()) {
+        return Err(ErrorReply::WrongType);
+    }
+    let compact = match existing {
+        None => Some(HashMut::new(limits, seed)),
+        Some(entry) => HashMut::copy_of(&entry, limits, seed),
+    };
+    let (expired, done, is_empty) = match compact {
+        Some(mut hash) => {
+            let (expired, done) = run(&mut hash);
+            let is_empty = hash.is_empty();
+            if (done.count > 0 || !expired.is_empty())
+                && let Some(value) = hash.into_value()
+            {
+                edit.store(value);
+            }
+            (expired, done, is_empty)
+        }
+        None => {
+            let changed = edit.change_object(|object, walkers| {
+                let mut hash = HashMut::of_object(object, walkers, limits, seed)?;
+                let (expired, done) = run(&mut hash);
+                Some((expired, done, hash.is_empty()))
+            });
+            changed.flatten().ok_or(ErrorReply::WrongType)?
+        }
+    };
+    if !was_there && !is_empty {
+        edit.changed(EventKind::New);
+    }
+    ctx.data.elements_expired(db, key, b"HDEL", expired);
+    for event in done.events {
+        ctx.data.edit(db, key).changed(*event);
+    }
+    if was_there && is_empty {
+        ctx.data.edit(db, key).remove(EventKind::Del);
+    }
+    ctx.data.dirty = dirty + done.count;
+    Ok(done.result)
+}
+
+/// Deletes the named fields that have expired, and returns their names.
+fn delete_expired<'n>(
+    hash: &mut HashMut<'_, '_>,
+    names: impl Iterator<Item = &'n [u8]>,
+    before: i64,
+) -> Vec<Box<[u8]>> {
+    let mut expired = Vec::new();
+    if hash.earliest_expiry().is_none_or(|at| at >= before) {
+        return expired;
+    }
+    for name in names {
+        let expiry = hash.get(name).and_then(|field| field.expiry);
+        if expiry.is_some_and(|at| at < before) {
+            hash.remove(name);
+            expired.push(name.into());
+        }
+    }
+    expired
+}
+
+/// Replies a name or a value.
+fn reply_text(reply: &mut Reply<'_>, text: Element<'_>) {
+    reply.bulk(text.text(&mut Digits::default()));
+}
+
+fn reply_value(reply: &mut Reply<'_>, field: Option<Field<'_>>) {
+    match field {
+        Some(field) => reply_text(reply, field.value),
+        None => reply.null(),
+    }
+}

@@ -1,0 +1,200 @@
+//! HRANDFIELD: fields at random, each as likely as any other.
+
+use std::collections::BTreeSet;
+
+use russet_protocol::{ErrorReply, Protocol};
+
+use super::{ROW, View, reply_text, view};
+use crate::command::argument::{block, int, key, optional, token};
+use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
+use crate::rng::Rng;
+use crate::types::hash::{Field, Hash, HashRef};
+
+pub(super) const HRANDFIELD: Command = Command {
+    name: "hrandfield",
+    since: "6.2.0",
+    arity: -2,
+    flags: f::READONLY,
+    keys: &[KeySpec::one(1, k::RO | k::ACCESS)],
+    arguments: &[
+        key("key", 0),
+        optional(block("options", &[int("count"), optional(token("WITHVALUES"))])),
+    ],
+    summary: "Returns random fields, and their values.",
+    complexity: "O(N) with N fields that are returned",
+    run: hrandfield,
+    ..ROW
+};
+
+fn hrandfield(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let Some(count) = parse_count(args)? else { return one(ctx, args, reply) };
+    let bytes_max = ctx.core.config.proto_max_bulk_len;
+    let rng = &mut ctx.core.rng;
+    let hash = view(ctx.data, ctx.call.db, args.key(1))?;
+    let mut shown = Shown { with_values: args.len() == 4, reply };
+    if count < 0 {
+        return any(hash, count.unsigned_abs(), bytes_max, rng, &mut shown);
+    }
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    distinct(hash, count, rng, &mut shown);
+    Ok(Flow::Done)
+}
+
+/// How many fields are asked for, negative if they may repeat; none if one field is asked for as such.
+fn parse_count(args: &Args<'_>) -> Result<Option<i64>, ErrorReply> {
+    if args.len() < 3 {
+        return Ok(None);
+    }
+    let count = args.integer_within(2, -i64::MAX, i64::MAX)?;
+    if args.len() > 4 || (args.len() == 4 && !args.is(3, "WITHVALUES")) {
+        return Err(ErrorReply::Syntax);
+    }
+    if args.len() == 4 && !(-i64::MAX / 2..=i64::MAX / 2).contains(&count) {
+        return Err(ErrorReply::err("value is out of range"));
+    }
+    Ok(Some(count))
+}
+
+/// A reply of fields, with values or without.
+struct Shown<'r, 'o> {
+    with_values: bool,
+    reply: &'r mut Reply<'o>,
+}
+
+impl Shown<'_, '_> {
+    fn begin(&mut self, fields: usize) {
+        // RESP3 has a pair for each field.
+        let flat = self.with_values && self.reply.protocol == Protocol::Resp2;
+        self.reply.array(if flat { fields * 2 } else { fields });
+    }
+
+    fn field(&mut self, field: Field<'_>) {
+        if self.with_values && self.reply.protocol == Protocol::Resp3 {
+            self.reply.array(2);
+        }
+        reply_text(self.reply, field.name);
+        if self.with_values {
+            reply_text(self.reply, field.value);
+        }
+    }
+}
+
+fn one(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let hash = view(ctx.data, ctx.call.db, args.key(1))?;
+    match Draw::new(hash).next(&mut ctx.core.rng) {
+        Some(field) => reply_text(reply, field.name),
+        None => reply.null(),
+    }
+    Ok(Flow::Done)
+}
+
+/// So many fields, each drawn from all.
+fn any(
+    hash: View<'_>,
+    count: u64,
+    bytes_max: u64,
+    rng: &mut Rng,
+    shown: &mut Shown<'_, '_>,
+) -> Outcome {
+    let draw = Draw::new(hash);
+    let fields = if draw.next(rng).is_some() { count } else { 0 };
+    // Such a reply grows with the number alone, so it must not be longer than the longest request.
+    if fields.saturating_mul(draw.mean_bytes(shown.with_values, rng)) > bytes_max {
+        return Err(ErrorReply::err("value is out of range"));
+    }
+    shown.begin(fields as usize);
+    for _ in 0..fields {
+        let Some(field) = draw.next(rng) else { unreachable!("one could be drawn before") };
+        shown.field(field);
+    }
+    Ok(Flow::Done)
+}
+
+/// Up to so many different fields.
+fn distinct(hash: View<'_>, count: usize, rng: &mut Rng, shown: &mut Shown<'_, '_>) {
+    let len = hash.len();
+    shown.begin(count.min(len));
+    if count >= len {
+        return hash.each(&mut |field| shown.field(field));
+    }
+    match Draw::new(hash) {
+        Draw::Table(table) if count <= len / 3 => {
+            let mut seen = BTreeSet::new();
+            while seen.len() < count {
+                let Some(field) = table.random(&mut || rng.draw()) else { break };
+                if seen.insert(field.name_text()) {
+                    shown.field(field);
+                }
+            }
+        }
+        _ => {
+            let chosen = choose(count, len, rng);
+            let mut place = 0;
+            hash.each(&mut |field| {
+                if chosen.contains(&place) {
+                    shown.field(field);
+                }
+                place += 1;
+            });
+        }
+    }
+}
+
+/// Different places, each choice as likely as any other: Floyd's way, which takes one draw for each.
+fn choose(count: usize, len: usize, rng: &mut Rng) -> BTreeSet<usize> {
+    let mut chosen = BTreeSet::new();
+    for last in len - count..len {
+        let place = below(last + 1, rng);
+        if !chosen.insert(place) {
+            chosen.insert(last);
+        }
+    }
+    chosen
+}
+
+/// A number below `end`, each as likely as any other.
+fn below(end: usize, rng: &mut Rng) -> usize {
+    ((u128::from(rng.draw()) * end as u128) >> 64) as usize
+}
+
+/// Draws fields that are visible.
+enum Draw<'a> {
+    /// All of them are.
+    Table(&'a Hash),
+    /// They are few, or some are hidden.
+    List(Vec<Field<'a>>),
+}
+
+impl<'a> Draw<'a> {
+    fn new(hash: View<'a>) -> Draw<'a> {
+        if let Some(HashRef::Table(table)) = hash.hash
+            && !hash.hides_some()
+        {
+            return Draw::Table(table);
+        }
+        let mut listed = Vec::new();
+        hash.each(&mut |field| listed.push(field));
+        Draw::List(listed)
+    }
+
+    fn next(&self, rng: &mut Rng) -> Option<Field<'a>> {
+        match self {
+            Draw::Table(table) => table.random(&mut || rng.draw()),
+            Draw::List(listed) => listed.get(below(listed.len(), rng)).copied(),
+        }
+    }
+
+    /// Bytes that a field takes in a reply, on average of some.
+    fn mean_bytes(&self, with_values: bool, rng: &mut Rng) -> u64 {
+        const SAMPLES: u64 = 64;
+        // What stands around texts, at least.
+        const BYTES_MIN: u64 = 6;
+        let mut sum = 0;
+        for field in (0..SAMPLES).filter_map(|_| self.next(rng)) {
+            sum += field.name.text_len() as u64;
+            sum += if with_values { field.value.text_len() as u64 } else { 0 };
+        }
+        sum / SAMPLES + BYTES_MIN
+    }
+}

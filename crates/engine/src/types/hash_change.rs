@@ -1,0 +1,209 @@
+//! A hash that a command changes, in whichever form it is.
+//!
+//! A compact hash is changed as a copy and then put in the place of the old one; a table is changed where it stands, and
+//! the walks through it see what it was. What began compact may be a table at the end.
+
+use russet_ds::hash::Seed;
+use russet_ds::{Content, EntryRef, Payload};
+
+use super::elements::Elements;
+use super::hash::{Field, Hash, Limits, NUMBER, form_of, value_of_compact};
+use super::hash_compact::Compact;
+use super::walkers::Walkers;
+use super::{Collection, Object, Value};
+
+/// For how many fields room is made because a file claims them.
+const ANNOUNCED_MAX: usize = 4096;
+
+/// See the module.
+#[derive(Debug)]
+pub struct HashMut<'a, 'w> {
+    state: State<'a, 'w>,
+    limits: Limits,
+    seed: Seed,
+}
+
+#[derive(Debug)]
+enum State<'a, 'w> {
+    Compact(Compact),
+    /// It was compact, or is being built.
+    NewTable(Hash),
+    /// It stands in its entry.
+    Table(&'a mut Hash, &'a mut Walkers<'w>),
+}
+
+impl HashMut<'static, 'static> {
+    /// A hash without fields.
+    pub fn new(limits: Limits, seed: Seed) -> HashMut<'static, 'static> {
+        HashMut { state: State::Compact(Compact::new()), limits, seed }
+    }
+
+    /// A copy of the compact hash in an entry; none if it has another type, or is large.
+    pub fn copy_of(
+        entry: &EntryRef<'_, Object>,
+        limits: Limits,
+        seed: Seed,
+    ) -> Option<HashMut<'static, 'static>> {
+        if entry.kind() & 0xf != NUMBER {
+            return None;
+        }
+        let bytes = match entry.payload() {
+            Payload::Inline(bytes) => bytes,
+            Payload::Block(block) => match block.content() {
+                Content::Bytes(bytes) => bytes.as_slice(),
+                Content::Value(_) => return None,
+            },
+        };
+        let compact = Compact::copy_of(bytes, form_of(entry.kind()));
+        Some(HashMut { state: State::Compact(compact), limits, seed })
+    }
+
+    /// The value that it has become; none if it has no fields.
+    pub fn into_value(self) -> Option<Value<'static>> {
+        if self.is_empty() {
+            return None;
+        }
+        Some(match self.state {
+            State::Compact(compact) => value_of_compact(compact),
+            State::NewTable(hash) => Value::large(hash.kind(), Object::Hash(hash)),
+            State::Table(..) => unreachable!("a table in its entry does not live for ever"),
+        })
+    }
+}
+
+impl<'a, 'w> HashMut<'a, 'w> {
+    /// A large hash where it stands; none if the object is of another type.
+    pub fn of_object(
+        object: &'a mut Object,
+        walkers: &'a mut Walkers<'w>,
+        limits: Limits,
+        seed: Seed,
+    ) -> Option<HashMut<'a, 'w>> {
+        match object {
+            Object::Hash(hash) => {
+                Some(HashMut { state: State::Table(hash, walkers), limits, seed })
+            }
+            #[cfg(test)]
+            _ => None,
+        }
+    }
+
+    /// How many fields it has.
+    pub fn len(&self) -> usize {
+        match &self.state {
+            State::Compact(compact) => compact.len(),
+            State::NewTable(hash) => hash.elements.len(),
+            State::Table(hash, _) => hash.elements.len(),
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The field of this name, expired or not.
+    pub fn get(&self, name: &[u8]) -> Option<Field<'_>> {
+        match &self.state {
+            State::Compact(compact) => compact.find(name),
+            State::NewTable(hash) => hash.elements.get(name).map(|e| Field::of_element(&e)),
+            State::Table(hash, _) => hash.elements.get(name).map(|e| Field::of_element(&e)),
+        }
+    }
+
+    /// When the first of its fields expires, or earlier.
+    pub fn earliest_expiry(&self) -> Option<i64> {
+        match &self.state {
+            State::Compact(compact) => compact.earliest_expiry(),
+            State::NewTable(hash) => hash.elements.earliest_expiry(),
+            State::Table(hash, _) => hash.elements.earliest_expiry(),
+        }
+    }
+
+    /// Becomes a table if it cannot stay compact with so many more fields, with these names and values.
+    pub fn prepare<'t>(&mut self, fields: usize, mut texts: impl Iterator<Item = &'t [u8]>) {
+        let State::Compact(compact) = &self.state else { return };
+        let limits = self.limits;
+        if !limits.allow_entries(fields) || texts.any(|text| !limits.allow_value(text.len())) {
+            self.become_table(compact.len() + fields);
+        }
+    }
+
+    /// Becomes a table if it cannot stay compact with so many fields, as a file claims.
+    pub fn announce(&mut self, fields: u64) {
+        if fields > self.limits.entries {
+            self.become_table(usize::try_from(fields).unwrap_or(usize::MAX).min(ANNOUNCED_MAX));
+        }
+    }
+
+    /// Sets a field's value and expiry. True if it was not there.
+    pub fn set(&mut self, name: &[u8], value: &[u8], expiry: Option<i64>) -> bool {
+        self.make_room(name, value);
+        let created = match &mut self.state {
+            State::Compact(compact) => compact.set(name, value, expiry),
+            State::NewTable(hash) => {
+                hash.elements.set(name, value, expiry, &mut Walkers::default())
+            }
+            State::Table(hash, walkers) => hash.elements.set(name, value, expiry, walkers),
+        };
+        self.leave_compact_if_long();
+        created
+    }
+
+    fn make_room(&mut self, name: &[u8], value: &[u8]) {
+        if let State::Compact(compact) = &self.state
+            && !(self.limits.allow_value(name.len())
+                && self.limits.allow_value(value.len())
+                && compact.has_room(name, value))
+        {
+            self.become_table(compact.len() + 1);
+        }
+    }
+
+    fn leave_compact_if_long(&mut self) {
+        if let State::Compact(compact) = &self.state
+            && !self.limits.allow_entries(compact.len())
+        {
+            self.become_table(compact.len());
+        }
+    }
+
+    /// Sets or removes a field's expiry. False if there is no such field.
+    pub fn set_expiry(&mut self, name: &[u8], expiry: Option<i64>) -> bool {
+        match &mut self.state {
+            State::Compact(compact) => {
+                let Some(field) = compact.find(name) else { return false };
+                if field.expiry != expiry {
+                    let value = field.value_text().into_owned();
+                    compact.set(name, &value, expiry);
+                }
+                true
+            }
+            State::NewTable(hash) => {
+                hash.elements.set_expiry(name, expiry, &mut Walkers::default())
+            }
+            State::Table(hash, walkers) => hash.elements.set_expiry(name, expiry, walkers),
+        }
+    }
+
+    /// Removes a field. False if there is none of the name.
+    pub fn remove(&mut self, name: &[u8]) -> bool {
+        match &mut self.state {
+            State::Compact(compact) => compact.remove(name),
+            State::NewTable(hash) => hash.elements.remove(name, &mut Walkers::default()),
+            State::Table(hash, walkers) => hash.elements.remove(name, walkers),
+        }
+    }
+
+    /// Becomes a table with room for so many fields.
+    fn become_table(&mut self, fields: usize) {
+        let State::Compact(compact) = &self.state else { return };
+        let mut elements = Elements::new(self.seed);
+        elements.reserve(fields);
+        for field in compact.fields() {
+            let (name, value) = (field.name_text(), field.value_text());
+            elements.set(&name, &value, field.expiry, &mut Walkers::default());
+        }
+        self.state = State::NewTable(Hash { elements });
+    }
+}
