@@ -380,7 +380,11 @@ impl World {
             Owner::Node { node, incarnation, handle: Some(handle) } => {
                 if self.lives(node, incarnation) {
                     let process = &mut self.processes[node];
-                    if !process.readable.contains(&handle) && !process.paused.contains(&handle) {
+                    if process.paused.contains(&handle) {
+                        // The shell does not watch it now: nothing wakes up.
+                        return;
+                    }
+                    if !process.readable.contains(&handle) {
                         process.readable.push_back(handle);
                     }
                     self.wake(node);
