@@ -586,9 +586,9 @@ section "Cluster" {
 }
 section "Encodings" {
     /// Maximum number of entries of a listpack-encoded hash.
-    "hash-max-listpack-entries" ["hash-max-ziplist-entries"] hash_max_listpack_entries: u64 = "512", Int(0, LONG), MODIFIABLE, PERFORMANCE, NONE;
+    "hash-max-listpack-entries" ["hash-max-ziplist-entries"] hash_max_listpack_entries: u64 = "512", Int(0, LONG), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum size of fields and values of a listpack-encoded hash.
-    "hash-max-listpack-value" ["hash-max-ziplist-value"] hash_max_listpack_value: u64 = "64", Memory(0, LONG_SIZE), MODIFIABLE, PERFORMANCE, NONE;
+    "hash-max-listpack-value" ["hash-max-ziplist-value"] hash_max_listpack_value: u64 = "64", Memory(0, LONG_SIZE), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum size of a list node: elements if positive, -1 to -5 for 4, 8, 16, 32 and 64 kb.
     "list-max-listpack-size" ["list-max-ziplist-size"] list_max_listpack_size: i32 = "-2", Int(i32::MIN as i64, INT), MODIFIABLE, PERFORMANCE, NONE;
     /// Nodes at each end of a list that stay uncompressed; 0 compresses none.
