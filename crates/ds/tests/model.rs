@@ -623,6 +623,13 @@ fn expiry_finds_all_that_has_expired_and_nothing_else() {
         let mut now = 0;
         while now < 101_000 {
             now += 500;
+            for before in [now - 490, now, now + 10] {
+                let is_past = |row: &&Row| row.expiry.is_some_and(|at| at < before);
+                let expired = world.model.values().filter(is_past).count();
+                assert_eq!(world.table.count_expired(before), expired);
+            }
+            let earliest = world.model.values().flat_map(Row::expiries).min();
+            assert!(world.table.expires_from().is_none_or(|at| Some(at) <= earliest));
             loop {
                 let mut expired = Vec::new();
                 let step = world.table.expire_step(now, 1000, &mut |entry, what| {

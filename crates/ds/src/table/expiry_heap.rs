@@ -64,6 +64,21 @@ impl ExpiryHeap {
         self.items.get(index).segment
     }
 
+    /// Hands over the segments that are swept before a time.
+    fn each_before(&self, sweep_ms: i64, sink: &mut dyn FnMut(Seg)) {
+        let mut open = vec![0];
+        while let Some(index) = open.pop() {
+            if index >= self.items.len() {
+                continue;
+            }
+            let item = self.items.get(index);
+            if item.sweep_ms < sweep_ms {
+                sink(item.segment);
+                open.extend([2 * index + 1, 2 * index + 2]);
+            }
+        }
+    }
+
     /// Has a segment swept no later than `sweep_ms`.
     pub(crate) fn lower(&mut self, segment: Seg, sweep_ms: i64) {
         let index = match segment.heap_index() {
@@ -174,6 +189,25 @@ impl<V: Value> Table<V> {
     #[must_use]
     pub fn earliest_expiry(&self) -> Option<i64> {
         self.expiry_heap.first().map(|(sweep_ms, _)| sweep_ms).filter(|sweep_ms| *sweep_ms != NEVER)
+    }
+
+    /// A lower bound of the earliest expiry, of those that [`Table::expire_step`] did not report.
+    #[must_use]
+    pub fn expires_from(&self) -> Option<i64> {
+        self.earliest_expiry().map(|sweep_ms| sweep_ms.saturating_sub(SWEEP_GAP_MS))
+    }
+
+    /// The number of entries whose own expiry is before a time, except those that
+    /// [`Table::expire_step`] reported. Looks only at segments in which there may be some.
+    #[must_use]
+    pub fn count_expired(&self, before_ms: i64) -> usize {
+        let mut count = 0;
+        self.expiry_heap.each_before(before_ms.saturating_add(SWEEP_GAP_MS), &mut |segment| {
+            segment.each(&mut |entry| {
+                count += usize::from(entry.expiry().is_some_and(|at| at < before_ms));
+            });
+        });
+        count
     }
 
     /// Looks through segments whose time has come and reports entries with an expiry before

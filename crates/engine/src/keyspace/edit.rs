@@ -10,7 +10,7 @@ use super::{EventKind, Key, Keyspace};
 use crate::io::Garbage;
 use crate::types::string;
 use crate::types::walkers::Walkers;
-use crate::types::{Object, Value, ValueRef, earliest_expiry, payload};
+use crate::types::{Object, Value, ValueRef, next_sweep, payload};
 
 /// Values of fewer allocations are freed where they are dropped: handing them over would cost more.
 const LAZY_FREE_COST: usize = 64;
@@ -124,13 +124,13 @@ impl<'a> Edit<'a> {
             Expiry::Keep => db.get(self.key).and_then(|entry| entry.expiry()),
         };
         let hash_of = |key: &[u8]| hasher.hash(key);
-        let earliest = earliest_expiry(kind, &payload);
+        let next_sweep = next_sweep(kind, &payload);
         let Key { bytes, hash } = self.key;
         let old = db.table.set(hash, bytes, kind, payload, expiry, clock, &hash_of);
-        if let Some(earliest) = earliest
+        if let Some(at) = next_sweep
             && let Some(mut entry) = db.table.get_mut(hash, bytes)
         {
-            entry.set_inner_expiry(Some(earliest));
+            entry.set_inner_expiry(Some(at));
         }
         let created = db.table.len() > before;
         if created && let Some(slots) = &mut db.slots {
@@ -153,20 +153,18 @@ impl<'a> Edit<'a> {
         let db = &mut dbs[self.db as usize];
         let identity = db.identity;
         let mut entry = db.get_mut(self.key)?;
-        let (result, kind, earliest) = entry.edit_block(|block| {
+        let (result, kind, next_sweep) = entry.edit_block(|block| {
             let object = block.get_mut()?;
             let change = |walkers: &mut Walkers<'_>| change(object, walkers);
             let result = walks.with_walkers(identity, self.key.bytes, change);
             let collection = object.collection();
-            let (kind, earliest) = (collection.kind(), collection.earliest_expiry());
+            let (kind, next_sweep) = (collection.kind(), collection.next_sweep());
             let owned_bytes = collection.owned_bytes();
             block.set_owned_bytes(owned_bytes);
-            Some((result, kind, earliest))
+            Some((result, kind, next_sweep))
         })??;
         entry.set_kind(kind);
-        if earliest.is_some() || entry.inner_expiry().is_some() {
-            entry.set_inner_expiry(earliest);
-        }
+        entry.set_inner_expiry(next_sweep);
         entry.set_clock(clock);
         Some(result)
     }

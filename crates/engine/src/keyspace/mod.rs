@@ -129,6 +129,11 @@ impl Db {
         self.table.len_with_expiry()
     }
 
+    /// In how many of its values elements expire.
+    pub fn len_with_expiring_elements(&self) -> usize {
+        self.table.len_with_inner_expiry()
+    }
+
     /// Bytes of its table, entries and the values behind them.
     pub fn allocated_bytes(&self) -> usize {
         let slots = self.slots.as_ref().map_or(0, SlotTable::allocated_bytes);

@@ -13,6 +13,7 @@ use crate::io::{Host, Output, SnapshotTarget};
 use crate::keyspace::walk::Slice;
 use crate::keyspace::{Db, Keyspace};
 use crate::rdb::{RdbSettings, SizeHint};
+use crate::types::file_version;
 
 /// Microseconds of a slice while clients are waiting.
 const BUSY_SLICE_US: u64 = 60;
@@ -172,11 +173,12 @@ impl Snapshots {
             keys: db.len() as u64,
             expires: db.len_with_expiry() as u64,
         };
+        let elements_expire = data.dbs().any(|(_, db)| db.len_with_expiring_elements() > 0);
         let settings = RdbSettings {
+            version: file_version(elements_expire),
             size_hints: dbs.map(size_hint).collect(),
             compression: core.config.rdbcompression,
             checksum: core.config.rdbchecksum,
-            ..RdbSettings::default()
         };
         self.list.push(Snapshot {
             job,

@@ -120,8 +120,18 @@ impl Elements {
         names
     }
 
-    /// When the first of them expires, or earlier.
+    /// When the first of them expires, or earlier; those that [`Elements::expired`] named do not count.
     pub fn earliest_expiry(&self) -> Option<i64> {
+        self.table.expires_from()
+    }
+
+    /// How many of them, with the same exception, have an expiry before a time.
+    pub fn count_expired(&self, before_ms: i64) -> usize {
+        self.table.count_expired(before_ms)
+    }
+
+    /// When [`Elements::expired`] may have some to name. That rests for a while once it has.
+    pub fn next_sweep(&self) -> Option<i64> {
         self.table.earliest_expiry()
     }
 
@@ -164,8 +174,8 @@ impl super::Collection for Elements {
         super::string::KIND_RAW
     }
 
-    fn earliest_expiry(&self) -> Option<i64> {
-        self.earliest_expiry()
+    fn next_sweep(&self) -> Option<i64> {
+        self.next_sweep()
     }
 
     fn each(&self, sink: &mut dyn FnMut(Element<'_>)) {

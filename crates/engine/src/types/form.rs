@@ -122,8 +122,8 @@ pub struct Encoding {
 /// How elements of a value expire.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiring {
-    /// Tells when the first of them does, or earlier. It is asked often, so it looks at no more than a few.
-    pub earliest: fn(ValueRef<'_>) -> Option<i64>,
+    /// Tells when the first of them is to be removed. It is asked often, so it looks at no more than a few.
+    pub next_sweep: fn(ValueRef<'_>) -> Option<i64>,
     /// Removes those whose expiry is before a time from a compact value. Returns what is left, and their names.
     pub remove: fn(&[u8], i64) -> (Option<Value<'static>>, Names),
     /// The command that removes elements by name.

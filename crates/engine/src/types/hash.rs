@@ -75,14 +75,10 @@ const KIND_TRIPLETS: u8 = kind(NUMBER, 1);
 const KIND_TABLE: u8 = kind(NUMBER, 2);
 const KIND_EXPIRING_TABLE: u8 = kind(NUMBER, 3);
 
-const EXPIRING: Expiring =
-    Expiring { earliest: earliest_expiry, remove: remove_expired, word: b"HDEL" };
+const EXPIRING: Expiring = Expiring { next_sweep, remove: remove_expired, word: b"HDEL" };
 
 /// The latest time at which a field may expire, in Unix milliseconds: what Redis allows.
 pub const EXPIRY_MAX: i64 = (1 << 46) - 1;
-
-/// More than a table may be late with what expires first.
-const REST_MS: i64 = 1000;
 
 /// When a hash becomes a table.
 #[derive(Clone, Copy, Debug)]
@@ -201,6 +197,15 @@ impl<'a> HashRef<'a> {
         }
     }
 
+    /// How many of its fields have an expiry before a time.
+    pub fn count_expired(self, before_ms: i64) -> usize {
+        match self {
+            HashRef::Compact(_, Form::Pairs) => 0,
+            HashRef::Compact(bytes, Form::Triplets) => compact::expired(bytes, before_ms).count(),
+            HashRef::Table(hash) => hash.elements.count_expired(before_ms),
+        }
+    }
+
     /// Hands over all fields, expired ones included.
     pub fn each(self, sink: &mut dyn FnMut(Field<'a>)) {
         match self {
@@ -254,8 +259,8 @@ impl Collection for Hash {
         if self.elements.len_with_expiry() > 0 { KIND_EXPIRING_TABLE } else { KIND_TABLE }
     }
 
-    fn earliest_expiry(&self) -> Option<i64> {
-        self.elements.earliest_expiry()
+    fn next_sweep(&self) -> Option<i64> {
+        self.elements.next_sweep()
     }
 
     fn each(&self, sink: &mut dyn FnMut(Element<'_>)) {
@@ -270,8 +275,7 @@ impl Collection for Hash {
     }
 
     fn head(&self) -> Head {
-        // The table lets its parts rest after a sweep: what expires meanwhile does so before its bound.
-        let earliest = self.elements.earliest_expiry().map(|at| (at - REST_MS).max(0));
+        let earliest = self.elements.earliest_expiry().map(|at| at.max(0));
         Head { count: self.len() as u64, earliest }
     }
 
@@ -292,10 +296,10 @@ impl Collection for Hash {
     }
 }
 
-fn earliest_expiry(value: ValueRef<'_>) -> Option<i64> {
+fn next_sweep(value: ValueRef<'_>) -> Option<i64> {
     match value {
         ValueRef::Bytes(bytes) => compact::earliest_expiry(bytes),
-        ValueRef::Object(object) => object.collection().earliest_expiry(),
+        ValueRef::Object(object) => object.collection().next_sweep(),
     }
 }
 

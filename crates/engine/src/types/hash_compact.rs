@@ -67,6 +67,12 @@ pub fn earliest_expiry(bytes: &[u8]) -> Option<i64> {
     fields(bytes, Form::Triplets).next()?.expiry
 }
 
+/// Those that expire before a time: they stand first.
+pub fn expired(bytes: &[u8], before_ms: i64) -> impl Iterator<Item = Field<'_>> {
+    let fields = fields(bytes, Form::Triplets);
+    fields.take_while(move |field| field.expiry.is_some_and(|at| at < before_ms))
+}
+
 fn expiry_of(element: Element<'_>) -> Option<i64> {
     match element {
         Element::Int(at) if at > 0 => Some(at),
@@ -171,8 +177,8 @@ impl Compact {
 
     /// Removes the fields that expire before a time, and gives their names.
     pub fn remove_expired(&mut self, now_ms: i64) -> Vec<Box<[u8]>> {
-        let expired = self.fields().take_while(|field| field.expiry.is_some_and(|at| at < now_ms));
-        let names: Vec<Box<[u8]>> = expired.map(|field| field.name_text().into()).collect();
+        let names: Vec<Box<[u8]>> =
+            expired(&self.bytes, now_ms).map(|field| field.name_text().into()).collect();
         if let Some(first) = listpack::first(&self.bytes) {
             listpack::delete(&mut self.bytes, first, names.len() * self.form.stride());
         }

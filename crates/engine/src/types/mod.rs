@@ -18,12 +18,13 @@ pub mod string;
 mod value;
 pub mod walkers;
 
+use crate::rdb::DEFAULT_VERSION;
 use crate::rdb::format::Flavour;
 use digest::Digest;
 pub use form::{
     Build, Encoding, Expiring, Invalid, Making, Names, RdbForm, Read, StoredElement, Write,
 };
-pub use value::{Body, Collection, INLINE_MAX, Object, Value, ValueRef, earliest_expiry, payload};
+pub use value::{Body, Collection, INLINE_MAX, Object, Value, ValueRef, next_sweep, payload};
 
 /// A type of values.
 #[derive(Debug)]
@@ -143,6 +144,13 @@ static BY_KIND: [Option<&Encoding>; 256] = {
 #[inline]
 pub fn encoding_of(kind: u8) -> &'static Encoding {
     BY_KIND[usize::from(kind)].expect("an encoding with a row")
+}
+
+/// The oldest version of files in which any value may stand: any whose elements do not expire, or any at all.
+pub fn file_version(elements_expire: bool) -> u32 {
+    let encodings = TYPES.iter().flat_map(|ty| ty.encodings);
+    let found = encodings.filter(|encoding| elements_expire || encoding.expiring.is_none());
+    found.map(|encoding| encoding.version).fold(DEFAULT_VERSION, u32::max)
 }
 
 /// The form that a byte in a file of this flavour stands for, and the name of its type.

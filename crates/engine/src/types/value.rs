@@ -42,8 +42,8 @@ pub trait Collection {
     /// Type and encoding, which tells whether elements expire.
     fn kind(&self) -> u8;
 
-    /// When the first of its elements expires, or earlier.
-    fn earliest_expiry(&self) -> Option<i64> {
+    /// When there may be something to remove for [`Collection::remove_expired`]; none if no element expires.
+    fn next_sweep(&self) -> Option<i64> {
         None
     }
 
@@ -69,13 +69,13 @@ pub trait Collection {
 
     /// What a file says of it before its elements.
     fn head(&self) -> Head {
-        Head { count: self.len() as u64, earliest: self.earliest_expiry() }
+        Head { count: self.len() as u64, earliest: None }
     }
 }
 
 impl russet_ds::Value for Object {
     fn inner_expiry(kind: u8, payload: Payload<'_, Object>) -> Option<i64> {
-        (encoding_of(kind).expiring?.earliest)(ValueRef::of_payload(payload))
+        (encoding_of(kind).expiring?.next_sweep)(ValueRef::of_payload(payload))
     }
 }
 
@@ -190,11 +190,11 @@ impl<'a> Value<'a> {
     }
 }
 
-/// When the first element of a value expires that goes into an entry, or earlier.
+/// When elements are to be removed of a value that goes into an entry; none if none of them expires.
 #[inline]
-pub fn earliest_expiry(kind: u8, payload: &NewPayload<'_, Object>) -> Option<i64> {
+pub fn next_sweep(kind: u8, payload: &NewPayload<'_, Object>) -> Option<i64> {
     let expiring = encoding_of(kind).expiring?;
-    (expiring.earliest)(match payload {
+    (expiring.next_sweep)(match payload {
         NewPayload::Inline(bytes) => ValueRef::Bytes(bytes),
         NewPayload::Block(block) => match block.content() {
             Content::Bytes(bytes) => ValueRef::Bytes(bytes.as_slice()),

@@ -63,19 +63,12 @@ impl<'a> View<'a> {
     }
 
     fn len(self) -> usize {
-        let Some(hash) = self.hash else { return 0 };
-        if !self.hides_some() {
-            return hash.len();
-        }
-        let mut visible = 0;
-        self.each(&mut |_| visible += 1);
-        visible
+        self.hash.map_or(0, |hash| hash.len() - hash.count_expired(self.hidden_before))
     }
 
-    /// Whether fields may be hidden.
+    /// Whether fields are hidden.
     fn hides_some(self) -> bool {
-        let earliest = self.hash.and_then(HashRef::earliest_expiry);
-        earliest.is_some_and(|at| at < self.hidden_before)
+        self.hash.is_some_and(|hash| hash.count_expired(self.hidden_before) > 0)
     }
 
     fn each(self, sink: &mut dyn FnMut(Field<'a>)) {
