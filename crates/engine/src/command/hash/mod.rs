@@ -5,14 +5,18 @@
 //! * `number.rs`: numbers in fields
 //! * `scan.rs`: a few fields at a time
 //! * `random.rs`: fields at random
+//! * `expiry.rs`: expiration times of fields
+//! * `together.rs`: values and expiration times at once
 //!
 //! A field that has reached its expiry is hidden from commands. A master deletes it before a command that names it
 //! changes the hash, and propagates that, so that its replicas make the same of the command.
 
+mod expiry;
 mod number;
 mod random;
 mod read;
 mod scan;
+mod together;
 mod write;
 
 use russet_ds::listpack::{Digits, Element};
@@ -40,6 +44,18 @@ pub const COMMANDS: &[Command] = &[
     number::HINCRBYFLOAT,
     scan::HSCAN,
     random::HRANDFIELD,
+    expiry::HEXPIRE,
+    expiry::HPEXPIRE,
+    expiry::HEXPIREAT,
+    expiry::HPEXPIREAT,
+    expiry::HTTL,
+    expiry::HPTTL,
+    expiry::HEXPIRETIME,
+    expiry::HPEXPIRETIME,
+    expiry::HPERSIST,
+    together::HGETDEL,
+    together::HGETEX,
+    together::HSETEX,
 ];
 
 /// What the rows of the family share.
