@@ -1,7 +1,7 @@
 //! Dump files: what a loader finds in one, and bytes that look like one.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use russet_engine::Node;
 use russet_engine::persist::rdb_load::{Fed, LoadSettings, RdbLoader, RdbSink, Refusal};
@@ -9,8 +9,12 @@ use russet_engine::rdb::Access;
 use russet_engine::rdb::elements::{Element, Head};
 use russet_engine::rdb::error::RdbError;
 use russet_engine::rdb::format::Checksum;
-use russet_engine::types::RdbForm;
+use russet_engine::types::digest::Digest;
 use russet_engine::types::string::Text;
+use russet_engine::types::{RdbForm, ValueRef, type_of};
+
+/// The byte of strings in files.
+const STRING: u8 = 0;
 
 /// A key of a file: database, name, value, expiry, what is known of its use.
 pub type Entry = (u32, Vec<u8>, Vec<u8>, Option<i64>, Access);
@@ -26,13 +30,22 @@ pub struct Recorder {
     pub entries: Vec<Entry>,
     /// Names and values of what else there is.
     pub others: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Keys that have a collection somewhere in the file.
+    collections: BTreeSet<(u32, Vec<u8>)>,
+    /// The collection that has begun: its elements one behind another.
+    open: Option<Entry>,
 }
 
 impl Recorder {
-    /// The keys: the last of a name counts.
-    pub fn data(&self) -> Data {
+    /// Whether a node holds the file's strings and no others. The last key of a name counts.
+    pub fn strings_are_in(&self, mut held: Data) -> bool {
         let entries = self.entries.iter().cloned();
-        entries.map(|(db, key, value, expiry, _)| ((db, key), (value, expiry))).collect()
+        let mut strings: Data =
+            entries.map(|(db, key, value, expiry, _)| ((db, key), (value, expiry))).collect();
+        for data in [&mut strings, &mut held] {
+            data.retain(|place, _| !self.collections.contains(place));
+        }
+        strings == held
     }
 }
 
@@ -55,31 +68,43 @@ impl RdbSink for Recorder {
     fn value(
         &mut self,
         key: &[u8],
-        _form: &'static RdbForm,
+        form: &'static RdbForm,
         bytes: Cow<'_, [u8]>,
         expiry: Option<i64>,
         access: Access,
     ) -> Result<(), Refusal> {
+        if form.code != STRING {
+            self.collections.insert((self.db, key.to_vec()));
+        }
         self.entries.push((self.db, key.to_vec(), bytes.into_owned(), expiry, access));
         Ok(())
     }
 
     fn begin(
         &mut self,
-        _key: &[u8],
-        form: &'static RdbForm,
+        key: &[u8],
+        _form: &'static RdbForm,
         _head: Head,
-        _expiry: Option<i64>,
-        _access: Access,
+        expiry: Option<i64>,
+        access: Access,
     ) -> Result<(), Refusal> {
-        Err(Refusal(format!("a new form: {form:?}")))
+        assert!(self.open.is_none(), "one at a time");
+        self.collections.insert((self.db, key.to_vec()));
+        self.open = Some((self.db, key.to_vec(), Vec::new(), expiry, access));
+        Ok(())
     }
 
-    fn element(&mut self, _element: Element<'_>) -> Result<(), Refusal> {
+    fn element(&mut self, element: Element<'_>) -> Result<(), Refusal> {
+        let (_, _, value, ..) = self.open.as_mut().expect("an element of what has begun");
+        for part in [element.name, element.value, &element.expiry.unwrap_or(-1).to_le_bytes()] {
+            value.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            value.extend_from_slice(part);
+        }
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), Refusal> {
+        self.entries.push(self.open.take().expect("the end of what has begun"));
         Ok(())
     }
 
@@ -133,15 +158,22 @@ pub fn sealed(value: &[u8], version: u16) -> Vec<u8> {
     payload
 }
 
-/// What a node holds. Its counts are right, too.
+/// What a node holds, of collections their digests. Its counts are right, too.
 pub fn held(node: &Node) -> Data {
     let mut data = Data::new();
     for (number, db) in node.data.dbs() {
         let (mut keys, mut expiring) = (0, 0);
         db.table().for_each(&mut |entry| {
             (keys, expiring) = (keys + 1, expiring + usize::from(entry.expiry().is_some()));
-            let value = (Text::of(&entry).expect("a string").bytes().to_vec(), entry.expiry());
-            let twice = data.insert((number, entry.key().to_vec()), value);
+            let value = match Text::of(&entry) {
+                Some(text) => text.bytes().to_vec(),
+                None => {
+                    let mut digest = Digest::default();
+                    (type_of(entry.kind()).digest)(&mut digest, entry.kind(), ValueRef::of(&entry));
+                    format!("{digest:?}").into_bytes()
+                }
+            };
+            let twice = data.insert((number, entry.key().to_vec()), (value, entry.expiry()));
             assert_eq!(twice, None, "a key stands once in its database");
         });
         assert_eq!((db.len(), db.len_with_expiry()), (keys, expiring), "of database {number}");
