@@ -19,8 +19,11 @@ fn new(conf: &str) -> (Driver, Handle) {
     (w, c)
 }
 
-/// Hashes with their fields, values and expiration times, by key.
-fn hashes(node: &Node) -> BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>> {
+/// Fields with their values and expiration times.
+type Fields = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
+
+/// Hashes by key.
+fn hashes(node: &Node) -> BTreeMap<Vec<u8>, Fields> {
     let mut found = BTreeMap::new();
     node.data.db(0).table().for_each(&mut |entry| {
         let mut fields = BTreeMap::new();
