@@ -4,7 +4,7 @@
 
 use russet_protocol::ErrorReply;
 
-use super::{Change, ROW, change, hidden_before, read};
+use super::{Change, ROW, change, hidden_before, read, visible};
 use crate::command::argument::{Argument, after, block, int, key, one_of, optional, repeated};
 use crate::command::argument::{string, token, unix_time};
 use crate::command::keyspec::{KeySpec, key_flag as k};
@@ -188,9 +188,7 @@ fn set_expiry(
     let mut changed: Vec<&[u8]> = Vec::new();
     let results = change(ctx, args.key(1), names.clone(), |hash| {
         let one = |name| {
-            let field = hash.get(name);
-            let field = field.filter(|field| field.expiry.is_none_or(|at| at >= before));
-            let Some(field) = field else { return NO_FIELD };
+            let Some(field) = visible(hash, name, before) else { return NO_FIELD };
             if !condition.allows(field.expiry, at_ms) {
                 return NOT_ALLOWED;
             }
@@ -247,9 +245,7 @@ fn hpersist(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     let mut changed: Vec<&[u8]> = Vec::new();
     let results = change(ctx, args.key(1), names.clone(), |hash| {
         let one = |name| {
-            let field = hash.get(name);
-            let field = field.filter(|field| field.expiry.is_none_or(|at| at >= before));
-            let Some(field) = field else { return NO_FIELD };
+            let Some(field) = visible(hash, name, before) else { return NO_FIELD };
             if field.expiry.is_none() {
                 return NO_EXPIRY;
             }

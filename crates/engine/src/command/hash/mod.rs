@@ -71,7 +71,7 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn is_visible(self, field: &Field<'_>) -> bool {
-        field.expiry.is_none_or(|at| at >= self.hidden_before)
+        is_visible(field, self.hidden_before)
     }
 
     fn get(self, name: &[u8]) -> Option<Field<'a>> {
@@ -113,6 +113,16 @@ fn view<'a>(data: &'a mut Keyspace, db: u32, key: Key<'_>) -> Result<View<'a>, E
 /// Fields whose expiry is before this are hidden from the command.
 fn hidden_before(data: &Keyspace) -> i64 {
     if data.policy == ExpiryPolicy::Ignore { i64::MIN } else { data.now_ms }
+}
+
+/// Whether a field has not expired, or expired ones are not hidden.
+fn is_visible(field: &Field<'_>, hidden_before: i64) -> bool {
+    field.expiry.is_none_or(|at| at >= hidden_before)
+}
+
+/// The field of this name in a hash under change, unless it is hidden.
+fn visible<'h>(hash: &'h HashMut<'_, '_>, name: &[u8], hidden_before: i64) -> Option<Field<'h>> {
+    hash.get(name).filter(|field| is_visible(field, hidden_before))
 }
 
 /// What a command made of a hash.

@@ -3,12 +3,11 @@
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
 
-use super::{Change, ROW, change, hidden_before};
+use super::{Change, ROW, change, hidden_before, visible};
 use crate::command::argument::{double, int, key, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::EventKind;
-use crate::types::hash::{Field, HashMut};
 use crate::types::long_double::LongDouble;
 
 pub(super) const HINCRBY: Command = Command {
@@ -90,9 +89,4 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Ou
     }
     reply.bulk(&text);
     Ok(Flow::Done)
-}
-
-/// The field of this name, unless it has expired.
-fn visible<'h>(hash: &'h HashMut<'_, '_>, name: &[u8], hidden_before: i64) -> Option<Field<'h>> {
-    hash.get(name).filter(|field| field.expiry.is_none_or(|at| at >= hidden_before))
 }

@@ -5,7 +5,7 @@ use russet_protocol::ErrorReply;
 use super::expiry::{
     Base, FIELDS, count_fields, fields, propagate_expiry, propagate_persist, time,
 };
-use super::{Change, ROW, change, hidden_before, read, reply_value};
+use super::{Change, ROW, change, hidden_before, read, reply_value, visible};
 use crate::command::argument::{Argument, after, block, int, key, one_of, optional};
 use crate::command::argument::{repeated, string, token, unix_time};
 use crate::command::keyspec::{KeySpec, key_flag as k};
@@ -133,9 +133,7 @@ fn hgetex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     let mut changed: Vec<&[u8]> = Vec::new();
     change(ctx, args.key(1), names.clone(), |hash| {
         for name in names {
-            let field = hash.get(name);
-            let field = field.filter(|field| field.expiry.is_none_or(|at| at >= before));
-            let Some(field) = field else { continue };
+            let Some(field) = visible(hash, name, before) else { continue };
             if at_ms.is_none() && field.expiry.is_none() {
                 continue;
             }
@@ -236,8 +234,7 @@ fn hsetex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     let mut deleted: Vec<&[u8]> = Vec::new();
     let is_set = change(ctx, key, names(), |hash| {
         let expiry = |hash: &HashMut<'_, '_>, name: &[u8]| {
-            let field = hash.get(name).map(|field| field.expiry);
-            field.filter(|expiry| expiry.is_none_or(|at| at >= before))
+            visible(hash, name, before).map(|field| field.expiry)
         };
         let allows = |exist: bool| names().all(|name| expiry(hash, name).is_some() == exist);
         if !options.exist.is_none_or(allows) {

@@ -2,7 +2,7 @@
 
 use russet_protocol::ErrorReply;
 
-use super::{Change, ROW, change};
+use super::{Change, ROW, change, visible};
 use crate::command::argument::{block, key, repeated, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
@@ -73,8 +73,7 @@ pub(super) const HSETNX: Command = Command {
 fn hsetnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let hidden_before = super::hidden_before(ctx.data);
     let is_set = change(ctx, args.key(1), args.from(2).take(1), |hash| {
-        let old = hash.get(&args[2]);
-        if old.is_some_and(|field| field.expiry.is_none_or(|at| at >= hidden_before)) {
+        if visible(hash, &args[2], hidden_before).is_some() {
             return Change::none(false);
         }
         hash.prepare(1, args.from(2));
