@@ -265,7 +265,7 @@ fn replies_on_demand() {
     assert_eq!(w.take(c), "");
     w.send(c, b"MULTI\r\nPING\r\nPING\r\nCLIENT REPLY SKIP\r\n");
     assert_eq!(w.take(c), "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
-    assert_eq!(w.ask(c, "EXEC"), "*3\r\n+PONG\r\n+PONG\r\n");
+    assert_eq!(w.ask(c, "EXEC"), "*3\r\n+PONG\r\n+PONG\r\n+OK\r\n");
     assert_eq!(w.ask(c, "PING"), "");
     w.send(c, b"MULTI\r\nPING\r\nPING\r\n");
     w.take(c);
@@ -288,9 +288,16 @@ fn replies_on_demand() {
     assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
     w.send(c, b"MULTI\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\n");
     w.take(c);
-    assert_eq!(w.ask(c, "EXEC"), "*2\r\n+OK\r\n");
+    assert_eq!(w.ask(c, "EXEC"), "*2\r\n+OK\r\n+OK\r\n");
     assert_eq!(w.ask(c, "PING"), "");
     assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
+    // EXEC's reply has an element for each queued command; the mode changes behind it.
+    w.send(c, b"MULTI\r\nCLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nPING\r\n");
+    w.take(c);
+    assert_eq!(w.ask(c, "EXEC"), "*3\r\n+OK\r\n+OK\r\n+PONG\r\n");
+    assert_eq!(w.ask(c, "PING"), "");
+    w.send(c, b"MULTI\r\nCLIENT REPLY ON\r\nPING\r\nEXEC\r\nECHO on\r\n");
+    assert_eq!(w.take(c), "$2\r\non\r\n");
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub struct ReplyMode {
     pub skip: bool,
     /// The reply of the next request is dropped, after CLIENT REPLY SKIP.
     pub skip_next: bool,
+    /// What `off` becomes when the running EXEC ends: its reply is sent whole or not at all.
+    pub off_after_exec: Option<bool>,
 }
 
 impl ReplyMode {
@@ -52,6 +54,9 @@ impl ReplyMode {
     /// Updates the mode after a request, even an empty one.
     pub fn request_ended(&mut self) {
         self.skip = std::mem::take(&mut self.skip_next);
+        if let Some(off) = self.off_after_exec.take() {
+            self.off = off;
+        }
     }
 }
 

@@ -225,6 +225,15 @@ impl Ctx<'_> {
         Ok(&mut self.client()?.transaction)
     }
 
+    /// Ends a command that has no reply. Within EXEC it replies OK: a client that got fewer elements
+    /// than EXEC's reply announces would wait for them forever.
+    pub fn no_reply(&self, reply: &mut Reply<'_>) -> Outcome {
+        if self.call.caller == Caller::Exec {
+            reply.ok();
+        }
+        Ok(Flow::Done)
+    }
+
     /// Makes the client that called wait.
     pub fn block(&mut self, waiting: Waiting, deadline_us: Option<u64>) -> Outcome {
         let handle = self.session()?;

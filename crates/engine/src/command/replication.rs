@@ -193,14 +193,15 @@ fn replconf(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
         return Err(ErrorReply::Syntax);
     }
     if args.is(1, "ACK") {
-        return acknowledged(ctx, args);
+        acknowledged(ctx, args)?;
+        return ctx.no_reply(reply);
     }
     if args.is(1, "GETACK") {
         if ctx.call.caller == Caller::Master {
             let Parts { clients, master, following, .. } = ctx.parts;
             following.acknowledge(ctx.core, clients, master.stream.offset());
         }
-        return Ok(Flow::Done);
+        return ctx.no_reply(reply);
     }
     for at in (1..args.len()).step_by(2) {
         option(ctx, args, at)?;
@@ -209,8 +210,8 @@ fn replconf(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     Ok(Flow::Done)
 }
 
-/// Notes the offset that a replica acknowledges. There is no reply.
-fn acknowledged(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Outcome {
+/// Notes the offset that a replica acknowledges.
+fn acknowledged(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), ErrorReply> {
     let handle = ctx.session()?;
     let offset = args.get(2).and_then(parse_i64);
     let on_disk = if args.is(3, "FACK") { args.get(4).and_then(parse_i64) } else { None };
@@ -218,7 +219,7 @@ fn acknowledged(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Outcome {
         let Parts { clients, master, .. } = ctx.parts;
         master.acknowledged(ctx.core, clients, handle, offset, on_disk);
     }
-    Ok(Flow::Done)
+    Ok(())
 }
 
 fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorReply> {

@@ -7,6 +7,7 @@ use russet_protocol::ErrorReply;
 
 use super::connection::{bad_name, is_printable};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f, help};
+use crate::call::Caller;
 use crate::clients::Waiting;
 use crate::command::argument::{after, int, one_of, optional, string, token};
 use crate::core::{Answer, Order};
@@ -155,19 +156,26 @@ const REPLY: Command = Command {
     ..ROW
 };
 
+/// Changes the mode at once, or when the running EXEC ends: its reply is sent whole or not at all.
 fn reply_mode(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let is_queued = ctx.call.caller == Caller::Exec;
     let mode = &mut ctx.client()?.reply_mode;
-    if args.is(2, "ON") {
-        (mode.off, mode.skip) = (false, false);
-        reply.ok();
-    } else if args.is(2, "OFF") {
-        mode.off = true;
-    } else if args.is(2, "SKIP") {
+    let is_on = args.is(2, "ON");
+    if args.is(2, "SKIP") {
         mode.skip_next |= !mode.off;
-    } else {
+    } else if !is_on && !args.is(2, "OFF") {
         return Err(ErrorReply::Syntax);
+    } else if is_queued {
+        mode.off_after_exec = Some(!is_on);
+    } else {
+        mode.off = !is_on;
+        mode.skip &= !is_on;
     }
-    Ok(Flow::Done)
+    if is_on {
+        reply.ok();
+        return Ok(Flow::Done);
+    }
+    ctx.no_reply(reply)
 }
 
 const PAUSE: Command = Command {
