@@ -76,15 +76,15 @@ struct Count {
 }
 
 impl Count {
-    /// Adds what a closing line of `cargo test` or nextest says; other lines say nothing.
+    /// Adds the counts of a closing line of `cargo test` or nextest; other lines have none. Nextest
+    /// shows the output of a failed test indented, with a closing line that counts it again.
     fn read(&mut self, line: &str) {
-        let line = line.trim();
         let is_summary = line.starts_with("test result: ")
-            || (line.starts_with("Summary [") && line.contains(" run: "));
+            || (line.trim_start().starts_with("Summary [") && line.contains(" run: "));
         if !is_summary {
             return;
         }
-        let words: Vec<&str> = line.split([' ', ',', ';', '(', ')']).collect();
+        let words: Vec<&str> = line.trim().split([' ', ',', ';', '(', ')']).collect();
         for pair in words.windows(2) {
             let Ok(number) = pair[0].parse::<u64>() else { continue };
             match pair[1] {
@@ -128,6 +128,8 @@ mod tests {
         assert_eq!(count, Count { passed: 3, failed: 1, skipped: 2 });
         count.read("     Summary [   1.2s] 7 tests run: 5 passed (1 slow), 2 failed, 4 skipped");
         count.read("     Summary [   1.2s] 1 test run: 0 passed, 1 timed out, 0 skipped");
+        assert_eq!(count, Count { passed: 8, failed: 4, skipped: 6 });
+        count.read("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured");
         assert_eq!(count, Count { passed: 8, failed: 4, skipped: 6 });
     }
 }
