@@ -141,6 +141,8 @@ fn reads_that_find_nothing_are_events_and_looks_are_not() {
         ("DEL a", ""),
         ("RANDOMKEY", ""),
         ("SCAN 0 TYPE string", ""),
+        ("HSET h f v", "n:new:h h:hset:h"),
+        ("LCS h a", "m:keymiss:a"),
     ] {
         assert_eq!(t.events(command), expected, "{command}");
     }

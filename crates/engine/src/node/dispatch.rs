@@ -201,11 +201,8 @@ impl Node {
         if command.is_some_and(|command| command.has(flag::RUNS_QUEUE)) {
             crate::watching::discard_transaction(&mut parts.clients, data, handle);
             let text = error.to_string();
-            let why = match error {
-                // Without the error code, as in Redis.
-                ErrorReply::WrongArity(_) => text.trim_start_matches("ERR "),
-                _ => &text,
-            };
+            // Without the general error code, as in Redis.
+            let why = text.strip_prefix("ERR ").unwrap_or(&text);
             let text = format!("EXECABORT Transaction discarded because of: {why}");
             self.reply_now(handle, &ErrorReply::Text(text.into()));
             return;

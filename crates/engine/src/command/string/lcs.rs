@@ -88,7 +88,9 @@ pub(super) const LCS: Command = Command {
 };
 
 fn lcs(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let (a_len, b_len) = (read_len(ctx, args, 1)?, read_len(ctx, args, 2)?);
+    // Both keys are looked up, whatever the first one holds: each may be missed or have expired.
+    let lens = (read_len(ctx, args, 1), read_len(ctx, args, 2));
+    let (a_len, b_len) = (lens.0?, lens.1?);
     let options = options(args)?;
     check_size(ctx, a_len, b_len)?;
     let (a, b) = (copy(ctx, args, 1), copy(ctx, args, 2));
