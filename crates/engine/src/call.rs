@@ -1,29 +1,29 @@
-//! A command's run, whoever asked for it: a client, its EXEC, our master's stream.
+//! A call of a command: by a client, by its EXEC or by the master's stream.
 
 use russet_protocol::Protocol;
 
 use crate::ids::Handle;
 
-/// On whose behalf a command runs.
+/// The caller of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// A client's.
+    /// A client.
     Client,
-    /// A client's, as part of EXEC.
+    /// EXEC of a client.
     Exec,
-    /// Our master's: its stream of effects.
+    /// The master's stream of effects.
     Master,
 }
 
-/// Everything about a run that is not the command: a call, not a connection.
+/// The context of a call, independent of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// On whose behalf.
+    /// The caller.
     pub caller: Caller,
-    /// The connection that called, if one did. The master's stream, an append-only file and scripts have none.
+    /// The calling connection; none for the master's stream, an append-only file and scripts.
     pub session: Option<Handle>,
-    /// The selected database; SELECT changes it for the calls that follow.
+    /// The selected database; SELECT changes it for later calls.
     pub db: u32,
-    /// In which protocol it is replied.
+    /// The protocol of the reply.
     pub protocol: Protocol,
 }

@@ -2,8 +2,9 @@
 //! log, and two queues for effects outside of a part.
 //!
 //! * [`Core::output`]: outputs for the driver, in order.
-//! * [`Core::order`]: small orders to other parts. A part knows what it touches by the arguments of its methods; what it
-//!   cannot do with those it orders, and [`Node`](crate::node::Node) carries the order out as soon as the part returns.
+//! * [`Core::order`]: orders for other parts. A method of a part can change only what it receives as
+//!   arguments; for anything else it queues an order, which [`Node`](crate::node::Node) carries out
+//!   as soon as the method returns.
 //!
 //! Core does not depend on any part.
 
@@ -33,7 +34,7 @@ pub struct Boot {
     pub config_file: Option<String>,
     /// The platform, for INFO.
     pub platform: Platform,
-    /// In which mode to run.
+    /// The mode.
     pub mode: Mode,
     /// Whether to load the dump file before serving.
     pub load: bool,
@@ -60,7 +61,7 @@ pub struct Platform {
 /// An action that a part requests from another part.
 #[derive(Debug)]
 pub enum Order {
-    /// A connection was closed by us: all parts remove it.
+    /// Remove a connection that we have closed from all parts.
     Forget(Handle),
     /// Close a connection when its outbox has been written.
     CloseAfterReply(Handle),
@@ -84,14 +85,14 @@ pub enum Order {
         /// Whether it is complete.
         result: Result<(), String>,
     },
-    /// Bytes of a snapshot for the replicas that share it.
+    /// Send bytes of a snapshot to the replicas that share it.
     SyncBytes {
         /// Its job.
         job: JobId,
         /// The next bytes.
         bytes: Vec<u8>,
     },
-    /// The last replica of this snapshot has disconnected.
+    /// Abort a snapshot whose last replica has disconnected.
     AbortSnapshot(JobId),
     /// Start the save of a DEBUG RELOAD, unless another is running.
     SaveForReload,
@@ -229,7 +230,7 @@ impl Core {
         let role = if self.is_replica { 'S' } else { 'M' };
         let mut text = text.into();
         if text.contains(char::is_control) {
-            // Escapes text of clients and peers, so that it stays within its line.
+            // Text of clients and peers must not add lines to the log.
             text = text.replace(char::is_control, " ");
         }
         self.output(Output::Log { level, text, role });
@@ -246,7 +247,7 @@ impl Core {
         self.boot.bug == Some(bug)
     }
 
-    /// No bug is injected.
+    /// Returns false: no bug is injected.
     #[cfg(not(feature = "injected"))]
     #[inline(always)]
     pub fn injected(&self, _bug: Bug) -> bool {

@@ -1,7 +1,8 @@
 //! Pages of documentation that are generated from the tables; a test refreshes them.
 //!
-//! Here is what is about commands and what gathers several tables. `docs/config.md` and `russet.conf` come from
-//! [`crate::config::document`], `docs/info.md` from [`crate::info::document`].
+//! This file generates those about commands and about several tables. `docs/config.md` and
+//! `russet.conf` come from [`crate::config::document`], `docs/info.md` from
+//! [`crate::info::document`].
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,17 +10,17 @@ use std::fmt::Write as _;
 use crate::command::{Command, CommandTable, catalogue};
 use crate::types;
 
-/// A name as it is typed: `CONFIG GET`.
+/// Returns a command's name as users type it: `CONFIG GET`.
 fn typed(name: &str) -> String {
     name.replace('|', " ").to_ascii_uppercase()
 }
 
-/// A cell of a Markdown table, within code marks if it has something.
+/// Formats the text as inline code for a cell of a Markdown table.
 fn code(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("`{}`", text.replace('|', "\\|")) }
 }
 
-/// Names of Redis 7.2's commands that have no row, by group.
+/// Returns the names of Redis 7.2's commands that are missing here, by group.
 fn missing() -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for known in catalogue::known()
@@ -30,12 +31,13 @@ fn missing() -> BTreeMap<&'static str, Vec<&'static str>> {
     missing
 }
 
-/// `docs/commands.md`: every command, and those of Redis 7.2 that are missing.
+/// Generates `docs/commands.md`: all commands, and those of Redis 7.2 that are missing.
 pub fn commands_md() -> String {
     let mut out = String::from(
         "# Commands\n\n\
          Generated from the rows in `crates/engine/src/command`; edit those instead.\n\n\
-         *since* is the version of Redis that brought the command. What is missing of Redis 7.2 stands at the end.\n",
+         *since* is the version of Redis that introduced the command. Commands of Redis 7.2 that are missing are listed \
+         at the end.\n",
     );
     let mut groups: BTreeMap<&str, Vec<&Command>> = BTreeMap::new();
     for row in CommandTable::default().all() {
@@ -45,7 +47,7 @@ pub fn commands_md() -> String {
         commands.sort_by_key(|row| row.name);
         let _ = write!(
             out,
-            "\n## {group}\n\n| command | arguments | what it does | cost | since |\n|---|---|---|---|---|\n"
+            "\n## {group}\n\n| command | arguments | description | complexity | since |\n|---|---|---|---|---|\n"
         );
         for row in
             commands.iter().flat_map(|row| std::iter::once(*row).chain(row.listed_subcommands()))
@@ -62,7 +64,7 @@ pub fn commands_md() -> String {
             );
         }
     }
-    out.push_str("\n## Not there yet\n\n");
+    out.push_str("\n## Not implemented yet\n\n");
     for (group, names) in missing() {
         let names: Vec<String> = names.iter().map(|name| typed(name)).collect();
         let _ = writeln!(out, "* **{group}**: {}", names.join(", "));
@@ -71,14 +73,14 @@ pub fn commands_md() -> String {
 }
 
 fn instead(row: &Command) -> String {
-    // Redis' own documentation would make a link of every word in code marks without that sign.
+    // In Redis' documentation the `!` keeps a word from becoming a link.
     catalogue::replaced_by(row.name)
         .map_or(String::new(), |new| format!(" Deprecated; instead: {}.", new.replace("`!", "`")))
 }
 
-/// The part of `docs/compatibility.md` about commands: how many are missing, and what is answered.
+/// Generates the table of `docs/compatibility.md` with the numbers of commands by group.
 pub fn missing_md() -> String {
-    let mut out = String::from("| family | there | missing |\n|---|---|---|\n");
+    let mut out = String::from("| group | implemented | missing |\n|---|---|---|\n");
     let missing = missing();
     let mut groups: BTreeMap<&str, usize> = missing.keys().map(|group| (*group, 0)).collect();
     for row in CommandTable::default().listed() {
@@ -91,10 +93,10 @@ pub fn missing_md() -> String {
     out
 }
 
-/// The part of `docs/compatibility.md` about values that cannot be loaded yet.
+/// Generates the table of `docs/compatibility.md` with the forms that cannot be loaded yet.
 pub fn types_md() -> String {
     let mut out = String::from("| type | form in an RDB file | byte |\n|---|---|---|\n");
-    for (name, forms) in types::NOT_BUILT {
+    for (name, forms) in types::NOT_IMPLEMENTED {
         for form in *forms {
             let _ = writeln!(out, "| {name} | {} | {} |", form.name, form.code);
         }

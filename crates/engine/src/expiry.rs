@@ -1,22 +1,22 @@
-//! Active expiry, in slices, and what is propagated of keys that expired.
+//! Active expiry, in slices, and the propagation of expired keys.
 
 use crate::core::Core;
 use crate::journal::{Journal, Origin};
 use crate::keyspace::Keyspace;
 
-/// Entries that one slice of active expiry looks at with the least `active-expire-effort`; each further
-/// step adds a quarter.
+/// Entries examined by one slice with the lowest `active-expire-effort`; each further step adds a
+/// quarter.
 const BUDGET: usize = 200;
 
 /// Slices of active expiry in a turn.
 const SLICES: usize = 4;
 
-/// Whether some key may have reached its expiry.
+/// Whether a key may have expired.
 pub(crate) fn is_due(data: &Keyspace) -> bool {
     data.earliest_expiry().is_some_and(|at| at < data.now_ms)
 }
 
-/// Removes some of the keys that have reached their expiry, and gathers that as effects. True if there are more.
+/// Deletes some of the expired keys and records the effects. Returns whether there may be more.
 pub(crate) fn slice(core: &Core, data: &mut Keyspace, journal: &mut Journal) -> bool {
     let steps = core.config.active_expire_effort.saturating_sub(1) as usize;
     let budget = BUDGET + BUDGET / 4 * steps;
@@ -32,25 +32,26 @@ pub(crate) fn slice(core: &Core, data: &mut Keyspace, journal: &mut Journal) -> 
     more
 }
 
-/// The command by which the removal of an expired key is propagated.
-pub(crate) fn removal_word(core: &Core) -> &'static [u8] {
+/// Returns the name of the command that propagates the deletion of an expired key.
+pub(crate) fn delete_command(core: &Core) -> &'static [u8] {
     if core.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
 }
 
-/// Keys that expired on the way are propagated as deletes, before what follows.
+/// Records the deletions of keys that have expired meanwhile, before later effects.
 #[inline]
 pub(crate) fn propagate(core: &Core, data: &mut Keyspace, journal: &mut Journal) {
     if !data.has_expired() {
         return;
     }
-    let word = removal_word(core);
-    for ended in data.take_expired() {
-        match &ended.elements {
-            None => journal.add(ended.db, &[word, &ended.key[..]]),
-            Some((word, names)) => {
+    let delete = delete_command(core);
+    for expired in data.take_expired() {
+        match &expired.elements {
+            None => journal.add(expired.db, &[delete, &expired.key[..]]),
+            Some((command, names)) => {
                 let names = names.iter().map(|name| &name[..]);
-                let words: Vec<&[u8]> = [word, &ended.key[..]].into_iter().chain(names).collect();
-                journal.add(ended.db, &words);
+                let args: Vec<&[u8]> =
+                    [command, &expired.key[..]].into_iter().chain(names).collect();
+                journal.add(expired.db, &args);
             }
         }
     }

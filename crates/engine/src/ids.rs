@@ -1,19 +1,19 @@
-//! Names of things that outlive a call: connections, background jobs, requests, commands.
+//! Ids of connections, background jobs, requests and commands.
 
-/// A connection, as node and driver know it. Never reused: a place in the table is, with a new generation.
+/// A connection, for node and driver. Handles are unique: a reused index has a new generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle {
-    /// Place in the node's table of connections; small, so a driver may index an array by it.
+    /// Index in the node's table of connections; small, so that a driver may index an array by it.
     pub index: u32,
-    /// How often that place had been taken before.
+    /// Number of earlier connections with this index.
     pub generation: u32,
 }
 
-/// A snapshot being written or a file being read: numbered by the node, never reused.
+/// A snapshot being written or a file being read. Assigned by the node, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
 
-/// A request to the world whose answer somebody waits for.
+/// A request to the driver that will be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 

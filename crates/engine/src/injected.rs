@@ -1,26 +1,27 @@
-//! Bugs that are injected on purpose, to see that the simulator's checkers catch them. Only with the feature `injected`;
-//! without it [`Core::injected`](crate::core::Core::injected) is always false.
+//! Bugs that are injected on purpose, to test that the simulator's checks find them.
+//!
+//! Without the feature `injected`, [`Core::injected`](crate::core::Core::injected) is always false.
 
-/// Which bug to have.
+/// A bug to inject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// Now and then a byte of the stream does not reach the backlog.
+    /// Occasionally a byte of the stream is missing in the backlog.
     SkippedBacklogByte,
-    /// A partial synchronization goes on one byte too late.
+    /// A partial synchronization continues one byte too late.
     PsyncOffByOne,
     /// The stream after a full synchronization does not select its database again.
     MissingSelect,
-    /// A relative expiry is propagated to replicas as it was given.
+    /// A relative expiry is propagated as it was received.
     RelativeExpiry,
-    /// A promoted replica goes on under its former master's id.
+    /// A promoted replica keeps its former master's replication id.
     KeptReplid,
-    /// Now and then a write does not hand its bucket's old image to a snapshot.
+    /// Occasionally a write does not pass its bucket's pre-image to a snapshot.
     SkippedPreimage,
-    /// A full synchronization is loaded over the old keys instead of in their place.
+    /// A full synchronization does not remove the old keys.
     KeptOldKeys,
 }
 
-/// All of them, for those who try each.
+/// All bugs.
 pub const BUGS: [Bug; 7] = [
     Bug::SkippedBacklogByte,
     Bug::PsyncOffByOne,

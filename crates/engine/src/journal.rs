@@ -7,7 +7,7 @@
 //! ```text
 //!   command ──▶ effects ──┐
 //!   command ──▶ effects ──┼─▶ unit ──▶ position moves ──▶ replication stream   (its own SELECT, MULTI, EXEC)
-//!   keys that expired ────┘                          └──▶ any other sink        (append-only file, slot migration, tests)
+//!   expired keys      ────┘                          └──▶ any other sink        (append-only file, slot migration, tests)
 //! ```
 //!
 //! The position counts effects. It also advances without active sinks, and on a replica, whose
@@ -73,8 +73,8 @@ pub trait Sink {
     /// Takes the effects of one command or one EXEC.
     fn unit(&mut self, unit: &Unit<'_>);
 
-    /// All data was replaced in another way than by effects: loaded from a file, or from a master. What the sink has
-    /// been given so far no longer makes this data; the units that follow build on it.
+    /// Handles a replacement of all data other than by effects: a load from a file or a master.
+    /// Earlier units do not lead to the new data; later units apply to it.
     fn replaced(&mut self) {}
 }
 
@@ -86,12 +86,13 @@ pub struct Journal {
     /// Number of pending effects, encoded or not.
     count: u64,
     origin: Option<Origin>,
-    /// The running command has no effect worth propagating.
+    /// Whether the running command must not be propagated.
     suppressed: bool,
-    /// Number of effects that the running command added itself.
-    named: usize,
+    /// Number of effects that replace the running command.
+    overrides: usize,
     position: u64,
-    /// Number of pending effects from before all data was replaced, which only replicas still need.
+    /// Number of pending effects that precede a replacement of all data; only the replication
+    /// stream receives them.
     replaced: usize,
     /// Whether the replication stream receives local effects.
     stream_listens: bool,
@@ -106,7 +107,7 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Number of effects so far.
+    /// Returns the number of effects so far.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -127,22 +128,23 @@ impl Journal {
         self.origin = Some(origin);
     }
 
+    /// Whether any sink receives effects of the current origin.
     #[inline]
-    fn is_heard(&self) -> bool {
+    fn is_recorded(&self) -> bool {
         let local = self.origin != Some(Origin::Upstream);
         (local && self.stream_listens) || !self.sinks.is_empty()
     }
 
-    /// Adds an effect of the running command, replacing the command itself.
-    pub fn name<A: AsRef<[u8]>>(&mut self, db: u32, args: &[A]) {
-        self.named += 1;
+    /// Adds an effect that is propagated in place of the running command.
+    pub fn add_override<A: AsRef<[u8]>>(&mut self, db: u32, args: &[A]) {
+        self.overrides += 1;
         self.add(db, args);
     }
 
     /// Adds an effect that is independent of the command: an expired key.
     pub(crate) fn add<A: AsRef<[u8]>>(&mut self, db: u32, args: &[A]) {
         self.count += 1;
-        if self.is_heard() {
+        if self.is_recorded() {
             push_command(&mut self.bytes, args);
             self.gathered.push(Effect { db, end: self.bytes.len() });
         }
@@ -156,7 +158,7 @@ impl Journal {
         args: impl Iterator<Item = &'a [u8]>,
     ) {
         self.count += 1;
-        if self.is_heard() {
+        if self.is_recorded() {
             let mut writer = ReplyWriter { out: &mut self.bytes, protocol: Protocol::Resp2 };
             writer.array(argc);
             args.for_each(|arg| writer.bulk(arg));
@@ -164,13 +166,13 @@ impl Journal {
         }
     }
 
-    /// All data was replaced in another way than by effects.
+    /// Notifies the sinks that all data was replaced other than by effects.
     pub(crate) fn data_replaced(&mut self) {
         self.replaced = self.gathered.len();
         self.sinks.iter_mut().for_each(|sink| sink.replaced());
     }
 
-    /// The running command has no effect worth propagating.
+    /// Suppresses the propagation of the running command.
     pub fn suppress(&mut self) {
         self.suppressed = true;
     }
@@ -178,7 +180,7 @@ impl Journal {
     /// Returns whether the command has set its own effects, or none; called once for each command.
     #[inline]
     pub(crate) fn take_override(&mut self) -> bool {
-        mem::take(&mut self.suppressed) | (mem::take(&mut self.named) > 0)
+        mem::take(&mut self.suppressed) | (mem::take(&mut self.overrides) > 0)
     }
 
     /// Whether there are no pending effects.

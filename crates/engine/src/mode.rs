@@ -1,18 +1,19 @@
-//! In which mode a node runs: known before anything else of it is made, and never changed.
+//! The mode of a node.
 
-/// The mode of a node.
+/// The mode of a node, which is set at its start and never changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// One master, or a replica of one. A key's slot is the top bits of its hash: a means to go through the
-    /// keyspace in parts, which nobody sees.
+    /// A single master or its replica. A key's slot is the top bits of its hash; it is only used
+    /// internally, to iterate over the keyspace in parts.
     #[default]
     Standalone,
-    /// A node among many. A key's slot is the CRC16 of the key or of its hash tag, as Redis Cluster defines it.
+    /// A node of a cluster. A key's slot is the CRC16 of the key or of its hash tag, as Redis
+    /// Cluster defines it.
     Cluster,
 }
 
 impl Mode {
-    /// The name that INFO, HELLO and the log give it.
+    /// Returns its name in INFO, HELLO and the log.
     pub fn name(self) -> &'static str {
         match self {
             Mode::Standalone => "standalone",

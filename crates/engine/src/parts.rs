@@ -1,16 +1,16 @@
-//! The parts of a node that commands on keys have no business with: connections, replication, persistence and so on.
+//! The parts of a node other than data and journal: connections, replication, persistence and so on.
 //!
-//! Each part is a struct with a file or folder of its own, whose behaviour stands on itself: its methods take
-//! [`Core`](crate::core::Core) and what else they touch as arguments, so that a signature says what a call may change.
-//! What a part cannot do with its arguments it orders ([`Order`](crate::core::Order)).
+//! Each part is a struct in a file or folder of its own. Its methods take [`Core`](crate::core::Core)
+//! and everything else they touch as arguments, so that a signature shows what a call may change.
+//! For anything else a part queues an [`Order`](crate::core::Order).
 
 use crate::busy::Busy;
 use crate::clients::{Client, Clients};
 use crate::core::Core;
 use crate::pause::Pause;
-use crate::persist::ending::Ending;
 use crate::persist::loading::Loading;
 use crate::persist::saves::Saves;
+use crate::persist::shutdown::Shutdown;
 use crate::persist::snapshot::Snapshot;
 use crate::pubsub::PubSub;
 use crate::repl::following::Following;
@@ -18,43 +18,43 @@ use crate::repl::master::Master;
 use crate::rng::Rng;
 use crate::settings::Settings;
 
-/// With `dynamic-hz` a round has no more clients to look after, as far as the greatest pace goes.
-const CLIENTS_PER_ROUND: usize = 200;
+/// With `dynamic-hz`, the clients per run of the cron above which its frequency is doubled.
+const CLIENTS_PER_RUN: usize = 200;
 
-/// The greatest pace of rounds, per second.
+/// Maximum frequency of the cron per second.
 const HZ_MAX: u32 = 500;
 
-/// Parts of the node other than data and journal.
+/// The parts.
 #[derive(Debug)]
 pub struct Parts {
     /// Connections.
     pub clients: Clients,
-    /// Replicas of ours, and the stream that they follow.
+    /// Replication as a master: the replicas and their stream.
     pub master: Master,
-    /// The master that we follow.
+    /// Replication as a replica: the master and the link to it.
     pub following: Following,
     /// Snapshots and the dump file.
     pub saves: Saves,
-    /// Reading the dump file.
+    /// Loading of the dump file.
     pub loading: Loading,
     /// SHUTDOWN.
-    pub ending: Ending,
+    pub shutdown: Shutdown,
     /// Channels and their subscribers.
     pub pubsub: PubSub,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Activities during which not every command is admitted.
     pub busy: Busy,
-    /// CONFIG SET on its way, and other requests that commands wait for.
+    /// A running CONFIG SET, and other requests that commands wait for.
     pub settings: Settings,
-    /// DEBUG SET-ACTIVE-EXPIRE.
+    /// Whether active expiry is enabled (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: bool,
-    /// DEBUG PAUSE-CRON.
+    /// Whether the cron is paused (DEBUG PAUSE-CRON).
     pub cron_paused: bool,
 }
 
 impl Parts {
-    /// The parts of a node at the start of its life.
+    /// Creates the parts of a new node.
     pub fn new(rng: &mut Rng) -> Parts {
         Parts {
             clients: Clients::default(),
@@ -62,7 +62,7 @@ impl Parts {
             following: Following::default(),
             saves: Saves::default(),
             loading: Loading::default(),
-            ending: Ending::default(),
+            shutdown: Shutdown::default(),
             pubsub: PubSub::default(),
             pause: Pause::default(),
             busy: Busy::default(),
@@ -72,19 +72,20 @@ impl Parts {
         }
     }
 
-    /// Rounds of housekeeping a second: `hz`, or with `dynamic-hz` doubled as often as the clients make it worth.
+    /// Returns the frequency of the cron per second: `hz`, which `dynamic-hz` doubles as often as
+    /// the number of clients requires.
     pub fn hz(&self, core: &Core) -> u32 {
         let mut hz = core.config.hz.clamp(1, HZ_MAX);
         while core.config.dynamic_hz
             && hz < HZ_MAX
-            && self.clients.len() / hz as usize > CLIENTS_PER_ROUND
+            && self.clients.len() / hz as usize > CLIENTS_PER_RUN
         {
             hz = (hz * 2).min(HZ_MAX);
         }
         hz
     }
 
-    /// Bytes that buffers and copies take.
+    /// Returns the memory of buffers and copies in bytes.
     pub fn used_memory(&self) -> usize {
         let backlog = self.master.stream.backlog.as_ref().map_or(0, |backlog| backlog.len());
         let clients: usize = self.clients.iter().map(Client::memory_bytes).sum();

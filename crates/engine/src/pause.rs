@@ -1,8 +1,9 @@
-//! Pauses: for a while no client's commands run, or none that write.
+//! Pauses: for a limited time no commands of clients run, or none that write.
 //!
-//! CLIENT PAUSE requests one, and so does SHUTDOWN while replicas catch up; each for itself, so that ending the one leaves
-//! the other. While any is on, no key is expired, for that would be a write: it is only hidden. Replicas are never held
-//! back. Our own master's stream is: what it brings waits in the query buffer.
+//! CLIENT PAUSE starts one, and so does SHUTDOWN while replicas catch up. The two are independent:
+//! one may end before the other. During a pause keys are not deleted when they expire, since that
+//! would be a write, but only hidden. Replicas are never held. The stream of this node's own master
+//! is: it waits in the query buffer.
 
 use std::collections::VecDeque;
 
@@ -13,19 +14,19 @@ use crate::ids::Handle;
 use crate::io::Now;
 use crate::timers::Timer;
 
-/// So many may be held back before anybody checks who of them has left.
+/// Number of held handles up to which those of closed connections are not removed.
 const HELD_UNCHECKED: usize = 64;
 
-/// What is paused.
+/// The commands that a pause holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PauseMode {
-    /// Commands that write, or may.
+    /// Commands that write or may replicate.
     Write,
     /// All commands.
     All,
 }
 
-/// Who requests a pause.
+/// The reason for a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseReason {
     /// CLIENT PAUSE.
@@ -34,20 +35,21 @@ pub enum PauseReason {
     Shutdown,
 }
 
-/// The pauses, if there are any, and those that they hold back.
+/// The active pauses and the clients held by them.
 #[derive(Debug, Default)]
 pub struct Pause {
-    /// The pause that they come to: the widest mode, and the monotonic microseconds at which the last ends.
-    until: Option<(PauseMode, u64)>,
+    /// The combined pause: the strictest mode and the latest end, in monotonic microseconds.
+    combined: Option<(PauseMode, u64)>,
     by_reason: [Option<(PauseMode, u64)>; 2],
     held: VecDeque<Handle>,
 }
 
 impl Pause {
-    /// Whether a command with these flags must wait; those of an EXEC are what its queue does, too.
+    /// Whether a command with these flags must wait. The flags of an EXEC include those of its
+    /// queued commands.
     #[inline]
     pub fn holds(&self, flags: u64, now: Now) -> bool {
-        match self.until {
+        match self.combined {
             None => false,
             Some((_, end)) if now.mono_us >= end => false,
             Some((PauseMode::All, _)) => true,
@@ -55,64 +57,64 @@ impl Pause {
         }
     }
 
-    /// Whether writes wait now: replicas must not see keys expire meanwhile either.
+    /// Whether a pause is active. Every mode holds writes, so keys must not be expired either.
     #[inline]
     pub fn is_on(&self, now: Now) -> bool {
-        self.until.is_some_and(|(_, end)| now.mono_us < end)
+        self.combined.is_some_and(|(_, end)| now.mono_us < end)
     }
 
-    /// The pause that they come to, if any is on.
+    /// Returns the combined pause, if any is active: mode and end in monotonic microseconds.
     pub fn mode(&self, now: Now) -> Option<(PauseMode, u64)> {
-        self.until.filter(|&(_, end)| now.mono_us < end)
+        self.combined.filter(|&(_, end)| now.mono_us < end)
     }
 
-    /// The pause for one reason.
+    /// Returns the pause for one reason: mode and end in monotonic microseconds.
     pub fn of(&self, reason: PauseReason) -> Option<(PauseMode, u64)> {
         self.by_reason[reason as usize]
     }
 
-    /// How many clients are held back, those included that have left meanwhile.
+    /// Returns the number of held clients, including some that have disconnected.
     pub fn held_len(&self) -> usize {
         self.held.len()
     }
 
-    /// Keeps a client's next command for after the pause.
-    pub(crate) fn hold_back(&mut self, core: &mut Core, clients: &mut Clients, handle: Handle) {
+    /// Holds a client until the pause ends.
+    pub(crate) fn hold(&mut self, core: &mut Core, clients: &mut Clients, handle: Handle) {
         clients.block(core, handle, Waiting::Pause, None);
         if self.held.len() >= 2 * clients.len() + HELD_UNCHECKED {
-            // Most of those who were held have left: they must not pile up while a long pause lasts.
+            // Most of the held clients have disconnected; a long pause must not accumulate them.
             self.held.retain(|&held| clients.get(held).is_some());
         }
         self.held.push_back(handle);
     }
 
-    /// Starts a pause, or makes the one there is for this reason longer or wider; never shorter.
+    /// Starts a pause, or extends the active one for this reason; it is never shortened or relaxed.
     pub fn begin(&mut self, core: &mut Core, reason: PauseReason, mode: PauseMode, end_us: u64) {
         let pause = &mut self.by_reason[reason as usize];
         let before = pause.filter(|(_, end)| core.now.mono_us < *end);
         *pause = Some(before.map_or((mode, end_us), |(m, end)| (m.max(mode), end.max(end_us))));
-        self.sum_up(core);
+        self.combine(core);
     }
 
-    /// Ends the pause for this reason: the held clients go on in the order in which they were held.
+    /// Ends the pause for this reason and resumes the held clients in the order of arrival.
     pub fn end(&mut self, core: &mut Core, reason: PauseReason) {
         self.by_reason[reason as usize] = None;
         self.ended(core);
     }
 
-    /// Some pause ended. Whoever another one still holds is held again when its command comes up.
+    /// Resumes all held clients after a pause has ended. Another pause may hold some of them again.
     pub(crate) fn ended(&mut self, core: &mut Core) {
-        self.sum_up(core);
+        self.combine(core);
         self.held.drain(..).for_each(|handle| core.order(Order::Resume(handle)));
     }
 
-    fn sum_up(&mut self, core: &mut Core) {
+    fn combine(&mut self, core: &mut Core) {
         let now_us = core.now.mono_us;
         for one in &mut self.by_reason {
             one.take_if(|(_, end)| *end <= now_us);
         }
         let all = || self.by_reason.iter().flatten();
-        self.until = all().map(|&(mode, _)| mode).max().zip(all().map(|&(_, end)| end).max());
+        self.combined = all().map(|&(mode, _)| mode).max().zip(all().map(|&(_, end)| end).max());
         match all().map(|&(_, end)| end).min() {
             Some(next) => core.timers.set(Timer::PauseEnd, next),
             None => core.timers.stop(Timer::PauseEnd),
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_and_leave_do_not_pile_up() {
+    fn disconnected_waiters_do_not_accumulate() {
         let now = Now { mono_us: 1, wall_us: 1 };
         let mut node = Node::new(Config::default(), Boot::default(), now);
         let first = connect(&mut node);

@@ -63,7 +63,7 @@ impl PubSub {
         }
     }
 
-    /// Forgets a connection that is gone.
+    /// Removes a closed connection.
     pub fn on_close(&mut self, handle: Handle) {
         let subscriptions = self.subscribers.remove(&handle).unwrap_or_default();
         for (kind, names) in Kind::ALL.into_iter().zip(subscriptions) {
@@ -110,7 +110,7 @@ impl PubSub {
 /// Delivery.
 impl PubSub {
     /// Sends a message to the subscribers of a channel, and to those of each pattern that matches
-    /// it. Returns how many messages were sent.
+    /// it. Returns the number of messages sent.
     pub fn publish(
         &self,
         core: &mut Core,
@@ -130,7 +130,7 @@ impl PubSub {
         sent
     }
 
-    /// Sends a message to the subscribers of a shard channel. Returns how many there are.
+    /// Sends a message to the subscribers of a shard channel. Returns their number.
     pub fn publish_to_shard(
         &self,
         core: &mut Core,
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::io::Endpoints;
 
-    /// What happens to a client: subscribing, unsubscribing, both for all, and its end.
+    /// A step of the test: subscribe, unsubscribe, or unsubscribe from everything.
     #[derive(Clone, Copy, Debug)]
     struct Step {
         action: u8,

@@ -1,17 +1,17 @@
-//! Settings that change while the node runs, and other requests to the world that a command waits for.
+//! CONFIG SET, and other requests to the driver that a command waits for.
 //!
-//! CONFIG SET is all or nothing. The new values are taken on at once; then the shell is requested to do, one step after
-//! another, what only it can do (listen elsewhere, change the folder). A step that fails takes the steps
-//! before it back, in reverse, and the old values return:
+//! CONFIG SET is atomic. The new values are set at once; then the driver applies those that need it
+//! (listeners, working directory), one request after another. If one fails, the earlier ones are
+//! reverted in reverse order and the old values restored:
 //!
 //! ```text
-//!   take on ─▶ step 1 ─▶ step 2 ─▶ step 3 ─▶ in force: what the engine itself must do is done
-//!                          │ fails
-//!              undo 1 ◀────┘
-//!   old values return
+//!   set values ─▶ step 1 ─▶ step 2 ─▶ step 3 ─▶ applied: hooks of the engine run
+//!                             │ fails
+//!              revert 1 ◀─────┘
+//!   restore values
 //! ```
 //!
-//! Nobody is served meanwhile, so nobody sees settings that are not in force.
+//! All clients are held meanwhile, so that none sees settings that are not applied.
 
 use russet_protocol::ErrorReply;
 
@@ -23,86 +23,87 @@ use crate::core::{Answer, Core, Order};
 use crate::ids::{Handle, RequestId};
 use crate::io::{Level, Request};
 
-/// A CONFIG SET that waits for requests to the driver.
+/// A CONFIG SET that waits for the driver.
 #[derive(Debug)]
 struct SettingsChange {
     changes: AppliedChanges,
     steps: Vec<Step>,
-    /// Steps that are done and not undone.
+    /// Number of steps that are applied and not reverted.
     done: usize,
-    /// Which directive's step failed, and why.
+    /// The error of the failed step.
     failed: Option<SetError>,
 }
 
-/// What the shell is requested to do for some directives.
+/// A request to the driver that applies one or more directives.
 #[derive(Debug)]
 struct Step {
     row: &'static Directive,
-    forth: Request,
-    back: Request,
-    /// The reason that clients see in place of the shell's, which is logged.
+    apply: Request,
+    revert: Request,
+    /// The error shown to clients instead of the driver's, which is logged.
     shown: Option<&'static str>,
 }
 
-/// A request that is open.
+/// A pending request of a client.
 #[derive(Debug)]
-struct Open {
+struct Pending {
     id: RequestId,
     client: Handle,
-    about: About,
+    kind: RequestKind,
 }
 
-/// What a request is about, and so what its answer means.
+/// The kind of a request, which determines how its answer is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum About {
+enum RequestKind {
     Settings,
     Rewrite,
     Other,
 }
 
-/// What an answer leads to.
+/// The next action after an answer.
 enum Next {
     Request(Request),
     Reply(Result<(), ErrorReply>),
 }
 
-/// The running CONFIG SET, if any.
+/// The running CONFIG SET and the pending requests of clients.
 #[derive(Debug, Default)]
 pub struct Settings {
     change: Option<SettingsChange>,
-    open: Vec<Open>,
+    pending: Vec<Pending>,
 }
 
 impl Settings {
-    /// CONFIG SET has changed the values. The first thing to request of the shell; none if all is in force.
+    /// Applies the values set by CONFIG SET. Returns the first request to the driver; none if
+    /// everything is applied.
     pub(crate) fn begin_change(
         &mut self,
         core: &mut Core,
         changes: AppliedChanges,
     ) -> Option<Request> {
         let steps = steps(&changes, &core.config);
-        let first = steps.first().map(|step| step.forth.clone());
+        let first = steps.first().map(|step| step.apply.clone());
         let change = SettingsChange { changes, steps, done: 0, failed: None };
         if first.is_some() {
             self.change = Some(change);
         } else {
-            put_in_force(core, &change.changes);
+            run_hooks(core, &change.changes);
         }
         first
     }
 
-    /// The shell has answered a step of a change.
-    fn go_on(&mut self, core: &mut Core, answer: Result<(), String>) -> Next {
+    /// Continues a change after the answer to a step.
+    fn continue_change(&mut self, core: &mut Core, answer: Result<(), String>) -> Next {
         let Some(mut change) = self.change.take() else { return Next::Reply(Ok(())) };
         match (&change.failed, answer) {
             (None, Ok(())) => {
                 change.done += 1;
                 if let Some(step) = change.steps.get(change.done) {
-                    let request = step.forth.clone();
+                    let request = step.apply.clone();
                     self.change = Some(change);
                     return Next::Request(request);
                 }
-                put_in_force(core, &change.changes);
+                run_hooks(core, &change.changes);
                 return Next::Reply(Ok(()));
             }
             (None, Err(why)) => {
@@ -121,7 +122,7 @@ impl Settings {
             }
         }
         if let Some(step) = change.done.checked_sub(1).and_then(|at| change.steps.get(at)) {
-            let request = step.back.clone();
+            let request = step.revert.clone();
             self.change = Some(change);
             return Next::Request(request);
         }
@@ -129,7 +130,7 @@ impl Settings {
         Next::Reply(Err(change.failed.map_or(ErrorReply::Syntax, ErrorReply::err)))
     }
 
-    /// Requests something of the world on a client's behalf, and makes it wait for the answer.
+    /// Sends a request of a client to the driver and blocks the client until it is answered.
     pub(crate) fn request(
         &mut self,
         core: &mut Core,
@@ -138,20 +139,20 @@ impl Settings {
         client: Handle,
         request: Request,
     ) {
-        let about = match request {
-            Request::ReplaceFile { .. } => About::Rewrite,
-            _ if self.change.is_some() => About::Settings,
-            _ => About::Other,
+        let kind = match request {
+            Request::ReplaceFile { .. } => RequestKind::Rewrite,
+            _ if self.change.is_some() => RequestKind::Settings,
+            _ => RequestKind::Other,
         };
-        if about == About::Settings {
+        if kind == RequestKind::Settings {
             busy.begin(With::Settings, Some(client));
         }
         let id = core.request(request);
-        self.open.push(Open { id, client, about });
+        self.pending.push(Pending { id, client, kind });
         clients.block(core, client, Waiting::Answer(id), None);
     }
 
-    /// The world answered a request. The client may be gone; the answer counts all the same.
+    /// Handles the answer to a request, even if its client has disconnected.
     pub(crate) fn answered(
         &mut self,
         core: &mut Core,
@@ -160,22 +161,22 @@ impl Settings {
         id: RequestId,
         answer: Result<(), String>,
     ) {
-        let Some(at) = self.open.iter().position(|open| open.id == id) else {
+        let Some(at) = self.pending.iter().position(|pending| pending.id == id) else {
             if let Err(why) = answer {
                 core.log(Level::Warning, format!("A request to the system failed: {why}"));
             }
             return;
         };
-        let Open { client, about, .. } = self.open.remove(at);
-        let next = match about {
-            About::Settings => self.go_on(core, answer),
-            About::Rewrite => Next::Reply(rewritten(core, answer)),
-            About::Other => Next::Reply(answer.map_err(ErrorReply::err)),
+        let Pending { client, kind, .. } = self.pending.remove(at);
+        let next = match kind {
+            RequestKind::Settings => self.continue_change(core, answer),
+            RequestKind::Rewrite => Next::Reply(rewritten(core, answer)),
+            RequestKind::Other => Next::Reply(answer.map_err(ErrorReply::err)),
         };
         match next {
             Next::Request(request) => self.request(core, clients, busy, client, request),
             Next::Reply(result) => {
-                if about == About::Settings {
+                if kind == RequestKind::Settings {
                     busy.end(With::Settings);
                 }
                 core.order(Order::Answer(client, Answer::from(result)));
@@ -184,8 +185,8 @@ impl Settings {
     }
 }
 
-/// What the engine must do about values that are in force now.
-fn put_in_force(core: &mut Core, changes: &AppliedChanges) {
+/// Runs the engine's hooks of the changed directives and logs warnings.
+fn run_hooks(core: &mut Core, changes: &AppliedChanges) {
     for warning in &changes.warnings {
         core.log(Level::Warning, warning.as_str());
     }
@@ -196,6 +197,7 @@ fn put_in_force(core: &mut Core, changes: &AppliedChanges) {
     }
 }
 
+/// Returns the reply of CONFIG REWRITE and logs its result.
 fn rewritten(core: &mut Core, answer: Result<(), String>) -> Result<(), ErrorReply> {
     match answer {
         Ok(()) => {
@@ -209,15 +211,15 @@ fn rewritten(core: &mut Core, answer: Result<(), String>) -> Result<(), ErrorRep
     }
 }
 
-/// What the shell must do about a change, in the order in which the directives were given.
+/// Returns the steps of a change in the order of its directives.
 fn steps(changes: &AppliedChanges, next: &Config) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for &row in &changes.changed {
         let Apply::Shell(ShellStep { request, shown }) = row.apply else { continue };
-        let (forth, back) = (request(next), request(changes.previous()));
-        // One request may serve two directives, as that of `bind` and `port` does.
-        if !steps.iter().any(|step| step.forth == forth) {
-            steps.push(Step { row, forth, back, shown });
+        let (apply, revert) = (request(next), request(changes.previous()));
+        // Directives may share a request, as `bind` and `port` do.
+        if !steps.iter().any(|step| step.apply == apply) {
+            steps.push(Step { row, apply, revert, shown });
         }
     }
     steps

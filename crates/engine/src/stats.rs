@@ -1,4 +1,4 @@
-//! What the node counts, for INFO.
+//! Counters for INFO.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use russet_protocol::ErrorReply;
 /// Counters of one command.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CommandStats {
-    /// Times it ran.
+    /// Executions.
     pub calls: u64,
-    /// Microseconds it took, all told.
+    /// Total execution time in microseconds.
     pub total_us: u64,
-    /// Times it was refused before it ran.
+    /// Calls rejected before execution.
     pub rejected: u64,
-    /// Times it ran and ended in an error.
+    /// Executions that returned an error.
     pub failed: u64,
 }
 
-/// How many samples the rates are averaged over.
+/// Number of samples that a rate is averaged over.
 const SAMPLES: usize = 16;
 
-/// A counter sampled ten times a second, for `instantaneous_…`.
+/// The rate of a counter that is sampled ten times a second, for `instantaneous_…`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rate {
     last: u64,
@@ -37,95 +37,96 @@ impl Rate {
         (self.last, self.last_us) = (value, now_us);
     }
 
-    /// Events a second, lately.
+    /// Returns the recent rate per second.
     pub fn per_second(&self) -> u64 {
         self.samples.iter().sum::<u64>() / SAMPLES as u64
     }
 }
 
-/// How much CPU time turns took, for those who watch for stalls.
+/// CPU time of turns, to detect stalls.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TurnStats {
-    /// Turns so far.
+    /// Number of turns.
     pub total: u64,
-    /// Those over one millisecond.
+    /// Turns longer than one millisecond.
     pub over_1ms: u64,
-    /// Those over five milliseconds.
+    /// Turns longer than five milliseconds.
     pub over_5ms: u64,
-    /// The longest, microseconds.
+    /// The longest turn in microseconds.
     pub longest_us: u64,
-    /// Microseconds that they took, all told.
+    /// Total time of all turns in microseconds.
     pub total_us: u64,
 }
 
-/// All counters that are not the keyspace's or replication's own.
+/// Counters other than those of the keyspace and of replication.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// Connections taken.
+    /// Accepted connections.
     pub connections_received: u64,
-    /// Connections refused.
+    /// Rejected connections.
     pub connections_rejected: u64,
-    /// Commands run.
+    /// Executed commands.
     pub commands: u64,
-    /// Bytes read, but for the master's.
+    /// Bytes read, except from the master.
     pub bytes_in: u64,
-    /// Bytes written, but for replicas'.
+    /// Bytes written, except to replicas.
     pub bytes_out: u64,
     /// Bytes read from the master.
     pub repl_bytes_in: u64,
     /// Bytes written to replicas.
     pub repl_bytes_out: u64,
-    /// Reads that brought bytes.
+    /// Reads that returned bytes.
     pub reads: u64,
-    /// Writes.
+    /// Writes to sockets.
     pub writes: u64,
-    /// Error replies, by their code.
+    /// Error replies by error code.
     pub errors: BTreeMap<String, u64>,
-    /// Error replies, all told.
+    /// Total error replies.
     pub error_replies: u64,
-    /// Errors of commands that came from the master.
+    /// Errors of commands in the master's stream.
     pub unexpected_errors: u64,
-    /// Wrong names and passwords.
+    /// Failed authentications.
     pub auth_failures: u64,
-    /// Peers that did not speak the protocol.
+    /// Connections closed for a protocol error.
     pub protocol_errors: u64,
-    /// Clients closed for the size of their query buffer.
+    /// Clients closed because of the size of their query buffer.
     pub query_buffer_limit_disconnections: u64,
-    /// Clients closed for the size of their output.
+    /// Clients closed because of the size of their output.
     pub output_limit_disconnections: u64,
     /// Turns.
     pub turns: TurnStats,
-    /// Commands a second.
+    /// Commands per second.
     pub commands_rate: Rate,
-    /// Bytes read a second.
+    /// Bytes read per second.
     pub in_rate: Rate,
-    /// Bytes written a second.
+    /// Bytes written per second.
     pub out_rate: Rate,
-    /// Bytes read from the master a second.
+    /// Bytes read from the master per second.
     pub repl_in_rate: Rate,
-    /// Bytes written to replicas a second.
+    /// Bytes written to replicas per second.
     pub repl_out_rate: Rate,
-    /// Turns a second.
+    /// Turns per second.
     pub turns_rate: Rate,
-    /// Microseconds of turns a second.
+    /// Microseconds of turns per second.
     pub turns_us_rate: Rate,
-    /// Microseconds that active expiry took.
+    /// Total time of active expiry in microseconds.
     pub expire_us: u64,
-    /// The process' figures, sampled by the cron.
+    /// Metrics of the process, sampled by the cron.
     pub process: crate::io::ProcessMetrics,
-    /// The most memory that was in use.
+    /// Peak of used memory in bytes.
     pub memory_peak: u64,
     by_command: Vec<CommandStats>,
     last_tick_us: u64,
+    /// Monotonic microseconds of the last log line about a possible attack.
     attack_warned_us: Option<u64>,
-    /// Monotonic microseconds of the last line about writes that are taken without a disk to keep them.
+    /// Monotonic microseconds of the last log line about writes accepted without persistence.
     disk_warned_us: Option<u64>,
 }
 
-/// How often the log may tell of attacks.
+/// Minimum microseconds between two log lines about possible attacks.
 const ATTACK_WARNING_US: u64 = 60_000_000;
 
-/// Microseconds between two lines about writes that are taken without a disk.
+/// Minimum microseconds between two log lines about writes accepted without persistence.
 const DISK_WARNING_US: u64 = 10_000_000;
 
 impl Stats {
@@ -136,12 +137,12 @@ impl Stats {
         &mut self.by_command[number]
     }
 
-    /// The time from which the next command counts.
+    /// Sets the start time of the next command.
     pub(crate) fn tick(&mut self, tick_us: u64) {
         self.last_tick_us = tick_us;
     }
 
-    /// A command ended at this tick; it began where the one before it ended.
+    /// Counts a command that ended at this tick. It started when the previous one ended.
     #[inline]
     pub(crate) fn command_ended(
         &mut self,
@@ -161,15 +162,15 @@ impl Stats {
         }
     }
 
-    /// A command was refused before it ran.
+    /// Counts a command rejected before execution.
     pub(crate) fn rejected(&mut self, number: usize) {
         self.command(number).rejected += 1;
     }
 
-    /// An error was replied.
+    /// Counts an error reply.
     pub(crate) fn error(&mut self, error: &ErrorReply) {
         self.error_replies += 1;
-        // Codes are counted by name; a flood of invented ones must not grow the table.
+        // Codes may be invented by clients, so the table has a limit.
         if self.errors.len() < 128 {
             *self.errors.entry(error.code()).or_default() += 1;
         } else if let Some(count) = self.errors.get_mut(&error.code()) {
@@ -177,27 +178,27 @@ impl Stats {
         }
     }
 
-    /// Whether the log is to tell of an attack now; once a minute is enough.
-    pub(crate) fn may_warn_of_attack(&mut self, now_us: u64) -> bool {
+    /// Whether to log a possible attack now: at most once a minute.
+    pub(crate) fn should_log_attack(&mut self, now_us: u64) -> bool {
         is_time(&mut self.attack_warned_us, now_us, ATTACK_WARNING_US)
     }
 
-    /// The same of writes that are taken without a disk.
-    pub(crate) fn may_warn_of_disk(&mut self, now_us: u64) -> bool {
+    /// Whether to log a write accepted without persistence now: at most once in ten seconds.
+    pub(crate) fn should_log_disk_error(&mut self, now_us: u64) -> bool {
         is_time(&mut self.disk_warned_us, now_us, DISK_WARNING_US)
     }
 
-    /// Counters of the command of this number.
+    /// Returns the counters of a command.
     pub fn of(&self, number: usize) -> CommandStats {
         self.by_command.get(number).copied().unwrap_or_default()
     }
 
-    /// Microseconds that commands took, all told.
+    /// Returns the total execution time of all commands in microseconds.
     pub fn commands_us(&self) -> u64 {
         self.by_command.iter().map(|command| command.total_us).sum()
     }
 
-    /// CONFIG RESETSTAT.
+    /// Resets the counters (CONFIG RESETSTAT).
     pub fn reset(&mut self) {
         *self = Stats {
             last_tick_us: self.last_tick_us,
@@ -209,8 +210,8 @@ impl Stats {
         };
     }
 
-    /// A turn ended.
-    pub(crate) fn turn_took(&mut self, us: u64) {
+    /// Counts a turn of this duration.
+    pub(crate) fn count_turn(&mut self, us: u64) {
         let turns = &mut self.turns;
         turns.total += 1;
         turns.total_us += us;
@@ -219,7 +220,7 @@ impl Stats {
         turns.longest_us = turns.longest_us.max(us);
     }
 
-    /// Takes the samples that rates are made of.
+    /// Samples the counters of all rates.
     pub(crate) fn sample(&mut self, now_us: u64) {
         self.commands_rate.sample(now_us, self.commands);
         self.in_rate.sample(now_us, self.bytes_in + self.repl_bytes_in);
@@ -231,7 +232,7 @@ impl Stats {
     }
 }
 
-/// Whether something happens again that was last done then; if so, it is done now.
+/// Whether more than `every_us` have passed since the last time; if so, sets the last time to now.
 fn is_time(last_us: &mut Option<u64>, now_us: u64, every_us: u64) -> bool {
     let is_time = last_us.is_none_or(|last| now_us.saturating_sub(last) > every_us);
     if is_time {

@@ -1,23 +1,24 @@
-//! All timers of the node, in one place; the next deadline is their minimum.
+//! All timers of the node; the next deadline is their minimum.
 
-/// What may be due.
+/// A timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// Housekeeping, `hz` times a second: idle clients, save points, sampled rates.
+    /// The cron, `hz` times a second: idle clients, save points, sampled rates.
     Cron,
-    /// Replication's housekeeping, once a second: pings, acknowledgements, timeouts, reconnects.
+    /// The replication cron, once a second: pings, acknowledgements, timeouts, reconnects.
     Replication,
-    /// A full synchronization waits for more replicas to join (repl-diskless-sync-delay).
+    /// The start of a full synchronization that waits for more replicas
+    /// (`repl-diskless-sync-delay`).
     SyncDelay,
-    /// CLIENT PAUSE ends.
+    /// The end of the pause that ends first.
     PauseEnd,
-    /// The first of the waiting clients gives up.
+    /// The earliest timeout of the blocked clients.
     Blocked,
-    /// DEBUG SLEEP ends.
+    /// The end of DEBUG SLEEP.
     Sleep,
-    /// SHUTDOWN stops waiting for replicas.
+    /// The time limit of a SHUTDOWN that waits for replicas.
     Shutdown,
-    /// Metrics that are expensive to read are read again: those of the process, the peak of memory in use.
+    /// The next sample of expensive metrics: those of the process, peak memory.
     Memory,
 }
 
@@ -30,7 +31,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// Sets a timer, over what it was set to.
+    /// Sets a timer, replacing its previous deadline.
     pub fn set(&mut self, timer: Timer, due_us: u64) {
         self.due[timer as usize] = Some(due_us);
     }
@@ -50,17 +51,17 @@ impl Timers {
         self.due[timer as usize].is_some()
     }
 
-    /// When a timer is due, if it is set.
+    /// Returns the deadline of a timer, if it is set.
     pub fn due(&self, timer: Timer) -> Option<u64> {
         self.due[timer as usize]
     }
 
-    /// Takes a timer that is due, so that each rings once.
+    /// Stops a timer if it is due. Returns whether it was.
     pub fn take_due(&mut self, timer: Timer, now_us: u64) -> bool {
         self.due[timer as usize].take_if(|due| *due <= now_us).is_some()
     }
 
-    /// When the next one is due.
+    /// Returns the next deadline of all timers.
     pub fn next(&self) -> Option<u64> {
         self.due.iter().flatten().min().copied()
     }

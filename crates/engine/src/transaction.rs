@@ -1,4 +1,4 @@
-//! A transaction: what MULTI queues until EXEC, for a client or for the master's stream.
+//! Transactions: the commands queued between MULTI and EXEC, of a client or the master's stream.
 
 use std::collections::VecDeque;
 
@@ -6,47 +6,47 @@ use russet_protocol::ArgRange;
 
 use crate::ids::CommandId;
 
-/// A command that is kept to run later: its arguments outlive the buffer that they came in.
+/// A queued command, which owns its arguments.
 #[derive(Debug)]
 pub struct Queued {
-    /// The row (of the subcommand, if one was named).
+    /// The command, or the subcommand if there is one.
     pub command: CommandId,
     /// The bytes of all arguments.
     pub bytes: Vec<u8>,
-    /// Where each argument lies in them.
+    /// The range of each argument in `bytes`.
     pub ranges: Vec<ArgRange>,
 }
 
 impl Queued {
-    /// Bytes of memory that it takes.
+    /// Returns its memory usage in bytes.
     fn memory_bytes(&self) -> usize {
         size_of::<Queued>() + self.bytes.capacity() + self.ranges.capacity() * size_of::<ArgRange>()
     }
 }
 
-/// From MULTI to EXEC or DISCARD.
+/// The state of a transaction.
 #[derive(Debug, Default)]
 pub struct Transaction {
-    /// MULTI was called.
+    /// Whether MULTI has been called.
     pub open: bool,
-    /// A command was refused when it was to be queued: EXEC will abort.
+    /// Whether a command could not be queued: EXEC will abort.
     pub refused: bool,
-    /// A watched key changed: EXEC will do nothing.
+    /// Whether a watched key has changed: EXEC will do nothing.
     pub broken: bool,
-    /// The commands so far; those that EXEC has run are taken from the front.
+    /// The queued commands. EXEC removes them from the front as it runs them.
     pub queue: VecDeque<Queued>,
-    /// Bytes of memory that the queued commands took when the last was added.
+    /// Memory of all commands queued so far, in bytes.
     pub queued_bytes: usize,
-    /// Flags that some queued command has.
+    /// Flags set on at least one queued command.
     pub flags: u64,
-    /// Flags that some queued command lacks.
+    /// Flags missing on at least one queued command.
     pub flags_lacking: u64,
-    /// EXEC runs, or waits in its middle.
+    /// Whether EXEC is running or has yielded.
     pub running: bool,
 }
 
 impl Transaction {
-    /// Queues a command whose row has these flags.
+    /// Queues a command with these flags.
     pub fn push(&mut self, queued: Queued, flags: u64) {
         self.flags |= flags;
         self.flags_lacking |= !flags;

@@ -1,10 +1,11 @@
-//! WATCH: which client watches which keys. The keyspace knows who is to be told of a change, the client what it watches.
+//! WATCH: which client watches which keys. The keyspace maps keys to their watchers, each client
+//! lists the keys that it watches.
 
 use crate::clients::Clients;
 use crate::ids::Handle;
 use crate::keyspace::{Key, Keyspace};
 
-/// WATCH of one key.
+/// Watches a key for a client.
 pub(crate) fn watch(
     clients: &mut Clients,
     data: &mut Keyspace,
@@ -16,14 +17,14 @@ pub(crate) fn watch(
     if data.watch.add(handle, db, key.bytes, was_expired)
         && let Some(client) = clients.get_mut(handle)
     {
-        // The name stands here and in the table of watched keys.
+        // The name is stored twice: here and in the keyspace's table of watched keys.
         let place = size_of::<(u32, Box<[u8]>)>() + key.bytes.len();
         client.watched_bytes += 2 * place;
         client.watched.push((db, key.bytes.into()));
     }
 }
 
-/// Whether a key that a client watches has expired since, though no command has come upon it.
+/// Whether a watched key has expired since WATCH without having been deleted yet.
 pub(crate) fn has_expired(clients: &Clients, data: &Keyspace, handle: Handle) -> bool {
     let hasher = data.hasher();
     let watched = clients.get(handle).map(|client| &client.watched);
@@ -32,7 +33,7 @@ pub(crate) fn has_expired(clients: &Clients, data: &Keyspace, handle: Handle) ->
     })
 }
 
-/// UNWATCH, and the end of every transaction.
+/// Unwatches all keys of a client: UNWATCH, and the end of every transaction.
 pub(crate) fn unwatch_all(clients: &mut Clients, data: &mut Keyspace, handle: Handle) {
     let Some(client) = clients.get_mut(handle) else { return };
     for (db, key) in std::mem::take(&mut client.watched) {
@@ -42,7 +43,7 @@ pub(crate) fn unwatch_all(clients: &mut Clients, data: &mut Keyspace, handle: Ha
     client.watched_bytes = 0;
 }
 
-/// DISCARD, and EXEC that is not to be.
+/// Ends a client's transaction and unwatches its keys.
 pub(crate) fn discard_transaction(clients: &mut Clients, data: &mut Keyspace, handle: Handle) {
     unwatch_all(clients, data, handle);
     if let Some(client) = clients.get_mut(handle) {
@@ -50,7 +51,8 @@ pub(crate) fn discard_transaction(clients: &mut Clients, data: &mut Keyspace, ha
     }
 }
 
-/// Clients whose watched keys changed cannot EXEC any more; the one that changed them neither, if it watched.
+/// Marks the transactions of clients whose watched keys have changed, including the client that
+/// changed them.
 pub(crate) fn break_transactions(clients: &mut Clients, data: &mut Keyspace) {
     for handle in data.watch.take_touched() {
         if let Some(client) = clients.get_mut(handle) {

@@ -384,8 +384,11 @@ fn what_cannot_be_loaded_says_so() {
             b"\x00\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff",
             "12: string of 18446744073709551615 bytes is longer than the limit of 536870912",
         ),
-        (b"\x00\x01k\xc3\x02\x80\0\x01\0\0ab", "12: LZF string of 2 bytes cannot unpack to 65536"),
-        (b"\x00\x01k\xc3\x00\x00", "12: LZF string of 0 bytes cannot unpack to 0"),
+        (
+            b"\x00\x01k\xc3\x02\x80\0\x01\0\0ab",
+            "12: LZF string of 2 bytes cannot decompress to 65536",
+        ),
+        (b"\x00\x01k\xc3\x00\x00", "12: LZF string of 0 bytes cannot decompress to 0"),
         (b"\x00\x01k\xc3\x02\x03\x01ab", "12: invalid LZF compressed string"),
         (b"\x00\x01k\xc3\x02\x03\x20\x05", "12: invalid LZF compressed string"),
         (b"\xf7\x01\x01\x01", "11: module data with unknown tag 1"),

@@ -147,7 +147,7 @@ pub struct Client {
     /// Whether it is closed after the outbox has been written; no more requests are accepted.
     pub closing: bool,
     /// Whether its connection is closed; it is removed soon, or at the end of its EXEC.
-    pub gone: bool,
+    pub closed: bool,
     /// Total bytes read from it.
     pub bytes_in: u64,
     /// Whether it is in the queue of ready clients.
@@ -187,7 +187,7 @@ impl Client {
             last_interaction_us: now_us,
             last_write_offset: 0,
             closing: false,
-            gone: false,
+            closed: false,
             bytes_in: 0,
             is_ready: false,
             is_dirty: false,
@@ -215,7 +215,7 @@ impl Client {
     }
 
     /// Returns the peer's IP address.
-    pub fn far_end(&self) -> String {
+    pub fn peer_address(&self) -> String {
         match &self.ends {
             Endpoints::Tcp { peer, .. } => peer.ip().to_canonical().to_string(),
             Endpoints::Unix(path) => path.clone(),
@@ -256,7 +256,7 @@ impl Client {
 
     /// Whether its requests may be executed now.
     pub(crate) fn may_run(&self) -> bool {
-        self.blocked.is_none() && !self.closing && !self.gone
+        self.blocked.is_none() && !self.closing && !self.closed
     }
 
     /// Whether its replies are dropped.

@@ -1,11 +1,11 @@
-//! Bytes that wait for the answer to a request: a vote, say, that must not be sent before the file which records it is
-//! safe.
+//! Output that waits for the answer to a request, for example a vote that must not be sent before
+//! the file that records it is durable.
 //!
 //! ```text
 //!   part:   id = core.request(ReplaceFile …)      clients.hold(handle, at, id)
-//!   outbox: │ replies before │╫ gate: Request(id) │ the vote │ all behind it …
-//!   world:  Answer { id, Ok }  ─▶ the gate opens
-//!           Answer { id, Err } ─▶ the connection is closed: what it would be sent is not true
+//!   outbox: │ earlier replies │╫ gate: Request(id) │ the vote │ later output …
+//!   driver: Answer { id, Ok }  ─▶ the gate opens
+//!           Answer { id, Err } ─▶ the connection is closed: the held output would be wrong
 //! ```
 
 use super::{Clients, Gate};
@@ -13,14 +13,15 @@ use crate::core::Core;
 use crate::ids::{Handle, RequestId};
 
 impl Clients {
-    /// Holds back what a connection is sent from this absolute offset of its outbox on, until a request is answered.
+    /// Holds a connection's output from this absolute offset of its outbox on until a request is
+    /// answered.
     pub fn hold(&mut self, handle: Handle, at: u64, id: RequestId) {
         let Some(client) = self.get_mut(handle) else { return };
         client.wire.outbox.mark(at, Gate::Request(id));
         self.held.push((id, handle));
     }
 
-    /// A request was answered: releases what waited for it, or closes those connections if it failed.
+    /// Releases the output held for a request, or closes those connections if the request failed.
     pub(crate) fn request_answered(&mut self, core: &mut Core, id: RequestId, is_ok: bool) {
         let (answered, waiting) = self.held.drain(..).partition(|(held, _)| *held == id);
         self.held = waiting;
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_request_leaves_with_its_answer() {
+    fn output_held_for_a_request_is_released_by_its_answer() {
         let (mut core, mut clients, [a, b]) = fixture();
         clients.request_answered(&mut core, RequestId(8), true);
         assert_eq!([open_len(&mut clients, a), open_len(&mut clients, b)], [7, 7]);
@@ -79,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_failed_request_was_for_is_sent() {
+    fn output_held_for_a_failed_request_is_discarded() {
         let (mut core, mut clients, [a, b]) = fixture();
         clients.request_answered(&mut core, RequestId(7), false);
         assert!(clients.outbox(a).is_none_or(|outbox| outbox.is_empty()));
-        assert!(clients.get(b).is_none_or(|client| client.gone));
+        assert!(clients.get(b).is_none_or(|client| client.closed));
         assert!(clients.held.is_empty());
     }
 }

@@ -207,7 +207,7 @@ impl Clients {
     ) -> Option<&mut Vec<u8>> {
         let client = self.get(handle)?;
         let held = held || client.blocked.is_some();
-        if client.closing || client.gone || (held && client.wire.pending() >= HELD_BYTES_MAX) {
+        if client.closing || client.closed || (held && client.wire.pending() >= HELD_BYTES_MAX) {
             return None;
         }
         let needs_buffer = client.wire.query.capacity() == 0;
@@ -402,7 +402,7 @@ impl Clients {
     /// follows the reply.
     pub fn push(&mut self, core: &mut Core, handle: Handle, message: &Arc<Vec<u8>>) {
         let Some(client) = self.get_mut(handle) else { return };
-        if client.role != Role::Client || client.closing || client.gone {
+        if client.role != Role::Client || client.closing || client.closed {
             return;
         }
         if client.is_running || client.transaction.running {
@@ -461,7 +461,7 @@ impl Clients {
     pub(crate) fn enforce_output_limit(&mut self, core: &mut Core, handle: Handle) {
         let limits = core.config.client_output_buffer_limit;
         let Some(client) = self.get_mut(handle) else { return };
-        if client.gone {
+        if client.closed {
             return;
         }
         let mut limit = match client.role {
@@ -567,8 +567,8 @@ impl Clients {
     /// it when the order is carried out.
     pub fn close(&mut self, core: &mut Core, handle: Handle) {
         let Some(client) = self.get_mut(handle) else { return };
-        if !client.gone {
-            client.gone = true;
+        if !client.closed {
+            client.closed = true;
             core.output(Output::Close(handle));
             core.order(Order::Forget(handle));
         }

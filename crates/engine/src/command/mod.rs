@@ -282,8 +282,8 @@ impl Ctx<'_> {
     }
 
     /// The command that propagates the removal of an expired key.
-    pub(in crate::command) fn removal_word(&self) -> &'static [u8] {
-        crate::expiry::removal_word(self.core)
+    pub(in crate::command) fn delete_command(&self) -> &'static [u8] {
+        crate::expiry::delete_command(self.core)
     }
 
     /// Returns the wall clock of this turn in Unix milliseconds.
@@ -294,7 +294,7 @@ impl Ctx<'_> {
     /// Propagates this instead of the command as it was given; may be called several times.
     pub fn effect(&mut self, args: &[&[u8]]) {
         crate::expiry::propagate(self.core, self.data, self.journal);
-        self.journal.name(self.call.db, args);
+        self.journal.add_override(self.call.db, args);
     }
 
     /// Propagates nothing, though the command changed something.

@@ -8,7 +8,7 @@ use crate::clients::Waiting;
 use crate::info::{self, View};
 use crate::io::Level;
 use crate::parts::Parts;
-use crate::persist::ending::ShutdownOptions;
+use crate::persist::shutdown::ShutdownOptions;
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[INFO, TIME, SAVE, BGSAVE, LASTSAVE, SHUTDOWN];
@@ -172,15 +172,15 @@ fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
         return if others { Err(ErrorReply::Syntax) } else { abort_shutdown(ctx, reply) };
     }
     let blocked = ctx.block(Waiting::Shutdown, None)?;
-    let Parts { ending, pause, master, .. } = ctx.parts;
-    ending.begin(ctx.core, pause, master, options);
+    let Parts { shutdown, pause, master, .. } = ctx.parts;
+    shutdown.begin(ctx.core, pause, master, options);
     Ok(blocked)
 }
 
 fn abort_shutdown(ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Outcome {
     let failed = ErrorReply::fixed("ERR Errors trying to SHUTDOWN. Check logs.");
-    let Parts { ending, clients, pause, .. } = ctx.parts;
-    if !ending.undo(ctx.core, clients, pause, &failed) {
+    let Parts { shutdown, clients, pause, .. } = ctx.parts;
+    if !shutdown.cancel(ctx.core, clients, pause, &failed) {
         return Err(ErrorReply::fixed("ERR No shutdown in progress."));
     }
     ctx.core.log(Level::Notice, "Shutdown manually aborted.");

@@ -184,7 +184,7 @@ fn syncing(view: &View<'_>, read: impl FnOnce(u64, u64) -> Value) -> Value {
 
 /// Returns the replica's offset; 1 before the first synchronization, as in Redis.
 fn offset(view: &View<'_>, link: &MasterLink) -> i64 {
-    if link.is_online() || link.knows_history() { view.parts.master.stream.offset() } else { 1 }
+    if link.is_online() || link.has_history() { view.parts.master.stream.offset() } else { 1 }
 }
 
 fn seconds_since(view: &View<'_>, then_us: u64) -> i64 {

@@ -85,8 +85,8 @@ pub(super) const FIELDS: &[Field] = &[
         Gauge,
         "During SHUTDOWN: time left to wait for lagging replicas.",
         |view| {
-            let ending = view.parts.ending.has_begun();
-            let deadline = view.core.timers.due(Timer::Shutdown).filter(|_| ending);
+            let is_running = view.parts.shutdown.is_running();
+            let deadline = view.core.timers.due(Timer::Shutdown).filter(|_| is_running);
             let left = |at: u64| at.saturating_sub(view.core.now.mono_us) / 1000;
             deadline.map(left).into()
         },

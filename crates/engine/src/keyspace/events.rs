@@ -1,20 +1,22 @@
-//! What happened to keys, for whoever wants to know: keyspace notifications, and later blocked clients, tracking and
-//! the statistics of slots.
+//! Events of keys, for keyspace notifications, and later for blocked clients, tracking and
+//! statistics of slots.
 //!
-//! Every change goes through the write guard, which says here what kind of change it was. Watchers are told at
-//! once; others read the buffer that the node empties after each command, and that stays empty while nobody is interested.
+//! Every change goes through the write guard, which reports its kind here. Watchers are marked
+//! immediately. Events are collected in a buffer, if they are enabled, which the node takes after
+//! each command.
 //!
-//! The order is Redis': a key that is created is `new` first, then comes what the command did to it. A command that both
-//! sets a value and its expiry tells `set`, then `expire`; one that removes the last element tells of the element, then `del`.
+//! The order is that of Redis: the creation of a key causes `new` before the event of the command. A
+//! command that sets a value with an expiry causes `set`, then `expire`; one that removes the last
+//! element of a value causes the element's event, then `del`.
 
 use super::{Key, Keyspace};
 use crate::types::{Type, type_of};
 
-/// The class of an event: what `notify-keyspace-events` chooses by, a letter each.
+/// The class of an event, selected by a letter of `notify-keyspace-events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Class {
-    /// Commands that know no type: DEL, EXPIRE, RENAME.
+    /// Commands for all types: DEL, EXPIRE, RENAME.
     Generic = b'g',
     /// Strings.
     String = b'$',
@@ -28,41 +30,41 @@ pub enum Class {
     SortedSet = b'z',
     /// Streams.
     Stream = b't',
-    /// Keys that expire.
+    /// Expired keys.
     Expired = b'x',
-    /// Keys that are evicted.
+    /// Evicted keys.
     Evicted = b'e',
-    /// Reads that find no key. Not among those that `A` stands for.
+    /// Reads of missing keys; not included in `A`.
     KeyMiss = b'm',
-    /// Keys that are created. Not among those that `A` stands for.
+    /// Created keys; not included in `A`.
     New = b'n',
 }
 
 impl Class {
-    /// The letter in `notify-keyspace-events`.
+    /// Returns its letter in `notify-keyspace-events`.
     pub const fn letter(self) -> u8 {
         self as u8
     }
 }
 
-/// A row for each kind of event: its name as notifications spell it, its class.
+/// Defines the kinds of events: name in notifications, and class.
 macro_rules! kinds {
     ($($kind:ident $name:literal $class:ident;)*) => {
-        /// What happened to a key.
+        /// The kind of an event.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum EventKind { $(#[doc = $name] $kind,)* }
 
         impl EventKind {
-            /// Every kind.
+            /// All kinds.
             pub const ALL: &[EventKind] = &[$(EventKind::$kind,)*];
 
-            /// The name in notifications.
+            /// Returns its name in notifications.
             pub const fn name(self) -> &'static str {
                 match self { $(EventKind::$kind => $name,)* }
             }
 
-            /// The class.
+            /// Returns its class.
             pub const fn class(self) -> Class {
                 match self { $(EventKind::$kind => Class::$class,)* }
             }
@@ -101,47 +103,47 @@ kinds! {
 }
 
 impl EventKind {
-    /// Whether the key is gone after it.
+    /// Whether the key does not exist after it.
     pub const fn removes(self) -> bool {
         use EventKind as E;
         matches!(self, E::Del | E::Expired | E::RenameFrom | E::MoveFrom)
     }
 
-    /// Whether what it puts under a name counts as new, even if it replaces a value.
+    /// Whether the key counts as created, even if a value was replaced.
     pub(super) const fn creates(self) -> bool {
         use EventKind as E;
         matches!(self, E::RenameTo | E::MoveTo | E::CopyTo | E::Restore)
     }
 }
 
-/// Something that happened to a key.
+/// An event of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What.
+    /// Its kind.
     pub kind: EventKind,
     /// Number of the database.
     pub db: u32,
     /// Slot of the key.
     pub slot: u16,
-    /// Type of what stood there after it, if anything did.
+    /// Type of the value after it; none if the key does not exist.
     pub ty: Option<&'static Type>,
     /// The key.
     pub key: Box<[u8]>,
 }
 
-/// The events since they were last taken.
+/// The buffer of events.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    /// Whether anybody wants them.
-    wanted: bool,
+    /// Whether events are collected.
+    enabled: bool,
     list: Vec<Event>,
 }
 
 impl Events {
-    /// A read found no key.
+    /// Collects the event of a read of a missing key.
     #[inline]
-    pub(super) fn missed(&mut self, db: u32, key: Key<'_>) {
-        if self.wanted {
+    pub(super) fn record_miss(&mut self, db: u32, key: Key<'_>) {
+        if self.enabled {
             self.push(db, key, EventKind::KeyMiss, None);
         }
     }
@@ -153,26 +155,26 @@ impl Events {
 }
 
 impl Keyspace {
-    /// Says whether anybody wants to know of events. If not, none are gathered.
-    pub fn want_events(&mut self, wanted: bool) {
-        self.events.wanted = wanted;
-        if !wanted {
+    /// Enables or disables the collection of events.
+    pub fn set_events_enabled(&mut self, enabled: bool) {
+        self.events.enabled = enabled;
+        if !enabled {
             self.events.list = Vec::new();
         }
     }
 
-    /// Whether [`Keyspace::take_events`] has something.
+    /// Whether there are events for [`Keyspace::take_events`].
     #[inline]
     pub fn has_events(&self) -> bool {
         !self.events.list.is_empty()
     }
 
-    /// The events since the last call, in order.
+    /// Takes the events since the last call, in order.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events.list)
     }
 
-    /// A key changed: its watchers are told, and whoever wants events.
+    /// Reports a change of a key: marks its watchers and collects the event.
     #[inline]
     pub(super) fn key_changed(&mut self, db: u32, key: Key<'_>, kind: EventKind) {
         if !self.watch.is_empty() {
@@ -181,10 +183,10 @@ impl Keyspace {
         self.event(db, key, kind);
     }
 
-    /// Gathers an event, if anybody wants them.
+    /// Collects an event, if events are enabled.
     #[inline]
     pub(super) fn event(&mut self, db: u32, key: Key<'_>, kind: EventKind) {
-        if self.events.wanted {
+        if self.events.enabled {
             let ty = self.db(db).get(key).map(|entry| type_of(entry.kind()));
             self.events.push(db, key, kind, ty);
         }
@@ -199,7 +201,7 @@ mod tests {
     use crate::config::words::KeyspaceEvents;
 
     #[test]
-    fn names_are_unique_and_classes_can_be_chosen() {
+    fn names_are_unique_and_classes_can_be_selected() {
         let names: BTreeSet<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
         assert_eq!(names.len(), EventKind::ALL.len());
         for kind in EventKind::ALL {

@@ -1,26 +1,27 @@
-//! Keys whose time has come: found expired by a command (lazily), or looked for (actively).
+//! Expiry: keys are deleted when a command accesses them (lazy) or by slices of active expiry.
 //!
-//! There is no second table for expiries. Segments know their earliest one and tables keep them in a heap by
-//! it, so the active side visits segments that have something due, not keys at random.
+//! There is no separate table of expiries. Each segment knows its earliest expiry, and a table has a
+//! heap of its segments by it. So active expiry visits only segments with expired keys, instead of
+//! random keys.
 
 use russet_ds::{EntryRef, Expired};
 
 use super::{EventKind, ExpiryPolicy, Key, Keyspace};
 use crate::types::{Names, Object, ValueRef, encoding_of};
 
-/// A key that expired, or elements of its value.
+/// An expired key, or a key with expired elements.
 #[derive(Debug)]
-pub struct Ended {
+pub struct ExpiredKey {
     /// Number of the database.
     pub db: u32,
     /// The key.
     pub key: Box<[u8]>,
-    /// Not the key but these of its elements, and the command that removes them.
+    /// The command that removes elements, and their names; none if the key itself has expired.
     pub elements: Option<(&'static [u8], Names)>,
 }
 
 impl Keyspace {
-    /// Whether a key has expired, so that a command must act as if it were not there. A master removes it then.
+    /// Whether a key is expired and must be treated as missing. Deletes it, depending on the policy.
     #[inline]
     pub fn expire_if_needed(&mut self, db: u32, key: Key<'_>) -> bool {
         if self.policy == ExpiryPolicy::Ignore {
@@ -40,12 +41,12 @@ impl Keyspace {
         true
     }
 
-    /// Whether a key is there though its time has come; nothing is removed.
+    /// Whether a key exists and is expired. It is not deleted.
     pub fn is_expired(&self, db: u32, key: Key<'_>) -> bool {
         self.db(db).get(key).and_then(|entry| entry.expiry()).is_some_and(|at| self.is_past(at))
     }
 
-    /// Whether an expiry is past, for this turn's clock.
+    /// Whether an expiry in Unix milliseconds has passed, by the clock of this turn.
     pub fn is_past(&self, at: i64) -> bool {
         at < self.now_ms
     }
@@ -53,18 +54,18 @@ impl Keyspace {
     fn expire(&mut self, db: u32, key: Key<'_>) {
         if self.edit(db, key).remove(EventKind::Expired) {
             self.stats.expired_keys += 1;
-            // A key that ends is no change that anybody made.
+            // Expiry does not count as a change.
             self.dirty -= 1;
-            self.expired.push(Ended { db, key: key.bytes.into(), elements: None });
+            self.expired.push(ExpiredKey { db, key: key.bytes.into(), elements: None });
         }
     }
 
-    /// Elements of a key's value have been removed since they had expired: that is reported, and gathered to be propagated.
+    /// Records the deletion of expired elements: as an event, and for propagation by `command`.
     pub(crate) fn elements_expired(
         &mut self,
         db: u32,
         key: Key<'_>,
-        word: &'static [u8],
+        command: &'static [u8],
         names: Names,
     ) {
         if names.is_empty() {
@@ -72,10 +73,14 @@ impl Keyspace {
         }
         self.stats.expired_elements += names.len() as u64;
         self.key_changed(db, key, EventKind::HExpired);
-        self.expired.push(Ended { db, key: key.bytes.into(), elements: Some((word, names)) });
+        self.expired.push(ExpiredKey {
+            db,
+            key: key.bytes.into(),
+            elements: Some((command, names)),
+        });
     }
 
-    /// Removes elements of a key's value that have expired, of a large one no more than a slice takes.
+    /// Deletes expired elements of a key's value, within `budget` if the value is large.
     fn expire_elements(&mut self, db: u32, key: Key<'_>, budget: usize) {
         let (now_ms, dirty) = (self.now_ms, self.dirty);
         let Some(entry) = self.db(db).get(key) else { return };
@@ -104,17 +109,18 @@ impl Keyspace {
         if is_empty {
             self.edit(db, key).remove(EventKind::Del);
         }
-        // What expires is no change that anybody made.
+        // Expiry does not count as a change.
         self.dirty = dirty;
     }
 
-    /// The earliest time at which something may be due: a lower bound.
+    /// Returns a lower bound of the earliest expiry of all keys and elements, in Unix milliseconds.
     pub fn earliest_expiry(&self) -> Option<i64> {
         self.dbs().filter_map(|(_, db)| db.table.earliest_expiry()).min()
     }
 
-    /// One slice of active expiry: looks at up to `budget` entries of one database, removes those that are due.
-    /// True if more is due now. Slices go round the databases, so that one with much to expire holds up no other.
+    /// Runs a slice of active expiry: examines up to `budget` entries of one database and deletes
+    /// the expired ones. Returns whether there are more. Slices alternate between databases, so that
+    /// one with many expired keys does not delay the others.
     pub fn expire_slice(&mut self, budget: usize) -> bool {
         let now_ms = self.now_ms;
         let mut due: Vec<(Box<[u8]>, Expired)> = Vec::new();

@@ -1,16 +1,17 @@
-//! How often keys are used: the counter that an entry keeps in place of its access clock under an LFU policy.
+//! LFU counters, which replace the access clock of entries under an LFU policy.
 //!
 //! ```text
 //!    23                       8 7              0
 //!   ┌──────────────────────────┬────────────────┐
-//!   │ minutes of the last use  │ logarithmic    │     the entry's 24 bits under an LFU policy;
-//!   │ (of the wall clock)      │ use counter    │     else they are the seconds of the last use
+//!   │ minutes of the last use  │ logarithmic    │     the 24 bits of an entry under an LFU policy;
+//!   │ (wall clock)             │ counter        │     otherwise the seconds of the last use
 //!   └──────────────────────────┴────────────────┘
 //! ```
 //!
-//! The counter is Morris': a use raises a counter that is n above its start with a chance of 1 in `n × log_factor + 1`, and
-//! every `decay_minutes` without use lower it by one. Where the policy changes the bits of old entries are read in the other way
-//! until they are used again, as Redis does.
+//! It is a Morris counter: an access increments a counter that is n above its initial value with
+//! probability 1 / (n × log_factor + 1), and every `decay_minutes` without access decrement it by
+//! one. After a change of the policy, the bits of an entry are misinterpreted until its next
+//! access, as in Redis.
 
 use russet_ds::EntryRef;
 
@@ -20,31 +21,31 @@ use crate::config::value::EvictionPolicy;
 use crate::rdb::Access;
 use crate::types::Object;
 
-/// Where the counter of a new key begins, so that it is not the first to be evicted.
+/// Initial counter of a new key: above zero, so that it is not evicted first.
 const INITIAL: u8 = 5;
 
-/// The last second of a clock of 24 bits, and so the longest time without use.
+/// Maximum of the access clock of 24 bits, and so the maximum idle time in seconds.
 const CLOCK_MAX: u64 = 0xff_ffff;
 
-/// How use is counted.
+/// Parameters of LFU counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lfu {
-    /// How slowly the counter grows.
+    /// The higher, the more slowly counters grow (`lfu-log-factor`).
     pub log_factor: u32,
-    /// Minutes of rest that lower it by one; 0 for never.
+    /// Minutes without access that decrement a counter; 0: never (`lfu-decay-time`).
     pub decay_minutes: u32,
 }
 
 impl Lfu {
-    /// The counter as it is now, after the rest since its last use.
+    /// Returns the counter after its decay since the last access.
     fn decayed(self, clock: u32, minutes: u16) -> u8 {
-        let rest = minutes.wrapping_sub((clock >> 8) as u16);
-        let periods = u32::from(rest).checked_div(self.decay_minutes).unwrap_or(0);
+        let idle = minutes.wrapping_sub((clock >> 8) as u16);
+        let periods = u32::from(idle).checked_div(self.decay_minutes).unwrap_or(0);
         (clock as u8).saturating_sub(u8::try_from(periods).unwrap_or(u8::MAX))
     }
 
-    /// The counter after a use.
-    fn raised(self, counter: u8, draw: u64) -> u8 {
+    /// Returns the counter after an access.
+    fn incremented(self, counter: u8, draw: u64) -> u8 {
         let above = u64::from(counter.saturating_sub(INITIAL));
         let chances = above * u64::from(self.log_factor) + 1;
         counter.saturating_add(u8::from(draw.is_multiple_of(chances)))
@@ -56,7 +57,7 @@ fn pack(minutes: u16, counter: u8) -> u32 {
 }
 
 impl Keyspace {
-    /// `maxmemory-policy`, or what tunes LFU, has a value: whether use is counted, and how.
+    /// Applies `maxmemory-policy` and the parameters of LFU.
     pub(crate) fn set_policy(&mut self, config: &Config) {
         let counts = matches!(
             config.maxmemory_policy,
@@ -68,7 +69,7 @@ impl Keyspace {
         });
     }
 
-    /// The clock of an entry that is new.
+    /// Returns the clock of a new entry.
     #[inline]
     pub(super) fn first_clock(&self) -> u32 {
         match self.lfu {
@@ -77,7 +78,8 @@ impl Keyspace {
         }
     }
 
-    /// The clock of an entry that was last used as a file or RESTORE says, as far as the policy counts that.
+    /// Returns the clock for the usage in a file or RESTORE, or that of a new entry if the policy
+    /// uses the other kind.
     #[inline]
     pub(crate) fn clock_of(&self, access: Access) -> u32 {
         match (self.lfu, access) {
@@ -89,7 +91,7 @@ impl Keyspace {
         }
     }
 
-    /// The clock that the entry of a key gets by being used, or a new one by being made.
+    /// Returns the clock of a key's entry after an access, or that of a new entry.
     #[inline]
     pub(super) fn clock_after_use(&mut self, db: u32, key: Key<'_>) -> u32 {
         match self.lfu {
@@ -105,12 +107,12 @@ impl Keyspace {
             None => pack(minutes, INITIAL),
             Some(clock) => {
                 let counter = lfu.decayed(clock, minutes);
-                pack(minutes, lfu.raised(counter, self.rng.draw()))
+                pack(minutes, lfu.incremented(counter, self.rng.draw()))
             }
         }
     }
 
-    /// The use counter of an entry, under an LFU policy.
+    /// Returns the LFU counter of an entry; none under other policies.
     pub fn use_count(&self, entry: &EntryRef<'_, Object>) -> Option<u8> {
         self.lfu.map(|lfu| lfu.decayed(entry.clock(), self.minutes()))
     }
@@ -127,7 +129,7 @@ mod tests {
     const LFU: Lfu = Lfu { log_factor: 10, decay_minutes: 2 };
 
     #[test]
-    fn rest_lowers_the_counter_and_the_clock_may_wrap() {
+    fn counters_decay_without_access_and_the_clock_may_wrap() {
         for (last, now, expected) in
             [(100, 100, 50), (100, 101, 50), (100, 104, 48), (100, 300, 0), (65_535, 3, 48)]
         {
@@ -138,12 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn the_more_uses_were_counted_the_fewer_count() {
-        assert_eq!(LFU.raised(INITIAL, 7), INITIAL + 1);
-        assert_eq!(LFU.raised(0, 7), 1);
-        // 100 uses in all raise a counter that is 100 above its start by some tenth of one.
-        let raises = (0..10_010).filter(|&draw| LFU.raised(INITIAL + 100, draw) > INITIAL + 100);
-        assert_eq!(raises.count(), 10);
-        assert_eq!(LFU.raised(u8::MAX, 0), u8::MAX);
+    fn higher_counters_grow_with_lower_probability() {
+        assert_eq!(LFU.incremented(INITIAL, 7), INITIAL + 1);
+        assert_eq!(LFU.incremented(0, 7), 1);
+        // A counter that is 100 above its initial value grows with a probability of 1 in 1001.
+        let grows = |draw: &u64| LFU.incremented(INITIAL + 100, *draw) > INITIAL + 100;
+        assert_eq!((0..10_010).filter(grows).count(), 10);
+        assert_eq!(LFU.incremented(u8::MAX, 0), u8::MAX);
     }
 }

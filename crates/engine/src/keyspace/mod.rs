@@ -1,9 +1,9 @@
-//! The keyspace: numbered databases, a table each, and the write guard through which they change.
+//! The keyspace: numbered databases with a table each, and the write guard for changes.
 //!
-//! A [`Db`] is a box with an identity apart from its number: FLUSHALL detaches it whole, SWAPDB swaps
-//! numbers. Snapshots follow identities; WATCH follows numbers. There is no client, no reply and no
-//! replication in here: who changes a key learns from [`Keyspace::dirty`] that it did, and finds
-//! in [`Keyspace::take_expired`] which keys ended on the way.
+//! A [`Db`] has an identity that is independent of its number: FLUSHALL detaches a database, SWAPDB
+//! swaps numbers. Snapshots refer to identities, WATCH to numbers. The keyspace knows no clients,
+//! replies or replication: callers detect changes by [`Keyspace::dirty`], and collect expired keys
+//! with [`Keyspace::take_expired`].
 
 pub mod edit;
 pub mod events;
@@ -28,27 +28,27 @@ use crate::rng::Rng;
 use crate::types::{Object, Value};
 pub use edit::{Edit, Expiry};
 pub use events::{Event, EventKind};
-pub use expire::Ended;
+pub use expire::ExpiredKey;
 use slots::{BITS_BELOW, SlotTable, slot_of_hash};
 pub use watch::WatchTable;
 
-/// A key with its place: made once, used for every look-up.
+/// A key with its hash, which is computed once.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
-    /// The key itself.
+    /// The key's bytes.
     pub bytes: &'a [u8],
     pub(crate) hash: u64,
 }
 
 impl Key<'_> {
-    /// Its slot.
+    /// Returns its slot.
     #[inline]
     pub fn slot(&self) -> u16 {
         slot_of_hash(self.hash)
     }
 }
 
-/// Turns bytes into [`Key`]s; a copy of what the keyspace uses.
+/// The hash function of a keyspace, which creates [`Key`]s.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyHasher {
     seed: Seed,
@@ -56,18 +56,18 @@ pub struct KeyHasher {
 }
 
 impl KeyHasher {
-    /// The place of a key.
+    /// Hashes a key.
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key { bytes, hash: self.hash(bytes) }
     }
 
-    /// What names are hashed with.
+    /// Returns the seed of the hash function.
     pub fn seed(&self) -> Seed {
         self.seed
     }
 
-    /// The hash alone; it begins with the slot.
+    /// Returns the hash of a key. Its top bits are the slot.
     #[inline]
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         let hash = self.seed.hash(bytes);
@@ -80,25 +80,25 @@ impl KeyHasher {
     }
 }
 
-/// What becomes of a key whose time has come when a command meets it.
+/// How a command handles an expired key that it accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiryPolicy {
-    /// A master removes it, and says so to its replicas.
+    /// Deletes it and propagates that: on a master.
     Remove,
-    /// A replica acts as if it were gone and waits for its master's word.
+    /// Treats it as missing: on a replica, whose master will propagate its deletion.
     Hide,
-    /// The master's own stream, and loading: the key is there until the stream says otherwise.
+    /// Treats it as any other key: for the master's stream and loading.
     Ignore,
 }
 
-/// One numbered database.
+/// A database.
 pub struct Db {
-    /// Never reused; what snapshots go by.
+    /// Its identity, never reused, for snapshots.
     pub(crate) identity: u64,
     table: Table<Object>,
-    /// What is counted of each slot, in cluster mode.
+    /// Statistics of slots, in cluster mode.
     slots: Option<SlotTable>,
-    /// From where on the table may have memory to give back.
+    /// Position from which the table may have reserved memory to free.
     trim_at: Option<u64>,
 }
 
@@ -114,39 +114,39 @@ impl Db {
         Db { identity, table: Table::new(), slots, trim_at: None }
     }
 
-    /// How many keys it holds.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether it holds none.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 
-    /// How many of its keys have an expiry.
+    /// Returns the number of keys with an expiry.
     pub fn len_with_expiry(&self) -> usize {
         self.table.len_with_expiry()
     }
 
-    /// In how many of its values elements expire.
+    /// Returns the number of keys whose values have elements with an expiry.
     pub fn len_with_expiring_elements(&self) -> usize {
         self.table.len_with_inner_expiry()
     }
 
-    /// Bytes of its table, entries and the values behind them.
+    /// Returns the memory of table, entries and values in bytes.
     pub fn allocated_bytes(&self) -> usize {
         let slots = self.slots.as_ref().map_or(0, SlotTable::allocated_bytes);
         self.table.allocated_bytes() + slots
     }
 
-    /// Its table.
+    /// Returns its table.
     #[inline]
     pub fn table(&self) -> &Table<Object> {
         &self.table
     }
 
-    /// What stands under a key, expired or not.
+    /// Returns the entry of a key, even if it is expired.
     #[inline]
     pub fn get(&self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
         self.table.get(key.hash, key.bytes)
@@ -158,18 +158,18 @@ impl Db {
     }
 }
 
-/// What the keyspace counts, for INFO stats.
+/// Counters of the keyspace, for INFO stats.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyspaceStats {
     /// Reads that found their key.
     pub hits: u64,
-    /// Reads that did not.
+    /// Reads that did not find their key.
     pub misses: u64,
-    /// Keys removed because their time had come.
+    /// Deleted expired keys.
     pub expired_keys: u64,
-    /// Elements of values removed because their time had come.
+    /// Deleted expired elements of values.
     pub expired_elements: u64,
-    /// Slices of the active expiry that ran out of budget before the due keys.
+    /// Slices of active expiry that used up their budget with expired keys left.
     pub expired_time_cap_reached: u64,
 }
 
@@ -180,38 +180,38 @@ pub struct Keyspace {
     hasher: KeyHasher,
     next_identity: u64,
     pub(crate) walks: walk::Walks,
-    /// Who watches which keys.
+    /// Watched keys.
     pub watch: WatchTable,
-    /// Wall clock of this turn, milliseconds.
+    /// Wall clock of this turn in milliseconds.
     pub now_ms: i64,
-    /// Access clock of this turn, 24 bits, seconds.
+    /// Access clock of this turn in seconds, 24 bits.
     pub clock: u32,
-    /// How use is counted in place of it; set under an LFU policy.
+    /// Parameters of LFU counters; none unless an LFU policy is set.
     pub lfu: Option<lfu::Lfu>,
-    /// Draws for the use counters: nothing secret and nothing that anybody else draws.
+    /// Random numbers for LFU counters, independent of the node's.
     rng: Rng,
-    /// What becomes of keys that are past their time, for the command that runs.
+    /// How the running command handles expired keys.
     pub policy: ExpiryPolicy,
-    /// Whether reads leave the access clock alone (CLIENT NO-TOUCH).
+    /// Whether reads do not update the access clock (CLIENT NO-TOUCH).
     pub no_touch: bool,
-    /// Changes since the start; SAVE points and replication go by its differences.
+    /// Number of changes since the start, for save points and propagation.
     pub dirty: u64,
     /// Counters.
     pub stats: KeyspaceStats,
     events: events::Events,
-    /// The database with which the next slice of active expiry begins.
+    /// The database of the next slice of active expiry.
     next_to_expire: u32,
-    /// Keys removed by expiry since they were last asked for.
-    expired: Vec<Ended>,
-    /// Values to be dropped elsewhere.
+    /// Expired keys that have not been propagated yet.
+    expired: Vec<ExpiredKey>,
+    /// Values to be freed on another thread.
     garbage: Vec<crate::io::Garbage>,
-    /// The injected bug [`crate::injected::Bug::SkippedPreimage`].
+    /// Whether the bug [`crate::injected::Bug::SkippedPreimage`] is injected.
     #[cfg(feature = "injected")]
     pub(crate) skips_preimages: bool,
 }
 
 impl Keyspace {
-    /// `count` empty databases.
+    /// Creates `count` empty databases.
     pub fn new(count: u32, seed: Seed, mode: Mode) -> Keyspace {
         let hasher = KeyHasher { seed, mode };
         let dbs = (0..u64::from(count)).map(|i| Db::new(i, mode)).collect();
@@ -238,17 +238,17 @@ impl Keyspace {
         }
     }
 
-    /// A copy of the hasher.
+    /// Returns the hash function.
     pub fn hasher(&self) -> KeyHasher {
         self.hasher
     }
 
-    /// How many databases there are.
+    /// Returns the number of databases.
     pub fn count(&self) -> u32 {
         self.dbs.len() as u32
     }
 
-    /// One database.
+    /// Returns a database.
     pub fn db(&self, number: u32) -> &Db {
         &self.dbs[number as usize]
     }
@@ -257,28 +257,29 @@ impl Keyspace {
         &mut self.dbs[number as usize]
     }
 
-    /// All databases with their numbers.
+    /// Iterates over all databases with their numbers.
     pub fn dbs(&self) -> impl Iterator<Item = (u32, &Db)> {
         (0..).zip(&self.dbs)
     }
 
-    /// The number that the database of this identity has now.
+    /// Returns the current number of the database with this identity.
     pub fn number_of(&self, identity: u64) -> Option<u32> {
         self.dbs().find(|(_, db)| db.identity == identity).map(|(number, _)| number)
     }
 
-    /// Bytes of all databases, and of what only walks still see.
+    /// Returns the memory of all databases and of data kept for walks, in bytes.
     pub fn allocated_bytes(&self) -> usize {
         self.dbs.iter().map(Db::allocated_bytes).sum::<usize>() + self.walks.allocated_bytes()
     }
 
-    /// Reads a key as a command does: expiry by policy, hit or miss counted, access clock moved.
+    /// Reads a key for a command: applies the expiry policy, counts a hit or miss, and updates the
+    /// access clock.
     #[inline]
     pub fn read(&mut self, db: u32, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
         self.look_up(db, key, true)
     }
 
-    /// The same for who looks at how a key is kept (OBJECT): a miss is no event.
+    /// Reads a key for introspection (OBJECT): like [`Keyspace::read`], but a miss is not an event.
     pub fn inspect(&mut self, db: u32, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
         self.look_up(db, key, false)
     }
@@ -303,7 +304,7 @@ impl Keyspace {
             None => {
                 self.stats.misses += 1;
                 if miss_is_event {
-                    self.events.missed(db, key);
+                    self.events.record_miss(db, key);
                 }
                 None
             }
@@ -311,12 +312,12 @@ impl Keyspace {
     }
 
     /// Counts a read that found no key.
-    pub fn missed(&mut self, db: u32, key: Key<'_>) {
+    pub fn record_miss(&mut self, db: u32, key: Key<'_>) {
         self.stats.misses += 1;
-        self.events.missed(db, key);
+        self.events.record_miss(db, key);
     }
 
-    /// Looks at a key without counting or touching: expiry by policy all the same.
+    /// Reads a key without counting or updating its access clock. The expiry policy applies.
     #[inline]
     pub fn peek(&mut self, db: u32, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
         if self.expire_if_needed(db, key) {
@@ -331,7 +332,7 @@ impl Keyspace {
         Edit::open(self, db, key)
     }
 
-    /// Stages of prefetch for a key that a command is about to use: 0 segment, 1 bucket, 2 entry.
+    /// Prefetches for a later access to a key. Stages: 0 segment, 1 bucket, 2 entry.
     #[inline]
     pub fn prefetch(&self, db: u32, key_hash: u64, stage: u8) {
         let table = &self.dbs[db as usize].table;
@@ -342,7 +343,7 @@ impl Keyspace {
         }
     }
 
-    /// A key drawn uniformly, as a copy; keys past their time do not count, within reason.
+    /// Returns a uniformly random key. Expired keys are skipped, up to a hundred of them.
     pub fn random_key(&mut self, db: u32, draw: &mut dyn FnMut() -> u64) -> Option<Vec<u8>> {
         for _ in 0..100 {
             let found = self.db(db).table.random(draw)?.key().to_vec();
@@ -354,7 +355,8 @@ impl Keyspace {
         self.db(db).table.random(draw).map(|entry| entry.key().to_vec())
     }
 
-    /// Empties one database, or all. The old ones leave as garbage.
+    /// Removes all keys of one database, or of all. Returns their number. Memory is freed on another
+    /// thread.
     pub fn flush(&mut self, only: Option<u32>) -> usize {
         let mut removed = 0;
         for number in 0..self.count() {
@@ -377,14 +379,14 @@ impl Keyspace {
         Db::new(self.next_identity, self.hasher.mode)
     }
 
-    /// A snapshot that has not seen it keeps a detached database; otherwise it is garbage now.
+    /// Frees a detached database, or keeps it for walks that have not finished it.
     fn discard(&mut self, db: Db) {
         if let Some(db) = self.walks.adopt(db) {
             self.garbage.push(crate::io::Garbage(Box::new(db)));
         }
     }
 
-    /// Puts `other`'s databases in place of ours (a full synchronisation has arrived whole).
+    /// Replaces all databases by those of `other`, after a full synchronization.
     pub fn replace_all(&mut self, mut other: Keyspace) {
         for number in 0..self.count() {
             let (old, new) = (&self.dbs[number as usize], &other.dbs[number as usize]);
@@ -401,7 +403,7 @@ impl Keyspace {
         self.dirty += 1;
     }
 
-    /// A key that is in both, with its database.
+    /// Returns a key that exists in both keyspaces, with its database.
     pub(crate) fn common_key(&self, other: &Keyspace) -> Option<(u32, Box<[u8]>)> {
         let mut found = None;
         for (number, db) in other.dbs() {
@@ -415,7 +417,7 @@ impl Keyspace {
         found
     }
 
-    /// Puts another keyspace's keys over ours and keeps the rest: what a full synchronisation must not do.
+    /// Adds the keys of another keyspace, replacing existing ones.
     pub(crate) fn merge(&mut self, other: Keyspace) {
         for number in 0..other.count() {
             let mut cursor = 0;
@@ -436,14 +438,14 @@ impl Keyspace {
         }
     }
 
-    /// An empty keyspace of the same shape and hash, to load into.
+    /// Creates an empty keyspace with the same number of databases and hash function, to load into.
     pub fn empty_like(&self) -> Keyspace {
         let mut fresh = Keyspace::new(self.count(), self.hasher.seed, self.hasher.mode);
         (fresh.now_ms, fresh.clock, fresh.lfu) = (self.now_ms, self.clock, self.lfu);
         fresh
     }
 
-    /// Swaps two databases' numbers. That of a database with itself changes nothing, but counts.
+    /// Swaps the numbers of two databases, which may be the same.
     pub fn swap(&mut self, a: u32, b: u32) {
         self.dirty += 1;
         if a == b {
@@ -456,27 +458,28 @@ impl Keyspace {
         self.dbs.swap(a as usize, b as usize);
     }
 
-    /// Which keys ended since the last call: their removal is told to replicas before anything else.
-    pub fn take_expired(&mut self) -> Vec<Ended> {
+    /// Takes the keys that expired since the last call. Their deletion must be propagated before
+    /// later effects.
+    pub fn take_expired(&mut self) -> Vec<ExpiredKey> {
         std::mem::take(&mut self.expired)
     }
 
-    /// Whether [`Keyspace::take_expired`] has something.
+    /// Whether there are keys for [`Keyspace::take_expired`].
     #[inline]
     pub fn has_expired(&self) -> bool {
         !self.expired.is_empty()
     }
 
-    /// How many things are to be dropped elsewhere.
+    /// Returns the number of values to be freed on another thread.
     pub fn garbage_len(&self) -> usize {
         self.garbage.len()
     }
 
-    /// What is to be dropped elsewhere.
+    /// Takes a value to be freed on another thread.
     pub fn take_garbage(&mut self) -> Option<crate::io::Garbage> {
         self.garbage.pop()
     }
 }
 
-/// An entry of the keyspace, for change.
+/// A mutable entry of the keyspace.
 pub type Entry<'a> = EntryMut<'a, Object>;

@@ -1,22 +1,22 @@
-//! Memory for keys before they come, and giving back what was not needed.
+//! Reserves memory for keys before a load, and frees what was not needed.
 //!
-//! A load knows how many keys come and has memory made for them at once. Where they fall is not known: a cluster's
-//! node may hold a few of the slots only, whose share of the memory is then used, and more made, while the rest lies idle.
+//! A file states its number of keys in advance, but not their distribution. A cluster's node may own
+//! only a few slots: their part of the reserved memory is used and extended, the rest stays unused.
 
 use super::Keyspace;
 
-/// Segments of a table that one slice looks at: mostly just that, some 20 microseconds each at worst.
+/// Segments examined by a slice; each takes up to some 20 microseconds.
 const SEGMENTS: usize = 32;
 
 impl Keyspace {
-    /// Makes room for so many keys in an empty database.
+    /// Reserves memory for this number of keys in an empty database.
     pub(crate) fn reserve(&mut self, db: u32, keys: usize) {
         let db = self.db_mut(db);
         db.table.reserve(keys);
         db.trim_at = Some(0);
     }
 
-    /// Gives back a part of the room that was reserved and not used. Not to be called while a load goes on.
+    /// Frees a part of the reserved and unused memory. Must not be called during a load.
     pub(crate) fn trim_slice(&mut self) {
         let hasher = self.hasher;
         let hash_of = |key: &[u8]| hasher.hash(key);
@@ -36,13 +36,13 @@ mod tests {
     use crate::mode::Mode;
 
     #[test]
-    fn room_that_no_keys_came_for_is_given_back() {
+    fn unused_reserved_memory_is_freed() {
         for mode in [Mode::Standalone, Mode::Cluster] {
             let mut keyspace = Keyspace::new(2, Seed::new(7), mode);
             keyspace.reserve(1, 100_000);
             let reserved = keyspace.allocated_bytes();
             for number in 0..1000 {
-                // All in one slot, if there are slots.
+                // All in one slot in cluster mode.
                 let key = format!("{{tag}}:{number}");
                 let key = keyspace.hasher().key(key.as_bytes());
                 keyspace.edit(1, key).set_string(b"value", Expiry::Clear, EventKind::Set);

@@ -1,9 +1,10 @@
-//! SCAN's positions.
+//! SCAN.
 //!
-//! A cursor is a place in the order of hashes, not in a table: the least hash that has not been returned. The table grows,
-//! splits and shrinks without changing that order, so whatever happens between two calls, a key that is
-//! there all the time lies either before the cursor, and was returned, or behind it. In cluster mode hashes begin with the
-//! slot (see [`super::slots`]), so a scan goes slot by slot.
+//! A cursor is a position in hash order, independent of the table's structure: the lowest hash that
+//! was not returned yet. Growing, splitting and shrinking a table do not change this order, so a key
+//! that exists during the whole scan is either before the cursor, and was returned, or after it. In
+//! cluster mode the top bits of a hash are the slot (see [`super::slots`]), so a scan proceeds slot
+//! by slot.
 
 use russet_ds::EntryRef;
 
@@ -11,9 +12,10 @@ use super::Keyspace;
 use crate::types::Object;
 
 impl Keyspace {
-    /// Emits buckets from `cursor` on until `count` entries were emitted; the next cursor, 0 at the end.
+    /// Emits whole buckets from `cursor` on until at least `count` entries were emitted. Returns the
+    /// next cursor, 0 at the end.
     ///
-    /// Work is bounded: empty buckets count too, ten for one.
+    /// Visits at most `10 * count` buckets, so that the work is bounded even if most are empty.
     pub fn scan(
         &self,
         db: u32,

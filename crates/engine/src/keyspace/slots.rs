@@ -1,7 +1,7 @@
-//! Slots: ranges of the hash, with what is counted of each.
+//! Slots: ranges of the hash, with statistics of each.
 //!
-//! A slot is the unit that a cluster moves between its masters. In cluster mode it is CRC16 of the key or of its hash
-//! tag, and the hash that the table is ordered by begins with it:
+//! A slot is the unit that a cluster moves between its masters. In cluster mode it is the CRC16 of
+//! the key or of its hash tag, and forms the top bits of the hash that orders the table:
 //!
 //! ```text
 //!    63        50 49                                      0
@@ -13,9 +13,10 @@
 //!   slots    │  0  │  1  │  2  │               …              │ 16383 │
 //! ```
 //!
-//! So one table holds all slots in their order, a slot's keys lie side by side, and whatever goes by positions in hash
-//! order (SCAN, snapshots) goes slot by slot. The tree above the segments bears that a hash tag puts all keys into one
-//! slot. Without a cluster the hash is the keyed hash itself; its top bits are then the slot of the key, which nothing asks for.
+//! So one table contains all slots in order, the keys of a slot are adjacent, and iteration in hash
+//! order (SCAN, snapshots) proceeds slot by slot. The directory of segments is a tree, so it stays
+//! small even if a hash tag puts all keys into one slot. In standalone mode the hash is the keyed
+//! hash itself, whose top bits are then the slot; nothing depends on it.
 
 use russet_ds::EntryRef;
 use russet_protocol::slot::SLOTS;
@@ -23,22 +24,22 @@ use russet_protocol::slot::SLOTS;
 use super::{Db, EventKind, Keyspace};
 use crate::types::Object;
 
-/// Bits of the hash below the slot.
+/// Number of bits of the hash below the slot.
 pub(super) const BITS_BELOW: u32 = u64::BITS - SLOTS.trailing_zeros();
 
-/// What is known of one slot.
+/// Statistics of a slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlotStats {
-    /// Keys in it.
+    /// Number of keys.
     pub keys: u32,
 }
 
-/// What is known of each slot of a database; empty until its first key comes.
+/// Statistics of the slots of a database; empty until the first key is inserted.
 #[derive(Debug, Default)]
 pub(super) struct SlotTable(Vec<SlotStats>);
 
 impl SlotTable {
-    /// One slot, for change.
+    /// Returns the statistics of a slot, mutably.
     #[inline]
     pub(super) fn of(&mut self, slot: u16) -> &mut SlotStats {
         if self.0.is_empty() {
@@ -47,14 +48,14 @@ impl SlotTable {
         &mut self.0[usize::from(slot)]
     }
 
-    /// Bytes of memory.
+    /// Returns its memory in bytes.
     pub(super) fn allocated_bytes(&self) -> usize {
         self.0.len() * size_of::<SlotStats>()
     }
 }
 
 impl Db {
-    /// What is known of a slot. Nothing is counted outside of cluster mode.
+    /// Returns the statistics of a slot; zero in standalone mode.
     pub fn slot(&self, slot: u16) -> SlotStats {
         let slots = self.slots.as_ref().map_or(&[][..], |slots| &slots.0);
         slots.get(usize::from(slot)).copied().unwrap_or_default()
@@ -84,7 +85,8 @@ impl Keyspace {
         }
     }
 
-    /// Removes all keys of a slot, calling `removed` with each; takes time in proportion to their number.
+    /// Removes all keys of a slot and calls `removed` for each. Takes time proportional to their
+    /// number.
     pub fn flush_slot(&mut self, db: u32, slot: u16, removed: &mut dyn FnMut(&[u8])) {
         let mut next = Some(first_hash(slot));
         while self.db(db).slot(slot).keys > 0
@@ -99,7 +101,8 @@ impl Keyspace {
         }
     }
 
-    /// Emits a slot's keys of the bucket in which `from` falls; the place of the next bucket, if the slot goes on there.
+    /// Emits the keys of a slot in the bucket of the hash `from`. Returns the position of the next
+    /// bucket, if it contains a part of the slot.
     fn scan_slot(
         &self,
         db: u32,
@@ -112,17 +115,17 @@ impl Keyspace {
     }
 }
 
-/// The least hash of a slot.
+/// Returns the lowest hash of a slot.
 fn first_hash(slot: u16) -> u64 {
     u64::from(slot) << BITS_BELOW
 }
 
-/// The greatest hash of a slot.
+/// Returns the highest hash of a slot.
 fn last_hash(slot: u16) -> u64 {
     first_hash(slot) | ((1 << BITS_BELOW) - 1)
 }
 
-/// The slot that a hash begins with.
+/// Returns the slot in the top bits of a hash.
 #[inline]
 pub(super) fn slot_of_hash(hash: u64) -> u16 {
     (hash >> BITS_BELOW) as u16

@@ -1,23 +1,26 @@
-//! Snapshots: the walk through the keyspace that sees it as it was at one point in time.
+//! Walks: iteration over the keyspace as it was at one point in time, for snapshots.
 //!
-//! There is no `fork`. A walk has an epoch. It visits buckets in order, in slices between client turns, and copies
-//! their entries into chunks. A write to a bucket that it has not visited first hands over the bucket's old image:
+//! A walk needs no `fork`. It visits buckets in order, in slices between turns of clients, and copies
+//! their entries into chunks. Before a write changes a bucket that the walk has not visited, the
+//! write guard copies the bucket, its *pre-image*, for the walk:
 //!
 //! ```text
 //!   hash order ─▶   ███████████████░░░░█░░░░░░░█░░░░░░░░░░░░░░
 //!                   visited by     ▲    ▲       ▲
-//!                   the walker     walker        written to since the walk began: the guard
-//!                                               copied them just before
+//!                   the walk       position      changed since the walk began:
+//!                                               pre-images copied by the write guard
 //! ```
 //!
-//! The marks stand in the buckets (see `russet_ds`), so the copies are of exactly the keys and values at the moment the walk
-//! began, each once. What a write inserts into a visited bucket is newer than that moment and stays out.
-//! FLUSHALL and SWAPDB do not disturb a walk: it follows a database's identity, and one that is
-//! detached stays with it until it has been walked.
+//! Each walk has an epoch, and each bucket is marked with the epochs of the walks that have visited
+//! it (see `russet_ds`). So exactly the keys and values that existed when the walk began are copied,
+//! each once; entries inserted into a visited bucket are newer and not copied. FLUSHALL and SWAPDB do
+//! not affect a walk: it refers to databases by identity, and a detached database is kept until the
+//! walk has finished it.
 //!
-//! **Large values** are not copied when their bucket is visited. They are registered (see [`super::walk_values`]) and then
-//! visited in the same way as the keyspace: bucket by bucket of their own table, while a write hands over the old image of the
-//! bucket that it changes. Whatever becomes of the key, the value stays within reach until it has been walked.
+//! **Large values** are not copied with their bucket. They are registered (see
+//! [`super::walk_values`]) and then walked like the keyspace: bucket by bucket of their own table,
+//! while a write copies the pre-image of the bucket that it changes. If the key is removed, the value
+//! is kept until it has been walked.
 //!
 //! ```text
 //!   a bucket    key ─ compact value      copied
@@ -25,16 +28,16 @@
 //!               key ─ large value        registered ─▶ begin, 1 million elements in slices, end
 //! ```
 //!
-//! Large values are walked as soon as they are found, one after the other, since a file wants each in one piece. So not many of
-//! them wait, unless writers come to many buckets first.
+//! Large values are walked one after the other as soon as they are found, since a file must contain
+//! each in one piece. So few of them are waiting, unless writes reach many buckets first.
 //!
-//! A record goes into the snapshot in the order in which buckets were visited: a file has no order that anyone may rely on.
+//! Records are emitted in the order of visits. A file has no defined order.
 
 use std::collections::VecDeque;
 
 use russet_ds::{Block, Content, EntryRef, Payload, Scope, WALKERS};
 
-use super::walk_output::{By, Output};
+use super::walk_output::{Output, Source};
 use super::walk_values::{Place, ValueId, Values};
 use super::{Db, Key, KeyHasher, Keyspace};
 use crate::io::{Garbage, JobId};
@@ -44,30 +47,30 @@ use crate::rdb::elements::Head;
 use crate::types::Object;
 use crate::types::walkers::{Walker, Walkers};
 
-/// How many walks may run at once: a dump file, a full synchronisation, a slot on its way.
+/// Maximum number of concurrent walks: a dump file, a full synchronization, a slot migration.
 pub const WALKS_MAX: usize = WALKERS;
 
 #[derive(Debug)]
 struct Walk {
     job: JobId,
     epoch: u32,
-    /// Databases to go through: their number when the walk began, their identity.
+    /// The databases: number at the start of the walk, and identity.
     dbs: Vec<(u32, u64)>,
-    /// Those before it are done.
+    /// Index of the current database.
     current: usize,
     position: u64,
-    /// Large values that have been found, in the order in which they are walked.
+    /// Large values found and not walked yet, in the order of the walk.
     waiting: VecDeque<LargeValue>,
-    /// The one under way, and the position in it.
-    under_way: Option<(ValueId, u64)>,
+    /// The large value being walked, and the position in it.
+    current_value: Option<(ValueId, u64)>,
     output: Output,
 }
 
-/// A large value as it was found.
+/// A large value, with its key as it was when the walk began.
 #[derive(Debug)]
 struct LargeValue {
     id: ValueId,
-    /// Number that its database had when the walk began.
+    /// Number of its database at the start of the walk.
     number: u32,
     key: Box<[u8]>,
     kind: u8,
@@ -75,7 +78,7 @@ struct LargeValue {
     head: Head,
 }
 
-/// The running walks, and what only they still see.
+/// The running walks, and detached data that is kept for them.
 #[derive(Debug, Default)]
 pub struct Walks {
     slots: [Option<Walk>; WALKS_MAX],
@@ -84,19 +87,19 @@ pub struct Walks {
     last_epoch: u32,
 }
 
-/// What a slice of a walk brought.
+/// The result of a slice of a walk.
 #[derive(Debug)]
 pub enum Slice {
-    /// A chunk is full.
+    /// The next chunk.
     Chunk(Chunk),
     /// The slice is used up.
     Pause,
-    /// All was visited and every chunk given.
+    /// Everything was visited and all chunks were returned.
     End,
 }
 
 impl Walks {
-    /// Whether any walk runs.
+    /// Whether any walk is running.
     #[inline]
     pub fn any(&self) -> bool {
         self.slots.iter().any(Option::is_some)
@@ -106,21 +109,23 @@ impl Walks {
         self.slots.iter().position(|walk| walk.as_ref().is_some_and(|walk| walk.job == job))
     }
 
-    fn wants(&self, identity: u64) -> bool {
+    /// Whether a walk has not finished a database.
+    fn needs(&self, identity: u64) -> bool {
         let is_ahead = |walk: &Walk| walk.dbs[walk.current..].iter().any(|&(_, id)| id == identity);
-        self.slots.iter().flatten().any(is_ahead) || self.values.wants(identity)
+        self.slots.iter().flatten().any(is_ahead) || self.values.needs(identity)
     }
 
-    /// Keeps a detached database if some walk has not finished it, else gives it back.
+    /// Keeps a detached database if a walk has not finished it; otherwise returns it.
     pub(super) fn adopt(&mut self, db: Db) -> Option<Db> {
-        if !self.wants(db.identity) {
+        if !self.needs(db.identity) {
             return Some(db);
         }
         self.detached.push(db);
         None
     }
 
-    /// Keeps a large value that has left its key, if some walk has not finished it, else gives it back.
+    /// Keeps a large value that was removed from its key if a walk has not finished it; otherwise
+    /// returns it.
     pub(super) fn adopt_value(
         &mut self,
         identity: u64,
@@ -130,7 +135,7 @@ impl Walks {
         self.values.adopt(identity, key, block)
     }
 
-    /// The value of a key has got another key.
+    /// Handles the move of a value to another key.
     pub(super) fn value_moved(&mut self, from: (u64, &[u8]), to: (u64, &[u8])) {
         self.values.moved(from, to);
     }
@@ -145,21 +150,21 @@ impl Walks {
         self.values.with_walkers(identity, key, change)
     }
 
-    /// Whether nothing is left of any walk.
+    /// Whether there are no walks and nothing is kept for them.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         !self.any() && self.detached.is_empty() && self.values.is_empty()
     }
 
-    /// Memory of what only walks still see.
+    /// Returns the memory of data kept for walks, in bytes.
     pub(super) fn allocated_bytes(&self) -> usize {
         let detached = self.detached.iter().map(Db::allocated_bytes).sum::<usize>();
-        detached + self.values.here_bytes()
+        detached + self.values.kept_bytes()
     }
 }
 
 impl Keyspace {
-    /// Starts a walk over all databases as they are now. False if as many run as may.
+    /// Starts a walk over the current data. Returns false if the maximum number is running.
     pub fn begin_walk(&mut self, job: JobId) -> bool {
         let dbs = self.dbs().filter(|(_, db)| !db.is_empty()).map(|(n, db)| (n, db.identity));
         let dbs = dbs.collect();
@@ -174,13 +179,14 @@ impl Keyspace {
             current: 0,
             position: 0,
             waiting: VecDeque::new(),
-            under_way: None,
+            current_value: None,
             output: Output::default(),
         });
         true
     }
 
-    /// Memory of copies that a walk has made and not handed on: its own, and what writers added.
+    /// Returns the memory of a walk's copies that were not passed on yet, in bytes, including
+    /// pre-images.
     pub fn walk_held_bytes(&self, job: JobId) -> usize {
         let index = self.walks.index_of(job);
         let walk = index.and_then(|index| Some((index, self.walks.slots[index].as_ref()?)));
@@ -189,30 +195,30 @@ impl Keyspace {
         })
     }
 
-    /// Gives up a walk.
+    /// Ends a walk, finished or not.
     pub fn end_walk(&mut self, job: JobId) {
         let Some(index) = self.walks.index_of(job) else { return };
         let Some(walk) = self.walks.slots[index].take() else { return };
         let unfinished = walk.waiting.iter().map(|value| value.id);
-        for id in unfinished.chain(walk.under_way.map(|(id, _)| id)) {
+        for id in unfinished.chain(walk.current_value.map(|(id, _)| id)) {
             let left = self.walks.values.finish(id, index);
             self.garbage.extend(left.map(|block| Garbage(Box::new(block))));
         }
         self.release_detached();
     }
 
-    /// Goes on with a walk until a chunk is full or `used_up` says that the slice is over; it is
-    /// asked after each bucket, of the keyspace or of a large value.
+    /// Continues a walk until a chunk is full or `used_up` returns true; it is called after each
+    /// bucket of the keyspace or of a large value.
     pub fn walk_slice(&mut self, job: JobId, used_up: &mut dyn FnMut() -> bool) -> Slice {
         let Some(index) = self.walks.index_of(job) else { return Slice::End };
         let Some(mut walk) = self.walks.slots[index].take() else { return Slice::End };
-        let slice = self.walk_on(&mut walk, index, used_up);
+        let slice = self.continue_walk(&mut walk, index, used_up);
         self.walks.slots[index] = Some(walk);
         self.release_detached();
         slice
     }
 
-    fn walk_on(
+    fn continue_walk(
         &mut self,
         walk: &mut Walk,
         index: usize,
@@ -220,11 +226,12 @@ impl Keyspace {
     ) -> Slice {
         loop {
             let place = walk.dbs.get(walk.current).copied();
-            let is_over = place.is_none() && walk.under_way.is_none() && walk.waiting.is_empty();
-            if let Some(chunk) = walk.output.next(is_over) {
+            let is_finished =
+                place.is_none() && walk.current_value.is_none() && walk.waiting.is_empty();
+            if let Some(chunk) = walk.output.next(is_finished) {
                 return Slice::Chunk(chunk);
             }
-            if let Some((id, position)) = walk.under_way {
+            if let Some((id, position)) = walk.current_value {
                 self.walk_value(walk, index, id, position);
             } else if let Some(value) = walk.waiting.pop_front() {
                 walk.begin_value(value);
@@ -239,14 +246,14 @@ impl Keyspace {
         }
     }
 
-    /// Visits the bucket at the walk's position, and moves on to the next or to the next database.
+    /// Visits the bucket at the walk's position and advances it.
     fn visit_next(&mut self, walk: &mut Walk, index: usize, number: u32, identity: u64) {
         let hasher = self.hasher;
         let hash_of = |key: &[u8]| hasher.hash(key);
         let Walks { detached, values, .. } = &mut self.walks;
         let db = find_db(&mut self.dbs, detached, identity);
         let (epoch, position) = (walk.epoch, walk.position);
-        let mut visit = walk.visit(values, index, (number, identity), By::Walker);
+        let mut visit = walk.visit(values, index, (number, identity), Source::Walker);
         let sink = &mut |entry: EntryRef<'_, Object>| visit.entry(&entry);
         let next = db.table.walk(index, epoch, position, &hash_of, sink);
         match next {
@@ -255,7 +262,7 @@ impl Keyspace {
         }
     }
 
-    /// Goes on with the large value that is under way: what writers handed over, and a bucket.
+    /// Continues the current large value: takes its pre-images and visits the next bucket.
     fn walk_value(&mut self, walk: &mut Walk, index: usize, id: ValueId, position: u64) {
         let Walks { detached, values, .. } = &mut self.walks;
         walk.output.extend_value(values.take_parts(id, index));
@@ -266,16 +273,16 @@ impl Keyspace {
             object.collection_mut().walk(walker, position, chunk)
         };
         let next = match values.place(id).expect("a value is registered until it is finished") {
-            Place::Here(block) => visit(block),
+            Place::Kept(block) => visit(block),
             Place::Key(identity, key) => {
                 let key = self.hasher.key(key);
                 let db = find_db(&mut self.dbs, detached, *identity);
                 let entry = db.get_mut(key);
                 let next = entry.and_then(|mut entry| entry.edit_block(visit));
-                next.expect("a registered value stands under its key")
+                next.expect("a registered value is found by its key")
             }
         };
-        walk.under_way = next.map(|next| (id, next));
+        walk.current_value = next.map(|next| (id, next));
         if next.is_none() {
             walk.output.value_chunk().end();
             walk.output.end_value();
@@ -290,12 +297,13 @@ impl Keyspace {
         }
         let (kept, done): (Vec<Db>, Vec<Db>) = std::mem::take(&mut self.walks.detached)
             .into_iter()
-            .partition(|db| self.walks.wants(db.identity));
+            .partition(|db| self.walks.needs(db.identity));
         self.walks.detached = kept;
         self.garbage.extend(done.into_iter().map(|db| Garbage(Box::new(db))));
     }
 
-    /// Hands the old image of a key's bucket to every walk that has not seen it: called by the write guard.
+    /// Copies the pre-image of a key's bucket for each walk that has not visited it. Called by the
+    /// write guard.
     #[cold]
     pub(super) fn preserve(&mut self, number: u32, key: Key<'_>) {
         #[cfg(feature = "injected")]
@@ -311,46 +319,46 @@ impl Keyspace {
             let Some(walk) = slot else { continue };
             let ahead = &walk.dbs[walk.current..];
             let Some(&place) = ahead.iter().find(|&&(_, id)| id == identity) else { continue };
-            // An empty table is visited too, so that what is inserted first counts as newer.
+            // An empty table is visited too, so that its first entry counts as newer than the walk.
             let table = &mut db.table;
             let scope = if table.write_resizes(key.hash) { Scope::Resize } else { Scope::Bucket };
             let epoch = walk.epoch;
-            let mut visit = walk.visit(values, index, place, By::Writer);
+            let mut visit = walk.visit(values, index, place, Source::Writer);
             let sink = &mut |entry: EntryRef<'_, Object>| visit.entry(&entry);
             table.visit(index, epoch, key.hash, scope, &hash_of, sink);
         }
     }
 }
 
-/// The database of an identity that a walk has not finished.
+/// Returns the database with this identity, which a walk has not finished.
 fn find_db<'a>(dbs: &'a mut [Db], detached: &'a mut [Db], identity: u64) -> &'a mut Db {
     let mut all = dbs.iter_mut().chain(detached);
     all.find(|db| db.identity == identity).expect("a database stays until walks have finished it")
 }
 
 impl Walk {
-    /// What a visit to a bucket works on, of the database that had a number when the walk began, and has an identity.
+    /// Prepares a visit of a bucket. `number`: that of the database at the start of the walk.
     fn visit<'a>(
         &'a mut self,
         values: &'a mut Values,
         index: usize,
         (number, identity): (u32, u64),
-        by: By,
+        source: Source,
     ) -> Visit<'a> {
         let walker = Walker { index, epoch: self.epoch };
         let Walk { output, waiting, .. } = self;
-        Visit { chunk: output.chunk(number, by), waiting, values, walker, number, identity }
+        Visit { chunk: output.chunk(number, source), waiting, values, walker, number, identity }
     }
 
     fn begin_value(&mut self, value: LargeValue) {
         let LargeValue { id, number, key, kind, expiry, head } = value;
         let key = ChunkKey { kind, bytes: &key, expiry, access: Access::default() };
         self.output.begin_value(number).begin(&key, head);
-        self.under_way = Some((id, 0));
+        self.current_value = Some((id, 0));
     }
 }
 
-/// A visit to a bucket.
+/// A visit of a bucket.
 struct Visit<'a> {
     chunk: &'a mut Chunk,
     waiting: &'a mut VecDeque<LargeValue>,
@@ -361,7 +369,7 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// Copies an entry, or registers its value if that is large.
+    /// Copies an entry, or registers its value if it is large.
     #[inline]
     fn entry(&mut self, entry: &EntryRef<'_, Object>) {
         let (key, kind, expiry) = (entry.key(), entry.kind(), entry.expiry());

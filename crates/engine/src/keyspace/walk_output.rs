@@ -1,55 +1,56 @@
-//! What a walk hands on: chunks, in an order in which they make a file.
+//! The output of a walk: chunks, in an order that makes a valid file.
 //!
-//! Records of compact values may come in any order, so walker and writers fill a chunk for each database side by side. A
-//! large value is a run of records that nothing may interrupt, and it may need many chunks:
+//! Records of compact values may have any order, so the walk and writes (with pre-images) fill one
+//! chunk for each database. The records of a large value must not be interrupted by others, and may
+//! need several chunks:
 //!
 //! ```text
-//!   open, by database   ▭ ▭ ▭          compact values, of walker and writers
-//!   full                █ █            those that are full
-//!   run                 █ █ ▭          the large value under way; while it is, only these are handed on
+//!   open, by database   ▭ ▭ ▭          compact values of the walk and of writes
+//!   full                █ █            full chunks of compact values
+//!   value chunks        █ █ ▭          the current large value; until it ends, only these are passed on
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::rdb::chunk::{Chunk, FULL_BYTES};
 
-/// Room that a chunk of the walker's own has from the start: a bucket's entries may reach over its end. One that writers
-/// begin, with old images of another database, starts small and grows.
-const CHUNK_ROOM: usize = FULL_BYTES + FULL_BYTES / 8;
+/// Initial capacity of a chunk started by the walk, with space for the entries of a bucket beyond
+/// its limit. A chunk started by a write starts small and grows.
+const CHUNK_CAPACITY: usize = FULL_BYTES + FULL_BYTES / 8;
 
-/// Who fills a chunk.
+/// The source of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum Source {
     Walker,
     Writer,
 }
 
-/// See the module.
+/// The output of a walk.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     /// Chunks that are not full, by the number of their database.
     open: BTreeMap<u32, Chunk>,
     full: Vec<Chunk>,
-    /// Chunks of a large value that must follow each other, the first ones.
-    run: VecDeque<Chunk>,
-    /// The chunk in which the large value under way goes on.
-    last: Option<Chunk>,
-    /// Whether its begin stands in a chunk before that one.
+    /// Completed chunks of a large value, which must stay adjacent.
+    value_chunks: VecDeque<Chunk>,
+    /// The open chunk of the current large value.
+    current: Option<Chunk>,
+    /// Whether the current large value began in an earlier chunk.
     spilled: bool,
-    /// Memory of `full` and `run`.
+    /// Memory of `full` and `value_chunks` in bytes.
     bytes: usize,
 }
 
 impl Output {
-    /// The chunk that takes compact values of the database that had this number.
-    pub(super) fn chunk(&mut self, number: u32, by: By) -> &mut Chunk {
+    /// Returns the open chunk for compact values of a database.
+    pub(super) fn chunk(&mut self, number: u32, source: Source) -> &mut Chunk {
         if self.open.get(&number).is_some_and(Chunk::is_full)
             && let Some(chunk) = self.open.remove(&number)
         {
             self.push_full(chunk);
         }
-        let room = if by == By::Walker { CHUNK_ROOM } else { 0 };
-        self.open.entry(number).or_insert_with(|| Chunk::new(number, room))
+        let capacity = if source == Source::Walker { CHUNK_CAPACITY } else { 0 };
+        self.open.entry(number).or_insert_with(|| Chunk::new(number, capacity))
     }
 
     fn push_full(&mut self, chunk: Chunk) {
@@ -57,33 +58,33 @@ impl Output {
         self.full.push(chunk);
     }
 
-    fn push_run(&mut self, chunk: Chunk) {
+    fn push_value_chunk(&mut self, chunk: Chunk) {
         self.spilled = true;
         self.bytes += chunk.memory_bytes();
-        self.run.push_back(chunk);
+        self.value_chunks.push_back(chunk);
     }
 
-    /// Begins a large value in the database that had this number: the chunk for its first record.
+    /// Begins a large value in a database. Returns the chunk for its first record.
     pub(super) fn begin_value(&mut self, number: u32) -> &mut Chunk {
         self.spilled = false;
         let chunk = self.open.remove(&number);
-        self.last.insert(chunk.unwrap_or_else(|| Chunk::new(number, CHUNK_ROOM)))
+        self.current.insert(chunk.unwrap_or_else(|| Chunk::new(number, CHUNK_CAPACITY)))
     }
 
-    /// The chunk that takes the next elements of the large value under way.
+    /// Returns the chunk for the next elements of the current large value.
     pub(super) fn value_chunk(&mut self) -> &mut Chunk {
-        let last = self.last.take().expect("a large value has begun");
+        let last = self.current.take().expect("a large value has begun");
         let chunk = if last.is_full() {
-            let next = Chunk::new(last.db(), CHUNK_ROOM);
-            self.push_run(last);
+            let next = Chunk::new(last.db(), CHUNK_CAPACITY);
+            self.push_value_chunk(last);
             next
         } else {
             last
         };
-        self.last.insert(chunk)
+        self.current.insert(chunk)
     }
 
-    /// Takes chunks of elements of the large value under way.
+    /// Appends chunks with elements of the current large value.
     pub(super) fn extend_value(&mut self, parts: Vec<Chunk>) {
         for part in parts {
             let last = self.value_chunk();
@@ -91,33 +92,33 @@ impl Output {
                 last.extend(part);
                 continue;
             }
-            // The part keeps its place: what came before it leaves first.
-            let Some(last) = self.last.take() else { continue };
+            // Earlier records must precede the part.
+            let Some(last) = self.current.take() else { continue };
             let number = last.db();
-            self.last = Some(if last.is_empty() {
+            self.current = Some(if last.is_empty() {
                 last
             } else {
-                self.push_run(last);
-                Chunk::new(number, CHUNK_ROOM)
+                self.push_value_chunk(last);
+                Chunk::new(number, CHUNK_CAPACITY)
             });
-            self.push_run(part);
+            self.push_value_chunk(part);
         }
     }
 
-    /// The large value under way has had its last record.
+    /// Ends the current large value.
     pub(super) fn end_value(&mut self) {
-        let Some(last) = self.last.take() else { return };
+        let Some(last) = self.current.take() else { return };
         if self.spilled || last.is_full() {
-            self.push_run(last);
+            self.push_value_chunk(last);
         } else if let Some(writers) = self.open.insert(last.db(), last) {
             self.push_full(writers);
         }
     }
 
-    /// The next chunk to be handed on. With `all`, one that is not full if there is no other.
+    /// Returns the next chunk to pass on. With `all`, also chunks that are not full.
     pub(super) fn next(&mut self, all: bool) -> Option<Chunk> {
-        let next = match self.run.pop_front() {
-            None if self.last.is_some() => None,
+        let next = match self.value_chunks.pop_front() {
+            None if self.current.is_some() => None,
             None => self.full.pop(),
             first => first,
         };
@@ -133,9 +134,9 @@ impl Output {
         None
     }
 
-    /// Memory of copies that have not been handed on.
+    /// Returns the memory of all chunks in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        let open = self.open.values().chain(&self.last);
+        let open = self.open.values().chain(&self.current);
         self.bytes + open.map(Chunk::memory_bytes).sum::<usize>()
     }
 }

@@ -1,4 +1,4 @@
-//! Walks while everything changes: what each hands on is what the data was when it began.
+//! Tests of walks during changes: each must emit the data as it was when the walk began.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::types::Object;
 use crate::types::elements::{Elements, value_of};
 use crate::types::walkers::Walkers;
 
-/// The kind of the tests' large values.
+/// The kind of the large values in these tests.
 const LARGE: u8 = 0x20;
 
 const DBS: u32 = 3;
 
-/// A value as the model has it.
+/// A value of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Value {
     Compact(Vec<u8>),
@@ -30,17 +30,17 @@ enum Value {
 /// Elements by name, with their values and expiries.
 type Fields = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 
-/// A number of a database, and a key.
+/// The number of a database, and a key.
 type Place = (u32, Vec<u8>);
 
-/// The data with expiries.
+/// The values of the model with their expiries.
 type Data = BTreeMap<Place, (Value, Option<i64>)>;
 
-/// What a walk has handed on, put together as a file would be.
+/// The data emitted by a walk.
 #[derive(Debug, Default)]
 struct Collected {
     data: Data,
-    /// The large value that has begun, how many elements it is to have, and those that have come.
+    /// The current large value: place, expiry, announced number of elements, and its elements.
     open: Option<(Place, Option<i64>, u64, Fields)>,
 }
 
@@ -61,7 +61,7 @@ impl Collected {
                     self.open = Some((place, key.expiry, head.count, BTreeMap::new()));
                 }
                 Record::Element(element) => {
-                    let (place, _, _, elements) = self.open.as_mut().expect("it has begun");
+                    let (place, _, _, elements) = self.open.as_mut().expect("begun");
                     assert_eq!(place.0, chunk.db());
                     let value = (element.value.to_vec(), element.expiry);
                     let twice = elements.insert(element.name.to_vec(), value);
@@ -109,9 +109,9 @@ impl World {
         self.rng.draw() % below
     }
 
-    /// A place, and one that most likely holds something if `there`.
-    fn place(&mut self, there: bool) -> (u32, Vec<u8>) {
-        if there && !self.data.is_empty() {
+    /// Returns a random place, or that of an existing key if `exists`.
+    fn place(&mut self, exists: bool) -> (u32, Vec<u8>) {
+        if exists && !self.data.is_empty() {
             let at = self.draw(self.data.len() as u64) as usize;
             return self.data.keys().nth(at).cloned().expect("below the length");
         }
@@ -151,7 +151,7 @@ impl World {
         self.data.insert((db, key), (Value::Large(model), None));
     }
 
-    /// Changes some elements of a large value; without any it goes.
+    /// Changes elements of a large value, and removes it if it is empty then.
     fn change_elements(&mut self) {
         let (db, key) = self.place(true);
         let Some((Value::Large(mut model), expiry)) = self.data.get(&(db, key.clone())).cloned()
@@ -191,9 +191,9 @@ impl World {
             }
             elements.len()
         };
-        let left = edit.change_object(change).expect("a large value");
-        assert_eq!(left, model.len());
-        if left == 0 {
+        let len = edit.change_object(change).expect("a large value");
+        assert_eq!(len, model.len());
+        if len == 0 {
             assert!(edit.remove(EventKind::Del));
             self.data.remove(&(db, key));
         } else {
@@ -275,14 +275,14 @@ impl World {
         }
     }
 
-    fn give_up(&mut self) {
+    fn abort(&mut self) {
         if !self.walks.is_empty() {
             let at = self.draw(self.walks.len() as u64) as usize;
             self.keyspace.end_walk(self.walks.remove(at).job);
         }
     }
 
-    /// A slice of a walk, of some steps.
+    /// Runs a slice of a random walk.
     fn walk(&mut self) {
         if self.walks.is_empty() {
             return;
@@ -321,12 +321,13 @@ impl World {
             710..712 => self.flush(),
             712..715 => self.swap(),
             715..720 => self.begin(),
-            720..721 => self.give_up(),
+            720..721 => self.abort(),
             _ => self.walk(),
         }
     }
 
-    /// The keyspace holds what the model does, and nothing is left of walks.
+    /// Finishes all walks, and checks that the keyspace equals the model and that nothing is kept
+    /// for walks.
     fn check(&mut self) {
         while !self.walks.is_empty() {
             self.walk();
@@ -356,7 +357,7 @@ impl World {
     }
 }
 
-/// Compares without printing all of it.
+/// Compares entry by entry, for readable failures.
 fn assert_same(found: &Data, expected: &Data) {
     for (place, value) in expected {
         match (found.get(place), value) {
@@ -374,7 +375,7 @@ fn assert_same(found: &Data, expected: &Data) {
 }
 
 #[test]
-fn each_walk_hands_on_what_was_there_when_it_began() {
+fn each_walk_emits_the_data_of_its_start() {
     let mut finished = 0;
     for seed in 0..8 {
         let mode = if seed % 2 == 0 { Mode::Standalone } else { Mode::Cluster };
@@ -388,9 +389,9 @@ fn each_walk_hands_on_what_was_there_when_it_began() {
     assert!(finished > 50, "{finished} walks");
 }
 
-/// Elements of a value and no writers: how often a slice may end, and what is held.
+/// Slices can end after each bucket of a large value, and few copies are held.
 #[test]
-fn a_large_value_is_walked_a_bucket_at_a_time() {
+fn a_large_value_is_walked_bucket_by_bucket() {
     const COUNT: usize = 100_000;
     let mut keyspace = Keyspace::new(1, Seed::new(1), Mode::Standalone);
     let mut elements = Elements::new(Seed::new(2));
@@ -421,9 +422,9 @@ fn a_large_value_is_walked_a_bucket_at_a_time() {
     assert!(held < 3 * 72 * 1024, "{held} bytes are held");
 }
 
-/// One element changes, and that is all that is handed over.
+/// A change of an element copies only its bucket, and a removed value is kept for the walks.
 #[test]
-fn a_change_hands_over_no_more_than_its_bucket() {
+fn a_change_copies_only_the_pre_image_of_its_bucket() {
     let mut keyspace = Keyspace::new(1, Seed::new(1), Mode::Standalone);
     let mut elements = Elements::new(Seed::new(2));
     for number in 0..100_000 {
@@ -447,7 +448,7 @@ fn a_change_hands_over_no_more_than_its_bucket() {
         let held = keyspace.walk_held_bytes(JobId(job));
         assert!((1..20_000).contains(&held), "{held} bytes are held");
     }
-    // Removed, it stays in use until the last of them has finished it, and is freed elsewhere.
+    // A removed value is kept until the last walk has finished it, and then freed lazily.
     assert!(keyspace.edit(0, key).remove(EventKind::Del));
     assert!(keyspace.garbage_len() == 0 && keyspace.allocated_bytes() >= before / 2);
     for job in 1..=3 {

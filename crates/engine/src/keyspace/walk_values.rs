@@ -1,14 +1,15 @@
-//! Large values that walks have come to and not finished.
+//! Large values that walks have found and not finished.
 //!
-//! When a walk sees the bucket of a large value it notes the key, the expiry and how many elements there are, and registers the
-//! value: from then on whoever changes it hands over the part that changes (see [`crate::types::walkers`]). A
-//! registered value is found by its key, wherever it goes:
+//! When a walk visits the bucket of a large value, it copies key, expiry and number of elements, and
+//! registers the value. From then on each change of the value first copies the pre-image of what it
+//! changes for the walk (see [`crate::types::walkers`]). A registered value is located by its key:
 //!
-//! * renamed or moved, it is registered under its new name;
-//! * removed or overwritten, it comes here instead of being freed, until the walks have finished it;
-//! * its database flushed, that stays with the walks (see [`super::walk`]).
+//! * when it is renamed or moved, its registered key changes;
+//! * when it is removed or overwritten, it is kept here instead of being freed, until all walks have
+//!   finished it;
+//! * when its database is flushed, the walks keep the database (see [`super::walk`]).
 //!
-//! So the table or this list always is the one owner, and nothing is shared.
+//! So a value always has one owner: its table or this list.
 
 use std::collections::BTreeMap;
 
@@ -17,45 +18,47 @@ use russet_ds::{Block, WALKERS};
 use crate::types::Object;
 use crate::types::walkers::{Parts, Walker, Walkers};
 
-/// A registered value, by number.
+/// The id of a registered value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ValueId(u64);
 
-/// Where a registered value is.
+/// The place of a registered value.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// Under a key of the database of this identity.
+    /// In the database with this identity, at this key.
     Key(u64, Box<[u8]>),
-    /// Here: its key is gone.
-    Here(Block<Object>),
+    /// Kept here after its removal from the key.
+    Kept(Block<Object>),
 }
 
 #[derive(Debug)]
 struct Registered {
     place: Place,
-    /// For each walk that has not finished it, the parts that it was given.
-    seats: [Option<Seat>; WALKERS],
+    /// The walks that have not finished it, by walker.
+    pending: [Option<PendingWalk>; WALKERS],
 }
 
+/// A walk that has not finished a value.
 #[derive(Debug)]
-struct Seat {
+struct PendingWalk {
     epoch: u32,
+    /// Pre-images for it.
     parts: Parts,
-    /// Their memory, as it is counted in [`Values::bytes`].
+    /// The memory of the parts that is included in [`Values::bytes`].
     bytes: usize,
 }
 
-/// See the module.
+/// The registered values.
 #[derive(Debug, Default)]
 pub(super) struct Values {
     list: BTreeMap<ValueId, Registered>,
-    /// Those in a database, by its identity and their key. No inner map is empty.
+    /// Values in databases, by identity and key. No inner map is empty.
     by_key: BTreeMap<u64, BTreeMap<Box<[u8]>, ValueId>>,
     last: u64,
-    /// Memory of parts that were handed over, for each walk.
+    /// Memory of pre-images in bytes, by walker.
     bytes: [usize; WALKERS],
-    /// Memory of the values that are here.
-    here_bytes: usize,
+    /// Memory of the values that are kept here, in bytes.
+    kept_bytes: usize,
 }
 
 impl Values {
@@ -63,11 +66,11 @@ impl Values {
         self.by_key.get(&identity)?.get(key).copied()
     }
 
-    fn note(&mut self, identity: u64, key: Box<[u8]>, id: ValueId) {
+    fn insert_key(&mut self, identity: u64, key: Box<[u8]>, id: ValueId) {
         self.by_key.entry(identity).or_default().insert(key, id);
     }
 
-    fn forget_key(&mut self, identity: u64, key: &[u8]) -> Option<ValueId> {
+    fn remove_key(&mut self, identity: u64, key: &[u8]) -> Option<ValueId> {
         let keys = self.by_key.get_mut(&identity)?;
         let id = keys.remove(key);
         if keys.is_empty() {
@@ -76,7 +79,7 @@ impl Values {
         id
     }
 
-    /// Registers the value of a key for a walk that will hand on its parts in database `number`.
+    /// Registers the value of a key for a walk. `number`: the database of its chunks.
     pub(super) fn register(
         &mut self,
         identity: u64,
@@ -88,13 +91,13 @@ impl Values {
             self.last += 1;
             let id = ValueId(self.last);
             let place = Place::Key(identity, key.into());
-            self.list.insert(id, Registered { place, seats: Default::default() });
-            self.note(identity, key.into(), id);
+            self.list.insert(id, Registered { place, pending: Default::default() });
+            self.insert_key(identity, key.into(), id);
             id
         });
         if let Some(value) = self.list.get_mut(&id) {
-            let seat = Seat { epoch: walker.epoch, parts: Parts::new(number), bytes: 0 };
-            value.seats[walker.index] = Some(seat);
+            let walk = PendingWalk { epoch: walker.epoch, parts: Parts::new(number), bytes: 0 };
+            value.pending[walker.index] = Some(walk);
         }
         id
     }
@@ -111,83 +114,85 @@ impl Values {
         let Some(value) = id.and_then(|id| self.list.get_mut(&id)) else {
             return change(&mut walkers);
         };
-        for (index, seat) in value.seats.iter_mut().enumerate() {
-            if let Some(seat) = seat {
-                walkers.add(Walker { index, epoch: seat.epoch }, &mut seat.parts);
+        for (index, walk) in value.pending.iter_mut().enumerate() {
+            if let Some(walk) = walk {
+                walkers.add(Walker { index, epoch: walk.epoch }, &mut walk.parts);
             }
         }
         let result = change(&mut walkers);
-        for (seat, bytes) in value.seats.iter_mut().zip(&mut self.bytes) {
-            if let Some(seat) = seat {
-                let now = seat.parts.memory_bytes();
-                *bytes = *bytes - seat.bytes + now;
-                seat.bytes = now;
+        for (walk, bytes) in value.pending.iter_mut().zip(&mut self.bytes) {
+            if let Some(walk) = walk {
+                let now = walk.parts.memory_bytes();
+                *bytes = *bytes - walk.bytes + now;
+                walk.bytes = now;
             }
         }
         result
     }
 
-    /// Keeps a value that has left its key, if some walk has not finished it, else gives it back.
+    /// Keeps a value that was removed from its key if a walk has not finished it; otherwise returns
+    /// it.
     pub(super) fn adopt(
         &mut self,
         identity: u64,
         key: &[u8],
         block: Block<Object>,
     ) -> Option<Block<Object>> {
-        let id = if self.by_key.is_empty() { None } else { self.forget_key(identity, key) };
+        let id = if self.by_key.is_empty() { None } else { self.remove_key(identity, key) };
         let Some(value) = id.and_then(|id| self.list.get_mut(&id)) else { return Some(block) };
-        self.here_bytes += block.allocated_bytes();
-        value.place = Place::Here(block);
+        self.kept_bytes += block.allocated_bytes();
+        value.place = Place::Kept(block);
         None
     }
 
-    /// A value has been moved to another key.
+    /// Handles the move of a value to another key.
     pub(super) fn moved(&mut self, from: (u64, &[u8]), to: (u64, &[u8])) {
         if self.by_key.is_empty() {
             return;
         }
-        let Some(id) = self.forget_key(from.0, from.1) else { return };
-        self.note(to.0, to.1.into(), id);
+        let Some(id) = self.remove_key(from.0, from.1) else { return };
+        self.insert_key(to.0, to.1.into(), id);
         if let Some(value) = self.list.get_mut(&id) {
             value.place = Place::Key(to.0, to.1.into());
         }
     }
 
-    /// Where a value is.
+    /// Returns the place of a value.
     pub(super) fn place(&mut self, id: ValueId) -> Option<&mut Place> {
         self.list.get_mut(&id).map(|value| &mut value.place)
     }
 
-    /// Parts that a walk was given since it last asked.
+    /// Takes the pre-images for a walk since the last call.
     pub(super) fn take_parts(
         &mut self,
         id: ValueId,
         walker: usize,
     ) -> Vec<crate::rdb::chunk::Chunk> {
         let value = self.list.get_mut(&id);
-        let Some(seat) = value.and_then(|value| value.seats[walker].as_mut()) else {
+        let Some(walk) = value.and_then(|value| value.pending[walker].as_mut()) else {
             return Vec::new();
         };
-        self.bytes[walker] -= std::mem::take(&mut seat.bytes);
-        seat.parts.take()
+        self.bytes[walker] -= std::mem::take(&mut walk.bytes);
+        walk.parts.take()
     }
 
-    /// A walk has finished a value, or gives it up. The value, if it was here and nobody waits for it any more.
+    /// Removes a walk from a value, finished or not. Returns the value if it was kept here and no
+    /// other walk needs it.
     pub(super) fn finish(&mut self, id: ValueId, walker: usize) -> Option<Block<Object>> {
         let value = self.list.get_mut(&id)?;
-        if let Some(seat) = value.seats[walker].take() {
-            self.bytes[walker] -= seat.bytes;
+        if let Some(walk) = value.pending[walker].take() {
+            self.bytes[walker] -= walk.bytes;
         }
-        if value.seats.iter().any(Option::is_some) {
+        if value.pending.iter().any(Option::is_some) {
             return None;
         }
         match self.list.remove(&id)?.place {
             Place::Key(identity, key) => {
-                self.forget_key(identity, &key);
+                self.remove_key(identity, &key);
                 None
             }
-            Place::Here(block) => {
-                self.here_bytes -= block.allocated_bytes();
+            Place::Kept(block) => {
+                self.kept_bytes -= block.allocated_bytes();
                 Some(block)
             }
         }
@@ -199,18 +204,18 @@ impl Values {
         self.list.is_empty() && self.by_key.is_empty() && self.bytes == [0; WALKERS]
     }
 
-    /// Whether some walk has not finished a value in the database of this identity.
-    pub(super) fn wants(&self, identity: u64) -> bool {
+    /// Whether a walk has not finished a value in the database with this identity.
+    pub(super) fn needs(&self, identity: u64) -> bool {
         self.by_key.contains_key(&identity)
     }
 
-    /// Memory of the parts that a walk was given and has not taken.
+    /// Returns the memory of a walk's pre-images in bytes.
     pub(super) fn parts_bytes(&self, walker: usize) -> usize {
         self.bytes[walker]
     }
 
-    /// Memory of values whose keys are gone.
-    pub(super) fn here_bytes(&self) -> usize {
-        self.here_bytes
+    /// Returns the memory of the values that are kept here, in bytes.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 }

@@ -1,43 +1,44 @@
-//! Who watches which keys (WATCH): by database number and name, whether the key exists or not.
+//! Watched keys (WATCH), by database number and name, existing or not.
 //!
-//! A key that is past its time and still there is no key to anybody. So who began to watch it then is not told of its
-//! removal, which changes nothing, but of all else.
+//! An expired key that was not deleted yet counts as missing. So its deletion is not a change for a
+//! client that started to watch it after its expiry; every other change is.
 
 use std::collections::BTreeMap;
 
 use super::{Db, KeyHasher};
 use crate::io::Handle;
 
-/// One who watches a key.
+/// A client that watches a key.
 #[derive(Clone, Copy, Debug)]
 struct Watcher {
     client: Handle,
-    /// The key was past its time when the watch began, and is still there.
+    /// Whether the key was expired at the time of WATCH and has not been deleted since.
     was_expired: bool,
 }
 
-/// See the module.
+/// The watched keys.
 #[derive(Debug, Default)]
 pub struct WatchTable {
-    /// By number, then by name, so that a write looks its key up without a copy. None is empty.
+    /// Watchers by database number and name. Lookups need no copy of the name. No map or list is
+    /// empty.
     dbs: BTreeMap<u32, BTreeMap<Box<[u8]>, Vec<Watcher>>>,
-    /// Watchers whose keys changed since they were last asked for.
+    /// Watchers whose keys changed since [`WatchTable::take_touched`].
     touched: Vec<Handle>,
 }
 
 impl WatchTable {
-    /// Whether nobody watches anything.
+    /// Whether no key is watched.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.dbs.is_empty()
     }
 
-    /// How many keys are watched.
+    /// Returns the number of watched keys.
     pub fn len(&self) -> usize {
         self.dbs.values().map(BTreeMap::len).sum()
     }
 
-    /// A client starts to watch a key, which may be past its time. False if it did already.
+    /// Adds a watcher of a key, which may be expired. Returns false if the client watches it already.
     pub fn add(&mut self, client: Handle, db: u32, key: &[u8], was_expired: bool) -> bool {
         let watchers = self.dbs.entry(db).or_default().entry(key.into()).or_default();
         let new = watchers.iter().all(|watcher| watcher.client != client);
@@ -47,7 +48,7 @@ impl WatchTable {
         new
     }
 
-    /// A client stops watching a key.
+    /// Removes a watcher of a key.
     pub fn remove(&mut self, client: Handle, db: u32, key: &[u8]) {
         let Some(keys) = self.dbs.get_mut(&db) else { return };
         if let Some(watchers) = keys.get_mut(key) {
@@ -61,14 +62,14 @@ impl WatchTable {
         }
     }
 
-    /// Whether a key that a client watches was past its time when it began to.
+    /// Whether a watched key was expired at the time of WATCH.
     pub fn was_expired(&self, client: Handle, db: u32, key: &[u8]) -> bool {
         let watchers = self.dbs.get(&db).and_then(|keys| keys.get(key));
         let mut watchers = watchers.into_iter().flatten();
         watchers.any(|watcher| watcher.client == client && watcher.was_expired)
     }
 
-    /// A key changed, or was removed.
+    /// Handles a change or the removal of a key.
     pub fn touch(&mut self, db: u32, key: &[u8], removed: bool) {
         let watchers = self.dbs.get_mut(&db).and_then(|keys| keys.get_mut(key));
         for watcher in watchers.into_iter().flatten() {
@@ -80,7 +81,7 @@ impl WatchTable {
         }
     }
 
-    /// All keys of a database are about to give way to those of another, or to none.
+    /// Handles the replacement of a database by another one, or its removal.
     pub(super) fn touch_all(
         &mut self,
         number: u32,
@@ -96,40 +97,40 @@ impl WatchTable {
                 continue;
             }
             for watcher in watchers {
-                let was_nothing = watcher.was_expired || before == State::Missing;
+                let was_missing = watcher.was_expired || before == State::Missing;
                 watcher.was_expired = after == State::Expired;
-                if !was_nothing || after == State::There {
+                if !was_missing || after == State::Exists {
                     self.touched.push(watcher.client);
                 }
             }
         }
     }
 
-    /// Watchers whose keys changed since the last call.
+    /// Takes the watchers whose keys changed since the last call.
     pub fn take_touched(&mut self) -> Vec<Handle> {
         std::mem::take(&mut self.touched)
     }
 
-    /// Whether [`WatchTable::take_touched`] has something.
+    /// Whether there are watchers for [`WatchTable::take_touched`].
     #[inline]
     pub fn has_touched(&self) -> bool {
         !self.touched.is_empty()
     }
 }
 
-/// What a watcher may find under a name.
+/// The state of a watched key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Missing,
-    /// Past its time.
+    /// Expired and not deleted yet.
     Expired,
-    There,
+    Exists,
 }
 
 fn state(db: &Db, hasher: KeyHasher, key: &[u8], now_ms: i64) -> State {
     match db.get(hasher.key(key)) {
         None => State::Missing,
         Some(entry) if entry.expiry().is_some_and(|at| at < now_ms) => State::Expired,
-        Some(_) => State::There,
+        Some(_) => State::Exists,
     }
 }

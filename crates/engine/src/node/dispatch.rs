@@ -85,7 +85,7 @@ impl Node {
         let Some(client) = clients.get_mut(handle) else { return true };
         let queued = if command.has(flag::RUNS_QUEUE) { client.transaction.flags } else { 0 };
         if pause.holds(command.flags | queued, core.now) && !client.is_replica() {
-            pause.hold_back(core, clients, handle);
+            pause.hold(core, clients, handle);
             return false;
         }
         if client.transaction.open && !command.has(flag::IN_MULTI) {
@@ -115,7 +115,7 @@ impl Node {
             Some(Endpoints::Tcp { peer, .. }) => format!(" from {peer}"),
             _ => String::new(),
         };
-        if core.stats.may_warn_of_attack(core.now.mono_us) {
+        if core.stats.should_log_attack(core.now.mono_us) {
             let text = format!(
                 "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: \
                  commands to Redis: a web page can make a browser do so (Cross Protocol Scripting). \
@@ -461,7 +461,7 @@ impl Node {
         let (is_open, queued_flags) = (transaction.open, transaction.flags);
         let queued = if command.has(flag::RUNS_QUEUE) { queued_flags } else { 0 };
         if pause.holds(command.flags | queued, core.now) {
-            pause.hold_back(core, clients, handle);
+            pause.hold(core, clients, handle);
             return false;
         }
         if is_open && !command.has(flag::IN_MULTI) {
@@ -562,7 +562,7 @@ impl Node {
             core.order(crate::core::Order::Stop(text));
             return true;
         }
-        if core.stats.may_warn_of_disk(core.now.mono_us) {
+        if core.stats.should_log_disk_error(core.now.mono_us) {
             let text = "Replica is applying a command even though it is unable to write to disk.";
             core.log(Level::Warning, text);
         }

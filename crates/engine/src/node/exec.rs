@@ -74,8 +74,8 @@ impl Node {
         parts.clients.release_messages(core, handle);
         let Some(client) = parts.clients.get_mut(handle) else { return };
         client.last_write_offset = offset;
-        let (is_closing, is_gone) = (client.closing, client.gone);
-        if is_gone {
+        let (is_closing, is_closed) = (client.closing, client.closed);
+        if is_closed {
             self.forget(handle);
         } else if is_closing {
             parts.clients.close_after_reply(core, handle);

@@ -117,8 +117,8 @@ impl Node {
                 settings.answered(core, clients, busy, id, answer);
             }
             Input::Signal(signal) => {
-                let Parts { ending, pause, master, .. } = parts;
-                ending.signalled(core, pause, master, signal);
+                let Parts { shutdown, pause, master, .. } = parts;
+                shutdown.signalled(core, pause, master, signal);
             }
         }
         self.settle();
@@ -160,7 +160,7 @@ impl Node {
     /// Reports the duration of a round of the driver, in microseconds, for INFO.
     #[inline]
     pub fn round_took(&mut self, us: u64) {
-        self.core.stats.turn_took(us);
+        self.core.stats.count_turn(us);
     }
 
     /// Completes a change: carries out orders and propagates effects.
@@ -173,7 +173,7 @@ impl Node {
         }
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, .. } = parts;
-        master.settle_acks(core, clients);
+        master.process_acks(core, clients);
         master.flush_stream(core, clients);
         while let Some(garbage) = data.take_garbage() {
             core.output(Output::Garbage(garbage));
@@ -283,7 +283,7 @@ impl Node {
         let Node { core, parts, .. } = self;
         let Parts { clients, master, .. } = parts;
         if clients.written(core, handle, bytes) == Some(Role::Replica) {
-            master.took(core, clients, handle, bytes);
+            master.bytes_written(core, clients, handle, bytes);
         }
         if self.core.has_orders() {
             self.carry_out_orders();
@@ -307,7 +307,7 @@ impl Node {
         let Node { core, parts, .. } = self;
         let Parts { clients, master, following, .. } = parts;
         let Some(Blocked { waiting, .. }) = clients.unblock(core, handle) else { return };
-        master.stopped_waiting(waiting, handle);
+        master.stop_waiting(waiting, handle);
         following.resumed(core.now.mono_us, handle);
         let Some(client) = clients.get_mut(handle) else { return };
         if client.transaction.running {
@@ -325,13 +325,13 @@ impl Node {
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, following, saves, pubsub, .. } = parts;
         let Some(client) = clients.get_mut(handle) else { return };
-        client.gone = true;
+        client.closed = true;
         if client.transaction.running {
             client.closing = true;
             return;
         }
         if let Some(blocked) = client.blocked {
-            master.stopped_waiting(blocked.waiting, handle);
+            master.stop_waiting(blocked.waiting, handle);
         }
         match client.role {
             Role::Client | Role::Replica => master.on_close(core, clients, saves, handle),

@@ -20,7 +20,7 @@ impl Node {
 
     fn carry_out(&mut self, order: Order) {
         let Node { core, data, parts, .. } = self;
-        let Parts { clients, master, saves, ending, pause, .. } = parts;
+        let Parts { clients, master, saves, shutdown, pause, .. } = parts;
         match order {
             Order::Forget(handle) => self.forget(handle),
             Order::CloseAfterReply(handle) => clients.close_after_reply(core, handle),
@@ -38,9 +38,9 @@ impl Node {
             Order::LoadedAtStart => self.loaded_at_start(),
             Order::Reloaded { client, is_ok } => self.reloaded(client, is_ok),
             Order::DataReplaced => self.data_replaced(),
-            Order::CheckShutdown => ending.check(core, master, false),
+            Order::CheckShutdown => shutdown.check(core, master, false),
             Order::FinalSave => self.final_save(),
-            Order::FinalSaveFailed => ending.save_failed(core, clients, pause),
+            Order::FinalSaveFailed => shutdown.save_failed(core, clients, pause),
             Order::Stop(why) => self.stop(&why),
             Order::Apply(hook) => self.apply(hook),
         }
@@ -48,8 +48,8 @@ impl Node {
 
     /// Starts the next full synchronization now, or after the delay for more replicas.
     fn schedule_full_sync(&mut self) {
-        let Parts { master, saves, ending, .. } = &self.parts;
-        if !ending.is_leaving() && master.wants_full_sync(&mut self.core, saves) {
+        let Parts { master, saves, shutdown, .. } = &self.parts;
+        if !shutdown.is_exiting() && master.wants_full_sync(&mut self.core, saves) {
             self.begin_full_sync();
         }
     }
@@ -63,9 +63,9 @@ impl Node {
             return self.core.timers.set_if_idle(Timer::SyncDelay, soon);
         }
         let Node { core, data, journal, parts, .. } = self;
-        let Parts { clients, master, saves, loading, ending, .. } = parts;
+        let Parts { clients, master, saves, loading, shutdown, .. } = parts;
         core.timers.stop(Timer::SyncDelay);
-        if ending.is_leaving() || loading.is_loading() {
+        if shutdown.is_exiting() || loading.is_loading() {
             return;
         }
         journal.flush(&mut master.stream);
@@ -75,7 +75,7 @@ impl Node {
     /// Handles the end of a save.
     fn save_ended(&mut self, job: JobId, result: &Result<u64, String>) {
         let Node { core, data, parts, .. } = self;
-        let Parts { clients, master, loading, ending, .. } = parts;
+        let Parts { clients, master, loading, shutdown, .. } = parts;
         for handle in
             clients.waiting_for(|waiting| waiting == crate::clients::Waiting::Snapshot(job))
         {
@@ -87,15 +87,15 @@ impl Node {
         }
         loading.saved(core, data, job, result);
         master.file_sync_saved(core, clients, job, result);
-        ending.saved(core, job, result);
+        shutdown.saved(core, job, result);
     }
 
     /// Starts the save of a reload, unless another must end first.
     fn save_for_reload(&mut self) {
         let place = self.stream_position();
         let Node { core, data, parts, .. } = self;
-        let Parts { saves, loading, ending, .. } = parts;
-        if loading.wants_save() && saves.current().is_none() && !ending.is_leaving() {
+        let Parts { saves, loading, shutdown, .. } = parts;
+        if loading.wants_save() && saves.current().is_none() && !shutdown.is_exiting() {
             let job = saves.begin(core, data, place).map_err(|error| error.to_string());
             loading.save_began(core, job);
         }
@@ -107,7 +107,7 @@ impl Node {
         let Parts { master, following, saves, loading, busy, .. } = parts;
         saves.saved_dirty = data.dirty;
         journal.data_replaced();
-        following.adopt(core, journal, master, loading.take_position(), data.count());
+        following.restore_position(core, journal, master, loading.take_position(), data.count());
         busy.end(With::Loading);
         self.ready_to_serve();
     }
@@ -150,10 +150,10 @@ impl Node {
     fn data_replaced(&mut self) {
         let Node { core, data, journal, parts, .. } = self;
         journal.data_replaced();
-        let save_anew = parts.ending.forget_save();
-        parts.saves.give_up_all(core, data, "the data was replaced");
+        let save_again = parts.shutdown.cancel_save();
+        parts.saves.abort_all(core, data, "the data was replaced");
         self.break_transactions();
-        if save_anew {
+        if save_again {
             self.core.order(Order::FinalSave);
         }
     }
@@ -161,8 +161,8 @@ impl Node {
     fn final_save(&mut self) {
         let place = self.stream_position();
         let Node { core, data, parts, .. } = self;
-        let Parts { saves, loading, ending, pause, .. } = parts;
-        ending.save(core, data, pause, (saves, loading), place);
+        let Parts { saves, loading, shutdown, pause, .. } = parts;
+        shutdown.save(core, data, pause, (saves, loading), place);
     }
 
     /// Stops the process after a fatal error. No client is served any more.
@@ -184,7 +184,7 @@ impl Node {
             Hook::UseCounting => data.set_policy(&core.config),
             Hook::Password => parts.clients.password_changed(core),
             Hook::KeyspaceEvents => {
-                data.want_events(notify::is_on(core.config.notify_keyspace_events))
+                data.set_events_enabled(notify::is_on(core.config.notify_keyspace_events))
             }
         }
     }

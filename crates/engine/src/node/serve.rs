@@ -238,7 +238,7 @@ impl Node {
             }
         }
         if empty > 0 && client.is_replica() {
-            self.parts.master.saw_alive(handle, self.core.now.mono_us);
+            self.parts.master.newline_received(handle, self.core.now.mono_us);
         }
         if is_link && source.done > begin {
             // They precede the first request, and count like all bytes of the stream.

@@ -34,7 +34,7 @@ impl Node {
             self.time_out_clients();
         }
         if self.core.timers.take_due(Timer::Shutdown, now_us) {
-            self.parts.ending.check(&mut self.core, &self.parts.master, true);
+            self.parts.shutdown.check(&mut self.core, &self.parts.master, true);
         }
         if self.core.timers.take_due(Timer::SyncDelay, now_us) {
             self.carry_out_orders();
@@ -83,8 +83,8 @@ impl Node {
         let Node { core, journal, parts, .. } = self;
         let Parts { clients, master, following, saves, pause, .. } = parts;
         if late_us > ABSENCE_US {
-            following.excuse_silence(core.now.mono_us, late_us);
-            master.excuse_silence(clients, core.now.mono_us, late_us);
+            following.extend_timeouts(core.now.mono_us, late_us);
+            master.extend_timeouts(clients, core.now.mono_us, late_us);
         }
         master.cron(core, clients, journal, saves, pause);
         self.carry_out_orders();

@@ -1,14 +1,14 @@
-//! One value as bytes, as DUMP gives it and RESTORE takes it.
+//! The payload of DUMP and RESTORE: a single value as bytes.
 //!
 //! ```text
 //!  0      1                       len - 10      len - 8
 //! ┌──────┬──────── … ────────────┬─────────────┬─────────────────────────────┐
-//! │ type │ value, as in RDB files │ version u16 │ CRC-64 of all before, u64   │   little endian
+//! │ type │ value, as in RDB files │ version u16 │ CRC-64 of the above, u64    │   little endian
 //! └──────┴──────── … ────────────┴─────────────┴─────────────────────────────┘
 //! ```
 //!
-//! A payload comes from anywhere. The checksum only tells that it has not been damaged; what it says is checked to the last
-//! element, and takes time and memory in proportion to its length.
+//! A payload is untrusted. Its checksum only detects damage, so the value is fully validated, in
+//! time and memory proportional to its length.
 
 use std::borrow::Cow;
 
@@ -26,16 +26,16 @@ const FOOTER_BYTES: usize = 10;
 /// Bytes of the checksum.
 const CHECKSUM_BYTES: usize = 8;
 
-/// Why a payload is no value.
+/// Why a payload is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DumpError {
-    /// It was damaged, or is of a version that is not read.
+    /// The checksum is wrong or the version is not supported.
     Footer,
-    /// It does not hold what its first byte says.
+    /// The value is malformed.
     Content,
 }
 
-/// The payload of an entry's value.
+/// Returns the payload of an entry's value.
 pub fn dump(entry: &EntryRef<'_, Object>, compression: bool) -> Vec<u8> {
     let encoding = encoding_of(entry.kind());
     let mut out = vec![encoding.code];
@@ -47,7 +47,7 @@ pub fn dump(entry: &EntryRef<'_, Object>, compression: bool) -> Vec<u8> {
     out
 }
 
-/// How many bytes an entry's value takes in a file, without the key.
+/// Returns the size of an entry's value in a file in bytes, without the key.
 pub fn value_len(entry: &EntryRef<'_, Object>, compression: bool) -> usize {
     let mut out = Vec::new();
     let mut strings = StringWriter::new(compression);
@@ -55,20 +55,20 @@ pub fn value_len(entry: &EntryRef<'_, Object>, compression: bool) -> usize {
     out.len()
 }
 
-/// The value that a payload holds.
+/// Decodes a payload.
 pub fn restore<'a>(payload: &'a [u8], making: &Making<'_>) -> Result<Value<'a>, DumpError> {
     let (value, flavour) = check_footer(payload).ok_or(DumpError::Footer)?;
     read(value, flavour, making).map_err(|_| DumpError::Content)
 }
 
-/// Whether a payload is of a version and a type that can be read. A master's may be of others.
+/// Whether a payload's version and type are supported. A master may send others.
 pub fn is_known(payload: &[u8]) -> bool {
     let Some((value, flavour)) = check_footer(payload) else { return false };
     let form = value.first().and_then(|&code| types::rdb_form(code, flavour));
-    form.is_some_and(|(_, form)| !matches!(form.read, Read::NotBuilt))
+    form.is_some_and(|(_, form)| !matches!(form.read, Read::NotImplemented))
 }
 
-/// What stands before the footer, and who defined its version.
+/// Checks the footer. Returns the bytes before it and the flavour of its version.
 fn check_footer(payload: &[u8]) -> Option<(&[u8], Flavour)> {
     let (value, footer) = payload.split_at_checked(payload.len().checked_sub(FOOTER_BYTES)?)?;
     let (version, checksum) = footer.split_at(FOOTER_BYTES - CHECKSUM_BYTES);
@@ -88,7 +88,7 @@ fn checksum_of(bytes: &[u8]) -> u64 {
     checksum.value()
 }
 
-/// The bytes are no value.
+/// The value is malformed.
 struct Bad;
 
 impl From<Stop> for Bad {
@@ -108,7 +108,7 @@ fn read<'a>(bytes: &'a [u8], flavour: Flavour, making: &Making<'_>) -> Result<Va
     let (_, form) = types::rdb_form(code, flavour).ok_or(Bad)?;
     let mut fields = Fields::new(rest, making.config.proto_max_bulk_len);
     let value = match &form.read {
-        Read::NotBuilt => return Err(Bad),
+        Read::NotImplemented => return Err(Bad),
         Read::String { skip, decode } => {
             fields.take(*skip)?;
             decode(unpacked(fields.string()?)?, making)?

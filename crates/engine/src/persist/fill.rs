@@ -1,8 +1,8 @@
-//! From a loader's calls to a keyspace: the dump file at the start, a reload, a master's payload.
+//! Fills a keyspace from a loader: the dump file at the start, a reload, a master's payload.
 //!
-//! Keys arrive in no order that the tables know, so each would wait for memory three times. They are
-//! gathered in small windows instead: the places of a whole window are fetched at once, then its keys are
-//! set. On three million small keys this bought a third of the load's time.
+//! Keys arrive in random hash order, so each insertion would incur three cache misses in sequence.
+//! Small keys are gathered in batches instead: all entries of a batch are prefetched, then its keys
+//! are set. This saved a third of the time to load three million small keys.
 
 use std::borrow::Cow;
 
@@ -16,69 +16,70 @@ use crate::rdb::elements::{Element, Head};
 use crate::rdb::format::quoted;
 use crate::types::{Body, Build, Invalid, Making, RdbForm, Read, Value};
 
-/// Keys in a window.
-const WINDOW: usize = 24;
+/// Maximum number of keys in a batch.
+const BATCH: usize = 24;
 
-/// Values from this size on are set at once: one of them is more work than fetching its place.
-const GATHERED_MAX: usize = 512;
+/// Keys with values whose total size exceeds this, in bytes, are not batched: copying them costs
+/// more than the cache misses.
+const BATCHED_BYTES_MAX: usize = 512;
 
-/// Bytes of a file that a key takes at least, in the long run.
+/// Average minimum size of a key with its value in a file, in bytes.
 const KEY_BYTES: u64 = 8;
 
-/// Room for more keys than this is not made at once: it takes time.
-const KEYS_MAX: u64 = 4 << 20;
+/// Maximum number of keys to reserve memory for in advance, which takes time.
+const RESERVED_MAX: u64 = 4 << 20;
 
-/// The same if nobody said how many bytes come.
-const KEYS_MAX_UNTOLD: u64 = 1 << 20;
+/// The same if the file's size is unknown.
+const RESERVED_MAX_UNSIZED: u64 = 1 << 20;
 
-/// For how many keys room may be made before they come, of a file of so many bytes.
-pub(crate) fn keys_expected(bytes: Option<u64>) -> u64 {
-    bytes.map_or(KEYS_MAX_UNTOLD, |bytes| (bytes / KEY_BYTES).min(KEYS_MAX))
+/// Returns the maximum number of keys to reserve memory for, given the file's size in bytes.
+pub(crate) fn reserve_max(bytes: Option<u64>) -> u64 {
+    bytes.map_or(RESERVED_MAX_UNSIZED, |bytes| (bytes / KEY_BYTES).min(RESERVED_MAX))
 }
 
-/// What a file may say about replication: where its data stands in a stream.
+/// The position of a file's data in a replication stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamPosition {
     /// Replication id.
     pub id: String,
     /// Offset.
     pub offset: i64,
-    /// Database that the stream had selected.
+    /// The database selected by the stream.
     pub db: u32,
 }
 
-/// A keyspace being filled from a file: what lasts from one piece of the file to the next.
+/// The state of filling a keyspace that persists between pieces of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Fill {
-    /// For how many keys room may still be made beforehand.
-    pub keys_max: u64,
-    /// Keys past their time are left out; a replica keeps them until its master speaks.
+    /// Number of keys that memory may still be reserved for.
+    pub reserve_max: u64,
+    /// Whether expired keys are skipped. A replica keeps them until its master deletes them.
     pub drop_expired: bool,
-    /// The database that was selected last.
+    /// The selected database.
     pub db: u32,
     /// Keys set.
     pub keys: u64,
-    /// Keys left out because they were past their time.
+    /// Keys skipped because they were expired.
     pub expired: u64,
-    /// Keys left out because they had no elements.
+    /// Keys skipped because they had no elements.
     pub empty: u64,
-    /// The value whose elements come.
+    /// The current value, while its elements are being read.
     value: Unfinished,
 }
 
 impl Fill {
-    /// The state before the first piece: room for so many keys may be made before they come.
-    pub fn new(keys_max: u64) -> Fill {
-        Fill { keys_max, ..Fill::default() }
+    /// Creates the initial state. Memory may be reserved for `reserve_max` keys.
+    pub fn new(reserve_max: u64) -> Fill {
+        Fill { reserve_max, ..Fill::default() }
     }
 }
 
-/// A value some of whose elements may have come.
+/// A value whose elements are being read.
 #[derive(Debug, Default)]
 enum Unfinished {
     #[default]
     None,
-    /// Of a key that is left out.
+    /// The value of a skipped key.
     Dropped,
     Building {
         key: Vec<u8>,
@@ -88,20 +89,22 @@ enum Unfinished {
     },
 }
 
-/// Puts what a loader finds in a piece of a file into a keyspace. [`Filler::finish`] sets what is still gathered.
+/// Puts the content of a piece of a file into a keyspace. [`Filler::finish`] sets the last batch.
 pub(crate) struct Filler<'a> {
     keyspace: &'a mut Keyspace,
     config: &'a Config,
     position: &'a mut StreamPosition,
     fill: &'a mut Fill,
-    /// Bytes of the gathered keys and values.
+    /// Bytes of the keys and values in the batch.
     bytes: Vec<u8>,
-    gathered: Vec<Gathered>,
+    batch: Vec<BatchEntry>,
 }
 
-/// A key that waits for its window: where its bytes end among the others', and its place.
-struct Gathered {
+/// A key and its value in a batch.
+struct BatchEntry {
+    /// End offset of the key in the batch's bytes.
     key_end: usize,
+    /// End offset of the value in the batch's bytes.
     value_end: usize,
     kind: u8,
     expiry: Option<i64>,
@@ -110,31 +113,31 @@ struct Gathered {
 }
 
 impl<'a> Filler<'a> {
-    /// A filler that goes on where the last piece ended.
+    /// Creates a filler that continues after the last piece.
     pub fn new(
         keyspace: &'a mut Keyspace,
         config: &'a Config,
         position: &'a mut StreamPosition,
         fill: &'a mut Fill,
     ) -> Filler<'a> {
-        let (bytes, gathered) = (Vec::new(), Vec::with_capacity(WINDOW));
-        Filler { keyspace, config, position, fill, bytes, gathered }
+        let (bytes, batch) = (Vec::new(), Vec::with_capacity(BATCH));
+        Filler { keyspace, config, position, fill, bytes, batch }
     }
 
-    /// Sets what is still gathered.
+    /// Sets the keys of the last batch.
     pub fn finish(mut self) {
-        self.set_gathered();
+        self.set_batch();
     }
 
-    fn set_gathered(&mut self) {
+    fn set_batch(&mut self) {
         let db = self.fill.db;
         for stage in 0..3 {
-            for item in &self.gathered {
+            for item in &self.batch {
                 self.keyspace.prefetch(db, item.hash, stage);
             }
         }
         let mut start = 0;
-        for item in &self.gathered {
+        for item in &self.batch {
             let bytes = &self.bytes[start..item.key_end];
             let value = &self.bytes[item.key_end..item.value_end];
             let key = Key { bytes, hash: item.hash };
@@ -147,18 +150,25 @@ impl<'a> Filler<'a> {
             );
             start = item.value_end;
         }
-        self.gathered.clear();
+        self.batch.clear();
         self.bytes.clear();
     }
 
-    fn gather(&mut self, key: Key<'_>, kind: u8, value: &[u8], expiry: Option<i64>, clock: u32) {
+    fn add_to_batch(
+        &mut self,
+        key: Key<'_>,
+        kind: u8,
+        value: &[u8],
+        expiry: Option<i64>,
+        clock: u32,
+    ) {
         self.bytes.extend_from_slice(key.bytes);
         let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
         let value_end = self.bytes.len();
-        self.gathered.push(Gathered { key_end, value_end, kind, expiry, clock, hash: key.hash });
-        if self.gathered.len() == WINDOW {
-            self.set_gathered();
+        self.batch.push(BatchEntry { key_end, value_end, kind, expiry, clock, hash: key.hash });
+        if self.batch.len() == BATCH {
+            self.set_batch();
         }
     }
 
@@ -166,8 +176,9 @@ impl<'a> Filler<'a> {
         Making { config: self.config, seed: self.keyspace.hasher().seed() }
     }
 
-    /// Whether a key is left out. A file that stands in a history (its head says so) holds what replicas of that history
-    /// hold, who may go on with us: keys past their time then end by deletes that they are told of.
+    /// Whether to skip a key because it is expired. Never if the file has a replication id: replicas
+    /// with the same id may continue with this node, and learn of expired keys by propagated deletes
+    /// only.
     fn is_dropped(&mut self, expiry: Option<i64>) -> bool {
         let drops = self.fill.drop_expired && self.position.id.is_empty();
         let dropped = drops && expiry.is_some_and(|at| self.keyspace.is_past(at));
@@ -175,7 +186,7 @@ impl<'a> Filler<'a> {
         dropped
     }
 
-    /// Sets a key, at once or with its window.
+    /// Sets a key, immediately or with its batch.
     fn set(
         &mut self,
         key: &[u8],
@@ -194,11 +205,11 @@ impl<'a> Filler<'a> {
         self.fill.keys += 1;
         let key = self.keyspace.hasher().key(key);
         match &value.body {
-            Body::Bytes(bytes) if key.bytes.len() + bytes.len() <= GATHERED_MAX => {
-                self.gather(key, value.kind, bytes, expiry, clock);
+            Body::Bytes(bytes) if key.bytes.len() + bytes.len() <= BATCHED_BYTES_MAX => {
+                self.add_to_batch(key, value.kind, bytes, expiry, clock);
             }
             _ => {
-                self.set_gathered();
+                self.set_batch();
                 let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
                 let edit = self.keyspace.edit(self.fill.db, key);
                 value.put(|kind, payload| edit.load(kind, payload, expiry, clock));
@@ -225,15 +236,15 @@ impl RdbSink for Filler<'_> {
     }
 
     fn resize(&mut self, keys: u64, _expires: u64) -> Result<(), Refusal> {
-        // The claim alone makes no more room than the bytes that are to come may fill.
-        let keys = keys.min(self.fill.keys_max);
-        self.fill.keys_max -= keys;
+        // The number of keys is untrusted: it is limited by the file's size.
+        let keys = keys.min(self.fill.reserve_max);
+        self.fill.reserve_max -= keys;
         self.keyspace.reserve(self.fill.db, keys as usize);
         Ok(())
     }
 
     fn select(&mut self, db: u64) -> Result<(), Refusal> {
-        self.set_gathered();
+        self.set_batch();
         let count = self.keyspace.count();
         self.fill.db = u32::try_from(db).ok().filter(|&db| db < count).ok_or_else(|| {
             Refusal(format!(

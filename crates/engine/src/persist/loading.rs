@@ -4,7 +4,7 @@
 //! start the keys go directly into the empty keyspace. A reload fills a second one, which replaces
 //! the first only when the file is complete: a bad file never replaces good data.
 
-use super::fill::{Fill, Filler, StreamPosition, keys_expected};
+use super::fill::{Fill, Filler, StreamPosition, reserve_max};
 use super::rdb_load::{Fed, LoadSettings, RdbLoader};
 use crate::core::{Core, Order};
 use crate::ids::{Handle, JobId};
@@ -15,18 +15,18 @@ use crate::keyspace::Keyspace;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Start,
-    Reload { client: Handle, onto: Onto },
+    Reload { client: Handle, existing: ExistingKeys },
 }
 
-/// What DEBUG RELOAD does with existing keys.
+/// How DEBUG RELOAD handles existing keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Onto {
+pub enum ExistingKeys {
     /// They are removed.
-    Nothing,
-    /// They are kept; a key of the file must not exist (NOFLUSH).
-    Others,
+    Remove,
+    /// They are kept, and none of them may be in the file (NOFLUSH).
+    Keep,
     /// They are kept unless the file replaces them (NOFLUSH MERGE).
-    Any,
+    Replace,
 }
 
 /// A file being loaded.
@@ -39,7 +39,7 @@ pub struct Load {
     fresh: Option<Box<Keyspace>>,
     /// Length of the file.
     pub total_bytes: u64,
-    /// Loader into the keyspace.
+    /// State of filling the keyspace.
     fill: Fill,
     /// Bytes loaded.
     pub loaded_bytes: u64,
@@ -54,8 +54,8 @@ pub struct Load {
 struct Reload {
     /// The client.
     client: Handle,
-    /// What happens to existing keys.
-    onto: Onto,
+    /// How existing keys are handled.
+    existing: ExistingKeys,
     /// The save that it waits for; none: its own save waits for another to end.
     job: Option<JobId>,
 }
@@ -133,10 +133,10 @@ impl Loading {
         core: &mut Core,
         data: &Keyspace,
         client: Handle,
-        onto: Onto,
+        existing: ExistingKeys,
         saves_first: bool,
     ) {
-        let reload = Reload { client, onto, job: None };
+        let reload = Reload { client, existing, job: None };
         if saves_first {
             self.reload = Some(reload);
             core.order(Order::SaveForReload);
@@ -150,7 +150,7 @@ impl Loading {
         self.reload.as_ref().is_some_and(|reload| reload.job.is_none())
     }
 
-    /// Reports whether the save of a reload has started.
+    /// Handles the start of the save of a reload, or its failure to start.
     pub(crate) fn save_began(&mut self, core: &mut Core, job: Result<JobId, String>) {
         let Some(reload) = self.reload.as_mut() else { return };
         match job {
@@ -183,7 +183,7 @@ impl Loading {
 
     fn load_for(&mut self, core: &mut Core, data: &Keyspace, reload: &Reload) {
         let fresh = Box::new(data.empty_like());
-        let purpose = Purpose::Reload { client: reload.client, onto: reload.onto };
+        let purpose = Purpose::Reload { client: reload.client, existing: reload.existing };
         self.begin(core, purpose, Some(fresh));
     }
 
@@ -199,9 +199,9 @@ impl Loading {
         match event {
             FileEvent::Opened(total) => {
                 load.total_bytes = total;
-                load.fill.keys_max = keys_expected(Some(total));
+                load.fill.reserve_max = reserve_max(Some(total));
             }
-            FileEvent::Bytes(bytes) => match load.digest(core, data, &mut self.position, &bytes) {
+            FileEvent::Bytes(bytes) => match load.feed(core, data, &mut self.position, &bytes) {
                 Ok(()) => core.output(Output::ReadMore { job }),
                 Err(why) => {
                     core.output(Output::ReadStop { job });
@@ -246,9 +246,9 @@ impl Loading {
                 core.log(Level::Warning, text);
                 core.output(Output::Exit(1));
             }
-            (Purpose::Reload { client, onto }, Ok(())) => {
-                let put = load.fresh.map_or(Ok(()), |fresh| put_onto(core, data, *fresh, onto));
-                self.reload_ended(core, client, put);
+            (Purpose::Reload { client, existing }, Ok(())) => {
+                let result = load.fresh.map_or(Ok(()), |fresh| merge(core, data, *fresh, existing));
+                self.reload_ended(core, client, result);
             }
             (Purpose::Reload { client, .. }, Err(why)) => {
                 core.output(Output::Garbage(Garbage(Box::new(load.fresh))));
@@ -267,7 +267,8 @@ impl Loading {
 }
 
 impl Load {
-    fn digest(
+    /// Loads a piece of the file.
+    fn feed(
         &mut self,
         core: &Core,
         data: &mut Keyspace,
@@ -297,22 +298,22 @@ impl Load {
 }
 
 /// Moves the keys of a complete reload into the keyspace.
-fn put_onto(
+fn merge(
     core: &mut Core,
     data: &mut Keyspace,
     fresh: Keyspace,
-    onto: Onto,
+    existing: ExistingKeys,
 ) -> Result<(), String> {
-    if onto == Onto::Others
+    if existing == ExistingKeys::Keep
         && let Some((db, key)) = data.common_key(&fresh)
     {
         let key = String::from_utf8_lossy(&key).into_owned();
         core.output(Output::Garbage(Garbage(Box::new(fresh))));
         return Err(format!("RDB has duplicated key '{key}' in DB {db}"));
     }
-    match onto {
-        Onto::Nothing => data.replace_all(fresh),
-        Onto::Others | Onto::Any => data.merge(fresh),
+    match existing {
+        ExistingKeys::Remove => data.replace_all(fresh),
+        ExistingKeys::Keep | ExistingKeys::Replace => data.merge(fresh),
     }
     core.log(Level::Notice, "DB reloaded by DEBUG RELOAD");
     Ok(())

@@ -8,17 +8,17 @@
 //! * [`dump`]: one value as bytes.
 //!
 //! In the node: [`snapshot`] copies the keyspace, [`saves`] and [`loading`] manage the dump file,
-//! [`ending`] implements SHUTDOWN.
+//! [`shutdown`] implements SHUTDOWN.
 //!
 //! Architecture invariant: nothing here opens a file, reads a clock or starts a thread, and the
 //! formats know nothing of the keyspace: a walker fills chunks, a loader's sink fills a database.
 //! `docs/internals/rdb.md` draws the bytes.
 
 pub mod dump;
-pub mod ending;
 pub mod fill;
 pub mod loading;
 pub mod rdb_load;
 pub mod rdb_save;
 pub mod saves;
+pub mod shutdown;
 pub mod snapshot;

@@ -1,25 +1,23 @@
-//! RDB loader: the bytes of a file come in pieces of any size, its content goes out to a sink.
+//! RDB loader: parses a file in pieces of any size and passes its content to a sink.
 //!
-//! The file is a row of *items*: the header, an opcode with its fields, a key with a value that is
-//! one string, a key with the head of a collection, an element of it, a piece of module data, the
-//! checksum. An item is parsed when all its bytes are there, straight
-//! from the caller's slice. When the slice ends within an item, the rest is kept aside together
-//! with the least length that the item is now known to have; later calls add exactly what is
-//! missing to that length before they try again. So
+//! A file is a sequence of *items*: the header, an opcode with its fields, a key with a value that
+//! is a single string, a key with the head of a collection, an element, a piece of module data, the
+//! checksum. A complete item is parsed directly from the caller's slice. If the slice ends within
+//! an item, the rest is kept (the *carry*) together with the minimum length of that item as far as
+//! it is known; later calls complete the carry to that length before they parse it again. So
 //!
-//! * every split of the input gives the same calls of the sink and the same error;
-//! * an item is tried once per field at most, not once per piece, however small the pieces;
-//! * what is kept aside is never more than has arrived, rounded up to at most twice that: a
-//!   claimed length allocates nothing.
+//! * all splits of the input result in the same calls of the sink and the same error;
+//! * an item is parsed at most once per field, not once per piece;
+//! * the carry is at most twice as large as the bytes received: a claimed length allocates nothing.
 //!
-//! Nothing in the file is believed: lengths are bounded, compressed strings may not claim more
-//! than LZF can give, versions and types must be known. What the loader cannot know is the
-//! sink's: whether keys repeat, have expired or fit, what strings and elements mean to the types
-//! of their values, and what to do with the data that was handed over before an error shows up (a
-//! checksum is only known to be wrong at the end, so a sink fills a new database and swaps it in
-//! when the loader is done).
+//! The file is untrusted: lengths are bounded, the claimed size of a compressed string is limited
+//! by LZF's maximum ratio, versions and types must be known. The sink is responsible for the rest:
+//! whether keys are unique, expired or fit into memory, whether strings and elements are valid for
+//! the types of their values, and what to do with content received before an error. A wrong
+//! checksum is only found at the end, so a sink should fill a new keyspace, which replaces the old
+//! one when the file is complete.
 //!
-//! Absent: files, replication's framing around a snapshot, any keyspace.
+//! Not here: files, the framing of a snapshot in replication, any keyspace.
 
 use std::borrow::Cow;
 
@@ -30,17 +28,17 @@ use crate::rdb::fields::{Fields, Parsed, Stop};
 use crate::rdb::format::{self, Checksum, Flavour, Header, module_opcode, opcode};
 use crate::types::{self, RdbForm, Read, string};
 
-/// A buffer for a cut item larger than this is given back as soon as the item is done.
+/// A larger carry is freed when its item is complete.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
-/// The first step in which the buffer for a cut item grows.
+/// Minimum capacity of the carry.
 const CARRY_BYTES_MIN: usize = 256;
 
-/// What the loader may accept.
+/// Limits and options of the loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadSettings {
-    /// Longest key, value or aux string, packed or not (`proto-max-bulk-len` for a database).
+    /// Maximum length of a string, compressed or not, in bytes (`proto-max-bulk-len`).
     pub string_bytes_max: u64,
-    /// Verify the checksum unless it is zero (`rdbchecksum`).
+    /// Whether to verify the checksum unless it is zero (`rdbchecksum`).
     pub checksum: bool,
 }
 
@@ -50,36 +48,37 @@ impl Default for LoadSettings {
     }
 }
 
-/// What a call of [`RdbLoader::feed`] reached.
+/// The result of [`RdbLoader::feed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fed {
-    /// All bytes are taken in and the file goes on.
+    /// All bytes were consumed, and the file is incomplete.
     NeedMore,
-    /// The file ended; of this call's bytes the first `consumed` belong to it.
+    /// The file is complete.
     Done {
-        /// Bytes of the last call's slice that belong to the file.
+        /// Number of bytes of the last call's slice that belong to the file.
         consumed: usize,
     },
 }
 
-/// A sink's reason for not taking what the file holds; ends the load.
+/// A sink's reason to reject a file, which ends the load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal(pub String);
 
-/// Where a file's content goes. Each call may refuse, which ends the load with an error.
+/// A receiver of a file's content. Every call may fail, which ends the load with an error.
 pub trait RdbSink {
-    /// A named string about the file (`redis-ver`, `repl-id`, …); unknown ones are to be ignored.
+    /// Handles an auxiliary field (`redis-ver`, `repl-id`, …); unknown ones must be ignored.
     fn aux(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal>;
 
-    /// The keys that follow belong to database `db`. Before the first call they belong to 0.
+    /// Selects the database of the following keys; initially 0.
     fn select(&mut self, db: u64) -> Result<(), Refusal>;
 
-    /// The selected database is said to have this many keys: a hint that may be a lie.
+    /// Handles the number of keys in the selected database and of those with an expiry: an
+    /// untrusted hint.
     fn resize(&mut self, keys: u64, expires: u64) -> Result<(), Refusal>;
 
-    /// A key whose value is one string in this form; `expiry` in milliseconds since the Unix epoch,
-    /// may be past or negative. The string is borrowed where it stands in the input as it is, and
-    /// owned where it had to be unpacked, so that it need not be copied again.
+    /// Handles a key whose value is a single string in this form. `expiry`, in milliseconds since
+    /// the Unix epoch, may be past or negative. The string is borrowed from the input, or owned if
+    /// it had to be decoded.
     fn value(
         &mut self,
         key: &[u8],
@@ -89,7 +88,7 @@ pub trait RdbSink {
         access: Access,
     ) -> Result<(), Refusal>;
 
-    /// A key whose value has elements, which come next.
+    /// Handles a key whose value has elements, which follow.
     fn begin(
         &mut self,
         key: &[u8],
@@ -99,29 +98,29 @@ pub trait RdbSink {
         access: Access,
     ) -> Result<(), Refusal>;
 
-    /// An element of the value that has begun.
+    /// Handles an element of the current value.
     fn element(&mut self, element: Element<'_>) -> Result<(), Refusal>;
 
-    /// All elements that the head announced have been given.
+    /// Handles the end of the current value, after as many elements as its head announced.
     fn end(&mut self) -> Result<(), Refusal>;
 
-    /// A function library's source.
+    /// Handles the source of a function library.
     fn function(&mut self, _library: &[u8]) -> Result<(), Refusal> {
         Err(Refusal("cannot load function libraries yet".into()))
     }
 
-    /// A slot is said to have this many keys: a hint that may be a lie.
+    /// Handles the number of keys in a slot and of those with an expiry: an untrusted hint.
     fn slot_info(&mut self, _slot: u64, _keys: u64, _expires: u64) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// A module's data outside of keys is being skipped.
+    /// Handles data of a module outside of keys, which is skipped.
     fn module_aux(&mut self, _module: &str) -> Result<(), Refusal> {
         Ok(())
     }
 }
 
-/// Which items may come next.
+/// Which items are expected next.
 #[derive(Clone, Debug)]
 enum Phase {
     ExpectHeader,
@@ -146,34 +145,34 @@ impl Phase {
     }
 }
 
-/// Opcodes that speak about the next key.
+/// Attributes of the next key, from the opcodes before it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Attributes {
     expiry: Option<i64>,
     access: Access,
 }
 
-/// Loads one file.
+/// A loader of one file.
 #[derive(Debug)]
 pub struct RdbLoader {
     settings: LoadSettings,
     phase: Phase,
     header: Option<Header>,
     attributes: Attributes,
-    /// Elements of the value at hand that have not come.
+    /// Number of elements of the current value that have not been read.
     elements_left: u64,
-    /// Bytes of the items that are done, from the start of the file.
+    /// Offset in the file of the end of the last complete item.
     offset: u64,
-    /// The CRC of those bytes; brought up to date once per call.
+    /// The CRC of the bytes before it; updated once per call.
     checksum: Checksum,
-    /// The start of an item whose end has not arrived.
+    /// The received bytes of an incomplete item.
     carry: Vec<u8>,
-    /// The least length of that item; more than `carry` holds, whenever `carry` holds anything.
+    /// The known minimum length of that item; greater than the length of a non-empty `carry`.
     need: usize,
 }
 
 impl RdbLoader {
-    /// A loader for one file.
+    /// Creates a loader of one file.
     pub fn new(settings: LoadSettings) -> RdbLoader {
         RdbLoader {
             settings,
@@ -188,31 +187,31 @@ impl RdbLoader {
         }
     }
 
-    /// Magic and version, once they have been read.
+    /// Returns magic and version once they have been read.
     pub fn header(&self) -> Option<Header> {
         self.header
     }
 
-    /// Bytes taken in so far.
+    /// Returns the number of bytes consumed so far.
     pub fn offset(&self) -> u64 {
         self.offset + self.carry.len() as u64
     }
 
-    /// Memory held for an item that has not arrived whole.
+    /// Returns the memory of the carry in bytes.
     pub fn buffered_bytes(&self) -> usize {
         self.carry.capacity()
     }
 
-    /// Takes in the next bytes of the file.
+    /// Parses the next bytes of the file.
     ///
-    /// After `Done` further calls consume nothing; after an error they repeat it.
+    /// After `Done`, further calls consume nothing; after an error, they return it again.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn RdbSink) -> Result<Fed, RdbError> {
         match &self.phase {
             Phase::Failed(error) => return Err(error.clone()),
             Phase::Done => return Ok(Fed::Done { consumed: 0 }),
             _ => {}
         }
-        let Some(taken) = self.mend(bytes, sink)? else { return Ok(Fed::NeedMore) };
+        let Some(taken) = self.complete_carry(bytes, sink)? else { return Ok(Fed::NeedMore) };
         let used = taken + self.run(&bytes[taken..], sink)?;
         if matches!(self.phase, Phase::Done) {
             return Ok(Fed::Done { consumed: used });
@@ -221,7 +220,7 @@ impl RdbLoader {
         Ok(Fed::NeedMore)
     }
 
-    /// The input is over: an error unless the file is complete.
+    /// Handles the end of the input. Returns an error unless the file is complete.
     pub fn end(&self) -> Result<(), RdbError> {
         match &self.phase {
             Phase::Done => Ok(()),
@@ -232,9 +231,13 @@ impl RdbLoader {
         }
     }
 
-    /// Completes the item that the last call left cut. Answers how many bytes that took, or
-    /// `None` if they were not enough.
-    fn mend(&mut self, bytes: &[u8], sink: &mut dyn RdbSink) -> Result<Option<usize>, RdbError> {
+    /// Completes and parses the item in the carry. Returns the number of bytes consumed; none if
+    /// the item is still incomplete.
+    fn complete_carry(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut dyn RdbSink,
+    ) -> Result<Option<usize>, RdbError> {
         let mut taken = 0;
         while !self.carry.is_empty() {
             let missing = self.need - self.carry.len();
@@ -248,7 +251,7 @@ impl RdbLoader {
             let carry = std::mem::take(&mut self.carry);
             match self.item(&carry, sink) {
                 Ok(used) => {
-                    // `need` bytes are the least the item can have, so it ends where they end.
+                    // `need` is the minimum length of the item, so it ends there.
                     debug_assert_eq!(used, carry.len());
                     self.sum(&carry[..used]);
                     self.offset += used as u64;
@@ -265,7 +268,7 @@ impl RdbLoader {
         Ok(Some(taken))
     }
 
-    /// Parses whole items in place. Answers how many bytes they took; sets `need` for the rest.
+    /// Parses complete items in place. Returns their total length and sets `need` for the rest.
     fn run(&mut self, bytes: &[u8], sink: &mut dyn RdbSink) -> Result<usize, RdbError> {
         let mut at = 0;
         let mut summed = 0;
@@ -296,7 +299,7 @@ impl RdbLoader {
         }
     }
 
-    /// Keeps bytes of a cut item. Doubles its room up to the item's known length.
+    /// Appends bytes to the carry. Its capacity doubles up to the known length of the item.
     fn grow_carry(&mut self, bytes: &[u8]) {
         let len = self.carry.len() + bytes.len();
         if len > self.carry.capacity() {
@@ -306,7 +309,7 @@ impl RdbLoader {
         self.carry.extend_from_slice(bytes);
     }
 
-    /// Takes the carry's buffer back for the next cut item.
+    /// Keeps the carry's buffer for the next incomplete item.
     fn keep_carry(&mut self, mut carry: Vec<u8>) {
         if carry.capacity() <= BUFFER_BYTES_KEPT {
             carry.clear();
@@ -321,8 +324,8 @@ impl RdbLoader {
         error
     }
 
-    /// Parses the item at the start of `bytes` and says how long it is. Changes nothing and
-    /// calls nothing unless the item is complete.
+    /// Parses the item at the start of `bytes` and returns its length. An incomplete item changes
+    /// nothing and calls nothing.
     #[inline]
     fn item(&mut self, bytes: &[u8], sink: &mut dyn RdbSink) -> Parsed<usize> {
         let mut fields = Fields::new(bytes, self.settings.string_bytes_max);
@@ -369,7 +372,7 @@ impl RdbLoader {
             code if code == string::RDB.code => self.string_value(&string::RDB, 0, fields, sink),
             opcode::EXPIRETIME_MS => {
                 let expiry = i64::from_le_bytes(fields.array()?);
-                // Stock servers write -1 for "none" nowhere but read it so.
+                // Stock servers read -1 as "no expiry", although they never write it.
                 self.attributes.expiry = (expiry != -1).then_some(expiry);
                 Ok(())
             }
@@ -377,7 +380,7 @@ impl RdbLoader {
         }
     }
 
-    /// A key and a value that is one string, behind so many bytes that say nothing.
+    /// Parses a key and a value that is a single string, preceded by `skip` ignored bytes.
     #[inline(always)]
     fn string_value(
         &mut self,
@@ -396,7 +399,7 @@ impl RdbLoader {
         sink.value(&key, form, value, expiry, access).map_err(refused)
     }
 
-    /// A key and a value of any form.
+    /// Parses a key and a value of any form, or the head of its elements.
     fn any_value(
         &mut self,
         name: &'static str,
@@ -417,7 +420,7 @@ impl RdbLoader {
                 self.elements_left = head.count;
                 self.end_value(sink)
             }
-            Read::NotBuilt => {
+            Read::NotImplemented => {
                 let mut digits = itoa::Buffer::new();
                 let key = format::quoted(&fields.string()?.bytes(&mut digits)?);
                 let (encoding, code) = (form.name, form.code);
@@ -435,7 +438,7 @@ impl RdbLoader {
         sink: &mut dyn RdbSink,
     ) -> Parsed<()> {
         let Read::Elements { element, .. } = &form.read else {
-            unreachable!("a value without elements has none to come")
+            unreachable!("only values with elements expect one")
         };
         let stored = element(&head, fields)?;
         let (mut name_digits, mut value_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
@@ -455,7 +458,7 @@ impl RdbLoader {
         Ok(())
     }
 
-    /// All but strings and their expiry.
+    /// Parses everything except strings and their expiry.
     fn rare(&mut self, byte: u8, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
         match byte {
             opcode::SELECTDB => sink.select(fields.length()?).map_err(refused),
@@ -508,7 +511,7 @@ impl RdbLoader {
         sink.aux(&name, &value).map_err(refused)
     }
 
-    /// Why an opcode cannot be loaded.
+    /// Returns the error of an opcode that cannot be loaded.
     fn unsupported(&self, byte: u8) -> Stop {
         let what = match byte {
             opcode::FUNCTION_PRE_GA => "function libraries in their pre-release format",
@@ -535,8 +538,8 @@ impl RdbLoader {
         Ok(())
     }
 
-    /// One tagged piece of module data; an item of its own, so that any number of them costs
-    /// no more than their bytes.
+    /// Skips one tagged piece of module data. Each is an item of its own, so that the cost is linear
+    /// in their number.
     fn skip_module_data(&mut self, fields: &mut Fields<'_>) -> Parsed<()> {
         match fields.length()? {
             module_opcode::EOF => self.phase = Phase::ExpectEntry,
@@ -554,7 +557,7 @@ fn refused(refusal: Refusal) -> Stop {
     Stop::Bad(0, RdbErrorKind::Refused(refusal.0))
 }
 
-/// The nine characters packed into the upper 54 bits of a module type's id.
+/// Decodes the nine characters in the upper 54 bits of a module type's id.
 fn module_name(id: u64) -> String {
     const CHARACTERS: &[u8; 64] =
         b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -1,11 +1,11 @@
-//! RDB encoder: chunks in, bytes of a file out.
+//! RDB encoder: encodes chunks as the bytes of a file.
 //!
-//! Call `begin` once, `chunk` for each chunk, `finish` once; each appends to the caller's buffer,
-//! which the caller writes out and clears between calls as it likes. Runs on the writer's thread.
+//! Call `begin` once, `chunk` for each chunk, `finish` once. Each appends to the caller's buffer,
+//! which the caller may write and clear between calls. It runs on the writer's thread.
 //!
-//! Keys and what belongs to them are written here, values as their types' rows say.
+//! Keys and their attributes are encoded here, values by the rows of their types.
 //!
-//! Absent: files, the `$EOF:` framing of diskless replication, the choice of what to save.
+//! Not here: files, the `$EOF:` framing of diskless replication, the choice of what to save.
 
 use crate::rdb::chunk::{Chunk, ChunkKey, Record};
 use crate::rdb::elements::Head;
@@ -20,19 +20,19 @@ pub struct RdbEncoder {
     checksum: Checksum,
     selected: Option<u32>,
     strings: StringWriter,
-    /// The large value that has begun: how its elements are written, and its head.
+    /// The current large value: how its elements are encoded, and its head.
     large: Option<(Write, Head)>,
 }
 
 impl RdbEncoder {
-    /// An encoder for one file.
+    /// Creates an encoder for one file.
     pub fn new(settings: RdbSettings) -> RdbEncoder {
         assert!((7..=12).contains(&settings.version), "RDB version {}", settings.version);
         let strings = StringWriter::new(settings.compression);
         RdbEncoder { settings, checksum: Checksum::new(), selected: None, strings, large: None }
     }
 
-    /// Appends magic, version and the given aux fields.
+    /// Appends magic, version and auxiliary fields.
     pub fn begin(&mut self, aux: &[(&str, &[u8])], out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(format!("REDIS{:04}", self.settings.version).as_bytes());
@@ -53,7 +53,7 @@ impl RdbEncoder {
         // Record headers are about as long as their encoded form, opcodes included.
         out.reserve(chunk.len_bytes());
         if self.selected != Some(chunk.db()) {
-            assert!(self.large.is_none(), "a value goes on in its database");
+            assert!(self.large.is_none(), "a large value must not span databases");
             self.select(chunk.db(), out);
         }
         for record in chunk {
@@ -64,7 +64,7 @@ impl RdbEncoder {
 
     /// Appends the end of the file.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        assert!(self.large.is_none(), "a value has an end");
+        assert!(self.large.is_none(), "the last value must be complete");
         let start = out.len();
         out.push(opcode::EOF);
         self.seal(start, out);
@@ -72,7 +72,7 @@ impl RdbEncoder {
         out.extend_from_slice(&checksum.to_le_bytes());
     }
 
-    /// Takes what was appended since `start` into the checksum: once per call, in one sweep.
+    /// Adds the bytes appended since `start` to the checksum.
     fn seal(&mut self, start: usize, out: &[u8]) {
         if self.settings.checksum {
             self.checksum.update(&out[start..]);
@@ -97,22 +97,22 @@ impl RdbEncoder {
         match record {
             Record::Value(key, bytes) => {
                 let Write::Bytes(write) = self.key(key, out) else {
-                    unreachable!("an entry's kind tells that its value is bytes")
+                    unreachable!("the kind of a value of bytes has an encoding of bytes")
                 };
                 write(bytes, &mut self.strings, out);
             }
             Record::Begin(key, head) => {
                 let write = self.key(key, out);
                 let Write::Elements { head: write_head, .. } = write else {
-                    unreachable!("an entry's kind tells that its value has elements")
+                    unreachable!("the kind of a large value has an encoding of elements")
                 };
                 write_head(head, out);
-                assert!(self.large.is_none(), "a value ends before another one begins");
+                assert!(self.large.is_none(), "the previous value must be complete");
                 self.large = Some((write, *head));
             }
             Record::Element(one) => {
                 let Some((Write::Elements { element, .. }, head)) = &self.large else {
-                    unreachable!("an element of a value that has begun")
+                    unreachable!("elements follow the beginning of their value")
                 };
                 element(head, one, &mut self.strings, out);
             }
@@ -120,12 +120,12 @@ impl RdbEncoder {
         }
     }
 
-    /// Appends what stands before a value, and tells how that is written.
+    /// Appends a key with its attributes and type. Returns how its value is encoded.
     #[inline(always)]
     fn key(&mut self, key: &ChunkKey<'_>, out: &mut Vec<u8>) -> Write {
         if let Some(at) = key.expiry {
             out.push(opcode::EXPIRETIME_MS);
-            // Readers take -1 for "never"; a millisecond earlier is just as past.
+            // Readers interpret -1 as "no expiry"; -2 is equally in the past.
             let at = if at == -1 { -2 } else { at };
             out.extend_from_slice(&at.to_le_bytes());
         }
@@ -174,7 +174,7 @@ mod tests {
         chunk
     }
 
-    /// What stands between the header with SELECTDB 0 and the EOF opcode.
+    /// Returns the bytes between the header with SELECTDB 0 and the EOF opcode.
     fn body(settings: RdbSettings, chunk: Chunk) -> Vec<u8> {
         let bytes = encode(settings, &[chunk]);
         let body = bytes.strip_prefix(b"REDIS0010\xfe\x00").expect("header");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_take_redis_encodings() {
+    fn strings_have_the_encodings_of_redis() {
         for (value, expected) in [
             ("", &b"\x00"[..]),
             ("a", b"\x01a"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn compression_only_where_it_pays() {
+    fn strings_are_compressed_only_if_that_saves_space() {
         let off = RdbSettings { compression: false, ..RdbSettings::default() };
         let value = [b'a'; 100];
         let plain = body(off, one(b"k", ChunkValue::Bytes(&value)));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_stand_before_the_type() {
+    fn attributes_precede_the_type() {
         let mut chunk = Chunk::new(0, 0);
         let access = Access { idle_seconds: Some(100), frequency: Some(7) };
         chunk.push_with_access(KIND_RAW, b"k", Some(1), access, ChunkValue::Bytes(b"v"));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_of_minus_one_stays_an_expiry() {
+    fn an_expiry_of_minus_one_is_kept() {
         let mut chunk = Chunk::new(0, 0);
         chunk.push(KIND_RAW, b"k", Some(-1), ChunkValue::Bytes(b"v"));
         let got = body(RdbSettings::default(), chunk);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn databases_are_selected_when_they_change_and_sized_once() {
+    fn databases_are_selected_on_change_and_sized_once() {
         let hint = SizeHint { db: 0, keys: 70, expires: 1 };
         let settings =
             RdbSettings { checksum: false, size_hints: vec![hint], ..RdbSettings::default() };
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn aux_fields_as_stock_servers_write_them() {
+    fn aux_fields_are_encoded_as_by_stock_servers() {
         let aux: [(&str, &[u8]); 4] = [
             ("redis-ver", b"7.2.4"),
             ("ctime", b"1700000000"),

@@ -65,7 +65,7 @@ impl Saves {
         data.dirty.saturating_sub(self.saved_dirty)
     }
 
-    /// Marks all changes as saved.
+    /// Sets the time of the last save.
     pub(crate) fn saved_now(&mut self, core: &Core) {
         self.last_secs = core.now.wall_secs();
         self.last_us = core.now.mono_us;
@@ -106,16 +106,16 @@ impl Saves {
         Ok(())
     }
 
-    /// Reports an aborted save to those who wait for it.
-    pub(crate) fn give_up(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId, why: &str) {
+    /// Aborts a snapshot and reports its end as failed.
+    pub(crate) fn abort(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId, why: &str) {
         self.snapshots.abort(core, data, job);
         core.order(Order::SaveEnded { job, result: Err(why.to_owned()) });
     }
 
     /// Aborts all snapshots after their data was replaced.
-    pub(crate) fn give_up_all(&mut self, core: &mut Core, data: &mut Keyspace, why: &str) {
+    pub(crate) fn abort_all(&mut self, core: &mut Core, data: &mut Keyspace, why: &str) {
         let running: Vec<JobId> = self.snapshots.iter().map(|snapshot| snapshot.job).collect();
-        running.into_iter().for_each(|job| self.give_up(core, data, job, why));
+        running.into_iter().for_each(|job| self.abort(core, data, job, why));
     }
 
     /// Aborts a snapshot that cannot keep up with writes.

@@ -1,14 +1,13 @@
-//! Chunks: raw copies of entries on their way out of the keyspace.
+//! Chunks: raw copies of entries, passed from the keyspace to the encoder.
 //!
-//! A snapshot walker runs on the engine's thread in slices of some 50 microseconds. What it costs
-//! there is what clients feel, so it does the least that lets go of the keyspace: it copies small
-//! entries byte for byte into one growing buffer and takes a reference count on big strings. All
-//! that costs time (integer detection, compression, checksums) happens later, from the chunk, on
-//! the writer's thread.
+//! A walker runs on the engine's thread, in slices of some 50 microseconds, and its cost adds to
+//! the latency of clients. So it does as little as possible: it copies small entries into a growing
+//! buffer and increments the reference count of large strings. Everything expensive (integer
+//! detection, compression, checksums) is done later on the encoder's thread.
 //!
-//! A chunk belongs to one database and holds records one after the other: a key with a value that is
-//! bytes; or the begin of a large collection, its elements, its end. What lies between begin and
-//! end may go on in chunks behind this one, with no other record between them.
+//! A chunk belongs to one database and contains a sequence of records: a key with a value of bytes;
+//! or the begin of a large collection, its elements, its end. The elements may continue in the
+//! following chunks, without other records in between.
 //!
 //! ```text
 //!  0       1      2
@@ -25,18 +24,17 @@
 //! flags  1  expiry follows (ms since the Unix epoch)
 //!        2  idle seconds follow
 //!        4  use counter follows
-//!        8  the value is the next block of the side list (no length, no bytes);
-//!           without this flag value length and value bytes are inline
+//!        8  the value is the next shared block (no length, no bytes);
+//!           without this flag, length and bytes of the value are inline
 //!       16  the earliest expiry of an element follows
-//!      c0  which record it is: 0 value, 40 begin, 80 element, c0 end
+//!      c0  kind of the record: 0 value, 40 begin, 80 element, c0 end
 //! varint    LEB128: seven bits a byte, lowest first, top bit set on all but the last
 //! ```
 //!
-//! The layout never leaves the process, so it has no version and may change at will. It holds no
-//! pointer into the keyspace, only bytes and counted blocks, so a chunk is `Send`.
+//! The layout is internal to the process, so it has no version. A chunk contains no pointers into
+//! the keyspace, only bytes and reference-counted blocks, so it is `Send`.
 //!
-//! Absent: RDB or AOF encoding, choice of what to walk, caps on memory (`len_bytes` is what a cap
-//! is compared with).
+//! Not here: the encoding of files, the choice of entries, memory limits (which use `len_bytes`).
 
 use russet_ds::SharedBytes;
 
@@ -54,44 +52,44 @@ const RECORD_BEGIN: u8 = 0x40;
 const RECORD_ELEMENT: u8 = 0x80;
 const RECORD_END: u8 = 0xc0;
 
-/// A chunk of this length is handed on, bytes.
+/// Length in bytes from which a chunk is full and passed on.
 pub const FULL_BYTES: usize = 64 * 1024;
 
-/// Longest header: flags, kind, two lengths, expiry, idle, counter, earliest.
+/// Maximum length of a header: flags, kind, two lengths, expiry, idle, counter, earliest.
 const HEADER_BYTES_MAX: usize = 2 + 10 + 10 + 8 + 10 + 1 + 8;
 
-/// Bytes as the walker finds them.
+/// The bytes of a value to add to a chunk.
 #[derive(Clone, Debug)]
 pub enum ChunkValue<'a> {
-    /// Few of them, to be copied.
+    /// Bytes to copy.
     Bytes(&'a [u8]),
-    /// A block of many: only its reference count is touched.
+    /// A block to share.
     Shared(SharedBytes),
 }
 
-/// What a chunk says of a key.
+/// A key in a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkKey<'a> {
     /// Type and encoding of the value.
     pub kind: u8,
     /// The key's bytes.
     pub bytes: &'a [u8],
-    /// When it expires, milliseconds since the Unix epoch.
+    /// Its expiry in milliseconds since the Unix epoch.
     pub expiry: Option<i64>,
-    /// Use information, if the walker was asked to copy it.
+    /// Its usage, if the walker copies it.
     pub access: Access,
 }
 
-/// One record of a chunk.
+/// A record of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A key with the bytes of a compact value.
     Value(ChunkKey<'a>, &'a [u8]),
-    /// A key whose value is large; its elements come next.
+    /// A key with a large value, whose elements follow.
     Begin(ChunkKey<'a>, Head),
-    /// An element.
+    /// An element of the current large value.
     Element(Element<'a>),
-    /// All elements were given.
+    /// The end of the current large value.
     End,
 }
 
@@ -106,7 +104,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// An empty chunk of database `db` with room for `capacity` bytes of records.
+    /// Creates an empty chunk for database `db` with a capacity for records in bytes.
     pub fn new(db: u32, capacity: usize) -> Chunk {
         Chunk {
             db,
@@ -117,7 +115,7 @@ impl Chunk {
         }
     }
 
-    /// Empties the chunk for another use and keeps its buffer.
+    /// Clears the chunk for reuse; its buffer is kept.
     pub fn reset(&mut self, db: u32) {
         self.db = db;
         self.entries = 0;
@@ -126,37 +124,37 @@ impl Chunk {
         self.shared.clear();
     }
 
-    /// The database whose entries these are.
+    /// Returns the database of its entries.
     pub fn db(&self) -> u32 {
         self.db
     }
 
-    /// Number of keys of which it holds the value, or the begin of it.
+    /// Returns the number of keys whose value, or its begin, is in the chunk.
     pub fn entries(&self) -> usize {
         self.entries
     }
 
-    /// Whether it is so long that it should be handed on.
+    /// Whether it is full and should be passed on.
     pub fn is_full(&self) -> bool {
         self.len_bytes() >= FULL_BYTES
     }
 
-    /// Whether nothing has been pushed.
+    /// Whether it has no records.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Bytes of its records and of the big strings it holds on to: how much there is to write.
+    /// Returns the bytes of its records and shared blocks: the amount of data to write.
     pub fn len_bytes(&self) -> usize {
         self.records.len() + self.pinned_bytes
     }
 
-    /// Memory that it keeps alive, with the room that its records have.
+    /// Returns the memory that it keeps allocated in bytes, including unused capacity.
     pub fn memory_bytes(&self) -> usize {
         self.records.capacity() + self.pinned_bytes
     }
 
-    /// Appends a key with the bytes of a compact value, without use information.
+    /// Appends a key with the bytes of a compact value, without usage.
     #[inline]
     pub fn push(&mut self, kind: u8, key: &[u8], expiry: Option<i64>, value: ChunkValue<'_>) {
         self.push_with_access(kind, key, expiry, Access::default(), value);
@@ -184,7 +182,8 @@ impl Chunk {
         self.entries += 1;
     }
 
-    /// Appends a key whose value is large. [`Chunk::element`] follows as often as `head` says, then [`Chunk::end`].
+    /// Appends a key with a large value. As many calls of [`Chunk::element`] as `head` announces
+    /// must follow, then [`Chunk::end`].
     pub fn begin(&mut self, key: &ChunkKey<'_>, head: Head) {
         let mut header = Header::new(RECORD_BEGIN);
         header.byte(key.kind);
@@ -198,7 +197,7 @@ impl Chunk {
         self.entries += 1;
     }
 
-    /// Appends an element of the value that has begun.
+    /// Appends an element of the current large value.
     #[inline]
     pub fn element(&mut self, name: &[u8], value: ChunkValue<'_>, expiry: Option<i64>) {
         let (flag, inline) = self.hold(value);
@@ -222,12 +221,12 @@ impl Chunk {
         self.shared.extend(other.shared);
     }
 
-    /// Ends the value that has begun.
+    /// Ends the current large value.
     pub fn end(&mut self) {
         self.append(&Header::new(RECORD_END), &[], &[]);
     }
 
-    /// The flag for a value, and the bytes that go into its record.
+    /// Returns the flag for a value and the bytes for its record. A shared block is kept.
     #[inline]
     fn hold<'v>(&mut self, value: ChunkValue<'v>) -> (u8, &'v [u8]) {
         match value {
@@ -249,7 +248,7 @@ impl Chunk {
         self.records.extend_from_slice(value);
     }
 
-    /// The records in the order in which they were pushed.
+    /// Iterates over the records in order.
     pub fn iter(&self) -> ChunkIter<'_> {
         ChunkIter { records: &self.records, shared: self.shared.iter() }
     }
@@ -264,7 +263,7 @@ impl<'a> IntoIterator for &'a Chunk {
     }
 }
 
-/// A record's header while it is put together, on the stack.
+/// A record's header during its construction, on the stack.
 struct Header {
     bytes: [u8; HEADER_BYTES_MAX],
     len: usize,
@@ -295,6 +294,7 @@ impl Header {
         self.len += 1;
     }
 
+    /// Sets a flag and appends the bytes of its field.
     #[inline]
     fn bytes(&mut self, flag: u8, bytes: &[u8]) {
         self.bytes[0] |= flag;
@@ -302,7 +302,7 @@ impl Header {
         self.len += bytes.len();
     }
 
-    /// What a key has beside kind and name.
+    /// Appends expiry and usage of a key.
     #[inline]
     fn key_fields(&mut self, expiry: Option<i64>, access: Access) {
         if let Some(at) = expiry {
@@ -329,10 +329,9 @@ impl Header {
     }
 }
 
-/// Iterator over the records of a [`Chunk`].
+/// An iterator over the records of a [`Chunk`].
 ///
-/// It reads only what [`Chunk::push`] wrote in this process, so a slice out of range here is a
-/// bug, never bad input.
+/// All input was written by a [`Chunk`] in this process, so a slice out of range is a bug.
 #[derive(Clone, Debug)]
 pub struct ChunkIter<'a> {
     records: &'a [u8],
@@ -380,7 +379,7 @@ impl<'a> ChunkIter<'a> {
         (flags & FLAG_SHARED == 0).then(|| self.varint() as usize)
     }
 
-    /// Inline bytes, or the next shared ones.
+    /// Reads inline bytes, or the next shared block.
     #[inline]
     fn value(&mut self, len: Option<usize>) -> &'a [u8] {
         match len {
@@ -390,7 +389,7 @@ impl<'a> ChunkIter<'a> {
         }
     }
 
-    /// What a key has beside kind and name.
+    /// Reads expiry and usage of a key.
     #[inline]
     fn key_fields(&mut self, flags: u8) -> (Option<i64>, Access) {
         let expiry = (flags & FLAG_EXPIRY != 0).then(|| self.i64());
@@ -449,7 +448,7 @@ mod tests {
     fn assert_send<T: Send + 'static>(_: &T) {}
 
     #[test]
-    fn records_come_back_as_pushed() {
+    fn records_are_read_as_they_were_pushed() {
         let mut chunk = Chunk::new(3, 0);
         assert_send(&chunk);
         let big = SharedBytes::new(&[7; 1000]);
@@ -492,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn pinned_bytes_count_and_are_let_go() {
+    fn shared_blocks_are_counted_and_released() {
         let big = SharedBytes::new(&vec![0; 1 << 20]);
         let mut chunk = Chunk::new(0, 64);
         chunk.push(0, b"k", None, ChunkValue::Shared(big.clone()));

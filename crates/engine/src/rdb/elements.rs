@@ -1,21 +1,22 @@
-//! Collections in parts: what stands before the elements, and one element, as loader, chunk and encoder hand them on.
+//! Collections in parts, as loader, chunks and encoder pass them: a head, then the elements.
 
-/// What a file says of a collection before its elements.
+/// The head of a collection, which precedes its elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// How many elements follow.
+    /// Number of elements.
     pub count: u64,
-    /// No element expires before this time, in milliseconds since the Unix epoch; `None` if none does.
+    /// Lower bound of the elements' expiries in milliseconds since the Unix epoch; none if no
+    /// element has one.
     pub earliest: Option<i64>,
 }
 
-/// An element of a collection. Which of its parts there are is known to the type.
+/// An element of a collection. Its type determines which of the fields are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Element<'a> {
-    /// What it is found by: a hash's field, a member.
+    /// Its key: the field of a hash, or a member.
     pub name: &'a [u8],
-    /// What belongs to the name: a field's value; empty if nothing does.
+    /// The value of a field; empty if the type has none.
     pub value: &'a [u8],
-    /// When it expires by itself, in milliseconds since the Unix epoch.
+    /// Its own expiry in milliseconds since the Unix epoch.
     pub expiry: Option<i64>,
 }

@@ -1,23 +1,23 @@
-//! What can be wrong with an RDB file, as values and as text for log lines.
+//! Errors of RDB files, with texts for log lines.
 
 use std::fmt;
 
 use super::format::{self, HEADER_BYTES, Header};
 
-/// What is wrong with a file.
+/// The kind of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RdbErrorKind {
-    /// No magic at the start.
+    /// The file does not start with the magic.
     WrongSignature([u8; HEADER_BYTES]),
-    /// A version that is not opened.
+    /// The version is not supported.
     UnknownVersion(Header),
-    /// The input ended within the named part.
+    /// The input ends within the named part.
     Truncated(&'static str),
-    /// A byte that starts no length.
+    /// The first byte of a length is invalid.
     BadLength(u8),
-    /// A length was needed and an encoded string stands there.
+    /// A string encoding was found in place of a length.
     EncodedLength(u8),
-    /// An encoding of strings that does not exist.
+    /// An unknown string encoding.
     BadStringEncoding(u8),
     /// A string longer than the limit.
     StringTooLong {
@@ -26,49 +26,49 @@ pub enum RdbErrorKind {
         /// The limit.
         bytes_max: u64,
     },
-    /// A compressed string that claims more than its bytes can give.
+    /// The claimed length of a compressed string is beyond what its bytes can decompress to.
     BadCompressedLength {
-        /// Bytes in the file.
-        packed: u64,
-        /// Bytes they claim to give.
+        /// Compressed length in bytes.
+        compressed: u64,
+        /// Claimed decompressed length in bytes.
         claimed: u64,
     },
-    /// A compressed string that does not unpack to its length.
+    /// A compressed string that does not decompress to its length.
     BadCompression,
-    /// A value type that exists but is not loaded yet.
+    /// A known value type that is not implemented yet.
     UnsupportedType {
         /// The type's name.
         name: &'static str,
-        /// How it is encoded.
+        /// Its encoding.
         encoding: &'static str,
-        /// The byte in the file.
+        /// The type byte.
         code: u8,
         /// The key, quoted.
         key: String,
     },
     /// A byte that is neither a type nor an opcode.
     UnknownType(u8),
-    /// An opcode that exists and cannot be loaded.
+    /// A known opcode that is not supported.
     UnsupportedOpcode(u8, &'static str),
-    /// Module data that breaks its own grammar.
+    /// Module data with an unknown tag.
     BadModuleData(u64),
-    /// The checksum at the end is not that of the bytes before it.
+    /// The checksum does not match.
     WrongChecksum {
-        /// What the file says.
+        /// The checksum in the file.
         expected: u64,
-        /// What its bytes give.
+        /// The checksum of its bytes.
         computed: u64,
     },
-    /// The sink did not take it.
+    /// The sink rejected the content.
     Refused(String),
 }
 
-/// Why a load ended, and where: its text fits a log line.
+/// An error at an offset of a file. Its text fits into a log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RdbError {
-    /// Bytes from the start of the file.
+    /// Offset from the start of the file in bytes.
     pub offset: u64,
-    /// What is wrong there.
+    /// The kind of error.
     pub kind: RdbErrorKind,
 }
 
@@ -99,8 +99,8 @@ impl fmt::Display for RdbErrorKind {
             StringTooLong { bytes, bytes_max } => {
                 write!(f, "string of {bytes} bytes is longer than the limit of {bytes_max}")
             }
-            BadCompressedLength { packed, claimed } => {
-                write!(f, "LZF string of {packed} bytes cannot unpack to {claimed}")
+            BadCompressedLength { compressed, claimed } => {
+                write!(f, "LZF string of {compressed} bytes cannot decompress to {claimed}")
             }
             BadCompression => write!(f, "invalid LZF compressed string"),
             UnsupportedType { name, encoding, code, key } => {
@@ -109,10 +109,9 @@ impl fmt::Display for RdbErrorKind {
             UnknownType(byte) => write!(f, "unknown RDB type or opcode {byte}"),
             UnsupportedOpcode(byte, what) => write!(f, "cannot load {what} (RDB opcode {byte})"),
             BadModuleData(tag) => write!(f, "module data with unknown tag {tag}"),
-            WrongChecksum { expected, computed } => write!(
-                f,
-                "wrong checksum, the file says {expected:016x} and its bytes give {computed:016x}"
-            ),
+            WrongChecksum { expected, computed } => {
+                write!(f, "wrong checksum: {expected:016x} in the file, {computed:016x} computed")
+            }
             Refused(reason) => f.write_str(reason),
         }
     }

@@ -1,7 +1,8 @@
-//! The fields of which an RDB file's items consist, read from a slice that may be too short.
+//! Reads the fields of an item of an RDB file from a slice that may be incomplete.
 //!
-//! A reader never waits: it borrows what is there, or says the least length with which a retry
-//! makes sense. Memory is only taken for a compressed string whose packed bytes are all there.
+//! Fields are borrowed from the slice. If it is too short, the minimum length of the item is
+//! returned, as far as it is known. Memory is allocated only for compressed strings, and only after
+//! all of their bytes were received.
 
 use std::borrow::Cow;
 
@@ -10,50 +11,50 @@ use russet_ds::lzf;
 use super::error::RdbErrorKind;
 use super::format::{ENCODED, LEN_32, LEN_64, LZF_RATIO_MAX, string_encoding};
 
-/// Why an item did not come out of a slice.
+/// Why an item could not be parsed.
 pub enum Stop {
-    /// It has at least this many bytes, more than the slice.
+    /// It is incomplete: it has at least this many bytes.
     Need(usize),
-    /// It is bad, this far from its start.
+    /// It is malformed at this offset from its start.
     Bad(usize, RdbErrorKind),
 }
 
-/// A part of an item, or why not.
+/// A parsed field, or why parsing stopped.
 pub type Parsed<T> = Result<T, Stop>;
 
-/// A string as it stands in the file.
+/// A string in the encoding of the file.
 pub enum Stored<'a> {
-    /// As it is.
+    /// The bytes themselves.
     Plain(&'a [u8]),
-    /// A number that prints as it.
+    /// An integer whose decimal text is the string.
     Int(i64),
-    /// Packed with LZF.
-    Packed {
+    /// Bytes compressed with LZF.
+    Compressed {
         /// Offset in the item, for errors.
         at: usize,
-        /// The packed bytes.
+        /// The compressed bytes.
         bytes: &'a [u8],
-        /// What they unpack to, within what LZF can give.
+        /// Decompressed length, limited by LZF's maximum ratio.
         len: usize,
     },
 }
 
-/// Reads the fields of one item from a slice that starts with it and may be too short.
+/// A reader of the fields of one item, from a slice that starts with it and may be incomplete.
 pub struct Fields<'a> {
     bytes: &'a [u8],
-    /// How far the item has been read.
+    /// Offset of the next field in the item.
     pub at: usize,
     string_bytes_max: u64,
 }
 
 impl<'a> Fields<'a> {
-    /// The start of an item.
+    /// Creates a reader at the start of an item.
     #[inline]
     pub fn new(bytes: &'a [u8], string_bytes_max: u64) -> Fields<'a> {
         Fields { bytes, at: 0, string_bytes_max }
     }
 
-    /// The next `len` bytes.
+    /// Reads the next `len` bytes.
     #[inline]
     pub fn take(&mut self, len: usize) -> Parsed<&'a [u8]> {
         // Lengths are at most `string_bytes_max` beyond what has been read.
@@ -63,7 +64,7 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
-    /// The next `N` bytes.
+    /// Reads the next `N` bytes.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Parsed<[u8; N]> {
         let mut array = [0; N];
@@ -71,13 +72,13 @@ impl<'a> Fields<'a> {
         Ok(array)
     }
 
-    /// The next byte.
+    /// Reads the next byte.
     #[inline]
     pub fn byte(&mut self) -> Parsed<u8> {
         Ok(self.array::<1>()?[0])
     }
 
-    /// A length, or the kind of an encoding.
+    /// Reads a length, or the kind of a string encoding as `Err`.
     #[inline]
     fn len_or_encoding(&mut self) -> Parsed<Result<u64, u8>> {
         let at = self.at;
@@ -92,14 +93,14 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A length.
+    /// Reads a length.
     pub fn length(&mut self) -> Parsed<u64> {
         let at = self.at;
         self.len_or_encoding()?
             .map_err(|kind| Stop::Bad(at, RdbErrorKind::EncodedLength(ENCODED | kind)))
     }
 
-    /// A length of bytes, bounded.
+    /// Reads a length in bytes within the limit.
     fn string_len(&mut self) -> Parsed<usize> {
         let at = self.at;
         let bytes = self.length()?;
@@ -115,7 +116,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A string in any encoding.
+    /// Reads a string in any encoding.
     #[inline]
     pub fn string(&mut self) -> Parsed<Stored<'a>> {
         let at = self.at;
@@ -133,25 +134,25 @@ impl<'a> Fields<'a> {
             string_encoding::INT8 => i64::from(i8::from_le_bytes(self.array()?)),
             string_encoding::INT16 => i64::from(i16::from_le_bytes(self.array()?)),
             string_encoding::INT32 => i64::from(i32::from_le_bytes(self.array()?)),
-            string_encoding::LZF => return self.packed_string(at),
+            string_encoding::LZF => return self.compressed_string(at),
             _ => return Err(Stop::Bad(at, RdbErrorKind::BadStringEncoding(kind))),
         }))
     }
 
-    fn packed_string(&mut self, at: usize) -> Parsed<Stored<'a>> {
-        let packed = self.string_len()?;
+    fn compressed_string(&mut self, at: usize) -> Parsed<Stored<'a>> {
+        let compressed = self.string_len()?;
         let len = self.string_len()?;
-        let (packed_bytes, claimed) = (packed as u64, len as u64);
-        if packed == 0 || claimed > packed_bytes.saturating_mul(LZF_RATIO_MAX) {
-            let kind = RdbErrorKind::BadCompressedLength { packed: packed_bytes, claimed };
+        let (compressed_bytes, claimed) = (compressed as u64, len as u64);
+        if compressed == 0 || claimed > compressed_bytes.saturating_mul(LZF_RATIO_MAX) {
+            let kind = RdbErrorKind::BadCompressedLength { compressed: compressed_bytes, claimed };
             return Err(Stop::Bad(at, kind));
         }
-        Ok(Stored::Packed { at, bytes: self.take(packed)?, len })
+        Ok(Stored::Compressed { at, bytes: self.take(compressed)?, len })
     }
 }
 
 impl<'a> Stored<'a> {
-    /// The string itself: borrowed where it stands in the file, printed into `digits`, or unpacked.
+    /// Returns the decoded string: borrowed, formatted into `digits`, or decompressed.
     #[inline(always)]
     pub fn bytes<'s>(self, digits: &'s mut itoa::Buffer) -> Parsed<Cow<'s, [u8]>>
     where
@@ -160,7 +161,7 @@ impl<'a> Stored<'a> {
         match self {
             Stored::Plain(bytes) => Ok(Cow::Borrowed(bytes)),
             Stored::Int(value) => Ok(Cow::Borrowed(digits.format(value).as_bytes())),
-            Stored::Packed { at, bytes, len } => lzf::decompress(bytes, len)
+            Stored::Compressed { at, bytes, len } => lzf::decompress(bytes, len)
                 .map(Cow::Owned)
                 .map_err(|_| Stop::Bad(at, RdbErrorKind::BadCompression)),
         }

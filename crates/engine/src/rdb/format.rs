@@ -1,22 +1,23 @@
-//! What RDB's writer and reader agree on: opcodes, length and integer encodings, the checksum. `docs/internals/rdb.md` draws a file.
+//! Definitions of the RDB format: opcodes, encodings of lengths and integers, the checksum.
+//! `docs/internals/rdb.md` draws a file.
 //!
-//! The facts come from the public format of Redis up to 7.2 and of Valkey 9; what is known of
-//! later Redis versions (12 and up) comes from the documentation of third-party readers and only
-//! serves to name what cannot be loaded.
+//! Sources are the public formats of Redis up to 7.2 and of Valkey 9. Details of later Redis
+//! versions (12 and up) come from the documentation of third-party readers and are only used in
+//! error messages.
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-/// Opcodes: bytes that stand where a value type could stand.
+/// Opcodes, found in place of a value type.
 pub mod opcode {
     /// Valkey 9.2: a replicated command inside a snapshot.
     pub const UPDATE: u8 = 242;
-    /// Valkey 9: slot import under way. Redis 8.6: key metadata of modules.
+    /// Valkey 9: unfinished slot import. Redis 8.6: key metadata of modules.
     pub const SLOT_IMPORT_OR_KEY_META: u8 = 243;
     /// Slot, keys, keys with expiry: a hint for sizing tables.
     pub const SLOT_INFO: u8 = 244;
-    /// A function library's source.
+    /// Source of a function library.
     pub const FUNCTION2: u8 = 245;
-    /// A function library as release candidates of 7.0 wrote it.
+    /// Function library in the format of release candidates of 7.0.
     pub const FUNCTION_PRE_GA: u8 = 246;
     /// Module data outside of any key.
     pub const MODULE_AUX: u8 = 247;
@@ -24,17 +25,17 @@ pub mod opcode {
     pub const IDLE: u8 = 248;
     /// Use counter of the next key.
     pub const FREQ: u8 = 249;
-    /// A named string about the file.
+    /// Auxiliary field: a name and a string.
     pub const AUX: u8 = 250;
-    /// Keys and keys with expiry of the selected database: a hint.
+    /// Keys and keys with expiry of the selected database: a hint for sizing tables.
     pub const RESIZEDB: u8 = 251;
     /// Expiry of the next key, i64 little endian, milliseconds.
     pub const EXPIRETIME_MS: u8 = 252;
     /// Expiry of the next key, i32 little endian, seconds (files before version 3).
     pub const EXPIRETIME: u8 = 253;
-    /// The database of the keys that follow.
+    /// Database of the following keys.
     pub const SELECTDB: u8 = 254;
-    /// End; a checksum follows from version 5 on.
+    /// End of the file; since version 5 followed by a checksum.
     pub const EOF: u8 = 255;
 }
 
@@ -56,16 +57,17 @@ pub mod module_opcode {
 
 /// First file version with a checksum after EOF.
 pub const VERSION_WITH_CHECKSUM: u32 = 5;
-/// Newest version under the magic `REDIS` that is opened (Redis 8.8).
+/// Latest supported version with the magic `REDIS` (Redis 8.8).
 pub const REDIS_VERSION_MAX: u32 = 14;
-/// First version under the magic `VALKEY` (Valkey 9.0).
+/// First version with the magic `VALKEY` (Valkey 9.0).
 pub const VALKEY_VERSION_MIN: u32 = 80;
-/// Newest version under the magic `VALKEY` that is opened (Valkey 9.2).
+/// Latest supported version with the magic `VALKEY` (Valkey 9.2).
 pub const VALKEY_VERSION_MAX: u32 = 81;
 /// Length of magic and version together.
 pub const HEADER_BYTES: usize = 9;
 
-/// Who defined the file's version number: the meaning of high type bytes depends on it.
+/// The project that defined a file's version number, which determines the meaning of high type
+/// bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// Magic `REDIS` and four digits.
@@ -74,17 +76,17 @@ pub enum Flavour {
     Valkey,
 }
 
-/// The nine bytes that open a file.
+/// The header of a file, of nine bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Which magic.
+    /// The magic.
     pub flavour: Flavour,
-    /// The version number behind it.
+    /// The version number after the magic.
     pub version: u32,
 }
 
 impl Header {
-    /// Reads magic and digits; `None` if it is no RDB header. Does not judge the version.
+    /// Parses magic and version; none if it is not an RDB header. The version is not validated.
     pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
         let (flavour, digits) = match bytes.strip_prefix(b"REDIS") {
             Some(digits) => (Flavour::Redis, digits),
@@ -97,7 +99,7 @@ impl Header {
         Some(Header { flavour, version })
     }
 
-    /// Whether files of this version are opened.
+    /// Whether the version is supported.
     pub fn is_known(self) -> bool {
         match self.flavour {
             Flavour::Redis => (1..=REDIS_VERSION_MAX).contains(&self.version),
@@ -106,7 +108,7 @@ impl Header {
     }
 }
 
-/// Encodings that stand where a string's length could stand (two top bits set).
+/// String encodings, found in place of a length (with the top two bits set).
 pub mod string_encoding {
     /// One byte, signed.
     pub const INT8: u8 = 0;
@@ -114,7 +116,7 @@ pub mod string_encoding {
     pub const INT16: u8 = 1;
     /// Four bytes, little endian, signed.
     pub const INT32: u8 = 2;
-    /// Packed length, length, packed bytes.
+    /// Compressed length, decompressed length, compressed bytes.
     pub const LZF: u8 = 3;
 }
 
@@ -125,7 +127,7 @@ pub const LEN_32: u8 = 0x80;
 /// First byte of a 64-bit length (big endian).
 pub const LEN_64: u8 = 0x81;
 
-/// A stretch that LZF cannot exceed: three packed bytes give at most 264.
+/// Maximum ratio of LZF: three compressed bytes decompress to at most 264.
 pub const LZF_RATIO_MAX: u64 = 88;
 
 /// Appends a length in its shortest form.
@@ -144,7 +146,7 @@ pub fn put_len(len: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an integer encoding if the number has one (it fits 32 bits); says whether it did.
+/// Appends the encoding of an integer if it fits into 32 bits. Returns whether it did.
 #[inline]
 pub fn put_encoded_int(value: i64, out: &mut Vec<u8>) -> bool {
     if let Ok(value) = i8::try_from(value) {
@@ -161,9 +163,9 @@ pub fn put_encoded_int(value: i64, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// The number that a short string spells exactly as it would be printed, if it does.
+/// Parses a string of up to 11 bytes that is the canonical decimal text of an integer.
 ///
-/// Eleven bytes hold every 32-bit number, and longer ones have no integer encoding.
+/// Every 32-bit number fits into 11 bytes, and larger ones have no integer encoding.
 #[inline]
 pub fn canonical_int(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
@@ -191,12 +193,12 @@ pub fn canonical_int(text: &[u8]) -> Option<i64> {
 pub struct Checksum(Digest);
 
 impl Checksum {
-    /// The checksum of nothing.
+    /// Creates the checksum of no bytes.
     pub fn new() -> Checksum {
         Checksum(Digest::new(CrcAlgorithm::Crc64Redis))
     }
 
-    /// Takes in the next bytes of the file.
+    /// Adds bytes.
     #[inline]
     pub fn update(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
@@ -204,7 +206,7 @@ impl Checksum {
         }
     }
 
-    /// The checksum of all bytes so far.
+    /// Returns the checksum of all bytes so far.
     pub fn value(&self) -> u64 {
         self.0.finalize()
     }
@@ -216,7 +218,7 @@ impl Default for Checksum {
     }
 }
 
-/// A key as log lines show it: quoted, escaped, at most 64 of its bytes.
+/// Formats a key for log lines: quoted, escaped, limited to its first 64 bytes.
 pub fn quoted(bytes: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 64;
     let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_take_their_shortest_form() {
+    fn lengths_have_their_shortest_form() {
         let put = |len| {
             let mut out = Vec::new();
             put_len(len, &mut out);
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn only_canonical_numbers_count() {
+    fn only_canonical_integers_are_parsed() {
         for (text, value) in [
             ("0", Some(0)),
             ("-1", Some(-1)),

@@ -1,14 +1,14 @@
-//! The bytes of RDB files: what reading and writing them share, and what is told to those who do.
+//! The RDB format: definitions shared by reading and writing.
 //!
-//! * [`format`]: opcodes, header, lengths, the forms of integers, the checksum.
-//! * [`fields`]: reads what items consist of, from bytes that may be cut anywhere.
+//! * [`format`]: opcodes, header, lengths, integers, the checksum.
+//! * [`fields`]: reads the fields of an item from bytes that may be incomplete.
 //! * [`strings`]: writes strings.
 //! * [`elements`]: collections in parts.
-//! * [`error`]: what can be wrong with a file.
-//! * [`chunk`]: copies of entries on their way from the keyspace to a writer's thread.
+//! * [`error`]: errors of a file.
+//! * [`chunk`]: copies of entries, passed from the keyspace to the encoder's thread.
 //!
-//! What the bytes of a value mean is known to the value's type, and which of them stand where in a file to
-//! `persist`'s loader and encoder. `docs/internals/rdb.md` draws them.
+//! The encoding of values is defined by their types, and the structure of a file by `persist`'s
+//! loader and encoder. `docs/internals/rdb.md` draws it.
 
 pub mod chunk;
 pub mod elements;
@@ -17,42 +17,42 @@ pub mod fields;
 pub mod format;
 pub mod strings;
 
-/// The version that is written unless the data needs a newer one; redis-server 7.0 loads it.
+/// The version to write unless the data needs a newer one; redis-server 7.0 can load it.
 pub const DEFAULT_VERSION: u32 = 10;
 
-/// When and how often a key was used, as an RDB file carries it for eviction.
+/// The usage of a key for eviction, as stored in an RDB file.
 ///
-/// A file holds at most one of the two per key in practice (the writer's policy decides which),
-/// but the format allows both.
+/// Writers store at most one of the two, depending on their eviction policy, but the format allows
+/// both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Seconds since the key was last used (opcode IDLE, written under an LRU policy).
+    /// Seconds since the last use (opcode IDLE, written under an LRU policy).
     pub idle_seconds: Option<u64>,
     /// Logarithmic use counter (opcode FREQ, written under an LFU policy).
     pub frequency: Option<u8>,
 }
 
-/// How many keys a database has, told to the reader ahead of them.
+/// The size of a database, written before its keys so that a reader can reserve memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeHint {
     /// The database.
     pub db: u32,
-    /// Its keys.
+    /// Number of keys.
     pub keys: u64,
-    /// Those of them that expire.
+    /// Number of keys with an expiry.
     pub expires: u64,
 }
 
-/// What a file is to be like.
+/// Settings for encoding a file.
 #[derive(Clone, Debug)]
 pub struct RdbSettings {
-    /// Version number in the header, 7 (the first with aux fields and size hints) to 12.
+    /// Version number in the header, 7 (the first with auxiliary fields and size hints) to 12.
     pub version: u32,
-    /// Pack strings with LZF (`rdbcompression`).
+    /// Whether to compress strings with LZF (`rdbcompression`).
     pub compression: bool,
-    /// Compute the checksum (`rdbchecksum`); zero is written otherwise.
+    /// Whether to compute the checksum (`rdbchecksum`); otherwise zero is written.
     pub checksum: bool,
-    /// Written behind the first selection of each database named here.
+    /// The sizes of databases, written when they are first selected.
     pub size_hints: Vec<SizeHint>,
 }
 

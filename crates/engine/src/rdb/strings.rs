@@ -1,20 +1,21 @@
-//! Strings as Redis writes them into RDB files.
+//! Writes strings of RDB files in the encodings that Redis chooses.
 //!
-//! A canonical integer of up to 32 bits takes one, two or four bytes; what is longer than 20 bytes is packed with LZF if that
-//! is switched on and saves at least four bytes; all else stands as it is.
+//! A canonical integer of up to 32 bits takes one, two or four bytes. Strings longer than 20 bytes
+//! are compressed with LZF if that is enabled and saves at least four bytes. All others are written
+//! as they are.
 
 use russet_ds::lzf;
 
 use super::format;
 
-/// Strings up to this length are not worth compressing.
+/// Minimum length of strings to compress.
 const COMPRESSION_BYTES_MIN: usize = 21;
-/// What compression must save to be used.
+/// Minimum number of bytes that compression must save.
 const COMPRESSION_GAIN_MIN: usize = 4;
-/// A compression buffer larger than this is not kept between strings.
+/// Larger compression buffers are freed after use.
 const SCRATCH_BYTES_KEPT: usize = 1 << 20;
 
-/// Writes strings.
+/// A writer of strings.
 pub struct StringWriter {
     compression: bool,
     compressor: lzf::Compressor,
@@ -22,7 +23,7 @@ pub struct StringWriter {
 }
 
 impl StringWriter {
-    /// One that packs strings or not.
+    /// Creates a writer, with or without compression.
     pub fn new(compression: bool) -> StringWriter {
         StringWriter { compression, compressor: lzf::Compressor::new(), scratch: Vec::new() }
     }
@@ -35,18 +36,21 @@ impl StringWriter {
         {
             return;
         }
-        if self.compression && bytes.len() >= COMPRESSION_BYTES_MIN && self.put_packed(bytes, out) {
+        if self.compression
+            && bytes.len() >= COMPRESSION_BYTES_MIN
+            && self.put_compressed(bytes, out)
+        {
             return;
         }
         format::put_len(bytes.len() as u64, out);
         out.extend_from_slice(bytes);
     }
 
-    fn put_packed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    fn put_compressed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
         let limit = bytes.len() - COMPRESSION_GAIN_MIN;
         self.scratch.clear();
-        let packed = self.compressor.compress(bytes, limit, &mut self.scratch);
-        if packed {
+        let compressed = self.compressor.compress(bytes, limit, &mut self.scratch);
+        if compressed {
             out.push(format::ENCODED | format::string_encoding::LZF);
             format::put_len(self.scratch.len() as u64, out);
             format::put_len(bytes.len() as u64, out);
@@ -55,6 +59,6 @@ impl StringWriter {
         if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch = Vec::new();
         }
-        packed
+        compressed
     }
 }

@@ -10,7 +10,7 @@ use crate::core::{Answer, Core, Order};
 use crate::ids::Handle;
 
 impl Master {
-    /// REPLCONF ACK.
+    /// Handles REPLCONF ACK.
     pub(crate) fn acknowledged(
         &mut self,
         core: &mut Core,
@@ -27,12 +27,12 @@ impl Master {
         if let ReplicaStage::WaitAck(job) = replica.stage {
             replica.go_online(clients, job);
         }
-        self.acks_came = true;
+        self.acks_received = true;
         core.order(Order::CheckShutdown);
     }
 
     /// Handles a newline of a replica, sent to keep the link alive during loading.
-    pub(crate) fn saw_alive(&mut self, handle: Handle, now_us: u64) {
+    pub(crate) fn newline_received(&mut self, handle: Handle, now_us: u64) {
         if let Some(replica) = self.replica_mut(handle) {
             replica.acked_us = now_us;
         }
@@ -69,7 +69,7 @@ impl Master {
 
     /// Requests acknowledgements from all replicas at the end of this turn.
     pub(crate) fn request_acks(&mut self) {
-        self.acks_wanted = true;
+        self.acks_requested = true;
     }
 
     /// Adds a client in WAIT for `offset`.
@@ -79,23 +79,23 @@ impl Master {
     }
 
     /// Removes a client from WAIT.
-    pub(crate) fn stopped_waiting(&mut self, waiting: Waiting, handle: Handle) {
+    pub(crate) fn stop_waiting(&mut self, waiting: Waiting, handle: Handle) {
         if let Waiting::Acks { offset, .. } = waiting {
             self.waiters.remove(&(offset, handle));
         }
     }
 
-    /// Whether no client is in WAIT.
+    /// Whether any client is in WAIT.
     pub fn has_waiters(&self) -> bool {
         !self.waiters.is_empty()
     }
 
     /// Requests and checks acknowledgements at the end of a turn.
-    pub(crate) fn settle_acks(&mut self, core: &mut Core, clients: &Clients) {
-        if std::mem::take(&mut self.acks_came) {
+    pub(crate) fn process_acks(&mut self, core: &mut Core, clients: &Clients) {
+        if std::mem::take(&mut self.acks_received) {
             self.wake_waiters(core, clients);
         }
-        let wanted = std::mem::take(&mut self.acks_wanted);
+        let wanted = std::mem::take(&mut self.acks_requested);
         if wanted && !self.replicas.is_empty() && !core.is_replica {
             self.stream.append_command(&[b"REPLCONF", b"GETACK", b"*"]);
         }

@@ -4,8 +4,8 @@
 //!   first_offset                                     offset of the last byte
 //!   ▼                                                ▼
 //!   ┌──────────────┬───────────┬──────┬──────────────┐
-//!   │ Arc<block>   │ Arc<block>│ …    │ Arc<block>   │      each also stands in the outboxes of
-//!   └──────────────┴───────────┴──────┴──────────────┘      replicas that have not written it yet
+//!   │ Arc<block>   │ Arc<block>│ …    │ Arc<block>   │      each is shared with the outboxes of
+//!   └──────────────┴───────────┴──────┴──────────────┘      replicas that have not received it yet
 //!     the oldest are dropped when the backlog is full
 //! ```
 //!
@@ -54,7 +54,7 @@ impl Backlog {
         self.len == 0
     }
 
-    /// Returns the size that is kept at least.
+    /// Returns the minimum number of bytes to keep.
     pub fn size_max(&self) -> usize {
         self.size_max
     }
@@ -68,7 +68,7 @@ impl Backlog {
     /// Appends bytes of the stream.
     pub fn append(&mut self, bytes: Arc<Vec<u8>>) {
         self.len += bytes.len();
-        // A block that all replicas have written is not shared and can be extended.
+        // A block that all replicas have received is not shared and can be extended.
         match self.blocks.back_mut().and_then(Arc::get_mut) {
             Some(last) if last.len() + bytes.len() <= BLOCK_BYTES => {
                 last.extend_from_slice(&bytes);
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_newest_and_gives_any_suffix() {
+    fn keeps_the_latest_bytes_and_returns_any_suffix() {
         let stream: Vec<u8> = (0..100_000_u32).map(|i| (i * 7 % 251) as u8).collect();
         let mut backlog = Backlog::new(1, 10_000);
         let mut held = Vec::new();

@@ -39,14 +39,14 @@ impl Master {
         for index in 0..self.replicas.len() {
             self.check_replica(core, clients, index);
         }
-        self.drop_unneeded_backlog(core, journal);
-        self.go_on_with_file_syncs(core, clients);
+        self.drop_idle_backlog(core, journal);
+        self.continue_file_syncs(core, clients);
         core.order(Order::ScheduleFullSync);
         self.remove_sync_file(core, saves);
     }
 
     /// Excludes time in which this process did not run from timeouts.
-    pub(crate) fn excuse_silence(&mut self, clients: &mut Clients, now_us: u64, late_us: u64) {
+    pub(crate) fn extend_timeouts(&mut self, clients: &mut Clients, now_us: u64, late_us: u64) {
         let later = |then_us: u64| then_us.saturating_add(late_us).min(now_us);
         for replica in &mut self.replicas {
             replica.acked_us = later(replica.acked_us);
@@ -72,8 +72,8 @@ impl Master {
     }
 
     fn check_replica(&mut self, core: &mut Core, clients: &mut Clients, index: usize) {
-        let is_silent_file = match self.replicas[index].stage {
-            ReplicaStage::Transfer(job) => self.file_sync_is_silent(job),
+        let is_unannounced = match self.replicas[index].stage {
+            ReplicaStage::Transfer(job) => self.file_sync_is_unannounced(job),
             _ => false,
         };
         let replica = &mut self.replicas[index];
@@ -85,7 +85,7 @@ impl Master {
         match replica.stage {
             // A newline keeps the link alive while there is nothing to send.
             ReplicaStage::WaitSnapshot => clients.send(core, handle, b"\n"),
-            ReplicaStage::Transfer(job) if is_silent_file && !replica.is_stuck(core) => {
+            ReplicaStage::Transfer(job) if is_unannounced && !replica.is_stuck(core) => {
                 if let Some(outbox) = clients.outbox(handle) {
                     outbox.insert_before(Gate::Snapshot(job), Arc::new(b"\n".to_vec()));
                     clients.mark_dirty(handle);
@@ -101,7 +101,7 @@ impl Master {
         }
     }
 
-    fn drop_unneeded_backlog(&mut self, core: &mut Core, journal: &mut Journal) {
+    fn drop_idle_backlog(&mut self, core: &mut Core, journal: &mut Journal) {
         let ttl_us = core.config.repl_backlog_ttl.saturating_mul(1_000_000);
         let now_us = core.now.mono_us;
         let idle = self.none_since_us.is_some_and(|since| now_us.saturating_sub(since) > ttl_us);

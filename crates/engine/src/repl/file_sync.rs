@@ -33,8 +33,8 @@ pub(super) struct FileSync {
     announced: Option<u64>,
     /// Bytes read.
     read: u64,
-    /// Pieces read for which no further one was requested.
-    owed: usize,
+    /// Number of pieces read without having requested another one.
+    unrequested: usize,
 }
 
 impl Master {
@@ -56,13 +56,13 @@ impl Master {
             reading: None,
             announced: None,
             read: 0,
-            owed: 0,
+            unrequested: 0,
         });
         Some(snapshot)
     }
 
     /// Whether nothing of this synchronization has been sent yet.
-    pub(super) fn file_sync_is_silent(&self, snapshot: JobId) -> bool {
+    pub(super) fn file_sync_is_unannounced(&self, snapshot: JobId) -> bool {
         let mut syncs = self.by_file.iter();
         syncs.any(|sync| sync.snapshot == snapshot && sync.announced.is_none())
     }
@@ -115,7 +115,7 @@ impl Master {
         };
         let sync = &mut self.by_file[at];
         let snapshot = sync.snapshot;
-        let whole = sync.announced == Some(sync.read);
+        let is_complete = sync.announced == Some(sync.read);
         match event {
             // A later save may have replaced the file by one of another offset.
             FileEvent::Opened(_) if saves.newest() != Some(snapshot) => {
@@ -128,16 +128,16 @@ impl Master {
             }
             FileEvent::Bytes(bytes) => {
                 sync.read += bytes.len() as u64;
-                sync.owed += 1;
+                sync.unrequested += 1;
                 if sync.announced.is_none_or(|len| sync.read > len) {
                     let why = "the file is longer than it was";
                     self.file_sync_failed(core, clients, at, true, why);
                 } else {
                     self.sync_bytes(clients, snapshot, bytes);
-                    self.go_on_with_file_syncs(core, clients);
+                    self.continue_file_syncs(core, clients);
                 }
             }
-            FileEvent::End if whole => {
+            FileEvent::End if is_complete => {
                 self.by_file.remove(at);
                 self.sync_ended(core, clients, snapshot, &Ok(()));
             }
@@ -169,11 +169,11 @@ impl Master {
         self.sync_ended(core, clients, sync.snapshot, &Err(why.to_owned()));
     }
 
-    /// Requests the next pieces of files whose replicas all have room for them.
-    pub(super) fn go_on_with_file_syncs(&mut self, core: &mut Core, clients: &Clients) {
+    /// Requests the next pieces of files whose replicas' outboxes all have space.
+    pub(super) fn continue_file_syncs(&mut self, core: &mut Core, clients: &Clients) {
         let mut syncs = std::mem::take(&mut self.by_file);
         let before = syncs.len();
-        syncs.retain_mut(|sync| self.go_on_with_file_sync(core, clients, sync));
+        syncs.retain_mut(|sync| self.continue_file_sync(core, clients, sync));
         let fewer = syncs.len() < before;
         self.by_file = syncs;
         if fewer {
@@ -182,19 +182,14 @@ impl Master {
     }
 
     /// Returns false if no replica needs the file any more.
-    fn go_on_with_file_sync(
-        &self,
-        core: &mut Core,
-        clients: &Clients,
-        sync: &mut FileSync,
-    ) -> bool {
+    fn continue_file_sync(&self, core: &mut Core, clients: &Clients, sync: &mut FileSync) -> bool {
         let Some(job) = sync.reading else { return true };
         if self.in_transfer(sync.snapshot).next().is_none() {
             core.output(Output::ReadStop { job });
             return false;
         }
         if !self.some_outbox_is_full(clients, sync.snapshot) {
-            for _ in 0..std::mem::take(&mut sync.owed) {
+            for _ in 0..std::mem::take(&mut sync.unrequested) {
                 core.output(Output::ReadMore { job });
             }
         }

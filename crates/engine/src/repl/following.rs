@@ -41,8 +41,8 @@ const BACK_OFF_MAX_US: u64 = 30_000_000;
 /// Delay of the second acknowledgement after the first, microseconds.
 const SECOND_ACK_US: u64 = 100_000;
 
-/// Time online after which earlier failures are forgotten, microseconds.
-const STEADY_US: u64 = 60_000_000;
+/// Time online after which earlier failures no longer delay synchronizations, microseconds.
+const STABLE_US: u64 = 60_000_000;
 
 /// An expected reply of the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,15 +86,15 @@ pub struct MasterLink {
     pub(super) stage: Stage,
     /// Whether the data belongs to a replication history, so that a partial synchronization may be
     /// requested.
-    pub(super) knows_history: bool,
+    pub(super) has_history: bool,
     /// Monotonic microseconds of the last data from the master.
     pub last_io_us: u64,
     /// Monotonic microseconds since when the link is down.
     pub down_since_us: u64,
     /// Monotonic microseconds at which it went online.
     online_us: u64,
-    /// Recent failures because of its data.
-    setbacks: u32,
+    /// Number of recent failures because of its data.
+    data_failures: u32,
     /// Database selected in the master's stream at our offset.
     pub selected_db: u32,
     /// Earliest time of the next attempt.
@@ -108,17 +108,17 @@ pub struct MasterLink {
 }
 
 impl MasterLink {
-    fn new(host: String, port: u16, knows_history: bool, selected_db: u32, now_us: u64) -> Self {
+    fn new(host: String, port: u16, has_history: bool, selected_db: u32, now_us: u64) -> Self {
         MasterLink {
             host,
             port,
             link: None,
             stage: Stage::Retry,
-            knows_history,
+            has_history,
             last_io_us: now_us,
             down_since_us: now_us,
             online_us: 0,
-            setbacks: 0,
+            data_failures: 0,
             selected_db,
             retry_us: 0,
             db: selected_db,
@@ -144,8 +144,8 @@ impl MasterLink {
     }
 
     /// Whether a partial synchronization may be requested.
-    pub fn knows_history(&self) -> bool {
-        self.knows_history
+    pub fn has_history(&self) -> bool {
+        self.has_history
     }
 
     /// Returns the bytes of an incomplete transaction of the stream.
@@ -156,8 +156,8 @@ impl MasterLink {
     /// Returns the delay before the next full synchronization after a failure because of its data,
     /// since each costs the master a snapshot. Starts at a second and doubles each time.
     pub(super) fn back_off_us(&mut self) -> u64 {
-        let us = (1_000_000_u64 << self.setbacks.min(16)).min(BACK_OFF_MAX_US);
-        self.setbacks = self.setbacks.saturating_add(1);
+        let us = (1_000_000_u64 << self.data_failures.min(16)).min(BACK_OFF_MAX_US);
+        self.data_failures = self.data_failures.saturating_add(1);
         us
     }
 
@@ -235,7 +235,7 @@ impl Following {
     }
 
     /// Restores the replication position from a loaded dump file.
-    pub(crate) fn adopt(
+    pub(crate) fn restore_position(
         &mut self,
         core: &mut Core,
         journal: &mut Journal,
@@ -252,7 +252,7 @@ impl Following {
         }
         if let Some(link) = &mut self.master {
             // A replica continues at the offset of its file.
-            link.knows_history = true;
+            link.has_history = true;
             (link.selected_db, link.db) = (position.db, position.db);
             master.stream.ids.id = position.id;
         } else {
@@ -264,7 +264,7 @@ impl Following {
         master.none_since_us = Some(core.now.mono_us);
     }
 
-    /// REPLICAOF host port. Effects of this turn are already in the stream.
+    /// Handles REPLICAOF host port. Effects of this turn are already in the stream.
     pub(crate) fn follow(
         &mut self,
         core: &mut Core,
@@ -278,16 +278,17 @@ impl Following {
         journal.flush(&mut master.stream);
         master.flush_stream(core, clients);
         // Our history may be a prefix of the new master's, which will check it.
-        let knows = match &self.master {
-            Some(master) => master.knows_history,
+        let has_history = match &self.master {
+            Some(master) => master.has_history,
             None => master.stream.backlog.is_some(),
         };
         // After a partial synchronization the stream's next effect is in this database.
         let selected_db = self.upstream_db().unwrap_or(master.stream.selected_db());
         self.drop_link(core, clients);
         master.disconnect_replicas(core, clients);
-        master.stream.forget_selection();
-        let link = MasterLink::new(host.to_owned(), port, knows, selected_db, core.now.mono_us);
+        master.stream.clear_selection();
+        let link =
+            MasterLink::new(host.to_owned(), port, has_history, selected_db, core.now.mono_us);
         self.set_master(core, journal, master, Some(link));
         if was_master {
             core.log(Level::Notice, "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to synchronize with the new master with just a partial transfer.");
@@ -296,7 +297,7 @@ impl Following {
         core.timers.set(Timer::Replication, core.now.mono_us);
     }
 
-    /// REPLICAOF NO ONE: continues with a new replication id.
+    /// Handles REPLICAOF NO ONE: continues with a new replication id.
     pub(crate) fn promote(
         &mut self,
         core: &mut Core,
@@ -320,7 +321,7 @@ impl Following {
             core.log(Level::Notice, text);
         }
         master.disconnect_replicas(core, clients);
-        master.stream.forget_selection();
+        master.stream.clear_selection();
         master.stream.ensure_backlog(core, journal);
         master.none_since_us = Some(core.now.mono_us);
     }
@@ -333,11 +334,11 @@ impl Following {
             }
             clients.close(core, link);
         }
-        self.give_stage_up(core);
+        self.abort_stage(core);
     }
 
     /// Aborts the current stage of the link.
-    fn give_stage_up(&mut self, core: &mut Core) {
+    fn abort_stage(&mut self, core: &mut Core) {
         let Some(master) = &mut self.master else { return };
         master.partial_transaction.clear();
         master.transaction = Transaction::default();
@@ -355,7 +356,7 @@ impl Following {
         }
         master.link = None;
         master.retry_us = now_us;
-        self.give_stage_up(core);
+        self.abort_stage(core);
         core.log(Level::Notice, "Connection with master lost.");
     }
 
@@ -416,8 +417,8 @@ impl Following {
             Stage::Retry => return,
             Stage::Online if silent => "MASTER timeout: no data nor PING received...",
             Stage::Online => {
-                if now_us.saturating_sub(master.online_us) >= STEADY_US {
-                    master.setbacks = 0;
+                if now_us.saturating_sub(master.online_us) >= STABLE_US {
+                    master.data_failures = 0;
                 }
                 return self.acknowledge(core, clients, master_offset);
             }
@@ -438,7 +439,7 @@ impl Following {
     }
 
     /// Excludes time in which this process did not run from the master's timeout.
-    pub(crate) fn excuse_silence(&mut self, now_us: u64, late_us: u64) {
+    pub(crate) fn extend_timeouts(&mut self, now_us: u64, late_us: u64) {
         if let Some(master) = &mut self.master {
             master.last_io_us = master.last_io_us.saturating_add(late_us).min(now_us);
         }
@@ -556,8 +557,8 @@ impl Following {
         master: &mut Master,
         id: Option<&str>,
     ) {
-        if !self.master.as_ref().is_some_and(|master| master.knows_history) {
-            let text = "Master said +CONTINUE to a full resynchronization.";
+        if !self.master.as_ref().is_some_and(|master| master.has_history) {
+            let text = "Master replied +CONTINUE to a request for a full resynchronization.";
             self.link_failed(core, clients, Level::Warning, text);
             return;
         }
@@ -599,7 +600,7 @@ impl Following {
         let Stage::Payload(payload) = std::mem::replace(&mut link.stage, Stage::Retry) else {
             return;
         };
-        link.knows_history = true;
+        link.has_history = true;
         master.disconnect_replicas(core, clients);
         if core.injected(Bug::KeptOldKeys) {
             data.merge(*payload.fresh);
@@ -611,7 +612,7 @@ impl Following {
         let db = payload.position.db;
         let selected_db = if db < data.count() { db } else { 0 };
         master.stream.ids.id = payload.id;
-        master.stream.ids.forget_former();
+        master.stream.ids.clear_previous();
         master.stream.restart_at(core, journal, payload.offset);
         core.order(Order::DataReplaced);
         core.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
@@ -638,7 +639,7 @@ impl Following {
     }
 }
 
-/// Unblocks clients that wait for what only a master provides.
+/// Unblocks clients in commands that only a master can complete.
 fn release_waiters(core: &mut Core, clients: &mut Clients) {
     let text = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
     for handle in clients.waiting_for(|waiting| matches!(waiting, Waiting::Acks { .. })) {

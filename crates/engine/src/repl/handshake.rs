@@ -22,7 +22,7 @@ use crate::core::Core;
 use crate::io::Level;
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
-use crate::persist::fill::{Fill, StreamPosition, keys_expected};
+use crate::persist::fill::{Fill, StreamPosition, reserve_max};
 use crate::persist::loading::load_settings;
 use crate::persist::rdb_load::RdbLoader;
 
@@ -70,7 +70,7 @@ impl Following {
                     return;
                 }
                 core.log(Level::Notice, "Master replied to PING, replication can continue...");
-                self.introduce_ourselves(core, clients);
+                self.send_identification(core, clients);
                 return;
             }
             Some(Expect::Auth) if refused => {
@@ -92,7 +92,7 @@ impl Following {
     }
 
     /// Sends password, port and capabilities at once; the replies come in this order.
-    fn introduce_ourselves(&mut self, core: &mut Core, clients: &mut Clients) {
+    fn send_identification(&mut self, core: &mut Core, clients: &mut Clients) {
         let mut expected = VecDeque::new();
         let (user, password) = (core.config.masteruser.clone(), core.config.masterauth.clone());
         if !password.is_empty() {
@@ -132,13 +132,13 @@ impl Following {
     }
 
     fn request_sync(&mut self, core: &mut Core, clients: &mut Clients, master: &Master) {
-        let knows = self.master.as_ref().is_some_and(|master| master.knows_history);
-        let (id, offset) = if knows {
+        let has_history = self.master.as_ref().is_some_and(|master| master.has_history);
+        let (id, offset) = if has_history {
             (master.stream.ids.id.clone(), master.stream.offset() + 1)
         } else {
             ("?".to_owned(), -1)
         };
-        if knows {
+        if has_history {
             let text = format!("Trying a partial resynchronization (request {id}:{offset}).");
             core.log(Level::Notice, text);
         } else {
@@ -222,7 +222,7 @@ impl Following {
             id,
             offset,
             len,
-            fill: Fill::new(keys_expected(len)),
+            fill: Fill::new(reserve_max(len)),
             mark: mark.map(|mark| mark.as_bytes().to_vec()),
             received: 0,
             loader: RdbLoader::new(load_settings(core)),

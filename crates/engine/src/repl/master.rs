@@ -7,9 +7,9 @@
 //!     │                                                                  ▲
 //!     │                                                       by file    │
 //!     └─────▶ WaitSnapshot ──▶ Transfer(job) ──▶ Draining ──┬────────────┤
-//!             shares the next    snapshot's        its last │  diskless  │
-//!             snapshot           bytes             bytes    └▶ WaitAck ──┘
-//!                                                  leave       loads what it got
+//!             waits for the      receives the     the last  │  diskless  │
+//!             next snapshot      snapshot         bytes are └▶ WaitAck ──┘
+//!                                                 sent         loads the payload
 //! ```
 //!
 //! From the start of a snapshot the stream is added to the replica's outbox behind a gate, and the
@@ -90,7 +90,7 @@ pub struct Replica {
     /// Its announcements.
     pub announced: Announced,
     /// Its peer address.
-    far_end: String,
+    peer_address: String,
     /// Its stage.
     pub stage: ReplicaStage,
     /// Its last acknowledged offset.
@@ -101,7 +101,7 @@ pub struct Replica {
     pub(super) acked_us: u64,
     /// Monotonic microseconds at which it last read bytes, or had none to read.
     pub(super) progress_us: u64,
-    /// Its payload ends with this mark.
+    /// The end mark of its payload.
     pub(super) end_mark: Option<String>,
     /// Whether it used SYNC, which has no reply line.
     pub(super) old_sync: bool,
@@ -109,13 +109,13 @@ pub struct Replica {
     resume_from: Option<i64>,
 }
 
-/// Limit of payload bytes in a replica's outbox.
-pub(super) const OUTBOX_ENOUGH: usize = 8 << 20;
+/// Maximum number of payload bytes in a replica's outbox.
+pub(super) const OUTBOX_PAYLOAD_MAX: usize = 8 << 20;
 
 impl Replica {
     /// Returns its name in log lines.
     pub fn address(&self) -> (&str, u16) {
-        (self.announced.ip.as_deref().unwrap_or(&self.far_end), self.announced.port)
+        (self.announced.ip.as_deref().unwrap_or(&self.peer_address), self.announced.port)
     }
 
     /// Returns the name of its stage in INFO.
@@ -160,9 +160,9 @@ pub struct Master {
     /// Clients in WAIT, by offset.
     pub(super) waiters: BTreeSet<(i64, Handle)>,
     /// Whether acknowledgements are requested at the end of the turn.
-    pub(super) acks_wanted: bool,
+    pub(super) acks_requested: bool,
     /// Whether a replica has sent an acknowledgement in this turn.
-    pub(super) acks_came: bool,
+    pub(super) acks_received: bool,
 }
 
 impl Master {
@@ -177,8 +177,8 @@ impl Master {
             stats: ReplicationStats::default(),
             last_ping_us: 0,
             waiters: BTreeSet::new(),
-            acks_wanted: false,
-            acks_came: false,
+            acks_requested: false,
+            acks_received: false,
         }
     }
 
@@ -226,7 +226,7 @@ impl Master {
             _ => None,
         };
         if self.stream.backlog.is_none() {
-            self.begin_history_for_first_replica(core, journal);
+            self.begin_history(core, journal);
         }
         self.none_since_us = None;
         let now_us = core.now.mono_us;
@@ -235,7 +235,7 @@ impl Master {
         let replica = Replica {
             handle,
             announced: self.announced.remove(&handle).unwrap_or_default(),
-            far_end: client.far_end(),
+            peer_address: client.peer_address(),
             stage: match resume_from {
                 Some(_) => ReplicaStage::Online,
                 None => ReplicaStage::WaitSnapshot,
@@ -265,7 +265,7 @@ impl Master {
             let id = &self.stream.ids.id;
             return Some(if psync2 { format!("CONTINUE {id}") } else { "CONTINUE".to_owned() });
         }
-        if decision != Decision::Full(Reason::Asked) {
+        if decision != Decision::Full(Reason::Requested) {
             self.stats.partial_err += 1;
         }
         core.log(Level::Notice, format!("Full resync requested by replica {who}"));
@@ -287,11 +287,11 @@ impl Master {
         }
     }
 
-    /// The stream was not stored so far, so a new history starts now.
-    fn begin_history_for_first_replica(&mut self, core: &mut Core, journal: &mut Journal) {
+    /// Starts a new history for the first replica, since earlier bytes of the stream were not kept.
+    fn begin_history(&mut self, core: &mut Core, journal: &mut Journal) {
         if !core.is_replica {
             self.stream.change_id(&mut core.rng);
-            self.stream.forget_selection();
+            self.stream.clear_selection();
         }
         self.stream.begin_backlog(core, journal);
         let (id, offset) = (&self.stream.ids.id, self.stream.offset());
@@ -315,8 +315,8 @@ impl Master {
         self.replicas.iter().filter(waits).count()
     }
 
-    /// Whether the next full synchronization starts now: replicas wait for it, it is possible, and
-    /// the delay for more replicas is over; else a timer is set.
+    /// Whether the next full synchronization can start now: replicas wait for it, it is possible,
+    /// and the delay for more replicas has passed. Otherwise sets the timer.
     pub(crate) fn wants_full_sync(&self, core: &mut Core, saves: &Saves) -> bool {
         let waiting = self.waiting_for_snapshot();
         if waiting == 0 || !self.may_begin_full_sync(saves) {
@@ -334,14 +334,14 @@ impl Master {
         false
     }
 
-    /// If it is not possible now, it is scheduled again when the obstacle is gone.
+    /// Whether a full synchronization can start. If not, it is scheduled again when it can.
     fn may_begin_full_sync(&self, saves: &Saves) -> bool {
         // Only a running snapshot delays others, not payloads in outboxes or an open file.
-        let under_way = |replica: &Replica| match replica.stage {
+        let is_running = |replica: &Replica| match replica.stage {
             ReplicaStage::Transfer(job) => saves.snapshots.get(job).is_some(),
             _ => false,
         };
-        !self.replicas.iter().any(under_way) && !self.file_sync_opens()
+        !self.replicas.iter().any(is_running) && !self.file_sync_opens()
     }
 
     /// Starts a snapshot for all waiting replicas. `place`: the replication position of the data.
@@ -360,7 +360,7 @@ impl Master {
         self.flush_stream(core, clients);
         // The replica starts with no database selected.
         if !core.is_replica && !core.injected(Bug::MissingSelect) {
-            self.stream.forget_selection();
+            self.stream.clear_selection();
         }
         let mut waiting = self.replicas.iter().filter(|r| r.stage == ReplicaStage::WaitSnapshot);
         let diskless =
@@ -381,7 +381,7 @@ impl Master {
         for replica in &mut self.replicas {
             if replica.stage == ReplicaStage::WaitSnapshot {
                 self.stats.full += 1;
-                replica.share(core, clients, &self.stream, job, diskless);
+                replica.begin_transfer(core, clients, &self.stream, job, diskless);
             }
         }
     }
@@ -410,7 +410,7 @@ impl Master {
 
     pub(super) fn some_outbox_is_full(&self, clients: &Clients, job: JobId) -> bool {
         self.in_transfer(job).any(|handle| {
-            clients.get(handle).is_some_and(|c| c.wire.outbox.open_len() > OUTBOX_ENOUGH)
+            clients.get(handle).is_some_and(|c| c.wire.outbox.open_len() > OUTBOX_PAYLOAD_MAX)
         })
     }
 
@@ -435,13 +435,13 @@ impl Master {
                 outbox.insert_before(Gate::Snapshot(job), Arc::new(mark));
             }
             clients.mark_dirty(handle);
-            self.took(core, clients, handle, 0);
+            self.bytes_written(core, clients, handle, 0);
         }
         core.order(Order::ScheduleFullSync);
     }
 
     /// Handles bytes written to a replica.
-    pub(crate) fn took(
+    pub(crate) fn bytes_written(
         &mut self,
         core: &mut Core,
         clients: &mut Clients,
@@ -455,8 +455,8 @@ impl Master {
             replica.progress_us = now_us;
         }
         match replica.stage {
-            ReplicaStage::Transfer(_) if bytes > 0 => self.go_on_with_file_syncs(core, clients),
-            ReplicaStage::Draining(job) if !waits => replica.payload_left(core, clients, job),
+            ReplicaStage::Transfer(_) if bytes > 0 => self.continue_file_syncs(core, clients),
+            ReplicaStage::Draining(job) if !waits => replica.payload_sent(core, clients, job),
             _ => {}
         }
     }
@@ -464,7 +464,7 @@ impl Master {
 
 impl Replica {
     /// Adds a replica to a full synchronization that starts.
-    fn share(
+    fn begin_transfer(
         &mut self,
         core: &mut Core,
         clients: &mut Clients,
@@ -488,7 +488,7 @@ impl Replica {
     }
 
     /// Handles the end of a replica's payload: from now on it is expected to acknowledge.
-    fn payload_left(&mut self, core: &mut Core, clients: &mut Clients, job: JobId) {
+    fn payload_sent(&mut self, core: &mut Core, clients: &mut Clients, job: JobId) {
         self.acked_us = core.now.mono_us;
         if self.end_mark.take().is_some() {
             self.stage = ReplicaStage::WaitAck(job);
@@ -538,7 +538,7 @@ impl Master {
                 core.order(Order::AbortSnapshot(job));
             }
             // Other replicas may have waited for this one.
-            self.go_on_with_file_syncs(core, clients);
+            self.continue_file_syncs(core, clients);
             core.order(Order::ScheduleFullSync);
         }
         // A shutdown may have waited for this replica.

@@ -1,13 +1,13 @@
 //! Replication: a stream of effects, and its master and replica sides.
 //!
-//! * [`stream`] turns effects into a stream of bytes and keeps its recent past (`backlog.rs`); [`psync`] decides who may
-//!   go on where it stopped.
-//! * [`master`] is the one direction: replicas of ours, which it owns. It attaches them, gives them everything
-//!   (`file_sync.rs`: by way of the dump file), counts what they acknowledge (`acks.rs`), and notices who falls silent
-//!   (`cron.rs`).
-//! * [`following`] is the other: the link to our master, from connecting (`handshake.rs`) over the payload of a full
-//!   synchronization (`payload.rs`) to its stream (`upstream.rs`), which is applied and passed on, so that a whole chain
-//!   has one history and one count of bytes.
+//! * [`stream`] encodes effects as a stream of bytes and keeps the latest in a backlog
+//!   (`backlog.rs`); [`psync`] decides between partial and full synchronizations.
+//! * [`master`] is the master side. It owns the replicas: full synchronizations, by stream or by
+//!   dump file (`file_sync.rs`), acknowledgements (`acks.rs`), pings and timeouts (`cron.rs`).
+//! * [`following`] is the replica side: the link to the master, from the handshake (`handshake.rs`)
+//!   and the payload of a full synchronization (`payload.rs`) to its stream (`upstream.rs`). The
+//!   stream is applied and passed on unchanged, so that all replicas of a chain share one history
+//!   and one offset.
 
 mod acks;
 pub mod backlog;

@@ -27,7 +27,7 @@ pub(super) struct Payload {
     pub(super) loader: RdbLoader,
     pub(super) fresh: Box<Keyspace>,
     pub(super) position: StreamPosition,
-    /// Loader into `fresh`.
+    /// State of filling `fresh`.
     pub(super) fill: Fill,
     pub(super) loaded: bool,
     /// The last bytes, while waiting for the end mark after the payload.
@@ -35,12 +35,13 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// Loads bytes; returns how many belonged to the payload, and whether it is complete.
+    /// Loads bytes. Returns the number of those that belong to the payload, and whether it is
+    /// complete.
     pub(super) fn take(&mut self, bytes: &[u8], config: &Config) -> Result<(usize, bool), String> {
         let mut used = 0;
         if !self.loaded {
-            let room = self.len.map_or(u64::MAX, |len| len - self.received);
-            let offered = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+            let left = self.len.map_or(u64::MAX, |len| len - self.received);
+            let offered = &bytes[..bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
             let (position, fill) = (&mut self.position, &mut self.fill);
             let mut filler = Filler::new(&mut self.fresh, config, position, fill);
             let fed = self.loader.feed(offered, &mut filler);

@@ -26,7 +26,7 @@ pub struct ReplicationIds {
     pub second_offset: i64,
 }
 
-/// Maximum offset accepted from a peer or a file, so that counting on cannot overflow.
+/// Maximum offset accepted from a peer or a file, so that later additions cannot overflow.
 pub const OFFSET_MAX: i64 = 1 << 62;
 
 /// Whether an id from a peer or a file is valid: it is used in replies and files.
@@ -34,7 +34,7 @@ pub fn is_id(id: &str) -> bool {
     id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The id of no history.
+/// The id that stands for no history.
 pub const NO_ID: &str = "0000000000000000000000000000000000000000";
 
 impl ReplicationIds {
@@ -50,13 +50,13 @@ impl ReplicationIds {
     }
 
     /// Clears the previous id.
-    pub fn forget_former(&mut self) {
+    pub fn clear_previous(&mut self) {
         self.id2 = NO_ID.to_owned();
         self.second_offset = -1;
     }
 
-    /// Whether the history `id` is the same as ours before `offset`.
-    pub fn share(&self, id: &str, offset: i64) -> bool {
+    /// Whether the history `id` is identical to ours before `offset`.
+    pub fn is_shared(&self, id: &str, offset: i64) -> bool {
         id.eq_ignore_ascii_case(&self.id)
             || (id.eq_ignore_ascii_case(&self.id2) && offset <= self.second_offset)
     }
@@ -74,12 +74,12 @@ pub enum Decision {
 /// The reason for a full synchronization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The replica requested it: it has no history.
-    Asked,
+    /// The replica requested it, since it has no history.
+    Requested,
     /// The replication ids do not match.
     OtherHistory,
     /// The histories differ before that offset.
-    PartedBefore,
+    Diverged,
     /// The requested offset is not in the backlog.
     NotInBacklog,
 }
@@ -92,11 +92,11 @@ pub fn decide(
     offset: Option<i64>,
 ) -> Decision {
     let Some(offset) = offset.filter(|_| id != "?") else {
-        return Decision::Full(Reason::Asked);
+        return Decision::Full(Reason::Requested);
     };
-    if !ids.share(id, offset) {
-        let parted = id.eq_ignore_ascii_case(&ids.id2);
-        return Decision::Full(if parted { Reason::PartedBefore } else { Reason::OtherHistory });
+    if !ids.is_shared(id, offset) {
+        let diverged = id.eq_ignore_ascii_case(&ids.id2);
+        return Decision::Full(if diverged { Reason::Diverged } else { Reason::OtherHistory });
     }
     match backlog {
         Some(backlog) if backlog.holds(offset) => Decision::Continue,
@@ -111,21 +111,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goes_on_only_within_a_shared_history_that_is_kept() {
+    fn partial_synchronization_needs_a_shared_history_in_the_backlog() {
         let mut ids = ReplicationIds::new("a".repeat(40));
         ids.rename("b".repeat(40), 100);
         let mut backlog = Backlog::new(51, 1000);
         backlog.append(Arc::new(vec![0; 100]));
         let (a, b) = ("a".repeat(40), "b".repeat(40));
-        let ask = |id: &str, offset| decide(&ids, Some(&backlog), id, Some(offset));
-        assert_eq!(ask(&b, 151), Decision::Continue, "nothing is missing");
-        assert_eq!(ask(&b, 51), Decision::Continue, "the oldest byte kept");
-        assert_eq!(ask(&b, 50), Decision::Full(Reason::NotInBacklog));
-        assert_eq!(ask(&b, 152), Decision::Full(Reason::NotInBacklog), "it is ahead of us");
-        assert_eq!(ask(&a, 101), Decision::Continue, "the first byte that differs is ours to send");
-        assert_eq!(ask(&a, 102), Decision::Full(Reason::PartedBefore));
-        assert_eq!(ask(NO_ID, 60), Decision::Full(Reason::OtherHistory));
-        assert_eq!(ask("?", -1), Decision::Full(Reason::Asked));
+        let psync = |id: &str, offset| decide(&ids, Some(&backlog), id, Some(offset));
+        assert_eq!(psync(&b, 151), Decision::Continue, "nothing is missing");
+        assert_eq!(psync(&b, 51), Decision::Continue, "the oldest byte of the backlog");
+        assert_eq!(psync(&b, 50), Decision::Full(Reason::NotInBacklog));
+        assert_eq!(
+            psync(&b, 152),
+            Decision::Full(Reason::NotInBacklog),
+            "the replica is ahead of us"
+        );
+        assert_eq!(psync(&a, 101), Decision::Continue, "the histories differ only from there on");
+        assert_eq!(psync(&a, 102), Decision::Full(Reason::Diverged));
+        assert_eq!(psync(NO_ID, 60), Decision::Full(Reason::OtherHistory));
+        assert_eq!(psync("?", -1), Decision::Full(Reason::Requested));
         assert_eq!(decide(&ids, None, &b, Some(60)), Decision::Full(Reason::NotInBacklog));
     }
 }

@@ -19,7 +19,7 @@ use crate::rng::Rng;
 /// The replication stream.
 #[derive(Debug)]
 pub struct Stream {
-    /// The replication ids of our data.
+    /// The replication ids of the data.
     pub ids: ReplicationIds,
     /// The replication offset: `master_repl_offset`.
     offset: i64,
@@ -27,7 +27,7 @@ pub struct Stream {
     pub backlog: Option<Backlog>,
     /// Selected database; none: the next effect must select its own.
     selected: Option<u32>,
-    /// Bytes not passed to replicas yet.
+    /// Bytes not sent to replicas yet.
     open: Vec<u8>,
     /// Whether local effects go into the stream: this node is a master.
     is_local: bool,
@@ -96,7 +96,7 @@ impl Stream {
     }
 
     /// Makes the next effect select its database again, for a new replica.
-    pub(super) fn forget_selection(&mut self) {
+    pub(super) fn clear_selection(&mut self) {
         self.selected = None;
     }
 
@@ -148,7 +148,7 @@ impl Stream {
     /// Starts a new history, which rules out partial synchronizations with the old one.
     pub fn change_id(&mut self, rng: &mut Rng) {
         self.ids.id = rng.hex40();
-        self.ids.forget_former();
+        self.ids.clear_previous();
     }
 
     /// Sets the position of the stream after a full synchronization or from a dump file.

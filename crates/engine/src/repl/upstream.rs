@@ -74,12 +74,12 @@ impl Following {
 
     /// Handles an unknown command in the master's stream.
     ///
-    /// What an unknown command did to the master's data cannot be known. If we went on behind it, our
-    /// offset would claim that we hold what we do not, and a promotion or a replica's partial synchronization would
-    /// spread the difference. So we stop in front of it, where the data is still what the stream makes:
-    /// nothing of its transaction has run. To request the stream from there would only bring the same command
-    /// again, so the next try is for everything; it succeeds once what the command made is gone. Tries are far
-    /// apart, since each costs the master a snapshot.
+    /// Its effect on the master's data is unknown. After skipping it, our offset would no longer
+    /// match our data, and a promotion or a partial synchronization of our replicas would spread
+    /// the difference. So the link is closed at the offset before the command, and before any
+    /// command of its transaction was executed. A partial synchronization would only send the same
+    /// command again, so a full one is requested, which succeeds once the data is of known types.
+    /// Attempts are far apart, since each costs the master a snapshot.
     pub(crate) fn unknown_command(
         &mut self,
         core: &mut Core,
@@ -88,7 +88,7 @@ impl Following {
         name: &str,
     ) {
         let Some(master) = self.link_mut(handle) else { return };
-        master.knows_history = false;
+        master.has_history = false;
         let delay_us = master.back_off_us().max(UNKNOWN_COMMAND_US);
         let secs = delay_us / 1_000_000;
         let shown: String = name.chars().take(128).collect();
@@ -140,7 +140,7 @@ impl Following {
     ) {
         let Some(master) = self.link_mut(handle) else { return };
         if master.is_online() {
-            master.knows_history = false;
+            master.has_history = false;
         }
         let text = format!("Protocol error from master: {what}. The link is closed.");
         self.link_failed(core, clients, Level::Warning, &text);
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Sends bytes; what the log says then.
+    /// Sends bytes and returns the log lines they cause.
     fn send(node: &mut Node, link: Handle, bytes: &[u8]) -> String {
         if let Some(buffer) = node.read_buffer(link) {
             buffer.extend_from_slice(bytes);
@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    /// A replica whose master's stream flows.
+    /// Returns a replica that is online.
     fn online() -> (Node, Handle) {
         let conf = b"replicaof h 1\nclient-query-buffer-limit 1mb\n";
         let config = Config::parse_text(conf).unwrap().config;
@@ -200,28 +200,28 @@ mod tests {
         (node, link)
     }
 
-    /// Sends this again and again until the link is closed, which must be soon.
-    fn ends(begin: &[u8], again: &[u8]) {
+    /// Sends `repeated` until the link is closed, which must happen soon.
+    fn closes_link(begin: &[u8], repeated: &[u8]) {
         let (mut node, link) = online();
         send(&mut node, link, begin);
         for _ in 0..1000 {
-            if send(&mut node, link, again).contains("without an end") {
+            if send(&mut node, link, repeated).contains("without an end") {
                 let master = node.parts.following.master().unwrap();
-                assert!(node.parts.clients.get(link).is_none() && !master.knows_history());
+                assert!(node.parts.clients.get(link).is_none() && !master.has_history());
                 return;
             }
         }
-        panic!("not noticed");
+        panic!("the link was not closed");
     }
 
     #[test]
-    fn nothing_without_an_end_is_kept() {
+    fn endless_requests_and_transactions_close_the_link() {
         let block = [b'x'; 8192];
         let value = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$8192\r\n{}\r\n", "x".repeat(8192));
-        ends(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$400000000\r\n", &block);
-        ends(b"*1\r\n$5\r\nMULTI\r\n", value.as_bytes());
-        // What is refused is not queued, and counts too.
+        closes_link(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$400000000\r\n", &block);
+        closes_link(b"*1\r\n$5\r\nMULTI\r\n", value.as_bytes());
+        // Refused commands are not queued but count too.
         let refused = format!("*2\r\n$4\r\nSAVE\r\n$8192\r\n{}\r\n", "x".repeat(8192));
-        ends(b"*1\r\n$5\r\nMULTI\r\n", refused.as_bytes());
+        closes_link(b"*1\r\n$5\r\nMULTI\r\n", refused.as_bytes());
     }
 }

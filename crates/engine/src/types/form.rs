@@ -33,7 +33,7 @@ pub struct RdbForm {
 #[derive(Debug)]
 pub enum Read {
     /// It is known by name only.
-    NotBuilt,
+    NotImplemented,
     /// One string.
     String {
         /// Bytes before the string that say nothing which the string does not.

@@ -98,7 +98,12 @@ pub const FORMS: &[RdbForm] = &[
             Ok(StoredElement { name, value, expiry: (expiry != -1).then_some(expiry) })
         }),
     },
-    RdbForm { code: 23, flavour: Some(Flavour::Valkey), name: "path hash", read: Read::NotBuilt },
+    RdbForm {
+        code: 23,
+        flavour: Some(Flavour::Valkey),
+        name: "path hash",
+        read: Read::NotImplemented,
+    },
 ];
 
 const fn string(

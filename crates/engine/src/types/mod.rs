@@ -52,48 +52,55 @@ impl Eq for Type {}
 /// All types.
 pub static TYPES: &[&Type] = &[&string::STRING, &hash::HASH];
 
-/// Types that are not built yet, by name, and how files hold their values.
-pub static NOT_BUILT: &[(&str, &[RdbForm])] = &[
+/// Types that are not implemented yet, by name, with their forms in files.
+pub static NOT_IMPLEMENTED: &[(&str, &[RdbForm])] = &[
     (
         "list",
         &[
-            not_built(1, "plain list"),
-            not_built(10, "ziplist"),
-            not_built(14, "ziplist quicklist"),
-            not_built(18, "listpack quicklist"),
+            not_implemented(1, "plain list"),
+            not_implemented(10, "ziplist"),
+            not_implemented(14, "ziplist quicklist"),
+            not_implemented(18, "listpack quicklist"),
         ],
     ),
-    ("set", &[not_built(2, "plain set"), not_built(11, "intset"), not_built(20, "listpack")]),
+    (
+        "set",
+        &[
+            not_implemented(2, "plain set"),
+            not_implemented(11, "intset"),
+            not_implemented(20, "listpack"),
+        ],
+    ),
     (
         "zset",
         &[
-            not_built(3, "scores as text"),
-            not_built(5, "binary scores"),
-            not_built(12, "ziplist"),
-            not_built(17, "listpack"),
+            not_implemented(3, "scores as text"),
+            not_implemented(5, "binary scores"),
+            not_implemented(12, "ziplist"),
+            not_implemented(17, "listpack"),
         ],
     ),
     (
         "stream",
         &[
-            not_built(15, "listpacks"),
-            not_built(19, "listpacks, version 2"),
-            not_built(21, "listpacks, version 3"),
-            only(Flavour::Redis, not_built(26, "listpacks, version 4")),
-            only(Flavour::Redis, not_built(27, "listpacks, version 5")),
+            not_implemented(15, "listpacks"),
+            not_implemented(19, "listpacks, version 2"),
+            not_implemented(21, "listpacks, version 3"),
+            only(Flavour::Redis, not_implemented(26, "listpacks, version 4")),
+            only(Flavour::Redis, not_implemented(27, "listpacks, version 5")),
         ],
     ),
     (
         "module",
         &[
-            not_built(6, "module value of 4.0 release candidates"),
-            not_built(7, "annotated module value"),
+            not_implemented(6, "module value of 4.0 release candidates"),
+            not_implemented(7, "annotated module value"),
         ],
     ),
 ];
 
-const fn not_built(code: u8, name: &'static str) -> RdbForm {
-    RdbForm { code, flavour: None, name, read: Read::NotBuilt }
+const fn not_implemented(code: u8, name: &'static str) -> RdbForm {
+    RdbForm { code, flavour: None, name, read: Read::NotImplemented }
 }
 
 /// A form whose byte has its meaning under one magic only.
@@ -161,9 +168,9 @@ pub fn rdb_form(code: u8, flavour: Flavour) -> Option<(&'static str, &'static Rd
 
 /// All forms, with the names of their types.
 pub fn rdb_forms() -> impl Iterator<Item = (&'static str, &'static RdbForm)> {
-    let built = TYPES.iter().map(|ty| (ty.name, ty.rdb));
-    built
-        .chain(NOT_BUILT.iter().copied())
+    let implemented = TYPES.iter().map(|ty| (ty.name, ty.rdb));
+    implemented
+        .chain(NOT_IMPLEMENTED.iter().copied())
         .flat_map(|(name, forms)| forms.iter().map(move |form| (name, form)))
 }
 
@@ -176,7 +183,11 @@ mod tests {
         for (at, ty) in TYPES.iter().enumerate() {
             assert!(std::ptr::eq(type_of(ty.number), *ty), "{}: its number is taken", ty.name);
             assert!(TYPES[..at].iter().all(|other| other.name != ty.name), "{} twice", ty.name);
-            assert!(NOT_BUILT.iter().all(|(name, _)| *name != ty.name), "{} is built", ty.name);
+            assert!(
+                NOT_IMPLEMENTED.iter().all(|(name, _)| *name != ty.name),
+                "{} is implemented",
+                ty.name
+            );
             assert!((1..=16).contains(&ty.encodings.len()));
         }
     }

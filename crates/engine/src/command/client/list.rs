@@ -135,7 +135,7 @@ pub(super) fn shown(parts: &Parts) -> impl Iterator<Item = &Client> {
     parts
         .clients
         .iter()
-        .filter(move |client| !client.gone && (!client.is_master_link() || online(client.handle)))
+        .filter(move |client| !client.closed && (!client.is_master_link() || online(client.handle)))
 }
 
 /// Describes a connection in a log line.

@@ -16,7 +16,7 @@ use super::{Args, Command, Ctx, Flow, Group, Outcome, Protection, Reply, flag as
 use crate::busy::With;
 use crate::clients::Waiting;
 use crate::io::Level;
-use crate::persist::loading::Onto;
+use crate::persist::loading::ExistingKeys;
 use crate::timers::Timer;
 
 /// The commands of the family.
@@ -158,14 +158,14 @@ fn reload(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome
     if ctx.parts.loading.is_loading() {
         return Err(ErrorReply::Loading);
     }
-    let onto = match (flush, merge) {
-        (true, _) => Onto::Nothing,
-        (false, false) => Onto::Others,
-        (false, true) => Onto::Any,
+    let existing = match (flush, merge) {
+        (true, _) => ExistingKeys::Remove,
+        (false, false) => ExistingKeys::Keep,
+        (false, true) => ExistingKeys::Replace,
     };
     let handle = ctx.session()?;
     ctx.parts.busy.begin(With::Reload, Some(handle));
-    ctx.parts.loading.begin_reload(ctx.core, ctx.data, handle, onto, save);
+    ctx.parts.loading.begin_reload(ctx.core, ctx.data, handle, existing, save);
     ctx.block(Waiting::Node, None)
 }
 

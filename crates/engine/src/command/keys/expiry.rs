@@ -155,7 +155,7 @@ fn set_expiry(
     }
     if ctx.is_expired(at_ms) {
         ctx.edit(key).remove(EventKind::Del);
-        let word = ctx.removal_word();
+        let word = ctx.delete_command();
         ctx.effect(&[word, key.bytes]);
     } else {
         ctx.edit(key).set_expiry(Some(at_ms));

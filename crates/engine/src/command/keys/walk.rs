@@ -104,7 +104,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         let key = keyspace.hasher().key(&key);
         keyspace.expire_if_needed(db, key);
         if wanted.is_some() {
-            keyspace.missed(db, key);
+            keyspace.record_miss(db, key);
         }
     }
     reply.array(2);

@@ -399,7 +399,7 @@ fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match at_ms {
         Some(at) if !options.is_relative() && ctx.is_expired(at) => {
             ctx.edit(key).remove(EventKind::Del);
-            let word = ctx.removal_word();
+            let word = ctx.delete_command();
             ctx.effect(&[word, key.bytes]);
         }
         Some(at) => {

@@ -27,29 +27,29 @@ pub struct ShutdownOptions {
 
 /// A running shutdown.
 #[derive(Clone, Copy, Debug)]
-struct Shutdown {
+struct Running {
     options: ShutdownOptions,
-    /// Waiting for replicas.
+    /// Whether it waits for replicas.
     awaits_replicas: bool,
-    /// Saving the data.
+    /// The final save.
     job: Option<JobId>,
 }
 
 /// The state of a shutdown.
 #[derive(Debug, Default)]
-pub struct Ending {
-    shutdown: Option<Shutdown>,
+pub struct Shutdown {
+    running: Option<Running>,
 }
 
-impl Ending {
+impl Shutdown {
     /// Whether a shutdown is running.
-    pub fn has_begun(&self) -> bool {
-        self.shutdown.is_some()
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
-    /// Whether nothing else than the final save may start any more.
-    pub fn is_leaving(&self) -> bool {
-        self.shutdown.as_ref().is_some_and(|shutdown| !shutdown.awaits_replicas)
+    /// Whether the shutdown is past waiting for replicas: nothing but its final save may start.
+    pub fn is_exiting(&self) -> bool {
+        self.running.as_ref().is_some_and(|shutdown| !shutdown.awaits_replicas)
     }
 
     /// Starts a shutdown.
@@ -60,14 +60,14 @@ impl Ending {
         master: &mut Master,
         options: ShutdownOptions,
     ) {
-        if self.shutdown.is_some() {
+        if self.running.is_some() {
             return;
         }
         core.log(Level::Warning, "User requested shutdown...");
         core.output(Output::Status(Status::Stopping));
         let timeout_us = core.config.shutdown_timeout as u64 * 1_000_000;
         let waits = !options.now && timeout_us > 0 && master.lagging_replicas() > 0;
-        self.shutdown = Some(Shutdown { options, awaits_replicas: waits, job: None });
+        self.running = Some(Running { options, awaits_replicas: waits, job: None });
         if waits {
             pause.begin(core, PauseReason::Shutdown, PauseMode::Write, u64::MAX);
             master.request_acks();
@@ -79,9 +79,9 @@ impl Ending {
         core.order(Order::FinalSave);
     }
 
-    /// Whether replicas have caught up or the timeout has passed.
+    /// Proceeds with the shutdown if replicas have caught up or its timeout has passed.
     pub(crate) fn check(&mut self, core: &mut Core, master: &Master, is_time_over: bool) {
-        let Some(shutdown) = &mut self.shutdown else { return };
+        let Some(shutdown) = &mut self.running else { return };
         if shutdown.awaits_replicas && (is_time_over || master.lagging_replicas() == 0) {
             shutdown.awaits_replicas = false;
             log_replicas(core, master);
@@ -99,15 +99,15 @@ impl Ending {
         (saves, loading): (&mut Saves, &Loading),
         place: Option<StreamPosition>,
     ) {
-        let Some(shutdown) = &mut self.shutdown else { return };
+        let Some(shutdown) = &mut self.running else { return };
         let save = shutdown.options.save.unwrap_or(!core.config.save.0.is_empty());
         // A save that started earlier lacks later writes.
         if let Some(job) = saves.current().map(|save| save.job) {
             core.log(Level::Warning, "There is a child saving an .rdb. Killing it!");
-            saves.give_up(core, data, job, "the server is shutting down");
+            saves.abort(core, data, job, "the server is shutting down");
         }
         if !save || loading.is_loading_at_start() {
-            leave(core);
+            exit(core);
             return;
         }
         core.log(Level::Notice, "Saving the final RDB snapshot before exiting.");
@@ -120,19 +120,19 @@ impl Ending {
     }
 
     /// Cancels the final save after the data was replaced. Returns whether it must be repeated.
-    pub(crate) fn forget_save(&mut self) -> bool {
-        let Some(shutdown) = &mut self.shutdown else { return false };
+    pub(crate) fn cancel_save(&mut self) -> bool {
+        let Some(shutdown) = &mut self.running else { return false };
         shutdown.job = None;
         !shutdown.awaits_replicas
     }
 
     /// Handles the end of a save, which may be the final one.
     pub(crate) fn saved(&self, core: &mut Core, job: JobId, result: &Result<u64, String>) {
-        let Some(shutdown) = self.shutdown.filter(|shutdown| shutdown.job == Some(job)) else {
+        let Some(shutdown) = self.running.filter(|shutdown| shutdown.job == Some(job)) else {
             return;
         };
         if result.is_ok() || shutdown.options.force {
-            leave(core);
+            exit(core);
         } else {
             core.order(Order::FinalSaveFailed);
         }
@@ -140,23 +140,23 @@ impl Ending {
 
     /// Handles a failure of the final save.
     pub(crate) fn save_failed(&mut self, core: &mut Core, clients: &Clients, pause: &mut Pause) {
-        if self.shutdown.is_some_and(|shutdown| shutdown.options.force) {
-            return leave(core);
+        if self.running.is_some_and(|shutdown| shutdown.options.force) {
+            return exit(core);
         }
         core.log(Level::Warning, "Error trying to save the DB, can't exit.");
         let error = ErrorReply::err("Errors trying to SHUTDOWN. Check logs.");
-        self.undo(core, clients, pause, &error);
+        self.cancel(core, clients, pause, &error);
     }
 
     /// Cancels a shutdown (SHUTDOWN ABORT, or a failed step). Returns false if there is none.
-    pub(crate) fn undo(
+    pub(crate) fn cancel(
         &mut self,
         core: &mut Core,
         clients: &Clients,
         pause: &mut Pause,
         error: &ErrorReply,
     ) -> bool {
-        if self.shutdown.take().is_none() {
+        if self.running.take().is_none() {
             return false;
         }
         core.output(Output::Status(Status::ShutdownCancelled));
@@ -217,7 +217,7 @@ fn log_replicas(core: &mut Core, master: &Master) {
     }
 }
 
-fn leave(core: &mut Core) {
+fn exit(core: &mut Core) {
     core.log(Level::Warning, "Redis is now ready to exit, bye bye...");
     core.output(Output::Exit(0));
 }
