@@ -10,7 +10,7 @@
 use russet_engine::io::JobId;
 
 use crate::digest;
-use crate::files::decode;
+use crate::dump::decode;
 use crate::history::History;
 use crate::machine::DataNode;
 use crate::model::Model;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::model::excerpt;
 use crate::net::ConnId;
 use crate::resp::{Reply, parse_reply};
-use crate::workload::{Expected, Speech};
+use crate::workload::{Expected, Place, Speech};
 
 /// Number of a stretch of a master's life; 0: it is none now and promises nothing.
 pub type Tenure = u64;
@@ -28,11 +28,11 @@ pub struct Client {
     pub unsent: Vec<u8>,
     expected: VecDeque<(Expected, Tenure)>,
     inbox: Vec<u8>,
-    /// Values of its own keys in the tenure of `known_in`.
-    known: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Values of its own places in the tenure of `known_in`.
+    known: BTreeMap<Place, Option<Vec<u8>>>,
     known_in: Tenure,
-    /// Keys that a lost connection may yet write to.
-    uncertain: BTreeSet<Vec<u8>>,
+    /// Places that a lost connection may yet write to.
+    uncertain: BTreeSet<Place>,
     /// When it last sent or heard something.
     pub progress_us: u64,
     /// It reads late.
@@ -100,9 +100,9 @@ impl Client {
 
     fn forget(&mut self, expected: &Expected) {
         match expected {
-            Expected::Set(key, _) | Expected::Increment(key) | Expected::Delete(key) => {
-                self.known.remove(key);
-                self.uncertain.insert(key.clone());
+            Expected::Set(place, _) | Expected::Increment(place) | Expected::Delete(place) => {
+                self.known.remove(place);
+                self.uncertain.insert(place.clone());
             }
             Expected::Exec { inner, .. } => inner.iter().for_each(|e| self.forget(e)),
             _ => {}
@@ -151,39 +151,45 @@ impl Client {
             (Expected::Anything, _) => {}
             (Expected::Session, reply) if reply.is_ok() => {}
             (Expected::Queued, Reply::Simple(text)) if text == b"QUEUED" => {}
-            (Expected::Set(key, value), reply) if reply.is_ok() => {
-                self.known.insert(key, Some(value));
+            (Expected::Set(place, value), reply) if place.field.is_none() && reply.is_ok() => {
+                self.known.insert(place, Some(value));
             }
-            (Expected::Delete(key), Reply::Int(count)) => {
-                let known = self.known.get(&key).map(|value| i64::from(value.is_some()));
-                if promised && known.is_some_and(|known| known != count) {
-                    return Err(format!("DEL {} removed {count} keys", excerpt(&key)));
+            (Expected::Set(place, value), Reply::Int(created)) if place.field.is_some() => {
+                let known = self.known.get(&place).map(|value| i64::from(value.is_none()));
+                if promised && known.is_some_and(|known| known != created) {
+                    return Err(format!("HSET of {place} made {created} fields"));
                 }
-                self.known.insert(key, None);
+                self.known.insert(place, Some(value));
             }
-            (Expected::Get(key), Reply::Bulk(value)) => {
-                if let Some(known) = self.known.get(&key)
+            (Expected::Delete(place), Reply::Int(count)) => {
+                let known = self.known.get(&place).map(|value| i64::from(value.is_some()));
+                if promised && known.is_some_and(|known| known != count) {
+                    return Err(format!("the delete of {place} removed {count}"));
+                }
+                self.known.insert(place, None);
+            }
+            (Expected::Get(place), Reply::Bulk(value)) => {
+                if let Some(known) = self.known.get(&place)
                     && promised
                     && *known != value
                 {
                     let show = |v: &Option<Vec<u8>>| v.as_deref().map(excerpt);
                     return Err(format!(
-                        "acknowledged was {} = {:?}, read is {:?}",
-                        excerpt(&key),
+                        "acknowledged was {place} = {:?}, read is {:?}",
                         show(known),
                         show(&value)
                     ));
                 }
-                if !self.uncertain.contains(&key) {
-                    self.known.insert(key, value);
+                if !self.uncertain.contains(&place) {
+                    self.known.insert(place, value);
                 }
             }
-            (Expected::Increment(key), Reply::Int(count)) => {
-                let known = self.known.get(&key).map(|value| number(value.as_deref()));
+            (Expected::Increment(place), Reply::Int(count)) => {
+                let known = self.known.get(&place).map(|value| number(value.as_deref()));
                 if promised && known.is_some_and(|known| known + 1 != count) {
-                    return Err(format!("INCR {} gave {count} after {known:?}", excerpt(&key)));
+                    return Err(format!("the increment of {place} gave {count} after {known:?}"));
                 }
-                self.known.insert(key, Some(count.to_string().into_bytes()));
+                self.known.insert(place, Some(count.to_string().into_bytes()));
             }
             (Expected::Exec { contended, .. }, Reply::Array(None)) => {
                 if !contended && promised {
@@ -234,8 +240,9 @@ mod tests {
 
     #[test]
     fn a_lost_write_is_noticed_within_a_tenure_only() {
-        let set = || Expected::Set(b"k".to_vec(), b"v".to_vec());
-        let get = || Expected::Get(b"k".to_vec());
+        let place = || Place { key: b"k".to_vec(), field: None };
+        let set = || Expected::Set(place(), b"v".to_vec());
+        let get = || Expected::Get(place());
         let mut client = Client::new(0, 0, false);
         ask(&mut client, set(), 1, b"+OK\r\n").expect("as promised");
         ask(&mut client, get(), 1, b"$1\r\nv\r\n").expect("as promised");

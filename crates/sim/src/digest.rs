@@ -2,7 +2,8 @@
 //!
 //! The digest of a database is the sum of its entries' hashes, so that a model can keep it up to date with each
 //! change and a scan in any order gives the same. That of a keyspace sums its databases', each
-//! mixed with its number. Key, value and expiry count; encodings, access clocks and hash seeds do not.
+//! mixed with its number, and that of a collection without an order sums its elements'. Keys, values and expiries count;
+//! encodings, access clocks and hash seeds do not.
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -27,10 +28,28 @@ pub fn of_bytes(seed: u64, bytes: &[u8]) -> u64 {
     mix(hash, u64::from_le_bytes(last))
 }
 
-/// The hash of one entry.
-pub fn of_entry(key: &[u8], value: &[u8], expiry: Option<i64>) -> u64 {
-    let expiry = expiry.map_or(0, |at| mix(1, at as u64));
-    mix(of_bytes(1, key), of_bytes(2, value) ^ expiry)
+/// The hash of one entry, from the digest of its value.
+pub fn of_entry(key: &[u8], value: u64, expiry: Option<i64>) -> u64 {
+    mix(of_bytes(1, key), value ^ of_expiry(expiry))
+}
+
+/// The digest of a string.
+pub fn of_string(bytes: &[u8]) -> u64 {
+    of_bytes(2, bytes)
+}
+
+/// The digest of a hash, from the sum of its fields' digests.
+pub fn of_hash(sum: u64) -> u64 {
+    mix(3, sum)
+}
+
+/// The digest of an element of a collection.
+pub fn of_element(name: &[u8], value: &[u8], expiry: Option<i64>) -> u64 {
+    mix(of_bytes(4, name), of_bytes(5, value) ^ of_expiry(expiry))
+}
+
+fn of_expiry(expiry: Option<i64>) -> u64 {
+    expiry.map_or(0, |at| mix(1, at as u64))
 }
 
 /// The digest of databases, each with its number and the sum of its entries' hashes.

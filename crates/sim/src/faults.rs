@@ -56,6 +56,7 @@ const ORDERS: &[(u64, &[&str])] = &[
     (1, &["CLIENT KILL TYPE replica"]),
     (1, &["CLIENT KILL TYPE master"]),
     (1, &["CONFIG SET min-replicas-to-write {0..1}"]),
+    (1, &["CONFIG SET hash-max-listpack-entries {1..200}"]),
     (1, &["DEBUG SLEEP 0.3", "PING"]),
     // The data is ahead of the stream in the middle of a transaction.
     (1, &["MULTI", "INCR operator", "BGSAVE SCHEDULE", "INCR operator", "EXEC"]),

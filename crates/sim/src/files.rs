@@ -1,18 +1,13 @@
 //! The node's helpers with files: one encodes and writes snapshots, one reads files. Both take their time, and fail.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use russet_engine::io::{FileEvent, Input, JobId, SnapshotEvent, SnapshotTarget};
-use russet_engine::persist::rdb_load::{Fed, LoadSettings, RdbLoader, RdbSink, Refusal};
 use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::rdb::RdbSettings;
 use russet_engine::rdb::chunk::Chunk;
-use russet_engine::rdb::elements::{Element, Head};
-use russet_engine::rdb::{Access, RdbSettings};
-use russet_engine::types::{RdbForm, string};
 
 use crate::digest;
-use crate::model::Model;
 use crate::process::Inbox;
 use crate::world::{Event, World};
 
@@ -297,79 +292,4 @@ impl World {
 fn take_over(writer: &mut Writer) {
     writer.whole.extend_from_slice(&writer.pending);
     writer.pending.clear();
-}
-
-/// What an RDB file holds.
-#[derive(Debug, Default)]
-pub struct Content {
-    /// Its data.
-    pub model: Model,
-    /// It says where it stands in a history.
-    pub has_place: bool,
-    db: u32,
-}
-
-impl RdbSink for Content {
-    fn aux(&mut self, name: &[u8], _value: &[u8]) -> Result<(), Refusal> {
-        self.has_place |= name == b"repl-id";
-        Ok(())
-    }
-
-    fn select(&mut self, db: u64) -> Result<(), Refusal> {
-        self.db = db as u32;
-        Ok(())
-    }
-
-    fn resize(&mut self, _keys: u64, _expires: u64) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn value(
-        &mut self,
-        key: &[u8],
-        form: &'static RdbForm,
-        bytes: Cow<'_, [u8]>,
-        expiry: Option<i64>,
-        _access: Access,
-    ) -> Result<(), Refusal> {
-        if form.code != string::RDB.code {
-            return Err(no_model(form));
-        }
-        self.model.insert(self.db, key, &bytes, expiry);
-        Ok(())
-    }
-
-    fn begin(
-        &mut self,
-        _key: &[u8],
-        form: &'static RdbForm,
-        _head: Head,
-        _expiry: Option<i64>,
-        _access: Access,
-    ) -> Result<(), Refusal> {
-        Err(no_model(form))
-    }
-
-    fn element(&mut self, _element: Element<'_>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn end(&mut self) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
-
-fn no_model(form: &RdbForm) -> Refusal {
-    Refusal(format!("no model for {form:?}"))
-}
-
-/// Reads a whole file into a model.
-pub fn decode(bytes: &[u8]) -> Result<Content, String> {
-    let mut content = Content::default();
-    let mut loader = RdbLoader::new(LoadSettings::default());
-    match loader.feed(bytes, &mut content) {
-        Ok(Fed::Done { consumed }) if consumed == bytes.len() => Ok(content),
-        Ok(_) => Err(format!("its end is not at its end: {:?}", loader.end())),
-        Err(error) => Err(error.to_string()),
-    }
 }

@@ -9,13 +9,16 @@ use russet_engine::config::Config;
 use russet_engine::config::words::MasterAddress;
 use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 use russet_engine::journal::{Origin, Sink, Unit};
+use russet_engine::keyspace::Entry;
 use russet_engine::mode::Mode;
 use russet_engine::node::Boot;
+use russet_engine::types::hash::HashRef;
 use russet_engine::types::string::Text;
 
 use crate::digest;
 use crate::machine::{Backlog, DataNode, Machine, Place, Upstream};
-use crate::model::Model;
+use crate::model::hash::Hash;
+use crate::model::{Model, Value};
 use crate::resp::parse_command;
 
 /// The injected bug's type; without the feature there is none to name.
@@ -138,6 +141,36 @@ fn set_bug(_boot: &mut Boot, bug: Option<Bug>) {
     }
 }
 
+/// The value of an entry.
+fn value_of(entry: &Entry<'_>) -> Value {
+    if let Some(text) = Text::of(entry) {
+        return Value::String(text.bytes().to_vec());
+    }
+    let mut hash = Hash::default();
+    each_field(entry, |name, value, expiry| {
+        assert!(hash.set(name, value, expiry), "a field stands once in its hash");
+    });
+    Value::Hash(Arc::new(hash))
+}
+
+/// The digest of an entry's value.
+fn digest_of(entry: &Entry<'_>) -> u64 {
+    if let Some(text) = Text::of(entry) {
+        return digest::of_string(text.bytes());
+    }
+    let mut sum = 0_u64;
+    each_field(entry, |name, value, expiry| {
+        sum = sum.wrapping_add(digest::of_element(name, value, expiry));
+    });
+    digest::of_hash(sum)
+}
+
+/// Hands over the fields of a hash: their names, values and expiries.
+fn each_field(entry: &Entry<'_>, mut sink: impl FnMut(&[u8], &[u8], Option<i64>)) {
+    let hash = HashRef::of(entry).expect("the load sets strings and hashes");
+    hash.each(&mut |field| sink(&field.name_text(), &field.value_text(), field.expiry));
+}
+
 impl Machine for Data {
     fn handle(&mut self, now: Now, input: Input) {
         self.node.handle(now, input);
@@ -190,7 +223,8 @@ impl Machine for Data {
 
 impl DataNode for Data {
     fn changes(&self) -> (u64, u64) {
-        (self.node.data.dirty, self.node.data.stats.expired_keys)
+        let stats = &self.node.data.stats;
+        (self.node.data.dirty, stats.expired_keys + stats.expired_elements)
     }
 
     fn is_loading(&self) -> bool {
@@ -242,8 +276,8 @@ impl DataNode for Data {
         digest::of_dbs(self.node.data.dbs().map(|(number, db)| {
             let mut sum = 0_u64;
             db.table().for_each(&mut |entry| {
-                let value = Text::of(&entry).expect("the load sets strings").bytes();
-                sum = sum.wrapping_add(digest::of_entry(entry.key(), value, entry.expiry()));
+                let of_entry = digest::of_entry(entry.key(), digest_of(&entry), entry.expiry());
+                sum = sum.wrapping_add(of_entry);
             });
             (number, sum)
         }))
@@ -253,8 +287,7 @@ impl DataNode for Data {
         let mut model = Model::new(self.node.stream_db());
         for (number, db) in self.node.data.dbs() {
             db.table().for_each(&mut |entry| {
-                let value = Text::of(&entry).expect("the load sets strings").bytes();
-                model.insert(number, entry.key(), value, entry.expiry());
+                model.insert(number, entry.key(), value_of(&entry), entry.expiry());
             });
         }
         model

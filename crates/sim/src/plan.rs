@@ -135,6 +135,14 @@ fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
     config.replica_serve_stale_data = chance.percent(80);
     config.rdbcompression = chance.percent(70);
     config.rdbchecksum = chance.percent(80);
+    // Nodes may differ in this: what is small for one is large for its replica.
+    config.hash_max_listpack_entries = match chance.below(4) {
+        0 => config.hash_max_listpack_entries,
+        _ => chance.skewed(1, 200),
+    };
+    if chance.percent(20) {
+        config.hash_max_listpack_value = chance.skewed(1, 100);
+    }
     config.stop_writes_on_bgsave_error = chance.percent(50);
     // Else a replica whose disk fails ends by itself, which counts as a failure here.
     config.replica_ignore_disk_write_errors = true;

@@ -481,5 +481,5 @@ impl Keyspace {
     }
 }
 
-/// A mutable entry of the keyspace.
-pub type Entry<'a> = EntryMut<'a, Object>;
+/// An entry of the keyspace.
+pub type Entry<'a> = EntryRef<'a, Object>;

@@ -1,0 +1,206 @@
+//! What a dump file or a full synchronization holds, as a model.
+//!
+//! The engine's loader takes the file apart; what it finds becomes values here, without the engine's types.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use russet_engine::persist::rdb_load::{Fed, LoadSettings, RdbLoader, RdbSink, Refusal};
+use russet_engine::rdb::Access;
+use russet_engine::rdb::elements::{Element, Head};
+use russet_engine::types::RdbForm;
+
+use crate::listpack;
+use crate::model::hash::Hash;
+use crate::model::{Model, Value};
+
+/// A form in which files hold values.
+struct Form {
+    /// The byte that stands before it.
+    code: u8,
+    /// The oldest version of files that know it.
+    version: u32,
+    /// Makes a value of what stands there.
+    read: Read,
+}
+
+enum Read {
+    /// Of one string.
+    Bytes(fn(&[u8]) -> Result<Value, String>),
+    /// Of fields that come one by one.
+    Fields,
+}
+
+/// All forms that the nodes write.
+const FORMS: &[Form] = &[
+    Form { code: 0, version: 1, read: Read::Bytes(|bytes| Ok(Value::String(bytes.to_vec()))) },
+    Form { code: 4, version: 1, read: Read::Fields },
+    Form { code: 16, version: 10, read: Read::Bytes(|bytes| hash_of(bytes, 2)) },
+    Form { code: 24, version: 12, read: Read::Fields },
+    Form { code: 25, version: 12, read: Read::Bytes(|bytes| hash_of(bytes, 3)) },
+];
+
+/// The hash in a listpack, which has so many elements for each field.
+fn hash_of(bytes: &[u8], elements: usize) -> Result<Value, String> {
+    let mut hash = Hash::default();
+    let (mut latest, list) = (0, listpack::read(bytes)?);
+    for field in list.chunks(elements) {
+        if field.len() < elements {
+            return Err("half a field".to_owned());
+        }
+        let mut expiry = None;
+        if let Some(text) = field.get(2).filter(|text| *text != b"0") {
+            let text = String::from_utf8_lossy(text);
+            let at = text.parse::<i64>().map_err(|_| format!("{text} is no time"))?;
+            expiry = Some(at);
+        }
+        // Those that expire first come first.
+        let order = expiry.unwrap_or(i64::MAX);
+        if order < latest && elements > 2 {
+            return Err("fields that are not in the order of their expiries".to_owned());
+        }
+        latest = order;
+        add(&mut hash, &field[0], &field[1], expiry)?;
+    }
+    whole(hash)
+}
+
+fn add(hash: &mut Hash, name: &[u8], value: &[u8], expiry: Option<i64>) -> Result<(), String> {
+    if hash.set(name, value, expiry) { Ok(()) } else { Err("a field twice".to_owned()) }
+}
+
+fn whole(hash: Hash) -> Result<Value, String> {
+    if hash.is_empty() {
+        Err("a hash without fields".to_owned())
+    } else {
+        Ok(Value::Hash(Arc::new(hash)))
+    }
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// Its data.
+    pub model: Model,
+    /// It says where it stands in a history.
+    pub has_place: bool,
+    /// Collections that come element by element: those that a walk went through in slices.
+    pub large: u64,
+    version: u32,
+    db: u32,
+    open: Option<Open>,
+}
+
+/// A hash whose fields come.
+#[derive(Debug)]
+struct Open {
+    key: Vec<u8>,
+    expiry: Option<i64>,
+    head: Head,
+    hash: Hash,
+}
+
+impl Content {
+    fn form(&self, form: &RdbForm) -> Result<&'static Form, Refusal> {
+        let known = FORMS.iter().find(|known| known.code == form.code);
+        let known = known.ok_or_else(|| Refusal(format!("no model for {form:?}")))?;
+        if known.version > self.version {
+            let version = self.version;
+            return Err(Refusal(format!("{form:?} in a file of version {version}")));
+        }
+        Ok(known)
+    }
+
+    fn insert(&mut self, key: &[u8], value: Value, expiry: Option<i64>) -> Result<(), Refusal> {
+        if self.model.contains(self.db, key) {
+            return Err(Refusal("a key twice".to_owned()));
+        }
+        self.model.insert(self.db, key, value, expiry);
+        Ok(())
+    }
+}
+
+impl RdbSink for Content {
+    fn aux(&mut self, name: &[u8], _value: &[u8]) -> Result<(), Refusal> {
+        self.has_place |= name == b"repl-id";
+        Ok(())
+    }
+
+    fn select(&mut self, db: u64) -> Result<(), Refusal> {
+        self.db = db as u32;
+        Ok(())
+    }
+
+    fn resize(&mut self, _keys: u64, _expires: u64) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn value(
+        &mut self,
+        key: &[u8],
+        form: &'static RdbForm,
+        bytes: Cow<'_, [u8]>,
+        expiry: Option<i64>,
+        _access: Access,
+    ) -> Result<(), Refusal> {
+        let Read::Bytes(read) = self.form(form)?.read else {
+            return Err(Refusal(format!("{form:?} in one piece")));
+        };
+        let value = read(&bytes).map_err(Refusal)?;
+        self.insert(key, value, expiry)
+    }
+
+    fn begin(
+        &mut self,
+        key: &[u8],
+        form: &'static RdbForm,
+        head: Head,
+        expiry: Option<i64>,
+        _access: Access,
+    ) -> Result<(), Refusal> {
+        let Read::Fields = self.form(form)?.read else {
+            return Err(Refusal(format!("{form:?} in pieces")));
+        };
+        self.large += 1;
+        let (key, hash) = (key.to_vec(), Hash::default());
+        match self.open.replace(Open { key, expiry, head, hash }) {
+            None => Ok(()),
+            Some(_) => Err(Refusal("a collection within another".to_owned())),
+        }
+    }
+
+    fn element(&mut self, element: Element<'_>) -> Result<(), Refusal> {
+        let Some(open) = &mut self.open else {
+            return Err(Refusal("an element of nothing".to_owned()));
+        };
+        let Element { name, value, expiry } = element;
+        if expiry.is_some_and(|at| open.head.earliest.is_none_or(|earliest| at < earliest)) {
+            return Err(Refusal("an element that expires before the earliest".to_owned()));
+        }
+        add(&mut open.hash, name, value, expiry).map_err(Refusal)
+    }
+
+    fn end(&mut self) -> Result<(), Refusal> {
+        let Some(Open { key, expiry, head, hash }) = self.open.take() else {
+            return Err(Refusal("the end of nothing".to_owned()));
+        };
+        if hash.len() as u64 != head.count {
+            return Err(Refusal(format!("{} of {} elements", hash.len(), head.count)));
+        }
+        let value = whole(hash).map_err(Refusal)?;
+        self.insert(&key, value, expiry)
+    }
+}
+
+/// Reads a whole file into a model.
+pub fn decode(bytes: &[u8]) -> Result<Content, String> {
+    let version = bytes.get(5..9).and_then(|digits| std::str::from_utf8(digits).ok());
+    let version = version.and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    let mut content = Content { version, ..Content::default() };
+    let mut loader = RdbLoader::new(LoadSettings::default());
+    match loader.feed(bytes, &mut content) {
+        Ok(Fed::Done { consumed }) if consumed == bytes.len() => Ok(content),
+        Ok(_) => Err(format!("its end is not at its end: {:?}", loader.end())),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,362 @@
+//! The independent applier: what a replication stream makes of data, in the plainest way.
+//!
+//! It shares no code with the engine. It takes only commands whose effect depends on nothing but the data
+//! they are applied to: a stream with any other (a relative expiry, say) could not give the same data to every replica, so
+//! such a command is an error here, and so is one that finds a value of another type.
+//!
+//! A type of values is a file, a variant of [`Value`] and a row of [`FAMILIES`].
+
+pub mod hash;
+mod keys;
+mod string;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::digest;
+use hash::Hash;
+
+/// A value. Large ones are shared by the copies of a model until one of them changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// The bytes of a string.
+    String(Vec<u8>),
+    /// A hash.
+    Hash(Arc<Hash>),
+}
+
+/// Commands that are applied by one function, which is given the name in lower case.
+struct Family {
+    names: &'static [&'static str],
+    apply: fn(&mut Model, &str, &[&[u8]]) -> Applied,
+}
+
+const FAMILIES: &[Family] = &[keys::FAMILY, string::FAMILY, hash::FAMILY];
+
+type Applied = Result<(), String>;
+
+impl Value {
+    fn type_name(&self) -> &'static str {
+        match self {
+            Value::String(_) => "string",
+            Value::Hash(_) => "hash",
+        }
+    }
+
+    /// The digest of the value alone.
+    fn digest(&self) -> u64 {
+        match self {
+            Value::String(bytes) => digest::of_string(bytes),
+            Value::Hash(hash) => hash.digest(),
+        }
+    }
+
+    /// Whether it is a collection without elements, which no key holds.
+    fn is_empty(&self) -> bool {
+        match self {
+            Value::String(_) => false,
+            Value::Hash(hash) => hash.is_empty(),
+        }
+    }
+
+    /// The digest without the elements that `keep` refuses, by their expiry; none if no element is left.
+    fn digest_if(&self, keep: &impl Fn(Option<i64>) -> bool) -> Option<u64> {
+        match self {
+            Value::String(_) => Some(self.digest()),
+            Value::Hash(hash) => hash.digest_if(keep),
+        }
+    }
+
+    fn in_words(&self) -> String {
+        match self {
+            Value::String(bytes) => excerpt(bytes),
+            Value::Hash(hash) => hash.in_words(),
+        }
+    }
+}
+
+/// A value and when its key expires, Unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The value.
+    pub value: Value,
+    /// When it expires, if it does.
+    pub expiry: Option<i64>,
+}
+
+impl Entry {
+    fn digest(&self, key: &[u8]) -> u64 {
+        digest::of_entry(key, self.value.digest(), self.expiry)
+    }
+
+    fn in_words(&self) -> String {
+        format!("{} (expires {:?})", self.value.in_words(), self.expiry)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Db {
+    entries: BTreeMap<Vec<u8>, Entry>,
+    sum: u64,
+}
+
+impl Db {
+    fn get(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<Entry> {
+        let old = self.entries.remove(key)?;
+        self.sum = self.sum.wrapping_sub(old.digest(key));
+        Some(old)
+    }
+
+    fn insert(&mut self, key: &[u8], entry: Entry) {
+        self.remove(key);
+        self.sum = self.sum.wrapping_add(entry.digest(key));
+        self.entries.insert(key.to_vec(), entry);
+    }
+
+    /// Lends the value of a key to `change`, or a fresh one if there is none. A collection without elements does not stay.
+    fn change(
+        &mut self,
+        key: &[u8],
+        fresh: impl FnOnce() -> Value,
+        change: impl FnOnce(&mut Value) -> Applied,
+    ) -> Applied {
+        if !self.entries.contains_key(key) {
+            self.insert(key, Entry { value: fresh(), expiry: None });
+        }
+        let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
+        self.sum = self.sum.wrapping_sub(entry.digest(key));
+        let applied = change(&mut entry.value);
+        self.sum = self.sum.wrapping_add(entry.digest(key));
+        if entry.value.is_empty() {
+            self.remove(key);
+        }
+        applied.map_err(|what| format!("{} {what}", excerpt(key)))
+    }
+}
+
+/// All databases, and where in the stream's state machine we are.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    dbs: BTreeMap<u32, Db>,
+    selected: u32,
+    transaction: bool,
+}
+
+impl Model {
+    /// An empty one that has a database selected.
+    pub fn new(selected: u32) -> Model {
+        Model { selected, ..Model::default() }
+    }
+
+    /// Selects a database.
+    pub fn select(&mut self, db: u32) {
+        self.selected = db;
+    }
+
+    /// Puts an entry in place.
+    pub fn insert(&mut self, db: u32, key: &[u8], value: Value, expiry: Option<i64>) {
+        self.dbs.entry(db).or_default().insert(key, Entry { value, expiry });
+    }
+
+    /// Whether there is a key.
+    pub fn contains(&self, db: u32, key: &[u8]) -> bool {
+        self.dbs.get(&db).is_some_and(|db| db.get(key).is_some())
+    }
+
+    /// The digest of everything.
+    pub fn digest(&self) -> u64 {
+        digest::of_dbs(self.dbs.iter().map(|(&number, db)| (number, db.sum)))
+    }
+
+    /// The digest without the entries, and the elements of values, that `keep` refuses by their expiry.
+    pub fn digest_if(&self, keep: impl Fn(Option<i64>) -> bool) -> u64 {
+        digest::of_dbs(self.dbs.iter().map(|(&number, db)| {
+            let kept = db.entries.iter().filter(|(_, entry)| keep(entry.expiry));
+            let digest = |(key, entry): (&Vec<u8>, &Entry)| {
+                Some(digest::of_entry(key, entry.value.digest_if(&keep)?, entry.expiry))
+            };
+            (number, kept.filter_map(digest).fold(0, u64::wrapping_add))
+        }))
+    }
+
+    /// Every entry.
+    pub fn entries(&self) -> impl Iterator<Item = (u32, &[u8], &Entry)> {
+        self.dbs.iter().flat_map(|(&number, db)| {
+            db.entries.iter().map(move |(key, entry)| (number, key.as_slice(), entry))
+        })
+    }
+
+    /// Whether a transaction of the stream is open: replicas count its bytes when it closes.
+    pub fn in_transaction(&self) -> bool {
+        self.transaction
+    }
+
+    /// Where two models differ first, in words.
+    pub fn difference(&self, other: &Model) -> Option<String> {
+        let (ours, theirs): (BTreeMap<_, _>, BTreeMap<_, _>) = (self.map(), other.map());
+        let differing: BTreeSet<_> =
+            ours.keys().chain(theirs.keys()).filter(|k| ours.get(*k) != theirs.get(*k)).collect();
+        let count = differing.len();
+        let &&(db, key) = differing.first()?;
+        let key_text = excerpt(key);
+        let head = format!("{count} keys differ; first: db {db} key {key_text}");
+        let values = (ours.get(&(db, key)), theirs.get(&(db, key)));
+        if let (Some(ours), Some(theirs)) = values
+            && let (Value::Hash(a), Value::Hash(b)) = (&ours.value, &theirs.value)
+            && let Some(what) = a.difference(b)
+        {
+            return Some(format!("{head}, {what}"));
+        }
+        let show = |entry: Option<&&Entry>| {
+            entry.map_or_else(|| "nothing".to_owned(), |entry| entry.in_words())
+        };
+        Some(format!("{head}: {} against {}", show(values.0), show(values.1)))
+    }
+
+    fn map(&self) -> BTreeMap<(u32, &[u8]), &Entry> {
+        self.entries().map(|(db, key, entry)| ((db, key), entry)).collect()
+    }
+
+    fn db(&mut self) -> &mut Db {
+        self.dbs.entry(self.selected).or_default()
+    }
+
+    /// Applies one command of a stream.
+    pub fn apply(&mut self, args: &[&[u8]]) -> Applied {
+        let name = args.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+        let name = std::str::from_utf8(&name).unwrap_or_default();
+        match name {
+            "ping" | "replconf" => Ok(()),
+            "select" => {
+                self.selected = number(args, 1)?;
+                Ok(())
+            }
+            "multi" if self.transaction => Err("MULTI within MULTI".to_owned()),
+            "exec" if !self.transaction => Err("EXEC without MULTI".to_owned()),
+            "multi" | "exec" => {
+                self.transaction = !self.transaction;
+                Ok(())
+            }
+            _ => {
+                let family = FAMILIES.iter().find(|family| family.names.contains(&name));
+                let applied = match family {
+                    Some(family) => (family.apply)(self, name, args),
+                    None => Err("is no command whose effect is the same everywhere".to_owned()),
+                };
+                applied.map_err(|what| {
+                    let words: Vec<String> = args.iter().map(|word| excerpt(word)).collect();
+                    format!("{name}: {what}: {}", words.join(" "))
+                })
+            }
+        }
+    }
+}
+
+/// The complaint of a command that finds a value of another type.
+fn wrong_type(value: &Value) -> String {
+    format!("is a {}", value.type_name())
+}
+
+fn arg<'a>(args: &[&'a [u8]], index: usize) -> Result<&'a [u8], String> {
+    args.get(index).copied().ok_or_else(|| format!("argument {index} is missing"))
+}
+
+fn number<T: std::str::FromStr>(args: &[&[u8]], index: usize) -> Result<T, String> {
+    let text = arg(args, index)?;
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| format!("{} is no number", excerpt(text)))
+}
+
+/// The start of some bytes, for people.
+pub fn excerpt(bytes: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+    let shown: String = shown.escape_default().take(60).collect();
+    if bytes.len() > 40 { format!("{shown}… ({} bytes)", bytes.len()) } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(lines: &[&str]) -> Model {
+        let mut model = Model::new(0);
+        for line in lines {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            model.apply(&args).expect(line);
+        }
+        model
+    }
+
+    #[test]
+    fn the_digest_follows_the_data_whatever_the_way_to_it() {
+        let one = model(&["SET a 1", "INCRBY a 41", "SELECT 3", "SET b x PXAT 99", "RENAME b c"]);
+        let two = model(&["SELECT 3", "SET c x", "PEXPIREAT c 99", "SELECT 0", "SET a 42"]);
+        assert_eq!(one.digest(), two.digest());
+        assert_eq!(one.difference(&two), None);
+        let other = model(&["SELECT 3", "SET c x", "PEXPIREAT c 98", "SELECT 0", "SET a 42"]);
+        assert_ne!(one.digest(), other.digest());
+        assert!(one.difference(&other).is_some_and(|text| text.contains("db 3 key c")));
+        let swapped = model(&["SET a 42", "SELECT 1", "SET c x PXAT 99", "SWAPDB 1 3"]);
+        assert_eq!(one.digest(), swapped.digest());
+        assert_eq!(model(&["SET a 1", "FLUSHALL"]).digest(), Model::new(5).digest());
+    }
+
+    #[test]
+    fn the_digest_of_a_hash_counts_fields_values_and_expiries() {
+        let one = model(&[
+            "HSET h a 1 b 2 c 3",
+            "HPEXPIREAT h 50 FIELDS 2 a c",
+            "HPERSIST h FIELDS 1 c",
+            "HINCRBY h a 4",
+            "HDEL h b",
+            "COPY h other",
+            "DEL other",
+        ]);
+        let two = model(&["HSETEX x PXAT 50 FIELDS 1 a 5", "HSET x c 3", "RENAME x h"]);
+        assert_eq!(one.digest(), two.digest());
+        assert_eq!(one.difference(&two), None);
+        for line in ["HSET h a 5", "HDEL h c", "HSET h c 4", "HPEXPIREAT h 51 FIELDS 1 a"] {
+            let mut other = one.clone();
+            other.apply(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>()).expect(line);
+            assert_ne!(one.digest(), other.digest(), "{line}");
+            assert!(one.difference(&other).is_some_and(|text| text.contains("field")), "{line}");
+        }
+        let gone = model(&["HSET h a 1", "HSETEX h KEEPTTL FIELDS 1 a 2", "HDEL h a z"]);
+        assert_eq!(gone.digest(), Model::new(0).digest());
+        let kept = |at: Option<i64>| at.is_none_or(|at| at > 50);
+        assert_eq!(one.digest_if(kept), model(&["HSET h c 3"]).digest());
+    }
+
+    #[test]
+    fn commands_that_depend_on_more_than_data_are_refused() {
+        let mut model = model(&["SET s x", "HSET h f v"]);
+        for line in [
+            "EXPIRE a 5",
+            "SET a 1 PX 5",
+            "SPOP a",
+            "EXEC",
+            "HPEXPIRE h 5 FIELDS 1 f",
+            "HPEXPIREAT h 5 NX FIELDS 1 f",
+            "HPEXPIREAT h 5 FIELDS 2 f",
+            "HSETEX h PX 5 FIELDS 1 f v",
+            "HSETEX h FNX FIELDS 1 f v",
+            "HINCRBYFLOAT h f 1.5",
+            "HGETDEL h FIELDS 1 f",
+            "HSET s f v",
+            "HDEL s f",
+            "HSET h f",
+            "APPEND h x",
+            "SET h x GET",
+            "GETSET h x",
+            "INCR h",
+            "GETDEL h",
+        ] {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            assert!(model.apply(&args).is_err(), "{line}");
+        }
+    }
+}
