@@ -22,7 +22,7 @@
 //! of one key), `bucket` (one cache line), `segment` (one page of buckets), `directory` (from hash
 //! to segment), this file (the operations) and `edit` (changing an entry), `resize` (growth), `walk`
 //! (scan and snapshot), `expiry_heap` (what expires next), `range` (parts of the table), `sample`
-//! (random entries).
+//! (random entries), `memory` (what it all takes).
 
 mod bucket;
 mod chunked;
@@ -31,6 +31,7 @@ mod edit;
 mod entry;
 mod entry_ref;
 mod expiry_heap;
+mod memory;
 mod owned;
 mod payload;
 mod range;
@@ -51,6 +52,7 @@ use entry::{Expiries, RawEntry};
 pub use entry_ref::EntryRef;
 use expiry_heap::ExpiryHeap;
 pub use expiry_heap::{ExpireStep, Expired};
+pub use memory::Shape;
 pub use owned::OwnedEntry;
 pub use payload::{NewPayload, Payload, Value};
 use resize::Plan;
@@ -85,23 +87,6 @@ pub struct Table<V> {
 unsafe impl<V: Send + Sync> Send for Table<V> {}
 // SAFETY: operations through &Table only read, and give out what &Block<V> does.
 unsafe impl<V: Send + Sync> Sync for Table<V> {}
-
-/// How a table is made up, for diagnostics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shape {
-    /// Segments.
-    pub segments: usize,
-    /// Bytes of all segments.
-    pub segment_bytes: usize,
-    /// Places for entries in home and stash buckets.
-    pub slots: usize,
-    /// Entries in overflow lists; zero unless hashes collide.
-    pub overflowed: usize,
-    /// Bytes of the directory.
-    pub directory_bytes: usize,
-    /// Most bits by which the directory distinguishes segments.
-    pub depth_max: u8,
-}
 
 impl<V> Table<V> {
     /// An empty table. Allocates nothing.
@@ -148,14 +133,6 @@ impl<V> Table<V> {
     #[must_use]
     pub fn len_with_inner_expiry(&self) -> usize {
         self.inner_expiring
-    }
-
-    /// Bytes of directory, segments, entries and blocks by size class. A block that others hold
-    /// too counts in full.
-    #[must_use]
-    pub fn allocated_bytes(&self) -> usize {
-        let lists = self.segments.bytes() + self.expiry_heap.bytes();
-        self.bytes + self.block_bytes + self.directory.bytes() + lists
     }
 
     /// Removes everything. Large tables are better sent to another thread and dropped there.
@@ -396,19 +373,5 @@ impl<V: Value> Table<V> {
             // SAFETY: live entries of this table, borrowed with it.
             segment.each(&mut |entry| sink(unsafe { EntryRef::new(entry) }));
         });
-    }
-
-    /// How the table is made up. Looks at every segment.
-    #[must_use]
-    pub fn shape(&self) -> Shape {
-        let mut shape = Shape { directory_bytes: self.directory.bytes(), ..Shape::default() };
-        self.directory.each(&mut |segment| {
-            shape.segments += 1;
-            shape.segment_bytes += segment.bytes();
-            shape.slots += segment.class().slots();
-            shape.overflowed += segment.overflow().len();
-            shape.depth_max = shape.depth_max.max(segment.depth());
-        });
-        shape
     }
 }

@@ -2,8 +2,8 @@
 //! table ([`CommandTable`]) does not depend on all of them.
 
 use super::{
-    Command, CommandTable, client, config, connection, debug, hash, introspect, keys, pubsub,
-    replication, server, string, transaction,
+    Command, CommandTable, client, config, connection, debug, hash, introspect, keys, memory,
+    pubsub, replication, server, string, transaction,
 };
 
 /// All families. One line adds a family; its rows add its commands.
@@ -17,6 +17,7 @@ pub static FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,
+    memory::COMMANDS,
     pubsub::COMMANDS,
     replication::COMMANDS,
     server::COMMANDS,

@@ -19,6 +19,7 @@ pub mod help;
 pub mod introspect;
 pub mod keys;
 pub mod keyspec;
+pub mod memory;
 pub mod pubsub;
 pub mod replication;
 pub mod reply;

@@ -140,6 +140,11 @@ impl Db {
         self.table.allocated_bytes() + slots
     }
 
+    /// Returns the bytes that a key takes with its value and its share of the table, expired or not.
+    pub fn entry_bytes(&self, key: Key<'_>) -> Option<usize> {
+        self.table.entry_bytes(key.hash, key.bytes)
+    }
+
     /// Returns its table.
     #[inline]
     pub fn table(&self) -> &Table<Object> {

@@ -1,0 +1,74 @@
+//! MEMORY USAGE against what the allocator gave.
+
+use russet_driver::Driver;
+use russet_engine::io::Handle;
+use tikv_jemalloc_ctl::thread::{allocatedp, deallocatedp};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Bytes that this thread has allocated and not freed, by size class.
+fn allocated() -> u64 {
+    let counts = allocatedp::read().and_then(|given| Ok((given, deallocatedp::read()?)));
+    let (given, freed) = counts.expect("jemalloc keeps figures");
+    given.get() - freed.get()
+}
+
+fn usage(w: &mut Driver, client: Handle, key: &str) -> usize {
+    let reply = w.ask(client, &format!("MEMORY USAGE {key}"));
+    reply.trim().trim_start_matches(':').parse().expect("the key is there")
+}
+
+/// Fills a node with keys and compares what they claim to take with what it took.
+fn compare(what: &str, count: usize, requests: &dyn Fn(usize) -> Vec<String>) {
+    let mut w = Driver::new("");
+    let client = w.connect();
+    w.ask(client, "PING"); // its buffers are there now
+    let before = allocated();
+    for number in 0..count {
+        for request in requests(number) {
+            w.send(client, format!("{request}\r\n").as_bytes());
+            w.take(client);
+        }
+    }
+    w.run();
+    let taken = (allocated() - before) as usize;
+    let sum: usize = (0..count).map(|number| usage(&mut w, client, &format!("key:{number}"))).sum();
+    let counted = w.node.data.allocated_bytes();
+    let close = |to: usize, share: f64| (sum as f64 / to as f64 - 1.0).abs() < share;
+    assert!(close(counted, 0.005), "{what}: keys take {sum}, the keyspace {counted}");
+    assert!(close(taken, 0.02), "{what}: keys take {sum}, the allocator gave {taken}");
+}
+
+#[test]
+fn keys_take_what_memory_usage_says() {
+    let text = |len: usize| "x".repeat(len + 1);
+    compare("short strings", 30_000, &|n| vec![format!("SET key:{n} {n}")]);
+    compare("strings that expire", 30_000, &|n| vec![format!("SETEX key:{n} 100000 {n}")]);
+    compare("long strings", 500, &|n| vec![format!("SET key:{n} {}", text(500 + n * 37))]);
+    compare("strings that grow", 1500, &|n| {
+        vec![format!("SET key:{n} {}", text(n)), format!("APPEND key:{n} {}", text(2 * n + 1))]
+    });
+    compare("small hashes", 5000, &|n| {
+        let fields = (0..n % 20 + 1).map(|f| format!(" field:{f} {}", text(f)));
+        vec![format!("HSET key:{n}{}", fields.collect::<String>())]
+    });
+    compare("small hashes with expiries", 2000, &|n| {
+        vec![
+            format!("HSET key:{n} a 1 b {} c {n}", text(n % 60)),
+            format!("HEXPIRE key:{n} 10000 FIELDS 2 a b"),
+        ]
+    });
+    compare("large hashes", 40, &|n| {
+        let hset = |chunk: usize| {
+            let fields =
+                (chunk * 100..chunk * 100 + 100).map(|f| format!(" field:{f} {}", text(f % 97)));
+            format!("HSET key:{n}{}", fields.collect::<String>())
+        };
+        let mut requests: Vec<String> = (0..n + 3).map(hset).collect();
+        requests.push(format!("HEXPIRE key:{n} 10000 FIELDS 2 field:7 field:8"));
+        requests.push(format!("HSET key:{n} long {}", text(100 * n)));
+        requests.push(format!("HDEL key:{n} field:20 field:21 field:22"));
+        requests
+    });
+}
