@@ -12,6 +12,7 @@ pub mod config;
 pub mod connection;
 pub mod debug;
 pub mod describe;
+pub mod expiration;
 pub mod families;
 pub mod flag;
 pub mod hash;

@@ -5,26 +5,16 @@
 use russet_protocol::ErrorReply;
 
 use super::{Change, ROW, change, hidden_before, read, visible};
-use crate::command::argument::{Argument, after, block, int, key, one_of, optional, repeated};
-use crate::command::argument::{string, token, unix_time};
+use crate::command::argument::{Argument, after, block, int, key, repeated, string, unix_time};
+use crate::command::expiration::{CONDITION, Condition, Rounding, TimeForm};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::EventKind;
 use crate::types::hash::EXPIRY_MAX;
 
-const CONDITION: Argument =
-    optional(one_of("condition", &[token("NX"), token("XX"), token("GT"), token("LT")]));
-
 /// FIELDS, and how many there are.
 pub(super) const FIELDS: Argument =
     after("FIELDS", block("fields", &[int("numfields"), repeated(string("field"))]));
-
-/// What a time counts from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Base {
-    Now,
-    UnixEpoch,
-}
 
 /// What the rows that set a time share.
 const SETS: Command = Command {
@@ -45,7 +35,7 @@ pub(super) const HEXPIRE: Command = Command {
 };
 
 fn hexpire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_expiry(ctx, args, Base::Now, 1000, reply)
+    set_expiry(ctx, args, TimeForm::Seconds, reply)
 }
 
 pub(super) const HPEXPIRE: Command = Command {
@@ -58,7 +48,7 @@ pub(super) const HPEXPIRE: Command = Command {
 };
 
 fn hpexpire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_expiry(ctx, args, Base::Now, 1, reply)
+    set_expiry(ctx, args, TimeForm::Milliseconds, reply)
 }
 
 pub(super) const HEXPIREAT: Command = Command {
@@ -71,7 +61,7 @@ pub(super) const HEXPIREAT: Command = Command {
 };
 
 fn hexpireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_expiry(ctx, args, Base::UnixEpoch, 1000, reply)
+    set_expiry(ctx, args, TimeForm::UnixSeconds, reply)
 }
 
 pub(super) const HPEXPIREAT: Command = Command {
@@ -84,7 +74,7 @@ pub(super) const HPEXPIREAT: Command = Command {
 };
 
 fn hpexpireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_expiry(ctx, args, Base::UnixEpoch, 1, reply)
+    set_expiry(ctx, args, TimeForm::UnixMilliseconds, reply)
 }
 
 /// The fields that stand behind FIELDS and their number, from that word on to the end.
@@ -120,51 +110,14 @@ pub(super) fn time(
     ctx: &Ctx<'_>,
     args: &Args<'_>,
     at: usize,
-    base: Base,
-    unit_ms: i64,
+    form: TimeForm,
 ) -> Result<i64, ErrorReply> {
     let time = args.integer(at)?;
     if time < 0 {
         return Err(ErrorReply::fixed("ERR invalid expire time, must be >= 0"));
     }
-    let base_ms = if base == Base::Now { ctx.now_ms() } else { 0 };
-    let at_ms = time.checked_mul(unit_ms).and_then(|ms| ms.checked_add(base_ms));
+    let at_ms = form.to_unix_ms(time, ctx.now_ms());
     at_ms.filter(|&at_ms| at_ms <= EXPIRY_MAX).ok_or(ErrorReply::InvalidExpire(ctx.command.name))
-}
-
-/// On which terms an expiry is set.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Condition {
-    Always,
-    WithoutOne,
-    WithOne,
-    Later,
-    Earlier,
-}
-
-impl Condition {
-    /// The condition at a place, and how many arguments it takes.
-    fn parse(args: &Args<'_>, at: usize) -> (Condition, usize) {
-        let known = [
-            ("NX", Condition::WithoutOne),
-            ("XX", Condition::WithOne),
-            ("GT", Condition::Later),
-            ("LT", Condition::Earlier),
-        ];
-        let found = known.into_iter().find(|(word, _)| args.is(at, word));
-        found.map_or((Condition::Always, 0), |(_, condition)| (condition, 1))
-    }
-
-    /// No expiry counts as an infinite one.
-    fn allows(self, old: Option<i64>, new: i64) -> bool {
-        match self {
-            Condition::Always => true,
-            Condition::WithoutOne => old.is_none(),
-            Condition::WithOne => old.is_some(),
-            Condition::Later => old.is_some_and(|old| new > old),
-            Condition::Earlier => old.is_none_or(|old| new < old),
-        }
-    }
 }
 
 const NO_FIELD: i64 = -2;
@@ -176,13 +129,13 @@ const DELETED: i64 = 2;
 fn set_expiry(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,
-    base: Base,
-    unit_ms: i64,
+    form: TimeForm,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    let (condition, words) = Condition::parse(args, 3);
-    let names = fields(args, 3 + words)?;
-    let at_ms = time(ctx, args, 2, base, unit_ms)?;
+    let mut condition = Condition::default();
+    let has_one = condition.add(args, 3);
+    let names = fields(args, 3 + usize::from(has_one))?;
+    let at_ms = time(ctx, args, 2, form)?;
     let is_past = ctx.is_expired(at_ms);
     let before = hidden_before(ctx.data);
     let mut changed: Vec<&[u8]> = Vec::new();
@@ -291,7 +244,7 @@ pub(super) const HTTL: Command = Command {
 };
 
 fn httl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply_expiry(ctx, args, Base::Now, 1000, reply)
+    reply_expiry(ctx, args, TimeForm::Seconds, reply)
 }
 
 pub(super) const HPTTL: Command = Command {
@@ -303,7 +256,7 @@ pub(super) const HPTTL: Command = Command {
 };
 
 fn hpttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply_expiry(ctx, args, Base::Now, 1, reply)
+    reply_expiry(ctx, args, TimeForm::Milliseconds, reply)
 }
 
 pub(super) const HEXPIRETIME: Command = Command {
@@ -315,7 +268,7 @@ pub(super) const HEXPIRETIME: Command = Command {
 };
 
 fn hexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply_expiry(ctx, args, Base::UnixEpoch, 1000, reply)
+    reply_expiry(ctx, args, TimeForm::UnixSeconds, reply)
 }
 
 pub(super) const HPEXPIRETIME: Command = Command {
@@ -327,26 +280,25 @@ pub(super) const HPEXPIRETIME: Command = Command {
 };
 
 fn hpexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply_expiry(ctx, args, Base::UnixEpoch, 1, reply)
+    reply_expiry(ctx, args, TimeForm::UnixMilliseconds, reply)
 }
 
 /// Replies the expiration time of each field, rounded up to the unit.
 fn reply_expiry(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,
-    base: Base,
-    unit_ms: i64,
+    form: TimeForm,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let names = fields(args, 2)?;
-    let now_ms = if base == Base::Now { ctx.now_ms() } else { 0 };
+    let now_ms = ctx.now_ms();
     let hash = read(ctx, args.key(1))?;
     reply.array(args.len() - 4);
     for name in names {
         reply.integer(match hash.get(name).map(|field| field.expiry) {
             None => NO_FIELD,
             Some(None) => NO_EXPIRY,
-            Some(Some(at)) => (at.saturating_sub(now_ms).max(0) + unit_ms - 1) / unit_ms,
+            Some(Some(at_ms)) => form.of_unix_ms(at_ms, now_ms, Rounding::Up),
         });
     }
     Ok(Flow::Done)

@@ -2,12 +2,10 @@
 
 use russet_protocol::ErrorReply;
 
-use super::expiry::{
-    Base, FIELDS, count_fields, fields, propagate_expiry, propagate_persist, time,
-};
+use super::expiry::{FIELDS, count_fields, fields, propagate_expiry, propagate_persist, time};
 use super::{Change, ROW, change, hidden_before, read, reply_value, visible};
-use crate::command::argument::{Argument, after, block, int, key, one_of, optional};
-use crate::command::argument::{repeated, string, token, unix_time};
+use crate::command::argument::{after, block, int, key, one_of, optional, repeated, string, token};
+use crate::command::expiration::{EX, EXAT, PX, PXAT, TimeForm};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::EventKind;
@@ -68,27 +66,12 @@ fn parse_time(
     args: &Args<'_>,
     at: usize,
 ) -> Result<Option<(Time, usize)>, ErrorReply> {
-    let known = [
-        ("EX", Base::Now, 1000),
-        ("PX", Base::Now, 1),
-        ("EXAT", Base::UnixEpoch, 1000),
-        ("PXAT", Base::UnixEpoch, 1),
-    ];
-    let Some((_, base, unit_ms)) = known.into_iter().find(|(word, ..)| args.is(at, word)) else {
-        return Ok(None);
-    };
+    let Some(form) = TimeForm::named(args, at) else { return Ok(None) };
     if at + 1 >= args.len() {
         return Err(ErrorReply::Syntax);
     }
-    Ok(Some((Time::At(time(ctx, args, at + 1, base, unit_ms)?), 2)))
+    Ok(Some((Time::At(time(ctx, args, at + 1, form)?), 2)))
 }
-
-const TIMES: [Argument; 4] = [
-    after("EX", int("seconds")),
-    after("PX", int("milliseconds")),
-    after("EXAT", unix_time("unix-time-seconds")),
-    after("PXAT", unix_time("unix-time-milliseconds")),
-];
 
 pub(super) const HGETEX: Command = Command {
     name: "hgetex",
@@ -98,7 +81,7 @@ pub(super) const HGETEX: Command = Command {
     keys: &[KeySpec::one(1, k::RW | k::ACCESS | k::UPDATE)],
     arguments: &[
         key("key", 0),
-        optional(one_of("expiration", &[TIMES[0], TIMES[1], TIMES[2], TIMES[3], token("PERSIST")])),
+        optional(one_of("expiration", &[EX, PX, EXAT, PXAT, token("PERSIST")])),
         FIELDS,
     ],
     summary: "Returns the values of fields and sets or clears their expiration times.",
@@ -166,7 +149,7 @@ pub(super) const HSETEX: Command = Command {
     arguments: &[
         key("key", 0),
         optional(one_of("condition", &[token("FNX"), token("FXX")])),
-        optional(one_of("expiration", &[TIMES[0], TIMES[1], TIMES[2], TIMES[3], token("KEEPTTL")])),
+        optional(one_of("expiration", &[EX, PX, EXAT, PXAT, token("KEEPTTL")])),
         after(
             "FIELDS",
             block(

@@ -6,21 +6,12 @@
 use russet_protocol::ErrorReply;
 
 use super::ROW;
-use crate::command::argument::{Argument, int, key, one_of, optional, token, unix_time};
+use crate::command::argument::{int, key, unix_time};
+use crate::command::expiration::{CONDITION, Condition, Rounding, TimeForm};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::injected::Bug;
 use crate::keyspace::EventKind;
-
-const CONDITION: Argument =
-    optional(one_of("condition", &[token("NX"), token("XX"), token("GT"), token("LT")]));
-
-/// What an expiration time is relative to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Base {
-    Now,
-    UnixEpoch,
-}
 
 pub(super) const EXPIRE: Command = Command {
     name: "expire",
@@ -35,7 +26,7 @@ pub(super) const EXPIRE: Command = Command {
 };
 
 fn expire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_expiry(ctx, args, Base::Now, 1000, reply)
+    set_expiry(ctx, args, TimeForm::Seconds, reply)
 }
 
 pub(super) const PEXPIRE: Command = Command {
@@ -51,7 +42,7 @@ pub(super) const PEXPIRE: Command = Command {
 };
 
 fn pexpire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_expiry(ctx, args, Base::Now, 1, reply)
+    set_expiry(ctx, args, TimeForm::Milliseconds, reply)
 }
 
 pub(super) const EXPIREAT: Command = Command {
@@ -67,7 +58,7 @@ pub(super) const EXPIREAT: Command = Command {
 };
 
 fn expireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_expiry(ctx, args, Base::UnixEpoch, 1000, reply)
+    set_expiry(ctx, args, TimeForm::UnixSeconds, reply)
 }
 
 pub(super) const PEXPIREAT: Command = Command {
@@ -83,70 +74,37 @@ pub(super) const PEXPIREAT: Command = Command {
 };
 
 fn pexpireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_expiry(ctx, args, Base::UnixEpoch, 1, reply)
+    set_expiry(ctx, args, TimeForm::UnixMilliseconds, reply)
 }
 
-/// The conditions under which an expiration time is set.
-#[derive(Clone, Copy, Default)]
-struct Condition {
-    nx: bool,
-    xx: bool,
-    gt: bool,
-    lt: bool,
-}
-
-impl Condition {
-    fn parse(args: &Args<'_>) -> Result<Condition, ErrorReply> {
-        let mut condition = Condition::default();
-        for at in 3..args.len() {
-            let known = [
-                ("NX", &mut condition.nx),
-                ("XX", &mut condition.xx),
-                ("GT", &mut condition.gt),
-                ("LT", &mut condition.lt),
-            ];
-            match known.into_iter().find(|(word, _)| args.is(at, word)) {
-                Some((_, given)) => *given = true,
-                None => {
-                    return Err(ErrorReply::quoting("ERR Unsupported option ", &args[at], ""));
-                }
-            }
+/// Parses the conditions, of which some exclude each other.
+fn condition(args: &Args<'_>) -> Result<Condition, ErrorReply> {
+    let mut condition = Condition::default();
+    for at in 3..args.len() {
+        if !condition.add(args, at) {
+            return Err(ErrorReply::quoting("ERR Unsupported option ", &args[at], ""));
         }
-        if condition.nx && (condition.xx || condition.gt || condition.lt) {
-            return Err(ErrorReply::err(
-                "NX and XX, GT or LT options at the same time are not compatible",
-            ));
-        }
-        if condition.gt && condition.lt {
-            return Err(ErrorReply::err("GT and LT options at the same time are not compatible"));
-        }
-        Ok(condition)
     }
-
-    /// Compares the old expiration time with the new one. Having none counts as infinitely late.
-    fn allows(self, old: Option<i64>, new: i64) -> bool {
-        let refused = (self.nx && old.is_some())
-            || (self.xx && old.is_none())
-            || (self.gt && old.is_none_or(|old| new <= old))
-            || (self.lt && old.is_some_and(|old| new >= old));
-        !refused
+    if condition.nx && (condition.xx || condition.gt || condition.lt) {
+        return Err(ErrorReply::err(
+            "NX and XX, GT or LT options at the same time are not compatible",
+        ));
     }
+    if condition.gt && condition.lt {
+        return Err(ErrorReply::err("GT and LT options at the same time are not compatible"));
+    }
+    Ok(condition)
 }
 
 fn set_expiry(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,
-    base: Base,
-    unit_ms: i64,
+    form: TimeForm,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    let condition = Condition::parse(args)?;
-    let base_ms = if base == Base::Now { ctx.now_ms() } else { 0 };
-    let at_ms = args
-        .integer(2)?
-        .checked_mul(unit_ms)
-        .and_then(|ms| ms.checked_add(base_ms))
-        .ok_or(ErrorReply::InvalidExpire(ctx.command.name))?;
+    let condition = condition(args)?;
+    let at_ms = form.to_unix_ms(args.integer(2)?, ctx.now_ms());
+    let at_ms = at_ms.ok_or(ErrorReply::InvalidExpire(ctx.command.name))?;
     let (db, key) = (ctx.call.db, args.key(1));
     let found = ctx.data.peek(db, key);
     if !found.is_some_and(|entry| condition.allows(entry.expiry(), at_ms)) {
@@ -159,7 +117,7 @@ fn set_expiry(
         ctx.effect(&[word, key.bytes]);
     } else {
         ctx.edit(key).set_expiry(Some(at_ms));
-        if !(base == Base::Now && ctx.core.injected(Bug::RelativeExpiry)) {
+        if !(form.is_relative() && ctx.core.injected(Bug::RelativeExpiry)) {
             let mut digits = itoa::Buffer::new();
             ctx.effect(&[b"PEXPIREAT", key.bytes, digits.format(at_ms).as_bytes()]);
         }
@@ -203,7 +161,7 @@ pub(super) const TTL: Command = Command {
 };
 
 fn ttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply_expiry(ctx, args, Base::Now, 1000, reply)
+    reply_expiry(ctx, args, TimeForm::Seconds, reply)
 }
 
 pub(super) const PTTL: Command = Command {
@@ -219,7 +177,7 @@ pub(super) const PTTL: Command = Command {
 };
 
 fn pttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply_expiry(ctx, args, Base::Now, 1, reply)
+    reply_expiry(ctx, args, TimeForm::Milliseconds, reply)
 }
 
 pub(super) const EXPIRETIME: Command = Command {
@@ -235,7 +193,7 @@ pub(super) const EXPIRETIME: Command = Command {
 };
 
 fn expiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply_expiry(ctx, args, Base::UnixEpoch, 1000, reply)
+    reply_expiry(ctx, args, TimeForm::UnixSeconds, reply)
 }
 
 pub(super) const PEXPIRETIME: Command = Command {
@@ -251,7 +209,7 @@ pub(super) const PEXPIRETIME: Command = Command {
 };
 
 fn pexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply_expiry(ctx, args, Base::UnixEpoch, 1, reply)
+    reply_expiry(ctx, args, TimeForm::UnixMilliseconds, reply)
 }
 
 /// Replies the expiration time, rounded to the unit; -2 if the key does not exist, -1 if it does
@@ -259,18 +217,14 @@ fn pexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Out
 fn reply_expiry(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,
-    base: Base,
-    unit_ms: i64,
+    form: TimeForm,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let now_ms = ctx.now_ms();
     reply.integer(match ctx.glance(args.key(1)).map(|found| found.expiry()) {
         None => -2,
         Some(None) => -1,
-        Some(Some(at)) => {
-            let ms = if base == Base::Now { at.saturating_sub(now_ms).max(0) } else { at };
-            ms.saturating_add(unit_ms / 2) / unit_ms
-        }
+        Some(Some(at_ms)) => form.of_unix_ms(at_ms, now_ms, Rounding::Nearest),
     });
     Ok(Flow::Done)
 }

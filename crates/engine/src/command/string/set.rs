@@ -5,50 +5,12 @@
 use russet_protocol::ErrorReply;
 
 use super::ROW;
-use crate::command::argument::{
-    Argument, after, block, int, key, one_of, optional, repeated, string, token, unix_time,
-};
+use crate::command::argument::{block, int, key, one_of, optional, repeated, string, token};
+use crate::command::expiration::{EX, EXAT, PX, PXAT, TimeForm};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::injected::Bug;
 use crate::keyspace::{EventKind, Expiry, Key};
-
-const EX: Argument = after("EX", int("seconds"));
-const PX: Argument = after("PX", int("milliseconds"));
-const EXAT: Argument = after("EXAT", unix_time("unix-time-seconds"));
-const PXAT: Argument = after("PXAT", unix_time("unix-time-milliseconds"));
-
-/// The unit of an expiration time, and what it counts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
-    /// `EX`: seconds from now.
-    Ex,
-    /// `PX`: milliseconds from now.
-    Px,
-    /// `EXAT`: Unix seconds.
-    Exat,
-    /// `PXAT`: Unix milliseconds.
-    Pxat,
-}
-
-impl Unit {
-    const ALL: [(&'static str, Unit); 4] =
-        [("EX", Unit::Ex), ("PX", Unit::Px), ("EXAT", Unit::Exat), ("PXAT", Unit::Pxat)];
-
-    fn is_relative(self) -> bool {
-        matches!(self, Unit::Ex | Unit::Px)
-    }
-
-    /// Converts an argument to Unix milliseconds. None if it is not positive or does not fit.
-    fn to_unix_ms(self, given: i64, now_ms: i64) -> Option<i64> {
-        let given = Some(given).filter(|&given| given > 0)?;
-        let ms = match self {
-            Unit::Ex | Unit::Exat => given.checked_mul(1000)?,
-            Unit::Px | Unit::Pxat => given,
-        };
-        if self.is_relative() { ms.checked_add(now_ms) } else { Some(ms) }
-    }
-}
 
 /// The options of SET and GETEX.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,8 +20,8 @@ struct Options {
     get: bool,
     keep_ttl: bool,
     persist: bool,
-    /// The unit of the expiration time, and the index of its argument.
-    expiry: Option<(Unit, usize)>,
+    /// The form of the expiration time, and the index of its argument.
+    expiry: Option<(TimeForm, usize)>,
 }
 
 impl Options {
@@ -81,7 +43,7 @@ impl Options {
             } else if !is_set && args.is(at, "PERSIST") && free {
                 options.persist = true;
             } else {
-                options.expiry = Some((options.unit(args, at)?, at + 1));
+                options.expiry = Some((options.form(args, at)?, at + 1));
                 at += 1;
             }
             at += 1;
@@ -89,25 +51,25 @@ impl Options {
         Ok(options)
     }
 
-    /// Returns the unit that the word at `at` names, if it is allowed here and a value follows.
-    fn unit(&self, args: &Args<'_>, at: usize) -> Result<Unit, ErrorReply> {
-        let named = Unit::ALL.iter().find(|(word, _)| args.is(at, word)).map(|(_, unit)| *unit);
-        let fits = |unit: &Unit| self.expiry.is_none_or(|(before, _)| before == *unit);
-        named
+    /// Returns the form that the word at `at` names, if it is allowed here and a value follows.
+    fn form(&self, args: &Args<'_>, at: usize) -> Result<TimeForm, ErrorReply> {
+        let fits = |form: &TimeForm| self.expiry.is_none_or(|(before, _)| before == *form);
+        TimeForm::named(args, at)
             .filter(fits)
             .filter(|_| !self.keep_ttl && !self.persist && at + 1 < args.len())
             .ok_or(ErrorReply::Syntax)
     }
 
-    /// Returns the expiration time in Unix milliseconds.
+    /// Returns the expiration time in Unix milliseconds. What is given must be positive.
     fn at_ms(&self, ctx: &Ctx<'_>, args: &Args<'_>) -> Result<Option<i64>, ErrorReply> {
-        let Some((unit, index)) = self.expiry else { return Ok(None) };
-        let at = unit.to_unix_ms(args.integer(index)?, ctx.now_ms());
-        at.map(Some).ok_or(ErrorReply::InvalidExpire(ctx.command.name))
+        let Some((form, index)) = self.expiry else { return Ok(None) };
+        let given = Some(args.integer(index)?).filter(|&given| given > 0);
+        let at_ms = given.and_then(|given| form.to_unix_ms(given, ctx.now_ms()));
+        at_ms.map(Some).ok_or(ErrorReply::InvalidExpire(ctx.command.name))
     }
 
     fn is_relative(&self) -> bool {
-        self.expiry.is_some_and(|(unit, _)| unit.is_relative())
+        self.expiry.is_some_and(|(form, _)| form.is_relative())
     }
 }
 
@@ -242,7 +204,7 @@ pub(super) const SETEX: Command = Command {
 };
 
 fn setex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_for(ctx, args, Unit::Ex, reply)
+    set_for(ctx, args, TimeForm::Seconds, reply)
 }
 
 pub(super) const PSETEX: Command = Command {
@@ -258,11 +220,11 @@ pub(super) const PSETEX: Command = Command {
 };
 
 fn psetex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    set_for(ctx, args, Unit::Px, reply)
+    set_for(ctx, args, TimeForm::Milliseconds, reply)
 }
 
-fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, reply: &mut Reply<'_>) -> Outcome {
-    let options = Options { expiry: Some((unit, 2)), ..Options::default() };
+fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, form: TimeForm, reply: &mut Reply<'_>) -> Outcome {
+    let options = Options { expiry: Some((form, 2)), ..Options::default() };
     let (key, value) = (args.key(1), &args[3]);
     if let Some(at) = options.at_ms(ctx, args)? {
         ctx.overwrite(key).set_string(value, Expiry::At(at), EventKind::Set);
