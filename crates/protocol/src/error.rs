@@ -1,20 +1,20 @@
-//! The error replies that clients match on, word for word.
+//! Error replies, with the exact texts that clients match on.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// An error for the client: what stands after the `-` of the reply.
+/// An error reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorReply {
     /// The key holds another type.
     WrongType,
-    /// The arguments do not follow the command's grammar.
+    /// The arguments are invalid.
     Syntax,
-    /// An argument, or a stored value, is no 64-bit integer.
+    /// An argument or value is not a 64-bit integer.
     NotInteger,
-    /// An argument, or a stored value, is no double.
+    /// An argument or value is not a double.
     NotFloat,
-    /// An increment would leave the 64 bits.
+    /// An increment would overflow 64 bits.
     Overflow,
     /// A count or offset is out of its range.
     OutOfRange,
@@ -22,48 +22,47 @@ pub enum ErrorReply {
     NoSuchKey,
     /// A string would grow past `proto-max-bulk-len`.
     StringTooLong,
-    /// The number of arguments is wrong for the command (full name, lower case).
+    /// The number of arguments is wrong for this command (full name in lower case).
     WrongArity(String),
-    /// An expiry that is not positive or does not fit, in this command.
+    /// The expiry for this command is not positive or out of range.
     InvalidExpire(&'static str),
-    /// The data set is being read from disk or from the master.
+    /// The data set is being loaded.
     Loading,
-    /// This is a replica and takes no writes.
+    /// This is a read-only replica.
     ReadOnly,
     /// The client must authenticate first.
     NoAuth,
-    /// Persistence is failing and writes are refused.
+    /// Saving to disk fails, so writes are refused.
     Misconf,
-    /// A replica that lost its master and must not serve stale data.
+    /// The link to the master is down, and stale data must not be served.
     MasterDown,
-    /// Fewer replicas than `min-replicas-to-write`.
+    /// There are fewer replicas than `min-replicas-to-write`.
     NoReplicas,
-    /// EXEC of a transaction in which a command was refused when queued.
+    /// A command of the transaction could not be queued.
     ExecAbort,
-    /// Any other, with its code, as `ERR something`.
+    /// Any other error, including its code: `ERR text`.
     Text(Cow<'static, str>),
-    /// The same, with bytes in it that came from outside and may be no text.
+    /// Any other error that quotes bytes, which may not be UTF-8.
     Quoting(Vec<u8>),
 }
 
 impl ErrorReply {
-    /// An error with the generic code: `ERR` and this text.
+    /// Creates an error with the generic code: `ERR` and a text.
     pub fn err(text: impl fmt::Display) -> ErrorReply {
         ErrorReply::Text(Cow::Owned(format!("ERR {text}")))
     }
 
-    /// An error that is always the same, code included.
+    /// Creates an error with a constant text, including its code.
     pub const fn fixed(text: &'static str) -> ErrorReply {
         ErrorReply::Text(Cow::Borrowed(text))
     }
 
-    /// An error that shows bytes that came from outside, as they came: but of a C string nothing behind
-    /// a NUL is ever seen.
+    /// Creates an error that quotes bytes up to the first NUL, as Redis does with C strings.
     pub fn quoting(before: &str, quoted: &[u8], after: &str) -> ErrorReply {
         ErrorReply::Quoting([before.as_bytes(), c_str(quoted), after.as_bytes()].concat())
     }
 
-    /// The bytes of the reply.
+    /// Returns the bytes of the reply, without `-` and CR LF.
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         match self {
             ErrorReply::Quoting(bytes) => Cow::Borrowed(bytes),
@@ -72,14 +71,14 @@ impl ErrorReply {
         }
     }
 
-    /// The code: the first word of the text, as INFO's error statistics count it.
+    /// Returns the code for INFO's error statistics: the first word of the text.
     pub fn code(&self) -> String {
         let text = self.to_string();
         text.split(' ').next().unwrap_or("ERR").to_owned()
     }
 }
 
-/// What C shows of bytes: all before the first NUL.
+/// Returns the bytes before the first NUL.
 pub fn c_str(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }

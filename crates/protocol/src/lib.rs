@@ -1,7 +1,7 @@
-//! What two processes must agree on: requests and replies of RESP2 and RESP3, hash slots, error texts.
+//! The protocol: requests and replies of RESP2 and RESP3, hash slots, error texts.
 //!
-//! Everything here is a pure function or a small state machine over bytes. There is no keyspace, no
-//! command and no socket in this crate, so clients, servers, Sentinels and cluster buses can share it.
+//! Everything here is a pure function or a small state machine over bytes. This crate has no
+//! keyspace, commands or sockets, so clients, servers, Sentinels and cluster buses can share it.
 
 pub mod error;
 pub mod number;

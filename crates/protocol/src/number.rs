@@ -1,9 +1,9 @@
-//! Numbers as the protocol writes them: strict decimal integers, and doubles.
+//! Parsing and writing of decimal integers.
 
-/// Parses a signed 64-bit decimal number with nothing around it: no blanks, no `+`, no leading zero.
+/// Parses a canonical signed 64-bit integer: without blanks, `+` and leading zeros.
 ///
-/// The rule matters beyond syntax: a string is integer-encoded exactly if printing the parsed
-/// number gives the same bytes again.
+/// Formatting the result gives the same bytes, which makes it the criterion for the encoding `int`
+/// of strings.
 #[inline]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
@@ -21,19 +21,19 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         if digit > 9 {
             return None;
         }
-        // At most 19 digits: below 10^19, which fits.
+        // At most 19 digits, so below 10^19, which fits.
         value = value * 10 + u64::from(digit);
     }
     if negative { 0_i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
 }
 
-/// Writes a signed number in decimal.
+/// Appends a signed integer in decimal.
 #[inline]
 pub fn push_i64(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Writes an unsigned number in decimal.
+/// Appends an unsigned integer in decimal.
 #[inline]
 pub fn push_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -44,7 +44,7 @@ mod tests {
     use super::parse_i64;
 
     #[test]
-    fn only_the_canonical_form_is_a_number() {
+    fn only_canonical_integers_are_parsed() {
         for value in [0, 1, -1, 9, 10, i64::MAX, i64::MIN, 1_000_000_007] {
             assert_eq!(parse_i64(value.to_string().as_bytes()), Some(value));
         }

@@ -1,27 +1,27 @@
-//! Writing replies: RESP2 and RESP3 from the same calls.
+//! The reply writer, for RESP2 and RESP3.
 //!
-//! RESP3 has types that RESP2 lacks; each call here says what is meant and the
-//! writer picks the form: a map is a flat array for a RESP2 client, null is `$-1`, a double a bulk string.
+//! RESP3 has types that RESP2 lacks. Callers write a type, and the writer chooses its form: for RESP2
+//! a map is a flat array, null is `$-1`, a double is a bulk string.
 
 use crate::error::ErrorReply;
 use crate::number::{push_i64, push_u64};
 
-/// The version of the protocol that a client asked for with HELLO.
+/// The version of the protocol, which a client selects with HELLO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// What everybody speaks until HELLO 3.
+    /// The initial version.
     #[default]
     Resp2,
     /// Adds maps, sets, doubles, null, booleans, verbatim strings and pushes.
     Resp3,
 }
 
-/// A writer over a client's output bytes.
+/// A writer of replies.
 #[derive(Debug)]
 pub struct ReplyWriter<'a> {
-    /// The bytes written so far; whoever owns them sends them.
+    /// The buffer that replies are appended to.
     pub out: &'a mut Vec<u8>,
-    /// Which forms to use.
+    /// The version of the protocol.
     pub protocol: Protocol,
 }
 
@@ -32,18 +32,18 @@ impl ReplyWriter<'_> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// `+OK`.
+    /// Writes `+OK`.
     #[inline]
     pub fn ok(&mut self) {
         self.out.extend_from_slice(b"+OK\r\n");
     }
 
-    /// A simple string. Line ends, which would break the protocol, become blanks.
+    /// Writes a simple string. CR, LF and NUL are replaced by blanks.
     pub fn simple(&mut self, text: &str) {
         self.line(b'+', text.as_bytes());
     }
 
-    /// An error reply, counted by no one: the caller's statistics are the caller's.
+    /// Writes an error reply.
     pub fn error(&mut self, error: &ErrorReply) {
         self.line(b'-', &error.bytes());
     }
@@ -55,7 +55,7 @@ impl ReplyWriter<'_> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// An integer.
+    /// Writes an integer.
     #[inline]
     pub fn integer(&mut self, value: i64) {
         match value {
@@ -69,12 +69,12 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// A count as an integer.
+    /// Writes a count as an integer.
     pub fn count(&mut self, value: usize) {
         self.integer(i64::try_from(value).unwrap_or(i64::MAX));
     }
 
-    /// A bulk string.
+    /// Writes a bulk string.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.header(b'$', bytes.len());
@@ -82,12 +82,12 @@ impl ReplyWriter<'_> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// A number as a bulk string.
+    /// Writes an integer as a bulk string.
     pub fn bulk_integer(&mut self, value: i64) {
         self.bulk(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// The absence of a value.
+    /// Writes null, for a missing value.
     #[inline]
     pub fn null(&mut self) {
         self.out.extend_from_slice(match self.protocol {
@@ -96,7 +96,7 @@ impl ReplyWriter<'_> {
         });
     }
 
-    /// The absence of an array.
+    /// Writes null, for a missing array.
     pub fn null_array(&mut self) {
         self.out.extend_from_slice(match self.protocol {
             Protocol::Resp2 => b"*-1\r\n",
@@ -104,12 +104,12 @@ impl ReplyWriter<'_> {
         });
     }
 
-    /// Announces an array of `len` elements, which follow.
+    /// Writes the header of an array of `len` elements, which must follow.
     pub fn array(&mut self, len: usize) {
         self.header(b'*', len);
     }
 
-    /// Announces a map of `len` pairs, which follow: key, value, key, value.
+    /// Writes the header of a map of `len` pairs, whose keys and values must follow alternately.
     pub fn map(&mut self, len: usize) {
         match self.protocol {
             Protocol::Resp2 => self.header(b'*', len * 2),
@@ -117,7 +117,7 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// Announces a set of `len` elements.
+    /// Writes the header of a set of `len` elements.
     pub fn set(&mut self, len: usize) {
         match self.protocol {
             Protocol::Resp2 => self.header(b'*', len),
@@ -125,7 +125,7 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// Announces a push (out of band) of `len` elements.
+    /// Writes the header of a push message (out-of-band data) of `len` elements.
     pub fn push(&mut self, len: usize) {
         match self.protocol {
             Protocol::Resp2 => self.header(b'*', len),
@@ -133,7 +133,7 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// Text meant for people (INFO): verbatim in RESP3, bulk in RESP2.
+    /// Writes text for humans (INFO): a verbatim string in RESP3, a bulk string in RESP2.
     pub fn verbatim(&mut self, text: &[u8]) {
         match self.protocol {
             Protocol::Resp2 => self.bulk(text),
@@ -146,7 +146,7 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// A boolean: `#t` and `#f`, or 1 and 0.
+    /// Writes a boolean: `#t` or `#f` in RESP3, 1 or 0 in RESP2.
     pub fn boolean(&mut self, value: bool) {
         match (self.protocol, value) {
             (Protocol::Resp2, value) => self.integer(i64::from(value)),
@@ -155,12 +155,12 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// A double, given as its text: RESP2 has only a bulk string for it.
+    /// Writes a double, given as text: a bulk string in RESP2.
     pub fn double_text(&mut self, text: &str) {
         self.number_text(b',', text);
     }
 
-    /// An integer of any length, given as its digits: RESP2 has only a bulk string for it.
+    /// Writes a big number, given as its digits: a bulk string in RESP2.
     pub fn big_number(&mut self, digits: &str) {
         self.number_text(b'(', digits);
     }
@@ -172,19 +172,19 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// Announces `len` attributes (key, value, …) of the reply that follows them. Only RESP3 has them.
+    /// Writes the header of `len` attributes (key, value, …), which precede their reply. RESP3 only.
     pub fn attribute(&mut self, len: usize) {
-        debug_assert_eq!(self.protocol, Protocol::Resp3, "the caller asks for the protocol first");
+        debug_assert_eq!(self.protocol, Protocol::Resp3, "attributes need RESP3");
         self.header(b'|', len);
     }
 
-    /// Reserves the place of an array header whose length is not known yet.
+    /// Marks the place of an array header whose length is not known yet.
     #[must_use]
     pub fn open_array(&mut self) -> usize {
         self.out.len()
     }
 
-    /// Writes the header of the array opened at `mark` now that its length is known.
+    /// Inserts the header of the array at `mark`.
     pub fn close_array(&mut self, mark: usize, len: usize) {
         let mut header = [0; 24];
         header[0] = b'*';
@@ -196,7 +196,7 @@ impl ReplyWriter<'_> {
     }
 }
 
-/// Appends a command in the form that replicas, AOF files and servers read: an array of bulk strings.
+/// Appends a command as an array of bulk strings, as read by replicas, servers and AOF files.
 pub fn push_command<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
     let mut writer = ReplyWriter { out, protocol: Protocol::Resp2 };
     writer.array(args.len());
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_cannot_smuggle_a_second_reply() {
+    fn an_error_cannot_inject_a_second_reply() {
         let mut out = Vec::new();
         let mut writer = ReplyWriter { out: &mut out, protocol: Protocol::Resp2 };
         writer.error(&ErrorReply::err("unknown 'a\r\n+OK\r\nb\0'"));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn one_call_has_two_forms() {
+    fn types_have_a_form_for_each_protocol() {
         for (protocol, expected) in [
             (Protocol::Resp2, &b"*2\r\n$-1\r\n:1\r\n*1\r\n$1\r\nx\r\n"[..]),
             (Protocol::Resp3, &b"%1\r\n_\r\n#t\r\n*1\r\n=5\r\ntxt:x\r\n"[..]),

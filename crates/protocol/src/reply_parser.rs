@@ -1,17 +1,19 @@
-//! The reply parser: what a peer answers to whoever opened the connection, in RESP2 or RESP3.
+//! The reply parser, for replies of peers in RESP2 or RESP3.
 //!
-//! Replication's handshake, Sentinel, MIGRATE and command-line clients read with it. A reply may arrive in any number of
-//! pieces. The parser remembers how far it came and looks at no byte twice; it copies nothing. What it found is a list of
-//! items in the reply's own order, with ranges into the buffer, over which [`Reply`] gives a view as a tree:
+//! It is used by the replication handshake, Sentinel, MIGRATE and command-line clients. A reply may
+//! arrive in any number of pieces. The parser keeps its position, so that no byte is parsed twice,
+//! and copies nothing. The result is a list of items in the order of the reply, with ranges of the
+//! buffer; [`Reply`] is a view of it as a tree:
 //!
 //! ```text
 //!   *2\r\n:1\r\n%1\r\n$1\r\na\r\n#t\r\n      bytes
-//!   Array(2) Int Map(1)  Bulk  Bool          items: an aggregate knows where its last item ends
+//!   Array(2) Int Map(1)  Bulk  Bool          items: an aggregate has the number of items within it
 //! ```
 //!
-//! A peer is not trusted. A count or a length that it claims allocates nothing; memory grows with the bytes that arrive, at
-//! most [`ITEM_BYTES`] for each three of them. Aggregates that are open stand on a list with a limit and not on the stack. Streamed
-//! aggregates and strings (`*?`, `$?`), which the RESP3 specification has and no server sends, are refused.
+//! A peer is not trusted. A claimed count or length allocates nothing; memory grows with the received
+//! bytes, by at most [`ITEM_BYTES`] for three of them. Nesting is limited and does not use the stack.
+//! Streamed aggregates and strings (`*?`, `$?`) of the RESP3 specification, which no server sends,
+//! are refused.
 
 use std::fmt;
 
@@ -19,59 +21,59 @@ use memchr::memchr2;
 
 use crate::number::parse_i64;
 
-/// What a peer may send.
+/// Limits of replies.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyLimits {
-    /// Longest reply in bytes, with all that is in it. More than 4 GiB is never accepted.
+    /// Maximum length of a reply in bytes, including nested ones; at most 4 GiB.
     pub reply_len_max: usize,
-    /// Longest line without its end: a simple string, an error, a number, a header.
+    /// Maximum length of a line without its end: a simple string, an error, a number, a header.
     pub line_len_max: usize,
-    /// Most aggregates within each other.
+    /// Maximum depth of nested aggregates.
     pub depth_max: usize,
-    /// Whether empty lines between replies are skipped: a master sends them to keep its replica waiting.
+    /// Whether empty lines between replies are skipped. A master sends them to prevent a timeout.
     pub skips_blank_lines: bool,
 }
 
 impl ReplyLimits {
-    /// Limits for peers of which replies of up to so many bytes are expected.
+    /// Creates limits with this maximum length of replies in bytes, and defaults for the others.
     pub const fn new(reply_len_max: usize) -> ReplyLimits {
         let line_len_max = 64 * 1024;
         ReplyLimits { reply_len_max, line_len_max, depth_max: 32, skips_blank_lines: false }
     }
 }
 
-/// What a look at the buffer gave.
+/// The result of parsing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParsedReply {
     /// More bytes are needed.
     Incomplete,
-    /// A whole reply; [`ReplyParser::reply`] shows it.
+    /// A complete reply, which [`ReplyParser::reply`] returns.
     Reply {
-        /// Bytes of the buffer that it took, blank lines before it included.
+        /// Its length in bytes, including skipped lines before it.
         len: usize,
     },
-    /// The peer does not speak the protocol. The same bytes are refused again in the same way.
+    /// A protocol error. Parsing the same bytes again gives the same error.
     Malformed(ReplyError),
 }
 
-/// In what way a peer broke the protocol.
+/// A protocol error of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyError {
-    /// No type of reply begins with this byte.
+    /// The first byte of a reply is not a known type.
     UnknownType(u8),
-    /// A carriage return or a line feed stands alone in a line.
+    /// A line contains CR or LF.
     BrokenLine,
     /// A line is longer than [`ReplyLimits::line_len_max`].
     LineTooLong,
-    /// A length or a count is no number, or negative.
+    /// A length or count is negative or not a number.
     InvalidLength,
-    /// A number, double or boolean is none.
+    /// A number, double or boolean is malformed.
     InvalidValue,
-    /// CR LF is missing behind a string of the announced length.
+    /// CR LF is missing after a string.
     MissingEnd,
-    /// More than [`ReplyLimits::reply_len_max`] bytes are sent or announced.
+    /// A reply is longer than [`ReplyLimits::reply_len_max`], or announces more bytes.
     ReplyTooLong,
-    /// More than [`ReplyLimits::depth_max`] aggregates are open.
+    /// Aggregates are nested deeper than [`ReplyLimits::depth_max`].
     TooDeep,
 }
 
@@ -82,24 +84,24 @@ impl fmt::Display for ReplyError {
                 return write!(f, "unknown reply type '{}'", byte.escape_ascii());
             }
             ReplyError::BrokenLine => "CR or LF within a line",
-            ReplyError::LineTooLong => "too long line",
+            ReplyError::LineTooLong => "line too long",
             ReplyError::InvalidLength => "invalid length",
             ReplyError::InvalidValue => "invalid value",
             ReplyError::MissingEnd => "string not terminated by CR LF",
-            ReplyError::ReplyTooLong => "too long reply",
-            ReplyError::TooDeep => "too deeply nested reply",
+            ReplyError::ReplyTooLong => "reply too long",
+            ReplyError::TooDeep => "reply nested too deeply",
         })
     }
 }
 
 impl std::error::Error for ReplyError {}
 
-/// A reply, or one within another.
+/// A reply, which may be nested in another.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply<'a> {
     /// `+OK`
     Simple(&'a [u8]),
-    /// `-ERR …`, or the same as a bulk (`!`).
+    /// `-ERR …`, or a bulk error (`!`)
     Error(&'a [u8]),
     /// `:1`
     Integer(i64),
@@ -111,11 +113,11 @@ pub enum Reply<'a> {
     Double(f64),
     /// `#t`
     Boolean(bool),
-    /// `(123…`: decimal digits, perhaps behind a sign.
+    /// `(123…`: an optional sign and decimal digits
     BigNumber(&'a [u8]),
     /// `=7`, `txt:foo`
     Verbatim {
-        /// Three bytes: `txt` or `mkd`.
+        /// Three bytes, such as `txt`.
         format: &'a [u8],
         /// The text.
         text: &'a [u8],
@@ -124,14 +126,14 @@ pub enum Reply<'a> {
     Array(Replies<'a>),
     /// `~2`
     Set(Replies<'a>),
-    /// `%1`: keys and values by turns.
+    /// `%1`: keys and values alternate
     Map(Replies<'a>),
-    /// `>2`: no answer to a request.
+    /// `>2`: out-of-band data
     Push(Replies<'a>),
 }
 
 impl<'a> Reply<'a> {
-    /// The bytes of a simple string, a bulk string or a verbatim text.
+    /// Returns the bytes of a simple, bulk or verbatim string.
     pub fn bytes(&self) -> Option<&'a [u8]> {
         match self {
             Reply::Simple(bytes) | Reply::Bulk(bytes) | Reply::Verbatim { text: bytes, .. } => {
@@ -141,7 +143,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// The text of an error.
+    /// Returns the text of an error.
     pub fn error(&self) -> Option<&'a [u8]> {
         match self {
             Reply::Error(text) => Some(text),
@@ -149,7 +151,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// What is in an aggregate.
+    /// Returns the elements of an aggregate.
     pub fn elements(&self) -> Option<Replies<'a>> {
         match self {
             Reply::Array(inside)
@@ -161,7 +163,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The elements of an aggregate, in order. Attributes, which may stand before any of them, are left out.
+/// An iterator over the elements of an aggregate. Attributes of elements are skipped.
 #[derive(Clone, Copy)]
 pub struct Replies<'a> {
     items: &'a [Item],
@@ -192,7 +194,7 @@ impl fmt::Debug for Replies<'_> {
     }
 }
 
-/// The first reply of some items, and the items behind it.
+/// Returns the first reply of some items, and the remaining items.
 fn view<'a>(mut items: &'a [Item], buf: &'a [u8]) -> Option<(Reply<'a>, &'a [Item])> {
     let bytes = |start: u32, end: u32| &buf[start as usize..end as usize];
     loop {
@@ -229,7 +231,7 @@ fn view<'a>(mut items: &'a [Item], buf: &'a [u8]) -> Option<(Reply<'a>, &'a [Ite
     }
 }
 
-/// Memory for each item. The shortest reply has three bytes.
+/// Memory of an item in bytes. The shortest reply has three bytes.
 pub const ITEM_BYTES: usize = 16;
 
 const _: () = assert!(size_of::<Item>() == ITEM_BYTES);
@@ -237,7 +239,7 @@ const _: () = assert!(size_of::<Item>() == ITEM_BYTES);
 /// Length of the shortest reply, `_` and CR LF.
 const REPLY_LEN_MIN: usize = 3;
 
-/// One reply without what is in it. Ranges are relative to the reply's first byte.
+/// A reply without its elements. Ranges are relative to the outermost reply's first byte.
 #[derive(Clone, Copy, Debug)]
 enum Item {
     Simple(u32, u32),
@@ -249,7 +251,7 @@ enum Item {
     Double(f64),
     Boolean(bool),
     Null,
-    /// An aggregate: how many elements it has, and how many of the items that follow are within it, at any depth.
+    /// An aggregate: number of elements, and number of following items within it, at any depth.
     Open(Aggregate, u32, u32),
 }
 
@@ -259,32 +261,32 @@ enum Aggregate {
     Set,
     Map,
     Push,
-    /// Stands before the reply that it is about and counts for none.
+    /// Attributes, which precede their reply and do not count as an element.
     Attribute,
 }
 
-/// An aggregate whose elements are not all there.
+/// An incomplete aggregate.
 #[derive(Debug)]
 struct OpenAggregate {
-    /// Its place among the items.
+    /// Index of its item.
     item: usize,
-    /// Elements to come.
+    /// Number of missing elements.
     remaining: u32,
 }
 
-/// A string whose bytes are awaited.
+/// An incomplete string.
 #[derive(Clone, Copy, Debug)]
 struct Body {
     kind: u8,
     len: usize,
 }
 
-/// Parses the replies of one connection.
+/// A parser of the replies of one connection.
 #[derive(Debug, Default)]
 pub struct ReplyParser {
-    /// How many bytes of the reply are behind us.
+    /// Number of bytes of the reply that were parsed.
     cursor: usize,
-    /// How many bytes behind the cursor are known to hold no end of a line.
+    /// Number of bytes after them that are known to contain no end of a line.
     scanned: usize,
     body: Option<Body>,
     items: Vec<Item>,
@@ -293,7 +295,7 @@ pub struct ReplyParser {
 }
 
 impl ReplyParser {
-    /// The whole reply that [`ReplyParser::parse`] found at the start of `buf`; none before that.
+    /// Returns the complete reply at the start of `buf` after [`ReplyParser::parse`] has found it.
     pub fn reply<'a>(&'a self, buf: &'a [u8]) -> Option<Reply<'a>> {
         if !self.is_whole || buf.len() < self.cursor {
             return None;
@@ -301,13 +303,13 @@ impl ReplyParser {
         view(&self.items, buf).map(|(reply, _)| reply)
     }
 
-    /// Length of the reply so far, if a long string is awaited: to size reads by, within the caller's own bounds, since a claim
-    /// is not a fact.
+    /// Returns the length of the reply up to the end of a long incomplete string, as a hint for the
+    /// size of reads. It is untrusted.
     pub fn awaited_len(&self) -> Option<usize> {
         self.body.filter(|body| body.len >= 32 * 1024).map(|body| self.cursor + body.len + 2)
     }
 
-    /// Forgets the finished reply; the next call of [`ReplyParser::parse`] starts afresh.
+    /// Prepares for the next reply.
     pub fn reset(&mut self) {
         let mut items = std::mem::take(&mut self.items);
         items.clear();
@@ -315,7 +317,7 @@ impl ReplyParser {
         *self = ReplyParser { items, ..ReplyParser::default() };
     }
 
-    /// Goes on with the reply that starts at the first byte of `buf`.
+    /// Parses the reply at the start of `buf`, continuing where the last call ended.
     pub fn parse(&mut self, buf: &[u8], limits: &ReplyLimits) -> ParsedReply {
         match self.advance(buf, limits) {
             Ok(true) => ParsedReply::Reply { len: self.cursor },
@@ -324,10 +326,10 @@ impl ReplyParser {
         }
     }
 
-    /// Whether the reply is whole.
+    /// Parses as far as possible. Returns whether the reply is complete.
     fn advance(&mut self, buf: &[u8], limits: &ReplyLimits) -> Result<bool, ReplyError> {
         let len_max = limits.reply_len_max.min(u32::MAX as usize);
-        // What lies beyond is not looked at, so that it makes no difference whether it has arrived.
+        // Bytes beyond the limit are ignored, so that the result does not depend on splits.
         let seen = &buf[..buf.len().min(len_max)];
         while !self.is_whole {
             let is_more = match (self.body, &seen[self.cursor..]) {
@@ -350,12 +352,12 @@ impl ReplyParser {
         Ok(true)
     }
 
-    /// Whether an empty line may stand here.
+    /// Whether an empty line is skipped here.
     fn skips(&self, limits: &ReplyLimits) -> bool {
         self.items.is_empty() && limits.skips_blank_lines
     }
 
-    /// Takes an awaited string. False if it is not all there.
+    /// Parses the bytes of a string. Returns false if it is incomplete.
     fn take_body(&mut self, buf: &[u8], body: Body) -> Result<bool, ReplyError> {
         let (start, end) = (self.cursor, self.cursor + body.len);
         let Some(terminator) = buf.get(end..end + 2) else { return Ok(false) };
@@ -375,7 +377,7 @@ impl ReplyParser {
         Ok(true)
     }
 
-    /// Takes a line: a simple reply or a header. False if it is not all there.
+    /// Parses a line: a simple reply or a header. Returns false if it is incomplete.
     fn take_line(
         &mut self,
         buf: &[u8],
@@ -438,7 +440,7 @@ impl ReplyParser {
         Ok(true)
     }
 
-    /// Where the line ends that begins at `start`, if that has arrived.
+    /// Returns the end of the line that begins at `start`, if it is complete.
     fn line_end(
         &mut self,
         buf: &[u8],
@@ -450,7 +452,7 @@ impl ReplyParser {
         if found.unwrap_or(buf.len()).saturating_sub(start) > line_len_max {
             return Err(ReplyError::LineTooLong);
         }
-        // A CR at the very end is looked at again, together with what follows it.
+        // A CR at the end is scanned again with the next byte.
         self.scanned = found.unwrap_or(buf.len()) - self.cursor;
         let Some(end) = found else { return Ok(None) };
         match (buf[end], buf.get(end + 1)) {
@@ -465,7 +467,7 @@ impl ReplyParser {
         self.scanned = 0;
     }
 
-    /// A reply that holds no others is whole.
+    /// Adds a reply that is not an aggregate.
     fn push(&mut self, item: Item) {
         self.items.push(item);
         self.close();
@@ -480,7 +482,7 @@ impl ReplyParser {
         }
     }
 
-    /// A reply is whole, and with it perhaps the aggregates that it is the last element of.
+    /// Handles a complete reply, and completes the aggregates that it is the last element of.
     fn close(&mut self) {
         loop {
             let Some(last) = self.open.last_mut() else {
@@ -495,7 +497,7 @@ impl ReplyParser {
             self.open.pop();
             let behind = self.items.len() - at - 1;
             if let Item::Open(kind, _, within) = &mut self.items[at] {
-                // Fewer than the bytes of the reply, whose offsets fit.
+                // There are fewer items than bytes, whose offsets fit.
                 *within = behind as u32;
                 if *kind == Aggregate::Attribute {
                     return;
@@ -505,7 +507,7 @@ impl ReplyParser {
     }
 }
 
-/// A place in a reply. A reply is never longer than [`u32::MAX`].
+/// Converts an offset in a reply, whose length is limited to [`u32::MAX`].
 fn offset(at: usize) -> Result<u32, ReplyError> {
     u32::try_from(at).map_err(|_| ReplyError::ReplyTooLong)
 }
@@ -520,7 +522,7 @@ fn parse_double(line: &[u8]) -> Option<f64> {
         b"inf" | b"+inf" => Some(f64::INFINITY),
         b"-inf" => Some(f64::NEG_INFINITY),
         b"nan" | b"-nan" => Some(f64::NAN),
-        // What Rust reads beyond that, such as "infinity", is no double of the protocol.
+        // Rust parses more texts, such as "infinity", which are not valid in the protocol.
         _ if line.iter().all(|byte| b"0123456789+-.eE".contains(byte)) => {
             std::str::from_utf8(line).ok()?.parse().ok()
         }

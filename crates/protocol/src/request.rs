@@ -1,111 +1,111 @@
-//! The request parser: RESP arrays of bulk strings, and inline commands typed by hand.
+//! The request parser: RESP arrays of bulk strings, and inline commands.
 //!
-//! A request may arrive in any number of pieces. The parser therefore remembers how far it came
-//! and never looks at a byte twice, except while it waits for the end of a line. It copies nothing: arguments are
-//! ranges into the query buffer, relative to the first byte of their request.
+//! A request may arrive in any number of pieces. The parser keeps its position, so that no byte is
+//! parsed twice except in an incomplete line. It copies nothing: arguments are ranges of the query
+//! buffer, relative to the first byte of their request.
 //!
 //! ```text
 //!   *2\r\n$3\r\nGET\r\n$3\r\nkey\r\n      RESP: count, then length and bytes of each argument
-//!           ───            ───           the two ranges that come out
-//!   GET "key"\r\n                        inline: split at blanks, with quotes
+//!           ───            ───           the resulting ranges
+//!   GET "key"\r\n                        inline: separated by blanks, with quotes
 //! ```
 //!
-//! A length that is claimed allocates nothing; memory grows only as bytes arrive.
+//! A claimed length allocates nothing; memory grows only with received bytes.
 
 use crate::error::ErrorReply;
 use crate::number::parse_i64;
 
-/// Where one argument lies, relative to the start of its request.
+/// The range of an argument, relative to the start of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArgRange {
-    /// First byte of the argument.
+    /// Offset of the first byte.
     pub start: usize,
-    /// One past its last byte.
+    /// Offset after the last byte.
     pub end: usize,
 }
 
-/// What a connection may claim. Tighter before it has authenticated.
+/// Limits of requests, which are stricter before authentication.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Longest bulk string, in bytes (`proto-max-bulk-len`).
+    /// Maximum length of a bulk string in bytes (`proto-max-bulk-len`).
     pub bulk_len_max: u64,
-    /// Most arguments of a request.
+    /// Maximum number of arguments.
     pub arguments_max: u64,
-    /// Whether the client has authenticated. Who has not gets along with short strings.
+    /// Whether the client is authenticated. Otherwise bulk strings are limited to 16 KiB.
     pub authenticated: bool,
 }
 
 impl Limits {
-    /// The limits of a client that may run commands.
+    /// Returns the limits of an authenticated client.
     pub fn open(bulk_len_max: u64) -> Limits {
         Limits { bulk_len_max, arguments_max: i32::MAX as u64, authenticated: true }
     }
 
-    /// The limits of a client that has yet to authenticate: enough for AUTH and HELLO.
+    /// Returns the limits of a client before authentication: enough for AUTH and HELLO.
     pub fn unauthenticated(bulk_len_max: u64) -> Limits {
         Limits { bulk_len_max, arguments_max: 10, authenticated: false }
     }
 }
 
-/// Longest bulk string of who has not authenticated.
-const STRANGER_BULK_MAX: u64 = 16_384;
+/// Maximum length of a bulk string before authentication.
+const UNAUTHENTICATED_BULK_MAX: u64 = 16_384;
 
-/// Longest line without its end: an inline command, or the header of an array or bulk string.
+/// Maximum length of a line: an inline command, or the header of an array or bulk string.
 pub const INLINE_MAX: usize = 64 * 1024;
 
-/// What a look at the buffer gave.
+/// The result of parsing.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// More bytes are needed.
     Incomplete,
-    /// A whole request of this many bytes. Its arguments are in [`RequestParser::args`]; none means
-    /// an empty request, which is skipped without a reply.
+    /// A complete request. Its arguments are in [`RequestParser::args`]; a request without arguments
+    /// is skipped without a reply.
     Request {
-        /// Bytes of the buffer that the request took.
+        /// Length of the request in bytes.
         len: usize,
     },
-    /// The peer does not speak the protocol: reply with this and close. The same bytes are refused again
-    /// in the same way, for as long as the caller has other things to do first.
+    /// A protocol error: the connection must be closed after this reply. Parsing the same bytes
+    /// again gives the same error, so the caller may handle it later.
     Malformed(ErrorReply),
 }
 
-/// Where in a request the parser stands.
+/// The state of the parser within a request.
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
     /// At its first byte.
     #[default]
     Start,
-    /// Waiting for `$<len>\r\n` of the next of so many remaining arguments.
+    /// Waiting for `$<len>\r\n` of the next argument.
     BulkHeader { remaining: u64 },
     /// Waiting for `len` bytes and CR LF.
     BulkBody { remaining: u64, len: usize },
 }
 
-/// Parses the requests of one connection.
+/// A parser of the requests of one connection.
 #[derive(Debug, Default)]
 pub struct RequestParser {
     state: State,
-    /// How many bytes of the request are behind us.
+    /// Number of bytes of the request that were parsed.
     cursor: usize,
     args: Vec<ArgRange>,
-    /// The arguments of an inline request that needed unquoting; their ranges point in here.
+    /// The unquoted arguments of an inline request, which its ranges refer to.
     unquoted: Vec<u8>,
     inline: bool,
 }
 
 impl RequestParser {
-    /// The arguments found so far; complete after [`Parsed::Request`], until [`RequestParser::reset`].
+    /// Returns the arguments parsed so far; complete after [`Parsed::Request`].
     pub fn args(&self) -> &[ArgRange] {
         &self.args
     }
 
-    /// For an inline request, the bytes that its ranges point into instead of the query buffer.
+    /// Returns the bytes that the ranges of an inline request refer to, in place of the query buffer.
     pub fn inline_bytes(&self) -> Option<&[u8]> {
         self.inline.then_some(&self.unquoted)
     }
 
-    /// The length that the body being awaited was announced with, to size reads by; bounded by the
-    /// caller, since a claim is not a fact.
+    /// Returns the length of the request up to the end of a long incomplete argument, as a hint for
+    /// the size of reads. It is untrusted.
     pub fn awaited_len(&self) -> Option<usize> {
         match self.state {
             State::BulkBody { len, .. } if len >= 32 * 1024 => Some(self.cursor + len + 2),
@@ -113,7 +113,7 @@ impl RequestParser {
         }
     }
 
-    /// Forgets the finished request; the next call of [`RequestParser::parse`] starts afresh.
+    /// Prepares for the next request.
     pub fn reset(&mut self) {
         self.state = State::Start;
         self.cursor = 0;
@@ -127,7 +127,7 @@ impl RequestParser {
         }
     }
 
-    /// Goes on with the request that starts at the first byte of `buf`.
+    /// Parses the request at the start of `buf`, continuing where the last call ended.
     pub fn parse(&mut self, buf: &[u8], limits: &Limits) -> Parsed {
         if matches!(self.state, State::Start) {
             match buf.first() {
@@ -183,7 +183,7 @@ impl RequestParser {
                     if len < 0 || len as u64 > limits.bulk_len_max {
                         return malformed("invalid bulk length");
                     }
-                    if len as u64 > STRANGER_BULK_MAX && !limits.authenticated {
+                    if len as u64 > UNAUTHENTICATED_BULK_MAX && !limits.authenticated {
                         return malformed("unauthenticated bulk length");
                     }
                     self.cursor = next;
@@ -246,7 +246,7 @@ enum Line {
 /// Reads a decimal number that ends with CR LF, starting at `at`.
 #[inline]
 fn line_number(buf: &[u8], at: usize) -> Line {
-    // The common case is one to four digits: look at them where they stand.
+    // Fast path for short numbers.
     let mut value = 0_i64;
     for (i, &byte) in buf[at..].iter().take(10).enumerate() {
         match byte {
@@ -272,15 +272,15 @@ fn line_number(buf: &[u8], at: usize) -> Line {
     }
 }
 
-/// A quote was opened and not closed, or closed in the middle of a word.
+/// A quote is not closed, or closed in the middle of a word.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnbalancedQuotes;
 
-/// Splits a line into words as inline requests and configuration lines do.
+/// Splits a line of an inline request or a configuration file into words.
 ///
-/// Blanks separate. Inside `"…"` the escapes `\n \r \t \b \a \\ \" \xHH` hold; inside `'…'` only `\'`.
-/// A closing quote must be followed by a blank or the end. The words' bytes are
-/// appended to `bytes`, their ranges to `words`.
+/// Words are separated by blanks. Within `"…"` the escapes `\n \r \t \b \a \\ \" \xHH` are supported;
+/// within `'…'` only `\'`. A closing quote must be followed by a blank or the end of the line. The
+/// bytes of the words are appended to `bytes`, their ranges to `words`.
 pub fn split_words(
     line: &[u8],
     bytes: &mut Vec<u8>,
@@ -300,7 +300,7 @@ pub fn split_words(
     }
 }
 
-/// What C's `isspace` takes for a blank, and NUL, which ends a C string.
+/// Whether a byte separates words: white space of C's `isspace`, and NUL.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0)
 }
@@ -315,7 +315,7 @@ fn take_word(line: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, Unb
                     _ => Ok(at),
                 };
             }
-            // Fewer than what may stand between words: these two stay in one that they follow.
+            // As in Redis, these two separate words but do not end one.
             0x0b | 0x0c => out.push(byte),
             _ if is_blank(byte) => return Ok(at),
             _ => out.push(byte),
@@ -413,7 +413,7 @@ mod tests {
     fn any_split_gives_the_same_requests() {
         let input = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\nPING \"a b\"\r\n*0\r\n\r\n*1\r\n$0\r\n\r\n*-1\r\n*3\r\n$3\r\nSET\r\n$01\r\nk\r\n$10\r\n0123456789\r\n";
         let expected = requests(input, input.len(), &limits());
-        assert!(expected.is_err(), "a leading zero is no number for a length: {expected:?}");
+        assert!(expected.is_err(), "a length has no leading zero: {expected:?}");
         let input = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\nPING \"a b\"\r\n*0\r\n\r\n*1\r\n$0\r\n\r\n*-1\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n";
         let expected = requests(input, input.len(), &limits()).expect("well formed");
         assert_eq!(expected.len(), 4);
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_have_the_texts_that_clients_know() {
+    fn protocol_errors_have_the_texts_of_redis() {
         let open = limits();
         let closed = Limits::unauthenticated(512 * 1024 * 1024);
         let cases: &[(&[u8], &Limits, &str)] = &[
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_a_length_however_it_arrives() {
+    fn the_limit_of_a_line_is_independent_of_splits() {
         let mut line = vec![b'a'; INLINE_MAX];
         line.extend(b"\r\n");
         for step in [1000, INLINE_MAX + 1, line.len()] {
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn words_end_at_fewer_bytes_than_stand_between_them() {
+    fn vertical_tabs_and_form_feeds_do_not_end_words() {
         for (line, words) in [
             (&b"a\x0bb\x0c c\r\n"[..], vec![&b"a\x0bb\x0c"[..], b"c"]),
             (b"\x0b\x0ca\r\n", vec![b"a"]),
@@ -482,7 +482,7 @@ mod tests {
         words.iter().map(|word| word.to_vec()).collect()
     }
 
-    /// Whole requests, requests that are none, and the beginnings of either.
+    /// Complete, incomplete and malformed requests.
     fn fragment() -> impl Strategy<Value = &'static [u8]> {
         prop::sample::select(vec![
             &b"PING\r\n"[..],
@@ -512,9 +512,9 @@ mod tests {
     }
 
     proptest! {
-        /// Requests that came before may run first, and more may come meanwhile.
+        /// The error of a malformed request does not change when more bytes are received.
         #[test]
-        fn what_is_refused_is_refused_again_in_the_same_way(
+        fn parsing_malformed_bytes_again_gives_the_same_error(
             fragments in prop::collection::vec(fragment(), 1..8),
             step in 1..40_usize,
             authenticated in any::<bool>(),
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_allocates_nothing() {
+    fn a_claimed_length_allocates_nothing() {
         let mut parser = RequestParser::default();
         assert_eq!(parser.parse(b"*1000000000\r\n$536870912\r\n", &limits()), Parsed::Incomplete);
         assert_eq!(parser.args.capacity(), 0);

@@ -1,9 +1,9 @@
 //! Hash slots of Redis Cluster: CRC16 of the key, or of its hash tag, modulo 16384.
 
-/// How many slots the key space is divided into.
+/// The number of slots.
 pub const SLOTS: u16 = 16_384;
 
-/// CRC16 XMODEM (polynomial 0x1021, start 0), eight bits at a time.
+/// Table of CRC16 XMODEM (polynomial 0x1021, initial value 0) by byte.
 const TABLE: [u16; 256] = {
     let mut table = [0; 256];
     let mut i = 0;
@@ -20,12 +20,13 @@ const TABLE: [u16; 256] = {
     table
 };
 
-/// CRC16 XMODEM of `bytes`.
+/// Returns the CRC16 XMODEM of `bytes`.
 pub fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, &b| (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ b)])
 }
 
-/// The slot of a key. Only what stands between the first `{` and the next `}` counts, if it is not empty.
+/// Returns the slot of a key. If there is a non-empty hash tag between the first `{` and the next
+/// `}`, only the tag is hashed.
 pub fn slot_of(key: &[u8]) -> u16 {
     let tag = memchr::memchr(b'{', key).and_then(|open| {
         let inside = &key[open + 1..];

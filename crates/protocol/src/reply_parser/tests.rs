@@ -1,4 +1,4 @@
-//! Replies of all kinds, whole, in pieces and broken.
+//! Tests of the reply parser: all types, splits and malformed replies.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const LIMITS: ReplyLimits = ReplyLimits::new(1 << 20);
 
-/// A reply that owns what is in it, as text.
+/// Formats a reply.
 fn shown(reply: Reply<'_>) -> String {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     let inside = |replies: Replies<'_>| {
@@ -32,7 +32,7 @@ fn shown(reply: Reply<'_>) -> String {
     }
 }
 
-/// The replies in `input`, fed in pieces of the given lengths, and what ended them.
+/// Parses `input` in pieces of the given lengths. Returns the replies and the final result.
 fn replies(
     input: &[u8],
     mut pieces: impl Iterator<Item = usize>,
@@ -111,7 +111,7 @@ fn every_type_is_read() {
 }
 
 #[test]
-fn attributes_are_read_and_left_out() {
+fn attributes_are_parsed_and_skipped() {
     let input = b"|1\r\n+ttl\r\n*1\r\n:3\r\n*2\r\n|0\r\n:1\r\n|1\r\n+a\r\n|1\r\n+b\r\n+c\r\n+d\r\n:2\r\n+next\r\n";
     assert_eq!(all(input).0, ["[:1 :2]", "+next"]);
 }
@@ -126,7 +126,7 @@ fn replies_follow_each_other() {
 }
 
 #[test]
-fn blank_lines_are_skipped_only_if_wanted() {
+fn blank_lines_are_skipped_only_if_enabled() {
     let input = b"\n\r\n\n+CONTINUE\r\n\n";
     let limits = ReplyLimits { skips_blank_lines: true, ..LIMITS };
     for step in 1..input.len() {
@@ -135,13 +135,13 @@ fn blank_lines_are_skipped_only_if_wanted() {
         assert_eq!(end, Ok(1));
     }
     assert_eq!(error(input), ReplyError::UnknownType(b'\n'));
-    // Not within a reply.
+    // Never within a reply.
     let inside = replies(b"*2\r\n:1\r\n\n:2\r\n", std::iter::once(99), &limits);
     assert_eq!(inside.1, Err(ReplyError::UnknownType(b'\n')));
 }
 
 #[test]
-fn broken_replies_are_refused() {
+fn malformed_replies_are_rejected() {
     for (bytes, expected) in [
         ("hello\r\n", ReplyError::UnknownType(b'h')),
         ("*1\r\n?\r\n", ReplyError::UnknownType(b'?')),
@@ -170,14 +170,14 @@ fn broken_replies_are_refused() {
 }
 
 #[test]
-fn a_claim_allocates_nothing() {
+fn a_claimed_length_allocates_nothing() {
     let mut parser = ReplyParser::default();
     let limits = ReplyLimits::new(usize::MAX);
     let header = b"*1000000000\r\n$500000000\r\n";
     assert_eq!(parser.parse(header, &limits), ParsedReply::Incomplete);
     assert!(parser.items.capacity() * ITEM_BYTES < 1024);
     assert_eq!(parser.awaited_len(), Some(header.len() + 500_000_002));
-    // No reply of that many elements fits into four gigabytes.
+    // A reply with that many elements does not fit into 4 GiB.
     for header in
         ["*2000000000\r\n", "%1000000000\r\n", "$4294967290\r\n", "*9223372036854775807\r\n"]
     {
@@ -188,7 +188,7 @@ fn a_claim_allocates_nothing() {
 }
 
 #[test]
-fn limits_hold() {
+fn limits_are_enforced() {
     let limits = ReplyLimits { reply_len_max: 100, line_len_max: 10, depth_max: 3, ..LIMITS };
     let end = |input: &[u8]| {
         let whole = replies(input, std::iter::once(input.len()), &limits);
@@ -211,7 +211,7 @@ fn limits_hold() {
 }
 
 #[test]
-fn what_our_writer_writes_is_read() {
+fn replies_of_the_writer_are_parsed() {
     for protocol in [crate::Protocol::Resp2, crate::Protocol::Resp3] {
         let mut out = Vec::new();
         let mut writer = crate::ReplyWriter { out: &mut out, protocol };
@@ -228,7 +228,7 @@ fn what_our_writer_writes_is_read() {
     }
 }
 
-/// Bytes of any reply.
+/// The bytes of an arbitrary reply.
 fn reply_bytes() -> impl Strategy<Value = Vec<u8>> {
     let line = "[ -~]{0,12}";
     let leaf = prop_oneof![
@@ -259,7 +259,7 @@ fn reply_bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Whole replies come out of any split, each of them, and nothing else.
+    /// All splits of complete replies give the same replies.
     #[test]
     fn any_split_gives_the_same_replies(
         inputs in prop::collection::vec(reply_bytes(), 1..5),
@@ -272,9 +272,9 @@ proptest! {
         prop_assert_eq!(replies(&input, pieces.into_iter().cycle(), &LIMITS), whole);
     }
 
-    /// Bytes that were changed end in the same way in any split.
+    /// All splits of corrupted replies give the same result.
     #[test]
-    fn any_split_of_spoilt_bytes_ends_alike(
+    fn any_split_of_corrupted_bytes_gives_the_same_result(
         input in reply_bytes(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         pieces in prop::collection::vec(1..9_usize, 1..9),
