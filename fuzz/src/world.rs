@@ -1,5 +1,5 @@
-//! A node in a world that does what it asks at once, unless a target says otherwise. It is quick to make, and what must hold
-//! whenever the node waits is checked.
+//! A driven node for fuzz targets. It is cheap to create, and its invariants are checked whenever it
+//! waits.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -11,10 +11,10 @@ use russet_engine::{Boot, Node};
 
 use crate::{commands, replies};
 
-/// Longest string; no target may raise it, so that memory is used up by defects only.
+/// Maximum length of strings. No target may raise it, so that only defects run out of memory.
 pub const STRING_BYTES_MAX: u64 = 1 << 20;
 
-/// Output at which a client that does not read is let go.
+/// Output limit of normal clients in bytes.
 pub const OUTPUT_BYTES_MAX: u64 = 256 << 10;
 
 const CONF: &str = "\
@@ -25,35 +25,35 @@ protected-mode no
 save \"\"
 ";
 
-/// Pieces in which bytes arrive before the rest comes at once.
+/// Maximum number of pieces in which bytes are sent; the rest follows at once.
 const PIECES_MAX: usize = 100;
 
-/// Bytes of a file that are delivered at once.
+/// Length of the pieces of a file.
 const PIECE_BYTES: usize = 100;
 
-/// See the module.
+/// A driven node.
 pub struct World {
-    /// The node and what is around it.
+    /// The node and its driver.
     pub driver: Driver,
-    /// Connections that have been a replica's or a master's: what they are sent is no longer replies only.
+    /// Connections that are or were replicas or the master's link, whose output is not only replies.
     streams: BTreeSet<Handle>,
 }
 
-fn usual() -> &'static Config {
-    static USUAL: OnceLock<Config> = OnceLock::new();
-    USUAL.get_or_init(|| Config::parse_text(CONF.as_bytes()).expect("our own text").config)
+fn default_config() -> &'static Config {
+    static CONFIG: OnceLock<Config> = OnceLock::new();
+    CONFIG.get_or_init(|| Config::parse_text(CONF.as_bytes()).expect("valid").config)
 }
 
-/// Whoever raises it wants more memory than this world has.
+/// Reverts changes of the maximum length of strings.
 fn limit_strings(node: &mut Node) {
     let string_max = &mut node.core.config.proto_max_bulk_len;
     *string_max = (*string_max).min(STRING_BYTES_MAX);
 }
 
 impl World {
-    /// A node whose settings `change` may change, with a dump file if there is one.
+    /// Starts a node with settings changed by `change`, and a dump file if there is one.
     pub fn new(tick_us: u8, dump: Option<Vec<u8>>, change: impl FnOnce(&mut Config)) -> World {
-        let mut config = usual().clone();
+        let mut config = default_config().clone();
         change(&mut config);
         let boot = Boot { seed: [1, 2, 3, 4], load: dump.is_some(), ..Boot::default() };
         let files: Files = dump.map(|file| ("dump.rdb".to_owned(), file)).into_iter().collect();
@@ -66,31 +66,31 @@ impl World {
         world
     }
 
-    /// The node.
+    /// Returns the node.
     pub fn node(&self) -> &Node {
         &self.driver.node
     }
 
-    /// Whether the node has left.
-    pub fn is_over(&self) -> bool {
+    /// Whether the node has exited.
+    pub fn has_exited(&self) -> bool {
         self.driver.exit.is_some()
     }
 
-    /// How many full synchronisations have come to their end.
-    pub fn synchronised(&self) -> usize {
+    /// Returns the number of completed full synchronizations.
+    pub fn full_syncs(&self) -> usize {
         let ends = |line: &&String| line.ends_with("sync: Finished with success");
         self.driver.log.iter().filter(ends).count()
     }
 
-    /// A client comes; none if the node refuses it.
+    /// Connects a client; none if the node rejects it.
     pub fn connect(&mut self, is_local: bool) -> Option<Handle> {
         let handle = self.driver.accept(ends(is_local)).ok()?;
         self.run();
         self.driver.is_open(handle).then_some(handle)
     }
 
-    /// The node's wish for a master is granted.
-    pub fn grant_link(&mut self) -> Option<Handle> {
+    /// Completes the node's connection to its master.
+    pub fn connect_link(&mut self) -> Option<Handle> {
         let link = *self.driver.connecting.first()?;
         self.streams.insert(link);
         self.driver.connected(link, ends(true));
@@ -98,7 +98,7 @@ impl World {
         self.driver.is_open(link).then_some(link)
     }
 
-    /// Bytes arrive, the first ones in pieces of `step`; printed, if `RUSSET_FUZZ_SHOW` is set.
+    /// Sends bytes in pieces of `step`. Prints them if `RUSSET_FUZZ_SHOW` is set.
     pub fn send(&mut self, handle: Handle, bytes: &[u8], step: usize) {
         if shows() {
             eprintln!("to {}, by {step}: {}", handle.index, bytes.escape_ascii());
@@ -110,53 +110,53 @@ impl World {
         }
     }
 
-    /// The far end goes away.
-    pub fn hang_up(&mut self, handle: Handle) {
-        self.driver.hang_up(handle);
+    /// Closes a connection by its peer.
+    pub fn disconnect(&mut self, handle: Handle) {
+        self.driver.disconnect(handle);
         self.run();
     }
 
-    /// Time passes while the node does nothing; the wall clock may go elsewhere.
+    /// Advances the clocks without turns in between; the wall clock may jump.
     pub fn advance(&mut self, ms: u64, wall_ms: i64) {
         self.driver.now.mono_us += ms * 1000;
         self.driver.now.wall_us += wall_ms * 1000;
         self.run();
     }
 
-    /// The world does what the node asks, or all of it fails.
-    pub fn set_willing(&mut self, willing: bool) {
-        let unless = |why: &str| (!willing).then(|| why.to_owned());
-        self.driver.requests.refused_with = unless("no");
-        self.driver.snapshots.fails_with = unless("the disk is full");
-        self.driver.reads.fails_with = unless("the disk is broken");
+    /// Lets all requests, snapshots and reads fail, or succeed.
+    pub fn set_failing(&mut self, failing: bool) {
+        let error = |why: &str| failing.then(|| why.to_owned());
+        self.driver.requests.fails_with = error("no");
+        self.driver.snapshots.fails_with = error("the disk is full");
+        self.driver.reads.fails_with = error("the disk is broken");
     }
 
-    /// Snapshots stand still, or go on.
+    /// Holds the results of snapshots, or delivers them.
     pub fn hold_saves(&mut self, held: bool) {
         self.driver.snapshots.held = held;
         if !held {
-            self.driver.end_saves();
+            self.driver.deliver_saves();
         }
         self.run();
     }
 
-    /// Somebody reads, or stops reading.
-    pub fn set_deaf(&mut self, handle: Handle, is_deaf: bool) {
-        self.driver.set_room(handle, is_deaf.then_some(0));
+    /// Sets whether a peer reads.
+    pub fn set_reading(&mut self, handle: Handle, is_reading: bool) {
+        self.driver.set_read_limit(handle, (!is_reading).then_some(0));
         self.run();
     }
 
-    /// Works until the node waits for a time to come or for an event, and looks whether all is as it must be.
+    /// Runs the node until it waits for a deadline or an event, and checks its invariants.
     pub fn run(&mut self) {
         self.driver.run();
-        if self.is_over() {
+        if self.has_exited() {
             return;
         }
         let streams = &mut self.streams;
         let (node, connections) = self.driver.parts();
         for (handle, connection) in connections {
             let Some(client) = node.parts.clients.get(handle) else {
-                panic!("{handle:?} was forgotten without a word");
+                panic!("{handle:?} was removed without being closed");
             };
             if client.is_replica() || client.is_master_link() {
                 streams.insert(handle);
@@ -165,26 +165,27 @@ impl World {
                 connection.received.clear();
                 continue;
             }
-            replies::take_whole(&mut connection.received);
+            replies::take_complete(&mut connection.received);
             let waits = client.blocked.is_some() || client.transaction.running;
-            let whole = connection.received.is_empty() || waits || connection.room.is_some();
+            let is_reading = connection.read_limit.is_none();
+            let is_complete = connection.received.is_empty() || waits || !is_reading;
             let rest = connection.received.escape_ascii();
-            assert!(whole, "a reply is only half there: {rest}");
+            assert!(is_complete, "incomplete reply: {rest}");
             let limit = node.core.config.client_output_buffer_limit.normal.hard_bytes;
             let len = client.wire.outbox.len() as u64;
             let is_bounded = len <= OUTPUT_BYTES_MAX || limit != OUTPUT_BYTES_MAX;
-            assert!(is_bounded || client.closing, "{len} bytes wait for one who does not read");
+            assert!(is_bounded || client.closing, "{len} bytes of output exceed the limit");
         }
     }
 
-    /// Sends a command, and gives what the node answers to it.
-    pub fn ask(&mut self, handle: Handle, words: &[&str]) -> Vec<u8> {
+    /// Sends a request and returns the reply.
+    pub fn request(&mut self, handle: Handle, words: &[&str]) -> Vec<u8> {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        self.ask_bytes(handle, &words)
+        self.request_bytes(handle, &words)
     }
 
-    /// Sends a command of any bytes, and gives what the node answers to it.
-    pub fn ask_bytes(&mut self, handle: Handle, words: &[&[u8]]) -> Vec<u8> {
+    /// Sends a request of arbitrary bytes and returns the reply.
+    pub fn request_bytes(&mut self, handle: Handle, words: &[&[u8]]) -> Vec<u8> {
         let words: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).collect();
         self.driver.send(handle, &commands::encoded(&words, false));
         let reply = self.driver.take_raw(handle);

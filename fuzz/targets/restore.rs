@@ -1,11 +1,11 @@
-//! RESTORE: any payload with a footer that fits it is refused or becomes a value that lasts: its dump is taken again, and it is
-//! the same after a copy and after a reload.
+//! RESTORE: any payload with a valid footer is rejected, or restored as a value that does not change
+//! by DUMP and RESTORE, COPY, and a reload.
 //!
-//! Byte 0 is the version, byte 1 the options and settings; the rest is type and value, behind which the footer is put. So the
-//! fuzzer works on what the checksum would keep from it. The clock stands at the beginning of its time, where
-//! nothing expires.
+//! Byte 0 selects the version, byte 1 options and settings; the rest is type and value. The footer is
+//! appended, so that the checksum does not stop the fuzzer. The wall clock is 0, so that nothing
+//! expires.
 //!
-//! Every 65536 payloads a line says how many of them were values.
+//! Every 65536 payloads it prints how many of them were valid.
 #![no_main]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ const IS_OK: &[u8] = b"+OK\r\n";
 const NO_FOOTER: &[u8] = b"-ERR DUMP payload version or checksum are wrong\r\n";
 const NO_VALUE: &[u8] = b"-ERR Bad data format\r\n";
 
-/// Payloads so far, and those of them that were values.
+/// Number of payloads so far, and of valid ones.
 static TRIED: AtomicU64 = AtomicU64::new(0);
 static VALUES: AtomicU64 = AtomicU64::new(0);
 
@@ -31,7 +31,7 @@ fn count(is_value: bool) {
     }
 }
 
-/// The version of a byte, and whether there is one: two in sixteen are nobody's.
+/// Returns the version for a byte, and whether it is supported: two in sixteen are not.
 fn version_of(byte: u8) -> (u16, bool) {
     match byte % 16 {
         0 => (79, false),
@@ -52,15 +52,15 @@ fn restore(world: &mut World, client: Handle, key: &str, payload: &[u8], options
         (16, &[b"FREQ", b"100"]),
     ];
     for (bit, more) in given {
-        // Only one of the last two.
+        // At most one of the last two.
         if options & bit != 0 && (bit != 16 || options & 8 == 0) {
             words.extend(more);
         }
     }
-    world.ask_bytes(client, &words)
+    world.request_bytes(client, &words)
 }
 
-/// The bytes of a bulk string; none if it is another reply.
+/// Returns the bytes of a bulk string; none for other replies.
 fn bulk(reply: &[u8]) -> Option<&[u8]> {
     let (len, rest) =
         reply.strip_prefix(b"$")?.split_at(reply.iter().position(|&b| b == b'\r')? - 1);
@@ -81,9 +81,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         config.rdbcompression = options & 128 == 0;
     });
     world.driver.now.wall_us = 0;
-    let client = world.connect(true).expect("the first one is let in");
+    let client = world.connect(true).expect("the first client is accepted");
     if options & 4 != 0 {
-        world.ask(client, &["SET", "key", "old"]);
+        world.request(client, &["SET", "key", "old"]);
     }
     let reply = restore(&mut world, client, "key", &sealed(value, version), *options);
     if !is_known {
@@ -95,21 +95,21 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if reply != IS_OK {
         let old = if options & 4 != 0 { ":1\r\n" } else { ":0\r\n" };
         assert_eq!(
-            world.ask(client, &["DBSIZE"]),
+            world.request(client, &["DBSIZE"]),
             old.as_bytes(),
-            "what is refused changes nothing"
+            "a rejected payload changes nothing"
         );
         return;
     }
-    let digest = |world: &mut World, key: &str| world.ask(client, &["DEBUG", "DIGEST-VALUE", key]);
+    let digest = |world: &mut World, key: &str| world.request(client, &["DEBUG", "DIGEST-VALUE", key]);
     let expected = digest(&mut world, "key");
-    let dumped = world.ask(client, &["DUMP", "key"]);
-    let dumped = bulk(&dumped).expect("the key is there");
+    let dumped = world.request(client, &["DUMP", "key"]);
+    let dumped = bulk(&dumped).expect("the key exists");
     assert_eq!(restore(&mut world, client, "again", dumped, options & 1), IS_OK, "a dump");
     assert_eq!(digest(&mut world, "again"), expected);
-    assert_eq!(world.ask(client, &["COPY", "key", "copy"]), b":1\r\n");
+    assert_eq!(world.request(client, &["COPY", "key", "copy"]), b":1\r\n");
     assert_eq!(digest(&mut world, "copy"), expected);
-    let all = world.ask(client, &["DEBUG", "DIGEST"]);
-    assert_eq!(world.ask(client, &["DEBUG", "RELOAD"]), IS_OK);
-    assert_eq!(world.ask(client, &["DEBUG", "DIGEST"]), all);
+    let all = world.request(client, &["DEBUG", "DIGEST"]);
+    assert_eq!(world.request(client, &["DEBUG", "RELOAD"]), IS_OK);
+    assert_eq!(world.request(client, &["DEBUG", "DIGEST"]), all);
 });

@@ -1,4 +1,4 @@
-//! Connections: bytes on their way to the node, and bytes that it has sent.
+//! Connections: bytes sent to the node and received from it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -8,34 +8,34 @@ use russet_engine::io::{Endpoints, Handle, Input, Now, Service};
 
 use crate::Driver;
 
-/// A connection of the node, seen from its far end.
+/// A connection of the node, from the peer's point of view.
 #[derive(Debug, Default)]
 pub struct Connection {
-    /// What the node has sent and nobody has taken.
+    /// Bytes received from the node and not taken yet.
     pub received: Vec<u8>,
-    /// Bytes that this end still takes; none: all.
-    pub room: Option<usize>,
-    /// What is received is counted and not kept.
+    /// Number of bytes that the peer still reads; none: unlimited.
+    pub read_limit: Option<usize>,
+    /// Whether received bytes are dropped.
     pub discards: bool,
-    /// What was sent and not read.
+    /// Bytes sent to the node that it has not read.
     unread: VecDeque<u8>,
-    /// The node has closed it.
+    /// Whether either end has closed it.
     is_closed: bool,
 }
 
-/// All connections that there have been.
+/// All connections, including closed ones.
 #[derive(Default)]
 pub(crate) struct Connections {
     all: BTreeMap<Handle, Connection>,
-    /// Those with something to be read, each once.
+    /// Connections with unread bytes, each once.
     readable: VecDeque<Handle>,
     dirty: Vec<Handle>,
-    /// Bytes that one read takes at most; none: as many as the node's buffer has room for.
+    /// Maximum number of bytes of one read by the node; none: the capacity of its buffer.
     read_bytes_max: Option<usize>,
 }
 
 impl Connections {
-    /// Reads once from each connection that has bytes which the node wants. False if there was none.
+    /// Lets the node read once from each readable connection. Returns false if it read nothing.
     fn read(&mut self, node: &mut Node, now: Now) -> bool {
         let mut any = false;
         for _ in 0..self.readable.len() {
@@ -57,7 +57,8 @@ impl Connections {
         any
     }
 
-    /// Writes what connections have to send that have something new; how many bytes, none if no connection had.
+    /// Writes the output of dirty connections. Returns the number of bytes; none if no connection was
+    /// dirty.
     pub fn write_dirty(&mut self, node: &mut Node) -> Option<usize> {
         let mut dirty = std::mem::take(&mut self.dirty);
         node.take_dirty(&mut dirty);
@@ -67,33 +68,33 @@ impl Connections {
         any.then_some(bytes)
     }
 
-    /// Writes what a connection has to send, as far as its far end takes it.
+    /// Writes the output of a connection as far as its peer reads it. Returns the number of bytes.
     fn write(&mut self, node: &mut Node, handle: Handle) -> usize {
         let Some(connection) = self.all.get_mut(&handle) else { return 0 };
         let mut written = 0;
         while let Some(outbox) = node.outbox(handle).filter(|outbox| outbox.has_open_bytes()) {
-            let room = connection.room.unwrap_or(usize::MAX);
-            if room == 0 {
+            let limit = connection.read_limit.unwrap_or(usize::MAX);
+            if limit == 0 {
                 break;
             }
             let mut slices = [IoSlice::new(&[]); 64];
             let filled = outbox.open_slices(&mut slices);
             let before = written;
             for slice in &slices[..filled] {
-                let len = slice.len().min(room - (written - before));
+                let len = slice.len().min(limit - (written - before));
                 if !connection.discards {
                     connection.received.extend_from_slice(&slice[..len]);
                 }
                 written += len;
             }
-            assert!(written > before, "open bytes were promised");
-            connection.room = connection.room.map(|room| room - (written - before));
+            assert!(written > before, "the outbox has open bytes");
+            connection.read_limit = connection.read_limit.map(|limit| limit - (written - before));
             node.written(handle, written - before);
         }
         written
     }
 
-    /// The node closes a connection: it may have had something left to send.
+    /// Closes a connection for the node, after writing its remaining output.
     pub fn close(&mut self, node: &mut Node, handle: Handle) {
         self.write(node, handle);
         if let Some(connection) = self.all.get_mut(&handle) {
@@ -104,60 +105,60 @@ impl Connections {
 }
 
 impl Driver {
-    /// A connection from this machine.
+    /// Opens a local connection.
     pub fn connect(&mut self) -> Handle {
         self.connect_from("127.0.0.1:50000")
     }
 
-    /// A connection from elsewhere.
+    /// Opens a connection from a peer's address.
     pub fn connect_from(&mut self, peer: &str) -> Handle {
         let peer = peer.parse().expect("an address");
         let local = "127.0.0.1:6379".parse().expect("an address");
         self.accept(Endpoints::Tcp { peer, local }).expect("the node accepts")
     }
 
-    /// A connection comes; the node may refuse it with these bytes.
+    /// Opens a connection. Returns the error reply if the node rejects it.
     pub fn accept(&mut self, ends: Endpoints) -> Result<Handle, Vec<u8>> {
         let handle = self.node.accept(self.now, Service::Clients, ends)?;
         self.connections.all.insert(handle, Connection::default());
         Ok(handle)
     }
 
-    /// A connection that the node wants stands.
+    /// Completes an outgoing connection of the node.
     pub fn connected(&mut self, link: Handle, ends: Endpoints) {
-        self.connecting.retain(|wanted| *wanted != link);
+        self.connecting.retain(|connecting| *connecting != link);
         self.connections.all.insert(link, Connection::default());
-        self.give(Input::Connected { link, result: Ok(ends) });
+        self.input(Input::Connected { link, result: Ok(ends) });
     }
 
-    /// A connection that the node wants does not come about.
-    pub fn refused(&mut self, link: Handle, why: &str) {
-        self.connecting.retain(|wanted| *wanted != link);
-        self.give(Input::Connected { link, result: Err(why.to_owned()) });
+    /// Fails an outgoing connection of the node.
+    pub fn connect_failed(&mut self, link: Handle, why: &str) {
+        self.connecting.retain(|connecting| *connecting != link);
+        self.input(Input::Connected { link, result: Err(why.to_owned()) });
     }
 
-    /// A connection, if there has been such a one.
+    /// Returns a connection, open or closed.
     pub fn connection(&mut self, handle: Handle) -> Option<&mut Connection> {
         self.connections.all.get_mut(&handle)
     }
 
-    /// Whether neither end has closed it.
+    /// Whether a connection is open.
     pub fn is_open(&self, handle: Handle) -> bool {
         self.connections.all.get(&handle).is_some_and(|connection| !connection.is_closed)
     }
 
-    /// The node, and its connections that neither end has closed.
+    /// Returns the node and its open connections.
     pub fn parts(&mut self) -> (&Node, impl Iterator<Item = (Handle, &mut Connection)>) {
         let open = self.connections.all.iter_mut().filter(|(_, connection)| !connection.is_closed);
         (&self.node, open.map(|(handle, connection)| (*handle, connection)))
     }
 
-    /// Bytes that one read takes at most; none: as many as the shell would read.
-    pub fn set_read_bytes(&mut self, bytes: Option<usize>) {
+    /// Sets the maximum number of bytes of one read by the node; none: as in the shell.
+    pub fn set_read_bytes_max(&mut self, bytes: Option<usize>) {
         self.connections.read_bytes_max = bytes;
     }
 
-    /// Sends bytes; nobody works yet.
+    /// Sends bytes without running the node.
     pub fn queue(&mut self, handle: Handle, bytes: &[u8]) {
         let Some(connection) = self.connections.all.get_mut(&handle).filter(|c| !c.is_closed)
         else {
@@ -169,60 +170,60 @@ impl Driver {
         connection.unread.extend(bytes);
     }
 
-    /// Reads once from each connection that has bytes which the node wants. False if there was none.
+    /// Lets the node read once from each readable connection. Returns false if it read nothing.
     pub fn read_connections(&mut self) -> bool {
         self.connections.read(&mut self.node, self.now)
     }
 
-    /// Whether bytes were sent that the node has not read.
+    /// Whether there are bytes that the node has not read.
     pub fn has_unread(&self) -> bool {
         !self.connections.readable.is_empty()
     }
 
-    /// Sends bytes and lets everybody work until nothing is left to do.
+    /// Sends bytes and runs the node.
     pub fn send(&mut self, client: Handle, bytes: &[u8]) {
         self.queue(client, bytes);
         self.run();
     }
 
-    /// Sends an inline request; what is received then, as text.
-    pub fn ask(&mut self, client: Handle, line: &str) -> String {
+    /// Sends an inline request, runs the node and takes what is received, as text.
+    pub fn request(&mut self, client: Handle, line: &str) -> String {
         self.send(client, format!("{line}\r\n").as_bytes());
         self.take(client)
     }
 
-    /// What a connection has received since somebody last took it, as text.
+    /// Takes the received bytes of a connection, as text.
     pub fn take(&mut self, client: Handle) -> String {
         String::from_utf8_lossy(&self.take_raw(client)).into_owned()
     }
 
-    /// What a connection has received since somebody last took it.
+    /// Takes the received bytes of a connection.
     pub fn take_raw(&mut self, client: Handle) -> Vec<u8> {
         let connection = self.connections.all.get_mut(&client);
         connection.map(|connection| std::mem::take(&mut connection.received)).unwrap_or_default()
     }
 
-    /// A connection takes so many bytes more, and no others; none: it takes all.
-    pub fn set_room(&mut self, client: Handle, bytes: Option<usize>) {
+    /// Limits the bytes that a peer still reads, and runs the node; none: unlimited.
+    pub fn set_read_limit(&mut self, client: Handle, bytes: Option<usize>) {
         if let Some(connection) = self.connection(client) {
-            connection.room = bytes;
+            connection.read_limit = bytes;
         }
         self.connections.write(&mut self.node, client);
         self.run();
     }
 
-    /// A connection takes so many bytes more than it already would.
-    pub fn add_room(&mut self, client: Handle, bytes: usize) {
-        let room = self.connection(client).and_then(|connection| connection.room);
-        self.set_room(client, Some(room.unwrap_or(0) + bytes));
+    /// Raises the limit of bytes that a peer still reads, and runs the node.
+    pub fn raise_read_limit(&mut self, client: Handle, bytes: usize) {
+        let limit = self.connection(client).and_then(|connection| connection.read_limit);
+        self.set_read_limit(client, Some(limit.unwrap_or(0) + bytes));
     }
 
-    /// The far end goes away.
-    pub fn hang_up(&mut self, client: Handle) {
+    /// Closes a connection by its peer.
+    pub fn disconnect(&mut self, client: Handle) {
         if let Some(connection) = self.connection(client).filter(|c| !c.is_closed) {
             connection.is_closed = true;
             connection.unread.clear();
-            self.give(Input::Closed(client));
+            self.input(Input::Closed(client));
         }
     }
 }

@@ -1,17 +1,18 @@
-//! Plays the shell for one node, in process: what tests, transcripts, fuzz targets and benchmarks drive it with.
+//! An in-process driver of one node, for tests, transcripts, fuzz targets and benchmarks.
 //!
-//! Time goes by when a test says so. Files are a map, snapshots are encoded by the engine's own encoders, a connection is two
-//! buffers of bytes. Whatever the node asks for is done at once, unless a test holds it back or lets it fail:
+//! Time is virtual. Files are a map, snapshots are encoded by the engine's own encoder, and a
+//! connection is two buffers. Outputs of the node are carried out at once, unless a test delays them
+//! or lets them fail:
 //!
-//! | part | plays | faults |
+//! | part | replaces | faults |
 //! |---|---|---|
-//! | [`Connection`] | sockets | pieces of any length, a far end that takes only so many bytes or none |
-//! | [`Snapshots`] | the snapshot writer | results that are held, failures, a writer that hangs |
-//! | [`Reads`] | the file reader | pieces that are held, short pieces, failures |
-//! | [`Requests`] | the rest of the world | answers that are held or negative |
+//! | [`Connection`] | sockets | pieces of any length, a peer that reads slowly or not at all |
+//! | [`Snapshots`] | the snapshot writer | delayed results, failures, a writer that hangs |
+//! | [`Reads`] | the file reader | delayed pieces, short pieces, failures |
+//! | [`Requests`] | other actions of the shell | delayed answers, errors |
 //!
-//! The order of a round is the shell's: read, events, a turn, then outputs and writes until there are none. The node's side of the
-//! contract of [`russet_engine::io`] is asserted on the way.
+//! A round has the same order as the shell's: reads, events, a turn, then outputs and writes until
+//! there are none. The driver asserts the node's side of the contract of [`russet_engine::io`].
 
 mod connections;
 pub mod mirror;
@@ -33,58 +34,58 @@ pub use reads::Reads;
 pub use requests::Requests;
 pub use snapshots::Snapshots;
 
-/// The disk: files by path.
+/// Files by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// When a node starts: some time in November 2023.
+/// The time at which a node starts: in November 2023.
 pub const START: Now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };
 
-/// Rounds at one time before the node counts as busy for ever.
+/// Maximum number of rounds without progress of time.
 const ROUNDS_MAX: usize = 100_000;
 
-/// Outputs after one call before they count as endless.
+/// Maximum number of outputs after one call.
 const OUTPUTS_MAX: usize = 100_000;
 
-/// A node and what it believes to be the world.
+/// A driven node.
 pub struct Driver {
     /// The node.
     pub node: Node,
     /// Both clocks.
     pub now: Now,
-    /// Microseconds that each look at the tick counter takes; with none, slices of work never end early.
+    /// Microseconds by which each read advances the tick counter; with 0, slices never end early.
     pub tick_us: u64,
-    /// The disk.
+    /// The files.
     pub files: Files,
     /// Snapshots being written.
     pub snapshots: Snapshots,
     /// Files being read.
     pub reads: Reads,
-    /// What the node requested of the world.
+    /// Requests of the node.
     pub requests: Requests,
     /// Connections that the node closed.
     pub closed: Vec<Handle>,
-    /// Connections that the node wants to be opened, and has not closed since.
+    /// Outgoing connections that the node requested and has not closed.
     pub connecting: Vec<Handle>,
     /// Log lines.
     pub log: Vec<String>,
-    /// Each time that the node reported to be ready: whether it waits for its master.
+    /// The reports of the node that it is ready: whether it waits for its master.
     pub ready: Vec<bool>,
-    /// Connections whose packets may be gathered.
-    pub gathered: Vec<Handle>,
-    /// How many things were to be dropped elsewhere.
+    /// Connections without TCP_NODELAY.
+    pub delayed: Vec<Handle>,
+    /// Number of values to be freed on another thread.
     pub garbage: usize,
-    /// The status with which the node left. It is driven no further.
+    /// The exit status of the node. It is not driven any further.
     pub exit: Option<i32>,
-    /// Called after each round, to undo what a test does not want to happen to the node.
+    /// Called after each round, to revert changes of the node that a test does not allow.
     pub after_round: Option<fn(&mut Node)>,
-    /// Events that the node has yet to see.
+    /// Events to deliver to the node.
     pub inputs: VecDeque<Input>,
     connections: Connections,
-    /// When the node wants its next turn.
+    /// The node's deadline for its next turn.
     deadline: Option<u64>,
 }
 
-/// A counter that goes on with each look, so that slices of work end.
+/// A tick counter that advances with each read, so that slices of work end.
 struct Ticks {
     us: u64,
     step_us: u64,
@@ -98,12 +99,12 @@ impl Host for Ticks {
 }
 
 impl Driver {
-    /// A node with this configuration text and an empty disk.
+    /// Starts a node with this configuration text and no files.
     pub fn new(conf: &str) -> Driver {
         Driver::with_files(conf, Files::new())
     }
 
-    /// The same with a disk, from which it loads its data.
+    /// Starts a node with files, from which it loads its data.
     pub fn with_files(conf: &str, files: Files) -> Driver {
         let mut config = Config::parse_text(conf.as_bytes()).expect("the test's conf").config;
         config.dir = b"/data".to_vec();
@@ -124,7 +125,7 @@ impl Driver {
         driver
     }
 
-    /// A node that has had no turn yet.
+    /// Creates a node without running it.
     pub fn idle(config: Config, boot: Boot, files: Files, now: Now) -> Driver {
         Driver {
             node: Node::new(config, boot, now),
@@ -138,7 +139,7 @@ impl Driver {
             connecting: Vec::new(),
             log: Vec::new(),
             ready: Vec::new(),
-            gathered: Vec::new(),
+            delayed: Vec::new(),
             garbage: 0,
             exit: None,
             after_round: None,
@@ -148,7 +149,7 @@ impl Driver {
         }
     }
 
-    /// Lets time go by: the node has each turn when it wants it.
+    /// Advances time and runs each turn at the node's deadline.
     pub fn advance(&mut self, time: Duration) {
         let end = self.now.mono_us + time.as_micros() as u64;
         self.run();
@@ -159,12 +160,12 @@ impl Driver {
         }
     }
 
-    /// Lets so many milliseconds go by.
+    /// Advances time by milliseconds.
     pub fn advance_ms(&mut self, ms: u64) {
         self.advance(Duration::from_millis(ms));
     }
 
-    /// Time goes by without a turn, as for a process that is suspended; then the node works.
+    /// Advances time without turns, as for a suspended process, then runs the node.
     pub fn jump(&mut self, time: Duration) {
         self.jump_us(time.as_micros() as u64);
         self.run();
@@ -175,13 +176,13 @@ impl Driver {
         self.now.wall_us += us.cast_signed();
     }
 
-    /// An event.
-    pub fn give(&mut self, input: Input) {
+    /// Delivers an event and runs the node.
+    pub fn input(&mut self, input: Input) {
         self.inputs.push_back(input);
         self.run();
     }
 
-    /// Works until the node waits for an event or for a time to come.
+    /// Runs the node until it waits for an event or a deadline.
     pub fn run(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let mut has_news = self.read_connections();
@@ -195,7 +196,7 @@ impl Driver {
             if is_due || has_news {
                 self.turn();
             }
-            has_news |= self.settle() > 0;
+            has_news |= self.flush() > 0;
             if let Some(after_round) = self.after_round {
                 after_round(&mut self.node);
             }
@@ -203,16 +204,17 @@ impl Driver {
                 return;
             }
         }
-        panic!("the node is busy for ever");
+        panic!("the node never becomes idle");
     }
 
-    /// One turn of the node.
+    /// Runs one turn of the node.
     pub fn turn(&mut self) {
         self.node.turn(self.now, &mut Ticks { us: self.now.mono_us, step_us: self.tick_us });
     }
 
-    /// Does what the node asks for and writes what it has to send, until it has nothing more; how many bytes that were.
-    pub fn settle(&mut self) -> usize {
+    /// Carries out outputs and writes to connections until there is nothing left. Returns the number
+    /// of bytes written.
+    pub fn flush(&mut self) -> usize {
         let mut written = 0;
         loop {
             self.perform_outputs();
@@ -223,7 +225,7 @@ impl Driver {
         }
     }
 
-    /// Whether the node has something to do at this time.
+    /// Whether the node has work to do at this time.
     pub fn has_work(&self) -> bool {
         let is_due = self.deadline.is_some_and(|due| due <= self.now.mono_us);
         is_due || !self.inputs.is_empty()
@@ -234,14 +236,14 @@ impl Driver {
             match self.node.poll_output(self.now) {
                 Output::Wait(deadline) => {
                     let is_past = |due| due != 0 && due <= self.now.mono_us;
-                    assert!(!deadline.is_some_and(is_past), "it waits for a time that is past");
+                    assert!(!deadline.is_some_and(is_past), "the deadline has passed");
                     self.deadline = deadline;
                     return;
                 }
                 output => self.perform(output),
             }
         }
-        panic!("outputs without end");
+        panic!("endless outputs");
     }
 
     fn perform(&mut self, output: Output) {
@@ -261,7 +263,7 @@ impl Driver {
             }
             Output::Exit(status) => self.exit = Some(status),
             Output::Request { id, request } => {
-                self.requests.make(id, request, &mut self.files, inputs);
+                self.requests.add(id, request, &mut self.files, inputs);
             }
             Output::SnapshotBegin { job, target, settings, aux } => {
                 self.snapshots.begin(job, target, settings, &aux, inputs);
@@ -272,25 +274,25 @@ impl Driver {
             Output::Read { job, path } => self.reads.begin(job, &path, &self.files, inputs),
             Output::ReadMore { job } => self.reads.more(job, inputs),
             Output::ReadStop { job } => self.reads.stop(job, inputs),
-            Output::DisableNoDelay(handle) => self.gathered.push(handle),
+            Output::DisableNoDelay(handle) => self.delayed.push(handle),
             Output::Garbage(_) => self.garbage += 1,
         }
     }
 
-    /// Answers the request that has been open longest.
+    /// Answers the oldest pending request.
     pub fn answer(&mut self) {
-        let input = self.requests.answer(&mut self.files).expect("a request is open");
-        self.give(input);
+        let input = self.requests.answer(&mut self.files).expect("a pending request");
+        self.input(input);
     }
 
-    /// Delivers what is held of snapshots.
-    pub fn end_saves(&mut self) {
+    /// Delivers the held events of snapshots.
+    pub fn deliver_saves(&mut self) {
         self.inputs.append(&mut self.snapshots.held_events);
         self.run();
     }
 
-    /// Delivers the next events of files whose reading is held.
-    pub fn read_on(&mut self, events: usize) {
+    /// Delivers the next held events of files.
+    pub fn deliver_reads(&mut self, events: usize) {
         let events = events.min(self.reads.held_events.len());
         self.inputs.extend(self.reads.held_events.drain(..events));
         self.run();

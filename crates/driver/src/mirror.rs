@@ -1,7 +1,8 @@
-//! A node that is fed by another one's journal: if a sink is given every effect, it holds the same data.
+//! Replays the effects of a node's journal into a second node and compares the data.
 //!
-//! This is what an append-only file, slot migration and whatever else listens rely on. The sink writes what a master would
-//! send; the mirror follows it as a replica does, so nothing happens to its data by itself.
+//! Sinks such as an append-only file or slot migration rely on effects being complete. The sink here
+//! records the stream that a master would send; the mirror is a replica that applies it, so its data
+//! changes in no other way.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,17 +16,17 @@ use russet_engine::types::{ValueRef, type_of};
 
 use crate::{Driver, peers};
 
-/// What was recorded and not yet followed.
+/// The recorded effects that were not applied to the mirror yet.
 #[derive(Default)]
-struct Tape {
+struct Recording {
     stream: Vec<u8>,
     selected: Option<u32>,
     position: u64,
-    /// The data was replaced: no stream leads to it from where the mirror is.
+    /// Whether the data was replaced, so that effects do not lead to it.
     is_void: bool,
 }
 
-struct Recorder(Arc<Mutex<Tape>>);
+struct Recorder(Arc<Mutex<Recording>>);
 
 impl Sink for Recorder {
     fn listens(&self, _origin: Origin) -> bool {
@@ -33,61 +34,64 @@ impl Sink for Recorder {
     }
 
     fn unit(&mut self, unit: &Unit<'_>) {
-        let mut tape = self.0.lock().expect("nobody panics while holding it");
+        let mut recording = self.0.lock().expect("not poisoned");
         let mut count = 0;
         if unit.is_atomic {
-            tape.stream.extend(peers::command(&["MULTI"]));
+            recording.stream.extend(peers::command(&["MULTI"]));
         }
         for (db, command) in unit.iter() {
-            if tape.selected != Some(db) {
-                tape.stream.extend(peers::command(&["SELECT", &db.to_string()]));
-                tape.selected = Some(db);
+            if recording.selected != Some(db) {
+                recording.stream.extend(peers::command(&["SELECT", &db.to_string()]));
+                recording.selected = Some(db);
             }
-            tape.stream.extend_from_slice(command);
+            recording.stream.extend_from_slice(command);
             count += 1;
         }
         if unit.is_atomic {
-            tape.stream.extend(peers::command(&["EXEC"]));
+            recording.stream.extend(peers::command(&["EXEC"]));
         }
         assert!(count > 0, "a unit has an effect");
-        assert!(tape.is_void || unit.position == tape.position + count, "it counts effects");
-        tape.position = unit.position;
+        let is_counted = unit.position == recording.position + count;
+        assert!(recording.is_void || is_counted, "the position counts effects");
+        recording.position = unit.position;
     }
 
     fn replaced(&mut self) {
-        self.0.lock().expect("nobody panics while holding it").is_void = true;
+        self.0.lock().expect("not poisoned").is_void = true;
     }
 }
 
-/// See the module.
+/// A mirror of a node.
 pub struct Mirror {
     driver: Driver,
     link: Handle,
-    tape: Arc<Mutex<Tape>>,
+    recording: Arc<Mutex<Recording>>,
 }
 
 impl Mirror {
-    /// A mirror of a node that holds nothing yet.
+    /// Creates a mirror of an empty node.
     pub fn of(driver: &mut Driver) -> Mirror {
-        assert!(contents(&driver.node).is_empty(), "the mirror begins with nothing");
+        assert!(contents(&driver.node).is_empty(), "the node must be empty");
         let position = driver.node.journal.position();
-        let tape = Arc::new(Mutex::new(Tape { position, ..Tape::default() }));
-        driver.node.journal.attach(Box::new(Recorder(tape.clone())));
+        let recording = Arc::new(Mutex::new(Recording { position, ..Recording::default() }));
+        driver.node.journal.attach(Box::new(Recorder(recording.clone())));
         let databases = driver.node.data.count();
         let conf = format!("databases {databases}\nproto-max-bulk-len 1gb\n");
         let (mirror, link) = peers::replica(&conf, &[]);
-        Mirror { driver: mirror, link, tape }
+        Mirror { driver: mirror, link, recording }
     }
 
-    /// Brings the mirror level with the node, and says where they differ. In the middle of an EXEC the data is
-    /// ahead of the journal, and once all of it was replaced no effects lead to it: then nothing is compared.
+    /// Applies the recorded effects and describes the first difference between mirror and node.
+    ///
+    /// Nothing is compared during an EXEC, when the data is ahead of the journal, or after all data
+    /// was replaced.
     pub fn difference(&mut self, from: &Driver) -> Option<String> {
         let stream = {
-            let mut tape = self.tape.lock().expect("nobody panics while holding it");
-            if tape.is_void || from.node.parts.busy.is(With::Exec) {
+            let mut recording = self.recording.lock().expect("not poisoned");
+            if recording.is_void || from.node.parts.busy.is(With::Exec) {
                 return None;
             }
-            std::mem::take(&mut tape.stream)
+            std::mem::take(&mut recording.stream)
         };
         self.driver.now.wall_us = from.now.wall_us;
         self.driver.send(self.link, &stream);
@@ -103,7 +107,7 @@ impl Mirror {
     }
 }
 
-/// What a node holds: by database and key the expiry, and a digest of the value. Keys past their time are there too.
+/// Returns expiry and digest of each key, by database and key, including expired keys.
 pub fn contents(node: &Node) -> BTreeMap<(u32, Vec<u8>), (Option<i64>, String)> {
     let mut found = BTreeMap::new();
     for (number, db) in node.data.dbs() {

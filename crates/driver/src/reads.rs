@@ -1,4 +1,4 @@
-//! The file reader: delivers files in pieces, a few ahead of what the node has digested.
+//! The file reader: delivers files in pieces, a few ahead of those that the node has consumed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,22 +6,22 @@ use russet_engine::io::{FileEvent, Input, JobId};
 
 use crate::Files;
 
-/// Pieces that are delivered before the first is digested.
+/// Pieces that are delivered before the first is consumed.
 const PIECES_AHEAD: usize = 3;
 
-/// See the module.
+/// The file reader.
 pub struct Reads {
-    /// Files are opened, and read no further than [`crate::Driver::read_on`] goes.
+    /// Whether events are held until [`crate::Driver::deliver_reads`].
     pub held: bool,
-    /// Events of files that are held.
+    /// Held events.
     pub held_events: VecDeque<Input>,
-    /// Bytes of a piece.
+    /// Length of a piece in bytes.
     pub piece_bytes: usize,
-    /// What every file ends with instead of its end.
+    /// The error at the end of each file; none: success.
     pub fails_with: Option<String>,
-    /// Paths of files that were to be read.
+    /// Paths of the files read.
     pub paths: Vec<String>,
-    /// How often the node asked for a further piece.
+    /// Number of further pieces that the node requested.
     pub more: usize,
     readers: BTreeMap<JobId, VecDeque<FileEvent>>,
 }
@@ -62,7 +62,7 @@ impl Reads {
             return;
         }
         self.readers.insert(job, events.collect());
-        // The opening is not a piece.
+        // One more for the event that the file is open.
         (0..=PIECES_AHEAD).for_each(|_| self.deliver(job, inputs));
     }
 
@@ -82,7 +82,7 @@ impl Reads {
         let Some(events) = self.readers.get_mut(&job) else { return };
         inputs.extend(events.pop_front().map(|event| Input::File { job, event }));
         if events.len() == 1 {
-            // Behind the last piece nobody needs to ask.
+            // The end follows the last piece without a request.
             inputs.extend(events.pop_front().map(|event| Input::File { job, event }));
         }
         if events.is_empty() {

@@ -1,4 +1,4 @@
-//! Requests of the node to the world: noted, and answered.
+//! Requests of the node, which are recorded and answered.
 
 use std::collections::VecDeque;
 
@@ -6,40 +6,40 @@ use russet_engine::io::{Input, Request, RequestId};
 
 use crate::Files;
 
-/// See the module.
+/// The requests of the node.
 #[derive(Default)]
 pub struct Requests {
     /// Requests so far.
-    pub made: Vec<Request>,
-    /// Requests stay open until [`crate::Driver::answer`].
+    pub received: Vec<Request>,
+    /// Whether requests stay pending until [`crate::Driver::answer`].
     pub held: bool,
     /// Answers to the next requests.
     pub answers: VecDeque<Result<(), String>>,
-    /// Why every other request is refused.
-    pub refused_with: Option<String>,
-    open: VecDeque<(RequestId, Request, Result<(), String>)>,
+    /// The error of all other requests; none: success.
+    pub fails_with: Option<String>,
+    pending: VecDeque<(RequestId, Request, Result<(), String>)>,
 }
 
 impl Requests {
-    pub(crate) fn make(
+    pub(crate) fn add(
         &mut self,
         id: RequestId,
         request: Request,
         files: &mut Files,
         inputs: &mut VecDeque<Input>,
     ) {
-        let usual = self.refused_with.clone().map_or(Ok(()), Err);
-        let answer = self.answers.pop_front().unwrap_or(usual);
-        self.made.push(request.clone());
-        self.open.push_back((id, request, answer));
+        let default = self.fails_with.clone().map_or(Ok(()), Err);
+        let answer = self.answers.pop_front().unwrap_or(default);
+        self.received.push(request.clone());
+        self.pending.push_back((id, request, answer));
         if !self.held {
             inputs.extend(self.answer(files));
         }
     }
 
-    /// Does what was requested first of what is open, or not.
+    /// Carries out the oldest pending request, unless it is to fail. Returns its answer.
     pub(crate) fn answer(&mut self, files: &mut Files) -> Option<Input> {
-        let (id, request, answer) = self.open.pop_front()?;
+        let (id, request, answer) = self.pending.pop_front()?;
         if let (Request::RemoveFile(path), Ok(())) = (&request, &answer) {
             files.remove(path);
         }

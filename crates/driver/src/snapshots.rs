@@ -1,4 +1,4 @@
-//! The snapshot writer: encodes chunks at once, into files or back to the node.
+//! The snapshot writer: encodes chunks immediately, to a file or as bytes for the node.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,16 +9,16 @@ use russet_engine::rdb::chunk::Chunk;
 
 use crate::Files;
 
-/// See the module.
+/// The snapshot writer.
 #[derive(Default)]
 pub struct Snapshots {
-    /// What has been encoded, and how it ended, is reported by [`crate::Driver::end_saves`] only.
+    /// Whether bytes and results are held until [`crate::Driver::deliver_saves`].
     pub held: bool,
-    /// That chunks have been consumed is never reported.
+    /// Whether consumed chunks are not reported.
     pub hangs: bool,
-    /// What the next snapshots fail with, each at its end.
+    /// The errors of the next snapshots.
     pub errors: VecDeque<String>,
-    /// What every other snapshot fails with.
+    /// The error of all other snapshots; none: success.
     pub fails_with: Option<String>,
     pub(crate) held_events: VecDeque<Input>,
     writers: BTreeMap<JobId, Writer>,
@@ -27,14 +27,14 @@ pub struct Snapshots {
 struct Writer {
     encoder: RdbEncoder,
     target: SnapshotTarget,
-    /// What is encoded; of a stream, what has yet to go back.
+    /// Encoded bytes; of a stream only those not reported yet.
     bytes: Vec<u8>,
-    /// Length of all that was encoded.
+    /// Total length of a stream.
     len: u64,
 }
 
 impl Writer {
-    /// Bytes of a stream that are encoded now.
+    /// Takes the encoded bytes of a stream.
     fn streamed(&mut self) -> Option<SnapshotEvent> {
         if self.target != SnapshotTarget::Stream || self.bytes.is_empty() {
             return None;

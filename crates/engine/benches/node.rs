@@ -67,7 +67,7 @@ impl Bench {
             let began = cpu_us();
             self.driver.node.turn(self.driver.now, &mut self.clock);
             self.turns.push((cpu_us() - began) as u32);
-            replied += self.driver.settle();
+            replied += self.driver.flush();
             if !self.driver.has_work() && !self.driver.has_unread() {
                 return replied;
             }

@@ -21,12 +21,12 @@ fn however_many_wait_replicas_are_asked_once_a_turn() {
     send_all(&mut w, &clients, b"SET a 1\r\nWAIT 1 0\r\n");
     let asked = w.take(r).matches("GETACK").count();
     assert!((1..=20).contains(&asked), "{asked} times");
-    w.ask(other, "SET b 1");
+    w.request(other, "SET b 1");
     w.take(other);
     send_all(&mut w, &[other], b"WAIT 2 0\r\n");
     let offset = w.node.parts.master.stream.offset();
-    w.ask(r, &format!("REPLCONF ACK {}", offset - 1000));
-    w.ask(r, &format!("REPLCONF ACK {offset}"));
+    w.request(r, &format!("REPLCONF ACK {}", offset - 1000));
+    w.request(r, &format!("REPLCONF ACK {offset}"));
     for client in clients {
         assert_eq!(w.take(client), "+OK\r\n:1\r\n");
     }

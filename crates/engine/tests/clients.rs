@@ -50,14 +50,14 @@ fn field<'a>(line: &'a str, name: &str) -> &'a str {
 fn a_line_has_all_fields_in_their_order() {
     let mut w = Driver::new("protected-mode no\n");
     let (c, d) = (w.connect(), w.connect_from("[2001:db8::1]:7777"));
-    w.ask(c, "CLIENT SETNAME me");
-    w.ask(c, "CLIENT SETINFO lib-name lettuce(1)");
-    w.ask(c, "CLIENT SETINFO LIB-VER 1.2");
-    w.ask(c, "SELECT 3");
-    w.ask(c, "CLIENT NO-EVICT on");
-    w.ask(c, "CLIENT NO-TOUCH on");
+    w.request(c, "CLIENT SETNAME me");
+    w.request(c, "CLIENT SETINFO lib-name lettuce(1)");
+    w.request(c, "CLIENT SETINFO LIB-VER 1.2");
+    w.request(c, "SELECT 3");
+    w.request(c, "CLIENT NO-EVICT on");
+    w.request(c, "CLIENT NO-TOUCH on");
     w.advance_ms(3000);
-    let reply = w.ask(c, "CLIENT INFO");
+    let reply = w.request(c, "CLIENT INFO");
     let line = lines(&reply)[0];
     let names: Vec<&str> = line.split(' ').map(|pair| pair.split_once('=').expect("=").0).collect();
     assert_eq!(names[..30], FIELDS);
@@ -87,10 +87,10 @@ fn a_line_has_all_fields_in_their_order() {
     ] {
         assert_eq!(field(line, name), value, "{name}");
     }
-    w.ask(d, "WATCH a b");
-    w.ask(d, "MULTI");
-    w.ask(d, "SET a 123");
-    let reply = w.ask(c, "CLIENT LIST ID 99 2 -1");
+    w.request(d, "WATCH a b");
+    w.request(d, "MULTI");
+    w.request(d, "SET a 123");
+    let reply = w.request(c, "CLIENT LIST ID 99 2 -1");
     assert_eq!(lines(&reply).len(), 1);
     let line = lines(&reply)[0];
     for (name, value) in [
@@ -104,48 +104,48 @@ fn a_line_has_all_fields_in_their_order() {
     ] {
         assert_eq!(field(line, name), value, "{name}");
     }
-    assert_eq!(lines(&w.ask(c, "CLIENT LIST")).len(), 2);
-    assert_eq!(lines(&w.ask(c, "CLIENT LIST TYPE normal")).len(), 2);
-    assert_eq!(lines(&w.ask(c, "CLIENT LIST TYPE REPLICA")).len(), 0);
-    assert_eq!(w.ask(c, "CLIENT LIST TYPE x"), "-ERR Unknown client type 'x'\r\n");
-    assert_eq!(w.ask(c, "CLIENT LIST ID x"), "-ERR Invalid client ID\r\n");
-    assert_eq!(w.ask(c, "CLIENT LIST ID"), "-ERR syntax error\r\n");
-    assert_eq!(w.ask(c, "CLIENT LIST x y"), "-ERR syntax error\r\n");
+    assert_eq!(lines(&w.request(c, "CLIENT LIST")).len(), 2);
+    assert_eq!(lines(&w.request(c, "CLIENT LIST TYPE normal")).len(), 2);
+    assert_eq!(lines(&w.request(c, "CLIENT LIST TYPE REPLICA")).len(), 0);
+    assert_eq!(w.request(c, "CLIENT LIST TYPE x"), "-ERR Unknown client type 'x'\r\n");
+    assert_eq!(w.request(c, "CLIENT LIST ID x"), "-ERR Invalid client ID\r\n");
+    assert_eq!(w.request(c, "CLIENT LIST ID"), "-ERR syntax error\r\n");
+    assert_eq!(w.request(c, "CLIENT LIST x y"), "-ERR syntax error\r\n");
 }
 
 #[test]
 fn names_and_small_answers() {
     let mut w = Driver::new("");
     let c = w.connect();
-    assert_eq!(w.ask(c, "CLIENT GETNAME"), "$-1\r\n");
+    assert_eq!(w.request(c, "CLIENT GETNAME"), "$-1\r\n");
     let bad = "-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
-    assert_eq!(w.ask(c, "CLIENT SETNAME \"a b\""), bad);
-    assert_eq!(w.ask(c, "CLIENT SETNAME \"a\\nb\""), bad);
-    assert_eq!(w.ask(c, "CLIENT SETNAME a"), "+OK\r\n");
-    assert_eq!(w.ask(c, "CLIENT SETNAME \"\""), "+OK\r\n");
-    assert_eq!(w.ask(c, "CLIENT GETNAME"), "$-1\r\n");
-    assert_eq!(w.ask(c, "CLIENT SETINFO x y"), "-ERR Unrecognized option 'x'\r\n");
+    assert_eq!(w.request(c, "CLIENT SETNAME \"a b\""), bad);
+    assert_eq!(w.request(c, "CLIENT SETNAME \"a\\nb\""), bad);
+    assert_eq!(w.request(c, "CLIENT SETNAME a"), "+OK\r\n");
+    assert_eq!(w.request(c, "CLIENT SETNAME \"\""), "+OK\r\n");
+    assert_eq!(w.request(c, "CLIENT GETNAME"), "$-1\r\n");
+    assert_eq!(w.request(c, "CLIENT SETINFO x y"), "-ERR Unrecognized option 'x'\r\n");
     assert_eq!(
-        w.ask(c, "CLIENT SETINFO lib-name \"a b\""),
+        w.request(c, "CLIENT SETINFO lib-name \"a b\""),
         "-ERR lib-name cannot contain spaces, newlines or special characters.\r\n"
     );
-    assert_eq!(w.ask(c, "CLIENT ID"), ":1\r\n");
-    assert_eq!(w.ask(c, "CLIENT GETREDIR"), ":-1\r\n");
-    assert_eq!(w.ask(c, "CLIENT NO-EVICT x"), "-ERR syntax error\r\n");
+    assert_eq!(w.request(c, "CLIENT ID"), ":1\r\n");
+    assert_eq!(w.request(c, "CLIENT GETREDIR"), ":-1\r\n");
+    assert_eq!(w.request(c, "CLIENT NO-EVICT x"), "-ERR syntax error\r\n");
     assert_eq!(
-        w.ask(c, "CLIENT TRACKINGINFO"),
+        w.request(c, "CLIENT TRACKINGINFO"),
         "*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n$8\r\nredirect\r\n:-1\r\n$8\r\nprefixes\r\n*0\r\n"
     );
-    assert_eq!(w.ask(c, "CLIENT"), "-ERR wrong number of arguments for 'client' command\r\n");
+    assert_eq!(w.request(c, "CLIENT"), "-ERR wrong number of arguments for 'client' command\r\n");
     assert_eq!(
-        w.ask(c, "CLIENT ID 1"),
+        w.request(c, "CLIENT ID 1"),
         "-ERR wrong number of arguments for 'client|id' command\r\n"
     );
     assert_eq!(
-        w.ask(c, "CLIENT NONSENSE"),
+        w.request(c, "CLIENT NONSENSE"),
         "-ERR unknown subcommand 'NONSENSE'. Try CLIENT HELP.\r\n"
     );
-    let help = w.ask(c, "CLIENT HELP");
+    let help = w.request(c, "CLIENT HELP");
     assert!(help.contains("+CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"));
     assert!(help.contains("+UNBLOCK client-id [TIMEOUT | ERROR]\r\n+    Unblocks a client"));
     assert!(help.ends_with("+HELP\r\n+    Prints this help.\r\n"));
@@ -156,8 +156,8 @@ fn kill_by_address_and_by_filters() {
     let mut w = Driver::new("protected-mode no\n");
     let c = w.connect();
     let d = w.connect_from("192.0.2.1:1000");
-    assert_eq!(w.ask(c, "CLIENT KILL 192.0.2.1:1"), "-ERR No such client\r\n");
-    assert_eq!(w.ask(c, "CLIENT KILL 192.0.2.1:1000"), "+OK\r\n");
+    assert_eq!(w.request(c, "CLIENT KILL 192.0.2.1:1"), "-ERR No such client\r\n");
+    assert_eq!(w.request(c, "CLIENT KILL 192.0.2.1:1000"), "+OK\r\n");
     assert_eq!(std::mem::take(&mut w.closed), [d]);
     w.advance_ms(10_000);
     let (d, e) = (w.connect(), w.connect_from("192.0.2.1:1000"));
@@ -177,12 +177,12 @@ fn kill_by_address_and_by_filters() {
         ("ID 1 x", "-ERR syntax error\r\n"),
         ("x y", "-ERR syntax error\r\n"),
     ] {
-        assert_eq!(w.ask(c, &format!("CLIENT KILL {filters}")), reply, "{filters}");
+        assert_eq!(w.request(c, &format!("CLIENT KILL {filters}")), reply, "{filters}");
     }
     assert_eq!(w.closed, []);
-    assert_eq!(w.ask(c, "CLIENT KILL ADDR 192.0.2.1:1000 USER default TYPE normal"), ":1\r\n");
+    assert_eq!(w.request(c, "CLIENT KILL ADDR 192.0.2.1:1000 USER default TYPE normal"), ":1\r\n");
     assert_eq!(std::mem::take(&mut w.closed), [e]);
-    assert_eq!(w.ask(c, "CLIENT KILL LADDR 127.0.0.1:6379 SKIPME no"), ":2\r\n");
+    assert_eq!(w.request(c, "CLIENT KILL LADDR 127.0.0.1:6379 SKIPME no"), ":2\r\n");
     assert_eq!(w.closed, [d, c], "the one that asked goes last, with its reply");
 }
 
@@ -191,35 +191,35 @@ fn killed_in_the_middle_of_anything() {
     let mut w = Driver::new("");
     let (c, d, e) = (w.connect(), w.connect(), w.connect());
     // Waiting, in a transaction, held by a pause.
-    w.ask(c, "WAIT 1 0");
-    w.ask(d, "MULTI");
-    w.ask(d, "SET a 1");
-    assert_eq!(w.ask(e, "CLIENT KILL ID 1"), ":1\r\n");
-    assert_eq!(w.ask(e, "CLIENT KILL ID 2"), ":1\r\n");
+    w.request(c, "WAIT 1 0");
+    w.request(d, "MULTI");
+    w.request(d, "SET a 1");
+    assert_eq!(w.request(e, "CLIENT KILL ID 1"), ":1\r\n");
+    assert_eq!(w.request(e, "CLIENT KILL ID 2"), ":1\r\n");
     assert_eq!(std::mem::take(&mut w.closed), [c, d]);
     let c = w.connect();
-    w.ask(e, "CLIENT PAUSE 1000 WRITE");
-    assert_eq!(w.ask(c, "SET a 1"), "");
-    assert_eq!(w.ask(e, "CLIENT KILL ID 4"), ":1\r\n");
+    w.request(e, "CLIENT PAUSE 1000 WRITE");
+    assert_eq!(w.request(c, "SET a 1"), "");
+    assert_eq!(w.request(e, "CLIENT KILL ID 4"), ":1\r\n");
     w.advance_ms(1000);
-    assert_eq!(w.ask(e, "EXISTS a"), ":0\r\n");
+    assert_eq!(w.request(e, "EXISTS a"), ":0\r\n");
     // By itself, with more requests behind and in front.
     let c = w.connect();
     w.send(c, b"SET b 1\r\nCLIENT KILL ID 5 SKIPME no\r\nSET b 2\r\n");
     assert_eq!(w.take(c), "+OK\r\n:1\r\n");
     assert!(w.closed.contains(&c));
-    assert_eq!(w.ask(e, "GET b"), "$1\r\n1\r\n");
+    assert_eq!(w.request(e, "GET b"), "$1\r\n1\r\n");
     // By itself within a transaction, which ends first; and when nothing is there to be written.
     let c = w.connect();
     w.send(c, b"MULTI\r\nCLIENT KILL ID 6 SKIPME no\r\nSET b 3\r\nEXEC\r\nSET b 4\r\n");
     assert_eq!(w.take(c), "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n+OK\r\n");
     assert!(w.closed.contains(&c));
-    assert_eq!(w.ask(e, "GET b"), "$1\r\n3\r\n");
+    assert_eq!(w.request(e, "GET b"), "$1\r\n3\r\n");
     let c = w.connect();
     w.send(c, b"CLIENT REPLY OFF\r\nMULTI\r\nCLIENT KILL ID 7 SKIPME no\r\nSET b 5\r\nEXEC\r\n");
     assert_eq!(w.take(c), "");
     assert!(w.closed.contains(&c));
-    assert_eq!(w.ask(e, "GET b"), "$1\r\n5\r\n");
+    assert_eq!(w.request(e, "GET b"), "$1\r\n5\r\n");
     assert_eq!(w.node.parts.clients.len(), 1);
     // Two that are served in the same window.
     let (c, d) = (w.connect(), w.connect());
@@ -229,7 +229,7 @@ fn killed_in_the_middle_of_anything() {
     }
     w.run();
     assert_eq!((w.take(c), w.take(d)), (":1\r\n".to_owned(), String::new()));
-    assert_eq!(w.ask(e, "GET b"), "$1\r\n5\r\n");
+    assert_eq!(w.request(e, "GET b"), "$1\r\n5\r\n");
 }
 
 #[test]
@@ -246,8 +246,8 @@ fn a_line_tells_the_command_that_was_asked_for_last() {
         ("GET a", "get"),
         ("EXEC", "exec"),
     ] {
-        w.ask(d, line);
-        let reply = w.ask(c, "CLIENT LIST ID 2");
+        w.request(d, line);
+        let reply = w.request(c, "CLIENT LIST ID 2");
         assert_eq!(field(lines(&reply)[0], "cmd"), name, "{line}");
     }
 }
@@ -265,19 +265,19 @@ fn replies_on_demand() {
     assert_eq!(w.take(c), "");
     w.send(c, b"MULTI\r\nPING\r\nPING\r\nCLIENT REPLY SKIP\r\n");
     assert_eq!(w.take(c), "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
-    assert_eq!(w.ask(c, "EXEC"), "*3\r\n+PONG\r\n+PONG\r\n+OK\r\n");
-    assert_eq!(w.ask(c, "PING"), "");
+    assert_eq!(w.request(c, "EXEC"), "*3\r\n+PONG\r\n+PONG\r\n+OK\r\n");
+    assert_eq!(w.request(c, "PING"), "");
     w.send(c, b"MULTI\r\nPING\r\nPING\r\n");
     w.take(c);
     w.send(c, b"CLIENT REPLY OFF\r\n");
     assert_eq!(w.take(c), "+QUEUED\r\n");
-    w.ask(c, "DISCARD");
+    w.request(c, "DISCARD");
     w.send(c, b"CLIENT REPLY OFF\r\nPING\r\nCLIENT REPLY SKIP\r\nPING\r\nNONSENSE\r\nPING\r\n");
     assert_eq!(w.take(c), "");
-    assert_eq!(w.ask(c, "CLIENT REPLY ON"), "+OK\r\n");
-    assert_eq!(w.ask(c, "CLIENT REPLY x"), "-ERR syntax error\r\n");
-    w.ask(c, "CLIENT REPLY OFF");
-    assert_eq!(w.ask(c, "RESET"), "+RESET\r\n");
+    assert_eq!(w.request(c, "CLIENT REPLY ON"), "+OK\r\n");
+    assert_eq!(w.request(c, "CLIENT REPLY x"), "-ERR syntax error\r\n");
+    w.request(c, "CLIENT REPLY OFF");
+    assert_eq!(w.request(c, "RESET"), "+RESET\r\n");
     w.send(c, b"CLIENT REPLY SKIP\r\nRESET\r\nPING\r\n");
     assert_eq!(w.take(c), "+PONG\r\n");
     // An empty request is one whose reply can be skipped.
@@ -285,17 +285,17 @@ fn replies_on_demand() {
     assert_eq!(w.take(c), "+PONG\r\n");
     w.send(c, b"CLIENT REPLY SKIP\r\n");
     w.send(c, b"*0\r\n");
-    assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
+    assert_eq!(w.request(c, "PING"), "+PONG\r\n");
     w.send(c, b"MULTI\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\n");
     w.take(c);
-    assert_eq!(w.ask(c, "EXEC"), "*2\r\n+OK\r\n+OK\r\n");
-    assert_eq!(w.ask(c, "PING"), "");
-    assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
+    assert_eq!(w.request(c, "EXEC"), "*2\r\n+OK\r\n+OK\r\n");
+    assert_eq!(w.request(c, "PING"), "");
+    assert_eq!(w.request(c, "PING"), "+PONG\r\n");
     // EXEC's reply has an element for each queued command; the mode changes behind it.
     w.send(c, b"MULTI\r\nCLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nPING\r\n");
     w.take(c);
-    assert_eq!(w.ask(c, "EXEC"), "*3\r\n+OK\r\n+OK\r\n+PONG\r\n");
-    assert_eq!(w.ask(c, "PING"), "");
+    assert_eq!(w.request(c, "EXEC"), "*3\r\n+OK\r\n+OK\r\n+PONG\r\n");
+    assert_eq!(w.request(c, "PING"), "");
     w.send(c, b"MULTI\r\nCLIENT REPLY ON\r\nPING\r\nEXEC\r\nECHO on\r\n");
     assert_eq!(w.take(c), "$2\r\non\r\n");
 }
@@ -304,22 +304,25 @@ fn replies_on_demand() {
 fn unblock() {
     let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
-    assert_eq!(w.ask(c, "CLIENT UNBLOCK 2"), ":0\r\n");
-    assert_eq!(w.ask(c, "CLIENT UNBLOCK 99"), ":0\r\n");
-    w.ask(d, "WAIT 1 0");
-    assert_eq!(w.ask(c, "CLIENT UNBLOCK 2"), ":1\r\n");
+    assert_eq!(w.request(c, "CLIENT UNBLOCK 2"), ":0\r\n");
+    assert_eq!(w.request(c, "CLIENT UNBLOCK 99"), ":0\r\n");
+    w.request(d, "WAIT 1 0");
+    assert_eq!(w.request(c, "CLIENT UNBLOCK 2"), ":1\r\n");
     assert_eq!(w.take(d), ":0\r\n");
-    w.ask(d, "WAIT 1 5000");
-    assert_eq!(w.ask(c, "CLIENT UNBLOCK 2 ERROR"), ":1\r\n");
+    w.request(d, "WAIT 1 5000");
+    assert_eq!(w.request(c, "CLIENT UNBLOCK 2 ERROR"), ":1\r\n");
     assert_eq!(w.take(d), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
     w.advance_ms(5000);
     assert_eq!(w.take(d), "");
-    w.ask(c, "CLIENT PAUSE 100 WRITE");
-    w.ask(d, "SET a 1");
-    assert_eq!(w.ask(c, "CLIENT UNBLOCK 2 TIMEOUT"), ":0\r\n", "a pause is not its to end");
-    assert_eq!(w.ask(c, "CLIENT UNBLOCK x"), "-ERR value is not an integer or out of range\r\n");
+    w.request(c, "CLIENT PAUSE 100 WRITE");
+    w.request(d, "SET a 1");
+    assert_eq!(w.request(c, "CLIENT UNBLOCK 2 TIMEOUT"), ":0\r\n", "a pause is not its to end");
+    assert_eq!(
+        w.request(c, "CLIENT UNBLOCK x"),
+        "-ERR value is not an integer or out of range\r\n"
+    );
     let reason = "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n";
-    assert_eq!(w.ask(c, "CLIENT UNBLOCK 2 x"), reason);
+    assert_eq!(w.request(c, "CLIENT UNBLOCK 2 x"), reason);
 }
 
 #[test]
@@ -330,59 +333,59 @@ fn times_that_cannot_be() {
         let negative = "-ERR timeout is negative\r\n";
         let no_number = "-ERR timeout is not an integer or out of range\r\n";
         let too_long = "-ERR timeout is out of range\r\n";
-        assert_eq!(w.ask(c, &format!("{command} -1")), negative);
-        assert_eq!(w.ask(c, &format!("{command} x")), no_number);
-        assert_eq!(w.ask(c, &format!("{command} 9223372036854775807")), too_long);
+        assert_eq!(w.request(c, &format!("{command} -1")), negative);
+        assert_eq!(w.request(c, &format!("{command} x")), no_number);
+        assert_eq!(w.request(c, &format!("{command} 9223372036854775807")), too_long);
     }
     let mode = "-ERR CLIENT PAUSE mode must be WRITE or ALL\r\n";
-    assert_eq!(w.ask(c, "CLIENT PAUSE 1 x"), mode);
-    assert_eq!(w.ask(c, "CLIENT PAUSE 9223372036854770000 WRITE"), "+OK\r\n");
-    assert_eq!(w.ask(c, "CLIENT UNPAUSE"), "+OK\r\n");
-    assert_eq!(w.ask(c, "WAIT 1 9223372036854770000"), "");
+    assert_eq!(w.request(c, "CLIENT PAUSE 1 x"), mode);
+    assert_eq!(w.request(c, "CLIENT PAUSE 9223372036854770000 WRITE"), "+OK\r\n");
+    assert_eq!(w.request(c, "CLIENT UNPAUSE"), "+OK\r\n");
+    assert_eq!(w.request(c, "WAIT 1 9223372036854770000"), "");
 }
 
 #[test]
 fn a_pause_of_writes_lets_reads_through_and_ends_no_key() {
     let mut w = Driver::new("");
     let (c, d, e) = (w.connect(), w.connect(), w.connect());
-    w.ask(c, "SET gone 1 PX 10");
-    w.ask(d, "MULTI");
-    w.ask(d, "INCR n");
-    w.ask(e, "MULTI");
-    w.ask(e, "GET n");
-    assert_eq!(w.ask(c, "CLIENT PAUSE 1000 WRITE"), "+OK\r\n");
+    w.request(c, "SET gone 1 PX 10");
+    w.request(d, "MULTI");
+    w.request(d, "INCR n");
+    w.request(e, "MULTI");
+    w.request(e, "GET n");
+    assert_eq!(w.request(c, "CLIENT PAUSE 1000 WRITE"), "+OK\r\n");
     w.advance_ms(500);
-    assert_eq!(w.ask(c, "GET gone"), "$-1\r\n");
-    assert_eq!(w.ask(c, "DBSIZE"), ":1\r\n", "hidden, not removed");
-    assert_eq!(w.ask(d, "EXEC"), "");
-    assert_eq!(w.ask(e, "EXEC"), "*1\r\n$-1\r\n", "it writes nothing");
+    assert_eq!(w.request(c, "GET gone"), "$-1\r\n");
+    assert_eq!(w.request(c, "DBSIZE"), ":1\r\n", "hidden, not removed");
+    assert_eq!(w.request(d, "EXEC"), "");
+    assert_eq!(w.request(e, "EXEC"), "*1\r\n$-1\r\n", "it writes nothing");
     let arity = "-ERR wrong number of arguments for 'set' command\r\n";
-    assert_eq!(w.ask(c, "SET x"), arity, "errors need not wait");
+    assert_eq!(w.request(c, "SET x"), arity, "errors need not wait");
     w.send(e, b"SET a 1\r\nGET a\r\n");
     assert_eq!(w.take(e), "");
-    assert_eq!(w.ask(c, "CLIENT PAUSE 10 WRITE"), "+OK\r\n", "never shorter");
+    assert_eq!(w.request(c, "CLIENT PAUSE 10 WRITE"), "+OK\r\n", "never shorter");
     w.advance_ms(499);
     assert_eq!(w.take(d), "");
     w.advance_ms(1);
     assert_eq!(w.take(d), "*1\r\n:1\r\n");
     assert_eq!(w.take(e), "+OK\r\n$1\r\n1\r\n");
     w.advance_ms(1000);
-    assert_eq!(w.ask(c, "DBSIZE"), ":2\r\n");
+    assert_eq!(w.request(c, "DBSIZE"), ":2\r\n");
 }
 
 #[test]
 fn a_pause_of_all_holds_everything_in_order() {
     let mut w = Driver::new("");
     let clients: Vec<_> = (0..4).map(|_| w.connect()).collect();
-    w.ask(clients[0], "CLIENT PAUSE 1000");
+    w.request(clients[0], "CLIENT PAUSE 1000");
     for (at, &client) in clients.iter().enumerate() {
-        assert_eq!(w.ask(client, &format!("APPEND s {at}")), "");
+        assert_eq!(w.request(client, &format!("APPEND s {at}")), "");
     }
     let late = w.connect();
-    assert_eq!(w.ask(late, "CLIENT UNPAUSE"), "", "as in Redis, nothing gets through");
+    assert_eq!(w.request(late, "CLIENT UNPAUSE"), "", "as in Redis, nothing gets through");
     w.advance_ms(1000);
     assert_eq!(w.take(late), "+OK\r\n");
-    assert_eq!(w.ask(late, "GET s"), "$4\r\n0123\r\n");
+    assert_eq!(w.request(late, "GET s"), "$4\r\n0123\r\n");
     // It is the end of the transaction that a pause within it begins at.
     w.send(late, b"MULTI\r\nCLIENT PAUSE 1000 WRITE\r\nSET s 1\r\nEXEC\r\nSET s 2\r\n");
     assert!(w.take(late).ends_with("*2\r\n+OK\r\n+OK\r\n"));
@@ -400,6 +403,6 @@ fn a_browser_is_turned_away_without_an_answer() {
         assert_eq!(w.take(c), "");
         assert_eq!(w.closed, [c], "{head}");
         let other = w.connect();
-        assert_eq!(w.ask(other, "EXISTS a"), ":0\r\n", "nothing behind it runs");
+        assert_eq!(w.request(other, "EXISTS a"), ":0\r\n", "nothing behind it runs");
     }
 }

@@ -11,18 +11,18 @@ fn debug_is_refused_unless_it_is_allowed() {
     let refusal = "-ERR DEBUG command not allowed. If the enable-debug-command option is set to \
                    \"local\", you can run it from a local connection, otherwise you need to set \
                    this option in the configuration file, and then restart the server.\r\n";
-    assert_eq!(w.ask(c, "DEBUG DIGEST"), refusal);
-    assert_eq!(w.ask(c, "DEBUG HELP"), refusal);
+    assert_eq!(w.request(c, "DEBUG DIGEST"), refusal);
+    assert_eq!(w.request(c, "DEBUG HELP"), refusal);
     assert_eq!(
-        w.ask(c, "CONFIG SET dbfilename x.rdb"),
+        w.request(c, "CONFIG SET dbfilename x.rdb"),
         "-ERR CONFIG SET failed (possibly related to argument 'dbfilename') - can't set protected config\r\n"
     );
     let mut w = Driver::new("enable-debug-command local\nprotected-mode no\n");
     let (near, far) = (w.connect(), w.connect_from("192.0.2.7:50000"));
-    assert_eq!(w.ask(far, "DEBUG DIGEST"), refusal);
-    assert_eq!(w.ask(near, "DEBUG DIGEST"), format!("+{}\r\n", "0".repeat(40)));
+    assert_eq!(w.request(far, "DEBUG DIGEST"), refusal);
+    assert_eq!(w.request(near, "DEBUG DIGEST"), format!("+{}\r\n", "0".repeat(40)));
     assert_eq!(
-        w.ask(near, "DEBUG JMAP"),
+        w.request(near, "DEBUG JMAP"),
         "-ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.\r\n"
     );
 }
@@ -32,17 +32,17 @@ fn debug_is_refused_unless_it_is_allowed() {
 fn digests_are_those_of_stock_servers() {
     let mut w = Driver::new(DEBUG);
     let c = w.connect();
-    w.ask(c, "SET a 1");
-    w.ask(c, "SET b hello");
-    w.ask(c, "SELECT 3");
-    w.ask(c, "SET c world PX 100000000");
-    assert_eq!(w.ask(c, "DEBUG DIGEST"), "+c463c1dba81bc732dc62772640881ccbccc63914\r\n");
+    w.request(c, "SET a 1");
+    w.request(c, "SET b hello");
+    w.request(c, "SELECT 3");
+    w.request(c, "SET c world PX 100000000");
+    assert_eq!(w.request(c, "DEBUG DIGEST"), "+c463c1dba81bc732dc62772640881ccbccc63914\r\n");
     assert_eq!(
-        w.ask(c, "DEBUG DIGEST-VALUE c nosuchkey"),
+        w.request(c, "DEBUG DIGEST-VALUE c nosuchkey"),
         format!("*2\r\n+9b57a64cff36f9a962c2df21b924b0916c6e2b53\r\n+{}\r\n", "0".repeat(40))
     );
-    assert_eq!(w.ask(c, "DEBUG RELOAD"), "+OK\r\n");
-    assert_eq!(w.ask(c, "DEBUG DIGEST"), "+c463c1dba81bc732dc62772640881ccbccc63914\r\n");
+    assert_eq!(w.request(c, "DEBUG RELOAD"), "+OK\r\n");
+    assert_eq!(w.request(c, "DEBUG DIGEST"), "+c463c1dba81bc732dc62772640881ccbccc63914\r\n");
 }
 
 #[test]
@@ -80,49 +80,51 @@ fn protocol_shows_each_type_in_both_versions() {
         ("false", ":0\r\n", "#f\r\n"),
     ];
     for (name, resp2, resp3) in table {
-        w.ask(c, "HELLO 2");
-        assert_eq!(w.ask(c, &format!("DEBUG PROTOCOL {name}")), resp2, "{name}");
-        w.ask(c, "HELLO 3");
-        assert_eq!(w.ask(c, &format!("DEBUG PROTOCOL {name}")), resp3, "{name}");
+        w.request(c, "HELLO 2");
+        assert_eq!(w.request(c, &format!("DEBUG PROTOCOL {name}")), resp2, "{name}");
+        w.request(c, "HELLO 3");
+        assert_eq!(w.request(c, &format!("DEBUG PROTOCOL {name}")), resp3, "{name}");
     }
-    assert!(w.ask(c, "DEBUG PROTOCOL x").starts_with("-ERR Wrong protocol type name. Please use"));
+    assert!(
+        w.request(c, "DEBUG PROTOCOL x").starts_with("-ERR Wrong protocol type name. Please use")
+    );
 }
 
 #[test]
 fn reload_puts_the_file_in_place_of_the_data_or_beside_it() {
     let mut w = Driver::new(DEBUG);
     let (c, d) = (w.connect(), w.connect());
-    w.ask(c, "SET a 1");
-    w.ask(c, "SAVE");
-    w.ask(c, "SET b 2");
+    w.request(c, "SET a 1");
+    w.request(c, "SAVE");
+    w.request(c, "SET b 2");
     let fails = "-ERR Error trying to load the RDB dump, check server logs.\r\n";
-    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE NOFLUSH"), fails, "`a` is in both");
-    assert_eq!(w.ask(c, "DBSIZE"), ":2\r\n");
-    w.ask(c, "SET a 7");
-    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE NOFLUSH MERGE"), "+OK\r\n");
-    assert_eq!(w.ask(c, "MGET a b"), "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
-    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE"), "+OK\r\n");
-    assert_eq!(w.ask(c, "MGET a b"), "*2\r\n$1\r\n1\r\n$-1\r\n");
+    assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE NOFLUSH"), fails, "`a` is in both");
+    assert_eq!(w.request(c, "DBSIZE"), ":2\r\n");
+    w.request(c, "SET a 7");
+    assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE NOFLUSH MERGE"), "+OK\r\n");
+    assert_eq!(w.request(c, "MGET a b"), "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
+    assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE"), "+OK\r\n");
+    assert_eq!(w.request(c, "MGET a b"), "*2\r\n$1\r\n1\r\n$-1\r\n");
     let good = w.files["dump.rdb"].clone();
     w.files.get_mut("dump.rdb").expect("it was saved").truncate(good.len() - 3);
-    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE"), fails);
+    assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE"), fails);
     w.files.clear();
-    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE"), fails);
-    assert_eq!(w.ask(c, "GET a"), "$1\r\n1\r\n", "a bad file never replaces good data");
+    assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE"), fails);
+    assert_eq!(w.request(c, "GET a"), "$1\r\n1\r\n", "a bad file never replaces good data");
     w.snapshots.errors.push_back("No space left on device".to_owned());
-    assert_eq!(w.ask(c, "DEBUG RELOAD"), fails);
-    assert!(w.ask(c, "DEBUG RELOAD X").starts_with("-ERR DEBUG RELOAD only supports"));
+    assert_eq!(w.request(c, "DEBUG RELOAD"), fails);
+    assert!(w.request(c, "DEBUG RELOAD X").starts_with("-ERR DEBUG RELOAD only supports"));
     // It waits for a save that is under way, and what is written by others cannot fall in between.
     w.snapshots.held = true;
-    assert_eq!(w.ask(c, "BGSAVE"), "+Background saving started\r\n");
-    w.ask(c, "SET late 1");
-    assert_eq!(w.ask(c, "DEBUG RELOAD"), "");
-    w.end_saves();
-    assert_eq!(w.ask(d, "SET d 1"), "", "nobody is served");
+    assert_eq!(w.request(c, "BGSAVE"), "+Background saving started\r\n");
+    w.request(c, "SET late 1");
+    assert_eq!(w.request(c, "DEBUG RELOAD"), "");
+    w.deliver_saves();
+    assert_eq!(w.request(d, "SET d 1"), "", "nobody is served");
     assert_eq!(w.take(c), "");
-    w.end_saves();
+    w.deliver_saves();
     assert_eq!((w.take(c), w.take(d)), ("+OK\r\n".to_owned(), "+OK\r\n".to_owned()));
-    assert_eq!(w.ask(c, "EXISTS a late d"), ":3\r\n");
+    assert_eq!(w.request(c, "EXISTS a late d"), ":3\r\n");
 }
 
 #[test]
@@ -130,21 +132,21 @@ fn what_waits_for_the_world_works_within_a_transaction() {
     let mut w = Driver::new(DEBUG);
     let (c, d) = (w.connect(), w.connect());
     let queue = |w: &mut Driver| {
-        w.ask(c, "MULTI");
-        w.ask(c, "SET a 1");
-        w.ask(c, "DEBUG RELOAD");
-        w.ask(c, "CONFIG SET maxclients 77");
-        w.ask(c, "INCR a");
-        w.ask(c, "DEBUG SLEEP 0.5");
-        w.ask(c, "INCR a");
+        w.request(c, "MULTI");
+        w.request(c, "SET a 1");
+        w.request(c, "DEBUG RELOAD");
+        w.request(c, "CONFIG SET maxclients 77");
+        w.request(c, "INCR a");
+        w.request(c, "DEBUG SLEEP 0.5");
+        w.request(c, "INCR a");
     };
     queue(&mut w);
-    assert_eq!(w.ask(c, "SAVE"), "-ERR Command not allowed inside a transaction\r\n");
-    w.ask(c, "DISCARD");
+    assert_eq!(w.request(c, "SAVE"), "-ERR Command not allowed inside a transaction\r\n");
+    w.request(c, "DISCARD");
     queue(&mut w);
     w.requests.held = true;
-    assert_eq!(w.ask(c, "EXEC"), "*6\r\n+OK\r\n+OK\r\n");
-    assert_eq!(w.ask(d, "GET a"), "", "it is atomic for all that");
+    assert_eq!(w.request(c, "EXEC"), "*6\r\n+OK\r\n+OK\r\n");
+    assert_eq!(w.request(d, "GET a"), "", "it is atomic for all that");
     w.answer();
     assert_eq!(w.take(c), "+OK\r\n:2\r\n");
     w.advance_ms(499);
@@ -156,11 +158,11 @@ fn what_waits_for_the_world_works_within_a_transaction() {
     queue(&mut w);
     w.snapshots.held = true;
     w.send(c, b"EXEC\r\n");
-    w.hang_up(c);
-    w.end_saves();
+    w.disconnect(c);
+    w.deliver_saves();
     w.advance_ms(500);
-    assert_eq!(w.ask(d, "GET a"), "$1\r\n3\r\n");
-    assert_eq!(w.ask(d, "CONFIG GET maxclients"), "*2\r\n$10\r\nmaxclients\r\n$2\r\n77\r\n");
+    assert_eq!(w.request(d, "GET a"), "$1\r\n3\r\n");
+    assert_eq!(w.request(d, "CONFIG GET maxclients"), "*2\r\n$10\r\nmaxclients\r\n$2\r\n77\r\n");
     assert_eq!(w.node.parts.clients.len(), 1);
 }
 
@@ -168,22 +170,22 @@ fn what_waits_for_the_world_works_within_a_transaction() {
 fn looks_at_keys_leave_them_alone() {
     let mut w = Driver::new(DEBUG);
     let c = w.connect();
-    w.ask(c, "SET n 300");
-    w.ask(c, &format!("SET s {}", "x".repeat(100)));
+    w.request(c, "SET n 300");
+    w.request(c, &format!("SET s {}", "x".repeat(100)));
     w.advance_ms(5000);
-    let found = w.ask(c, "DEBUG OBJECT n");
+    let found = w.request(c, "DEBUG OBJECT n");
     assert!(found.starts_with("+Value at:0x"), "{found}");
     assert!(found.contains(" refcount:1 encoding:int serializedlength:3 lru:"), "{found}");
     assert!(found.ends_with(" lru_seconds_idle:5\r\n"), "{found}");
-    let found = w.ask(c, "DEBUG OBJECT s");
+    let found = w.request(c, "DEBUG OBJECT s");
     assert!(found.contains(" encoding:raw serializedlength:9 "), "{found}");
-    assert_eq!(w.ask(c, "DEBUG OBJECT none"), "-ERR no such key\r\n");
-    assert!(w.ask(c, "DEBUG HTSTATS 0").contains("\n number of elements: 2\n"));
-    assert!(w.ask(c, "DEBUG HTSTATS 1").contains("No stats available for empty dictionaries"));
-    assert_eq!(w.ask(c, "DEBUG HTSTATS 16"), "-ERR Out of range database\r\n");
-    assert_eq!(w.ask(c, "DEBUG HTSTATS-KEY none"), "-ERR no such key\r\n");
+    assert_eq!(w.request(c, "DEBUG OBJECT none"), "-ERR no such key\r\n");
+    assert!(w.request(c, "DEBUG HTSTATS 0").contains("\n number of elements: 2\n"));
+    assert!(w.request(c, "DEBUG HTSTATS 1").contains("No stats available for empty dictionaries"));
+    assert_eq!(w.request(c, "DEBUG HTSTATS 16"), "-ERR Out of range database\r\n");
+    assert_eq!(w.request(c, "DEBUG HTSTATS-KEY none"), "-ERR no such key\r\n");
     assert_eq!(
-        w.ask(c, "DEBUG HTSTATS-KEY n"),
+        w.request(c, "DEBUG HTSTATS-KEY n"),
         "-ERR The value stored at the specified key is not represented using an hash table\r\n"
     );
 }
@@ -192,45 +194,45 @@ fn looks_at_keys_leave_them_alone() {
 fn populate_adds_what_is_not_there() {
     let mut w = Driver::new(DEBUG);
     let c = w.connect();
-    w.ask(c, "SET key:1 mine");
-    assert_eq!(w.ask(c, "DEBUG POPULATE 3"), "+OK\r\n");
+    w.request(c, "SET key:1 mine");
+    assert_eq!(w.request(c, "DEBUG POPULATE 3"), "+OK\r\n");
     assert_eq!(
-        w.ask(c, "MGET key:0 key:1 key:2"),
+        w.request(c, "MGET key:0 key:1 key:2"),
         "*3\r\n$7\r\nvalue:0\r\n$4\r\nmine\r\n$7\r\nvalue:2\r\n"
     );
-    assert_eq!(w.ask(c, "DEBUG POPULATE 1 p 3"), "+OK\r\n");
-    assert_eq!(w.ask(c, "DEBUG POPULATE 1 q 10"), "+OK\r\n");
-    assert_eq!(w.ask(c, "MGET p:0 q:0"), "*2\r\n$3\r\nval\r\n$10\r\nvalue:0\0\0\0\r\n");
+    assert_eq!(w.request(c, "DEBUG POPULATE 1 p 3"), "+OK\r\n");
+    assert_eq!(w.request(c, "DEBUG POPULATE 1 q 10"), "+OK\r\n");
+    assert_eq!(w.request(c, "MGET p:0 q:0"), "*2\r\n$3\r\nval\r\n$10\r\nvalue:0\0\0\0\r\n");
     let negative = "-ERR value is out of range, must be positive\r\n";
-    assert_eq!(w.ask(c, "DEBUG POPULATE -1"), negative);
-    assert_eq!(w.ask(c, "DEBUG POPULATE x"), negative);
+    assert_eq!(w.request(c, "DEBUG POPULATE -1"), negative);
+    assert_eq!(w.request(c, "DEBUG POPULATE x"), negative);
     let long = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
-    assert_eq!(w.ask(c, "DEBUG POPULATE 1 p 99999999999999"), long);
+    assert_eq!(w.request(c, "DEBUG POPULATE 1 p 99999999999999"), long);
 }
 
 #[test]
 fn time_can_be_stopped() {
     let mut w = Driver::new(DEBUG);
     let (c, d) = (w.connect(), w.connect());
-    assert_eq!(w.ask(c, "DEBUG SET-ACTIVE-EXPIRE 0"), "+OK\r\n");
-    w.ask(c, "SET a 1 PX 10");
+    assert_eq!(w.request(c, "DEBUG SET-ACTIVE-EXPIRE 0"), "+OK\r\n");
+    w.request(c, "SET a 1 PX 10");
     w.advance_ms(1000);
-    assert_eq!(w.ask(c, "DBSIZE"), ":1\r\n");
-    assert_eq!(w.ask(c, "DEBUG SET-ACTIVE-EXPIRE 1"), "+OK\r\n");
-    assert_eq!(w.ask(c, "DEBUG PAUSE-CRON 1"), "+OK\r\n");
+    assert_eq!(w.request(c, "DBSIZE"), ":1\r\n");
+    assert_eq!(w.request(c, "DEBUG SET-ACTIVE-EXPIRE 1"), "+OK\r\n");
+    assert_eq!(w.request(c, "DEBUG PAUSE-CRON 1"), "+OK\r\n");
     w.advance_ms(1000);
-    assert_eq!(w.ask(c, "DBSIZE"), ":1\r\n");
-    assert_eq!(w.ask(c, "DEBUG PAUSE-CRON 0"), "+OK\r\n");
+    assert_eq!(w.request(c, "DBSIZE"), ":1\r\n");
+    assert_eq!(w.request(c, "DEBUG PAUSE-CRON 0"), "+OK\r\n");
     w.advance_ms(1000);
-    assert_eq!(w.ask(c, "DBSIZE"), ":0\r\n");
+    assert_eq!(w.request(c, "DBSIZE"), ":0\r\n");
     for nonsense in ["x", "-1", "nan"] {
-        assert_eq!(w.ask(c, &format!("DEBUG SLEEP {nonsense}")), "");
+        assert_eq!(w.request(c, &format!("DEBUG SLEEP {nonsense}")), "");
         w.advance_ms(1);
         assert_eq!(w.take(c), "+OK\r\n");
     }
-    assert_eq!(w.ask(c, "DEBUG SLEEP 2"), "");
-    assert_eq!(w.ask(d, "PING"), "");
-    w.hang_up(c);
+    assert_eq!(w.request(c, "DEBUG SLEEP 2"), "");
+    assert_eq!(w.request(d, "PING"), "");
+    w.disconnect(c);
     w.advance_ms(1999);
     assert_eq!(w.take(d), "");
     w.advance_ms(1);
@@ -241,17 +243,17 @@ fn time_can_be_stopped() {
 fn small_ones() {
     let mut w = Driver::new(DEBUG);
     let c = w.connect();
-    assert_eq!(w.ask(c, "DEBUG ERROR \"MY error\\r\\ntext\""), "-MY error  text\r\n");
-    assert_eq!(w.ask(c, "DEBUG LOG hello"), "+OK\r\n");
+    assert_eq!(w.request(c, "DEBUG ERROR \"MY error\\r\\ntext\""), "-MY error  text\r\n");
+    assert_eq!(w.request(c, "DEBUG LOG hello"), "+OK\r\n");
     assert!(w.log.iter().any(|line| line == "DEBUG LOG: hello"));
     let id = w.node.parts.master.stream.ids.id.clone();
-    assert_eq!(w.ask(c, "DEBUG CHANGE-REPL-ID"), "+OK\r\n");
+    assert_eq!(w.request(c, "DEBUG CHANGE-REPL-ID"), "+OK\r\n");
     assert_ne!(w.node.parts.master.stream.ids.id, id);
-    assert_eq!(w.ask(c, "DEBUG REPLICATE SET a 1"), "+OK\r\n");
-    assert_eq!(w.ask(c, "EXISTS a"), ":0\r\n");
-    assert!(w.ask(c, "DEBUG STRINGMATCH-TEST").ends_with("test passed\r\n"));
+    assert_eq!(w.request(c, "DEBUG REPLICATE SET a 1"), "+OK\r\n");
+    assert_eq!(w.request(c, "EXISTS a"), ":0\r\n");
+    assert!(w.request(c, "DEBUG STRINGMATCH-TEST").ends_with("test passed\r\n"));
     assert!(
-        w.ask(c, "DEBUG HELP").starts_with(
+        w.request(c, "DEBUG HELP").starts_with(
             "*35\r\n+DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"
         )
     );
@@ -260,6 +262,6 @@ fn small_ones() {
         let error = format!(
             "-ERR unknown subcommand or wrong number of arguments for '{word}'. Try DEBUG HELP.\r\n"
         );
-        assert_eq!(w.ask(c, &format!("DEBUG {line}")), error);
+        assert_eq!(w.request(c, &format!("DEBUG {line}")), error);
     }
 }

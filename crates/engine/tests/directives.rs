@@ -85,17 +85,17 @@ fn a_replica_that_cannot_save_ends_or_goes_on_as_it_was_told() {
         w.send(link, &command(&["SET", "before", "x"]));
         assert_eq!(w.exit, None);
         w.snapshots.errors.push_back("No space left on device".to_owned());
-        w.ask(c, "BGSAVE");
+        w.request(c, "BGSAVE");
         let writes = ["key", "other"].map(|key| command(&["SET", key, "x"]));
         w.send(link, &[command(&["PING"]), writes.concat()].concat());
         if ignores {
             assert_eq!(w.exit, None);
             assert_eq!(logged(&w, "Replica is applying a command even though it is unable"), 1);
-            assert_eq!(w.ask(c, "EXISTS before key other"), ":3\r\n");
+            assert_eq!(w.request(c, "EXISTS before key other"), ":3\r\n");
         } else {
             assert_eq!(w.exit, Some(1));
             assert_eq!(logged(&w, "Replica was unable to write command to disk."), 1);
-            assert_eq!(w.ask(c, "EXISTS before"), "", "nobody is served any more");
+            assert_eq!(w.request(c, "EXISTS before"), "", "nobody is served any more");
         }
     }
 }
@@ -127,8 +127,8 @@ fn a_command_of_the_master_that_fails_ends_a_replica_if_it_is_told_so() {
 /// A replica of this node that takes a file.
 fn attach(w: &mut Driver) -> Handle {
     let r = w.connect();
-    w.ask(r, "REPLCONF capa psync2");
-    assert!(w.ask(r, "PSYNC ? -1").starts_with("+FULLRESYNC"));
+    w.request(r, "REPLCONF capa psync2");
+    assert!(w.request(r, "PSYNC ? -1").starts_with("+FULLRESYNC"));
     w.advance_ms(2000);
     r
 }
@@ -139,32 +139,32 @@ fn a_dump_file_that_only_replicas_needed_is_removed() {
     let removal = [Request::RemoveFile("dump.rdb".to_owned())];
     let mut w = Driver::new(&format!("{CONF}rdb-del-sync-files yes\n"));
     attach(&mut w);
-    assert_eq!(w.requests.made, removal);
+    assert_eq!(w.requests.received, removal);
     w.advance_ms(5000);
-    assert_eq!(w.requests.made, removal, "once");
+    assert_eq!(w.requests.received, removal, "once");
 
     let mut w = Driver::new(CONF);
     attach(&mut w);
-    assert_eq!(w.requests.made, [], "nobody asked for it");
+    assert_eq!(w.requests.received, [], "nobody asked for it");
 
     let mut w = Driver::new(&format!("{CONF}rdb-del-sync-files yes\nsave 3600 1\n"));
     let c = w.connect();
     attach(&mut w);
-    assert_eq!(w.requests.made, [], "it is the server's own");
-    w.ask(c, "SAVE");
-    w.ask(c, "CONFIG SET save \"\"");
+    assert_eq!(w.requests.received, [], "it is the server's own");
+    w.request(c, "SAVE");
+    w.request(c, "CONFIG SET save \"\"");
     w.advance_ms(2000);
-    assert_eq!(w.requests.made, [], "somebody asked for this one");
+    assert_eq!(w.requests.received, [], "somebody asked for this one");
 }
 
 #[test]
 fn a_replicas_packets_are_gathered_if_that_is_wanted() {
     let mut w = Driver::new("repl-disable-tcp-nodelay yes\nrepl-diskless-sync no\n");
     let r = attach(&mut w);
-    assert_eq!(w.gathered, [r]);
+    assert_eq!(w.delayed, [r]);
     let mut w = Driver::new("repl-diskless-sync no\n");
     attach(&mut w);
-    assert_eq!(w.gathered, []);
+    assert_eq!(w.delayed, []);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn the_pace_rises_with_the_clients_if_it_may() {
             w.connect();
         }
         assert_eq!(w.node.parts.hz(&w.node.core), pace, "{conf}");
-        let info = w.ask(c, "INFO server");
+        let info = w.request(c, "INFO server");
         assert!(info.contains(&format!("\r\nhz:{pace}\r\n")), "{conf}");
     }
 }
@@ -212,10 +212,10 @@ fn what_only_the_shell_can_do_is_asked_of_it() {
     let mut w = Driver::new("");
     let c = w.connect();
     let words = "rdb-save-incremental-fsync no jemalloc-bg-thread no tcp-keepalive 7";
-    assert_eq!(w.ask(c, &format!("CONFIG SET {words}")), "+OK\r\n");
+    assert_eq!(w.request(c, &format!("CONFIG SET {words}")), "+OK\r\n");
     let asked =
         [Request::SyncAsWritten(false), Request::PurgeInBackground(false), Request::KeepAlive(7)];
-    assert_eq!(w.requests.made, asked);
-    assert_eq!(w.ask(c, "CONFIG SET port 7000 bind 127.0.0.1"), "+OK\r\n");
-    assert_eq!(w.requests.made.len(), asked.len() + 1, "one request serves both");
+    assert_eq!(w.requests.received, asked);
+    assert_eq!(w.request(c, "CONFIG SET port 7000 bind 127.0.0.1"), "+OK\r\n");
+    assert_eq!(w.requests.received.len(), asked.len() + 1, "one request serves both");
 }

@@ -17,13 +17,13 @@ impl Watch {
         let conf = format!("enable-debug-command yes\nnotify-keyspace-events {selected}\n");
         let mut w = Driver::new(&conf);
         let (c, subscriber) = (w.connect(), w.connect());
-        w.ask(subscriber, "PSUBSCRIBE *");
+        w.request(subscriber, "PSUBSCRIBE *");
         Watch { w, c, subscriber }
     }
 
     /// Runs a command and returns its events: class, name, key, and the database if it is not 0.
     fn events(&mut self, command: &str) -> String {
-        self.w.ask(self.c, command);
+        self.w.request(self.c, command);
         let text = self.w.take(self.subscriber);
         let lines: Vec<&str> = text.split("\r\n").collect();
         // *4, then four strings, each behind its length.
@@ -151,7 +151,7 @@ fn reads_that_find_nothing_are_events_and_looks_are_not() {
 #[test]
 fn a_key_that_expires_is_an_event_before_what_met_it() {
     let mut t = Watch::new("EAmn");
-    t.w.ask(t.c, "DEBUG SET-ACTIVE-EXPIRE 0");
+    t.w.request(t.c, "DEBUG SET-ACTIVE-EXPIRE 0");
     for (command, expected) in [
         ("GET a", "x:expired:a m:keymiss:a"),
         ("SET a 2", "x:expired:a n:new:a $:set:a"),
@@ -168,7 +168,7 @@ fn a_key_that_expires_is_an_event_before_what_met_it() {
     }
     t.events("FLUSHALL");
     t.events("SET a 1 PX 1");
-    t.w.ask(t.c, "DEBUG SET-ACTIVE-EXPIRE 1");
+    t.w.request(t.c, "DEBUG SET-ACTIVE-EXPIRE 1");
     t.w.advance_ms(500);
     assert_eq!(t.events("PING"), "x:expired:a");
 }
@@ -226,7 +226,7 @@ fn a_transaction_makes_the_events_of_its_commands() {
 fn a_replica_makes_the_events_of_its_masters_commands() {
     let (mut w, link) = replica("notify-keyspace-events EAmn\n", &[]);
     let (c, subscriber) = (w.connect(), w.connect());
-    w.ask(subscriber, "PSUBSCRIBE *");
+    w.request(subscriber, "PSUBSCRIBE *");
     let mut t = Watch { w, c, subscriber };
     let at_ms = (t.w.now.wall_us / 1000 + 50).to_string();
     t.w.send(link, &command(&["SET", "a", "1", "PXAT", &at_ms]));

@@ -6,21 +6,21 @@ use russet_driver::peers::{ID, replica};
 fn a_master_may_hand_its_office_over() {
     let (mut w, _) = replica("", &["a"]);
     let m = w.connect();
-    w.ask(m, "REPLCONF capa psync2");
+    w.request(m, "REPLCONF capa psync2");
     let other = "f".repeat(40);
     assert_eq!(
-        w.ask(m, &format!("PSYNC {other} 101 FAILOVER")),
+        w.request(m, &format!("PSYNC {other} 101 FAILOVER")),
         "-ERR PSYNC FAILOVER replid must match my replid.\r\n"
     );
-    assert!(w.ask(m, "ROLE").contains("slave"));
-    let reply = w.ask(m, &format!("PSYNC {ID} 101 FAILOVER"));
+    assert!(w.request(m, "ROLE").contains("slave"));
+    let reply = w.request(m, &format!("PSYNC {ID} 101 FAILOVER"));
     assert!(reply.starts_with("+CONTINUE ") && !reply.contains(ID), "{reply}");
     let c = w.connect();
-    assert!(w.ask(c, "ROLE").contains("master"));
-    w.ask(c, "SET b 1");
+    assert!(w.request(c, "ROLE").contains("master"));
+    w.request(c, "SET b 1");
     assert!(w.take(m).ends_with("\r\nb\r\n$1\r\n1\r\n"));
     assert_eq!(
-        w.ask(c, &format!("PSYNC {ID} 101 failover")),
+        w.request(c, &format!("PSYNC {ID} 101 failover")),
         "-ERR PSYNC FAILOVER can't be sent to a master.\r\n"
     );
 }

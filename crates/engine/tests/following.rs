@@ -2,7 +2,7 @@
 
 use russet_driver::Driver;
 use russet_driver::peers::{
-    ID, asks_master, attach, command, connected, dump, link, payload, replica,
+    ID, attach, command, connected, dump, link, payload, replica, syncing_replica,
 };
 use russet_engine::io::Handle;
 
@@ -42,14 +42,14 @@ fn a_command_that_is_unknown_ends_what_can_be_followed() {
             "it stands in front of what it cannot follow"
         );
         let c = w.connect();
-        assert_eq!(w.ask(c, "EXISTS old a in behind"), ":2\r\n");
+        assert_eq!(w.request(c, "EXISTS old a in behind"), ":2\r\n");
         assert!(w.log.iter().any(|l| l.contains("'LPUSH', which this server does not know")));
-        assert!(w.ask(c, "INFO stats").contains("unexpected_error_replies:1\r\n"));
+        assert!(w.request(c, "INFO stats").contains("unexpected_error_replies:1\r\n"));
         let (again, secs, asked) = comes_again(&mut w, link);
         assert!((9..=11).contains(&secs), "after {secs} s");
         assert!(asked.contains("$1\r\n?\r\n$2\r\n-1\r\n"), "{asked:?}");
         w.send(again, &payload(&["whole"]));
-        assert_eq!(w.ask(c, "EXISTS whole old"), ":1\r\n");
+        assert_eq!(w.request(c, "EXISTS whole old"), ":1\r\n");
     }
 }
 
@@ -59,7 +59,7 @@ fn what_changes_no_data_is_followed_though_it_is_unknown() {
     w.send(link, &words("PUBLISH __sentinel__:hello x"));
     w.send(link, &words("SET a 1"));
     let c = w.connect();
-    assert_eq!(w.ask(c, "EXISTS a"), ":1\r\n");
+    assert_eq!(w.request(c, "EXISTS a"), ":1\r\n");
     let len = words("PUBLISH __sentinel__:hello x").len() + words("SET a 1").len();
     assert_eq!(w.node.parts.master.stream.offset(), 100 + len as i64);
     assert_eq!(w.closed, []);
@@ -71,8 +71,8 @@ fn what_fails_in_the_stream_is_counted_told_and_gone_over() {
     let lines = ["MULTI", "SET a", "SAVE", "SET a 1", "INCR a", "SET a x", "INCR a", "EXEC", "GET"];
     w.send(link, &stream(&lines));
     let c = w.connect();
-    assert_eq!(w.ask(c, "GET a"), "$1\r\nx\r\n", "the rest of the transaction has run");
-    assert!(w.ask(c, "INFO stats").contains("unexpected_error_replies:4\r\n"));
+    assert_eq!(w.request(c, "GET a"), "$1\r\nx\r\n", "the rest of the transaction has run");
+    assert!(w.request(c, "INFO stats").contains("unexpected_error_replies:4\r\n"));
     let told = |w: &Driver| w.log.iter().filter(|l| l.starts_with("== CRITICAL ==")).count();
     assert_eq!(told(&w), 1);
     w.advance_ms(11_000);
@@ -107,14 +107,18 @@ fn a_restored_value_stays_until_the_stream_ends_it() {
     w.send(link, &parts.concat());
     let c = w.connect();
     assert_eq!(
-        w.ask(c, "MGET a past old asked"),
+        w.request(c, "MGET a past old asked"),
         "*4\r\n$5\r\nhello\r\n$-1\r\n$5\r\nhello\r\n$5\r\nhello\r\n"
     );
-    assert_eq!(w.ask(c, "DBSIZE"), ":4\r\n", "what is past is hidden until the master deletes it");
-    assert_eq!(w.ask(c, "PEXPIRETIME old"), ":99999999999999\r\n");
+    assert_eq!(
+        w.request(c, "DBSIZE"),
+        ":4\r\n",
+        "what is past is hidden until the master deletes it"
+    );
+    assert_eq!(w.request(c, "PEXPIRETIME old"), ":99999999999999\r\n");
     w.send(link, &words("DEL past"));
-    assert_eq!(w.ask(c, "DBSIZE"), ":3\r\n");
-    assert!(w.ask(c, "INFO stats").contains("unexpected_error_replies:0\r\n"));
+    assert_eq!(w.request(c, "DBSIZE"), ":3\r\n");
+    assert!(w.request(c, "INFO stats").contains("unexpected_error_replies:0\r\n"));
 }
 
 #[test]
@@ -134,7 +138,7 @@ fn a_restored_value_of_an_unknown_type_ends_what_can_be_followed() {
             w.log.iter().any(|l| l.contains("'RESTORE of an unknown type', which this server"))
         );
         let c = w.connect();
-        assert_eq!(w.ask(c, "EXISTS old a in b"), ":2\r\n");
+        assert_eq!(w.request(c, "EXISTS old a in b"), ":2\r\n");
     }
 }
 
@@ -144,7 +148,7 @@ fn an_inline_request_is_no_stream() {
     w.send(link, &[words("SET a 1"), b"SET b 1\r\n".to_vec()].concat());
     assert_eq!(w.closed, [link]);
     let c = w.connect();
-    assert_eq!(w.ask(c, "EXISTS a b"), ":1\r\n");
+    assert_eq!(w.request(c, "EXISTS a b"), ":1\r\n");
     let (_, _, asked) = comes_again(&mut w, link);
     assert!(asked.contains("$1\r\n?\r\n$2\r\n-1\r\n"), "nobody knows where it stands: {asked:?}");
 }
@@ -163,7 +167,7 @@ fn empty_requests_of_the_stream_count_wherever_they_stand() {
 
 #[test]
 fn a_payload_that_is_of_no_use_is_asked_for_ever_less_often() {
-    let (mut w, mut link) = asks_master("");
+    let (mut w, mut link) = syncing_replica("");
     let mut pauses = Vec::new();
     for _ in 0..7 {
         w.send(link, format!("+FULLRESYNC {ID} 5\r\n$9\r\nREDIS9999").as_bytes());
@@ -179,7 +183,7 @@ fn a_payload_that_is_of_no_use_is_asked_for_ever_less_often() {
 
 #[test]
 fn what_is_announced_is_one_file_and_nothing_more() {
-    let (mut w, link) = asks_master("");
+    let (mut w, link) = syncing_replica("");
     let dump = dump(&["a"]);
     let head = format!("+FULLRESYNC {ID} 5\r\n${}\r\n", dump.len() + 3);
     w.send(link, &[head.as_bytes(), &dump, b"xyz"].concat());
@@ -189,10 +193,10 @@ fn what_is_announced_is_one_file_and_nothing_more() {
 
 #[test]
 fn half_a_payload_is_dropped_elsewhere() {
-    let (mut w, link) = asks_master("");
+    let (mut w, link) = syncing_replica("");
     let whole = payload(&["a", "b", "c"]);
     w.send(link, &whole[..whole.len() - 5]);
-    w.hang_up(link);
+    w.disconnect(link);
     assert_eq!(w.garbage, 1);
     let (again, _, _) = comes_again(&mut w, link);
     w.send(again, format!("+FULLRESYNC {ID} 5\r\n$9\r\nREDIS9999").as_bytes());
@@ -216,19 +220,19 @@ fn a_replica_acknowledges_soon_and_each_second() {
 fn a_full_synchronisation_comes_while_clients_are_in_the_middle_of_something() {
     let mut w = Driver::new("save \"\"\n");
     let [waits, queues, watches, paused] = std::array::from_fn(|_| w.connect());
-    w.ask(waits, "SET old old");
+    w.request(waits, "SET old old");
     w.send(waits, b"WAIT 1 0\r\n");
-    w.ask(queues, "MULTI");
-    w.ask(queues, "GET fresh");
-    w.ask(watches, "WATCH fresh");
-    w.ask(queues, "GET old");
-    w.ask(watches, "MULTI");
-    w.ask(watches, "GET fresh");
+    w.request(queues, "MULTI");
+    w.request(queues, "GET fresh");
+    w.request(watches, "WATCH fresh");
+    w.request(queues, "GET old");
+    w.request(watches, "MULTI");
+    w.request(watches, "GET fresh");
     let c = w.connect();
-    w.ask(c, "REPLICAOF 127.0.0.1 7000");
+    w.request(c, "REPLICAOF 127.0.0.1 7000");
     assert!(w.take(waits).starts_with("-UNBLOCKED"));
-    w.ask(c, "CLIENT PAUSE 5000 ALL");
-    assert_eq!(w.ask(paused, "GET fresh"), "");
+    w.request(c, "CLIENT PAUSE 5000 ALL");
+    assert_eq!(w.request(paused, "GET fresh"), "");
     let link = link(&w).expect("it connects");
     connected(&mut w, link);
     w.send(link, &payload(&["fresh"]));
@@ -236,7 +240,7 @@ fn a_full_synchronisation_comes_while_clients_are_in_the_middle_of_something() {
     assert_eq!(w.take(paused), "");
     w.advance_ms(5001);
     assert_eq!(w.take(paused), "$5\r\nfresh\r\n");
-    assert_eq!(w.ask(queues, "EXEC"), "*2\r\n$5\r\nfresh\r\n$-1\r\n");
-    assert_eq!(w.ask(watches, "EXEC"), "*-1\r\n");
-    assert_eq!(w.ask(waits, "PING"), "", "it was let go");
+    assert_eq!(w.request(queues, "EXEC"), "*2\r\n$5\r\nfresh\r\n$-1\r\n");
+    assert_eq!(w.request(watches, "EXEC"), "*-1\r\n");
+    assert_eq!(w.request(waits, "PING"), "", "it was let go");
 }

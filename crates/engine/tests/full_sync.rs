@@ -11,20 +11,20 @@ const STREAMED: &str =
 /// Who will be a replica.
 fn comes(w: &mut Driver) -> Handle {
     let r = w.connect();
-    w.ask(r, "REPLCONF capa eof capa psync2");
+    w.request(r, "REPLCONF capa eof capa psync2");
     r
 }
 
 /// A replica that asks for everything and reads so many bytes of the answer.
 fn asks(w: &mut Driver, room: usize) -> Handle {
     let r = comes(w);
-    w.set_room(r, Some(room));
+    w.set_read_limit(r, Some(room));
     w.send(r, b"PSYNC ? -1\r\n");
     r
 }
 
 fn state(w: &mut Driver, c: Handle, replica: usize) -> String {
-    let info = w.ask(c, "INFO replication");
+    let info = w.request(c, "INFO replication");
     let line = info.lines().find_map(|l| l.strip_prefix(&format!("slave{replica}:")));
     let field = line.and_then(|l| l.split(',').find_map(|f| f.strip_prefix("state=")));
     field.unwrap_or("gone").to_owned()
@@ -45,11 +45,11 @@ fn a_payload_may_be_on_its_way_longer_than_any_timeout() {
         fill(&mut w, c, 10, 100);
         let r = asks(&mut w, 10);
         for _ in 0..40 {
-            w.add_room(r, 10);
+            w.raise_read_limit(r, 10);
             w.advance_ms(1000);
             assert_eq!(state(&mut w, c, 0), "send_bulk");
         }
-        w.add_room(r, 1 << 20);
+        w.raise_read_limit(r, 1 << 20);
         assert_eq!(state(&mut w, c, 0), "online");
         // It loads for as long as it likes, if it says so.
         for _ in 0..30 {
@@ -57,9 +57,9 @@ fn a_payload_may_be_on_its_way_longer_than_any_timeout() {
             w.send(r, b"\n");
         }
         assert_eq!(w.closed, []);
-        w.ask(r, "REPLCONF ACK 0");
+        w.request(r, "REPLCONF ACK 0");
         w.take(r);
-        w.ask(c, "SET last 1");
+        w.request(c, "SET last 1");
         assert!(w.take(r).ends_with("last\r\n$1\r\n1\r\n"));
         for _ in 0..12 {
             w.advance_ms(1000);
@@ -107,13 +107,13 @@ fn files_are_read_beside_each_other() {
     let mut w = Driver::new(BY_FILE);
     w.reads.held = true;
     let c = w.connect();
-    w.ask(c, "SET a first");
+    w.request(c, "SET a first");
     let first = asks(&mut w, 1 << 20);
-    w.read_on(1);
-    w.ask(c, "SET a other");
+    w.deliver_reads(1);
+    w.request(c, "SET a other");
     let second = asks(&mut w, 1 << 20);
     assert_eq!(w.reads.paths.len(), 2);
-    w.read_on(1000);
+    w.deliver_reads(1000);
     let (one, two) = (w.take(first), w.take(second));
     assert!(one.contains("first") && !one.contains("\u{5}other"), "{one:?}");
     assert!(two.contains("other") && !two.contains("first"), "{two:?}");
@@ -126,10 +126,10 @@ fn pieces_of_a_file_are_asked_for_as_room_comes() {
     let c = w.connect();
     fill(&mut w, c, 20, 1 << 20);
     let r = asks(&mut w, 100);
-    w.read_on(1 + 12);
+    w.deliver_reads(1 + 12);
     let before = w.reads.more;
     assert!((7..=9).contains(&before), "{before} pieces are enough for now");
-    w.add_room(r, 6 << 20);
+    w.raise_read_limit(r, 6 << 20);
     assert_eq!(w.reads.more, 12, "no clock has moved, and all that was owed is asked for");
 }
 
@@ -141,9 +141,9 @@ fn the_file_sent_is_that_of_its_save() {
     let c = w.connect();
     asks(&mut w, 1 << 20);
     for line in ["CONFIG SET dbfilename other.rdb", "CONFIG SET dir /elsewhere"] {
-        assert_eq!(w.ask(c, line), "+OK\r\n");
+        assert_eq!(w.request(c, line), "+OK\r\n");
     }
-    w.end_saves();
+    w.deliver_saves();
     assert_eq!(w.reads.paths, ["/data/dump.rdb"]);
 
     // A later save may have replaced it before it was opened.
@@ -151,9 +151,9 @@ fn the_file_sent_is_that_of_its_save() {
     w.reads.held = true;
     let c = w.connect();
     let r = asks(&mut w, 1 << 20);
-    w.ask(c, "SET a 1");
-    w.ask(c, "BGSAVE");
-    w.read_on(100);
+    w.request(c, "SET a 1");
+    w.request(c, "BGSAVE");
+    w.deliver_reads(100);
     assert_eq!(w.closed, [r]);
 }
 
@@ -163,7 +163,7 @@ fn a_file_that_is_not_as_long_as_it_was_ends_the_link() {
         let mut w = Driver::new(BY_FILE);
         w.reads.held = true;
         let r = asks(&mut w, 1 << 20);
-        w.read_on(1);
+        w.deliver_reads(1);
         let first = w.reads.held_events.front_mut();
         let Some(Input::File { event: FileEvent::Bytes(bytes), .. }) = first else {
             panic!("the file has bytes")
@@ -173,7 +173,7 @@ fn a_file_that_is_not_as_long_as_it_was_ends_the_link() {
         } else {
             bytes.pop();
         }
-        w.read_on(100);
+        w.deliver_reads(100);
         assert_eq!(w.closed, [r]);
         assert!(w.log.iter().any(|l| l.starts_with("Read error sending DB to replica")));
     }
@@ -187,18 +187,18 @@ fn an_end_is_not_kept_from_its_save_by_replicas_that_wait() {
         let (c, d) = (w.connect(), w.connect());
         let first = asks(&mut w, 1 << 20);
         let second = asks(&mut w, 1 << 20);
-        w.ask(c, "SHUTDOWN");
+        w.request(c, "SHUTDOWN");
         assert_eq!(w.closed, [first], "its save is given up");
         assert_eq!(w.take(second), "");
         if abort {
-            assert_eq!(w.ask(d, "SHUTDOWN ABORT"), "+OK\r\n");
-            w.end_saves();
+            assert_eq!(w.request(d, "SHUTDOWN ABORT"), "+OK\r\n");
+            w.deliver_saves();
             w.advance_ms(200);
-            w.end_saves();
+            w.deliver_saves();
             assert!(w.take(second).trim_start().starts_with("+FULLRESYNC"));
         } else {
             w.advance_ms(2000);
-            w.end_saves();
+            w.deliver_saves();
             assert_eq!(w.exit, Some(0));
         }
     }
@@ -221,7 +221,7 @@ fn the_limit_on_output_is_about_the_stream() {
     let mut w = Driver::new(&format!("{}repl-backlog-size 1mb\n", limit("100kb")));
     let c = w.connect();
     let r = attach(&mut w);
-    w.set_room(r, Some(0));
+    w.set_read_limit(r, Some(0));
     fill(&mut w, c, 5, 100 << 10);
     assert_eq!(w.closed, []);
     fill(&mut w, c, 6, 100 << 10);
@@ -233,11 +233,11 @@ fn who_came_with_sync_need_not_acknowledge() {
     let mut w = Driver::new(BY_FILE);
     let c = w.connect();
     let r = w.connect();
-    assert!(w.ask(r, "SYNC").starts_with('$'));
+    assert!(w.request(r, "SYNC").starts_with('$'));
     for _ in 0..60 {
         w.advance_ms(1000);
     }
-    w.ask(c, "SET a 1");
+    w.request(c, "SET a 1");
     assert!(w.take(r).ends_with("\r\na\r\n$1\r\n1\r\n"));
 }
 
@@ -246,7 +246,7 @@ fn a_pause_of_clients_is_no_pause_of_pings() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     let r = attach(&mut w);
-    w.ask(c, "CLIENT PAUSE 1000000 ALL");
+    w.request(c, "CLIENT PAUSE 1000000 ALL");
     for _ in 0..12 {
         w.advance_ms(1000);
     }
@@ -267,7 +267,7 @@ fn requests_around_psync_in_one_read() {
     let r = w.connect();
     w.send(r, b"PSYNC ? -1\r\nGET a\r\nSET b 1\r\n");
     assert_eq!(w.closed, [r], "what is behind it would be answered in the stream");
-    assert_eq!(w.ask(c, "EXISTS b"), ":0\r\n");
+    assert_eq!(w.request(c, "EXISTS b"), ":0\r\n");
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_replica_may_attach_while_an_exec_stands_still() {
     let c = w.connect();
     let (early, late) = (asks(&mut w, 1 << 20), comes(&mut w));
     for line in ["MULTI", "SET a in-exec", "CONFIG SET dir /elsewhere", "SET b in-exec", "EXEC"] {
-        w.ask(c, line);
+        w.request(c, line);
     }
     w.send(late, b"PSYNC ? -1\r\n");
     w.advance_ms(1500);
@@ -288,7 +288,7 @@ fn a_replica_may_attach_while_an_exec_stands_still() {
     for r in [early, late] {
         let got = w.take(r);
         assert!(got.contains("FULLRESYNC") && got.matches("in-exec").count() == 2, "{got:?}");
-        w.ask(r, "REPLCONF ACK 0");
+        w.request(r, "REPLCONF ACK 0");
         assert!(!w.take(r).contains("in-exec"), "it is in the payload already");
     }
 }

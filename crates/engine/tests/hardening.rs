@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use russet_driver::peers::{ID, asks_master, attach, command, connected, dump, payload, replica};
+use russet_driver::peers::{
+    ID, attach, command, connected, dump, payload, replica, syncing_replica,
+};
 use russet_driver::{Driver, peers};
 use russet_engine::io::{Endpoints, Handle, Input, Service, Signal};
 use russet_engine::persist::rdb_save::RdbEncoder;
@@ -74,15 +76,15 @@ fn numbers_at_the_end_of_their_range_are_refused_and_nothing_overflows() {
     for number in numbers {
         for template in templates {
             let d = w.connect();
-            w.ask(c, "SET a 1");
-            w.ask(d, &template.replace('N', number));
-            w.hang_up(d);
+            w.request(c, "SET a 1");
+            w.request(d, &template.replace('N', number));
+            w.disconnect(d);
             w.advance_ms(10);
         }
         let d = w.connect();
-        w.ask(d, "CLIENT UNPAUSE");
-        w.ask(d, "REPLICAOF NO ONE");
-        assert_eq!(w.ask(c, "PING").lines().last(), Some("+PONG"), "{number}");
+        w.request(d, "CLIENT UNPAUSE");
+        w.request(d, "REPLICAOF NO ONE");
+        assert_eq!(w.request(c, "PING").lines().last(), Some("+PONG"), "{number}");
     }
 }
 
@@ -104,19 +106,19 @@ fn settings_at_the_end_of_their_range_overflow_nothing() {
         "client-output-buffer-limit \"normal 9223372036854775807 1 2147483647\"",
         "save \"2147483647 2147483647\"",
     ] {
-        assert_eq!(w.ask(c, &format!("CONFIG SET {setting}")), "+OK\r\n", "{setting}");
+        assert_eq!(w.request(c, &format!("CONFIG SET {setting}")), "+OK\r\n", "{setting}");
     }
     let r = attach(&mut w);
     w.advance_ms(3000);
-    w.hang_up(r);
+    w.disconnect(r);
     for _ in 0..5 {
         w.advance_ms(1000);
     }
-    w.set_room(c, Some(0));
+    w.set_read_limit(c, Some(0));
     w.send(c, &b"PING\r\n".repeat(10));
     w.advance_ms(1100);
     let d = w.connect();
-    assert_eq!(w.ask(d, "PING"), "+PONG\r\n");
+    assert_eq!(w.request(d, "PING"), "+PONG\r\n");
 }
 
 #[test]
@@ -129,7 +131,7 @@ fn a_claim_of_millions_takes_no_memory() {
         assert!(w.closed.contains(&stranger));
     }
     let c = w.connect();
-    w.ask(c, "AUTH secret");
+    w.request(c, "AUTH secret");
     w.send(c, b"*1000000\r\n$3\r\nSET\r\n$400000000\r\nx");
     assert!(w.node.parts.clients.get(c).unwrap().memory_bytes() < 100_000);
 }
@@ -138,7 +140,7 @@ fn a_claim_of_millions_takes_no_memory() {
 fn what_a_stranger_does_not_read_ends_its_connection() {
     let mut w = Driver::new("requirepass secret\n");
     let stranger = w.connect();
-    w.set_room(stranger, Some(0));
+    w.set_read_limit(stranger, Some(0));
     for _ in 0..100 {
         w.send(stranger, &b"GET a\r\n".repeat(100));
     }
@@ -149,21 +151,21 @@ fn what_a_stranger_does_not_read_ends_its_connection() {
 fn what_a_client_does_not_read_is_limited_by_its_class() {
     let mut w = Driver::new("client-output-buffer-limit normal 1mb 0 0\n");
     let (c, d) = (w.connect(), w.connect());
-    w.ask(d, &format!("SET a {}", "x".repeat(10_000)));
-    w.set_room(c, Some(0));
+    w.request(d, &format!("SET a {}", "x".repeat(10_000)));
+    w.set_read_limit(c, Some(0));
     for _ in 0..20 {
         w.send(c, &b"GET a\r\n".repeat(20));
     }
     assert_eq!(w.closed, [c]);
-    assert_eq!(w.ask(d, "STRLEN a"), ":10000\r\n");
+    assert_eq!(w.request(d, "STRLEN a"), ":10000\r\n");
 }
 
 #[test]
 fn a_stranger_cannot_let_requests_pile_up() {
     let mut w = Driver::new("requirepass secret\nenable-debug-command yes\n");
     let (c, stranger) = (w.connect(), w.connect());
-    w.ask(c, "AUTH secret");
-    w.ask(c, "DEBUG SLEEP 5");
+    w.request(c, "AUTH secret");
+    w.request(c, "DEBUG SLEEP 5");
     for _ in 0..80 {
         w.send(stranger, &[b'x'; 16 * 1024]);
     }
@@ -189,7 +191,7 @@ fn a_request_longer_than_the_query_buffer_ends_its_connection() {
 fn what_a_transaction_queues_counts_as_requests_that_wait() {
     let mut w = Driver::new("client-query-buffer-limit 1mb\n");
     let c = w.connect();
-    w.ask(c, "MULTI");
+    w.request(c, "MULTI");
     let before = w.node.parts.clients.get(c).unwrap().memory_bytes();
     w.send(c, &b"SET a 1\r\n".repeat(1000));
     assert!(w.node.parts.clients.get(c).unwrap().memory_bytes() > before + 50_000);
@@ -207,11 +209,11 @@ fn watched_keys_count_and_leave_with_their_client() {
     let before = w.node.parts.clients.get(c).unwrap().memory_bytes();
     for part in 0..20 {
         let keys: Vec<String> = (0..1000).map(|i| format!("key:{part}:{i}")).collect();
-        w.ask(c, &format!("WATCH {}", keys.join(" ")));
+        w.request(c, &format!("WATCH {}", keys.join(" ")));
     }
     assert_eq!(w.node.data.watch.len(), 20_000);
     assert!(w.node.parts.clients.get(c).unwrap().memory_bytes() > before + 20_000 * 16);
-    w.hang_up(c);
+    w.disconnect(c);
     assert!(w.node.data.watch.is_empty());
 }
 
@@ -252,7 +254,7 @@ fn a_log_line_is_one_line() {
 fn a_client_that_has_read_a_part_of_its_output_can_be_listed() {
     let mut w = Driver::new("");
     let c = w.connect();
-    w.set_room(c, Some(3));
+    w.set_read_limit(c, Some(3));
     w.send(c, b"PING\r\n");
     w.send(c, b"CLIENT LIST\r\nCLIENT INFO\r\n");
     let mut slices = [std::io::IoSlice::new(&[]); 4];
@@ -264,11 +266,11 @@ fn a_client_that_has_read_a_part_of_its_output_can_be_listed() {
 fn glob_patterns_take_no_exponential_time() {
     let mut w = Driver::new("");
     let c = w.connect();
-    w.ask(c, &format!("SET {} 1", "a".repeat(1000)));
+    w.request(c, &format!("SET {} 1", "a".repeat(1000)));
     let pattern = format!("{}b", "a*".repeat(100));
-    assert_eq!(w.ask(c, &format!("KEYS {pattern}")), "*0\r\n");
-    assert!(w.ask(c, &format!("SCAN 0 MATCH {pattern}")).ends_with("*0\r\n"));
-    assert_eq!(w.ask(c, &format!("CONFIG GET {pattern}")), "*0\r\n");
+    assert_eq!(w.request(c, &format!("KEYS {pattern}")), "*0\r\n");
+    assert!(w.request(c, &format!("SCAN 0 MATCH {pattern}")).ends_with("*0\r\n"));
+    assert_eq!(w.request(c, &format!("CONFIG GET {pattern}")), "*0\r\n");
 }
 
 // Rights.
@@ -278,10 +280,10 @@ fn what_is_dangerous_is_off_by_default() {
     let mut w = Driver::new("");
     let c = w.connect();
     for setting in ["dir /tmp", "dbfilename x.rdb", "enable-debug-command yes"] {
-        let reply = w.ask(c, &format!("CONFIG SET {setting}"));
+        let reply = w.request(c, &format!("CONFIG SET {setting}"));
         assert!(reply.starts_with("-ERR CONFIG SET failed"), "{setting}: {reply}");
     }
-    assert!(w.ask(c, "DEBUG SLEEP 1").starts_with("-ERR DEBUG command not allowed"));
+    assert!(w.request(c, "DEBUG SLEEP 1").starts_with("-ERR DEBUG command not allowed"));
     let ends = Endpoints::Tcp {
         peer: "203.0.113.9:5".parse().unwrap(),
         local: "203.0.113.1:6379".parse().unwrap(),
@@ -295,10 +297,14 @@ fn a_replica_cannot_touch_keys_and_so_not_escape_a_pause() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     let r = attach(&mut w);
-    w.ask(c, "CLIENT PAUSE 100000 WRITE");
-    assert_eq!(w.ask(r, "SET a 1"), "", "a refusal in the stream would be taken for a part of it");
+    w.request(c, "CLIENT PAUSE 100000 WRITE");
+    assert_eq!(
+        w.request(r, "SET a 1"),
+        "",
+        "a refusal in the stream would be taken for a part of it"
+    );
     assert_eq!(w.closed, [r]);
-    assert_eq!(w.ask(c, "DBSIZE"), ":0\r\n");
+    assert_eq!(w.request(c, "DBSIZE"), ":0\r\n");
 }
 
 #[test]
@@ -306,7 +312,7 @@ fn a_replica_that_is_answered_is_let_go() {
     for line in ["PING", "REPLCONF listening-port 1", "nosuch", "INFO", "WAIT 0 0"] {
         let mut w = Driver::new("save \"\"\n");
         let r = attach(&mut w);
-        assert_eq!(w.ask(r, line), "", "{line}");
+        assert_eq!(w.request(r, line), "", "{line}");
         assert_eq!(w.closed, [r], "{line}");
     }
 }
@@ -326,22 +332,22 @@ fn the_node_goes_on_when_whoever_made_it_stand_still_leaves() {
         let mut w = Driver::new(conf);
         (w.requests.held, w.snapshots.held) = (true, true);
         let (c, d) = (w.connect(), w.connect());
-        w.ask(d, "SET a 1");
+        w.request(d, "SET a 1");
         for line in stop {
-            w.ask(c, line);
+            w.request(c, line);
         }
         assert!(w.node.parts.busy.holds_everybody(), "{stop:?}");
-        assert_eq!(w.ask(d, "PING"), "", "{stop:?}");
-        w.hang_up(c);
-        if !w.requests.made.is_empty() {
+        assert_eq!(w.request(d, "PING"), "", "{stop:?}");
+        w.disconnect(c);
+        if !w.requests.received.is_empty() {
             w.answer();
         }
         w.advance_ms(2000);
-        w.end_saves();
+        w.deliver_saves();
         assert!(!w.node.parts.busy.holds_everybody(), "{stop:?}");
         assert_eq!(w.take(d), "+PONG\r\n");
         let expected = if stop.len() > 1 { "$1\r\n2\r\n" } else { "$1\r\n1\r\n" };
-        assert_eq!(w.ask(d, "GET a"), expected, "{stop:?}");
+        assert_eq!(w.request(d, "GET a"), expected, "{stop:?}");
         assert!(w.node.parts.clients.get(c).is_none());
     }
 }
@@ -353,7 +359,7 @@ fn a_transaction_reaches_replicas_whole_though_it_waits_in_its_middle() {
     let r = attach(&mut w);
     w.requests.held = true;
     for line in ["MULTI", "SET a 1", "CONFIG SET dir /elsewhere", "SET b 2", "EXEC"] {
-        w.ask(c, line);
+        w.request(c, line);
     }
     w.advance_ms(100);
     assert_eq!(w.take(r), "", "half of it is nobody's business");
@@ -369,11 +375,11 @@ fn a_transaction_that_makes_the_node_a_replica_writes_no_more() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     for line in ["MULTI", "SET a 1", "REPLICAOF 127.0.0.1 7000", "SET b 2", "FLUSHALL", "EXEC"] {
-        w.ask(c, line);
+        w.request(c, line);
     }
     let reply = w.take(c);
     assert_eq!(reply, "", "taken by ask");
-    assert_eq!(w.ask(c, "EXISTS a b"), ":1\r\n");
+    assert_eq!(w.request(c, "EXISTS a b"), ":1\r\n");
 }
 
 #[test]
@@ -389,13 +395,13 @@ fn a_killed_client_is_nowhere_any_more() {
     for lines in waits {
         let victim = w.connect();
         for line in lines {
-            w.ask(victim, line);
+            w.request(victim, line);
         }
-        w.ask(d, "CLIENT UNPAUSE");
+        w.request(d, "CLIENT UNPAUSE");
         let id = w.node.parts.clients.get(victim).unwrap().id;
-        assert_eq!(w.ask(c, &format!("CLIENT KILL ID {id}")), ":1\r\n");
+        assert_eq!(w.request(c, &format!("CLIENT KILL ID {id}")), ":1\r\n");
         assert!(w.closed.contains(&victim));
-        w.ask(c, "SET a 2");
+        w.request(c, "SET a 2");
         w.advance_ms(1000);
     }
     assert!(w.node.data.watch.is_empty());
@@ -404,33 +410,33 @@ fn a_killed_client_is_nowhere_any_more() {
 
 #[test]
 fn a_full_synchronisation_may_come_while_a_save_runs() {
-    let (mut w, link) = asks_master("");
+    let (mut w, link) = syncing_replica("");
     w.snapshots.held = true;
     let c = w.connect();
-    w.ask(c, "BGSAVE");
+    w.request(c, "BGSAVE");
     let saver = w.connect();
     w.send(link, &payload(&["fresh"]));
-    assert_eq!(w.ask(c, "GET fresh").lines().last(), Some("fresh"));
-    assert!(w.ask(c, "INFO persistence").contains("rdb_last_bgsave_status:ok"));
-    assert!(w.ask(c, "INFO persistence").contains("rdb_bgsave_in_progress:0"));
-    w.ask(saver, "SAVE");
-    w.end_saves();
+    assert_eq!(w.request(c, "GET fresh").lines().last(), Some("fresh"));
+    assert!(w.request(c, "INFO persistence").contains("rdb_last_bgsave_status:ok"));
+    assert!(w.request(c, "INFO persistence").contains("rdb_bgsave_in_progress:0"));
+    w.request(saver, "SAVE");
+    w.deliver_saves();
     assert_eq!(w.take(saver), "+OK\r\n");
 }
 
 #[test]
 fn a_full_synchronisation_in_a_shutdown_is_what_is_saved() {
-    let (mut w, link) = asks_master("");
+    let (mut w, link) = syncing_replica("");
     w.snapshots.held = true;
     let c = w.connect();
-    w.ask(c, "SHUTDOWN SAVE");
+    w.request(c, "SHUTDOWN SAVE");
     w.send(link, &payload(&["fresh"]));
     assert_eq!(w.exit, None);
-    w.end_saves();
+    w.deliver_saves();
     assert_eq!(w.exit, Some(0));
     let mut after = Driver::with_files("", std::mem::take(&mut w.files));
     let c = after.connect();
-    assert_eq!(after.ask(c, "GET fresh"), "$5\r\nfresh\r\n");
+    assert_eq!(after.request(c, "GET fresh"), "$5\r\nfresh\r\n");
 }
 
 #[test]
@@ -439,16 +445,16 @@ fn a_shutdown_in_a_reload_saves_what_is_there() {
     files.insert("dump.rdb".to_owned(), dump(&["old"]));
     let mut w = Driver::with_files("enable-debug-command yes\n", files);
     let c = w.connect();
-    w.ask(c, "SET new new");
+    w.request(c, "SET new new");
     // The reload has asked for its file and has got nothing of it.
     w.reads.held = true;
-    assert_eq!(w.ask(c, "DEBUG RELOAD NOSAVE"), "");
-    w.give(Input::Signal(Signal::Terminate));
+    assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE"), "");
+    w.input(Input::Signal(Signal::Terminate));
     w.advance_ms(100);
     assert_eq!(w.exit, Some(0));
     let mut after = Driver::with_files("", std::mem::take(&mut w.files));
     let c = after.connect();
-    assert_eq!(after.ask(c, "GET new"), "$3\r\nnew\r\n");
+    assert_eq!(after.request(c, "GET new"), "$3\r\nnew\r\n");
 }
 
 // Untrusted payloads, and a master that is not what it should be.
@@ -456,11 +462,11 @@ fn a_shutdown_in_a_reload_saves_what_is_there() {
 #[test]
 fn a_masters_offset_cannot_make_the_count_overflow() {
     for offset in [MAX, "9223372036854775806", "4611686018427387905", "-1", "x", "1e3"] {
-        let (mut w, link) = asks_master("");
+        let (mut w, link) = syncing_replica("");
         w.send(link, format!("+FULLRESYNC {ID} {offset}\r\n").as_bytes());
         assert!(w.closed.contains(&link), "{offset}");
     }
-    let (mut w, link) = asks_master("");
+    let (mut w, link) = syncing_replica("");
     let whole = String::from_utf8_lossy(&payload(&[])).into_owned();
     assert!(whole.contains(" 100\r\n"));
     let dump = dump(&["a"]);
@@ -468,14 +474,14 @@ fn a_masters_offset_cannot_make_the_count_overflow() {
     w.send(link, &[head.as_bytes(), &dump].concat());
     w.send(link, &command(&["SET", "b", "1"]));
     let c = w.connect();
-    assert_eq!(w.ask(c, "EXISTS a b"), ":2\r\n");
+    assert_eq!(w.request(c, "EXISTS a b"), ":2\r\n");
     assert_eq!(w.node.parts.master.stream.offset(), (1 << 62) + 27);
 }
 
 #[test]
 fn a_name_of_a_history_is_letters_and_digits() {
     for id in ["\0".repeat(40), "é".repeat(20), "a".repeat(39), "'".repeat(40)] {
-        let (mut w, link) = asks_master("");
+        let (mut w, link) = syncing_replica("");
         w.send(link, format!("+FULLRESYNC {id} 1\r\n").as_bytes());
         assert!(w.closed.contains(&link), "{id}");
     }
@@ -498,8 +504,8 @@ fn a_dump_file_cannot_make_the_count_overflow() {
             let files = BTreeMap::from([("dump.rdb".to_owned(), bytes.clone())]);
             let mut w = Driver::with_files(conf, files);
             let c = w.connect();
-            assert!(w.ask(c, "INFO replication").contains("master_repl_offset:0"), "{offset}");
-            assert_eq!(w.ask(c, "PING"), "+PONG\r\n");
+            assert!(w.request(c, "INFO replication").contains("master_repl_offset:0"), "{offset}");
+            assert_eq!(w.request(c, "PING"), "+PONG\r\n");
         }
     }
 }
@@ -523,7 +529,7 @@ fn a_bad_payload_is_refused_and_the_old_data_stays() {
     ];
     for payload in bad {
         let (mut w, link) = replica("", &["old"]);
-        w.hang_up(link);
+        w.disconnect(link);
         w.advance_ms(2000);
         let link = peers::link(&w).expect("it comes again");
         connected(&mut w, link);
@@ -534,15 +540,15 @@ fn a_bad_payload_is_refused_and_the_old_data_stays() {
         }
         assert!(w.closed.contains(&link), "{:?}", String::from_utf8_lossy(&payload));
         let c = w.connect();
-        assert_eq!(w.ask(c, "GET old"), "$3\r\nold\r\n");
-        assert_eq!(w.ask(c, "EXISTS fresh"), ":0\r\n");
+        assert_eq!(w.request(c, "GET old"), "$3\r\nold\r\n");
+        assert_eq!(w.request(c, "EXISTS fresh"), ":0\r\n");
         assert!(w.node.used_memory() < 10 << 20);
     }
 }
 
 #[test]
 fn an_endless_line_of_a_master_ends_the_link() {
-    let (mut w, link) = asks_master("");
+    let (mut w, link) = syncing_replica("");
     for _ in 0..5 {
         w.send(link, &[b'a'; 1000]);
     }
@@ -581,8 +587,8 @@ fn a_masters_stream_cannot_stop_or_turn_its_replica() {
     }
     assert_eq!((w.exit, w.node.parts.busy.holds_everybody()), (None, false));
     let c = w.connect();
-    assert_eq!(w.ask(c, "EXISTS old a in"), ":3\r\n");
-    assert!(w.ask(c, "ROLE").contains("connected"));
+    assert_eq!(w.request(c, "EXISTS old a in"), ":3\r\n");
+    assert!(w.request(c, "ROLE").contains("connected"));
     assert_eq!(w.take(link), "", "nothing of it is answered");
 }
 
@@ -590,7 +596,7 @@ fn a_masters_stream_cannot_stop_or_turn_its_replica() {
 fn a_replica_is_not_read_without_bound_while_a_pause_holds_its_master_back() {
     let (mut w, link) = replica("", &[]);
     let c = w.connect();
-    w.ask(c, "CLIENT PAUSE 200000 ALL");
+    w.request(c, "CLIENT PAUSE 200000 ALL");
     let part = command(&["SET", "a", &"x".repeat(100_000)]);
     let mut sent = 0;
     while let Some(buffer) = w.node.read_buffer(link) {
@@ -635,8 +641,8 @@ fn being_stopped_is_no_silence_of_others() {
 fn a_replica_that_never_says_that_it_loaded_is_let_go() {
     let mut w = Driver::new("save \"\"\nrepl-timeout 10\nrepl-diskless-sync-delay 0\n");
     let r = w.connect();
-    w.ask(r, "REPLCONF capa eof capa psync2");
-    assert!(w.ask(r, "PSYNC ? -1").contains("$EOF:"));
+    w.request(r, "REPLCONF capa eof capa psync2");
+    assert!(w.request(r, "PSYNC ? -1").contains("$EOF:"));
     for _ in 0..30 {
         w.advance_ms(1000);
         w.send(r, b"\n");
@@ -654,26 +660,26 @@ fn the_wall_clock_may_jump_by_years() {
     for years in [-10, 10, -60, 200] {
         let mut w = Driver::new("save 10 1\n");
         let c = w.connect();
-        w.ask(c, "SET forever x");
+        w.request(c, "SET forever x");
         w.now.wall_us += years * year_us;
         w.advance_ms(1000);
-        w.ask(c, "SET a x");
-        w.ask(c, "SET b x EX 100");
-        let left: i64 = w.ask(c, "TTL b").trim_start_matches(':').trim().parse().unwrap();
+        w.request(c, "SET a x");
+        w.request(c, "SET b x EX 100");
+        let left: i64 = w.request(c, "TTL b").trim_start_matches(':').trim().parse().unwrap();
         assert!((99..=100).contains(&left), "{years}: {left}");
         for line in
             ["TIME", "LASTSAVE", "INFO everything", "OBJECT IDLETIME a", "EXPIRE b 50", "PTTL b"]
         {
-            assert!(!w.ask(c, line).starts_with('-'), "{line}");
+            assert!(!w.request(c, line).starts_with('-'), "{line}");
         }
         for _ in 0..15 {
             w.advance_ms(1000);
         }
         assert!(w.files.contains_key("dump.rdb"), "a save point is reached: {years}");
-        assert_eq!(w.ask(c, "EXISTS forever a b"), ":3\r\n");
+        assert_eq!(w.request(c, "EXISTS forever a b"), ":3\r\n");
         w.now.wall_us -= years * year_us;
         w.advance_ms(1000);
-        assert_eq!(w.ask(c, "EXISTS forever a"), ":2\r\n", "{years}");
+        assert_eq!(w.request(c, "EXISTS forever a"), ":2\r\n", "{years}");
     }
 }
 
@@ -681,16 +687,16 @@ fn the_wall_clock_may_jump_by_years() {
 fn a_failed_save_refuses_writes_until_one_goes_well() {
     let mut w = Driver::new("save 10 1\n");
     let c = w.connect();
-    w.ask(c, "SET a 1");
+    w.request(c, "SET a 1");
     w.snapshots.errors.push_back("No space left on device".to_owned());
-    w.ask(c, "BGSAVE");
+    w.request(c, "BGSAVE");
     w.now.wall_us -= 1_000_000_000_000;
-    assert!(w.ask(c, "SET a 2").starts_with("-MISCONF"));
-    assert_eq!(w.ask(c, "GET a"), "$1\r\n1\r\n");
+    assert!(w.request(c, "SET a 2").starts_with("-MISCONF"));
+    assert_eq!(w.request(c, "GET a"), "$1\r\n1\r\n");
     for _ in 0..15 {
         w.advance_ms(1000);
     }
-    assert_eq!(w.ask(c, "SET a 2"), "+OK\r\n", "it has tried again by itself");
+    assert_eq!(w.request(c, "SET a 2"), "+OK\r\n", "it has tried again by itself");
 }
 
 #[test]
@@ -700,10 +706,10 @@ fn ten_thousand_clients_can_come_be_listed_and_go() {
     for &client in &all {
         w.send(client, b"WATCH shared\r\n");
     }
-    let listed = w.ask(all[0], "CLIENT LIST");
+    let listed = w.request(all[0], "CLIENT LIST");
     assert_eq!(listed.matches("\nid=").count(), 10_000);
-    w.ask(all[1], "SET shared 1");
-    assert_eq!(w.ask(all[0], "CLIENT KILL TYPE normal"), ":9999\r\n");
+    w.request(all[1], "SET shared 1");
+    assert_eq!(w.request(all[0], "CLIENT KILL TYPE normal"), ":9999\r\n");
     assert_eq!(w.node.parts.clients.len(), 1);
     assert_eq!(w.node.data.watch.len(), 1);
 }

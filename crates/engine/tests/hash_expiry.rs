@@ -40,32 +40,32 @@ fn hashes(node: &Node) -> BTreeMap<Vec<u8>, Fields> {
 fn fields_past_their_time_are_hidden() {
     for conf in [COMPACT, TABLES] {
         let (mut w, c) = new(conf);
-        w.ask(c, "DEBUG SET-ACTIVE-EXPIRE 0");
-        w.ask(c, "HSET h a 1 b 2 c 3");
-        w.ask(c, "HPEXPIRE h 100 FIELDS 2 a b");
+        w.request(c, "DEBUG SET-ACTIVE-EXPIRE 0");
+        w.request(c, "HSET h a 1 b 2 c 3");
+        w.request(c, "HPEXPIRE h 100 FIELDS 2 a b");
         w.advance_ms(100);
-        assert_eq!(w.ask(c, "HLEN h"), ":3\r\n", "it is not past yet");
+        assert_eq!(w.request(c, "HLEN h"), ":3\r\n", "it is not past yet");
         w.advance_ms(1);
-        assert_eq!(w.ask(c, "HLEN h"), ":1\r\n");
-        assert_eq!(w.ask(c, "HGET h a"), "$-1\r\n");
-        assert_eq!(w.ask(c, "HMGET h a c"), "*2\r\n$-1\r\n$1\r\n3\r\n");
-        assert_eq!(w.ask(c, "HEXISTS h a"), ":0\r\n");
-        assert_eq!(w.ask(c, "HSTRLEN h a"), ":0\r\n");
-        assert_eq!(w.ask(c, "HGETALL h"), "*2\r\n$1\r\nc\r\n$1\r\n3\r\n");
-        assert_eq!(w.ask(c, "HKEYS h"), "*1\r\n$1\r\nc\r\n");
-        assert_eq!(w.ask(c, "HVALS h"), "*1\r\n$1\r\n3\r\n");
-        assert_eq!(w.ask(c, "HSCAN h 0"), "*2\r\n$1\r\n0\r\n*2\r\n$1\r\nc\r\n$1\r\n3\r\n");
-        assert_eq!(w.ask(c, "HTTL h FIELDS 2 a c"), "*2\r\n:-2\r\n:-1\r\n");
-        assert_eq!(w.ask(c, "HPERSIST h FIELDS 1 a"), "*1\r\n:-2\r\n");
+        assert_eq!(w.request(c, "HLEN h"), ":1\r\n");
+        assert_eq!(w.request(c, "HGET h a"), "$-1\r\n");
+        assert_eq!(w.request(c, "HMGET h a c"), "*2\r\n$-1\r\n$1\r\n3\r\n");
+        assert_eq!(w.request(c, "HEXISTS h a"), ":0\r\n");
+        assert_eq!(w.request(c, "HSTRLEN h a"), ":0\r\n");
+        assert_eq!(w.request(c, "HGETALL h"), "*2\r\n$1\r\nc\r\n$1\r\n3\r\n");
+        assert_eq!(w.request(c, "HKEYS h"), "*1\r\n$1\r\nc\r\n");
+        assert_eq!(w.request(c, "HVALS h"), "*1\r\n$1\r\n3\r\n");
+        assert_eq!(w.request(c, "HSCAN h 0"), "*2\r\n$1\r\n0\r\n*2\r\n$1\r\nc\r\n$1\r\n3\r\n");
+        assert_eq!(w.request(c, "HTTL h FIELDS 2 a c"), "*2\r\n:-2\r\n:-1\r\n");
+        assert_eq!(w.request(c, "HPERSIST h FIELDS 1 a"), "*1\r\n:-2\r\n");
         for _ in 0..20 {
-            assert_eq!(w.ask(c, "HRANDFIELD h"), "$1\r\nc\r\n");
-            assert_eq!(w.ask(c, "HRANDFIELD h 5"), "*1\r\n$1\r\nc\r\n");
-            assert_eq!(w.ask(c, "HRANDFIELD h -2"), "*2\r\n$1\r\nc\r\n$1\r\nc\r\n");
+            assert_eq!(w.request(c, "HRANDFIELD h"), "$1\r\nc\r\n");
+            assert_eq!(w.request(c, "HRANDFIELD h 5"), "*1\r\n$1\r\nc\r\n");
+            assert_eq!(w.request(c, "HRANDFIELD h -2"), "*2\r\n$1\r\nc\r\n$1\r\nc\r\n");
         }
         assert_eq!(hashes(&w.node)[&b"h"[..]].len(), 2, "HPERSIST deleted the one that it named");
-        assert_eq!(w.ask(c, "HINCRBY h b 5"), ":5\r\n", "it counts from nothing");
-        assert_eq!(w.ask(c, "HTTL h FIELDS 1 b"), "*1\r\n:-1\r\n");
-        assert_eq!(w.ask(c, "HLEN h"), ":2\r\n");
+        assert_eq!(w.request(c, "HINCRBY h b 5"), ":5\r\n", "it counts from nothing");
+        assert_eq!(w.request(c, "HTTL h FIELDS 1 b"), "*1\r\n:-1\r\n");
+        assert_eq!(w.request(c, "HLEN h"), ":2\r\n");
     }
 }
 
@@ -73,20 +73,20 @@ fn fields_past_their_time_are_hidden() {
 fn a_hash_of_hidden_fields_is_empty() {
     for conf in [COMPACT, TABLES] {
         let (mut w, c) = new(conf);
-        w.ask(c, "DEBUG SET-ACTIVE-EXPIRE 0");
-        w.ask(c, "HSET h a 1 b 2");
-        w.ask(c, "HPEXPIRE h 100 FIELDS 2 a b");
+        w.request(c, "DEBUG SET-ACTIVE-EXPIRE 0");
+        w.request(c, "HSET h a 1 b 2");
+        w.request(c, "HPEXPIRE h 100 FIELDS 2 a b");
         w.advance_ms(101);
-        assert_eq!(w.ask(c, "HLEN h"), ":0\r\n");
-        assert_eq!(w.ask(c, "HGETALL h"), "*0\r\n");
-        assert_eq!(w.ask(c, "HRANDFIELD h"), "$-1\r\n");
-        assert_eq!(w.ask(c, "HRANDFIELD h -3"), "*0\r\n");
-        assert_eq!(w.ask(c, "HDEL h a b"), ":0\r\n");
-        assert_eq!(w.ask(c, "EXISTS h"), ":0\r\n");
-        w.ask(c, "HSETEX h PX 100 FIELDS 1 a 1");
+        assert_eq!(w.request(c, "HLEN h"), ":0\r\n");
+        assert_eq!(w.request(c, "HGETALL h"), "*0\r\n");
+        assert_eq!(w.request(c, "HRANDFIELD h"), "$-1\r\n");
+        assert_eq!(w.request(c, "HRANDFIELD h -3"), "*0\r\n");
+        assert_eq!(w.request(c, "HDEL h a b"), ":0\r\n");
+        assert_eq!(w.request(c, "EXISTS h"), ":0\r\n");
+        w.request(c, "HSETEX h PX 100 FIELDS 1 a 1");
         w.advance_ms(101);
-        assert_eq!(w.ask(c, "HSETEX h FXX FIELDS 1 a 1"), ":0\r\n");
-        assert_eq!(w.ask(c, "EXISTS h"), ":0\r\n", "it deleted the field that it named");
+        assert_eq!(w.request(c, "HSETEX h FXX FIELDS 1 a 1"), ":0\r\n");
+        assert_eq!(w.request(c, "EXISTS h"), ":0\r\n", "it deleted the field that it named");
     }
 }
 
@@ -102,7 +102,7 @@ fn masters_remove_what_has_expired_and_tell_replicas() {
                 &command(&["HSETEX", "h", "PX", "100", "FIELDS", "1", &field.to_string(), "v"]),
             );
         }
-        w.ask(c, "HSET h stays 1");
+        w.request(c, "HSET h stays 1");
         w.take(r);
         w.advance_ms(5000);
         assert_eq!(hashes(&w.node)[&b"h"[..]].len(), 1);
@@ -111,7 +111,7 @@ fn masters_remove_what_has_expired_and_tell_replicas() {
             assert!(stream.contains(&format!("\r\n{field}\r\n")), "{field} of {fields}");
         }
         assert!(!stream.contains("HLEN"), "reads are not told");
-        w.ask(c, "HPEXPIRE h 100 FIELDS 1 stays");
+        w.request(c, "HPEXPIRE h 100 FIELDS 1 stays");
         w.advance_ms(5000);
         assert_eq!(hashes(&w.node).len(), 0);
         assert_eq!(w.node.data.allocated_bytes(), 0);
@@ -131,7 +131,7 @@ fn events_of_what_has_expired() {
                 &command(&["HSETEX", "h", "PX", "100", "FIELDS", "1", &field.to_string(), "v"]),
             );
         }
-        w.ask(subscriber, "PSUBSCRIBE *");
+        w.request(subscriber, "PSUBSCRIBE *");
         w.advance_ms(5000);
         let text = w.take(subscriber);
         let events: Vec<&str> = text.split("\r\n").skip(8).step_by(9).collect();
@@ -151,8 +151,8 @@ fn replicas_hide_and_wait() {
         w.send(link, &command(&["HPEXPIREAT", "h", &at.to_string(), "FIELDS", "1", "a"]));
         w.advance_ms(1000);
         let c = w.connect();
-        assert_eq!(w.ask(c, "HGETALL h"), "*2\r\n$1\r\nb\r\n$1\r\n2\r\n");
-        assert_eq!(w.ask(c, "HLEN h"), ":1\r\n");
+        assert_eq!(w.request(c, "HGETALL h"), "*2\r\n$1\r\nb\r\n$1\r\n2\r\n");
+        assert_eq!(w.request(c, "HLEN h"), ":1\r\n");
         assert_eq!(hashes(&w.node)[&b"h"[..]].len(), 2);
         // The master was later with its HDEL than with another command.
         w.send(link, &command(&["HINCRBY", "h", "a", "5"]));
@@ -166,10 +166,10 @@ fn replicas_hide_and_wait() {
 fn files_hold_expiration_times() {
     for (conf, fields) in [(COMPACT, 5), (TABLES, 5), (TABLES, 5000)] {
         let (mut w, c) = new(conf);
-        w.ask(c, "SET other 1");
-        w.ask(c, "SAVE");
+        w.request(c, "SET other 1");
+        w.request(c, "SAVE");
         assert!(w.files["dump.rdb"].starts_with(b"REDIS0010"));
-        w.ask(c, "DEL other");
+        w.request(c, "DEL other");
         for field in 0..fields {
             let px = (60_000 + field).to_string();
             w.send(
@@ -177,22 +177,22 @@ fn files_hold_expiration_times() {
                 &command(&["HSETEX", "h", "PX", &px, "FIELDS", "1", &field.to_string(), "v"]),
             );
         }
-        w.ask(c, "HSET h stays 1");
-        w.ask(c, "HSET plain a 1");
-        let (before, digest) = (hashes(&w.node), w.ask(c, "DEBUG DIGEST"));
-        assert_eq!(w.ask(c, "SAVE"), "+OK\r\n");
+        w.request(c, "HSET h stays 1");
+        w.request(c, "HSET plain a 1");
+        let (before, digest) = (hashes(&w.node), w.request(c, "DEBUG DIGEST"));
+        assert_eq!(w.request(c, "SAVE"), "+OK\r\n");
         assert!(w.files["dump.rdb"].starts_with(b"REDIS0012"));
-        assert_eq!(w.ask(c, "DEBUG RELOAD"), "+OK\r\n");
+        assert_eq!(w.request(c, "DEBUG RELOAD"), "+OK\r\n");
         assert_eq!(hashes(&w.node), before);
         let mut again = Driver::with_files(conf, w.files);
         let c = again.connect();
         assert_eq!(hashes(&again.node), before);
-        assert_eq!(again.ask(c, "DEBUG DIGEST"), digest);
+        assert_eq!(again.request(c, "DEBUG DIGEST"), digest);
         again.advance_ms(120_000);
-        assert_eq!(again.ask(c, "HGETALL h"), "*2\r\n$5\r\nstays\r\n$1\r\n1\r\n");
+        assert_eq!(again.request(c, "HGETALL h"), "*2\r\n$5\r\nstays\r\n$1\r\n1\r\n");
         assert_eq!(hashes(&again.node)[&b"h"[..]].len(), 1, "what was loaded is swept too");
         assert_eq!(again.node.data.db(0).len_with_expiring_elements(), 0, "{conf}{fields}");
-        assert_eq!(again.ask(c, "SAVE"), "+OK\r\n");
+        assert_eq!(again.request(c, "SAVE"), "+OK\r\n");
         assert!(again.files["dump.rdb"].starts_with(b"REDIS0010"));
     }
 }
@@ -202,13 +202,13 @@ fn files_hold_expiration_times() {
 fn digests_do_not_depend_on_the_encoding() {
     for conf in [COMPACT, TABLES] {
         let (mut w, c) = new(conf);
-        w.ask(c, "HSET small a 1 b two");
-        let digest = w.ask(c, "DEBUG DIGEST-VALUE small");
+        w.request(c, "HSET small a 1 b two");
+        let digest = w.request(c, "DEBUG DIGEST-VALUE small");
         assert_eq!(digest, "*1\r\n+aaec2dd6dd5d0e6fbdce75b84b029b773e920b00\r\n");
-        w.ask(c, "HEXPIRE small 100 FIELDS 1 a");
-        assert_ne!(w.ask(c, "DEBUG DIGEST-VALUE small"), digest);
-        w.ask(c, "HPERSIST small FIELDS 1 a");
-        assert_eq!(w.ask(c, "DEBUG DIGEST-VALUE small"), digest);
+        w.request(c, "HEXPIRE small 100 FIELDS 1 a");
+        assert_ne!(w.request(c, "DEBUG DIGEST-VALUE small"), digest);
+        w.request(c, "HPERSIST small FIELDS 1 a");
+        assert_eq!(w.request(c, "DEBUG DIGEST-VALUE small"), digest);
     }
 }
 
@@ -277,7 +277,7 @@ proptest! {
             let (mut follower, link) = replica(conf, &[]);
             let c = w.connect();
             if !sweeps {
-                w.ask(c, "DEBUG SET-ACTIVE-EXPIRE 0");
+                w.request(c, "DEBUG SET-ACTIVE-EXPIRE 0");
             }
             let mut replies = Vec::new();
             for (step, ms) in &steps {

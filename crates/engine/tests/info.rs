@@ -5,7 +5,7 @@ use russet_engine::io::Handle;
 
 /// The text of INFO, without the header of the bulk string.
 fn info(world: &mut Driver, client: Handle, words: &str) -> String {
-    let reply = world.ask(client, &format!("INFO {words}"));
+    let reply = world.request(client, &format!("INFO {words}"));
     let text = reply.split_once("\r\n").expect("a bulk string").1;
     text.strip_suffix("\r\n").expect("it ends").to_owned()
 }
@@ -57,7 +57,7 @@ fn what_clients_do_is_counted() {
     for line in
         ["SET a 1", "SET b 2 PX 5000", "GET a", "GET none", "INCR a x", "NOSUCH", "CONFIG GET x"]
     {
-        world.ask(client, line);
+        world.request(client, line);
     }
     let text = info(&mut world, client, "all");
     for (name, value) in [
@@ -87,7 +87,7 @@ fn what_clients_do_is_counted() {
     assert!(field(&text, "total_net_output_bytes").is_some_and(|bytes| bytes != "0"));
 
     world.advance_ms(200);
-    world.ask(client, "CONFIG RESETSTAT");
+    world.request(client, "CONFIG RESETSTAT");
     let text = info(&mut world, client, "stats");
     assert_eq!(field(&text, "keyspace_hits"), Some("0"));
     assert_eq!(field(&text, "total_error_replies"), Some("0"));
@@ -99,9 +99,9 @@ fn keys_are_counted_as_redis_counts_them() {
     let mut w = Driver::new("save \"\"");
     let c = w.connect();
     let mut expect = |lines: &[&str], name: &str, value: &str| {
-        w.ask(c, "CONFIG RESETSTAT");
+        w.request(c, "CONFIG RESETSTAT");
         let before = info(&mut w, c, "persistence");
-        lines.iter().for_each(|line| drop(w.ask(c, line)));
+        lines.iter().for_each(|line| drop(w.request(c, line)));
         let text = info(&mut w, c, "all");
         let value = match field(&before, name) {
             Some(before) => {
@@ -132,9 +132,9 @@ fn keys_are_counted_as_redis_counts_them() {
 fn a_save_is_told_while_it_runs_and_after() {
     let mut world = Driver::new("save \"\"");
     let client = world.connect();
-    world.ask(client, "SET a 1");
+    world.request(client, "SET a 1");
     world.snapshots.held = true;
-    world.ask(client, "BGSAVE");
+    world.request(client, "BGSAVE");
     world.advance_ms(2000);
     let text = info(&mut world, client, "persistence russet");
     assert_eq!(field(&text, "rdb_bgsave_in_progress"), Some("1"));
@@ -142,7 +142,7 @@ fn a_save_is_told_while_it_runs_and_after() {
     assert_eq!(field(&text, "current_save_keys_total"), Some("1"));
     assert_eq!(field(&text, "current_fork_perc"), Some("100.00"));
     assert!(field(&text, "snapshot0").is_some_and(|parts| parts.contains("purpose=save")));
-    world.end_saves();
+    world.deliver_saves();
     let text = info(&mut world, client, "persistence");
     assert_eq!(field(&text, "rdb_bgsave_in_progress"), Some("0"));
     assert_eq!(field(&text, "rdb_changes_since_last_save"), Some("0"));
@@ -156,13 +156,13 @@ fn a_master_lists_its_replicas() {
     let mut world = Driver::new("min-replicas-to-write 1\nrepl-diskless-sync-delay 0");
     let client = world.connect();
     let replica = world.connect_from("127.0.0.2:40000");
-    world.ask(replica, "REPLCONF listening-port 7001");
+    world.request(replica, "REPLCONF listening-port 7001");
     let text = info(&mut world, client, "replication");
     assert_eq!(field(&text, "connected_slaves"), Some("0"));
     assert_eq!(field(&text, "repl_backlog_active"), Some("0"));
     assert_eq!(field(&text, "second_repl_offset"), Some("-1"));
     assert_eq!(field(&text, "master_host"), None);
-    world.ask(replica, "REPLCONF capa eof capa psync2");
+    world.request(replica, "REPLCONF capa eof capa psync2");
     world.send(replica, b"PSYNC ? -1\r\n");
     world.advance_ms(1100);
     world.send(replica, b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n0\r\n");

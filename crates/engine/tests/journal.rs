@@ -67,15 +67,15 @@ fn what_came_before_the_data_was_replaced_is_no_longer_for_sinks() {
     w.node.journal.attach(Box::new(Lines(lines.clone())));
     let take = || std::mem::take(&mut *lines.lock().expect("one thread"));
     let (r, c) = (attach(&mut w), w.connect());
-    w.ask(c, "SET a 1");
-    w.ask(c, "DEBUG RELOAD");
-    w.ask(c, "SELECT 2");
-    w.ask(c, "APPEND b x");
+    w.request(c, "SET a 1");
+    w.request(c, "DEBUG RELOAD");
+    w.request(c, "SELECT 2");
+    w.request(c, "APPEND b x");
     assert_eq!(take(), ["1 0: SET a 1", "replaced", "2 2: APPEND b x"]);
     w.take(r);
     // The reload stands in the middle of what belongs together: the file has what came before it already.
     for line in ["MULTI", "INCR n", "DEBUG RELOAD", "INCR n", "DEL b", "EXEC"] {
-        w.ask(c, line);
+        w.request(c, line);
     }
     assert_eq!(take(), ["replaced", "5 2: INCR n, 2: DEL b"]);
     assert_eq!(w.take(r).matches("INCR").count(), 2, "to replicas nothing was replaced");
@@ -87,7 +87,7 @@ fn a_full_synchronisation_replaces_the_data() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     w.node.journal.attach(Box::new(Lines(lines.clone())));
     w.send(link, &command(&["SET", "a", "1"]));
-    w.hang_up(link);
+    w.disconnect(link);
     w.advance_ms(2000);
     let link = russet_driver::peers::link(&w).expect("it comes again");
     russet_driver::peers::connected(&mut w, link);

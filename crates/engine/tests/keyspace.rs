@@ -24,7 +24,7 @@ fn a_scan_returns_all_that_is_there_from_its_start_to_its_end() {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let (mut cursor, mut calls) = ("0".to_owned(), 0);
     loop {
-        let reply = w.ask(c, &format!("SCAN {cursor} COUNT 20"));
+        let reply = w.request(c, &format!("SCAN {cursor} COUNT 20"));
         let words = bulks(&reply);
         for key in &words[1..] {
             *seen.entry((*key).to_owned()).or_default() += 1;
@@ -36,7 +36,7 @@ fn a_scan_returns_all_that_is_there_from_its_start_to_its_end() {
             20..60 => {
                 let first = 500 + (calls - 20) * 212;
                 let line: String = (first..first + 212).map(|key| format!(" key:{key}")).collect();
-                w.ask(c, &format!("UNLINK{line}"));
+                w.request(c, &format!("UNLINK{line}"));
             }
             _ => {}
         }
@@ -58,7 +58,7 @@ fn a_random_key_is_any_with_the_same_chance() {
     fill(&mut w, c, 0..20);
     let mut drawn: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..4000 {
-        let reply = w.ask(c, "RANDOMKEY");
+        let reply = w.request(c, "RANDOMKEY");
         *drawn.entry(bulks(&reply)[0].to_owned()).or_default() += 1;
     }
     assert_eq!(drawn.len(), 20);
@@ -70,21 +70,21 @@ fn a_random_key_is_any_with_the_same_chance() {
 fn what_was_flushed_does_not_come_back_from_the_dump_file() {
     let mut w = Driver::new("save 3600 1\n");
     let c = w.connect();
-    w.ask(c, "SET a 1");
-    w.ask(c, "SAVE");
-    w.ask(c, "FLUSHALL");
+    w.request(c, "SET a 1");
+    w.request(c, "SAVE");
+    w.request(c, "FLUSHALL");
     w.advance_ms(1000);
     let mut w = Driver::with_files("save 3600 1\n", w.files);
     let c = w.connect();
-    assert_eq!(w.ask(c, "DBSIZE"), ":0\r\n");
+    assert_eq!(w.request(c, "DBSIZE"), ":0\r\n");
 }
 
 #[test]
 fn without_save_points_flushall_writes_nothing() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
-    w.ask(c, "SET a 1");
-    w.ask(c, "FLUSHALL");
+    w.request(c, "SET a 1");
+    w.request(c, "FLUSHALL");
     w.advance_ms(1000);
     assert!(w.files.is_empty());
 }
@@ -93,24 +93,24 @@ fn without_save_points_flushall_writes_nothing() {
 fn a_save_holds_what_was_there_when_it_began() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
-    w.ask(c, "MSET a before b before");
-    w.ask(c, "SELECT 1");
-    w.ask(c, "SET one 1");
+    w.request(c, "MSET a before b before");
+    w.request(c, "SELECT 1");
+    w.request(c, "SET one 1");
     w.snapshots.held = true;
-    w.ask(c, "BGSAVE");
+    w.request(c, "BGSAVE");
     w.send(c, b"MULTI\r\nSWAPDB 0 1\r\nSET new 1\r\nFLUSHALL\r\nSET later 1\r\nEXEC\r\n");
-    w.end_saves();
+    w.deliver_saves();
     let mut w = Driver::with_files("", w.files);
     let c = w.connect();
-    assert_eq!(w.ask(c, "MGET a b later"), "*3\r\n$6\r\nbefore\r\n$6\r\nbefore\r\n$-1\r\n");
-    w.ask(c, "SELECT 1");
-    assert_eq!(w.ask(c, "GET one"), "$1\r\n1\r\n");
-    assert_eq!(w.ask(c, "DBSIZE"), ":1\r\n");
+    assert_eq!(w.request(c, "MGET a b later"), "*3\r\n$6\r\nbefore\r\n$6\r\nbefore\r\n$-1\r\n");
+    w.request(c, "SELECT 1");
+    assert_eq!(w.request(c, "GET one"), "$1\r\n1\r\n");
+    assert_eq!(w.request(c, "DBSIZE"), ":1\r\n");
 }
 
 /// One number of INFO.
 fn figure(w: &mut Driver, c: Handle, section: &str, name: &str) -> u64 {
-    let text = w.ask(c, &format!("INFO {section}"));
+    let text = w.request(c, &format!("INFO {section}"));
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} of {text}"))
 }
@@ -130,7 +130,7 @@ fn what_writers_hand_to_a_snapshot_is_counted_and_has_an_end() {
     write(&mut w, 1);
     let before = figure(&mut w, c, "memory", "used_memory");
     w.snapshots.hangs = true;
-    w.ask(c, "BGSAVE");
+    w.request(c, "BGSAVE");
     w.advance_ms(100);
     let resting = figure(&mut w, c, "memory", "used_memory") - before;
     assert!((16 << 20..18 << 20).contains(&resting), "the walk rests at {resting}");
@@ -175,7 +175,7 @@ fn memory_in_use_follows_long_values() {
         ("FLUSHALL", 0),
     ];
     for (command, values) in steps {
-        w.ask(c, command);
+        w.request(c, command);
         let now = used(&mut w) - empty.min(used(&mut w));
         assert!(now + 10_000 >= values * 3_000_000, "{command}: {now}");
         assert!(now <= values * one + values * one / 4 + 10_000, "{command}: {now}");
@@ -188,8 +188,8 @@ fn exec_waits_for_an_answer_in_its_middle_and_nobody_sees_half_of_it() {
     let (c, d) = (w.connect(), w.connect());
     w.requests.held = true;
     w.send(c, b"MULTI\r\nSET a 1\r\nCONFIG SET port 7000\r\nINCR a\r\nEXEC\r\nGET a\r\n");
-    assert_eq!(w.requests.made.len(), 1, "the shell is asked to listen elsewhere");
-    assert_eq!(w.ask(d, "GET a"), "", "others wait");
+    assert_eq!(w.requests.received.len(), 1, "the shell is asked to listen elsewhere");
+    assert_eq!(w.request(d, "GET a"), "", "others wait");
     w.answer();
     let expected = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n:2\r\n$1\r\n2\r\n";
     assert_eq!(w.take(c), expected);
@@ -202,8 +202,8 @@ fn who_leaves_in_the_middle_of_exec_holds_nobody_up() {
     let (c, d) = (w.connect(), w.connect());
     w.requests.held = true;
     w.send(c, b"MULTI\r\nSET a 1\r\nCONFIG SET port 7000\r\nINCR a\r\nEXEC\r\n");
-    assert_eq!(w.ask(d, "PING"), "");
-    w.hang_up(c);
+    assert_eq!(w.request(d, "PING"), "");
+    w.disconnect(c);
     w.answer();
     assert!(w.take(d).ends_with("+PONG\r\n"));
 }
@@ -224,8 +224,8 @@ fn a_client_that_closes_itself_within_exec_harms_nobody() {
     let (c, d) = (w.connect(), w.connect());
     w.send(c, b"WATCH a\r\nMULTI\r\nSET a 1\r\nCLIENT KILL ID 1 SKIPME no\r\nSET a 2\r\nEXEC\r\n");
     assert_eq!(w.closed, [c]);
-    assert!(w.ask(d, "GET a").starts_with("$1\r\n"));
-    assert_eq!(w.ask(d, "SET a 3"), "+OK\r\n");
+    assert!(w.request(d, "GET a").starts_with("$1\r\n"));
+    assert_eq!(w.request(d, "SET a 3"), "+OK\r\n");
 }
 
 #[test]
@@ -235,12 +235,12 @@ fn a_transaction_may_do_on_a_stale_replica_what_all_its_commands_may() {
     w.send(c, b"MULTI\r\nPING\r\n");
     w.send(d, b"MULTI\r\nUNWATCH\r\n");
     let e = w.connect();
-    w.ask(e, "REPLICAOF 127.0.0.1 1");
+    w.request(e, "REPLICAOF 127.0.0.1 1");
     w.take(c);
     w.take(d);
-    let refused = w.ask(c, "EXEC");
+    let refused = w.request(c, "EXEC");
     assert!(refused.starts_with("-EXECABORT Transaction discarded because of: MASTERDOWN "));
-    assert_eq!(w.ask(d, "EXEC"), "*1\r\n+OK\r\n");
+    assert_eq!(w.request(d, "EXEC"), "*1\r\n+OK\r\n");
 }
 
 #[test]
@@ -262,17 +262,21 @@ fn uses_are_counted_under_an_lfu_policy() {
         ("OBJECT FREQ d", 5),
         ("OBJECT FREQ b", 6),
     ] {
-        let reply = w.ask(c, command);
+        let reply = w.request(c, command);
         assert!(expected == 0 || reply == format!(":{expected}\r\n"), "{command}: {reply}");
     }
     w.advance_ms(120_000);
-    assert_eq!(w.ask(c, "OBJECT FREQ b"), ":4\r\n");
-    w.ask(c, "CONFIG SET lfu-decay-time 0");
-    assert_eq!(w.ask(c, "OBJECT FREQ b"), ":6\r\n");
-    assert!(w.ask(c, "OBJECT IDLETIME b").starts_with("-ERR An LFU maxmemory policy is selected"));
-    w.ask(c, "CONFIG SET maxmemory-policy allkeys-lru");
-    assert!(w.ask(c, "OBJECT FREQ b").starts_with("-ERR An LFU maxmemory policy is not selected"));
-    w.ask(c, "SET b 2");
+    assert_eq!(w.request(c, "OBJECT FREQ b"), ":4\r\n");
+    w.request(c, "CONFIG SET lfu-decay-time 0");
+    assert_eq!(w.request(c, "OBJECT FREQ b"), ":6\r\n");
+    assert!(
+        w.request(c, "OBJECT IDLETIME b").starts_with("-ERR An LFU maxmemory policy is selected")
+    );
+    w.request(c, "CONFIG SET maxmemory-policy allkeys-lru");
+    assert!(
+        w.request(c, "OBJECT FREQ b").starts_with("-ERR An LFU maxmemory policy is not selected")
+    );
+    w.request(c, "SET b 2");
     w.advance_ms(3000);
-    assert_eq!(w.ask(c, "OBJECT IDLETIME b"), ":3\r\n");
+    assert_eq!(w.request(c, "OBJECT IDLETIME b"), ":3\r\n");
 }

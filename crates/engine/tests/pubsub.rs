@@ -5,7 +5,7 @@ use russet_driver::peers::{attach, command, replica};
 use russet_engine::clients::subscriptions::Kind;
 
 fn info(w: &mut Driver, client: russet_engine::io::Handle, field: &str) -> String {
-    let text = w.ask(client, "INFO everything");
+    let text = w.request(client, "INFO everything");
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
     line.expect("a field of INFO").to_owned()
 }
@@ -14,32 +14,32 @@ fn info(w: &mut Driver, client: russet_engine::io::Handle, field: &str) -> Strin
 fn a_connection_that_ends_is_subscribed_to_nothing() {
     let mut w = Driver::new("");
     let (c, s, t) = (w.connect(), w.connect(), w.connect());
-    w.ask(s, "SUBSCRIBE a b");
-    w.ask(s, "PSUBSCRIBE a*");
-    w.ask(s, "SSUBSCRIBE a");
-    w.ask(t, "SUBSCRIBE a");
+    w.request(s, "SUBSCRIBE a b");
+    w.request(s, "PSUBSCRIBE a*");
+    w.request(s, "SSUBSCRIBE a");
+    w.request(t, "SUBSCRIBE a");
     let counts = |w: &mut Driver| {
         ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "pubsub_clients"]
             .map(|field| info(w, c, field))
     };
     assert_eq!(counts(&mut w), ["2", "1", "1", "2"]);
-    assert_eq!(w.ask(c, "PUBLISH a x"), ":3\r\n");
-    w.hang_up(s);
+    assert_eq!(w.request(c, "PUBLISH a x"), ":3\r\n");
+    w.disconnect(s);
     assert_eq!(counts(&mut w), ["1", "0", "0", "1"]);
-    assert_eq!(w.ask(c, "PUBLISH a x"), ":1\r\n");
-    assert_eq!(w.ask(c, "CLIENT KILL TYPE pubsub"), ":1\r\n");
+    assert_eq!(w.request(c, "PUBLISH a x"), ":1\r\n");
+    assert_eq!(w.request(c, "CLIENT KILL TYPE pubsub"), ":1\r\n");
     assert_eq!(counts(&mut w), ["0", "0", "0", "0"]);
-    assert_eq!(w.ask(c, "PUBLISH a x"), ":0\r\n");
+    assert_eq!(w.request(c, "PUBLISH a x"), ":0\r\n");
 }
 
 #[test]
 fn a_message_to_oneself_counts_for_the_limit() {
     let mut w = Driver::new("client-output-buffer-limit pubsub 1kb 0 0\n");
     let c = w.connect();
-    w.ask(c, "HELLO 3");
-    w.ask(c, "SUBSCRIBE a");
-    w.set_room(c, Some(0));
-    w.ask(c, &format!("PUBLISH a {}", "x".repeat(20_000)));
+    w.request(c, "HELLO 3");
+    w.request(c, "SUBSCRIBE a");
+    w.set_read_limit(c, Some(0));
+    w.request(c, &format!("PUBLISH a {}", "x".repeat(20_000)));
     assert_eq!(w.closed, [c]);
     assert_eq!(w.node.parts.pubsub.clients(), 0);
 }
@@ -48,21 +48,22 @@ fn a_message_to_oneself_counts_for_the_limit() {
 fn subscribers_have_limits_of_their_own() {
     let mut w = Driver::new("client-output-buffer-limit pubsub 64kb 0 0\n");
     let (c, slow, fast) = (w.connect(), w.connect(), w.connect());
-    w.ask(slow, "SUBSCRIBE a");
-    w.ask(fast, "SUBSCRIBE a");
-    w.set_room(slow, Some(0));
+    w.request(slow, "SUBSCRIBE a");
+    w.request(fast, "SUBSCRIBE a");
+    w.set_read_limit(slow, Some(0));
     let publish = format!("PUBLISH a {}", "x".repeat(4000));
-    let sent = (1..100).find(|_| w.ask(c, &publish) == ":1\r\n").expect("the slow one is closed");
+    let sent =
+        (1..100).find(|_| w.request(c, &publish) == ":1\r\n").expect("the slow one is closed");
     assert_eq!(sent, 18, "closed when more than 64 KiB wait, and counted until then");
     assert_eq!(w.closed, [slow]);
     assert!(w.log.iter().any(|line| line.contains("overcoming of output buffer limits")));
     assert_eq!(info(&mut w, c, "client_output_buffer_limit_disconnections"), "1");
     // Without subscriptions it is a normal client, which has no limit.
-    w.ask(fast, "UNSUBSCRIBE");
-    w.set_room(fast, Some(0));
-    w.ask(c, &format!("SET a {}", "x".repeat(4000)));
+    w.request(fast, "UNSUBSCRIBE");
+    w.set_read_limit(fast, Some(0));
+    w.request(c, &format!("SET a {}", "x".repeat(4000)));
     for _ in 0..30 {
-        w.ask(fast, "GET a");
+        w.request(fast, "GET a");
     }
     assert_eq!(w.closed, [slow]);
 }
@@ -71,10 +72,10 @@ fn subscribers_have_limits_of_their_own() {
 fn a_subscriber_may_be_idle() {
     let mut w = Driver::new("timeout 10\n");
     let (idle, subscriber) = (w.connect(), w.connect());
-    w.ask(subscriber, "SUBSCRIBE a");
+    w.request(subscriber, "SUBSCRIBE a");
     w.advance_ms(15_000);
     assert_eq!(w.closed, [idle]);
-    w.ask(subscriber, "UNSUBSCRIBE");
+    w.request(subscriber, "UNSUBSCRIBE");
     w.advance_ms(15_000);
     assert_eq!(w.closed, [idle, subscriber]);
 }
@@ -83,17 +84,17 @@ fn a_subscriber_may_be_idle() {
 fn clients_are_shown_with_their_subscriptions() {
     let mut w = Driver::new("");
     let (c, s) = (w.connect(), w.connect());
-    w.ask(s, "SUBSCRIBE a b");
-    w.ask(s, "PSUBSCRIBE c");
-    w.ask(s, "SSUBSCRIBE d e f");
-    let line = w.ask(c, "CLIENT LIST TYPE pubsub");
+    w.request(s, "SUBSCRIBE a b");
+    w.request(s, "PSUBSCRIBE c");
+    w.request(s, "SSUBSCRIBE d e f");
+    let line = w.request(c, "CLIENT LIST TYPE pubsub");
     assert!(line.contains(" flags=P db=0 sub=2 psub=1 ssub=3 "), "{line}");
     assert!(line.contains(" cmd=ssubscribe "), "{line}");
     let subscriptions = &w.node.parts.clients.get(s).expect("connected").subscriptions;
     assert_eq!((subscriptions.of(Kind::Shard), subscriptions.reported(Kind::Pattern)), (3, 3));
     assert!(subscriptions.memory_bytes() > 6 * 50);
-    w.ask(s, "RESET");
-    assert_eq!(w.ask(c, "CLIENT LIST TYPE pubsub"), "$0\r\n\r\n");
+    w.request(s, "RESET");
+    assert_eq!(w.request(c, "CLIENT LIST TYPE pubsub"), "$0\r\n\r\n");
     assert_eq!(w.node.parts.clients.get(s).expect("connected").subscriptions, Default::default());
 }
 
@@ -101,8 +102,8 @@ fn clients_are_shown_with_their_subscriptions() {
 fn a_replica_delivers_the_messages_of_its_master() {
     let (mut w, link) = replica("", &[]);
     let (s, c) = (w.connect(), w.connect());
-    w.ask(s, "SUBSCRIBE a");
-    w.ask(s, "SSUBSCRIBE a");
+    w.request(s, "SUBSCRIBE a");
+    w.request(s, "SSUBSCRIBE a");
     let below = attach(&mut w);
     let stream = [
         command(&["PUBLISH", "a", "one"]),
@@ -122,7 +123,7 @@ fn a_replica_delivers_the_messages_of_its_master() {
     assert_eq!(w.take(below).as_bytes(), stream);
     assert!(w.log.iter().all(|line| !line.contains("CRITICAL")));
     // Its own clients publish to its own subscribers; replicas of it get the master's stream alone.
-    assert_eq!(w.ask(c, "PUBLISH a here"), ":1\r\n");
+    assert_eq!(w.request(c, "PUBLISH a here"), ":1\r\n");
     assert_eq!(w.take(below), "");
 }
 
@@ -130,15 +131,15 @@ fn a_replica_delivers_the_messages_of_its_master() {
 fn a_subscriber_that_becomes_a_replica_gets_the_stream_alone() {
     let mut w = Driver::new("");
     let (c, r) = (w.connect(), w.connect());
-    w.ask(r, "HELLO 3");
-    w.ask(r, "SUBSCRIBE a");
+    w.request(r, "HELLO 3");
+    w.request(r, "SUBSCRIBE a");
     w.send(r, &command(&["REPLCONF", "capa", "eof", "capa", "psync2"]));
     w.take(r);
     w.send(r, &command(&["PSYNC", "?", "-1"]));
     w.advance_ms(6000);
     w.send(r, &command(&["REPLCONF", "ACK", "0"]));
     w.take(r);
-    assert_eq!(w.ask(c, "PUBLISH a x"), ":1\r\n");
+    assert_eq!(w.request(c, "PUBLISH a x"), ":1\r\n");
     let stream = w.take(r);
     assert!(stream.ends_with("*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$1\r\nx\r\n"), "{stream}");
     assert!(!stream.contains("message"));
@@ -149,13 +150,13 @@ fn a_subscriber_that_becomes_a_replica_gets_the_stream_alone() {
 fn messages_of_an_exec_over_many_turns_come_after_its_reply() {
     let mut w = Driver::new("");
     let c = w.connect();
-    w.ask(c, "HELLO 3");
-    w.ask(c, "SUBSCRIBE a");
-    w.ask(c, "MULTI");
+    w.request(c, "HELLO 3");
+    w.request(c, "SUBSCRIBE a");
+    w.request(c, "MULTI");
     for _ in 0..2000 {
-        w.ask(c, "PUBLISH a x");
+        w.request(c, "PUBLISH a x");
     }
-    let reply = w.ask(c, "EXEC");
+    let reply = w.request(c, "EXEC");
     let expected = format!("*2000\r\n{}", ":1\r\n".repeat(2000));
     assert!(reply.starts_with(&expected));
     assert_eq!(reply[expected.len()..].matches(">3\r\n$7\r\nmessage").count(), 2000);

@@ -62,7 +62,7 @@ fn a_pipeline_without_end_is_read_no_faster_than_it_is_served() {
     }
     assert!((16..80).contains(&(sent / 500)), "{sent} requests were read ahead");
     // It is read again when it has been served, and a single long request is read to its end.
-    w.ask(d, "PING");
+    w.request(d, "PING");
     assert_eq!(w.take(c).matches("\r\n").count(), sent);
     let body = "y".repeat(900_000);
     let long = format!("*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n$900000\r\n{body}\r\n").into_bytes();
@@ -74,7 +74,7 @@ fn a_pipeline_without_end_is_read_no_faster_than_it_is_served() {
     }
     assert_eq!(w.take(c), "+OK\r\n");
     assert!(!w.closed.contains(&c));
-    assert_eq!(w.ask(d, "STRLEN log"), format!(":{sent}\r\n"));
+    assert_eq!(w.request(d, "STRLEN log"), format!(":{sent}\r\n"));
 }
 
 #[test]

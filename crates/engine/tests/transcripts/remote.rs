@@ -65,7 +65,7 @@ impl Link {
         }
     }
 
-    fn ask(&mut self, words: &[&str]) -> Vec<String> {
+    fn request(&mut self, words: &[&str]) -> Vec<String> {
         let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
         self.send(&resp::request(&words));
         self.reply().expect("a reply")
@@ -88,9 +88,9 @@ impl Remote {
 
     /// Until the end mark of the payload; what follows is the stream.
     fn attach_replica(&mut self) {
-        self.control.ask(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+        self.control.request(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
         let mut link = Link::open(&self.address);
-        link.ask(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+        link.request(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
         link.send(b"PSYNC ? -1\r\n");
         let (mark, offset): (String, i64) = loop {
             let text = String::from_utf8_lossy(&link.bytes).into_owned();
@@ -119,7 +119,7 @@ impl Remote {
 impl Drop for Remote {
     fn drop(&mut self) {
         for (name, value) in std::mem::take(&mut self.changed) {
-            self.control.ask(&["CONFIG", "SET", &name, &value]);
+            self.control.request(&["CONFIG", "SET", &name, &value]);
         }
     }
 }
@@ -130,9 +130,9 @@ impl Server for Remote {
         self.awaited.clear();
         self.replica = None;
         for (name, value) in std::mem::take(&mut self.changed) {
-            self.control.ask(&["CONFIG", "SET", &name, &value]);
+            self.control.request(&["CONFIG", "SET", &name, &value]);
         }
-        self.control.ask(&["FLUSHALL"]);
+        self.control.request(&["FLUSHALL"]);
         self.resp3 = start.resp3;
         if start.replica {
             self.attach_replica();
@@ -140,10 +140,10 @@ impl Server for Remote {
     }
 
     fn set(&mut self, name: &str, value: &str) {
-        let old = self.control.ask(&["CONFIG", "GET", name]);
+        let old = self.control.request(&["CONFIG", "GET", name]);
         let old = old.last().expect("a known directive").trim().trim_matches('"').to_owned();
         self.changed.push((name.to_owned(), old));
-        self.control.ask(&["CONFIG", "SET", name, value]);
+        self.control.request(&["CONFIG", "SET", name, value]);
     }
 
     fn advance(&mut self, time: Duration) -> bool {
@@ -158,7 +158,7 @@ impl Server for Remote {
         let link = self.clients.entry(client.to_owned()).or_insert_with(|| {
             let mut link = Link::open(address);
             if resp3 {
-                link.ask(&["HELLO", "3"]);
+                link.request(&["HELLO", "3"]);
             }
             link
         });
@@ -185,7 +185,7 @@ impl Server for Remote {
 
     fn effects(&mut self) -> Vec<String> {
         let Some((link, offset)) = &mut self.replica else { return Vec::new() };
-        let role = self.control.ask(&["ROLE"]);
+        let role = self.control.request(&["ROLE"]);
         let told = role[2].trim_start_matches([' ', ':']).parse::<i64>().expect("an offset");
         let mut tries = 0;
         while *offset < told {
