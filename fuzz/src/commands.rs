@@ -1,5 +1,5 @@
-//! Commands from the engine's own table, with arguments that the fuzzer picks: so it begins in the handlers and not in front
-//! of the parser.
+//! Commands of the engine's table with arguments chosen by the fuzzer, so that it reaches the
+//! commands instead of only the parser.
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use russet_engine::config::DIRECTIVES;
 
 use crate::input::Input;
 
-/// Numbers at which something ends.
+/// Numbers at limits.
 const NUMBERS: &[&str] = &[
     "0",
     "1",
@@ -40,7 +40,7 @@ const NUMBERS: &[&str] = &[
     " 1",
 ];
 
-/// Words that mean something to more than one command.
+/// Words that several commands recognize.
 const WORDS: &[&str] = &[
     "",
     "*",
@@ -100,7 +100,7 @@ const PROTOCOL_WORDS: &[&str] = &[
     "verbatim", "true", "false", "NOSAVE", "NOFLUSH", "MERGE",
 ];
 
-/// A row, and the tokens of its arguments.
+/// A command, and the tokens of its arguments.
 struct Row {
     command: &'static Command,
     literals: Vec<&'static str>,
@@ -115,7 +115,7 @@ fn rows() -> &'static [Row] {
     })
 }
 
-/// A command, and how often it may be wrong in form: now and then.
+/// Returns a command, occasionally with a wrong number of arguments.
 pub fn draw(input: &mut Input<'_>) -> Vec<Vec<u8>> {
     let row = &rows()[input.below(rows().len())];
     let shape = input.byte();
@@ -130,13 +130,13 @@ pub fn draw(input: &mut Input<'_>) -> Vec<Vec<u8>> {
         words.push(argument(row, words.len(), input));
     }
     if words[0] == b"command" && words.len() < 3 && shape < 0xe0 {
-        // About one command and not about all of them, which takes as long as a thousand others.
+        // COMMAND about all commands takes as long as a thousand others.
         words.push(rows()[input.below(rows().len())].command.word().into());
     }
     if shape & 0x18 == 0x18 {
         words[0].make_ascii_uppercase();
     }
-    tame(&mut words);
+    limit_resources(&mut words);
     words
 }
 
@@ -158,13 +158,13 @@ fn argument(row: &Row, index: usize, input: &mut Input<'_>) -> Vec<u8> {
         36..96 => from(WORDS, choice),
         96..160 => input.bytes(choice - 96).to_vec(),
         160..168 => rows()[input.below(rows().len())].command.word().into(),
-        // What stands inline, what stands behind a pointer, and what a reply borrows.
+        // Lengths of inline values, of blocks, and of those that replies share.
         _ => vec![b'a' + (choice & 15) as u8; 1 << (6 + (choice >> 4) % 9)],
     }
 }
 
-/// Takes out what is allowed to use up memory and time, and so would only be found to do that.
-fn tame(words: &mut [Vec<u8>]) {
+/// Replaces arguments that legitimately use much memory or time.
+fn limit_resources(words: &mut [Vec<u8>]) {
     for word in words.iter_mut() {
         if may_raise_limits(word) {
             *word = b"maxmemory-samples".to_vec();
@@ -181,12 +181,12 @@ fn tame(words: &mut [Vec<u8>]) {
     }
 }
 
-/// Whether bytes could raise the longest string that the world allows.
+/// Whether bytes could raise the maximum length of strings.
 pub fn may_raise_limits(bytes: &[u8]) -> bool {
     bytes.windows(8).any(|window| window.eq_ignore_ascii_case(b"bulk-len"))
 }
 
-/// A request as clients send it, or a line as people type it.
+/// Encodes a request, in RESP or inline.
 pub fn encoded(words: &[Vec<u8>], inline: bool) -> Vec<u8> {
     if inline {
         let mut line = words.join(&b' ');

@@ -1,39 +1,39 @@
-//! The fuzzer's bytes, taken from the front. When they are used up, zeros come.
+//! The fuzzer's bytes, consumed from the front and followed by zeros.
 
-/// See the module.
+/// The remaining bytes.
 pub struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
-    /// All of them.
+    /// Creates the input of a run.
     pub fn new(bytes: &'a [u8]) -> Input<'a> {
         Input(bytes)
     }
 
-    /// None is left.
-    pub fn is_over(&self) -> bool {
+    /// Whether all bytes were consumed.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The next byte.
+    /// Takes the next byte.
     pub fn byte(&mut self) -> u8 {
         let Some((&first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         first
     }
 
-    /// The next byte as one of so many choices.
+    /// Takes the next byte as a number below `count`.
     pub fn below(&mut self, count: usize) -> usize {
         usize::from(self.byte()) % count
     }
 
-    /// So many bytes, or what is left.
+    /// Takes `len` bytes, or all that are left.
     pub fn bytes(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
         taken
     }
 
-    /// As many bytes as two bytes say.
+    /// Takes a length of two bytes, and as many bytes.
     pub fn blob(&mut self) -> &'a [u8] {
         let len = usize::from(u16::from_le_bytes([self.byte(), self.byte()]));
         self.bytes(len)

@@ -1,5 +1,5 @@
-//! What several fuzz targets share: a world around one node, commands and dump files made from the fuzzer's bytes, and
-//! readers of what comes out.
+//! Shared by fuzz targets: a driven node, commands and dump files from the fuzzer's bytes, and
+//! parsers of the output.
 
 pub mod commands;
 pub mod input;

@@ -1,9 +1,9 @@
-//! Replies, read as a client must be able to read them.
+//! Parses replies like a client.
 
 use russet_protocol::{ParsedReply, ReplyLimits, ReplyParser};
 
-/// Takes whole replies off the front. What is no reply ends the run.
-pub fn take_whole(bytes: &mut Vec<u8>) {
+/// Removes complete replies from the front. Panics on a malformed one.
+pub fn take_complete(bytes: &mut Vec<u8>) {
     let mut parser = ReplyParser::default();
     let mut at = 0;
     loop {

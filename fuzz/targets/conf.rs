@@ -1,11 +1,11 @@
-//! The configuration parser: any text is read or refused, and what CONFIG REWRITE makes of a text
-//! that was read says the same and does not change when it is rewritten again.
+//! The configuration parser: any text is loaded or rejected, and CONFIG REWRITE of a loaded text
+//! gives an equivalent one, which another rewrite does not change.
 #![no_main]
 
 use russet_engine::config::{Config, FatalError, Loaded};
 
 fn load(text: &[u8]) -> Result<Loaded, FatalError> {
-    // Patterns match nothing, plain paths can't be read.
+    // Patterns match no file, and plain paths are not readable.
     Config::parse(text, &mut |_, word| match word.contains(&b'*') {
         true => Ok(vec![]),
         false => Err(FatalError::Unreadable { path: word.to_vec(), reason: String::new() }),
@@ -22,7 +22,7 @@ libfuzzer_sys::fuzz_target!(|text: &[u8]| {
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());
-            // A file may have been spoilt since it was read.
+            // A file may have been damaged after it was loaded.
             let _ = Config::default().rewrite(text);
         }
     }

@@ -1,13 +1,13 @@
-//! Glob patterns: no input takes long, and the laws that hold for any pattern hold. The fuzzer's own time limit is the check
-//! against patterns that go back and forth for ever.
+//! Glob patterns: general properties hold, and no input takes long, which the fuzzer's time limit
+//! checks.
 #![no_main]
 
 use russet_ds::glob::{Case, matches};
 
-/// Bytes that mean something in a pattern.
+/// Bytes with a meaning in patterns.
 const SPECIAL: &[u8] = b"*?[\\";
 
-/// How often a text is repeated: a pattern that costs exponential time does so on long texts.
+/// Number of repetitions, since exponential time shows with long texts.
 const REPEATED: usize = 20;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -25,10 +25,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     assert!(matches(&escaped, text, Case::Sensitive), "an escaped text matches itself");
     if exact && !text.is_empty() {
         let starred = [b"*", pattern].concat();
-        assert!(matches(&starred, text, Case::Sensitive), "a star in front takes nothing away");
+        assert!(matches(&starred, text, Case::Sensitive), "a leading star matches nothing");
         let longer = [b"x", text].concat();
-        assert!(matches(&starred, &longer, Case::Sensitive), "and lets more stand in front");
+        assert!(matches(&starred, &longer, Case::Sensitive), "a leading star matches any prefix");
     }
     let (pattern, text) = (pattern.repeat(REPEATED), text.repeat(REPEATED));
-    let _ = matches(&pattern, &text, Case::Ignored); // only the time counts
+    let _ = matches(&pattern, &text, Case::Ignored); // only its time matters
 });

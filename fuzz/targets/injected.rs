@@ -1,9 +1,9 @@
-//! Not a test of ours but of the fuzzer: a panic that blind chance would not find in a lifetime, and coverage finds in
-//! seconds. `cargo xtask fuzz` runs this first and fails if the fuzzer does not find it.
+//! A test of the fuzzer itself: a panic that random input would practically never find, but coverage
+//! finds in seconds. `cargo xtask fuzz` runs it first and fails if the fuzzer does not find it.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    // One branch for each byte: each right guess is new coverage.
+    // One branch for each byte, so that each correct byte is new coverage.
     let injected = bytes.len() > 5
         && bytes[0] == b'R'
         && bytes[1] == b'u'

@@ -1,4 +1,5 @@
-//! LZF: what was compressed comes back, and any bytes are unpacked to the length that was claimed or refused.
+//! LZF: compressed bytes decompress to the original, and arbitrary bytes are decompressed to the
+//! claimed length or rejected.
 #![no_main]
 
 use russet_ds::lzf::{Compressor, decompress};
@@ -9,7 +10,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         assert_eq!(decompress(&packed[6..], bytes.len()).as_deref(), Ok(bytes));
         assert!(bytes.is_empty() || decompress(&packed[6..], bytes.len() - 1).is_err());
     } else {
-        assert_eq!(packed, b"before", "a refusal leaves nothing");
+        assert_eq!(packed, b"before", "a failure appends nothing");
     }
 
     let Some((claim, packed)) = bytes.split_first_chunk::<2>() else { return };
@@ -17,5 +18,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(unpacked) = decompress(packed, claim) {
         assert_eq!(unpacked.len(), claim);
     }
-    assert!(decompress(packed, usize::MAX).is_err(), "a claim allocates nothing");
+    assert!(decompress(packed, usize::MAX).is_err(), "a claimed length allocates nothing");
 });

@@ -1,8 +1,9 @@
-//! The RDB loader: any bytes in any pieces give the same content and the same error, what loads can be saved and loaded
-//! again, and (for every other size of pieces) a node that starts with the file holds the strings that are in it.
+//! The RDB loader: all splits of a file give the same content and error; loaded content can be saved
+//! and loaded again; and (for every other size of pieces) a node that starts with the file contains
+//! its strings.
 //!
-//! Byte 0 is the size of the pieces, byte 1 the header that is put in front; then EOF and the checksum that fits are
-//! put behind, so that the fuzzer works on what stands between. One header in sixteen leaves the bytes as they are.
+//! Byte 0 is the size of the pieces, byte 1 selects the header. EOF and a valid checksum are appended,
+//! so that the fuzzer works on the content. One header in sixteen leaves the bytes unchanged.
 #![no_main]
 
 use russet_engine::persist::rdb_save::RdbEncoder;
@@ -25,16 +26,17 @@ fn save(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-/// A node that starts with the file holds its keys, unless some are past their time; or it does not start.
+/// Starts a node with the file, and checks that it contains the file's keys unless some are expired,
+/// or exits.
 fn start_with(file: Vec<u8>) {
     let (recorder, end) = load(&file, file.len().max(1));
     let world = World::new(1, Some(file), |_| {});
-    if world.is_over() {
+    if world.has_exited() {
         return;
     }
-    assert!(end.is_ok(), "what no loader takes was taken: {end:?}");
-    let is_lasting = |expiry: Option<i64>| expiry.is_none_or(|at| at > world.driver.now.wall_ms());
-    if recorder.entries.iter().all(|entry| is_lasting(entry.3)) {
+    assert!(end.is_ok(), "an invalid file was loaded: {end:?}");
+    let is_permanent = |expiry: Option<i64>| expiry.is_none_or(|at| at > world.driver.now.wall_ms());
+    if recorder.entries.iter().all(|entry| is_permanent(entry.3)) {
         let held = held(&world.driver.node);
         assert!(recorder.strings_are_in(held), "the file's strings and no others");
     }

@@ -1,10 +1,10 @@
-//! The reply parser: any bytes in any pieces give the same replies, memory grows with what has arrived, and a view shows as many
-//! elements as were announced.
+//! The reply parser: all splits give the same replies, memory grows with received bytes only, and
+//! views have as many elements as announced.
 #![no_main]
 
 use russet_protocol::{ParsedReply, Reply, ReplyError, ReplyLimits, ReplyParser};
 
-/// Counts the replies within one, itself included, and looks at all of its bytes.
+/// Returns the number of replies within a reply, including itself, and reads all of its bytes.
 fn walk(reply: Reply<'_>) -> usize {
     let bytes = reply.bytes().or(reply.error()).unwrap_or_default();
     std::hint::black_box(bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>());
@@ -15,7 +15,7 @@ fn walk(reply: Reply<'_>) -> usize {
     1 + counts.iter().sum::<usize>()
 }
 
-/// What each reply in `input` looks like, fed in pieces of `step` bytes, and the error that ended them, if one did.
+/// Parses `input` in pieces of `step` bytes. Returns the formatted replies and the error, if any.
 fn replies(input: &[u8], step: usize, limits: &ReplyLimits) -> (Vec<String>, Option<ReplyError>) {
     let (mut parser, mut buffer, mut found) = (ReplyParser::default(), Vec::new(), Vec::new());
     for piece in input.chunks(step) {
@@ -34,8 +34,8 @@ fn replies(input: &[u8], step: usize, limits: &ReplyLimits) -> (Vec<String>, Opt
                 }
                 ParsedReply::Reply { len } => {
                     assert!(len > 0 && len <= buffer.len().min(limits.reply_len_max));
-                    let reply = parser.reply(&buffer).expect("it is whole");
-                    assert!(walk(reply) <= len / 3, "a reply has three bytes at least");
+                    let reply = parser.reply(&buffer).expect("a complete reply");
+                    assert!(walk(reply) <= len / 3, "a reply has at least three bytes");
                     found.push(format!("{reply:?}"));
                     parser.reset();
                     buffer.drain(..len);

@@ -1,10 +1,10 @@
-//! The request parser: any bytes in any pieces give the same requests, and every range lies in the buffer.
+//! The request parser: all splits give the same requests, and all ranges are within the buffer.
 #![no_main]
 
 use russet_protocol::request::{Limits, Parsed, RequestParser};
 use russet_protocol::{Protocol, ReplyWriter};
 
-/// The requests in `input` fed in pieces of `step` bytes; the error that ended them, if one did.
+/// Parses `input` in pieces of `step` bytes. Returns the requests and the error, if any.
 fn requests(input: &[u8], step: usize, limits: &Limits) -> (Vec<Vec<Vec<u8>>>, Option<Vec<u8>>) {
     let (mut parser, mut buffer, mut found) = (RequestParser::default(), Vec::new(), Vec::new());
     for piece in input.chunks(step) {
@@ -24,7 +24,7 @@ fn requests(input: &[u8], step: usize, limits: &Limits) -> (Vec<Vec<Vec<u8>>>, O
                     return (found, Some(reply));
                 }
                 Parsed::Request { len } => {
-                    assert!(len > 0 && len <= buffer.len(), "a request takes bytes that are there");
+                    assert!(len > 0 && len <= buffer.len(), "a request is within the buffer");
                     let bytes = parser.inline_bytes().unwrap_or(&buffer);
                     let arguments = parser.args().iter().map(|a| bytes[a.start..a.end].to_vec());
                     found.push(arguments.collect());
