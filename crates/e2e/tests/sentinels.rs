@@ -17,12 +17,14 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for_within(what, DEADLINE, || condition().then_some(()));
 }
 
-/// A Sentinel that watches `master` with two others: two of three must agree.
+/// A Sentinel that watches `master` with two others: two of three must agree. The time after which a silent master counts as down
+/// has to exceed the second that a Sentinel lets pass between two attempts to connect: that time also begins
+/// when it turns to the promoted replica, and if it were over first, that one would be failed over at once.
 fn sentinel(master: &Server) -> Server {
     let port = master.port();
     Setup::new(&Program::Stock)
         .conf(&format!("sentinel monitor ours 127.0.0.1 {port} 2"))
-        .conf("sentinel down-after-milliseconds ours 1000")
+        .conf("sentinel down-after-milliseconds ours 2500")
         .conf("sentinel failover-timeout ours 5000")
         .arguments(&["--sentinel"])
         .start()
