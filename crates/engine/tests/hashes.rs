@@ -8,8 +8,8 @@ use russet_engine::config::Config;
 use russet_engine::keyspace::{EventKind, Expiry, Keyspace};
 use russet_engine::mode::Mode;
 use russet_engine::persist::dump::{dump, restore};
-use russet_engine::types::hash::{HashMut, HashRef, Limits};
-use russet_engine::types::{Making, Value, encoding_of};
+use russet_engine::types::hash::{Hash, HashMut, HashRef, Limits};
+use russet_engine::types::{Editable, Making, Value, encoding_of};
 
 type Model = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 
@@ -52,7 +52,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..60)
 }
 
-fn apply(op: &Op, hash: &mut HashMut<'_, '_>, model: &mut Model) {
+fn apply(op: &Op, hash: &mut HashMut<'_>, model: &mut Model) {
     match op {
         Op::Set(name, value, expiry) => {
             let created = model.insert(name.clone(), (value.clone(), *expiry)).is_none();
@@ -150,8 +150,10 @@ proptest! {
         }
         set(&mut keyspace, b"key", hash.into_value().expect("fields"));
         let key = keyspace.hasher().key(b"key");
+        let config = Config::default();
+        let making = Making { config: &config, seed };
         let changed = keyspace.edit(0, key).change_object(|object, walkers| {
-            let mut hash = HashMut::of_object(object, walkers, limits, seed).expect("a hash");
+            let mut hash = Hash::of_object(object, walkers, &making).expect("a hash");
             for op in &then {
                 apply(op, &mut hash, &mut model);
             }

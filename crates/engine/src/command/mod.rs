@@ -41,12 +41,12 @@ use crate::core::Core;
 use crate::ids::Handle;
 use crate::io::Request;
 use crate::journal::Journal;
-use crate::keyspace::{Edit, Key, Keyspace};
+use crate::keyspace::{Change, Edit, Key, Keyspace};
 use crate::parts::Parts;
 use crate::persist::fill::StreamPosition;
 use crate::transaction::Transaction;
-use crate::types::Object;
 use crate::types::string::Text;
+use crate::types::{Editable, Making, Object};
 pub use args::Args;
 pub use argument::Argument;
 pub use keyspec::KeySpec;
@@ -261,6 +261,20 @@ impl Ctx<'_> {
     #[inline]
     pub fn edit<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
         self.data.edit(self.call.db, key)
+    }
+
+    /// Lends the collection of a key to `change`, and keeps what becomes of it: one that is missing or has reached its expiry
+    /// is made, one that has become empty is removed. See [`Edit::change`].
+    pub fn change<C: Editable, R>(
+        &mut self,
+        key: Key<'_>,
+        change: impl FnOnce(&mut C::Mut<'_>) -> Change<R>,
+    ) -> Result<R, ErrorReply> {
+        let db = self.call.db;
+        self.data.expire_if_needed(db, key);
+        let making = Making { config: &self.core.config, seed: self.data.hasher().seed() };
+        let edit = self.data.edit(db, key);
+        edit.change::<C, R>(&making, change).ok_or(ErrorReply::WrongType)
     }
 
     /// Reads a key without updating its access time, nor those of the keys that the command reads

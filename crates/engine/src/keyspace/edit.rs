@@ -32,9 +32,9 @@ pub enum Expiry {
 /// A key that is being changed. See the module.
 #[derive(Debug)]
 pub struct Edit<'a> {
-    keyspace: &'a mut Keyspace,
-    db: u32,
-    key: Key<'a>,
+    pub(super) keyspace: &'a mut Keyspace,
+    pub(super) db: u32,
+    pub(super) key: Key<'a>,
 }
 
 impl<'a> Edit<'a> {
@@ -95,8 +95,12 @@ impl<'a> Edit<'a> {
     /// Puts a changed value in the place of the old one, or where there was none, and keeps the expiry. What the change
     /// was is said with [`Edit::changed`].
     pub fn store(&mut self, value: Value<'_>) {
+        self.store_with(value, Expiry::Keep);
+    }
+
+    pub(super) fn store_with(&mut self, value: Value<'_>, expiry: Expiry) {
         let clock = self.keyspace.clock_after_use(self.db, self.key);
-        value.put(|kind, payload| self.put(kind, payload, Expiry::Keep, clock));
+        value.put(|kind, payload| self.put(kind, payload, expiry, clock));
     }
 
     /// Sets any value as a loader does: a change, but no event.
@@ -146,7 +150,7 @@ impl<'a> Edit<'a> {
     /// the value is compact or missing. What the change was is said with [`Edit::changed`].
     pub fn change_object<R>(
         &mut self,
-        change: impl FnOnce(&mut Object, &mut Walkers<'_>) -> R,
+        change: impl FnOnce(&mut Object, Walkers<'_>) -> R,
     ) -> Option<R> {
         let clock = self.keyspace.clock_after_use(self.db, self.key);
         let Keyspace { dbs, walks, .. } = &mut *self.keyspace;
@@ -155,7 +159,7 @@ impl<'a> Edit<'a> {
         let mut entry = db.get_mut(self.key)?;
         let (result, kind, next_sweep) = entry.edit_block(|block| {
             let object = block.get_mut()?;
-            let change = |walkers: &mut Walkers<'_>| change(object, walkers);
+            let change = |walkers: Walkers<'_>| change(object, walkers);
             let result = walks.with_walkers(identity, self.key.bytes, change);
             let collection = object.collection();
             let (kind, next_sweep) = (collection.kind(), collection.next_sweep());
@@ -215,6 +219,10 @@ impl<'a> Edit<'a> {
 
     /// Removes the key. False if there is none.
     pub fn remove(mut self, event: EventKind) -> bool {
+        self.remove_entry(event)
+    }
+
+    pub(super) fn remove_entry(&mut self, event: EventKind) -> bool {
         match self.take() {
             Some(old) => {
                 self.keyspace.free_lazily(self.db, old);

@@ -97,9 +97,9 @@ impl Keyspace {
                 (false, names)
             }
             None => {
-                let removed = edit.change_object(|object, walkers| {
+                let removed = edit.change_object(|object, mut walkers| {
                     let collection = object.collection_mut();
-                    let names = collection.remove_expired(now_ms, budget, walkers);
+                    let names = collection.remove_expired(now_ms, budget, &mut walkers);
                     (collection.is_empty(), names)
                 });
                 removed.unwrap_or_default()

@@ -5,6 +5,7 @@
 //! replies or replication: callers detect changes by [`Keyspace::dirty`], and collect expired keys
 //! with [`Keyspace::take_expired`].
 
+mod change;
 pub mod edit;
 pub mod events;
 pub mod expire;
@@ -26,6 +27,7 @@ use russet_protocol::slot::slot_of;
 use crate::mode::Mode;
 use crate::rng::Rng;
 use crate::types::{Object, Value};
+pub use change::Change;
 pub use edit::{Edit, Expiry};
 pub use events::{Event, EventKind};
 pub use expire::ExpiredKey;

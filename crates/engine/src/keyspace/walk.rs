@@ -145,7 +145,7 @@ impl Walks {
         &mut self,
         identity: u64,
         key: &[u8],
-        change: impl FnOnce(&mut Walkers<'_>) -> R,
+        change: impl FnOnce(Walkers<'_>) -> R,
     ) -> R {
         self.values.with_walkers(identity, key, change)
     }

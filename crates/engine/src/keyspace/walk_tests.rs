@@ -167,24 +167,24 @@ impl World {
         }
         let place = self.keyspace.hasher().key(&key);
         let mut edit = self.keyspace.edit(db, place);
-        let change = |object: &mut Object, walkers: &mut Walkers<'_>| {
+        let change = |object: &mut Object, mut walkers: Walkers<'_>| {
             let Object::Elements(elements) = object else { panic!("elements") };
             for (name, kind, value) in &changes {
                 match kind {
                     0 => {
-                        let new = elements.set(name, value, None, walkers);
+                        let new = elements.set(name, value, None, &mut walkers);
                         assert_eq!(
                             new,
                             model.insert(name.clone(), (value.clone(), None)).is_none()
                         );
                     }
                     1 => {
-                        let found = elements.set_expiry(name, Some(77), walkers);
+                        let found = elements.set_expiry(name, Some(77), &mut walkers);
                         let entry = model.get_mut(name);
                         assert_eq!(found, entry.map(|entry| entry.1 = Some(77)).is_some());
                     }
                     _ => {
-                        let removed = elements.remove(name, walkers);
+                        let removed = elements.remove(name, &mut walkers);
                         assert_eq!(removed, model.remove(name).is_some());
                     }
                 }
@@ -439,9 +439,9 @@ fn a_change_copies_only_the_pre_image_of_its_bucket() {
         assert!(keyspace.begin_walk(JobId(job)));
     }
     assert!(!keyspace.begin_walk(JobId(4)));
-    let change = |object: &mut Object, walkers: &mut Walkers<'_>| {
+    let change = |object: &mut Object, mut walkers: Walkers<'_>| {
         let Object::Elements(elements) = object else { panic!("elements") };
-        elements.set(b"7", b"w", None, walkers)
+        elements.set(b"7", b"w", None, &mut walkers)
     };
     assert_eq!(keyspace.edit(0, key).change_object(change), Some(false));
     for job in 1..=3 {

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 
 use russet_ds::{Block, WALKERS};
 
+use crate::rdb::chunk::Chunk;
 use crate::types::Object;
-use crate::types::walkers::{Parts, Walker, Walkers};
+use crate::types::walkers::{PendingWalk, PendingWalks, Walker, Walkers};
 
 /// The id of a registered value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,18 +35,7 @@ pub(super) enum Place {
 #[derive(Debug)]
 struct Registered {
     place: Place,
-    /// The walks that have not finished it, by walker.
-    pending: [Option<PendingWalk>; WALKERS],
-}
-
-/// A walk that has not finished a value.
-#[derive(Debug)]
-struct PendingWalk {
-    epoch: u32,
-    /// Pre-images for it.
-    parts: Parts,
-    /// The memory of the parts that is included in [`Values::bytes`].
-    bytes: usize,
+    pending: PendingWalks,
 }
 
 /// The registered values.
@@ -96,8 +86,7 @@ impl Values {
             id
         });
         if let Some(value) = self.list.get_mut(&id) {
-            let walk = PendingWalk { epoch: walker.epoch, parts: Parts::new(number), bytes: 0 };
-            value.pending[walker.index] = Some(walk);
+            value.pending[walker.index] = Some(PendingWalk::new(walker.epoch, number));
         }
         id
     }
@@ -107,24 +96,17 @@ impl Values {
         &mut self,
         identity: u64,
         key: &[u8],
-        change: impl FnOnce(&mut Walkers<'_>) -> R,
+        change: impl FnOnce(Walkers<'_>) -> R,
     ) -> R {
-        let mut walkers = Walkers::default();
         let id = if self.by_key.is_empty() { None } else { self.find(identity, key) };
         let Some(value) = id.and_then(|id| self.list.get_mut(&id)) else {
-            return change(&mut walkers);
+            return change(Walkers::default());
         };
-        for (index, walk) in value.pending.iter_mut().enumerate() {
-            if let Some(walk) = walk {
-                walkers.add(Walker { index, epoch: walk.epoch }, &mut walk.parts);
-            }
-        }
-        let result = change(&mut walkers);
+        let result = change(Walkers::new(&mut value.pending));
         for (walk, bytes) in value.pending.iter_mut().zip(&mut self.bytes) {
             if let Some(walk) = walk {
-                let now = walk.parts.memory_bytes();
-                *bytes = *bytes - walk.bytes + now;
-                walk.bytes = now;
+                let (before, now) = walk.count_bytes();
+                *bytes = *bytes - before + now;
             }
         }
         result
@@ -163,17 +145,14 @@ impl Values {
     }
 
     /// Takes the pre-images for a walk since the last call.
-    pub(super) fn take_parts(
-        &mut self,
-        id: ValueId,
-        walker: usize,
-    ) -> Vec<crate::rdb::chunk::Chunk> {
+    pub(super) fn take_parts(&mut self, id: ValueId, walker: usize) -> Vec<Chunk> {
         let value = self.list.get_mut(&id);
         let Some(walk) = value.and_then(|value| value.pending[walker].as_mut()) else {
             return Vec::new();
         };
-        self.bytes[walker] -= std::mem::take(&mut walk.bytes);
-        walk.parts.take()
+        let (parts, bytes) = walk.take_parts();
+        self.bytes[walker] -= bytes;
+        parts
     }
 
     /// Removes a walk from a value, finished or not. Returns the value if it was kept here and no
@@ -181,7 +160,7 @@ impl Values {
     pub(super) fn finish(&mut self, id: ValueId, walker: usize) -> Option<Block<Object>> {
         let value = self.list.get_mut(&id)?;
         if let Some(walk) = value.pending[walker].take() {
-            self.bytes[walker] -= walk.bytes;
+            self.bytes[walker] -= walk.counted_bytes();
         }
         if value.pending.iter().any(Option::is_some) {
             return None;

@@ -23,7 +23,9 @@ pub use super::hash_change::HashMut;
 use super::hash_compact::{self as compact, Compact, Form};
 use super::hash_rdb as rdb;
 use super::walkers::{Walker, Walkers};
-use super::{Collection, Encoding, Expiring, Names, Object, Type, Value, ValueRef, Write, kind};
+use super::{
+    Collection, Editable, Encoding, Expiring, Names, Object, Type, Value, ValueRef, Write, kind,
+};
 use crate::config::Config;
 use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::{Element, Head};
@@ -75,7 +77,8 @@ const KIND_TRIPLETS: u8 = kind(NUMBER, 1);
 const KIND_TABLE: u8 = kind(NUMBER, 2);
 const KIND_EXPIRING_TABLE: u8 = kind(NUMBER, 3);
 
-const EXPIRING: Expiring = Expiring { next_sweep, remove: remove_expired, word: b"HDEL" };
+const EXPIRING: Expiring =
+    Expiring { next_sweep, remove: remove_expired, word: <Hash as Editable>::REMOVAL };
 
 /// The latest time at which a field may expire, in Unix milliseconds: what Redis allows.
 pub const EXPIRY_MAX: i64 = (1 << 46) - 1;

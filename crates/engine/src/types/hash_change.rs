@@ -4,58 +4,37 @@
 //! the walks through it see what it was. What began compact may be a table at the end.
 
 use russet_ds::hash::Seed;
-use russet_ds::{Content, EntryRef, Payload};
 
 use super::elements::Elements;
 use super::hash::{Field, Hash, Limits, NUMBER, form_of, value_of_compact};
 use super::hash_compact::Compact;
 use super::walkers::Walkers;
-use super::{Collection, Object, Value};
+use super::{Collection, Editable, Making, Object, Value};
 
 /// For how many fields room is made because a file claims them.
 const ANNOUNCED_MAX: usize = 4096;
 
 /// See the module.
 #[derive(Debug)]
-pub struct HashMut<'a, 'w> {
-    state: State<'a, 'w>,
+pub struct HashMut<'a> {
+    state: State<'a>,
     limits: Limits,
     seed: Seed,
 }
 
 #[derive(Debug)]
-enum State<'a, 'w> {
+enum State<'a> {
     Compact(Compact),
     /// It was compact, or is being built.
     NewTable(Hash),
     /// It stands in its entry.
-    Table(&'a mut Hash, &'a mut Walkers<'w>),
+    Table(&'a mut Hash, Walkers<'a>),
 }
 
-impl HashMut<'static, 'static> {
+impl HashMut<'static> {
     /// A hash without fields.
-    pub fn new(limits: Limits, seed: Seed) -> HashMut<'static, 'static> {
+    pub fn new(limits: Limits, seed: Seed) -> HashMut<'static> {
         HashMut { state: State::Compact(Compact::new()), limits, seed }
-    }
-
-    /// A copy of the compact hash in an entry; none if it has another type, or is large.
-    pub fn copy_of(
-        entry: &EntryRef<'_, Object>,
-        limits: Limits,
-        seed: Seed,
-    ) -> Option<HashMut<'static, 'static>> {
-        if entry.kind() & 0xf != NUMBER {
-            return None;
-        }
-        let bytes = match entry.payload() {
-            Payload::Inline(bytes) => bytes,
-            Payload::Block(block) => match block.content() {
-                Content::Bytes(bytes) => bytes.as_slice(),
-                Content::Value(_) => return None,
-            },
-        };
-        let compact = Compact::copy_of(bytes, form_of(entry.kind()));
-        Some(HashMut { state: State::Compact(compact), limits, seed })
     }
 
     /// The value that it has become; none if it has no fields.
@@ -71,23 +50,44 @@ impl HashMut<'static, 'static> {
     }
 }
 
-impl<'a, 'w> HashMut<'a, 'w> {
-    /// A large hash where it stands; none if the object is of another type.
-    pub fn of_object(
-        object: &'a mut Object,
-        walkers: &'a mut Walkers<'w>,
-        limits: Limits,
-        seed: Seed,
-    ) -> Option<HashMut<'a, 'w>> {
-        match object {
-            Object::Hash(hash) => {
-                Some(HashMut { state: State::Table(hash, walkers), limits, seed })
-            }
-            #[cfg(test)]
-            _ => None,
-        }
+impl Editable for Hash {
+    const NUMBER: u8 = NUMBER;
+    const REMOVAL: &'static [u8] = b"HDEL";
+
+    type Mut<'a> = HashMut<'a>;
+
+    fn empty(making: &Making<'_>) -> HashMut<'static> {
+        HashMut::new(Limits::of(making.config), making.seed)
     }
 
+    fn copy_of(kind: u8, bytes: &[u8], making: &Making<'_>) -> HashMut<'static> {
+        let state = State::Compact(Compact::copy_of(bytes, form_of(kind)));
+        HashMut { state, limits: Limits::of(making.config), seed: making.seed }
+    }
+
+    fn of_object<'a>(
+        object: &'a mut Object,
+        walkers: Walkers<'a>,
+        making: &Making<'_>,
+    ) -> Option<HashMut<'a>> {
+        let state = match object {
+            Object::Hash(hash) => State::Table(hash, walkers),
+            #[cfg(test)]
+            _ => return None,
+        };
+        Some(HashMut { state, limits: Limits::of(making.config), seed: making.seed })
+    }
+
+    fn is_empty(hash: &HashMut<'_>) -> bool {
+        hash.is_empty()
+    }
+
+    fn into_value(hash: HashMut<'static>) -> Option<Value<'static>> {
+        hash.into_value()
+    }
+}
+
+impl HashMut<'_> {
     /// How many fields it has.
     pub fn len(&self) -> usize {
         match &self.state {

@@ -18,9 +18,9 @@ use std::borrow::Cow;
 use russet_ds::listpack::{self, Element as Stored, Malformed};
 use russet_ds::{ziplist, zipmap};
 
-use super::hash::{EXPIRY_MAX, HashMut, KIND_PAIRS, Limits, head, value_of_compact};
+use super::hash::{EXPIRY_MAX, Hash, HashMut, KIND_PAIRS, Limits, head, value_of_compact};
 use super::hash_compact::{self as compact, Compact, Form};
-use super::{Build, Invalid, Making, RdbForm, Read, StoredElement, Value};
+use super::{Build, Editable, Invalid, Making, RdbForm, Read, StoredElement, Value};
 use crate::rdb::elements::{Element, Head};
 use crate::rdb::fields::{Fields, Parsed};
 use crate::rdb::format::{self, Flavour};
@@ -132,11 +132,11 @@ fn read_head_with_earliest(fields: &mut Fields<'_>) -> Parsed<Head> {
 /// A hash whose fields come.
 #[derive(Debug)]
 struct Building {
-    hash: HashMut<'static, 'static>,
+    hash: HashMut<'static>,
 }
 
 fn begin(head: &Head, making: &Making<'_>) -> Box<dyn Build> {
-    let mut hash = HashMut::new(Limits::of(making.config), making.seed);
+    let mut hash = Hash::empty(making);
     hash.announce(head.count);
     Box::new(Building { hash })
 }
@@ -152,7 +152,7 @@ impl Build for Building {
 }
 
 fn add(
-    hash: &mut HashMut<'_, '_>,
+    hash: &mut HashMut<'_>,
     name: &[u8],
     value: &[u8],
     expiry: Option<i64>,
@@ -170,7 +170,7 @@ impl From<Malformed> for Invalid {
 }
 
 fn decode_zipmap<'a>(bytes: Cow<'a, [u8]>, making: &Making<'_>) -> Result<Value<'a>, Invalid> {
-    let mut hash = HashMut::new(Limits::of(making.config), making.seed);
+    let mut hash = Hash::empty(making);
     let mut added = Ok(());
     zipmap::each(&bytes, &mut |name, value| {
         if added.is_ok() {

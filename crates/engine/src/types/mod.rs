@@ -24,7 +24,9 @@ use digest::Digest;
 pub use form::{
     Build, Encoding, Expiring, Invalid, Making, Names, RdbForm, Read, StoredElement, Write,
 };
-pub use value::{Body, Collection, INLINE_MAX, Object, Value, ValueRef, next_sweep, payload};
+pub use value::{
+    Body, Collection, Editable, INLINE_MAX, Object, Value, ValueRef, next_sweep, payload,
+};
 
 /// A type of values.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use russet_ds::{Block, Content, EntryRef, NewPayload, Payload};
 
 use super::encoding_of;
-use super::form::Names;
+use super::form::{Making, Names};
 use super::hash::Hash;
 use super::walkers::{Walker, Walkers};
 use crate::rdb::chunk::Chunk;
@@ -71,6 +71,37 @@ pub trait Collection {
     fn head(&self) -> Head {
         Head { count: self.len() as u64, earliest: None }
     }
+}
+
+/// A type of collections as commands change them, whichever form a value has ([`crate::keyspace::Edit::change`]).
+pub trait Editable {
+    /// The number of its row.
+    const NUMBER: u8;
+
+    /// The command that removes elements by name: how it is propagated that some have expired.
+    const REMOVAL: &'static [u8];
+
+    /// A value under change: a copy of a compact one, or a large one where it stands. What is compact may become large.
+    type Mut<'a>;
+
+    /// One without elements.
+    fn empty(making: &Making<'_>) -> Self::Mut<'static>;
+
+    /// A copy of a compact one, of this kind.
+    fn copy_of(kind: u8, bytes: &[u8], making: &Making<'_>) -> Self::Mut<'static>;
+
+    /// A large one where it stands; none if the object is of another type.
+    fn of_object<'a>(
+        object: &'a mut Object,
+        walkers: Walkers<'a>,
+        making: &Making<'_>,
+    ) -> Option<Self::Mut<'a>>;
+
+    /// Whether it has no elements.
+    fn is_empty(value: &Self::Mut<'_>) -> bool;
+
+    /// What one that does not stand in an entry has become; none if it has no elements.
+    fn into_value(value: Self::Mut<'static>) -> Option<Value<'static>>;
 }
 
 impl russet_ds::Value for Object {

@@ -20,21 +20,24 @@ pub struct Walker {
     pub epoch: u32,
 }
 
-/// Parts of a large value that were handed over, for one walk.
+/// A walk that has not finished a value, with the parts that were handed over to it.
 #[derive(Debug)]
-pub struct Parts {
+pub struct PendingWalk {
+    epoch: u32,
     /// Number of the database that the file will have them in.
     db: u32,
     chunks: Vec<Chunk>,
+    /// Memory of the chunks when it was last counted.
+    counted_bytes: usize,
 }
 
-impl Parts {
-    /// No parts yet.
-    pub fn new(db: u32) -> Parts {
-        Parts { db, chunks: Vec::new() }
+impl PendingWalk {
+    /// Returns a walk of this epoch, whose file will have the value in database `db`, without parts.
+    pub fn new(epoch: u32, db: u32) -> PendingWalk {
+        PendingWalk { epoch, db, chunks: Vec::new(), counted_bytes: 0 }
     }
 
-    /// The chunk that takes the next element.
+    /// Returns the chunk that takes the next element.
     fn chunk(&mut self) -> &mut Chunk {
         let is_full = self.chunks.last().is_none_or(Chunk::is_full);
         if is_full {
@@ -43,47 +46,54 @@ impl Parts {
         self.chunks.last_mut().expect("one was pushed if there was none")
     }
 
-    /// Memory of the chunks.
-    pub fn memory_bytes(&self) -> usize {
-        self.chunks.iter().map(Chunk::memory_bytes).sum()
+    /// Counts the memory of the parts. Returns what it was when it was last counted, and what it is.
+    pub fn count_bytes(&mut self) -> (usize, usize) {
+        let bytes = self.chunks.iter().map(Chunk::memory_bytes).sum();
+        (std::mem::replace(&mut self.counted_bytes, bytes), bytes)
     }
 
-    /// Gives the chunks away.
-    pub fn take(&mut self) -> Vec<Chunk> {
-        std::mem::take(&mut self.chunks)
+    /// Returns the memory of the parts when it was last counted.
+    pub fn counted_bytes(&self) -> usize {
+        self.counted_bytes
+    }
+
+    /// Takes the parts, and the memory that was counted of them.
+    pub fn take_parts(&mut self) -> (Vec<Chunk>, usize) {
+        (std::mem::take(&mut self.chunks), std::mem::take(&mut self.counted_bytes))
     }
 }
 
-/// The walks that have not finished a value. See the module.
+/// The walks that have not finished a value, by the index of the walker.
+pub type PendingWalks = [Option<PendingWalk>; WALKERS];
+
+/// What a change of a value needs to know of the walks through it. See the module.
 #[derive(Debug, Default)]
-pub struct Walkers<'a> {
-    seats: [Option<(Walker, &'a mut Parts)>; WALKERS],
-    any: bool,
-}
+pub struct Walkers<'a>(Option<&'a mut PendingWalks>);
 
 impl<'a> Walkers<'a> {
-    /// Adds a walk, with the parts that it was given.
-    pub fn add(&mut self, walker: Walker, parts: &'a mut Parts) {
-        self.seats[walker.index] = Some((walker, parts));
-        self.any = true;
+    /// Returns the walkers of a value that some walk has not finished.
+    pub fn new(pending: &'a mut PendingWalks) -> Walkers<'a> {
+        Walkers(Some(pending))
     }
 
     /// Hands over what the walks have not seen of the elements that a change of one with this hash may move or change. To
     /// be called before each insertion, removal and change of an element.
     #[inline]
     pub fn before_change(&mut self, table: &mut Table<()>, hash: u64, hash_of: HashOf<'_>) {
-        if self.any {
-            self.hand_over(table, hash, hash_of);
+        if let Some(pending) = self.0.as_deref_mut() {
+            hand_over(pending, table, hash, hash_of);
         }
     }
+}
 
-    #[cold]
-    fn hand_over(&mut self, table: &mut Table<()>, hash: u64, hash_of: HashOf<'_>) {
-        let scope = if table.write_resizes(hash) { Scope::Resize } else { Scope::Bucket };
-        for (Walker { index, epoch }, parts) in self.seats.iter_mut().flatten() {
-            let mut sink = |element: EntryRef<'_, ()>| push_element(parts.chunk(), &element);
-            table.visit(*index, *epoch, hash, scope, hash_of, &mut sink);
-        }
+#[cold]
+fn hand_over(pending: &mut PendingWalks, table: &mut Table<()>, hash: u64, hash_of: HashOf<'_>) {
+    let scope = if table.write_resizes(hash) { Scope::Resize } else { Scope::Bucket };
+    for (index, walk) in pending.iter_mut().enumerate() {
+        let Some(walk) = walk else { continue };
+        let epoch = walk.epoch;
+        let mut sink = |element: EntryRef<'_, ()>| push_element(walk.chunk(), &element);
+        table.visit(index, epoch, hash, scope, hash_of, &mut sink);
     }
 }
 

@@ -4,12 +4,12 @@
 
 use russet_protocol::ErrorReply;
 
-use super::{Change, ROW, change, hidden_before, read, visible};
+use super::{ROW, change, hidden_before, read, visible};
 use crate::command::argument::{Argument, after, block, int, key, repeated, string, unix_time};
 use crate::command::expiration::{CONDITION, Condition, Rounding, TimeForm};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
-use crate::keyspace::EventKind;
+use crate::keyspace::{Change, EventKind};
 use crate::types::hash::EXPIRY_MAX;
 
 /// FIELDS, and how many there are.

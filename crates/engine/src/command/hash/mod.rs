@@ -23,8 +23,9 @@ use russet_ds::listpack::{Digits, Element};
 use russet_protocol::ErrorReply;
 
 use super::{Command, Ctx, Group, Reply, acl};
-use crate::keyspace::{EventKind, ExpiryPolicy, Key, Keyspace};
-use crate::types::hash::{Field, HashMut, HashRef, Limits};
+use crate::keyspace::{Change, ExpiryPolicy, Key, Keyspace};
+use crate::types::Names;
+use crate::types::hash::{Field, Hash, HashMut, HashRef};
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[
@@ -121,101 +122,32 @@ fn is_visible(field: &Field<'_>, hidden_before: i64) -> bool {
 }
 
 /// The field of this name in a hash under change, unless it is hidden.
-fn visible<'h>(hash: &'h HashMut<'_, '_>, name: &[u8], hidden_before: i64) -> Option<Field<'h>> {
+fn visible<'h>(hash: &'h HashMut<'_>, name: &[u8], hidden_before: i64) -> Option<Field<'h>> {
     hash.get(name).filter(|field| is_visible(field, hidden_before))
 }
 
-/// What a command made of a hash.
-struct Change<R> {
-    /// What it wants to know itself.
-    result: R,
-    /// How many changes that was.
-    count: u64,
-    /// As what they are reported.
-    events: &'static [EventKind],
-}
-
-impl<R> Change<R> {
-    /// Nothing was changed.
-    fn none(result: R) -> Change<R> {
-        Change { result, count: 0, events: &[] }
-    }
-
-    /// So many fields were changed.
-    fn of(result: R, count: u64, event: &'static [EventKind]) -> Change<R> {
-        Change { result, count, events: if count > 0 { event } else { &[] } }
-    }
-}
-
-/// Lends the hash of a key to `change`, without those of the named fields that have expired, and stores what becomes of
-/// it. A hash that is not there is made; one without fields is deleted.
+/// Lends the hash of a key to `change`, without those of the named fields that have expired.
 fn change<'n, R>(
     ctx: &mut Ctx<'_>,
     key: Key<'_>,
     names: impl Iterator<Item = &'n [u8]>,
-    change: impl FnOnce(&mut HashMut<'_, '_>) -> Change<R>,
+    change: impl FnOnce(&mut HashMut<'_>) -> Change<R>,
 ) -> Result<R, ErrorReply> {
-    let db = ctx.call.db;
-    let (limits, seed) = (Limits::of(&ctx.core.config), ctx.data.hasher().seed());
     let hidden_before = hidden_before(ctx.data);
     let deletes = ctx.data.policy == ExpiryPolicy::Remove;
-    ctx.data.expire_if_needed(db, key);
-    let dirty = ctx.data.dirty;
-    let mut edit = ctx.data.edit(db, key);
-    let run = |hash: &mut HashMut<'_, '_>| {
+    ctx.change::<Hash, R>(key, |hash| {
         let expired = if deletes { delete_expired(hash, names, hidden_before) } else { vec![] };
-        (expired, change(hash))
-    };
-    let existing = edit.entry();
-    let was_there = existing.is_some();
-    if existing.is_some_and(|entry| HashRef::of(&entry).is_none()) {
-        return Err(ErrorReply::WrongType);
-    }
-    let compact = match existing {
-        None => Some(HashMut::new(limits, seed)),
-        Some(entry) => HashMut::copy_of(&entry, limits, seed),
-    };
-    let (expired, done, is_empty) = match compact {
-        Some(mut hash) => {
-            let (expired, done) = run(&mut hash);
-            let is_empty = hash.is_empty();
-            if (done.count > 0 || !expired.is_empty())
-                && let Some(value) = hash.into_value()
-            {
-                edit.store(value);
-            }
-            (expired, done, is_empty)
-        }
-        None => {
-            let changed = edit.change_object(|object, walkers| {
-                let mut hash = HashMut::of_object(object, walkers, limits, seed)?;
-                let (expired, done) = run(&mut hash);
-                Some((expired, done, hash.is_empty()))
-            });
-            changed.flatten().ok_or(ErrorReply::WrongType)?
-        }
-    };
-    if !was_there && !is_empty {
-        edit.changed(EventKind::New);
-    }
-    ctx.data.elements_expired(db, key, b"HDEL", expired);
-    for event in done.events {
-        ctx.data.edit(db, key).changed(*event);
-    }
-    if was_there && is_empty {
-        ctx.data.edit(db, key).remove(EventKind::Del);
-    }
-    ctx.data.dirty = dirty + done.count;
-    Ok(done.result)
+        Change { expired, ..change(hash) }
+    })
 }
 
 /// Deletes the named fields that have expired, and returns their names.
 fn delete_expired<'n>(
-    hash: &mut HashMut<'_, '_>,
+    hash: &mut HashMut<'_>,
     names: impl Iterator<Item = &'n [u8]>,
     before: i64,
-) -> Vec<Box<[u8]>> {
-    let mut expired = Vec::new();
+) -> Names {
+    let mut expired = Names::new();
     if hash.earliest_expiry().is_none_or(|at| at >= before) {
         return expired;
     }

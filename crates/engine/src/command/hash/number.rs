@@ -3,11 +3,11 @@
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
 
-use super::{Change, ROW, change, hidden_before, visible};
+use super::{ROW, change, hidden_before, visible};
 use crate::command::argument::{double, int, key, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
-use crate::keyspace::EventKind;
+use crate::keyspace::{Change, EventKind};
 use crate::types::long_double::LongDouble;
 
 pub(super) const HINCRBY: Command = Command {

@@ -3,12 +3,12 @@
 use russet_protocol::ErrorReply;
 
 use super::expiry::{FIELDS, count_fields, fields, propagate_expiry, propagate_persist, time};
-use super::{Change, ROW, change, hidden_before, read, reply_value, visible};
+use super::{ROW, change, hidden_before, read, reply_value, visible};
 use crate::command::argument::{after, block, int, key, one_of, optional, repeated, string, token};
 use crate::command::expiration::{EX, EXAT, PX, PXAT, TimeForm};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
-use crate::keyspace::EventKind;
+use crate::keyspace::{Change, EventKind};
 use crate::types::hash::HashMut;
 
 pub(super) const HGETDEL: Command = Command {
@@ -216,9 +216,8 @@ fn hsetex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     let key = args.key(1);
     let mut deleted: Vec<&[u8]> = Vec::new();
     let is_set = change(ctx, key, names(), |hash| {
-        let expiry = |hash: &HashMut<'_, '_>, name: &[u8]| {
-            visible(hash, name, before).map(|field| field.expiry)
-        };
+        let expiry =
+            |hash: &HashMut<'_>, name: &[u8]| visible(hash, name, before).map(|field| field.expiry);
         let allows = |exist: bool| names().all(|name| expiry(hash, name).is_some() == exist);
         if !options.exist.is_none_or(allows) {
             return Change::none(false);

@@ -2,11 +2,11 @@
 
 use russet_protocol::ErrorReply;
 
-use super::{Change, ROW, change, visible};
+use super::{ROW, change, visible};
 use crate::command::argument::{block, key, repeated, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
-use crate::keyspace::EventKind;
+use crate::keyspace::{Change, EventKind};
 use crate::types::hash::HashMut;
 
 pub(super) const HSET: Command = Command {
@@ -105,7 +105,7 @@ fn hdel(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// Deletes fields and returns how many there were.
 pub(super) fn delete<'n>(
-    hash: &mut HashMut<'_, '_>,
+    hash: &mut HashMut<'_>,
     names: impl Iterator<Item = &'n [u8]>,
 ) -> Change<i64> {
     let deleted = names.filter(|name| hash.remove(name)).count();
