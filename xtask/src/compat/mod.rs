@@ -36,6 +36,7 @@ const UNITS: &[&str] = &[
     "unit/pubsub",
     "unit/pubsubshard",
     "unit/quit",
+    "unit/type/hash",
     "unit/type/string",
     "unit/type/incr",
 ];
