@@ -1,26 +1,18 @@
 //! Counted blocks against vectors from std: owners, copies before changes, growth, memory.
 #![allow(clippy::disallowed_methods, reason = "threads that share a block")]
 
+mod support;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use russet_ds::size::class_size;
 use russet_ds::{Block, Content, NewPayload, Payload, SharedBytes, Table, Value};
+use support::Rng;
 
 /// Bytes of a block before its content.
 const HEADER: usize = 24;
-
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) as usize % end
-    }
-}
 
 #[test]
 fn owners_agree_with_vectors_of_their_own() {
@@ -29,20 +21,20 @@ fn owners_agree_with_vectors_of_their_own() {
     let mut shared: Vec<(SharedBytes, Vec<u8>)> = Vec::new();
     let rounds = if cfg!(miri) { 400 } else { 40_000 };
     for round in 0..rounds {
-        if blocks.is_empty() || (blocks.len() < 20 && rng.below(8) == 0) {
-            let bytes = vec![round as u8; rng.below(3000)];
-            let cut = rng.below(bytes.len() + 1);
-            let block = match rng.below(3) {
+        if blocks.is_empty() || (blocks.len() < 20 && rng.index(8) == 0) {
+            let bytes = vec![round as u8; rng.index(3000)];
+            let cut = rng.index(bytes.len() + 1);
+            let block = match rng.index(3) {
                 0 => Block::from_bytes(&bytes),
                 1 => Block::try_from_parts(&[&bytes[..cut], &[], &bytes[cut..]]).expect("memory"),
                 _ => Block::from(SharedBytes::new(&bytes)),
             };
             blocks.push((block, bytes));
         }
-        let at = rng.below(blocks.len());
+        let at = rng.index(blocks.len());
         let (block, known) = &mut blocks[at];
         let before = known.len();
-        match rng.below(9) {
+        match rng.index(9) {
             0 => {
                 let copy = (block.clone(), known.clone());
                 assert!(block.is_shared());
@@ -50,16 +42,16 @@ fn owners_agree_with_vectors_of_their_own() {
             }
             1 => shared.push((block.share_bytes().expect("bytes"), known.clone())),
             2 => drop(blocks.swap_remove(at)),
-            3 if !shared.is_empty() => drop(shared.swap_remove(rng.below(shared.len()))),
+            3 if !shared.is_empty() => drop(shared.swap_remove(rng.index(shared.len()))),
             4 => {
-                let (room, len) = (rng.below(6000), rng.below(6000));
+                let (room, len) = (rng.index(6000), rng.index(6000));
                 let mut bytes = block.try_bytes_mut(room).expect("memory").expect("bytes");
                 assert!(bytes.capacity() >= room && bytes.len() == before);
                 bytes.resize(len);
                 known.resize(len, 0);
             }
             _ => {
-                let more = vec![round as u8; rng.below(40)];
+                let more = vec![round as u8; rng.index(40)];
                 let mut bytes = block.try_bytes_mut(0).expect("memory").expect("bytes");
                 bytes.extend_from_slice(&more);
                 known.extend_from_slice(&more);

@@ -1,34 +1,21 @@
 //! Listpacks against lists of std, by random operations; and bytes that are none.
 
+mod support;
+
 use russet_ds::listpack::{self, Digits, Element};
 use russet_ds::{ziplist, zipmap};
+use support::Rng;
 
 /// Miri is slow; it gets fewer rounds.
 const SLOW: u64 = if cfg!(miri) { 40 } else { 1 };
 
-/// A small generator of pseudo-random numbers (xorshift*), so that each run is the same.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        ((self.next() >> 16) % end as u64) as usize
-    }
-
-    /// Integers of all sizes, texts that look like them, and strings of all lengths.
-    fn text(&mut self) -> Vec<u8> {
-        match self.below(8) {
-            0..4 => (self.next() as i64 >> self.below(64)).to_string().into_bytes(),
-            4 => format!("0{}", self.below(100)).into_bytes(),
-            5 => vec![b'a' + self.below(3) as u8; self.below(5000)],
-            _ => vec![b'a' + self.below(3) as u8; self.below(70)],
-        }
+/// Integers of all sizes, texts that look like them, and strings of all lengths.
+fn random_text(rng: &mut Rng) -> Vec<u8> {
+    match rng.index(8) {
+        0..4 => (rng.next() as i64 >> rng.index(64)).to_string().into_bytes(),
+        4 => format!("0{}", rng.index(100)).into_bytes(),
+        5 => vec![b'a' + rng.index(3) as u8; rng.index(5000)],
+        _ => vec![b'a' + rng.index(3) as u8; rng.index(70)],
     }
 }
 
@@ -50,9 +37,9 @@ fn like_a_list_of_texts() {
     for _ in 0..400 / SLOW {
         let (mut bytes, mut model) = (listpack::EMPTY.to_vec(), Vec::<Vec<u8>>::new());
         for _ in 0..60 {
-            let (at, text) = (rng.below(model.len() + 1), rng.text());
+            let (at, text) = (rng.index(model.len() + 1), random_text(&mut rng));
             let element = Element::of(&text);
-            match rng.below(6) {
+            match rng.index(6) {
                 0..2 => {
                     let before = bytes.len();
                     listpack::append(&mut bytes, element);
@@ -70,7 +57,7 @@ fn like_a_list_of_texts() {
                     model[at] = text;
                 }
                 _ => {
-                    let count = rng.below(4);
+                    let count = rng.index(4);
                     let place = position(&bytes, at);
                     listpack::delete(&mut bytes, place, count);
                     model.drain(at..(at + count).min(model.len()));
@@ -93,7 +80,7 @@ fn compare(rng: &mut Rng, bytes: &[u8], model: &[Vec<u8>]) {
         let back = index as isize - model.len() as isize;
         assert_eq!(listpack::seek(bytes, back), Some(at));
         assert_eq!(listpack::get(bytes, at).map(text_of).as_ref(), Some(text));
-        let stride = 1 + rng.below(3);
+        let stride = 1 + rng.index(3);
         let first = (index % stride..model.len()).step_by(stride).find(|&i| model[i] == *text);
         let from = position(bytes, index % stride);
         let found = listpack::find(bytes, from, text, stride);
@@ -109,14 +96,14 @@ fn damaged_bytes() {
     let mut rng = Rng(2);
     for _ in 0..20_000 / SLOW {
         let mut bytes = listpack::EMPTY.to_vec();
-        for _ in 0..rng.below(5) {
-            listpack::append(&mut bytes, Element::of(&rng.text()[..]));
+        for _ in 0..rng.index(5) {
+            listpack::append(&mut bytes, Element::of(&random_text(&mut rng)[..]));
         }
-        for _ in 0..=rng.below(3) {
-            let at = rng.below(bytes.len());
+        for _ in 0..=rng.index(3) {
+            let at = rng.index(bytes.len());
             bytes[at] = rng.next() as u8;
         }
-        bytes.truncate(bytes.len() - rng.below(2));
+        bytes.truncate(bytes.len() - rng.index(2));
         let counted = listpack::iter(&bytes).count();
         let backwards = listpack::iter(&bytes).rev().count();
         for at in 0..bytes.len().min(50) {
@@ -136,7 +123,7 @@ fn damaged_bytes() {
 fn random_bytes_in_old_forms() {
     let mut rng = Rng(3);
     for _ in 0..20_000 / SLOW {
-        let len = rng.below(40);
+        let len = rng.index(40);
         let bytes: Vec<u8> = (0..len).map(|_| rng.next() as u8).chain([0xff]).collect();
         _ = zipmap::each(&bytes, &mut |_, _| {});
         let total = (10 + bytes.len()) as u32;

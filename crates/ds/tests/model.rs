@@ -1,29 +1,16 @@
 //! The table against models from std, by random operations, with good and with bad hashes.
 #![allow(clippy::disallowed_methods, reason = "settings of the test run")]
 
+mod support;
+
 use std::collections::BTreeMap;
 
 use russet_ds::hash::Seed;
 use russet_ds::{Block, Content, EntryRef, Expired, NewPayload, Payload, Scope, Table, WALKERS};
+use support::Rng;
 
 /// Miri is slow; it gets fewer keys.
 const SLOW: u64 = if cfg!(miri) { 40 } else { 1 };
-
-/// A small generator of pseudo-random numbers (xorshift*), so that each run is the same.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 16) % end
-    }
-}
 
 /// Hashes, from good to hopeless.
 #[derive(Debug, Clone, Copy)]

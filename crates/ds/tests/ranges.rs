@@ -1,31 +1,19 @@
 //! Ranges of hashes against a map in hash order, and tables whose hashes begin alike.
 #![allow(clippy::disallowed_methods, reason = "settings of the test run")]
 
+mod support;
+
 use std::collections::BTreeMap;
 
 use russet_ds::hash::Seed;
 use russet_ds::{NewPayload, Payload, Scope, Table, WALKERS};
+use support::Rng;
 
 /// Miri is slow; it gets fewer keys.
 const SLOW: u64 = if cfg!(miri) { 20 } else { 1 };
 
 /// Bits of a hash below the slot.
 const BELOW: u32 = 50;
-
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 16) % end
-    }
-}
 
 /// How keys fall into 16384 slots, which are the top bits of the hash.
 #[derive(Debug, Clone, Copy)]

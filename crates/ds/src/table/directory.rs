@@ -467,26 +467,23 @@ impl Directory {
     }
 }
 
-/// Recursion is bounded: each level consumes at least one of 64 bits.
+/// Calls `sink` with each segment below the cell, in hash order, and frees the nodes.
 fn drain_cell(cell: Cell, sink: &mut dyn FnMut(Seg)) {
-    if cell.is_empty() {
-        return;
+    visit(cell, sink, drain_cell);
+    if !cell.is_empty() && cell.is_node() {
+        // SAFETY: the only cell that referred to the node is gone.
+        unsafe { cell.node().free() };
     }
-    if !cell.is_node() {
-        return sink(cell.segment());
-    }
-    let node = cell.node();
-    let mut index = 0;
-    while index < node.count() {
-        let kid = node.cell(index);
-        index += node.span(kid.depth());
-        drain_cell(kid, sink);
-    }
-    // SAFETY: the only cell that referred to the node is gone.
-    unsafe { node.free() };
 }
 
+/// Calls `sink` with each segment below the cell, in hash order.
 fn each_cell(cell: Cell, sink: &mut dyn FnMut(Seg)) {
+    visit(cell, sink, each_cell);
+}
+
+/// Calls `sink` with the segment of the cell, or `descend` with each distinct cell of its node.
+/// Recursion is bounded: each level consumes at least one of 64 bits.
+fn visit(cell: Cell, sink: &mut dyn FnMut(Seg), descend: fn(Cell, &mut dyn FnMut(Seg))) {
     if cell.is_empty() {
         return;
     }
@@ -498,6 +495,6 @@ fn each_cell(cell: Cell, sink: &mut dyn FnMut(Seg)) {
     while index < node.count() {
         let kid = node.cell(index);
         index += node.span(kid.depth());
-        each_cell(kid, sink);
+        descend(kid, sink);
     }
 }
