@@ -1,8 +1,7 @@
-//! The node without sockets: what a command costs when the kernel is not in the way, and how long turns
-//! take while a table grows.
+//! Benchmarks of the node without sockets: the time of commands without the kernel, and of turns
+//! while a table grows.
 //!
-//! `cargo bench -p russet-engine` prints both; the shell's share of a command is what
-//! `cargo xtask bench` measures beyond these figures.
+//! `cargo bench -p russet-engine` prints both; `cargo xtask bench` measures the whole server.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use std::time::Instant;
@@ -32,13 +31,13 @@ impl Host for Clock {
     }
 }
 
-/// Microseconds of CPU time that this thread has used.
+/// Returns the CPU time of this thread in microseconds.
 fn cpu_us() -> i64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec * 1_000_000 + time.tv_nsec / 1000
 }
 
-/// A node that one client sends requests to, in real time.
+/// A node with one client, in real time.
 struct Bench {
     driver: Driver,
     clock: Clock,
@@ -53,11 +52,11 @@ impl Bench {
         let boot = Boot { seed: [1, 2, 3, 4], mode, ..Boot::default() };
         let mut driver = Driver::idle(Config::default(), boot, Files::new(), clock.now());
         let client = driver.connect();
-        driver.connection(client).expect("just let in").discards = true;
+        driver.connection(client).expect("just accepted").discards = true;
         Bench { driver, clock, client, turns: Vec::new() }
     }
 
-    /// Gives the node some requests and runs it until all are answered; how many bytes the replies had.
+    /// Sends requests and runs the node until all are answered. Returns the length of the replies.
     fn run(&mut self, requests: &[u8]) -> usize {
         self.driver.queue(self.client, requests);
         let mut replied = 0;
@@ -79,7 +78,7 @@ fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
     russet_protocol::reply::push_command(out, args);
 }
 
-/// The numbers below `KEYS`, each once, in an order that the seed decides.
+/// Returns the numbers below `KEYS` in an order determined by the seed.
 fn shuffled(mut seed: u64) -> Vec<u64> {
     let mut numbers: Vec<u64> = (0..KEYS).collect();
     for left in (1..numbers.len()).rev() {
@@ -93,7 +92,7 @@ fn shuffled(mut seed: u64) -> Vec<u64> {
 
 const KEYS: u64 = 1_000_000;
 
-/// Batches of a hundred requests, one for each key.
+/// Returns batches of a hundred requests, one for each key.
 fn batches(order: &[u64], name: &[u8], more: &[&[u8]]) -> Vec<Vec<u8>> {
     let batch = |numbers: &[u64]| {
         let mut requests = Vec::new();
@@ -106,7 +105,7 @@ fn batches(order: &[u64], name: &[u8], more: &[&[u8]]) -> Vec<Vec<u8>> {
     order.chunks(100).map(batch).collect()
 }
 
-/// Each kind of request has an order of its own: in that of the inserts entries would be touched as they were allocated.
+/// Each kind of request has its own order: the order of inserts would be that of allocation.
 fn throughput(name: &str, mode: Mode) -> Bench {
     println!(
         "ns per command, 1 million keys of 16 bytes, values of 16, each key once in any order, {name}"
@@ -135,7 +134,7 @@ fn throughput(name: &str, mode: Mode) -> Bench {
     bench
 }
 
-/// The time of one call, at best.
+/// Prints the best time of a call.
 fn best<T>(name: &str, rounds: usize, mut call: impl FnMut() -> T) {
     let mut least = u128::MAX;
     for _ in 0..rounds {
@@ -146,7 +145,7 @@ fn best<T>(name: &str, rounds: usize, mut call: impl FnMut() -> T) {
     println!("  {name:<28} {least:>10} ns");
 }
 
-/// What is asked of slots, of a database that holds a million keys.
+/// Measures operations on slots of a database with a million keys.
 fn slots(mut bench: Bench) {
     let keys = bench.driver.node.data.db(0).len();
     let bytes = bench.driver.node.data.db(0).allocated_bytes();
@@ -186,7 +185,7 @@ fn slots(mut bench: Bench) {
     });
 }
 
-/// A snapshot's walk through a million keys, without an encoder and without writes.
+/// Measures a walk over a million keys, without encoder and writes.
 fn walk(mut bench: Bench) {
     let mut job = 0;
     best("walk through all keys", 10, || {

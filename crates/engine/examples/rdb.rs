@@ -1,4 +1,4 @@
-//! Writes, reads and times RDB files by hand.
+//! Writes, reads and benchmarks RDB files.
 //!
 //! ```text
 //! cargo run --release -p russet-engine --example rdb -- write dump.rdb
@@ -30,7 +30,7 @@ fn main() {
     }
 }
 
-/// A file with every way in which a string can be written.
+/// Returns a file with all encodings of strings.
 fn sample() -> Vec<u8> {
     let mut chunk = Chunk::new(0, 4096);
     for value in [0, -1, 127, 128, -129, 32_767, 32_768, 1 << 31, i64::MIN] {
@@ -61,7 +61,7 @@ fn sample() -> Vec<u8> {
     out
 }
 
-/// Prints or only counts what a file holds.
+/// A sink that prints or only counts the content of a file.
 struct Printer {
     print: bool,
     entries: u64,

@@ -1,10 +1,10 @@
-//! WAIT, and who asks replicas for what.
+//! WAIT and the acknowledgements of replicas.
 
 use russet_driver::Driver;
 use russet_driver::peers::attach;
 use russet_engine::io::Handle;
 
-/// Requests of many clients that arrive in one round.
+/// Sends the same bytes from many clients in one round.
 fn send_all(w: &mut Driver, clients: &[Handle], bytes: &[u8]) {
     for &client in clients {
         w.node.read_buffer(client).unwrap().extend_from_slice(bytes);
@@ -14,7 +14,7 @@ fn send_all(w: &mut Driver, clients: &[Handle], bytes: &[u8]) {
 }
 
 #[test]
-fn however_many_wait_replicas_are_asked_once_a_turn() {
+fn acknowledgements_are_requested_once_per_turn() {
     let mut w = Driver::new("save \"\"\n");
     let (r, other) = (attach(&mut w), w.connect());
     let clients: Vec<Handle> = (0..200).map(|_| w.connect()).collect();

@@ -1,10 +1,10 @@
-//! The commands that administer a node and its connections, driven in process.
+//! Commands that administrate a node and its connections.
 
 use russet_driver::Driver;
 use russet_engine::io::{Request, Service};
 
 #[test]
-fn strangers_must_authenticate_first() {
+fn unauthenticated_clients_must_authenticate_first() {
     let mut w = Driver::new("requirepass secret\n");
     let c = w.connect();
     assert_eq!(w.request(c, "GET a"), "-NOAUTH Authentication required.\r\n");
@@ -30,7 +30,7 @@ fn strangers_must_authenticate_first() {
 }
 
 #[test]
-fn hello_speaks_the_version_that_it_agreed_on() {
+fn hello_replies_in_the_selected_version() {
     let mut w = Driver::new("");
     let c = w.connect();
     assert_eq!(
@@ -74,7 +74,7 @@ fn saving() {
     assert_eq!(w.request(d, "BGSAVE NOW"), "-ERR syntax error\r\n");
     w.snapshots.errors.push_back("No space left on device".to_owned());
     assert_eq!(w.request(d, "SAVE"), "-ERR No space left on device\r\n");
-    // A client that goes away while it waits is nobody's concern.
+    // A client may disconnect while it waits.
     w.snapshots.held = true;
     w.request(c, "SAVE");
     w.disconnect(c);
@@ -83,7 +83,7 @@ fn saving() {
 }
 
 #[test]
-fn config_set_is_all_or_nothing() {
+fn config_set_is_atomic() {
     let mut w = Driver::new("");
     let c = w.connect();
     let get = |w: &mut Driver, name: &str| w.request(c, &format!("CONFIG GET {name}"));
@@ -110,7 +110,7 @@ fn config_set_is_all_or_nothing() {
 }
 
 #[test]
-fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
+fn requests_to_the_shell_are_reverted_when_a_later_one_fails() {
     let mut w = Driver::new("enable-protected-configs yes\nmaxclients 100\n");
     let (c, d) = (w.connect(), w.connect());
     w.requests.answers.extend([Ok(()), Ok(()), Err("EADDRINUSE".to_owned())]);
@@ -135,7 +135,7 @@ fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
     assert_eq!(w.request(c, "CONFIG GET dir"), "*2\r\n$3\r\ndir\r\n$5\r\n/data\r\n");
     assert_eq!(w.request(c, "CONFIG SET dir ./sub/"), "+OK\r\n");
     assert_eq!(w.request(c, "CONFIG GET dir"), "*2\r\n$3\r\ndir\r\n$9\r\n/data/sub\r\n");
-    // Nobody sees values that are not in force, and the one who asked may go meanwhile.
+    // No client sees values that are not applied, and the caller may disconnect meanwhile.
     w.requests.held = true;
     w.requests.answers.push_back(Err("no".to_owned()));
     assert_eq!(w.request(c, "CONFIG SET maxclients 300"), "");
@@ -146,7 +146,7 @@ fn steps_of_the_shell_are_taken_back_when_a_later_one_fails() {
 }
 
 #[test]
-fn shutdown_saves_and_takes_no_write_meanwhile() {
+fn shutdown_saves_and_holds_writes_meanwhile() {
     let mut w = Driver::new("stop-writes-on-bgsave-error no\n");
     let (c, d, e) = (w.connect(), w.connect(), w.connect());
     w.request(c, "SET a 1");
@@ -163,7 +163,7 @@ fn shutdown_saves_and_takes_no_write_meanwhile() {
     w.deliver_saves();
     assert_eq!(w.exit, None);
     assert_eq!(w.take(c), "-ERR Errors trying to SHUTDOWN. Check logs.\r\n");
-    assert_eq!(w.take(d), "+OK\r\n", "life goes on");
+    assert_eq!(w.take(d), "+OK\r\n", "served again");
     assert_eq!(w.request(c, "SHUTDOWN NOW"), "");
     assert_eq!(w.request(d, "SET a 3"), "");
     assert_eq!(w.request(e, "SHUTDOWN ABORT"), "+OK\r\n");
@@ -177,7 +177,7 @@ fn shutdown_saves_and_takes_no_write_meanwhile() {
 }
 
 #[test]
-fn a_password_known_by_its_hash_lets_in_and_can_be_changed() {
+fn a_password_known_by_its_hash_authenticates_and_can_be_changed() {
     let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let mut w = Driver::new(&format!("user default on #{hex} ~* &* +@all\n"));
     let c = w.connect();
@@ -188,7 +188,7 @@ fn a_password_known_by_its_hash_lets_in_and_can_be_changed() {
     assert_eq!(w.request(c, "CONFIG GET requirepass"), "*2\r\n$11\r\nrequirepass\r\n$0\r\n\r\n");
     let d = w.connect();
     assert_eq!(w.request(c, "CONFIG SET requirepass \"\""), "+OK\r\n");
-    assert_eq!(w.request(d, "GET key"), "$-1\r\n", "nobody is asked for a password any more");
+    assert_eq!(w.request(d, "GET key"), "$-1\r\n", "no password is required any more");
     assert_eq!(w.request(c, "CONFIG SET requirepass new"), "+OK\r\n");
     let e = w.connect();
     assert!(w.request(e, "AUTH abc").starts_with("-WRONGPASS"));

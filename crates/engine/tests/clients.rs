@@ -1,4 +1,4 @@
-//! CLIENT and what pauses do, driven in process.
+//! CLIENT, including pauses.
 
 use russet_driver::Driver;
 
@@ -36,7 +36,7 @@ const FIELDS: [&str; 30] = [
     "lib-name",
 ];
 
-/// The lines of a bulk reply.
+/// Returns the lines of a bulk reply.
 fn lines(reply: &str) -> Vec<&str> {
     reply.lines().skip(1).filter(|line| !line.is_empty()).collect()
 }
@@ -47,7 +47,7 @@ fn field<'a>(line: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_line_has_all_fields_in_their_order() {
+fn a_line_has_all_fields_in_order() {
     let mut w = Driver::new("protected-mode no\n");
     let (c, d) = (w.connect(), w.connect_from("[2001:db8::1]:7777"));
     w.request(c, "CLIENT SETNAME me");
@@ -114,7 +114,7 @@ fn a_line_has_all_fields_in_their_order() {
 }
 
 #[test]
-fn names_and_small_answers() {
+fn names_and_small_replies() {
     let mut w = Driver::new("");
     let c = w.connect();
     assert_eq!(w.request(c, "CLIENT GETNAME"), "$-1\r\n");
@@ -183,14 +183,14 @@ fn kill_by_address_and_by_filters() {
     assert_eq!(w.request(c, "CLIENT KILL ADDR 192.0.2.1:1000 USER default TYPE normal"), ":1\r\n");
     assert_eq!(std::mem::take(&mut w.closed), [e]);
     assert_eq!(w.request(c, "CLIENT KILL LADDR 127.0.0.1:6379 SKIPME no"), ":2\r\n");
-    assert_eq!(w.closed, [d, c], "the one that asked goes last, with its reply");
+    assert_eq!(w.closed, [d, c], "the caller is closed last, after its reply");
 }
 
 #[test]
-fn killed_in_the_middle_of_anything() {
+fn clients_can_be_killed_in_any_state() {
     let mut w = Driver::new("");
     let (c, d, e) = (w.connect(), w.connect(), w.connect());
-    // Waiting, in a transaction, held by a pause.
+    // Blocked, in a transaction, held by a pause.
     w.request(c, "WAIT 1 0");
     w.request(d, "MULTI");
     w.request(d, "SET a 1");
@@ -203,13 +203,13 @@ fn killed_in_the_middle_of_anything() {
     assert_eq!(w.request(e, "CLIENT KILL ID 4"), ":1\r\n");
     w.advance_ms(1000);
     assert_eq!(w.request(e, "EXISTS a"), ":0\r\n");
-    // By itself, with more requests behind and in front.
+    // By itself, between other requests.
     let c = w.connect();
     w.send(c, b"SET b 1\r\nCLIENT KILL ID 5 SKIPME no\r\nSET b 2\r\n");
     assert_eq!(w.take(c), "+OK\r\n:1\r\n");
     assert!(w.closed.contains(&c));
     assert_eq!(w.request(e, "GET b"), "$1\r\n1\r\n");
-    // By itself within a transaction, which ends first; and when nothing is there to be written.
+    // By itself within a transaction, which is completed first; and without pending output.
     let c = w.connect();
     w.send(c, b"MULTI\r\nCLIENT KILL ID 6 SKIPME no\r\nSET b 3\r\nEXEC\r\nSET b 4\r\n");
     assert_eq!(w.take(c), "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n+OK\r\n");
@@ -221,7 +221,7 @@ fn killed_in_the_middle_of_anything() {
     assert!(w.closed.contains(&c));
     assert_eq!(w.request(e, "GET b"), "$1\r\n5\r\n");
     assert_eq!(w.node.parts.clients.len(), 1);
-    // Two that are served in the same window.
+    // Two clients that are served in the same batch.
     let (c, d) = (w.connect(), w.connect());
     for (client, bytes) in [(c, &b"CLIENT KILL ID 9\r\n"[..]), (d, b"SET b 6\r\n")] {
         w.node.read_buffer(client).expect("it is open").extend_from_slice(bytes);
@@ -233,7 +233,7 @@ fn killed_in_the_middle_of_anything() {
 }
 
 #[test]
-fn a_line_tells_the_command_that_was_asked_for_last() {
+fn a_line_has_the_last_requested_command() {
     let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
     for (line, name) in [
@@ -253,7 +253,7 @@ fn a_line_tells_the_command_that_was_asked_for_last() {
 }
 
 #[test]
-fn replies_on_demand() {
+fn replies_can_be_disabled() {
     let mut w = Driver::new("");
     let c = w.connect();
     w.send(c, b"CLIENT REPLY SKIP\r\nPING\r\nPING\r\n");
@@ -280,7 +280,7 @@ fn replies_on_demand() {
     assert_eq!(w.request(c, "RESET"), "+RESET\r\n");
     w.send(c, b"CLIENT REPLY SKIP\r\nRESET\r\nPING\r\n");
     assert_eq!(w.take(c), "+PONG\r\n");
-    // An empty request is one whose reply can be skipped.
+    // The reply of an empty request can be skipped too.
     w.send(c, b"CLIENT REPLY SKIP\r\n\r\nPING\r\n");
     assert_eq!(w.take(c), "+PONG\r\n");
     w.send(c, b"CLIENT REPLY SKIP\r\n");
@@ -291,7 +291,7 @@ fn replies_on_demand() {
     assert_eq!(w.request(c, "EXEC"), "*2\r\n+OK\r\n+OK\r\n");
     assert_eq!(w.request(c, "PING"), "");
     assert_eq!(w.request(c, "PING"), "+PONG\r\n");
-    // EXEC's reply has an element for each queued command; the mode changes behind it.
+    // EXEC's reply has an element for each queued command; the mode changes after it.
     w.send(c, b"MULTI\r\nCLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nPING\r\n");
     w.take(c);
     assert_eq!(w.request(c, "EXEC"), "*3\r\n+OK\r\n+OK\r\n+PONG\r\n");
@@ -326,7 +326,7 @@ fn unblock() {
 }
 
 #[test]
-fn times_that_cannot_be() {
+fn invalid_timeouts_are_refused() {
     let mut w = Driver::new("");
     let c = w.connect();
     for command in ["CLIENT PAUSE", "WAIT 1"] {
@@ -345,7 +345,7 @@ fn times_that_cannot_be() {
 }
 
 #[test]
-fn a_pause_of_writes_lets_reads_through_and_ends_no_key() {
+fn a_pause_of_writes_allows_reads_and_expires_no_key() {
     let mut w = Driver::new("");
     let (c, d, e) = (w.connect(), w.connect(), w.connect());
     w.request(c, "SET gone 1 PX 10");
@@ -355,7 +355,7 @@ fn a_pause_of_writes_lets_reads_through_and_ends_no_key() {
     w.request(e, "GET n");
     assert_eq!(w.request(c, "CLIENT PAUSE 1000 WRITE"), "+OK\r\n");
     w.advance_ms(500);
-    assert_eq!(w.request(c, "GET gone"), "$-1\r\n");
+    assert_eq!(w.request(c, "GET missing"), "$-1\r\n");
     assert_eq!(w.request(c, "DBSIZE"), ":1\r\n", "hidden, not removed");
     assert_eq!(w.request(d, "EXEC"), "");
     assert_eq!(w.request(e, "EXEC"), "*1\r\n$-1\r\n", "it writes nothing");
@@ -386,7 +386,7 @@ fn a_pause_of_all_holds_everything_in_order() {
     w.advance_ms(1000);
     assert_eq!(w.take(late), "+OK\r\n");
     assert_eq!(w.request(late, "GET s"), "$4\r\n0123\r\n");
-    // It is the end of the transaction that a pause within it begins at.
+    // A pause within a transaction takes effect at its end.
     w.send(late, b"MULTI\r\nCLIENT PAUSE 1000 WRITE\r\nSET s 1\r\nEXEC\r\nSET s 2\r\n");
     assert!(w.take(late).ends_with("*2\r\n+OK\r\n+OK\r\n"));
     w.advance_ms(1000);
@@ -394,7 +394,7 @@ fn a_pause_of_all_holds_everything_in_order() {
 }
 
 #[test]
-fn a_browser_is_turned_away_without_an_answer() {
+fn http_requests_are_closed_without_a_reply() {
     for head in ["POST / HTTP/1.1", "Host: here", "host: here"] {
         let mut w = Driver::new("");
         let c = w.connect();

@@ -1,11 +1,11 @@
-//! DEBUG, driven in process.
+//! DEBUG.
 
 use russet_driver::Driver;
 
 const DEBUG: &str = "enable-debug-command yes\nsave \"\"\n";
 
 #[test]
-fn debug_is_refused_unless_it_is_allowed() {
+fn debug_is_refused_unless_enabled() {
     let mut w = Driver::new("");
     let c = w.connect();
     let refusal = "-ERR DEBUG command not allowed. If the enable-debug-command option is set to \
@@ -29,7 +29,7 @@ fn debug_is_refused_unless_it_is_allowed() {
 
 /// The digits are those of redis-server 7.0.15 after the same commands.
 #[test]
-fn digests_are_those_of_stock_servers() {
+fn digests_equal_those_of_stock_servers() {
     let mut w = Driver::new(DEBUG);
     let c = w.connect();
     w.request(c, "SET a 1");
@@ -91,7 +91,7 @@ fn protocol_shows_each_type_in_both_versions() {
 }
 
 #[test]
-fn reload_puts_the_file_in_place_of_the_data_or_beside_it() {
+fn reload_replaces_or_merges_the_data() {
     let mut w = Driver::new(DEBUG);
     let (c, d) = (w.connect(), w.connect());
     w.request(c, "SET a 1");
@@ -114,7 +114,7 @@ fn reload_puts_the_file_in_place_of_the_data_or_beside_it() {
     w.snapshots.errors.push_back("No space left on device".to_owned());
     assert_eq!(w.request(c, "DEBUG RELOAD"), fails);
     assert!(w.request(c, "DEBUG RELOAD X").starts_with("-ERR DEBUG RELOAD only supports"));
-    // It waits for a save that is under way, and what is written by others cannot fall in between.
+    // It waits for a running save, and no write can happen in between.
     w.snapshots.held = true;
     assert_eq!(w.request(c, "BGSAVE"), "+Background saving started\r\n");
     w.request(c, "SET late 1");
@@ -128,7 +128,7 @@ fn reload_puts_the_file_in_place_of_the_data_or_beside_it() {
 }
 
 #[test]
-fn what_waits_for_the_world_works_within_a_transaction() {
+fn commands_that_wait_for_the_driver_work_within_a_transaction() {
     let mut w = Driver::new(DEBUG);
     let (c, d) = (w.connect(), w.connect());
     let queue = |w: &mut Driver| {
@@ -154,7 +154,7 @@ fn what_waits_for_the_world_works_within_a_transaction() {
     w.advance_ms(1);
     assert_eq!(w.take(c), "+OK\r\n:3\r\n");
     assert_eq!(w.take(d), "$1\r\n3\r\n");
-    // A client that goes away in the middle has run all of it nevertheless.
+    // The transaction of a client that disconnects is completed.
     queue(&mut w);
     w.snapshots.held = true;
     w.send(c, b"EXEC\r\n");
@@ -167,7 +167,7 @@ fn what_waits_for_the_world_works_within_a_transaction() {
 }
 
 #[test]
-fn looks_at_keys_leave_them_alone() {
+fn inspecting_keys_does_not_touch_them() {
     let mut w = Driver::new(DEBUG);
     let c = w.connect();
     w.request(c, "SET n 300");
@@ -191,7 +191,7 @@ fn looks_at_keys_leave_them_alone() {
 }
 
 #[test]
-fn populate_adds_what_is_not_there() {
+fn populate_adds_missing_keys() {
     let mut w = Driver::new(DEBUG);
     let c = w.connect();
     w.request(c, "SET key:1 mine");
@@ -211,7 +211,7 @@ fn populate_adds_what_is_not_there() {
 }
 
 #[test]
-fn time_can_be_stopped() {
+fn sleep_and_disabled_expiry() {
     let mut w = Driver::new(DEBUG);
     let (c, d) = (w.connect(), w.connect());
     assert_eq!(w.request(c, "DEBUG SET-ACTIVE-EXPIRE 0"), "+OK\r\n");
@@ -240,7 +240,7 @@ fn time_can_be_stopped() {
 }
 
 #[test]
-fn small_ones() {
+fn other_subcommands() {
     let mut w = Driver::new(DEBUG);
     let c = w.connect();
     assert_eq!(w.request(c, "DEBUG ERROR \"MY error\\r\\ntext\""), "-MY error  text\r\n");

@@ -1,4 +1,5 @@
-//! Directives do what they say: each is read by somebody, and some that nothing else tests.
+//! Directives: each implemented one is read by the sources, and tests of some that no other test
+//! covers.
 #![allow(clippy::disallowed_methods, reason = "reads the sources of the repository")]
 
 use std::fs;
@@ -9,18 +10,18 @@ use russet_driver::peers::{command, replica};
 use russet_engine::config::{DIRECTIVES, Status};
 use russet_engine::io::{Handle, Request};
 
-/// Built without anybody reading them, since what they ask for is always so, whatever they say.
+/// Implemented directives that are not read, since their behaviour is always enabled.
 const ALWAYS: &[(&str, &str)] = &[
     ("sanitize-dump-payload", "payloads are always checked in depth"),
     ("repl-diskless-load", "a payload always goes into a second keyspace"),
-    ("replica-lazy-flush", "detached databases are always freed elsewhere"),
-    ("lazyfree-lazy-eviction", "values are always freed elsewhere"),
-    ("lazyfree-lazy-user-del", "values are always freed elsewhere"),
-    ("lazyfree-lazy-user-flush", "values are always freed elsewhere"),
+    ("replica-lazy-flush", "detached databases are always freed lazily"),
+    ("lazyfree-lazy-eviction", "values are always freed lazily"),
+    ("lazyfree-lazy-user-del", "values are always freed lazily"),
+    ("lazyfree-lazy-user-flush", "values are always freed lazily"),
     ("activerehashing", "there is no rehash"),
 ];
 
-/// All sources under a folder but the room of the configuration, and tests.
+/// Collects all sources in a folder except the configuration and tests.
 fn sources(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).expect("the repository is here").flatten() {
         let path = entry.path();
@@ -40,16 +41,16 @@ fn each_implemented_directive_is_read() {
     let mut text = String::new();
     sources(&crates.join("engine/src"), &mut text);
     sources(&crates.join("server/src"), &mut text);
-    // A row may itself hold what a change of it asks of the shell, or name a function that does.
+    // A row may contain its request to the shell, or the name of a function.
     for file in ["directives.rs", "apply.rs"] {
         let source = fs::read_to_string(crates.join("engine/src/config").join(file));
-        let source = source.expect("the table and what it names are here");
+        let source = source.expect("the sources of the configuration");
         for line in source.lines() {
             text.push_str(line.find("config.").map_or("", |at| &line[at..]));
         }
     }
     let applied = fs::read_to_string(crates.join("engine/src/config/apply.rs"));
-    text.push_str(&applied.expect("what is requested of the shell is here"));
+    text.push_str(&applied.expect("the sources of the configuration"));
     let is_read = |name: &str| {
         let field = format!(".{}", name.replace('-', "_"));
         text.match_indices(&field).any(|(at, _)| {
@@ -60,16 +61,16 @@ fn each_implemented_directive_is_read() {
     let mut wrong = Vec::new();
     for row in DIRECTIVES.iter().filter(|row| row.status == Status::Implemented) {
         let always = ALWAYS.iter().any(|(name, _)| *name == row.name);
-        // The one that the configuration itself reads.
+        // This one is read by the configuration.
         let is_read = is_read(row.name) || row.name == "enable-protected-configs";
         if is_read == always {
             wrong.push(row.name);
         }
         if always {
-            assert!(row.doc().contains("Always "), "{}: its page says so", row.name);
+            assert!(row.doc().contains("Always "), "{}: its documentation says so", row.name);
         }
     }
-    assert_eq!(wrong, [""; 0], "neither read nor listed as always so, or both");
+    assert_eq!(wrong, [""; 0], "neither read nor listed as always enabled, or both");
 }
 
 fn logged(w: &Driver, text: &str) -> usize {
@@ -77,7 +78,7 @@ fn logged(w: &Driver, text: &str) -> usize {
 }
 
 #[test]
-fn a_replica_that_cannot_save_ends_or_goes_on_as_it_was_told() {
+fn a_replica_that_cannot_save_exits_or_continues_as_configured() {
     for ignores in [false, true] {
         let line = if ignores { "replica-ignore-disk-write-errors yes\n" } else { "" };
         let (mut w, link) = replica(&format!("save 3600 1\n{line}"), &[]);
@@ -95,13 +96,13 @@ fn a_replica_that_cannot_save_ends_or_goes_on_as_it_was_told() {
         } else {
             assert_eq!(w.exit, Some(1));
             assert_eq!(logged(&w, "Replica was unable to write command to disk."), 1);
-            assert_eq!(w.request(c, "EXISTS before"), "", "nobody is served any more");
+            assert_eq!(w.request(c, "EXISTS before"), "", "no client is served any more");
         }
     }
 }
 
 #[test]
-fn a_command_of_the_master_that_fails_ends_a_replica_if_it_is_told_so() {
+fn a_failing_command_of_the_master_stops_a_replica_if_configured() {
     for (conf, words, ends) in [
         ("", &["INCR", "text"][..], false),
         ("propagation-error-behavior panic\n", &["SET", "key", "x"], false),
@@ -124,7 +125,7 @@ fn a_command_of_the_master_that_fails_ends_a_replica_if_it_is_told_so() {
     }
 }
 
-/// A replica of this node that takes a file.
+/// Attaches a replica by file.
 fn attach(w: &mut Driver) -> Handle {
     let r = w.connect();
     w.request(r, "REPLCONF capa psync2");
@@ -134,7 +135,7 @@ fn attach(w: &mut Driver) -> Handle {
 }
 
 #[test]
-fn a_dump_file_that_only_replicas_needed_is_removed() {
+fn a_dump_file_written_only_for_replicas_is_removed() {
     const CONF: &str = "save \"\"\nrepl-diskless-sync no\n";
     let removal = [Request::RemoveFile("dump.rdb".to_owned())];
     let mut w = Driver::new(&format!("{CONF}rdb-del-sync-files yes\n"));
@@ -145,20 +146,20 @@ fn a_dump_file_that_only_replicas_needed_is_removed() {
 
     let mut w = Driver::new(CONF);
     attach(&mut w);
-    assert_eq!(w.requests.received, [], "nobody asked for it");
+    assert_eq!(w.requests.received, [], "the directive is off");
 
     let mut w = Driver::new(&format!("{CONF}rdb-del-sync-files yes\nsave 3600 1\n"));
     let c = w.connect();
     attach(&mut w);
-    assert_eq!(w.requests.received, [], "it is the server's own");
+    assert_eq!(w.requests.received, [], "the server itself needs it");
     w.request(c, "SAVE");
     w.request(c, "CONFIG SET save \"\"");
     w.advance_ms(2000);
-    assert_eq!(w.requests.received, [], "somebody asked for this one");
+    assert_eq!(w.requests.received, [], "a client requested this save");
 }
 
 #[test]
-fn a_replicas_packets_are_gathered_if_that_is_wanted() {
+fn tcp_nodelay_of_replicas_is_disabled_if_configured() {
     let mut w = Driver::new("repl-disable-tcp-nodelay yes\nrepl-diskless-sync no\n");
     let r = attach(&mut w);
     assert_eq!(w.delayed, [r]);
@@ -168,7 +169,7 @@ fn a_replicas_packets_are_gathered_if_that_is_wanted() {
 }
 
 #[test]
-fn the_node_says_once_that_it_is_ready() {
+fn the_node_reports_once_that_it_is_ready() {
     assert_eq!(Driver::new("").ready, [false]);
     assert_eq!(Driver::new("replicaof 127.0.0.1 7000\n").ready, [true]);
     let (w, _) = replica("", &[]);
@@ -176,7 +177,7 @@ fn the_node_says_once_that_it_is_ready() {
 }
 
 #[test]
-fn the_pace_rises_with_the_clients_if_it_may() {
+fn hz_rises_with_the_number_of_clients_if_dynamic() {
     for (conf, pace) in [("hz 10\ndynamic-hz no\n", 10), ("hz 10\n", 20), ("hz 300\n", 300)] {
         let mut w = Driver::new(conf);
         let c = w.connect();
@@ -190,7 +191,7 @@ fn the_pace_rises_with_the_clients_if_it_may() {
 }
 
 #[test]
-fn more_effort_ends_more_keys_in_a_turn() {
+fn more_expire_effort_deletes_more_keys_in_a_turn() {
     let left = |effort: u32| {
         let mut w = Driver::new(&format!("active-expire-effort {effort}\n"));
         let c = w.connect();
@@ -208,7 +209,7 @@ fn more_effort_ends_more_keys_in_a_turn() {
 }
 
 #[test]
-fn what_only_the_shell_can_do_is_asked_of_it() {
+fn directives_of_the_shell_are_requested_from_it() {
     let mut w = Driver::new("");
     let c = w.connect();
     let words = "rdb-save-incremental-fsync no jemalloc-bg-thread no tcp-keepalive 7";

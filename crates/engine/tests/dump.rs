@@ -1,4 +1,5 @@
-//! DUMP's payloads: what comes out goes in again, and whatever has a valid checksum is refused or a whole value.
+//! DUMP and RESTORE: payloads are restored to the same value, and any payload with a valid checksum
+//! is refused or a valid value.
 
 use proptest::prelude::*;
 use russet_ds::hash::Seed;
@@ -10,7 +11,7 @@ use russet_engine::rdb::format::Checksum;
 use russet_engine::types::string::KIND_RAW;
 use russet_engine::types::{Making, Value, encoding_of};
 
-/// The payload of a key that is set to this value.
+/// Returns the payload of this value.
 fn dump_of(value: Value<'_>) -> Vec<u8> {
     let mut keyspace = Keyspace::new(1, Seed::new(1), Mode::Standalone);
     let key = keyspace.hasher().key(b"key");
@@ -18,12 +19,12 @@ fn dump_of(value: Value<'_>) -> Vec<u8> {
     dump(&keyspace.db(0).get(key).expect("it was set"), true)
 }
 
-/// The value that a payload holds.
+/// Restores a payload.
 fn restore<'a>(payload: &'a [u8], config: &Config) -> Result<Value<'a>, DumpError> {
     dump::restore(payload, &Making { config, seed: Seed::new(1) })
 }
 
-/// Bytes with a footer of this version that fits them.
+/// Appends a valid footer of this version.
 fn sealed(bytes: &[u8], version: u16) -> Vec<u8> {
     let mut payload = [bytes, &version.to_le_bytes()].concat();
     let mut checksum = Checksum::new();
@@ -45,7 +46,7 @@ fn versions() {
 }
 
 #[test]
-fn what_is_no_value_is_refused() {
+fn malformed_payloads_are_refused() {
     let config = Config::default();
     for bytes in [
         &b""[..],
@@ -75,7 +76,7 @@ fn what_is_no_value_is_refused() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_refused_or_a_value(
+    fn any_bytes_are_refused_or_a_valid_value(
         code in 0..32_u8,
         bytes in prop::collection::vec(any::<u8>(), 0..100),
         valkey: bool,

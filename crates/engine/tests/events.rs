@@ -1,4 +1,4 @@
-//! Events: which a command makes, in which order, as subscribers of keyspace notifications see them.
+//! Events of commands and their order, as received by subscribers of keyspace notifications.
 
 use russet_driver::Driver;
 use russet_driver::peers::{command, replica};
@@ -26,7 +26,7 @@ impl Watch {
         self.w.request(self.c, command);
         let text = self.w.take(self.subscriber);
         let lines: Vec<&str> = text.split("\r\n").collect();
-        // *4, then four strings, each behind its length.
+        // *4, then four strings, each after its length.
         let messages = lines.chunks_exact(9).map(|message| (message[6], message[8]));
         messages.map(|(channel, key)| show(channel, key)).collect::<Vec<_>>().join(" ")
     }
@@ -44,7 +44,7 @@ fn show(channel: &str, key: &str) -> String {
 }
 
 #[test]
-fn commands_make_the_events_of_redis() {
+fn commands_cause_the_events_of_redis() {
     let mut t = Watch::new("EAmn");
     for (command, expected) in [
         ("SET a 1", "n:new:a $:set:a"),
@@ -107,7 +107,7 @@ fn commands_make_the_events_of_redis() {
 }
 
 #[test]
-fn restoring_makes_the_events_of_redis() {
+fn restore_causes_the_events_of_redis() {
     let mut t = Watch::new("EAmn");
     let payload = r#""\x00\x05hello\n\x00cr\xdfve4 \n""#;
     for (command, expected) in [
@@ -124,7 +124,7 @@ fn restoring_makes_the_events_of_redis() {
 }
 
 #[test]
-fn reads_that_find_nothing_are_events_and_looks_are_not() {
+fn misses_of_reads_are_events_but_not_of_inspections() {
     let mut t = Watch::new("EAmn");
     for (command, expected) in [
         ("GET a", "m:keymiss:a"),
@@ -149,7 +149,7 @@ fn reads_that_find_nothing_are_events_and_looks_are_not() {
 }
 
 #[test]
-fn a_key_that_expires_is_an_event_before_what_met_it() {
+fn expiry_is_an_event_before_that_of_the_accessing_command() {
     let mut t = Watch::new("EAmn");
     t.w.request(t.c, "DEBUG SET-ACTIVE-EXPIRE 0");
     for (command, expected) in [
@@ -206,7 +206,7 @@ fn events_are_selected_at_runtime() {
 }
 
 #[test]
-fn what_a_file_holds_is_loaded_without_events() {
+fn loading_causes_no_events() {
     let mut t = Watch::new("EAmn");
     t.events("MSET a 1 b 2");
     assert_eq!(t.events("DEBUG RELOAD"), "");
@@ -214,7 +214,7 @@ fn what_a_file_holds_is_loaded_without_events() {
 }
 
 #[test]
-fn a_transaction_makes_the_events_of_its_commands() {
+fn a_transaction_causes_the_events_of_its_commands() {
     let mut t = Watch::new("EA");
     t.events("MULTI");
     t.events("SET a 1");
@@ -223,7 +223,7 @@ fn a_transaction_makes_the_events_of_its_commands() {
 }
 
 #[test]
-fn a_replica_makes_the_events_of_its_masters_commands() {
+fn a_replica_causes_the_events_of_its_masters_commands() {
     let (mut w, link) = replica("notify-keyspace-events EAmn\n", &[]);
     let (c, subscriber) = (w.connect(), w.connect());
     w.request(subscriber, "PSUBSCRIBE *");
@@ -231,7 +231,7 @@ fn a_replica_makes_the_events_of_its_masters_commands() {
     let at_ms = (t.w.now.wall_us / 1000 + 50).to_string();
     t.w.send(link, &command(&["SET", "a", "1", "PXAT", &at_ms]));
     assert_eq!(t.events("PING"), "n:new:a $:set:a g:expire:a");
-    // Here the key is only hidden: it expires on the master, whose deletion is one here.
+    // The replica only hides the key; the deletion by the master causes the event.
     t.w.advance_ms(1000);
     assert_eq!(t.events("GET a"), "m:keymiss:a");
     t.w.send(link, &command(&["DEL", "a"]));

@@ -1,4 +1,4 @@
-//! Active expiry: what slices remove, and in which order databases get theirs.
+//! Active expiry: the keys that slices delete, and the order of databases.
 
 use russet_ds::hash::Seed;
 use russet_engine::keyspace::{EventKind, Expiry, Keyspace};
@@ -10,7 +10,7 @@ fn set(keyspace: &mut Keyspace, db: u32, key: &str, at_ms: i64) {
 }
 
 #[test]
-fn a_database_with_much_to_expire_does_not_hold_up_the_others() {
+fn a_database_with_many_expired_keys_does_not_delay_others() {
     let mut keyspace = Keyspace::new(16, Seed::new(1), Mode::Standalone);
     for number in 0..20_000 {
         set(&mut keyspace, 0, &format!("key:{number}"), 10);
@@ -34,7 +34,7 @@ fn a_database_with_much_to_expire_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn what_is_not_due_stays_and_a_slice_with_nothing_due_does_nothing() {
+fn only_expired_keys_are_removed() {
     let mut keyspace = Keyspace::new(4, Seed::new(1), Mode::Cluster);
     for number in 0..1000 {
         set(&mut keyspace, 1, &format!("key:{number}"), 1000 + number);

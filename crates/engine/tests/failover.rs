@@ -1,9 +1,9 @@
-//! Offices that change hands.
+//! Failover.
 
 use russet_driver::peers::{ID, replica};
 
 #[test]
-fn a_master_may_hand_its_office_over() {
+fn a_master_fails_over_to_its_replica() {
     let (mut w, _) = replica("", &["a"]);
     let m = w.connect();
     w.request(m, "REPLCONF capa psync2");

@@ -1,4 +1,4 @@
-//! A replica and the stream that it follows: what fails in it, what cannot be followed, and what waits for it.
+//! A replica and its master's stream: failing and unknown commands, and full synchronizations.
 
 use russet_driver::Driver;
 use russet_driver::peers::{
@@ -14,13 +14,13 @@ fn stream(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| words(line)).collect()
 }
 
-/// Lets the link fail and comes again: what it asks for then, and after how many seconds.
-fn comes_again(w: &mut Driver, before: Handle) -> (Handle, u64, String) {
+/// Waits until the link is reconnected. Returns the new link, the seconds that took, and its requests.
+fn reconnect(w: &mut Driver, before: Handle) -> (Handle, u64, String) {
     for secs in 0..100 {
         if let Some(link) = link(w).filter(|link| *link != before) {
             connected(w, link);
-            let asked = w.take(link);
-            return (link, secs, asked);
+            let requests = w.take(link);
+            return (link, secs, requests);
         }
         w.advance_ms(1000);
     }
@@ -28,7 +28,7 @@ fn comes_again(w: &mut Driver, before: Handle) -> (Handle, u64, String) {
 }
 
 #[test]
-fn a_command_that_is_unknown_ends_what_can_be_followed() {
+fn an_unknown_command_closes_the_link() {
     for lines in [&["LPUSH list x"][..], &["MULTI", "SET in 1", "LPUSH list x", "SET in 2", "EXEC"]]
     {
         let (mut w, link) = replica("", &["old"]);
@@ -45,16 +45,16 @@ fn a_command_that_is_unknown_ends_what_can_be_followed() {
         assert_eq!(w.request(c, "EXISTS old a in behind"), ":2\r\n");
         assert!(w.log.iter().any(|l| l.contains("'LPUSH', which this server does not know")));
         assert!(w.request(c, "INFO stats").contains("unexpected_error_replies:1\r\n"));
-        let (again, secs, asked) = comes_again(&mut w, link);
+        let (again, secs, requests) = reconnect(&mut w, link);
         assert!((9..=11).contains(&secs), "after {secs} s");
-        assert!(asked.contains("$1\r\n?\r\n$2\r\n-1\r\n"), "{asked:?}");
+        assert!(requests.contains("$1\r\n?\r\n$2\r\n-1\r\n"), "{requests:?}");
         w.send(again, &payload(&["whole"]));
         assert_eq!(w.request(c, "EXISTS whole old"), ":1\r\n");
     }
 }
 
 #[test]
-fn what_changes_no_data_is_followed_though_it_is_unknown() {
+fn unknown_commands_without_effect_are_skipped() {
     let (mut w, link) = replica("", &[]);
     w.send(link, &words("PUBLISH __sentinel__:hello x"));
     w.send(link, &words("SET a 1"));
@@ -66,18 +66,18 @@ fn what_changes_no_data_is_followed_though_it_is_unknown() {
 }
 
 #[test]
-fn what_fails_in_the_stream_is_counted_told_and_gone_over() {
+fn failing_commands_of_the_stream_are_counted_logged_and_skipped() {
     let (mut w, link) = replica("", &[]);
     let lines = ["MULTI", "SET a", "SAVE", "SET a 1", "INCR a", "SET a x", "INCR a", "EXEC", "GET"];
     w.send(link, &stream(&lines));
     let c = w.connect();
     assert_eq!(w.request(c, "GET a"), "$1\r\nx\r\n", "the rest of the transaction has run");
     assert!(w.request(c, "INFO stats").contains("unexpected_error_replies:4\r\n"));
-    let told = |w: &Driver| w.log.iter().filter(|l| l.starts_with("== CRITICAL ==")).count();
-    assert_eq!(told(&w), 1);
+    let logged = |w: &Driver| w.log.iter().filter(|l| l.starts_with("== CRITICAL ==")).count();
+    assert_eq!(logged(&w), 1);
     w.advance_ms(11_000);
     w.send(link, &words("INCR a"));
-    assert_eq!(told(&w), 2);
+    assert_eq!(logged(&w), 2);
     assert!(w.log.iter().any(|l| l.ends_with("'incr' (3 more since this was last logged)")));
     assert_eq!(
         w.node.parts.master.stream.offset(),
@@ -85,7 +85,7 @@ fn what_fails_in_the_stream_is_counted_told_and_gone_over() {
     );
 }
 
-/// The words with the payload of a string at the end of the first four.
+/// Encodes a command with the payload of a string after the first four words.
 fn restore(line: &str) -> Vec<u8> {
     let payload = b"\x00\x05hello\n\x00cr\xdfve4 \n";
     let mut words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
@@ -96,7 +96,7 @@ fn restore(line: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_restored_value_stays_until_the_stream_ends_it() {
+fn an_expired_restored_value_stays_until_the_stream_deletes_it() {
     let (mut w, link) = replica("", &["old"]);
     let parts = [
         restore("RESTORE a 0"),
@@ -113,7 +113,7 @@ fn a_restored_value_stays_until_the_stream_ends_it() {
     assert_eq!(
         w.request(c, "DBSIZE"),
         ":4\r\n",
-        "what is past is hidden until the master deletes it"
+        "expired values are hidden until the master deletes them"
     );
     assert_eq!(w.request(c, "PEXPIRETIME old"), ":99999999999999\r\n");
     w.send(link, &words("DEL past"));
@@ -122,9 +122,9 @@ fn a_restored_value_stays_until_the_stream_ends_it() {
 }
 
 #[test]
-fn a_restored_value_of_an_unknown_type_ends_what_can_be_followed() {
+fn a_restored_value_of_an_unknown_type_closes_the_link() {
     for payload in [
-        // A module's value of version 10, a string of version 15.
+        // A value of a module with version 10, a string with version 15.
         &b"\x07\x00\x0a\x00\xf2\x07\x8a\x0c\xd0\x0c\xef\x01"[..],
         b"\x00\x05hello\x0f\x00x\xf6\xbaz\xcb\x98\xdd\xf2",
     ] {
@@ -143,18 +143,18 @@ fn a_restored_value_of_an_unknown_type_ends_what_can_be_followed() {
 }
 
 #[test]
-fn an_inline_request_is_no_stream() {
+fn inline_requests_in_the_stream_are_protocol_errors() {
     let (mut w, link) = replica("", &[]);
     w.send(link, &[words("SET a 1"), b"SET b 1\r\n".to_vec()].concat());
     assert_eq!(w.closed, [link]);
     let c = w.connect();
     assert_eq!(w.request(c, "EXISTS a b"), ":1\r\n");
-    let (_, _, asked) = comes_again(&mut w, link);
-    assert!(asked.contains("$1\r\n?\r\n$2\r\n-1\r\n"), "nobody knows where it stands: {asked:?}");
+    let (_, _, requests) = reconnect(&mut w, link);
+    assert!(requests.contains("$1\r\n?\r\n$2\r\n-1\r\n"), "its history is unknown: {requests:?}");
 }
 
 #[test]
-fn empty_requests_of_the_stream_count_wherever_they_stand() {
+fn empty_requests_count_for_the_offset() {
     let (mut w, link) = replica("", &[]);
     let r = attach(&mut w);
     let bytes = [b"\r\n\n".to_vec(), words("SET a 1"), b"\n".to_vec(), words("SET a 2")].concat();
@@ -166,12 +166,12 @@ fn empty_requests_of_the_stream_count_wherever_they_stand() {
 }
 
 #[test]
-fn a_payload_that_is_of_no_use_is_asked_for_ever_less_often() {
+fn full_synchronizations_that_fail_are_requested_less_and_less_often() {
     let (mut w, mut link) = syncing_replica("");
     let mut pauses = Vec::new();
     for _ in 0..7 {
         w.send(link, format!("+FULLRESYNC {ID} 5\r\n$9\r\nREDIS9999").as_bytes());
-        let (again, secs, _) = comes_again(&mut w, link);
+        let (again, secs, _) = reconnect(&mut w, link);
         pauses.push(secs);
         link = again;
     }
@@ -182,7 +182,7 @@ fn a_payload_that_is_of_no_use_is_asked_for_ever_less_often() {
 }
 
 #[test]
-fn what_is_announced_is_one_file_and_nothing_more() {
+fn a_payload_contains_exactly_one_file() {
     let (mut w, link) = syncing_replica("");
     let dump = dump(&["a"]);
     let head = format!("+FULLRESYNC {ID} 5\r\n${}\r\n", dump.len() + 3);
@@ -192,19 +192,19 @@ fn what_is_announced_is_one_file_and_nothing_more() {
 }
 
 #[test]
-fn half_a_payload_is_dropped_elsewhere() {
+fn an_incomplete_payload_is_freed_lazily() {
     let (mut w, link) = syncing_replica("");
     let whole = payload(&["a", "b", "c"]);
     w.send(link, &whole[..whole.len() - 5]);
     w.disconnect(link);
     assert_eq!(w.garbage, 1);
-    let (again, _, _) = comes_again(&mut w, link);
+    let (again, _, _) = reconnect(&mut w, link);
     w.send(again, format!("+FULLRESYNC {ID} 5\r\n$9\r\nREDIS9999").as_bytes());
     assert_eq!((w.closed.contains(&again), w.garbage), (true, 2));
 }
 
 #[test]
-fn a_replica_acknowledges_soon_and_each_second() {
+fn a_replica_acknowledges_soon_and_every_second() {
     let (mut w, link) = replica("", &[]);
     let acks = |w: &mut Driver| w.take(link).matches("ACK").count();
     assert_eq!(acks(&mut w), 1, "at once");
@@ -217,7 +217,7 @@ fn a_replica_acknowledges_soon_and_each_second() {
 }
 
 #[test]
-fn a_full_synchronisation_comes_while_clients_are_in_the_middle_of_something() {
+fn a_full_synchronization_during_transactions_and_waits() {
     let mut w = Driver::new("save \"\"\n");
     let [waits, queues, watches, paused] = std::array::from_fn(|_| w.connect());
     w.request(waits, "SET old old");

@@ -1,4 +1,4 @@
-//! Full synchronisations as a master gives them: slow readers, several at once, files that change, an end in the middle.
+//! Full synchronizations on a master: slow readers, concurrent ones, files that change, shutdown.
 
 use russet_driver::Driver;
 use russet_driver::peers::{attach, command};
@@ -8,17 +8,17 @@ const BY_FILE: &str = "save \"\"\nrepl-timeout 10\nrepl-diskless-sync no\nrdbcom
 const STREAMED: &str =
     "save \"\"\nrepl-timeout 10\nrepl-diskless-sync-delay 0\nrdbcompression no\n";
 
-/// Who will be a replica.
-fn comes(w: &mut Driver) -> Handle {
+/// Connects a future replica.
+fn connect(w: &mut Driver) -> Handle {
     let r = w.connect();
     w.request(r, "REPLCONF capa eof capa psync2");
     r
 }
 
-/// A replica that asks for everything and reads so many bytes of the answer.
-fn asks(w: &mut Driver, room: usize) -> Handle {
-    let r = comes(w);
-    w.set_read_limit(r, Some(room));
+/// Connects a replica that requests a full synchronization and reads this number of bytes.
+fn request_sync(w: &mut Driver, read_limit: usize) -> Handle {
+    let r = connect(w);
+    w.set_read_limit(r, Some(read_limit));
     w.send(r, b"PSYNC ? -1\r\n");
     r
 }
@@ -27,7 +27,7 @@ fn state(w: &mut Driver, c: Handle, replica: usize) -> String {
     let info = w.request(c, "INFO replication");
     let line = info.lines().find_map(|l| l.strip_prefix(&format!("slave{replica}:")));
     let field = line.and_then(|l| l.split(',').find_map(|f| f.strip_prefix("state=")));
-    field.unwrap_or("gone").to_owned()
+    field.unwrap_or("none").to_owned()
 }
 
 fn fill(w: &mut Driver, c: Handle, keys: usize, bytes: usize) {
@@ -38,12 +38,12 @@ fn fill(w: &mut Driver, c: Handle, keys: usize, bytes: usize) {
 }
 
 #[test]
-fn a_payload_may_be_on_its_way_longer_than_any_timeout() {
+fn a_payload_may_take_longer_than_any_timeout() {
     for conf in [BY_FILE, STREAMED] {
         let mut w = Driver::new(conf);
         let c = w.connect();
         fill(&mut w, c, 10, 100);
-        let r = asks(&mut w, 10);
+        let r = request_sync(&mut w, 10);
         for _ in 0..40 {
             w.raise_read_limit(r, 10);
             w.advance_ms(1000);
@@ -51,7 +51,7 @@ fn a_payload_may_be_on_its_way_longer_than_any_timeout() {
         }
         w.raise_read_limit(r, 1 << 20);
         assert_eq!(state(&mut w, c, 0), "online");
-        // It loads for as long as it likes, if it says so.
+        // It may load for any time while it sends newlines.
         for _ in 0..30 {
             w.advance_ms(1000);
             w.send(r, b"\n");
@@ -69,10 +69,10 @@ fn a_payload_may_be_on_its_way_longer_than_any_timeout() {
 }
 
 #[test]
-fn who_talks_and_takes_nothing_is_let_go() {
+fn a_replica_that_sends_but_does_not_read_is_disconnected() {
     for conf in [BY_FILE, STREAMED] {
         let mut w = Driver::new(conf);
-        let r = asks(&mut w, 20);
+        let r = request_sync(&mut w, 20);
         for _ in 0..9 {
             w.advance_ms(1000);
             w.send(r, b"\n");
@@ -87,12 +87,12 @@ fn who_talks_and_takes_nothing_is_let_go() {
 }
 
 #[test]
-fn a_slow_replica_keeps_no_later_one_waiting() {
+fn a_slow_replica_does_not_delay_a_later_one() {
     for conf in [BY_FILE, STREAMED] {
         let mut w = Driver::new(conf);
         let c = w.connect();
-        let slow = asks(&mut w, 5);
-        let quick = asks(&mut w, 1 << 20);
+        let slow = request_sync(&mut w, 5);
+        let quick = request_sync(&mut w, 1 << 20);
         assert!(w.take(quick).starts_with("+FULLRESYNC"), "{conf}");
         assert_eq!(
             (state(&mut w, c, 0), state(&mut w, c, 1)),
@@ -103,15 +103,15 @@ fn a_slow_replica_keeps_no_later_one_waiting() {
 }
 
 #[test]
-fn files_are_read_beside_each_other() {
+fn files_are_read_concurrently() {
     let mut w = Driver::new(BY_FILE);
     w.reads.held = true;
     let c = w.connect();
     w.request(c, "SET a first");
-    let first = asks(&mut w, 1 << 20);
+    let first = request_sync(&mut w, 1 << 20);
     w.deliver_reads(1);
     w.request(c, "SET a other");
-    let second = asks(&mut w, 1 << 20);
+    let second = request_sync(&mut w, 1 << 20);
     assert_eq!(w.reads.paths.len(), 2);
     w.deliver_reads(1000);
     let (one, two) = (w.take(first), w.take(second));
@@ -120,26 +120,26 @@ fn files_are_read_beside_each_other() {
 }
 
 #[test]
-fn pieces_of_a_file_are_asked_for_as_room_comes() {
+fn pieces_of_a_file_are_requested_as_outboxes_drain() {
     let mut w = Driver::new(BY_FILE);
     (w.reads.held, w.reads.piece_bytes) = (true, 1 << 20);
     let c = w.connect();
     fill(&mut w, c, 20, 1 << 20);
-    let r = asks(&mut w, 100);
+    let r = request_sync(&mut w, 100);
     w.deliver_reads(1 + 12);
     let before = w.reads.more;
     assert!((7..=9).contains(&before), "{before} pieces are enough for now");
     w.raise_read_limit(r, 6 << 20);
-    assert_eq!(w.reads.more, 12, "no clock has moved, and all that was owed is asked for");
+    assert_eq!(w.reads.more, 12, "all pieces are requested without a timer");
 }
 
 #[test]
-fn the_file_sent_is_that_of_its_save() {
+fn the_file_sent_is_that_of_the_save() {
     let conf = format!("{BY_FILE}enable-protected-configs yes\n");
     let mut w = Driver::new(&conf);
     w.snapshots.held = true;
     let c = w.connect();
-    asks(&mut w, 1 << 20);
+    request_sync(&mut w, 1 << 20);
     for line in ["CONFIG SET dbfilename other.rdb", "CONFIG SET dir /elsewhere"] {
         assert_eq!(w.request(c, line), "+OK\r\n");
     }
@@ -150,7 +150,7 @@ fn the_file_sent_is_that_of_its_save() {
     let mut w = Driver::new(BY_FILE);
     w.reads.held = true;
     let c = w.connect();
-    let r = asks(&mut w, 1 << 20);
+    let r = request_sync(&mut w, 1 << 20);
     w.request(c, "SET a 1");
     w.request(c, "BGSAVE");
     w.deliver_reads(100);
@@ -158,11 +158,11 @@ fn the_file_sent_is_that_of_its_save() {
 }
 
 #[test]
-fn a_file_that_is_not_as_long_as_it_was_ends_the_link() {
+fn a_file_with_a_changed_length_closes_the_link() {
     for longer in [false, true] {
         let mut w = Driver::new(BY_FILE);
         w.reads.held = true;
-        let r = asks(&mut w, 1 << 20);
+        let r = request_sync(&mut w, 1 << 20);
         w.deliver_reads(1);
         let first = w.reads.held_events.front_mut();
         let Some(Input::File { event: FileEvent::Bytes(bytes), .. }) = first else {
@@ -180,13 +180,13 @@ fn a_file_that_is_not_as_long_as_it_was_ends_the_link() {
 }
 
 #[test]
-fn an_end_is_not_kept_from_its_save_by_replicas_that_wait() {
+fn waiting_replicas_do_not_prevent_the_final_save() {
     for abort in [false, true] {
         let mut w = Driver::new("save 900 1\nrepl-diskless-sync no\n");
         w.snapshots.held = true;
         let (c, d) = (w.connect(), w.connect());
-        let first = asks(&mut w, 1 << 20);
-        let second = asks(&mut w, 1 << 20);
+        let first = request_sync(&mut w, 1 << 20);
+        let second = request_sync(&mut w, 1 << 20);
         w.request(c, "SHUTDOWN");
         assert_eq!(w.closed, [first], "its save is given up");
         assert_eq!(w.take(second), "");
@@ -205,19 +205,19 @@ fn an_end_is_not_kept_from_its_save_by_replicas_that_wait() {
 }
 
 #[test]
-fn the_limit_on_output_is_about_the_stream() {
+fn the_output_limit_applies_to_the_stream_only() {
     let limit = |max: &str| format!("{BY_FILE}client-output-buffer-limit replica {max} 0 0\n");
     let mut w = Driver::new(&format!("{}repl-backlog-size 16kb\n", limit("1mb")));
     let c = w.connect();
     w.reads.piece_bytes = 1 << 16;
     fill(&mut w, c, 3, 1 << 20);
-    let r = asks(&mut w, 100);
+    let r = request_sync(&mut w, 100);
     w.advance_ms(1000);
     assert_eq!(w.closed, [], "three times as much of the payload waits");
     fill(&mut w, c, 2, 1 << 19);
     w.advance_ms(1000);
     assert_eq!(w.closed, [r]);
-    // A limit below the backlog's size would close who was just given what is in there.
+    // A limit below the backlog's size must not close a replica that has just received it.
     let mut w = Driver::new(&format!("{}repl-backlog-size 1mb\n", limit("100kb")));
     let c = w.connect();
     let r = attach(&mut w);
@@ -229,7 +229,7 @@ fn the_limit_on_output_is_about_the_stream() {
 }
 
 #[test]
-fn who_came_with_sync_need_not_acknowledge() {
+fn a_replica_that_used_sync_need_not_acknowledge() {
     let mut w = Driver::new(BY_FILE);
     let c = w.connect();
     let r = w.connect();
@@ -242,7 +242,7 @@ fn who_came_with_sync_need_not_acknowledge() {
 }
 
 #[test]
-fn a_pause_of_clients_is_no_pause_of_pings() {
+fn a_pause_of_clients_does_not_stop_pings() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     let r = attach(&mut w);
@@ -271,12 +271,12 @@ fn requests_around_psync_in_one_read() {
 }
 
 #[test]
-fn a_replica_may_attach_while_an_exec_stands_still() {
+fn a_replica_may_attach_during_an_incomplete_exec() {
     let mut w =
         Driver::new("save \"\"\nenable-protected-configs yes\nrepl-diskless-sync-delay 1\n");
     w.requests.held = true;
     let c = w.connect();
-    let (early, late) = (asks(&mut w, 1 << 20), comes(&mut w));
+    let (early, late) = (request_sync(&mut w, 1 << 20), connect(&mut w));
     for line in ["MULTI", "SET a in-exec", "CONFIG SET dir /elsewhere", "SET b in-exec", "EXEC"] {
         w.request(c, line);
     }

@@ -1,5 +1,5 @@
-//! What has hurt servers of this kind, and must not hurt ours: numbers at the end of their range, peers that lie, readers that
-//! do not read, and events that come in the middle of something else.
+//! Known weaknesses of such servers: extreme numbers, malicious peers, peers that do not read, and
+//! events during other operations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const MIN: &str = "-9223372036854775808";
 // Sizes and arithmetic.
 
 #[test]
-fn numbers_at_the_end_of_their_range_are_refused_and_nothing_overflows() {
+fn extreme_numbers_are_refused_without_overflow() {
     let mut w = Driver::new(&format!("save \"\"\nproto-max-bulk-len {MAX}\n"));
     let c = w.connect();
     let templates = [
@@ -89,7 +89,7 @@ fn numbers_at_the_end_of_their_range_are_refused_and_nothing_overflows() {
 }
 
 #[test]
-fn settings_at_the_end_of_their_range_overflow_nothing() {
+fn extreme_settings_do_not_overflow() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     for setting in [
@@ -122,13 +122,13 @@ fn settings_at_the_end_of_their_range_overflow_nothing() {
 }
 
 #[test]
-fn a_claim_of_millions_takes_no_memory() {
+fn a_claimed_length_takes_no_memory() {
     let mut w = Driver::new("requirepass secret\n");
     for claim in ["*1000000000\r\n", "*2\r\n$400000000\r\n", "*11\r\n"] {
-        let stranger = w.connect();
-        w.send(stranger, claim.as_bytes());
-        assert!(w.take(stranger).starts_with("-ERR Protocol error"), "{claim}");
-        assert!(w.closed.contains(&stranger));
+        let client = w.connect();
+        w.send(client, claim.as_bytes());
+        assert!(w.take(client).starts_with("-ERR Protocol error"), "{claim}");
+        assert!(w.closed.contains(&client));
     }
     let c = w.connect();
     w.request(c, "AUTH secret");
@@ -137,18 +137,18 @@ fn a_claim_of_millions_takes_no_memory() {
 }
 
 #[test]
-fn what_a_stranger_does_not_read_ends_its_connection() {
+fn unread_output_closes_an_unauthenticated_connection() {
     let mut w = Driver::new("requirepass secret\n");
-    let stranger = w.connect();
-    w.set_read_limit(stranger, Some(0));
+    let client = w.connect();
+    w.set_read_limit(client, Some(0));
     for _ in 0..100 {
-        w.send(stranger, &b"GET a\r\n".repeat(100));
+        w.send(client, &b"GET a\r\n".repeat(100));
     }
-    assert_eq!(w.closed, [stranger]);
+    assert_eq!(w.closed, [client]);
 }
 
 #[test]
-fn what_a_client_does_not_read_is_limited_by_its_class() {
+fn unread_output_is_limited_by_class() {
     let mut w = Driver::new("client-output-buffer-limit normal 1mb 0 0\n");
     let (c, d) = (w.connect(), w.connect());
     w.request(d, &format!("SET a {}", "x".repeat(10_000)));
@@ -161,23 +161,23 @@ fn what_a_client_does_not_read_is_limited_by_its_class() {
 }
 
 #[test]
-fn a_stranger_cannot_let_requests_pile_up() {
+fn an_unauthenticated_client_cannot_accumulate_requests() {
     let mut w = Driver::new("requirepass secret\nenable-debug-command yes\n");
-    let (c, stranger) = (w.connect(), w.connect());
+    let (c, client) = (w.connect(), w.connect());
     w.request(c, "AUTH secret");
     w.request(c, "DEBUG SLEEP 5");
     for _ in 0..80 {
-        w.send(stranger, &[b'x'; 16 * 1024]);
+        w.send(client, &[b'x'; 16 * 1024]);
     }
-    let held = w.node.parts.clients.get(stranger).expect("nobody has heard it yet").memory_bytes();
+    let held = w.node.parts.clients.get(client).expect("not closed yet").memory_bytes();
     assert!(held < 600_000, "{held}");
     w.advance_ms(6000);
-    assert!(w.take(stranger).contains("too big inline request"));
-    assert_eq!(w.closed, [stranger]);
+    assert!(w.take(client).contains("too big inline request"));
+    assert_eq!(w.closed, [client]);
 }
 
 #[test]
-fn a_request_longer_than_the_query_buffer_ends_its_connection() {
+fn a_request_longer_than_the_query_buffer_closes_its_connection() {
     let mut w = Driver::new("client-query-buffer-limit 1mb\n");
     let c = w.connect();
     w.send(c, b"*2\r\n$3\r\nGET\r\n$3000000\r\n");
@@ -188,7 +188,7 @@ fn a_request_longer_than_the_query_buffer_ends_its_connection() {
 }
 
 #[test]
-fn what_a_transaction_queues_counts_as_requests_that_wait() {
+fn queued_commands_count_for_the_query_buffer() {
     let mut w = Driver::new("client-query-buffer-limit 1mb\n");
     let c = w.connect();
     w.request(c, "MULTI");
@@ -203,7 +203,7 @@ fn what_a_transaction_queues_counts_as_requests_that_wait() {
 }
 
 #[test]
-fn watched_keys_count_and_leave_with_their_client() {
+fn watched_keys_are_counted_and_removed_with_their_client() {
     let mut w = Driver::new("");
     let c = w.connect();
     let before = w.node.parts.clients.get(c).unwrap().memory_bytes();
@@ -218,7 +218,7 @@ fn watched_keys_count_and_leave_with_their_client() {
 }
 
 #[test]
-fn an_error_cannot_carry_the_end_of_a_line() {
+fn an_error_contains_no_line_end() {
     let mut w = Driver::new("");
     let c = w.connect();
     for words in [
@@ -251,7 +251,7 @@ fn a_log_line_is_one_line() {
 }
 
 #[test]
-fn a_client_that_has_read_a_part_of_its_output_can_be_listed() {
+fn a_client_with_partly_written_output_can_be_listed() {
     let mut w = Driver::new("");
     let c = w.connect();
     w.set_read_limit(c, Some(3));
@@ -273,7 +273,7 @@ fn glob_patterns_take_no_exponential_time() {
     assert_eq!(w.request(c, &format!("CONFIG GET {pattern}")), "*0\r\n");
 }
 
-// Rights.
+// Access.
 
 #[test]
 fn what_is_dangerous_is_off_by_default() {
@@ -293,7 +293,7 @@ fn what_is_dangerous_is_off_by_default() {
 }
 
 #[test]
-fn a_replica_cannot_touch_keys_and_so_not_escape_a_pause() {
+fn a_replica_connection_cannot_write_during_a_pause() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     let r = attach(&mut w);
@@ -308,7 +308,7 @@ fn a_replica_cannot_touch_keys_and_so_not_escape_a_pause() {
 }
 
 #[test]
-fn a_replica_that_is_answered_is_let_go() {
+fn a_replica_that_causes_a_reply_is_closed() {
     for line in ["PING", "REPLCONF listening-port 1", "nosuch", "INFO", "WAIT 0 0"] {
         let mut w = Driver::new("save \"\"\n");
         let r = attach(&mut w);
@@ -320,7 +320,7 @@ fn a_replica_that_is_answered_is_let_go() {
 // Re-entrancy.
 
 #[test]
-fn the_node_goes_on_when_whoever_made_it_stand_still_leaves() {
+fn the_node_resumes_when_the_client_that_blocks_it_disconnects() {
     let conf = "save \"\"\nenable-debug-command yes\nenable-protected-configs yes\n";
     let stops: [&[&str]; 4] = [
         &["DEBUG SLEEP 2"],
@@ -353,7 +353,7 @@ fn the_node_goes_on_when_whoever_made_it_stand_still_leaves() {
 }
 
 #[test]
-fn a_transaction_reaches_replicas_whole_though_it_waits_in_its_middle() {
+fn a_transaction_that_waits_is_propagated_as_a_whole() {
     let mut w = Driver::new("save \"\"\nenable-protected-configs yes\n");
     let c = w.connect();
     let r = attach(&mut w);
@@ -362,7 +362,7 @@ fn a_transaction_reaches_replicas_whole_though_it_waits_in_its_middle() {
         w.request(c, line);
     }
     w.advance_ms(100);
-    assert_eq!(w.take(r), "", "half of it is nobody's business");
+    assert_eq!(w.take(r), "", "an incomplete transaction is not propagated");
     w.answer();
     let stream = w.take(r);
     let at = |word: &str| stream.find(word).unwrap_or_else(|| panic!("{word} in {stream:?}"));
@@ -371,19 +371,19 @@ fn a_transaction_reaches_replicas_whole_though_it_waits_in_its_middle() {
 }
 
 #[test]
-fn a_transaction_that_makes_the_node_a_replica_writes_no_more() {
+fn a_transaction_cannot_write_after_replicaof() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     for line in ["MULTI", "SET a 1", "REPLICAOF 127.0.0.1 7000", "SET b 2", "FLUSHALL", "EXEC"] {
         w.request(c, line);
     }
     let reply = w.take(c);
-    assert_eq!(reply, "", "taken by ask");
+    assert_eq!(reply, "", "taken by the request");
     assert_eq!(w.request(c, "EXISTS a b"), ":1\r\n");
 }
 
 #[test]
-fn a_killed_client_is_nowhere_any_more() {
+fn a_killed_client_is_removed_everywhere() {
     let mut w = Driver::new("save \"\"\n");
     let (c, d) = (w.connect(), w.connect());
     let waits: [&[&str]; 4] = [
@@ -409,7 +409,7 @@ fn a_killed_client_is_nowhere_any_more() {
 }
 
 #[test]
-fn a_full_synchronisation_may_come_while_a_save_runs() {
+fn a_full_synchronization_during_a_save() {
     let (mut w, link) = syncing_replica("");
     w.snapshots.held = true;
     let c = w.connect();
@@ -425,7 +425,7 @@ fn a_full_synchronisation_may_come_while_a_save_runs() {
 }
 
 #[test]
-fn a_full_synchronisation_in_a_shutdown_is_what_is_saved() {
+fn a_full_synchronization_during_a_shutdown_is_saved() {
     let (mut w, link) = syncing_replica("");
     w.snapshots.held = true;
     let c = w.connect();
@@ -440,13 +440,13 @@ fn a_full_synchronisation_in_a_shutdown_is_what_is_saved() {
 }
 
 #[test]
-fn a_shutdown_in_a_reload_saves_what_is_there() {
+fn a_shutdown_during_a_reload_saves_the_data() {
     let mut files = BTreeMap::new();
     files.insert("dump.rdb".to_owned(), dump(&["old"]));
     let mut w = Driver::with_files("enable-debug-command yes\n", files);
     let c = w.connect();
     w.request(c, "SET new new");
-    // The reload has asked for its file and has got nothing of it.
+    // The reload has requested its file and received nothing of it.
     w.reads.held = true;
     assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE"), "");
     w.input(Input::Signal(Signal::Terminate));
@@ -457,10 +457,10 @@ fn a_shutdown_in_a_reload_saves_what_is_there() {
     assert_eq!(after.request(c, "GET new"), "$3\r\nnew\r\n");
 }
 
-// Untrusted payloads, and a master that is not what it should be.
+// Untrusted payloads and masters.
 
 #[test]
-fn a_masters_offset_cannot_make_the_count_overflow() {
+fn an_offset_of_a_master_cannot_overflow() {
     for offset in [MAX, "9223372036854775806", "4611686018427387905", "-1", "x", "1e3"] {
         let (mut w, link) = syncing_replica("");
         w.send(link, format!("+FULLRESYNC {ID} {offset}\r\n").as_bytes());
@@ -479,7 +479,7 @@ fn a_masters_offset_cannot_make_the_count_overflow() {
 }
 
 #[test]
-fn a_name_of_a_history_is_letters_and_digits() {
+fn a_replication_id_has_only_letters_and_digits() {
     for id in ["\0".repeat(40), "é".repeat(20), "a".repeat(39), "'".repeat(40)] {
         let (mut w, link) = syncing_replica("");
         w.send(link, format!("+FULLRESYNC {id} 1\r\n").as_bytes());
@@ -488,7 +488,7 @@ fn a_name_of_a_history_is_letters_and_digits() {
 }
 
 #[test]
-fn a_dump_file_cannot_make_the_count_overflow() {
+fn an_offset_in_a_dump_file_cannot_overflow() {
     for (id, offset) in [(ID, MAX), (ID, MIN), (ID, "9223372036854775806"), ("\r\n+OK", "1")] {
         let mut encoder = RdbEncoder::new(RdbSettings::default());
         let mut bytes = Vec::new();
@@ -511,7 +511,7 @@ fn a_dump_file_cannot_make_the_count_overflow() {
 }
 
 #[test]
-fn a_bad_payload_is_refused_and_the_old_data_stays() {
+fn an_invalid_payload_is_refused_and_the_data_kept() {
     let good = dump(&["fresh"]);
     let mut flipped = good.clone();
     let middle = good.len() / 2;
@@ -531,11 +531,11 @@ fn a_bad_payload_is_refused_and_the_old_data_stays() {
         let (mut w, link) = replica("", &["old"]);
         w.disconnect(link);
         w.advance_ms(2000);
-        let link = peers::link(&w).expect("it comes again");
+        let link = peers::link(&w).expect("it reconnects");
         connected(&mut w, link);
         w.send(link, &payload);
         if !w.closed.contains(&link) {
-            // An empty payload is known to be too short when the next byte comes.
+            // An empty payload is found to be too short at the next byte.
             w.send(link, b"x");
         }
         assert!(w.closed.contains(&link), "{:?}", String::from_utf8_lossy(&payload));
@@ -547,7 +547,7 @@ fn a_bad_payload_is_refused_and_the_old_data_stays() {
 }
 
 #[test]
-fn an_endless_line_of_a_master_ends_the_link() {
+fn an_endless_line_of_a_master_closes_the_link() {
     let (mut w, link) = syncing_replica("");
     for _ in 0..5 {
         w.send(link, &[b'a'; 1000]);
@@ -556,7 +556,7 @@ fn an_endless_line_of_a_master_ends_the_link() {
 }
 
 #[test]
-fn a_masters_stream_cannot_stop_or_turn_its_replica() {
+fn the_stream_cannot_stop_a_replica_or_change_its_role() {
     let (mut w, link) = replica("enable-debug-command yes\n", &["old"]);
     w.take(link);
     for line in [
@@ -589,11 +589,11 @@ fn a_masters_stream_cannot_stop_or_turn_its_replica() {
     let c = w.connect();
     assert_eq!(w.request(c, "EXISTS old a in"), ":3\r\n");
     assert!(w.request(c, "ROLE").contains("connected"));
-    assert_eq!(w.take(link), "", "nothing of it is answered");
+    assert_eq!(w.take(link), "", "a replica sends no replies");
 }
 
 #[test]
-fn a_replica_is_not_read_without_bound_while_a_pause_holds_its_master_back() {
+fn reading_from_a_paused_master_is_bounded() {
     let (mut w, link) = replica("", &[]);
     let c = w.connect();
     w.request(c, "CLIENT PAUSE 200000 ALL");
@@ -604,12 +604,12 @@ fn a_replica_is_not_read_without_bound_while_a_pause_holds_its_master_back() {
         w.node.received(w.now, link);
         w.run();
         sent += part.len();
-        assert!(sent < 64 << 20, "it is read for ever");
+        assert!(sent < 64 << 20, "reading must end");
     }
     for _ in 0..100 {
         w.advance_ms(1000);
     }
-    assert!(!w.closed.contains(&link), "a master that is held back is not silent");
+    assert!(!w.closed.contains(&link), "a held master does not time out");
     w.advance_ms(101_000);
     assert_eq!(w.node.parts.master.stream.offset(), 100 + i64::try_from(sent).unwrap());
 }
@@ -617,7 +617,7 @@ fn a_replica_is_not_read_without_bound_while_a_pause_holds_its_master_back() {
 // Faults.
 
 #[test]
-fn being_stopped_is_no_silence_of_others() {
+fn time_in_which_the_process_was_stopped_causes_no_timeouts() {
     let mut w = Driver::new("save \"\"\nrepl-timeout 10\n");
     let r = attach(&mut w);
     w.jump(Duration::from_secs(600));
@@ -626,7 +626,7 @@ fn being_stopped_is_no_silence_of_others() {
     for _ in 0..15 {
         w.advance_ms(1000);
     }
-    assert_eq!(w.closed, [r], "but now it really says nothing");
+    assert_eq!(w.closed, [r], "now it really is silent");
     let (mut w, link) = replica("repl-timeout 10\n", &[]);
     w.jump(Duration::from_secs(600));
     w.advance_ms(1000);
@@ -638,7 +638,7 @@ fn being_stopped_is_no_silence_of_others() {
 }
 
 #[test]
-fn a_replica_that_never_says_that_it_loaded_is_let_go() {
+fn a_replica_that_never_acknowledges_its_payload_is_disconnected() {
     let mut w = Driver::new("save \"\"\nrepl-timeout 10\nrepl-diskless-sync-delay 0\n");
     let r = w.connect();
     w.request(r, "REPLCONF capa eof capa psync2");
@@ -647,7 +647,7 @@ fn a_replica_that_never_says_that_it_loaded_is_let_go() {
         w.advance_ms(1000);
         w.send(r, b"\n");
     }
-    assert_eq!(w.closed, [], "it says that it loads");
+    assert_eq!(w.closed, [], "newlines prevent a timeout");
     for _ in 0..15 {
         w.advance_ms(1000);
     }
@@ -684,7 +684,7 @@ fn the_wall_clock_may_jump_by_years() {
 }
 
 #[test]
-fn a_failed_save_refuses_writes_until_one_goes_well() {
+fn writes_are_refused_from_a_failed_save_until_the_next_good_one() {
     let mut w = Driver::new("save 10 1\n");
     let c = w.connect();
     w.request(c, "SET a 1");
@@ -696,11 +696,11 @@ fn a_failed_save_refuses_writes_until_one_goes_well() {
     for _ in 0..15 {
         w.advance_ms(1000);
     }
-    assert_eq!(w.request(c, "SET a 2"), "+OK\r\n", "it has tried again by itself");
+    assert_eq!(w.request(c, "SET a 2"), "+OK\r\n", "the save was retried");
 }
 
 #[test]
-fn ten_thousand_clients_can_come_be_listed_and_go() {
+fn ten_thousand_clients_can_connect_be_listed_and_disconnect() {
     let mut w = Driver::new("maxclients 20000\n");
     let all: Vec<Handle> = (0..10_000).map(|_| w.connect()).collect();
     for &client in &all {

@@ -1,4 +1,4 @@
-//! Fields that expire: hidden from the time on, removed by and by, told to replicas, and kept in files.
+//! Expiration of fields: hiding, active expiry, propagation, and files.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ fn hashes(node: &Node) -> BTreeMap<Vec<u8>, Fields> {
 }
 
 #[test]
-fn fields_past_their_time_are_hidden() {
+fn expired_fields_are_hidden() {
     for conf in [COMPACT, TABLES] {
         let (mut w, c) = new(conf);
         w.request(c, "DEBUG SET-ACTIVE-EXPIRE 0");
@@ -91,7 +91,7 @@ fn a_hash_of_hidden_fields_is_empty() {
 }
 
 #[test]
-fn masters_remove_what_has_expired_and_tell_replicas() {
+fn masters_delete_expired_fields_and_propagate_that() {
     for (conf, fields) in [(COMPACT, 5), (TABLES, 5), (TABLES, 5000)] {
         let mut w = Driver::new(conf);
         let r = attach(&mut w);
@@ -110,7 +110,7 @@ fn masters_remove_what_has_expired_and_tell_replicas() {
         for field in 0..fields {
             assert!(stream.contains(&format!("\r\n{field}\r\n")), "{field} of {fields}");
         }
-        assert!(!stream.contains("HLEN"), "reads are not told");
+        assert!(!stream.contains("HLEN"), "reads are not propagated");
         w.request(c, "HPEXPIRE h 100 FIELDS 1 stays");
         w.advance_ms(5000);
         assert_eq!(hashes(&w.node).len(), 0);
@@ -120,7 +120,7 @@ fn masters_remove_what_has_expired_and_tell_replicas() {
 }
 
 #[test]
-fn events_of_what_has_expired() {
+fn events_of_expired_fields() {
     for (conf, fields) in [("notify-keyspace-events Kgh\n", 3), (TABLES, 3), (TABLES, 3000)] {
         let mut w = Driver::new(conf);
         let c = w.connect();
@@ -141,9 +141,9 @@ fn events_of_what_has_expired() {
     }
 }
 
-/// Replicas hide what has expired, and remove it when they are told to.
+/// Replicas hide expired fields, and delete them when the master propagates that.
 #[test]
-fn replicas_hide_and_wait() {
+fn replicas_hide_expired_fields_until_the_master_deletes_them() {
     for conf in [COMPACT, TABLES] {
         let (mut w, link) = replica(conf, &[]);
         let at = w.now.wall_us / 1000 + 100;
@@ -154,7 +154,7 @@ fn replicas_hide_and_wait() {
         assert_eq!(w.request(c, "HGETALL h"), "*2\r\n$1\r\nb\r\n$1\r\n2\r\n");
         assert_eq!(w.request(c, "HLEN h"), ":1\r\n");
         assert_eq!(hashes(&w.node)[&b"h"[..]].len(), 2);
-        // The master was later with its HDEL than with another command.
+        // The master's HDEL comes after another command.
         w.send(link, &command(&["HINCRBY", "h", "a", "5"]));
         assert_eq!(hashes(&w.node)[&b"h"[..]][&b"a"[..]], (b"6".to_vec(), Some(at)));
         w.send(link, &command(&["HDEL", "h", "a"]));
@@ -163,7 +163,7 @@ fn replicas_hide_and_wait() {
 }
 
 #[test]
-fn files_hold_expiration_times() {
+fn files_contain_expiration_times() {
     for (conf, fields) in [(COMPACT, 5), (TABLES, 5), (TABLES, 5000)] {
         let (mut w, c) = new(conf);
         w.request(c, "SET other 1");
@@ -197,7 +197,7 @@ fn files_hold_expiration_times() {
     }
 }
 
-/// As stock 7.0 answers it.
+/// The digest is that of redis-server 7.0.
 #[test]
 fn digests_do_not_depend_on_the_encoding() {
     for conf in [COMPACT, TABLES] {
@@ -212,7 +212,7 @@ fn digests_do_not_depend_on_the_encoding() {
     }
 }
 
-/// A command, in words that take few keys, fields and times, so that they meet.
+/// A command with few different keys, fields and times, so that they interact.
 fn a_command() -> impl Strategy<Value = String> {
     let key = || (0..2_u8).prop_map(|n| format!("h{n}"));
     let field = || (0..4_u8).prop_map(|n| format!("f{n}"));
@@ -266,9 +266,10 @@ fn a_command() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Replicas come to the same whatever expires when; encodings and the sweep make no difference to replies.
+    /// Replicas have the same data regardless of when fields expire; encodings and active expiry do
+    /// not affect replies.
     #[test]
-    fn effects_lead_to_the_same(steps in prop::collection::vec((a_command(), 0..30_u64), 1..60)) {
+    fn effects_lead_to_the_same_data(steps in prop::collection::vec((a_command(), 0..30_u64), 1..60)) {
         let mut answers: Vec<Vec<String>> = Vec::new();
         for (conf, sweeps) in [(COMPACT, true), (TABLES, true), (COMPACT, false), (TABLES, false)] {
             let mut w = Driver::new(conf);
@@ -285,7 +286,7 @@ proptest! {
                 w.send(c, &command(&words));
                 let reply = w.take(c);
                 prop_assert!(!reply.starts_with('-') || reply.contains("not an integer"), "{}: {}", step, reply);
-                // Whether a key is there at all depends on what was swept.
+                // Whether a key exists depends on active expiry.
                 if !step.starts_with("COPY") && !step.starts_with("DEL") {
                     replies.push(format!("{step}: {reply}"));
                 }

@@ -20,7 +20,7 @@ enum Op {
     Remove(Vec<u8>),
 }
 
-/// Names that meet each other, among them integers in two forms.
+/// Few different names, among them integers in two forms.
 fn name() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         (0..8_u8).prop_map(|n| n.to_string().into_bytes()),
@@ -82,7 +82,7 @@ fn content(hash: HashRef<'_>) -> Model {
     model
 }
 
-/// The value under a key, as a model, with its encoding's name.
+/// Returns the value of a key as a model, with the name of its encoding.
 fn under(keyspace: &Keyspace, key: &[u8]) -> (Model, &'static str) {
     let entry = keyspace.db(0).get(keyspace.hasher().key(key)).expect("it is there");
     let hash = HashRef::of(&entry).expect("a hash");
@@ -104,7 +104,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn like_a_map(ops in ops(), limit in prop_oneof![Just(3_u64), Just(512)]) {
+    fn behaves_like_a_map(ops in ops(), limit in prop_oneof![Just(3_u64), Just(512)]) {
         let limits = Limits { entries: limit, value: 64 };
         let seed = Seed::new(3);
         let (mut hash, mut model) = (HashMut::new(limits, seed), Model::new());
@@ -121,7 +121,7 @@ proptest! {
         prop_assert_eq!(&found, &model);
         let fits = model.len() as u64 <= limit
             && model.iter().all(|(name, (value, _))| name.len() <= 64 && value.len() <= 64);
-        // A table stays one, so that it may be one that would fit.
+        // A table is not converted back, even if it would fit into a listpack.
         prop_assert!(fits || name == "hashtable");
 
         let entry = keyspace.db(0).get(keyspace.hasher().key(b"key")).expect("it is there");
@@ -135,9 +135,9 @@ proptest! {
         prop_assert_eq!(under(&keyspace, b"restored").0, model);
     }
 
-    /// Changes of a large hash where it stands.
+    /// Changes of a large hash in place.
     #[test]
-    fn like_a_map_in_its_entry(first in ops(), then in ops()) {
+    fn behaves_like_a_map_within_its_entry(first in ops(), then in ops()) {
         let limits = Limits { entries: 0, value: 64 };
         let seed = Seed::new(3);
         let (mut hash, mut model) = (HashMut::new(limits, seed), Model::new());

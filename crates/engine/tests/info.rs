@@ -1,16 +1,16 @@
-//! INFO of a node that does something.
+//! INFO.
 
 use russet_driver::Driver;
 use russet_engine::io::Handle;
 
-/// The text of INFO, without the header of the bulk string.
+/// Returns the text of INFO.
 fn info(world: &mut Driver, client: Handle, words: &str) -> String {
     let reply = world.request(client, &format!("INFO {words}"));
     let text = reply.split_once("\r\n").expect("a bulk string").1;
     text.strip_suffix("\r\n").expect("it ends").to_owned()
 }
 
-/// One field's value.
+/// Returns the value of a field.
 fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
@@ -81,7 +81,7 @@ fn what_clients_do_is_counted() {
     assert_eq!(calls("cmdstat_set"), Some(Some("calls=2".to_owned())));
     assert_eq!(calls("cmdstat_config|get"), Some(Some("calls=1".to_owned())));
     assert!(field(&text, "cmdstat_incr").is_some_and(|parts| parts.contains("rejected_calls=1")));
-    // The request that asks is read before it is answered; its answer is not written yet.
+    // The INFO request itself has been read; its reply has not been written yet.
     let sent: usize = [7, 15, 5, 8, 8, 6, 12, 8].iter().map(|len| len + 2).sum();
     assert_eq!(field(&text, "total_net_input_bytes"), Some(&*sent.to_string()));
     assert!(field(&text, "total_net_output_bytes").is_some_and(|bytes| bytes != "0"));
@@ -95,7 +95,7 @@ fn what_clients_do_is_counted() {
 }
 
 #[test]
-fn keys_are_counted_as_redis_counts_them() {
+fn keys_are_counted_as_in_redis() {
     let mut w = Driver::new("save \"\"");
     let c = w.connect();
     let mut expect = |lines: &[&str], name: &str, value: &str| {
@@ -129,7 +129,7 @@ fn keys_are_counted_as_redis_counts_them() {
 }
 
 #[test]
-fn a_save_is_told_while_it_runs_and_after() {
+fn a_save_is_reported_while_it_runs_and_after() {
     let mut world = Driver::new("save \"\"");
     let client = world.connect();
     world.request(client, "SET a 1");
@@ -180,7 +180,7 @@ fn a_master_lists_its_replicas() {
 }
 
 #[test]
-fn a_replica_tells_of_its_master() {
+fn a_replica_reports_its_master() {
     let mut world = Driver::new("replicaof 10.0.0.1 7000\nreplica-priority 7");
     let client = world.connect();
     world.advance_ms(3000);

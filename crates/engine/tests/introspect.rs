@@ -1,4 +1,4 @@
-//! COMMAND, in both protocols. What the rows say is tested in `rows.rs`.
+//! COMMAND, in both protocols. The contents of rows are tested in `rows.rs`.
 
 use russet_driver::Driver;
 use russet_engine::command::CommandTable;
@@ -25,7 +25,7 @@ fn a_command_is_described_in_both_protocols() {
 }
 
 #[test]
-fn subcommands_stand_in_their_container() {
+fn subcommands_are_listed_in_their_container() {
     let mut world = Driver::new("");
     let client = world.connect();
     assert_eq!(world.request(client, "COMMAND INFO nosuch command|x|y"), "*2\r\n$-1\r\n$-1\r\n");
@@ -40,7 +40,7 @@ fn subcommands_stand_in_their_container() {
 }
 
 #[test]
-fn keys_are_found_in_a_command() {
+fn keys_of_a_command_are_found() {
     let mut world = Driver::new("");
     let client = world.connect();
     for (line, reply) in [
@@ -67,7 +67,7 @@ fn keys_are_found_in_a_command() {
 }
 
 #[test]
-fn names_are_listed_through_filters() {
+fn names_are_listed_by_filters() {
     let mut world = Driver::new("");
     let client = world.connect();
     let every = world.request(client, "COMMAND LIST");

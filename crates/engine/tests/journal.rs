@@ -1,5 +1,5 @@
-//! The journal's other sinks than replication: what they are given makes the data, wherever effects come from.
-//! The transcripts check the same after each of their steps.
+//! Sinks of the journal other than replication: their effects lead to the same data, whatever the
+//! origin. The transcripts check the same after each step.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use russet_driver::peers::{attach, command, replica};
 use russet_engine::journal::{Origin, Sink, Unit};
 
 #[test]
-fn a_sink_of_a_replica_is_given_its_masters_effects() {
+fn a_sink_of_a_replica_receives_its_masters_effects() {
     let (mut w, link) = replica("", &[]);
     let mut mirror = Mirror::of(&mut w);
     let lines = [
@@ -29,14 +29,14 @@ fn a_sink_of_a_replica_is_given_its_masters_effects() {
         w.send(link, &command(&line.split(' ').collect::<Vec<_>>()));
         assert_eq!(mirror.difference(&w), None, "{line}");
     }
-    // Past its time, the key is there until the master says that it has gone.
+    // An expired key exists until the master deletes it.
     w.advance_ms(5000);
     assert_eq!((contents(&w.node).len(), mirror.difference(&w)), (3, None));
     w.send(link, &command(&["DEL", "a"]));
     assert_eq!((contents(&w.node).len(), mirror.difference(&w)), (2, None));
 }
 
-/// Writes down what a sink is given, a line each.
+/// Records the effects, one line each.
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Sink for Lines {
@@ -61,7 +61,7 @@ impl Sink for Lines {
 }
 
 #[test]
-fn what_came_before_the_data_was_replaced_is_no_longer_for_sinks() {
+fn effects_before_a_replacement_of_the_data_are_not_passed_to_sinks() {
     let mut w = Driver::new("save \"\"\nenable-debug-command yes\n");
     let lines = Arc::new(Mutex::new(Vec::new()));
     w.node.journal.attach(Box::new(Lines(lines.clone())));
@@ -73,7 +73,7 @@ fn what_came_before_the_data_was_replaced_is_no_longer_for_sinks() {
     w.request(c, "APPEND b x");
     assert_eq!(take(), ["1 0: SET a 1", "replaced", "2 2: APPEND b x"]);
     w.take(r);
-    // The reload stands in the middle of what belongs together: the file has what came before it already.
+    // The reload is within a unit; the file contains the effects before it.
     for line in ["MULTI", "INCR n", "DEBUG RELOAD", "INCR n", "DEL b", "EXEC"] {
         w.request(c, line);
     }
@@ -82,7 +82,7 @@ fn what_came_before_the_data_was_replaced_is_no_longer_for_sinks() {
 }
 
 #[test]
-fn a_full_synchronisation_replaces_the_data() {
+fn a_full_synchronization_replaces_the_data() {
     let (mut w, link) = replica("", &["old"]);
     let lines = Arc::new(Mutex::new(Vec::new()));
     w.node.journal.attach(Box::new(Lines(lines.clone())));

@@ -1,4 +1,4 @@
-//! What transcripts cannot show of keys and transactions: chance, growth, saves and questions in the middle.
+//! Keys and transactions beyond transcripts: random keys, large tables, saves, requests within EXEC.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ fn fill(w: &mut Driver, client: Handle, keys: std::ops::Range<usize>) {
     w.take(client);
 }
 
-/// The words of a reply whose every element is a bulk string.
+/// Returns the elements of an array of bulk strings.
 fn bulks(reply: &str) -> Vec<&str> {
     reply.split("\r\n").filter(|line| !line.starts_with(['$', '*']) && !line.is_empty()).collect()
 }
 
 #[test]
-fn a_scan_returns_all_that_is_there_from_its_start_to_its_end() {
+fn a_scan_returns_all_keys_that_exist_throughout() {
     let mut w = Driver::new("");
     let c = w.connect();
     fill(&mut w, c, 0..1000);
@@ -30,7 +30,7 @@ fn a_scan_returns_all_that_is_there_from_its_start_to_its_end() {
             *seen.entry((*key).to_owned()).or_default() += 1;
         }
         cursor = words[0].to_owned();
-        // It grows, and then shrinks, while the scan goes on; keys 0 to 499 stay.
+        // The table grows and then shrinks during the scan; keys 0 to 499 stay.
         match calls {
             0..20 => fill(&mut w, c, 1000 + calls * 400..1400 + calls * 400),
             20..60 => {
@@ -52,7 +52,7 @@ fn a_scan_returns_all_that_is_there_from_its_start_to_its_end() {
 }
 
 #[test]
-fn a_random_key_is_any_with_the_same_chance() {
+fn a_random_key_is_uniformly_distributed() {
     let mut w = Driver::new("");
     let c = w.connect();
     fill(&mut w, c, 0..20);
@@ -62,12 +62,12 @@ fn a_random_key_is_any_with_the_same_chance() {
         *drawn.entry(bulks(&reply)[0].to_owned()).or_default() += 1;
     }
     assert_eq!(drawn.len(), 20);
-    // Each is drawn 200 times on average, with a standard deviation below 14.
+    // Each is returned 200 times on average, with a standard deviation below 14.
     assert!(drawn.values().all(|count| (140..260).contains(count)), "{drawn:?}");
 }
 
 #[test]
-fn what_was_flushed_does_not_come_back_from_the_dump_file() {
+fn flushed_keys_do_not_return_from_the_dump_file() {
     let mut w = Driver::new("save 3600 1\n");
     let c = w.connect();
     w.request(c, "SET a 1");
@@ -90,7 +90,7 @@ fn without_save_points_flushall_writes_nothing() {
 }
 
 #[test]
-fn a_save_holds_what_was_there_when_it_began() {
+fn a_save_contains_the_data_of_its_start() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     w.request(c, "MSET a before b before");
@@ -108,15 +108,15 @@ fn a_save_holds_what_was_there_when_it_began() {
     assert_eq!(w.request(c, "DBSIZE"), ":1\r\n");
 }
 
-/// One number of INFO.
-fn figure(w: &mut Driver, c: Handle, section: &str, name: &str) -> u64 {
+/// Returns a number of INFO.
+fn metric(w: &mut Driver, c: Handle, section: &str, name: &str) -> u64 {
     let text = w.request(c, &format!("INFO {section}"));
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} of {text}"))
 }
 
 #[test]
-fn what_writers_hand_to_a_snapshot_is_counted_and_has_an_end() {
+fn pre_images_are_counted_and_limited() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     let value = "v".repeat(1000);
@@ -128,31 +128,31 @@ fn what_writers_hand_to_a_snapshot_is_counted_and_has_an_end() {
         w.take(c);
     };
     write(&mut w, 1);
-    let before = figure(&mut w, c, "memory", "used_memory");
+    let before = metric(&mut w, c, "memory", "used_memory");
     w.snapshots.hangs = true;
     w.request(c, "BGSAVE");
     w.advance_ms(100);
-    let resting = figure(&mut w, c, "memory", "used_memory") - before;
+    let resting = metric(&mut w, c, "memory", "used_memory") - before;
     assert!((16 << 20..18 << 20).contains(&resting), "the walk rests at {resting}");
-    // Each write comes to another bucket, by turns of two databases, and hands over what was in it.
+    // Each write changes another bucket, alternating between two databases.
     write(&mut w, 40);
     w.advance_ms(100);
-    let copies = figure(&mut w, c, "memory", "used_memory") - before;
+    let copies = metric(&mut w, c, "memory", "used_memory") - before;
     assert!(copies > resting + (2 << 20), "{copies} is more than {resting}");
     assert!(copies < resting + (32 << 20), "{copies} is no more than what there was");
     w.node.parts.saves.snapshots.copies_bytes_max = resting;
     w.advance_ms(100);
     assert!(w.log.iter().any(|line| line.contains("writes outran the snapshot")), "{:?}", w.log);
-    assert_eq!(figure(&mut w, c, "persistence", "rdb_bgsave_in_progress"), 0);
-    let after = figure(&mut w, c, "memory", "used_memory");
+    assert_eq!(metric(&mut w, c, "persistence", "rdb_bgsave_in_progress"), 0);
+    let after = metric(&mut w, c, "memory", "used_memory");
     assert!(after < before + (1 << 20), "{after} after it, {before} before");
 }
 
 #[test]
-fn memory_in_use_follows_long_values() {
+fn used_memory_includes_long_values() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
-    let used = |w: &mut Driver| figure(w, c, "memory", "used_memory_dataset");
+    let used = |w: &mut Driver| metric(w, c, "memory", "used_memory_dataset");
     let empty = used(&mut w);
     let mut set = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$3000000\r\n".to_vec();
     set.resize(set.len() + 3_000_000, b'x');
@@ -183,12 +183,12 @@ fn memory_in_use_follows_long_values() {
 }
 
 #[test]
-fn exec_waits_for_an_answer_in_its_middle_and_nobody_sees_half_of_it() {
+fn an_exec_that_waits_for_an_answer_is_atomic() {
     let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
     w.requests.held = true;
     w.send(c, b"MULTI\r\nSET a 1\r\nCONFIG SET port 7000\r\nINCR a\r\nEXEC\r\nGET a\r\n");
-    assert_eq!(w.requests.received.len(), 1, "the shell is asked to listen elsewhere");
+    assert_eq!(w.requests.received.len(), 1, "the shell must replace the listeners");
     assert_eq!(w.request(d, "GET a"), "", "others wait");
     w.answer();
     let expected = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n:2\r\n$1\r\n2\r\n";
@@ -197,7 +197,7 @@ fn exec_waits_for_an_answer_in_its_middle_and_nobody_sees_half_of_it() {
 }
 
 #[test]
-fn who_leaves_in_the_middle_of_exec_holds_nobody_up() {
+fn a_client_that_disconnects_during_exec_blocks_nobody() {
     let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
     w.requests.held = true;
@@ -209,7 +209,7 @@ fn who_leaves_in_the_middle_of_exec_holds_nobody_up() {
 }
 
 #[test]
-fn a_long_string_on_its_way_to_a_client_is_not_changed_under_it() {
+fn a_long_string_in_an_outbox_is_not_changed() {
     let mut w = Driver::new("");
     let c = w.connect();
     let old = "x".repeat(50_000);
@@ -219,7 +219,7 @@ fn a_long_string_on_its_way_to_a_client_is_not_changed_under_it() {
 }
 
 #[test]
-fn a_client_that_closes_itself_within_exec_harms_nobody() {
+fn a_client_may_close_itself_within_exec() {
     let mut w = Driver::new("");
     let (c, d) = (w.connect(), w.connect());
     w.send(c, b"WATCH a\r\nMULTI\r\nSET a 1\r\nCLIENT KILL ID 1 SKIPME no\r\nSET a 2\r\nEXEC\r\n");
@@ -229,7 +229,7 @@ fn a_client_that_closes_itself_within_exec_harms_nobody() {
 }
 
 #[test]
-fn a_transaction_may_do_on_a_stale_replica_what_all_its_commands_may() {
+fn a_stale_replica_runs_a_transaction_if_all_its_commands_are_allowed() {
     let mut w = Driver::new("replica-serve-stale-data no\n");
     let (c, d) = (w.connect(), w.connect());
     w.send(c, b"MULTI\r\nPING\r\n");
@@ -244,7 +244,7 @@ fn a_transaction_may_do_on_a_stale_replica_what_all_its_commands_may() {
 }
 
 #[test]
-fn uses_are_counted_under_an_lfu_policy() {
+fn accesses_are_counted_under_an_lfu_policy() {
     let mut w = Driver::new("maxmemory-policy allkeys-lfu\nlfu-log-factor 0\n");
     let c = w.connect();
     w.send(

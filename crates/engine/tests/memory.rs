@@ -1,4 +1,4 @@
-//! MEMORY USAGE against what the allocator gave.
+//! MEMORY USAGE compared with the allocator.
 
 use russet_driver::Driver;
 use russet_engine::io::Handle;
@@ -15,15 +15,15 @@ fn allocated() -> u64 {
 }
 
 fn usage(w: &mut Driver, client: Handle, key: &str) -> usize {
-    let reply = w.ask(client, &format!("MEMORY USAGE {key}"));
+    let reply = w.request(client, &format!("MEMORY USAGE {key}"));
     reply.trim().trim_start_matches(':').parse().expect("the key is there")
 }
 
-/// Fills a node with keys and compares what they claim to take with what it took.
+/// Fills a node with keys and compares their reported memory with the allocated one.
 fn compare(what: &str, count: usize, requests: &dyn Fn(usize) -> Vec<String>) {
     let mut w = Driver::new("");
     let client = w.connect();
-    w.ask(client, "PING"); // its buffers are there now
+    w.request(client, "PING"); // its buffers are there now
     let before = allocated();
     for number in 0..count {
         for request in requests(number) {
@@ -41,7 +41,7 @@ fn compare(what: &str, count: usize, requests: &dyn Fn(usize) -> Vec<String>) {
 }
 
 #[test]
-fn keys_take_what_memory_usage_says() {
+fn keys_use_the_memory_that_memory_usage_reports() {
     let text = |len: usize| "x".repeat(len + 1);
     compare("short strings", 30_000, &|n| vec![format!("SET key:{n} {n}")]);
     compare("strings that expire", 30_000, &|n| vec![format!("SETEX key:{n} 100000 {n}")]);

@@ -1,4 +1,4 @@
-//! The pages that are generated from tables say what the tables say.
+//! The generated pages are up to date with their tables.
 #![allow(
     clippy::disallowed_methods,
     reason = "compares files of the repository, and refreshes them on demand"
@@ -10,7 +10,7 @@ use std::path::Path;
 use russet_engine::config::document;
 use russet_engine::{docs, info};
 
-/// Compares a page with what the table generates, or writes it with `RUSSET_REFRESH=1`.
+/// Compares a page with the text generated from its table, or rewrites it with `RUSSET_REFRESH=1`.
 fn check(name: &str, make: impl Fn(&str) -> String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
     let old = fs::read_to_string(&path).unwrap_or_default();
@@ -43,7 +43,7 @@ fn docs_page_commands() {
     check("docs/commands.md", |_| docs::commands_md());
 }
 
-/// Puts a generated part between its marks; what people wrote around it stays.
+/// Replaces a generated part between its marks; the text around it is kept.
 fn replace(page: &str, part: &str, text: &str) -> String {
     let begin = format!("<!-- generated: {part} -->\n");
     let (before, rest) = page.split_once(&begin).expect("the page marks where the part begins");

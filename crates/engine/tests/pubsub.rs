@@ -1,4 +1,4 @@
-//! Pub/sub beyond commands and replies: connections that end, limits, replication, INFO and CLIENT.
+//! Pub/sub beyond commands and replies: closed connections, limits, replication, INFO and CLIENT.
 
 use russet_driver::Driver;
 use russet_driver::peers::{attach, command, replica};
@@ -11,7 +11,7 @@ fn info(w: &mut Driver, client: russet_engine::io::Handle, field: &str) -> Strin
 }
 
 #[test]
-fn a_connection_that_ends_is_subscribed_to_nothing() {
+fn a_closed_connection_has_no_subscriptions() {
     let mut w = Driver::new("");
     let (c, s, t) = (w.connect(), w.connect(), w.connect());
     w.request(s, "SUBSCRIBE a b");
@@ -33,7 +33,7 @@ fn a_connection_that_ends_is_subscribed_to_nothing() {
 }
 
 #[test]
-fn a_message_to_oneself_counts_for_the_limit() {
+fn a_message_to_the_publisher_counts_for_its_limit() {
     let mut w = Driver::new("client-output-buffer-limit pubsub 1kb 0 0\n");
     let c = w.connect();
     w.request(c, "HELLO 3");
@@ -45,7 +45,7 @@ fn a_message_to_oneself_counts_for_the_limit() {
 }
 
 #[test]
-fn subscribers_have_limits_of_their_own() {
+fn subscribers_have_their_own_limits() {
     let mut w = Driver::new("client-output-buffer-limit pubsub 64kb 0 0\n");
     let (c, slow, fast) = (w.connect(), w.connect(), w.connect());
     w.request(slow, "SUBSCRIBE a");
@@ -122,13 +122,13 @@ fn a_replica_delivers_the_messages_of_its_master() {
     );
     assert_eq!(w.take(below).as_bytes(), stream);
     assert!(w.log.iter().all(|line| !line.contains("CRITICAL")));
-    // Its own clients publish to its own subscribers; replicas of it get the master's stream alone.
+    // Its own clients publish to its own subscribers; its replicas only receive the master's stream.
     assert_eq!(w.request(c, "PUBLISH a here"), ":1\r\n");
     assert_eq!(w.take(below), "");
 }
 
 #[test]
-fn a_subscriber_that_becomes_a_replica_gets_the_stream_alone() {
+fn a_subscriber_that_becomes_a_replica_receives_only_the_stream() {
     let mut w = Driver::new("");
     let (c, r) = (w.connect(), w.connect());
     w.request(r, "HELLO 3");
@@ -147,7 +147,7 @@ fn a_subscriber_that_becomes_a_replica_gets_the_stream_alone() {
 }
 
 #[test]
-fn messages_of_an_exec_over_many_turns_come_after_its_reply() {
+fn messages_during_a_long_exec_follow_its_reply() {
     let mut w = Driver::new("");
     let c = w.connect();
     w.request(c, "HELLO 3");

@@ -1,5 +1,4 @@
-//! RDB files: ours through our own loader in all splits, redis-server 7.0's through ours, and
-//! damaged ones.
+//! RDB files: our own in all splits, those of redis-server 7.0, and damaged ones.
 
 use std::borrow::Cow;
 
@@ -16,7 +15,7 @@ use russet_engine::rdb::{RdbSettings, SizeHint};
 use russet_engine::types::RdbForm;
 use russet_engine::types::string::KIND_RAW;
 
-/// One call of the sink.
+/// A call of the sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Aux(Vec<u8>, Vec<u8>),
@@ -101,7 +100,7 @@ impl RdbSink for Recorder {
 
 type Loaded = (Vec<Seen>, Result<usize, RdbError>);
 
-/// Feeds `bytes` in pieces; answers what came out and how many bytes belonged to the file.
+/// Loads a file in pieces. Returns the calls of the sink and the number of bytes of the file.
 fn load_pieces<'a>(settings: LoadSettings, pieces: impl Iterator<Item = &'a [u8]>) -> Loaded {
     let mut loader = RdbLoader::new(settings);
     let mut recorder = Recorder::default();
@@ -120,7 +119,7 @@ fn load_pieces<'a>(settings: LoadSettings, pieces: impl Iterator<Item = &'a [u8]
             }
         }
     }
-    let error = loader.end().expect_err("more was needed");
+    let error = loader.end().expect_err("the file is incomplete");
     (recorder.0, Err(error))
 }
 
@@ -132,7 +131,7 @@ fn load_error(bytes: &[u8]) -> String {
     load(bytes).1.expect_err("a bad file").to_string()
 }
 
-/// A file with this header and body, and the checksum that fits.
+/// Returns a file with this header and body, and a valid checksum.
 fn sealed(header: &[u8], body: &[u8]) -> Vec<u8> {
     let mut bytes = [header, body, b"\xff"].concat();
     let mut checksum = Checksum::new();
@@ -153,7 +152,7 @@ fn expiring(key: &[u8], value: &[u8], expiry: i64) -> Seen {
     Seen::Entry(key.to_vec(), value.to_vec(), Some(expiry), Access::default())
 }
 
-/// What redis-server 7.0.15 wrote for the keys that `stock_content` lists.
+/// Returns a file that redis-server 7.0.15 wrote.
 fn stock_file() -> Vec<u8> {
     [
         &b"REDIS0010\xfa\x09redis-ver\x067.0.15\xfa\x0aredis-bits\xc0\x40"[..],
@@ -221,7 +220,7 @@ fn a_stock_file_loads() {
 }
 
 #[test]
-fn we_write_the_bytes_that_stock_writes() {
+fn files_are_encoded_as_by_stock_servers() {
     let size_hints =
         vec![SizeHint { db: 0, keys: 11, expires: 1 }, SizeHint { db: 9, keys: 1, expires: 0 }];
     let mut encoder = RdbEncoder::new(RdbSettings { size_hints, ..RdbSettings::default() });
@@ -274,7 +273,7 @@ fn expiries_in_both_units_and_none() {
 }
 
 #[test]
-fn lengths_need_not_be_shortest() {
+fn lengths_may_have_longer_forms() {
     let body = b"\x00\x40\x01a\x80\0\0\0\x01b\x00\x81\0\0\0\0\0\0\0\x01c\x00";
     assert_eq!(load(&rdb10(body)).0, [entry(b"a", b"b"), entry(b"c", b"")]);
 }
@@ -307,7 +306,7 @@ fn headers_of_all_versions() {
 }
 
 #[test]
-fn hints_and_module_data_pass() {
+fn hints_and_module_data_are_skipped() {
     let body = b"\xfe\x00\xf4\x01\x02\x03\xf7\x81\x00\x04\x20\xc4\x14\x61\xc8\x05\x02\x01\
         \x01\x05\x02\x40\xff\x03abcd\x04abcdefgh\x05\x02hi\x05\xc0\x01\x00\x00\x01k\x01v";
     let (seen, result) = load(&rdb10(body));
@@ -318,7 +317,7 @@ fn hints_and_module_data_pass() {
 }
 
 #[test]
-fn checksum_zero_or_unwanted_is_not_checked() {
+fn a_checksum_of_zero_or_a_disabled_one_is_not_verified() {
     let mut file = rdb10(b"\x00\x01k\x01v");
     let at = file.len() - 8;
     file[at] ^= 1;
@@ -339,7 +338,7 @@ fn checksum_zero_or_unwanted_is_not_checked() {
 
 #[test]
 fn other_types_are_refused_by_name() {
-    // Values as redis-server 7.0.15 wrote them.
+    // Values written by redis-server 7.0.15.
     for (body, text) in [
         (
             &b"\x12\x01l\x01\x02\x0a\x0a\0\0\0\x01\0\x81a\x02\xff"[..],
@@ -366,7 +365,7 @@ fn other_types_are_refused_by_name() {
 }
 
 #[test]
-fn what_cannot_be_loaded_says_so() {
+fn unsupported_content_is_reported() {
     let huge = [&b"\x00\x80\x20\x00\x00\x01"[..], &[b'x'; 40]].concat();
     for (body, text) in [
         (&b"\x08\x01k\x01v"[..], "9: unknown RDB type or opcode 8"),
@@ -406,9 +405,9 @@ fn what_cannot_be_loaded_says_so() {
     );
 }
 
-/// A collection's elements come one by one, in whatever pieces the file does.
+/// The elements of a collection are passed one by one, in any split of the file.
 #[test]
-fn hashes_of_every_form_in_any_pieces() {
+fn hashes_in_every_form_and_any_split() {
     let begin =
         |code, count, earliest| Seen::Begin(b"h".to_vec(), code, Head { count, earliest }, None);
     let element =
@@ -477,7 +476,7 @@ fn hashes_of_every_form_in_any_pieces() {
 }
 
 #[test]
-fn a_truncated_file_says_where() {
+fn a_truncated_file_reports_the_offset() {
     let file = stock_file();
     for len in 0..file.len() {
         let (_, result) = load(&file[..len]);
@@ -492,7 +491,7 @@ fn a_truncated_file_says_where() {
 }
 
 #[test]
-fn bytes_after_the_file_stay() {
+fn bytes_after_the_file_are_not_consumed() {
     let file = stock_file();
     for step in [1, 2, 7, 64, 1 << 20] {
         let tailed = [&file[..], b"*1\r\n$4\r\nPING\r\n"].concat();
@@ -513,14 +512,14 @@ fn each_flipped_bit_is_an_error() {
             let mut bad = file.clone();
             bad[at] ^= 1 << bit;
             let (_, result) = load(&bad);
-            // A file that claims a version before 5 has no checksum.
+            // A file with a version before 5 has no checksum.
             assert!(result.is_err() || bad[5..9] < b"0005"[..], "byte {at} bit {bit}");
         }
     }
 }
 
 #[test]
-fn each_changed_byte_with_the_checksum_mended_is_an_error_or_other_data() {
+fn each_changed_byte_with_a_valid_checksum_is_an_error_or_other_data() {
     let file = stock_file();
     let body_end = file.len() - 9;
     let mut errors = 0;
@@ -538,9 +537,9 @@ fn each_changed_byte_with_the_checksum_mended_is_an_error_or_other_data() {
     assert!(errors > body_end * 50, "{errors} errors");
 }
 
-/// A claimed length of half a gigabyte keeps no more than twice what has arrived.
+/// With a claimed length of half a gigabyte, at most twice the received bytes are buffered.
 #[test]
-fn a_claim_allocates_nothing() {
+fn a_claimed_length_allocates_nothing() {
     let head = b"REDIS0010\x00\x01k\x80\x1f\xff\xff\xff";
     let mut loader = RdbLoader::new(LoadSettings::default());
     let mut recorder = Recorder::default();
@@ -595,7 +594,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec(row, 0..20)
 }
 
-/// Rows to chunks (a new one whenever the database changes) and to the calls they should become.
+/// Returns chunks for rows (a new one whenever the database changes), and the expected calls.
 fn chunks_of(rows: &[Row]) -> (Vec<Chunk>, Vec<Seen>) {
     let (mut chunks, mut expected) = (Vec::<Chunk>::new(), Vec::new());
     for (db, key, value, expiry, idle, frequency) in rows {
@@ -619,7 +618,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn what_is_saved_is_loaded(
+    fn saved_data_is_loaded(
         rows in rows(),
         compression: bool,
         checksum: bool,
@@ -631,7 +630,7 @@ proptest! {
         let mut file = Vec::new();
         encoder.begin(&[], &mut file);
         for chunk in &chunks {
-            // The buffer is the caller's: what it held before does not matter.
+            // The encoder appends to any content of the buffer.
             let mut out = b"before".to_vec();
             encoder.chunk(chunk, &mut out);
             file.extend_from_slice(&out[6..]);
@@ -652,11 +651,11 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_give_the_same_in_any_pieces(
+    fn any_split_of_any_bytes_gives_the_same_result(
         mut body in prop::collection::vec(any::<u8>(), 0..200),
         step in 1..20usize,
     ) {
-        // Opcodes are rare among random bytes: fold some in.
+        // Opcodes are rare among random bytes, so some are added.
         for byte in body.iter_mut().step_by(7) {
             *byte = [0, 250, 251, 252, 254, 247, 244, 249][usize::from(*byte % 8)];
         }

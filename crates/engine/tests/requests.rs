@@ -1,26 +1,26 @@
-//! Requests as bytes: what transcripts, which speak in whole requests, cannot say.
+//! Requests as bytes, which transcripts of complete requests cannot express.
 
 use russet_driver::Driver;
 
-/// Sends bytes in one piece on a new connection; the replies.
-fn say(w: &mut Driver, bytes: &[u8]) -> String {
+/// Sends bytes in one piece on a new connection. Returns the replies.
+fn send(w: &mut Driver, bytes: &[u8]) -> String {
     let c = w.connect();
     w.send(c, bytes);
     w.take(c)
 }
 
 #[test]
-fn a_malformed_request_is_refused_whatever_stands_before_it() {
+fn a_malformed_request_is_refused_after_any_request() {
     let mut w = Driver::new("");
     let refusal = "-ERR Protocol error: unbalanced quotes in request\r\n";
-    assert_eq!(say(&mut w, b"PING\r\nECHO \"a\r\nPING\r\n"), format!("+PONG\r\n{refusal}"));
+    assert_eq!(send(&mut w, b"PING\r\nECHO \"a\r\nPING\r\n"), format!("+PONG\r\n{refusal}"));
     let merged = b"SET k v\r\nMGET \"k\r\n\" k\r\n";
-    assert_eq!(say(&mut w, merged), format!("+OK\r\n{refusal}"));
+    assert_eq!(send(&mut w, merged), format!("+OK\r\n{refusal}"));
     assert_eq!(w.closed.len(), 2);
 }
 
 #[test]
-fn errors_show_bytes_as_they_came() {
+fn errors_quote_bytes_unchanged() {
     let mut w = Driver::new("");
     for (request, reply) in [
         (
@@ -48,12 +48,12 @@ fn errors_show_bytes_as_they_came() {
 }
 
 #[test]
-fn a_pipeline_without_end_is_read_no_faster_than_it_is_served() {
+fn an_endless_pipeline_is_read_no_faster_than_it_is_served() {
     let mut w = Driver::new("save \"\"\nclient-query-buffer-limit 1mb\n");
     let (c, d) = (w.connect(), w.connect());
     let requests = b"*3\r\n$6\r\nAPPEND\r\n$3\r\nlog\r\n$1\r\nx\r\n".repeat(500);
     let mut sent = 0_usize;
-    // The node gets no turn meanwhile: a reader that went on would take all of it.
+    // The node has no turn meanwhile, so unlimited reads would consume all of it.
     for _ in 0..1000 {
         let Some(buffer) = w.node.read_buffer(c) else { break };
         buffer.extend_from_slice(&requests);
@@ -61,7 +61,7 @@ fn a_pipeline_without_end_is_read_no_faster_than_it_is_served() {
         sent += 500;
     }
     assert!((16..80).contains(&(sent / 500)), "{sent} requests were read ahead");
-    // It is read again when it has been served, and a single long request is read to its end.
+    // Reading resumes after serving, and a single long request is read completely.
     w.request(d, "PING");
     assert_eq!(w.take(c).matches("\r\n").count(), sent);
     let body = "y".repeat(900_000);
@@ -78,7 +78,7 @@ fn a_pipeline_without_end_is_read_no_faster_than_it_is_served() {
 }
 
 #[test]
-fn blank_lines_without_end_are_served_in_windows() {
+fn endless_blank_lines_are_served_in_batches() {
     let mut w = Driver::new("save \"\"\n");
     let c = w.connect();
     w.send(c, &[&b"\r\n".repeat(100_000)[..], b"PING\r\n"].concat());

@@ -1,4 +1,4 @@
-//! The table of commands tests itself: each row is whole, agrees with itself and with Redis 7.2.
+//! The table of commands: each row is complete, consistent, and agrees with Redis 7.2.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +8,20 @@ use russet_engine::command::keyspec::key_flag;
 use russet_engine::command::{Command, CommandTable, KeySpec, catalogue, flag, help};
 use russet_engine::config::directive;
 
-/// Every row with its container, if it has one.
+/// Iterates over all rows, with the container of subcommands.
 fn rows() -> impl Iterator<Item = (&'static Command, Option<&'static Command>)> {
     CommandTable::default().all().flat_map(|row| {
         std::iter::once((row, None)).chain(row.subcommands.iter().map(move |sub| (sub, Some(row))))
     })
 }
 
-/// Every row that clients see as a command.
+/// Iterates over all rows that clients see as commands.
 fn listed() -> impl Iterator<Item = (&'static Command, Option<&'static Command>)> {
     rows().filter(|(_, container)| container.is_none_or(|row| !row.has(flag::PRIVATE_SUBCOMMANDS)))
 }
 
 #[test]
-fn each_row_is_whole() {
+fn each_row_is_complete() {
     let mut names = BTreeSet::new();
     for (row, container) in rows() {
         let name = row.name;
@@ -66,7 +66,7 @@ fn flags_do_not_contradict_each_other() {
 }
 
 #[test]
-fn keys_stand_within_the_arity() {
+fn keys_are_within_the_arity() {
     for (row, _) in listed() {
         let least = row.arity.unsigned_abs() as usize;
         for spec in row.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
@@ -78,7 +78,7 @@ fn keys_stand_within_the_arity() {
     }
 }
 
-/// The fewest words that an argument can be typed in.
+/// Returns the minimum number of words of an argument.
 fn words_min(argument: &Argument) -> usize {
     if argument.optional {
         return 0;
@@ -118,7 +118,7 @@ fn arguments_fit_the_arity() {
     }
 }
 
-/// The key specs that arguments refer to.
+/// Returns the key specs that arguments refer to.
 fn key_specs(arguments: &[Argument]) -> BTreeSet<usize> {
     let of = |argument: &Argument| match argument.kind {
         Kind::Key(spec) => BTreeSet::from([spec]),
@@ -128,7 +128,7 @@ fn key_specs(arguments: &[Argument]) -> BTreeSet<usize> {
 }
 
 #[test]
-fn arguments_and_key_specs_name_the_same_keys() {
+fn arguments_and_key_specs_refer_to_the_same_keys() {
     for (row, _) in rows() {
         let is_key = |spec: &KeySpec| spec.flags & key_flag::NOT_KEY == 0;
         let specs: BTreeSet<usize> =
@@ -140,7 +140,7 @@ fn arguments_and_key_specs_name_the_same_keys() {
 }
 
 #[test]
-fn rows_say_what_redis_says() {
+fn rows_agree_with_redis() {
     let mut wrong = Vec::new();
     for (row, _) in listed() {
         let name = row.name;
@@ -164,7 +164,7 @@ fn rows_say_what_redis_says() {
         flags.remove("movablekeys");
         let theirs: BTreeSet<&str> = known.flags.split_whitespace().collect();
         compare("flags", format!("{flags:?}"), format!("{theirs:?}"));
-        // What follows from flags follows for them as well.
+        // Categories implied by flags apply to them as well.
         let stated = known.acl.split_whitespace();
         let bits = stated.filter_map(|name| category(name.as_bytes())).fold(0, |a, b| a | b);
         let theirs = Command { acl: bits, ..copy(row) };
@@ -195,7 +195,7 @@ fn redis_arguments(name: &str) -> &'static str {
     found.map_or("", |(_, arguments)| arguments)
 }
 
-/// Arguments in the notation of `redis-7.2-arguments.tsv`.
+/// Formats arguments in the notation of `redis-7.2-arguments.tsv`.
 fn arguments_text(arguments: &[Argument]) -> String {
     arguments.iter().map(argument_text).collect::<Vec<_>>().join(" ")
 }
@@ -221,7 +221,7 @@ fn argument_text(argument: &Argument) -> String {
     text
 }
 
-/// A row is no `Copy`, but all of its parts are.
+/// Copies a row, which is not `Copy` although all of its parts are.
 fn copy(row: &Command) -> Command {
     Command { ..*row }
 }
@@ -232,7 +232,7 @@ fn spec_text(spec: &KeySpec) -> String {
     sorted_flags(&format!("{}:range({last},{},0):{names}", spec.first, spec.step))
 }
 
-/// The order of a key's flags means nothing.
+/// Sorts the flags of keys, whose order has no meaning.
 fn sorted_flags(specs: &str) -> String {
     let sorted = |spec: &str| match spec.rsplit_once(':') {
         None => spec.to_owned(),

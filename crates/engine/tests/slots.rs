@@ -1,4 +1,4 @@
-//! Slots of cluster mode: their counts, listing and emptying them, and what else goes by the order of hashes.
+//! Slots of cluster mode: counts, listing and flushing, and iteration in hash order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ fn listed(keyspace: &Keyspace, db: u32, slot: u16, max: usize) -> Vec<Vec<u8>> {
     keys
 }
 
-/// Names in few slots and in many.
+/// Returns a name, in few slots or in many.
 fn name(rng: &mut Rng) -> Vec<u8> {
     let number = rng.draw() % 3000;
     match rng.draw() % 3 {
@@ -90,7 +90,7 @@ fn counts_follow_every_change() {
 }
 
 #[test]
-fn a_listing_ends_where_it_is_told_to() {
+fn a_listing_is_limited() {
     let mut keyspace = cluster();
     for number in 0..1000 {
         set(&mut keyspace, 0, format!("{{tag}}{number}").as_bytes());
@@ -104,7 +104,7 @@ fn a_listing_ends_where_it_is_told_to() {
 }
 
 #[test]
-fn the_first_slot_and_the_last_are_whole() {
+fn the_first_and_the_last_slot_are_complete() {
     let mut keyspace = cluster();
     let mut expected: BTreeMap<u16, usize> = BTreeMap::new();
     for number in 0..200_000 {
@@ -125,7 +125,7 @@ fn the_first_slot_and_the_last_are_whole() {
 }
 
 #[test]
-fn emptying_a_slot_reaches_snapshots_and_watchers() {
+fn flushing_a_slot_affects_snapshots_and_watchers() {
     let mut keyspace = cluster();
     let mut all = BTreeSet::new();
     for number in 0..3000 {
@@ -164,7 +164,7 @@ fn emptying_a_slot_reaches_snapshots_and_watchers() {
 }
 
 #[test]
-fn a_scan_meets_every_key_whatever_shares_a_slot() {
+fn a_scan_returns_every_key_even_within_one_slot() {
     let mut keyspace = cluster();
     let mut rng = Rng::new([4, 3, 2, 1]);
     let mut all = BTreeSet::new();
@@ -181,7 +181,7 @@ fn a_scan_meets_every_key_whatever_shares_a_slot() {
         if cursor == 0 {
             break;
         }
-        // More keys come meanwhile.
+        // More keys are inserted meanwhile.
         set(&mut keyspace, 0, format!("late:{cursor}").as_bytes());
     }
     assert!(all.is_subset(&seen));

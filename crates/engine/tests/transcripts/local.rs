@@ -1,5 +1,5 @@
-//! A node in this process, with time that goes by only when told. A mirror that is fed by its journal must hold the same data
-//! after each step.
+//! A node in this process with virtual time. A mirror of its journal must have the same data after
+//! each step.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use russet_protocol::Protocol;
 use crate::resp;
 use crate::run::{Server, Start};
 
-/// See the module.
+/// A driven node with its mirror.
 pub struct Local {
     driver: Driver,
     mirror: Mirror,
@@ -38,8 +38,8 @@ impl Local {
             return handle;
         }
         let ends = Endpoints::Unix("/transcript".to_owned());
-        let handle = self.driver.accept(ends).expect("a local client is let in");
-        let client = self.driver.node.parts.clients.get_mut(handle).expect("just let in");
+        let handle = self.driver.accept(ends).expect("a local client is accepted");
+        let client = self.driver.node.parts.clients.get_mut(handle).expect("just accepted");
         client.protocol = self.protocol;
         self.clients.insert(name.to_owned(), handle);
         handle

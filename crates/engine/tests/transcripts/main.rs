@@ -1,30 +1,30 @@
-//! Transcripts: what is said to a server and what it answers, as text that a newcomer can read.
+//! Transcripts: requests and replies as readable text.
 //!
-//! `tests/commands/*.txt` hold them. A run goes through a node in this process, with virtual time:
+//! They are in `tests/commands/*.txt`, and run against a node in this process with virtual time:
 //!
 //! ```text
-//!   # remarks and empty lines are kept
-//!   @ start resp3 replica      a new node; RESP3; a replica listens
+//!   # comments and empty lines are kept
+//!   @ start resp3 replica      a new node; RESP3; with a replica
 //!   @ set proto-max-bulk-len 1mb
-//!   > SET a "two words"        a request, quoted as redis-cli quotes; a{x*3}z is axxxz
-//!   b> GET a                   the same of another client
-//!   b>> GET c                  sent in one piece with the request before
+//!   > SET a "two words"        a request, quoted as in redis-cli; a{x*3}z is axxxz
+//!   b> GET a                   a request of another client
+//!   b>> GET c                  sent in one piece with the previous request
 //!   < +OK                      the reply, in the order of clients and requests
 //!   b< "two words"
-//!   7.0< -ERR else             what redis-server 7.0 answers where it differs
-//!   = SET a "two words"        what the replica is told
-//!   @ advance 150ms            time goes by
+//!   7.0< -ERR else             the reply of redis-server 7.0 if it differs
+//!   = SET a "two words"        what is propagated to the replica
+//!   @ advance 150ms            advances time
 //! ```
 //!
-//! * `RUSSET_REFRESH=1` writes the expectations anew from what was answered.
-//! * `RUSSET_TRANSCRIPT=strings` runs the file of that name only.
-//! * `RUSSET_TRANSCRIPT_ADDR=host:port` runs them over TCP against that server, which loses its data. Times of day
-//!   are not compared then, and waits are real ones.
+//! * `RUSSET_REFRESH=1` rewrites the expectations from the actual replies.
+//! * `RUSSET_TRANSCRIPT=strings` runs only the file of that name.
+//! * `RUSSET_TRANSCRIPT_ADDR=host:port` runs them over TCP against that server, whose data is removed. Times of day
+//!   are not compared then, and waits are real.
 //! * `RUSSET_TRANSCRIPT_STOCK=1` with it: the server is redis-server 7.0. With `RUSSET_REFRESH=1` its
-//!   differences are noted.
+//!   differences are recorded.
 #![allow(
     clippy::disallowed_methods,
-    reason = "reads and writes the repository's transcripts; speaks to a real server when asked to"
+    reason = "reads and writes the repository's transcripts; connects to a real server on request"
 )]
 
 mod local;
@@ -59,7 +59,7 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// The first lines in which two texts differ.
+/// Returns the first difference between two texts.
 fn first_difference(old: &str, new: &str) -> String {
     let mut lines = (1..).zip(old.lines().zip(new.lines()));
     match lines.find(|(_, (old, new))| old != new) {
@@ -100,7 +100,8 @@ fn transcripts_hold() {
     assert!(wrong.is_empty(), "RUSSET_REFRESH=1 refreshes:\n{}", wrong.join("\n"));
 }
 
-/// `Args::key` asserts that a key spec names the argument. This is to be relied on only for commands that run here.
+/// `Args::key` asserts that a key spec includes the argument, which is tested only for commands of
+/// transcripts.
 #[test]
 fn each_command_with_keys_is_in_a_transcript() {
     if std::env::var("RUSSET_TRANSCRIPT").is_ok() {

@@ -1,4 +1,4 @@
-//! A server over TCP: one of ours, or a stock one.
+//! A server over TCP, Russet or stock.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -8,22 +8,22 @@ use std::time::Duration;
 use crate::resp;
 use crate::run::{Server, Start};
 
-/// Longer waits than this are not waited for; the rest of the section is left out.
+/// Maximum wait; with a longer one the rest of the section is skipped.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Longer than any reply takes.
+/// Timeout of replies.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// A remote server.
 pub struct Remote {
     address: String,
     clients: BTreeMap<String, Link>,
-    /// Replies that each client waits for.
+    /// Number of pending replies of each client.
     awaited: BTreeMap<String, usize>,
     /// A replica's link, and the offset of the stream up to which it has been read.
     replica: Option<(Link, i64)>,
     control: Link,
-    /// Directives that were changed, with what they were before.
+    /// Changed directives, with their previous values.
     changed: Vec<(String, String)>,
     resp3: bool,
 }
@@ -44,7 +44,7 @@ impl Link {
         self.socket.write_all(bytes).expect("the server reads");
     }
 
-    /// Reads once, for so long at most. False if nothing came, or the end.
+    /// Reads once with a timeout. Returns false at a timeout or the end.
     fn read(&mut self, time: Duration) -> bool {
         let mut buffer = vec![0; 1 << 16];
         self.socket.set_read_timeout(Some(time)).expect("a socket");
@@ -86,7 +86,7 @@ impl Remote {
         }
     }
 
-    /// Until the end mark of the payload; what follows is the stream.
+    /// Attaches a replica and reads up to the end mark of the payload.
     fn attach_replica(&mut self) {
         self.control.request(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
         let mut link = Link::open(&self.address);
@@ -186,13 +186,13 @@ impl Server for Remote {
     fn effects(&mut self) -> Vec<String> {
         let Some((link, offset)) = &mut self.replica else { return Vec::new() };
         let role = self.control.request(&["ROLE"]);
-        let told = role[2].trim_start_matches([' ', ':']).parse::<i64>().expect("an offset");
+        let target = role[2].trim_start_matches([' ', ':']).parse::<i64>().expect("an offset");
         let mut tries = 0;
-        while *offset < told {
+        while *offset < target {
             let before = link.bytes.len();
             if !link.read(Duration::from_millis(20)) {
-                // A stock master begins the stream when this comes, but takes no notice of one that comes
-                // before it has seen the end of its own child.
+                // A stock master starts the stream at this acknowledgement, but ignores one that arrives
+                // before it has handled the end of its child process.
                 link.send(b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n0\r\n");
                 tries += 1;
                 assert!(tries < 500, "the stream goes on");

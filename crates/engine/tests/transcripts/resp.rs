@@ -1,8 +1,8 @@
-//! Replies off the wire, as lines of a transcript.
+//! Replies in RESP as lines of a transcript.
 
 use crate::script::quote;
 
-/// Bytes of a whole reply at the start of `bytes`, and its lines; None if more is to come.
+/// Parses a reply at the start of `bytes`. Returns its length and lines; none if it is incomplete.
 pub fn reply(bytes: &[u8]) -> Option<(usize, Vec<String>)> {
     let mut lines = Vec::new();
     let len = element(bytes, 0, &mut lines)?;
@@ -37,7 +37,7 @@ fn element(bytes: &[u8], depth: usize, lines: &mut Vec<String>) -> Option<usize>
     Some(at)
 }
 
-/// A request, encoded.
+/// Encodes a request.
 pub fn request(words: &[Vec<u8>]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
@@ -48,9 +48,10 @@ pub fn request(words: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-/// What a replica is told, a command a line; heartbeats are left out. What is not whole stays in `bytes`.
+/// Removes complete commands of a replication stream from `bytes`. Returns them as lines, without
+/// heartbeats.
 pub fn effects(bytes: &mut Vec<u8>) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut effects = Vec::new();
     while let Some((len, lines)) = reply(bytes) {
         bytes.drain(..len);
         let words: Vec<&str> = lines.iter().skip(1).map(|line| line.trim()).collect();
@@ -63,8 +64,8 @@ pub fn effects(bytes: &mut Vec<u8>) -> Vec<String> {
         let heartbeat =
             ["PING", "REPLCONF"].iter().any(|word| line.to_ascii_uppercase().starts_with(word));
         if !heartbeat {
-            told.push(line);
+            effects.push(line);
         }
     }
-    told
+    effects
 }

@@ -1,4 +1,4 @@
-//! Running a transcript, and writing what came of it in the transcript's own form.
+//! Runs a transcript, and writes the results in the form of a transcript.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,43 +6,43 @@ use std::time::Duration;
 use crate::resp;
 use crate::script::{Step, words};
 
-/// How a transcript begins, or begins anew.
+/// The options of a start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Start {
     pub resp3: bool,
     pub replica: bool,
 }
 
-/// Who answers.
+/// A server for transcripts.
 pub trait Server {
-    /// Without data, without clients, with default settings.
+    /// Starts without data and clients, with default settings.
     fn start(&mut self, start: Start);
     /// Changes a setting until the next start.
     fn set(&mut self, name: &str, value: &str);
-    /// Lets time go by. False if that takes too long here.
+    /// Advances time. Returns false if that takes too long.
     fn advance(&mut self, time: Duration) -> bool;
-    /// A client sends so many requests.
+    /// Sends requests of a client, given their bytes and number.
     fn send(&mut self, client: &str, bytes: &[u8], requests: usize);
-    /// The lines of what a client has been answered.
+    /// Takes the replies to a client, as lines.
     fn replies(&mut self, client: &str) -> Vec<String>;
-    /// Names of the clients so far, in order.
+    /// Returns the names of the clients so far, in order.
     fn clients(&self) -> Vec<String>;
-    /// What the replica has been told.
+    /// Takes the effects propagated to the replica.
     fn effects(&mut self) -> Vec<String>;
 }
 
-/// Against whom a transcript runs.
+/// The server that a transcript runs against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// A node in this process: all is compared.
+    /// A node in this process; everything is compared.
     Local,
-    /// Ours over TCP.
+    /// Russet over TCP.
     Remote,
-    /// redis-server 7.0 over TCP, which answers otherwise where it is noted.
+    /// redis-server 7.0 over TCP, with its recorded differences.
     Stock,
 }
 
-/// Runs a transcript; the text that it should have been.
+/// Runs a transcript. Returns its text with the actual replies.
 pub fn run(steps: &[Step], server: &mut dyn Server, mode: Mode) -> String {
     let mut text = String::new();
     let mut skipping = false;
@@ -77,7 +77,7 @@ pub fn run(steps: &[Step], server: &mut dyn Server, mode: Mode) -> String {
 
 type Lines = Vec<(String, String)>;
 
-/// What the step's lines should be.
+/// Runs a step. Returns its actual lines: replies, those of redis-server 7.0, effects.
 fn answer(step: &Step, server: &mut dyn Server, mode: Mode) -> (Lines, Lines, Vec<String>) {
     let mut first = 0;
     while first < step.requests.len() {
@@ -109,7 +109,7 @@ fn answer(step: &Step, server: &mut dyn Server, mode: Mode) -> (Lines, Lines, Ve
     }
 }
 
-/// Does what a directive says; whether what follows is left out.
+/// Executes a directive. Returns whether the following steps are skipped.
 fn follow(directive: &str, server: &mut dyn Server, skipping: bool, mode: Mode) -> bool {
     let words: Vec<&str> = directive.split(' ').collect();
     match words[..] {
@@ -140,7 +140,7 @@ fn duration(text: &str) -> Duration {
     }
 }
 
-/// Whether a server whose clock is its own gave these lines.
+/// Whether the replies of a server with its own clock are as expected.
 fn same(expected: &Lines, got: &Lines) -> bool {
     expected.len() == got.len()
         && expected.iter().zip(got).all(|((a, x), (b, y))| a == b && alike(x, y))
@@ -150,7 +150,8 @@ fn same_lines(expected: &[String], got: &[String]) -> bool {
     expected.len() == got.len() && expected.iter().zip(got).all(|(x, y)| alike(x, y))
 }
 
-/// Equal, but for times: numbers near today's Unix time, and spans that have become a little shorter.
+/// Whether two lines are equal except for times: numbers near the current Unix time, and durations
+/// that are a little shorter.
 fn alike(expected: &str, got: &str) -> bool {
     let number = |word: &[u8]| -> Option<i64> {
         let text = std::str::from_utf8(word).ok()?;

@@ -1,17 +1,17 @@
-//! The form of a transcript: lines to steps.
+//! Parses transcripts.
 
-/// A stretch of a transcript: a request, or several that are sent in one piece, and what came of them.
+/// A step of a transcript: a request, or several that are sent in one piece, and the results.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// Remarks, empty lines and directives before it, as they stand.
+    /// Comments, empty lines and directives before it, unchanged.
     pub head: Vec<String>,
-    /// Client, the line as it stands, and its words.
+    /// Client, the line, and its words.
     pub requests: Vec<Request>,
-    /// Replies as they stand, without the mark: client and line.
+    /// Replies: client, and the line without its mark.
     pub replies: Vec<(String, String)>,
-    /// The same, of redis-server 7.0 where it answers otherwise.
+    /// Replies of redis-server 7.0 if they differ.
     pub stock: Vec<(String, String)>,
-    /// What the replica is told.
+    /// Effects propagated to the replica.
     pub effects: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ pub struct Request {
     pub words: Vec<Vec<u8>>,
 }
 
-/// Reads a transcript.
+/// Parses a transcript.
 pub fn parse(text: &str) -> Vec<Step> {
     let mut steps = vec![Step::default()];
     for line in text.lines() {
@@ -58,7 +58,7 @@ pub fn parse(text: &str) -> Vec<Step> {
     steps
 }
 
-/// The words of a line: separated by blanks, in quotes with escapes, `{text*count}` repeated.
+/// Splits a line into words: separated by blanks, in quotes with escapes, `{text*count}` repeated.
 pub fn words(line: &str) -> Vec<Vec<u8>> {
     let mut words = Vec::new();
     let mut rest = line.trim_start();
@@ -113,7 +113,7 @@ fn repeat(word: &str) -> Vec<u8> {
     }
 }
 
-/// Bytes as a quoted word; a very long one is cut.
+/// Quotes bytes as a word; very long ones are truncated.
 pub fn quote(bytes: &[u8]) -> String {
     const SHOWN: usize = 200;
     let mut text = String::from("\"");
