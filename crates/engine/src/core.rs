@@ -15,7 +15,7 @@ use russet_protocol::ErrorReply;
 use crate::config::{Config, Hook};
 use crate::ids::{Handle, JobId, RequestId};
 use crate::injected::Bug;
-use crate::io::{Level, Now, Output, Request};
+use crate::io::{Garbage, Level, Now, Output, Request};
 use crate::mode::Mode;
 use crate::rng::Rng;
 use crate::stats::Stats;
@@ -186,6 +186,12 @@ impl Core {
     #[inline]
     pub fn output(&mut self, output: Output) {
         self.outputs.push_back(output);
+    }
+
+    /// Queues a value to be freed on another thread.
+    pub fn free(&mut self, garbage: Garbage) {
+        self.stats.lazyfreed_objects += garbage.objects as u64;
+        self.output(Output::Garbage(garbage));
     }
 
     /// Takes the next output.

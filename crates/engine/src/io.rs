@@ -314,11 +314,23 @@ pub enum Status {
 }
 
 /// A large detached value that takes long to free.
-pub struct Garbage(pub Box<dyn Any + Send>);
+pub struct Garbage {
+    /// How many objects of the data set it holds, for INFO.
+    pub objects: usize,
+    /// The value itself.
+    pub value: Box<dyn Any + Send>,
+}
+
+impl Garbage {
+    /// Takes a value with so many objects of the data set.
+    pub fn new(objects: usize, value: impl Any + Send) -> Garbage {
+        Garbage { objects, value: Box::new(value) }
+    }
+}
 
 impl std::fmt::Debug for Garbage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Garbage")
+        write!(f, "Garbage({} objects)", self.objects)
     }
 }
 

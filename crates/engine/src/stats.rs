@@ -115,6 +115,10 @@ pub struct Stats {
     pub process: crate::io::ProcessMetrics,
     /// Peak of used memory in bytes.
     pub memory_peak: u64,
+    /// Objects that were given to the lazy-free thread.
+    pub lazyfreed_objects: u64,
+    /// Payloads of RESTORE that were checked to the last element.
+    pub dump_payload_sanitizations: u64,
     by_command: Vec<CommandStats>,
     last_tick_us: u64,
     /// Monotonic microseconds of the last log line about a possible attack.

@@ -2,6 +2,8 @@
 
 use russet_driver::Driver;
 use russet_engine::io::Handle;
+use russet_engine::persist::dump::dump;
+use russet_protocol::reply::push_command;
 
 /// Returns the text of INFO.
 fn info(world: &mut Driver, client: Handle, words: &str) -> String {
@@ -126,6 +128,43 @@ fn keys_are_counted_as_in_redis() {
     expect(&["SCAN 0"], "keyspace_hits", "0");
     expect(&["SET a 1 PXAT 1", "SCAN 0 TYPE string"], "keyspace_misses", "1");
     expect(&["MSET a ab b bc", "LCS a b", "LCS a none"], "keyspace_hits", "3");
+}
+
+#[test]
+fn what_expires_in_values_is_freed_elsewhere_or_is_restored_is_counted() {
+    let mut w = Driver::new("hash-max-listpack-entries 10");
+    let c = w.connect();
+    let fields: String = (0..100).map(|field| format!(" {field} {field}")).collect();
+    w.request(c, &format!("HSET large{fields}"));
+    w.request(c, "HSET small a 1 b 2 c 3");
+    w.request(c, "HPEXPIRE small 10 FIELDS 2 a b");
+    w.request(c, "HPEXPIRE large 10 FIELDS 1 7");
+    w.advance_ms(1000);
+    let key = w.node.data.hasher().key(b"small");
+    let payload = dump(&w.node.data.db(0).get(key).expect("it is there"), true);
+    let mut restore = Vec::new();
+    for payload in [&payload[..], &payload[1..]] {
+        let words: [&[u8]; 5] = [b"RESTORE", b"copy", b"0", payload, b"REPLACE"];
+        push_command(&mut restore, &words);
+    }
+    w.send(c, &restore);
+    w.request(c, "MSET d 1 e 2");
+    let mut expect = |request: &str, freed: &str| {
+        w.request(c, request);
+        let text = info(&mut w, c, "stats memory");
+        assert_eq!(field(&text, "expired_subkeys"), Some("3"));
+        assert_eq!(field(&text, "dump_payload_sanitizations"), Some("1"));
+        assert_eq!(field(&text, "lazyfreed_objects"), Some(freed), "{request}");
+        assert_eq!(field(&text, "lazyfree_pending_objects"), Some("0"));
+    };
+    expect("UNLINK d", "0");
+    expect("UNLINK large", "1");
+    expect("FLUSHALL ASYNC", "4"); // small, copy and e
+    w.request(c, "CONFIG RESETSTAT");
+    let text = info(&mut w, c, "all");
+    for name in ["expired_subkeys", "dump_payload_sanitizations", "lazyfreed_objects"] {
+        assert_eq!(field(&text, name), Some("0"), "{name}");
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ impl Clients {
             self.free.push(handle.index);
         }
         if client.wire.outbox.len() >= LARGE_OUTBOX_BYTES {
-            core.output(Output::Garbage(Garbage(Box::new(client.wire))));
+            core.free(Garbage::new(0, client.wire));
         }
     }
 

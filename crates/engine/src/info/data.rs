@@ -281,6 +281,13 @@ pub(super) const FIELDS: &[Field] = &[
         "Requested partial synchronizations that became full ones.",
         |view| view.parts.master.stats.partial_err.into(),
     ),
+    field(
+        Stats,
+        "expired_subkeys",
+        Counter,
+        "Expired fields of hashes. A field of Redis 7.4.",
+        |view| view.data.stats.expired_elements.into(),
+    ),
     field(Stats, "expired_keys", Counter, "Expired keys.", |view| {
         view.data.stats.expired_keys.into()
     }),
@@ -382,12 +389,12 @@ pub(super) const FIELDS: &[Field] = &[
     field(Stats, "total_error_replies", Counter, "Error replies.", |view| {
         view.core.stats.error_replies.into()
     }),
-    always(
+    field(
         Stats,
         "dump_payload_sanitizations",
         Counter,
-        "Deep integrity checks of DUMP payloads.",
-        "0",
+        "Payloads of RESTORE that were validated; each is, whatever `sanitize-dump-payload` says.",
+        |view| view.core.stats.dump_payload_sanitizations.into(),
     ),
     field(Stats, "total_reads_processed", Counter, "Reads from sockets.", |view| {
         view.core.stats.reads.into()

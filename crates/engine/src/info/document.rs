@@ -9,7 +9,6 @@ pub const ABSENT: &[(Section, &str, &str)] = &[
     (Section::Server, "redis_build_id", "describes Redis' build"),
     (Section::Server, "atomicvar_api", "describes Redis' build"),
     (Section::Server, "gcc_version", "describes Redis' build"),
-    (Section::Memory, "lazyfreed_objects", "freed objects are not counted"),
     (
         Section::Persistence,
         "loading_rdb_used_mem",

@@ -7,7 +7,7 @@ use crate::config::value::Supervised;
 use crate::io::ProcessMetrics;
 use crate::timers::Timer;
 
-use Kind::{Bytes, Flag, Gauge, Human, Lines, Ratio, Seconds, Text};
+use Kind::{Bytes, Counter, Flag, Gauge, Human, Lines, Ratio, Seconds, Text};
 use Section::{Clients, Cpu, Memory, Server};
 
 /// The rows, in Redis' order.
@@ -325,7 +325,14 @@ pub(super) const FIELDS: &[Field] = &[
         "lazyfree_pending_objects",
         Gauge,
         "Detached data waiting to be freed by the lazy-free thread.",
-        |view| view.data.garbage_len().into(),
+        |view| view.data.garbage_objects().into(),
+    ),
+    field(
+        Memory,
+        "lazyfreed_objects",
+        Counter,
+        "Values and keys of detached databases that were given to the lazy-free thread.",
+        |view| view.core.stats.lazyfreed_objects.into(),
     ),
     field(Cpu, "used_cpu_sys", Seconds, "System CPU time.", |view| {
         seconds_of(process(view).cpu_sys_us).into()

@@ -276,7 +276,7 @@ impl Keyspace {
         }
         let is_long = block.allocated_bytes() >= LAZY_FREE_BYTES;
         if is_long || ValueRef::of_payload(old.payload()).free_cost() >= LAZY_FREE_COST {
-            self.garbage.push(Garbage(Box::new(old)));
+            self.garbage.push(Garbage::new(1, old));
         }
     }
 
@@ -286,7 +286,7 @@ impl Keyspace {
         if let Some(block) = old.into_block()
             && let Some(block) = self.walks.adopt_value(identity, &key, block)
         {
-            self.garbage.push(Garbage(Box::new(block)));
+            self.garbage.push(Garbage::new(1, block));
         }
     }
 

@@ -24,6 +24,7 @@ use russet_ds::hash::Seed;
 use russet_ds::{EntryMut, EntryRef, Table};
 use russet_protocol::slot::slot_of;
 
+use crate::io::Garbage;
 use crate::mode::Mode;
 use crate::rng::Rng;
 use crate::types::{Object, Value};
@@ -211,7 +212,7 @@ pub struct Keyspace {
     /// Expired keys that have not been propagated yet.
     expired: Vec<ExpiredKey>,
     /// Values to be freed on another thread.
-    garbage: Vec<crate::io::Garbage>,
+    garbage: Vec<Garbage>,
     /// Whether the bug [`crate::injected::Bug::SkippedPreimage`] is injected.
     #[cfg(feature = "injected")]
     pub(crate) skips_preimages: bool,
@@ -389,7 +390,7 @@ impl Keyspace {
     /// Frees a detached database, or keeps it for walks that have not finished it.
     fn discard(&mut self, db: Db) {
         if let Some(db) = self.walks.adopt(db) {
-            self.garbage.push(crate::io::Garbage(Box::new(db)));
+            self.garbage.push(Garbage::new(db.len(), db));
         }
     }
 
@@ -477,13 +478,23 @@ impl Keyspace {
         !self.expired.is_empty()
     }
 
+    /// Returns the number of keys in all databases.
+    pub fn keys(&self) -> usize {
+        self.dbs.iter().map(Db::len).sum()
+    }
+
     /// Returns the number of values to be freed on another thread.
     pub fn garbage_len(&self) -> usize {
         self.garbage.len()
     }
 
+    /// Returns the number of objects in them.
+    pub fn garbage_objects(&self) -> usize {
+        self.garbage.iter().map(|garbage| garbage.objects).sum()
+    }
+
     /// Takes a value to be freed on another thread.
-    pub fn take_garbage(&mut self) -> Option<crate::io::Garbage> {
+    pub fn take_garbage(&mut self) -> Option<Garbage> {
         self.garbage.pop()
     }
 }

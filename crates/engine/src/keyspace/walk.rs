@@ -202,7 +202,7 @@ impl Keyspace {
         let unfinished = walk.waiting.iter().map(|value| value.id);
         for id in unfinished.chain(walk.current_value.map(|(id, _)| id)) {
             let left = self.walks.values.finish(id, index);
-            self.garbage.extend(left.map(|block| Garbage(Box::new(block))));
+            self.garbage.extend(left.map(|block| Garbage::new(1, block)));
         }
         self.release_detached();
     }
@@ -287,7 +287,7 @@ impl Keyspace {
             walk.output.value_chunk().end();
             walk.output.end_value();
             let left = values.finish(id, index);
-            self.garbage.extend(left.map(|block| Garbage(Box::new(block))));
+            self.garbage.extend(left.map(|block| Garbage::new(1, block)));
         }
     }
 
@@ -299,7 +299,7 @@ impl Keyspace {
             .into_iter()
             .partition(|db| self.walks.needs(db.identity));
         self.walks.detached = kept;
-        self.garbage.extend(done.into_iter().map(|db| Garbage(Box::new(db))));
+        self.garbage.extend(done.into_iter().map(|db| Garbage::new(db.len(), db)));
     }
 
     /// Copies the pre-image of a key's bucket for each walk that has not visited it. Called by the

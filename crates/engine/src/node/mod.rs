@@ -176,7 +176,7 @@ impl Node {
         master.process_acks(core, clients);
         master.flush_stream(core, clients);
         while let Some(garbage) = data.take_garbage() {
-            core.output(Output::Garbage(garbage));
+            core.free(garbage);
         }
         self.carry_out_orders();
     }

@@ -251,7 +251,8 @@ impl Loading {
                 self.reload_ended(core, client, result);
             }
             (Purpose::Reload { client, .. }, Err(why)) => {
-                core.output(Output::Garbage(Garbage(Box::new(load.fresh))));
+                let keys = load.fresh.as_ref().map_or(0, |fresh| fresh.keys());
+                core.free(Garbage::new(keys, load.fresh));
                 self.reload_ended(core, client, Err(why));
             }
         }
@@ -308,7 +309,7 @@ fn merge(
         && let Some((db, key)) = data.common_key(&fresh)
     {
         let key = String::from_utf8_lossy(&key).into_owned();
-        core.output(Output::Garbage(Garbage(Box::new(fresh))));
+        core.free(Garbage::new(fresh.keys(), fresh));
         return Err(format!("RDB has duplicated key '{key}' in DB {db}"));
     }
     match existing {

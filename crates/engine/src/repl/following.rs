@@ -343,7 +343,7 @@ impl Following {
         master.partial_transaction.clear();
         master.transaction = Transaction::default();
         if let Stage::Payload(payload) = std::mem::replace(&mut master.stage, Stage::Retry) {
-            core.output(Output::Garbage(Garbage(payload)));
+            core.free(Garbage::new(payload.fresh.keys(), payload));
         }
     }
 

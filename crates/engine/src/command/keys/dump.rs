@@ -114,7 +114,11 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
         return Err(ErrorReply::err("Invalid TTL value, must be >= 0"));
     }
     let making = Making { config: &ctx.core.config, seed: ctx.data.hasher().seed() };
-    let value = dump::restore(&args[3], &making).map_err(|error| {
+    let restored = dump::restore(&args[3], &making);
+    if !matches!(restored, Err(DumpError::Footer)) {
+        ctx.core.stats.dump_payload_sanitizations += 1;
+    }
+    let value = restored.map_err(|error| {
         ErrorReply::err(match error {
             DumpError::Footer => "DUMP payload version or checksum are wrong",
             DumpError::Content => "Bad data format",
