@@ -113,20 +113,22 @@ impl<'a> Element<'a> {
         bytes + back_len_bytes(bytes)
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        match *self {
+    /// Writes it into as many bytes as it takes.
+    fn write(&self, out: &mut [u8]) {
+        let len = match *self {
             Element::Int(value) => {
                 let (bytes, len) = encode_int(value);
-                out.extend_from_slice(&bytes[..len]);
+                out[..len].copy_from_slice(&bytes[..len]);
+                len
             }
             Element::Text(text) => {
-                let (head, len) = string_head(text.len());
-                out.extend_from_slice(&head[..len]);
-                out.extend_from_slice(text);
+                let (head, at) = string_head(text.len());
+                out[..at].copy_from_slice(&head[..at]);
+                out[at..at + text.len()].copy_from_slice(text);
+                at + text.len()
             }
-        }
-        write_back_len(out.len() - start, out);
+        };
+        write_back_len(len, &mut out[len..]);
     }
 }
 
@@ -213,12 +215,12 @@ const fn back_len_bytes(len: usize) -> usize {
     }
 }
 
-fn write_back_len(len: usize, out: &mut Vec<u8>) {
-    let bytes = back_len_bytes(len);
-    for at in (0..bytes).rev() {
-        let bits = (len >> (7 * at)) as u8 & 0x7f;
-        out.push(if at + 1 == bytes { bits } else { bits | 0x80 });
+/// Writes the length of an element into as many bytes as it takes.
+fn write_back_len(len: usize, out: &mut [u8]) {
+    for (at, byte) in out.iter_mut().rev().enumerate() {
+        *byte = (len >> (7 * at)) as u8 & 0x7f | 0x80;
     }
+    out[0] &= 0x7f;
 }
 
 /// The length that ends at `end`, and how many bytes it takes.
@@ -410,16 +412,40 @@ impl DoubleEndedIterator for Iter<'_> {
     }
 }
 
+/// Bytes of the element that `rest` begins with, the length behind it included.
+#[inline(always)]
+fn span(rest: &[u8]) -> Option<usize> {
+    let first = *rest.first()?;
+    if first & 0xc0 == STRING_6 {
+        // The most common form; one byte behind it has room for the length.
+        return Some(usize::from(first & 0x3f) + 2);
+    }
+    read(rest, 0).map(|(_, next)| next)
+}
+
 /// The position of the first element with this text from position `from` on, of those that are `stride` apart.
 #[must_use]
 pub fn find(bytes: &[u8], from: usize, text: &[u8], stride: usize) -> Option<usize> {
-    let wanted = integer(text);
-    let is_wanted = |element: Element<'_>| match element {
-        Element::Int(value) => wanted == Some(value),
-        Element::Text(stored) => stored == text,
-    };
-    let mut elements = iter_from(bytes, from).step_by(stride.max(1));
-    elements.find(|&(_, element)| is_wanted(element)).map(|(at, _)| at)
+    let (wanted, end) = (integer(text), end(bytes));
+    let mut rest = bytes.get(from..end)?;
+    while let [first, behind @ ..] = rest {
+        let is_wanted = match *first {
+            first @ STRING_6..INT_13 => {
+                usize::from(first & 0x3f) == text.len() && behind.get(..text.len())? == text
+            }
+            _ => match read(rest, 0)?.0 {
+                Element::Int(value) => wanted == Some(value),
+                Element::Text(stored) => stored == text,
+            },
+        };
+        if is_wanted {
+            return Some(end - rest.len());
+        }
+        for _ in 0..stride.max(1) {
+            rest = rest.get(span(rest)?..)?;
+        }
+    }
+    None
 }
 
 /// Whether a listpack may grow by so many bytes, as stock servers see it.
@@ -430,9 +456,9 @@ pub fn has_room(bytes: &[u8], more: usize) -> bool {
 
 /// Appends an element. [`has_room`] must have allowed for it.
 pub fn append(bytes: &mut Vec<u8>, element: Element<'_>) {
-    bytes.pop();
-    element.write(bytes);
-    bytes.push(END);
+    let (at, stored) = (end(bytes), element.stored_bytes());
+    bytes.resize(bytes.len() + stored, END);
+    element.write(&mut bytes[at..at + stored]);
     grew(bytes, 1);
 }
 
@@ -459,18 +485,14 @@ pub fn delete(bytes: &mut Vec<u8>, at: usize, count: usize) {
 
 fn put(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, element: Element<'_>) {
     let (stored, old) = (element.stored_bytes(), range.len());
-    if stored <= old {
+    if stored < old {
         bytes.drain(range.start + stored..range.end);
-    } else {
+    } else if stored > old {
         let (len, more) = (bytes.len(), stored - old);
         bytes.resize(len + more, 0);
         bytes.copy_within(range.end..len, range.end + more);
     }
-    // The element is written behind the end, and from there into its place.
-    let len = bytes.len();
-    element.write(bytes);
-    bytes.copy_within(len.., range.start);
-    bytes.truncate(len);
+    element.write(&mut bytes[range.start..range.start + stored]);
 }
 
 /// The position `count` elements behind one, or the end, and how many that were.

@@ -120,12 +120,21 @@ impl HashMut<'_> {
         }
     }
 
-    /// Becomes a table if it cannot stay compact with so many more fields, with these names and values.
+    /// Makes room for so many more fields, with these names and values. It becomes a table if it cannot stay compact with
+    /// them.
     pub fn prepare<'t>(&mut self, fields: usize, mut texts: impl Iterator<Item = &'t [u8]>) {
-        let State::Compact(compact) = &self.state else { return };
+        let State::Compact(compact) = &mut self.state else { return };
         let limits = self.limits;
-        if !limits.allow_entries(fields) || texts.any(|text| !limits.allow_value(text.len())) {
-            self.become_table(compact.len() + fields);
+        let mut text_bytes = 0_usize;
+        let mut fits = |text: &[u8]| {
+            text_bytes = text_bytes.saturating_add(text.len());
+            limits.allow_value(text.len())
+        };
+        if limits.allow_entries(fields) && texts.all(&mut fits) {
+            compact.reserve(fields, text_bytes);
+        } else {
+            let fields = compact.len() + fields;
+            self.become_table(fields);
         }
     }
 

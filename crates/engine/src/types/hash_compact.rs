@@ -93,9 +93,16 @@ impl Compact {
         Compact { bytes: listpack::EMPTY.to_vec(), form: Form::Pairs }
     }
 
-    /// A copy of one.
+    /// A copy of one, with some room.
     pub fn copy_of(bytes: &[u8], form: Form) -> Compact {
-        Compact { bytes: bytes.to_vec(), form }
+        let mut copy = Vec::with_capacity(bytes.len() + SPARE_BYTES);
+        copy.extend_from_slice(bytes);
+        Compact { bytes: copy, form }
+    }
+
+    /// Makes room for fields of which names and values have so many bytes.
+    pub fn reserve(&mut self, fields: usize, text_bytes: usize) {
+        self.bytes.reserve(text_bytes.saturating_add(fields.saturating_mul(FIELD_BYTES)));
     }
 
     /// Its bytes, given away.
@@ -227,6 +234,12 @@ impl Compact {
         (self.bytes, self.form) = (bytes, Form::Pairs);
     }
 }
+
+/// Room that a copy has: most changes need no more.
+const SPARE_BYTES: usize = 128;
+
+/// What a field mostly takes beside its texts.
+const FIELD_BYTES: usize = 4;
 
 /// More than a field takes beside its texts: heads, lengths behind, and an expiry.
 const ROOM_BYTES: usize = 64;
