@@ -37,11 +37,20 @@ fn cpu_us() -> i64 {
     time.tv_sec * 1_000_000 + time.tv_nsec / 1000
 }
 
+/// Nanoseconds that this thread has had a processor, brought up to date some hundred times a second. Tools that count
+/// instructions know how to read a file.
+fn scheduled_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 /// A node with one client, in real time.
 struct Bench {
     driver: Driver,
     clock: Clock,
     client: Handle,
+    /// Whether the CPU time of each turn is read.
+    times_turns: bool,
     /// Microseconds of CPU time of each turn.
     turns: Vec<u32>,
 }
@@ -53,7 +62,7 @@ impl Bench {
         let mut driver = Driver::idle(Config::default(), boot, Files::new(), clock.now());
         let client = driver.connect();
         driver.connection(client).expect("just accepted").discards = true;
-        Bench { driver, clock, client, turns: Vec::new() }
+        Bench { driver, clock, client, times_turns: false, turns: Vec::new() }
     }
 
     /// Sends requests and runs the node until all are answered. Returns the length of the replies.
@@ -63,9 +72,14 @@ impl Bench {
         loop {
             self.driver.now = self.clock.now();
             self.driver.read_connections();
-            let began = cpu_us();
-            self.driver.node.turn(self.driver.now, &mut self.clock);
-            self.turns.push((cpu_us() - began) as u32);
+            match self.times_turns {
+                true => {
+                    let began = cpu_us();
+                    self.driver.node.turn(self.driver.now, &mut self.clock);
+                    self.turns.push((cpu_us() - began) as u32);
+                }
+                false => self.driver.node.turn(self.driver.now, &mut self.clock),
+            }
             replied += self.driver.flush();
             if !self.driver.has_work() && !self.driver.has_unread() {
                 return replied;
@@ -134,7 +148,45 @@ fn throughput(name: &str, mode: Mode) -> Bench {
     bench
 }
 
-/// Prints the best time of a call.
+/// What a command on one field costs, of fields that exist, each once in any order.
+fn hashes(hashes: u64, fields: u64, commands: u64) {
+    println!(
+        "ns of CPU time per command, {hashes} hashes of {fields} fields of 10 bytes, values of 16"
+    );
+    let all = hashes * fields;
+    let batches = |order: &[u64], name: &[u8], more: &[&[u8]]| -> Vec<Vec<u8>> {
+        let batch = |numbers: &[u64]| {
+            let mut requests = Vec::new();
+            for i in numbers {
+                let key = format!("key:{:012}", i / fields).into_bytes();
+                let field = format!("f:{:08}", i % fields).into_bytes();
+                command(&mut requests, &[&[name, &key, &field], more].concat());
+            }
+            requests
+        };
+        order.chunks(100).map(batch).collect()
+    };
+    let mut bench = Bench::new(Mode::Standalone);
+    let in_order: Vec<u64> = (0..all).collect();
+    let random = |seed| -> Vec<u64> {
+        shuffled(seed).into_iter().take(commands as usize).map(|i| i % all).collect()
+    };
+    let kinds = [
+        ("first HSET", batches(&in_order, b"HSET", &[&[b'v'; 16]]), all),
+        ("HSET", batches(&random(2), b"HSET", &[&[b'w'; 16]]), commands),
+        ("HSET, another length", batches(&random(4), b"HSET", &[b"short"]), commands),
+        ("HGET", batches(&random(3), b"HGET", &[]), commands),
+    ];
+    for (name, batches, commands) in &kinds {
+        let began = scheduled_ns();
+        for batch in batches {
+            bench.run(batch);
+        }
+        println!("  {name:<22} {:>5}", (scheduled_ns() - began) / commands);
+    }
+}
+
+/// The time of one call, at best.
 fn best<T>(name: &str, rounds: usize, mut call: impl FnMut() -> T) {
     let mut least = u128::MAX;
     for _ in 0..rounds {
@@ -203,6 +255,7 @@ fn walk(mut bench: Bench) {
 
 fn turns(name: &str, mode: Mode, tag: &str) {
     let mut bench = Bench::new(mode);
+    bench.times_turns = true;
     let value = [b'v'; 16];
     for start in (0..5_000_000_u64).step_by(100) {
         let mut sets = Vec::new();
@@ -228,6 +281,15 @@ fn turns(name: &str, mode: Mode, tag: &str) {
 }
 
 fn main() {
+    // `hashes 1000`: so many commands of each kind, for a tool that counts instructions.
+    let words: Vec<String> = std::env::args().collect();
+    let wanted = words.iter().position(|word| word == "hashes");
+    let commands = wanted.and_then(|at| words.get(at + 1)?.parse().ok()).unwrap_or(KEYS);
+    hashes((commands / 20).max(1), 16, commands);
+    hashes(1, commands / 10, commands);
+    if wanted.is_some() {
+        return;
+    }
     walk(throughput("standalone", Mode::Standalone));
     slots(throughput("cluster slots", Mode::Cluster));
     if std::env::args().any(|arg| arg == "short") {
