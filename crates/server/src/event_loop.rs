@@ -33,8 +33,10 @@ use crate::snapshot_writer::SnapshotWriter;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
-/// Inputs other than client data that the node handles in one round.
+/// Inputs other than client data that the node handles in one round, unless they take too long.
 const INPUTS_PER_ROUND: usize = 64;
+/// Microseconds after which the node handles no further input in a round.
+const INPUTS_US: u64 = 250;
 /// Rounds for which a half-closed client may stay without output while the node has work left.
 const IDLE_ROUNDS_MAX: u32 = 1000;
 
@@ -151,6 +153,9 @@ impl<E: Engine> EventLoop<E> {
             if let Some(input) = self.inputs.pop_front() {
                 self.node.handle(self.now, input);
                 self.perform_outputs();
+            }
+            if self.clock.since(start) >= INPUTS_US {
+                break;
             }
         }
         self.node.turn(self.now, &mut self.clock);

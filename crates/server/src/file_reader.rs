@@ -12,10 +12,10 @@ use russet_engine::io::{FileEvent, Input, JobId};
 use crate::completions::Reporter;
 use crate::sys::error_text;
 
-/// Size of a block.
-const BLOCK_BYTES: usize = 256 * 1024;
+/// Size of a block: the node takes it in at once, and what it holds may be small.
+const BLOCK_BYTES: usize = 16 * 1024;
 /// Blocks read ahead of the node.
-const BLOCKS_AHEAD: usize = 8;
+const BLOCKS_AHEAD: usize = 64;
 
 /// The files being read.
 pub struct FileReader {
