@@ -6,13 +6,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::client::{Client, Value};
 use crate::process;
 use crate::program::Program;
-use crate::wait::{wait_for, wait_until};
+use crate::wait::{DEADLINE, wait_for, wait_for_within, wait_until};
 
 /// How often a port that somebody else took meanwhile is exchanged for another one.
 const PORT_TRIES: u32 = 5;
@@ -25,13 +26,21 @@ pub struct Setup {
     arguments: Vec<String>,
     wrapper: Vec<String>,
     port: Option<u16>,
+    patience: Duration,
 }
 
 impl Setup {
     /// A server with test defaults: one address, no save points, everything else as the program has it.
     pub fn new(program: &Program) -> Setup {
         let conf = "bind 127.0.0.1\nsave \"\"\n".to_owned();
-        Setup { program: program.clone(), conf, arguments: vec![], wrapper: vec![], port: None }
+        Setup {
+            program: program.clone(),
+            conf,
+            arguments: vec![],
+            wrapper: vec![],
+            port: None,
+            patience: DEADLINE,
+        }
     }
 
     /// Adds a line to the configuration file.
@@ -67,6 +76,13 @@ impl Setup {
     #[must_use]
     pub fn port(mut self, port: u16) -> Setup {
         self.port = Some(port);
+        self
+    }
+
+    /// Waits so long for its first answer, since it has much to load.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Setup {
+        self.patience = patience;
         self
     }
 
@@ -266,7 +282,8 @@ impl Server {
         command.stdout(log);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let pid = child.id();
-        let up = wait_for(&format!("{command:?} answers"), || {
+        let what = format!("{command:?} answers");
+        let up = wait_for_within(&what, self.setup.patience, || {
             match child.try_wait().expect("it is our child") {
                 Some(_) => Some(false),
                 None => answers(self.address(), pid).then_some(true),

@@ -19,6 +19,9 @@ use crate::sh::Result;
 /// Length of every key: `key:` and twelve digits.
 const KEY_LEN: usize = 16;
 
+/// Digits of a field, behind `f:`.
+const FIELD_DIGITS: usize = 8;
+
 /// How long nothing may come back before the run is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -31,9 +34,29 @@ pub enum Kind {
     Set,
     /// `SET key value EX 100000`.
     SetWithExpiry,
+    /// `HGET key field`, of a field that exists.
+    HGet {
+        /// Fields of each hash.
+        fields: u64,
+    },
+    /// `HSET key field value`.
+    HSet {
+        /// Fields of each hash.
+        fields: u64,
+    },
 }
 
-/// Which keys.
+impl Kind {
+    /// Fields of each hash; none if it is about strings.
+    fn fields(self) -> Option<u64> {
+        match self {
+            Kind::HGet { fields } | Kind::HSet { fields } => Some(fields),
+            Kind::Get | Kind::Set | Kind::SetWithExpiry => None,
+        }
+    }
+}
+
+/// Which keys; of hashes, which fields: those of the first hash, then those of the next.
 #[derive(Debug, Clone, Copy)]
 pub enum Keys {
     /// At random, of so many.
@@ -79,8 +102,8 @@ pub struct Generator {
 struct Connection {
     stream: TcpStream,
     batch: Vec<u8>,
-    /// Where the key's digits of each command start in the batch.
-    digits: Vec<usize>,
+    /// Where the digits of the key, and of the field if there is one, start in each command of the batch.
+    digits: Vec<(usize, Option<usize>)>,
     /// Commands of the batch that is out; fewer at the end of a range.
     commands: usize,
     /// Reply bytes still to come.
@@ -106,8 +129,11 @@ impl Generator {
             connections.push(connection);
         }
         let (reply_len, reply_head) = match load.kind {
-            Kind::Get => (format!("${}\r\n", load.value_len).len() + load.value_len + 2, b'$'),
+            Kind::Get | Kind::HGet { .. } => {
+                (format!("${}\r\n", load.value_len).len() + load.value_len + 2, b'$')
+            }
             Kind::Set | Kind::SetWithExpiry => (b"+OK\r\n".len(), b'+'),
+            Kind::HSet { .. } => (b":0\r\n".len(), b':'),
         };
         let keys = match load.keys {
             Keys::Random(count) => KeySource::Random { state: 0x9e37_79b9_7f4a_7c15, count },
@@ -158,9 +184,13 @@ impl Generator {
     fn send(&mut self, index: usize) -> Result {
         let connection = &mut self.connections[index];
         let mut commands = 0;
-        for &at in &connection.digits {
-            let Some(key) = self.keys.next() else { break };
-            write_digits(&mut connection.batch[at..at + 12], key);
+        let fields = self.load.kind.fields().unwrap_or(1);
+        for &(key_at, field_at) in &connection.digits {
+            let Some(number) = self.keys.next() else { break };
+            write_digits(&mut connection.batch[key_at..key_at + 12], number / fields);
+            if let Some(at) = field_at {
+                write_digits(&mut connection.batch[at..at + FIELD_DIGITS], number % fields);
+            }
             commands += 1;
         }
         if commands == 0 {
@@ -198,8 +228,11 @@ impl Connection {
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         stream.set_write_timeout(Some(SILENCE_MAX)).map_err(|e| e.to_string())?;
         let command = command(load);
-        let key = command.windows(4).position(|w| w == b"key:").ok_or("a command has a key")?;
-        let digits = (0..load.pipeline).map(|i| i * command.len() + key + 4).collect();
+        let find = |text: &[u8]| command.windows(text.len()).position(|w| w == text);
+        let key = find(b"key:").ok_or("a command has a key")? + b"key:".len();
+        let field = find(b"f:").map(|at| at + b"f:".len());
+        let places = |start: usize| (start + key, field.map(|at| start + at));
+        let digits = (0..load.pipeline).map(|i| places(i * command.len())).collect();
         let batch = command.repeat(load.pipeline);
         Ok(Connection { stream, batch, digits, commands: 0, awaited: 0, sent: Instant::now() })
     }
@@ -226,8 +259,11 @@ impl KeySource {
 
 fn command(load: &Load) -> Vec<u8> {
     let key = format!("key:{:0width$}", 0, width = KEY_LEN - 4);
+    let field = format!("f:{:0FIELD_DIGITS$}", 0);
     let value = "v".repeat(load.value_len);
     let words: &[&str] = match load.kind {
+        Kind::HGet { .. } => &["HGET", &key, &field],
+        Kind::HSet { .. } => &["HSET", &key, &field, &value],
         Kind::Get => &["GET", &key],
         Kind::Set => &["SET", &key, &value],
         Kind::SetWithExpiry => &["SET", &key, &value, "EX", "100000"],
@@ -235,9 +271,9 @@ fn command(load: &Load) -> Vec<u8> {
     russet_e2e::client::encode(words)
 }
 
-/// Writes `number` as twelve digits.
+/// Writes `number` with leading zeros.
 fn write_digits(place: &mut [u8], mut number: u64) {
-    // Keys have eight digits at most here; what is before them stays zero.
+    // Numbers have eight digits at most here; what is before them stays zero.
     for digit in place.iter_mut().rev().take(8) {
         *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
         number /= 10;

@@ -16,6 +16,10 @@ use crate::sh::Result;
 /// Five sizes, since a table that doubles looks best just before and worst just after.
 const SIZES: [u64; 5] = [100_000, 700_000, 1_000_000, 1_400_000, 2_000_000];
 
+/// Hashes, and fields of each: names of 10 bytes, values of 16.
+const HASHES: u64 = 200_000;
+const HASH_FIELDS: u64 = 16;
+
 const PER_KEY: Metric = Metric { group: "memory", name: "resident", unit: "bytes/key" };
 
 /// Grows one server per kind of entry through all sizes and looks at each.
@@ -41,6 +45,22 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result {
                 report.add(PER_KEY, &case, side, sum / SIZES.len() as f64);
             }
         }
+    }
+    Ok(())
+}
+
+/// The same for small hashes: what counts as a key is a hash of so many fields, set one by one.
+pub fn run_hashes(plan: &Plan, report: &mut Report) -> Result {
+    let fields = HASH_FIELDS;
+    let hashes = plan.scaled(HASHES);
+    for (side, program) in plan.sides.iter().enumerate() {
+        eprintln!("  {fields} fields, {}", program.name);
+        let server = program.start(&[])?;
+        let before = settled_bytes(server.pid(), Duration::from_secs(1));
+        populate(server.address(), Kind::HSet { fields }, 0, hashes * fields, 16)?;
+        let grown = settled_bytes(server.pid(), Duration::from_secs(15)) - before;
+        let case = format!("{hashes} hashes of {fields} fields");
+        report.add(PER_KEY, &case, side, grown as f64 / hashes as f64);
     }
     Ok(())
 }

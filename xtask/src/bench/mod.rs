@@ -10,6 +10,8 @@
 //! A benchmark is not a test: nothing here fails because a number is large.
 
 mod cpu;
+mod hash_stream;
+mod large_hash;
 mod latency;
 mod load;
 mod memory;
@@ -19,11 +21,16 @@ mod sync;
 mod throughput;
 mod turns;
 
+use std::time::Duration;
+
 use russet_e2e::program::{self, Program};
 use russet_e2e::{Server, Setup};
 
 use crate::sh::{self, Result};
 use report::Report;
+
+/// How long a server may take to come up, with much to load on a machine with other work.
+const START_MAX: Duration = Duration::from_secs(300);
 
 /// What was asked for.
 pub struct Plan {
@@ -64,7 +71,7 @@ impl Side {
 
     /// Starts it on another core.
     pub fn start_on(&self, core: usize, lines: &[&str]) -> Result<Server> {
-        let mut setup = Setup::new(&self.program);
+        let mut setup = Setup::new(&self.program).patience(START_MAX);
         for line in lines {
             setup = setup.conf(line);
         }
@@ -85,13 +92,28 @@ const BENCHES: &[Bench] = &[
         about: "GET and SET at pipeline 1, 16, 100: commands per second, CPU per command",
         run: throughput::run,
     },
+    Bench {
+        name: "hashes",
+        about: "HGET and HSET on small and large hashes: the same figures",
+        run: throughput::run_hashes,
+    },
     Bench { name: "memory", about: "resident memory per key", run: memory::run },
+    Bench {
+        name: "hash-memory",
+        about: "resident memory per hash of 16 fields",
+        run: memory::run_hashes,
+    },
     Bench { name: "persistence", about: "SAVE and load, keys per second", run: persistence::run },
     Bench { name: "sync", about: "full synchronisation of a new replica", run: sync::run },
     Bench {
         name: "turns",
         about: "length of turns (CPU time of the engine's thread) while growing and saving",
         run: turns::run,
+    },
+    Bench {
+        name: "large-hash",
+        about: "turns around a hash of ten million fields, and whether its copies are exact",
+        run: large_hash::run,
     },
     Bench {
         name: "latency",
@@ -117,15 +139,16 @@ pub fn run(words: &[String]) -> Result {
     let rounds = usize::try_from(rounds.clamp(1, 1000)).unwrap_or(1);
     let plan = Plan { sides, rounds, quick };
     let mut report = Report::new(&plan);
-    for bench in chosen {
+    let result = chosen.into_iter().try_for_each(|bench| {
         eprintln!("{}: {}", bench.name, bench.about);
-        (bench.run)(&plan, &mut report)?;
-    }
+        (bench.run)(&plan, &mut report)
+    });
+    // What was measured before an error may tell why.
     report.print();
-    match json {
-        Some(file) => std::fs::write(file, report.json()).map_err(|e| format!("{file}: {e}")),
-        None => Ok(()),
+    if let Some(file) = json {
+        std::fs::write(file, report.json()).map_err(|e| format!("{file}: {e}"))?;
     }
+    result
 }
 
 fn choose(only: Option<&[&str]>) -> Result<Vec<&'static Bench>> {

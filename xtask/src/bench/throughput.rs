@@ -1,20 +1,25 @@
-//! GET and SET over keys that exist: commands per second, and the server's CPU per command.
+//! GET and SET, HGET and HSET over what exists: commands per second, and the server's CPU per command.
 
 use std::time::{Duration, Instant};
 
 use russet_e2e::Server;
 
-use super::Plan;
 use super::cpu::CpuTime;
 use super::load::{Generator, Keys, Kind, Load, populate};
 use super::report::{Metric, Report};
+use super::{Plan, Side};
 use crate::sh::Result;
 
 /// Keys that exist before anything is measured.
 const KEYS: u64 = 1_000_000;
 
+/// Hashes that exist before anything is measured, and fields of each: small ones, and a large one.
+const HASHES: [(u64, u64, &str); 2] = [(100_000, 16, "16 fields"), (1, 100_000, "100 000 fields")];
+
 /// Bytes of a value.
 const VALUE_LEN: usize = 16;
+
+const PIPELINES: [usize; 3] = [1, 16, 100];
 
 /// As many as redis-benchmark opens.
 const CONNECTIONS: usize = 50;
@@ -28,36 +33,61 @@ const fn metric(name: &'static str, unit: &'static str) -> Metric {
     Metric { group: "throughput", name, unit }
 }
 
-/// Measures every case on every side, in alternating rounds.
+/// Measures strings on every side, in alternating rounds.
 pub fn run(plan: &Plan, report: &mut Report) -> Result {
     let keys = plan.scaled(KEYS);
-    let mut servers = vec![];
-    for side in &plan.sides {
-        let server = side.start(&[])?;
-        populate(server.address(), Kind::Set, 0, keys, VALUE_LEN)?;
-        servers.push(server);
-    }
-    for pipeline in [1, 16, 100] {
+    let servers = populated(plan, Kind::Set, keys)?;
+    for pipeline in PIPELINES {
         for (kind, name) in [(Kind::Get, "GET"), (Kind::Set, "SET")] {
-            let case = format!("{name}, pipeline {pipeline}");
-            eprintln!("  {case}");
-            let load = Load {
-                kind,
-                keys: Keys::Random(keys),
-                value_len: VALUE_LEN,
-                pipeline,
-                connections: CONNECTIONS,
-            };
-            for round in 0..plan.rounds {
-                for side in plan.order(round) {
-                    let round = measure(&servers[side], load, plan)?;
-                    let commands = round.commands as f64;
-                    report.add(RATE, &case, side, commands / round.elapsed.as_secs_f64());
-                    report.add(TOTAL, &case, side, round.cpu.total() * 1e6 / commands);
-                    report.add(USER, &case, side, round.cpu.user() * 1e6 / commands);
-                    report.add(SYSTEM, &case, side, round.cpu.system() * 1e6 / commands);
-                }
+            measure_case(plan, report, &servers, (name, kind, keys, pipeline))?;
+        }
+    }
+    Ok(())
+}
+
+/// Does the same with hashes.
+pub fn run_hashes(plan: &Plan, report: &mut Report) -> Result {
+    for (hashes, fields, about) in HASHES {
+        let all = hashes * fields;
+        let servers = populated(plan, Kind::HSet { fields }, all)?;
+        for pipeline in PIPELINES {
+            for (kind, name) in [(Kind::HGet { fields }, "HGET"), (Kind::HSet { fields }, "HSET")] {
+                let name = format!("{name}, {about}");
+                measure_case(plan, report, &servers, (&name, kind, all, pipeline))?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// A server of each side that holds all keys, or fields.
+fn populated(plan: &Plan, kind: Kind, keys: u64) -> Result<Vec<Server>> {
+    let start = |side: &Side| {
+        let server = side.start(&[])?;
+        populate(server.address(), kind, 0, keys, VALUE_LEN)?;
+        Ok(server)
+    };
+    plan.sides.iter().map(start).collect()
+}
+
+fn measure_case(
+    plan: &Plan,
+    report: &mut Report,
+    servers: &[Server],
+    (name, kind, keys, pipeline): (&str, Kind, u64, usize),
+) -> Result {
+    let case = format!("{name}, pipeline {pipeline}");
+    eprintln!("  {case}");
+    let keys = Keys::Random(keys);
+    let load = Load { kind, keys, value_len: VALUE_LEN, pipeline, connections: CONNECTIONS };
+    for round in 0..plan.rounds {
+        for side in plan.order(round) {
+            let round = measure(&servers[side], load, plan)?;
+            let commands = round.commands as f64;
+            report.add(RATE, &case, side, commands / round.elapsed.as_secs_f64());
+            report.add(TOTAL, &case, side, round.cpu.total() * 1e6 / commands);
+            report.add(USER, &case, side, round.cpu.user() * 1e6 / commands);
+            report.add(SYSTEM, &case, side, round.cpu.system() * 1e6 / commands);
         }
     }
     Ok(())

@@ -107,20 +107,38 @@ pub fn while_saving<T>(
     }
 }
 
-fn reset(server: &Server) {
+/// Begins to count anew.
+pub fn reset(server: &Server) {
     server.client().ok("CONFIG RESETSTAT");
 }
 
-/// Adds what the server says of its turns, if it says anything.
-fn note_turns(server: &Server, report: &mut Report, case: &str, side: usize) {
+/// The turns of a server since they were last reset.
+pub struct Turns {
+    /// How many there were.
+    pub total: f64,
+    /// Those longer than a millisecond.
+    pub over_1ms: f64,
+    /// Those longer than five.
+    pub over_5ms: f64,
+    /// The longest, in microseconds.
+    pub longest_us: f64,
+}
+
+/// What the server reports of its turns, if it counts them.
+pub fn counted(server: &Server) -> Option<Turns> {
     let fields = server.info(SECTION);
     let numbers: Vec<f64> =
         FIELDS.iter().filter_map(|name| fields.get(*name)?.parse().ok()).collect();
-    let [total, over_1ms, over_5ms, longest] = numbers[..] else {
+    let [total, over_1ms, over_5ms, longest_us] = numbers[..] else { return None };
+    Some(Turns { total, over_1ms, over_5ms, longest_us })
+}
+
+fn note_turns(server: &Server, report: &mut Report, case: &str, side: usize) {
+    let Some(turns) = counted(server) else {
         let fields = FIELDS.join(", ");
         return report.note(format!("– : a server whose INFO {SECTION} has no {fields}."));
     };
-    report.add(OVER_1MS, case, side, over_1ms * 1e4 / total.max(1.0));
-    report.add(OVER_5MS, case, side, over_5ms);
-    report.add(LONGEST, case, side, longest);
+    report.add(OVER_1MS, case, side, turns.over_1ms * 1e4 / turns.total.max(1.0));
+    report.add(OVER_5MS, case, side, turns.over_5ms);
+    report.add(LONGEST, case, side, turns.longest_us);
 }
