@@ -1,14 +1,14 @@
 //! `cargo xtask fuzz`: libFuzzer on the stable toolchain.
 //!
-//! `libfuzzer-sys` compiles libFuzzer with the system's C++ compiler; coverage comes from LLVM's own pass, which stable
-//! rustc can be told to run. No nightly, no cargo-fuzz, no clang. Because a wrong flag would leave the fuzzer blind
-//! without a word, a target with an injected panic runs first and must be found.
+//! `libfuzzer-sys` compiles libFuzzer with the system's C++ compiler; coverage is instrumented by LLVM's pass, which stable
+//! rustc can run. It needs neither nightly nor cargo-fuzz nor clang. Since a wrong flag would silently disable coverage,
+//! a target with an injected panic runs first, and must be found.
 //!
-//! `RUSSET_FUZZ_SHOW=1 fuzz/target/TRIPLE/release/TARGET fuzz/artifacts/TARGET/crash-…` runs one input again; the targets with a
-//! node print what it was sent.
+//! `RUSSET_FUZZ_SHOW=1 fuzz/target/TRIPLE/release/TARGET fuzz/artifacts/TARGET/crash-…` runs an input again; targets with a
+//! node print the bytes sent to it.
 //!
-//! Seeds are in `fuzz/corpus/TARGET`, a crash is saved in `fuzz/artifacts/TARGET`. What a run adds to the corpus stays in the
-//! target folder; `--save` merges it, minimised, into the seeds.
+//! Seeds are in `fuzz/corpus/TARGET`, crashes in `fuzz/artifacts/TARGET`. New inputs stay in the target folder; `--save`
+//! merges them, minimised, into the seeds.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use std::process::{Child, Command};
 
 use crate::sh::{self, Result};
 
-/// How rustc instruments the code for libFuzzer.
+/// Compiler flags that instrument the code for libFuzzer.
 const FLAGS: &[&str] = &[
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -28,11 +28,11 @@ const FLAGS: &[&str] = &[
     "-Clink-dead-code",
 ];
 
-/// The target that proves that the fuzzer sees, and the words of its panic.
+/// The target that proves that coverage works, and the message of its panic.
 const INJECTED: &str = "injected";
 const INJECTED_PANIC: &str = "the injected panic";
 
-/// What to run.
+/// The options of a run.
 struct Plan {
     seconds: u64,
     save: bool,
@@ -53,7 +53,7 @@ pub fn run(words: &[String]) -> Result {
     let binaries = build()?;
     let work = binaries.join("../../corpus");
     let plan = Plan { seconds, save, binaries, work };
-    plan.prove_that_it_sees()?;
+    plan.check_coverage()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut failed = vec![];
     for wave in targets.chunks(cores) {
@@ -68,21 +68,22 @@ pub fn run(words: &[String]) -> Result {
 }
 
 impl Plan {
-    fn prove_that_it_sees(&self) -> Result {
+    /// Checks that the fuzzer finds the injected panic.
+    fn check_coverage(&self) -> Result {
         let found = self.work.join("found-");
         let mut command = Command::new(self.binaries.join(INJECTED));
         command.args(["-max_total_time=60", "-seed=1"]);
         command.arg(format!("-artifact_prefix={}", found.display()));
         fs::create_dir_all(&self.work).map_err(|e| format!("{}: {e}", self.work.display()))?;
         let output = command.output().map_err(|e| format!("{INJECTED}: {e}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
             return Err("the injected panic was not found: coverage does not work".into());
         }
-        if !said.contains(INJECTED_PANIC) {
-            return Err(format!("{INJECTED} ended otherwise than by its panic:\n{said}"));
+        if !stderr.contains(INJECTED_PANIC) {
+            return Err(format!("{INJECTED} failed without its panic:\n{stderr}"));
         }
-        println!("injected: found, so coverage leads the fuzzer");
+        println!("injected: found, coverage works");
         Ok(())
     }
 
@@ -96,14 +97,14 @@ impl Plan {
         let mut command = Command::new(self.binaries.join(target));
         command.arg(format!("-max_total_time={}", self.seconds));
         command.arg(format!("-artifact_prefix={}/", artifacts.display()));
-        // A hang and a huge allocation are findings too.
+        // Hangs and huge allocations are findings too.
         command.args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]);
         command.arg(grown).arg(seeds);
         command.stdout(log.try_clone().map_err(|e| e.to_string())?).stderr(log);
         command.spawn().map_err(|e| format!("{target}: {e}"))
     }
 
-    /// Waits for it and reports. False if it found something.
+    /// Waits for a target and reports its result. Returns false if it found something.
     fn finish(&self, target: &str, mut child: Child) -> Result<bool> {
         let status = child.wait().map_err(|e| e.to_string())?;
         let log = fs::read(self.log(target)).map_err(|e| e.to_string())?;
@@ -120,7 +121,7 @@ impl Plan {
             let mut merge = Command::new(self.binaries.join(target));
             merge.args(["-merge=1", "-max_len=512"]).arg(seeds(target)).arg(self.work.join(target));
             if !sh::succeeds(merge) {
-                return Err(format!("{target}: the corpus does not merge"));
+                return Err(format!("{target}: merging the corpus failed"));
             }
         }
         Ok(status.success())
@@ -131,7 +132,7 @@ impl Plan {
     }
 }
 
-/// Builds every target and answers the folder of their binaries.
+/// Builds all targets and returns the folder of their binaries.
 fn build() -> Result<PathBuf> {
     let triple = host()?;
     let manifest = sh::root().join("fuzz/Cargo.toml");
@@ -143,7 +144,7 @@ fn build() -> Result<PathBuf> {
     Ok(folder.join(triple).join("release"))
 }
 
-/// Apart from the workspace's own, since every flag differs.
+/// Returns the target folder, separate from the workspace's since the flags differ.
 fn target_folder() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => Path::new(&folder).join("fuzz"),
@@ -155,14 +156,14 @@ fn seeds(target: &str) -> PathBuf {
     sh::root().join("fuzz/corpus").join(target)
 }
 
-/// The target triple: named to cargo, so that build scripts are not instrumented.
+/// Returns the target triple, which is passed to cargo so that build scripts are not instrumented.
 fn host() -> Result<String> {
     let text = sh::output(sh::command("rustc", &["--version", "--verbose"]))?;
     let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
     triple.map(str::to_owned).ok_or_else(|| "rustc does not name its host".into())
 }
 
-/// The targets by their files.
+/// Returns the names of all targets, by their files.
 fn all_targets() -> Result<Vec<String>> {
     let folder = sh::root().join("fuzz/targets");
     let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;

@@ -1,4 +1,4 @@
-//! Who may import whom: the picture of ARCHITECTURE.md, compared with what cargo sees.
+//! Allowed dependencies between crates, as in ARCHITECTURE.md, compared with those of cargo.
 //!
 //! ```text
 //!   ds, protocol ◀── engine ◀─┬─ server        e2e ◀── xtask
@@ -6,17 +6,17 @@
 //!                             └─ driver ◀── engine's tests and benches, fuzz
 //! ```
 //!
-//! Only the workspace's own crates are looked at; `deny.toml` speaks of the others.
+//! Only the workspace's crates are checked here; `deny.toml` checks the others.
 
 use std::collections::BTreeMap;
 
 use crate::sh::{self, Result};
 
-/// Each crate with those it may import, for whatever purpose.
-const PICTURE: &[(&str, &[&str])] = &[
+/// Each crate with its allowed dependencies, of any kind.
+const ALLOWED: &[(&str, &[&str])] = &[
     ("russet-ds", &[]),
     ("russet-protocol", &[]),
-    // Its tests and benches import the driver; that the crate itself does not, cargo sees to.
+    // Only its tests and benches use the driver, which cargo ensures.
     ("russet-engine", &["russet-ds", "russet-protocol", "russet-driver"]),
     ("russet-driver", &["russet-engine"]),
     ("russet-server", &["russet-engine"]),
@@ -25,10 +25,10 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("xtask", &["russet-e2e"]),
 ];
 
-/// Crates by name, each with the crates it imports.
+/// The dependencies of each crate by name.
 type Imports = BTreeMap<String, Vec<String>>;
 
-/// What is not as the picture says.
+/// Returns the violations.
 pub fn check() -> Result<Vec<String>> {
     let tree = ["tree", "--workspace", "--depth", "1", "--edges", "normal,build,dev"];
     let form = ["--prefix", "depth", "--format", "{p}", "--locked", "--offline"];
@@ -36,7 +36,7 @@ pub fn check() -> Result<Vec<String>> {
     Ok(complaints_about(&read(&tree)))
 }
 
-/// Reads lines of `0russet-sim v0.1.0 (…)`: a member at depth 0, what it imports at depth 1.
+/// Parses lines of `0russet-sim v0.1.0 (…)`: a member at depth 0, its dependencies at depth 1.
 fn read(tree: &str) -> Imports {
     let mut imports = Imports::new();
     let mut member = String::new();
@@ -55,17 +55,17 @@ fn read(tree: &str) -> Imports {
 fn complaints_about(imports: &Imports) -> Vec<String> {
     let mut complaints = Vec::new();
     for (name, imported) in imports {
-        let Some((_, allowed)) = PICTURE.iter().find(|(known, _)| known == name) else {
-            complaints.push(format!("{name} is not in the picture of imports"));
+        let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| known == name) else {
+            complaints.push(format!("{name} is missing in imports.rs"));
             continue;
         };
         let ours = imported.iter().filter(|import| imports.contains_key(*import));
         for import in ours.filter(|import| !allowed.contains(&import.as_str())) {
-            complaints.push(format!("{name} must not import {import}"));
+            complaints.push(format!("{name} must not depend on {import}"));
         }
     }
-    for (name, _) in PICTURE.iter().filter(|(name, _)| !imports.contains_key(*name)) {
-        complaints.push(format!("{name} is in the picture of imports and not in the workspace"));
+    for (name, _) in ALLOWED.iter().filter(|(name, _)| !imports.contains_key(*name)) {
+        complaints.push(format!("{name} is in imports.rs but not in the workspace"));
     }
     complaints
 }
@@ -75,13 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_workspace_is_as_the_picture_says() {
-        assert_eq!(check().expect("cargo can tell"), Vec::<String>::new());
+    fn the_workspace_has_only_allowed_dependencies() {
+        assert_eq!(check().expect("cargo tree succeeds"), Vec::<String>::new());
     }
 
     #[test]
-    fn a_wrong_import_is_seen() {
-        let whole: String = PICTURE
+    fn a_wrong_dependency_is_found() {
+        let whole: String = ALLOWED
             .iter()
             .map(|(name, imports)| {
                 let lines: String = imports.iter().map(|i| format!("1{i} v0 (/x) (*)\n")).collect();
@@ -92,7 +92,7 @@ mod tests {
         let more = format!("{whole}0russet-ds v0\n1russet-engine v0\n0new v0\n");
         assert_eq!(
             complaints_about(&read(&more)),
-            ["new is not in the picture of imports", "russet-ds must not import russet-engine"]
+            ["new is missing in imports.rs", "russet-ds must not depend on russet-engine"]
         );
         let less = whole.replace("0russet-sim v0", "0russet-server v0");
         assert_eq!(complaints_about(&read(&less)).len(), 1);

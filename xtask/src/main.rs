@@ -1,12 +1,12 @@
-//! `cargo xtask …`: the project's own tools. Nothing here is part of what users run.
+//! `cargo xtask …`: the project's own tools, which are not part of the product.
 #![allow(
     clippy::disallowed_methods,
     reason = "tools start processes, read files and measure time; the product is elsewhere"
 )]
 
 mod bench;
-mod circles;
 mod compat;
+mod cycles;
 mod docs;
 mod fuzz;
 mod imports;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use sh::Result;
 
-/// One tool: its name, how it is typed, what it does, the function.
+/// A tool: name, usage, description, function.
 struct Tool {
     name: &'static str,
     usage: &'static str,
@@ -32,45 +32,40 @@ struct Tool {
 const TOOLS: &[Tool] = &[
     Tool {
         name: "test",
-        usage: "test [words for the test runner]",
-        about: "installs what tests need where it can, and runs all tests",
+        usage: "test [arguments of the test runner]",
+        about: "installs programs that tests need if possible, and runs all tests",
         run: test::run,
     },
     Tool {
         name: "sim",
         usage: "sim [--seeds N] [--from S] […]",
-        about: "runs the simulator (release build); words go to it as they are",
+        about: "runs the simulator (release build) with these arguments",
         run: sim::run,
     },
     Tool {
         name: "fuzz",
         usage: "fuzz [--seconds N] [TARGET…]",
-        about: "runs every fuzz target, or those named, for N seconds each (60)",
+        about: "runs all fuzz targets, or the given ones, for N seconds each (default 60)",
         run: fuzz::run,
     },
     Tool {
         name: "bench",
         usage: "bench [--only NAME,…] [--quick] [--rounds N] [--json FILE] [--server CMD] [--peer CMD]",
-        about: "measures Russet and the installed redis-server side by side",
+        about: "compares Russet with the installed redis-server",
         run: bench::run,
     },
     Tool {
         name: "compat",
         usage: "compat --suite PATH [--update] [--server BINARY] [--omit DIRECTIVE,…] [unit/…]",
-        about: "runs units of a Valkey checkout's Tcl suite against our binary",
+        about: "runs units of a Valkey checkout's Tcl test suite against our binary",
         run: compat::run,
     },
-    Tool {
-        name: "docs",
-        usage: "docs",
-        about: "refreshes the generated pages of docs/",
-        run: docs::run,
-    },
+    Tool { name: "docs", usage: "docs", about: "regenerates pages of docs/", run: docs::run },
     Tool {
         name: "tidy",
-        usage: "tidy [--circles]",
-        about: "checks what no lint checks: file openings, lengths, who imports whom, circles among files \
-                (with the option: shows them and what to cut)",
+        usage: "tidy [--cycles]",
+        about: "checks rules beyond lints: module comments, lengths, dependencies between crates, cycles \
+                among files (--cycles: shows them and which references to remove)",
         run: tidy::run,
     },
 ];

@@ -1,7 +1,7 @@
-//! The stock programs that some tests talk to: found, or installed where that is possible.
+//! Finds or installs the stock programs that some tests need.
 //!
-//! Debian's packages start their service when they are installed, on port 6379, where the user's own server may be. While
-//! we install, a policy file tells Debian not to start any service; it is put back as it was, also when apt fails.
+//! Debian's packages start their service on installation, on port 6379, where the user's own server may run. During the
+//! installation a policy file forbids to start services; it is restored afterwards, also if apt fails.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,20 +11,20 @@ use russet_e2e::program;
 
 use crate::sh::{self, Result};
 
-/// What tests call.
+/// The programs that tests need.
 const PROGRAMS: &[&str] = &["redis-server", "redis-cli", "redis-benchmark", "redis-sentinel"];
 
-/// Debian's packages that bring them.
+/// Debian's packages of these programs.
 const PACKAGES: &[&str] = &["redis-server", "redis-sentinel", "redis-tools"];
 
-/// Debian asks this program whether a service may be started; exit status 101 says no.
+/// Debian runs this program to check whether a service may be started; exit status 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// What to type where we cannot install.
+/// The command to install them manually.
 pub const ADVICE: &str = "sudo apt-get install redis-server redis-sentinel redis-tools \
                           && sudo systemctl disable --now redis-server redis-sentinel";
 
-/// Programs that are missing after having tried to install them.
+/// Tries to install missing programs. Returns those that are still missing.
 pub fn provide() -> Vec<&'static str> {
     if missing().is_empty() {
         return vec![];
@@ -53,7 +53,7 @@ fn install() -> Result {
     };
     let packages = [&["install", "-y", "--no-install-recommends"], PACKAGES].concat();
     println!("Installing {} (their services stay off)", PACKAGES.join(", "));
-    // The list of packages may be old or absent; refreshing it is slow, so it comes second.
+    // If the list of packages is outdated or missing, update it, which is slow, and try again.
     if sh::succeeds(apt(&packages)) {
         return Ok(());
     }
@@ -61,7 +61,7 @@ fn install() -> Result {
     sh::run(apt(&packages))
 }
 
-/// "No service may start", until dropped.
+/// Forbids to start services until it is dropped.
 struct Policy {
     path: PathBuf,
     before: Option<(Vec<u8>, u32)>,
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn policy_is_put_back_as_it_was() {
+    fn the_policy_is_restored() {
         let folder = russet_e2e::server::Folder::new();
         let path = folder.path().join("policy-rc.d");
         let policy = Policy::forbid(&path).expect("the folder is ours");

@@ -1,8 +1,8 @@
-//! `cargo xtask sim`: the simulator's own binary, built for speed; with the engine's bugs to inject if they are asked for.
+//! `cargo xtask sim`: runs the simulator in release mode, with bugs to inject if requested.
 
 use crate::sh::{self, Result};
 
-/// Hands all words to the simulator.
+/// Runs the simulator with these arguments.
 pub fn run(words: &[String]) -> Result {
     let mut command = sh::cargo(&["run", "--quiet", "--release", "--package", "russet-sim"]);
     if words.iter().any(|word| word == "--hunt" || word == "--bug") {

@@ -1,8 +1,8 @@
-//! `cargo xtask test`: everything that can be tested here, with one command on a fresh machine.
+//! `cargo xtask test`: all tests, with one command on a fresh machine.
 //!
-//! Tests that talk to stock programs live in modules named [`WITH_PEERS`]. Where those programs are missing and cannot be
-//! installed, these tests are counted and left out, and the closing line says so; under CI that is a failure. The last line is
-//! `N passed, N failed, N skipped` over all runners.
+//! Tests that need stock programs are in modules named [`WITH_PEERS`]. If these programs are missing and cannot be installed,
+//! such tests are skipped and counted; in CI that is a failure. The last line is `N passed, N failed, N skipped` for all
+//! runners.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use crate::{Result, peers, sh};
 use russet_e2e::program;
 
-/// The module name by which tests that need stock programs are known.
+/// The name of modules with tests that need stock programs.
 const WITH_PEERS: &str = "with_peers::";
 
-/// Runs all tests, or those that `words` select in the runner's own language.
+/// Runs all tests, or those that `words` select as arguments of the runner.
 pub fn run(words: &[String]) -> Result {
     let missing = peers::provide();
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
@@ -22,25 +22,25 @@ pub fn run(words: &[String]) -> Result {
     }
     let server = program::build(&[]);
     let mut count = Count::default();
-    let mut all_well = true;
+    let mut succeeded = true;
     for mut command in runners(words, missing.is_empty()) {
         command.env("RUSSET_BIN", &server).env("CARGO_TERM_COLOR", "never");
-        all_well &= run_counting(command, &mut count)?;
+        succeeded &= run_counting(command, &mut count)?;
     }
     if !missing.is_empty() {
-        let left_out = count_tests_with_peers()?;
-        count.skipped += left_out;
-        println!("\n{left_out} tests could not run: they need {}.", missing.join(", "));
-        println!("To run them too, type:\n    {}", peers::ADVICE);
+        let skipped = count_tests_with_peers()?;
+        count.skipped += skipped;
+        println!("\n{skipped} tests were skipped: they need {}.", missing.join(", "));
+        println!("To install these programs:\n    {}", peers::ADVICE);
     }
     println!("\n{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
-    if !all_well {
+    if !succeeded {
         return Err("some tests failed".into());
     }
     if count.passed == 0 { Err("no test ran".into()) } else { Ok(()) }
 }
 
-/// The commands that together run every test once.
+/// Returns the commands that run all tests once.
 fn runners(words: &[String], with_peers: bool) -> Vec<Command> {
     if sh::succeeds(sh::cargo(&["nextest", "--version"])) {
         let mut tests = sh::cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
@@ -48,7 +48,7 @@ fn runners(words: &[String], with_peers: bool) -> Vec<Command> {
             tests.args(["--filterset", &format!("not test({WITH_PEERS})")]);
         }
         tests.args(words);
-        // The runner above does not know the examples in documentation.
+        // nextest does not run examples of documentation.
         let examples = sh::cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
         return if words.is_empty() { vec![tests, examples] } else { vec![tests] };
     }
@@ -60,14 +60,14 @@ fn runners(words: &[String], with_peers: bool) -> Vec<Command> {
     vec![tests]
 }
 
-/// How many tests were left out for want of stock programs.
+/// Returns the number of tests that need stock programs.
 fn count_tests_with_peers() -> Result<u64> {
     let list = sh::output(sh::cargo(&["test", "--quiet", "--workspace", "--", "--list"]))?;
     let names = list.lines().filter(|l| l.ends_with(": test") && l.contains(WITH_PEERS));
     Ok(names.count() as u64)
 }
 
-/// What runners said.
+/// The sums of the runners' results.
 #[derive(Default, Debug, PartialEq)]
 struct Count {
     passed: u64,
@@ -97,19 +97,19 @@ impl Count {
     }
 }
 
-/// Runs it, shows its output as it comes and reads the closing lines in it. False if it failed.
+/// Runs a command, passes its output on and counts the results in it. Returns whether it succeeded.
 fn run_counting(mut command: Command, count: &mut Count) -> Result<bool> {
-    // Both runners' reports go through one pipe: one writes to standard output, the other to standard error.
+    // One runner reports to standard output, the other to standard error.
     let (reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
     let copy = writer.try_clone().map_err(|e| e.to_string())?;
     command.stdin(Stdio::null()).stdout(copy).stderr(writer);
     let mut child = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
-    drop(command); // it holds our ends of the pipe
+    drop(command); // closes our write ends of the pipe
     let mut out = std::io::stdout().lock();
     let mut lines = BufReader::new(reader);
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-        let _ = out.write_all(&line); // nobody may be reading
+        let _ = out.write_all(&line); // it may be closed
         count.read(&String::from_utf8_lossy(&line));
         line.clear();
     }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn closing_lines_of_both_runners_are_read() {
+    fn results_of_both_runners_are_counted() {
         let mut count = Count::default();
         count.read("running 3 tests");
         count.read("test result: ok. 3 passed; 1 failed; 2 ignored; 0 measured; 9 filtered out");

@@ -1,35 +1,35 @@
-//! `cargo xtask tidy`: rules that no lint checks, as a ratchet.
+//! `cargo xtask tidy`: rules beyond lints, as a ratchet.
 //!
-//! Every Rust file opens with `//!`, no line is longer than [`COLUMNS_MAX`] columns, and no file longer than [`LINES_MAX`]
-//! lines, but for tables and those listed in [`LONGER`] with the length that they may not grow past. `circles.rs` looks at what
-//! files have to do with each other, `imports.rs` at crates.
+//! Every Rust file starts with `//!`, no line is longer than [`COLUMNS_MAX`] columns, and no file longer than [`LINES_MAX`]
+//! lines, except those in [`LONGER`] with their own maximum. `cycles.rs` checks the references between files, `imports.rs`
+//! those between crates.
 
 use std::path::Path;
 
 use crate::sh::{self, Result};
 
-/// Longest line of code or prose in a Rust file. Longer only where a text cannot be broken.
+/// Maximum length of a line in a Rust file, except lines with string literals.
 const COLUMNS_MAX: usize = 140;
 
-/// Longest file.
+/// Maximum length of a file.
 const LINES_MAX: usize = 700;
 
-/// Files that are longer for a reason, with their most lines. Lower the number when one shrinks.
+/// Exceptions, with their maximum length. Lower the number when a file becomes shorter.
 const LONGER: &[(&str, usize)] =
     // One test for each line of a list, and the list is long.
     &[("crates/engine/tests/hardening.rs", 800)];
 
-/// Checks all Rust files that git knows.
+/// Checks all Rust files tracked by git.
 pub fn run(words: &[String]) -> Result {
     let mut words = sh::Words::new(words);
-    let circles = words.flag("--circles");
+    let cycles = words.flag("--cycles");
     words.rest()?;
-    if circles {
-        return crate::circles::print();
+    if cycles {
+        return crate::cycles::print();
     }
     let mut complaints = check()?;
     complaints.extend(crate::imports::check()?);
-    complaints.extend(crate::circles::check()?);
+    complaints.extend(crate::cycles::check()?);
     for complaint in &complaints {
         println!("{complaint}");
     }

@@ -1,9 +1,9 @@
-//! Which files of a crate refer to which, read from their text.
+//! References between the files of a crate, found in their text.
 //!
-//! A file refers to another if it names, in a `use` or in a path, an item that is defined there. Names are followed
-//! through imports and re-exports to the file that defines the item, so that `crate::io::Handle` counts for the file that Handle
-//! stands in and not for the one that passes it on. What does not count: a `mod` declaration, a `pub use` whose names the file
-//! itself does not use, and tests. Methods are not followed, as that takes types.
+//! A file refers to another if it names, in a `use` or a path, an item that is defined there. Names are resolved through
+//! imports and re-exports to the file that defines the item, so `crate::io::Handle` counts for the file that defines Handle
+//! and not for the one that re-exports it. Not counted are `mod` declarations, a `pub use` of names that the file itself does
+//! not use, and tests. Methods are not resolved, since that needs types.
 
 mod scope;
 pub mod tokens;
@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use scope::{Read, Scope};
 use tokens::Token;
 
-/// One place in which a file refers to another.
+/// A reference to another file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// Line in the referring file.
     pub line: usize,
-    /// The path as it is written there.
+    /// The path in the source.
     pub path: String,
 }
 
@@ -29,16 +29,16 @@ pub struct Reopened {
     pub name: String,
     /// The file that defines it.
     pub home: String,
-    /// The file that reopens it.
+    /// The file with the `impl` block.
     pub file: String,
     /// Line in that file.
     pub line: usize,
 }
 
-/// What the files of one crate have to do with each other.
+/// The references between the files of a crate.
 #[derive(Debug, Default)]
 pub struct Crate {
-    /// The file that it begins with.
+    /// Its root file.
     pub root: String,
     /// Files that are its modules.
     pub files: BTreeSet<String>,
@@ -48,7 +48,7 @@ pub struct Crate {
     pub reopened: Vec<Reopened>,
 }
 
-/// Reads the crate that begins with the file `root`; `read` answers a file's text, if there is such a file.
+/// Reads the crate with the root file `root`; `read` returns the text of a file if it exists.
 pub fn read(root: &str, read: &dyn Fn(&str) -> Option<String>) -> Crate {
     let mut modules = Modules { scopes: Vec::new(), read };
     let folder = root.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -62,7 +62,7 @@ struct Modules<'a> {
     read: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Module(usize),
@@ -70,11 +70,11 @@ enum Target {
     Item(usize),
 }
 
-/// Re-exports that are followed before a path counts as leading nowhere.
+/// Maximum number of re-exports to follow.
 const HOPS_MAX: usize = 16;
 
 impl Modules<'_> {
-    /// Reads a file as a module, with those in it; `folder` is where its own `mod` declarations look.
+    /// Reads a file as a module, with its submodules; `folder` is that of its `mod` declarations.
     fn load(&mut self, file: &str, folder: &str, parent: Option<usize>) -> Option<usize> {
         let tokens = tokens::scan(&(self.read)(file)?);
         Some(self.add(file, folder, parent, tokens))
@@ -100,7 +100,7 @@ impl Modules<'_> {
         number
     }
 
-    /// Follows a path that is written in a module.
+    /// Resolves a path in a module.
     fn follow(&self, from: usize, path: &[String], hops: usize) -> Option<Target> {
         let hops = hops.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
@@ -125,7 +125,7 @@ impl Modules<'_> {
             if rest.is_empty() {
                 return Some(Target::Module(child));
             }
-            // What a module seems not to have comes from a macro in it.
+            // An item that seems to be missing comes from a macro of the module.
             return self.follow(child, rest, hops).or(Some(Target::Item(child)));
         }
         if scope.items.contains(first) {
@@ -190,7 +190,7 @@ impl Modules<'_> {
 mod tests {
     use super::*;
 
-    /// A crate of these files: the edges as `from -> to: path`.
+    /// Reads a crate of these files. Returns its references as `from -> to: path`.
     fn edges(files: &[(&str, &str)]) -> Vec<String> {
         let found = read("src/lib.rs", &|name| {
             files.iter().find(|(file, _)| *file == name).map(|(_, text)| (*text).to_owned())

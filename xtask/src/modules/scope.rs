@@ -1,17 +1,17 @@
-//! One module's text: the names that it defines and imports, and those that it mentions.
+//! The names that a module defines, imports and mentions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tokens::{self, Kind, Token};
 
-/// A module, as far as names go.
+/// The names of a module.
 #[derive(Debug, Default)]
 pub struct Scope {
-    /// The file that it stands in.
+    /// Its file.
     pub file: String,
-    /// The module around it.
+    /// Its parent module.
     pub parent: Option<usize>,
-    /// Modules in it by name.
+    /// Its submodules by name.
     pub children: BTreeMap<String, usize>,
     /// Items that it defines.
     pub items: BTreeSet<String>,
@@ -19,17 +19,17 @@ pub struct Scope {
     pub variants: BTreeMap<String, BTreeSet<String>>,
     /// Its `macro_rules!`.
     pub macros: BTreeSet<String>,
-    /// Names that it imports, with the paths that they stand for.
+    /// Imported names, with their paths.
     pub imports: BTreeMap<String, Vec<String>>,
-    /// What it imports all names of.
+    /// Glob imports.
     pub globs: Vec<Vec<String>>,
-    /// Paths that count as references, if they lead elsewhere.
+    /// Paths that count as references if they lead to another file.
     pub mentions: Vec<Mention>,
     /// Types of inherent `impl` blocks.
     pub impls: Vec<Mention>,
 }
 
-/// A path and its place.
+/// A path and its line.
 #[derive(Debug)]
 pub struct Mention {
     pub line: usize,
@@ -38,14 +38,14 @@ pub struct Mention {
     pub is_macro: bool,
 }
 
-/// A module as it was read, and the modules that it declares: those with a body have it here.
+/// A parsed module, and the modules that it declares, with the bodies of inline ones.
 pub struct Read {
     pub scope: Scope,
     pub modules: Vec<(String, Option<Vec<Token>>)>,
 }
 
 impl Scope {
-    /// Reads a module's body.
+    /// Parses a module's body.
     pub fn read(body: &[Token]) -> Read {
         let mut reader = Reader { body, at: 0, depth: 0, scope: Scope::default(), modules: vec![] };
         while reader.at < body.len() {
@@ -58,7 +58,7 @@ impl Scope {
 struct Reader<'a> {
     body: &'a [Token],
     at: usize,
-    /// Open brackets: items of the module stand at zero.
+    /// Depth of open brackets; items of the module are at zero.
     depth: usize,
     scope: Scope,
     modules: Vec<(String, Option<Vec<Token>>)>,
@@ -95,13 +95,13 @@ impl Reader<'_> {
         self.at += 1;
     }
 
-    /// Whether an item can begin here: `impl` is also part of types.
+    /// Whether an item can start here; `impl` also occurs in types.
     fn begins_item(&self) -> bool {
         let before = self.at.checked_sub(1).map(|at| &self.body[at]);
         before.is_none_or(|t| t.is_sign('}') || t.is_sign(';') || t.is_word("unsafe"))
     }
 
-    /// `fn name`: at the module's level the name can be reached from elsewhere.
+    /// Parses `fn name`, whose name is visible to other modules at the module's level.
     fn define(&mut self) {
         // `*const T` is a type.
         if self.at > 0 && self.body[self.at - 1].is_sign('*') {
@@ -136,7 +136,7 @@ impl Reader<'_> {
             if let Some(word) = self.body[at].word() {
                 variants.insert(word.to_owned());
             }
-            // To the next comma of this level.
+            // Skips to the next comma at this level.
             while at < end && !self.body[at].is_sign(',') {
                 let is_open = matches!(self.body[at].kind, Kind::Sign('(' | '[' | '{'));
                 at = if is_open { tokens::close(self.body, at) } else { at + 1 };
@@ -163,7 +163,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `impl<…> path {`: the path, if no trait is implemented.
+    /// Parses `impl<…> path {`, unless a trait is implemented.
     fn implementation(&mut self) {
         let mut at = self.at + 1;
         if self.body.get(at).is_some_and(|t| t.is_sign('<')) {
@@ -173,7 +173,7 @@ impl Reader<'_> {
         let line = self.body[self.at].line;
         let head = &self.body[end.min(self.body.len())..];
         let body = head.iter().position(|t| t.is_sign('{')).unwrap_or(head.len());
-        // `for<'a> Fn(…)` in bounds would look like a trait's `for`; the trait's stands before `where`.
+        // `for<'a> Fn(…)` in bounds looks like the `for` of a trait, which precedes `where`.
         let before = head[..body].iter().take_while(|t| !t.is_word("where"));
         let is_of_trait = before.into_iter().any(|t| t.is_word("for"));
         if !is_of_trait && !path.is_empty() {
@@ -181,7 +181,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `use tree;`
+    /// Parses `use tree;`.
     fn import(&mut self) {
         let is_public = self.at > 0
             && (self.body[self.at - 1].is_word("pub") || self.body[self.at - 1].is_sign(')'));
@@ -194,7 +194,7 @@ impl Reader<'_> {
         self.at = end;
     }
 
-    /// Reads one tree of imports behind a prefix.
+    /// Parses a tree of imports after a prefix.
     fn tree(&mut self, tree: &[Token], prefix: &mut Vec<String>, is_public: bool) {
         let before = prefix.len();
         let mut at = 0;
@@ -240,7 +240,7 @@ impl Reader<'_> {
         self.scope.mentions.push(Mention { line, path, is_macro: false });
     }
 
-    /// A word that may begin a path.
+    /// Parses a word that may start a path.
     fn path(&mut self) {
         let is_field = self.at > 0
             && self.body[self.at - 1].is_sign('.')
@@ -259,7 +259,7 @@ impl Reader<'_> {
     }
 }
 
-/// The path whose first word stands at `at`, and the index behind it. Arguments between angles end it.
+/// Returns the path that starts at `at`, and the index after it. Generic arguments end it.
 fn path_at(tokens: &[Token], mut at: usize) -> (Vec<String>, usize) {
     let mut path = Vec::new();
     while let Some(word) = tokens.get(at).and_then(Token::word) {
@@ -274,13 +274,13 @@ fn path_at(tokens: &[Token], mut at: usize) -> (Vec<String>, usize) {
     (path, at)
 }
 
-/// Index behind the `>` that closes the `<` at `open`.
+/// Returns the index after the `>` that closes the `<` at `open`.
 fn after_angles(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0_usize;
     for at in open..tokens.len() {
         match tokens[at].kind {
             Kind::Sign('<') => depth += 1,
-            // The arrow of `Fn() -> T` closes nothing.
+            // The arrow of `Fn() -> T` is not a closing bracket.
             Kind::Sign('>') if !tokens[at - 1].is_sign('-') => depth -= 1,
             _ => {}
         }

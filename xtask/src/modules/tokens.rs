@@ -1,18 +1,18 @@
-//! Rust source as a list of words and signs, for rules that look at names only.
+//! A tokenizer of Rust source, for rules about names.
 //!
-//! Comments, literals and lifetimes are dropped, and so is what `#[cfg(test)]` stands before. It is no parser: it knows where a
-//! token ends and where a bracket closes, which is enough to find `use`, `impl`, `mod` and paths.
+//! Comments, literals, lifetimes and items with `#[cfg(test)]` are dropped. It only recognizes tokens and matching brackets,
+//! which is enough to find `use`, `impl`, `mod` and paths.
 
 /// A word or a sign, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// The line that it stands in, from 1.
+    /// Its line, from 1.
     pub line: usize,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An identifier or a keyword; a raw identifier comes without its `r#`.
@@ -21,12 +21,12 @@ pub enum Kind {
     Sign(char),
     /// `::`
     Path,
-    /// A number, a string or a character, whatever it says.
+    /// A number, a string or a character.
     Literal,
 }
 
 impl Token {
-    /// The word, if it is one.
+    /// Returns the word, if it is one.
     pub fn word(&self) -> Option<&str> {
         match &self.kind {
             Kind::Word(word) => Some(word),
@@ -45,7 +45,7 @@ impl Token {
     }
 }
 
-/// The tokens of a file, without its tests.
+/// Returns the tokens of a file, without its tests.
 pub fn scan(text: &str) -> Vec<Token> {
     let mut scanner = Scanner { text, at: 0, line: 1, tokens: Vec::new() };
     while scanner.step() {}
@@ -64,7 +64,7 @@ impl Scanner<'_> {
         &self.text[self.at..]
     }
 
-    /// Moves past so many bytes and counts the lines in them.
+    /// Skips bytes and counts the lines in them.
     fn skip(&mut self, len: usize) {
         let end = self.text.len().min(self.at + len);
         self.line += self.text.as_bytes()[self.at..end].iter().filter(|b| **b == b'\n').count();
@@ -76,7 +76,7 @@ impl Scanner<'_> {
         self.skip(len);
     }
 
-    /// Takes one token or what lies between two. False at the end.
+    /// Scans a token or the space between two. Returns false at the end.
     fn step(&mut self) -> bool {
         let rest = self.rest();
         let Some(first) = rest.chars().next() else { return false };
@@ -107,7 +107,7 @@ impl Scanner<'_> {
         true
     }
 
-    /// A character, or a lifetime or label, of which nothing is kept.
+    /// Scans a character, a lifetime or a label; the latter two are dropped.
     fn quote(&mut self) {
         let rest = self.rest();
         let mut chars = rest[1..].chars();
@@ -157,7 +157,7 @@ fn block_comment_len(text: &str) -> usize {
     at
 }
 
-/// Length of the string that the text begins with, with its prefix and quotes.
+/// Returns the length of the string literal at the start, with its prefix and quotes.
 fn string_len(text: &str) -> Option<usize> {
     let prefix = ["br", "cr", "r", "b", "c", ""].into_iter().find(|prefix| {
         let rest = text.strip_prefix(prefix);
@@ -185,7 +185,7 @@ fn string_len(text: &str) -> Option<usize> {
     Some(text.len())
 }
 
-/// Index behind the bracket that closes the one at `open`.
+/// Returns the index after the bracket that closes the one at `open`.
 pub fn close(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(open) {
@@ -201,7 +201,7 @@ pub fn close(tokens: &[Token], open: usize) -> usize {
     tokens.len()
 }
 
-/// Leaves out what `#[cfg(test)]` or `#[test]` stands before; all of a file that begins with `#![cfg(test)]`.
+/// Removes items with `#[cfg(test)]` or `#[test]`, and all of a file that starts with `#![cfg(test)]`.
 fn without_tests(tokens: &[Token]) -> Vec<Token> {
     let mut kept = Vec::new();
     let mut at = 0;
@@ -219,20 +219,20 @@ fn without_tests(tokens: &[Token]) -> Vec<Token> {
         match (is_for_tests(&tokens[bracket + 1..end]), inner) {
             (true, true) => return Vec::new(),
             (true, false) => at = item_end(tokens, end),
-            // Attributes name no item of ours.
+            // Attributes do not refer to items.
             (false, _) => at = end,
         }
     }
     kept
 }
 
-/// Whether an attribute's inside makes what follows a test's: `test`, `cfg(test)`, `cfg(all(test, …))`.
+/// Whether an attribute marks a test: `test`, `cfg(test)`, `cfg(all(test, …))`.
 fn is_for_tests(inside: &[Token]) -> bool {
     let words: Vec<&str> = inside.iter().filter_map(Token::word).collect();
     matches!(words[..], ["test"] | ["cfg", "test"] | ["cfg", "all", "test", ..])
 }
 
-/// Index behind the item, field or statement that begins at `at`.
+/// Returns the index after the item, field or statement that starts at `at`.
 fn item_end(tokens: &[Token], mut at: usize) -> usize {
     while at < tokens.len() && tokens[at].is_sign('#') {
         at = close(tokens, at + 1);

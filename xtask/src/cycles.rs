@@ -1,19 +1,19 @@
-//! Circles among files, and types that are reopened far from home: what makes a part hard to take out.
+//! Dependency cycles among files, and types with `impl` blocks outside of their part. Both make a part hard to extract.
 //!
-//! Files may refer to each other in a circle only within one part, and a type's own `impl` blocks stand in the part that defines
-//! it. A part is a folder; its `mod.rs` belongs to it, and so does `a.rs` beside a folder `a`. Files that stand directly in
-//! `src/` are a part each, but for those of [`TOGETHER`], and for crates without folders, which are one part. Both rules are
-//! ratchets: [`IN_CIRCLES`] and [`REOPENED`] say how much there is now, and only ever fall.
+//! Files may form dependency cycles only within a part, and a type's inherent `impl` blocks must be in the part that defines
+//! it. A part is a folder, including its `mod.rs`, and `a.rs` beside a folder `a`. Each file directly in `src/` is a part,
+//! except those of [`TOGETHER`], and in crates without folders, which are one part. Both rules are ratchets: [`IN_CYCLES`]
+//! and [`REOPENED`] are the current numbers of exceptions, which must only decrease.
 //!
-//! `cargo xtask tidy --circles` prints what to cut.
+//! `cargo xtask tidy --cycles` prints which references to remove.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::modules::{self, Crate, Reference, Reopened};
 use crate::sh::{self, Result};
 
-/// Files in circles that leave their part, by the crate's first file. Crates that are not listed have none.
-const IN_CIRCLES: &[(&str, usize)] = &[];
+/// Files in cycles that leave their part, by the crate's first file. Crates that are not listed have none.
+const IN_CYCLES: &[(&str, usize)] = &[];
 
 /// Files directly in `src/` that are one part.
 const TOGETHER: &[&[&str]] = &[&[
@@ -34,58 +34,57 @@ const TOGETHER: &[&[&str]] = &[&[
 /// Files that reopen a type from elsewhere, by the type's file and name. Types that are not listed have none.
 const REOPENED: &[(&str, &str, usize)] = &[];
 
-/// What is not as the rules say, or no longer as bad as the ratchets do.
+/// Returns violations of the rules, and ratchets that can be lowered.
 pub fn check() -> Result<Vec<String>> {
     let crates = crates()?;
     let mut complaints = Vec::new();
     for found in &crates {
-        let most = IN_CIRCLES.iter().find(|(root, _)| *root == found.root).map_or(0, |(_, n)| *n);
-        complaints.extend(complaint_about_circles(found, most));
+        let most = IN_CYCLES.iter().find(|(root, _)| *root == found.root).map_or(0, |(_, n)| *n);
+        complaints.extend(complaint_about_cycles(found, most));
         complaints.extend(complaints_about_reopened(found, REOPENED));
     }
     Ok(complaints)
 }
 
-/// Prints all circles and reopened types.
+/// Prints all cycles and reopened types.
 pub fn print() -> Result {
     for found in crates()? {
-        let circles = Graph::of(&found).circles();
-        for circle in &circles {
-            print!("{}", describe(&found, circle));
+        let cycles = Graph::of(&found).cycles();
+        for cycle in &cycles {
+            print!("{}", describe(&found, cycle));
         }
         for (name, files) in reopened(&found) {
-            println!("{}: {} is reopened in {} files", name.0, name.1, files.len());
+            println!("{}: {} has impl blocks in {} files outside", name.0, name.1, files.len());
             files.iter().for_each(|r| println!("    {}:{}", r.file, r.line));
         }
     }
     Ok(())
 }
 
-/// The crates of the repository, each by its first file.
+/// Returns the root files of the repository's crates.
 fn crates() -> Result<Vec<Crate>> {
     let list = sh::output(sh::command("git", &["ls-files", "*/src/lib.rs", "*/src/main.rs"]))?;
     let read = |name: &str| std::fs::read_to_string(sh::root().join(name)).ok();
     Ok(list.lines().map(|root| modules::read(root, &read)).collect())
 }
 
-fn complaint_about_circles(found: &Crate, most: usize) -> Option<String> {
-    let circles = Graph::of(found).circles();
-    let files: usize = circles.iter().filter(|c| c.leaves_part).map(|c| c.files.len()).sum();
+fn complaint_about_cycles(found: &Crate, most: usize) -> Option<String> {
+    let cycles = Graph::of(found).cycles();
+    let files: usize = cycles.iter().filter(|c| c.leaves_part).map(|c| c.files.len()).sum();
     let root = &found.root;
     if files > most {
-        let worst = circles.iter().filter(|c| c.leaves_part).max_by_key(|c| c.files.len());
-        let example = worst.map(|circle| show_path(found, &circle.shortest)).unwrap_or_default();
+        let worst = cycles.iter().filter(|c| c.leaves_part).max_by_key(|c| c.files.len());
+        let example = worst.map(|cycle| show_path(found, &cycle.shortest)).unwrap_or_default();
         return Some(format!(
-            "{root}: {files} files in circles that leave their part, more than {most}; \
-             see cargo xtask tidy --circles. The shortest:\n{example}"
+            "{root}: {files} files in cycles that extend beyond their part, more than {most}; \
+             see cargo xtask tidy --cycles. The shortest:\n{example}"
         ));
     }
-    (files < most).then(|| {
-        format!("{root}: only {files} files are left in circles: lower the {most} in circles.rs")
-    })
+    (files < most)
+        .then(|| format!("{root}: only {files} files are in cycles: lower the {most} in cycles.rs"))
 }
 
-/// Reopened types by file and name, with one place for each file that does so from outside of the type's home.
+/// Returns the types with `impl` blocks outside of their part, by file and name, with a place for each such file.
 fn reopened(found: &Crate) -> BTreeMap<(String, String), Vec<&Reopened>> {
     let mut types: BTreeMap<(String, String), Vec<&Reopened>> = BTreeMap::new();
     for place in &found.reopened {
@@ -109,24 +108,24 @@ fn complaints_about_reopened(found: &Crate, allowed: &[(&str, &str, usize)]) -> 
             let files: Vec<&str> = places.iter().map(|place| place.file.as_str()).collect();
             let files = files.join(" ");
             complaints.push(format!(
-                "{file}: {name} is reopened in {count} files, more than {most}: {files}"
+                "{file}: {name} has impl blocks in {count} files outside of its part, more than {most}: {files}"
             ));
         } else if count < most {
             complaints.push(format!(
-                "{file}: {name} is reopened in {count} files only: lower the {most} in circles.rs"
+                "{file}: {name} has impl blocks in only {count} files outside of its part: lower the {most} in cycles.rs"
             ));
         }
     }
     for (file, name, _) in allowed.iter().filter(|(file, ..)| found.files.contains(*file)) {
         if !types.contains_key(&((*file).to_owned(), (*name).to_owned())) {
             complaints
-                .push(format!("{file}: {name} is no longer reopened: take it out of circles.rs"));
+                .push(format!("{file}: {name} has no more impl blocks outside of its part: remove it from cycles.rs"));
         }
     }
     complaints
 }
 
-/// The folder that a file belongs to: `a/` for `a/mod.rs`, `a/b.rs`, and for `a.rs` if there are files in `a`.
+/// Returns the folder of a file: `a/` for `a/mod.rs`, `a/b.rs`, and for `a.rs` if there are files in `a`.
 fn folder(files: &BTreeSet<String>, file: &str) -> String {
     let own = format!("{}/", file.trim_end_matches(".rs"));
     if files.iter().any(|other| other.starts_with(&own)) {
@@ -135,7 +134,7 @@ fn folder(files: &BTreeSet<String>, file: &str) -> String {
     file.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"))
 }
 
-/// What a file is part of.
+/// Returns the part of a file.
 fn part(files: &BTreeSet<String>, file: &str) -> String {
     let folder = folder(files, file);
     if !folder.ends_with("src/") {
@@ -148,16 +147,16 @@ fn part(files: &BTreeSet<String>, file: &str) -> String {
     if is_flat { folder } else { file.to_owned() }
 }
 
-/// Files that can all be reached from each other.
-struct Circle {
+/// A strongly connected component of files.
+struct Cycle {
     files: Vec<String>,
-    /// They are not all of one part.
+    /// Whether it extends beyond a part.
     leaves_part: bool,
-    /// The shortest way round, if possible one that leaves its part; its first file is not repeated at its end.
+    /// The shortest cycle in it, preferably one that extends beyond a part. The first file is not repeated.
     shortest: Vec<String>,
 }
 
-/// Which file refers to which.
+/// The references between files.
 struct Graph<'a> {
     files: &'a BTreeSet<String>,
     to: BTreeMap<&'a str, BTreeSet<&'a str>>,
@@ -172,7 +171,8 @@ impl<'a> Graph<'a> {
         Graph { files: &found.files, to }
     }
 
-    /// All that can be reached from a file, itself only if there is a circle through it; each with the file before it.
+    /// Returns all files reachable from a file, each with its predecessor. The file itself is included only if it is in a
+    /// cycle.
     fn reached(&self, from: &'a str) -> BTreeMap<&'a str, &'a str> {
         let mut reached = BTreeMap::new();
         let mut queue = VecDeque::from([from]);
@@ -187,7 +187,7 @@ impl<'a> Graph<'a> {
         reached
     }
 
-    /// Strongly connected components of more than one file, the largest first.
+    /// Returns the strongly connected components of more than one file, the largest first.
     fn components(&self) -> Vec<BTreeSet<&'a str>> {
         let reached: BTreeMap<&str, BTreeMap<&str, &str>> =
             self.files.iter().map(|file| (file.as_str(), self.reached(file))).collect();
@@ -206,18 +206,18 @@ impl<'a> Graph<'a> {
         components
     }
 
-    fn circles(&self) -> Vec<Circle> {
-        let circle = |component: BTreeSet<&'a str>| {
+    fn cycles(&self) -> Vec<Cycle> {
+        let cycle = |component: BTreeSet<&'a str>| {
             let parts: BTreeSet<String> =
                 component.iter().map(|file| part(self.files, file)).collect();
             let shortest = self.shortest(&component);
             let files = component.iter().map(|file| (*file).to_owned()).collect();
-            Circle { files, leaves_part: parts.len() > 1, shortest }
+            Cycle { files, leaves_part: parts.len() > 1, shortest }
         };
-        self.components().into_iter().map(circle).collect()
+        self.components().into_iter().map(cycle).collect()
     }
 
-    /// The shortest way round in a component, of those that leave their part if there are any.
+    /// Returns the shortest cycle of a component, preferably one that extends beyond a part.
     fn shortest(&self, component: &BTreeSet<&'a str>) -> Vec<String> {
         let mut best: Option<(bool, usize, Vec<String>)> = None;
         for &file in component {
@@ -255,10 +255,10 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// A set of references without which no circle of a component leaves its part; all of it is needed for that. References are
-/// kept by number, the most frequent first, so the list is short and not the shortest.
-fn cuts<'a>(graph: &Graph<'a>, found: &'a Crate, circle: &Circle) -> Vec<(&'a str, &'a str)> {
-    let is_inside = |file: &str| circle.files.iter().any(|other| other == file);
+/// Returns references to remove so that no cycle of a component extends beyond its part. The set is minimal but not the
+/// smallest one: frequent references are kept first.
+fn cuts<'a>(graph: &Graph<'a>, found: &'a Crate, cycle: &Cycle) -> Vec<(&'a str, &'a str)> {
+    let is_inside = |file: &str| cycle.files.iter().any(|other| other == file);
     let mut edges: Vec<(&str, &str, usize)> = found
         .edges
         .iter()
@@ -271,7 +271,7 @@ fn cuts<'a>(graph: &Graph<'a>, found: &'a Crate, circle: &Circle) -> Vec<(&'a st
     for (from, to, _) in edges {
         let without: Vec<_> = cut.iter().copied().filter(|edge| *edge != (from, to)).collect();
         let rest = graph.without(&without);
-        let is_needed = rest.circles().iter().any(|c| c.leaves_part && is_inside(&c.files[0]));
+        let is_needed = rest.cycles().iter().any(|c| c.leaves_part && is_inside(&c.files[0]));
         if !is_needed {
             cut = without;
         }
@@ -279,17 +279,17 @@ fn cuts<'a>(graph: &Graph<'a>, found: &'a Crate, circle: &Circle) -> Vec<(&'a st
     cut
 }
 
-fn describe(found: &Crate, circle: &Circle) -> String {
+fn describe(found: &Crate, cycle: &Cycle) -> String {
     let graph = Graph::of(found);
-    let count = circle.files.len();
-    let mut text = format!("{}: {count} files in one circle", found.root);
-    if !circle.leaves_part {
-        return format!("{text}, within their part: {}\n", circle.files.join(" "));
+    let count = cycle.files.len();
+    let mut text = format!("{}: {count} files in a cycle", found.root);
+    if !cycle.leaves_part {
+        return format!("{text}, within their part: {}\n", cycle.files.join(" "));
     }
-    text += &format!(":\n    {}\n", circle.files.join("\n    "));
-    text += &format!("  the shortest way round\n{}\n", show_path(found, &circle.shortest));
-    text += "  without these references no circle leaves its part\n";
-    for (from, to) in cuts(&graph, found, circle) {
+    text += &format!(":\n    {}\n", cycle.files.join("\n    "));
+    text += &format!("  the shortest cycle\n{}\n", show_path(found, &cycle.shortest));
+    text += "  remove these references so that no cycle extends beyond its part\n";
+    for (from, to) in cuts(&graph, found, cycle) {
         let places = &found.edges[&(from.to_owned(), to.to_owned())];
         text += &format!("    {from} -> {to}\n");
         for Reference { line, path } in places {
@@ -299,7 +299,7 @@ fn describe(found: &Crate, circle: &Circle) -> String {
     text
 }
 
-/// One line for each reference of a way round.
+/// Formats a line for each reference of a cycle.
 fn show_path(found: &Crate, way: &[String]) -> String {
     let next = way.iter().cycle().skip(1);
     let lines = way.iter().zip(next).map(|(from, to)| {
@@ -315,7 +315,7 @@ fn show_path(found: &Crate, way: &[String]) -> String {
 mod tests {
     use super::*;
 
-    /// A crate in which files refer to others.
+    /// Creates a crate with these references.
     fn with_edges(edges: &[(&str, &str)]) -> Crate {
         let mut found = Crate { root: "src/lib.rs".into(), ..Crate::default() };
         for (from, to) in edges {
@@ -327,43 +327,43 @@ mod tests {
         found
     }
 
-    fn circles(edges: &[(&str, &str)]) -> Vec<(usize, bool)> {
+    fn cycles(edges: &[(&str, &str)]) -> Vec<(usize, bool)> {
         let found = with_edges(edges);
-        let circles = Graph::of(&found).circles();
-        circles.iter().map(|circle| (circle.files.len(), circle.leaves_part)).collect()
+        let cycles = Graph::of(&found).cycles();
+        cycles.iter().map(|cycle| (cycle.files.len(), cycle.leaves_part)).collect()
     }
 
     #[test]
-    fn circles_are_found_and_those_of_a_part_told_apart() {
-        assert_eq!(circles(&[("a", "b"), ("b", "c"), ("a", "c")]), []);
-        assert_eq!(circles(&[("x/a", "x/b"), ("x/b", "x/mod"), ("x/mod", "x/a")]), [(3, false)]);
-        assert_eq!(circles(&[("x", "x/b"), ("x/b", "x")]), [(2, false)]);
-        assert_eq!(circles(&[("x/a", "y/b"), ("y/b", "x/a"), ("y/b", "y/c")]), [(2, true)]);
-        assert_eq!(circles(&[("x/mod", "x/y/mod"), ("x/y/mod", "x/mod")]), [(2, true)]);
-        assert_eq!(circles(&[("a", "b"), ("b", "a")]), [(2, false)]);
-        assert_eq!(circles(&[("a", "b"), ("b", "a"), ("b", "x/c")]), [(2, true)]);
+    fn cycles_are_found_and_those_within_a_part_distinguished() {
+        assert_eq!(cycles(&[("a", "b"), ("b", "c"), ("a", "c")]), []);
+        assert_eq!(cycles(&[("x/a", "x/b"), ("x/b", "x/mod"), ("x/mod", "x/a")]), [(3, false)]);
+        assert_eq!(cycles(&[("x", "x/b"), ("x/b", "x")]), [(2, false)]);
+        assert_eq!(cycles(&[("x/a", "y/b"), ("y/b", "x/a"), ("y/b", "y/c")]), [(2, true)]);
+        assert_eq!(cycles(&[("x/mod", "x/y/mod"), ("x/y/mod", "x/mod")]), [(2, true)]);
+        assert_eq!(cycles(&[("a", "b"), ("b", "a")]), [(2, false)]);
+        assert_eq!(cycles(&[("a", "b"), ("b", "a"), ("b", "x/c")]), [(2, true)]);
     }
 
     #[test]
-    fn the_shortest_circle_leaves_its_part_if_one_does() {
+    fn the_shortest_cycle_leaves_its_part_if_one_does() {
         let edges =
             [("x/a", "x/b"), ("x/b", "x/a"), ("x/b", "y/c"), ("y/c", "y/d"), ("y/d", "x/b")];
         let found = with_edges(&edges);
-        let circles = Graph::of(&found).circles();
-        assert_eq!(circles[0].shortest, ["src/x/b.rs", "src/y/c.rs", "src/y/d.rs"]);
+        let cycles = Graph::of(&found).cycles();
+        assert_eq!(cycles[0].shortest, ["src/x/b.rs", "src/y/c.rs", "src/y/d.rs"]);
         let graph = Graph::of(&found);
-        let cut = cuts(&graph, &found, &circles[0]);
+        let cut = cuts(&graph, &found, &cycles[0]);
         assert_eq!(cut.len(), 1);
-        assert!(graph.without(&cut).circles().iter().all(|circle| !circle.leaves_part));
-        assert!(describe(&found, &circles[0]).contains("src/x/b.rs:7: a::B -> src/y/c.rs"));
+        assert!(graph.without(&cut).cycles().iter().all(|cycle| !cycle.leaves_part));
+        assert!(describe(&found, &cycles[0]).contains("src/x/b.rs:7: a::B -> src/y/c.rs"));
     }
 
     #[test]
     fn the_ratchets_fall_and_do_not_rise() {
         let found = with_edges(&[("x/a", "y/b"), ("y/b", "x/a")]);
-        assert!(complaint_about_circles(&found, 1).is_some_and(|text| text.contains("x/a.rs:7")));
-        assert_eq!(complaint_about_circles(&found, 2), None);
-        assert!(complaint_about_circles(&found, 3).is_some_and(|text| text.contains("lower")));
+        assert!(complaint_about_cycles(&found, 1).is_some_and(|text| text.contains("x/a.rs:7")));
+        assert_eq!(complaint_about_cycles(&found, 2), None);
+        assert!(complaint_about_cycles(&found, 3).is_some_and(|text| text.contains("lower")));
 
         let place = |file: &str| Reopened {
             name: "T".into(),
