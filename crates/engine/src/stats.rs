@@ -113,6 +113,10 @@ pub struct Stats {
     pub expire_us: u64,
     /// Metrics of the process, sampled by the cron.
     pub process: crate::io::ProcessMetrics,
+    /// Keys set by the last load of a dump file or of a master's payload.
+    pub last_load_keys: u64,
+    /// Keys omitted by it because they had expired.
+    pub last_load_expired: u64,
     /// Peak of used memory in bytes.
     pub memory_peak: u64,
     /// Objects that were given to the lazy-free thread.
@@ -210,6 +214,8 @@ impl Stats {
             disk_warned_us: self.disk_warned_us,
             process: self.process,
             memory_peak: self.memory_peak,
+            last_load_keys: self.last_load_keys,
+            last_load_expired: self.last_load_expired,
             ..Stats::default()
         };
     }

@@ -105,6 +105,8 @@ fn reload_replaces_or_merges_the_data() {
     assert_eq!(w.request(c, "MGET a b"), "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
     assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE"), "+OK\r\n");
     assert_eq!(w.request(c, "MGET a b"), "*2\r\n$1\r\n1\r\n$-1\r\n");
+    w.request(c, "CONFIG RESETSTAT");
+    assert!(w.request(c, "INFO persistence").contains("rdb_last_load_keys_loaded:1\r\n"));
     let good = w.files["dump.rdb"].clone();
     w.files.get_mut("dump.rdb").expect("it was saved").truncate(good.len() - 3);
     assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE"), fails);

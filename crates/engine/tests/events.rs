@@ -160,8 +160,16 @@ fn expiry_is_an_event_before_that_of_the_accessing_command() {
         ("RANDOMKEY", "x:expired:a"),
         ("SCAN 0", "x:expired:a"),
         ("SCAN 0 TYPE string", "x:expired:a m:keymiss:a"),
+        ("COPY b a", "x:expired:a n:new:a g:copy_to:a"),
+        ("COPY b a REPLACE", "x:expired:a n:new:a g:copy_to:a"),
+        ("RESTORE a x other REPLACE", ""),
+        ("RESTORE a 0 other REPLACE", ""),
+        (r#"RESTORE a 0 "\x00\x05hello\n\x00cr\xdfve4 \n" REPLACE"#, "n:new:a g:restore:a"),
     ] {
         t.events("FLUSHALL");
+        if command.starts_with("COPY") {
+            t.events("SET b 1");
+        }
         t.events("SET a 1 PX 1");
         t.w.advance_ms(2);
         assert_eq!(t.events(command), expected, "{command}");

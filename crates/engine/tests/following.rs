@@ -143,6 +143,13 @@ fn a_restored_value_of_an_unknown_type_closes_the_link() {
 }
 
 #[test]
+fn the_last_load_is_that_of_the_payload() {
+    let (mut w, _) = replica("", &["a", "b"]);
+    let c = w.connect();
+    assert!(w.request(c, "INFO persistence").contains("rdb_last_load_keys_loaded:2\r\n"));
+}
+
+#[test]
 fn inline_requests_in_the_stream_are_protocol_errors() {
     let (mut w, link) = replica("", &[]);
     w.send(link, &[words("SET a 1"), b"SET b 1\r\n".to_vec()].concat());

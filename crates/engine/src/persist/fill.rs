@@ -14,6 +14,7 @@ use crate::keyspace::{Expiry, Key, Keyspace};
 use crate::rdb::Access;
 use crate::rdb::elements::{Element, Head};
 use crate::rdb::format::quoted;
+use crate::stats::Stats;
 use crate::types::{Body, Build, Invalid, Making, RdbForm, Read, Value};
 
 /// Maximum number of keys in a batch.
@@ -71,6 +72,11 @@ impl Fill {
     /// Creates the initial state. Memory may be reserved for `reserve_max` keys.
     pub fn new(reserve_max: u64) -> Fill {
         Fill { reserve_max, ..Fill::default() }
+    }
+
+    /// Reports a complete load to INFO.
+    pub fn count(&self, stats: &mut Stats) {
+        (stats.last_load_keys, stats.last_load_expired) = (self.keys, self.expired);
     }
 }
 

@@ -67,10 +67,6 @@ pub struct Loading {
     reload: Option<Reload>,
     /// The replication position in the dump file.
     position: StreamPosition,
-    /// Keys loaded from the dump file at the start.
-    pub keys_loaded: u64,
-    /// Expired keys in it.
-    pub keys_expired: u64,
     /// Duration of the load at the start, microseconds.
     pub took_us: u64,
 }
@@ -227,11 +223,13 @@ impl Loading {
     fn ended(&mut self, core: &mut Core, data: &mut Keyspace, result: Result<(), String>) {
         let Some(load) = self.load.take() else { return };
         let took_us = core.now.mono_us.saturating_sub(load.began_us);
+        if result.is_ok() {
+            load.fill.count(&mut core.stats);
+        }
         match (load.purpose, result) {
             (Purpose::Start, Ok(())) => {
                 self.took_us = took_us;
                 let Fill { keys, expired, .. } = load.fill;
-                (self.keys_loaded, self.keys_expired) = (keys, expired);
                 let text =
                     format!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}.");
                 core.log(Level::Notice, text);

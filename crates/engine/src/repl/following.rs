@@ -601,6 +601,7 @@ impl Following {
             return;
         };
         link.has_history = true;
+        payload.fill.count(&mut core.stats);
         master.disconnect_replicas(core, clients);
         if core.injected(Bug::KeptOldKeys) {
             data.merge(*payload.fresh);

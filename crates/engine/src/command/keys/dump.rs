@@ -105,8 +105,8 @@ impl Options {
 fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = Options::parse(args)?;
     let key = args.key(1);
-    let is_taken = ctx.data.peek(ctx.call.db, key).is_some();
-    if is_taken && !options.replace {
+    // A key that is to be replaced is not looked up before the payload has proved good.
+    if !options.replace && ctx.data.peek(ctx.call.db, key).is_some() {
         return Err(ErrorReply::fixed("BUSYKEY Target key name already exists."));
     }
     let ttl = args.integer(2)?;
@@ -128,7 +128,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     let at_ms = (ttl != 0).then(|| ttl.saturating_add(base_ms));
     reply.ok();
     if at_ms.is_some_and(|at_ms| ctx.is_expired(at_ms)) {
-        if is_taken {
+        if ctx.data.peek(ctx.call.db, key).is_some() {
             ctx.edit(key).remove(EventKind::Del);
             let lazily = ctx.core.config.lazyfree_lazy_server_del;
             ctx.effect(&[if lazily { b"UNLINK" } else { b"DEL" }, key.bytes]);

@@ -125,7 +125,8 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     let keyspace = &mut ctx.data;
     let found = keyspace.read(source_db, source).is_some();
-    let taken = found && !replace && keyspace.peek(target_db, target).is_some();
+    // A target that is to be replaced is looked up too: it may have expired.
+    let taken = found && keyspace.peek(target_db, target).is_some() && !replace;
     let entry = keyspace.peek(source_db, source).filter(|_| !taken);
     let copy = entry.map(|entry| (Value::copy_of(&entry), entry.expiry()));
     reply.integer(i64::from(copy.is_some()));
