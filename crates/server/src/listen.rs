@@ -74,10 +74,14 @@ fn step<T>(what: &'static str, result: rustix::io::Result<T>) -> Result<T, Liste
     })
 }
 
-/// Enables TCP keepalive: three probes after this many idle seconds; 0 disables it.
+/// The longest idle time before keepalive probes that Linux accepts.
+const KEEPALIVE_SECS_MAX: u32 = 32_767;
+
+/// Enables TCP keepalive: three probes after this many idle seconds, or as many as Linux allows; 0 disables it.
 pub fn set_keepalive(fd: &impl AsFd, seconds: u32) -> rustix::io::Result<()> {
     sockopt::set_socket_keepalive(fd, seconds > 0)?;
     if seconds > 0 {
+        let seconds = seconds.min(KEEPALIVE_SECS_MAX);
         sockopt::set_tcp_keepidle(fd, Duration::from_secs(seconds.into()))?;
         let interval = (seconds / 3).max(1);
         sockopt::set_tcp_keepintvl(fd, Duration::from_secs(interval.into()))?;
@@ -335,6 +339,8 @@ mod tests {
         assert!(sockopt::tcp_nodelay(&fd).unwrap() && sockopt::socket_keepalive(&fd).unwrap());
         assert_eq!(sockopt::tcp_keepidle(&fd).unwrap().as_secs(), 300);
         assert_eq!(sockopt::tcp_keepintvl(&fd).unwrap().as_secs(), 100);
+        set_keepalive(&fd, u32::MAX).unwrap();
+        assert_eq!(sockopt::tcp_keepidle(&fd).unwrap().as_secs(), u64::from(KEEPALIVE_SECS_MAX));
         let Endpoints::Tcp { peer, .. } = ends else { panic!("{ends:?}") };
         assert_eq!(peer, client.local_addr().unwrap());
         assert_eq!(listener.accept().err(), Some(Errno::AGAIN));
