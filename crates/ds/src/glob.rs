@@ -1,4 +1,4 @@
-//! Glob patterns as KEYS, SCAN, PSUBSCRIBE, CONFIG GET and ACLs know them; not shell globs.
+//! Glob patterns of KEYS, SCAN, PSUBSCRIBE, CONFIG GET and ACLs, which differ from those of shells.
 //!
 //! | pattern | matches |
 //! |---|---|
@@ -7,21 +7,21 @@
 //! | `[abc]` `[a-z]` `[^a]` | one byte of, or not of, the set; a reversed range is turned round |
 //! | `\x` | the byte x |
 //!
-//! The odd corners follow stock servers on x86-64: a set that is not closed ends with the
-//! pattern; `[]` matches nothing and `[^]` any byte; a backslash at the very end is itself; an
-//! escaped byte in a set keeps its case; ranges compare bytes as signed numbers; an empty text is
-//! matched by the empty pattern only, not by `*`.
+//! Details follow stock servers on x86-64: an unclosed set ends at the end of the pattern; `[]`
+//! matches nothing and `[^]` any byte; a backslash at the end matches itself; an escaped byte in a
+//! set is case-sensitive; ranges compare bytes as signed numbers; an empty text is only matched by
+//! the empty pattern, not by `*`.
 //!
-//! **No exponential time, no recursion.** Each element but `*` consumes exactly one byte, so if
-//! the rest after the last `*` cannot match, no other choice for an earlier `*` helps: one point
-//! to go back to is enough, and the time is at most pattern × text.
+//! **No exponential time, no recursion.** Each element except `*` consumes exactly one byte, so if
+//! the rest after the last `*` cannot match, no other choice for an earlier `*` helps: a single
+//! position for backtracking is sufficient, and the time is at most pattern × text.
 
-/// Whether letters of different case are the same (ASCII only).
+/// Whether matching is case-sensitive (ASCII only).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Case {
-    /// `a` is not `A`.
+    /// `a` does not match `A`.
     Sensitive,
-    /// `a` is `A`.
+    /// `a` matches `A`.
     Ignored,
 }
 
@@ -32,7 +32,7 @@ pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
         return pattern.is_empty();
     }
     let (mut at, mut from) = (0, 0);
-    // Where to go on if what follows the last star fails: behind the star, one byte later.
+    // Where to continue if the rest after the last star fails: after the star, one byte later.
     let mut retry: Option<(usize, usize)> = None;
     while from < text.len() {
         if pattern.get(at) == Some(&b'*') {
@@ -58,7 +58,7 @@ pub fn matches(pattern: &[u8], text: &[u8], case: Case) -> bool {
     pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// The length of the pattern's first element if it matches `byte`.
+/// Returns the length of the pattern's first element if it matches `byte`.
 fn element(pattern: &[u8], byte: u8, case: Case) -> Option<usize> {
     let (wanted, len) = match pattern {
         [] => return None,
@@ -70,7 +70,7 @@ fn element(pattern: &[u8], byte: u8, case: Case) -> Option<usize> {
     (fold(wanted, case) == fold(byte, case)).then_some(len)
 }
 
-/// The length of a set, without its opening bracket, if it matches `byte`.
+/// Returns the length of a set, without its opening bracket, if it matches `byte`.
 fn set_matches(set: &[u8], byte: u8, case: Case) -> Option<usize> {
     let negated = set.first() == Some(&b'^');
     let mut at = usize::from(negated);
@@ -101,7 +101,7 @@ fn set_matches(set: &[u8], byte: u8, case: Case) -> Option<usize> {
 
 fn in_range(first: u8, last: u8, byte: u8, case: Case) -> bool {
     let signed = |byte: u8| fold(byte, case).cast_signed();
-    // Turned round before the case is folded, as stock servers do.
+    // Swapped before case folding, as in stock servers.
     let (low, high) = if first.cast_signed() > last.cast_signed() {
         (signed(last), signed(first))
     } else {
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn bytes_in_ranges_are_signed() {
         assert!(matches(b"[\x80-\xff]", b"\xf0", Case::Sensitive));
-        // As signed numbers 0xff (-1) lies below 'a', so the range covers 0 to 'a' and 0xff.
+        // As signed numbers 0xff (-1) is below 'a', so the range covers 0 to 'a' and 0xff.
         assert!(matches(b"[a-\xff]", b"0", Case::Sensitive));
         assert!(!matches(b"[a-\xff]", b"b", Case::Sensitive));
     }

@@ -1,16 +1,16 @@
 //! The keyed 64-bit hash for keys that clients choose.
 //!
-//! SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; the 1-3 variant
-//! is the one that Rust's and Python's tables use). Clients choose keys, so the hash must not let
-//! anyone who does not know the 128-bit seed prepare keys that share a bucket. SipHash-1-3 has no
-//! known attack that finds such keys better than by guessing, even for an attacker who sees where
-//! keys land (SCAN order shows the top bits). Two rounds of AES per block would be faster for long
-//! keys, but reduced-round AES promises nothing to an observer who adapts, and full AES is slower
-//! than this for the usual 16 bytes.
+//! SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; the variant 1-3 is
+//! used by the tables of Rust and Python). Clients choose keys, so without the 128-bit seed nobody
+//! must be able to find keys that share a bucket. No known attack on SipHash-1-3 is better than
+//! guessing, even for an attacker who observes the order of keys (SCAN order reveals the top bits).
+//! Two rounds of AES per block would be faster for long keys, but reduced-round AES gives no
+//! security against adaptive observers, and full AES is slower than this for typical 16 bytes.
 //!
 //! Cost: some 11 ns for 16 bytes on a shared Xeon (see `examples/table_bench.rs`).
 
-/// The secret that makes hashes unpredictable. An argument, so that a simulation can repeat it.
+/// The secret that makes hashes unpredictable. It is an argument, so that simulations are
+/// deterministic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed {
     k0: u64,
@@ -18,13 +18,13 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// A seed from 128 bits, which must be random where strangers choose the keys.
+    /// Creates a seed from 128 bits, which must be random if keys are untrusted.
     #[must_use]
     pub const fn new(bits: u128) -> Seed {
         Seed { k0: bits as u64, k1: (bits >> 64) as u64 }
     }
 
-    /// The hash of `key`.
+    /// Returns the hash of `key`.
     #[inline]
     #[must_use]
     pub fn hash(&self, key: &[u8]) -> u64 {
@@ -47,11 +47,11 @@ impl Seed {
     }
 }
 
-/// The tail of the key, up to seven bytes, as a little-endian number.
+/// Returns the tail of the key, up to seven bytes, as a little-endian number.
 #[inline(always)]
 fn last_word(key: &[u8], tail: &[u8]) -> u64 {
     match key.last_chunk::<8>() {
-        // The tail is the top of the last eight bytes: no loop.
+        // The tail is the top of the last eight bytes, without a loop.
         Some(_) if tail.is_empty() => 0,
         Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * tail.len()),
         None => tail.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn agrees_with_the_reference_at_seed_zero() {
-        // std's DefaultHasher is SipHash-1-3 with both keys zero.
+        // The DefaultHasher of std is SipHash-1-3 with both keys zero.
         for len in 0..100usize {
             let key = (0..len).map(|at| (at * 7 + len) as u8).collect::<Vec<_>>();
             let mut reference = std::hash::DefaultHasher::new();

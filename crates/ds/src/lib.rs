@@ -1,16 +1,17 @@
-//! Data structures that know nothing of Redis, and the only home of clever `unsafe`.
+//! Data structures without Redis semantics, and the only crate with its own `unsafe` code.
 //!
-//! * [`Table`]: the keyspace's hash table. Keys, small values, expiries and access clocks live in
-//!   one allocation each; growth is spread so that no insert pays for more than one small resize;
-//!   scans and snapshots are positions in hash order.
-//! * [`Block`]: bytes or a value behind one counted pointer, for what is too big for an entry.
-//! * [`hash`]: the keyed hash for names that strangers choose.
+//! * [`Table`]: the hash table of the keyspace. Keys, small values, expiries and access clocks are
+//!   in a single allocation per entry; growth is incremental, so that no insert costs more than one
+//!   small resize; positions of scans and snapshots are hashes.
+//! * [`Block`]: bytes or a value in a reference-counted allocation, for values too large for an
+//!   entry.
+//! * [`hash`]: the keyed hash for untrusted names.
 //! * [`glob`]: glob patterns in time `O(pattern × text)` at worst.
 //! * [`lzf`]: the compression used inside RDB files.
-//! * [`listpack`]: strings and integers in one stretch of bytes; [`ziplist`] and [`zipmap`], what older
-//!   files hold in its place.
+//! * [`listpack`]: strings and integers in a contiguous buffer; [`ziplist`] and [`zipmap`], its
+//!   predecessors in older files.
 //!
-//! What is absent: commands, types, replies, clocks, threads, input and output. Time, chance and
+//! Not here: commands, types, replies, clocks, threads, input and output. Time, random numbers and
 //! the hash of a key are arguments.
 #![allow(
     unsafe_code,

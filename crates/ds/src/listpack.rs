@@ -1,5 +1,5 @@
-//! Listpacks: strings and integers one after the other in one stretch of bytes, as stock servers keep small
-//! collections and write them into RDB files; not what the elements mean.
+//! Listpacks: strings and integers in a contiguous buffer, the format of stock servers for small
+//! collections in memory and in RDB files.
 //!
 //! ```text
 //!  0            4         6                                       len - 1
@@ -18,28 +18,28 @@
 //!            seven bits a byte, highest first, the top bit set on all but the first
 //! ```
 //!
-//! What has no other note is little endian. A count of 65535 means "count them". A text that is exactly how an integer
-//! prints is stored as that integer, in the least form that has room for it: so do stock servers, and bytes can
-//! be exchanged with them.
+//! Everything without another note is little endian. A count of 65535 means "unknown". A text that
+//! is the canonical form of an integer is stored as that integer, in the smallest form: so do stock
+//! servers, and the bytes are interchangeable with theirs.
 //!
-//! Reading functions take any bytes: what is no listpack ends early and never panics. [`check`] tells whether
-//! bytes are one. Functions that change a listpack, and positions, rely on that.
+//! Reading functions accept any bytes: malformed ones end early and never panic. [`check`]
+//! validates bytes. Functions that change a listpack, and positions, require valid ones.
 
 use std::fmt;
 
-/// Bytes before the first element.
+/// Number of bytes before the first element.
 const HEADER_BYTES: usize = 6;
-/// Where the count stands.
+/// Offset of the count.
 const COUNT_AT: usize = 4;
 /// The last byte.
 const END: u8 = 0xff;
 /// The count of a listpack whose elements must be counted.
 const COUNT_UNKNOWN: u16 = u16::MAX;
-/// Longest text of a 64-bit integer.
+/// Maximum length of the text of a 64-bit integer.
 const INT_TEXT_MAX: usize = 20;
-/// Longest form of an integer, its first byte included.
+/// Maximum length of an encoded integer, including its first byte.
 const INT_BYTES_MAX: usize = 9;
-/// Stock servers let no listpack grow beyond this.
+/// Maximum size of a listpack, as in stock servers.
 const BYTES_MAX: usize = 1 << 30;
 
 const STRING_6: u8 = 0x80;
@@ -51,10 +51,10 @@ const INT_24: u8 = 0xf2;
 const INT_32: u8 = 0xf3;
 const INT_64: u8 = 0xf4;
 
-/// The bytes of a listpack without elements.
+/// The bytes of an empty listpack.
 pub const EMPTY: [u8; HEADER_BYTES + 1] = [HEADER_BYTES as u8 + 1, 0, 0, 0, 0, 0, END];
 
-/// The bytes are no listpack.
+/// The bytes are not a valid listpack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -69,23 +69,23 @@ impl std::error::Error for Malformed {}
 /// An element as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element<'a> {
-    /// An integer; it stands for its decimal text.
+    /// An integer, which stands for its decimal text.
     Int(i64),
-    /// Any other text; of foreign origin perhaps one that could have been an integer.
+    /// Any other text; from other sources possibly the text of an integer.
     Text(&'a [u8]),
 }
 
-/// Room for the text of an integer.
+/// A buffer for the text of an integer.
 pub type Digits = [u8; INT_TEXT_MAX];
 
 impl<'a> Element<'a> {
-    /// The form in which a text is stored.
+    /// Returns the form in which a text is stored.
     #[must_use]
     pub fn of(text: &'a [u8]) -> Element<'a> {
         integer(text).map_or(Element::Text(text), Element::Int)
     }
 
-    /// The text that it stands for; an integer is printed into `digits`.
+    /// Returns its text; an integer is formatted into `digits`.
     #[must_use]
     pub fn text<'t>(&self, digits: &'t mut Digits) -> &'t [u8]
     where
@@ -97,13 +97,13 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// The length of its text.
+    /// Returns the length of its text.
     #[must_use]
     pub fn text_len(&self) -> usize {
         self.text(&mut Digits::default()).len()
     }
 
-    /// Bytes that it takes in a listpack.
+    /// Returns its size in a listpack in bytes.
     #[must_use]
     pub fn stored_bytes(&self) -> usize {
         let bytes = match *self {
@@ -132,7 +132,7 @@ impl<'a> Element<'a> {
     }
 }
 
-/// The integer that a text spells exactly as it would be printed.
+/// Parses a text that is the canonical form of an integer.
 fn integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -143,7 +143,7 @@ fn integer(text: &[u8]) -> Option<i64> {
         [b'1'..=b'9', ..] if text.len() <= INT_TEXT_MAX => {}
         _ => return None,
     }
-    // Counted below zero, where there is room for the least one.
+    // Accumulated as a negative number, whose range is larger.
     let mut value: i64 = 0;
     for digit in digits {
         if !digit.is_ascii_digit() {
@@ -177,7 +177,7 @@ fn encode_int(value: i64) -> ([u8; INT_BYTES_MAX], usize) {
     let (first, len) = match value {
         0..=127 => (value as u8, 0),
         -4096..=4095 => {
-            // The upper five bits share the first byte.
+            // The upper five bits are in the first byte.
             bytes[1] = value as u8;
             bytes[0] = INT_13 | (value >> 8) as u8 & 0x1f;
             return (bytes, 2);
@@ -203,8 +203,8 @@ fn string_head(len: usize) -> ([u8; 5], usize) {
     }
 }
 
-/// How many bytes stock servers take for the length of an element of so many bytes. The bounds are one less than
-/// seven bits each would allow.
+/// Returns the number of bytes of the backward length of an element of this size, as in stock
+/// servers. The limits are one less than what seven bits per byte allow.
 const fn back_len_bytes(len: usize) -> usize {
     match len {
         0..=127 => 1,
@@ -223,7 +223,7 @@ fn write_back_len(len: usize, out: &mut [u8]) {
     out[0] &= 0x7f;
 }
 
-/// The length that ends at `end`, and how many bytes it takes.
+/// Returns the backward length that ends at `end`, and its number of bytes.
 fn read_back_len(bytes: &[u8], end: usize) -> Option<(usize, usize)> {
     let mut len = 0;
     for count in 0..5 {
@@ -236,7 +236,7 @@ fn read_back_len(bytes: &[u8], end: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// The element at a position and the position behind it.
+/// Returns the element at a position and the next position.
 #[inline]
 fn read(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
     let rest = bytes.get(at..)?;
@@ -245,7 +245,7 @@ fn read(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
         [first @ STRING_6..INT_13, ..] => text_at(rest, 1, usize::from(first & 0x3f))?,
         [first @ INT_13..STRING_12, low, ..] => {
             let bits = i16::from(first & 0x1f) << 8 | i16::from(low);
-            // Thirteen bits, the sign in the highest.
+            // Thirteen bits, with the sign in the highest.
             (Element::Int(i64::from(bits << 3 >> 3)), 2)
         }
         [first @ STRING_12..=0xef, low, ..] => {
@@ -280,7 +280,7 @@ fn count(bytes: &[u8]) -> Option<u16> {
     Some(u16::from_le_bytes([low, high]))
 }
 
-/// Tells whether bytes are a listpack, each element included; answers how many elements it has.
+/// Validates bytes as a listpack, including each element. Returns the number of elements.
 pub fn check(bytes: &[u8]) -> Result<usize, Malformed> {
     let claimed = count(bytes).ok_or(Malformed)?;
     let is_whole = total_bytes(bytes) == Some(bytes.len());
@@ -302,7 +302,7 @@ pub fn check(bytes: &[u8]) -> Result<usize, Malformed> {
     Ok(elements)
 }
 
-/// How many elements there are.
+/// Returns the number of elements.
 #[must_use]
 pub fn len(bytes: &[u8]) -> usize {
     match count(bytes) {
@@ -311,26 +311,26 @@ pub fn len(bytes: &[u8]) -> usize {
     }
 }
 
-/// Whether there is no element.
+/// Whether there are no elements.
 #[must_use]
 pub fn is_empty(bytes: &[u8]) -> bool {
     first(bytes).is_none()
 }
 
-/// The position of the first element.
+/// Returns the position of the first element.
 #[must_use]
 pub fn first(bytes: &[u8]) -> Option<usize> {
     bytes.get(HEADER_BYTES).is_some_and(|&byte| byte != END).then_some(HEADER_BYTES)
 }
 
-/// The element at a position.
+/// Returns the element at a position.
 #[inline]
 #[must_use]
 pub fn get(bytes: &[u8], at: usize) -> Option<Element<'_>> {
     read(bytes, at).map(|(element, _)| element)
 }
 
-/// The position of the element behind the one at a position.
+/// Returns the position after that of an element.
 #[inline]
 #[must_use]
 pub fn next(bytes: &[u8], at: usize) -> Option<usize> {
@@ -338,7 +338,7 @@ pub fn next(bytes: &[u8], at: usize) -> Option<usize> {
     bytes.get(next).is_some_and(|&byte| byte != END).then_some(next)
 }
 
-/// The position of the element before a position, which may be the end.
+/// Returns the position before that of an element or the end.
 #[must_use]
 pub fn previous(bytes: &[u8], at: usize) -> Option<usize> {
     if at <= HEADER_BYTES {
@@ -348,7 +348,7 @@ pub fn previous(bytes: &[u8], at: usize) -> Option<usize> {
     at.checked_sub(len + len_bytes).filter(|&at| at >= HEADER_BYTES)
 }
 
-/// The position of the element with an index; negative ones count from the end.
+/// Returns the position of the element with an index; negative indexes count from the end.
 #[must_use]
 pub fn seek(bytes: &[u8], index: isize) -> Option<usize> {
     let mut at = if index < 0 { previous(bytes, end(bytes)) } else { first(bytes) };
@@ -359,25 +359,25 @@ pub fn seek(bytes: &[u8], index: isize) -> Option<usize> {
     at
 }
 
-/// The position behind the last element: where [`insert`] appends.
+/// Returns the position after the last element, for [`insert`] to append.
 #[must_use]
 pub fn end(bytes: &[u8]) -> usize {
     bytes.len().saturating_sub(1)
 }
 
-/// Elements in order, each with its position. Goes both ways.
+/// Iterates over elements in order with their positions, in both directions.
 #[must_use]
 pub fn iter(bytes: &[u8]) -> Iter<'_> {
     Iter { bytes, front: HEADER_BYTES, back: end(bytes) }
 }
 
-/// The elements from a position on.
+/// Iterates over the elements from a position on.
 #[must_use]
 pub fn iter_from(bytes: &[u8], at: usize) -> Iter<'_> {
     Iter { bytes, front: at, back: end(bytes) }
 }
 
-/// Iterator over the elements of a listpack and their positions.
+/// An iterator over the elements of a listpack and their positions.
 #[derive(Debug, Clone)]
 pub struct Iter<'a> {
     bytes: &'a [u8],
@@ -423,7 +423,8 @@ fn span(rest: &[u8]) -> Option<usize> {
     read(rest, 0).map(|(_, next)| next)
 }
 
-/// The position of the first element with this text from position `from` on, of those that are `stride` apart.
+/// Returns the position of the first element with this text, among every `stride`-th element from
+/// position `from` on.
 #[must_use]
 pub fn find(bytes: &[u8], from: usize, text: &[u8], stride: usize) -> Option<usize> {
     let (wanted, end) = (integer(text), end(bytes));
@@ -448,13 +449,13 @@ pub fn find(bytes: &[u8], from: usize, text: &[u8], stride: usize) -> Option<usi
     None
 }
 
-/// Whether a listpack may grow by so many bytes, as stock servers see it.
+/// Whether a listpack may grow by this number of bytes within the limit of stock servers.
 #[must_use]
 pub fn has_room(bytes: &[u8], more: usize) -> bool {
     bytes.len().saturating_add(more) <= BYTES_MAX
 }
 
-/// Appends an element. [`has_room`] must have allowed for it.
+/// Appends an element. Requires that [`has_room`] returned true for its size.
 pub fn append(bytes: &mut Vec<u8>, element: Element<'_>) {
     let (at, stored) = (end(bytes), element.stored_bytes());
     bytes.resize(bytes.len() + stored, END);
@@ -462,13 +463,14 @@ pub fn append(bytes: &mut Vec<u8>, element: Element<'_>) {
     grew(bytes, 1);
 }
 
-/// Inserts an element before the one at `at`, or at the [`end`]. [`has_room`] must have allowed for it.
+/// Inserts an element before the one at `at`, or at the [`end`]. Requires that [`has_room`]
+/// returned true for its size.
 pub fn insert(bytes: &mut Vec<u8>, at: usize, element: Element<'_>) {
     put(bytes, at..at, element);
     grew(bytes, 1);
 }
 
-/// Puts an element in the place of the one at `at`. [`has_room`] must have allowed for it.
+/// Replaces the element at `at`. Requires that [`has_room`] returned true for its size.
 pub fn replace(bytes: &mut Vec<u8>, at: usize, element: Element<'_>) {
     let next = skip(bytes, at, 1).0;
     put(bytes, at..next, element);
@@ -495,14 +497,14 @@ fn put(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, element: Element<'_>)
     element.write(&mut bytes[range.start..range.start + stored]);
 }
 
-/// The position `count` elements behind one, or the end, and how many that were.
+/// Skips up to `count` elements. Returns the position and the number of skipped elements.
 fn skip(bytes: &[u8], at: usize, count: usize) -> (usize, usize) {
     let mut elements = iter_from(bytes, at);
     let found = elements.by_ref().take(count).count();
     (elements.front, found)
 }
 
-/// Brings the header up to date with the bytes and so many elements more.
+/// Updates the header after a change of the number of elements.
 fn grew(bytes: &mut [u8], elements: i32) {
     let total = u32::try_from(bytes.len()).expect("callers ask has_room");
     bytes[..COUNT_AT].copy_from_slice(&total.to_le_bytes());
@@ -518,7 +520,7 @@ fn grew(bytes: &mut [u8], elements: i32) {
 mod tests {
     use super::*;
 
-    /// What stock servers of version 7.0 keep for the texts of [`STOCK_TEXTS`].
+    /// Texts stored by stock servers of version 7.0 for [`STOCK_TEXTS`].
     const STOCK: &[u8] = b"\xda\0\0\0\x1a\0\x00\x01\x7f\x01\xc0\x80\x02\xdf\xff\x02\xd0\0\x02\xcf\xff\x02\
         \xf1\0\x10\x03\xf1\xff\xef\x03\xf1\xff\x7f\x03\xf2\0\x80\0\x04\xf1\0\x80\x03\xf2\xff\x7f\xff\x04\
         \xf2\xff\xff\x7f\x04\xf3\0\0\x80\0\x05\xf2\0\0\x80\x04\xf3\xff\xff\x7f\xff\x05\
@@ -589,7 +591,7 @@ mod tests {
 
     #[test]
     fn long_strings_and_their_lengths_backwards() {
-        // Bounds of the heads, and of what the length behind takes.
+        // Limits of the forms, and of the backward lengths.
         let lens =
             [63, 64, 125, 126, 4095, 4096, 16_377, 16_378, 16_379, 2_097_145, 2_097_146, 2_097_147];
         let long: Vec<Vec<u8>> = lens.iter().map(|&len| vec![b'x'; len]).collect();

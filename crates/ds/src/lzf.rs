@@ -1,4 +1,4 @@
-//! LZF, the compression of strings in RDB files; not the RDB framing around it.
+//! LZF, the compression of strings in RDB files.
 //!
 //! ```text
 //!  000LLLLL                      literal run: the next L + 1 bytes
@@ -6,21 +6,21 @@
 //!  111ooooo LLLLLLLL oooooooo    copy L + 9 bytes from offset o + 1 back
 //! ```
 //!
-//! Offsets reach 8192 bytes back and may overlap what they produce. The compressor is greedy with
-//! one table of recent positions; its output depends on its input only.
+//! Offsets reach 8192 bytes back and may overlap the output. The compressor is greedy with a table
+//! of recent positions; its output only depends on its input.
 
-/// Longest copy: 2 + 7 + 255.
+/// Maximum length of a copy: 2 + 7 + 255.
 const COPY_MAX: usize = 264;
-/// Longest literal run.
+/// Maximum length of a literal run.
 const RUN_MAX: usize = 32;
-/// Farthest copy.
+/// Maximum distance of a copy.
 const REACH: usize = 1 << 13;
 const TABLE_BITS_MAX: u32 = 14;
 const TABLE_BITS_MIN: u32 = 6;
 
-/// A compressor with the memory that it needs between calls: 64 KiB.
+/// A compressor with its working memory of 64 KiB.
 pub struct Compressor {
-    /// By hash of three bytes: where they were last seen, plus one.
+    /// The last position of three bytes plus one, by their hash.
     table: Vec<u32>,
 }
 
@@ -31,14 +31,14 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// A compressor.
+    /// Creates a compressor.
     #[must_use]
     pub fn new() -> Compressor {
         Compressor { table: vec![0; 1 << TABLE_BITS_MAX] }
     }
 
-    /// Appends `input` compressed to `out` and answers true; or leaves `out` as it was and
-    /// answers false, if that would take more than `limit` bytes.
+    /// Compresses `input`, appends it to `out` and returns true; or leaves `out` unchanged and
+    /// returns false if the result would exceed `limit` bytes.
     pub fn compress(&mut self, input: &[u8], limit: usize, out: &mut Vec<u8>) -> bool {
         let begin = out.len();
         if u32::try_from(input.len()).is_err() {
@@ -52,7 +52,7 @@ impl Compressor {
     }
 
     fn compress_within(&mut self, input: &[u8], end: usize, out: &mut Vec<u8>) -> bool {
-        // A small input clears and uses a small part of the table.
+        // Small inputs clear and use only a small part of the table.
         let bits = input.len().next_power_of_two().ilog2().clamp(TABLE_BITS_MIN, TABLE_BITS_MAX);
         let table = &mut self.table[..1 << bits];
         table.fill(0);
@@ -70,7 +70,7 @@ impl Compressor {
             if out.len() > end {
                 return false;
             }
-            // The last positions of the copy are the likeliest to be wanted again.
+            // The last positions of the copy are the most likely to be used again.
             for inner in (at + len - 2..at + len).filter(|inner| inner + 3 <= input.len()) {
                 table[hash(&input[inner..], bits)] = inner as u32 + 1;
             }
@@ -82,13 +82,13 @@ impl Compressor {
     }
 }
 
-/// Where three bytes go in a table of `2^bits`.
+/// Returns the index of three bytes in a table of `2^bits`.
 fn hash(bytes: &[u8], bits: u32) -> usize {
     let word = u32::from_le_bytes([0, bytes[0], bytes[1], bytes[2]]);
     (word.wrapping_mul(0x9e37_79b1) >> (32 - bits)) as usize
 }
 
-/// How many bytes at `from` and `at` agree, as far as one copy may go.
+/// Returns the number of equal bytes at `from` and `at`, limited to that of a copy.
 fn common(input: &[u8], from: usize, at: usize) -> usize {
     let most = COPY_MAX.min(input.len() - at);
     input[from..].iter().zip(&input[at..at + most]).take_while(|(a, b)| a == b).count()
@@ -114,7 +114,7 @@ fn put_copy(offset: usize, len: usize, out: &mut Vec<u8>) {
     out.push(offset as u8);
 }
 
-/// The input is not LZF of the length that it was said to have.
+/// The input is not valid LZF of the expected length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Corrupt;
 
@@ -126,13 +126,13 @@ impl std::fmt::Display for Corrupt {
 
 impl std::error::Error for Corrupt {}
 
-/// Decompresses `input`, which must give exactly `len` bytes.
+/// Decompresses `input`, which must result in exactly `len` bytes.
 ///
 /// # Errors
-/// [`Corrupt`] for anything else. Nothing is allocated for a length that so short an input cannot
-/// give.
+/// [`Corrupt`] in all other cases. Nothing is allocated for a length that is impossible for the
+/// input's length.
 pub fn decompress(input: &[u8], len: usize) -> Result<Vec<u8>, Corrupt> {
-    // Three bytes give at most COPY_MAX.
+    // Three bytes decompress to at most COPY_MAX.
     if len > input.len().saturating_mul(COPY_MAX / 3) {
         return Err(Corrupt);
     }
@@ -164,11 +164,11 @@ pub fn decompress(input: &[u8], len: usize) -> Result<Vec<u8>, Corrupt> {
     if out.len() == len { Ok(out) } else { Err(Corrupt) }
 }
 
-/// Appends `len` bytes from `distance` back, which may be among those just appended.
+/// Appends `len` bytes from `distance` back, which may overlap the appended bytes.
 fn copy_back(out: &mut Vec<u8>, distance: usize, mut len: usize) {
     let from = out.len() - distance;
     while len > 0 {
-        // What lies between `from` and the end doubles with each round.
+        // The bytes between `from` and the end double in each round.
         let step = len.min(out.len() - from);
         out.extend_from_within(from..from + step);
         len -= step;
@@ -187,7 +187,7 @@ mod tests {
         out.len() - 3
     }
 
-    /// Small numbers with a period, so that there is something to find.
+    /// Small numbers with a period, so that there are repetitions.
     fn noise(len: usize, mut state: u64, alphabet: u64) -> Vec<u8> {
         (0..len)
             .map(|_| {

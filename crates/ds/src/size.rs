@@ -1,12 +1,12 @@
-//! What an allocation of a given size really occupies.
+//! The size of allocations, including rounding by the allocator.
 //!
 //! Assumes an allocator with 8-byte classes up to 64 bytes and four classes per doubling above
 //! (jemalloc with a quantum of 8): 8, 16, … 64, 80, 96, 112, 128, 160, 192, 224, 256, 320 and so
-//! on. With another allocator the figures are estimates; nothing breaks.
+//! on. With other allocators the sizes are estimates, without other consequences.
 
-/// The size class that serves a request of `size` bytes (8 for an empty one).
+/// Returns the size class for a request of `size` bytes (8 for an empty one).
 ///
-/// Saturates near the top of the address space, where no allocation succeeds anyway.
+/// Saturates near the top of the address space, where allocations fail anyway.
 #[inline]
 #[must_use]
 pub const fn class_size(size: usize) -> usize {

@@ -1,4 +1,4 @@
-//! Ziplists: how stock servers before version 7 kept small collections, and what their RDB files hold; only reading.
+//! Ziplists: small collections of stock servers before version 7, in their RDB files; reading only.
 //!
 //! ```text
 //!  0            4            8         10                            len - 1
@@ -14,8 +14,8 @@
 //!            1111xxxx                           the integer xxxx - 1, of 0 to 12
 //! ```
 //!
-//! Numbers are little endian where nothing else is said. `tail` is where the last element begins; a count of 65535
-//! means "count them".
+//! Numbers without another note are little endian. `tail` is the offset of the last element; a
+//! count of 65535 means "unknown".
 
 use crate::listpack::{Element, Malformed};
 
@@ -24,8 +24,8 @@ const COUNT_UNKNOWN: usize = 0xffff;
 const END: u8 = 0xff;
 const LONG_PREVIOUS: u8 = 0xfe;
 
-/// Reads all elements in order; an error if the bytes are no ziplist, though elements may have been handed over
-/// by then.
+/// Emits all elements in order. Returns an error if the bytes are malformed, possibly after
+/// emitting some elements.
 pub fn each<'a>(bytes: &'a [u8], sink: &mut dyn FnMut(Element<'a>)) -> Result<(), Malformed> {
     let [a, b, c, d, e, f, g, h, low, high, ..] = *bytes else { return Err(Malformed) };
     let total = u32::from_le_bytes([a, b, c, d]) as usize;
@@ -46,7 +46,8 @@ pub fn each<'a>(bytes: &'a [u8], sink: &mut dyn FnMut(Element<'a>)) -> Result<()
     if counted && tail == last { Ok(()) } else { Err(Malformed) }
 }
 
-/// The element at the start of `rest`, behind one of `previous` bytes, and how many bytes it takes.
+/// Returns the element at the start of `rest` and its size. `previous`: the size of the element
+/// before it.
 fn read(rest: &[u8], previous: usize) -> Option<(Element<'_>, usize)> {
     let (claimed, head) = match *rest {
         [LONG_PREVIOUS, a, b, c, d, ..] => (u32::from_le_bytes([a, b, c, d]) as usize, 5),
@@ -87,7 +88,7 @@ mod tests {
         each(bytes, &mut |element| elements.push(element)).map(|()| elements)
     }
 
-    /// A ziplist of elements that are given in their stored form, without the length before.
+    /// Creates a ziplist of encoded elements without their backward lengths.
     fn of(bodies: &[&[u8]]) -> Vec<u8> {
         let (mut bytes, mut previous, mut tail) = (vec![0; HEADER_BYTES], 0_usize, HEADER_BYTES);
         for body in bodies {

@@ -1,4 +1,4 @@
-//! Zipmaps: how stock servers before version 2.6 kept small hashes, and what their RDB files hold; only reading.
+//! Zipmaps: small hashes of stock servers before version 2.6, in their RDB files; reading only.
 //!
 //! ```text
 //!  0       1                                                             len - 1
@@ -9,7 +9,7 @@
 //!  free     a byte: how many unused bytes follow the value
 //! ```
 //!
-//! A count of 254 or more means "count them".
+//! A count of 254 or more means "unknown".
 
 use crate::listpack::Malformed;
 
@@ -17,8 +17,8 @@ const COUNT_UNKNOWN: u8 = 254;
 const LONG: u8 = 0xfe;
 const END: u8 = 0xff;
 
-/// Reads all fields with their values in order; an error if the bytes are no zipmap, though some may have been
-/// handed over by then.
+/// Emits all fields with their values in order. Returns an error if the bytes are malformed,
+/// possibly after emitting some.
 pub fn each<'a>(
     bytes: &'a [u8],
     sink: &mut dyn FnMut(&'a [u8], &'a [u8]),

@@ -1,4 +1,4 @@
-//! Blocks of bytes, without naming what else a block may hold: lent, shared, and changed.
+//! Blocks of bytes without the type parameter: borrowed, shared, and changed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use super::Block;
 use super::raw::{BYTES_AT, OutOfMemory, RawBlock, class_capacity, unwrap_allocation, with_spare};
 use crate::size::class_size;
 
-/// A block of bytes that some owner lends.
+/// A borrowed block of bytes.
 #[derive(Clone, Copy)]
 pub struct BytesRef<'a> {
     pub(super) raw: RawBlock,
@@ -22,15 +22,15 @@ unsafe impl Send for BytesRef<'_> {}
 unsafe impl Sync for BytesRef<'_> {}
 
 impl<'a> BytesRef<'a> {
-    /// The bytes, for as long as they are lent.
+    /// Returns the bytes for the lifetime of the borrow.
     #[inline]
     #[must_use]
     pub fn as_slice(self) -> &'a [u8] {
-        // SAFETY: it holds bytes, which are not changed while they are lent.
+        // SAFETY: it contains bytes, which do not change while they are borrowed.
         unsafe { self.raw.bytes() }
     }
 
-    /// Another owner.
+    /// Creates another owner.
     #[must_use]
     pub fn share(self) -> SharedBytes {
         self.raw.retain();
@@ -61,7 +61,7 @@ impl PartialEq for BytesRef<'_> {
 
 impl Eq for BytesRef<'_> {}
 
-/// One owner of a block of bytes, which do not change as long as it is there.
+/// A shared owner of a block of bytes, which do not change while it exists.
 pub struct SharedBytes {
     pub(super) raw: RawBlock,
 }
@@ -72,13 +72,13 @@ unsafe impl Send for SharedBytes {}
 unsafe impl Sync for SharedBytes {}
 
 impl SharedBytes {
-    /// A copy of these bytes.
+    /// Creates a block with a copy of these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> SharedBytes {
         SharedBytes { raw: ManuallyDrop::new(Block::<()>::from_bytes(bytes)).raw }
     }
 
-    /// Bytes of memory of the block, by size class.
+    /// Returns the memory of the block in bytes, by size class.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         class_size(BYTES_AT + self.raw.capacity())
@@ -96,8 +96,8 @@ impl Deref for SharedBytes {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: it holds bytes, which do not change while this owner is there: only `BytesMut`
-        // changes bytes, and it needs the only owner exclusively.
+        // SAFETY: it contains bytes, which do not change while this owner exists: only `BytesMut`
+        // changes bytes, and it needs exclusive access to the only owner.
         unsafe { self.raw.bytes() }
     }
 }
@@ -112,7 +112,7 @@ impl Clone for SharedBytes {
 impl Drop for SharedBytes {
     fn drop(&mut self) {
         if self.raw.release() {
-            // SAFETY: it holds bytes, and the last reference is gone.
+            // SAFETY: it contains bytes, and the last reference was released.
             unsafe { self.raw.free_bytes() }
         }
     }
@@ -124,34 +124,34 @@ impl fmt::Debug for SharedBytes {
     }
 }
 
-/// The bytes of a block that has no other owner, for change. Growing may move them.
+/// Exclusive access to the bytes of a block without other owners. Growing may move them.
 pub struct BytesMut<'a> {
-    /// The owner's own pointer, so that it follows when the block moves.
+    /// The owner's own pointer, which is updated when the block moves.
     raw: &'a mut RawBlock,
 }
 
 impl<'a> BytesMut<'a> {
     /// # Safety
-    /// The block holds bytes and has no other owner than the one whose pointer this is.
+    /// The block contains bytes and has no other owner than that of this pointer.
     pub(super) unsafe fn new(raw: &'a mut RawBlock) -> BytesMut<'a> {
         BytesMut { raw }
     }
 
-    /// How many bytes there may be before the block is moved.
+    /// Returns the capacity in bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.raw.capacity()
     }
 
-    /// Makes room for `capacity` bytes in all, and some more if there was not enough.
+    /// Ensures a capacity in total; if the block must grow, it gets some spare capacity.
     ///
     /// # Errors
-    /// If there is not so much memory. Nothing has changed then.
+    /// If memory is insufficient. Nothing has changed then.
     pub fn try_reserve(&mut self, capacity: usize) -> Result<(), OutOfMemory> {
         if capacity <= self.raw.capacity() {
             return Ok(());
         }
-        // SAFETY: it holds bytes, and the only owner's pointer follows.
+        // SAFETY: it contains bytes, and the only owner's pointer is updated.
         *self.raw = unsafe { self.raw.try_grow(class_capacity(with_spare(capacity)))? };
         Ok(())
     }
@@ -160,11 +160,11 @@ impl<'a> BytesMut<'a> {
         unwrap_allocation(self.try_reserve(capacity), capacity);
     }
 
-    /// Changes how many bytes there are; new ones are zero. Room is kept.
+    /// Changes the length; new bytes are zero. The capacity is kept.
     pub fn resize(&mut self, len: usize) {
         let before = self.len();
         self.reserve(len);
-        // SAFETY: there is room for `len` bytes, and all of them are initialised then.
+        // SAFETY: the capacity is at least `len`, and all bytes up to it are initialised.
         unsafe {
             if len > before {
                 self.raw.data().add(before).write_bytes(0, len - before);
@@ -178,7 +178,7 @@ impl<'a> BytesMut<'a> {
         let before = self.len();
         let len = before.saturating_add(more.len());
         self.reserve(len);
-        // SAFETY: there is room for `len` bytes; `more` is borrowed, so it is not in this block.
+        // SAFETY: the capacity is sufficient; `more` is borrowed, so it is not in this block.
         unsafe {
             self.raw.data().add(before).copy_from_nonoverlapping(more.as_ptr(), more.len());
             self.raw.set_len(len);
@@ -191,7 +191,7 @@ impl Deref for BytesMut<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: it holds bytes, borrowed with `self`.
+        // SAFETY: it contains bytes, borrowed with `self`.
         unsafe { self.raw.bytes() }
     }
 }

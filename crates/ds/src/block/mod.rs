@@ -1,4 +1,4 @@
-//! A counted allocation behind one pointer: bytes, or a value of the caller; not what refers to it.
+//! A block: a reference-counted allocation with bytes or a value of the caller.
 //!
 //! ```text
 //!  0              8              16             24
@@ -8,22 +8,22 @@
 //! └──────────────┴──────────────┴──────────────┴───────────────────────────────┘
 //! ```
 //!
-//! What is too big to stand inline in an entry is a [`Block`], and the entry holds its address. So
-//! a long string is an entry and one block, and whoever else needs its bytes (a snapshot, a reply
-//! on its way out, a copy under another key) takes a reference instead of a copy. Bytes that are
-//! held more than once never change: who wants to change them copies them first.
+//! Values too large for an entry are in a [`Block`], whose address is in the entry. So a long
+//! string is an entry and a block, and others that need its bytes (a snapshot, a reply, a copy
+//! under another key) share the block instead of copying it. Shared bytes never change: they are
+//! copied before a change.
 //!
-//! * [`Block`] is one owner among several, of bytes or of a `V`.
-//! * [`SharedBytes`] is the same for a block of bytes, without naming `V`.
-//! * [`BlockRef`] and [`BytesRef`] borrow from an owner, [`BytesMut`] borrows the only one.
+//! * [`Block`] is an owner of bytes or of a `V`, possibly one of several.
+//! * [`SharedBytes`] is an owner of a block of bytes, without the type parameter `V`.
+//! * [`BlockRef`] and [`BytesRef`] borrow from an owner, [`BytesMut`] borrows the only owner.
 //!
-//! Capacities are such that the whole allocation is a size class ([`class_size`]), so no room that
-//! the allocator gives is left unused. Bytes that grow get an eighth of spare room: a string that
-//! is appended to is moved rarely, and one that is not has wasted little.
+//! Capacities are chosen so that the whole allocation is a size class ([`class_size`]) and no
+//! memory is wasted. Growing bytes get an eighth of spare capacity: strings that are appended to
+//! are moved rarely, and others waste little.
 //!
-//! The table adds a block's [`Block::allocated_bytes`] to its own. That is exact because neither
-//! of the two figures that it comes from changes unless there is one owner, and the table gives
-//! out access to that one only for a call that it surrounds ([`crate::EntryMut::edit_block`]).
+//! The table includes a block's [`Block::allocated_bytes`] in its own count. That is exact because
+//! its inputs only change while there is one owner, and the table gives access to that owner only
+//! within a call ([`crate::EntryMut::edit_block`]).
 
 mod bytes;
 mod raw;
@@ -42,7 +42,7 @@ use raw::{
     BYTES_AT, Header, RawBlock, VALUE, class_capacity, unwrap_allocation, value_layout, with_spare,
 };
 
-/// A counted allocation with bytes or a `V`. See the module.
+/// A reference-counted allocation of bytes or a `V`.
 pub struct Block<V> {
     raw: RawBlock,
     value: PhantomData<V>,
@@ -50,11 +50,12 @@ pub struct Block<V> {
 
 // SAFETY: as for `Arc<V>`: owners on several threads share &V, and the last one drops the V.
 unsafe impl<V: Send + Sync> Send for Block<V> {}
-// SAFETY: as above; &Block gives out &V and, by cloning, owners.
+// SAFETY: as above; &Block gives access to &V and, by cloning, to owners.
 unsafe impl<V: Send + Sync> Sync for Block<V> {}
 
 impl<V> Block<V> {
-    /// A block with a value that owns so many bytes elsewhere (see [`Block::set_owned_bytes`]).
+    /// Creates a block with a value that owns this number of bytes elsewhere (see
+    /// [`Block::set_owned_bytes`]).
     #[must_use]
     pub fn new(value: V, owned_bytes: usize) -> Block<V> {
         let (layout, _) = value_layout::<V>();
@@ -71,16 +72,16 @@ impl<V> Block<V> {
         Block::from_raw(raw)
     }
 
-    /// A block with a copy of these bytes.
+    /// Creates a block with a copy of these bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Block<V> {
         unwrap_allocation(Block::try_from_parts(&[bytes]), bytes.len())
     }
 
-    /// A block with a copy of all parts, one after the other.
+    /// Creates a block with a copy of all parts, concatenated.
     ///
     /// # Errors
-    /// If there is not so much memory.
+    /// If memory is insufficient.
     pub fn try_from_parts(parts: &[&[u8]]) -> Result<Block<V>, OutOfMemory> {
         let len = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.len()));
         let mut block = Block::try_with_capacity(len.ok_or(OutOfMemory)?)?;
@@ -90,22 +91,22 @@ impl<V> Block<V> {
         Ok(block)
     }
 
-    /// A block without bytes yet, with room for `capacity` and what more the size class has.
+    /// Creates a block without bytes, with at least this capacity, rounded up to its size class.
     ///
     /// # Errors
-    /// If there is not so much memory.
+    /// If memory is insufficient.
     pub fn try_with_capacity(capacity: usize) -> Result<Block<V>, OutOfMemory> {
         RawBlock::try_new(class_capacity(capacity), false).map(Block::from_raw)
     }
 
-    /// A block of `len` bytes, which are zero when `fill` gets them. Memory that the allocator
-    /// knows to be zero is not touched before.
+    /// Creates a block of `len` bytes, zeroed before `fill` is called. Memory that the allocator
+    /// knows to be zero is not touched.
     ///
     /// # Errors
-    /// If there is not so much memory.
+    /// If memory is insufficient.
     pub fn try_filled(len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Block<V>, OutOfMemory> {
         let mut raw = RawBlock::try_new(class_capacity(len), true)?;
-        // SAFETY: a new block, all of whose bytes are initialised.
+        // SAFETY: a new block, whose bytes are all initialised.
         unsafe { raw.set_len(len) };
         let block = Block::from_raw(raw);
         // SAFETY: a block of bytes whose only owner is not used meanwhile.
@@ -113,54 +114,54 @@ impl<V> Block<V> {
         Ok(block)
     }
 
-    /// An owner for a reference that is already counted.
+    /// Creates an owner from a reference that is already counted.
     fn from_raw(raw: RawBlock) -> Block<V> {
         Block { raw, value: PhantomData }
     }
 
-    /// The block's address; its reference is the caller's.
+    /// Returns the block's address; the caller takes its reference.
     pub(crate) fn into_address(self) -> u64 {
         ManuallyDrop::new(self).raw.0.as_ptr().expose_provenance() as u64
     }
 
     /// # Safety
-    /// `address` must come from [`Block::into_address`] of a `Block<V>`, and the caller has its
-    /// reference to give.
+    /// `address` must come from [`Block::into_address`] of a `Block<V>`, and the caller must own
+    /// its reference.
     pub(crate) unsafe fn from_address(address: u64) -> Block<V> {
         let ptr = std::ptr::with_exposed_provenance_mut(address as usize);
         // SAFETY: the address of an allocation is not null.
         Block::from_raw(RawBlock(unsafe { NonNull::new_unchecked(ptr) }))
     }
 
-    /// The block for reading.
+    /// Borrows the block.
     #[inline]
     #[must_use]
     pub fn borrow(&self) -> BlockRef<'_, V> {
         BlockRef { raw: self.raw, life: PhantomData }
     }
 
-    /// What it holds.
+    /// Returns the content.
     #[inline]
     #[must_use]
     pub fn content(&self) -> Content<'_, V> {
         self.borrow().content()
     }
 
-    /// The bytes, if it holds bytes.
+    /// Returns the bytes, if it contains bytes.
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         self.borrow().as_bytes()
     }
 
-    /// The value, if it holds one.
+    /// Returns the value, if it contains one.
     #[inline]
     #[must_use]
     pub fn value(&self) -> Option<&V> {
         self.borrow().value()
     }
 
-    /// Another owner of the bytes, if it holds bytes.
+    /// Creates another owner of the bytes, if it contains bytes.
     #[must_use]
     pub fn share_bytes(&self) -> Option<SharedBytes> {
         self.borrow().share_bytes()
@@ -172,14 +173,14 @@ impl<V> Block<V> {
         self.raw.is_shared()
     }
 
-    /// Bytes of memory: the allocation by size class, and what a value owns elsewhere. Other
-    /// owners would give the same figure.
+    /// Returns the memory in bytes: the allocation by size class, and what a value owns elsewhere.
+    /// It is the same for all owners.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         self.borrow().allocated_bytes()
     }
 
-    /// The value for change, if it holds one and has no other owner.
+    /// Returns the value for changes, if it contains one and has no other owner.
     #[must_use]
     pub fn get_mut(&mut self) -> Option<&mut V> {
         if !self.raw.holds_value() || self.raw.is_shared() {
@@ -189,28 +190,28 @@ impl<V> Block<V> {
         Some(unsafe { &mut *self.raw.value() })
     }
 
-    /// Notes how many bytes the value owns elsewhere. False, and nothing done, if it holds no
-    /// value or has other owners.
+    /// Sets the number of bytes that the value owns elsewhere. Returns false, without a change, if
+    /// it contains no value or has other owners.
     pub fn set_owned_bytes(&mut self, bytes: usize) -> bool {
         let may = self.raw.holds_value() && !self.raw.is_shared();
         if may {
-            // SAFETY: the only owner is borrowed exclusively, and it holds a value.
+            // SAFETY: the only owner is borrowed exclusively, and it contains a value.
             unsafe { self.raw.set_len(bytes) };
         }
         may
     }
 
-    /// The value itself, if it holds one and has no other owner; else the block.
+    /// Returns the value itself, if it contains one and has no other owner.
     ///
     /// # Errors
-    /// The block, as it was.
+    /// The block, unchanged.
     pub fn into_value(self) -> Result<V, Block<V>> {
         if !self.raw.holds_value() || self.raw.is_shared() {
             return Err(self);
         }
         let raw = ManuallyDrop::new(self).raw;
         let (layout, _) = value_layout::<V>();
-        // SAFETY: the only owner of a live V gives it away and frees the rest.
+        // SAFETY: the only owner of a live V moves it out and frees the rest.
         unsafe {
             let value = raw.value::<V>().read();
             dealloc(raw.0.as_ptr().cast(), layout);
@@ -218,13 +219,13 @@ impl<V> Block<V> {
         }
     }
 
-    /// The bytes for change, with room for `capacity` in all; none if it holds a value.
+    /// Returns the bytes for changes, with at least this capacity; none if it contains a value.
     ///
-    /// If there are other owners, they keep the bytes as they are and this one gets a copy. If
-    /// there was not enough room, there is some to spare now.
+    /// If there are other owners, this one gets a copy of the bytes. If the capacity was
+    /// insufficient, the block gets some spare capacity.
     ///
     /// # Errors
-    /// If there is not so much memory. Nothing has changed then.
+    /// If memory is insufficient. Nothing has changed then.
     pub fn try_bytes_mut(&mut self, capacity: usize) -> Result<Option<BytesMut<'_>>, OutOfMemory> {
         if self.raw.holds_value() {
             return Ok(None);
@@ -234,11 +235,11 @@ impl<V> Block<V> {
                 len if len < capacity => with_spare(capacity),
                 len => len,
             };
-            // SAFETY: it holds bytes, no more than the capacity.
+            // SAFETY: it contains bytes, no more than the capacity.
             let copy = unsafe { self.raw.try_copy(class_capacity(wanted))? };
             *self = Block::from_raw(copy);
         }
-        // SAFETY: it holds bytes and has no other owner.
+        // SAFETY: it contains bytes and has no other owner.
         let mut bytes = unsafe { BytesMut::new(&mut self.raw) };
         bytes.try_reserve(capacity)?;
         Ok(Some(bytes))
@@ -257,12 +258,12 @@ impl<V> Drop for Block<V> {
             return;
         }
         if !self.raw.holds_value() {
-            // SAFETY: it holds bytes, and the last reference is gone.
+            // SAFETY: it contains bytes, and the last reference was released.
             return unsafe { self.raw.free_bytes() };
         }
         let (layout, _) = value_layout::<V>();
-        // SAFETY: it holds a V, and the last reference is gone. If dropping the V unwinds, the
-        // memory is leaked, which is sound.
+        // SAFETY: it contains a V, and the last reference was released. If dropping the V unwinds,
+        // the memory is leaked, which is sound.
         unsafe {
             self.raw.value::<V>().drop_in_place();
             dealloc(self.raw.0.as_ptr().cast(), layout);
@@ -282,7 +283,7 @@ impl<V> From<SharedBytes> for Block<V> {
     }
 }
 
-/// What a block holds.
+/// The content of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content<'a, V> {
     /// Bytes.
@@ -291,7 +292,7 @@ pub enum Content<'a, V> {
     Value(&'a V),
 }
 
-/// A block that some owner lends.
+/// A borrowed block.
 pub struct BlockRef<'a, V> {
     raw: RawBlock,
     life: PhantomData<&'a V>,
@@ -321,19 +322,19 @@ impl<'a, V> BlockRef<'a, V> {
         BlockRef { raw: RawBlock(unsafe { NonNull::new_unchecked(ptr) }), life: PhantomData }
     }
 
-    /// What it holds.
+    /// Returns the content.
     #[inline]
     #[must_use]
     pub fn content(self) -> Content<'a, V> {
         if self.raw.holds_value() {
-            // SAFETY: it holds a V, which is not changed while it is borrowed.
+            // SAFETY: it contains a V, which does not change while it is borrowed.
             Content::Value(unsafe { &*self.raw.value() })
         } else {
             Content::Bytes(BytesRef { raw: self.raw, life: PhantomData })
         }
     }
 
-    /// The bytes, if it holds bytes.
+    /// Returns the bytes, if it contains bytes.
     #[inline]
     #[must_use]
     pub fn as_bytes(self) -> Option<&'a [u8]> {
@@ -343,7 +344,7 @@ impl<'a, V> BlockRef<'a, V> {
         }
     }
 
-    /// The value, if it holds one.
+    /// Returns the value, if it contains one.
     #[inline]
     #[must_use]
     pub fn value(self) -> Option<&'a V> {
@@ -353,7 +354,7 @@ impl<'a, V> BlockRef<'a, V> {
         }
     }
 
-    /// Another owner of the bytes, if it holds bytes.
+    /// Creates another owner of the bytes, if it contains bytes.
     #[must_use]
     pub fn share_bytes(self) -> Option<SharedBytes> {
         match self.content() {
@@ -362,14 +363,14 @@ impl<'a, V> BlockRef<'a, V> {
         }
     }
 
-    /// Another owner.
+    /// Creates another owner.
     #[must_use]
     pub fn to_owned(self) -> Block<V> {
         self.raw.retain();
         Block::from_raw(self.raw)
     }
 
-    /// Whether there is more than one owner.
+    /// Whether there are several owners.
     #[must_use]
     pub fn is_shared(self) -> bool {
         self.raw.is_shared()

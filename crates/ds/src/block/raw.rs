@@ -1,4 +1,4 @@
-//! The allocation itself: header, layouts, references; not who owns one.
+//! The allocation of a block: header, layouts, references.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error, realloc};
 use std::fmt;
@@ -7,27 +7,28 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use crate::size::class_size;
 
-/// The capacity that says that a block holds a value.
+/// The capacity of a block with a value.
 pub(super) const VALUE: usize = usize::MAX;
 
-/// More references than this are a leak that would in the end free a block in use.
+/// Maximum number of references: more would be a leak that could overflow the count and free a
+/// block in use.
 pub(super) const REFERENCES_MAX: usize = isize::MAX as usize;
 
-/// What precedes the bytes or the value.
+/// The header, followed by the bytes or the value.
 #[repr(C)]
 pub(super) struct Header {
     pub(super) references: AtomicUsize,
-    /// Bytes: how many there are. Value: what it owns elsewhere, in bytes.
+    /// Bytes: their length. Value: the bytes that it owns elsewhere.
     pub(super) len: usize,
-    /// Bytes: how many there may be. Value: `VALUE`.
+    /// Bytes: their capacity. Value: `VALUE`.
     pub(super) capacity: usize,
 }
 
-/// Where the bytes begin.
+/// Offset of the bytes.
 pub(super) const BYTES_AT: usize = size_of::<Header>();
 pub(super) const ALIGN: usize = align_of::<Header>();
 
-/// There is not enough memory, or address space, for so many bytes.
+/// Memory or address space is insufficient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfMemory;
 
@@ -39,18 +40,18 @@ impl fmt::Display for OutOfMemory {
 
 impl std::error::Error for OutOfMemory {}
 
-/// The layout of a block of bytes.
+/// Returns the layout of a block of bytes.
 pub(super) fn bytes_layout(capacity: usize) -> Result<Layout, OutOfMemory> {
     let size = BYTES_AT.checked_add(capacity).ok_or(OutOfMemory)?;
     Layout::from_size_align(size, ALIGN).map_err(|_| OutOfMemory)
 }
 
-/// The largest capacity of the size class that has room for `len` bytes.
+/// Returns the maximum capacity of the size class for `len` bytes.
 pub(super) fn class_capacity(len: usize) -> usize {
     class_size(len.saturating_add(BYTES_AT)) - BYTES_AT
 }
 
-/// The layout of a block with a `V`, and where that begins.
+/// Returns the layout of a block with a `V`, and the offset of the value.
 pub(super) fn value_layout<V>() -> (Layout, usize) {
     match Layout::new::<Header>().extend(Layout::new::<V>()) {
         Ok((layout, at)) => (layout.pad_to_align(), at),
@@ -58,16 +59,16 @@ pub(super) fn value_layout<V>() -> (Layout, usize) {
     }
 }
 
-/// The address of a block. Copying it copies no ownership.
+/// The address of a block. Copying it does not copy ownership.
 ///
-/// Invariant: it points at a live block; each owner stands for one of its references, and who
-/// gives up the last one frees it. While there is more than one reference, or a borrow, the block
-/// is only read, but for the count. The methods below rely on this.
+/// Invariant: it points to a live block; each owner has one of its references, and the release of
+/// the last one frees it. While there are several references, or a borrow, the block is only read,
+/// except the count. The methods below rely on this.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct RawBlock(pub(super) NonNull<Header>);
 
 impl RawBlock {
-    /// A block of no bytes with one reference and this capacity.
+    /// Allocates a block without bytes, with one reference and this capacity.
     pub(super) fn try_new(capacity: usize, zeroed: bool) -> Result<RawBlock, OutOfMemory> {
         let layout = bytes_layout(capacity)?;
         // SAFETY: the layout's size is at least that of the header.
@@ -110,12 +111,12 @@ impl RawBlock {
     }
 
     pub(super) fn data(self) -> *mut u8 {
-        // SAFETY: the bytes begin within or right behind the allocation.
+        // SAFETY: the bytes start within or at the end of the allocation.
         unsafe { self.0.as_ptr().cast::<u8>().add(BYTES_AT) }
     }
 
     /// # Safety
-    /// The block holds bytes and is not changed for `'a`.
+    /// The block contains bytes and is not changed for `'a`.
     #[inline]
     pub(super) unsafe fn bytes<'a>(self) -> &'a [u8] {
         // SAFETY: `len` initialised bytes, and the caller's promise.
@@ -123,44 +124,45 @@ impl RawBlock {
     }
 
     /// # Safety
-    /// The block holds a `V`.
+    /// The block contains a `V`.
     #[inline]
     pub(super) unsafe fn value<V>(self) -> *mut V {
         let (_, at) = value_layout::<V>();
-        // SAFETY: the caller's promise; the value lies at this place of the allocation.
+        // SAFETY: the caller's promise; the value is at this offset of the allocation.
         unsafe { self.0.as_ptr().cast::<u8>().add(at).cast() }
     }
 
-    /// Counts another owner.
+    /// Adds a reference.
     #[inline]
     pub(super) fn retain(self) {
-        // Relaxed: whoever counts up has a reference already, so the block cannot go meanwhile.
+        // Relaxed: the caller has a reference already, so the block cannot be freed meanwhile.
         if self.references().fetch_add(1, Ordering::Relaxed) >= REFERENCES_MAX {
             std::process::abort();
         }
     }
 
-    /// Whether there is more than one owner.
+    /// Whether there are several owners.
     #[inline]
     pub(super) fn is_shared(self) -> bool {
-        // Acquire: what other owners read before they let go happens before our changes.
+        // Acquire: reads of other owners before their release happen before our changes.
         self.references().load(Ordering::Acquire) != 1
     }
 
-    /// Gives up a reference; true if it was the last one, so that the caller must free the block.
+    /// Releases a reference. Returns whether it was the last one, so that the caller must free the
+    /// block.
     #[inline]
     #[must_use]
     pub(super) fn release(self) -> bool {
         if self.references().fetch_sub(1, Ordering::Release) != 1 {
             return false;
         }
-        // What all others did with the block happens before it is freed.
+        // Everything that other owners did with the block happens before it is freed.
         fence(Ordering::Acquire);
         true
     }
 
     /// # Safety
-    /// The block holds bytes, and the last reference has been given up.
+    /// The block contains bytes, and the last reference was released.
     pub(super) unsafe fn free_bytes(self) {
         // SAFETY: the layout that it was allocated or moved with, see `try_new` and `try_grow`.
         unsafe {
@@ -169,10 +171,10 @@ impl RawBlock {
         }
     }
 
-    /// Moves to a larger allocation, with the bytes; on failure nothing has changed.
+    /// Moves the bytes to a larger allocation; on failure nothing changes.
     ///
     /// # Safety
-    /// The block holds bytes, the caller holds the only reference, and uses the result instead.
+    /// The block contains bytes, the caller has the only reference, and uses the result instead.
     pub(super) unsafe fn try_grow(self, capacity: usize) -> Result<RawBlock, OutOfMemory> {
         let new = bytes_layout(capacity)?;
         // SAFETY: the old layout is that of the allocation; the new size is not zero and was
@@ -182,18 +184,18 @@ impl RawBlock {
             realloc(self.0.as_ptr().cast(), old, new.size())
         };
         let moved = NonNull::new(ptr).ok_or(OutOfMemory)?.cast::<Header>();
-        // SAFETY: the header has moved with the rest.
+        // SAFETY: the header was moved too.
         unsafe { (*moved.as_ptr()).capacity = capacity };
         Ok(RawBlock(moved))
     }
 
-    /// A block of the same bytes with another capacity, and one reference.
+    /// Creates a block of the same bytes with another capacity and one reference.
     ///
     /// # Safety
-    /// The block holds bytes, no more than `capacity`.
+    /// The block contains bytes, no more than `capacity`.
     pub(super) unsafe fn try_copy(self, capacity: usize) -> Result<RawBlock, OutOfMemory> {
         let copy = RawBlock::try_new(capacity, false)?;
-        // SAFETY: a new allocation with room for the bytes, which are then initialised.
+        // SAFETY: a new allocation with space for the bytes, which are then initialised.
         unsafe {
             copy.data().copy_from_nonoverlapping(self.data(), self.len());
             copy.set_len(self.len());
@@ -202,7 +204,7 @@ impl RawBlock {
     }
 }
 
-/// Ends the process as failed allocations do that have no one to report to.
+/// Aborts the process, like infallible allocations.
 pub(super) fn unwrap_allocation<T>(result: Result<T, OutOfMemory>, capacity: usize) -> T {
     match result {
         Ok(value) => value,
@@ -213,7 +215,7 @@ pub(super) fn unwrap_allocation<T>(result: Result<T, OutOfMemory>, capacity: usi
     }
 }
 
-/// `len` bytes and an eighth to spare.
+/// Returns `len` bytes and an eighth to spare.
 pub(super) fn with_spare(len: usize) -> usize {
     len.saturating_add(len / 8)
 }

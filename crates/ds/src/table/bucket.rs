@@ -1,4 +1,4 @@
-//! One cache line: up to nine entries' addresses with a fingerprint each; not how keys compare.
+//! A bucket: a cache line with up to nine addresses of entries and their fingerprints.
 //!
 //! ```text
 //!  0                 9      10                                                     64
@@ -12,56 +12,56 @@
 //!        2…0 visited  by walkers 2 to 0, valid for the epochs in the segment's header
 //! ```
 //!
-//! Stash bucket 4 and the overflow list share a bit: only the largest segments have the one, and
-//! only those whose hashes collide the other, so hardly any look at both for nothing.
+//! Stash bucket 4 and the overflow list share a bit: only the largest segments have the former, and
+//! only those with colliding hashes the latter, so that unnecessary lookups in both are rare.
 //!
-//! A lookup compares all nine fingerprints with one SSE2 instruction and then follows about
-//! 1 + 9/255 addresses. An address at 10 + 6·i is read as the word at 8 + 6·i shifted right by
-//! 16: the word never leaves the line.
+//! A lookup compares all nine fingerprints with one SSE2 instruction and then follows about 1 +
+//! 9/255 addresses. The address at 10 + 6·i is read as the word at 8 + 6·i shifted right by 16,
+//! which stays within the line.
 
 use std::ptr::NonNull;
 
 use super::entry::RawEntry;
 
-/// Entries in a bucket.
+/// Number of slots in a bucket.
 pub(crate) const SLOTS: usize = 9;
-/// Bytes of a bucket.
+/// Size of a bucket in bytes.
 pub(crate) const LINE: usize = 64;
-/// Walkers that may visit at the same time: a dump file, a synchronisation, a slot that moves.
+/// Maximum number of concurrent walkers: a dump file, a full synchronization, a slot migration.
 pub const WALKERS: usize = 3;
 /// The meta bit of stash bucket 0.
 pub(crate) const STASH_0: u8 = 1 << WALKERS;
-/// The most stash buckets that meta has bits for.
+/// Maximum number of stash buckets with bits in meta.
 pub(crate) const STASHES_MAX: usize = 5;
-/// The meta bit of the overflow list, and of the last stash bucket.
+/// The meta bit of the overflow list and of the last stash bucket.
 pub(crate) const OVERFLOW: u8 = 1 << 7;
 const _: () = assert!(OVERFLOW == STASH_0 << (STASHES_MAX - 1));
-/// The meta bits of all places but the home.
+/// The meta bits of all places except the home bucket.
 pub(crate) const BEHIND: u8 = !(STASH_0 - 1);
 
 const META: usize = 9;
 const ADDRESSES: usize = 10;
 const ALL: u32 = (1 << SLOTS) - 1;
 
-/// A cache line's worth of memory.
+/// Memory of a cache line.
 #[repr(C, align(64))]
 pub(crate) struct Line([u8; LINE]);
 
-/// The place of a bucket. Copying it copies no ownership.
+/// A pointer to a bucket. Copying it does not copy ownership.
 ///
-/// Invariant: it points at an initialised line of a live segment; nobody keeps it beyond the
-/// segment's life; whoever writes holds the table exclusively. The methods rely on this.
+/// Invariant: it points to an initialised line of a live segment; nobody keeps it beyond the
+/// segment's life; writers hold the table exclusively. The methods rely on this.
 #[derive(Clone, Copy)]
 pub(crate) struct Bucket(NonNull<Line>);
 
-/// The fingerprint of a hash: from its lowest 16 bits, never zero. Bits above them choose the home
-/// bucket, however deep a segment lies: those of hashes that begin alike are deep.
+/// Returns the fingerprint of a hash: from its lowest 16 bits, never zero. Higher bits may choose
+/// the home bucket, in deep segments too, which result from hashes with equal top bits.
 #[inline(always)]
 pub(crate) fn fingerprint(hash: u64) -> u8 {
     (((hash & 0xffff) * 255) >> 16) as u8 + 1
 }
 
-/// Asks the processor for a cache line. Any address will do.
+/// Prefetches a cache line at any address.
 #[inline(always)]
 pub(crate) fn prefetch(ptr: *const u8) {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
@@ -111,7 +111,7 @@ impl Bucket {
         prefetch(self.0.as_ptr().cast());
     }
 
-    /// The slots whose fingerprint equals `wanted`.
+    /// Returns the slots whose fingerprint equals `wanted`.
     #[inline(always)]
     pub(crate) fn matching(self, wanted: u8) -> Slots {
         #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
@@ -145,34 +145,34 @@ impl Bucket {
         Slots(mask)
     }
 
-    /// The slots that hold an entry.
+    /// Returns the used slots.
     #[inline(always)]
     pub(crate) fn used(self) -> Slots {
         Slots(!self.matching(0).0 & ALL)
     }
 
-    /// A free slot.
+    /// Returns a free slot.
     #[inline(always)]
     pub(crate) fn free_slot(self) -> Option<usize> {
         self.matching(0).next()
     }
 
-    /// The entry in a slot that is in use.
+    /// Returns the entry in a used slot.
     #[inline(always)]
     pub(crate) fn entry(self, slot: usize) -> RawEntry {
         debug_assert!(slot < SLOTS);
-        // SAFETY: bytes 8 + 6·slot .. 16 + 6·slot lie within the line for slot < 9; a used slot
-        // holds the address of a live entry.
+        // SAFETY: bytes 8 + 6·slot .. 16 + 6·slot are within the line for slot < 9; a used slot
+        // contains the address of a live entry.
         unsafe {
             let word = self.byte(ADDRESSES - 2 + 6 * slot).cast::<u64>().read_unaligned();
             RawEntry::from_address(u64::from_le(word) >> 16)
         }
     }
 
-    /// Replaces the entry of a slot; its fingerprint stays.
+    /// Replaces the entry of a slot and keeps its fingerprint.
     pub(crate) fn set_entry(self, slot: usize, entry: RawEntry) {
         debug_assert!(slot < SLOTS);
-        // SAFETY: six bytes at 10 + 6·slot lie within the line.
+        // SAFETY: six bytes at 10 + 6·slot are within the line.
         unsafe {
             let bytes = entry.address().to_le_bytes();
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.byte(ADDRESSES + 6 * slot), 6);
@@ -186,7 +186,7 @@ impl Bucket {
         unsafe { self.byte(slot).write(fingerprint) }
     }
 
-    /// Frees a slot; the entry is the caller's.
+    /// Frees a slot; the caller takes the ownership of the entry.
     pub(crate) fn clear(self, slot: usize) {
         debug_assert!(slot < SLOTS);
         // SAFETY: a byte of the line.
@@ -204,7 +204,7 @@ impl Bucket {
         unsafe { self.byte(META).write(meta) }
     }
 
-    /// The entry of `key` in this bucket, with its slot.
+    /// Finds the entry of `key` in this bucket, with its slot.
     #[inline(always)]
     pub(crate) fn find(self, fingerprint: u8, key: &[u8]) -> Option<(usize, RawEntry)> {
         for slot in self.matching(fingerprint) {
@@ -228,7 +228,7 @@ mod tests {
             for (at, byte) in line.0.iter_mut().enumerate() {
                 *byte = (at as u8).wrapping_mul(round) % 7;
             }
-            // SAFETY: the line is live and used by nobody else meanwhile.
+            // SAFETY: the line is live and not accessed by others.
             let bucket = unsafe { Bucket::new(NonNull::from(&mut *line)) };
             for wanted in 0..8 {
                 let simd = bucket.matching(wanted).collect::<Vec<_>>();

@@ -1,16 +1,15 @@
-//! A list in pieces: growing it moves no more than a piece; not what is in it.
+//! A list in pieces: growing it moves at most one piece.
 //!
-//! The lists of a table's segments grow with it to megabytes, and moving those at once would make
-//! one insert in millions expensive. The first piece grows like a vector, so a small table has a
-//! small list.
+//! The lists of a table's segments grow to megabytes, and moving those at once would make rare
+//! inserts expensive. The first piece grows like a vector, so that small tables have small lists.
 
 use crate::size::class_size;
 
-/// Items in a piece.
+/// Number of items in a piece.
 const PIECE: usize = 512;
 
 pub(crate) struct Chunked<T> {
-    /// All but the last are full, and the last is not empty.
+    /// All pieces but the last are full, and the last is not empty.
     pieces: Vec<Vec<T>>,
     len: usize,
 }
@@ -25,7 +24,7 @@ impl<T: Copy> Chunked<T> {
         self.len
     }
 
-    /// Bytes of memory by size class.
+    /// Returns its memory in bytes, by size class.
     pub(crate) fn bytes(&self) -> usize {
         let Some(first) = self.pieces.first() else { return 0 };
         class_size(self.pieces.capacity() * size_of::<Vec<T>>())

@@ -1,4 +1,4 @@
-//! From a hash to its segment; not what is in a segment.
+//! The directory: maps a hash to its segment.
 //!
 //! ```text
 //!  root cell ─▶ segment                              (a table with one segment: no directory)
@@ -8,14 +8,14 @@
 //!                     └─ 11 ─▶ node ─▶ …
 //! ```
 //!
-//! A node indexes by the next `bits` bits of the hash, below the `depth` bits that led to it, and
-//! doubles when a segment needs one bit more. With good hashes there is one node. A node does not
-//! double when it is mostly made of repeated cells (many hashes share their top bits), nor beyond
-//! 2^17 cells (1 MB: some 50 million keys, and a copy of well under a millisecond): the segment
-//! is then replaced by a child node. So neither skew nor size makes one insert expensive.
+//! A node is indexed by the `bits` bits of the hash below the top `depth` bits, which lead to it,
+//! and doubles when a segment needs one more bit. With good hashes there is one node. A node does
+//! not double if it mostly consists of repeated cells (when many hashes share their top bits), or
+//! beyond 2^17 cells (1 MB: some 50 million keys, copied in well under a millisecond): then the
+//! segment is replaced by a child node. So neither skew nor size makes an insert expensive.
 //!
-//! A **cell** is one word that says where the segment is and all that is needed to find a home
-//! bucket in it. A lookup therefore touches cell, bucket and entry, and no segment header.
+//! A **cell** is a word with the address of a segment and everything needed to find a home bucket
+//! in it. So a lookup accesses cell, bucket and entry, but no segment header.
 //!
 //! ```text
 //!  63      61 60   54 53   48 47                              6 5      1  0
@@ -31,14 +31,14 @@ use super::bucket::{Bucket, prefetch};
 use super::segment::{Seg, home_index};
 use crate::size::class_size;
 
-/// Nodes up to this many cells double whatever is in them.
+/// Nodes up to this number of cells always double.
 const SMALL_CELLS: usize = 16;
-/// Nodes never grow beyond this many bits.
+/// Maximum number of bits of a node.
 pub(crate) const BITS_MAX: u8 = 17;
 const ADDRESS: u64 = 0x0000_ffff_ffff_ffc0;
 const NODE: u64 = 1;
 
-/// A reference to a segment or node, or nothing. Copying it copies no ownership.
+/// A reference to a segment or node, or none. Copying it does not copy ownership.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cell(u64);
 
@@ -50,7 +50,7 @@ impl Cell {
         Cell::placeholder(segment, segment.depth())
     }
 
-    /// A cell for a segment that stands in for another one of another depth.
+    /// Creates a cell for a segment in place of another one with another depth.
     fn placeholder(segment: Seg, depth: u8) -> Cell {
         let homes = u64::from(segment.class().homes);
         Cell(pack(segment.address()) | homes << 48 | u64::from(depth) << 54)
@@ -76,16 +76,16 @@ impl Cell {
         (self.0 >> 54) as u8 & 0x7f
     }
 
-    /// The segment of a cell that is neither empty nor a node.
+    /// Returns the segment of a cell that is neither empty nor a node.
     #[inline(always)]
     pub(crate) fn segment(self) -> Seg {
         debug_assert!(!self.is_empty() && !self.is_node());
-        // SAFETY: the cell was made from a segment's address, and the directory forgets a
-        // segment before it is freed.
+        // SAFETY: the cell was created from a segment's address, and is removed from the directory
+        // before the segment is freed.
         unsafe { Seg::from_address(self.0 & ADDRESS) }
     }
 
-    /// The home bucket of a hash, without touching the segment.
+    /// Returns the home bucket of a hash without accessing the segment.
     #[inline(always)]
     pub(crate) fn home(self, hash: u64) -> Bucket {
         let homes = (self.0 >> 48) as u8 & 0x3f;
@@ -96,7 +96,7 @@ impl Cell {
     fn node(self) -> Node {
         debug_assert!(self.is_node());
         let ptr = std::ptr::with_exposed_provenance_mut((self.0 & ADDRESS) as usize);
-        // SAFETY: the cell was made from a node's address, which is not null.
+        // SAFETY: the cell was created from a node's address, which is not null.
         Node(unsafe { NonNull::new_unchecked(ptr) })
     }
 }
@@ -106,25 +106,25 @@ fn pack(address: u64) -> u64 {
     address
 }
 
-/// What precedes a node's cells.
+/// The header of a node, followed by its cells.
 #[repr(C, align(8))]
 struct NodeHeader {
-    /// Bits of the hash that led here.
+    /// Number of bits of the hash that lead to the node.
     depth: u8,
     /// The node has `2^bits` cells.
     bits: u8,
-    /// Different segments and nodes in the cells.
+    /// Number of different segments and nodes in the cells.
     kids: u32,
-    /// Those among them that have a single cell.
+    /// Number of those with a single cell.
     deep: u32,
 }
 
 const CELLS_AT: usize = 16;
 const _: () = assert!(size_of::<NodeHeader>() <= CELLS_AT);
 
-/// A node's address. Copying it copies no ownership.
+/// The address of a node. Copying it does not copy ownership.
 ///
-/// Invariant: it points at a live node; whoever writes holds the table exclusively.
+/// Invariant: it points to a live node; writers hold the table exclusively.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Node(NonNull<u8>);
 
@@ -142,7 +142,7 @@ impl Node {
         // SAFETY: the layout's size is not zero.
         let ptr = unsafe { alloc_zeroed(layout) };
         let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
-        // SAFETY: new memory, large and aligned enough; zeroed cells are EMPTY.
+        // SAFETY: new memory, large enough and aligned; zeroed cells are EMPTY.
         unsafe { ptr.cast::<NodeHeader>().write(NodeHeader { depth, bits, kids, deep }) };
         Node(ptr)
     }
@@ -181,7 +181,7 @@ impl Node {
         1 << self.bits()
     }
 
-    /// The depth of a child with a single cell.
+    /// Returns the depth of a child with a single cell.
     fn depth_end(self) -> u8 {
         self.depth() + self.bits()
     }
@@ -206,7 +206,7 @@ impl Node {
 
     #[inline(always)]
     fn index(self, hash: u64) -> usize {
-        // Without overflow checks: depth is below 64, bits is 1 to 17.
+        // Overflow is impossible: depth is below 64, bits is 1 to 17.
         let below = hash.wrapping_shl(u32::from(self.depth()));
         below.wrapping_shr(64u32.wrapping_sub(u32::from(self.bits()))) as usize
     }
@@ -224,10 +224,10 @@ impl Node {
         unsafe { self.cell_ptr(index).read() }
     }
 
-    /// Writes every cell of the region that starts with the `depth` top bits of `prefix`.
+    /// Sets all cells of the region of hashes that start with the `depth` top bits of `prefix`.
     ///
-    /// Its other bits do not count: whoever replaces a node knows the prefix of a segment somewhere in it, and
-    /// a node that has doubled since gives its child several cells, of which that prefix may name any.
+    /// The other bits of `prefix` are ignored: when a node is replaced, the caller only knows the
+    /// prefix of some segment in it, which may refer to any of the node's cells.
     fn fill(self, prefix: u64, depth: u8, cell: Cell) {
         let span = self.span(depth);
         let first = self.index(prefix) & !(span - 1);
@@ -238,18 +238,18 @@ impl Node {
         }
     }
 
-    /// Cells that a child of the given depth has in this node.
+    /// Returns the number of cells of a child with this depth.
     fn span(self, depth: u8) -> usize {
         1 << (self.depth_end() - depth)
     }
 
-    /// Whether doubling is a fair way to make room for one more bit.
+    /// Whether the node should double to get one more bit.
     fn may_double(self) -> bool {
         let count = self.count();
         self.bits() < BITS_MAX && (count < SMALL_CELLS || count <= 2 * self.kids() as usize)
     }
 
-    /// A copy with twice the cells.
+    /// Returns a copy with twice the cells.
     fn doubled(self) -> Node {
         let node = Node::alloc(self.depth(), self.bits() + 1, self.kids(), 0);
         for index in 0..self.count() {
@@ -262,7 +262,7 @@ impl Node {
         node
     }
 
-    /// A copy with half the cells, or nothing if that would lose a child or is not worth it.
+    /// Returns a copy with half the cells; none if that would lose a child or is not worthwhile.
     fn halved(self) -> Option<Node> {
         if self.deep() > 0 || self.bits() == 1 || self.kids() as usize * 4 > self.count() {
             return None;
@@ -280,10 +280,10 @@ impl Node {
     }
 }
 
-/// The tree of cells.
+/// The tree of nodes.
 pub(crate) struct Directory {
     root: Cell,
-    /// Bytes of all nodes.
+    /// Memory of all nodes in bytes.
     bytes: usize,
 }
 
@@ -296,7 +296,7 @@ impl Directory {
         self.bytes
     }
 
-    /// The cell of the segment that a hash belongs to; EMPTY only if the table is.
+    /// Returns the cell of a hash; EMPTY only if the table is empty.
     #[inline(always)]
     pub(crate) fn locate(&self, hash: u64) -> Cell {
         let mut cell = self.root;
@@ -307,7 +307,7 @@ impl Directory {
         cell
     }
 
-    /// Asks for the line with the cell of a hash.
+    /// Prefetches the line with the cell of a hash.
     #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64) {
         if self.root.is_node() {
@@ -316,13 +316,14 @@ impl Directory {
         }
     }
 
-    /// Makes `cell` all there is. Nodes that were there must be gone.
+    /// Sets the root to `cell`. All previous nodes must have been freed.
     pub(crate) fn set_root(&mut self, cell: Cell) {
         debug_assert!(!self.root.is_node());
         self.root = cell;
     }
 
-    /// Fills an empty directory with `2^bits` segments, at most [`BITS_MAX`], which `make(prefix, depth)` makes.
+    /// Fills an empty directory with `2^bits` segments, at most [`BITS_MAX`], created by
+    /// `make(prefix, depth)`.
     pub(crate) fn spread(&mut self, bits: u8, make: &mut dyn FnMut(u64, u8) -> Seg) {
         debug_assert!(self.is_empty() && bits <= BITS_MAX);
         if bits == 0 {
@@ -339,7 +340,7 @@ impl Directory {
         self.root = Cell::of_node(node);
     }
 
-    /// Whether there is no segment.
+    /// Whether there are no segments.
     pub(crate) fn is_empty(&self) -> bool {
         self.root.is_empty()
     }
@@ -360,7 +361,7 @@ impl Directory {
         }
     }
 
-    /// The deepest node on the way to a hash.
+    /// Returns the deepest node on the path to a hash.
     fn holder(&self, hash: u64) -> Option<Node> {
         let mut holder = None;
         let mut cell = self.root;
@@ -372,7 +373,7 @@ impl Directory {
         holder
     }
 
-    /// Replaces the segment of the given depth and prefix by two of one bit more.
+    /// Replaces the segment of the given depth and prefix by two with one more bit.
     fn split_cell(&mut self, prefix: u64, depth: u8, pair: [Cell; 2]) {
         let upper = prefix | 1 << (63 - depth);
         let Some(mut node) = self.holder(prefix) else {
@@ -399,7 +400,7 @@ impl Directory {
         node.fill(upper, depth + 1, pair[1]);
     }
 
-    /// Puts another node in the place of one and frees that.
+    /// Replaces a node by another one and frees it.
     fn exchange(&mut self, prefix: u64, old: Node, new: Node) -> Node {
         self.bytes = self.bytes + new.bytes() - old.bytes();
         self.replace(prefix, Cell::of_node(old), Cell::of_node(new));
@@ -408,9 +409,9 @@ impl Directory {
         new
     }
 
-    /// Replaces the segment of `depth` and `prefix` by `low` and `high`, whose depth is
-    /// `at + 1 > depth`: all bits from `depth` up to `at` are the same in both. The regions off
-    /// that path get what `empty(prefix, depth)` makes for them.
+    /// Replaces the segment of `depth` and `prefix` by `low` and `high` with depth `at + 1 >
+    /// depth`: their bits from `depth` up to `at` are the same. Regions off that path get segments
+    /// created by `empty(prefix, depth)`.
     pub(crate) fn split(
         &mut self,
         depth: u8,
@@ -434,13 +435,13 @@ impl Directory {
         self.split_cell(low.prefix(), at, [Cell::of_segment(low), Cell::of_segment(high)]);
     }
 
-    /// Replaces two buddies by one segment of one bit less.
+    /// Replaces two buddies by one segment with one bit less.
     pub(crate) fn merge(&mut self, merged: Seg) {
         let (prefix, depth) = (merged.prefix(), merged.depth());
         let cell = Cell::of_segment(merged);
         let Some(mut node) = self.holder(prefix) else { unreachable!("two segments imply a node") };
         if node.depth() == depth {
-            // The buddies were all of the node.
+            // The buddies were all cells of the node.
             self.bytes -= node.bytes();
             self.replace(prefix, Cell::of_node(node), cell);
             // SAFETY: no cell refers to the node any more.
@@ -454,7 +455,7 @@ impl Directory {
         }
     }
 
-    /// Forgets everything, calling `sink` with each segment, which then belongs to the caller.
+    /// Removes everything, passing each segment to `sink`, which takes the ownership.
     pub(crate) fn drain(&mut self, sink: &mut dyn FnMut(Seg)) {
         let root = std::mem::replace(&mut self.root, Cell::EMPTY);
         self.bytes = 0;
@@ -467,22 +468,22 @@ impl Directory {
     }
 }
 
-/// Calls `sink` with each segment below the cell, in hash order, and frees the nodes.
+/// Calls `sink` with each segment below the cell in hash order, and frees the nodes.
 fn drain_cell(cell: Cell, sink: &mut dyn FnMut(Seg)) {
     visit(cell, sink, drain_cell);
     if !cell.is_empty() && cell.is_node() {
-        // SAFETY: the only cell that referred to the node is gone.
+        // SAFETY: the only cell that referred to the node was removed.
         unsafe { cell.node().free() };
     }
 }
 
-/// Calls `sink` with each segment below the cell, in hash order.
+/// Calls `sink` with each segment below the cell in hash order.
 fn each_cell(cell: Cell, sink: &mut dyn FnMut(Seg)) {
     visit(cell, sink, each_cell);
 }
 
-/// Calls `sink` with the segment of the cell, or `descend` with each distinct cell of its node.
-/// Recursion is bounded: each level consumes at least one of 64 bits.
+/// Calls `sink` with the segment of the cell, or `descend` with each distinct cell of its node. The
+/// depth of recursion is bounded, since each level consumes at least one of 64 bits.
 fn visit(cell: Cell, sink: &mut dyn FnMut(Seg), descend: fn(Cell, &mut dyn FnMut(Seg))) {
     if cell.is_empty() {
         return;

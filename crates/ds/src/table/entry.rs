@@ -1,4 +1,4 @@
-//! One key with its value, expiry and clock, in one allocation; not where it is stored.
+//! An entry: a key with its value, expiry and clock, in one allocation.
 //!
 //! ```text
 //!  0      1       2          5       6         8
@@ -8,22 +8,22 @@
 //! └──────┴───────┴──────────┴───────┴─────────┴───────────────┴──────────┴───────┴─────────────┘
 //! ```
 //!
-//! The first eight bytes are one little-endian word, so one load tells everything about the shape.
-//! A 16-byte key with a 16-byte value takes 8 + 16 + 16 = 40 bytes, and 46 (class 48) with a TTL.
+//! The first eight bytes are a little-endian word that determines the layout. A 16-byte key with a
+//! 16-byte value takes 8 + 16 + 16 = 40 bytes, and 46 (class 48) with a TTL.
 //!
-//! * `kind` is the caller's; this crate never looks at it.
-//! * A key longer than 255 bytes or a value longer than 65535 sets `WIDE`: the two short lengths
-//!   are then zero and two 64-bit lengths follow the word.
-//! * An expiry in `0..2^48` ms takes six bytes, any other `i64` eight (`EXPIRY_WIDE`): the round
-//!   trip is exact.
-//! * With `BLOCK` the value is the 48-bit address of a [`Block`], of which the entry is an owner,
-//!   and the value length is zero.
-//! * With `INNER` something within the value expires by itself (a field of a hash, say), at times
-//!   that only [`Value::inner_expiry`] knows. The mark costs no bytes.
+//! * `kind` is a tag of the caller, which this crate does not interpret.
+//! * A key longer than 255 bytes or a value longer than 65535 sets `WIDE`: the short lengths are
+//!   zero and two 64-bit lengths follow the word.
+//! * An expiry in `0..2^48` ms takes six bytes, any other `i64` eight (`EXPIRY_WIDE`), so that no
+//!   precision is lost.
+//! * With `BLOCK` the value is the 48-bit address of a [`Block`], of which the entry owns a
+//!   reference, and the value length is zero.
+//! * With `INNER` the value has inner expiries (of a hash's fields, for example), which
+//!   [`Value::inner_expiry`] returns. The mark takes no memory.
 //!
-//! The allocation's size is always a size class ([`class_size`]), computed from the word alone.
-//! So a value may be overwritten in place by one of another length as long as the class stays the
-//! same, and the layout handed to the allocator at the end is still the one it was asked for.
+//! The allocation's size is always a size class ([`class_size`]), computed from the word alone. So
+//! a value may be overwritten in place by one of another length if the class stays the same, and
+//! the layout at deallocation is the one of the allocation.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -38,38 +38,38 @@ const BLOCK: u8 = 4;
 const WIDE: u8 = 8;
 const INNER: u8 = 16;
 
-/// Bytes before the key without wide lengths, by the two expiry flags.
+/// Number of bytes before the key without wide lengths, by the two expiry flags.
 const KEY_AT: [usize; 4] = [8, 14, 16, 16];
-/// Bytes that the wide lengths add.
+/// Number of bytes of the wide lengths.
 const WIDE_BYTES: usize = 16;
-/// Bytes of a stored address.
+/// Number of bytes of a stored address.
 const ADDRESS_BYTES: usize = 6;
-/// Addresses fit 48 bits on every supported machine.
+/// Addresses have at most 48 bits on every supported machine.
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
-/// Entries are aligned to their header word.
+/// Alignment of entries: that of the header word.
 const ALIGN: usize = 8;
 
-/// Which expiries an entry has: the flags about them.
+/// The flags of an entry's expiries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expiries(u8);
 
 impl Expiries {
     pub(crate) const NONE: Expiries = Expiries(0);
 
-    /// The key's own.
+    /// The entry's own expiry.
     #[inline(always)]
     pub(crate) fn own(self) -> bool {
         self.0 & (EXPIRY | EXPIRY_WIDE) != 0
     }
 
-    /// One or more within the value.
+    /// Inner expiries of the value.
     #[inline(always)]
     pub(crate) fn inner(self) -> bool {
         self.0 & INNER != 0
     }
 }
 
-/// What the header word and the wide lengths say.
+/// The layout from the header word and the wide lengths.
 #[derive(Clone, Copy)]
 struct Head {
     flags: u8,
@@ -104,7 +104,7 @@ impl Head {
         if self.flags & BLOCK != 0 { ADDRESS_BYTES } else { self.value_len }
     }
 
-    /// The class-rounded size of the allocation.
+    /// Returns the size of the allocation, rounded to its class.
     #[inline(always)]
     fn size(&self) -> usize {
         class_size(self.value_at().saturating_add(self.value_bytes()))
@@ -116,11 +116,11 @@ fn key_at(flags: u8) -> usize {
     KEY_AT[usize::from(flags & 3)] + if flags & WIDE != 0 { WIDE_BYTES } else { 0 }
 }
 
-/// The address of an entry. Copying it copies no ownership.
+/// The address of an entry. Copying it does not copy ownership.
 ///
-/// Invariant: it points at a live entry made by [`RawEntry::new`] for the table's `V`; the owner
-/// (a bucket slot or an `OwnedEntry`) frees it once; nobody keeps a copy beyond that. Whoever
-/// writes holds the owner exclusively. The methods below rely on this.
+/// Invariant: it points to a live entry created by [`RawEntry::new`] for the table's `V`; the owner
+/// (a bucket slot or an `OwnedEntry`) frees it once; nobody keeps a copy beyond that. Writers hold
+/// the owner exclusively. The methods below rely on this.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RawEntry(NonNull<u8>);
 
@@ -139,8 +139,8 @@ impl RawEntry {
         let head = Head::new(key.len(), value_len, is_block, expiry);
         let entry = RawEntry::allocate(&head);
         entry.write_head(&head, kind, clock, expiry);
-        // SAFETY: the allocation holds key_at + key_len + value_bytes bytes and is new, so it
-        // overlaps nothing.
+        // SAFETY: the allocation has key_at + key_len + value_bytes bytes and is new, so it does
+        // not overlap the arguments.
         unsafe {
             std::ptr::copy_nonoverlapping(key.as_ptr(), entry.at(head.key_at), key.len());
             match payload {
@@ -180,7 +180,7 @@ impl RawEntry {
             word |= (head.key_len as u64) << 40 | (head.value_len as u64) << 48;
         }
         self.set_word(word);
-        // SAFETY: wide lengths and expiry lie between the word and key_at.
+        // SAFETY: wide lengths and expiry are between the word and key_at.
         unsafe {
             if wide {
                 self.at(8).cast::<[u8; 8]>().write((head.key_len as u64).to_le_bytes());
@@ -192,7 +192,7 @@ impl RawEntry {
         }
     }
 
-    /// Writes the expiry where `head` has room for it, in `head`'s form.
+    /// Writes the expiry at its place in the layout of `head`.
     fn write_expiry(self, head: &Head, at: i64) {
         let bytes = at.to_le_bytes();
         let len = if head.flags & EXPIRY != 0 { 6 } else { 8 };
@@ -202,11 +202,11 @@ impl RawEntry {
         }
     }
 
-    /// Makes the entry an owner of `block`; what it owned before is not looked at.
+    /// Makes the entry an owner of `block`; a previous block is not released.
     fn write_block<V>(self, head: &Head, block: Block<V>) {
         let address = block.into_address();
         assert!(address <= ADDRESS_MASK, "addresses above 48 bits are not supported");
-        // SAFETY: with BLOCK set, six bytes of address stand at value_at.
+        // SAFETY: with BLOCK set, six bytes of address are at value_at.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 address.to_le_bytes().as_ptr(),
@@ -218,7 +218,7 @@ impl RawEntry {
 
     fn block_address(self, head: &Head) -> u64 {
         let mut bytes = [0; 8];
-        // SAFETY: with BLOCK set, six bytes of address stand at value_at.
+        // SAFETY: with BLOCK set, six bytes of address are at value_at.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 self.at(head.value_at()),
@@ -295,16 +295,16 @@ impl RawEntry {
     #[inline(always)]
     pub(crate) fn key_is(self, key: &[u8]) -> bool {
         let head = self.head();
-        // SAFETY: key_len bytes stand at key_at, and `key` has as many.
+        // SAFETY: key_len bytes are at key_at, and `key` has the same length.
         head.key_len == key.len()
             && unsafe { bytes_equal(self.at(head.key_at), key.as_ptr(), key.len()) }
     }
 
-    /// The key. The caller chooses how long the entry stays.
+    /// Returns the key. The caller ensures that the entry lives long enough.
     #[inline]
     pub(crate) fn key<'a>(self) -> &'a [u8] {
         let head = self.head();
-        // SAFETY: key_len initialised bytes stand at key_at while the entry lives.
+        // SAFETY: key_len initialised bytes are at key_at while the entry lives.
         unsafe { std::slice::from_raw_parts(self.at(head.key_at), head.key_len) }
     }
 
@@ -333,20 +333,20 @@ impl RawEntry {
         (self.word() >> 8) as u8 & (EXPIRY | EXPIRY_WIDE) != 0
     }
 
-    /// Which expiries it has.
+    /// Returns the kinds of its expiries.
     #[inline(always)]
     pub(crate) fn expiries(self) -> Expiries {
         Expiries((self.word() >> 8) as u8 & (EXPIRY | EXPIRY_WIDE | INNER))
     }
 
-    /// Marks the entry as one within whose value something expires, or as another.
+    /// Sets or clears the mark of inner expiries.
     pub(crate) fn mark_inner(self, inner: bool) {
         let mark = u64::from(INNER) << 8;
         let word = self.word() & !mark;
         self.set_word(if inner { word | mark } else { word });
     }
 
-    /// The earliest expiry within the value of a marked entry.
+    /// Returns the earliest inner expiry of a marked entry.
     pub(crate) fn inner_expiry<V: Value>(self) -> Option<i64> {
         if !self.expiries().inner() {
             return None;
@@ -377,7 +377,7 @@ impl RawEntry {
             let block = unsafe { BlockRef::from_address(self.block_address(&head)) };
             return Payload::Block(block);
         }
-        // SAFETY: value_len initialised bytes stand at value_at while the entry lives.
+        // SAFETY: value_len initialised bytes are at value_at while the entry lives.
         Payload::Inline(unsafe {
             std::slice::from_raw_parts(self.at(head.value_at()), head.value_len)
         })
@@ -394,14 +394,14 @@ impl RawEntry {
         Some(unsafe { std::slice::from_raw_parts_mut(self.at(head.value_at()), head.value_len) })
     }
 
-    /// Puts another block in the place of the one that [`RawEntry::take_block`] has taken.
+    /// Puts a block in place of the one that [`RawEntry::take_block`] has taken.
     pub(crate) fn put_block<V>(self, block: Block<V>) {
         let head = self.head();
         debug_assert!(head.flags & BLOCK != 0);
         self.write_block(&head, block);
     }
 
-    /// The class-rounded size of the allocation, without a block behind it.
+    /// Returns the size of the allocation, rounded to its class, without its block.
     #[inline]
     pub(crate) fn size(self) -> usize {
         self.head().size()
@@ -412,8 +412,8 @@ impl RawEntry {
         (self.word() >> 8) as u8 & BLOCK != 0
     }
 
-    /// The fast overwrite: both the old and the new value inline, no expiry on either side, same
-    /// size class. False if the case is another one; nothing has changed then.
+    /// Overwrites an inline value by another one without expiries and in the same size class.
+    /// Returns false, without a change, in all other cases.
     #[inline(always)]
     pub(crate) fn overwrite_plain(self, kind: u8, value: &[u8], clock: u32) -> bool {
         let word = self.word();
@@ -430,7 +430,7 @@ impl RawEntry {
         self.set_word(
             u64::from(kind) | clock | (key_len as u64) << 40 | (value.len() as u64) << 48,
         );
-        // SAFETY: the class has room for 8 + key_len + value.len() bytes; `value` cannot point
+        // SAFETY: the class has space for 8 + key_len + value.len() bytes; `value` cannot point
         // into this entry, which the caller holds exclusively.
         unsafe {
             std::ptr::copy_nonoverlapping(value.as_ptr(), self.at(8 + key_len), value.len());
@@ -438,9 +438,9 @@ impl RawEntry {
         true
     }
 
-    /// Overwrites in place if the key does not move and the class stays; the expiry may change
-    /// within its form, and the mark of inner expiries goes. False if not possible; nothing has
-    /// changed then.
+    /// Overwrites the value in place if the key does not move and the class stays; the expiry may
+    /// change within its form, and a mark of inner expiries is cleared. Returns false, without a
+    /// change, if that is impossible.
     pub(crate) fn overwrite_in_place(
         self,
         kind: u8,
@@ -454,7 +454,7 @@ impl RawEntry {
             return false;
         }
         self.write_head(&new, kind, clock, expiry);
-        // SAFETY: the class has room for the new value; `value` cannot point into this entry,
+        // SAFETY: the class has space for the new value; `value` cannot point into this entry,
         // which the caller holds exclusively.
         unsafe {
             std::ptr::copy_nonoverlapping(value.as_ptr(), self.at(new.value_at()), value.len());
@@ -462,7 +462,7 @@ impl RawEntry {
         true
     }
 
-    /// Changes the expiry within its present form. False if the form would change.
+    /// Changes the expiry within its form. Returns false if the form would change.
     pub(crate) fn set_expiry_in_place(self, expiry: Option<i64>) -> bool {
         let old = self.head();
         let new = Head::new(old.key_len, old.value_len, old.flags & BLOCK != 0, expiry);
@@ -475,7 +475,7 @@ impl RawEntry {
         true
     }
 
-    /// Changes the length of an inline value where it is, zeroing what it gains. False if the
+    /// Changes the length of an inline value in place, zeroing new bytes. Returns false if the
     /// class or the form would change.
     pub(crate) fn resize_in_place(self, len: usize) -> bool {
         let old = self.head();
@@ -486,11 +486,11 @@ impl RawEntry {
             return false;
         }
         if len > old.value_len {
-            // SAFETY: the class has room for `len` bytes of value.
+            // SAFETY: the class has space for `len` bytes of value.
             unsafe { self.at(old.value_at() + old.value_len).write_bytes(0, len - old.value_len) };
         }
         if wide {
-            // SAFETY: with WIDE set the value length stands at 16.
+            // SAFETY: with WIDE set the value length is at 16.
             unsafe { self.at(16).cast::<[u8; 8]>().write((len as u64).to_le_bytes()) };
         } else {
             self.set_word(self.word() << 16 >> 16 | (len as u64) << 48);
@@ -498,15 +498,15 @@ impl RawEntry {
         true
     }
 
-    /// A new allocation with the same key, kind, clock, value and mark but another expiry. The old one
-    /// must then be given to [`RawEntry::forget`]: the new one owns its block.
+    /// Creates an allocation with the same key, kind, clock, value and mark but another expiry. The
+    /// old one must then be passed to [`RawEntry::forget`], since the new one owns its block.
     pub(crate) fn moved_with_expiry(self, expiry: Option<i64>) -> RawEntry {
         let old = self.head();
         let mut new = Head::new(old.key_len, old.value_len, old.flags & BLOCK != 0, expiry);
         new.flags |= old.flags & INNER;
         let entry = RawEntry::allocate(&new);
         entry.write_head(&new, self.kind(), self.clock(), expiry);
-        // SAFETY: key and value lie side by side in both, with the same lengths.
+        // SAFETY: key and value are adjacent in both, with the same lengths.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 self.at(old.key_at),
@@ -517,8 +517,8 @@ impl RawEntry {
         entry
     }
 
-    /// A new allocation with the same key, kind, clock, expiries and the first bytes of the
-    /// inline value, zero-filled up to `len`. The old one is given to [`RawEntry::forget`].
+    /// Creates an allocation with the same key, kind, clock, expiries and the first bytes of the
+    /// inline value, zero-filled up to `len`. The old one must be passed to [`RawEntry::forget`].
     pub(crate) fn moved_with_len(self, len: usize) -> RawEntry {
         let old = self.head();
         let expiry = self.expiry();
@@ -527,8 +527,8 @@ impl RawEntry {
         let entry = RawEntry::allocate(&new);
         entry.write_head(&new, self.kind(), self.clock(), expiry);
         let kept = len.min(old.value_len);
-        // SAFETY: both hold the key and `kept` bytes of value behind it; the new one has room
-        // for `len`.
+        // SAFETY: both have the key followed by `kept` bytes of value; the new one has space for
+        // `len`.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 self.at(old.key_at),
@@ -540,30 +540,30 @@ impl RawEntry {
         entry
     }
 
-    /// Takes the block out. The entry may then only be given to [`RawEntry::forget`], or get
-    /// another one by [`RawEntry::put_block`].
+    /// Takes the block out. Afterwards the entry may only be passed to [`RawEntry::forget`], or get
+    /// another block by [`RawEntry::put_block`].
     ///
     /// # Safety
     /// `V` is the table's, the caller holds the entry exclusively, and nothing reads its payload
     /// before it has another.
     pub(crate) unsafe fn take_block<V>(self) -> Option<Block<V>> {
         let head = self.head();
-        // SAFETY: the entry is an owner of a Block<V>, and gives its reference away.
+        // SAFETY: the entry owns a reference of a Block<V>, which is moved out.
         (head.flags & BLOCK != 0).then(|| unsafe { Block::from_address(self.block_address(&head)) })
     }
 
-    /// Frees the allocation but gives up no block.
+    /// Frees the allocation without releasing a block.
     ///
     /// # Safety
     /// The caller owns the entry and nothing uses it afterwards.
     pub(crate) unsafe fn forget(self) {
-        // SAFETY: the size is the class that was asked for: every change in place keeps it.
+        // SAFETY: the size is the class of the allocation, which all changes in place keep.
         unsafe {
             dealloc(self.0.as_ptr(), Layout::from_size_align_unchecked(self.size(), ALIGN));
         }
     }
 
-    /// Frees the allocation and gives up a block.
+    /// Frees the allocation and releases a block.
     ///
     /// # Safety
     /// As for [`RawEntry::forget`], and `V` is the table's.
@@ -575,7 +575,7 @@ impl RawEntry {
         }
     }
 
-    /// Bytes of memory of a block behind the entry.
+    /// Returns the memory of its block in bytes.
     #[inline(always)]
     pub(crate) fn block_bytes<V>(self) -> usize {
         if self.is_block() { self.behind::<V>() } else { 0 }
@@ -589,11 +589,11 @@ impl RawEntry {
         }
     }
 
-    /// Asks for the entry's cache lines.
+    /// Prefetches the entry's cache lines.
     #[inline(always)]
     pub(crate) fn prefetch(self) {
         super::bucket::prefetch(self.0.as_ptr());
-        // A 40-byte entry often lies across two lines; the hint is free when it does not.
+        // A 40-byte entry often spans two lines; otherwise the hint costs nothing.
         super::bucket::prefetch(self.0.as_ptr().wrapping_add(39));
     }
 }
@@ -604,8 +604,8 @@ impl RawEntry {
 /// Both sides must be readable for `len` bytes.
 #[inline(always)]
 unsafe fn bytes_equal(a: *const u8, b: *const u8, len: usize) -> bool {
-    // SAFETY: every read below lies in 0..len on both sides: two overlapping words cover a
-    // length between one and two words.
+    // SAFETY: all reads are within 0..len on both sides: two overlapping words cover a length
+    // between one and two words.
     unsafe {
         match len {
             8..=16 => {

@@ -1,11 +1,11 @@
-//! Entries lent for reading.
+//! Borrowed entries.
 
 use std::marker::PhantomData;
 
 use super::entry::RawEntry;
 use super::payload::{Payload, Value};
 
-/// An entry that is read where it lies in the table.
+/// A borrowed entry of a table.
 pub struct EntryRef<'a, V> {
     raw: RawEntry,
     life: PhantomData<&'a V>,
@@ -27,42 +27,42 @@ impl<'a, V> EntryRef<'a, V> {
         EntryRef { raw, life: PhantomData }
     }
 
-    /// The caller's tag.
+    /// Returns the caller's tag.
     #[inline]
     #[must_use]
     pub fn kind(&self) -> u8 {
         self.raw.kind()
     }
 
-    /// The key's bytes.
+    /// Returns the key's bytes.
     #[inline]
     #[must_use]
     pub fn key(&self) -> &'a [u8] {
         self.raw.key()
     }
 
-    /// When it expires, in Unix milliseconds.
+    /// Returns the expiry in Unix milliseconds.
     #[inline]
     #[must_use]
     pub fn expiry(&self) -> Option<i64> {
         self.raw.expiry()
     }
 
-    /// The 24-bit access clock.
+    /// Returns the 24-bit access clock.
     #[inline]
     #[must_use]
     pub fn clock(&self) -> u32 {
         self.raw.clock()
     }
 
-    /// The value.
+    /// Returns the value.
     #[inline]
     #[must_use]
     pub fn payload(&self) -> Payload<'a, V> {
         self.raw.payload()
     }
 
-    /// Bytes of the entry's allocation, without a block behind it.
+    /// Returns the size of the entry's allocation in bytes, without its block.
     #[inline]
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
@@ -71,8 +71,7 @@ impl<'a, V> EntryRef<'a, V> {
 }
 
 impl<V: Value> EntryRef<'_, V> {
-    /// The earliest time at which something within the value expires by itself, if the entry is
-    /// marked as having such.
+    /// Returns the earliest inner expiry of the value, if the entry is marked as having any.
     #[must_use]
     pub fn inner_expiry(&self) -> Option<i64> {
         self.raw.inner_expiry::<V>()

@@ -1,16 +1,16 @@
-//! The expiry heap: which segment has something to expire, and finding it there; not the removal.
+//! The expiry heap: finds segments with expired entries, without removing those.
 //!
-//! An entry may have an expiry of its own, and things within its value may have theirs, of which
-//! the value knows the earliest ([`Value::inner_expiry`]); here both are the same.
+//! An entry may have its own expiry, and its value may have inner expiries, of which the value
+//! knows the earliest ([`Value::inner_expiry`]); both are treated alike here.
 //!
-//! Each segment with expiring entries hangs in one binary heap per table, by a lower bound of its
-//! earliest expiry; the segment's header knows its place in the heap. An insert or a new expiry
-//! can only lower the bound; removals leave it alone; a sweep, which looks at every entry of the
-//! segment anyway, sets it anew. So finding the next segment costs nothing, keys with a TTL cost no
-//! memory of their own beyond 16 bytes per segment, and a table without TTLs has no heap.
+//! Each segment with expiring entries is in a binary heap of the table, ordered by a lower bound of
+//! its earliest expiry; the segment's header has its heap index. Inserts and new expiries can only
+//! lower the bound; removals do not change it; a sweep, which examines all entries of the segment,
+//! recomputes it. So finding the next segment costs nothing, TTLs need only 16 bytes per segment,
+//! and a table without TTLs has no heap.
 //!
-//! A segment just swept rests for [`SWEEP_GAP_MS`]: otherwise keys that expire one
-//! after another would each cost a look at the whole segment.
+//! After a sweep, a segment is not swept again for [`SWEEP_GAP_MS`]: otherwise keys that expire one
+//! after another would each cost a sweep of the whole segment.
 
 use super::Table;
 use super::chunked::Chunked;
@@ -19,10 +19,10 @@ use super::entry_ref::EntryRef;
 use super::payload::Value;
 use super::segment::{NOT_IN_HEAP, Seg};
 
-/// The least time between two sweeps of a segment, unless a new key expires earlier.
+/// Minimum time between two sweeps of a segment, unless a new key expires earlier.
 const SWEEP_GAP_MS: i64 = 64;
 
-/// When nothing is to be swept.
+/// No sweep.
 pub(crate) const NEVER: i64 = i64::MAX;
 
 #[derive(Clone, Copy)]
@@ -31,10 +31,10 @@ struct Item {
     segment: Seg,
 }
 
-/// A heap of segments, earliest first.
+/// A heap of segments, ordered by the time of the next sweep.
 ///
-/// Invariant: `items[i].segment.heap_index() == i`; a segment that is not here says `NOT_IN_HEAP`. Those
-/// and only those segments are here that have expiring entries, of either kind.
+/// Invariant: `items[i].segment.heap_index() == i`; other segments have `NOT_IN_HEAP`. The heap
+/// contains exactly the segments with expiring entries of either kind.
 pub(crate) struct ExpiryHeap {
     items: Chunked<Item>,
 }
@@ -64,7 +64,7 @@ impl ExpiryHeap {
         self.items.get(index).segment
     }
 
-    /// Hands over the segments that are swept before a time.
+    /// Emits the segments with a sweep before a time.
     fn each_before(&self, sweep_ms: i64, sink: &mut dyn FnMut(Seg)) {
         let mut open = vec![0];
         while let Some(index) = open.pop() {
@@ -79,7 +79,7 @@ impl ExpiryHeap {
         }
     }
 
-    /// Has a segment swept no later than `sweep_ms`.
+    /// Ensures that a segment is swept no later than `sweep_ms`.
     pub(crate) fn lower(&mut self, segment: Seg, sweep_ms: i64) {
         let index = match segment.heap_index() {
             NOT_IN_HEAP => {
@@ -92,13 +92,13 @@ impl ExpiryHeap {
         self.sift_up(index, Item { sweep_ms, segment });
     }
 
-    /// Sets when a segment in the heap is swept next.
+    /// Sets the next sweep of a segment in the heap.
     fn set(&mut self, segment: Seg, sweep_ms: i64) {
         self.remove(segment);
         self.lower(segment, sweep_ms);
     }
 
-    /// Takes a segment out, if it is in.
+    /// Removes a segment, if it is in the heap.
     pub(crate) fn remove(&mut self, segment: Seg) {
         let index = segment.heap_index();
         if index == NOT_IN_HEAP {
@@ -108,13 +108,13 @@ impl ExpiryHeap {
         let Some(last) = self.items.pop() else { unreachable!("the segment has a place") };
         let index = index as usize;
         if index < self.items.len() {
-            // The last item takes the free place and sinks or rises from there.
+            // The last item takes the free place and is sifted from there.
             let index = self.sift_down(index, last);
             self.sift_up(index, last);
         }
     }
 
-    /// Forgets all segments, which may be gone already.
+    /// Removes all segments, which may be freed already.
     pub(crate) fn clear(&mut self) {
         self.items.clear();
     }
@@ -162,43 +162,44 @@ impl ExpiryHeap {
     }
 }
 
-/// What of an entry has expired.
+/// The expired part of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expired {
-    /// All of it: the key's own time has come.
+    /// The whole entry, by its own expiry.
     Key,
-    /// Something within its value. The key has no expiry, or a later one.
+    /// A part of its value, by an inner expiry. The key has no expiry, or a later one.
     Inner,
 }
 
-/// What [`Table::expire_step`] did.
+/// The result of [`Table::expire_step`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExpireStep {
-    /// Entries looked at.
+    /// Number of entries examined.
     pub looked: usize,
-    /// Entries reported as expired, or as having something expired within.
+    /// Number of entries reported.
     pub reported: usize,
-    /// Whether more segments' time has come.
+    /// Whether more segments are due.
     pub more: bool,
 }
 
 impl<V: Value> Table<V> {
-    /// When [`Table::expire_step`] has something to look at, in Unix milliseconds: a lower bound
-    /// of the earliest expiry, except that a segment rests for a few tens of milliseconds after
-    /// a sweep. `None` if there will be nothing.
+    /// Returns when [`Table::expire_step`] has work, in Unix milliseconds: a lower bound of the
+    /// earliest expiry, except that a segment pauses for some tens of milliseconds after a sweep.
+    /// None if nothing expires.
     #[must_use]
     pub fn earliest_expiry(&self) -> Option<i64> {
         self.expiry_heap.first().map(|(sweep_ms, _)| sweep_ms).filter(|sweep_ms| *sweep_ms != NEVER)
     }
 
-    /// A lower bound of the earliest expiry, of those that [`Table::expire_step`] did not report.
+    /// Returns a lower bound of the earliest expiry, except of those that [`Table::expire_step`]
+    /// has reported.
     #[must_use]
     pub fn expires_from(&self) -> Option<i64> {
         self.earliest_expiry().map(|sweep_ms| sweep_ms.saturating_sub(SWEEP_GAP_MS))
     }
 
-    /// The number of entries whose own expiry is before a time, except those that
-    /// [`Table::expire_step`] reported. Looks only at segments in which there may be some.
+    /// Returns the number of entries whose own expiry is before a time, except those that
+    /// [`Table::expire_step`] has reported. Only examines segments that may have some.
     #[must_use]
     pub fn count_expired(&self, before_ms: i64) -> usize {
         let mut count = 0;
@@ -210,14 +211,13 @@ impl<V: Value> Table<V> {
         count
     }
 
-    /// Looks through segments whose time has come and reports entries with an expiry before
-    /// `now_ms`, of their own or within.
+    /// Examines due segments and reports entries with an expiry before `now_ms`, their own or an
+    /// inner one.
     ///
-    /// Nothing is removed: the caller removes what has expired, in its own way, and calls
-    /// [`crate::EntryMut::set_inner_expiry`] where something remains. What it leaves is not
-    /// reported again unless [`Table::expire_again`] asks for it. Stops when
-    /// `budget` entries have been looked at, at the end of the segment at hand (a few hundred
-    /// entries); the next call goes on.
+    /// Nothing is removed: the caller removes what has expired, and calls
+    /// [`crate::EntryMut::set_inner_expiry`] if parts remain. Entries that it keeps are not
+    /// reported again, except after [`Table::expire_again`]. Stops at the end of a segment (a few
+    /// hundred entries) after `budget` entries were examined; the next call continues.
     pub fn expire_step(
         &mut self,
         now_ms: i64,
@@ -261,20 +261,20 @@ impl<V: Value> Table<V> {
                 // SAFETY: a live entry of this table, which nobody changes meanwhile.
                 sink(unsafe { EntryRef::new(entry) }, expired);
             }
-            // What has been reported counts no longer; but a key outlives what is within.
+            // Reported expiries are ignored from now on; but a key outlives its inner expiries.
             let left = if expired == Some(Expired::Key) { [None, None] } else { [own, inner] };
             for at in left.into_iter().flatten().filter(|at| *at >= now_ms) {
                 next = Some(next.map_or(at, |next| next.min(at)));
             }
         });
-        // NEVER if all was reported: the segment stays in the heap as long as it has expiring
-        // entries, since random choices among those rely on it.
+        // NEVER if all were reported: the segment stays in the heap while it has expiring entries,
+        // since random sampling relies on it.
         let rested = now_ms.saturating_add(SWEEP_GAP_MS);
         self.expiry_heap.set(segment, next.map_or(NEVER, |at| at.max(rested)));
     }
 
-    /// Makes [`Table::expire_step`] look again at the neighbourhood of a hash, because something
-    /// that it reported could not be removed.
+    /// Lets [`Table::expire_step`] examine the segment of a hash again, because something that it
+    /// reported could not be removed.
     pub fn expire_again(&mut self, hash: u64) {
         let cell = self.directory.locate(hash);
         if !cell.is_empty() && has_expiries(cell.segment()) {

@@ -1,4 +1,4 @@
-//! The keyspace's table: keys with their hashes in, entries out; not what values mean.
+//! The table: maps keys with their hashes to entries, without interpreting values.
 //!
 //! ```text
 //!  Table ─▶ directory ─▶ segment (≤ 4096 bytes) ─▶ bucket (64 bytes) ─▶ entry (key + value)
@@ -6,23 +6,23 @@
 //!            ~400 keys     stash buckets            9 addresses
 //! ```
 //!
-//! **Everything lies in hash order.** The directory indexes by the top bits of the hash, a
-//! segment covers a range of hashes, home buckets cover sub-ranges in order. So a position in the
-//! table is simply a hash, it means the same before and after any growth, and scans and snapshots
-//! need nothing else (see `walk`).
+//! **Everything is in hash order.** The directory is indexed by the top bits of the hash, a segment
+//! covers a range of hashes, and its home buckets cover sub-ranges in order. So a position in the
+//! table is a hash, which stays valid when the table grows, and scans and snapshots need no other
+//! state (see `walk`).
 //!
-//! **No operation is expensive.** An insert or remove resizes at most one segment (a merge: two
-//! small ones): a few hundred entries, some microseconds, whatever the size of the table.
+//! **No operation is expensive.** An insert or remove resizes at most one segment, or merges two
+//! small ones: a few hundred entries, some microseconds, regardless of the size of the table.
 //!
-//! **The table does not hash.** Each operation takes the key's 64-bit hash, and those that may
-//! move entries take `hash_of` to learn the others'. The hash must be a pure function of the key
-//! and the same for the whole life of the table. Bad hashes cost time, never correctness.
+//! **The table does not hash.** Each operation takes the key's 64-bit hash, and those that may move
+//! entries take `hash_of` for the hashes of others. The hash must be a pure function of the key and
+//! constant for the life of the table. Bad hashes cost time but not correctness.
 //!
-//! Reading order: [`crate::block`] (what is too big for an entry), `payload` and `entry` (the bytes
-//! of one key), `bucket` (one cache line), `segment` (one page of buckets), `directory` (from hash
-//! to segment), this file (the operations) and `edit` (changing an entry), `resize` (growth), `walk`
-//! (scan and snapshot), `expiry_heap` (what expires next), `range` (parts of the table), `sample`
-//! (random entries), `memory` (what it all takes).
+//! Reading order: [`crate::block`] (values too large for an entry), `payload` and `entry` (the
+//! bytes of an entry), `bucket` (a cache line), `segment` (a page of buckets), `directory` (from
+//! hash to segment), this file (the operations), `edit` (changing an entry), `resize` (growth),
+//! `walk` (scan and snapshot), `expiry_heap` (the next expiry), `range` (parts of the table),
+//! `sample` (random entries), `memory` (memory usage).
 
 mod bucket;
 mod chunked;
@@ -59,37 +59,37 @@ use resize::Plan;
 use segment::{At, Epochs, Found, NO_EPOCHS, Seg};
 pub use walk::Scope;
 
-/// The hash of a key, for operations that come across keys whose hash they were not given.
+/// Computes the hash of a key, for operations that move entries.
 pub type HashOf<'a> = &'a dyn Fn(&[u8]) -> u64;
 
-/// A hash table of entries, whose values are bytes or of type `V`.
+/// A hash table of entries whose values are bytes or of type `V`.
 pub struct Table<V> {
     pub(crate) directory: Directory,
-    /// All segments, in no order; each knows its place. Random draws begin here.
+    /// All segments, in no order; each knows its index. Random sampling starts here.
     pub(crate) segments: Chunked<Seg>,
     pub(crate) expiry_heap: ExpiryHeap,
     pub(crate) len: usize,
     pub(crate) expiring: usize,
     pub(crate) inner_expiring: usize,
-    /// Segments and entries; directory and lists are added on demand.
+    /// Bytes of segments and entries; directory and lists are added on demand.
     pub(crate) bytes: usize,
-    /// Blocks behind entries.
+    /// Bytes of blocks referenced by entries.
     pub(crate) block_bytes: usize,
-    /// For each walker the latest epoch seen. A segment born out of nothing is visited in it.
+    /// The latest epoch of each walker. Segments of an empty table count as visited in it.
     pub(crate) epochs: Epochs,
-    /// No segment has more places for entries than this.
+    /// An upper bound of the number of slots in a segment.
     pub(crate) slots_max: u32,
     values: PhantomData<Block<V>>,
 }
 
-// SAFETY: the table owns its segments and entries, and is an owner of their blocks; nothing of
-// them is thread-bound.
+// SAFETY: the table owns its segments and entries, and a reference of their blocks; nothing is
+// thread-bound.
 unsafe impl<V: Send + Sync> Send for Table<V> {}
-// SAFETY: operations through &Table only read, and give out what &Block<V> does.
+// SAFETY: operations through &Table only read, and return at most what &Block<V> does.
 unsafe impl<V: Send + Sync> Sync for Table<V> {}
 
 impl<V> Table<V> {
-    /// An empty table. Allocates nothing.
+    /// Creates an empty table without allocating.
     #[must_use]
     pub const fn new() -> Table<V> {
         Table {
@@ -107,46 +107,46 @@ impl<V> Table<V> {
         }
     }
 
-    /// The number of entries.
+    /// Returns the number of entries.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no entry.
+    /// Whether the table is empty.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The number of entries with an expiry of their own.
+    /// Returns the number of entries with their own expiry.
     #[inline]
     #[must_use]
     pub fn len_with_expiry(&self) -> usize {
         self.expiring
     }
 
-    /// The number of entries within whose values something expires by itself.
+    /// Returns the number of entries whose values have inner expiries.
     #[inline]
     #[must_use]
     pub fn len_with_inner_expiry(&self) -> usize {
         self.inner_expiring
     }
 
-    /// Removes everything. Large tables are better sent to another thread and dropped there.
+    /// Removes all entries. Large tables should be dropped on another thread.
     pub fn clear(&mut self) {
         self.take_all(&mut |entry| {
-            // SAFETY: the table owned the entry and has forgotten it.
+            // SAFETY: the table owned the entry and no longer refers to it.
             unsafe { entry.free::<V>() }
         });
     }
 
-    /// Removes everything, handing over each entry.
+    /// Removes all entries and passes each to `sink`.
     pub fn drain(&mut self, sink: &mut dyn FnMut(OwnedEntry<V>)) {
         self.take_all(&mut |entry| {
-            // SAFETY: the table owned the entry and has forgotten it.
+            // SAFETY: the table owned the entry and no longer refers to it.
             sink(unsafe { OwnedEntry::new(entry) });
         });
     }
@@ -159,7 +159,7 @@ impl<V> Table<V> {
         self.slots_max = 0;
         self.directory.drain(&mut |segment| {
             segment.each(sink);
-            // SAFETY: the directory has forgotten the segment.
+            // SAFETY: the directory no longer refers to the segment.
             unsafe { segment.free() };
         });
     }
@@ -177,7 +177,7 @@ impl<V> Drop for Table<V> {
     }
 }
 
-/// Finds a key's entry and where it is.
+/// Finds a key's entry and its place.
 #[inline(always)]
 fn find(cell: Cell, hash: u64, key: &[u8]) -> Option<Found> {
     let home = cell.home(hash);
@@ -202,7 +202,7 @@ impl<V: Value> Table<V> {
         find(cell, hash, key).map(|found| (cell, found))
     }
 
-    /// The entry of a key.
+    /// Returns the entry of a key.
     #[inline]
     #[must_use]
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<EntryRef<'_, V>> {
@@ -211,26 +211,26 @@ impl<V: Value> Table<V> {
         Some(unsafe { EntryRef::new(found.entry) })
     }
 
-    /// Whether a key is there.
+    /// Whether a key exists.
     #[inline]
     #[must_use]
     pub fn contains(&self, hash: u64, key: &[u8]) -> bool {
         self.lookup(hash, key).is_some()
     }
 
-    /// The entry of a key, to be changed.
+    /// Returns the entry of a key for changes.
     #[inline]
     pub fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<EntryMut<'_, V>> {
         let (cell, found) = self.lookup(hash, key)?;
         Some(EntryMut::new(self, cell.segment(), found))
     }
 
-    /// Inserts a key or replaces all of its entry: kind, value, expiry (`None`: without) and
-    /// clock (24 bits). A mark of inner expiries goes.
+    /// Inserts a key or replaces its whole entry: kind, value, expiry (`None`: without) and clock
+    /// (24 bits). A mark of inner expiries is cleared.
     ///
-    /// Answers the old entry if there was a block behind it, so that the caller can free it
-    /// elsewhere. An old inline value is overwritten in place when the size class allows, else freed. To
-    /// tell an insert from a replacement compare [`Table::len`].
+    /// Returns the old entry if it had a block, so that the caller can free it elsewhere. An old
+    /// inline value is overwritten in place if the size class allows, otherwise freed. Compare
+    /// [`Table::len`] to distinguish an insert from a replacement.
     #[inline]
     pub fn set(
         &mut self,
@@ -262,7 +262,7 @@ impl<V: Value> Table<V> {
         entry.overwrite_plain(kind, value, clock)
     }
 
-    /// Removes a key.
+    /// Removes a key and returns its entry.
     pub fn remove(&mut self, hash: u64, key: &[u8], hash_of: HashOf<'_>) -> Option<OwnedEntry<V>> {
         let (cell, found) = self.lookup(hash, key)?;
         let segment = cell.segment();
@@ -278,8 +278,8 @@ impl<V: Value> Table<V> {
         Some(unsafe { OwnedEntry::new(found.entry) })
     }
 
-    /// Keeps counts and heap when an entry of `segment` goes from some expiries to others, the
-    /// new one among which is `earliest`.
+    /// Updates counts and heap when the expiries of an entry of `segment` change. `earliest`: the
+    /// earliest new one.
     #[inline]
     pub(crate) fn note_expiries(
         &mut self,
@@ -327,13 +327,13 @@ impl<V: Value> Table<V> {
         }
     }
 
-    /// First of three prefetch stages: asks for the directory's cell.
+    /// Prefetches in three stages; first, the directory's cell.
     #[inline]
     pub fn prefetch_segment(&self, hash: u64) {
         self.directory.prefetch(hash);
     }
 
-    /// Second stage: reads the cell and asks for the home bucket.
+    /// Second stage: reads the cell and prefetches the home bucket.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         let cell = self.directory.locate(hash);
@@ -342,7 +342,7 @@ impl<V: Value> Table<V> {
         }
     }
 
-    /// Third stage: reads the bucket and asks for the entries whose fingerprint matches.
+    /// Third stage: reads the bucket and prefetches the entries with a matching fingerprint.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         let cell = self.directory.locate(hash);
@@ -354,8 +354,8 @@ impl<V: Value> Table<V> {
         }
     }
 
-    /// Whether inserting or removing a key with this hash may move other entries. Never false
-    /// when it does; sometimes true when it does not (an overwrite, for instance).
+    /// Whether inserting or removing a key with this hash may move other entries. It may return
+    /// true without need (for an overwrite, for instance), but never false wrongly.
     #[must_use]
     pub fn write_resizes(&self, hash: u64) -> bool {
         let cell = self.directory.locate(hash);
@@ -367,7 +367,7 @@ impl<V: Value> Table<V> {
             || !matches!(self.removal_plan(segment, segment.used().saturating_sub(1)), Plan::Keep)
     }
 
-    /// Calls `sink` with every entry, in the order of the table.
+    /// Calls `sink` with every entry in hash order.
     pub fn for_each<'a>(&'a self, sink: &mut dyn FnMut(EntryRef<'a, V>)) {
         self.directory.each(&mut |segment| {
             // SAFETY: live entries of this table, borrowed with it.

@@ -1,4 +1,4 @@
-//! Entries that have left their table: owned, `Send`, freed where they are dropped.
+//! Entries removed from their table: owned, `Send`, freed on drop.
 
 use std::marker::PhantomData;
 
@@ -6,15 +6,16 @@ use super::entry::RawEntry;
 use super::payload::{Payload, Value};
 use crate::block::Block;
 
-/// An entry that has left its table; dropping it frees it, on whatever thread.
+/// An entry removed from its table, which any thread may drop.
 pub struct OwnedEntry<V> {
     raw: RawEntry,
     value: PhantomData<Block<V>>,
 }
 
-// SAFETY: an OwnedEntry is the only owner of plain bytes and one owner of at most one Block<V>.
+// SAFETY: an OwnedEntry is the only owner of plain bytes and owns a reference of at most one
+// Block<V>.
 unsafe impl<V: Send + Sync> Send for OwnedEntry<V> {}
-// SAFETY: shared access reads plain bytes and gives out what &Block<V> does.
+// SAFETY: shared access reads plain bytes and returns what &Block<V> does.
 unsafe impl<V: Send + Sync> Sync for OwnedEntry<V> {}
 
 impl<V> OwnedEntry<V> {
@@ -24,54 +25,54 @@ impl<V> OwnedEntry<V> {
         OwnedEntry { raw, value: PhantomData }
     }
 
-    /// The caller's tag.
+    /// Returns the caller's tag.
     #[must_use]
     pub fn kind(&self) -> u8 {
         self.raw.kind()
     }
 
-    /// The key's bytes.
+    /// Returns the key's bytes.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         self.raw.key()
     }
 
-    /// When it expires, in Unix milliseconds.
+    /// Returns the expiry in Unix milliseconds.
     #[must_use]
     pub fn expiry(&self) -> Option<i64> {
         self.raw.expiry()
     }
 
-    /// The 24-bit access clock.
+    /// Returns the 24-bit access clock.
     #[must_use]
     pub fn clock(&self) -> u32 {
         self.raw.clock()
     }
 
-    /// The value.
+    /// Returns the value.
     #[must_use]
     pub fn payload(&self) -> Payload<'_, V> {
         self.raw.payload()
     }
 
-    /// Whether there is a block behind the entry, so that freeing it may take long.
+    /// Whether it has a block, so that freeing it may take long.
     #[must_use]
     pub fn is_block(&self) -> bool {
         self.raw.is_block()
     }
 
-    /// Bytes of the entry's allocation, without a block behind it.
+    /// Returns the size of the entry's allocation in bytes, without its block.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {
         self.raw.size()
     }
 
-    /// The block, if there is one; the rest is freed.
+    /// Returns the block, if there is one, and frees the rest.
     #[must_use]
     pub fn into_block(self) -> Option<Block<V>> {
         let raw = self.raw;
         std::mem::forget(self);
-        // SAFETY: `self` owned the entry and is forgotten, so it is freed once.
+        // SAFETY: `self` owned the entry and is not dropped, so it is freed once.
         unsafe {
             let block = raw.take_block::<V>();
             raw.forget();
@@ -81,8 +82,8 @@ impl<V> OwnedEntry<V> {
 }
 
 impl<V: Value> OwnedEntry<V> {
-    /// The earliest time at which something within the value expires by itself, if the entry is
-    /// marked as having such. Whoever puts the value under another key marks that entry too.
+    /// Returns the earliest inner expiry of the value, if the entry is marked as having any. An
+    /// entry that gets the value must be marked too.
     #[must_use]
     pub fn inner_expiry(&self) -> Option<i64> {
         self.raw.inner_expiry::<V>()
@@ -91,7 +92,7 @@ impl<V: Value> OwnedEntry<V> {
 
 impl<V> Drop for OwnedEntry<V> {
     fn drop(&mut self) {
-        // SAFETY: the value owns the entry.
+        // SAFETY: `self` owns the entry.
         unsafe { self.raw.free::<V>() }
     }
 }

@@ -1,33 +1,31 @@
-//! Values as they are given and read; not where an entry keeps them.
+//! Values as arguments and results.
 
 use crate::block::{Block, BlockRef};
 
-/// A value as it is read.
+/// A borrowed value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload<'a, V> {
-    /// The bytes lie in the entry itself.
+    /// Bytes in the entry.
     Inline(&'a [u8]),
-    /// They, or a value of the caller, are a block of their own.
+    /// A block of bytes or of a value.
     Block(BlockRef<'a, V>),
 }
 
-/// A value as it is given.
+/// A new value.
 #[derive(Debug)]
 pub enum NewPayload<'a, V> {
     /// Bytes to be copied into the entry.
     Inline(&'a [u8]),
-    /// A block of which the entry becomes an owner.
+    /// A block, whose reference is passed to the entry.
     Block(Block<V>),
 }
 
-/// What a table must know of the values that are in it.
+/// What a table must know about values of type `V`.
 pub trait Value: Send + Sync + Sized {
-    /// The earliest time at which something within a value expires by itself, in Unix
-    /// milliseconds; a lower bound will do.
+    /// Returns a lower bound of the earliest inner expiry of a value, in Unix milliseconds.
     ///
-    /// Is only asked for entries that [`crate::EntryMut::set_inner_expiry`] has marked: once
-    /// whenever the neighbourhood of the entry is resized or looked through for what has expired.
-    /// So it should not go through all of a large value.
+    /// It is only called for entries marked by [`crate::EntryMut::set_inner_expiry`]: whenever
+    /// their segment is resized or swept. So it must not iterate over a large value.
     #[must_use]
     fn inner_expiry(kind: u8, payload: Payload<'_, Self>) -> Option<i64> {
         let _ = (kind, payload);
@@ -35,5 +33,5 @@ pub trait Value: Send + Sync + Sized {
     }
 }
 
-/// For tables of bytes.
+/// For tables of bytes only.
 impl Value for () {}

@@ -1,9 +1,9 @@
-//! Ranges of hashes: going through one, emptying one, giving back room; not what a range stands for.
+//! Ranges of hashes: iterating, removing, freeing reserved memory.
 //!
-//! Callers may put what belongs together side by side, by hashes that begin alike: the keys of a
-//! cluster's slot, say. What is done here takes time by what lies in the range, not by the size
-//! of the table. A range has its ends included, so that it may reach the end of all hashes; and as
-//! with a scan, a position in it is a hash and stays valid whatever happens in between.
+//! Callers may group keys by hashes with equal top bits: the keys of a cluster's slot, for example.
+//! The operations here take time proportional to the content of the range, not to the size of the
+//! table. Ranges include both ends, so that they can cover the highest hash; as for a scan, a
+//! position is a hash and stays valid during changes.
 
 use super::entry_ref::EntryRef;
 use super::owned::OwnedEntry;
@@ -13,8 +13,8 @@ use super::segment::home_index;
 use super::{HashOf, Table};
 
 impl<V: Value> Table<V> {
-    /// [`Table::scan`] of the hashes from `from` up to and including `last`: emits those of the
-    /// bucket in which `from` falls and answers where to go on; `None` at the end.
+    /// Scans the hashes from `from` up to and including `last` like [`Table::scan`]: emits those in
+    /// the bucket of `from` and returns the next position, none at the end.
     pub fn scan_range(
         &self,
         from: u64,
@@ -40,12 +40,12 @@ impl<V: Value> Table<V> {
         next.filter(|next| *next <= last)
     }
 
-    /// Removes the entries with hashes from `from` up to and including `last` that lie in one
-    /// segment, that of `from`, and hands them over; answers where to go on, `None` when nothing
-    /// of the range is left. That is some hundreds of entries, and one segment to put together.
+    /// Removes the entries with hashes from `from` up to and including `last` in the segment of
+    /// `from`, and passes them to `sink`. Returns the next position, none at the end of the range.
+    /// That is some hundreds of entries and at most one segment to rebuild.
     ///
-    /// Whoever has a walk running visits with [`crate::Scope::Segment`] and `from` before each
-    /// call, as before any other change.
+    /// If walks are running, the caller must visit with [`crate::Scope::Segment`] and `from` before
+    /// each call, as before any other change.
     pub fn drain_range(
         &mut self,
         from: u64,
@@ -78,7 +78,7 @@ impl<V: Value> Table<V> {
         next
     }
 
-    /// Takes an entry that is in no segment any more off the table's counts.
+    /// Updates the table's counts for an entry that was removed from its segment.
     fn forget(&mut self, item: &Item) {
         let expiries = item.entry.expiries();
         self.len -= 1;
@@ -88,12 +88,11 @@ impl<V: Value> Table<V> {
         self.inner_expiring -= usize::from(expiries.inner());
     }
 
-    /// Gives back room that the segment of `from` and its neighbour do not need: what
-    /// [`Table::reserve`] has made for entries that did not come, and what
-    /// [`Table::drain_range`] has left beside segments that a walk had not seen. Answers where to
-    /// go on; `None` at the end.
+    /// Frees memory that the segment of `from` and its neighbour do not need: memory from
+    /// [`Table::reserve`] for keys that were not inserted, and from [`Table::drain_range`] beside
+    /// segments that a walk had not visited. Returns the next position, none at the end.
     ///
-    /// Walks that go on are not disturbed: what they have seen in part stays as it is.
+    /// Running walks are not affected: partly visited segments are not changed.
     pub fn trim(&mut self, from: u64, hash_of: HashOf<'_>) -> Option<u64> {
         let cell = self.directory.locate(from);
         if cell.is_empty() {

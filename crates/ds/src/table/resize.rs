@@ -1,16 +1,17 @@
-//! Growing, splitting, merging and shrinking segments; not finding what is in them.
+//! Growing, splitting, merging and shrinking segments.
 //!
-//! A segment that has no room for a new entry becomes one of the first that fits: the same size
-//! (if removals have left holes that the stash did not see), the next sizes up to 4096 bytes, or
-//! two, divided by the first bit in which its hashes differ. All of that is one resize: collect
-//! the entries (fetched side by side, since each one's key must be hashed), and place them anew.
+//! A segment without space for a new entry is replaced by the first option that fits: the same size
+//! (if removals have left free slots that the stash did not use), the next sizes up to 4096 bytes,
+//! or two segments, split by the first bit in which the hashes differ. All of these are one
+//! operation: collect the entries (prefetched, since each key must be hashed), and place them
+//! again.
 //!
-//! A segment that has lost more than half of what its size is for merges with its buddy if both
-//! together fill little of a full-size segment, or else becomes smaller. The thresholds lie far
-//! apart so that a key that comes and goes does not cause a resize each time.
+//! A segment that is less than half full merges with its buddy if both together are a small part of
+//! a full-size segment, and otherwise becomes smaller. The thresholds are far apart, so that
+//! inserting and removing the same key does not resize each time.
 //!
-//! **Snapshots.** A resized segment counts as visited for a walker only if all its sources were,
-//! in the same epoch. Whoever has a walk running visits with [`crate::Scope::Resize`] first.
+//! **Snapshots.** A resized segment counts as visited by a walker only if all its sources were, in
+//! the same epoch. If walks are running, the caller visits with [`crate::Scope::Resize`] first.
 
 use super::bucket::{SLOTS, WALKERS};
 use super::directory::{BITS_MAX, Cell, Directory};
@@ -20,7 +21,7 @@ use super::payload::Value;
 use super::segment::{CLASS_MAX, CLASSES, Class, DEPTH_MAX, Epochs, NO_EPOCHS, Seg, home_index};
 use super::{HashOf, Table};
 
-/// What is to be done with a segment that has lost an entry.
+/// How to shrink a segment that has lost an entry.
 pub(crate) enum Plan {
     Keep,
     Merge(Seg),
@@ -44,12 +45,12 @@ pub(crate) struct Item {
 }
 
 impl<V: Value> Table<V> {
-    /// Makes room for so many entries in an empty table, which then come to their places without a resize
-    /// on the way; in any other table it does nothing.
+    /// Reserves memory for this number of entries in an empty table, so that they are inserted
+    /// without resizes; has no effect on other tables.
     ///
-    /// Segments are as full at the end as those of a table that has grown, if the hashes are good. Room that
-    /// stays unused costs some 8 bytes an entry until the table is cleared. It is made at once, an allocation for each
-    /// few hundred entries, so callers bound how much they ask for.
+    /// With good hashes, the segments end up as full as those of a table that has grown. Unused
+    /// memory costs some 8 bytes per entry until the table is cleared. It is allocated at once, an
+    /// allocation for each few hundred entries, so callers must limit the number.
     pub fn reserve(&mut self, entries: usize) {
         let full = usize::from(CLASSES[CLASS_MAX].comfortable) * 4 / 5;
         if !self.directory.is_empty() || entries <= full {
@@ -75,7 +76,7 @@ impl<V: Value> Table<V> {
             segment.set_used(segment.used() + 1);
             self.note_expiries(segment, Expiries::NONE, entry.expiries(), entry.expiry());
         } else if entry.expiries().own() {
-            // The resized segment has counted its own.
+            // The resized segment has counted its entries.
             self.expiring += 1;
         }
     }
@@ -86,7 +87,7 @@ impl<V: Value> Table<V> {
         segment
     }
 
-    /// An empty segment that is already visited in the given epochs.
+    /// Creates an empty segment that is already visited in the given epochs.
     fn empty_segment(&mut self, class: usize, depth: u8, prefix: u64, epochs: Epochs) -> Seg {
         let segment = Seg::alloc(class, depth, prefix);
         segment.set_epochs(epochs);
@@ -100,8 +101,8 @@ impl<V: Value> Table<V> {
         segment
     }
 
-    /// Makes room for an entry by a resize that includes it, and answers false; or puts it into
-    /// the overflow list, if no resize can help, and answers true.
+    /// Makes space for an entry by a resize that includes it, and returns false; or adds it to the
+    /// overflow list, if no resize can help, and returns true.
     #[cold]
     fn overflows(&mut self, segment: Seg, hash: u64, entry: RawEntry, hash_of: HashOf<'_>) -> bool {
         if segment.used() >= segment.retry_at() {
@@ -129,7 +130,7 @@ impl<V: Value> Table<V> {
         true
     }
 
-    /// Divides a segment by bit `at` (0 is the top one).
+    /// Splits a segment by bit `at` (0 is the top bit).
     fn split(&mut self, segment: Seg, items: &[Item], at: u8) {
         let bit = 1u64 << (63 - at);
         let prefix = items[0].hash & !(bit | (bit - 1));
@@ -149,7 +150,7 @@ impl<V: Value> Table<V> {
         self.discard(segment);
     }
 
-    /// A new segment with the given entries; counts them and puts it into the heap.
+    /// Creates a segment with the given entries, counts them and adds it to the heap.
     fn assemble(
         &mut self,
         items: &[Item],
@@ -188,7 +189,7 @@ impl<V: Value> Table<V> {
         segment
     }
 
-    /// Frees a segment whose entries and place in the directory have gone to others.
+    /// Frees a segment after its entries and its place in the directory were replaced.
     fn discard(&mut self, segment: Seg) {
         self.expiry_heap.remove(segment);
         self.unlist(segment);
@@ -197,7 +198,7 @@ impl<V: Value> Table<V> {
         unsafe { segment.free() };
     }
 
-    /// Takes a segment out of the list: the last one takes its place.
+    /// Removes a segment from the list; the last one takes its index.
     fn unlist(&mut self, segment: Seg) {
         let index = segment.list_index();
         let Some(last) = self.segments.pop() else { unreachable!("the segment is listed") };
@@ -207,9 +208,9 @@ impl<V: Value> Table<V> {
         }
     }
 
-    /// What [`Table::shrink`] would do with a segment that is left with `used` entries.
+    /// Returns how [`Table::shrink`] would shrink a segment with `used` entries left.
     pub(crate) fn removal_plan(&self, segment: Seg, used: u32) -> Plan {
-        // Not each time: a plan may turn out to be impossible.
+        // Not at each removal, since a plan may turn out to be impossible.
         if used.is_multiple_of(4) { self.plan(segment, used) } else { Plan::Keep }
     }
 
@@ -227,7 +228,8 @@ impl<V: Value> Table<V> {
         if target < segment.class_index() { Plan::Shrink } else { Plan::Keep }
     }
 
-    /// The segment that shares all but the last bit of the prefix, if it is not divided further.
+    /// Returns the segment with the same prefix except for the last bit, if it is not split
+    /// further.
     fn buddy(&self, segment: Seg) -> Option<Seg> {
         let depth = segment.depth();
         let bit = 1u64.checked_shl(64 - u32::from(depth))?;
@@ -235,10 +237,10 @@ impl<V: Value> Table<V> {
         (cell.depth() == depth).then(|| cell.segment())
     }
 
-    /// Makes a segment that has lost an entry smaller, if it is time.
+    /// Shrinks a segment that has lost an entry, if that is worthwhile.
     pub(crate) fn shrink(&mut self, segment: Seg, hash_of: HashOf<'_>) {
         if self.len == 0 {
-            // What is left are a few segments that found no buddy to merge with.
+            // A few segments without a buddy to merge with are left.
             return self.clear();
         }
         match self.removal_plan(segment, segment.used()) {
@@ -254,9 +256,9 @@ impl<V: Value> Table<V> {
         }
     }
 
-    /// Merges a segment with few entries as often as it goes, or makes it smaller; answers what
-    /// has become of it. Leaves alone what a walk that goes on has seen in part, or what it has
-    /// seen beside what it has not.
+    /// Merges a segment with few entries repeatedly, or makes it smaller. Returns the resulting
+    /// segment. Segments that a running walk has visited partly, and buddies of which it has
+    /// visited only one, are not changed.
     pub(crate) fn settle(&mut self, mut segment: Seg, hash_of: HashOf<'_>) -> Seg {
         if self.is_partly_visited(segment) {
             return segment;
@@ -275,7 +277,7 @@ impl<V: Value> Table<V> {
         }
     }
 
-    /// Moves a segment's entries to a smaller class if one will do; answers where they are.
+    /// Moves a segment's entries to a smaller class if possible. Returns the resulting segment.
     fn make_smaller(&mut self, segment: Seg, hash_of: HashOf<'_>) -> Seg {
         if smallest_class(segment.used() as usize) >= segment.class_index() {
             return segment;
@@ -287,7 +289,7 @@ impl<V: Value> Table<V> {
         self.reassemble(segment, &items)
     }
 
-    /// Puts a new segment with these entries, which are all or some of its own, in its place.
+    /// Replaces a segment by a new one with these entries, which are all or some of its own.
     pub(crate) fn reassemble(&mut self, segment: Seg, items: &[Item]) -> Seg {
         let (depth, prefix) = (segment.depth(), segment.prefix());
         let class = class_for(items, depth).unwrap_or(CLASS_MAX);
@@ -297,8 +299,8 @@ impl<V: Value> Table<V> {
         new
     }
 
-    /// Makes one segment of two, if it can hold their entries without an overflow list: it cannot
-    /// if their hashes begin alike for too many bits.
+    /// Merges two segments, if one can contain their entries without an overflow list, which is
+    /// impossible if too many bits of their hashes are equal.
     fn merge(&mut self, segment: Seg, buddy: Seg, hash_of: HashOf<'_>) -> Option<Seg> {
         let (low, high) =
             if segment.prefix() < buddy.prefix() { (segment, buddy) } else { (buddy, segment) };
@@ -315,7 +317,7 @@ impl<V: Value> Table<V> {
         Some(merged)
     }
 
-    /// How much of a segment a walker has visited in its latest epoch.
+    /// Returns how much of a segment a walker has visited in its latest epoch.
     fn visited(&self, segment: Seg, w: usize) -> Visited {
         if self.epochs[w] == 0 || segment.epochs()[w] != self.epochs[w] {
             return Visited::Nothing;
@@ -327,7 +329,7 @@ impl<V: Value> Table<V> {
         (0..WALKERS).any(|w| self.visited(segment, w) == Visited::Part)
     }
 
-    /// Whether a merge would leave each walker with what it has, or has not, seen before.
+    /// Whether a merge would keep what each walker has visited.
     fn visited_alike(&self, segment: Seg, buddy: Seg) -> bool {
         (0..WALKERS).all(|w| {
             let visited = self.visited(segment, w);
@@ -336,21 +338,21 @@ impl<V: Value> Table<V> {
     }
 }
 
-/// All entries of a segment with their hashes.
+/// Returns all entries of a segment with their hashes.
 pub(crate) fn collect(segment: Seg, hash_of: HashOf<'_>) -> Vec<Item> {
     let mut items = Vec::with_capacity(segment.used() as usize + 1);
     segment.each(&mut |entry| items.push(Item { hash: hash_of(entry.key()), entry }));
     items
 }
 
-/// For each walker the epoch in which all of the segment is visited, or 0.
+/// Returns for each walker the epoch in which the whole segment is visited, or 0.
 fn visited_in(segment: Seg) -> Epochs {
     let epochs = segment.epochs();
     let whole = |w: usize| epochs[w] != 0 && segment.all_visited(w);
     std::array::from_fn(|w| if whole(w) { epochs[w] } else { 0 })
 }
 
-/// The first bit in which hashes differ, if a segment may be divided by it.
+/// Returns the first bit in which hashes differ, if a segment may be split by it.
 fn first_difference(items: &[Item]) -> Option<u8> {
     let first = items.first()?.hash;
     let differing = items.iter().fold(0, |bits, item| bits | (item.hash ^ first));
@@ -358,19 +360,20 @@ fn first_difference(items: &[Item]) -> Option<u8> {
     (at < DEPTH_MAX).then_some(at)
 }
 
-/// The smallest class that `used` entries leave a quarter of its comfort.
+/// Returns the smallest class that `used` entries fill to three quarters of its comfortable size.
 fn smallest_class(used: usize) -> usize {
     let wanted = used + used / 8 + 1;
     CLASSES.iter().position(|class| usize::from(class.comfortable) >= wanted).unwrap_or(CLASS_MAX)
 }
 
-/// The class for a segment that is new, merged or shrinks; none if the entries would not fit any
-/// without an overflow list.
+/// Returns the class for a new, merged or shrinking segment; none if every class would need an
+/// overflow list.
 fn class_for(items: &[Item], depth: u8) -> Option<usize> {
     (smallest_class(items.len())..=CLASS_MAX).find(|class| fits(items, depth, CLASSES[*class], 3))
 }
 
-/// The class in which a full segment has room for some more; none if it must be divided.
+/// Returns the class that gives a full segment space for some more entries; none if it must be
+/// split.
 fn class_to_grow(segment: Seg, items: &[Item]) -> Option<usize> {
     let depth = segment.depth();
     let class = segment.class_index();

@@ -1,15 +1,15 @@
-//! Uniformly random entries; not which of them to evict.
+//! Uniformly random entries.
 //!
-//! Rejection sampling. A segment is drawn from the list of all, then a place out of as many as the
-//! largest segment has; if an entry is there it is accepted, which makes all entries equally
-//! likely, whatever hashes look like. A few tries do. After a bounded number of tries (odd shapes:
-//! few entries in many segments) an entry is counted out instead, which is as uniform and takes
-//! time in the number of segments.
+//! Rejection sampling: a random segment of the list, then a random place among as many as the
+//! largest segment has; an entry there is accepted, which makes all entries equally likely
+//! regardless of their hashes. Few tries are needed on average. After a bounded number of tries
+//! (with few entries in many segments) an entry is chosen by counting instead, which is uniform too
+//! and takes time proportional to the number of segments.
 //!
-//! Among entries with an expiry it is a segment of the expiry heap that is drawn first, and
-//! accepted by its count of such entries; then places in it, until one holds such an entry. So
-//! where most keys expire a draw reads a bucket or two, and where few do it still reads no more
-//! than headers until it has found a segment.
+//! Among entries with an expiry, a segment of the expiry heap is chosen first, and accepted
+//! according to its number of such entries; then places in it, until one has such an entry. If most
+//! keys expire, that reads a bucket or two; if few do, it only reads headers until it has found a
+//! segment.
 
 use super::Table;
 use super::entry::RawEntry;
@@ -20,15 +20,15 @@ use super::segment::Seg;
 const TRIES: usize = 128;
 /// A try among expiring entries reads one segment header.
 const TRIES_EXPIRING: usize = 2048;
-/// Places that are tried in a segment before its entries are counted out, which reads them all.
+/// Maximum number of places to try in a segment before counting its entries, which reads them all.
 const TRIES_IN_SEGMENT: usize = 32;
 
-/// A number below `end` from 64 random bits; the bias is below `end / 2^64`.
+/// Returns a number below `end` from 64 random bits; the bias is below `end / 2^64`.
 fn below(bits: u64, end: usize) -> usize {
     ((u128::from(bits) * end as u128) >> 64) as usize
 }
 
-/// The entry in place `place` of a segment: buckets' slots first, then the overflow list.
+/// Returns the entry at a place of a segment: slots of buckets first, then the overflow list.
 fn entry_at(segment: Seg, place: usize) -> Option<RawEntry> {
     let slots = segment.class().slots();
     if place >= slots {
@@ -39,7 +39,7 @@ fn entry_at(segment: Seg, place: usize) -> Option<RawEntry> {
     (bucket.used().0 & 1 << slot != 0).then(|| bucket.entry(slot))
 }
 
-/// The entry number `n` of those in a segment that `wanted` accepts.
+/// Returns the `n`-th entry of a segment that `wanted` accepts.
 fn nth(segment: Seg, n: usize, wanted: &dyn Fn(RawEntry) -> bool) -> Option<RawEntry> {
     let mut left = n;
     let mut found = None;
@@ -55,7 +55,7 @@ fn nth(segment: Seg, n: usize, wanted: &dyn Fn(RawEntry) -> bool) -> Option<RawE
     found
 }
 
-/// A uniformly random one among the `count` entries of a segment that `wanted` accepts.
+/// Returns a uniformly random one of the `count` entries of a segment that `wanted` accepts.
 fn random_in(
     segment: Seg,
     count: u32,
@@ -69,7 +69,7 @@ fn random_in(
 }
 
 impl<V: Value> Table<V> {
-    /// A uniformly random entry. `r` gives 64 random bits per call.
+    /// Returns a uniformly random entry. `r` returns 64 random bits per call.
     #[must_use]
     pub fn random(&self, r: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_, V>> {
         if self.len == 0 {
@@ -85,14 +85,14 @@ impl<V: Value> Table<V> {
         self.counted_out(below(r(), self.len), &|segment| segment.used(), &|_| true)
     }
 
-    /// A uniformly random entry among those with an expiry.
+    /// Returns a uniformly random entry among those with an expiry.
     #[must_use]
     pub fn random_with_expiry(&self, r: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_, V>> {
         if self.expiring == 0 {
             return None;
         }
         let expires = |entry: RawEntry| entry.has_expiry();
-        // The heap holds exactly the segments with expiring entries.
+        // The heap contains exactly the segments with expiring entries.
         for _ in 0..TRIES_EXPIRING {
             let segment = self.expiry_heap.segment(below(r(), self.expiry_heap.count()));
             if below(r(), self.slots_max as usize) < segment.expiring() as usize {

@@ -1,4 +1,4 @@
-//! One page of buckets: all entries of one range of hashes; not when it grows or splits.
+//! A segment: a page of buckets with all entries of a range of hashes.
 //!
 //! ```text
 //!  ┌────────┬────────┬────────┬─ … ─┬────────┬─────────┬─ … ─┐
@@ -6,17 +6,16 @@
 //!  └────────┴────────┴────────┴─ … ─┴────────┴─────────┴─ … ─┘
 //! ```
 //!
-//! A segment of depth d holds every key whose hash starts with the d bits of its prefix. The bits
-//! below them choose the home bucket by multiplication, `(below × homes) >> 64` in effect, so
-//! home buckets lie in hash order and any number of them will do, not only powers of two. That is
-//! what lets a segment grow through the allocator's classes, 128 bytes to 4096, in small steps.
+//! A segment of depth d contains all keys whose hash starts with the d bits of its prefix. The
+//! lower bits choose the home bucket by multiplication, in effect `(below × homes) >> 64`, so home
+//! buckets are in hash order and their number need not be a power of two. That lets a segment grow
+//! through the allocator's classes, from 128 bytes to 4096, in small steps.
 //!
-//! An entry whose home is full goes to any stash bucket, and a bit in the home's meta byte says
-//! to which: lookups look at a stash bucket only if it may hold a member of that home. When the
-//! stash is full too, the segment is resized (see `resize`). If that cannot help, because the
-//! hashes do not differ in the bits that we use, the entry goes to an overflow list that is
-//! searched linearly: correct, and slow only for whoever managed to make 64-bit keyed hashes
-//! collide.
+//! An entry whose home bucket is full goes to any stash bucket, which is marked by a bit in the
+//! home's meta byte: lookups only search stash buckets that may contain an entry of that home. When
+//! the stash is full too, the segment is resized (see `resize`). If that cannot help, because the
+//! hashes do not differ in the used bits, the entry goes to an overflow list that is searched
+//! linearly: correct, and slow only if 64-bit keyed hashes collide.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -26,22 +25,22 @@ use super::bucket::{BEHIND, Bucket, LINE, OVERFLOW, SLOTS, STASH_0, Slots, WALKE
 use super::entry::RawEntry;
 use crate::size::class_size;
 
-/// Depth beyond which a segment does not split: eight bits must remain to choose a home.
+/// Maximum depth: eight bits must remain to choose a home bucket.
 pub(crate) const DEPTH_MAX: u8 = 56;
 
-/// An epoch for each walker; 0 for none.
+/// No epochs of walkers.
 pub(crate) type Epochs = [u32; WALKERS];
 pub(crate) const NO_EPOCHS: Epochs = [0; WALKERS];
 
 /// The heap index of a segment that is not in the heap.
 pub(crate) const NOT_IN_HEAP: u32 = u32::MAX;
 
-/// A size of segment.
+/// A size of segments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Class {
     pub(crate) homes: u8,
     pub(crate) stashes: u8,
-    /// Entries that fit in nine cases of ten (measured by filling at random).
+    /// Number of entries that fit with a probability of 90 % (measured with random hashes).
     pub(crate) comfortable: u16,
 }
 
@@ -58,14 +57,14 @@ impl Class {
         SLOTS * self.stashes as usize
     }
 
-    /// Bytes of a segment of this class: the header and its buckets.
+    /// Returns the size of a segment of this class in bytes: the header and its buckets.
     pub(crate) const fn bytes(&self) -> usize {
         LINE * (1 + self.homes as usize + self.stashes as usize)
     }
 }
 
-/// The sizes, smallest first; all are size classes of the allocator. With finer steps there would
-/// be fewer bytes per key (about one) and more resizes per insert (half as many again).
+/// The classes, smallest first; all are size classes of the allocator. Finer steps would save about
+/// one byte per key and cost half as many more resizes per insert.
 pub(crate) const CLASSES: [Class; 11] = [
     Class::new(1, 0, 9),    // 128 bytes
     Class::new(1, 1, 18),   // 192
@@ -83,29 +82,28 @@ pub(crate) const CLASSES: [Class; 11] = [
 /// The largest class.
 pub(crate) const CLASS_MAX: usize = CLASSES.len() - 1;
 
-/// The first line of a segment.
+/// The header of a segment, in its first line.
 #[repr(C, align(64))]
 struct Header {
     /// The top `depth` bits of all hashes here, then zeros.
     prefix: u64,
-    /// When the segment is to be swept, a lower bound of its earliest expiry; meaningful while
-    /// `heap_index` is.
+    /// The next sweep, a lower bound of the earliest expiry; valid if `heap_index` is.
     sweep_ms: i64,
-    /// Entries that found no slot; null mostly.
+    /// Entries without a slot; mostly null.
     overflow: *mut Vec<RawEntry>,
-    /// For each walker the epoch that the buckets' visited bits belong to; 0 for none.
+    /// The epoch that the visited bits of the buckets refer to, for each walker; 0 for none.
     epochs: Epochs,
-    /// Entries, overflow included.
+    /// Number of entries, including overflow.
     used: u32,
-    /// Entries with an expiry of their own.
+    /// Number of entries with their own expiry.
     expiring: u32,
-    /// Entries within whose values something expires.
+    /// Number of entries with inner expiries.
     inner_expiring: u32,
-    /// No resize is tried below this many entries: the last one could not help.
+    /// A resize is not tried below this number of entries, since the last one could not help.
     retry_at: u32,
-    /// Position in the expiry heap, or `NOT_IN_HEAP`.
+    /// Index in the expiry heap, or `NOT_IN_HEAP`.
     heap_index: u32,
-    /// Position in the table's list of segments.
+    /// Index in the table's list of segments.
     list_index: u32,
     depth: u8,
     class: u8,
@@ -113,29 +111,29 @@ struct Header {
 
 const _: () = assert!(size_of::<Header>() == LINE);
 
-/// A segment's address. Copying it copies no ownership.
+/// The address of a segment. Copying it does not copy ownership.
 ///
-/// Invariant: it points at a live segment made by [`Seg::alloc`]; the directory that holds it
-/// frees it once, and no copy is used beyond that. Whoever writes holds the table exclusively;
-/// whoever only shares the table only reads. The methods below rely on this.
+/// Invariant: it points to a live segment created by [`Seg::alloc`]; the directory that refers to
+/// it frees it once, and no copy is used beyond that. Writers hold the table exclusively; holders
+/// of a shared reference only read. The methods below rely on this.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Seg(NonNull<u8>);
 
-/// Where an entry is within its segment.
+/// The place of an entry within its segment.
 #[derive(Clone, Copy)]
 pub(crate) enum At {
     Slot(Bucket, usize),
     Overflow(usize),
 }
 
-/// An entry that a lookup found.
+/// An entry found by a lookup.
 #[derive(Clone, Copy)]
 pub(crate) struct Found {
     pub(crate) entry: RawEntry,
     pub(crate) at: At,
 }
 
-/// A reader and a writer for each field of the header.
+/// Defines a getter and a setter for each field of the header.
 macro_rules! fields {
     ($($get:ident, $set:ident: $kind:ty;)*) => { $(
         #[inline(always)]
@@ -164,7 +162,7 @@ impl Seg {
         epochs, set_epochs: Epochs;
     }
 
-    /// An empty segment.
+    /// Allocates an empty segment.
     pub(crate) fn alloc(class: usize, depth: u8, prefix: u64) -> Seg {
         let layout = Seg::layout(class);
         // SAFETY: the layout's size is not zero.
@@ -196,7 +194,7 @@ impl Seg {
         layout
     }
 
-    /// Frees the segment and its overflow list, not its entries.
+    /// Frees the segment and its overflow list, but not its entries.
     ///
     /// # Safety
     /// The caller owns the segment and nothing uses it afterwards.
@@ -254,16 +252,16 @@ impl Seg {
         usize::from(self.class().homes)
     }
 
-    /// All buckets, homes first.
+    /// Iterates over all buckets, homes first.
     pub(crate) fn buckets(self) -> usize {
         let class = self.class();
         usize::from(class.homes) + usize::from(class.stashes)
     }
 
-    /// Bucket `index`: homes from 0, then the stash.
+    /// Returns bucket `index`: homes from 0, then the stash.
     #[inline(always)]
     pub(crate) fn bucket(self, index: usize) -> Bucket {
-        // SAFETY: callers pass an index below `buckets()`, so the line lies within the segment.
+        // SAFETY: callers pass an index below `buckets()`, so the line is within the segment.
         unsafe { Bucket::new(self.0.add(LINE * (index + 1)).cast()) }
     }
 
@@ -271,18 +269,18 @@ impl Seg {
         self.bucket(self.homes() + index)
     }
 
-    /// The home bucket of a hash that belongs here.
+    /// Returns the home bucket of a hash of this segment.
     pub(crate) fn home(self, hash: u64) -> Bucket {
         self.bucket(home_index(hash, self.depth(), self.class().homes))
     }
 
-    /// The overflow list, mostly empty.
+    /// Returns the overflow list, which is mostly empty.
     pub(crate) fn overflow<'a>(self) -> &'a [RawEntry] {
         // SAFETY: null or a live list of this segment; callers drop the slice before they write.
         unsafe { (*self.header()).overflow.as_ref().map_or(&[], Vec::as_slice) }
     }
 
-    /// Bytes of the segment and its overflow list.
+    /// Returns the memory of the segment and its overflow list in bytes.
     pub(crate) fn bytes(self) -> usize {
         // SAFETY: null or a live list of this segment.
         let list = unsafe { (*self.header()).overflow.as_ref() };
@@ -293,7 +291,8 @@ impl Seg {
         self.class().bytes() + list
     }
 
-    /// Puts an entry into its home or the stash. False if both are full. Counts nothing.
+    /// Puts an entry into its home or the stash, without counting it. Returns false if both are
+    /// full.
     pub(crate) fn place(self, hash: u64, entry: RawEntry) -> bool {
         let home = self.home(hash);
         if let Some(slot) = home.free_slot() {
@@ -318,7 +317,7 @@ impl Seg {
                 .any(|index| self.stash(index).free_slot().is_some())
     }
 
-    /// Puts an entry into the overflow list. Counts nothing.
+    /// Adds an entry to the overflow list, without counting it.
     pub(crate) fn push_overflow(self, hash: u64, entry: RawEntry) {
         let home = self.home(hash);
         home.set_meta(home.meta() | OVERFLOW);
@@ -332,7 +331,7 @@ impl Seg {
         }
     }
 
-    /// Takes an entry out of its place; the entry is the caller's. Counts nothing.
+    /// Takes an entry out of its place, without counting it; the caller takes the ownership.
     pub(crate) fn unplace(self, at: At) {
         match at {
             At::Slot(bucket, slot) => bucket.clear(slot),
@@ -348,7 +347,7 @@ impl Seg {
         }
     }
 
-    /// Puts another entry of the same key in the place of one.
+    /// Replaces an entry by another one with the same key.
     pub(crate) fn replace(self, at: At, entry: RawEntry) {
         match at {
             At::Slot(bucket, slot) => bucket.set_entry(slot, entry),
@@ -360,14 +359,15 @@ impl Seg {
         }
     }
 
-    /// The stash buckets that a meta byte names.
+    /// Returns the stash buckets marked in a meta byte.
     fn stashes_in(self, meta: u8) -> impl Iterator<Item = Bucket> {
         let there = (1u32 << self.class().stashes) - 1;
         let named = u32::from(meta & BEHIND) / u32::from(STASH_0);
         Slots(named & there).map(move |index| self.stash(index))
     }
 
-    /// Looks behind a home bucket: in the stash buckets that its meta names, and the overflow.
+    /// Searches the places beyond a home bucket: the stash buckets marked in its meta byte, and the
+    /// overflow list.
     #[cold]
     #[inline(never)]
     pub(crate) fn find_behind(self, meta: u8, fingerprint: u8, key: &[u8]) -> Option<Found> {
@@ -383,7 +383,7 @@ impl Seg {
         None
     }
 
-    /// Calls `sink` with each entry of home bucket `index`, wherever it is.
+    /// Calls `sink` with each entry of home bucket `index`, wherever it is stored.
     pub(crate) fn each_of_home(
         self,
         index: usize,
@@ -412,7 +412,7 @@ impl Seg {
         }
     }
 
-    /// Calls `sink` with each entry, fetching them side by side first.
+    /// Calls `sink` with each entry, after prefetching them.
     pub(crate) fn each(self, sink: &mut dyn FnMut(RawEntry)) {
         for index in 0..self.buckets() {
             let bucket = self.bucket(index);
@@ -425,12 +425,12 @@ impl Seg {
         self.overflow().iter().for_each(|entry| sink(*entry));
     }
 
-    /// Whether walker `w` has visited every bucket in the epoch of the header.
+    /// Whether walker `w` has visited all buckets in the epoch of the header.
     pub(crate) fn all_visited(self, w: usize) -> bool {
         (0..self.homes()).all(|index| self.bucket(index).meta() & 1 << w != 0)
     }
 
-    /// Sets or clears walker `w`'s bit in every home bucket.
+    /// Sets or clears walker `w`'s bit in all home buckets.
     pub(crate) fn mark_all(self, w: usize, visited: bool) {
         for index in 0..self.homes() {
             let bucket = self.bucket(index);
@@ -439,14 +439,14 @@ impl Seg {
         }
     }
 
-    /// The lowest hash of home bucket `index`; `None` for the end of the hash space. With `index`
-    /// equal to the number of homes it is the end of the segment.
+    /// Returns the lowest hash of home bucket `index`; none for the end of the hash space. With
+    /// `index` equal to the number of homes it is the end of the segment.
     pub(crate) fn lower_bound(self, index: usize) -> Option<u64> {
         lower_bound(self.prefix(), self.depth(), self.class().homes, index)
     }
 }
 
-/// The home bucket of a hash: monotone in the bits below the prefix.
+/// Returns the home bucket of a hash, which is monotone in the bits below the prefix.
 #[inline(always)]
 pub(crate) fn home_index(hash: u64, depth: u8, homes: u8) -> usize {
     debug_assert!(depth <= DEPTH_MAX);
@@ -454,17 +454,17 @@ pub(crate) fn home_index(hash: u64, depth: u8, homes: u8) -> usize {
     ((below * u64::from(homes)) >> 32) as usize
 }
 
-/// The lowest hash with the given prefix for which [`home_index`] gives `index`.
+/// Returns the lowest hash with the given prefix for which [`home_index`] returns `index`.
 fn lower_bound(prefix: u64, depth: u8, homes: u8, index: usize) -> Option<u64> {
     let homes = u64::from(homes);
     let index = index as u64;
     if index >= homes {
-        // The end of the segment; for depth 0 that is the end of everything.
+        // The end of the segment, which for depth 0 is the end of the hash space.
         let width = 1u64.checked_shl(64 - u32::from(depth))?;
         return prefix.checked_add(width);
     }
-    // The smallest 32-bit `below` with (below * homes) >> 32 == index, then back up by `depth`,
-    // rounding up where bits fall off.
+    // The smallest 32-bit `below` with (below * homes) >> 32 == index, shifted back by `depth`,
+    // rounding up if bits are lost.
     let below = (index << 32).div_ceil(homes) << 32;
     let lost = below & ((1 << depth) - 1) != 0;
     Some(prefix + (below >> depth) + u64::from(lost))

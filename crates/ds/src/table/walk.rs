@@ -1,11 +1,10 @@
-//! Going through the table while it changes: scans and point-in-time walks; not what is written.
+//! Iterating over the table during changes: scans and point-in-time walks.
 //!
-//! **Scan.** A cursor is a lower bound of hashes. [`Table::scan`] emits the home bucket in which
-//! it falls and answers the lower bound of the next one. All keys with a hash below the answer
-//! and not below the question were emitted if they were there, and a key's hash never changes.
-//! So by the end each key that was there all the time was emitted at least once, whatever grew,
-//! split, merged or shrank meanwhile. A key may come twice: when buckets have become wider, the
-//! one in which the cursor falls begins before it.
+//! **Scan.** A cursor is a lower bound of hashes. [`Table::scan`] emits the home bucket of the
+//! cursor and returns the lower bound of the next one. All existing keys with hashes between the
+//! two were emitted, and a key's hash never changes. So at the end each key that existed all the
+//! time was emitted at least once, regardless of growth, splits, merges and shrinks. A key may be
+//! emitted twice: if buckets have become wider, that of the cursor starts before it.
 //!
 //! ```text
 //!   hashes   0 ──────────────────────────────────────────────────▶ 2^64
@@ -14,16 +13,16 @@
 //!   after    │       bucket        │       bucket        │    (merged: still true)
 //! ```
 //!
-//! **Walk.** A snapshot is the table as it was when its epoch began, each key exactly once. The
-//! walker visits bucket after bucket ([`Table::walk`]). Whoever is about to change a key first
-//! calls [`Table::visit`] with its hash: if the bucket has not been visited in this epoch, its
-//! entries are emitted now, as they were, and marked. A bucket's mark is a bit in its meta byte,
-//! one per walker, valid only while the segment's header names the same epoch; so a new epoch
-//! costs nothing to begin, and bits are cleared when a segment is first touched in it.
+//! **Walk.** A walk emits the table as it was when its epoch began, each key exactly once. The
+//! walker visits bucket after bucket ([`Table::walk`]). Before a change of a key, the caller must
+//! call [`Table::visit`] with its hash: if the bucket was not visited in this epoch, its entries
+//! are emitted before the change, and it is marked as visited. The mark is a bit in the bucket's
+//! meta byte for each walker, which is valid only while the segment's header has the same epoch; so
+//! starting an epoch costs nothing, and bits are cleared when a segment is first visited in it.
 //!
-//! A change that moves entries between buckets ([`Table::write_resizes`]) must not leave a
-//! segment half visited: [`Scope::Resize`] visits all that such a change may move, and what
-//! comes out of a resize of visited segments is visited.
+//! A change that moves entries between buckets ([`Table::write_resizes`]) must not leave a segment
+//! partly visited: [`Scope::Resize`] visits everything that such a change may move, and a segment
+//! that results from visited ones is visited.
 
 use super::bucket::WALKERS;
 use super::directory::Cell;
@@ -34,14 +33,14 @@ use super::resize::Plan;
 use super::segment::{Seg, home_index};
 use super::{HashOf, Table};
 
-/// How much [`Table::visit`] visits.
+/// The scope of [`Table::visit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The home bucket of the hash, with its members elsewhere in the segment.
+    /// The home bucket of the hash, with its entries elsewhere in the segment.
     Bucket,
-    /// All of the hash's segment.
+    /// The whole segment of the hash.
     Segment,
-    /// All that inserting or removing a key with this hash may move.
+    /// Everything that inserting or removing a key with this hash may move.
     Resize,
 }
 
@@ -50,8 +49,8 @@ fn home_of(segment: Seg, hash: u64) -> usize {
 }
 
 impl<V: Value> Table<V> {
-    /// Emits the home bucket in which `from` falls and answers where to go on; `None` at the
-    /// end. A scan begins at 0.
+    /// Emits the home bucket of `from` and returns the next position, none at the end. A scan
+    /// starts at 0.
     pub fn scan(
         &self,
         from: u64,
@@ -70,9 +69,9 @@ impl<V: Value> Table<V> {
         segment.lower_bound(index + 1)
     }
 
-    /// Emits what walker `w` (below [`WALKERS`]) has not yet visited in `epoch` within `scope`
-    /// around a hash, and marks it visited. To be called before any change to a key with that hash
-    /// while the walk goes on. Epochs are positive and unique among all walks of the table's life.
+    /// Emits what walker `w` (below [`WALKERS`]) has not visited in `epoch` within `scope` of a
+    /// hash, and marks it as visited. Must be called before any change of a key with that hash
+    /// during the walk. Epochs are positive and unique among all walks of a table.
     pub fn visit(
         &mut self,
         w: usize,
@@ -102,8 +101,8 @@ impl<V: Value> Table<V> {
         }
     }
 
-    /// Visits the bucket in which `pos` falls and answers the next position; `None` at the end.
-    /// A walk begins at 0.
+    /// Visits the bucket of `pos` and returns the next position, none at the end. A walk starts at
+    /// 0.
     pub fn walk(
         &mut self,
         w: usize,
@@ -130,7 +129,7 @@ impl<V: Value> Table<V> {
     }
 }
 
-/// Asks for the entries of the bucket behind `index`, which will probably be wanted next.
+/// Prefetches the entries of the bucket after `index`, which will probably be visited next.
 fn fetch_next(segment: Seg, index: usize) {
     if index + 1 < segment.homes() {
         let next = segment.bucket(index + 1);

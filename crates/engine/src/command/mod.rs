@@ -129,7 +129,7 @@ pub enum Flow {
     Done,
     /// The client is blocked ([`Client::blocked`]). Whatever unblocks it writes the reply.
     Blocked,
-    /// The client has become a replica. Its synchronisation starts behind the reply.
+    /// The client has become a replica. Its synchronization starts after the reply.
     Attached,
     /// EXEC has written the header of its reply. The queued commands run next.
     Transaction,

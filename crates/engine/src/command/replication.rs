@@ -1,4 +1,4 @@
-//! Replication commands: roles, synchronisation, acknowledgements.
+//! Replication commands: roles, synchronization, acknowledgements.
 
 use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
@@ -108,7 +108,7 @@ const PSYNC: Command = Command {
     flags: f::ADMIN | f::NOSCRIPT | f::NO_MULTI | f::NO_ASYNC_LOADING,
     arguments: &[string("replicationid"), int("offset")],
     summary: "Starts or resumes replication. Replicas send it to their master.",
-    complexity: "O(1) to resume, O(N) for a full synchronisation of N keys",
+    complexity: "O(1) to resume, O(N) for a full synchronization of N keys",
     run: psync,
     ..ROW
 };
@@ -141,7 +141,7 @@ const SYNC: Command = Command {
     since: "1.0.0",
     arity: 1,
     flags: f::ADMIN | f::NOSCRIPT | f::NO_MULTI | f::NO_ASYNC_LOADING,
-    summary: "Starts replication with a full synchronisation. Old replicas send it.",
+    summary: "Starts replication with a full synchronization. Old replicas send it.",
     complexity: "O(N) for N keys",
     run: sync,
     ..ROW

@@ -1,32 +1,33 @@
-//! Changing a collection, whichever form it has: what the commands of all its types share.
+//! Changing a collection in any form, for the commands of all collection types.
 //!
-//! A command says what to do with the elements, and what that was. Here a compact value is copied and stored, a large one
-//! changed where it stands, one that is missing made and one that has become empty removed; and it is counted and
-//! reported in Redis' order: `new`, what expired on the way, the command's own events, `del`.
+//! A command changes the elements and describes the change. Here a compact value is copied and
+//! stored again, a large one changed in place, a missing one created and an empty one removed. The
+//! change is counted and reported in the order of Redis: `new`, expired elements, the command's own
+//! events, `del`.
 
 use super::{Edit, EventKind, Expiry};
 use crate::types::{Editable, Making, Names, ValueRef};
 
-/// What a command made of a collection.
+/// The result of a change.
 #[derive(Debug)]
 pub struct Change<R> {
-    /// What it wants to know itself.
+    /// The result for the command.
     pub result: R,
-    /// How many changes that was.
+    /// Number of changes.
     pub count: u64,
-    /// As what they are reported.
+    /// The events to report.
     pub events: &'static [EventKind],
-    /// Elements that it removed first since they had expired.
+    /// Expired elements that it removed first.
     pub expired: Names,
 }
 
 impl<R> Change<R> {
-    /// Nothing was changed.
+    /// Creates a result without changes.
     pub fn none(result: R) -> Change<R> {
         Change { result, count: 0, events: &[], expired: Names::new() }
     }
 
-    /// So many elements were changed.
+    /// Creates a result with this number of changed elements.
     pub fn of(result: R, count: u64, events: &'static [EventKind]) -> Change<R> {
         let events = if count > 0 { events } else { &[] };
         Change { result, count, events, expired: Names::new() }
@@ -38,8 +39,8 @@ impl<R> Change<R> {
 }
 
 impl Edit<'_> {
-    /// Lends the key's collection to `change`, and keeps what becomes of it. None, and `change` is not called, if a value of
-    /// another type stands there.
+    /// Lends the key's collection to `change` and stores the result. Returns none, without calling
+    /// `change`, if the value has another type.
     pub fn change<C: Editable, R>(
         mut self,
         making: &Making<'_>,

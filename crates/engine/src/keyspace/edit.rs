@@ -1,8 +1,8 @@
-//! The write guard: everything that changes the keyspace goes through it.
+//! The write guard, through which all changes of the keyspace are made.
 //!
-//! Whoever changes a key opens an [`Edit`] on it. Opening hands the running snapshots what they have not seen yet of the
-//! key's neighbourhood; each change then counts as dirty and is reported as an event. Nothing else in the engine has
-//! a table for change in its hands.
+//! A key is changed through an [`Edit`]. Opening it copies pre-images for running walks; each
+//! change is counted as dirty and reported as an event. No other part of the engine has mutable
+//! access to a table.
 
 use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload};
 
@@ -12,24 +12,26 @@ use crate::types::string;
 use crate::types::walkers::Walkers;
 use crate::types::{Object, Value, ValueRef, next_sweep, payload};
 
-/// Values of fewer allocations are freed where they are dropped: handing them over would cost more.
+/// Minimum number of allocations of a value that is freed lazily: below, passing it to another
+/// thread costs more.
 const LAZY_FREE_COST: usize = 64;
 
-/// Longer ones are not: the allocator gives their memory back to the kernel, which takes its time.
+/// Minimum size of a value that is freed lazily, in bytes: the allocator returns its memory to the
+/// kernel, which takes long.
 const LAZY_FREE_BYTES: usize = 1 << 20;
 
-/// What becomes of a key's expiry when its value is set.
+/// How the expiry of a key changes when its value is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// It ends.
+    /// It is cleared.
     Clear,
-    /// It stays as it is.
+    /// It is kept.
     Keep,
-    /// This Unix time in milliseconds.
+    /// It is set to this Unix time in milliseconds.
     At(i64),
 }
 
-/// A key that is being changed. See the module.
+/// The write guard of a key.
 #[derive(Debug)]
 pub struct Edit<'a> {
     pub(super) keyspace: &'a mut Keyspace,
@@ -46,30 +48,30 @@ impl<'a> Edit<'a> {
         Edit { keyspace, db, key }
     }
 
-    /// Counts and reports a change that [`Edit::change_object`] made.
+    /// Counts and reports a change made by [`Edit::change_object`].
     #[inline]
     pub fn changed(&mut self, event: EventKind) {
         self.keyspace.dirty += 1;
         self.keyspace.key_changed(self.db, self.key, event);
     }
 
-    /// What stands there now, expired or not.
+    /// Returns the current entry, even if it is expired.
     pub fn entry(&self) -> Option<EntryRef<'_, Object>> {
         self.keyspace.db(self.db).get(self.key)
     }
 
-    /// Sets a string as SET does: any old value and type go.
+    /// Sets a string as SET does, replacing a value of any type.
     #[inline]
     pub fn set_string(self, bytes: &[u8], expiry: Expiry, event: EventKind) {
         self.set(string::kind_of_new(bytes), payload(bytes), expiry, event);
     }
 
-    /// Sets a value that was made elsewhere.
+    /// Sets a value.
     pub fn set_value(self, value: Value<'_>, expiry: Expiry, event: EventKind) {
         value.put(|kind, payload| self.set(kind, payload, expiry, event));
     }
 
-    /// Sets any value. SET with an expiry is two events.
+    /// Sets a value by kind and payload. SET with an expiry causes two events.
     #[inline]
     pub fn set(
         mut self,
@@ -92,8 +94,8 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Puts a changed value in the place of the old one, or where there was none, and keeps the expiry. What the change
-    /// was is said with [`Edit::changed`].
+    /// Stores a changed value and keeps the expiry. The change must be reported with
+    /// [`Edit::changed`].
     pub fn store(&mut self, value: Value<'_>) {
         self.store_with(value, Expiry::Keep);
     }
@@ -103,14 +105,14 @@ impl<'a> Edit<'a> {
         value.put(|kind, payload| self.put(kind, payload, expiry, clock));
     }
 
-    /// Sets any value as a loader does: a change, but no event.
+    /// Sets a value as a loader does: it counts as a change, without an event.
     #[inline]
     pub fn load(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry, clock: u32) {
         self.put(kind, payload, expiry, clock);
         self.keyspace.dirty += 1;
     }
 
-    /// Puts a value in the place of whatever is there. True if nothing was.
+    /// Puts a value, replacing any other. Returns whether the key was created.
     #[inline]
     fn put(
         &mut self,
@@ -146,8 +148,9 @@ impl<'a> Edit<'a> {
         created
     }
 
-    /// Lends a large value to `change`, with the walks that are to see what it changes. None, and `change` is not called, if
-    /// the value is compact or missing. What the change was is said with [`Edit::changed`].
+    /// Lends a large value to `change`, with the walks through it. Returns none, without calling
+    /// `change`, if the value is compact or missing. The change must be reported with
+    /// [`Edit::changed`].
     pub fn change_object<R>(
         &mut self,
         change: impl FnOnce(&mut Object, Walkers<'_>) -> R,
@@ -173,10 +176,10 @@ impl<'a> Edit<'a> {
         Some(result)
     }
 
-    /// Changes a long string in place; a copy is made first if a snapshot or a reply holds it.
+    /// Changes a long string in place, after copying it if a snapshot or a reply shares it.
     ///
-    /// `change` gets the bytes to work on, with room for `len` in all. False, and nothing done, if the value is
-    /// not such a string; nothing is done either if there is not so much memory.
+    /// `change` receives the bytes, with capacity for `len` in total. Returns false if the value is
+    /// not such a string. Changes nothing if memory is insufficient.
     pub fn change_long_string(
         mut self,
         len: usize,
@@ -199,7 +202,7 @@ impl<'a> Edit<'a> {
         Ok(true)
     }
 
-    /// Sets or clears the expiry. False if there is no such key.
+    /// Sets or clears the expiry. Returns false if the key does not exist.
     pub fn set_expiry(mut self, expiry: Option<i64>) -> bool {
         let clock = self.keyspace.clock_after_use(self.db, self.key);
         let db = self.keyspace.db_mut(self.db);
@@ -210,14 +213,14 @@ impl<'a> Edit<'a> {
         true
     }
 
-    /// Sets the access clock (OBJECT FREQ and IDLETIME, RESTORE); no change of the value.
+    /// Sets the access clock (OBJECT FREQ and IDLETIME, RESTORE), which is not a change.
     pub fn set_clock(self, clock: u32) {
         if let Some(mut entry) = self.keyspace.db_mut(self.db).get_mut(self.key) {
             entry.set_clock(clock);
         }
     }
 
-    /// Removes the key. False if there is none.
+    /// Removes the key. Returns false if it does not exist.
     pub fn remove(mut self, event: EventKind) -> bool {
         self.remove_entry(event)
     }
@@ -244,8 +247,9 @@ impl<'a> Edit<'a> {
         Some(old)
     }
 
-    /// Moves the key with value, expiry and encoding to another name or database (RENAME, MOVE), over
-    /// whatever is there: one change, and an event at either end. False if there is none.
+    /// Moves the key with value, expiry and encoding to another name or database (RENAME, MOVE),
+    /// replacing any value there. It counts as one change and causes two events. Returns false if
+    /// the key does not exist.
     pub fn move_to(mut self, db: u32, key: Key<'_>, events: [EventKind; 2]) -> bool {
         let Some(old) = self.take() else { return false };
         let (kind, expiry) = (old.kind(), old.expiry());
@@ -268,7 +272,8 @@ impl<'a> Edit<'a> {
 }
 
 impl Keyspace {
-    /// Drops an old value here if that is cheap, elsewhere if not. One that a walk has not finished goes there.
+    /// Frees an old value, on another thread if that is expensive. A value that a walk has not
+    /// finished is kept.
     fn free_lazily(&mut self, db: u32, old: OwnedEntry<Object>) {
         let Payload::Block(block) = old.payload() else { return };
         if block.value().is_some() && self.walks.any() {
@@ -290,7 +295,7 @@ impl Keyspace {
         }
     }
 
-    /// A value has been moved from one key to another: walks look for it there.
+    /// Updates walks after a value was moved to another key.
     fn value_moved(&mut self, from: (u32, &[u8]), to: (u32, &[u8])) {
         if self.walks.any() {
             let identity = |db: u32| self.db(db).identity;

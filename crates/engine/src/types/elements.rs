@@ -1,7 +1,9 @@
-//! The elements of a large hash, set or sorted set: a table of names, each with a value and an expiry of its own.
+//! The elements of a large hash, set or sorted set: a table of names, each with a value and an
+//! expiry.
 //!
-//! It is the keyspace's table once more, so it grows, is scanned, sampled and walked in the same way. Whoever changes it passes
-//! on the [`Walkers`] that go through it, and cannot forget to. What order or rank elements have is not known here.
+//! It is the same table as the keyspace's, so it grows and is scanned, sampled and walked in the
+//! same way. Changes require the [`Walkers`] of the value. An order or rank of elements is not
+//! maintained here.
 
 use russet_ds::hash::Seed;
 use russet_ds::{Block, EntryRef, NewPayload, Payload, Table};
@@ -11,10 +13,10 @@ use crate::rdb::chunk::Chunk;
 #[cfg(test)]
 use crate::{rdb::elements::Element, types::Object};
 
-/// Longest value that stands inline beside its name, in bytes.
+/// Maximum length of an inline value, in bytes.
 const INLINE_MAX: usize = 1024;
 
-/// See the module.
+/// The elements of a large value.
 pub struct Elements {
     table: Table<()>,
     seed: Seed,
@@ -27,37 +29,37 @@ impl std::fmt::Debug for Elements {
 }
 
 impl Elements {
-    /// No elements; names are hashed with this seed.
+    /// Creates an empty table whose names are hashed with this seed.
     pub fn new(seed: Seed) -> Elements {
         Elements { table: Table::new(), seed }
     }
 
-    /// How many there are.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// How many of them have an expiry.
+    /// Returns the number of elements with an expiry.
     pub fn len_with_expiry(&self) -> usize {
         self.table.len_with_expiry()
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 
-    /// Makes room for so many, if there are none yet.
+    /// Reserves memory for this number of elements, if there are none yet.
     pub fn reserve(&mut self, elements: usize) {
         self.table.reserve(elements);
     }
 
-    /// The element of this name, expired or not.
+    /// Returns the element with this name, even if it is expired.
     pub fn get(&self, name: &[u8]) -> Option<EntryRef<'_, ()>> {
         self.table.get(self.seed.hash(name), name)
     }
 
-    /// Sets an element's value and expiry. True if there was none of the name.
+    /// Sets value and expiry of an element. Returns whether it was created.
     pub fn set(
         &mut self,
         name: &[u8],
@@ -77,7 +79,7 @@ impl Elements {
         self.len() > before
     }
 
-    /// Sets or removes an element's expiry. False if there is no such element.
+    /// Sets or clears the expiry of an element. Returns false if it does not exist.
     pub fn set_expiry(
         &mut self,
         name: &[u8],
@@ -90,7 +92,7 @@ impl Elements {
         found.map(|mut element| element.set_expiry(expiry)).is_some()
     }
 
-    /// Removes an element. False if there is none of the name.
+    /// Removes an element. Returns false if it does not exist.
     pub fn remove(&mut self, name: &[u8], walkers: &mut Walkers<'_>) -> bool {
         let (seed, hash) = (self.seed, self.seed.hash(name));
         let hash_of = |name: &[u8]| seed.hash(name);
@@ -98,44 +100,48 @@ impl Elements {
         self.table.remove(hash, name, &hash_of).is_some()
     }
 
-    /// Hands over all elements, in the order of their hashes.
+    /// Emits all elements in hash order.
     pub fn each<'a>(&'a self, sink: &mut dyn FnMut(EntryRef<'a, ()>)) {
         self.table.for_each(sink);
     }
 
-    /// Emits the bucket in which `from` falls and answers where to go on; `None` at the end. A scan begins at 0.
+    /// Emits the bucket of position `from`. Returns the next position, none at the end. A scan
+    /// starts at 0.
     pub fn scan(&self, from: u64, sink: &mut dyn FnMut(EntryRef<'_, ()>)) -> Option<u64> {
         self.table.scan(from, &|name| self.seed.hash(name), sink)
     }
 
-    /// An element drawn uniformly.
+    /// Returns a uniformly random element.
     pub fn random(&self, draw: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_, ()>> {
         self.table.random(draw)
     }
 
-    /// Names of elements whose expiry is before `now_ms`, after looking at up to `budget` of those that may have expired.
+    /// Returns the names of elements whose expiry is before `now_ms`, after examining up to
+    /// `budget` candidates.
     pub fn expired(&mut self, now_ms: i64, budget: usize) -> Vec<Box<[u8]>> {
         let mut names = Vec::new();
         self.table.expire_step(now_ms, budget, &mut |element, _| names.push(element.key().into()));
         names
     }
 
-    /// When the first of them expires, or earlier; those that [`Elements::expired`] named do not count.
+    /// Returns a lower bound of the earliest expiry, except of those that [`Elements::expired`]
+    /// returned.
     pub fn earliest_expiry(&self) -> Option<i64> {
         self.table.expires_from()
     }
 
-    /// How many of them, with the same exception, have an expiry before a time.
+    /// Returns the number of elements with an expiry before a time, except of those that
+    /// [`Elements::expired`] returned.
     pub fn count_expired(&self, before_ms: i64) -> usize {
         self.table.count_expired(before_ms)
     }
 
-    /// When [`Elements::expired`] may have some to name. That rests for a while once it has.
+    /// Returns when [`Elements::expired`] may return something; after a call it pauses for a while.
     pub fn next_sweep(&self) -> Option<i64> {
         self.table.earliest_expiry()
     }
 
-    /// The same elements once more; long values are shared until they are changed.
+    /// Copies the elements; long values are shared until they change.
     pub fn copy(&self) -> Elements {
         let mut copy = Elements::new(self.seed);
         copy.reserve(self.len());
@@ -152,13 +158,13 @@ impl Elements {
         copy
     }
 
-    /// Goes on with a walk, see [`walk_elements`].
+    /// Continues a walk, see [`walk_elements`].
     pub fn walk(&mut self, walker: Walker, position: u64, chunk: &mut Chunk) -> Option<u64> {
         let seed = self.seed;
         walk_elements(&mut self.table, walker, position, &|name| seed.hash(name), chunk)
     }
 
-    /// Bytes of memory, without itself.
+    /// Returns the memory in bytes, without the struct itself.
     pub fn allocated_bytes(&self) -> usize {
         self.table.allocated_bytes()
     }
@@ -198,11 +204,11 @@ impl super::Collection for Elements {
     }
 }
 
-/// The bytes of an element's value.
+/// Returns the bytes of an element's value.
 pub fn value_of<'a>(element: &EntryRef<'a, ()>) -> &'a [u8] {
     match element.payload() {
         Payload::Inline(bytes) => bytes,
-        // A block of `()` holds nothing else.
+        // A block of `()` can only contain bytes.
         Payload::Block(block) => block.as_bytes().unwrap_or_default(),
     }
 }

@@ -1,8 +1,9 @@
-//! How values stand in RDB files: the forms that are read, and those in which they are written.
+//! Forms of values in RDB files: how they are read and written.
 //!
-//! A value is either one string (the bytes of a compact one, or an older encoding of them), or a head with elements behind it,
-//! which are read and built one by one as they arrive. Reading believes nothing: whatever the bytes are, they are refused or
-//! become a value of which all that its type promises is true.
+//! A value is either a single string (the bytes of a compact value, or an older encoding), or a
+//! head followed by elements, which are read and added one by one as they arrive. Files are
+//! untrusted: any bytes are either rejected or decoded to a value that satisfies all invariants of
+//! its type.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -16,14 +17,14 @@ use crate::rdb::fields::{Fields, Parsed, Stored};
 use crate::rdb::format::Flavour;
 use crate::rdb::strings::StringWriter;
 
-/// A form in which files hold values of a type.
+/// A form of a type's values in files.
 #[derive(Debug)]
 pub struct RdbForm {
-    /// The byte that stands before it.
+    /// The type byte in files.
     pub code: u8,
-    /// The magic under which the byte means it; `None` for both.
+    /// The magic for which the byte has this meaning; none: both.
     pub flavour: Option<Flavour>,
-    /// What log lines call it.
+    /// Its name in log lines.
     pub name: &'static str,
     /// How it is read.
     pub read: Read,
@@ -32,13 +33,13 @@ pub struct RdbForm {
 /// How a form is read.
 #[derive(Debug)]
 pub enum Read {
-    /// It is known by name only.
+    /// Only its name is known.
     NotImplemented,
     /// One string.
     String {
-        /// Bytes before the string that say nothing which the string does not.
+        /// Number of bytes before the string to skip; they are redundant.
         skip: usize,
-        /// Makes the value of it.
+        /// Decodes the string.
         decode: Decode,
     },
     /// A head, and elements.
@@ -52,19 +53,19 @@ pub enum Read {
     },
 }
 
-/// Makes a value of a string in a file.
+/// Decodes a value from a string of a file.
 pub type Decode = for<'a> fn(Cow<'a, [u8]>, &Making<'_>) -> Result<Value<'a>, Invalid>;
 
-/// What values are made with.
+/// The context for building values.
 #[derive(Clone, Copy, Debug)]
 pub struct Making<'a> {
-    /// Tells how small a collection must be to be compact.
+    /// The limits of compact collections.
     pub config: &'a Config,
-    /// Hashes the names of elements.
+    /// The seed for hashing names of elements.
     pub seed: Seed,
 }
 
-/// An element as it stands in a file.
+/// An element as stored in a file.
 pub struct StoredElement<'a> {
     /// See [`Element::name`].
     pub name: Stored<'a>,
@@ -76,21 +77,21 @@ pub struct StoredElement<'a> {
 
 /// A value under construction.
 pub trait Build: Debug + Send {
-    /// Takes the next element.
+    /// Adds the next element.
     fn element(&mut self, element: Element<'_>) -> Result<(), Invalid>;
 
-    /// All elements were given.
+    /// Completes the value after all elements were added.
     fn finish(self: Box<Self>) -> Result<Value<'static>, Invalid>;
 }
 
-/// Why bytes are no value.
+/// Why a value is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
-    /// A collection has no elements. Some old servers wrote such keys.
+    /// A collection has no elements, as in files of some old servers.
     Empty,
-    /// The bytes break the form's rules.
+    /// The bytes violate the rules of the form.
     Malformed,
-    /// An element is there twice.
+    /// An element is duplicated.
     Duplicate,
 }
 
@@ -104,27 +105,29 @@ impl std::fmt::Display for Invalid {
     }
 }
 
-/// How values of a type are kept, and written.
+/// An encoding of a type's values, in memory and in files.
 #[derive(Debug)]
 pub struct Encoding {
-    /// The name that OBJECT ENCODING answers.
+    /// The name returned by OBJECT ENCODING.
     pub name: &'static str,
-    /// The byte before it in a file.
+    /// The type byte in files.
     pub code: u8,
-    /// The oldest version of files in which it may stand.
+    /// The oldest version of files that supports it.
     pub version: u32,
     /// How it is written.
     pub write: Write,
-    /// How its elements expire by themselves; `None` if they never do.
+    /// How elements expire; none if they never do.
     pub expiring: Option<Expiring>,
 }
 
 /// How elements of a value expire.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiring {
-    /// Tells when the first of them is to be removed. It is asked often, so it looks at no more than a few.
+    /// Returns when the first element must be removed. It is called often, so it examines only a
+    /// few elements.
     pub next_sweep: fn(ValueRef<'_>) -> Option<i64>,
-    /// Removes those whose expiry is before a time from a compact value. Returns what is left, and their names.
+    /// Removes elements whose expiry is before a time from a compact value. Returns the new value
+    /// and their names.
     pub remove: fn(&[u8], i64) -> (Option<Value<'static>>, Names),
     /// The command that removes elements by name.
     pub word: &'static [u8],
@@ -136,9 +139,9 @@ pub type Names = Vec<Box<[u8]>>;
 /// How a value is written.
 #[derive(Clone, Copy, Debug)]
 pub enum Write {
-    /// From the bytes of a compact value.
+    /// Writes the bytes of a compact value.
     Bytes(fn(&[u8], &mut StringWriter, &mut Vec<u8>)),
-    /// From the elements of a large one.
+    /// Writes the elements of a large value.
     Elements {
         /// Writes the head.
         head: fn(&Head, &mut Vec<u8>),
@@ -147,13 +150,13 @@ pub enum Write {
     },
 }
 
-/// Writes bytes as one string.
+/// Writes bytes as a single string.
 pub fn write_string(bytes: &[u8], strings: &mut StringWriter, out: &mut Vec<u8>) {
     strings.put(bytes, out);
 }
 
 impl Encoding {
-    /// Appends a value that is kept so, in the form that files have of it.
+    /// Appends a value of this encoding in its form in files.
     pub fn write(&self, value: ValueRef<'_>, strings: &mut StringWriter, out: &mut Vec<u8>) {
         match (self.write, value) {
             (Write::Bytes(write), ValueRef::Bytes(bytes)) => write(bytes, strings, out),

@@ -1,4 +1,4 @@
-//! Hashes: fields with values, each of which may expire by itself.
+//! Hashes: fields with values, each with an optional expiry.
 //!
 //! | encoding | kept as | in files |
 //! |---|---|---|
@@ -7,9 +7,9 @@
 //! | `hashtable` | a table of [`Elements`] | 4 |
 //! | `hashtable` | the same: some fields expire | 24, from version 12 on |
 //!
-//! A hash becomes a table when it has more fields than `hash-max-listpack-entries` or one that is longer than
-//! `hash-max-listpack-value`, and stays one. Which encoding it has of those with the same name tells whether fields expire, so
-//! that a snapshot knows which version its file needs.
+//! A hash becomes a table when it has more fields than `hash-max-listpack-entries` or one that is
+//! longer than `hash-max-listpack-value`, and remains one. Encodings with the same name differ in
+//! whether fields expire, so that a snapshot can determine the version of its file.
 
 use std::borrow::Cow;
 
@@ -80,20 +80,20 @@ const KIND_EXPIRING_TABLE: u8 = kind(NUMBER, 3);
 const EXPIRING: Expiring =
     Expiring { next_sweep, remove: remove_expired, word: <Hash as Editable>::REMOVAL };
 
-/// The latest time at which a field may expire, in Unix milliseconds: what Redis allows.
+/// Maximum expiry of a field in Unix milliseconds, as in Redis.
 pub const EXPIRY_MAX: i64 = (1 << 46) - 1;
 
-/// When a hash becomes a table.
+/// The limits of compact hashes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most fields of a compact one.
+    /// Maximum number of fields.
     pub entries: u64,
-    /// Longest field or value of a compact one, in bytes.
+    /// Maximum length of a field or value in bytes.
     pub value: u64,
 }
 
 impl Limits {
-    /// Those that are configured.
+    /// Returns the configured limits.
     pub fn of(config: &Config) -> Limits {
         Limits { entries: config.hash_max_listpack_entries, value: config.hash_max_listpack_value }
     }
@@ -107,16 +107,16 @@ impl Limits {
     }
 }
 
-/// A field with its value, where they stand.
+/// A borrowed field.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
-    /// The position in a compact hash.
+    /// Its position in a compact hash.
     pub(super) at: usize,
     /// Its name.
     pub name: Stored<'a>,
     /// Its value.
     pub value: Stored<'a>,
-    /// When it expires, in Unix milliseconds.
+    /// Its expiry in Unix milliseconds.
     pub expiry: Option<i64>,
 }
 
@@ -126,18 +126,18 @@ impl<'a> Field<'a> {
         Field { at: 0, name, value, expiry: element.expiry() }
     }
 
-    /// The bytes of its name.
+    /// Returns the bytes of its name.
     pub fn name_text(&self) -> Cow<'a, [u8]> {
         text(self.name)
     }
 
-    /// The bytes of its value.
+    /// Returns the bytes of its value.
     pub fn value_text(&self) -> Cow<'a, [u8]> {
         text(self.value)
     }
 }
 
-/// The bytes that a stored text stands for.
+/// Returns the bytes of a stored text.
 pub fn text(stored: Stored<'_>) -> Cow<'_, [u8]> {
     match stored {
         Stored::Text(text) => Cow::Borrowed(text),
@@ -145,17 +145,17 @@ pub fn text(stored: Stored<'_>) -> Cow<'_, [u8]> {
     }
 }
 
-/// A hash where it stands.
+/// A borrowed hash.
 #[derive(Clone, Copy, Debug)]
 pub enum HashRef<'a> {
-    /// A compact one.
+    /// A compact hash.
     Compact(&'a [u8], Form),
     /// A table.
     Table(&'a Hash),
 }
 
 impl<'a> HashRef<'a> {
-    /// The hash in an entry; none if it has another type.
+    /// Returns the hash in an entry; none if it has another type.
     pub fn of(entry: &EntryRef<'a, Object>) -> Option<HashRef<'a>> {
         let is_hash = entry.kind() & 0xf == NUMBER;
         is_hash.then(|| HashRef::of_value(entry.kind(), ValueRef::of(entry)))
@@ -170,7 +170,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// How many fields it has, expired ones included.
+    /// Returns the number of fields, including expired ones.
     pub fn len(self) -> usize {
         match self {
             HashRef::Compact(bytes, form) => compact::len(bytes, form),
@@ -178,12 +178,12 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// Whether it has none.
+    /// Whether it has no fields.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// The field of this name, expired or not.
+    /// Returns the field with this name, even if it is expired.
     pub fn get(self, name: &[u8]) -> Option<Field<'a>> {
         match self {
             HashRef::Compact(bytes, form) => compact::find(bytes, form, name),
@@ -191,7 +191,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// When the first of its fields expires, or earlier.
+    /// Returns a lower bound of the earliest expiry of its fields.
     pub fn earliest_expiry(self) -> Option<i64> {
         match self {
             HashRef::Compact(_, Form::Pairs) => None,
@@ -200,7 +200,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// How many of its fields have an expiry before a time.
+    /// Returns the number of fields with an expiry before a time.
     pub fn count_expired(self, before_ms: i64) -> usize {
         match self {
             HashRef::Compact(_, Form::Pairs) => 0,
@@ -209,7 +209,7 @@ impl<'a> HashRef<'a> {
         }
     }
 
-    /// Hands over all fields, expired ones included.
+    /// Emits all fields, including expired ones.
     pub fn each(self, sink: &mut dyn FnMut(Field<'a>)) {
         match self {
             HashRef::Compact(bytes, form) => compact::fields(bytes, form).for_each(sink),
@@ -229,8 +229,9 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// Hands over fields from a position on until `count` were, expired ones included, and returns the next position, 0 at
-    /// the end. A scan begins at 0. Work is bounded: empty buckets count too, ten for one.
+    /// Emits fields from a position on, at least `count`, including expired ones. Returns the next
+    /// position, 0 at the end. A scan starts at 0. It visits at most `10 * count` buckets, so that
+    /// the work is bounded.
     pub fn scan(&self, from: u64, count: usize, sink: &mut dyn FnMut(Field<'_>)) -> u64 {
         let (mut emitted, mut visited) = (0_usize, 0_usize);
         let mut next = Some(from);
@@ -247,7 +248,7 @@ impl Hash {
         next.unwrap_or(0)
     }
 
-    /// A field drawn uniformly, expired or not.
+    /// Returns a uniformly random field, even if it is expired.
     pub fn random(&self, draw: &mut dyn FnMut() -> u64) -> Option<Field<'_>> {
         self.elements.random(draw).map(|element| Field::of_element(&element))
     }
@@ -306,14 +307,14 @@ fn next_sweep(value: ValueRef<'_>) -> Option<i64> {
     }
 }
 
-/// Removes what has expired from a compact hash with expiries.
+/// Removes expired fields from a compact hash with expiries.
 fn remove_expired(bytes: &[u8], now_ms: i64) -> (Option<Value<'static>>, Names) {
     let mut compact = Compact::copy_of(bytes, Form::Triplets);
     let names = compact.remove_expired(now_ms);
     ((compact.len() > 0).then(|| value_of_compact(compact)), names)
 }
 
-/// A compact hash as a value. It has no expiries if no field expires.
+/// Creates a value from a compact hash, without expiries if no field has one.
 pub(super) fn value_of_compact(mut compact: Compact) -> Value<'static> {
     if compact.earliest_expiry().is_none() {
         compact.drop_expiries();
@@ -325,7 +326,7 @@ pub(super) fn value_of_compact(mut compact: Compact) -> Value<'static> {
     Value::compact(kind, compact.into_bytes())
 }
 
-/// For each field: add what comes of mixing its name and its value, and "!!hexpire!!" if it expires.
+/// For each field, adds the mix of its name and value, and of "!!hexpire!!" if it expires.
 fn digest(digest: &mut Digest, kind: u8, value: ValueRef<'_>) {
     HashRef::of_value(kind, value).each(&mut |field| {
         let mut one = Digest::default();
@@ -338,7 +339,7 @@ fn digest(digest: &mut Digest, kind: u8, value: ValueRef<'_>) {
     });
 }
 
-/// The head of a collection without expiries.
+/// Returns the head of a collection without expiries.
 pub(super) fn head(count: u64) -> Head {
     Head { count, earliest: None }
 }

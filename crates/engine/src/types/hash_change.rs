@@ -1,7 +1,7 @@
-//! A hash that a command changes, in whichever form it is.
+//! A hash being changed, in any form.
 //!
-//! A compact hash is changed as a copy and then put in the place of the old one; a table is changed where it stands, and
-//! the walks through it see what it was. What began compact may be a table at the end.
+//! A compact hash is copied, changed and stored again; a table is changed in place, after copying
+//! pre-images for walks. A compact hash may become a table.
 
 use russet_ds::hash::Seed;
 
@@ -11,10 +11,10 @@ use super::hash_compact::Compact;
 use super::walkers::Walkers;
 use super::{Collection, Editable, Making, Object, Value};
 
-/// For how many fields room is made because a file claims them.
+/// Maximum number of fields to reserve memory for by a file's claim.
 const ANNOUNCED_MAX: usize = 4096;
 
-/// See the module.
+/// A hash being changed.
 #[derive(Debug)]
 pub struct HashMut<'a> {
     state: State<'a>,
@@ -25,19 +25,19 @@ pub struct HashMut<'a> {
 #[derive(Debug)]
 enum State<'a> {
     Compact(Compact),
-    /// It was compact, or is being built.
+    /// It was compact or is being built.
     NewTable(Hash),
-    /// It stands in its entry.
+    /// It is in its entry.
     Table(&'a mut Hash, Walkers<'a>),
 }
 
 impl HashMut<'static> {
-    /// A hash without fields.
+    /// Creates a hash without fields.
     pub fn new(limits: Limits, seed: Seed) -> HashMut<'static> {
         HashMut { state: State::Compact(Compact::new()), limits, seed }
     }
 
-    /// The value that it has become; none if it has no fields.
+    /// Returns the resulting value; none if it has no fields.
     pub fn into_value(self) -> Option<Value<'static>> {
         if self.is_empty() {
             return None;
@@ -88,7 +88,7 @@ impl Editable for Hash {
 }
 
 impl HashMut<'_> {
-    /// How many fields it has.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         match &self.state {
             State::Compact(compact) => compact.len(),
@@ -97,12 +97,12 @@ impl HashMut<'_> {
         }
     }
 
-    /// Whether it has none.
+    /// Whether it has no fields.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The field of this name, expired or not.
+    /// Returns the field with this name, even if it is expired.
     pub fn get(&self, name: &[u8]) -> Option<Field<'_>> {
         match &self.state {
             State::Compact(compact) => compact.find(name),
@@ -111,7 +111,7 @@ impl HashMut<'_> {
         }
     }
 
-    /// When the first of its fields expires, or earlier.
+    /// Returns a lower bound of the earliest expiry of its fields.
     pub fn earliest_expiry(&self) -> Option<i64> {
         match &self.state {
             State::Compact(compact) => compact.earliest_expiry(),
@@ -120,8 +120,8 @@ impl HashMut<'_> {
         }
     }
 
-    /// Makes room for so many more fields, with these names and values. It becomes a table if it cannot stay compact with
-    /// them.
+    /// Reserves memory for additional fields with these names and values. Converts the hash to a
+    /// table if it cannot remain compact with them.
     pub fn prepare<'t>(&mut self, fields: usize, mut texts: impl Iterator<Item = &'t [u8]>) {
         let State::Compact(compact) = &mut self.state else { return };
         let limits = self.limits;
@@ -138,14 +138,15 @@ impl HashMut<'_> {
         }
     }
 
-    /// Becomes a table if it cannot stay compact with so many fields, as a file claims.
+    /// Converts it to a table if it cannot remain compact with this number of fields, claimed by a
+    /// file.
     pub fn announce(&mut self, fields: u64) {
         if fields > self.limits.entries {
             self.become_table(usize::try_from(fields).unwrap_or(usize::MAX).min(ANNOUNCED_MAX));
         }
     }
 
-    /// Sets a field's value and expiry. True if it was not there.
+    /// Sets value and expiry of a field. Returns whether it was created.
     pub fn set(&mut self, name: &[u8], value: &[u8], expiry: Option<i64>) -> bool {
         self.make_room(name, value);
         let created = match &mut self.state {
@@ -177,7 +178,7 @@ impl HashMut<'_> {
         }
     }
 
-    /// Sets or removes a field's expiry. False if there is no such field.
+    /// Sets or clears the expiry of a field. Returns false if it does not exist.
     pub fn set_expiry(&mut self, name: &[u8], expiry: Option<i64>) -> bool {
         match &mut self.state {
             State::Compact(compact) => {
@@ -195,7 +196,7 @@ impl HashMut<'_> {
         }
     }
 
-    /// Removes a field. False if there is none of the name.
+    /// Removes a field. Returns false if it does not exist.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         match &mut self.state {
             State::Compact(compact) => compact.remove(name),
@@ -204,7 +205,7 @@ impl HashMut<'_> {
         }
     }
 
-    /// Becomes a table with room for so many fields.
+    /// Converts it to a table with memory for this number of fields.
     fn become_table(&mut self, fields: usize) {
         let State::Compact(compact) = &self.state else { return };
         let mut elements = Elements::new(self.seed);

@@ -5,23 +5,24 @@
 //!   listpackex   field value expiry field value expiry …   the earliest expiry first, 0 for none at the end
 //! ```
 //!
-//! The bytes are those that stock servers keep and write. Reading takes bytes that were checked when they came.
+//! The format is that of stock servers. Bytes are validated when they are received, and not when
+//! they are read.
 
 use russet_ds::listpack::{self, Element};
 
 use super::hash::Field;
 
-/// Whether a compact hash has an expiry behind each value.
+/// Whether a compact hash has an expiry for each value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// It has not.
+    /// It has no expiries.
     Pairs,
-    /// It has, ordered by it.
+    /// It has expiries and is ordered by them.
     Triplets,
 }
 
 impl Form {
-    /// Elements for a field.
+    /// Returns the number of listpack elements for a field.
     pub fn stride(self) -> usize {
         match self {
             Form::Pairs => 2,
@@ -30,7 +31,7 @@ impl Form {
     }
 }
 
-/// Fields of a compact hash, in the order in which they stand.
+/// Iterates over the fields of a compact hash in order.
 pub fn fields(bytes: &[u8], form: Form) -> impl Iterator<Item = Field<'_>> + Clone {
     let mut elements = listpack::iter(bytes);
     std::iter::from_fn(move || {
@@ -44,7 +45,7 @@ pub fn fields(bytes: &[u8], form: Form) -> impl Iterator<Item = Field<'_>> + Clo
     })
 }
 
-/// The field of this name.
+/// Finds the field with this name.
 pub fn find<'a>(bytes: &'a [u8], form: Form, name: &[u8]) -> Option<Field<'a>> {
     let at = listpack::find(bytes, listpack::first(bytes)?, name, form.stride())?;
     let mut elements = listpack::iter_from(bytes, at);
@@ -57,17 +58,17 @@ pub fn find<'a>(bytes: &'a [u8], form: Form, name: &[u8]) -> Option<Field<'a>> {
     Some(Field { at, name, value, expiry })
 }
 
-/// How many fields there are.
+/// Returns the number of fields.
 pub fn len(bytes: &[u8], form: Form) -> usize {
     listpack::len(bytes) / form.stride()
 }
 
-/// When the first of them expires.
+/// Returns the earliest expiry.
 pub fn earliest_expiry(bytes: &[u8]) -> Option<i64> {
     fields(bytes, Form::Triplets).next()?.expiry
 }
 
-/// Those that expire before a time: they stand first.
+/// Iterates over the fields that expire before a time, which are the first ones.
 pub fn expired(bytes: &[u8], before_ms: i64) -> impl Iterator<Item = Field<'_>> {
     let fields = fields(bytes, Form::Triplets);
     fields.take_while(move |field| field.expiry.is_some_and(|at| at < before_ms))
@@ -80,7 +81,7 @@ fn expiry_of(element: Element<'_>) -> Option<i64> {
     }
 }
 
-/// A compact hash for change.
+/// A compact hash being changed.
 #[derive(Clone, Debug)]
 pub struct Compact {
     bytes: Vec<u8>,
@@ -88,24 +89,24 @@ pub struct Compact {
 }
 
 impl Compact {
-    /// One without fields.
+    /// Creates one without fields.
     pub fn new() -> Compact {
         Compact { bytes: listpack::EMPTY.to_vec(), form: Form::Pairs }
     }
 
-    /// A copy of one, with some room.
+    /// Copies one, with some spare capacity.
     pub fn copy_of(bytes: &[u8], form: Form) -> Compact {
         let mut copy = Vec::with_capacity(bytes.len() + SPARE_BYTES);
         copy.extend_from_slice(bytes);
         Compact { bytes: copy, form }
     }
 
-    /// Makes room for fields of which names and values have so many bytes.
+    /// Reserves memory for fields whose names and values have this total length in bytes.
     pub fn reserve(&mut self, fields: usize, text_bytes: usize) {
         self.bytes.reserve(text_bytes.saturating_add(fields.saturating_mul(FIELD_BYTES)));
     }
 
-    /// Its bytes, given away.
+    /// Returns its bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -115,27 +116,27 @@ impl Compact {
         self.form
     }
 
-    /// How many fields it has.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         len(&self.bytes, self.form)
     }
 
-    /// Its fields.
+    /// Iterates over its fields.
     pub fn fields(&self) -> impl Iterator<Item = Field<'_>> + Clone {
         fields(&self.bytes, self.form)
     }
 
-    /// The field of this name.
+    /// Finds the field with this name.
     pub fn find(&self, name: &[u8]) -> Option<Field<'_>> {
         find(&self.bytes, self.form, name)
     }
 
-    /// Whether there is room for a field, as stock servers see it.
+    /// Whether a field can be added within the limit of stock servers.
     pub fn has_room(&self, name: &[u8], value: &[u8]) -> bool {
         listpack::has_room(&self.bytes, name.len() + value.len() + ROOM_BYTES)
     }
 
-    /// Appends a field that is not there. It must have room.
+    /// Appends a field that does not exist. It must fit.
     pub fn push(&mut self, name: &[u8], value: &[u8], expiry: Option<i64>) {
         if expiry.is_some() {
             self.take_expiries();
@@ -152,13 +153,13 @@ impl Compact {
             }
             return;
         }
-        // From the last to the first, so that they come to stand in order.
+        // From the last to the first, so that they end up in order.
         listpack::insert(&mut self.bytes, at, Element::Int(expiry.unwrap_or(0)));
         listpack::insert(&mut self.bytes, at, Element::of(value));
         listpack::insert(&mut self.bytes, at, Element::of(name));
     }
 
-    /// Sets a field's value and expiry. True if it was not there. It must have room.
+    /// Sets value and expiry of a field. Returns whether it was created. It must fit.
     pub fn set(&mut self, name: &[u8], value: &[u8], expiry: Option<i64>) -> bool {
         let Some(old) = self.find(name) else {
             self.push(name, value, expiry);
@@ -175,14 +176,14 @@ impl Compact {
         false
     }
 
-    /// Removes a field. False if there is none of the name.
+    /// Removes a field. Returns false if it does not exist.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let Some(at) = self.find(name).map(|field| field.at) else { return false };
         listpack::delete(&mut self.bytes, at, self.form.stride());
         true
     }
 
-    /// Removes the fields that expire before a time, and gives their names.
+    /// Removes the fields that expire before a time. Returns their names.
     pub fn remove_expired(&mut self, now_ms: i64) -> Vec<Box<[u8]>> {
         let names: Vec<Box<[u8]>> =
             expired(&self.bytes, now_ms).map(|field| field.name_text().into()).collect();
@@ -192,12 +193,12 @@ impl Compact {
         names
     }
 
-    /// When the first of its fields expires.
+    /// Returns the earliest expiry.
     pub fn earliest_expiry(&self) -> Option<i64> {
         (self.form == Form::Triplets).then(|| earliest_expiry(&self.bytes)).flatten()
     }
 
-    /// Where a field with this expiry belongs: behind those that expire no later.
+    /// Returns the position for a field with this expiry: after those that do not expire later.
     fn place_of(&self, expiry: Option<i64>) -> usize {
         let later = |field: &Field<'_>| match (field.expiry, expiry) {
             (Some(theirs), Some(ours)) => theirs > ours,
@@ -207,7 +208,7 @@ impl Compact {
         self.fields().find(later).map_or(end, |field| field.at)
     }
 
-    /// Becomes one with expiries.
+    /// Adds expiries to the format.
     pub fn take_expiries(&mut self) {
         if self.form == Form::Triplets {
             return;
@@ -221,7 +222,7 @@ impl Compact {
         (self.bytes, self.form) = (bytes, Form::Triplets);
     }
 
-    /// Becomes one without expiries; those that there are go.
+    /// Removes all expiries from the format.
     pub fn drop_expiries(&mut self) {
         if self.form == Form::Pairs {
             return;
@@ -241,5 +242,5 @@ const SPARE_BYTES: usize = 128;
 /// What a field mostly takes beside its texts.
 const FIELD_BYTES: usize = 4;
 
-/// More than a field takes beside its texts: heads, lengths behind, and an expiry.
+/// Upper bound of the overhead of a field: headers, backward lengths, and an expiry.
 const ROOM_BYTES: usize = 64;

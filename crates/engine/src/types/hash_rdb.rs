@@ -1,4 +1,4 @@
-//! Hashes in RDB files, in all forms that there have been.
+//! Hashes in RDB files, in all forms so far.
 //!
 //! ```text
 //!   4              count (field value)*
@@ -10,8 +10,8 @@
 //!   Valkey 22      count (field value expiry)*             expiry is eight bytes; -1 for none
 //! ```
 //!
-//! Counts, expiries and ttls are lengths, `earliest` is eight bytes, little endian. What is known of forms after Redis 7.2 comes from
-//! third-party readers and their sample files.
+//! Counts, expiries and ttls are lengths, `earliest` is eight bytes, little endian. Details of
+//! forms after Redis 7.2 come from third-party readers and their sample files.
 
 use std::borrow::Cow;
 
@@ -31,10 +31,10 @@ pub const LISTPACK: u8 = 16;
 pub const EXPIRING: u8 = 24;
 pub const LISTPACK_EX: u8 = 25;
 
-/// Bytes of the earliest expiry.
+/// Number of bytes of the earliest expiry.
 const EARLIEST_BYTES: usize = 8;
 
-/// A compact hash that is longer than its settings would let it become is taken as it is up to this length.
+/// Maximum length of a compact hash that is kept although it exceeds the configured limits.
 const COMPACT_BYTES_MAX: usize = 64 * 1024;
 
 pub const FORMS: &[RdbForm] = &[
@@ -129,7 +129,7 @@ fn read_head_with_earliest(fields: &mut Fields<'_>) -> Parsed<Head> {
     Ok(Head { count: fields.length()?, earliest: Some(earliest) })
 }
 
-/// A hash whose fields come.
+/// A hash being built.
 #[derive(Debug)]
 struct Building {
     hash: HashMut<'static>,
@@ -217,7 +217,7 @@ fn decode_triplets<'a>(bytes: Cow<'a, [u8]>, making: &Making<'_>) -> Result<Valu
     Ok(value_of_compact(Compact::copy_of(&bytes, Form::Triplets)))
 }
 
-/// Whether bytes are a listpack with whole fields.
+/// Whether bytes are a valid listpack of complete fields.
 fn check(bytes: &[u8], form: Form) -> Result<(), Invalid> {
     match listpack::check(bytes)? {
         0 => Err(Invalid::Empty),
@@ -226,7 +226,7 @@ fn check(bytes: &[u8], form: Form) -> Result<(), Invalid> {
     }
 }
 
-/// Whether expiries are such, and in order, those without one last.
+/// Whether expiries are valid and in order, with missing ones last.
 fn check_expiries(bytes: &[u8]) -> Result<(), Invalid> {
     let mut least = 1;
     for (_, element) in listpack::iter(bytes).skip(2).step_by(Form::Triplets.stride()) {
@@ -239,7 +239,7 @@ fn check_expiries(bytes: &[u8]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Whether no field is there twice.
+/// Whether all fields are unique.
 fn check_names(bytes: &[u8], form: Form) -> Result<(), Invalid> {
     // A text that could be an integer is the same name as that integer.
     let mut integers = Vec::new();
@@ -261,7 +261,7 @@ fn check_names(bytes: &[u8], form: Form) -> Result<(), Invalid> {
     if twice { Err(Invalid::Duplicate) } else { Ok(()) }
 }
 
-/// The table that a compact hash with too many fields must become here.
+/// Converts a compact hash with too many fields to a table.
 fn table_if_large(
     bytes: &[u8],
     form: Form,
@@ -308,7 +308,7 @@ pub fn write_element_with_expiry(
 ) {
     let ttl = element.expiry.map_or(0, |at| {
         let earliest = head.earliest.unwrap_or(0);
-        // No element expires before the earliest.
+        // No element expires before the earliest expiry.
         at.saturating_sub(earliest).saturating_add(1).max(1) as u64
     });
     format::put_len(ttl, out);

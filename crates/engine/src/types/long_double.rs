@@ -1,5 +1,5 @@
-//! Fractions as INCRBYFLOAT and its kin count them: the x87's 80-bit extended doubles, read and printed as C's
-//! `strtold` and `%.17Lf` do, whatever machine this runs on.
+//! Fractions for INCRBYFLOAT and HINCRBYFLOAT: 80-bit extended doubles of the x87, parsed and
+//! formatted like C's `strtold` and `%.17Lf`, on any machine.
 //!
 //! ```text
 //!   79     78             64 63                                          0
@@ -8,20 +8,20 @@
 //!  └──────┴─────────────────┴────────────────────────────────────────────┘
 //! ```
 //!
-//! Printing is exact. Below 2^63 the number times 10^17 is a 121-bit integer over a power of two; above it the number
-//! is an integer of at most 16384 bits.
+//! Formatting is exact. Below 2^63 the number times 10^17 is a 121-bit integer divided by a power
+//! of two; above it the number is an integer of at most 16384 bits.
 
 use rustc_apfloat::Float;
 use rustc_apfloat::ieee::X87DoubleExtended;
 
-/// Longest text that is read as a fraction, in bytes: what stock servers take.
+/// Maximum length of a parsed text in bytes, as in stock servers.
 const TEXT_LEN_MAX: usize = 5 * 1024 - 1;
 
-/// Exponents beyond this, either way, are the same as this: far out of range with any significand
-/// that fits into [`TEXT_LEN_MAX`].
+/// Larger exponents are clamped to this value: they are out of range for every significand that
+/// fits into [`TEXT_LEN_MAX`].
 const EXPONENT_MAX: i32 = 100_000;
 
-/// Digits behind the point.
+/// Number of digits after the decimal point.
 const FRACTION_DIGITS: usize = 17;
 
 /// A finite or infinite extended double.
@@ -29,11 +29,11 @@ const FRACTION_DIGITS: usize = 17;
 pub struct LongDouble(X87DoubleExtended);
 
 impl LongDouble {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: LongDouble = LongDouble(X87DoubleExtended::ZERO);
 
-    /// Reads a number as `strtold` does: decimal, hexadecimal, or infinity. None if the text is anything
-    /// else or goes on behind it, is too long, or the number is out of range or no number.
+    /// Parses a number like `strtold`: decimal, hexadecimal, or infinity. Returns none for other or
+    /// too long texts, and for numbers that are out of range or NaN.
     pub fn parse(text: &[u8]) -> Option<LongDouble> {
         if text.len() > TEXT_LEN_MAX {
             return None;
@@ -47,23 +47,24 @@ impl LongDouble {
         Some(LongDouble(if negative { -magnitude } else { magnitude }))
     }
 
-    /// Whether it is not infinite.
+    /// Whether it is finite.
     pub fn is_finite(self) -> bool {
         self.0.is_finite()
     }
 
-    /// The sum, rounded to nearest even; None if it is infinite or no number.
+    /// Returns the sum, rounded to nearest even; none if it is infinite or NaN.
     pub fn plus(self, other: LongDouble) -> Option<LongDouble> {
         let sum = (self.0 + other.0).value;
         sum.is_finite().then_some(LongDouble(sum))
     }
 
-    /// The number with 17 digits behind the point, without trailing zeros. Must be finite.
+    /// Formats the number with 17 digits after the decimal point, without trailing zeros. Must be
+    /// finite.
     pub fn to_text(self) -> Vec<u8> {
         let bits = self.0.to_bits();
         let significand = bits as u64;
         let exponent = (bits >> 64 & 0x7fff) as i32;
-        // The smallest exponent and the next mean the same scale: the first is of denormals.
+        // The lowest exponent (of denormals) has the same scale as the next one.
         let scale = exponent.max(1) - 16_446;
         let mut text = if scale < 0 {
             with_fraction(significand, scale.unsigned_abs())
@@ -105,7 +106,7 @@ fn parse_unsigned(text: &[u8]) -> Option<X87DoubleExtended> {
     };
     let value = normal.parse::<X87DoubleExtended>().ok()?;
     let is_zero = significand.bytes().all(|b| matches!(b, b'0' | b'.'));
-    // Out of range is an error both ways; a denormal is not.
+    // Overflow and underflow are errors; a denormal is not.
     (value.is_finite() && value.is_zero() == is_zero).then_some(value)
 }
 
@@ -124,10 +125,10 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
     Some(if negative { -value } else { value })
 }
 
-/// `significand / 2^shift`, rounded half to even at the last digit.
+/// Returns `significand / 2^shift`, rounded half to even at the last digit.
 fn with_fraction(significand: u64, shift: u32) -> Vec<u8> {
     let scaled = u128::from(significand) * 10_u128.pow(FRACTION_DIGITS as u32);
-    // Below 2^121: shifted by more than that it is less than half of the last digit.
+    // Below 2^121, a larger shift gives less than half of the last digit.
     let rounded = if shift > 121 {
         0
     } else {
@@ -142,11 +143,11 @@ fn with_fraction(significand: u64, shift: u32) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// `significand · 2^shift` in decimal, by division of the whole by powers of ten.
+/// Returns `significand · 2^shift` in decimal, by dividing the integer by powers of ten.
 fn integer(significand: u64, shift: u32) -> Vec<u8> {
     const CHUNK: u64 = 1_000_000_000_000_000_000;
     let (words, bits) = ((shift / 64) as usize, shift % 64);
-    // Least significant word first.
+    // The least significant word comes first.
     let wide = u128::from(significand) << bits;
     let mut number = vec![0_u64; words];
     number.extend([wide as u64, (wide >> 64) as u64]);
@@ -155,7 +156,7 @@ fn integer(significand: u64, shift: u32) -> Vec<u8> {
         let mut rest = 0_u64;
         for word in number.iter_mut().rev() {
             let dividend = u128::from(rest) << 64 | u128::from(*word);
-            // The rest is below the divisor, so the quotient fits into a word.
+            // The remainder is below the divisor, so the quotient fits into a word.
             (*word, rest) =
                 ((dividend / u128::from(CHUNK)) as u64, (dividend % u128::from(CHUNK)) as u64);
         }
@@ -180,7 +181,7 @@ mod tests {
         Some(String::from_utf8(sum.to_text()).expect("digits"))
     }
 
-    // What stock servers of version 7.0 answer on x86-64.
+    // Replies of stock servers of version 7.0 on x86-64.
     #[test]
     fn sums_are_those_of_stock_servers() {
         for (a, b, expected) in [

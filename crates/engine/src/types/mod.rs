@@ -1,10 +1,11 @@
 //! Values: a row and a file for each type.
 //!
-//! An entry of the keyspace carries one *kind* byte: the number of its type in the low four bits, of the encoding in the
-//! high four. All else that differs between types stands in their rows, and nobody outside of this folder asks which type a
-//! value has but the commands of its family.
+//! An entry of the keyspace has a *kind* byte: the number of its type in the low four bits, that of
+//! its encoding in the high four. All other differences between types are in their rows; outside of
+//! this folder, only the commands of a type depend on the type of a value.
 //!
-//! A new type is a file with a row, and a line in [`TYPES`]; a variant of [`Object`] if it can be large.
+//! A new type is a file with a row, a line in [`TYPES`], and a variant of [`Object`] if its values
+//! can be large.
 
 pub mod digest;
 pub mod elements;
@@ -31,15 +32,15 @@ pub use value::{
 /// A type of values.
 #[derive(Debug)]
 pub struct Type {
-    /// The name that TYPE answers.
+    /// The name returned by TYPE.
     pub name: &'static str,
-    /// Its number in Redis: the low four bits of the kind byte, and what DEBUG DIGEST begins with.
+    /// Its number in Redis: the low four bits of the kind byte, and the start of DEBUG DIGEST.
     pub number: u8,
-    /// Its encodings; the index is in the high four bits of the kind byte.
+    /// Its encodings, by the high four bits of the kind byte.
     pub encodings: &'static [Encoding],
-    /// The forms in which files hold its values.
+    /// The forms of its values in files.
     pub rdb: &'static [RdbForm],
-    /// Takes a value of a kind into a digest.
+    /// Adds a value of a kind to a digest.
     pub digest: fn(&mut Digest, u8, ValueRef<'_>),
 }
 
@@ -105,7 +106,7 @@ const fn not_implemented(code: u8, name: &'static str) -> RdbForm {
     RdbForm { code, flavour: None, name, read: Read::NotImplemented }
 }
 
-/// A form whose byte has its meaning under one magic only.
+/// Restricts a form to one magic.
 const fn only(flavour: Flavour, form: RdbForm) -> RdbForm {
     RdbForm { flavour: Some(flavour), ..form }
 }
@@ -121,15 +122,15 @@ static BY_NUMBER: [Option<&Type>; 16] = {
     rows
 };
 
-/// The kind byte of a type's encoding.
+/// Returns the kind byte of a type's encoding.
 pub const fn kind(ty: u8, encoding: u8) -> u8 {
     ty | encoding << 4
 }
 
-/// The type of a kind byte.
+/// Returns the type of a kind byte.
 #[inline]
 pub fn type_of(kind: u8) -> &'static Type {
-    // Kind bytes are made of rows, and never read from anywhere.
+    // Kind bytes are created from rows and never read from files.
     BY_NUMBER[usize::from(kind & 0xf)].expect("a type with a row")
 }
 
@@ -149,26 +150,27 @@ static BY_KIND: [Option<&Encoding>; 256] = {
     rows
 };
 
-/// The encoding of a kind byte.
+/// Returns the encoding of a kind byte.
 #[inline]
 pub fn encoding_of(kind: u8) -> &'static Encoding {
     BY_KIND[usize::from(kind)].expect("an encoding with a row")
 }
 
-/// The oldest version of files in which any value may stand: any whose elements do not expire, or any at all.
+/// Returns the oldest version of files that supports all values: of any kind, or without expiring
+/// elements.
 pub fn file_version(elements_expire: bool) -> u32 {
     let encodings = TYPES.iter().flat_map(|ty| ty.encodings);
     let found = encodings.filter(|encoding| elements_expire || encoding.expiring.is_none());
     found.map(|encoding| encoding.version).fold(DEFAULT_VERSION, u32::max)
 }
 
-/// The form that a byte in a file of this flavour stands for, and the name of its type.
+/// Returns the form of a type byte in a file of this flavour, with the name of its type.
 pub fn rdb_form(code: u8, flavour: Flavour) -> Option<(&'static str, &'static RdbForm)> {
     rdb_forms()
         .find(|(_, form)| form.code == code && form.flavour.is_none_or(|only| only == flavour))
 }
 
-/// All forms, with the names of their types.
+/// Iterates over all forms, with the names of their types.
 pub fn rdb_forms() -> impl Iterator<Item = (&'static str, &'static RdbForm)> {
     let implemented = TYPES.iter().map(|ty| (ty.name, ty.rdb));
     implemented
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(name(8, Flavour::Redis), None);
     }
 
-    /// What we write we can read.
+    /// All written forms can be read.
     #[test]
     fn encodings_are_written_in_forms_that_are_read() {
         for ty in TYPES {

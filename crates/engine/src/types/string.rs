@@ -1,4 +1,4 @@
-//! Strings: short ones stand inline in the entry, long ones are a block that others may hold too.
+//! Strings: short ones are inline in the entry, long ones are a block that may be shared.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::digest::Digest;
 use super::form::write_string;
 use super::{Encoding, Invalid, Making, Object, RdbForm, Read, Type, Value, ValueRef, Write, kind};
 
-/// Longest string of the `embstr` encoding, in bytes: what Redis reports, and clients look at.
+/// Maximum length of the encoding `embstr` in bytes, as in Redis.
 const EMBSTR_MAX: usize = 44;
 
 /// The row.
@@ -23,17 +23,17 @@ pub static STRING: Type = Type {
 
 const NUMBER: u8 = 0;
 
-/// The form in which files hold strings.
+/// The form of strings in files.
 pub const RDB: RdbForm =
     RdbForm { code: 0, flavour: None, name: "string", read: Read::String { skip: 0, decode } };
 
 /// The kind byte of a string that is the canonical text of an integer.
 pub const KIND_INT: u8 = kind(NUMBER, 0);
 
-/// The kind byte of a short string that was set in one piece.
+/// The kind byte of a short string.
 const KIND_EMBSTR: u8 = kind(NUMBER, 1);
 
-/// The kind byte of any other, also of one that was changed in place (APPEND, SETRANGE).
+/// The kind byte of all other strings, including those changed in place (APPEND, SETRANGE).
 pub const KIND_RAW: u8 = kind(NUMBER, 2);
 
 const fn encoding(name: &'static str) -> Encoding {
@@ -41,17 +41,17 @@ const fn encoding(name: &'static str) -> Encoding {
     Encoding { name, code: RDB.code, version: 1, write, expiring: None }
 }
 
-/// The bytes of a string value, wherever they stand.
+/// The bytes of a string value.
 #[derive(Clone, Copy, Debug)]
 pub enum Text<'a> {
-    /// In the entry.
+    /// Inline in the entry.
     Inline(&'a [u8]),
-    /// In a block that a snapshot or a reply may hold too.
+    /// In a block that a snapshot or a reply may share.
     Block(BytesRef<'a>),
 }
 
 impl<'a> Text<'a> {
-    /// The string in an entry; none if it has another type.
+    /// Returns the string in an entry; none if it has another type.
     pub fn of(entry: &EntryRef<'a, Object>) -> Option<Text<'a>> {
         match entry.payload() {
             _ if entry.kind() & 0xf != NUMBER => None,
@@ -63,7 +63,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Its bytes.
+    /// Returns its bytes.
     pub fn bytes(self) -> &'a [u8] {
         match self {
             Text::Inline(bytes) => bytes,
@@ -72,12 +72,12 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The kind byte of a string that is set in one piece: `int` if it is canonical, else by length.
+/// Returns the kind byte of a new string: `int` if it is canonical, otherwise by length.
 pub fn kind_of_new(bytes: &[u8]) -> u8 {
     if bytes.len() <= 20 && parse_i64(bytes).is_some() { KIND_INT } else { kind_of_text(bytes) }
 }
 
-/// The same of one that is not looked at as a number (INCRBYFLOAT's sum): by length alone.
+/// Returns the kind byte of a new string by length only (the result of INCRBYFLOAT).
 pub fn kind_of_text(bytes: &[u8]) -> u8 {
     if bytes.len() <= EMBSTR_MAX { KIND_EMBSTR } else { KIND_RAW }
 }

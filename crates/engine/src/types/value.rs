@@ -1,8 +1,9 @@
-//! Values: where their bytes stand, and how they come into an entry and out of it.
+//! Values: where their bytes are stored, and how they are put into an entry and copied from it.
 //!
-//! A value is compact or large. A compact one is bytes: a string, or a small collection in one stretch. They stand
-//! inline in the entry or, from [`INLINE_MAX`] on, in a block that snapshots, replies and copies may hold too. A large one
-//! is an [`Object`] in a block: a collection with an allocation for each element.
+//! A value is compact or large. A compact value is bytes: a string, or a small collection. They are
+//! inline in the entry or, if longer than [`INLINE_MAX`], in a block that snapshots, replies and
+//! copies may share. A large value is an [`Object`] in a block: a collection with an allocation for
+//! each element.
 
 use std::borrow::Cow;
 
@@ -15,8 +16,8 @@ use super::walkers::{Walker, Walkers};
 use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::{Element, Head};
 
-/// Most bytes that stand inline in an entry. More would make the copy that a snapshot takes of a bucket, and the move
-/// that a growing value makes, cost too much.
+/// Maximum length of a value that is inline in an entry. With a higher limit, snapshots would copy
+/// more bytes per bucket, and growing values would be moved more expensively.
 pub const INLINE_MAX: usize = 1024;
 
 /// A large value, by type.
@@ -24,73 +25,76 @@ pub const INLINE_MAX: usize = 1024;
 pub enum Object {
     /// A hash.
     Hash(Hash),
-    /// Elements of no type, for the tests of walks.
+    /// Elements without a type, for tests of walks.
     #[cfg(test)]
     Elements(super::elements::Elements),
 }
 
-/// What every large value can tell.
+/// The operations of every large value.
 pub trait Collection {
-    /// How many elements it has.
+    /// Returns the number of elements.
     fn len(&self) -> usize;
 
-    /// Whether it has none; no such value stays in the keyspace.
+    /// Whether it has no elements; the keyspace contains no such value.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Type and encoding, which tells whether elements expire.
+    /// Returns the kind byte, which includes whether elements expire.
     fn kind(&self) -> u8;
 
-    /// When there may be something to remove for [`Collection::remove_expired`]; none if no element expires.
+    /// Returns when [`Collection::remove_expired`] may have something to remove, in Unix
+    /// milliseconds; none if no element has an expiry.
     fn next_sweep(&self) -> Option<i64> {
         None
     }
 
-    /// Removes elements whose expiry is before a time, after looking at up to `budget` that may have expired, and returns
-    /// their names.
+    /// Removes elements whose expiry is before a time, after examining up to `budget` candidates.
+    /// Returns their names.
     fn remove_expired(&mut self, now_ms: i64, budget: usize, walkers: &mut Walkers<'_>) -> Names {
         let _ = (now_ms, budget, walkers);
         Names::new()
     }
 
-    /// Hands over all elements, in no particular order.
+    /// Emits all elements in no particular order.
     fn each(&self, sink: &mut dyn FnMut(Element<'_>));
 
-    /// The same in another block, with nothing shared.
+    /// Returns a deep copy in a new block.
     fn copy(&self) -> Block<Object>;
 
-    /// Goes on with a walk: hands over a part of the elements, unless a change has done so before, and answers the next
-    /// position; `None` at the end. A walk begins at 0. See [`super::walkers`].
+    /// Continues a walk: emits a part of the elements, unless a change has already copied its
+    /// pre-image. Returns the next position, none at the end. A walk starts at 0. See
+    /// [`super::walkers`].
     fn walk(&mut self, walker: Walker, position: u64, chunk: &mut Chunk) -> Option<u64>;
 
-    /// Bytes of memory that it owns, without itself.
+    /// Returns the memory that it owns in bytes, without the object itself.
     fn owned_bytes(&self) -> usize;
 
-    /// What a file says of it before its elements.
+    /// Returns the head for files.
     fn head(&self) -> Head {
         Head { count: self.len() as u64, earliest: None }
     }
 }
 
-/// A type of collections as commands change them, whichever form a value has ([`crate::keyspace::Edit::change`]).
+/// A collection type as commands change it, in any form ([`crate::keyspace::Edit::change`]).
 pub trait Editable {
-    /// The number of its row.
+    /// The number of its type.
     const NUMBER: u8;
 
-    /// The command that removes elements by name: how it is propagated that some have expired.
+    /// The command that removes elements by name, which propagates expired ones.
     const REMOVAL: &'static [u8];
 
-    /// A value under change: a copy of a compact one, or a large one where it stands. What is compact may become large.
+    /// A value being changed: a copy of a compact one, which may become large, or a large one in
+    /// place.
     type Mut<'a>;
 
-    /// One without elements.
+    /// Creates one without elements.
     fn empty(making: &Making<'_>) -> Self::Mut<'static>;
 
-    /// A copy of a compact one, of this kind.
+    /// Copies a compact value of this kind.
     fn copy_of(kind: u8, bytes: &[u8], making: &Making<'_>) -> Self::Mut<'static>;
 
-    /// A large one where it stands; none if the object is of another type.
+    /// Borrows a large value; none if it has another type.
     fn of_object<'a>(
         object: &'a mut Object,
         walkers: Walkers<'a>,
@@ -100,7 +104,7 @@ pub trait Editable {
     /// Whether it has no elements.
     fn is_empty(value: &Self::Mut<'_>) -> bool;
 
-    /// What one that does not stand in an entry has become; none if it has no elements.
+    /// Returns the resulting value if it is not in place; none if it has no elements.
     fn into_value(value: Self::Mut<'static>) -> Option<Value<'static>>;
 }
 
@@ -111,7 +115,7 @@ impl russet_ds::Value for Object {
 }
 
 impl Object {
-    /// The value as any large one.
+    /// Returns the value as a collection.
     pub fn collection(&self) -> &dyn Collection {
         match *self {
             Object::Hash(ref hash) => hash,
@@ -120,7 +124,7 @@ impl Object {
         }
     }
 
-    /// The same, for change.
+    /// Returns the value as a mutable collection.
     pub fn collection_mut(&mut self) -> &mut dyn Collection {
         match *self {
             Object::Hash(ref mut hash) => hash,
@@ -129,29 +133,29 @@ impl Object {
         }
     }
 
-    /// A block of its own for it.
+    /// Moves it into a block.
     pub fn into_block(self) -> Block<Object> {
         let owned_bytes = self.collection().owned_bytes();
         Block::new(self, owned_bytes)
     }
 }
 
-/// A value where it stands.
+/// A borrowed value.
 #[derive(Clone, Copy, Debug)]
 pub enum ValueRef<'a> {
-    /// A compact one.
+    /// A compact value.
     Bytes(&'a [u8]),
-    /// A large one.
+    /// A large value.
     Object(&'a Object),
 }
 
 impl<'a> ValueRef<'a> {
-    /// The value of an entry.
+    /// Returns the value of an entry.
     pub fn of(entry: &EntryRef<'a, Object>) -> ValueRef<'a> {
         ValueRef::of_payload(entry.payload())
     }
 
-    /// The value that a payload is.
+    /// Returns the value of a payload.
     pub fn of_payload(payload: Payload<'a, Object>) -> ValueRef<'a> {
         match payload {
             Payload::Inline(bytes) => ValueRef::Bytes(bytes),
@@ -162,7 +166,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
-    /// How many allocations it takes to free it: what lazy freeing goes by.
+    /// Returns the number of allocations to free, which decides about lazy freeing.
     pub fn free_cost(self) -> usize {
         match self {
             ValueRef::Bytes(_) => 1,
@@ -171,36 +175,36 @@ impl<'a> ValueRef<'a> {
     }
 }
 
-/// A value that is in no entry yet.
+/// A value that is not in an entry yet.
 #[derive(Debug)]
 pub struct Value<'a> {
-    /// Type and encoding.
+    /// The kind byte.
     pub kind: u8,
-    /// What it is made of.
+    /// Its content.
     pub body: Body<'a>,
 }
 
-/// What a value is made of.
+/// The content of a value.
 #[derive(Debug)]
 pub enum Body<'a> {
-    /// The bytes of a compact one.
+    /// The bytes of a compact value.
     Bytes(Cow<'a, [u8]>),
-    /// The block of any.
+    /// A block of either.
     Block(Block<Object>),
 }
 
 impl<'a> Value<'a> {
-    /// A compact value.
+    /// Creates a compact value.
     pub fn compact(kind: u8, bytes: impl Into<Cow<'a, [u8]>>) -> Value<'a> {
         Value { kind, body: Body::Bytes(bytes.into()) }
     }
 
-    /// A large value.
+    /// Creates a large value.
     pub fn large(kind: u8, object: Object) -> Value<'static> {
         Value { kind, body: Body::Block(object.into_block()) }
     }
 
-    /// An entry's value for another entry. Bytes in a block are shared: whoever changes them first makes a copy.
+    /// Copies an entry's value. Bytes in a block are shared, and copied before the first change.
     pub fn copy_of(entry: &EntryRef<'_, Object>) -> Value<'static> {
         let body = match entry.payload() {
             Payload::Inline(bytes) => Body::Bytes(Cow::Owned(bytes.to_vec())),
@@ -212,7 +216,7 @@ impl<'a> Value<'a> {
         Value { kind: entry.kind(), body }
     }
 
-    /// Gives kind and payload to whoever puts them into an entry.
+    /// Passes kind and payload on, to be put into an entry.
     pub fn put<T>(self, sink: impl FnOnce(u8, NewPayload<'_, Object>) -> T) -> T {
         match self.body {
             Body::Bytes(bytes) => sink(self.kind, payload(&bytes)),
@@ -221,7 +225,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// When elements are to be removed of a value that goes into an entry; none if none of them expires.
+/// Returns when elements of a new value must be removed; none if no element has an expiry.
 #[inline]
 pub fn next_sweep(kind: u8, payload: &NewPayload<'_, Object>) -> Option<i64> {
     let expiring = encoding_of(kind).expiring?;
@@ -234,7 +238,7 @@ pub fn next_sweep(kind: u8, payload: &NewPayload<'_, Object>) -> Option<i64> {
     })
 }
 
-/// The form in which bytes go into an entry.
+/// Returns the payload for bytes.
 pub fn payload(bytes: &[u8]) -> NewPayload<'_, Object> {
     if bytes.len() <= INLINE_MAX {
         NewPayload::Inline(bytes)

@@ -1,43 +1,44 @@
-//! Large values during snapshots: what those who change one owe to the walks that have not finished it.
+//! Large values during snapshots: pre-images for the walks that have not finished a value.
 //!
-//! A walk goes through a large value part by part, a part being a bucket of its table of elements. Meanwhile the value may
-//! change, so a change first hands over the part that it touches as that was, unless the walk has been there. The parts
-//! that were handed over are held until the value's turn comes in the file.
+//! A walk visits a large value part by part; a part is a bucket of its table of elements. Before a
+//! change, the pre-image of the affected part is copied for each walk that has not visited it.
+//! These copies are kept until the walk reaches the value in the file.
 //!
-//! Whoever changes a large value is given the [`Walkers`] of it and calls [`Walkers::before_change`] for each element's place
-//! before it changes that. There mostly are none, and it costs a comparison.
+//! Changes of a large value receive its [`Walkers`] and call [`Walkers::before_change`] for the
+//! affected elements before they change them. Mostly there are no walks, and the cost is a
+//! comparison.
 
 use russet_ds::{EntryRef, HashOf, Payload, Scope, Table, WALKERS};
 
 use crate::rdb::chunk::{Chunk, ChunkValue};
 
-/// A walk, as the tables of elements know it.
+/// A walk, for tables of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walker {
-    /// Which of the walkers it is, below [`WALKERS`].
+    /// The index of the walker, below [`WALKERS`].
     pub index: usize,
     /// Its epoch.
     pub epoch: u32,
 }
 
-/// A walk that has not finished a value, with the parts that were handed over to it.
+/// A walk that has not finished a value, with the pre-images for it.
 #[derive(Debug)]
 pub struct PendingWalk {
     epoch: u32,
-    /// Number of the database that the file will have them in.
+    /// Number of the database in the file.
     db: u32,
     chunks: Vec<Chunk>,
-    /// Memory of the chunks when it was last counted.
+    /// Memory of the chunks when it was last counted, in bytes.
     counted_bytes: usize,
 }
 
 impl PendingWalk {
-    /// Returns a walk of this epoch, whose file will have the value in database `db`, without parts.
+    /// Creates a walk of this epoch, without pre-images. `db`: the database in its file.
     pub fn new(epoch: u32, db: u32) -> PendingWalk {
         PendingWalk { epoch, db, chunks: Vec::new(), counted_bytes: 0 }
     }
 
-    /// Returns the chunk that takes the next element.
+    /// Returns the chunk for the next element.
     fn chunk(&mut self) -> &mut Chunk {
         let is_full = self.chunks.last().is_none_or(Chunk::is_full);
         if is_full {
@@ -46,18 +47,18 @@ impl PendingWalk {
         self.chunks.last_mut().expect("one was pushed if there was none")
     }
 
-    /// Counts the memory of the parts. Returns what it was when it was last counted, and what it is.
+    /// Counts the memory of the pre-images. Returns the previous and the current number of bytes.
     pub fn count_bytes(&mut self) -> (usize, usize) {
         let bytes = self.chunks.iter().map(Chunk::memory_bytes).sum();
         (std::mem::replace(&mut self.counted_bytes, bytes), bytes)
     }
 
-    /// Returns the memory of the parts when it was last counted.
+    /// Returns the last counted memory of the pre-images in bytes.
     pub fn counted_bytes(&self) -> usize {
         self.counted_bytes
     }
 
-    /// Takes the parts, and the memory that was counted of them.
+    /// Takes the pre-images, and their counted memory in bytes.
     pub fn take_parts(&mut self) -> (Vec<Chunk>, usize) {
         (std::mem::take(&mut self.chunks), std::mem::take(&mut self.counted_bytes))
     }
@@ -66,18 +67,19 @@ impl PendingWalk {
 /// The walks that have not finished a value, by the index of the walker.
 pub type PendingWalks = [Option<PendingWalk>; WALKERS];
 
-/// What a change of a value needs to know of the walks through it. See the module.
+/// The walks through a value, which its changes must respect.
 #[derive(Debug, Default)]
 pub struct Walkers<'a>(Option<&'a mut PendingWalks>);
 
 impl<'a> Walkers<'a> {
-    /// Returns the walkers of a value that some walk has not finished.
+    /// Returns the walkers of a value that a walk has not finished.
     pub fn new(pending: &'a mut PendingWalks) -> Walkers<'a> {
         Walkers(Some(pending))
     }
 
-    /// Hands over what the walks have not seen of the elements that a change of one with this hash may move or change. To
-    /// be called before each insertion, removal and change of an element.
+    /// Copies the pre-images of all elements that a change of the element with this hash may move
+    /// or change, for walks that have not visited them. Must be called before each insertion,
+    /// removal and change of an element.
     #[inline]
     pub fn before_change(&mut self, table: &mut Table<()>, hash: u64, hash_of: HashOf<'_>) {
         if let Some(pending) = self.0.as_deref_mut() {
@@ -97,8 +99,8 @@ fn hand_over(pending: &mut PendingWalks, table: &mut Table<()>, hash: u64, hash_
     }
 }
 
-/// Goes on with a walk through a table of elements: hands over the bucket in which `position` falls, if it was not before,
-/// and answers the next position; `None` at the end. A walk begins at 0.
+/// Continues a walk through a table of elements: emits the bucket of `position`, unless its
+/// pre-image was copied before. Returns the next position, none at the end. A walk starts at 0.
 pub fn walk_elements(
     table: &mut Table<()>,
     walker: Walker,
@@ -110,13 +112,13 @@ pub fn walk_elements(
     table.walk(index, epoch, position, hash_of, &mut |element| push_element(chunk, &element))
 }
 
-/// Copies an element into a chunk; long bytes are shared.
+/// Copies an element into a chunk; long values are shared.
 fn push_element(chunk: &mut Chunk, element: &EntryRef<'_, ()>) {
     let value = match element.payload() {
         Payload::Inline(bytes) => ChunkValue::Bytes(bytes),
         Payload::Block(block) => match block.share_bytes() {
             Some(bytes) => ChunkValue::Shared(bytes),
-            // A block of `()` holds nothing.
+            // A block of `()` can only contain bytes.
             None => ChunkValue::Bytes(&[]),
         },
     };

@@ -100,7 +100,7 @@ impl Remote {
                 let offset = before.split_ascii_whitespace().nth(2).expect("+FULLRESYNC id offset");
                 break (mark.to_owned(), offset.parse().expect("a number"));
             }
-            assert!(link.read(PATIENCE), "a full synchronisation begins");
+            assert!(link.read(PATIENCE), "a full synchronization begins");
         };
         let head = link.bytes.windows(5).position(|w| w == b"$EOF:").expect("seen above") + 47;
         let end = loop {
@@ -108,7 +108,7 @@ impl Remote {
             if let Some(at) = payload.windows(40).position(|window| window == mark.as_bytes()) {
                 break head + at + 40;
             }
-            assert!(link.read(PATIENCE), "a full synchronisation ends");
+            assert!(link.read(PATIENCE), "a full synchronization ends");
         };
         link.bytes.drain(..end);
         let offset = offset + link.bytes.len() as i64;
