@@ -141,6 +141,28 @@ fn events_of_expired_fields() {
     }
 }
 
+/// What replicas make of the deletions that come before a command is what the master makes.
+#[test]
+fn a_hash_of_expired_fields_loses_its_own_expiry() {
+    for conf in [COMPACT, TABLES] {
+        for line in ["HSET h a 3 b 4", "HINCRBY h a 1", "HSETNX h a 1", "HDEL h a"] {
+            let (mut w, c) = new(conf);
+            w.request(c, "DEBUG SET-ACTIVE-EXPIRE 0");
+            let mut mirror = Mirror::of(&mut w);
+            w.request(c, "HSET h a 1 b 2");
+            w.request(c, "HPEXPIRE h 100 FIELDS 2 a b");
+            w.request(c, "PEXPIRE h 100000");
+            w.advance_ms(101);
+            // The other field is removed before, or by the command itself.
+            w.request(c, "HDEL h b");
+            w.request(c, line);
+            assert_eq!(mirror.difference(&w), None, "{line}");
+            let answer = if line.starts_with("HDEL") { ":-2\r\n" } else { ":-1\r\n" };
+            assert_eq!(w.request(c, "PTTL h"), answer, "{line}");
+        }
+    }
+}
+
 /// Replicas hide expired fields, and delete them when the master propagates that.
 #[test]
 fn replicas_hide_expired_fields_until_the_master_deletes_them() {

@@ -134,11 +134,24 @@ fn change<'n, R>(
     change: impl FnOnce(&mut HashMut<'_>) -> Change<R>,
 ) -> Result<R, ErrorReply> {
     let hidden_before = hidden_before(ctx.data);
-    let deletes = ctx.data.policy == ExpiryPolicy::Remove;
-    ctx.change::<Hash, R>(key, |hash| {
-        let expired = if deletes { delete_expired(hash, names, hidden_before) } else { vec![] };
-        Change { expired, ..change(hash) }
-    })
+    if deletes_expired(ctx, key, hidden_before) {
+        // If no field is left the key ends here, as it does for replicas, who are told of this first.
+        ctx.change::<Hash, ()>(key, |hash| {
+            let expired = delete_expired(hash, names, hidden_before);
+            Change { expired, ..Change::none(()) }
+        })?;
+    }
+    ctx.change::<Hash, R>(key, change)
+}
+
+/// Whether the hash of a key may have expired fields that are to be deleted here.
+fn deletes_expired(ctx: &Ctx<'_>, key: Key<'_>, before: i64) -> bool {
+    let db = ctx.data.db(ctx.call.db);
+    if ctx.data.policy != ExpiryPolicy::Remove || db.len_with_expiring_elements() == 0 {
+        return false;
+    }
+    let hash = db.get(key).and_then(|entry| HashRef::of(&entry));
+    hash.and_then(HashRef::earliest_expiry).is_some_and(|at| at < before)
 }
 
 /// Deletes the named fields that have expired, and returns their names.
@@ -148,9 +161,6 @@ fn delete_expired<'n>(
     before: i64,
 ) -> Names {
     let mut expired = Names::new();
-    if hash.earliest_expiry().is_none_or(|at| at >= before) {
-        return expired;
-    }
     for name in names {
         let expiry = hash.get(name).and_then(|field| field.expiry);
         if expiry.is_some_and(|at| at < before) {
