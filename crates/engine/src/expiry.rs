@@ -1,6 +1,7 @@
 //! Active expiry, in slices, and the propagation of expired keys.
 
 use crate::core::Core;
+use crate::injected::Bug;
 use crate::journal::{Journal, Origin};
 use crate::keyspace::Keyspace;
 
@@ -46,6 +47,7 @@ pub(crate) fn propagate(core: &Core, data: &mut Keyspace, journal: &mut Journal)
     let delete = delete_command(core);
     for expired in data.take_expired() {
         match &expired.elements {
+            Some(_) if core.injected(Bug::SilentFieldExpiry) => {}
             None => journal.add(expired.db, &[delete, &expired.key[..]]),
             Some((command, names)) => {
                 let names = names.iter().map(|name| &name[..]);

@@ -17,17 +17,23 @@ pub enum Bug {
     KeptReplid,
     /// Occasionally a write does not pass its bucket's pre-image to a snapshot.
     SkippedPreimage,
+    /// Some changes of large values do not give a snapshot its pre-image.
+    SkippedElements,
+    /// The removal of expired fields is not propagated.
+    SilentFieldExpiry,
     /// A full synchronization does not remove the old keys.
     KeptOldKeys,
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 7] = [
+pub const BUGS: [Bug; 9] = [
     Bug::SkippedBacklogByte,
     Bug::PsyncOffByOne,
     Bug::MissingSelect,
     Bug::RelativeExpiry,
     Bug::KeptReplid,
     Bug::SkippedPreimage,
+    Bug::SkippedElements,
+    Bug::SilentFieldExpiry,
     Bug::KeptOldKeys,
 ];

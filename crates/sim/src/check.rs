@@ -290,11 +290,21 @@ impl World {
     }
 
     /// A snapshot is encoded: does it hold the data at its begin?
-    pub(crate) fn check_snapshot(&mut self, node: usize, job: JobId, bytes: &[u8]) {
+    pub(crate) fn check_snapshot(
+        &mut self,
+        node: usize,
+        job: JobId,
+        bytes: &[u8],
+        to_replicas: bool,
+    ) {
         let Some(begun) = self.processes[node].begun.remove(&job) else { return };
         self.coverage.snapshots += 1;
         let mut model = match decode(bytes) {
-            Ok(content) => content.model,
+            Ok(content) => {
+                self.coverage.large_files += u64::from(!to_replicas && content.large > 0);
+                self.coverage.large_payloads += u64::from(to_replicas && content.large > 0);
+                content.model
+            }
             Err(what) => {
                 self.fail(format!("node{node} wrote a snapshot that cannot be read: {what}"));
                 return;

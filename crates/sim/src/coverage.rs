@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::faults::FAULTS;
+use crate::machine::Machine;
 
 /// Floors are for so many seeds; a run of fewer or more has its share.
 const FLOOR_SEEDS: u64 = 2000;
@@ -27,7 +28,7 @@ macro_rules! counters {
                 }
             }
 
-            /// The counts in the order of their declaration.
+    /// The counts in the order of their declaration.
             pub fn values(&self) -> Vec<u64> {
                 [&[$(self.$name),*][..], &self.faults].concat()
             }
@@ -72,12 +73,16 @@ counters! {
     partial_syncs = "partial synchronisations completed", at least 7000;
     /// A replication link died inside a command, a transaction or a payload.
     cuts_in_frame = "replication links cut in mid-frame", at least 6500;
+    /// … or between elements of a large value in a payload.
+    cuts_in_value = "replication links cut in the middle of a payload's large value", at least 280;
     /// All that were reset.
     resets = "connections reset", at least 20_000;
     /// A process was killed.
     crashes = "crashes", at least 12_000;
     /// … while a snapshot's walk was going on.
     crashes_in_walk = "crashes during a walk", at least 1200;
+    /// … and had handed on some elements of a large value.
+    crashes_in_value = "crashes in the middle of a large value's walk", at least 1000;
     /// … or its bytes were being written.
     crashes_in_save = "crashes during a snapshot, walked or being written", at least 3500;
     /// A crash left a file shorter than it was written.
@@ -98,6 +103,22 @@ counters! {
     loads = "loads compared with their file", at least 13_000;
     /// Snapshots decoded and compared.
     snapshots = "snapshots compared with the data at their begin", at least 24_000;
+    /// Those to a file with large values in it, which are walked in slices.
+    large_files = "files of snapshots with large values", at least 12_000;
+    /// The same to replicas.
+    large_payloads = "payloads of full synchronisations with large values", at least 2500;
+    /// A large value's elements changed while a walk was in its middle.
+    changed_in_walk = "changes of large values in the middle of their walk", at least 3000;
+    /// It got another key then.
+    moved_in_walk = "renames of large values in the middle of their walk", at least 80;
+    /// It was removed then.
+    removed_in_walk = "removals of large values in the middle of their walk", at least 180;
+    /// Its key got another value then.
+    replaced_in_walk = "overwritings of large values in the middle of their walk", at least 120;
+    /// Fields of hashes.
+    expired_elements = "expired elements of collections", at least 150_000;
+    /// From listpack to table.
+    converted = "collections that became large", at least 35_000;
     /// Data compared with the applier's.
     data_checks = "data checks at an offset", at least 48_000;
     /// What a second sink of the journal makes, compared with the data.
@@ -116,6 +137,18 @@ counters! {
 }
 
 impl Coverage {
+    /// Adds what a machine has counted in its life.
+    pub fn add_machine(&mut self, machine: &dyn Machine) {
+        self.commands += machine.commands();
+        let counts = machine.data().map(|data| data.counts()).unwrap_or_default();
+        self.expired_elements += counts.expired_elements;
+        self.converted += counts.converted;
+        self.changed_in_walk += counts.changed_in_walk;
+        self.moved_in_walk += counts.moved_in_walk;
+        self.removed_in_walk += counts.removed_in_walk;
+        self.replaced_in_walk += counts.replaced_in_walk;
+    }
+
     /// Which bounds a run of so many seeds does not keep.
     pub fn out_of_bounds(&self, seeds: u64) -> Vec<String> {
         let mut bad = Vec::new();

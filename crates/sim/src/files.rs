@@ -181,7 +181,7 @@ impl World {
                 process.durable_saves = process.saves.len();
                 self.coverage.saves += 1;
                 events.push(SnapshotEvent::Done(writer.whole.len() as u64));
-                self.check_snapshot(node, job, &writer.whole);
+                self.check_snapshot(node, job, &writer.whole, false);
                 return Ok(true);
             }
         }
@@ -218,7 +218,7 @@ impl World {
         events.push(SnapshotEvent::Bytes(bytes));
         if last {
             events.push(SnapshotEvent::Done(writer.whole.len() as u64));
-            self.check_snapshot(node, job, &writer.whole);
+            self.check_snapshot(node, job, &writer.whole, true);
         }
         last
     }

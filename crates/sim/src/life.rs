@@ -57,6 +57,8 @@ impl World {
         let data = self.processes[node].data();
         let walking = data.is_some_and(|data| data.is_walking());
         self.coverage.crashes_in_walk += u64::from(walking);
+        let inside = data.is_some_and(|data| data.is_inside_value());
+        self.coverage.crashes_in_value += u64::from(inside);
         self.coverage.crashes_in_save += u64::from(data.is_some_and(|data| data.is_saving()));
         let power = self.chance.percent(50);
         self.tell(|| format!("node{node} is killed, power lost: {power}, walking: {walking}"));
@@ -84,7 +86,7 @@ impl World {
     fn end_process(&mut self, node: usize, silently: bool) {
         let process = &mut self.processes[node];
         let Some(machine) = process.machine.take() else { return };
-        self.coverage.commands += machine.commands();
+        self.coverage.add_machine(machine.as_ref());
         // The file may say what the operator said last, or what it said at first.
         if self.chance.percent(70)
             && let Some(data) = machine.data()

@@ -73,6 +73,12 @@ pub trait DataNode {
     /// Whether one still walks the data.
     fn is_walking(&self) -> bool;
 
+    /// Whether a walk is in the middle of a large value.
+    fn is_inside_value(&self) -> bool;
+
+    /// What it has counted since it started.
+    fn counts(&self) -> Counts;
+
     /// Which stream its data is made by, and up to where.
     fn place(&self) -> Place<'_>;
 
@@ -102,11 +108,31 @@ pub trait DataNode {
     /// transaction.
     fn is_mid_frame(&self, handle: Handle) -> bool;
 
+    /// Whether it is such a link, and has brought only some elements of a large value in a payload.
+    fn is_mid_value(&self, handle: Handle) -> bool;
+
     /// The master that its configuration names.
     fn replicaof(&self) -> Option<MasterAddress>;
 
     /// Whether replicas that take long are let go.
     fn limits_replicas(&self) -> bool;
+}
+
+/// Counts of a node for a run's coverage.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Elements of values removed since they had expired.
+    pub expired_elements: u64,
+    /// Collections that became large ones.
+    pub converted: u64,
+    /// Large values of which elements changed while a walk was in their middle, and was given what they had been.
+    pub changed_in_walk: u64,
+    /// Those that got another key then.
+    pub moved_in_walk: u64,
+    /// Those that were removed then.
+    pub removed_in_walk: u64,
+    /// Those whose key got another value then.
+    pub replaced_in_walk: u64,
 }
 
 /// A place in a history.

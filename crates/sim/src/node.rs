@@ -16,7 +16,7 @@ use russet_engine::types::hash::HashRef;
 use russet_engine::types::string::Text;
 
 use crate::digest;
-use crate::machine::{Backlog, DataNode, Machine, Place, Upstream};
+use crate::machine::{Backlog, Counts, DataNode, Machine, Place, Upstream};
 use crate::model::hash::Hash;
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
@@ -247,6 +247,22 @@ impl DataNode for Data {
         self.node.parts.saves.snapshots.iter().any(|snapshot| snapshot.is_walking())
     }
 
+    fn is_inside_value(&self) -> bool {
+        self.node.data.walks.is_inside_value()
+    }
+
+    fn counts(&self) -> Counts {
+        let (stats, disturbed) = (&self.node.data.stats, self.node.data.walks.disturbed());
+        Counts {
+            expired_elements: stats.expired_elements,
+            converted: stats.converted,
+            changed_in_walk: disturbed.changed,
+            moved_in_walk: disturbed.moved,
+            removed_in_walk: disturbed.removed,
+            replaced_in_walk: disturbed.replaced,
+        }
+    }
+
     fn place(&self) -> Place<'_> {
         let stream = &self.node.parts.master.stream;
         let ids = &stream.ids;
@@ -317,6 +333,11 @@ impl DataNode for Data {
             is_online: master.is_online(),
             state: master.state_name(),
         })
+    }
+
+    fn is_mid_value(&self, handle: Handle) -> bool {
+        let master = self.node.parts.following.master();
+        master.is_some_and(|master| master.link == Some(handle) && master.is_inside_value())
     }
 
     fn is_mid_frame(&self, handle: Handle) -> bool {

@@ -140,6 +140,8 @@ impl World {
         let data = self.processes[node].data();
         if data.is_some_and(|data| data.is_mid_frame(handle)) {
             self.coverage.cuts_in_frame += 1;
+            let inside = data.is_some_and(|data| data.is_mid_value(handle));
+            self.coverage.cuts_in_value += u64::from(inside);
         }
     }
 

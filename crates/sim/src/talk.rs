@@ -25,8 +25,8 @@ impl World {
         let is_operator = self.clients[client].is_operator;
         let think = if is_operator { 200_000 } else { self.plan.think_us };
         let mut wait = self.chance.skewed(think / 20, think);
-        if self.clients[client].burst > 0 {
-            self.clients[client].burst -= 1;
+        if self.clients[client].burst > 0 || self.clients[client].speech.disturbs > 0 {
+            self.clients[client].burst = self.clients[client].burst.saturating_sub(1);
             wait = self.chance.skewed(100, 5000);
         } else if self.chance.one_in(30) {
             self.clients[client].burst = self.chance.skewed(2, 40);
@@ -112,7 +112,11 @@ impl World {
                 self.client_gives_up(client);
                 return;
             }
-            let most = if c.burst > 0 { 60 } else { 8 };
+            let most = match c.speech.disturbs {
+                0 if c.burst > 0 => 60,
+                0 => 8,
+                _ => 3,
+            };
             for _ in 0..self.chance.skewed(1, most) {
                 c.speech.draw(&self.plan.load, &mut self.chance, wall_ms, self.plan.transactions);
             }

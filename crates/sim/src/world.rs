@@ -148,7 +148,7 @@ pub fn run(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> Re
     }
     world.coverage.simulated_seconds = world.now / 1_000_000;
     let machines = world.processes.iter().filter_map(|process| process.machine.as_deref());
-    world.coverage.commands += machines.map(|machine| machine.commands()).sum::<u64>();
+    machines.for_each(|machine| world.coverage.add_machine(machine));
     world.coverage.replies = world.clients.iter().map(|client| client.replies).sum();
     Report {
         coverage: world.coverage,

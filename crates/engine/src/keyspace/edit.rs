@@ -7,10 +7,11 @@
 use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload};
 
 use super::{EventKind, Key, Keyspace};
+use crate::injected::Bug;
 use crate::io::Garbage;
 use crate::types::string;
 use crate::types::walkers::Walkers;
-use crate::types::{Object, Value, ValueRef, next_sweep, payload};
+use crate::types::{Body, Object, Value, ValueRef, next_sweep, payload};
 
 /// Minimum number of allocations of a value that is freed lazily: below, passing it to another
 /// thread costs more.
@@ -102,6 +103,9 @@ impl<'a> Edit<'a> {
 
     pub(super) fn store_with(&mut self, value: Value<'_>, expiry: Expiry) {
         let clock = self.keyspace.clock_after_use(self.db, self.key);
+        if matches!(value.body, Body::Block(_)) && self.entry().is_some() {
+            self.keyspace.stats.converted += 1;
+        }
         value.put(|kind, payload| self.put(kind, payload, expiry, clock));
     }
 
@@ -156,6 +160,7 @@ impl<'a> Edit<'a> {
         change: impl FnOnce(&mut Object, Walkers<'_>) -> R,
     ) -> Option<R> {
         let clock = self.keyspace.clock_after_use(self.db, self.key);
+        let skips = self.keyspace.injected(Bug::SkippedElements) && self.key.hash.is_multiple_of(3);
         let Keyspace { dbs, walks, .. } = &mut *self.keyspace;
         let db = &mut dbs[self.db as usize];
         let identity = db.identity;
@@ -163,7 +168,10 @@ impl<'a> Edit<'a> {
         let (result, kind, next_sweep) = entry.edit_block(|block| {
             let object = block.get_mut()?;
             let change = |walkers: Walkers<'_>| change(object, walkers);
-            let result = walks.with_walkers(identity, self.key.bytes, change);
+            let result = match skips {
+                true => change(Walkers::default()),
+                false => walks.with_walkers(identity, self.key.bytes, change),
+            };
             let collection = object.collection();
             let (kind, next_sweep) = (collection.kind(), collection.next_sweep());
             let owned_bytes = collection.owned_bytes();
@@ -288,8 +296,9 @@ impl Keyspace {
     #[cold]
     fn give_to_walks(&mut self, db: u32, old: OwnedEntry<Object>) {
         let (identity, key) = (self.db(db).identity, Box::from(old.key()));
+        let is_replaced = self.db(db).get(self.hasher.key(&key)).is_some();
         if let Some(block) = old.into_block()
-            && let Some(block) = self.walks.adopt_value(identity, &key, block)
+            && let Some(block) = self.walks.adopt_value(identity, &key, block, is_replaced)
         {
             self.garbage.push(Garbage::new(1, block));
         }

@@ -24,6 +24,7 @@ use russet_ds::hash::Seed;
 use russet_ds::{EntryMut, EntryRef, Table};
 use russet_protocol::slot::slot_of;
 
+use crate::injected::Bug;
 use crate::io::Garbage;
 use crate::mode::Mode;
 use crate::rng::Rng;
@@ -177,6 +178,8 @@ pub struct KeyspaceStats {
     pub expired_keys: u64,
     /// Deleted expired elements of values.
     pub expired_elements: u64,
+    /// Compact values that became large as they grew.
+    pub converted: u64,
     /// Slices of active expiry that used up their budget with expired keys left.
     pub expired_time_cap_reached: u64,
 }
@@ -187,7 +190,8 @@ pub struct Keyspace {
     dbs: Vec<Db>,
     hasher: KeyHasher,
     next_identity: u64,
-    pub(crate) walks: walk::Walks,
+    /// Running walks.
+    pub walks: walk::Walks,
     /// Watched keys.
     pub watch: WatchTable,
     /// Wall clock of this turn in milliseconds.
@@ -213,9 +217,9 @@ pub struct Keyspace {
     expired: Vec<ExpiredKey>,
     /// Values to be freed on another thread.
     garbage: Vec<Garbage>,
-    /// Whether the bug [`crate::injected::Bug::SkippedPreimage`] is injected.
+    /// The injected bug.
     #[cfg(feature = "injected")]
-    pub(crate) skips_preimages: bool,
+    pub(crate) bug: Option<Bug>,
 }
 
 impl Keyspace {
@@ -242,8 +246,21 @@ impl Keyspace {
             expired: Vec::new(),
             garbage: Vec::new(),
             #[cfg(feature = "injected")]
-            skips_preimages: false,
+            bug: None,
         }
+    }
+
+    /// Whether this bug is injected.
+    #[cfg(feature = "injected")]
+    fn injected(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// No bug is injected.
+    #[cfg(not(feature = "injected"))]
+    #[inline(always)]
+    fn injected(&self, _bug: Bug) -> bool {
+        false
     }
 
     /// Returns the hash function.

@@ -38,8 +38,10 @@ use std::collections::VecDeque;
 use russet_ds::{Block, Content, EntryRef, Payload, Scope, WALKERS};
 
 use super::walk_output::{Output, Source};
+pub use super::walk_values::Disturbed;
 use super::walk_values::{Place, ValueId, Values};
 use super::{Db, Key, KeyHasher, Keyspace};
+use crate::injected::Bug;
 use crate::io::{Garbage, JobId};
 use crate::rdb::Access;
 use crate::rdb::chunk::{Chunk, ChunkKey, ChunkValue};
@@ -120,6 +122,7 @@ impl Walks {
         if !self.needs(db.identity) {
             return Some(db);
         }
+        self.values.count_detached(db.identity);
         self.detached.push(db);
         None
     }
@@ -131,8 +134,19 @@ impl Walks {
         identity: u64,
         key: &[u8],
         block: Block<Object>,
+        is_replaced: bool,
     ) -> Option<Block<Object>> {
-        self.values.adopt(identity, key, block)
+        self.values.adopt(identity, key, block, is_replaced)
+    }
+
+    /// Returns what happened to large values while a walk was inside them.
+    pub fn disturbed(&self) -> Disturbed {
+        self.values.disturbed
+    }
+
+    /// Whether a walk has visited some elements of a large value, and not all.
+    pub fn is_inside_value(&self) -> bool {
+        self.values.has_walk_inside()
     }
 
     /// Handles the move of a value to another key.
@@ -283,7 +297,9 @@ impl Keyspace {
             }
         };
         walk.current_value = next.map(|next| (id, next));
-        if next.is_none() {
+        if next.is_some() && position == 0 {
+            values.entered(id, index);
+        } else if next.is_none() {
             walk.output.value_chunk().end();
             walk.output.end_value();
             let left = values.finish(id, index);
@@ -306,8 +322,7 @@ impl Keyspace {
     /// write guard.
     #[cold]
     pub(super) fn preserve(&mut self, number: u32, key: Key<'_>) {
-        #[cfg(feature = "injected")]
-        if self.skips_preimages && key.hash.is_multiple_of(4) {
+        if self.injected(Bug::SkippedPreimage) && key.hash.is_multiple_of(4) {
             return;
         }
         let hasher: KeyHasher = self.hasher;

@@ -38,6 +38,26 @@ struct Registered {
     pending: PendingWalks,
 }
 
+impl Registered {
+    /// Whether a walk has visited some of its elements, and not all.
+    fn has_walk_inside(&self) -> bool {
+        self.pending.iter().flatten().any(|walk| walk.is_inside)
+    }
+}
+
+/// Numbers of changes of large values that a walk was inside of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disturbed {
+    /// Changes of elements that had a pre-image to hand over.
+    pub changed: u64,
+    /// Values that were renamed or moved.
+    pub moved: u64,
+    /// Values that were removed, alone or with their database.
+    pub removed: u64,
+    /// Values that were overwritten.
+    pub replaced: u64,
+}
+
 /// The registered values.
 #[derive(Debug, Default)]
 pub(super) struct Values {
@@ -49,6 +69,7 @@ pub(super) struct Values {
     bytes: [usize; WALKERS],
     /// Memory of the values that are kept here, in bytes.
     kept_bytes: usize,
+    pub(super) disturbed: Disturbed,
 }
 
 impl Values {
@@ -107,6 +128,7 @@ impl Values {
             if let Some(walk) = walk {
                 let (before, now) = walk.count_bytes();
                 *bytes = *bytes - before + now;
+                self.disturbed.changed += u64::from(walk.is_inside && now > before);
             }
         }
         result
@@ -119,12 +141,25 @@ impl Values {
         identity: u64,
         key: &[u8],
         block: Block<Object>,
+        is_replaced: bool,
     ) -> Option<Block<Object>> {
         let id = if self.by_key.is_empty() { None } else { self.remove_key(identity, key) };
         let Some(value) = id.and_then(|id| self.list.get_mut(&id)) else { return Some(block) };
         self.kept_bytes += block.allocated_bytes();
         value.place = Place::Kept(block);
+        let count = match is_replaced {
+            true => &mut self.disturbed.replaced,
+            false => &mut self.disturbed.removed,
+        };
+        *count += u64::from(value.has_walk_inside());
         None
+    }
+
+    /// Counts the values of a database that is detached.
+    pub(super) fn count_detached(&mut self, identity: u64) {
+        let ids = self.by_key.get(&identity).into_iter().flat_map(BTreeMap::values);
+        let inside = ids.filter(|id| self.list[id].has_walk_inside()).count();
+        self.disturbed.removed += inside as u64;
     }
 
     /// Handles the move of a value to another key.
@@ -136,7 +171,21 @@ impl Values {
         self.insert_key(to.0, to.1.into(), id);
         if let Some(value) = self.list.get_mut(&id) {
             value.place = Place::Key(to.0, to.1.into());
+            self.disturbed.moved += u64::from(value.has_walk_inside());
         }
+    }
+
+    /// Notes that a walk has visited some of a value's elements, and not all.
+    pub(super) fn entered(&mut self, id: ValueId, walker: usize) {
+        let value = self.list.get_mut(&id);
+        if let Some(walk) = value.and_then(|value| value.pending[walker].as_mut()) {
+            walk.is_inside = true;
+        }
+    }
+
+    /// Whether a walk is inside a value.
+    pub(super) fn has_walk_inside(&self) -> bool {
+        self.list.values().any(Registered::has_walk_inside)
     }
 
     /// Returns the place of a value.

@@ -67,7 +67,7 @@ impl Node {
         };
         #[cfg(feature = "injected")]
         {
-            node.data.skips_preimages = node.core.injected(crate::injected::Bug::SkippedPreimage);
+            node.data.bug = node.core.boot.bug;
         }
         node.start(now);
         node

@@ -197,6 +197,11 @@ impl RdbLoader {
         self.offset + self.carry.len() as u64
     }
 
+    /// Whether elements of a value are expected.
+    pub fn is_inside_value(&self) -> bool {
+        matches!(self.phase, Phase::ExpectElement(..))
+    }
+
     /// Returns the memory of the carry in bytes.
     pub fn buffered_bytes(&self) -> usize {
         self.carry.capacity()

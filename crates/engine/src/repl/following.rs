@@ -166,6 +166,11 @@ impl MasterLink {
         matches!(self.stage, Stage::Payload(_))
     }
 
+    /// Whether a payload is being loaded and elements of a value are expected.
+    pub fn is_inside_value(&self) -> bool {
+        matches!(&self.stage, Stage::Payload(payload) if payload.loader.is_inside_value())
+    }
+
     /// Returns the progress of a full synchronization for INFO: total bytes (0 if unknown) and
     /// received bytes.
     pub fn sync_progress(&self) -> Option<(u64, u64)> {

@@ -25,6 +25,8 @@ pub struct Walker {
 #[derive(Debug)]
 pub struct PendingWalk {
     epoch: u32,
+    /// Whether it has visited some of the elements.
+    pub is_inside: bool,
     /// Number of the database in the file.
     db: u32,
     chunks: Vec<Chunk>,
@@ -35,7 +37,7 @@ pub struct PendingWalk {
 impl PendingWalk {
     /// Creates a walk of this epoch, without pre-images. `db`: the database in its file.
     pub fn new(epoch: u32, db: u32) -> PendingWalk {
-        PendingWalk { epoch, db, chunks: Vec::new(), counted_bytes: 0 }
+        PendingWalk { epoch, is_inside: false, db, chunks: Vec::new(), counted_bytes: 0 }
     }
 
     /// Returns the chunk for the next element.

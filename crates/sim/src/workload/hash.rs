@@ -153,6 +153,12 @@ fn time(load: &Load, chance: &mut Chance, wall_ms: i64) -> [Vec<u8>; 2] {
     }
 }
 
+/// A request that changes a hash.
+pub(super) fn change(load: &Load, chance: &mut Chance, wall_ms: i64) -> Vec<Vec<u8>> {
+    let name = *chance.pick(&["hset", "hset", "hdel", "hincrby", "hpexpire", "hsetex", "hgetdel"]);
+    request(load, chance, wall_ms, name)
+}
+
 /// A part of a large hash: from this field on, so many.
 pub(super) fn part(
     load: &Load,

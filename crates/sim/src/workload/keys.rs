@@ -37,6 +37,24 @@ pub(super) const FAMILY: Family = Family {
 /// In a hundred keys, so many are those of collections.
 const COLLECTION_PERCENT: u64 = 15;
 
+/// A request after which something else stands under a key, or nothing.
+pub(super) fn change(load: &Load, chance: &mut Chance, key: Vec<u8>) -> Vec<Vec<u8>> {
+    match chance.below(8) {
+        0..=2 => {
+            let target = load.target(chance, &key);
+            vec!["RENAME".into(), key, target]
+        }
+        3 => vec!["DEL".into(), key],
+        4 => vec!["UNLINK".into(), key],
+        5 => vec!["SET".into(), key, load.value(chance)],
+        6 => {
+            let source = load.target(chance, &key);
+            vec!["COPY".into(), source, key, "REPLACE".into()]
+        }
+        _ => vec!["MOVE".into(), key, text(load.db(chance))],
+    }
+}
+
 fn request(load: &Load, chance: &mut Chance, wall_ms: i64, name: &'static str) -> Vec<Vec<u8>> {
     let key = load.key_or_collection(chance, COLLECTION_PERCENT);
     let word: Vec<u8> = name.into();

@@ -121,7 +121,7 @@ impl Large {
     fn draw(chance: &mut Chance, dbs: u64) -> Large {
         Large {
             keys: chance.between(1, 3),
-            elements: chance.skewed(200, 3000),
+            elements: chance.skewed(300, 5000),
             db: chance.below(dbs),
             build_percent: chance.between(1, 3),
         }
@@ -269,6 +269,10 @@ pub struct Speech {
     serial: u64,
     /// A large collection that is being built.
     building: Option<Building>,
+    /// So many of the next requests are to change large collections.
+    pub disturbs: u64,
+    /// The database of the last that was built.
+    built_in: u64,
 }
 
 #[derive(Debug)]
@@ -292,6 +296,7 @@ impl Speech {
         self.out.clear();
         self.expected.clear();
         self.building = None;
+        self.disturbs = 0;
     }
 
     /// Appends a request.
@@ -309,7 +314,9 @@ impl Speech {
 
     /// Draws the next request or two.
     pub fn draw(&mut self, load: &Load, chance: &mut Chance, wall_ms: i64, transactions: bool) {
-        if self.building.is_some() && chance.percent(70) {
+        if self.disturbs > 0 && chance.percent(80) {
+            self.disturb(load, chance, wall_ms);
+        } else if self.building.is_some() && chance.percent(70) {
             self.build(load, chance);
         } else if transactions && chance.percent(6) {
             self.transaction(load, chance, wall_ms);
@@ -325,7 +332,7 @@ impl Speech {
                 && self.building.is_none()
                 && chance.percent(large.build_percent)
             {
-                let elements = chance.skewed(100, large.elements);
+                let elements = chance.between(large.elements / 4, large.elements);
                 self.building =
                     Some(Building { db: self.db, key: large.key(chance), elements, done: 0 });
             }
@@ -336,14 +343,28 @@ impl Speech {
     fn build(&mut self, load: &Load, chance: &mut Chance) {
         let Some(Building { db, key, elements, done }) = self.building.take() else { return };
         self.select(db);
-        let count = chance.between(10, 60).min(elements - done);
+        let count = chance.between(20, 120).min(elements - done);
         self.say(&hash::part(load, chance, &key, done, count), Expected::Anything);
         let done = done + count;
         if done < elements {
             self.building = Some(Building { db, key, elements, done });
         } else if chance.percent(40) {
             self.say(&[b"BGSAVE"], Expected::Anything);
+            (self.disturbs, self.built_in) = (chance.between(5, 40), db);
         }
+    }
+
+    /// Changes large collections, while a walk goes through them.
+    fn disturb(&mut self, load: &Load, chance: &mut Chance, wall_ms: i64) {
+        self.disturbs -= 1;
+        let Some(large) = &load.large else { return };
+        let key = large.key(chance);
+        let args = match chance.percent(85) {
+            true => hash::change(load, chance, wall_ms),
+            false => keys::change(load, chance, key),
+        };
+        self.select(self.built_in);
+        self.say(&args, Expected::Anything);
     }
 
     /// A request on a place of the client's own.
