@@ -1,5 +1,7 @@
 //! Values and expiration times at once: HGETDEL, HGETEX, HSETEX.
 
+use std::collections::BTreeSet;
+
 use russet_protocol::ErrorReply;
 
 use super::expiry::{FIELDS, count_fields, fields, propagate_expiry, propagate_persist, time};
@@ -26,7 +28,14 @@ pub(super) const HGETDEL: Command = Command {
 
 fn hgetdel(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let names = fields(args, 2)?;
-    reply_values(ctx, args, names.clone(), reply)?;
+    let hash = read(ctx, args.key(1))?;
+    reply.array(names.clone().count());
+    // A field that is given twice is there only once.
+    let mut seen = BTreeSet::new();
+    for name in names.clone() {
+        let value = hash.get(name).filter(|_| seen.insert(name));
+        reply_value(reply, value);
+    }
     let mut deleted: Vec<&[u8]> = Vec::new();
     change(ctx, args.key(1), names.clone(), |hash| {
         deleted.extend(names.filter(|name| hash.remove(name)));
