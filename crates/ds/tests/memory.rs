@@ -17,6 +17,8 @@ fn sizes_are_as_promised() {
         // Lists of one piece: the table's segments, and those in the heap.
         let lists = if expiry.is_some() { 24 + 8 + 24 + 16 } else { 24 + 8 };
         assert_eq!(table.allocated_bytes(), entry.allocated_bytes() + 128 + lists);
+        assert_eq!(table.entry_bytes(1, &key), Some(entry.allocated_bytes() + 128));
+        assert_eq!(table.entry_bytes(1, b"no such key"), None);
         entry.allocated_bytes()
     };
     assert_eq!(size(16, 16, None), 40);

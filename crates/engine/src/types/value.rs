@@ -67,7 +67,8 @@ pub trait Collection {
     /// [`super::walkers`].
     fn walk(&mut self, walker: Walker, position: u64, chunk: &mut Chunk) -> Option<u64>;
 
-    /// Returns the memory that it owns in bytes, without the object itself.
+    /// Returns the memory that it owns in bytes, without the object itself: by size class, from counters, since it is
+    /// called after each change. MEMORY USAGE and `used_memory` are made of it.
     fn owned_bytes(&self) -> usize;
 
     /// Returns the head for files.
