@@ -1,4 +1,4 @@
-//! Figures of the table: nanoseconds per operation, bytes per key, the slowest single insert.
+//! Benchmark of the table: nanoseconds per operation, bytes per key, the slowest single insert.
 //!
 //! `cargo run --release -p russet-ds --example table_bench [keys]`
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -44,7 +44,7 @@ fn filled(keys: u64, ttl: bool) -> Table<()> {
     table
 }
 
-/// Keys in random order, as a client would ask for them.
+/// Returns keys in random order, as a client would request them.
 fn shuffled(keys: u64, count: usize) -> Vec<[u8; 16]> {
     let mut state = 88_172_645_463_325_252u64;
     let mut next = || {
@@ -62,7 +62,7 @@ fn report(what: &str, count: usize, run: impl FnOnce()) {
     println!("{what:<44} {:7.1} ns", begin.elapsed().as_nanos() as f64 / count as f64);
 }
 
-/// Runs `each` over the keys in windows whose three prefetch stages come first.
+/// Runs `each` over the keys in batches, after three stages of prefetching.
 fn staged(
     table: &mut Table<()>,
     keys: &[[u8; 16]],
@@ -149,7 +149,7 @@ fn speed(keys: u64) {
     });
 }
 
-/// The slowest single inserts while a table grows.
+/// Measures the slowest single inserts while a table grows.
 fn slowest(keys: u64) {
     let mut table = Table::new();
     let mut times = Vec::with_capacity(keys as usize);
@@ -199,7 +199,7 @@ fn memory() {
     println!("{:?}", table.shape());
 }
 
-/// The hash of a key in one of `slots` slots of 16384, spread over all of them or side by side.
+/// Returns a hash function for `slots` of 16384 slots, spread over all of them or adjacent.
 fn slot_hash(slots: u64, spread: bool) -> impl Fn(&[u8]) -> u64 {
     move |key| {
         let hash = hash_of(key);
@@ -208,7 +208,7 @@ fn slot_hash(slots: u64, spread: bool) -> impl Fn(&[u8]) -> u64 {
     }
 }
 
-/// Tables whose keys fall into few of the 16384 ranges that the top bits of the hash make.
+/// Measures tables with keys in few of the 16384 slots.
 fn slots() {
     println!("slots            keys  bytes/key  segments  directory  depth   get ns  random ns");
     for (slots, spread, keys) in [

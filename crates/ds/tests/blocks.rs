@@ -1,4 +1,4 @@
-//! Counted blocks against vectors from std: owners, copies before changes, growth, memory.
+//! Blocks compared with vectors of std: owners, copy on write, growth, memory.
 #![allow(clippy::disallowed_methods, reason = "threads that share a block")]
 
 mod support;
@@ -11,11 +11,11 @@ use russet_ds::size::class_size;
 use russet_ds::{Block, Content, NewPayload, Payload, SharedBytes, Table, Value};
 use support::Rng;
 
-/// Bytes of a block before its content.
+/// Size of a block's header in bytes.
 const HEADER: usize = 24;
 
 #[test]
-fn owners_agree_with_vectors_of_their_own() {
+fn owners_behave_like_separate_vectors() {
     let mut rng = Rng(0xb10c);
     let mut blocks: Vec<(Block<()>, Vec<u8>)> = Vec::new();
     let mut shared: Vec<(SharedBytes, Vec<u8>)> = Vec::new();
@@ -72,7 +72,7 @@ fn owners_agree_with_vectors_of_their_own() {
 }
 
 #[test]
-fn growing_by_small_pieces_moves_rarely_and_wastes_little() {
+fn growing_in_small_steps_moves_rarely_and_wastes_little() {
     let mut block: Block<()> = Block::from_bytes(&[0; 1500]);
     let (mut moves, mut capacity) = (0, 0);
     for len in 1501..if cfg!(miri) { 3000 } else { 1 << 20 } {
@@ -88,7 +88,7 @@ fn growing_by_small_pieces_moves_rarely_and_wastes_little() {
 }
 
 #[test]
-fn a_string_of_two_kibibytes_is_an_entry_and_one_block() {
+fn a_string_of_two_kibibytes_is_an_entry_and_a_block() {
     let mut table: Table<()> = Table::new();
     let block = Block::from_bytes(&[7; 2048]);
     assert_eq!(block.allocated_bytes(), class_size(HEADER + 2048));
@@ -103,7 +103,7 @@ fn a_string_of_two_kibibytes_is_an_entry_and_one_block() {
 }
 
 #[test]
-fn too_much_is_an_error_and_changes_nothing() {
+fn failed_allocations_are_errors_and_change_nothing() {
     for len in [usize::MAX, usize::MAX / 2, isize::MAX as usize, isize::MAX as usize - 30] {
         assert!(Block::<()>::try_with_capacity(len).is_err());
         assert!(Block::<()>::try_filled(len, |_| panic!("no such memory")).is_err());
@@ -121,7 +121,7 @@ fn too_much_is_an_error_and_changes_nothing() {
     assert_eq!(capacity, class_size(100_000 + HEADER) - HEADER);
 }
 
-/// A value that counts how many of its kind are alive, with an alignment that needs a gap.
+/// A value that counts its live instances, with an alignment that needs padding.
 #[repr(align(64))]
 struct Counted(Arc<AtomicUsize>);
 
@@ -181,7 +181,7 @@ fn values_are_dropped_once_by_their_last_owner() {
 }
 
 #[test]
-fn an_edit_that_unwinds_leaves_the_entry_whole() {
+fn a_panic_during_an_edit_leaves_the_entry_intact() {
     let mut table: Table<()> = Table::new();
     table.set(1, b"key", 0, NewPayload::Block(Block::from_bytes(&[1; 99])), None, 0, &|_| 1);
     let before = table.allocated_bytes();
@@ -202,7 +202,7 @@ fn an_edit_that_unwinds_leaves_the_entry_whole() {
 }
 
 #[test]
-fn threads_share_a_block_and_the_last_frees_it() {
+fn threads_share_a_block_and_the_last_one_frees_it() {
     let alive = Arc::new(AtomicUsize::new(0));
     let rounds = if cfg!(miri) { 5 } else { 500 };
     for _ in 0..rounds {

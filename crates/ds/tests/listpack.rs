@@ -1,4 +1,4 @@
-//! Listpacks against lists of std, by random operations; and bytes that are none.
+//! Listpacks compared with lists of std by random operations, and malformed bytes.
 
 mod support;
 
@@ -32,7 +32,7 @@ fn position(bytes: &[u8], index: usize) -> usize {
 }
 
 #[test]
-fn like_a_list_of_texts() {
+fn behaves_like_a_list_of_texts() {
     let mut rng = Rng(1);
     for _ in 0..400 / SLOW {
         let (mut bytes, mut model) = (listpack::EMPTY.to_vec(), Vec::<Vec<u8>>::new());
@@ -90,7 +90,7 @@ fn compare(rng: &mut Rng, bytes: &[u8], model: &[Vec<u8>]) {
     assert_eq!(listpack::find(bytes, position(bytes, 0), b"not there", 1), None);
 }
 
-/// Reading any bytes ends, and what passes the check can be changed.
+/// Reading any bytes terminates, and bytes that pass the check can be changed.
 #[test]
 fn damaged_bytes() {
     let mut rng = Rng(2);

@@ -1,11 +1,11 @@
-//! What entries and tables take of memory.
+//! Memory of entries and tables.
 #![allow(clippy::disallowed_methods, reason = "settings of the test run")]
 
 use russet_ds::hash::Seed;
 use russet_ds::{NewPayload, Payload, Table};
 
 #[test]
-fn sizes_are_as_promised() {
+fn sizes_are_as_documented() {
     let size = |key: usize, value: usize, expiry: Option<i64>| {
         let mut table: Table<()> = Table::new();
         let key = vec![1; key];
@@ -14,7 +14,7 @@ fn sizes_are_as_promised() {
         let entry = table.get(1, &key).expect("just set");
         assert_eq!(entry.expiry(), expiry);
         assert_eq!(entry.payload(), Payload::Inline(payload.as_slice()));
-        // Lists of one piece: the table's segments, and those in the heap.
+        // Lists of one piece: the table's segments and the heap.
         let lists = if expiry.is_some() { 24 + 8 + 24 + 16 } else { 24 + 8 };
         assert_eq!(table.allocated_bytes(), entry.allocated_bytes() + 128 + lists);
         assert_eq!(table.entry_bytes(1, &key), Some(entry.allocated_bytes() + 128));

@@ -1,4 +1,4 @@
-//! The table against models from std, by random operations, with good and with bad hashes.
+//! The table compared with models of std by random operations, with good and bad hashes.
 #![allow(clippy::disallowed_methods, reason = "settings of the test run")]
 
 mod support;
@@ -12,7 +12,7 @@ use support::Rng;
 /// Miri is slow; it gets fewer keys.
 const SLOW: u64 = if cfg!(miri) { 40 } else { 1 };
 
-/// Hashes, from good to hopeless.
+/// Hash functions, from good to extremely bad.
 #[derive(Debug, Clone, Copy)]
 enum Weak {
     Good,
@@ -54,7 +54,7 @@ impl Weak {
 #[derive(Debug, Clone, PartialEq)]
 struct Text {
     text: String,
-    /// When something in it expires.
+    /// Its inner expiry.
     inner: Option<i64>,
 }
 
@@ -70,7 +70,7 @@ impl russet_ds::Value for Text {
     }
 }
 
-/// The expiry within values that are bytes.
+/// The inner expiry of values that are bytes.
 fn first_number(bytes: &[u8]) -> Option<i64> {
     bytes.first_chunk().map(|bytes| i64::from_le_bytes(*bytes))
 }
@@ -96,7 +96,7 @@ struct Row {
     kind: u8,
     value: Value,
     expiry: Option<i64>,
-    /// Of a marked entry.
+    /// The inner expiry of a marked entry.
     inner: Option<i64>,
     clock: u32,
 }
@@ -304,7 +304,7 @@ impl World {
                 }
             },
         }
-        // A marked entry stays marked while its value is changed; now and then one is marked or not.
+        // A marked entry stays marked when its value changes; occasionally marks are set and cleared.
         let marks = if rng.below(4) == 0 { rng.below(2) == 0 } else { row.inner.is_some() };
         row.inner = row.value.inner_expiry().filter(|_| marks);
         entry.set_inner_expiry(row.inner);
@@ -381,7 +381,7 @@ fn random_operations_agree_with_a_map() {
 }
 
 #[test]
-fn room_that_was_made_beforehand_is_used_and_changes_nothing() {
+fn reserved_memory_is_used_and_changes_nothing_else() {
     for weak in ALL {
         let mut rng = Rng(99 + weak as u64);
         let mut world = World::new(weak);
@@ -405,10 +405,10 @@ fn room_that_was_made_beforehand_is_used_and_changes_nothing() {
     }
 }
 
-/// Keys that a client may pick by their place in SCAN's order: the first hashes all begin alike, so that the directory
-/// gets a child node early, at a depth above the one its parent has when it has grown.
+/// Keys chosen by their position in SCAN order: the first hashes have the same top bits, so that the
+/// directory gets a child node early, at a lower depth than that of the parent's cells later.
 #[test]
-fn a_directory_that_grows_around_a_child_node_keeps_all_in_place() {
+fn a_directory_that_grows_around_a_child_node_keeps_all_entries() {
     let chosen: Vec<u64> =
         (0..120_000 / SLOW).filter(|&number| Weak::Good.hash(&key(number)) >> 60 == 0xf).collect();
     let (first, later) = chosen.split_at(1200.min(chosen.len() / 2));
@@ -419,7 +419,7 @@ fn a_directory_that_grows_around_a_child_node_keeps_all_in_place() {
         ordinary.clone().for_each(|number| plain(&mut world, number));
         later.iter().for_each(|&number| plain(&mut world, number));
         world.check();
-        // Away again, in each order, so that parent and child shrink around each other too.
+        // Removes the keys in each order, so that parent and child also shrink.
         let mut groups = [first.to_vec(), ordinary.clone().collect(), later.to_vec()];
         groups.rotate_left(order % 3);
         if order >= 3 {
@@ -439,7 +439,7 @@ fn plain(world: &mut World, number: u64) {
 }
 
 #[test]
-fn a_scan_misses_nothing_that_stays() {
+fn a_scan_emits_all_keys_that_stay() {
     for weak in ALL {
         let mut rng = Rng(77 + weak as u64);
         let mut world = World::new(weak);
@@ -455,7 +455,7 @@ fn a_scan_misses_nothing_that_stays() {
                     seen.insert(entry.key().to_vec());
                 });
                 assert!(cursor.is_none_or(|cursor| cursor > from));
-                // Grow in even phases, shrink again in odd ones.
+                // Grows in even phases, shrinks in odd ones.
                 for _ in 0..rng.below(60) {
                     if phase % 2 == 0 && next < 4 * stay {
                         plain(&mut world, next);
@@ -473,14 +473,14 @@ fn a_scan_misses_nothing_that_stays() {
 }
 
 #[test]
-fn walks_give_the_table_as_it_was() {
+fn walks_emit_the_table_of_their_start() {
     for weak in ALL {
         let mut rng = Rng(99 + weak as u64);
         let mut world = World::new(weak);
         let keys =
             if matches!(weak, Weak::Good | Weak::SameTop) { 4000 / SLOW } else { 700 / SLOW };
         for epoch in 1..(if cfg!(miri) { 3 } else { 9u32 }) {
-            // From empty, full, growing and shrinking tables, with all walkers at once.
+            // Of empty, full, growing and shrinking tables, with all walkers at once.
             let mut starts: [Option<Model>; WALKERS] = Default::default();
             let mut images: [Model; WALKERS] = Default::default();
             let mut positions = [None; WALKERS];
@@ -570,18 +570,18 @@ fn random_entries_are_uniform() {
             let mean = draws as f64 / counts.len() as f64;
             let chi2 = counts.iter().map(|n| (*n as f64 - mean).powi(2) / mean).sum::<f64>();
             let free = counts.len() as f64 - 1.0;
-            // Five standard deviations of chi-square with so many degrees of freedom.
+            // Five standard deviations of chi-square with this number of degrees of freedom.
             assert!((chi2 - free).abs() < 5.0 * (2.0 * free).sqrt(), "{weak:?} {chi2} of {free}");
         }
     }
 }
 
-/// The times within a value that is a list of numbers.
+/// Returns the times in a value that is a list of numbers.
 fn times(value: &[u8]) -> Vec<i64> {
     value.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
 }
 
-/// Sets a key to such a list, the earliest first, and marks it.
+/// Sets a key to such a list, the earliest time first, and marks it.
 fn set_times(world: &mut World, key: &[u8], mut times: Vec<i64>, expiry: Option<i64>) {
     times.sort_unstable();
     let bytes = times.iter().flat_map(|at| at.to_le_bytes()).collect::<Vec<_>>();
@@ -595,7 +595,7 @@ fn set_times(world: &mut World, key: &[u8], mut times: Vec<i64>, expiry: Option<
 
 #[test]
 #[cfg_attr(miri, ignore = "covered by the random operations, and slow")]
-fn expiry_finds_all_that_has_expired_and_nothing_else() {
+fn expiry_finds_exactly_the_expired_entries() {
     for inner_too in [false, true] {
         let mut rng = Rng(31337);
         let mut world = World::new(Weak::Good);
@@ -649,7 +649,7 @@ fn expiry_finds_all_that_has_expired_and_nothing_else() {
                     break;
                 }
             }
-            // Segments just swept rest a little.
+            // Segments pause after a sweep.
             let late = world.model.values().flat_map(Row::expiries).min();
             assert!(late.is_none_or(|at| at >= now - 64), "at {now}: {late:?}");
         }
@@ -660,7 +660,7 @@ fn expiry_finds_all_that_has_expired_and_nothing_else() {
 }
 
 #[test]
-fn reported_keys_that_stay_can_be_asked_for_again() {
+fn reported_keys_that_stay_can_be_reported_again() {
     let mut world = World::new(Weak::Good);
     world.set(b"k", Row::new(0, Value::Inline(Vec::new()), Some(5), 0));
     let count = |table: &mut Table<Text>| table.expire_step(9, 10, &mut |_, _| {}).reported;
@@ -672,7 +672,7 @@ fn reported_keys_that_stay_can_be_asked_for_again() {
 }
 
 #[test]
-fn draining_hands_over_everything_and_tables_travel() {
+fn draining_emits_all_entries_and_tables_are_send() {
     let mut world = World::new(Weak::Good);
     (0..3000).for_each(|number| plain(&mut world, number));
     let mut keys = Vec::new();

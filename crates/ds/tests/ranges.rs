@@ -1,4 +1,4 @@
-//! Ranges of hashes against a map in hash order, and tables whose hashes begin alike.
+//! Ranges of hashes compared with a map in hash order, and tables with equal top bits of hashes.
 #![allow(clippy::disallowed_methods, reason = "settings of the test run")]
 
 mod support;
@@ -12,17 +12,17 @@ use support::Rng;
 /// Miri is slow; it gets fewer keys.
 const SLOW: u64 = if cfg!(miri) { 20 } else { 1 };
 
-/// Bits of a hash below the slot.
+/// Number of bits of a hash below the slot.
 const BELOW: u32 = 50;
 
-/// How keys fall into 16384 slots, which are the top bits of the hash.
+/// The distribution of keys among 16384 slots, which are the top bits of the hash.
 #[derive(Debug, Clone, Copy)]
 enum Slots {
-    /// All of them.
+    /// All slots.
     All,
-    /// So many, far from each other.
+    /// This number of slots, far from each other.
     Spread(u64),
-    /// The first so many.
+    /// This number of slots, the first ones.
     First(u64),
 }
 
@@ -42,7 +42,7 @@ impl Slots {
     }
 }
 
-/// The first and the last hash of a slot.
+/// Returns the first and the last hash of a slot.
 fn ends(slot: u64) -> (u64, u64) {
     (slot << BELOW, slot << BELOW | ((1 << BELOW) - 1))
 }
@@ -84,7 +84,7 @@ impl World {
         assert_eq!(old.is_some(), self.model.remove(&(hash, key.to_vec())).is_some());
     }
 
-    /// The range of some slots, whole or cut, or of one key.
+    /// Returns the range of some slots, complete or partial, or of one key.
     fn range(&self, rng: &mut Rng) -> (u64, u64) {
         let key = self.slots.hash(&rng.below(100).to_le_bytes());
         let slot = key >> BELOW;
@@ -169,7 +169,7 @@ fn ranges_agree_with_a_map_in_order() {
             let mut next = Some(from).filter(|_| rng.below(2) == 0);
             while let Some(at) = next {
                 next = world.drain_some(at, last);
-                // Others come and go in between.
+                // Inserts and removes other keys meanwhile.
                 for _ in 0..rng.below(4) {
                     let number = keys + rng.below(keys);
                     if (from..=last).contains(&slots.hash(&number.to_le_bytes())) {
@@ -197,7 +197,7 @@ fn ranges_agree_with_a_map_in_order() {
 }
 
 #[test]
-fn draining_and_trimming_keep_walks_whole() {
+fn draining_and_trimming_keep_walks_complete() {
     for slots in SHAPES {
         let mut rng = Rng(0xd4a1);
         let keys = 3000 / SLOW;
@@ -253,7 +253,7 @@ fn draining_and_trimming_keep_walks_whole() {
     }
 }
 
-/// Notes each entry that a walk emits.
+/// Records the entries that a walk emits.
 fn sink_into(slots: Slots, image: &mut Model) -> impl FnMut(russet_ds::EntryRef<'_, ()>) {
     move |entry| {
         let Payload::Inline(value) = entry.payload() else { panic!("all are short") };
@@ -265,8 +265,8 @@ fn sink_into(slots: Slots, image: &mut Model) -> impl FnMut(russet_ds::EntryRef<
 
 #[test]
 #[cfg_attr(miri, ignore = "figures, and slow")]
-fn hashes_that_begin_alike_cost_little_memory() {
-    // Entries of 8 + 16 bytes take 32; segments at their worst as much again as at their best.
+fn hashes_with_equal_top_bits_cost_little_memory() {
+    // Entries of 8 + 16 bytes take 32; segments take at most twice their optimum.
     for (slots, keys, most, directory) in [
         (Slots::All, 100_000, 45.0, 0.5),
         (Slots::First(5461), 100_000, 45.0, 0.5),
@@ -287,7 +287,7 @@ fn hashes_that_begin_alike_cost_little_memory() {
         assert!(per_key(table.allocated_bytes()) < most, "{slots:?} {keys} {shape:?}");
         assert!(per_key(shape.directory_bytes) < directory, "{slots:?} {keys} {shape:?}");
         assert_eq!(shape.overflowed, 0, "{slots:?} {keys}");
-        // A draw takes few tries, each of two numbers.
+        // A sample takes few tries, with two random numbers each.
         let mut rng = Rng(99);
         let mut numbers = 0;
         for _ in 0..1000 {
@@ -298,7 +298,7 @@ fn hashes_that_begin_alike_cost_little_memory() {
             assert!(drawn.is_some());
         }
         assert!(numbers < 80_000, "{slots:?} {keys}: {numbers}");
-        // On the way down nothing goes to overflow lists either.
+        // Shrinking does not use overflow lists either.
         for number in 50..keys as u64 {
             let key = number.to_le_bytes();
             assert!(table.remove(slots.hash(&key), &key, &|key| slots.hash(key)).is_some());
@@ -314,7 +314,7 @@ fn hashes_that_begin_alike_cost_little_memory() {
 
 #[test]
 #[cfg_attr(miri, ignore = "figures, and slow")]
-fn room_for_entries_that_do_not_come_is_given_back() {
+fn unused_reserved_memory_is_freed() {
     for slots in [Slots::Spread(1), Slots::First(5461), Slots::All] {
         let mut world = World::new(slots);
         world.table.reserve(1_000_000);

@@ -19,7 +19,7 @@ pub trait Engine {
     /// Works for a bounded time.
     fn turn(&mut self, now: Now, host: &mut dyn Host);
     /// Reports how long a round of the event loop took, in microseconds.
-    fn round_took(&mut self, us: u64);
+    fn count_round(&mut self, us: u64);
     /// Moves the connections with pending output into `into`.
     fn take_dirty(&mut self, into: &mut Vec<Handle>);
     /// Returns the pending output of a connection.
@@ -61,8 +61,8 @@ impl Engine for russet_engine::node::Node {
     }
 
     #[inline]
-    fn round_took(&mut self, us: u64) {
-        self.round_took(us);
+    fn count_round(&mut self, us: u64) {
+        self.count_round(us);
     }
 
     #[inline]

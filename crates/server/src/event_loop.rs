@@ -166,7 +166,7 @@ impl<E: Engine> EventLoop<E> {
         if !self.finishing.is_empty() {
             self.close_finished();
         }
-        self.node.round_took(self.clock.since(start));
+        self.node.count_round(self.clock.since(start));
     }
 
     /// Returns how long `epoll_wait` may sleep.

@@ -146,7 +146,7 @@ impl Engine for Lines {
         self.execute(now, handle, text.trim_end());
     }
 
-    fn round_took(&mut self, _: u64) {}
+    fn count_round(&mut self, _: u64) {}
 
     fn works_for(&self, _: Handle) -> bool {
         false

@@ -47,7 +47,7 @@ pub struct ReplyMode {
 
 impl ReplyMode {
     /// Whether the reply of the running request is dropped.
-    pub fn mutes(self) -> bool {
+    pub fn drops_reply(self) -> bool {
         self.off || self.skip
     }
 
@@ -260,7 +260,7 @@ impl Client {
     }
 
     /// Whether its replies are dropped.
-    pub(super) fn is_mute(&self) -> bool {
-        matches!(self.role, Role::Link(_)) || self.reply_mode.mutes()
+    pub(super) fn drops_replies(&self) -> bool {
+        matches!(self.role, Role::Link(_)) || self.reply_mode.drops_reply()
     }
 }

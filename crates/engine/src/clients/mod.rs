@@ -213,7 +213,7 @@ impl Clients {
         let needs_buffer = client.wire.query.capacity() == 0;
         let spare = if needs_buffer { self.pool.pop() } else { None };
         let client = self.get_mut(handle)?;
-        if client.wire.reads_too_far_ahead(client.is_ready, ahead_max.unwrap_or(READ_AHEAD_BYTES)) {
+        if client.wire.exceeds_read_ahead(client.is_ready, ahead_max.unwrap_or(READ_AHEAD_BYTES)) {
             return None;
         }
         if needs_buffer {
@@ -434,7 +434,7 @@ impl Clients {
         write: impl FnOnce(&mut ReplyWriter<'_>),
     ) {
         let Some(client) = self.get_mut(handle) else { return };
-        if client.is_mute() || client.is_replica() {
+        if client.drops_replies() || client.is_replica() {
             return;
         }
         let out = &mut client.wire.outbox.tail;

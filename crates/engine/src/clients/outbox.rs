@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_for_a_slow_reader_is_not_moved_again() {
+    fn pending_output_of_slow_readers_is_not_moved_again() {
         let mut outbox = Outbox::default();
         outbox.tail.resize(2 * LONG_TAIL_BYTES, b'a');
         outbox.seal_waiting_tail();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_leave_in_order_and_not_before_their_gate() {
+    fn bytes_are_sent_in_order_and_not_before_their_gate() {
         for step in 1..9 {
             let mut outbox = Outbox::default();
             let gate = Gate::Snapshot(JobId(7));

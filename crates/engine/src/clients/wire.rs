@@ -58,7 +58,7 @@ impl Wire {
     ///
     /// A client that is not ready has only an incomplete request, whose rest must be read.
     #[inline]
-    pub(super) fn reads_too_far_ahead(&mut self, is_ready: bool, most: usize) -> bool {
+    pub(super) fn exceeds_read_ahead(&mut self, is_ready: bool, most: usize) -> bool {
         let ahead_max = if self.is_ahead { most / 8 } else { most };
         self.is_ahead = is_ready && self.pending() >= ahead_max;
         self.is_ahead

@@ -35,19 +35,19 @@ impl<'a> Args<'a> {
         self
     }
 
-    /// Makes them arguments of this command, whose key specs tell which of them are keys.
+    /// Sets the command, whose key specs determine which arguments are keys.
     #[inline]
     pub(crate) fn of(mut self, row: &'static Command) -> Args<'a> {
         self.row = Some(row);
         self
     }
 
-    /// Returns the number of arguments, the name included.
+    /// Returns the number of arguments, including the name.
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Whether there are none, which is never true of a command that runs.
+    /// Whether there are none, which is never true for a running command.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
@@ -69,7 +69,7 @@ impl<'a> Args<'a> {
         self.from(0)
     }
 
-    /// Returns the command that stands behind the first `count` arguments.
+    /// Returns the command after the first `count` arguments.
     pub fn behind(&self, count: usize) -> Args<'a> {
         let ranges = self.ranges.get(count..).unwrap_or_default();
         Args { ranges, ready: None, row: None, ..*self }
@@ -91,7 +91,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Whether an argument is this word, whatever its case.
+    /// Whether an argument is this word, ignoring case.
     #[inline]
     pub fn is(&self, index: usize, word: &str) -> bool {
         self.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
@@ -158,7 +158,7 @@ impl<'a> Args<'a> {
 impl Index<usize> for Args<'_> {
     type Output = [u8];
 
-    /// Returns an argument. The command's arity tells which indexes exist.
+    /// Returns an argument. The command's arity determines which indexes exist.
     #[inline]
     fn index(&self, index: usize) -> &[u8] {
         let range = self.ranges[index];

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_written_as_people_write_them() {
+    fn arguments_are_shown_in_the_usual_syntax() {
         let flush = one_of("flush", const { &[token("ASYNC"), token("SYNC")] });
         let pair = block("data", const { &[key("key", 0), string("value")] });
         for (argument, expected) in [
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_named_for_itself_unless_it_has_a_name() {
+    fn a_token_has_its_own_name_by_default() {
         assert_eq!(token("KEEPTTL").name(), "keepttl");
         assert_eq!(named("change", token("CH")).name(), "change");
         assert_eq!(after("EX", int("seconds")).name(), "seconds");

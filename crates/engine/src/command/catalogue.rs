@@ -81,7 +81,7 @@ mod tests {
     use crate::command::CommandTable;
 
     #[test]
-    fn every_line_is_read() {
+    fn all_lines_are_parsed() {
         let mut last = "";
         for known in known() {
             assert!(known.name > last, "{} is out of order", known.name);

@@ -1,5 +1,5 @@
-//! The families of commands. The files of rows stand below this one, and whoever takes a row's function apart from its
-//! table ([`CommandTable`]) does not depend on all of them.
+//! The families of commands. Only this file depends on all files of rows; users of a row do not need
+//! its table ([`CommandTable`]).
 
 use super::{
     Command, CommandTable, client, config, connection, debug, hash, introspect, keys, memory,

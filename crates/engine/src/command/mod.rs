@@ -1,8 +1,8 @@
-//! Commands: what a row states, and what a command's function takes and returns.
+//! Commands: the fields of a row, and the arguments and results of a command's function.
 //!
 //! A command is a row and the function below it, in the file of its family. Dispatch, arity errors,
-//! COMMAND and its subcommands, HELP, key extraction, statistics and docs/commands.md derive from
-//! the row.
+//! COMMAND and its subcommands, HELP, key extraction, statistics and docs/commands.md are derived
+//! from the row.
 
 pub mod args;
 pub mod argument;
@@ -60,17 +60,17 @@ pub struct Command {
     pub name: &'static str,
     /// The version of Redis that introduced it.
     pub since: &'static str,
-    /// The family that COMMAND DOCS puts it in.
+    /// Its group in COMMAND DOCS.
     pub group: Group,
     /// Number of arguments, the name included. Negative: at least that many.
     pub arity: i32,
     /// What it does and when it may run: bits of [`flag`].
     pub flags: u64,
-    /// ACL categories beside those that follow from the flags: bits of [`acl`].
+    /// ACL categories except those implied by the flags: bits of [`acl`].
     pub acl: u64,
     /// Its key specs: which of its arguments are keys.
     pub keys: &'static [KeySpec],
-    /// What happens to its keys, if other arguments decide that (`VARIABLE_FLAGS`): bits of
+    /// Returns the access to its keys if it depends on other arguments (`VARIABLE_FLAGS`): bits of
     /// [`keyspec::key_flag`].
     pub key_flags: Option<fn(&Args<'_>) -> u32>,
     /// Its arguments, as COMMAND DOCS and HELP describe them.
@@ -88,7 +88,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// The base of all rows: it states what is true of most commands.
+    /// The base of all rows, with the defaults.
     pub const ROW: Command = Command {
         name: "",
         since: "",
@@ -119,15 +119,15 @@ pub struct Protection {
 /// A command's function.
 pub type Handler = fn(&mut Ctx<'_>, &Args<'_>, &mut Reply<'_>) -> Outcome;
 
-/// How a command ends.
+/// The result of a command.
 pub type Outcome = Result<Flow, ErrorReply>;
 
-/// How a command that was not refused ends.
+/// The result of a command that was not refused.
 #[derive(Debug)]
 pub enum Flow {
     /// The reply is written.
     Done,
-    /// The client is blocked ([`Client::blocked`]). Whatever unblocks it writes the reply.
+    /// The client is blocked ([`Client::blocked`]). The reply is written when it is unblocked.
     Blocked,
     /// The client has become a replica. Its synchronization starts after the reply.
     Attached,
@@ -135,13 +135,13 @@ pub enum Flow {
     Transaction,
     /// The connection is closed once the reply is sent.
     Close,
-    /// The world is requested to do this; the reply is `+OK` or the error that it answers, unless `Node` knows better.
+    /// A request for the driver. The reply is `+OK` or the driver's error, unless `Node` overrides it.
     Request(Request),
 }
 
 /// The groups of commands in COMMAND DOCS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names are self-explanatory")]
 pub enum Group {
     Generic,
     String,
@@ -188,38 +188,37 @@ pub mod acl {
     pub const SCRIPTING: u64 = 1 << 20;
 }
 
-/// What a command's function works on: its call, the data, the journal, and the parts of the node for those commands that
-/// are about them.
+/// The context of a command: its call, the data, the journal, and the parts of the node.
 pub struct Ctx<'a> {
-    /// On whose behalf it runs, and in which database.
+    /// The caller and the selected database.
     pub call: &'a mut Call,
     /// The row.
     pub command: &'static Command,
     /// All rows.
     pub commands: &'a CommandTable,
-    /// Settings, time, chance, counters, the log.
+    /// Settings, time, random numbers, counters, the log.
     pub core: &'a mut Core,
     /// The keys.
     pub data: &'a mut Keyspace,
-    /// Where effects are gathered.
+    /// The effects.
     pub journal: &'a mut Journal,
-    /// Everything else.
+    /// All other parts.
     pub parts: &'a mut Parts,
 }
 
 impl Ctx<'_> {
-    /// The connection that called.
+    /// Returns the calling connection.
     pub fn session(&self) -> Result<Handle, ErrorReply> {
         self.call.session.ok_or(NO_SESSION)
     }
 
-    /// The client that called. Its outbox is in the [`Reply`] meanwhile.
+    /// Returns the calling client. Its outbox is in the [`Reply`] meanwhile.
     pub fn client(&mut self) -> Result<&mut Client, ErrorReply> {
         let handle = self.session()?;
         self.parts.clients.get_mut(handle).ok_or(NO_SESSION)
     }
 
-    /// The transaction of whoever called: a client's, or that of our master's stream.
+    /// Returns the transaction of the caller: a client, or the master's stream.
     pub fn transaction(&mut self) -> Result<&mut Transaction, ErrorReply> {
         if self.call.caller == Caller::Master {
             return self.parts.following.transaction_mut().ok_or(NO_SESSION);
@@ -227,8 +226,8 @@ impl Ctx<'_> {
         Ok(&mut self.client()?.transaction)
     }
 
-    /// Ends a command that has no reply. Within EXEC it replies OK: a client that got fewer elements
-    /// than EXEC's reply announces would wait for them forever.
+    /// Ends a command without a reply. Within EXEC it replies OK, since a client would wait for
+    /// missing elements of EXEC's reply.
     pub fn no_reply(&self, reply: &mut Reply<'_>) -> Outcome {
         if self.call.caller == Caller::Exec {
             reply.ok();
@@ -236,7 +235,7 @@ impl Ctx<'_> {
         Ok(Flow::Done)
     }
 
-    /// Makes the client that called wait.
+    /// Blocks the calling client.
     pub fn block(&mut self, waiting: Waiting, deadline_us: Option<u64>) -> Outcome {
         let handle = self.session()?;
         self.parts.clients.block(self.core, handle, waiting, deadline_us);
@@ -250,21 +249,21 @@ impl Ctx<'_> {
         entry.map(|entry| Text::of(&entry).ok_or(ErrorReply::WrongType)).transpose()
     }
 
-    /// The write guard of a key whose old value does not matter: one that has reached its expiry is removed first.
+    /// Opens the write guard of a key that was not read before: an expired one is removed first.
     #[inline]
     pub fn overwrite<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
         self.data.expire_if_needed(self.call.db, key);
         self.edit(key)
     }
 
-    /// The write guard of a key; whoever has not read it yet expires it first if need be.
+    /// Opens the write guard of a key that was read before, and so is not expired.
     #[inline]
     pub fn edit<'s>(&'s mut self, key: Key<'s>) -> Edit<'s> {
         self.data.edit(self.call.db, key)
     }
 
-    /// Lends the collection of a key to `change`, and keeps what becomes of it: one that is missing or has reached its expiry
-    /// is made, one that has become empty is removed. See [`Edit::change`].
+    /// Lends the collection of a key to `change` and stores the result: a missing or expired one is
+    /// created, an empty one removed. See [`Edit::change`].
     pub fn change<C: Editable, R>(
         &mut self,
         key: Key<'_>,
@@ -277,27 +276,30 @@ impl Ctx<'_> {
         edit.change::<C, R>(&making, change).ok_or(ErrorReply::WrongType)
     }
 
-    /// Reads a key without updating its access time, nor those of the keys that the command reads
-    /// after it. It counts as a hit or a miss.
-    pub(in crate::command) fn glance(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
+    /// Reads a key without updating its access time and those of keys that the command reads later.
+    /// It counts as a hit or a miss.
+    pub(in crate::command) fn read_without_touch(
+        &mut self,
+        key: Key<'_>,
+    ) -> Option<EntryRef<'_, Object>> {
         // Dispatch sets this for each command.
         self.data.no_touch = true;
         self.data.read(self.call.db, key)
     }
 
-    /// Does the same for OBJECT, which emits no event for a miss.
+    /// Reads a key for OBJECT: like above, but a miss is not an event.
     pub(in crate::command) fn inspect(&mut self, key: Key<'_>) -> Option<EntryRef<'_, Object>> {
         self.data.no_touch = true;
         self.data.inspect(self.call.db, key)
     }
 
-    /// Whether a key with this expiration time is removed at once. A replica leaves that to its
+    /// Whether a key with this expiration time is deleted immediately. A replica leaves that to its
     /// master.
     pub(in crate::command) fn is_expired(&self, at_ms: i64) -> bool {
         at_ms <= self.now_ms() && self.call.caller != Caller::Master && !self.core.is_replica
     }
 
-    /// The command that propagates the removal of an expired key.
+    /// Returns the name of the command that propagates the deletion of an expired key.
     pub(in crate::command) fn delete_command(&self) -> &'static [u8] {
         crate::expiry::delete_command(self.core)
     }
@@ -307,18 +309,18 @@ impl Ctx<'_> {
         self.data.now_ms
     }
 
-    /// Propagates this instead of the command as it was given; may be called several times.
+    /// Propagates this in place of the command; may be called several times.
     pub fn effect(&mut self, args: &[&[u8]]) {
         crate::expiry::propagate(self.core, self.data, self.journal);
         self.journal.add_override(self.call.db, args);
     }
 
-    /// Propagates nothing, though the command changed something.
+    /// Propagates nothing, although the command changed something.
     pub fn no_effect(&mut self) {
         self.journal.suppress();
     }
 
-    /// Where the data stands in the replication stream, for a dump file; none in the middle of an EXEC.
+    /// Returns the replication position of the data, for a dump file; none within an EXEC.
     pub fn stream_position(&self) -> Option<StreamPosition> {
         let is_level = self.journal.is_empty() && self.call.caller != Caller::Exec;
         let upstream_db = self.parts.following.upstream_db();
@@ -326,5 +328,5 @@ impl Ctx<'_> {
     }
 }
 
-/// The error of a command that is about its connection and has none.
+/// The error of a command that needs a connection and has none.
 const NO_SESSION: ErrorReply = ErrorReply::fixed("ERR This command needs a connection");

@@ -1,4 +1,4 @@
-//! What SCAN and its kin for collections share: cursors, patterns, counts.
+//! Shared by SCAN and its variants for collections: cursors, patterns, counts.
 
 use russet_ds::glob::{Case, matches};
 use russet_protocol::ErrorReply;
@@ -30,7 +30,7 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// Parses the number behind COUNT.
+/// Parses the number after COUNT.
 pub fn count(args: &Args<'_>, at: usize) -> Result<usize, ErrorReply> {
     let given = usize::try_from(args.integer(at)?).ok().filter(|&given| given > 0);
     given.ok_or(ErrorReply::Syntax)
@@ -60,7 +60,7 @@ mod tests {
     use super::cursor;
 
     #[test]
-    fn a_cursor_is_read_as_c_reads_it() {
+    fn cursors_are_parsed_as_in_c() {
         for (text, expected) in [
             ("0", 0),
             ("", 0),

@@ -1,4 +1,4 @@
-//! Transactions: MULTI, EXEC, WATCH. How EXEC runs its queue stands in `crate::node`'s `exec.rs`.
+//! Transactions: MULTI, EXEC, WATCH. EXEC's queue is run by `crate::node`'s `exec.rs`.
 
 use russet_protocol::ErrorReply;
 
@@ -10,7 +10,7 @@ use crate::watching;
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[MULTI, EXEC, DISCARD, WATCH, UNWATCH];
 
-/// What the rows of the family share.
+/// The common fields of the rows.
 const ROW: Command = Command { group: Group::Transactions, acl: acl::TRANSACTION, ..Command::ROW };
 
 const MULTI: Command = Command {
@@ -134,7 +134,7 @@ fn unwatch(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 }
 
 impl Ctx<'_> {
-    /// The transaction of whoever called ends without having run; nothing is watched any more.
+    /// Discards the transaction of the caller and unwatches all keys.
     pub(super) fn discard_transaction(&mut self) {
         if self.call.caller == Caller::Master {
             if let Some(transaction) = self.parts.following.transaction_mut() {

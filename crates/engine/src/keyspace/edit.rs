@@ -285,7 +285,7 @@ impl Keyspace {
     fn free_lazily(&mut self, db: u32, old: OwnedEntry<Object>) {
         let Payload::Block(block) = old.payload() else { return };
         if block.value().is_some() && self.walks.any() {
-            return self.give_to_walks(db, old);
+            return self.keep_for_walks(db, old);
         }
         let is_long = block.allocated_bytes() >= LAZY_FREE_BYTES;
         if is_long || ValueRef::of_payload(old.payload()).free_cost() >= LAZY_FREE_COST {
@@ -294,7 +294,7 @@ impl Keyspace {
     }
 
     #[cold]
-    fn give_to_walks(&mut self, db: u32, old: OwnedEntry<Object>) {
+    fn keep_for_walks(&mut self, db: u32, old: OwnedEntry<Object>) {
         let (identity, key) = (self.db(db).identity, Box::from(old.key()));
         let is_replaced = self.db(db).get(self.hasher.key(&key)).is_some();
         if let Some(block) = old.into_block()

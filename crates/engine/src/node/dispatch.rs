@@ -67,7 +67,7 @@ impl Node {
         let command = match self.resolve(found, args) {
             Ok(command) => command,
             Err(_) if is_http(args) => {
-                self.turn_browser_away(handle);
+                self.reject_http(handle);
                 return true;
             }
             Err(error) => {
@@ -109,7 +109,7 @@ impl Node {
 
     /// Closes a connection that sends HTTP, possibly a browser misused by a web page: nothing after
     /// the head may run.
-    fn turn_browser_away(&mut self, handle: Handle) {
+    fn reject_http(&mut self, handle: Handle) {
         let Node { core, parts, .. } = self;
         let address = match parts.clients.get(handle).map(|client| &client.ends) {
             Some(Endpoints::Tcp { peer, .. }) => format!(" from {peer}"),
@@ -355,7 +355,7 @@ impl Node {
         let meanwhile = std::mem::replace(&mut client.wire.outbox.tail, out);
         let tail = &mut client.wire.outbox.tail;
         let has_written = tail.len() > before || !shared.is_empty();
-        if (client.reply_mode.mutes() && !is_push) || (was_replica && has_written) {
+        if (client.reply_mode.drops_reply() && !is_push) || (was_replica && has_written) {
             tail.truncate(before);
         } else if !shared.is_empty() {
             let whole = std::mem::take(tail);

@@ -159,7 +159,7 @@ impl Node {
 
     /// Reports the duration of a round of the driver, in microseconds, for INFO.
     #[inline]
-    pub fn round_took(&mut self, us: u64) {
+    pub fn count_round(&mut self, us: u64) {
         self.core.stats.count_turn(us);
     }
 

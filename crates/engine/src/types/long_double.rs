@@ -183,7 +183,7 @@ mod tests {
 
     // Replies of stock servers of version 7.0 on x86-64.
     #[test]
-    fn sums_are_those_of_stock_servers() {
+    fn sums_equal_those_of_stock_servers() {
         for (a, b, expected) in [
             ("10.50", "0.1", "10.6"),
             ("5.0e3", "2.0e2", "5200"),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_refused() {
+    fn invalid_numbers_are_refused() {
         for text in [
             "",
             "-",
@@ -234,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn infinity_is_read_and_never_printed() {
+    fn infinity_is_parsed_and_never_formatted() {
         assert_eq!(sum("inf", "1"), None);
         assert_eq!(sum("+Infinity", "-inf"), None);
         assert_eq!(sum("1.1e4932", "1.1e4932"), None);
     }
 
     #[test]
-    fn the_largest_and_the_smallest_have_all_their_digits() {
+    fn extreme_numbers_have_all_digits() {
         let largest = sum("1.18973149535723176502e4932", "0").expect("finite");
         assert_eq!(largest.len(), 4933);
         assert!(largest.starts_with("118973149535723176502126385303097020516906332229462420"));

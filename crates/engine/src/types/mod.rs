@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_has_one_meaning_under_a_magic() {
+    fn each_byte_has_one_meaning_for_a_magic() {
         for flavour in [Flavour::Redis, Flavour::Valkey] {
             for code in 0..=u8::MAX {
                 let forms = rdb_forms().filter(|(_, form)| {
@@ -213,7 +213,7 @@ mod tests {
 
     /// All written forms can be read.
     #[test]
-    fn encodings_are_written_in_forms_that_are_read() {
+    fn encodings_are_written_in_readable_forms() {
         for ty in TYPES {
             for encoding in ty.encodings {
                 let form = ty.rdb.iter().find(|form| form.code == encoding.code);

@@ -1,6 +1,6 @@
 //! Expiration times of fields.
 //!
-//! What is propagated is always absolute: HPEXPIREAT of the fields whose time was set, or HDEL if that has come already.
+//! Effects are absolute: HPEXPIREAT of the fields whose expiry was set, or HDEL if it has passed.
 
 use russet_protocol::ErrorReply;
 
@@ -12,11 +12,11 @@ use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{Change, EventKind};
 use crate::types::hash::EXPIRY_MAX;
 
-/// FIELDS, and how many there are.
+/// The argument FIELDS with the number of fields.
 pub(super) const FIELDS: Argument =
     after("FIELDS", block("fields", &[int("numfields"), repeated(string("field"))]));
 
-/// What the rows that set a time share.
+/// The common fields of rows that set an expiry.
 const SETS: Command = Command {
     arity: -6,
     flags: f::WRITE | f::DENYOOM | f::FAST,
@@ -77,7 +77,7 @@ fn hpexpireat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outc
     set_expiry(ctx, args, TimeForm::UnixMilliseconds, reply)
 }
 
-/// The fields that stand behind FIELDS and their number, from that word on to the end.
+/// Parses the fields after FIELDS and their number, up to the last argument.
 pub(super) fn fields<'a>(
     args: &Args<'a>,
     at: usize,
@@ -86,7 +86,7 @@ pub(super) fn fields<'a>(
     Ok(args.from(at + 2).collect::<Vec<_>>().into_iter())
 }
 
-/// Checks FIELDS, the number behind it, and that so many times `words` follow.
+/// Checks FIELDS and its number, and that this number of fields, of `words` arguments each, follow.
 pub(super) fn count_fields(args: &Args<'_>, at: usize, words: usize) -> Result<usize, ErrorReply> {
     if !args.is(at, "FIELDS") {
         return Err(ErrorReply::fixed(
@@ -105,7 +105,7 @@ pub(super) fn count_fields(args: &Args<'_>, at: usize, words: usize) -> Result<u
     Ok(count)
 }
 
-/// The absolute time that an argument gives, in milliseconds.
+/// Returns the absolute time of an argument in Unix milliseconds.
 pub(super) fn time(
     ctx: &Ctx<'_>,
     args: &Args<'_>,
@@ -163,7 +163,7 @@ fn set_expiry(
     Ok(Flow::Done)
 }
 
-/// Propagates that fields got an expiry, or were deleted since it has passed.
+/// Propagates a new expiry of fields, or their deletion if it has passed.
 pub(super) fn propagate_expiry(
     ctx: &mut Ctx<'_>,
     key: &[u8],
@@ -215,7 +215,7 @@ fn hpersist(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     Ok(Flow::Done)
 }
 
-/// Propagates that fields lost their expiry.
+/// Propagates that the expiry of fields was cleared.
 pub(super) fn propagate_persist(ctx: &mut Ctx<'_>, key: &[u8], names: &[&[u8]]) {
     if names.is_empty() {
         return;
@@ -225,8 +225,8 @@ pub(super) fn propagate_persist(ctx: &mut Ctx<'_>, key: &[u8], names: &[&[u8]]) 
     ctx.effect(&[&[b"HPERSIST", key, b"FIELDS", count], names].concat());
 }
 
-/// What the rows that tell a time share.
-const TELLS: Command = Command {
+/// The common fields of rows that return an expiry.
+const RETURNS_EXPIRY: Command = Command {
     arity: -5,
     flags: f::READONLY | f::FAST,
     keys: &[KeySpec::one(1, k::RO | k::ACCESS)],
@@ -240,7 +240,7 @@ pub(super) const HTTL: Command = Command {
     since: "7.4.0",
     summary: "Returns the number of seconds until each field expires.",
     run: httl,
-    ..TELLS
+    ..RETURNS_EXPIRY
 };
 
 fn httl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -252,7 +252,7 @@ pub(super) const HPTTL: Command = Command {
     since: "7.4.0",
     summary: "Returns the number of milliseconds until each field expires.",
     run: hpttl,
-    ..TELLS
+    ..RETURNS_EXPIRY
 };
 
 fn hpttl(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -264,7 +264,7 @@ pub(super) const HEXPIRETIME: Command = Command {
     since: "7.4.0",
     summary: "Returns the Unix time in seconds at which each field expires.",
     run: hexpiretime,
-    ..TELLS
+    ..RETURNS_EXPIRY
 };
 
 fn hexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -276,14 +276,14 @@ pub(super) const HPEXPIRETIME: Command = Command {
     since: "7.4.0",
     summary: "Returns the Unix time in milliseconds at which each field expires.",
     run: hpexpiretime,
-    ..TELLS
+    ..RETURNS_EXPIRY
 };
 
 fn hpexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply_expiry(ctx, args, TimeForm::UnixMilliseconds, reply)
 }
 
-/// Replies the expiration time of each field, rounded up to the unit.
+/// Replies with the expiration time of each field, rounded up to the unit.
 fn reply_expiry(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,

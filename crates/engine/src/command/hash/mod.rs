@@ -59,10 +59,10 @@ pub const COMMANDS: &[Command] = &[
     together::HSETEX,
 ];
 
-/// What the rows of the family share.
+/// The common fields of the rows.
 const ROW: Command = Command { group: Group::Hash, acl: acl::HASH, ..Command::ROW };
 
-/// A hash as a command sees it; one that is not there has no fields.
+/// A hash as seen by a command; a missing one has no fields.
 #[derive(Clone, Copy)]
 struct View<'a> {
     hash: Option<HashRef<'a>>,
@@ -103,7 +103,7 @@ fn read<'a>(ctx: &'a mut Ctx<'_>, key: Key<'_>) -> Result<View<'a>, ErrorReply> 
     view(ctx.data, ctx.call.db, key)
 }
 
-/// Does the same where the rest of the context is needed meanwhile.
+/// Reads a hash as above, without borrowing the whole context.
 fn view<'a>(data: &'a mut Keyspace, db: u32, key: Key<'_>) -> Result<View<'a>, ErrorReply> {
     let hidden_before = hidden_before(data);
     let entry = data.read(db, key);
@@ -121,12 +121,12 @@ fn is_visible(field: &Field<'_>, hidden_before: i64) -> bool {
     field.expiry.is_none_or(|at| at >= hidden_before)
 }
 
-/// The field of this name in a hash under change, unless it is hidden.
+/// Returns the field with this name in a hash being changed, unless it is hidden.
 fn visible<'h>(hash: &'h HashMut<'_>, name: &[u8], hidden_before: i64) -> Option<Field<'h>> {
     hash.get(name).filter(|field| is_visible(field, hidden_before))
 }
 
-/// Lends the hash of a key to `change`, without those of the named fields that have expired.
+/// Deletes those of the named fields that have expired, and lends the hash of a key to `change`.
 fn change<'n, R>(
     ctx: &mut Ctx<'_>,
     key: Key<'_>,
@@ -171,7 +171,7 @@ fn delete_expired<'n>(
     expired
 }
 
-/// Replies a name or a value.
+/// Replies with a name or a value.
 fn reply_text(reply: &mut Reply<'_>, text: Element<'_>) {
     reply.bulk(text.text(&mut Digits::default()));
 }

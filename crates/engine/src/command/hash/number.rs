@@ -80,7 +80,7 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Ou
         let count = u64::from(text.is_ok());
         Change::of(text.map(|text| (text, expiry)), count, &[EventKind::HIncrByFloat])
     })??;
-    // Replicas are sent the sum, since another machine may round otherwise.
+    // The sum is propagated, since another machine may round differently.
     ctx.effect(&[b"HSET", key.bytes, name, &text]);
     if let Some(at) = expiry {
         let mut digits = itoa::Buffer::new();

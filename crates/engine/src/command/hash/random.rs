@@ -1,4 +1,4 @@
-//! HRANDFIELD: fields at random, each as likely as any other.
+//! HRANDFIELD: uniformly random fields.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ fn hrandfield(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outc
     Ok(Flow::Done)
 }
 
-/// How many fields are asked for, negative if they may repeat; none if one field is asked for as such.
+/// Returns the requested number of fields, negative if they may repeat; none without a count.
 fn parse_count(args: &Args<'_>) -> Result<Option<i64>, ErrorReply> {
     if args.len() < 3 {
         return Ok(None);
@@ -56,7 +56,7 @@ fn parse_count(args: &Args<'_>) -> Result<Option<i64>, ErrorReply> {
     Ok(Some(count))
 }
 
-/// A reply of fields, with values or without.
+/// A reply of fields, with or without values.
 struct Shown<'r, 'o> {
     with_values: bool,
     reply: &'r mut Reply<'o>,
@@ -89,7 +89,7 @@ fn one(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// So many fields, each drawn from all.
+/// Replies with this number of fields, which may repeat.
 fn any(
     hash: View<'_>,
     count: u64,
@@ -99,7 +99,7 @@ fn any(
 ) -> Outcome {
     let draw = Draw::new(hash);
     let fields = if draw.next(rng).is_some() { count } else { 0 };
-    // Such a reply grows with the number alone, so it must not be longer than the longest request.
+    // The length of the reply depends only on the count, so it is limited to that of a request.
     if fields.saturating_mul(draw.mean_bytes(shown.with_values, rng)) > bytes_max {
         return Err(ErrorReply::err("value is out of range"));
     }
@@ -111,7 +111,7 @@ fn any(
     Ok(Flow::Done)
 }
 
-/// Up to so many different fields.
+/// Replies with up to this number of different fields.
 fn distinct(hash: View<'_>, count: usize, rng: &mut Rng, shown: &mut Shown<'_, '_>) {
     let len = hash.len();
     shown.begin(count.min(len));
@@ -141,7 +141,7 @@ fn distinct(hash: View<'_>, count: usize, rng: &mut Rng, shown: &mut Shown<'_, '
     }
 }
 
-/// Different places, each choice as likely as any other: Floyd's way, which takes one draw for each.
+/// Returns uniformly random different indexes, by Floyd's algorithm with a random number for each.
 fn choose(count: usize, len: usize, rng: &mut Rng) -> BTreeSet<usize> {
     let mut chosen = BTreeSet::new();
     for last in len - count..len {
@@ -153,16 +153,16 @@ fn choose(count: usize, len: usize, rng: &mut Rng) -> BTreeSet<usize> {
     chosen
 }
 
-/// A number below `end`, each as likely as any other.
+/// Returns a uniformly random number below `end`.
 fn below(end: usize, rng: &mut Rng) -> usize {
     ((u128::from(rng.draw()) * end as u128) >> 64) as usize
 }
 
-/// Draws fields that are visible.
+/// Samples visible fields.
 enum Draw<'a> {
-    /// All of them are.
+    /// All fields are visible.
     Table(&'a Hash),
-    /// They are few, or some are hidden.
+    /// The list of visible fields, if there are few or some are hidden.
     List(Vec<Field<'a>>),
 }
 
@@ -185,10 +185,10 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// Bytes that a field takes in a reply, on average of some.
+    /// Estimates the size of a field in a reply in bytes, as the average of some.
     fn mean_bytes(&self, with_values: bool, rng: &mut Rng) -> u64 {
         const SAMPLES: u64 = 64;
-        // What stands around texts, at least.
+        // Minimum overhead of a text.
         const BYTES_MIN: u64 = 6;
         let mut sum = 0;
         for field in (0..SAMPLES).filter_map(|_| self.next(rng)) {

@@ -151,7 +151,7 @@ pub(super) const HEXISTS: Command = Command {
     flags: f::READONLY | f::FAST,
     keys: &[KeySpec::one(1, k::RO)],
     arguments: &[key("key", 0), string("field")],
-    summary: "Tells whether a field exists.",
+    summary: "Checks whether a field exists.",
     run: hexists,
     ..ROW
 };

@@ -28,7 +28,7 @@ pub(super) const HSCAN: Command = Command {
     ..ROW
 };
 
-/// What HSCAN is asked for.
+/// The options of HSCAN.
 struct Options<'a> {
     pattern: Pattern<'a>,
     count: usize,
@@ -77,7 +77,7 @@ fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
                 shown += 1;
             }
         };
-        // A compact hash is small enough to come whole.
+        // A compact hash is small enough for a single reply.
         match scanned {
             HashRef::Compact(..) => scanned.each(&mut show),
             HashRef::Table(table) => next = table.scan(cursor, options.count, &mut show),

@@ -59,17 +59,17 @@ fn reply_values<'n>(
     Ok(())
 }
 
-/// What becomes of the fields' expiration times.
+/// How expiration times of the fields change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Time {
-    /// They end with the old value, or stay as they are if there is no new one.
+    /// They are cleared with a new value, and kept without one.
     Default,
     At(i64),
     Keep,
     Persist,
 }
 
-/// Reads the time at a place, if there is one there, and how many arguments it takes.
+/// Parses an optional time at an index. Returns it and the number of its arguments.
 fn parse_time(
     ctx: &Ctx<'_>,
     args: &Args<'_>,
@@ -173,12 +173,12 @@ pub(super) const HSETEX: Command = Command {
     ..ROW
 };
 
-/// What HSETEX is asked for before the fields.
+/// The options of HSETEX before the fields.
 struct SetOptions {
     time: Time,
     /// Whether all fields must exist, or none.
     exist: Option<bool>,
-    /// Where FIELDS stands.
+    /// The index of FIELDS.
     at: usize,
 }
 
@@ -260,7 +260,7 @@ fn hsetex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     Ok(Flow::Done)
 }
 
-/// Propagates HSETEX without its conditions, which were met, and with an absolute time.
+/// Propagates HSETEX without its fulfilled conditions and with an absolute time.
 fn propagate_set(ctx: &mut Ctx<'_>, args: &Args<'_>, time: Time, pairs: usize) {
     let mut digits = itoa::Buffer::new();
     let mut words: Vec<&[u8]> = vec![b"HSETEX", args.key(1).bytes];

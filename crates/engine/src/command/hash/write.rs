@@ -16,7 +16,7 @@ pub(super) const HSET: Command = Command {
     flags: f::WRITE | f::DENYOOM | f::FAST,
     keys: &[KeySpec::one(1, k::RW | k::UPDATE)],
     arguments: &[key("key", 0), repeated(block("data", &[string("field"), string("value")]))],
-    summary: "Sets fields to values, and returns how many fields are new.",
+    summary: "Sets fields to values, and returns the number of new fields.",
     complexity: "O(N) with N fields",
     run: hset,
     ..ROW
@@ -42,7 +42,7 @@ fn hmset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// Sets all pairs and returns how many fields are new.
+/// Sets all pairs and returns the number of new fields.
 fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<i64, ErrorReply> {
     if !args.len().is_multiple_of(2) {
         return Err(ErrorReply::WrongArity(ctx.command.name.to_owned()));
@@ -91,7 +91,7 @@ pub(super) const HDEL: Command = Command {
     flags: f::WRITE | f::FAST,
     keys: &[KeySpec::one(1, k::RW | k::DELETE)],
     arguments: &[key("key", 0), repeated(string("field"))],
-    summary: "Deletes fields, and returns how many there were. Deletes the key with the last one.",
+    summary: "Deletes fields, and returns their number. Deletes the key with the last one.",
     complexity: "O(N) with N fields",
     run: hdel,
     ..ROW
@@ -103,7 +103,7 @@ fn hdel(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// Deletes fields and returns how many there were.
+/// Deletes fields and returns their number.
 pub(super) fn delete<'n>(
     hash: &mut HashMut<'_>,
     names: impl Iterator<Item = &'n [u8]>,

@@ -1,4 +1,4 @@
-//! DUMP and RESTORE: a value as bytes, and back.
+//! DUMP and RESTORE: values as payloads.
 
 use russet_protocol::ErrorReply;
 
@@ -64,7 +64,7 @@ pub(super) const RESTORE_ASKING: Command = Command {
     ..RESTORE
 };
 
-/// The arguments behind the payload.
+/// The arguments after the payload.
 #[derive(Default)]
 struct Options {
     replace: bool,
@@ -105,7 +105,7 @@ impl Options {
 fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = Options::parse(args)?;
     let key = args.key(1);
-    // A key that is to be replaced is not looked up before the payload has proved good.
+    // A key to replace is not accessed before the payload is known to be valid.
     if !options.replace && ctx.data.peek(ctx.call.db, key).is_some() {
         return Err(ErrorReply::fixed("BUSYKEY Target key name already exists."));
     }

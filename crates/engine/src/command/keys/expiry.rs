@@ -221,7 +221,7 @@ fn reply_expiry(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let now_ms = ctx.now_ms();
-    reply.integer(match ctx.glance(args.key(1)).map(|found| found.expiry()) {
+    reply.integer(match ctx.read_without_touch(args.key(1)).map(|found| found.expiry()) {
         None => -2,
         Some(None) => -1,
         Some(Some(at_ms)) => form.of_unix_ms(at_ms, now_ms, Rounding::Nearest),

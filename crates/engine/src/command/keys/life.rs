@@ -62,7 +62,8 @@ pub(super) const EXISTS: Command = Command {
 };
 
 fn exists(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let found = (1..args.len()).filter(|&at| ctx.glance(args.key(at)).is_some()).count();
+    let found =
+        (1..args.len()).filter(|&at| ctx.read_without_touch(args.key(at)).is_some()).count();
     reply.count(found);
     Ok(Flow::Done)
 }
@@ -103,6 +104,8 @@ pub(super) const TYPE: Command = Command {
 };
 
 fn type_of_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.simple(ctx.glance(args.key(1)).map_or("none", |found| type_of(found.kind()).name));
+    reply.simple(
+        ctx.read_without_touch(args.key(1)).map_or("none", |found| type_of(found.kind()).name),
+    );
     Ok(Flow::Done)
 }

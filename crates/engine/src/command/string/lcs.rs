@@ -326,7 +326,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bits_say_what_the_definition_says(
+        fn bits_match_the_definition(
             a in prop::collection::vec(0..4_u8, 0..200),
             b in prop::collection::vec(0..4_u8, 0..200),
         ) {

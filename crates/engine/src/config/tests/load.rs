@@ -393,7 +393,7 @@ fn includes_are_bounded() {
 }
 
 #[test]
-fn what_is_too_long_is_refused() {
+fn too_long_texts_are_refused() {
     let value = |bytes: usize| format!("masterauth \"{}\"", "\\x01".repeat(bytes));
     let config = load(&value(VALUE_BYTES_MAX - 1));
     let again = Config::parse_text(&config.rewrite(b"")).expect("the longest value fits in a line");
@@ -418,7 +418,7 @@ proptest! {
     }
 
     #[test]
-    fn any_words_after_a_name_end_well(
+    fn any_words_after_a_name_give_a_result(
         row in 0..crate::config::DIRECTIVES.len(),
         words in proptest::collection::vec("[a-z0-9 .:*%+-]{0,6}|\"[^\"]{0,4}\"|(-?[0-9]{1,20}[kmgKMGbB]{0,2})", 0..5),
     ) {

@@ -183,7 +183,7 @@ proptest! {
     #![proptest_config(super::cases())]
 
     #[test]
-    fn what_is_written_reads_back(config in any_config(), old in any_file()) {
+    fn written_values_are_read_back(config in any_config(), old in any_file()) {
         let text = config.rewrite(old.as_bytes());
         let loaded = Config::parse_text(&text);
         let loaded = loaded.map_err(|error| TestCaseError::fail(format!("{error}\n{}", String::from_utf8_lossy(&text))))?;
@@ -192,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_shown_can_be_set(config in any_config()) {
+    fn shown_values_can_be_set(config in any_config()) {
         // As Redis does, CONFIG GET shows lists without quotes, so blanks inside words are lost.
         let mut other = Config { enable_protected_configs: ProtectedAction::Yes, ..Config::default() };
         let context = SetContext { loading: false, is_local: false };

@@ -240,7 +240,7 @@ fn a_change_that_cannot_be_carried_out_goes_back() {
 }
 
 #[test]
-fn protected_directives_ask_who_and_when() {
+fn protected_directives_depend_on_client_and_time() {
     let mut config =
         Config { enable_protected_configs: ProtectedAction::Local, ..Config::default() };
     let local = SetContext { is_local: true, ..ORDINARY };

@@ -199,7 +199,7 @@ fn words_are_taken_by_exactly_the_directives_that_redis_splits() {
 }
 
 #[test]
-fn what_is_needed_for_the_first_release_is_built() {
+fn directives_of_the_first_release_are_implemented() {
     for name in [
         "bind",
         "port",
@@ -268,7 +268,7 @@ fn what_is_needed_for_the_first_release_is_built() {
 }
 
 #[test]
-fn what_means_nothing_without_another_directive_waits_for_it() {
+fn dependent_directives_need_the_other_directive() {
     for row in DIRECTIVES {
         let Status::Without(name) = row.status else { continue };
         let other = directive(name.as_bytes()).expect("a directive");
@@ -304,7 +304,7 @@ fn the_example_configuration_is_all_defaults() {
 }
 
 #[test]
-fn the_pages_name_everything() {
+fn the_pages_mention_everything() {
     let page = config_md();
     for name in all_names() {
         assert!(page.contains(&format!("`{name}`")), "{name}");
