@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use russet_engine::Node;
-use russet_engine::busy::With;
+use russet_engine::busy::Activity;
 use russet_engine::io::Handle;
 use russet_engine::journal::{Origin, Sink, Unit};
 use russet_engine::types::digest::Digest;
@@ -88,7 +88,7 @@ impl Mirror {
     pub fn difference(&mut self, from: &Driver) -> Option<String> {
         let stream = {
             let mut recording = self.recording.lock().expect("not poisoned");
-            if recording.is_void || from.node.parts.busy.is(With::Exec) {
+            if recording.is_void || from.node.parts.busy.is(Activity::Exec) {
                 return None;
             }
             std::mem::take(&mut recording.stream)

@@ -16,7 +16,7 @@ use crate::ids::Handle;
 
 /// The kind of an activity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum With {
+pub enum Activity {
     /// Loading the dump file at the start.
     Loading,
     /// DEBUG SLEEP, which simulates a sleeping process.
@@ -31,58 +31,58 @@ pub enum With {
     Stopped,
 }
 
-impl With {
+impl Activity {
     /// Whether all clients are held meanwhile.
-    fn holds_everybody(self) -> bool {
-        self != With::Loading
+    fn holds_all(self) -> bool {
+        self != Activity::Loading
     }
 }
 
-/// One activity.
+/// A running activity.
 #[derive(Clone, Copy, Debug)]
-struct Activity {
-    with: With,
+struct Running {
+    activity: Activity,
     /// The client that started it.
-    who: Option<Handle>,
+    client: Option<Handle>,
 }
 
 /// The running activities.
 #[derive(Debug, Default)]
 pub struct Busy {
-    activities: Vec<Activity>,
+    activities: Vec<Running>,
     /// Whether some of them hold all clients.
     holds: bool,
 }
 
 impl Busy {
     /// Starts an activity.
-    pub fn begin(&mut self, with: With, who: Option<Handle>) {
-        self.end(with);
-        self.activities.push(Activity { with, who });
-        self.holds |= with.holds_everybody();
+    pub fn begin(&mut self, activity: Activity, client: Option<Handle>) {
+        self.end(activity);
+        self.activities.push(Running { activity, client });
+        self.holds |= activity.holds_all();
     }
 
     /// Ends an activity and returns the client that started it.
-    pub fn end(&mut self, with: With) -> Option<Handle> {
-        let at = self.activities.iter().position(|activity| activity.with == with)?;
+    pub fn end(&mut self, activity: Activity) -> Option<Handle> {
+        let at = self.activities.iter().position(|running| running.activity == activity)?;
         let ended = self.activities.remove(at);
-        self.holds = self.activities.iter().any(|activity| activity.with.holds_everybody());
-        ended.who
+        self.holds = self.activities.iter().any(|running| running.activity.holds_all());
+        ended.client
     }
 
-    /// Whether an activity of this kind is running.
-    pub fn is(&self, with: With) -> bool {
-        self.activities.iter().any(|activity| activity.with == with)
+    /// Whether an activity is running.
+    pub fn is(&self, activity: Activity) -> bool {
+        self.activities.iter().any(|running| running.activity == activity)
     }
 
-    /// Returns the client that started an activity of this kind.
-    pub fn who(&self, with: With) -> Option<Handle> {
-        self.activities.iter().find(|activity| activity.with == with)?.who
+    /// Returns the client that started a running activity.
+    pub fn client_of(&self, activity: Activity) -> Option<Handle> {
+        self.activities.iter().find(|running| running.activity == activity)?.client
     }
 
     /// Whether all clients are held now.
     #[inline]
-    pub fn holds_everybody(&self) -> bool {
+    pub fn holds_all(&self) -> bool {
         self.holds
     }
 
@@ -90,7 +90,8 @@ impl Busy {
     /// those that all queued commands have in common.
     #[inline]
     pub fn admit(&self, permits: u64) -> Result<(), ErrorReply> {
-        if !self.activities.is_empty() && self.is(With::Loading) && permits & flag::LOADING == 0 {
+        if !self.activities.is_empty() && self.is(Activity::Loading) && permits & flag::LOADING == 0
+        {
             return Err(ErrorReply::Loading);
         }
         Ok(())
@@ -105,17 +106,15 @@ mod tests {
     fn activities_overlap_and_end_each_for_itself() {
         let mut busy = Busy::default();
         let client = Handle { index: 1, generation: 0 };
-        busy.begin(With::Loading, None);
-        assert!(
-            !busy.holds_everybody() && busy.admit(0).is_err() && busy.admit(flag::LOADING).is_ok()
-        );
-        busy.begin(With::Sleep, Some(client));
-        busy.begin(With::Exec, Some(client));
-        assert_eq!(busy.end(With::Sleep), Some(client));
-        assert!(busy.holds_everybody() && busy.who(With::Exec) == Some(client));
-        busy.end(With::Exec);
-        assert!(!busy.holds_everybody());
-        busy.end(With::Loading);
+        busy.begin(Activity::Loading, None);
+        assert!(!busy.holds_all() && busy.admit(0).is_err() && busy.admit(flag::LOADING).is_ok());
+        busy.begin(Activity::Sleep, Some(client));
+        busy.begin(Activity::Exec, Some(client));
+        assert_eq!(busy.end(Activity::Sleep), Some(client));
+        assert!(busy.holds_all() && busy.client_of(Activity::Exec) == Some(client));
+        busy.end(Activity::Exec);
+        assert!(!busy.holds_all());
+        busy.end(Activity::Loading);
         assert!(busy.admit(0).is_ok());
     }
 }

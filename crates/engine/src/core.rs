@@ -62,7 +62,7 @@ pub struct Platform {
 #[derive(Debug)]
 pub enum Order {
     /// Remove a connection that we have closed from all parts.
-    Forget(Handle),
+    Remove(Handle),
     /// Close a connection when its outbox has been written.
     CloseAfterReply(Handle),
     /// Unblock a client with this reply.

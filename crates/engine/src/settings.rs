@@ -15,7 +15,7 @@
 
 use russet_protocol::ErrorReply;
 
-use crate::busy::{Busy, With};
+use crate::busy::{Activity, Busy};
 use crate::clients::{Clients, Waiting};
 use crate::config::apply::ShellStep;
 use crate::config::{AppliedChanges, Apply, Config, Directive, SetError};
@@ -145,7 +145,7 @@ impl Settings {
             _ => RequestKind::Other,
         };
         if kind == RequestKind::Settings {
-            busy.begin(With::Settings, Some(client));
+            busy.begin(Activity::Settings, Some(client));
         }
         let id = core.request(request);
         self.pending.push(Pending { id, client, kind });
@@ -177,7 +177,7 @@ impl Settings {
             Next::Request(request) => self.request(core, clients, busy, client, request),
             Next::Reply(result) => {
                 if kind == RequestKind::Settings {
-                    busy.end(With::Settings);
+                    busy.end(Activity::Settings);
                 }
                 core.order(Order::Answer(client, Answer::from(result)));
             }

@@ -9,7 +9,7 @@ use russet_engine::mode::Mode;
 use russet_engine::persist::dump::{self, DumpError, dump};
 use russet_engine::rdb::format::Checksum;
 use russet_engine::types::string::KIND_RAW;
-use russet_engine::types::{Making, Value, encoding_of};
+use russet_engine::types::{BuildContext, Value, encoding_of};
 
 /// Returns the payload of this value.
 fn dump_of(value: Value<'_>) -> Vec<u8> {
@@ -21,7 +21,7 @@ fn dump_of(value: Value<'_>) -> Vec<u8> {
 
 /// Restores a payload.
 fn restore<'a>(payload: &'a [u8], config: &Config) -> Result<Value<'a>, DumpError> {
-    dump::restore(payload, &Making { config, seed: Seed::new(1) })
+    dump::restore(payload, &BuildContext { config, seed: Seed::new(1) })
 }
 
 /// Appends a valid footer of this version.

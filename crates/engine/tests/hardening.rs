@@ -336,7 +336,7 @@ fn the_node_resumes_when_the_client_that_blocks_it_disconnects() {
         for line in stop {
             w.request(c, line);
         }
-        assert!(w.node.parts.busy.holds_everybody(), "{stop:?}");
+        assert!(w.node.parts.busy.holds_all(), "{stop:?}");
         assert_eq!(w.request(d, "PING"), "", "{stop:?}");
         w.disconnect(c);
         if !w.requests.received.is_empty() {
@@ -344,7 +344,7 @@ fn the_node_resumes_when_the_client_that_blocks_it_disconnects() {
         }
         w.advance_ms(2000);
         w.deliver_saves();
-        assert!(!w.node.parts.busy.holds_everybody(), "{stop:?}");
+        assert!(!w.node.parts.busy.holds_all(), "{stop:?}");
         assert_eq!(w.take(d), "+PONG\r\n");
         let expected = if stop.len() > 1 { "$1\r\n2\r\n" } else { "$1\r\n1\r\n" };
         assert_eq!(w.request(d, "GET a"), expected, "{stop:?}");
@@ -585,7 +585,7 @@ fn the_stream_cannot_stop_a_replica_or_change_its_role() {
     ] {
         w.send(link, &command(&line.split(' ').collect::<Vec<_>>()));
     }
-    assert_eq!((w.exit, w.node.parts.busy.holds_everybody()), (None, false));
+    assert_eq!((w.exit, w.node.parts.busy.holds_all()), (None, false));
     let c = w.connect();
     assert_eq!(w.request(c, "EXISTS old a in"), ":3\r\n");
     assert!(w.request(c, "ROLE").contains("connected"));

@@ -9,7 +9,7 @@ use russet_engine::keyspace::{EventKind, Expiry, Keyspace};
 use russet_engine::mode::Mode;
 use russet_engine::persist::dump::{dump, restore};
 use russet_engine::types::hash::{Hash, HashMut, HashRef, Limits};
-use russet_engine::types::{Editable, Making, Value, encoding_of};
+use russet_engine::types::{BuildContext, Editable, Value, encoding_of};
 
 type Model = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 
@@ -127,8 +127,8 @@ proptest! {
         let entry = keyspace.db(0).get(keyspace.hasher().key(b"key")).expect("it is there");
         let (copy, payload) = (Value::copy_of(&entry), dump(&entry, true));
         let config = Config::default();
-        let making = Making { config: &config, seed };
-        let restored = restore(&payload, &making).expect("what was dumped");
+        let context = BuildContext { config: &config, seed };
+        let restored = restore(&payload, &context).expect("what was dumped");
         set(&mut keyspace, b"copy", copy);
         set(&mut keyspace, b"restored", restored);
         prop_assert_eq!(under(&keyspace, b"copy"), (model.clone(), name));
@@ -151,9 +151,9 @@ proptest! {
         set(&mut keyspace, b"key", hash.into_value().expect("fields"));
         let key = keyspace.hasher().key(b"key");
         let config = Config::default();
-        let making = Making { config: &config, seed };
+        let context = BuildContext { config: &config, seed };
         let changed = keyspace.edit(0, key).change_object(|object, walkers| {
-            let mut hash = Hash::of_object(object, walkers, &making).expect("a hash");
+            let mut hash = Hash::of_object(object, walkers, &context).expect("a hash");
             for op in &then {
                 apply(op, &mut hash, &mut model);
             }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use russet_engine::Node;
-use russet_engine::busy::With;
+use russet_engine::busy::Activity;
 use russet_engine::clients::outbox::Outbox;
 use russet_engine::config::Config;
 use russet_engine::config::words::MasterAddress;
@@ -232,7 +232,7 @@ impl DataNode for Data {
     }
 
     fn is_within_exec(&self) -> bool {
-        self.node.parts.busy.is(With::Exec)
+        self.node.parts.busy.is(Activity::Exec)
     }
 
     fn is_replica(&self) -> bool {

@@ -570,7 +570,7 @@ impl Clients {
         if !client.closed {
             client.closed = true;
             core.output(Output::Close(handle));
-            core.order(Order::Forget(handle));
+            core.order(Order::Remove(handle));
         }
     }
 

@@ -46,7 +46,7 @@ use crate::parts::Parts;
 use crate::persist::fill::StreamPosition;
 use crate::transaction::Transaction;
 use crate::types::string::Text;
-use crate::types::{Editable, Making, Object};
+use crate::types::{BuildContext, Editable, Object};
 pub use args::Args;
 pub use argument::Argument;
 pub use keyspec::KeySpec;
@@ -271,9 +271,9 @@ impl Ctx<'_> {
     ) -> Result<R, ErrorReply> {
         let db = self.call.db;
         self.data.expire_if_needed(db, key);
-        let making = Making { config: &self.core.config, seed: self.data.hasher().seed() };
+        let context = BuildContext { config: &self.core.config, seed: self.data.hasher().seed() };
         let edit = self.data.edit(db, key);
-        edit.change::<C, R>(&making, change).ok_or(ErrorReply::WrongType)
+        edit.change::<C, R>(&context, change).ok_or(ErrorReply::WrongType)
     }
 
     /// Reads a key without updating its access time and those of keys that the command reads later.

@@ -6,7 +6,7 @@
 //! events, `del`.
 
 use super::{Edit, EventKind, Expiry};
-use crate::types::{Editable, Making, Names, ValueRef};
+use crate::types::{BuildContext, Editable, Names, ValueRef};
 
 /// The result of a change.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Edit<'_> {
     /// `change`, if the value has another type.
     pub fn change<C: Editable, R>(
         mut self,
-        making: &Making<'_>,
+        context: &BuildContext<'_>,
         change: impl FnOnce(&mut C::Mut<'_>) -> Change<R>,
     ) -> Option<R> {
         let dirty = self.keyspace.dirty;
@@ -51,10 +51,10 @@ impl Edit<'_> {
         let was_there = existing.is_some();
         let expiry = existing.and_then(|entry| entry.expiry()).map_or(Expiry::Clear, Expiry::At);
         let compact = match existing {
-            None => Some(C::empty(making)),
+            None => Some(C::empty(context)),
             Some(entry) if entry.kind() & 0xf != C::NUMBER => return None,
             Some(entry) => match ValueRef::of(&entry) {
-                ValueRef::Bytes(bytes) => Some(C::copy_of(entry.kind(), bytes, making)),
+                ValueRef::Bytes(bytes) => Some(C::copy_of(entry.kind(), bytes, context)),
                 ValueRef::Object(_) => None,
             },
         };
@@ -70,7 +70,7 @@ impl Edit<'_> {
                 (done, is_empty)
             }
             None => self.change_object(|object, walkers| {
-                let mut value = C::of_object(object, walkers, making)?;
+                let mut value = C::of_object(object, walkers, context)?;
                 let done = change(&mut value);
                 Some((done, C::is_empty(&value)))
             })??,

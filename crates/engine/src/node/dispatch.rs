@@ -5,7 +5,7 @@ use russet_protocol::error::c_str;
 use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
 
 use super::Node;
-use crate::busy::With;
+use crate::busy::Activity;
 use crate::call::{Call, Caller};
 use crate::clients::{Outbox, link_bytes_max, query_bytes_max};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Protection, Reply, flag};
@@ -284,7 +284,7 @@ impl Node {
             Ok(flow) => self.finish(handle, flow),
         }
         self.gather_effects(db, dirty, command, args);
-        if !self.journal.is_empty() && !self.parts.busy.is(With::Exec) {
+        if !self.journal.is_empty() && !self.parts.busy.is(Activity::Exec) {
             self.propagate(match command.has(flag::ARBITRARY_KEYS) {
                 true => Propagation::Apart,
                 false => Propagation::Together,
@@ -511,7 +511,7 @@ impl Node {
         self.gather_effects(db, dirty, command, args);
         if let Ok(Flow::Transaction) = outcome {
             self.exec_upstream(host);
-        } else if !self.parts.busy.is(With::Exec) {
+        } else if !self.parts.busy.is(Activity::Exec) {
             self.propagate(Propagation::Together);
         }
     }
@@ -522,7 +522,7 @@ impl Node {
         self.carry_out_orders();
         let Node { core, parts, .. } = self;
         let Parts { clients, master, following, busy, .. } = parts;
-        if !busy.is(With::Stopped) {
+        if !busy.is(Activity::Stopped) {
             following.applied(core, clients, master, handle, raw);
         }
     }

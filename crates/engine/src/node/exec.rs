@@ -2,11 +2,11 @@
 //!
 //! It yields when a command waits for a request and when the time of the turn is used up: an EXEC
 //! of a million commands takes many turns. Until it ends no other client is served (the activity
-//! [`With::Exec`]), so it is atomic, and its effects are propagated together.
+//! [`Activity::Exec`]), so it is atomic, and its effects are propagated together.
 
 use super::Node;
 use super::dispatch::Propagation;
-use crate::busy::With;
+use crate::busy::Activity;
 use crate::call::Caller;
 use crate::command::Args;
 use crate::ids::Handle;
@@ -20,26 +20,26 @@ impl Node {
     /// Starts EXEC of a client after its header was written: unwatches all keys and runs the queue.
     pub(super) fn begin_exec(&mut self, handle: Handle, host: &mut dyn Host) {
         watching::unwatch_all(&mut self.parts.clients, &mut self.data, handle);
-        self.parts.busy.begin(With::Exec, Some(handle));
+        self.parts.busy.begin(Activity::Exec, Some(handle));
         let began_us = host.ticks_us();
         self.run_exec(handle, host, began_us);
     }
 
     /// Whether an incomplete EXEC may continue.
     pub(super) fn may_resume_exec(&self) -> bool {
-        let who = self.parts.busy.who(With::Exec);
+        let who = self.parts.busy.client_of(Activity::Exec);
         who.is_some_and(|handle| self.parts.clients.waiting(handle).is_none())
-            && !self.parts.busy.is(With::Stopped)
+            && !self.parts.busy.is(Activity::Stopped)
     }
 
     /// Continues an incomplete EXEC.
     pub(super) fn resume_exec(&mut self, host: &mut dyn Host, began_us: u64) {
         if self.may_resume_exec()
-            && let Some(handle) = self.parts.busy.who(With::Exec)
+            && let Some(handle) = self.parts.busy.client_of(Activity::Exec)
         {
             self.core.stats.tick(host.ticks_us());
             self.run_exec(handle, host, began_us);
-            if !self.parts.busy.is(With::Exec) {
+            if !self.parts.busy.is(Activity::Exec) {
                 // It has ended outside of its request: the requests behind it may be served.
                 self.request_ended(handle);
                 self.parts.clients.mark_ready_if_pending(handle);
@@ -66,7 +66,7 @@ impl Node {
     }
 
     fn end_exec(&mut self, handle: Handle) {
-        self.parts.busy.end(With::Exec);
+        self.parts.busy.end(Activity::Exec);
         watching::discard_transaction(&mut self.parts.clients, &mut self.data, handle);
         self.journal.flush(&mut self.parts.master.stream);
         let offset = self.parts.master.stream.offset();
@@ -76,7 +76,7 @@ impl Node {
         client.last_write_offset = offset;
         let (is_closing, is_closed) = (client.closing, client.closed);
         if is_closed {
-            self.forget(handle);
+            self.remove_client(handle);
         } else if is_closing {
             parts.clients.close_after_reply(core, handle);
         }
@@ -84,7 +84,7 @@ impl Node {
 
     /// Runs an EXEC of the master's stream, in which no command blocks.
     pub(super) fn exec_upstream(&mut self, host: &mut dyn Host) {
-        self.parts.busy.begin(With::Exec, None);
+        self.parts.busy.begin(Activity::Exec, None);
         while let Some(queued) =
             self.parts.following.transaction_mut().and_then(|t| t.queue.pop_front())
         {
@@ -95,7 +95,7 @@ impl Node {
         if let Some(transaction) = self.parts.following.transaction_mut() {
             *transaction = Default::default();
         }
-        self.parts.busy.end(With::Exec);
+        self.parts.busy.end(Activity::Exec);
         self.propagate(Propagation::Together);
     }
 

@@ -16,7 +16,7 @@ mod orders;
 mod serve;
 mod timers;
 
-use crate::busy::With;
+use crate::busy::Activity;
 use crate::clients::{Blocked, LinkOwner, Outbox, Received, Role, Waiting};
 use crate::command::CommandTable;
 use crate::config::{Config, Hook};
@@ -83,7 +83,7 @@ impl Node {
         parts.saves.saved_now(core);
         parts.following.begin_at_start(core, journal, &mut parts.master);
         if core.boot.load {
-            parts.busy.begin(With::Loading, None);
+            parts.busy.begin(Activity::Loading, None);
             parts.loading.begin_at_start(core);
         } else {
             self.ready_to_serve();
@@ -93,7 +93,7 @@ impl Node {
     /// Sets the current time.
     fn advance(&mut self, now: Now) {
         self.core.now = now;
-        if self.parts.busy.is(With::Exec) {
+        if self.parts.busy.is(Activity::Exec) {
             // Within an EXEC the time of the keyspace does not advance, however many turns it
             // takes.
             return;
@@ -107,7 +107,7 @@ impl Node {
         self.advance(now);
         let Node { core, data, parts, .. } = self;
         match input {
-            Input::Closed(handle) => self.forget(handle),
+            Input::Closed(handle) => self.remove_client(handle),
             Input::Connected { link, result } => self.link_connected(link, result),
             Input::Snapshot { job, event } => parts.saves.event(core, data, job, event),
             Input::File { job, event } => self.file_event(job, event),
@@ -168,7 +168,7 @@ impl Node {
         self.deliver_events();
         self.carry_out_orders();
         // An incomplete transaction is not propagated.
-        if !self.parts.busy.is(With::Exec) {
+        if !self.parts.busy.is(Activity::Exec) {
             self.journal.flush(&mut self.parts.master.stream);
         }
         let Node { core, data, parts, .. } = self;
@@ -189,7 +189,7 @@ impl Node {
         if self.has_work() {
             return Output::Wait(Some(0));
         }
-        let next = match self.parts.busy.is(With::Sleep) {
+        let next = match self.parts.busy.is(Activity::Sleep) {
             true => self.core.timers.due(Timer::Sleep),
             false => self.core.timers.next(),
         };
@@ -198,7 +198,7 @@ impl Node {
 
     fn has_work(&self) -> bool {
         let busy = &self.parts.busy;
-        (self.parts.clients.ready_len() > 0 && !busy.holds_everybody())
+        (self.parts.clients.ready_len() > 0 && !busy.holds_all())
             || self.may_resume_exec()
             || self.has_background_work()
     }
@@ -245,7 +245,7 @@ impl Node {
     /// It has spare capacity. None if the connection must not be read now.
     #[inline]
     pub fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>> {
-        let held = self.parts.busy.holds_everybody();
+        let held = self.parts.busy.holds_all();
         self.parts.clients.read_buffer(handle, held, self.core.boot.read_ahead_bytes)
     }
 
@@ -321,7 +321,7 @@ impl Node {
     }
 
     /// Removes a connection from all parts. During EXEC its client stays until the end.
-    fn forget(&mut self, handle: Handle) {
+    fn remove_client(&mut self, handle: Handle) {
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, following, saves, pubsub, .. } = parts;
         let Some(client) = clients.get_mut(handle) else { return };

@@ -1,7 +1,7 @@
 //! Carries out the orders of parts to each other.
 
 use super::Node;
-use crate::busy::With;
+use crate::busy::Activity;
 use crate::config::Hook;
 use crate::core::{Answer, Order};
 use crate::ids::JobId;
@@ -22,7 +22,7 @@ impl Node {
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, saves, shutdown, pause, .. } = parts;
         match order {
-            Order::Forget(handle) => self.forget(handle),
+            Order::Remove(handle) => self.remove_client(handle),
             Order::CloseAfterReply(handle) => clients.close_after_reply(core, handle),
             Order::Answer(handle, answer) => {
                 clients.answer(core, handle, &answer);
@@ -57,7 +57,7 @@ impl Node {
     /// Takes a snapshot for all waiting replicas, if possible.
     pub(super) fn begin_full_sync(&mut self) {
         let upstream_db = self.parts.following.upstream_db();
-        if self.parts.busy.is(With::Exec) {
+        if self.parts.busy.is(Activity::Exec) {
             // During an EXEC the data is ahead of the stream.
             let soon = self.core.now.mono_us + 1000;
             return self.core.timers.set_if_idle(Timer::SyncDelay, soon);
@@ -92,11 +92,11 @@ impl Node {
 
     /// Starts the save of a reload, unless another must end first.
     fn save_for_reload(&mut self) {
-        let place = self.stream_position();
+        let position = self.stream_position();
         let Node { core, data, parts, .. } = self;
         let Parts { saves, loading, shutdown, .. } = parts;
         if loading.wants_save() && saves.current().is_none() && !shutdown.is_exiting() {
-            let job = saves.begin(core, data, place).map_err(|error| error.to_string());
+            let job = saves.begin(core, data, position).map_err(|error| error.to_string());
             loading.save_began(core, job);
         }
     }
@@ -108,7 +108,7 @@ impl Node {
         saves.saved_dirty = data.dirty;
         journal.data_replaced();
         following.restore_position(core, journal, master, loading.take_position(), data.count());
-        busy.end(With::Loading);
+        busy.end(Activity::Loading);
         self.ready_to_serve();
     }
 
@@ -132,7 +132,7 @@ impl Node {
     /// Handles the end of a DEBUG RELOAD.
     fn reloaded(&mut self, client: crate::ids::Handle, is_ok: bool) {
         let Node { data, journal, parts, .. } = self;
-        parts.busy.end(With::Reload);
+        parts.busy.end(Activity::Reload);
         let answer = if is_ok {
             journal.data_replaced();
             parts.saves.saved_dirty = data.dirty;
@@ -159,17 +159,17 @@ impl Node {
     }
 
     fn final_save(&mut self) {
-        let place = self.stream_position();
+        let position = self.stream_position();
         let Node { core, data, parts, .. } = self;
         let Parts { saves, loading, shutdown, pause, .. } = parts;
-        shutdown.save(core, data, pause, (saves, loading), place);
+        shutdown.save(core, data, pause, (saves, loading), position);
     }
 
     /// Stops the process after a fatal error. No client is served any more.
     fn stop(&mut self, why: &str) {
         let Node { core, parts, .. } = self;
-        if !parts.busy.is(With::Stopped) {
-            parts.busy.begin(With::Stopped, None);
+        if !parts.busy.is(Activity::Stopped) {
+            parts.busy.begin(Activity::Stopped, None);
             core.log(Level::Warning, why);
             core.output(Output::Exit(1));
         }

@@ -133,7 +133,7 @@ impl Node {
     pub(super) fn serve(&mut self, host: &mut dyn Host, began_us: u64) {
         let mut executed = 0;
         while executed < TURN_COMMANDS
-            && !self.parts.busy.holds_everybody()
+            && !self.parts.busy.holds_all()
             && self.parts.clients.ready_len() > 0
         {
             let mut batch = std::mem::take(&mut self.batch);
@@ -289,7 +289,7 @@ impl Node {
         let pending = batch.pending[index];
         let Batch { args, sources, .. } = batch;
         let source = &mut sources[pending.source];
-        let may_run = !self.parts.busy.holds_everybody()
+        let may_run = !self.parts.busy.holds_all()
             && self.parts.clients.get(source.handle).is_some_and(Client::may_run);
         if source.is_stopped || !may_run {
             source.is_stopped = true;

@@ -1,7 +1,7 @@
 //! Due timers, and the background work of a turn.
 
 use super::Node;
-use crate::busy::With;
+use crate::busy::Activity;
 use crate::clients::Waiting;
 use crate::core::{Answer, Order};
 use crate::expiry;
@@ -17,7 +17,7 @@ impl Node {
     /// Runs all due timers.
     pub(super) fn run_timers(&mut self, host: &mut dyn Host) {
         let now_us = self.core.now.mono_us;
-        if self.parts.busy.is(With::Sleep) {
+        if self.parts.busy.is(Activity::Sleep) {
             // Like a sleeping process: nothing else happens, and peers notice.
             if self.core.timers.take_due(Timer::Sleep, now_us) {
                 self.sleep_ended();
@@ -59,7 +59,7 @@ impl Node {
     }
 
     fn sleep_ended(&mut self) {
-        if let Some(client) = self.parts.busy.end(With::Sleep) {
+        if let Some(client) = self.parts.busy.end(Activity::Sleep) {
             self.core.order(Order::Answer(client, Answer::Ok));
         }
         self.carry_out_orders();
@@ -121,13 +121,13 @@ impl Node {
 
     fn check_save_points(&mut self) {
         // A snapshot must not contain an incomplete EXEC.
-        if self.parts.loading.is_loading() || self.parts.busy.is(With::Exec) {
+        if self.parts.loading.is_loading() || self.parts.busy.is(Activity::Exec) {
             return;
         }
-        let place = self.stream_position();
+        let position = self.stream_position();
         let Node { core, data, parts, .. } = self;
         if parts.saves.is_due(core, data) {
-            parts.saves.begin_due(core, data, place);
+            parts.saves.begin_due(core, data, position);
         }
     }
 
@@ -138,7 +138,7 @@ impl Node {
             && *active_expire
             && !loading.is_loading()
             && !pause.is_on(self.core.now)
-            && !busy.holds_everybody()
+            && !busy.holds_all()
     }
 
     /// Whether there is background work.

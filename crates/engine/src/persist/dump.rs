@@ -19,7 +19,7 @@ use crate::rdb::elements::Element;
 use crate::rdb::fields::{Fields, Parsed, Stop, Stored};
 use crate::rdb::format::{Checksum, Flavour, Header, VALKEY_VERSION_MIN};
 use crate::rdb::strings::StringWriter;
-use crate::types::{self, Invalid, Making, Object, Read, Value, ValueRef, encoding_of};
+use crate::types::{self, BuildContext, Invalid, Object, Read, Value, ValueRef, encoding_of};
 
 /// Bytes of version and checksum.
 const FOOTER_BYTES: usize = 10;
@@ -56,9 +56,9 @@ pub fn value_len(entry: &EntryRef<'_, Object>, compression: bool) -> usize {
 }
 
 /// Decodes a payload.
-pub fn restore<'a>(payload: &'a [u8], making: &Making<'_>) -> Result<Value<'a>, DumpError> {
+pub fn restore<'a>(payload: &'a [u8], context: &BuildContext<'_>) -> Result<Value<'a>, DumpError> {
     let (value, flavour) = check_footer(payload).ok_or(DumpError::Footer)?;
-    read(value, flavour, making).map_err(|_| DumpError::Content)
+    read(value, flavour, context).map_err(|_| DumpError::Content)
 }
 
 /// Whether a payload's version and type are supported. A master may send others.
@@ -103,19 +103,23 @@ impl From<Invalid> for Bad {
     }
 }
 
-fn read<'a>(bytes: &'a [u8], flavour: Flavour, making: &Making<'_>) -> Result<Value<'a>, Bad> {
+fn read<'a>(
+    bytes: &'a [u8],
+    flavour: Flavour,
+    context: &BuildContext<'_>,
+) -> Result<Value<'a>, Bad> {
     let (&code, rest) = bytes.split_first().ok_or(Bad)?;
     let (_, form) = types::rdb_form(code, flavour).ok_or(Bad)?;
-    let mut fields = Fields::new(rest, making.config.proto_max_bulk_len);
+    let mut fields = Fields::new(rest, context.config.proto_max_bulk_len);
     let value = match &form.read {
         Read::NotImplemented => return Err(Bad),
         Read::String { skip, decode } => {
             fields.take(*skip)?;
-            decode(unpacked(fields.string()?)?, making)?
+            decode(unpacked(fields.string()?)?, context)?
         }
         Read::Elements { head, element, begin } => {
             let head = head(&mut fields)?;
-            let mut value = begin(&head, making);
+            let mut value = begin(&head, context);
             for _ in 0..head.count {
                 let stored = element(&head, &mut fields)?;
                 let (name, text) = (unpacked(stored.name)?, unpacked(stored.value)?);

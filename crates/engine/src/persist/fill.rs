@@ -15,7 +15,7 @@ use crate::rdb::Access;
 use crate::rdb::elements::{Element, Head};
 use crate::rdb::format::quoted;
 use crate::stats::Stats;
-use crate::types::{Body, Build, Invalid, Making, RdbForm, Read, Value};
+use crate::types::{Body, Build, BuildContext, Invalid, RdbForm, Read, Value};
 
 /// Maximum number of keys in a batch.
 const BATCH: usize = 24;
@@ -178,8 +178,8 @@ impl<'a> Filler<'a> {
         }
     }
 
-    fn making(&self) -> Making<'a> {
-        Making { config: self.config, seed: self.keyspace.hasher().seed() }
+    fn context(&self) -> BuildContext<'a> {
+        BuildContext { config: self.config, seed: self.keyspace.hasher().seed() }
     }
 
     /// Whether to skip a key because it is expired. Never if the file has a replication id: replicas
@@ -276,7 +276,7 @@ impl RdbSink for Filler<'_> {
             return Err(refusal(key, Invalid::Malformed));
         };
         let clock = self.keyspace.clock_of(access);
-        self.set(key, expiry, clock, decode(bytes, &self.making()))
+        self.set(key, expiry, clock, decode(bytes, &self.context()))
     }
 
     fn begin(
@@ -293,7 +293,7 @@ impl RdbSink for Filler<'_> {
         self.fill.value = if self.is_dropped(expiry) {
             Unfinished::Dropped
         } else {
-            let value = begin(&head, &self.making());
+            let value = begin(&head, &self.context());
             let clock = self.keyspace.clock_of(access);
             Unfinished::Building { key: key.to_vec(), expiry, clock, value }
         };

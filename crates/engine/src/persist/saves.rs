@@ -76,14 +76,14 @@ impl Saves {
         &mut self,
         core: &mut Core,
         data: &mut Keyspace,
-        place: Option<StreamPosition>,
+        position: Option<StreamPosition>,
     ) -> Result<JobId, ErrorReply> {
         if self.current().is_some() {
             return Err(ErrorReply::err("Background save already in progress"));
         }
         self.last_try_us = core.now.mono_us;
         let target = SnapshotTarget::File { path: core.dump_file() };
-        let job = self.snapshots.begin(core, data, Purpose::Save, target, place);
+        let job = self.snapshots.begin(core, data, Purpose::Save, target, position);
         let job = job.ok_or_else(|| {
             ErrorReply::err("two snapshots are running already: try again when one has ended")
         })?;
@@ -99,9 +99,9 @@ impl Saves {
         &mut self,
         core: &mut Core,
         data: &mut Keyspace,
-        place: Option<StreamPosition>,
+        position: Option<StreamPosition>,
     ) -> Result<(), ErrorReply> {
-        let job = self.begin(core, data, place)?;
+        let job = self.begin(core, data, position)?;
         core.log(Level::Notice, format!("Background saving started by walker {}", job.0));
         Ok(())
     }
@@ -194,9 +194,9 @@ impl Saves {
         &mut self,
         core: &mut Core,
         data: &mut Keyspace,
-        place: Option<StreamPosition>,
+        position: Option<StreamPosition>,
     ) {
-        if let Err(error) = self.begin_in_background(core, data, place) {
+        if let Err(error) = self.begin_in_background(core, data, position) {
             self.is_wanted = true;
             core.log(Level::Verbose, format!("Save is put off: {error}"));
         }

@@ -97,7 +97,7 @@ impl Shutdown {
         data: &mut Keyspace,
         pause: &mut Pause,
         (saves, loading): (&mut Saves, &Loading),
-        place: Option<StreamPosition>,
+        position: Option<StreamPosition>,
     ) {
         let Some(shutdown) = &mut self.running else { return };
         let save = shutdown.options.save.unwrap_or(!core.config.save.0.is_empty());
@@ -113,7 +113,7 @@ impl Shutdown {
         core.log(Level::Notice, "Saving the final RDB snapshot before exiting.");
         // A write accepted now would be acknowledged and lost.
         pause.begin(core, PauseReason::Shutdown, PauseMode::Write, u64::MAX);
-        match saves.begin(core, data, place) {
+        match saves.begin(core, data, position) {
             Ok(job) => shutdown.job = Some(job),
             Err(_) => core.order(Order::FinalSaveFailed),
         }

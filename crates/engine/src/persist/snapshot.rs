@@ -153,7 +153,7 @@ impl Snapshots {
         self.iter().find(|snapshot| snapshot.job == job)
     }
 
-    /// Starts a snapshot. Returns none if the maximum is running. `place`: the replication position
+    /// Starts a snapshot. Returns none if the maximum is running. `position`: the replication position
     /// of the data.
     pub(crate) fn begin(
         &mut self,
@@ -161,7 +161,7 @@ impl Snapshots {
         data: &mut Keyspace,
         purpose: Purpose,
         target: SnapshotTarget,
-        place: Option<StreamPosition>,
+        position: Option<StreamPosition>,
     ) -> Option<JobId> {
         let job = core.next_job();
         if !data.begin_walk(job) {
@@ -193,7 +193,7 @@ impl Snapshots {
             held_bytes: 0,
             ahead_peak: 0,
         });
-        let aux = aux_fields(core, data, purpose, place);
+        let aux = aux_fields(core, data, purpose, position);
         core.output(Output::SnapshotBegin { job, target, settings, aux });
         Some(job)
     }
@@ -253,7 +253,7 @@ fn aux_fields(
     core: &Core,
     data: &Keyspace,
     purpose: Purpose,
-    place: Option<StreamPosition>,
+    position: Option<StreamPosition>,
 ) -> Vec<(&'static str, String)> {
     let mut aux = vec![
         ("redis-ver", crate::REDIS_VERSION.to_owned()),
@@ -261,7 +261,7 @@ fn aux_fields(
         ("ctime", core.now.wall_secs().to_string()),
         ("used-mem", data.allocated_bytes().to_string()),
     ];
-    if let Some(StreamPosition { id, offset, db }) = place {
+    if let Some(StreamPosition { id, offset, db }) = position {
         let is_hidden = purpose == Purpose::Sync && core.injected(Bug::MissingSelect);
         aux.push(("repl-stream-db", if is_hidden { 0 } else { db }.to_string()));
         aux.push(("repl-id", id));

@@ -44,10 +44,10 @@ impl Master {
         core: &mut Core,
         data: &mut Keyspace,
         saves: &mut Saves,
-        place: Option<StreamPosition>,
+        position: Option<StreamPosition>,
     ) -> Option<JobId> {
         let (dir, name) = (core.config.dir.clone(), core.dump_file());
-        let snapshot = saves.begin(core, data, place).ok()?;
+        let snapshot = saves.begin(core, data, position).ok()?;
         saves.dump_is_for_sync = true;
         self.by_file.push(FileSync {
             snapshot,

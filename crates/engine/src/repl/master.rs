@@ -344,14 +344,14 @@ impl Master {
         !self.replicas.iter().any(is_running) && !self.file_sync_opens()
     }
 
-    /// Starts a snapshot for all waiting replicas. `place`: the replication position of the data.
+    /// Starts a snapshot for all waiting replicas. `position`: the replication position of the data.
     pub(crate) fn begin_full_sync(
         &mut self,
         core: &mut Core,
         clients: &mut Clients,
         data: &mut Keyspace,
         saves: &mut Saves,
-        place: impl FnOnce(&Stream) -> Option<StreamPosition>,
+        position: impl FnOnce(&Stream) -> Option<StreamPosition>,
     ) {
         core.timers.stop(Timer::SyncDelay);
         if self.waiting_for_snapshot() == 0 || !self.may_begin_full_sync(saves) {
@@ -365,11 +365,11 @@ impl Master {
         let mut waiting = self.replicas.iter().filter(|r| r.stage == ReplicaStage::WaitSnapshot);
         let diskless =
             core.config.repl_diskless_sync && waiting.all(|replica| replica.announced.eof);
-        let place = place(&self.stream);
+        let position = position(&self.stream);
         let began = if diskless {
-            saves.snapshots.begin(core, data, Purpose::Sync, SnapshotTarget::Stream, place)
+            saves.snapshots.begin(core, data, Purpose::Sync, SnapshotTarget::Stream, position)
         } else {
-            self.begin_file_sync(core, data, saves, place)
+            self.begin_file_sync(core, data, saves, position)
         };
         let Some(job) = began else {
             // Another snapshot is running; retried when it ends.

@@ -49,16 +49,16 @@ pub enum Read {
         /// Reads an element.
         element: for<'a> fn(&Head, &mut Fields<'a>) -> Parsed<StoredElement<'a>>,
         /// Begins a value.
-        begin: fn(&Head, &Making<'_>) -> Box<dyn Build>,
+        begin: fn(&Head, &BuildContext<'_>) -> Box<dyn Build>,
     },
 }
 
 /// Decodes a value from a string of a file.
-pub type Decode = for<'a> fn(Cow<'a, [u8]>, &Making<'_>) -> Result<Value<'a>, Invalid>;
+pub type Decode = for<'a> fn(Cow<'a, [u8]>, &BuildContext<'_>) -> Result<Value<'a>, Invalid>;
 
 /// The context for building values.
 #[derive(Clone, Copy, Debug)]
-pub struct Making<'a> {
+pub struct BuildContext<'a> {
     /// The limits of compact collections.
     pub config: &'a Config,
     /// The seed for hashing names of elements.

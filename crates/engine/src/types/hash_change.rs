@@ -9,7 +9,7 @@ use super::elements::Elements;
 use super::hash::{Field, Hash, Limits, NUMBER, form_of, value_of_compact};
 use super::hash_compact::Compact;
 use super::walkers::Walkers;
-use super::{Collection, Editable, Making, Object, Value};
+use super::{BuildContext, Collection, Editable, Object, Value};
 
 /// Maximum number of fields to reserve memory for by a file's claim.
 const ANNOUNCED_MAX: usize = 4096;
@@ -56,26 +56,26 @@ impl Editable for Hash {
 
     type Mut<'a> = HashMut<'a>;
 
-    fn empty(making: &Making<'_>) -> HashMut<'static> {
-        HashMut::new(Limits::of(making.config), making.seed)
+    fn empty(context: &BuildContext<'_>) -> HashMut<'static> {
+        HashMut::new(Limits::of(context.config), context.seed)
     }
 
-    fn copy_of(kind: u8, bytes: &[u8], making: &Making<'_>) -> HashMut<'static> {
+    fn copy_of(kind: u8, bytes: &[u8], context: &BuildContext<'_>) -> HashMut<'static> {
         let state = State::Compact(Compact::copy_of(bytes, form_of(kind)));
-        HashMut { state, limits: Limits::of(making.config), seed: making.seed }
+        HashMut { state, limits: Limits::of(context.config), seed: context.seed }
     }
 
     fn of_object<'a>(
         object: &'a mut Object,
         walkers: Walkers<'a>,
-        making: &Making<'_>,
+        context: &BuildContext<'_>,
     ) -> Option<HashMut<'a>> {
         let state = match object {
             Object::Hash(hash) => State::Table(hash, walkers),
             #[cfg(test)]
             _ => return None,
         };
-        Some(HashMut { state, limits: Limits::of(making.config), seed: making.seed })
+        Some(HashMut { state, limits: Limits::of(context.config), seed: context.seed })
     }
 
     fn is_empty(hash: &HashMut<'_>) -> bool {

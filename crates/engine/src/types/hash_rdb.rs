@@ -20,7 +20,7 @@ use russet_ds::{ziplist, zipmap};
 
 use super::hash::{EXPIRY_MAX, Hash, HashMut, KIND_PAIRS, Limits, head, value_of_compact};
 use super::hash_compact::{self as compact, Compact, Form};
-use super::{Build, Editable, Invalid, Making, RdbForm, Read, StoredElement, Value};
+use super::{Build, BuildContext, Editable, Invalid, RdbForm, Read, StoredElement, Value};
 use crate::rdb::elements::{Element, Head};
 use crate::rdb::fields::{Fields, Parsed};
 use crate::rdb::format::{self, Flavour};
@@ -108,7 +108,7 @@ pub const FORMS: &[RdbForm] = &[
 
 const fn string(
     skip: usize,
-    decode: for<'a> fn(Cow<'a, [u8]>, &Making<'_>) -> Result<Value<'a>, Invalid>,
+    decode: for<'a> fn(Cow<'a, [u8]>, &BuildContext<'_>) -> Result<Value<'a>, Invalid>,
 ) -> Read {
     Read::String { skip, decode }
 }
@@ -135,8 +135,8 @@ struct Building {
     hash: HashMut<'static>,
 }
 
-fn begin(head: &Head, making: &Making<'_>) -> Box<dyn Build> {
-    let mut hash = Hash::empty(making);
+fn begin(head: &Head, context: &BuildContext<'_>) -> Box<dyn Build> {
+    let mut hash = Hash::empty(context);
     hash.announce(head.count);
     Box::new(Building { hash })
 }
@@ -169,8 +169,11 @@ impl From<Malformed> for Invalid {
     }
 }
 
-fn decode_zipmap<'a>(bytes: Cow<'a, [u8]>, making: &Making<'_>) -> Result<Value<'a>, Invalid> {
-    let mut hash = Hash::empty(making);
+fn decode_zipmap<'a>(
+    bytes: Cow<'a, [u8]>,
+    context: &BuildContext<'_>,
+) -> Result<Value<'a>, Invalid> {
+    let mut hash = Hash::empty(context);
     let mut added = Ok(());
     zipmap::each(&bytes, &mut |name, value| {
         if added.is_ok() {
@@ -181,7 +184,10 @@ fn decode_zipmap<'a>(bytes: Cow<'a, [u8]>, making: &Making<'_>) -> Result<Value<
     hash.into_value().ok_or(Invalid::Empty)
 }
 
-fn decode_ziplist<'a>(bytes: Cow<'a, [u8]>, making: &Making<'_>) -> Result<Value<'a>, Invalid> {
+fn decode_ziplist<'a>(
+    bytes: Cow<'a, [u8]>,
+    context: &BuildContext<'_>,
+) -> Result<Value<'a>, Invalid> {
     let mut pairs = listpack::EMPTY.to_vec();
     let mut has_room = true;
     ziplist::each(&bytes, &mut |element| {
@@ -193,24 +199,30 @@ fn decode_ziplist<'a>(bytes: Cow<'a, [u8]>, making: &Making<'_>) -> Result<Value
     if !has_room {
         return Err(Invalid::Malformed);
     }
-    decode_pairs(Cow::Owned(pairs), making)
+    decode_pairs(Cow::Owned(pairs), context)
 }
 
-fn decode_pairs<'a>(bytes: Cow<'a, [u8]>, making: &Making<'_>) -> Result<Value<'a>, Invalid> {
+fn decode_pairs<'a>(
+    bytes: Cow<'a, [u8]>,
+    context: &BuildContext<'_>,
+) -> Result<Value<'a>, Invalid> {
     check(&bytes, Form::Pairs)?;
-    let limits = Limits::of(making.config);
-    if let Some(table) = table_if_large(&bytes, Form::Pairs, making, limits)? {
+    let limits = Limits::of(context.config);
+    if let Some(table) = table_if_large(&bytes, Form::Pairs, context, limits)? {
         return Ok(table);
     }
     check_names(&bytes, Form::Pairs)?;
     Ok(Value::compact(KIND_PAIRS, bytes))
 }
 
-fn decode_triplets<'a>(bytes: Cow<'a, [u8]>, making: &Making<'_>) -> Result<Value<'a>, Invalid> {
+fn decode_triplets<'a>(
+    bytes: Cow<'a, [u8]>,
+    context: &BuildContext<'_>,
+) -> Result<Value<'a>, Invalid> {
     check(&bytes, Form::Triplets)?;
-    let limits = Limits::of(making.config);
+    let limits = Limits::of(context.config);
     check_expiries(&bytes)?;
-    if let Some(table) = table_if_large(&bytes, Form::Triplets, making, limits)? {
+    if let Some(table) = table_if_large(&bytes, Form::Triplets, context, limits)? {
         return Ok(table);
     }
     check_names(&bytes, Form::Triplets)?;
@@ -265,7 +277,7 @@ fn check_names(bytes: &[u8], form: Form) -> Result<(), Invalid> {
 fn table_if_large(
     bytes: &[u8],
     form: Form,
-    making: &Making<'_>,
+    context: &BuildContext<'_>,
     limits: Limits,
 ) -> Result<Option<Value<'static>>, Invalid> {
     let fields = compact::len(bytes, form);
@@ -274,7 +286,7 @@ fn table_if_large(
     if limits.allow_entries(fields) && (bytes.len() <= COMPACT_BYTES_MAX || !has_long()) {
         return Ok(None);
     }
-    let mut hash = HashMut::new(limits, making.seed);
+    let mut hash = HashMut::new(limits, context.seed);
     for field in compact::fields(bytes, form) {
         add(&mut hash, &field.name_text(), &field.value_text(), field.expiry)?;
     }

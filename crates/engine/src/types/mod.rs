@@ -23,7 +23,7 @@ use crate::rdb::DEFAULT_VERSION;
 use crate::rdb::format::Flavour;
 use digest::Digest;
 pub use form::{
-    Build, Encoding, Expiring, Invalid, Making, Names, RdbForm, Read, StoredElement, Write,
+    Build, BuildContext, Encoding, Expiring, Invalid, Names, RdbForm, Read, StoredElement, Write,
 };
 pub use value::{
     Body, Collection, Editable, INLINE_MAX, Object, Value, ValueRef, next_sweep, payload,

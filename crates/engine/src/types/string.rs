@@ -7,7 +7,9 @@ use russet_protocol::number::parse_i64;
 
 use super::digest::Digest;
 use super::form::write_string;
-use super::{Encoding, Invalid, Making, Object, RdbForm, Read, Type, Value, ValueRef, Write, kind};
+use super::{
+    BuildContext, Encoding, Invalid, Object, RdbForm, Read, Type, Value, ValueRef, Write, kind,
+};
 
 /// Maximum length of the encoding `embstr` in bytes, as in Redis.
 const EMBSTR_MAX: usize = 44;
@@ -82,7 +84,7 @@ pub fn kind_of_text(bytes: &[u8]) -> u8 {
     if bytes.len() <= EMBSTR_MAX { KIND_EMBSTR } else { KIND_RAW }
 }
 
-fn decode<'a>(bytes: Cow<'a, [u8]>, _making: &Making<'_>) -> Result<Value<'a>, Invalid> {
+fn decode<'a>(bytes: Cow<'a, [u8]>, _making: &BuildContext<'_>) -> Result<Value<'a>, Invalid> {
     Ok(Value::compact(kind_of_new(&bytes), bytes))
 }
 

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use russet_ds::{Block, Content, EntryRef, NewPayload, Payload};
 
 use super::encoding_of;
-use super::form::{Making, Names};
+use super::form::{BuildContext, Names};
 use super::hash::Hash;
 use super::walkers::{Walker, Walkers};
 use crate::rdb::chunk::Chunk;
@@ -90,16 +90,16 @@ pub trait Editable {
     type Mut<'a>;
 
     /// Creates one without elements.
-    fn empty(making: &Making<'_>) -> Self::Mut<'static>;
+    fn empty(context: &BuildContext<'_>) -> Self::Mut<'static>;
 
     /// Copies a compact value of this kind.
-    fn copy_of(kind: u8, bytes: &[u8], making: &Making<'_>) -> Self::Mut<'static>;
+    fn copy_of(kind: u8, bytes: &[u8], context: &BuildContext<'_>) -> Self::Mut<'static>;
 
     /// Borrows a large value; none if it has another type.
     fn of_object<'a>(
         object: &'a mut Object,
         walkers: Walkers<'a>,
-        making: &Making<'_>,
+        context: &BuildContext<'_>,
     ) -> Option<Self::Mut<'a>>;
 
     /// Whether it has no elements.

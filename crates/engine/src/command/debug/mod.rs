@@ -13,7 +13,7 @@ use russet_protocol::ErrorReply;
 
 use super::argument::{double, one_of, optional, repeated, string, token};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Protection, Reply, flag as f, help};
-use crate::busy::With;
+use crate::busy::Activity;
 use crate::clients::Waiting;
 use crate::io::Level;
 use crate::persist::loading::ExistingKeys;
@@ -126,7 +126,7 @@ fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome 
     // The cast turns a negative number or NaN into 0, and caps one that is too large.
     let micros = (seconds * 1e6) as u64;
     let end_us = ctx.core.now.mono_us.saturating_add(micros);
-    ctx.parts.busy.begin(With::Sleep, Some(ctx.session()?));
+    ctx.parts.busy.begin(Activity::Sleep, Some(ctx.session()?));
     ctx.core.timers.set(Timer::Sleep, end_us);
     ctx.block(Waiting::Node, None)
 }
@@ -164,7 +164,7 @@ fn reload(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome
         (false, true) => ExistingKeys::Replace,
     };
     let handle = ctx.session()?;
-    ctx.parts.busy.begin(With::Reload, Some(handle));
+    ctx.parts.busy.begin(Activity::Reload, Some(handle));
     ctx.parts.loading.begin_reload(ctx.core, ctx.data, handle, existing, save);
     ctx.block(Waiting::Node, None)
 }

@@ -9,7 +9,7 @@ use crate::command::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag 
 use crate::keyspace::{EventKind, Expiry};
 use crate::persist::dump::{self, DumpError};
 use crate::rdb::Access;
-use crate::types::Making;
+use crate::types::BuildContext;
 
 pub(super) const DUMP: Command = Command {
     name: "dump",
@@ -113,8 +113,8 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     if ttl < 0 {
         return Err(ErrorReply::err("Invalid TTL value, must be >= 0"));
     }
-    let making = Making { config: &ctx.core.config, seed: ctx.data.hasher().seed() };
-    let restored = dump::restore(&args[3], &making);
+    let context = BuildContext { config: &ctx.core.config, seed: ctx.data.hasher().seed() };
+    let restored = dump::restore(&args[3], &context);
     if !matches!(restored, Err(DumpError::Footer)) {
         ctx.core.stats.dump_payload_sanitizations += 1;
     }
