@@ -143,6 +143,15 @@ fn a_restored_value_of_an_unknown_type_closes_the_link() {
 }
 
 #[test]
+fn the_link_to_the_master_has_no_user() {
+    let (mut w, _) = replica("", &[]);
+    let c = w.connect();
+    assert!(w.request(c, "CLIENT LIST TYPE master").contains(" user=(superuser) "));
+    assert_eq!(w.request(c, "CLIENT KILL USER default"), ":0\r\n");
+    assert_eq!(w.closed, []);
+}
+
+#[test]
 fn the_last_load_is_that_of_the_payload() {
     let (mut w, _) = replica("", &["a", "b"]);
     let c = w.connect();

@@ -44,6 +44,8 @@ struct Filter {
     address: Option<String>,
     local_address: Option<String>,
     age_secs: Option<u64>,
+    /// Only those of the default user.
+    has_user: bool,
     spare: Option<Handle>,
 }
 
@@ -55,6 +57,8 @@ impl Filter {
             && self.address.as_ref().is_none_or(|a| *a == address(&client.ends, true))
             && self.local_address.as_ref().is_none_or(|a| *a == address(&client.ends, false))
             && self.age_secs.is_none_or(|least| age_secs >= least)
+            // The link to the master has all rights and no user.
+            && !(self.has_user && client.is_master_link())
             && self.spare != Some(client.handle)
     }
 
@@ -100,6 +104,7 @@ impl Filter {
             if value != b"default" {
                 return Err(ErrorReply::quoting("ERR No such user '", value, "'"));
             }
+            self.has_user = true;
         } else if args.is(at, "SKIPME") {
             self.spare = match (args.is(at + 1, "YES"), args.is(at + 1, "NO")) {
                 (true, _) => Some(me),

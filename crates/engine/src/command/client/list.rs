@@ -195,13 +195,14 @@ fn line(text: &mut String, client: &Client, now_us: u64, running_bytes: usize) {
         Protocol::Resp2 => 2,
         Protocol::Resp3 => 3,
     };
+    let user = if client.is_master_link() { "(superuser)" } else { "default" };
     // Writing to a String cannot fail.
     let _ = write!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
          multi={multi} watch={} qbuf={} qbuf-free={} argv-mem={running_bytes} multi-mem={queued} \
          rbs={reply_room} rbp={reply_room} obl={reply} oll={} omem={} tot-mem={} events={} cmd={} \
-         user=default redir=-1 resp={resp} lib-name={} lib-ver={}",
+         user={user} redir=-1 resp={resp} lib-name={} lib-ver={}",
         client.id,
         address(&client.ends, true),
         address(&client.ends, false),
