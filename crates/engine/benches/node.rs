@@ -281,7 +281,7 @@ fn turns(name: &str, mode: Mode, tag: &str) {
 }
 
 fn main() {
-    // `hashes 1000`: so many commands of each kind, for a tool that counts instructions.
+    // `hashes 1000`: this number of commands of each kind, for tools that count instructions.
     let words: Vec<String> = std::env::args().collect();
     let wanted = words.iter().position(|word| word == "hashes");
     let commands = wanted.and_then(|at| words.get(at + 1)?.parse().ok()).unwrap_or(KEYS);

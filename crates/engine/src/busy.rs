@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn activities_overlap_and_end_each_for_itself() {
+    fn activities_overlap_and_end_independently() {
         let mut busy = Busy::default();
         let client = Handle { index: 1, generation: 0 };
         busy.begin(Activity::Loading, None);

@@ -322,7 +322,7 @@ pub struct Garbage {
 }
 
 impl Garbage {
-    /// Takes a value with so many objects of the data set.
+    /// Creates garbage from a value with this number of objects of the data set.
     pub fn new(objects: usize, value: impl Any + Send) -> Garbage {
         Garbage { objects, value: Box::new(value) }
     }

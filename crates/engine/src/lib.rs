@@ -1,6 +1,6 @@
 //! The node: Redis' semantics as a deterministic value, without sockets, files, threads or clocks.
 //!
-//! Start at [`io`] for the contract with whoever drives it, then [`node`].
+//! Start at [`io`], the contract with the driver, then [`node`].
 
 pub mod busy;
 pub mod call;

@@ -23,7 +23,7 @@ fn usage(w: &mut Driver, client: Handle, key: &str) -> usize {
 fn compare(what: &str, count: usize, requests: &dyn Fn(usize) -> Vec<String>) {
     let mut w = Driver::new("");
     let client = w.connect();
-    w.request(client, "PING"); // its buffers are there now
+    w.request(client, "PING"); // allocates its buffers
     let before = allocated();
     for number in 0..count {
         for request in requests(number) {

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_passes_on_counts_if_it_uses_it() {
+    fn re_exports_count_if_the_file_uses_them() {
         let lib = "mod a; pub use a::Thing;";
         let a = ("src/a.rs", "pub struct Thing;");
         assert_eq!(edges(&[("src/lib.rs", lib), a]), [""; 0]);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_reopened_by_an_impl_of_its_own_elsewhere() {
+    fn an_inherent_impl_in_another_file_is_found() {
         let lib = ("src/lib.rs", "mod a; mod b; pub struct S<'a>(u8); impl<'a> S<'a> {}");
         let a = ("src/a.rs", "impl<'x, T: Fn() -> u8> crate::S<'x> where T: X {}");
         let b =

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_literals_and_lifetimes_name_nothing() {
+    fn comments_literals_and_lifetimes_are_dropped() {
         assert_eq!(words("a // b\nc /* d /* e */ f */ g"), "a c g");
         assert_eq!(
             words(r##"x("a::b", b"\"c", r#"d"e"#, 'f', '\'', '\u{1}', b'g')"##)

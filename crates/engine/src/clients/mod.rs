@@ -379,19 +379,19 @@ impl Clients {
     pub fn send(&mut self, core: &mut Core, handle: Handle, bytes: &[u8]) {
         let Some(client) = self.get_mut(handle) else { return };
         client.wire.outbox.tail.extend_from_slice(bytes);
-        self.grew(core, handle);
+        self.output_appended(core, handle);
     }
 
     /// Appends shared bytes to a connection's output.
     pub fn push_shared(&mut self, core: &mut Core, handle: Handle, bytes: Arc<Vec<u8>>) {
         let Some(client) = self.get_mut(handle) else { return };
         client.wire.outbox.push_shared(bytes);
-        self.grew(core, handle);
+        self.output_appended(core, handle);
     }
 
     /// Marks a connection with new output as dirty and checks the limits of its class.
     #[inline]
-    pub(crate) fn grew(&mut self, core: &mut Core, handle: Handle) {
+    pub(crate) fn output_appended(&mut self, core: &mut Core, handle: Handle) {
         self.mark_dirty(handle);
         if self.get(handle).is_some_and(|client| client.wire.outbox.len() > OUTPUT_UNCHECKED) {
             self.enforce_output_limit(core, handle);
@@ -410,7 +410,7 @@ impl Clients {
             return;
         }
         client.wire.outbox.push_message(message.clone());
-        self.grew(core, handle);
+        self.output_appended(core, handle);
     }
 
     /// Sends the messages held during a command or EXEC.
@@ -422,7 +422,7 @@ impl Clients {
         for message in std::mem::take(&mut client.held_messages) {
             client.wire.outbox.push_message(message);
         }
-        self.grew(core, handle);
+        self.output_appended(core, handle);
     }
 
     /// Writes a deferred reply or a message unless replies are dropped. Replicas get none: they
@@ -439,7 +439,7 @@ impl Clients {
         }
         let out = &mut client.wire.outbox.tail;
         write(&mut ReplyWriter { out, protocol: client.protocol });
-        self.grew(core, handle);
+        self.output_appended(core, handle);
     }
 
     /// Writes an error reply and counts it.
@@ -499,7 +499,7 @@ impl Clients {
         client.blocked = Some(Blocked { waiting, deadline_us });
         if let Some(deadline) = deadline_us {
             self.deadlines.insert((deadline, handle));
-            self.arm_deadlines(core);
+            self.set_blocked_timer(core);
         }
     }
 
@@ -508,7 +508,7 @@ impl Clients {
         let blocked = self.get_mut(handle)?.blocked.take()?;
         if let Some(deadline) = blocked.deadline_us {
             self.deadlines.remove(&(deadline, handle));
-            self.arm_deadlines(core);
+            self.set_blocked_timer(core);
         }
         Some(blocked)
     }
@@ -528,7 +528,7 @@ impl Clients {
     pub(crate) fn take_timed_out(&mut self, core: &mut Core) -> Option<Handle> {
         let &(due, handle) = self.deadlines.first()?;
         if due > core.now.mono_us {
-            self.arm_deadlines(core);
+            self.set_blocked_timer(core);
             return None;
         }
         self.deadlines.remove(&(due, handle));
@@ -540,7 +540,7 @@ impl Clients {
         self.deadlines.len()
     }
 
-    fn arm_deadlines(&self, core: &mut Core) {
+    fn set_blocked_timer(&self, core: &mut Core) {
         match self.deadlines.first() {
             Some(&(due, _)) => core.timers.set(Timer::Blocked, due),
             None => core.timers.stop(Timer::Blocked),

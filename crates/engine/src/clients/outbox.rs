@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_may_be_set_when_its_bytes_are_there() {
+    fn a_gate_may_be_set_after_its_bytes() {
         let (mut outbox, gate) = (Outbox::default(), Gate::Snapshot(JobId(1)));
         outbox.tail.extend_from_slice(b"free ");
         let at = outbox.end();

@@ -111,7 +111,7 @@ pub const fn unix_time(name: &'static str) -> Argument {
     argument(name, Kind::UnixTime)
 }
 
-/// A word that is typed as it stands. Its name is the word in lower case.
+/// A literal word. Its name is the word in lower case.
 pub const fn token(word: &'static str) -> Argument {
     Argument { token: Some(word), ..argument("", Kind::Token) }
 }
@@ -136,8 +136,7 @@ pub const fn optional(argument: Argument) -> Argument {
     Argument { optional: true, ..argument }
 }
 
-/// An argument that may be given several times; its token, if it has one, stands in front of the
-/// first only.
+/// An argument that may be given several times; its token, if it has one, only precedes the first.
 pub const fn repeated(argument: Argument) -> Argument {
     Argument { multiple: true, ..argument }
 }
@@ -152,7 +151,7 @@ pub const fn shown_as(display: &'static str, argument: Argument) -> Argument {
     Argument { display: Some(display), ..argument }
 }
 
-/// A token whose argument has a name of its own.
+/// A token whose argument has another name.
 pub const fn named(name: &'static str, argument: Argument) -> Argument {
     Argument { name, ..argument }
 }

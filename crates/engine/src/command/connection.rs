@@ -31,7 +31,7 @@ fn ping(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     let is_subscribed = ctx.client().is_ok_and(|me| !me.subscriptions.is_empty());
     if is_subscribed && reply.protocol == Protocol::Resp2 {
-        // In the form of the messages among which it stands.
+        // A RESP2 subscriber receives it in the form of a message.
         reply.array(2);
         reply.bulk(b"pong");
         reply.bulk(args.get(1).unwrap_or_default());

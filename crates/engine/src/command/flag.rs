@@ -26,7 +26,8 @@ pub const ALLOW_BUSY: u64 = 1 << 18;
 pub const IN_MULTI: u64 = 1 << 40;
 /// Runs the queued commands of a transaction: it needs the permissions that they need.
 pub const RUNS_QUEUE: u64 = 1 << 41;
-/// May find expired keys that it was not given. The removal of each is propagated by itself.
+/// May access expired keys that are not among its arguments. Their deletions are propagated
+/// separately.
 pub const ARBITRARY_KEYS: u64 = 1 << 42;
 /// Runs when our master sends it, though it has the flag `ADMIN`.
 pub const FROM_MASTER: u64 = 1 << 43;

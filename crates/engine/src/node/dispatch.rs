@@ -368,7 +368,7 @@ impl Node {
         if was_replica && has_written {
             self.replica_was_answered(handle);
         } else if !is_empty {
-            parts.clients.grew(core, handle);
+            parts.clients.output_appended(core, handle);
         }
         self.parts.clients.release_messages(&mut self.core, handle);
     }

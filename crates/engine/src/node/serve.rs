@@ -221,7 +221,7 @@ impl Node {
                     if parser.args().is_empty() {
                         empty += 1;
                         let before = batch.pending.last_mut().filter(|_| found > 0);
-                        pass_over_empty(client, &mut source, before, at + len);
+                        skip_empty_requests(client, &mut source, before, at + len);
                     } else if is_link && parser.inline_bytes().is_some() {
                         // No master sends inline requests: we are at a wrong position in its
                         // stream.
@@ -344,7 +344,7 @@ impl Node {
 }
 
 /// Adds an empty request, up to `end`, to the one before it, if that is in the batch.
-fn pass_over_empty(
+fn skip_empty_requests(
     client: &mut Client,
     source: &mut Source,
     before: Option<&mut Pending>,

@@ -175,7 +175,7 @@ impl Node {
         let clients_wait = clients.ready_len() > 0;
         let is_throttled = |snapshot: &_| master.is_throttled(clients, snapshot);
         for job in saves.snapshots.walk(core, data, host, clients_wait, is_throttled) {
-            saves.outrun(core, data, job);
+            saves.abort_lagging(core, data, job);
         }
     }
 }

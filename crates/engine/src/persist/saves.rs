@@ -119,7 +119,7 @@ impl Saves {
     }
 
     /// Aborts a snapshot that cannot keep up with writes.
-    pub(crate) fn outrun(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId) {
+    pub(crate) fn abort_lagging(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId) {
         core.output(crate::io::Output::SnapshotAbort { job });
         let why = "writes outran the snapshot: too many copied bytes wait to be written";
         self.event(core, data, job, SnapshotEvent::Failed(why.to_owned()));

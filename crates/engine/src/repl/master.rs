@@ -283,7 +283,7 @@ impl Master {
         if let Some(outbox) = clients.outbox(handle) {
             // The limit is checked once, after the last of them.
             blocks.into_iter().for_each(|block| outbox.push_shared(block));
-            clients.grew(core, handle);
+            clients.output_appended(core, handle);
         }
     }
 

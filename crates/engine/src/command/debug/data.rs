@@ -140,7 +140,7 @@ pub(super) const HTSTATS_KEY: Command = Command {
     ..Command::ROW
 };
 
-/// Fails for every key, since no value has a hash table of its own yet.
+/// Fails for every key, since values have no hash tables with statistics yet.
 fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     let (db, key) = (ctx.call.db, args.key(2));
     if ctx.data.peek(db, key).is_none() {

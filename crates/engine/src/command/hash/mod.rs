@@ -135,7 +135,7 @@ fn change<'n, R>(
 ) -> Result<R, ErrorReply> {
     let hidden_before = hidden_before(ctx.data);
     if deletes_expired(ctx, key, hidden_before) {
-        // If no field is left the key ends here, as it does for replicas, who are told of this first.
+        // Propagated first: if no field is left, the key is deleted here and on replicas.
         ctx.change::<Hash, ()>(key, |hash| {
             let expired = delete_expired(hash, names, hidden_before);
             Change { expired, ..Change::none(()) }

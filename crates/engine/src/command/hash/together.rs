@@ -30,7 +30,7 @@ fn hgetdel(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     let names = fields(args, 2)?;
     let hash = read(ctx, args.key(1))?;
     reply.array(names.clone().count());
-    // A field that is given twice is there only once.
+    // A field that is given twice exists only once.
     let mut seen = BTreeSet::new();
     for name in names.clone() {
         let value = hash.get(name).filter(|_| seen.insert(name));

@@ -277,7 +277,7 @@ fn unimplemented_directives_are_refused_or_warned_about() {
 }
 
 #[test]
-fn a_later_line_takes_back_what_would_be_refused() {
+fn a_later_line_overrides_a_refused_value() {
     let config = load("appendonly yes\nmaxmemory 1gb\nmaxmemory 0\nappendonly no\n");
     assert!(!config.appendonly);
     let error =
@@ -336,7 +336,7 @@ fn include(text: &str, files: &[(&str, &str)]) -> Result<Loaded, FatalError> {
 }
 
 #[test]
-fn includes_stand_where_they_are_named() {
+fn includes_take_effect_in_place() {
     let files = [("a.conf", "timeout 9\nport 7"), ("d/1", "hz 11"), ("d/2", "hz 12")];
     let config = include("include a.conf\ntimeout 4\ninclude d/*\ninclude none/*\n", &files)
         .expect("all right")
@@ -347,7 +347,7 @@ fn includes_stand_where_they_are_named() {
 }
 
 #[test]
-fn a_relative_include_is_sought_in_dir_as_it_stands_by_then() {
+fn a_relative_include_is_resolved_in_the_current_dir() {
     let files = [
         ("here.conf", "timeout 1"),
         ("/data/local.conf", "requirepass secret\ndir sub"),
@@ -410,7 +410,7 @@ proptest! {
     #![proptest_config(super::cases())]
 
     #[test]
-    fn any_bytes_end_in_a_configuration_or_an_error(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_give_a_configuration_or_an_error(text in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Err(error) = Config::parse_text(&text) {
             prop_assert!(!error.to_string().is_empty());
         }
@@ -428,7 +428,7 @@ proptest! {
 }
 
 #[test]
-fn a_path_that_is_no_text_is_refused_in_every_directive_that_names_one() {
+fn paths_must_be_utf8_in_every_directive() {
     for name in ["dir", "dbfilename", "unixsocket", "pidfile", "logfile", "bind"] {
         let error = Config::parse_text(&[name.as_bytes(), b" d\xe4ta\n"].concat());
         let text = error.expect_err(name).to_string();

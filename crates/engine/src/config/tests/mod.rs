@@ -1,4 +1,4 @@
-//! Tests of the configuration room, larger than what stands under the code.
+//! Tests of the configuration across files.
 
 use proptest::test_runner::{Config as Cases, RngSeed};
 

@@ -32,7 +32,7 @@ fn value(config: &Config, name: &str) -> String {
 }
 
 #[test]
-fn names_are_answered_as_they_are_spelled_and_patterns_find_aliases() {
+fn names_are_returned_as_requested_and_patterns_match_aliases() {
     let config = Config::default();
     assert_eq!(get(&config, &["PORT"]), ["PORT=6379"]);
     assert_eq!(get(&config, &["port", "PORT", "po?t", "no-such"]), ["port=6379"]);
@@ -194,7 +194,7 @@ fn refusals_have_the_texts_of_redis() {
 }
 
 #[test]
-fn all_pairs_are_taken_or_none() {
+fn config_set_is_atomic() {
     let mut config = Config::default();
     let error =
         set(&mut config, &[("timeout", "5"), ("tcp-keepalive", "x")]).expect_err("the second");
@@ -219,7 +219,7 @@ fn all_pairs_are_taken_or_none() {
 }
 
 #[test]
-fn a_change_that_cannot_be_carried_out_goes_back() {
+fn a_failed_change_is_rolled_back() {
     let mut config = Config::default();
     let changes = config
         .set(&[(b"port", b"1"), (b"timeout", b"5"), (b"loglevel", b"debug")], ORDINARY)

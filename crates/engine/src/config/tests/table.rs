@@ -123,7 +123,7 @@ fn assign(row: &Directive, config: &mut Config, text: &str) -> Result<(), String
 }
 
 #[test]
-fn defaults_are_values_of_their_own_kind() {
+fn defaults_are_valid_values() {
     for row in DIRECTIVES {
         let mut config = Config::blank();
         assign(row, &mut config, row.default_in_file())
@@ -162,7 +162,7 @@ fn bounds_fit_their_fields_and_hold() {
 }
 
 #[test]
-fn enumerations_show_every_name_they_take() {
+fn enumerations_list_all_accepted_names() {
     for row in DIRECTIVES {
         let Kind::Enum(names) = row.kind else { continue };
         for name in names {
@@ -180,7 +180,7 @@ fn enumerations_show_every_name_they_take() {
 }
 
 #[test]
-fn words_are_taken_by_exactly_the_directives_that_redis_splits() {
+fn only_directives_that_redis_splits_accept_words() {
     let takers: Vec<&str> =
         DIRECTIVES.iter().filter(|row| row.kind.takes_words()).map(|row| row.name).collect();
     assert_eq!(
