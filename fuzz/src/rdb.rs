@@ -1,26 +1,49 @@
 //! Dump files: what a loader finds in one, and bytes that look like one.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use russet_ds::listpack::{self, Digits, Element as Stored};
+use russet_ds::{ziplist, zipmap};
 use russet_engine::Node;
 use russet_engine::persist::rdb_load::{Fed, LoadSettings, RdbLoader, RdbSink, Refusal};
 use russet_engine::rdb::Access;
 use russet_engine::rdb::elements::{Element, Head};
 use russet_engine::rdb::error::RdbError;
 use russet_engine::rdb::format::Checksum;
-use russet_engine::types::digest::Digest;
+use russet_engine::types::RdbForm;
+use russet_engine::types::hash::HashRef;
 use russet_engine::types::string::Text;
-use russet_engine::types::{RdbForm, ValueRef, type_of};
-
-/// The byte of strings in files.
-const STRING: u8 = 0;
 
 /// A key of a file: database, name, value, expiry, what is known of its use.
 pub type Entry = (u32, Vec<u8>, Vec<u8>, Option<i64>, Access);
 
+/// A value, whatever form it has in a file or a node.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Value {
+    /// The bytes of a string.
+    String(Vec<u8>),
+    /// A hash.
+    Hash(Fields),
+}
+
+/// Fields by name, with value and expiry.
+pub type Fields = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
+
 /// Keys by database and name, with value and expiry.
-pub type Data = BTreeMap<(u32, Vec<u8>), (Vec<u8>, Option<i64>)>;
+pub type Data = BTreeMap<(u32, Vec<u8>), (Value, Option<i64>)>;
+
+/// Whether no key and no field expires by a time.
+pub fn is_permanent(data: &Data, now_ms: i64) -> bool {
+    let stays = |expiry: Option<i64>| expiry.is_none_or(|at| at > now_ms);
+    data.values().all(|(value, expiry)| {
+        let fields_stay = match value {
+            Value::String(_) => true,
+            Value::Hash(fields) => fields.values().all(|(_, expiry)| stays(*expiry)),
+        };
+        stays(*expiry) && fields_stay
+    })
+}
 
 /// Writes down what a loader finds.
 #[derive(Default, PartialEq, Debug)]
@@ -30,23 +53,52 @@ pub struct Recorder {
     pub entries: Vec<Entry>,
     /// Names and values of what else there is.
     pub others: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Keys that have a collection somewhere in the file.
-    collections: BTreeSet<(u32, Vec<u8>)>,
-    /// The collection that has begun: its elements one behind another.
-    open: Option<Entry>,
+    /// The data. The last key of a name counts. Values that no node accepts are left out.
+    pub data: Data,
+    /// The collection that has begun: its elements one behind another, and as fields.
+    open: Option<(Entry, Fields)>,
 }
 
 impl Recorder {
-    /// Whether a node holds the file's strings and no others. The last key of a name counts.
-    pub fn strings_are_in(&self, mut held: Data) -> bool {
-        let entries = self.entries.iter().cloned();
-        let mut strings: Data =
-            entries.map(|(db, key, value, expiry, _)| ((db, key), (value, expiry))).collect();
-        for data in [&mut strings, &mut held] {
-            data.retain(|place, _| !self.collections.contains(place));
+    fn insert(&mut self, key: &[u8], value: Value, expiry: Option<i64>) {
+        // Loaders leave out hashes without fields.
+        if !matches!(&value, Value::Hash(fields) if fields.is_empty()) {
+            self.data.insert((self.db, key.to_vec()), (value, expiry));
         }
-        strings == held
     }
+}
+
+/// The value that is one string in a file; none if it is malformed.
+fn value_of(code: u8, bytes: &[u8]) -> Option<Value> {
+    let mut texts = Vec::new();
+    let mut push = |element: Stored<'_>| texts.push(element.text(&mut Digits::default()).to_vec());
+    let elements = match code {
+        0 => return Some(Value::String(bytes.to_vec())),
+        9 => {
+            let mut push = |name: &[u8], value: &[u8]| {
+                texts.extend([name.to_vec(), value.to_vec()]);
+            };
+            zipmap::each(bytes, &mut push).ok()?;
+            2
+        }
+        13 => {
+            ziplist::each(bytes, &mut push).ok()?;
+            2
+        }
+        16 | 23 | 25 => {
+            listpack::check(bytes).ok()?;
+            listpack::iter(bytes).for_each(|(_, element)| push(element));
+            if code == 16 { 2 } else { 3 }
+        }
+        _ => return None,
+    };
+    let mut fields = Fields::new();
+    for field in texts.chunks(elements).filter(|field| field.len() == elements) {
+        let expiry = field.get(2).map(|text| String::from_utf8_lossy(text).parse::<i64>());
+        let expiry = expiry.transpose().ok()?.filter(|&at| at != 0);
+        fields.insert(field[0].clone(), (field[1].clone(), expiry));
+    }
+    Some(Value::Hash(fields))
 }
 
 impl RdbSink for Recorder {
@@ -73,8 +125,8 @@ impl RdbSink for Recorder {
         expiry: Option<i64>,
         access: Access,
     ) -> Result<(), Refusal> {
-        if form.code != STRING {
-            self.collections.insert((self.db, key.to_vec()));
+        if let Some(value) = value_of(form.code, &bytes) {
+            self.insert(key, value, expiry);
         }
         self.entries.push((self.db, key.to_vec(), bytes.into_owned(), expiry, access));
         Ok(())
@@ -89,22 +141,27 @@ impl RdbSink for Recorder {
         access: Access,
     ) -> Result<(), Refusal> {
         assert!(self.open.is_none(), "one at a time");
-        self.collections.insert((self.db, key.to_vec()));
-        self.open = Some((self.db, key.to_vec(), Vec::new(), expiry, access));
+        let entry = (self.db, key.to_vec(), Vec::new(), expiry, access);
+        self.open = Some((entry, Fields::new()));
         Ok(())
     }
 
     fn element(&mut self, element: Element<'_>) -> Result<(), Refusal> {
-        let (_, _, value, ..) = self.open.as_mut().expect("an element of what has begun");
-        for part in [element.name, element.value, &element.expiry.unwrap_or(-1).to_le_bytes()] {
-            value.extend_from_slice(&(part.len() as u64).to_le_bytes());
-            value.extend_from_slice(part);
+        let (entry, fields) = self.open.as_mut().expect("an element of what has begun");
+        let Element { name, value, expiry } = element;
+        for part in [name, value, &expiry.unwrap_or(-1).to_le_bytes()] {
+            entry.2.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            entry.2.extend_from_slice(part);
         }
+        fields.insert(name.to_vec(), (value.to_vec(), expiry));
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), Refusal> {
-        self.entries.push(self.open.take().expect("the end of what has begun"));
+        let (entry, fields) = self.open.take().expect("the end of what has begun");
+        let (_, key, _, expiry, _) = &entry;
+        self.insert(key, Value::Hash(fields), *expiry);
+        self.entries.push(entry);
         Ok(())
     }
 
@@ -166,12 +223,8 @@ pub fn held(node: &Node) -> Data {
         db.table().for_each(&mut |entry| {
             (keys, expiring) = (keys + 1, expiring + usize::from(entry.expiry().is_some()));
             let value = match Text::of(&entry) {
-                Some(text) => text.bytes().to_vec(),
-                None => {
-                    let mut digest = Digest::default();
-                    (type_of(entry.kind()).digest)(&mut digest, entry.kind(), ValueRef::of(&entry));
-                    format!("{digest:?}").into_bytes()
-                }
+                Some(text) => Value::String(text.bytes().to_vec()),
+                None => Value::Hash(fields_of(HashRef::of(&entry).expect("a string or a hash"))),
             };
             let twice = data.insert((number, entry.key().to_vec()), (value, entry.expiry()));
             assert_eq!(twice, None, "a key stands once in its database");
@@ -179,4 +232,15 @@ pub fn held(node: &Node) -> Data {
         assert_eq!((db.len(), db.len_with_expiry()), (keys, expiring), "of database {number}");
     }
     data
+}
+
+fn fields_of(hash: HashRef<'_>) -> Fields {
+    let mut fields = Fields::new();
+    hash.each(&mut |field| {
+        let value = (field.value_text().into_owned(), field.expiry);
+        let twice = fields.insert(field.name_text().into_owned(), value);
+        assert_eq!(twice, None, "a field stands once in its hash");
+    });
+    assert_eq!(hash.len(), fields.len());
+    fields
 }

@@ -9,7 +9,7 @@
 use russet_engine::io::{Handle, Input as Event, Signal};
 use russet_fuzz::commands::{draw, encoded, may_raise_limits};
 use russet_fuzz::input::Input;
-use russet_fuzz::rdb::{held, mended};
+use russet_fuzz::rdb::{held, is_permanent, mended};
 use russet_fuzz::world::World;
 
 /// Number of clients; the last one is not local.
@@ -75,7 +75,7 @@ fn reload(world: &mut World) {
     let Some(client) = world.connect(true) else { return };
     let before = held(&world.driver.node);
     let now_ms = world.driver.now.wall_ms();
-    let is_permanent = before.values().all(|(_, expiry)| expiry.is_none_or(|at| at > now_ms));
+    let is_permanent = is_permanent(&before, now_ms);
     if world.request(client, &["DEBUG", "RELOAD"]) == b"+OK\r\n" && is_permanent {
         assert!(held(&world.driver.node) == before, "a reload changes data");
     }
