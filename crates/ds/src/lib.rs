@@ -20,6 +20,8 @@
 )]
 
 pub mod block;
+#[cfg(feature = "counting")]
+pub mod counting;
 pub mod glob;
 pub mod hash;
 pub mod listpack;
