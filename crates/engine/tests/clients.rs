@@ -406,3 +406,20 @@ fn http_requests_are_closed_without_a_reply() {
         assert_eq!(w.request(other, "EXISTS a"), ":0\r\n", "nothing behind it runs");
     }
 }
+
+#[test]
+fn a_turn_ends_within_a_batch_that_takes_long() {
+    let mut w = Driver::new("");
+    let c = w.connect();
+    w.tick_us = 100;
+    w.queue(c, &b"INCR n\r\n".repeat(32));
+    w.read_connections();
+    w.turn();
+    w.flush();
+    let replied = w.take(c);
+    assert!((8..32).contains(&replied.matches("\r\n").count()), "{replied}");
+    w.run();
+    let replied = replied + &w.take(c);
+    let expected: String = (1..=32).map(|n| format!(":{n}\r\n")).collect();
+    assert_eq!(replied, expected);
+}

@@ -36,7 +36,7 @@ const EVENTS: usize = 1024;
 /// Inputs other than client data that the node handles in one round, unless they take too long.
 const INPUTS_PER_ROUND: usize = 64;
 /// Microseconds after which the node handles no further input in a round.
-const INPUTS_US: u64 = 250;
+const INPUTS_US: u64 = 150;
 /// Rounds for which a half-closed client may stay without output while the node has work left.
 const IDLE_ROUNDS_MAX: u32 = 1000;
 
@@ -268,8 +268,8 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Writes a connection's open output with a single system call: after a partial write the
-    /// socket is full.
+    /// Writes a connection's open output with a single system call. What is left has to wait until
+    /// the socket is writable, which it may be in the next round.
     #[inline]
     pub(crate) fn write(&mut self, handle: Handle, is_writable: bool) {
         let Some(connection) = self.connections.get(handle) else { return };

@@ -38,6 +38,9 @@ pub enum Gate {
     Request(RequestId),
 }
 
+/// Maximum length of a write: the kernel copies it, and on loopback delivers it, within the turn.
+const WRITE_BYTES_MAX: usize = 256 * 1024;
+
 /// Minimum length of a long tail.
 const LONG_TAIL_BYTES: usize = 64 * 1024;
 
@@ -237,10 +240,10 @@ impl Outbox {
     }
 
     /// Fills `slices` with bytes that may be sent, for a vectored write, and returns how many it
-    /// filled.
+    /// filled. There may be more: a write is bounded.
     pub fn open_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        let (mut skip, mut open) = (self.sent, self.open_len());
+        let (mut skip, mut open) = (self.sent, self.open_len().min(WRITE_BYTES_MAX));
         let tail = (!self.tail.is_empty()).then_some(self.tail.as_slice());
         for bytes in self.pieces.iter().map(Piece::bytes).chain(tail) {
             if open == 0 || filled == slices.len() {

@@ -37,8 +37,11 @@ const QUOTA: usize = 256;
 /// Maximum number of commands in a turn.
 const TURN_COMMANDS: usize = 4096;
 
-/// Microseconds after which a turn starts no further batch.
+/// Microseconds after which a turn executes no further commands.
 const TURN_US: u64 = 250;
+
+/// Commands between two readings of the clock within a batch: some take long.
+const COMMANDS_UNTIMED: usize = 8;
 
 /// Maximum number of empty requests (blank lines) of a client in a batch: each costs a parse.
 const EMPTY_MAX: usize = 256;
@@ -95,6 +98,13 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Leaves the requests from `index` on to a later turn.
+    fn stop(&mut self, index: usize) {
+        for pending in &self.pending[index..] {
+            self.sources[pending.source].is_stopped = true;
+        }
+    }
+
     /// Adds the request parsed at `at` in the bytes of the current source.
     fn push(
         &mut self,
@@ -143,6 +153,11 @@ impl Node {
             executed += batch.pending.len();
             self.core.stats.tick(host.ticks_us());
             for index in 0..batch.pending.len() {
+                let looks = index > 0 && index.is_multiple_of(COMMANDS_UNTIMED);
+                if looks && host.ticks_us().saturating_sub(began_us) >= TURN_US {
+                    batch.stop(index);
+                    break;
+                }
                 self.run_pending(&mut batch, index, host);
             }
             self.put_back(&mut batch);
