@@ -1,13 +1,14 @@
-//! A small blocking client for RESP2 and RESP3, made for tests: it shows replies as they are and can send any bytes.
+//! A small blocking client for RESP2 and RESP3 for tests: it returns replies unmodified and can
+//! send any bytes.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long a reply may take.
+/// Timeout of replies.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A reply as it came over the wire. Texts keep their bytes; a null of any kind is `Nil`.
+/// A reply. Texts are bytes; null of any kind is `Nil`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// `$-1`, `*-1` or `_`.
@@ -37,7 +38,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// The reply as text: bulk strings, statuses, errors, integers; "(nil)" and a debug form for the rest.
+    /// Returns the reply as text: bulk strings, statuses, errors, integers; "(nil)" and the debug
+    /// format for others.
     pub fn text(&self) -> String {
         match self {
             Value::Nil => "(nil)".to_owned(),
@@ -50,10 +52,10 @@ impl Value {
         }
     }
 
-    /// The integer of an integer reply.
+    /// Returns the value of an integer reply.
     ///
     /// # Panics
-    /// If it is another kind of reply.
+    /// If it is another type.
     pub fn int(&self) -> i64 {
         match self {
             Value::Int(n) => *n,
@@ -61,10 +63,10 @@ impl Value {
         }
     }
 
-    /// The elements of an array, set or push.
+    /// Returns the elements of an array, set or push.
     ///
     /// # Panics
-    /// If it is another kind of reply.
+    /// If it is another type.
     pub fn items(&self) -> &[Value] {
         match self {
             Value::Array(v) | Value::Set(v) | Value::Push(v) => v,
@@ -78,7 +80,7 @@ impl Value {
     }
 }
 
-/// One connection.
+/// A connection.
 pub struct Client {
     stream: BufReader<TcpStream>,
 }
@@ -96,7 +98,7 @@ impl Client {
         Ok(Client { stream: BufReader::new(stream) })
     }
 
-    /// Sends one command and reads its reply.
+    /// Sends a command and reads its reply.
     ///
     /// # Errors
     /// Those of the socket; an error *reply* is `Ok(Value::Error)`.
@@ -105,7 +107,7 @@ impl Client {
         self.read_reply()
     }
 
-    /// Sends one command given as words separated by blanks, and reads its reply.
+    /// Sends a command given as words separated by blanks, and reads its reply.
     ///
     /// # Panics
     /// If the connection fails.
@@ -114,7 +116,7 @@ impl Client {
         self.command(&arguments)
     }
 
-    /// Sends one command and reads its reply.
+    /// Sends a command and reads its reply.
     ///
     /// # Panics
     /// If the connection fails.
@@ -124,7 +126,7 @@ impl Client {
         self.try_command(arguments).unwrap_or_else(|e| panic!("{sent:.100?}: {e}"))
     }
 
-    /// [`Client::run`], and the reply must be `OK`.
+    /// Sends a command like [`Client::run`]; the reply must be `OK`.
     ///
     /// # Panics
     /// If it is not, or if the connection fails.
@@ -133,7 +135,7 @@ impl Client {
         assert_eq!(reply, Value::Status("OK".into()), "{words}");
     }
 
-    /// [`Client::run`], and the reply as text (see [`Value::text`]).
+    /// Sends a command like [`Client::run`] and returns the reply as text (see [`Value::text`]).
     ///
     /// # Panics
     /// If the connection fails.
@@ -141,7 +143,7 @@ impl Client {
         self.run(words).text()
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes.
     ///
     /// # Errors
     /// Those of the socket.
@@ -149,7 +151,7 @@ impl Client {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Another handle on this connection, to send with one and read with the other.
+    /// Returns another handle of this connection, to send with one and read with the other.
     ///
     /// # Errors
     /// Those of `dup`.
@@ -157,10 +159,10 @@ impl Client {
         Ok(Client { stream: BufReader::new(self.stream.get_ref().try_clone()?) })
     }
 
-    /// Reads one reply.
+    /// Reads a reply.
     ///
     /// # Errors
-    /// Those of the socket; `UnexpectedEof` when the server closed; `InvalidData` when it is not RESP.
+    /// Those of the socket; `UnexpectedEof` if the server closed; `InvalidData` if it is not RESP.
     pub fn read_reply(&mut self) -> io::Result<Value> {
         let line = self.read_line()?;
         let (kind, rest) = line.split_at_checked(1).ok_or_else(|| bad("empty line"))?;
@@ -186,10 +188,10 @@ impl Client {
         })
     }
 
-    /// Reads up to and without CR LF.
+    /// Reads a line without CR LF.
     ///
     /// # Errors
-    /// Those of the socket; `UnexpectedEof` when the server closed.
+    /// Those of the socket; `UnexpectedEof` if the server closed.
     pub fn read_line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line)?;
@@ -202,14 +204,14 @@ impl Client {
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
-    /// Reads all bytes until the server closes; what had come before a reset counts too.
+    /// Reads all bytes until the server closes, including those received before a reset.
     pub fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let _ = self.stream.read_to_end(&mut bytes); // a reset after the reply is an end too
         bytes
     }
 
-    /// Closes our half: the server sees end of file and can still answer.
+    /// Closes the sending direction: the server receives the end of the stream and can still reply.
     ///
     /// # Errors
     /// Those of `shutdown`.
@@ -230,7 +232,7 @@ impl Client {
     }
 }
 
-/// The command as a RESP array of bulk strings.
+/// Encodes the command as a RESP array of bulk strings.
 pub fn encode<A: AsRef<[u8]>>(arguments: &[A]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", arguments.len()).into_bytes();
     for argument in arguments {

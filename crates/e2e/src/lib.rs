@@ -1,11 +1,12 @@
 //! End-to-end tests: real processes, real sockets, real files.
 //!
-//! This library is what such a test needs: it starts servers (ours or the stock one) in folders of their own, talks to
-//! them, kills them, and waits for conditions with a deadline. It knows nothing of the engine and reads only what
-//! a user could read: replies, logs, files, `/proc`. The tests are in `tests/`.
+//! This library provides what such tests need: it starts servers (Russet or stock) in their own
+//! folders, connects to them, kills them, and waits for conditions with a deadline. It is
+//! independent of the engine and only uses external interfaces: replies, logs, files, `/proc`. The
+//! tests are in `tests/`.
 //!
-//! Tests that need a stock program live in a module named `with_peers`, so that a test run on a machine without them can
-//! count those tests and leave them out (`cargo xtask test` does), instead of passing them unseen.
+//! Tests that need a stock program are in modules named `with_peers`, so that `cargo xtask test`
+//! can skip and count them on machines without these programs.
 #![allow(
     clippy::disallowed_methods,
     reason = "processes, sockets, files and clocks are what this crate is about"

@@ -1,4 +1,4 @@
-//! Processes from outside: signals, ends, and what `/proc` says of them.
+//! Processes from outside: signals, exit, and their state in `/proc`.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::wait::wait_until;
 
-/// Sends `signal` to the process. A process that is gone already is no error.
+/// Sends `signal` to the process. It is not an error if the process does not exist any more.
 ///
 /// # Panics
-/// If the id is none or the signal may not be sent.
+/// If the id is invalid or the signal is not permitted.
 pub fn signal(pid: u32, signal: Signal) {
     match kill_process(to_pid(pid), signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
@@ -17,15 +17,16 @@ pub fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// Whether the process runs. One that has ended and is not yet collected by its parent does not.
+/// Whether the process is running. A process that has exited and was not reaped by its parent is
+/// not.
 ///
 /// # Panics
-/// If the id is none.
+/// If the id is invalid.
 pub fn is_alive(pid: u32) -> bool {
     test_kill_process(to_pid(pid)).is_ok() && !matches!(state(pid), None | Some('Z' | 'X'))
 }
 
-/// Waits until the process has ended.
+/// Waits until the process has exited.
 ///
 /// # Panics
 /// If it has not within the deadline.
@@ -33,10 +34,10 @@ pub fn wait_for_end(pid: u32) {
     wait_until(&format!("process {pid} ends"), || !is_alive(pid));
 }
 
-/// Resident memory in bytes, `VmRSS` of `/proc/PID/status`.
+/// Returns the resident memory in bytes, `VmRSS` of `/proc/PID/status`.
 ///
 /// # Panics
-/// If the process is gone.
+/// If the process does not exist.
 pub fn resident_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("Linux has VmRSS");
@@ -44,7 +45,7 @@ pub fn resident_bytes(pid: u32) -> u64 {
     kilobytes * 1024
 }
 
-/// The letter of the process's state, or none if it is gone.
+/// Returns the letter of the process's state; none if it does not exist.
 fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()

@@ -1,4 +1,4 @@
-//! Which server a test runs: ours, or the stock one installed beside it.
+//! The server program that a test runs: Russet, or an installed stock server.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,16 +7,16 @@ use std::sync::OnceLock;
 /// A server program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// Our own `russet server`, built from this workspace (or the file named by `RUSSET_BIN`).
+    /// `russet server`, built from this workspace (or the file given by `RUSSET_BIN`).
     Russet,
     /// The installed `redis-server`.
     Stock,
-    /// Another binary, with the words that come before its configuration file.
+    /// Another binary, with the arguments before its configuration file.
     Other(PathBuf, Vec<String>),
 }
 
 impl Program {
-    /// The command without configuration file and directives.
+    /// Returns the command without configuration file and directives.
     ///
     /// # Panics
     /// If our binary cannot be built, or if `redis-server` is not installed.
@@ -36,7 +36,7 @@ impl Program {
         }
     }
 
-    /// Reads `russet`, `stock` or a path to a binary followed by the words that make it a server.
+    /// Parses `russet`, `stock` or a path to a binary followed by arguments.
     pub fn parse(text: &str) -> Program {
         match text {
             "russet" => Program::Russet,
@@ -49,7 +49,8 @@ impl Program {
         }
     }
 
-    /// What a test is about: ours, or what `RUSSET_E2E_SERVER` names (`stock` checks the test itself).
+    /// Returns the program under test: Russet, or that of `RUSSET_E2E_SERVER` (`stock` checks the
+    /// tests themselves).
     pub fn under_test() -> Program {
         match std::env::var("RUSSET_E2E_SERVER") {
             Ok(text) => Program::parse(&text),
@@ -57,7 +58,7 @@ impl Program {
         }
     }
 
-    /// A short name for messages and tables.
+    /// Returns a short name for messages and tables.
     pub fn name(&self) -> String {
         match self {
             Program::Russet => "russet".into(),
@@ -69,7 +70,8 @@ impl Program {
     }
 }
 
-/// Path of our binary: `RUSSET_BIN`, else built now into the target folder of the running test.
+/// Returns the path of our binary: `RUSSET_BIN`, or built now into the target folder of the running
+/// test.
 ///
 /// # Panics
 /// If the build fails.
@@ -81,7 +83,7 @@ pub fn russet() -> &'static Path {
     })
 }
 
-/// Builds our binary with further arguments to `cargo build` and answers its path.
+/// Builds our binary with further arguments for `cargo build` and returns its path.
 ///
 /// # Panics
 /// If the build fails.
@@ -100,28 +102,28 @@ pub fn build(arguments: &[&str]) -> PathBuf {
     path.expect("cargo names the binary it built").into()
 }
 
-/// The path after `"executable":` in one message of cargo's.
+/// Returns the path after `"executable":` in a message of cargo.
 fn executable_of(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("\"executable\":\"")?;
     rest.split_once('"').map(|(path, _)| path)
 }
 
-/// The workspace's folder.
+/// Returns the workspace's folder.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Path of an installed stock program.
+/// Returns the path of an installed stock program.
 ///
 /// # Panics
-/// If it is not installed; the message says what to type.
+/// If it is not installed; the message contains the command to install it.
 pub fn stock(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| {
         panic!("{name} is not installed: run `cargo xtask test`, which installs it or says how")
     })
 }
 
-/// Path of an installed program, looked up in `PATH`.
+/// Returns the path of an installed program, found in `PATH`.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())

@@ -1,4 +1,4 @@
-//! One server process in a folder of its own: start, watch, kill, start again.
+//! A server process in its own folder: starting, observing, killing, restarting.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,10 +15,10 @@ use crate::process;
 use crate::program::Program;
 use crate::wait::{DEADLINE, wait_for, wait_for_within, wait_until};
 
-/// How often a port that somebody else took meanwhile is exchanged for another one.
+/// Number of retries with another port if a port was taken by another process meanwhile.
 const PORT_TRIES: u32 = 5;
 
-/// What to start: a program, its configuration, the directives behind it.
+/// What to start: a program, its configuration, and further directives.
 #[derive(Debug, Clone)]
 pub struct Setup {
     program: Program,
@@ -30,7 +30,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A server with test defaults: one address, no save points, everything else as the program has it.
+    /// Creates a setup with test defaults: one address, no save points, and the program's defaults
+    /// otherwise.
     pub fn new(program: &Program) -> Setup {
         let conf = "bind 127.0.0.1\nsave \"\"\n".to_owned();
         Setup {
@@ -51,14 +52,14 @@ impl Setup {
         self
     }
 
-    /// Adds words to the command line, behind the configuration file.
+    /// Adds arguments to the command line, after the configuration file.
     #[must_use]
     pub fn arguments(mut self, words: &[&str]) -> Setup {
         self.arguments.extend(words.iter().map(|w| (*w).to_owned()));
         self
     }
 
-    /// Starts the program through another one, such as `taskset -c 0`.
+    /// Starts the program by another one, such as `taskset -c 0`.
     #[must_use]
     pub fn wrapper(mut self, words: &[&str]) -> Setup {
         self.wrapper.extend(words.iter().map(|w| (*w).to_owned()));
@@ -79,17 +80,17 @@ impl Setup {
         self
     }
 
-    /// Waits so long for its first answer, since it has much to load.
+    /// Sets the timeout of the first reply, for servers that load much data.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Setup {
         self.patience = patience;
         self
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts it and waits until it replies.
     ///
     /// # Panics
-    /// If it does not come up; the message holds its log.
+    /// If it does not start; the message contains its log.
     pub fn start(self) -> Server {
         let folder = Folder::new();
         for _ in 0..PORT_TRIES {
@@ -106,10 +107,10 @@ impl Setup {
         panic!("no port stays free long enough");
     }
 
-    /// Runs it in `folder` until it ends by itself, as it should with a configuration it cannot serve.
+    /// Runs it in `folder` until it exits by itself, for invalid configurations.
     ///
     /// # Panics
-    /// If it does not end.
+    /// If it does not exit.
     pub fn run_to_end(self, folder: &Path) -> crate::tools::Output {
         let port = self.port.unwrap_or_else(free_port);
         let conf = folder.join("server.conf");
@@ -129,38 +130,38 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with test defaults.
+    /// Starts a server with test defaults.
     ///
     /// # Panics
-    /// If it does not come up.
+    /// If it does not start.
     pub fn start(program: &Program) -> Server {
         Setup::new(program).start()
     }
 
-    /// Its TCP port.
+    /// Returns its TCP port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its address.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Its working folder, where the configuration, the log and the data are.
+    /// Returns its working folder, with configuration, log and data.
     pub fn folder(&self) -> &Path {
         &self.folder.path
     }
 
-    /// Its process id.
+    /// Returns its process id.
     ///
     /// # Panics
-    /// If it has been ended.
+    /// If it is not running.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// A new connection.
+    /// Opens a connection.
     ///
     /// # Panics
     /// If the server does not accept it.
@@ -168,32 +169,32 @@ impl Server {
         Client::connect(self.address()).unwrap_or_else(|e| panic!("{e}; its log:\n{}", self.log()))
     }
 
-    /// All it has printed since it was first started.
+    /// Returns everything it has printed since it was first started.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.log_path()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The fields of an INFO section.
+    /// Returns the fields of an INFO section.
     ///
     /// # Panics
-    /// If the server does not answer.
+    /// If the server does not reply.
     pub fn info(&self, section: &str) -> BTreeMap<String, String> {
         info(&mut self.client(), section)
     }
 
-    /// One field of INFO; empty if there is none.
+    /// Returns a field of INFO; empty if it is missing.
     ///
     /// # Panics
-    /// If the server does not answer.
+    /// If the server does not reply.
     pub fn info_field(&self, section: &str, field: &str) -> String {
         self.info(section).remove(field).unwrap_or_default()
     }
 
-    /// Ends it as a crash does: SIGKILL.
+    /// Kills it with SIGKILL, like a crash.
     ///
     /// # Panics
-    /// If it has been ended already.
+    /// If it is not running.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("it is our child");
@@ -203,33 +204,33 @@ impl Server {
     /// Sends a signal.
     ///
     /// # Panics
-    /// If it has been ended.
+    /// If it is not running.
     pub fn signal(&self, signal: Signal) {
         process::signal(self.pid(), signal);
     }
 
-    /// Waits until it has ended by itself and says how.
+    /// Waits until it has exited by itself and returns its status.
     ///
     /// # Panics
-    /// If it does not end.
+    /// If it does not exit.
     pub fn wait_for_end(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
         wait_for("the server ends", || child.try_wait().expect("it is our child"))
     }
 
-    /// Asks it to end with SIGTERM and says how it did.
+    /// Terminates it with SIGTERM and returns its status.
     ///
     /// # Panics
-    /// If it does not end.
+    /// If it does not exit.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait_for_end()
     }
 
-    /// Starts it again after an end, in the same folder with the same configuration.
+    /// Restarts it in the same folder with the same configuration.
     ///
     /// # Panics
-    /// If it still runs or does not come up.
+    /// If it is still running or does not start.
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "it still runs");
         assert!(self.try_start(), "it did not start again:\n{}", self.log());
@@ -238,7 +239,7 @@ impl Server {
     /// Makes it a replica of `master` now.
     ///
     /// # Panics
-    /// If it refuses.
+    /// If it returns an error.
     pub fn replicate(&self, master: &Server) {
         self.client().ok(&format!("REPLICAOF 127.0.0.1 {}", master.port()));
     }
@@ -272,7 +273,7 @@ impl Server {
         self.folder().join("server.log")
     }
 
-    /// Starts the process and waits until it answers or ends. False if it ended.
+    /// Starts the process and waits until it replies or exits. Returns false if it has exited.
     fn try_start(&mut self) -> bool {
         let log = File::options().create(true).append(true).open(self.log_path());
         let log = log.expect("the folder is ours");
@@ -314,7 +315,7 @@ impl Drop for Server {
     }
 }
 
-/// The fields of an INFO section, read over `client`.
+/// Returns the fields of an INFO section, read over `client`.
 ///
 /// # Panics
 /// If the connection fails.
@@ -324,7 +325,7 @@ pub fn info(client: &mut Client, section: &str) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Whether the process `pid` answers PING at `address`. A server that still loads does not.
+/// Whether the process `pid` replies to PING at `address`. A loading server does not.
 pub fn answers(address: SocketAddr, pid: u32) -> bool {
     let Ok(mut client) = Client::connect(address) else { return false };
     let pong = match client.try_command(&["PING"]) {
@@ -332,7 +333,7 @@ pub fn answers(address: SocketAddr, pid: u32) -> bool {
         Ok(_) => true,
         Err(_) => false,
     };
-    // Somebody else may sit on the port; where INFO may be read, it says who.
+    // Another process may use the port; INFO, if permitted, contains its pid.
     let other = client.try_command(&["INFO", "server"]).is_ok_and(|reply| {
         let text = reply.text();
         let id = text.lines().find_map(|l| l.strip_prefix("process_id:").map(str::to_owned));
@@ -341,7 +342,7 @@ pub fn answers(address: SocketAddr, pid: u32) -> bool {
     pong && !other
 }
 
-/// A TCP port of this machine that nobody listens on just now.
+/// Returns a free TCP port.
 ///
 /// # Panics
 /// If there is none.
@@ -368,7 +369,7 @@ fn offset(server: &Server) -> u64 {
     fields.get(name).and_then(|n| n.parse().ok()).unwrap_or_default()
 }
 
-/// A temporary folder, removed with the last handle on it.
+/// A temporary folder, removed when its last handle is dropped.
 #[derive(Clone)]
 pub struct Folder {
     path: PathBuf,
@@ -378,10 +379,10 @@ pub struct Folder {
 struct Remover(PathBuf);
 
 impl Folder {
-    /// A new empty folder.
+    /// Creates an empty folder.
     ///
     /// # Panics
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -392,7 +393,7 @@ impl Folder {
         Folder { path: path.clone(), _remover: std::sync::Arc::new(Remover(path)) }
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }

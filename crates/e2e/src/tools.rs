@@ -1,4 +1,4 @@
-//! The stock command line tools, run to their end with a time limit.
+//! The stock command line tools, run with a time limit.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,24 +8,24 @@ use std::time::Duration;
 use crate::program::stock;
 use crate::wait::wait_for_within;
 
-/// How long a tool may run.
+/// Time limit of tools.
 const TIME_MAX: Duration = Duration::from_secs(120);
 
-/// What a tool printed, and how it ended.
+/// The output and exit status of a tool.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Standard output.
     pub out: String,
     /// Standard error.
     pub err: String,
-    /// Exit status; none if a signal ended it.
+    /// Exit status; none if it was terminated by a signal.
     pub code: Option<i32>,
 }
 
-/// Runs stock `redis-cli` against a port of this machine and answers what it printed on standard output.
+/// Runs stock `redis-cli` against a local port and returns its standard output.
 ///
 /// # Panics
-/// If it is not installed or does not end in time.
+/// If it is not installed or does not exit in time.
 pub fn redis_cli<A: AsRef<OsStr>>(port: u16, arguments: &[A]) -> String {
     let port = port.to_string();
     let mut command = Command::new(stock("redis-cli"));
@@ -33,15 +33,15 @@ pub fn redis_cli<A: AsRef<OsStr>>(port: u16, arguments: &[A]) -> String {
     run(command, b"").out
 }
 
-/// Runs a command with `input` on its standard input until it ends.
+/// Runs a command with `input` on its standard input until it exits.
 ///
 /// # Panics
-/// If it cannot be started or does not end in time (it is killed then).
+/// If it cannot be started or does not exit in time (then it is killed).
 pub fn run(command: Command, input: &[u8]) -> Output {
     run_within(command, input, TIME_MAX)
 }
 
-/// [`run`] with a time limit of its own.
+/// Runs a command like [`run`] with another time limit.
 ///
 /// # Panics
 /// Like [`run`].
@@ -80,10 +80,10 @@ pub fn run_within(mut command: Command, input: &[u8], time_max: Duration) -> Out
     })
 }
 
-/// Runs a command that ends only when it is killed, until it has printed `count` lines.
+/// Runs a command that only ends when it is killed, until it has printed `count` lines.
 ///
 /// # Panics
-/// If it cannot be started or ends before.
+/// If it cannot be started or exits before.
 pub fn first_lines(mut command: Command, count: usize) -> Vec<String> {
     let mut child = command
         .stdin(Stdio::null())

@@ -1,11 +1,11 @@
-//! Waiting for something to become true, with a deadline and a message that says what did not.
+//! Waiting for conditions, with a deadline and a message.
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for anything before it fails. Generous: a slow machine is not a failure.
+/// Time after which a test fails. It is generous, since a slow machine is not a failure.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Calls `probe` until it answers a value, and returns that value.
+/// Calls `probe` until it returns a value.
 ///
 /// # Panics
 /// After [`DEADLINE`], with `what` in the message.
@@ -13,7 +13,7 @@ pub fn wait_for<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
     wait_for_within(what, DEADLINE, probe)
 }
 
-/// [`wait_for`] with a deadline of its own.
+/// Waits like [`wait_for`] with another deadline.
 ///
 /// # Panics
 /// After `deadline`, with `what` in the message.
@@ -32,7 +32,7 @@ pub fn wait_for_within<T>(
     }
 }
 
-/// Calls `condition` until it holds.
+/// Calls `condition` until it returns true.
 ///
 /// # Panics
 /// After [`DEADLINE`], with `what` in the message.

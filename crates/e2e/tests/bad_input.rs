@@ -1,4 +1,5 @@
-//! What must not hurt: malformed requests, claims, slow and silent clients, and starts that cannot succeed.
+//! Bad input: malformed requests, claimed lengths, slow and silent clients, and starts that must
+//! fail.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
 
 use std::fs;
@@ -11,14 +12,14 @@ fn start() -> Server {
     Server::start(&Program::under_test())
 }
 
-/// Sends bytes on a connection of their own; what comes back until the server closes.
+/// Sends bytes on a new connection and returns the replies until the server closes.
 fn answer_to(server: &Server, bytes: &[u8]) -> String {
     let mut client = server.client();
     let _ = client.send(bytes); // the server may close before it has taken all
     String::from_utf8_lossy(&client.read_to_end()).into_owned()
 }
 
-/// Requests in one pipeline, far more than any buffer holds.
+/// Returns requests in one pipeline, longer than all buffers.
 const COUNT: usize = 200_000;
 
 fn long(head: &str) -> Vec<u8> {
@@ -28,7 +29,7 @@ fn long(head: &str) -> Vec<u8> {
 }
 
 #[test]
-fn malformed_requests_get_their_error_and_the_connection_closes() {
+fn malformed_requests_get_an_error_and_close_the_connection() {
     let server = start();
     let mut witness = server.client();
     let cases: [(&[u8], &str); 12] = [
@@ -54,7 +55,7 @@ fn malformed_requests_get_their_error_and_the_connection_closes() {
 }
 
 #[test]
-fn what_came_before_a_malformed_request_is_answered() {
+fn requests_before_a_malformed_one_are_answered() {
     let server = start();
     let answer = answer_to(&server, b"SET key value\r\nGET key\r\n*x\r\nGET key\r\n");
     let expected = "+OK\r\n$5\r\nvalue\r\n-ERR Protocol error: invalid multibulk length\r\n";
@@ -62,18 +63,18 @@ fn what_came_before_a_malformed_request_is_answered() {
 }
 
 #[test]
-fn browsers_are_turned_away() {
+fn http_requests_are_rejected() {
     let server = start();
     for request in ["POST / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: here\r\n\r\n"] {
         let answer = answer_to(&server, request.as_bytes());
         let only_errors = answer.lines().all(|line| line.starts_with("-ERR"));
         assert!(only_errors, "nothing runs behind it: {answer}");
     }
-    wait_until("it says why", || server.log().contains("SECURITY ATTACK"));
+    wait_until("the reason is logged", || server.log().contains("SECURITY ATTACK"));
 }
 
 #[test]
-fn before_authentication_claims_are_small() {
+fn limits_before_authentication_are_small() {
     let server = Setup::new(&Program::under_test()).conf("requirepass secret").start();
     let many = answer_to(&server, b"*11\r\n");
     assert_eq!(many, "-ERR Protocol error: unauthenticated multibulk length\r\n");
@@ -88,7 +89,7 @@ fn before_authentication_claims_are_small() {
 }
 
 #[test]
-fn wrong_requests_get_the_texts_that_clients_match_on() {
+fn errors_have_the_texts_that_clients_match_on() {
     let server = start();
     let mut client = server.client();
     let cases = [
@@ -114,7 +115,7 @@ fn wrong_requests_get_the_texts_that_clients_match_on() {
 }
 
 #[test]
-fn bytes_one_at_a_time_make_a_request() {
+fn a_request_may_arrive_byte_by_byte() {
     let server = start();
     let mut client = server.client();
     for byte in b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$2\r\n\r\n\r\n*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n" {
@@ -133,7 +134,8 @@ fn half_closed_client_gets_its_replies() {
     let answers = client.read_to_end();
     assert_eq!(answers.len(), b"+PONG\r\n".len() * 1000);
 
-    // What takes longer than a round keeps only its caller waiting, who is still there for the replies.
+    // A request that takes longer than a round only delays its client, which still receives the
+    // replies.
     let mut client = server.client();
     let requests = b"SET a 1\r\nSAVE\r\nSET a 2\r\nMULTI\r\nCONFIG SET hz 11\r\nEXEC\r\nGET a\r\n";
     client.send(requests).expect("it is connected");
@@ -158,7 +160,7 @@ fn pipeline_of_any_length_is_answered_in_order() {
 }
 
 #[test]
-fn claims_cost_nothing_until_bytes_arrive() {
+fn claimed_lengths_cost_nothing_until_bytes_arrive() {
     let server = start();
     let before = resident_bytes(server.pid());
     let mut clients: Vec<_> = (0..100).map(|_| server.client()).collect();
@@ -175,11 +177,11 @@ fn claims_cost_nothing_until_bytes_arrive() {
 }
 
 #[test]
-fn more_clients_than_allowed_are_told() {
+fn too_many_clients_get_an_error() {
     let server = Setup::new(&Program::under_test()).conf("maxclients 10").start();
     let mut clients: Vec<_> = (0..10).map(|_| server.client()).collect();
     for client in &mut clients {
-        // Those that started the server may still be leaving.
+        // Connections used for starting the server may not be closed yet.
         wait_until("a place is free", || {
             client.try_command(&["PING"]).is_ok_and(|reply| !reply.is_error()) || {
                 *client = server.client();
@@ -196,7 +198,7 @@ fn more_clients_than_allowed_are_told() {
 }
 
 #[test]
-fn idle_clients_are_let_go_if_so_configured() {
+fn idle_clients_are_closed_if_configured() {
     let server = Setup::new(&Program::under_test()).conf("timeout 1").start();
     let mut client = server.client();
     assert_eq!(client.text("PING"), "PONG");
@@ -205,7 +207,7 @@ fn idle_clients_are_let_go_if_so_configured() {
 }
 
 #[test]
-fn port_in_use_is_said_and_the_first_serves_on() {
+fn a_used_port_is_reported_and_the_first_server_continues() {
     let first = start();
     let folder = Folder::new();
     let second = Setup::new(&Program::under_test()).port(first.port()).run_to_end(folder.path());
@@ -216,7 +218,7 @@ fn port_in_use_is_said_and_the_first_serves_on() {
     assert_eq!(first.client().text("PING"), "PONG");
 }
 
-/// Starts with `lines`, which cannot go well, and checks what it says.
+/// Starts with `lines`, which must fail, and checks the messages.
 fn refuses(lines: &[&str], folder: &Folder, texts: &[&str]) {
     let mut setup = Setup::new(&Program::under_test());
     for line in lines {
@@ -234,7 +236,7 @@ fn refuses(lines: &[&str], folder: &Folder, texts: &[&str]) {
 fn configuration_errors_name_the_line() {
     let folder = Folder::new();
     let fatal = "*** FATAL CONFIG FILE ERROR";
-    // Three lines stand before: port, bind, save.
+    // Three lines precede them: port, bind, save.
     let at_line = "Reading the configuration file, at line 4";
     let unknown = "Bad directive or wrong number of arguments";
     refuses(&["nosuch thing"], &folder, &[fatal, at_line, ">>> 'nosuch thing'", unknown]);
@@ -245,7 +247,7 @@ fn configuration_errors_name_the_line() {
 }
 
 #[test]
-fn configuration_that_cannot_be_read_is_said() {
+fn an_unreadable_configuration_is_reported() {
     let mut command = Program::under_test().command();
     command.arg("/nonexistent/server.conf");
     let output = russet_e2e::tools::run(command, b"");
@@ -254,7 +256,7 @@ fn configuration_that_cannot_be_read_is_said() {
     assert!(said.contains("can't open config file '/nonexistent/server.conf'"), "{said}");
 }
 
-/// A data file of 1000 keys.
+/// Returns a data file of 1000 keys.
 fn data_file() -> Vec<u8> {
     let server = start();
     let mut client = server.client();
@@ -266,7 +268,7 @@ fn data_file() -> Vec<u8> {
 }
 
 #[test]
-fn damaged_data_files_are_refused_and_left_alone() {
+fn damaged_data_files_are_refused_and_kept() {
     let whole = data_file();
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 0x10;
@@ -291,7 +293,7 @@ fn damaged_data_files_are_refused_and_left_alone() {
 }
 
 #[test]
-fn slow_reader_does_not_hold_up_others() {
+fn a_slow_reader_does_not_delay_others() {
     let server = start();
     let mut client = server.client();
     client.ok("CONFIG SET proto-max-bulk-len 536870912");

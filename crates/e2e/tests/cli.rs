@@ -1,4 +1,4 @@
-//! The stock command line tools against our server, unmodified.
+//! The stock command line tools, unmodified, against Russet.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
 
 use std::process::Command;
@@ -18,7 +18,7 @@ fn cli(server: &Server, arguments: &[&str]) -> Command {
     command
 }
 
-/// Stores `count` keys.
+/// Sets `count` keys.
 fn fill(server: &Server, count: u32) {
     let mut client = server.client();
     for i in 0..count {
@@ -86,7 +86,7 @@ mod with_peers {
     }
 
     #[test]
-    fn rdb_fetches_a_file_that_stock_finds_well_formed() {
+    fn rdb_fetches_a_file_that_stock_tools_accept() {
         let server = start();
         fill(&server, 1000);
         let file = server.folder().join("fetched.rdb");

@@ -1,9 +1,11 @@
-//! Random commands with hostile arguments: our server and the stock one return the same replies and hold the same data.
+//! Random commands with hostile arguments: Russet and a stock server return the same replies and
+//! have the same data.
 //!
-//! Left out is what depends on time or chance. Replies in no particular order are sorted before they are compared.
+//! Replies that depend on time or random numbers are excluded. Unordered replies are sorted before
+//! the comparison.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes")]
 
-/// Commands, with a letter for each argument that is drawn (see [`Random::argument`]).
+/// Commands, with a letter for each random argument (see [`Random::argument`]).
 #[rustfmt::skip]
 const COMMANDS: &[&str] = &[
     "GET k", "GETDEL k", "GETEX k e", "GETEX k e e", "GETRANGE k i i", "GETSET k v", "MGET k h k", "STRLEN k", "SUBSTR k i i",
@@ -18,7 +20,7 @@ const COMMANDS: &[&str] = &[
     "KEYS g", "HGETALL h", "HKEYS h", "HVALS h", "HSCAN h 0 MATCH g COUNT n", "SCAN 0 TYPE v COUNT i",
 ];
 
-/// Those of them whose replies have no order, or end where the server likes.
+/// Those whose replies are unordered, or may be truncated by the server.
 const UNORDERED: [&str; 6] = ["KEYS", "HGETALL", "HKEYS", "HVALS", "HSCAN", "SCAN"];
 
 #[rustfmt::skip]
@@ -35,7 +37,7 @@ const DECIMALS: &[&str] = &[
     "18446744073709551615.5", "0.99999999999999999999", "3.14159265358979323846", "\t1", "1_0", "+5",
 ];
 
-/// Never so soon that it comes during the test.
+/// Far enough in the future to be irrelevant for the test.
 const TIMES: &[&str] = &[
     "100000",
     "9999999999",
@@ -48,7 +50,7 @@ const TIMES: &[&str] = &[
     "1.5",
 ];
 
-/// Draws arguments from a seed (SplitMix64).
+/// Generates arguments from a seed (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -64,7 +66,8 @@ impl Random {
         list[self.below(list.len())]
     }
 
-    /// What a letter of [`COMMANDS`] stands for: a key, mostly of a string or mostly of a hash, a field, a value, …
+    /// Returns the argument for a letter of [`COMMANDS`]: a key, usually of a string or a hash, a
+    /// field, a value, …
     fn argument(&mut self, letter: &str) -> Vec<String> {
         let word = match letter {
             "k" if self.below(8) == 0 => self.one(&["h1", "h2", "h3"]),
@@ -81,7 +84,7 @@ impl Random {
             "d" if self.below(3) > 0 => self.one(DECIMALS),
             "d" => self.one(INTEGERS),
             "t" => self.one(TIMES),
-            // Which of two relative times is greater may depend on when they were given.
+            // Which of two relative times is greater may depend on when they were set.
             "b" => self.one(&["NX", "xx", "no"]),
             "c" => self.one(&["NX", "xx", "GT", "lt", "no"]),
             "o" => self.one(&["NX", "xx", "GET", "KeepTTL", "PERSIST", ""]),
@@ -107,7 +110,7 @@ impl Random {
         }
     }
 
-    /// A command; one in 25 with an argument too many or too few.
+    /// Returns a command; one in 25 has an argument too many or too few.
     fn command(&mut self) -> Vec<String> {
         let pattern = self.one(COMMANDS);
         let mut words: Vec<String> =
@@ -121,7 +124,7 @@ impl Random {
         words
     }
 
-    /// Some commands, one in eight times as a transaction.
+    /// Returns some commands, one time in eight as a transaction.
     fn batch(&mut self) -> Vec<Vec<String>> {
         let mut batch: Vec<_> = (0..20).map(|_| self.command()).collect();
         if self.below(8) == 0 {
@@ -141,7 +144,8 @@ mod with_peers {
     const SEEDS: u64 = 30;
     const BATCHES: usize = 25;
 
-    /// The parts of a reply without their order. A scan may return any part of the data, so only its form counts.
+    /// Returns the parts of a reply without their order. A scan may return any part of the data, so
+    /// only its form is compared.
     fn without_order(command: &str, reply: &Value) -> Vec<String> {
         let mut parts: Vec<String> = match reply {
             Value::Array(parts) if command.ends_with("SCAN") => vec![parts.len().to_string()],
@@ -174,7 +178,8 @@ mod with_peers {
         }
     }
 
-    /// All keys with the digests and encodings of their values. DEBUG DIGEST would include what has expired.
+    /// Returns all keys with the digests and encodings of their values. DEBUG DIGEST would include
+    /// expired keys.
     fn data(client: &mut Client) -> Vec<(usize, Vec<u8>, String, String)> {
         let mut data = Vec::new();
         for db in 0..16 {

@@ -1,5 +1,5 @@
-//! The deployment of `examples/replication`, end to end: a master and its replica, in all pairings of ours and stock,
-//! and chains of three.
+//! The deployment of `examples/replication`: a master and its replica, in all combinations of
+//! Russet and stock, and chains of three.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
 
 mod support;
@@ -10,19 +10,19 @@ use russet_e2e::{Program, Server, Setup, wait_until};
 use support::daemon::Daemon;
 use support::{assert_same_data, chain};
 
-/// What a new user types, with the example files on ports of our own.
+/// Runs the commands of a new user, with the example files on free ports.
 fn deployment(master: &Program, replica: &Program) {
     let mut master = Daemon::start(master, "master.conf", None);
     let replica = Daemon::start(replica, "replica.conf", Some(master.port));
     let link = || replica.cli("info replication").contains("master_link_status:up");
     wait_until("the replica is connected", link);
 
-    writes_are_followed(&master, &replica);
+    writes_are_replicated(&master, &replica);
     assert_eq!(
         replica.cli("set test 123"),
         "(error) READONLY You can't write against a read only replica."
     );
-    fields_are_there(&master, &replica);
+    info_shows_the_roles(&master, &replica);
 
     assert_eq!(master.cli("set before snapshot"), "OK");
     let saved = master.cli("lastsave");
@@ -52,8 +52,8 @@ fn deployment(master: &Program, replica: &Program) {
     master.shut_down();
 }
 
-/// Set, change, expire and delete on the master are read on the replica.
-fn writes_are_followed(master: &Daemon, replica: &Daemon) {
+/// Writes, changes, expiries and deletes on the master are visible on the replica.
+fn writes_are_replicated(master: &Daemon, replica: &Daemon) {
     assert_eq!(master.cli("set greeting hello"), "OK");
     wait_until("a set arrives", || replica.cli("get greeting") == "hello");
     assert_eq!(master.cli("append greeting !"), "6");
@@ -69,8 +69,8 @@ fn writes_are_followed(master: &Daemon, replica: &Daemon) {
     wait_until("it is gone on the replica", || replica.cli("dbsize") == "0");
 }
 
-/// INFO shows who follows whom.
-fn fields_are_there(master: &Daemon, replica: &Daemon) {
+/// INFO shows the roles.
+fn info_shows_the_roles(master: &Daemon, replica: &Daemon) {
     let text = master.cli("info replication");
     let slave = format!("slave0:ip=127.0.0.1,port={},state=online,offset=", replica.port);
     for line in [
@@ -102,7 +102,7 @@ fn fields_are_there(master: &Daemon, replica: &Daemon) {
     }
 }
 
-/// The names of the replication section's fields, without those that only a transfer shows.
+/// Returns the names of the fields in the replication section, except those of a running transfer.
 fn field_names(server: &Server) -> Vec<String> {
     let text = server.client().command(&["INFO", "replication"]).text();
     let names = text.lines().filter_map(|l| l.split_once(':')).map(|(name, _)| name.to_owned());
@@ -133,7 +133,7 @@ mod with_peers {
     }
 
     #[test]
-    fn every_field_of_info_replication_is_there_in_order() {
+    fn every_field_of_info_replication_exists_in_order() {
         let mut names = [Program::Stock, Program::Russet].iter().map(|program| {
             let master = Setup::new(program).conf("repl-diskless-sync-delay 0").start();
             let replica = Setup::new(program).replica_of(&master).start();

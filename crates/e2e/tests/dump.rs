@@ -8,7 +8,7 @@ fn start(program: &Program) -> Server {
 }
 
 /// Whether a server has a command.
-fn knows(client: &mut Client, name: &str) -> bool {
+fn has_command(client: &mut Client, name: &str) -> bool {
     client.run(&format!("COMMAND INFO {name}")).items() != [Value::Nil]
 }
 
@@ -21,7 +21,7 @@ fn fill(client: &mut Client, other: &mut Client) -> Vec<String> {
     client.command(&["SET", "repeated", &"ab".repeat(50_000)]);
     let bytes: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
     client.command(&[b"SET".as_slice(), b"binary", &bytes]);
-    if knows(client, "hset") && knows(other, "hset") {
+    if has_command(client, "hset") && has_command(other, "hset") {
         client.run("HSET hash a 1 b text c -5");
         for i in 0..600 {
             client.run(&format!("HSET fields field:{i} {i}"));
@@ -44,7 +44,7 @@ fn digest(client: &mut Client, key: &str) -> String {
     client.run(&format!("DEBUG DIGEST-VALUE {key}")).items()[0].text()
 }
 
-/// Takes all keys from one server to the other and back.
+/// Copies all keys from one server to the other and back.
 fn there_and_back(here: &Program, there: &Program) {
     let (from, to) = (start(here), start(there));
     let (mut from, mut to) = (from.client(), to.client());
@@ -67,7 +67,7 @@ fn there_and_back(here: &Program, there: &Program) {
 }
 
 #[test]
-fn copies_and_restored_values_are_the_same() {
+fn copied_and_restored_values_are_equal() {
     let program = Program::under_test();
     there_and_back(&program, &program);
     let server = start(&program);
@@ -91,7 +91,7 @@ mod with_peers {
         there_and_back(&Program::Stock, &ours);
     }
 
-    /// What RESTORE did to the master is what it does to a replica, whoever is which.
+    /// RESTORE has the same effect on master and replica, in both combinations.
     #[test]
     fn restored_values_reach_replicas() {
         let ours = Program::under_test();

@@ -1,16 +1,16 @@
-//! Ten thousand clients that do nothing.
+//! Ten thousand idle clients.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and sockets")]
 
 use russet_e2e::{Client, Program, Setup, wait_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// As many as are opened, where the system lets us.
+/// Number of clients to open, if the system permits.
 const CLIENTS: u64 = 10_000;
 
-/// Descriptors that either process needs besides.
+/// Additional descriptors that either process needs.
 const SPARE: u64 = 200;
 
-/// Raises our own limit, which the server inherits, and answers how many clients fit.
+/// Raises our own limit, which the server inherits, and returns the possible number of clients.
 fn clients_that_fit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let maximum = limit.maximum.unwrap_or(CLIENTS + SPARE);
@@ -20,7 +20,7 @@ fn clients_that_fit() -> u64 {
 }
 
 #[test]
-fn ten_thousand_idle_clients_cost_the_others_nothing() {
+fn ten_thousand_idle_clients_do_not_slow_down_others() {
     let count = clients_that_fit();
     assert!(count >= 1000, "the hard limit of descriptors leaves room for only {count} clients");
     let setup = Setup::new(&Program::under_test());

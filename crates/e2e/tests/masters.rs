@@ -1,5 +1,5 @@
-//! Masters that do not keep to the protocol: garbage, stalls and ends in the middle of anything. The replica stays up,
-//! keeps its data and tries again.
+//! Masters that violate the protocol: garbage, stalls, and closed connections at any point. The
+//! replica keeps running, keeps its data and retries.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and sockets")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -10,8 +10,8 @@ use russet_e2e::{Program, Server, wait_for, wait_until};
 
 const REPLID: &str = "0123456789012345678901234567890123456789";
 
-/// Plays a master on one connection: answers the handshake, then sends `behind_psync` and closes.
-fn play(stream: TcpStream, behind_psync: &[u8]) -> std::io::Result<()> {
+/// Plays a master on one connection: replies to the handshake, then sends `after_psync` and closes.
+fn play(stream: TcpStream, after_psync: &[u8]) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let mut out = stream.try_clone()?;
     for line in BufReader::new(stream).lines() {
@@ -19,14 +19,14 @@ fn play(stream: TcpStream, behind_psync: &[u8]) -> std::io::Result<()> {
         match line.as_str() {
             "PING" => out.write_all(b"+PONG\r\n")?,
             "REPLCONF" => out.write_all(b"+OK\r\n")?,
-            "PSYNC" => return out.write_all(behind_psync),
+            "PSYNC" => return out.write_all(after_psync),
             _ => {} // lengths and arguments
         }
     }
     Ok(())
 }
 
-/// The next connection, within the deadline.
+/// Returns the next connection, within the deadline.
 fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).expect("it is a socket");
     let stream = wait_for("the replica connects", || listener.accept().ok()).0;
@@ -34,18 +34,18 @@ fn accept(listener: &TcpListener) -> TcpStream {
     stream
 }
 
-/// A replica that has data of its own follows such a master, which it must survive.
-fn survives(what: &str, behind_psync: &[u8]) {
+/// Lets a replica with data follow such a master, which it must survive.
+fn survives(what: &str, after_psync: &[u8]) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let port = listener.local_addr().expect("it is bound").port();
     let server = Server::start(&Program::under_test());
     let mut client = server.client();
     client.ok("SET mine value");
     client.ok(&format!("REPLICAOF 127.0.0.1 {port}"));
-    // It comes back by itself after a failure: twice is enough to see that.
+    // It retries after a failure; two attempts are sufficient.
     for attempt in 0..2 {
         let stream = accept(&listener);
-        let _ = play(stream, behind_psync); // it may hang up on us
+        let _ = play(stream, after_psync); // it may hang up on us
         assert_eq!(client.text("PING"), "PONG", "{what}, attempt {attempt}");
     }
     let up = server.info_field("replication", "master_link_status");
@@ -56,7 +56,7 @@ fn survives(what: &str, behind_psync: &[u8]) {
 }
 
 #[test]
-fn garbage_instead_of_an_answer() {
+fn garbage_instead_of_a_reply() {
     survives("garbage", b"\x00\xff garbage\r\n");
     survives("an error", b"-ERR what do you want\r\n");
     survives("a replid too short", b"+FULLRESYNC abc 0\r\n");
@@ -79,7 +79,7 @@ fn garbage_instead_of_a_snapshot() {
 }
 
 #[test]
-fn silent_master_is_given_up() {
+fn the_link_to_a_silent_master_times_out() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let port = listener.local_addr().expect("it is bound").port();
     let server = Server::start(&Program::under_test());
@@ -88,6 +88,6 @@ fn silent_master_is_given_up() {
     client.ok(&format!("REPLICAOF 127.0.0.1 {port}"));
     let _first = accept(&listener);
     let _second = accept(&listener); // it gives up and connects again
-    wait_until("it says why", || server.log().to_lowercase().contains("timeout"));
+    wait_until("the reason is logged", || server.log().to_lowercase().contains("timeout"));
     assert_eq!(client.text("PING"), "PONG");
 }

@@ -1,4 +1,4 @@
-//! Snapshots on real files: saved, loaded, by ours and by stock, and what is left when the process dies.
+//! Snapshots in real files: saved and loaded by Russet and stock, and after crashes.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
 
 mod support;
@@ -33,7 +33,7 @@ fn fill(client: &mut Client) {
     client.ok("SELECT 0");
 }
 
-/// Saves with one program and loads with another; both hold the same.
+/// Saves with one program and loads with another; both have the same data.
 fn file_of_one_is_loaded_by_other(saver: &Program, loader: &Program, lines: &[&str]) {
     let start = |program: &Program| {
         let setup = lines.iter().fold(Setup::new(program), |setup, line| setup.conf(line));
@@ -55,7 +55,7 @@ fn file_of_one_is_loaded_by_other(saver: &Program, loader: &Program, lines: &[&s
 }
 
 #[test]
-fn what_was_saved_is_there_after_a_crash() {
+fn saved_data_survives_a_crash() {
     let ours = Program::under_test();
     for lines in [&[][..], &["rdbcompression no"], &["rdbchecksum no"], &["dbfilename other.rdb"]] {
         let setup = lines.iter().fold(Setup::new(&ours), |setup, line| setup.conf(line));
@@ -82,7 +82,7 @@ fn save_points_save_by_themselves() {
 }
 
 #[test]
-fn background_save_answers_meanwhile_and_holds_its_moment() {
+fn a_background_save_contains_the_data_of_its_start() {
     let mut server = Server::start(&Program::under_test());
     let mut client = server.client();
     for i in 0..2000 {
@@ -103,7 +103,7 @@ fn background_save_answers_meanwhile_and_holds_its_moment() {
 }
 
 #[test]
-fn failed_save_is_told_and_writes_are_refused_until_one_succeeds() {
+fn a_failed_save_is_reported_and_refuses_writes_until_one_succeeds() {
     let setup = Setup::new(&Program::under_test()).conf("save 3600 100000");
     let server = setup.start();
     let mut client = server.client();

@@ -1,4 +1,4 @@
-//! What the process has and asks for, as the system around it sees it: threads, memory, descriptors, its supervisor.
+//! Properties of the process: threads, memory, descriptors, its supervisor.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
 
 use std::fs;
@@ -9,7 +9,7 @@ use russet_e2e::server::Folder;
 use russet_e2e::{Program, Server, Setup, wait_until};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-/// Whether the allocator's own thread runs.
+/// Whether the allocator's background thread is running.
 fn purges_in_background(server: &Server) -> bool {
     let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs");
     threads.flatten().any(|thread| {
@@ -19,7 +19,7 @@ fn purges_in_background(server: &Server) -> bool {
 }
 
 #[test]
-fn the_allocator_has_a_thread_of_its_own_unless_told_otherwise() {
+fn the_allocator_has_a_background_thread_by_default() {
     let program = Program::under_test();
     let server = Server::start(&program);
     wait_until("the thread is there", || purges_in_background(&server));
@@ -33,7 +33,7 @@ fn the_allocator_has_a_thread_of_its_own_unless_told_otherwise() {
 }
 
 #[test]
-fn huge_pages_are_declined_unless_told_otherwise() {
+fn huge_pages_are_disabled_by_default() {
     let program = Program::under_test();
     for (line, enabled) in [("disable-thp yes", "0"), ("disable-thp no", "1")] {
         let server = Setup::new(&program).conf(line).start();
@@ -44,7 +44,7 @@ fn huge_pages_are_declined_unless_told_otherwise() {
 }
 
 #[test]
-fn the_supervisor_hears_that_the_server_is_ready() {
+fn the_supervisor_is_notified_when_the_server_is_ready() {
     let folder = Folder::new();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).expect("the folder is ours");
@@ -60,20 +60,20 @@ fn the_supervisor_hears_that_the_server_is_ready() {
     assert!(heard.contains("STATUS=Ready to accept connections\n"), "{heard}");
 }
 
-/// The number that the server's next descriptor would get.
+/// Returns the number of the server's next descriptor.
 fn next_descriptor(server: &Server) -> u64 {
     let is_open = |fd: &u64| Path::new(&format!("/proc/{}/fd/{fd}", server.pid())).exists();
     (0..).find(|fd| !is_open(fd)).expect("there are only so many")
 }
 
 #[test]
-fn without_descriptors_clients_are_refused_and_the_rest_goes_on() {
+fn without_descriptors_only_new_clients_are_refused() {
     let server = Setup::new(&Program::under_test()).conf("dbfilename full.rdb").start();
     let mut client = server.client();
     client.ok("SET key value");
     let alone = || client.text("INFO clients").contains("connected_clients:1\r\n");
     wait_until("nobody else is connected", alone);
-    // No room for another client.
+    // There is no descriptor for another client.
     let maximum = getrlimit(Resource::Nofile).maximum;
     let limit = |current| Rlimit { current: Some(current), maximum };
     let pid = Pid::from_raw(server.pid().cast_signed());
@@ -91,7 +91,7 @@ fn without_descriptors_clients_are_refused_and_the_rest_goes_on() {
 }
 
 #[test]
-fn clients_leave_descriptors_to_persistence_and_replication() {
+fn descriptors_are_reserved_for_persistence_and_replication() {
     let program = Program::under_test();
     let few = ["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"];
     let server = Setup::new(&program).wrapper(&few).conf("repl-diskless-sync no").start();
@@ -99,7 +99,7 @@ fn clients_leave_descriptors_to_persistence_and_replication() {
     let maxclients = clients[0].run("CONFIG GET maxclients").items()[1].text();
     let maxclients: usize = maxclients.parse().expect("a number");
     assert!(maxclients < 64);
-    // One place is left for the replica.
+    // One slot is left for the replica.
     while clients.len() < maxclients - 1 {
         clients.push(server.client());
         assert_eq!(clients.last_mut().expect("just added").text("PING"), "PONG");

@@ -1,5 +1,5 @@
-//! Stock Sentinels watch our servers, agree that the master is down, promote a replica and bring the old master back as
-//! a replica.
+//! Stock Sentinels monitor our servers, agree that the master is down, promote a replica and
+//! reconfigure the old master as a replica.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and sockets")]
 
 mod support;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use russet_e2e::{Client, Program, Server, Setup, Value, wait_for_within};
 
-/// Sentinels look at servers every ten seconds, and try again after twice their timeout.
+/// Sentinels check servers every ten seconds, and retry after twice their timeout.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Waits as long as Sentinels may need.
@@ -17,9 +17,10 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for_within(what, DEADLINE, || condition().then_some(()));
 }
 
-/// A Sentinel that watches `master` with two others: two of three must agree. The time after which a silent master counts as down
-/// has to exceed the second that a Sentinel lets pass between two attempts to connect: that time also begins
-/// when it turns to the promoted replica, and if it were over first, that one would be failed over at once.
+/// Starts a Sentinel that monitors `master` with two others: two of three must agree. The time
+/// after which a silent master counts as down must exceed the second that a Sentinel waits between
+/// two attempts to connect: it also starts when the Sentinel switches to the promoted replica,
+/// which would otherwise be failed over immediately.
 fn sentinel(master: &Server) -> Server {
     let port = master.port();
     Setup::new(&Program::Stock)
@@ -30,15 +31,15 @@ fn sentinel(master: &Server) -> Server {
         .start()
 }
 
-/// What a Sentinel knows of the master.
+/// Returns a Sentinel's information about the master.
 fn known(sentinel: &Server) -> BTreeMap<String, String> {
     let reply = sentinel.client().run("SENTINEL MASTER ours");
     let words: Vec<String> = reply.items().iter().map(Value::text).collect();
     words.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
 }
 
-/// Waits until a server follows the master at this port. Sentinels close the connections of clients to a server that they
-/// reconfigure, so any of ours may break.
+/// Waits until a server follows the master at this port. Sentinels close the connections of clients
+/// of a server that they reconfigure, so any of ours may break.
 fn wait_until_it_follows(server: &Server, port: u16) {
     let wanted = format!("master_port:{port}\r\n");
     wait_until(&format!("{} follows {port}", server.port()), || {
@@ -48,22 +49,22 @@ fn wait_until_it_follows(server: &Server, port: u16) {
     });
 }
 
-/// The port at which a Sentinel sends clients to the master.
+/// Returns the master's port according to a Sentinel.
 fn master_port(sentinel: &Server) -> u16 {
     let reply = sentinel.client().run("SENTINEL GET-MASTER-ADDR-BY-NAME ours");
     reply.items()[1].text().parse().expect("a port")
 }
 
-/// The port at which all Sentinels send clients to the master, once they agree. Two of them may have begun a failover, each
-/// leader of an epoch of its own and each with another replica: the later epoch wins, so that what one Sentinel answers
-/// first need not be what comes of it.
+/// Returns the master's port according to all Sentinels, once they agree. Two of them may have
+/// started a failover, each as leader of another epoch and with another replica: the later epoch
+/// wins, so the first reply of a Sentinel may not be final.
 fn agreed_port(sentinels: &[Server]) -> Option<u16> {
     let port = master_port(&sentinels[0]);
     sentinels[1..].iter().all(|sentinel| master_port(sentinel) == port).then_some(port)
 }
 
 #[test]
-fn stock_sentinels_fail_our_servers_over() {
+fn stock_sentinels_fail_over_our_servers() {
     let ours = Program::under_test();
     let setup = || Setup::new(&ours).conf("repl-diskless-sync-delay 0");
     let mut old = setup().start();

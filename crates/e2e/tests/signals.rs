@@ -1,4 +1,4 @@
-//! How the server ends: on signals, on SHUTDOWN, and when it cannot save what it should.
+//! Termination of the server: by signals, by SHUTDOWN, and when saving fails.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use russet_e2e::{Program, Server, Setup, wait_until};
 use rustix::process::Signal;
 
-/// A server that saves when it ends, with one key.
+/// Starts a server with a key that saves on exit.
 fn saving() -> Server {
     let server = Setup::new(&Program::under_test()).conf("save 3600 1").start();
     server.client().ok("SET key value");
@@ -18,7 +18,7 @@ fn file(server: &Server) -> std::path::PathBuf {
 }
 
 #[test]
-fn terminating_signals_save_as_configured_and_end_well() {
+fn termination_signals_save_as_configured_and_exit_cleanly() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut server = saving();
         server.signal(signal);
@@ -38,7 +38,7 @@ fn without_save_points_nothing_is_written() {
 }
 
 #[test]
-fn shutdown_obeys_its_argument() {
+fn shutdown_saves_according_to_its_argument() {
     let mut server = saving();
     let gone = server.client().try_command(&["SHUTDOWN", "NOSAVE"]);
     assert!(gone.is_err(), "there is nobody to answer: {gone:?}");
@@ -54,12 +54,12 @@ fn shutdown_obeys_its_argument() {
 }
 
 #[test]
-fn what_cannot_be_saved_is_not_thrown_away() {
+fn data_that_cannot_be_saved_prevents_the_shutdown() {
     let mut server = saving();
-    // A folder stands where the file would go.
+    // A folder has the name of the file.
     fs::create_dir_all(file(&server).join("in the way")).expect("the folder is ours");
     server.signal(Signal::TERM);
-    wait_until("it says that it cannot save", || {
+    wait_until("the failed save is logged", || {
         server.log().contains("Error trying to save the DB, can't exit")
     });
     assert_eq!(server.client().text("GET key"), "value");
@@ -72,15 +72,15 @@ fn what_cannot_be_saved_is_not_thrown_away() {
 }
 
 #[test]
-fn an_interrupt_after_an_end_that_failed_ends_nothing_at_once() {
+fn an_interrupt_after_a_failed_shutdown_does_not_kill_the_server() {
     let mut server = saving();
     fs::create_dir_all(file(&server).join("in the way")).expect("the folder is ours");
     for times in 1..=3 {
         server.signal(Signal::INT);
-        wait_until("it says that it cannot save", || {
+        wait_until("the failed save is logged", || {
             server.log().matches("Error trying to save the DB, can't exit").count() == times
         });
-        assert_eq!(server.client().text("GET key"), "value", "it goes on");
+        assert_eq!(server.client().text("GET key"), "value", "it keeps serving");
     }
     assert!(!server.log().contains("You insist"), "{}", server.log());
     fs::remove_dir_all(file(&server)).expect("the folder is ours");
@@ -90,7 +90,7 @@ fn an_interrupt_after_an_end_that_failed_ends_nothing_at_once() {
 }
 
 #[test]
-fn whoever_insists_need_not_wait() {
+fn a_second_interrupt_does_not_wait() {
     let setup = Setup::new(&Program::under_test()).conf("shutdown-timeout 3600");
     let mut master = setup.conf("repl-diskless-sync-delay 0").start();
     let mut replica = Setup::new(&Program::under_test()).replica_of(&master).start();
@@ -115,7 +115,7 @@ fn whoever_insists_need_not_wait() {
 }
 
 #[test]
-fn shutdown_waits_for_a_replica_until_it_has_left() {
+fn shutdown_waits_for_a_replica_until_it_disconnects() {
     // Waiting for the timeout would fail this test.
     let setup = Setup::new(&Program::under_test()).conf("shutdown-timeout 3600");
     let mut master = setup.conf("repl-diskless-sync-delay 0").start();
@@ -132,7 +132,7 @@ fn shutdown_waits_for_a_replica_until_it_has_left() {
 }
 
 #[test]
-fn shutdown_says_which_replica_lags() {
+fn shutdown_logs_lagging_replicas() {
     let setup = Setup::new(&Program::under_test()).conf("repl-ping-replica-period 3600");
     let mut master = setup.conf("repl-diskless-sync-delay 0").start();
     let good = Setup::new(&Program::under_test()).replica_of(&master).start();
@@ -165,7 +165,7 @@ fn hang_up_is_ignored() {
 }
 
 #[test]
-fn stopped_and_continued_it_goes_on() {
+fn a_stopped_server_continues() {
     let server = Server::start(&Program::under_test());
     let mut client = server.client();
     client.ok("SET key value");
@@ -176,7 +176,7 @@ fn stopped_and_continued_it_goes_on() {
 }
 
 #[test]
-fn pid_file_is_there_while_it_runs() {
+fn the_pid_file_exists_while_it_runs() {
     let setup = Setup::new(&Program::under_test()).conf("pidfile server.pid");
     let mut server = setup.start();
     let path = server.folder().join("server.pid");

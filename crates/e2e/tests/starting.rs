@@ -1,4 +1,4 @@
-//! How a server is called, and what it says when it cannot start.
+//! Command lines of a server, and messages when it cannot start.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
 
 use std::fs;
@@ -11,7 +11,7 @@ use russet_e2e::tools::run;
 use russet_e2e::{Program, Setup};
 
 #[test]
-fn a_link_is_asked_for_its_version_as_redis_is() {
+fn a_link_named_redis_server_reports_a_redis_version() {
     let folder = Folder::new();
     for name in ["redis-server", "valkey-server", "redis-server-7.2"] {
         let link = folder.path().join(name);
@@ -25,12 +25,12 @@ fn a_link_is_asked_for_its_version_as_redis_is() {
 }
 
 #[test]
-fn a_password_in_a_file_that_dir_leads_to_is_read() {
+fn a_password_in_a_file_relative_to_dir_is_read() {
     let setup = Setup::new(&Program::under_test()).conf("dir data\ninclude *.conf");
     let folder = Folder::new();
     let data = folder.path().join("data");
     fs::create_dir_all(data.join("a folder.conf")).expect("the folder is ours");
-    // Of two lines of which one is refused, the error shows that the file was read.
+    // One of two lines is refused, and the error shows that the file was read.
     fs::write(data.join("local.conf"), "requirepass secret\nport x\n").expect("it is ours");
     let output = setup.run_to_end(folder.path());
     assert_eq!(output.code, Some(1));
@@ -39,7 +39,7 @@ fn a_password_in_a_file_that_dir_leads_to_is_read() {
 }
 
 #[test]
-fn what_cannot_be_included_is_a_line_of_the_log() {
+fn a_failed_include_is_logged() {
     let folder = Folder::new();
     let output =
         Setup::new(&Program::under_test()).conf("include no.conf").run_to_end(folder.path());
@@ -60,10 +60,10 @@ fn configuration_may_come_from_standard_input() {
 }
 
 #[test]
-fn a_daemon_without_a_log_says_so_while_it_can() {
+fn a_daemon_without_a_log_warns_before_it_detaches() {
     let folder = Folder::new();
     let setup = Setup::new(&Program::under_test()).conf("daemonize yes\nsyslog-enabled yes");
-    // The child cannot listen there and ends by itself.
+    // The child cannot listen there and exits.
     let output = setup.conf("bind 192.0.2.1").run_to_end(folder.path());
     assert!(output.out.contains("syslog is not implemented yet"), "{output:?}");
 }

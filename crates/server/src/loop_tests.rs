@@ -26,9 +26,10 @@ struct Line {
     closing: bool,
 }
 
-/// Commands are lines: `big N` answers N bytes, `later` answers at the next deadline, `bye` and `quit` are answered
-/// before the connection or the server ends, `full` lets nobody in any more, `connect PORT` opens a connection and
-/// sends `hello` there, `rewrite PATH` and `remove PATH` ask the loop and tell the answer; all else is echoed.
+/// Commands are lines: `big N` replies with N bytes, `later` replies at the next deadline, `bye` and
+/// `quit` reply before the connection or the server is closed, `full` rejects further connections,
+/// `connect PORT` opens a connection and sends `hello` there, `rewrite PATH` and `remove PATH` send a
+/// request to the loop and reply with its answer; all other lines are echoed.
 #[derive(Default)]
 struct Lines {
     lines: BTreeMap<Handle, Line>,

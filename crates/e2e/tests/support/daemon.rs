@@ -1,4 +1,4 @@
-//! A server as the README starts it: with an example file, `daemonize yes`, found again by its port.
+//! A server started as in the README: with an example file, `daemonize yes`, found by its port.
 
 use std::fs;
 use std::process::Command;
@@ -7,17 +7,18 @@ use russet_e2e::server::{Folder, answers, free_port};
 use russet_e2e::{Client, Program, process, program, redis_cli, tools, wait_for};
 use rustix::process::Signal;
 
-/// A server that has put itself into the background.
+/// A server in the background.
 pub struct Daemon {
     program: Program,
     folder: Folder,
-    /// Where it listens.
+    /// Its port.
     pub port: u16,
     pid: u32,
 }
 
 impl Daemon {
-    /// Starts `program` with `examples/replication/NAME`, moved to a free port and to `master` as its master's.
+    /// Starts `program` with `examples/replication/NAME`, changed to a free port and to the port of
+    /// `master`.
     pub fn start(program: &Program, name: &str, master: Option<u16>) -> Daemon {
         let folder = Folder::new();
         let port = free_port();
@@ -39,7 +40,7 @@ impl Daemon {
         daemon
     }
 
-    /// Starts it again after an end.
+    /// Restarts it.
     pub fn start_again(&mut self) {
         let name = if self.folder.path().join("master.conf").exists() {
             "master.conf"
@@ -49,7 +50,7 @@ impl Daemon {
         self.launch(name);
     }
 
-    /// What redis-cli prints for a command, as it prints to a terminal.
+    /// Returns the output of redis-cli for a command, as in a terminal.
     pub fn cli(&self, words: &str) -> String {
         let mut arguments = vec!["--no-raw"];
         if words.starts_with("info") {
@@ -67,14 +68,14 @@ impl Daemon {
         }
     }
 
-    /// SIGKILL, until it is gone.
+    /// Kills it with SIGKILL and waits until it has exited.
     pub fn kill(&mut self) {
         process::signal(self.pid, Signal::KILL);
         process::wait_for_end(self.pid);
         self.pid = 0;
     }
 
-    /// SHUTDOWN through redis-cli, until it is gone.
+    /// Shuts it down by redis-cli and waits until it has exited.
     pub fn shut_down(mut self) {
         let answer = redis_cli(self.port, &["shutdown", "nosave"]);
         assert_eq!(answer.trim(), "");
@@ -84,7 +85,8 @@ impl Daemon {
 
     fn launch(&mut self, name: &str) {
         let mut command: Command = self.program.command();
-        // Only to be quick: a master waits 5 seconds for more replicas before it sends a snapshot.
+        // Only to be faster: by default a master waits 5 seconds for more replicas before it sends
+        // a snapshot.
         command.args([name, "--repl-diskless-sync-delay", "0"]).current_dir(self.folder.path());
         let output = tools::run(command, b"");
         assert_eq!(output.code, Some(0), "the foreground process ends well: {output:?}");
@@ -107,7 +109,7 @@ impl Drop for Daemon {
     }
 }
 
-/// The first element of a list as redis-cli prints it: `1) "1700000000"`.
+/// Returns the first element of a list as printed by redis-cli: `1) "1700000000"`.
 fn first_of_list(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     first.trim_start_matches("1) ").trim_matches('"').to_owned()

@@ -1,11 +1,12 @@
-//! What several test files share. Each uses a part of it.
+//! Shared by several test files, each of which uses a part of it.
 #![allow(dead_code, reason = "each test file compiles this module and uses a part of it")]
 
 pub mod daemon;
 
 use russet_e2e::{Program, Server, Setup, Value};
 
-/// A chain of replicas: all follow writes, a cut in the middle heals without a full transfer, and so does a crash.
+/// A chain of replicas: all follow writes; a cut in the middle is resumed without a full transfer,
+/// also after a crash.
 pub fn chain(programs: &[Program]) {
     let setup = |program| Setup::new(program).conf("repl-diskless-sync-delay 0");
     let mut servers: Vec<Server> = vec![setup(&programs[0]).start()];
@@ -38,7 +39,7 @@ pub fn chain(programs: &[Program]) {
     all_converge(&servers);
 }
 
-/// Waits until each server has applied what the first has sent, and compares all data.
+/// Waits until each server has applied everything that the first has sent, and compares all data.
 pub fn all_converge(servers: &[Server]) {
     let (head, rest) = servers.split_first().expect("one at least");
     for server in rest {
@@ -60,7 +61,7 @@ pub fn assert_same_data(left: &Server, right: &Server) {
     }
 }
 
-/// All keys of a database with their values and absolute expiries in milliseconds, sorted.
+/// Returns all keys of a database with their values and absolute expiries in milliseconds, sorted.
 pub fn contents(server: &Server, database: u32) -> Vec<(String, String, i64)> {
     let mut client = server.client();
     client.ok(&format!("SELECT {database}"));

@@ -225,7 +225,8 @@ impl Node {
 
 /// The data plane.
 impl Node {
-    /// A connection came in at a listener of this service. Refused: what it is sent before it is closed.
+    /// Accepts a connection at a listener of this service, or returns the bytes to send before it is
+    /// closed.
     pub fn accept(
         &mut self,
         now: Now,
