@@ -292,3 +292,16 @@ fn a_replica_may_attach_during_an_incomplete_exec() {
         assert!(!w.take(r).contains("in-exec"), "it is in the payload already");
     }
 }
+
+#[test]
+fn unknown_options_of_replconf_are_named() {
+    let mut w = Driver::new("");
+    let r = w.connect();
+    for (command, error) in [
+        ("REPLCONF nosuch x", "Unrecognized REPLCONF option: nosuch"),
+        ("REPLCONF rdb-filter-only keys", "Unsupported rdb-filter-only option: keys"),
+    ] {
+        assert_eq!(w.request(r, command), format!("-ERR {error}\r\n"));
+    }
+    assert_eq!(w.request(r, "REPLCONF rdb-filter-only \"\""), "+OK\r\n");
+}

@@ -246,9 +246,7 @@ fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorRepl
         announced.rdb_only = args.integer_within(at + 1, 0, 1)? == 1;
     } else if args.is(at, "rdb-filter-only") {
         if !value.is_empty() {
-            return Err(ErrorReply::err(
-                "Unsupported rdb-filter-only option: only functions of a filtered RDB are not available",
-            ));
+            return Err(ErrorReply::quoting("ERR Unsupported rdb-filter-only option: ", value, ""));
         }
     } else {
         return Err(ErrorReply::quoting("ERR Unrecognized REPLCONF option: ", &args[at], ""));
