@@ -150,6 +150,8 @@ fn value_of(entry: &Entry<'_>) -> Value {
     each_field(entry, |name, value, expiry| {
         assert!(hash.set(name, value, expiry), "a field stands once in its hash");
     });
+    let count = HashRef::of(entry).map(HashRef::len);
+    assert_eq!(count, Some(hash.len()), "a hash knows how many fields it has");
     Value::Hash(Arc::new(hash))
 }
 

@@ -120,7 +120,7 @@ pub struct Large {
 impl Large {
     fn draw(chance: &mut Chance, dbs: u64) -> Large {
         Large {
-            keys: chance.between(1, 3),
+            keys: chance.between(2, 3),
             elements: chance.skewed(300, 5000),
             db: chance.below(dbs),
             build_percent: chance.between(1, 3),
@@ -436,6 +436,37 @@ impl Speech {
             self.say(&[b"DISCARD"], Expected::Session);
         } else {
             self.say(&[b"EXEC"], Expected::Exec { inner, contended });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use russet_engine::command::Group;
+
+    use super::*;
+
+    #[test]
+    fn all_commands_for_hashes_are_in_the_load() {
+        let table = CommandTable::default();
+        let rows = table.all().filter(|row| row.group == Group::Hash);
+        let names: BTreeSet<&str> = rows.map(|row| row.name).collect();
+        let drawn: BTreeSet<&str> = hash::FAMILY.commands.iter().map(|(_, name)| *name).collect();
+        assert_eq!(names, drawn);
+    }
+
+    #[test]
+    fn requests_have_as_many_words_as_their_commands_take() {
+        let (table, mut chance) = (CommandTable::default(), Chance::new(1));
+        for _ in 0..50 {
+            let load = Load::draw(&mut chance, &table);
+            for _ in 0..100 {
+                let request = load.request(&mut chance, 1_700_000_000_000);
+                let row = table.find(&request[0]).expect("only known commands are drawn");
+                assert!(row.takes(request.len()), "{}: {} words", row.name, request.len());
+            }
         }
     }
 }
