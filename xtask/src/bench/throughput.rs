@@ -14,7 +14,7 @@ use crate::sh::Result;
 const KEYS: u64 = 1_000_000;
 
 /// Hashes that exist before anything is measured, and fields of each: small ones, and a large one.
-const HASHES: [(u64, u64, &str); 2] = [(100_000, 16, "16 fields"), (1, 100_000, "100 000 fields")];
+const HASHES: [(u64, u64, &str); 2] = [(100_000, 16, "16 fields"), (1, 100_000, "100k fields")];
 
 /// Bytes of a value.
 const VALUE_LEN: usize = 16;
