@@ -260,3 +260,24 @@ fn a_full_synchronization_during_transactions_and_waits() {
     assert_eq!(w.request(watches, "EXEC"), "*-1\r\n");
     assert_eq!(w.request(waits, "PING"), "", "it was let go");
 }
+
+#[test]
+fn a_payload_is_loaded_piece_by_piece() {
+    let keys: Vec<String> = (0..20_000).map(|n| format!("key:{n}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let (mut w, link) = syncing_replica("");
+    let pending = |w: &Driver| w.node.parts.clients.get(link).expect("a link").wire.pending();
+    w.tick_us = 1000;
+    w.queue(link, &payload(&keys));
+    w.read_connections();
+    let before = pending(&w);
+    w.turn();
+    let taken = before - pending(&w);
+    assert!(
+        (1..=9 * 1024).contains(&taken) && before > 12 * 1024,
+        "{taken} of {before} bytes in a turn without time"
+    );
+    w.run();
+    let c = w.connect();
+    assert_eq!(w.request(c, "DBSIZE"), ":20000\r\n");
+}

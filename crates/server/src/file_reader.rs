@@ -13,9 +13,9 @@ use crate::completions::Reporter;
 use crate::sys::error_text;
 
 /// Size of a block: the node takes it in at once, and what it holds may be small.
-const BLOCK_BYTES: usize = 16 * 1024;
+const BLOCK_BYTES: usize = 8 * 1024;
 /// Blocks read ahead of the node.
-const BLOCKS_AHEAD: usize = 64;
+const BLOCKS_AHEAD: usize = 128;
 
 /// The files being read.
 pub struct FileReader {

@@ -26,6 +26,7 @@ use crate::ids::Handle;
 use crate::io::Host;
 use crate::keyspace::KeyHasher;
 use crate::parts::Parts;
+use crate::repl::following::Rest;
 
 /// Commands in a batch.
 const BATCH: usize = 32;
@@ -181,27 +182,30 @@ impl Node {
             }
             let most = (BATCH - batch.pending.len()).min(batch.quota);
             let before = batch.pending.len();
-            self.parse_some(batch, handle, most);
+            let is_link = self.parts.clients.get(handle).is_some_and(Client::is_master_link);
+            match if is_link { self.link_received(handle) } else { Rest::Stream } {
+                Rest::Nothing => continue,
+                Rest::Payload => {
+                    self.parts.clients.mark_ready(handle);
+                    break;
+                }
+                Rest::Stream => self.parse_some(batch, handle, most, is_link),
+            }
             batch.quota -= batch.pending.len() - before;
         }
     }
 
-    /// Passes a link's lines and payload to its owner. Returns whether the rest is a stream of
-    /// requests.
-    fn link_received(&mut self, handle: Handle) -> bool {
+    /// Passes a link's lines and payload to its owner.
+    fn link_received(&mut self, handle: Handle) -> Rest {
         let Node { core, data, journal, parts, .. } = self;
         let Parts { clients, master, following, .. } = parts;
-        let is_stream = following.received(core, clients, journal, data, master, handle);
+        let rest = following.received(core, clients, journal, data, master, handle);
         self.carry_out_orders();
-        is_stream
+        rest
     }
 
     /// Parses up to `most` requests of a client into the batch.
-    fn parse_some(&mut self, batch: &mut Batch, handle: Handle, most: usize) {
-        let is_link = self.parts.clients.get(handle).is_some_and(|client| client.is_master_link());
-        if is_link && !self.link_received(handle) {
-            return;
-        }
+    fn parse_some(&mut self, batch: &mut Batch, handle: Handle, most: usize, is_link: bool) {
         let upstream_db = self.parts.following.db();
         let hasher = self.data.hasher();
         let Some(client) = self.parts.clients.get_mut(handle) else { return };

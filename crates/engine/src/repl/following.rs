@@ -34,6 +34,9 @@ use crate::transaction::Transaction;
 /// Maximum length of a line before the stream.
 const LINE_MAX: usize = 4096;
 
+/// Bytes of a payload that are loaded between two readings of the clock.
+const PIECE_BYTES: usize = 8 * 1024;
+
 /// Maximum delay before retrying a full synchronization that failed because of its data,
 /// microseconds.
 const BACK_OFF_MAX_US: u64 = 30_000_000;
@@ -43,6 +46,17 @@ const SECOND_ACK_US: u64 = 100_000;
 
 /// Time online after which earlier failures no longer delay synchronizations, microseconds.
 const STABLE_US: u64 = 60_000_000;
+
+/// What remains of the received bytes of a link, after lines and payload were consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing that can be used yet.
+    Nothing,
+    /// More of the payload: it continues in another slice.
+    Payload,
+    /// The stream of requests.
+    Stream,
+}
 
 /// An expected reply of the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -501,7 +515,7 @@ impl Following {
         self.send_command(core, clients, &[b"REPLCONF", b"ACK", offset.as_bytes()]);
     }
 
-    /// Consumes lines and payload of the link. Returns true if the rest is the stream.
+    /// Consumes lines of the link, or a piece of the payload.
     pub(crate) fn received(
         &mut self,
         core: &mut Core,
@@ -510,25 +524,27 @@ impl Following {
         data: &mut Keyspace,
         master: &mut Master,
         handle: Handle,
-    ) -> bool {
+    ) -> Rest {
         let now_us = core.now.mono_us;
-        let Some(link) = self.link_mut(handle) else { return false };
+        let Some(link) = self.link_mut(handle) else { return Rest::Nothing };
         link.last_io_us = now_us;
         loop {
-            let Some(link) = self.link_mut(handle) else { return false };
-            let Some(client) = clients.get_mut(handle) else { return false };
+            let Some(link) = self.link_mut(handle) else { return Rest::Nothing };
+            let Some(client) = clients.get_mut(handle) else { return Rest::Nothing };
             let bytes = client.wire.pending_bytes();
             match &mut link.stage {
-                Stage::Online => return true,
-                Stage::Payload(_) if bytes.is_empty() => return false,
+                Stage::Online => return Rest::Stream,
+                Stage::Payload(_) if bytes.is_empty() => return Rest::Nothing,
                 Stage::Payload(payload) => {
                     (payload.fresh.now_ms, payload.fresh.clock) = (data.now_ms, data.clock);
-                    let len = bytes.len();
-                    let taken = payload.take(bytes, &core.config);
+                    let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
+                    let (len, is_last) = (piece.len(), piece.len() == bytes.len());
+                    let taken = payload.take(piece, &core.config);
                     client.wire.consume(taken.as_ref().map_or(len, |&(used, _)| used));
                     match taken {
                         Err(why) => self.payload_failed(core, clients, &why),
-                        Ok((_, false)) => {}
+                        Ok((_, false)) if is_last => {}
+                        Ok((_, false)) => return Rest::Payload,
                         Ok((_, true)) => {
                             self.payload_complete(core, clients, journal, data, master);
                         }
@@ -540,7 +556,7 @@ impl Following {
                             let what = "a reply line without an end";
                             self.protocol_error(core, clients, handle, what);
                         }
-                        return false;
+                        return Rest::Nothing;
                     };
                     let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
                     let line = String::from_utf8_lossy(line).into_owned();
