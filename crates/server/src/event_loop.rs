@@ -36,7 +36,7 @@ const EVENTS: usize = 1024;
 /// Inputs other than client data that the node handles in one round, unless they take too long.
 const INPUTS_PER_ROUND: usize = 64;
 /// Microseconds after which the node handles no further input in a round.
-const INPUTS_US: u64 = 150;
+const INPUTS_US: u64 = 250;
 /// Rounds for which a half-closed client may stay without output while the node has work left.
 const IDLE_ROUNDS_MAX: u32 = 1000;
 

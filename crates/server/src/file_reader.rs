@@ -12,21 +12,31 @@ use russet_engine::io::{FileEvent, Input, JobId};
 use crate::completions::Reporter;
 use crate::sys::error_text;
 
-/// Size of a block: the node takes it in at once, and what it holds may be small.
-const BLOCK_BYTES: usize = 8 * 1024;
+/// Bytes read at once.
+const BLOCK_BYTES: usize = 256 * 1024;
+/// Size of a piece of a block: the node takes it in at once, and what it holds may be small.
+const PIECE_BYTES: usize = 8 * 1024;
 /// Blocks read ahead of the node.
-const BLOCKS_AHEAD: usize = 128;
+const BLOCKS_AHEAD: usize = 4;
 
 /// The files being read.
 pub struct FileReader {
     reporter: Reporter,
-    credits: BTreeMap<JobId, Sender<()>>,
+    jobs: BTreeMap<JobId, Job>,
+}
+
+/// A file being read.
+struct Job {
+    /// Allows one more block.
+    credits: Sender<()>,
+    /// Pieces consumed of the current block.
+    consumed: usize,
 }
 
 impl FileReader {
     /// Creates a reader that reports to `reporter`.
     pub fn new(reporter: Reporter) -> FileReader {
-        FileReader { reporter, credits: BTreeMap::new() }
+        FileReader { reporter, jobs: BTreeMap::new() }
     }
 
     /// Starts reading a file. A relative path is resolved now, before the working directory may
@@ -34,7 +44,7 @@ impl FileReader {
     pub fn read(&mut self, job: JobId, path: &str) {
         let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
         let (sender, credits) = channel();
-        self.credits.insert(job, sender);
+        self.jobs.insert(job, Job { credits: sender, consumed: 0 });
         let reporter = self.reporter.clone();
         let work = Work { job, reporter: reporter.clone(), credits };
         let thread = std::thread::Builder::new().name("russet-read".into());
@@ -44,24 +54,27 @@ impl FileReader {
         }
     }
 
-    /// Allows one more block: the node has consumed one.
+    /// Notes that the node has consumed a piece. The thread is woken for whole blocks only.
     pub fn more(&mut self, job: JobId) {
-        if let Some(sender) = self.credits.get(&job) {
-            let _ = sender.send(());
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        job.consumed += 1;
+        if job.consumed == BLOCK_BYTES / PIECE_BYTES {
+            job.consumed = 0;
+            let _ = job.credits.send(());
         }
     }
 
     /// Stops reading a file.
     pub fn stop(&mut self, job: JobId) {
-        self.credits.remove(&job);
+        self.jobs.remove(&job);
     }
 
     /// Whether the node still expects this event; the last event ends the job.
     pub fn admit(&mut self, job: JobId, event: &FileEvent) -> bool {
         match event {
-            FileEvent::Opened(_) | FileEvent::Bytes(_) => self.credits.contains_key(&job),
+            FileEvent::Opened(_) | FileEvent::Bytes(_) => self.jobs.contains_key(&job),
             FileEvent::End | FileEvent::Missing | FileEvent::Failed(_) => {
-                self.credits.remove(&job).is_some()
+                self.jobs.remove(&job).is_some()
             }
         }
     }
@@ -101,17 +114,22 @@ impl Work {
         }
         self.report(FileEvent::Opened(about.len()));
         let mut ahead = 0;
+        let mut block = Vec::with_capacity(BLOCK_BYTES);
         loop {
             if !self.take_credits(&mut ahead) {
                 return Ok(Err(Stopped));
             }
-            let mut block = Vec::with_capacity(BLOCK_BYTES);
+            block.clear();
             (&mut file).take(BLOCK_BYTES as u64).read_to_end(&mut block)?;
             if block.is_empty() {
                 return Ok(Ok(()));
             }
             ahead += 1;
-            self.report(FileEvent::Bytes(block));
+            let input = |piece: &[u8]| Input::File {
+                job: self.job,
+                event: FileEvent::Bytes(piece.to_vec()),
+            };
+            self.reporter.inputs(block.chunks(PIECE_BYTES).map(input));
         }
     }
 
@@ -139,6 +157,8 @@ mod tests {
 
     use super::*;
     use crate::completions::{Completion, Completions};
+
+    const PIECES_AHEAD: usize = BLOCKS_AHEAD * (BLOCK_BYTES / PIECE_BYTES);
 
     /// Waits for the next events.
     fn events(completions: &Completions) -> Vec<FileEvent> {
@@ -174,13 +194,13 @@ mod tests {
                     FileEvent::Bytes(block) => {
                         got.extend(block);
                         undigested += 1;
-                        assert!(undigested <= BLOCKS_AHEAD);
+                        assert!(undigested <= PIECES_AHEAD);
                     }
                     FileEvent::End => break 'all,
                     other => panic!("{other:?}"),
                 }
             }
-            if undigested == BLOCKS_AHEAD {
+            if undigested == PIECES_AHEAD {
                 (0..undigested).for_each(|_| reader.more(JobId(3)));
                 undigested = 0;
             }
