@@ -135,7 +135,10 @@ pub fn run(words: &[String]) -> Result {
     words.rest()?;
     let chosen = choose(only.as_deref())?;
 
-    let sides = vec![side(ours), side(Some(peer))];
+    let mut sides = vec![side(ours)];
+    if peer != "none" {
+        sides.push(side(Some(peer)));
+    }
     let rounds = usize::try_from(rounds.clamp(1, 1000)).unwrap_or(1);
     let plan = Plan { sides, rounds, quick };
     let mut report = Report::new(&plan);
