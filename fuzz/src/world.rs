@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use russet_driver::{Driver, Files};
 use russet_engine::config::Config;
 use russet_engine::io::{Endpoints, Handle};
-use russet_engine::{Boot, Node};
+use russet_engine::node::{Boot, Node, Seeds};
 
 use crate::{commands, replies};
 
@@ -55,7 +55,7 @@ impl World {
     pub fn new(tick_us: u8, dump: Option<Vec<u8>>, change: impl FnOnce(&mut Config)) -> World {
         let mut config = default_config().clone();
         change(&mut config);
-        let boot = Boot { seed: [1, 2, 3, 4], load: dump.is_some(), ..Boot::default() };
+        let boot = Boot { seeds: Seeds::derive([1, 2, 3, 4]), load: dump.is_some(), ..Boot::default() };
         let files: Files = dump.map(|file| ("dump.rdb".to_owned(), file)).into_iter().collect();
         let mut driver = Driver::idle(config, boot, files, russet_driver::START);
         driver.tick_us = u64::from(tick_us).max(1);

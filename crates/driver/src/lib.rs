@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use russet_engine::config::Config;
 use russet_engine::io::{Handle, Host, Input, Now, Output, Status};
-use russet_engine::{Boot, Node};
+use russet_engine::node::{Boot, Node, Seeds};
 
 pub use connections::Connection;
 use connections::Connections;
@@ -109,7 +109,7 @@ impl Driver {
         let mut config = Config::parse_text(conf.as_bytes()).expect("the test's conf").config;
         config.dir = b"/data".to_vec();
         let boot = Boot {
-            seed: [1, 2, 3, 4],
+            seeds: Seeds::derive([1, 2, 3, 4]),
             pid: 42,
             load: !files.is_empty(),
             config_file: Some("/etc/russet.conf".to_owned()),

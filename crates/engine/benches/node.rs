@@ -13,7 +13,7 @@ use russet_engine::ids::JobId;
 use russet_engine::io::{Handle, Host, Now};
 use russet_engine::keyspace::walk::Slice;
 use russet_engine::mode::Mode;
-use russet_engine::node::Boot;
+use russet_engine::node::{Boot, Seeds};
 use rustix::time::{ClockId, clock_gettime};
 
 struct Clock(Instant);
@@ -58,7 +58,7 @@ struct Bench {
 impl Bench {
     fn new(mode: Mode) -> Bench {
         let clock = Clock(Instant::now());
-        let boot = Boot { seed: [1, 2, 3, 4], mode, ..Boot::default() };
+        let boot = Boot { seeds: Seeds::derive([1, 2, 3, 4]), mode, ..Boot::default() };
         let mut driver = Driver::idle(Config::default(), boot, Files::new(), clock.now());
         let client = driver.connect();
         driver.connection(client).expect("just accepted").discards = true;

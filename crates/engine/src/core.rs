@@ -17,15 +17,15 @@ use crate::ids::{Handle, JobId, RequestId};
 use crate::injected::Bug;
 use crate::io::{Garbage, Level, Now, Output, Request};
 use crate::mode::Mode;
-use crate::rng::Rng;
+use crate::rng::{Ids, Rng, Seeds};
 use crate::stats::Stats;
 use crate::timers::Timers;
 
 /// Parameters of a node's start.
 #[derive(Clone, Debug, Default)]
 pub struct Boot {
-    /// Seed of all random numbers.
-    pub seed: [u64; 4],
+    /// Seeds of all random numbers.
+    pub seeds: Seeds,
     /// Process id, for INFO and names of files.
     pub pid: u32,
     /// Path of the binary, for INFO.
@@ -150,7 +150,9 @@ pub struct Core {
     pub started: Now,
     /// Counters.
     pub stats: Stats,
-    /// Random numbers.
+    /// Random ids, which nobody can guess.
+    pub ids: Ids,
+    /// Random numbers that clients may observe.
     pub rng: Rng,
     /// Deadlines.
     pub timers: Timers,
@@ -164,14 +166,17 @@ pub struct Core {
 
 impl Core {
     /// Creates the core of a new node.
-    pub fn new(config: Config, boot: Boot, now: Now, mut rng: Rng) -> Core {
+    pub fn new(config: Config, boot: Boot, now: Now) -> Core {
+        let mut ids = Ids::new(boot.seeds.ids);
+        let rng = Rng::new(boot.seeds.rng);
         Core {
             config,
             boot,
-            run_id: rng.hex40(),
+            run_id: ids.hex40(),
             now,
             started: now,
             stats: Stats::default(),
+            ids,
             rng,
             timers: Timers::default(),
             is_replica: false,

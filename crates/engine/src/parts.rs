@@ -15,7 +15,7 @@ use crate::persist::snapshot::Snapshot;
 use crate::pubsub::PubSub;
 use crate::repl::following::Following;
 use crate::repl::master::Master;
-use crate::rng::Rng;
+use crate::rng::Ids;
 use crate::settings::Settings;
 
 /// With `dynamic-hz`, the clients per run of the cron above which its frequency is doubled.
@@ -55,10 +55,10 @@ pub struct Parts {
 
 impl Parts {
     /// Creates the parts of a new node.
-    pub fn new(rng: &mut Rng) -> Parts {
+    pub fn new(ids: &mut Ids) -> Parts {
         Parts {
             clients: Clients::default(),
-            master: Master::new(rng),
+            master: Master::new(ids),
             following: Following::default(),
             saves: Saves::default(),
             loading: Loading::default(),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use russet_driver::Driver;
+use russet_driver::{Driver, Files};
+use russet_engine::config::Config;
 use russet_engine::io::Handle;
+use russet_engine::node::{Boot, Seeds};
 
 fn fill(w: &mut Driver, client: Handle, keys: std::ops::Range<usize>) {
     let requests: String = keys.map(|key| format!("SET key:{key} {key}\r\n")).collect();
@@ -279,4 +281,31 @@ fn accesses_are_counted_under_an_lfu_policy() {
     w.request(c, "SET b 2");
     w.advance_ms(3000);
     assert_eq!(w.request(c, "OBJECT IDLETIME b"), ":3\r\n");
+}
+
+/// Starts a node with these seeds and returns its published ids and its keys in SCAN order.
+fn ids_and_order(seeds: Seeds) -> (Vec<String>, String) {
+    let boot = Boot { seeds, ..Boot::default() };
+    let mut w = Driver::start(Config::default(), boot, Files::new());
+    let c = w.connect();
+    fill(&mut w, c, 0..64);
+    let info = w.request(c, "INFO everything");
+    let published = |line: &&str| line.starts_with("run_id:") || line.starts_with("master_replid:");
+    let ids = info.lines().filter(published).map(str::to_owned).collect();
+    (ids, w.request(c, "SCAN 0 COUNT 1000"))
+}
+
+#[test]
+fn published_ids_and_the_hash_seed_are_independent() {
+    let seeds = Seeds::derive([1, 2, 3, 4]);
+    let (ids, order) = ids_and_order(seeds.clone());
+    assert_eq!(ids.len(), 2);
+    let rehashed = ids_and_order(Seeds { hash: !seeds.hash, ..seeds.clone() });
+    assert_eq!(rehashed.0, ids);
+    assert_ne!(rehashed.1, order);
+    let renamed = ids_and_order(Seeds { ids: [7; 32], rng: [7; 4], ..seeds.clone() });
+    assert_ne!(renamed.0, ids);
+    assert_eq!(renamed.1, order);
+    // What clients may draw reveals no ids either.
+    assert_eq!(ids_and_order(Seeds { rng: [7; 4], ..seeds }), (ids, order));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use russet_engine::config::{Config, Loaded, requests_at_start};
 use russet_engine::io::{Level, Request};
-use russet_engine::node::{Boot, Node};
+use russet_engine::node::{Boot, Node, Seeds};
 
 use crate::banner;
 use crate::clock::Clock;
@@ -233,16 +233,12 @@ fn write_pid_file(config: &Config, in_background: bool) -> Option<PidFile> {
 }
 
 fn boot(sources: &Sources) -> Result<Boot, Failed> {
-    let mut bytes = [0_u8; 32];
+    let mut bytes = [0_u8; Seeds::BYTES];
     let random = fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
     log_error("Can't read /dev/urandom", random)?;
-    let mut seed = [0_u64; 4];
-    for (word, bytes) in seed.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    }
     let path = |p: &Path| p.to_string_lossy().into_owned();
     Ok(Boot {
-        seed,
+        seeds: Seeds::from_bytes(&bytes),
         pid: std::process::id(),
         executable: std::env::current_exe().map(|p| path(&p)).unwrap_or_default(),
         config_file: sources.file.as_deref().and_then(Path::to_str).map(str::to_owned),

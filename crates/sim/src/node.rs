@@ -11,7 +11,7 @@ use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 use russet_engine::journal::{Origin, Sink, Unit};
 use russet_engine::keyspace::Entry;
 use russet_engine::mode::Mode;
-use russet_engine::node::Boot;
+use russet_engine::node::{Boot, Seeds};
 use russet_engine::types::hash::HashRef;
 use russet_engine::types::string::Text;
 
@@ -51,7 +51,7 @@ pub struct Start<'a> {
 /// Starts a data node, which loads its file first.
 pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
     let mut boot = Boot {
-        seed: start.seed,
+        seeds: Seeds::derive(start.seed),
         pid: start.pid,
         mode: start.mode,
         load: true,

@@ -43,11 +43,9 @@ mod tests {
     use crate::config::Config;
     use crate::core::Boot;
     use crate::io::{Endpoints, Now};
-    use crate::rng::Rng;
 
     fn fixture() -> (Core, Clients, [Handle; 2]) {
-        let mut core =
-            Core::new(Config::default(), Boot::default(), Now::default(), Rng::new([1; 4]));
+        let mut core = Core::new(Config::default(), Boot::default(), Now::default());
         let mut clients = Clients::default();
         let mut connect = || {
             let handle = clients.add(Endpoints::Unix("s".to_owned()), 0).handle;

@@ -27,7 +27,7 @@ use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::parts::Parts;
 use crate::persist::fill::StreamPosition;
-use crate::rng::Rng;
+pub use crate::rng::Seeds;
 use crate::timers::Timer;
 
 /// A Redis-compatible node.
@@ -50,14 +50,13 @@ pub struct Node {
 impl Node {
     /// Creates a node.
     pub fn new(config: Config, boot: Boot, now: Now) -> Node {
-        let mut rng = Rng::new(boot.seed);
-        let seed = (u128::from(rng.draw()) << 64) | u128::from(rng.draw());
-        let seed = russet_ds::hash::Seed::new(seed);
+        let seed = russet_ds::hash::Seed::new(boot.seeds.hash);
         let mut data = Keyspace::new(config.databases, seed, boot.mode);
         data.set_policy(&config);
-        let parts = Parts::new(&mut rng);
+        let mut core = Core::new(config, boot, now);
+        let parts = Parts::new(&mut core.ids);
         let mut node = Node {
-            core: Core::new(config, boot, now, rng),
+            core,
             data,
             journal: Journal::default(),
             parts,

@@ -330,7 +330,7 @@ impl Following {
         self.drop_link(core, clients);
         self.set_master(core, journal, master, None);
         if !core.injected(Bug::KeptReplid) {
-            let (id, offset) = (core.rng.hex40(), master.stream.offset());
+            let (id, offset) = (core.ids.hex40(), master.stream.offset());
             master.stream.ids.rename(id, offset);
             let ids = &master.stream.ids;
             let text = format!(

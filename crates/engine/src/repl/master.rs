@@ -36,7 +36,7 @@ use crate::keyspace::Keyspace;
 use crate::persist::fill::StreamPosition;
 use crate::persist::saves::Saves;
 use crate::persist::snapshot::{Purpose, Snapshot};
-use crate::rng::Rng;
+use crate::rng::Ids;
 use crate::timers::Timer;
 
 /// Replication counters for INFO stats.
@@ -167,9 +167,9 @@ pub struct Master {
 
 impl Master {
     /// Creates a master without replicas, with a new replication id.
-    pub fn new(rng: &mut Rng) -> Master {
+    pub fn new(ids: &mut Ids) -> Master {
         Master {
-            stream: Stream::new(rng),
+            stream: Stream::new(ids),
             replicas: Vec::new(),
             announced: BTreeMap::new(),
             none_since_us: None,
@@ -290,7 +290,7 @@ impl Master {
     /// Starts a new history for the first replica, since earlier bytes of the stream were not kept.
     fn begin_history(&mut self, core: &mut Core, journal: &mut Journal) {
         if !core.is_replica {
-            self.stream.change_id(&mut core.rng);
+            self.stream.change_id(&mut core.ids);
             self.stream.clear_selection();
         }
         self.stream.begin_backlog(core, journal);
@@ -472,7 +472,7 @@ impl Replica {
         job: JobId,
         diskless: bool,
     ) {
-        let mark = core.rng.hex40();
+        let mark = core.ids.hex40();
         self.stage = ReplicaStage::Transfer(job);
         let Some(outbox) = clients.outbox(self.handle) else { return };
         if !self.old_sync {

@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::injected::Bug;
 use crate::journal::{Journal, Origin, Sink, Unit};
 use crate::persist::fill::StreamPosition;
-use crate::rng::Rng;
+use crate::rng::Ids;
 
 /// The replication stream.
 #[derive(Debug)]
@@ -54,9 +54,9 @@ impl Sink for Stream {
 
 impl Stream {
     /// Creates a stream with a new history and no backlog.
-    pub fn new(rng: &mut Rng) -> Stream {
+    pub fn new(ids: &mut Ids) -> Stream {
         Stream {
-            ids: ReplicationIds::new(rng.hex40()),
+            ids: ReplicationIds::new(ids.hex40()),
             offset: 0,
             backlog: None,
             selected: None,
@@ -141,13 +141,13 @@ impl Stream {
     /// Frees the backlog. Writes from now on are not stored, so a new history starts.
     pub(super) fn drop_backlog(&mut self, core: &mut Core, journal: &mut Journal) {
         self.backlog = None;
-        self.change_id(&mut core.rng);
+        self.change_id(&mut core.ids);
         self.update_listening(journal);
     }
 
     /// Starts a new history, which rules out partial synchronizations with the old one.
-    pub fn change_id(&mut self, rng: &mut Rng) {
-        self.ids.id = rng.hex40();
+    pub fn change_id(&mut self, ids: &mut Ids) {
+        self.ids.id = ids.hex40();
         self.ids.clear_previous();
     }
 

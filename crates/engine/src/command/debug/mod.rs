@@ -210,7 +210,7 @@ const CHANGE_REPL_ID: Command = Command {
 fn change_repl_id(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let text = "Changing replication IDs after receiving DEBUG change-repl-id";
     ctx.core.log(Level::Notice, text);
-    ctx.parts.master.stream.change_id(&mut ctx.core.rng);
+    ctx.parts.master.stream.change_id(&mut ctx.core.ids);
     reply.ok();
     Ok(Flow::Done)
 }
