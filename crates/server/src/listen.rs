@@ -191,16 +191,37 @@ fn listen_tcp(
 
 /// Listens on a Unix socket. Its permissions are set before it accepts connections.
 pub fn unix(path: &str, mode: Option<u32>, backlog: i32) -> Result<Listener, String> {
-    match fs::symlink_metadata(path) {
+    remove_abandoned(path)?;
+    listen_unix(path, mode, backlog).map_err(|error| error.to_string())
+}
+
+/// Removes the socket that a crashed server left. One that somebody listens on is an error, and so is
+/// anything else at this path.
+fn remove_abandoned(path: &str) -> Result<(), String> {
+    let old = match fs::symlink_metadata(path) {
         Ok(old) if !old.file_type().is_socket() => {
             return Err("the path exists and is not a socket".into());
         }
-        // Left by a crashed server; if its server still runs, it gets no new clients, as with
-        // Redis.
-        Ok(_) => fs::remove_file(path).map_err(|e| error_text(&e))?,
-        Err(_) => {}
+        Ok(old) => (old.dev(), old.ino()),
+        Err(_) => return Ok(()),
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let probe = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let probed = probe.and_then(|fd| net::connect(&fd, &SocketAddrUnix::new(path)?));
+    match probed {
+        Err(Errno::CONNREFUSED) if identity(Path::new(path)) == Some(old) => {
+            fs::remove_file(path).map_err(|error| error_text(&error))
+        }
+        Err(Errno::NOENT) => Ok(()),
+        // AGAIN: too many connections are pending.
+        Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE | Errno::CONNREFUSED) => {
+            Err("another process listens on it".into())
+        }
+        Err(errno) => Err(format!(
+            "the socket exists, and whether another process listens on it is unknown: {}",
+            error_text(&errno.into())
+        )),
     }
-    listen_unix(path, mode, backlog).map_err(|error| error.to_string())
 }
 
 fn listen_unix(path: &str, mode: Option<u32>, backlog: i32) -> Result<Listener, ListenError> {
@@ -359,11 +380,44 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         UnixStream::connect(&path).unwrap();
         assert!(matches!(listener.accept().unwrap().1, Endpoints::Unix(p) if p == text));
+        fs::remove_file(&path).unwrap();
         let successor = unix(text, None, 4).unwrap();
         listener.remove_file();
         assert!(path.exists(), "it belongs to its successor");
         successor.remove_file();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_unix_socket_that_somebody_listens_on_is_not_taken() {
+        let dir = crate::testing::directory("unix-socket-taken");
+        let path = dir.path().join("s");
+        let text = path.to_str().unwrap();
+        let refused = Some("another process listens on it");
+        let first = unix(text, None, 0).unwrap();
+        assert_eq!(unix(text, None, 4).err().as_deref(), refused);
+        // Not even if it is too busy to accept another connection.
+        let pending: Vec<_> = std::iter::from_fn(|| {
+            let stream = net::socket_with(
+                AddressFamily::UNIX,
+                SocketType::STREAM,
+                SocketFlags::NONBLOCK,
+                None,
+            );
+            stream.ok().filter(|fd| net::connect(fd, &SocketAddrUnix::new(text).unwrap()).is_ok())
+        })
+        .take(64)
+        .collect();
+        assert!(pending.len() < 64);
+        assert_eq!(unix(text, None, 4).err().as_deref(), refused);
+        // It still has its clients.
+        while first.accept().is_ok() {}
+        UnixStream::connect(&path).unwrap();
+        drop((first, pending));
+        assert!(unix(text, None, 4).is_ok(), "nobody listens on it any more");
+        fs::remove_file(&path).unwrap();
+        let _datagrams = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        assert_eq!(unix(text, None, 4).err().as_deref(), refused);
     }
 
     #[test]

@@ -58,13 +58,9 @@ fn replace_file(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let temp = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let _ = fs::remove_file(&temp);
-    let mut file = fs::File::options().write(true).create_new(true).mode(0o644).open(&temp)?;
+    let mut file = create_like(&temp, &path)?;
     let done = file
         .write_all(contents)
-        .and_then(|()| match fs::metadata(&path) {
-            Ok(old) => file.set_permissions(old.permissions()),
-            Err(_) => Ok(()),
-        })
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&temp, &path))
         .and_then(|()| sync_directory(path.parent().unwrap_or(Path::new("/"))));
@@ -72,6 +68,16 @@ fn replace_file(path: &Path, contents: &[u8]) -> std::io::Result<()> {
         let _ = fs::remove_file(&temp);
     }
     done
+}
+
+/// Creates a file with the permissions of another one before anything is written into it, since it
+/// may contain passwords. If there is no other one, only its owner may read it.
+fn create_like(path: &Path, model: &Path) -> std::io::Result<fs::File> {
+    let file = fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    if let Ok(model) = fs::metadata(model) {
+        file.set_permissions(model.permissions())?;
+    }
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -89,6 +95,25 @@ mod tests {
         assert!(!path.exists());
         assert_eq!(remove_file(&path), Ok(()));
         assert_eq!(remove_file(dir.path()), Err("Is a directory".into()));
+    }
+
+    #[test]
+    fn a_password_is_never_written_where_others_may_read_it() {
+        let dir = crate::testing::directory("replace-secret");
+        let old = dir.path().join("russet.conf");
+        let mode_of = |name: &str| {
+            let file = create_like(&dir.path().join(name), &old).unwrap();
+            file.metadata().unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!(mode_of("without an old one"), 0o600);
+        fs::write(&old, "requirepass secret").unwrap();
+        for mode in [0o600, 0o640, 0o664] {
+            fs::set_permissions(&old, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(mode_of(&format!("{mode:o}")), mode);
+        }
+        fs::remove_file(&old).unwrap();
+        replace_file(&old, b"requirepass secret").unwrap();
+        assert_eq!(fs::metadata(&old).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
