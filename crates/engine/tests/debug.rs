@@ -1,6 +1,7 @@
 //! DEBUG.
 
-use russet_driver::Driver;
+use russet_driver::peers::{ID, dump, syncing_replica};
+use russet_driver::{Driver, Files};
 
 const DEBUG: &str = "enable-debug-command yes\nsave \"\"\n";
 
@@ -266,4 +267,62 @@ fn other_subcommands() {
         );
         assert_eq!(w.request(c, &format!("DEBUG {line}")), error);
     }
+}
+
+/// Appends an entry to a dump file: an opcode or a type byte, and what follows it.
+fn append(file: &mut Vec<u8>, entry: &[u8]) {
+    file.truncate(file.len() - 9);
+    file.extend_from_slice(entry);
+    // The end, and no checksum.
+    file.extend_from_slice(&[0xff, 0, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+/// A string `x` for the key `a`.
+const AGAIN: &[u8] = b"\0\x01a\x01x";
+const TWICE: &str = "RDB has duplicated key 'a' in DB 0";
+
+#[test]
+fn a_key_that_a_file_has_twice_is_refused() {
+    let many: Vec<String> = (0..100).map(|at| format!("key:{at}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).chain(["a"]).collect();
+    let slot_info = [b"\xf4\x01\x01\x00", AGAIN].concat();
+    let long = [b"\0\x01a\x42\x58".as_slice(), &[b'x'; 0x258]].concat();
+    for (keys, entry) in
+        [(&["a"][..], AGAIN), (&many, AGAIN), (&["a"], &slot_info), (&["a"], &long)]
+    {
+        let mut file = dump(keys);
+        append(&mut file, entry);
+        let files = Files::from([("dump.rdb".to_owned(), file.clone())]);
+        let started = Driver::with_files(DEBUG, files);
+        assert_eq!(started.exit, Some(1));
+        assert!(started.log.iter().any(|line| line.contains(TWICE)), "{:?}", started.log);
+
+        let mut w = Driver::new(DEBUG);
+        let c = w.connect();
+        w.request(c, "SET old 1");
+        w.files.insert("dump.rdb".to_owned(), file.clone());
+        let fails = "-ERR Error trying to load the RDB dump, check server logs.\r\n";
+        assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE"), fails);
+        assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE NOFLUSH"), fails);
+        assert_eq!(w.request(c, "KEYS *"), "*1\r\n$3\r\nold\r\n");
+        assert_eq!(w.request(c, "DEBUG RELOAD NOSAVE NOFLUSH MERGE"), "+OK\r\n");
+        assert!(w.request(c, "GET a").contains('x'), "the last one counts");
+        let loaded = format!("rdb_last_load_keys_loaded:{}\r\n", keys.len());
+        assert!(w.request(c, "INFO persistence").contains(&loaded));
+
+        let (mut replica, link) = syncing_replica("");
+        let payload = format!("+FULLRESYNC {ID} 100\r\n${}\r\n", file.len()).into_bytes();
+        replica.send(link, &[payload, file].concat());
+        assert_eq!(replica.closed, [link]);
+        assert!(replica.log.iter().any(|line| line.contains(TWICE)), "{:?}", replica.log);
+    }
+}
+
+#[test]
+fn the_same_key_in_two_databases_is_no_duplicate() {
+    let mut file = dump(&["a"]);
+    append(&mut file, &[b"\xfe\x01", AGAIN].concat());
+    let mut w = Driver::with_files(DEBUG, Files::from([("dump.rdb".to_owned(), file)]));
+    let c = w.connect();
+    assert_eq!(w.request(c, "INFO keyspace").matches("keys=1").count(), 2);
 }

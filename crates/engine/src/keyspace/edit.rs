@@ -109,11 +109,19 @@ impl<'a> Edit<'a> {
         value.put(|kind, payload| self.put(kind, payload, expiry, clock));
     }
 
-    /// Sets a value as a loader does: it counts as a change, without an event.
+    /// Sets a value as a loader does: it counts as a change, without an event. Returns whether the
+    /// key was created.
     #[inline]
-    pub fn load(mut self, kind: u8, payload: NewPayload<'_, Object>, expiry: Expiry, clock: u32) {
-        self.put(kind, payload, expiry, clock);
+    #[must_use]
+    pub fn load(
+        mut self,
+        kind: u8,
+        payload: NewPayload<'_, Object>,
+        expiry: Expiry,
+        clock: u32,
+    ) -> bool {
         self.keyspace.dirty += 1;
+        self.put(kind, payload, expiry, clock)
     }
 
     /// Puts a value, replacing any other. Returns whether the key was created.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use russet_ds::NewPayload;
 
-use super::rdb_load::{RdbSink, Refusal};
+use super::rdb_load::{Fed, RdbLoader, RdbSink, Refusal};
 use crate::config::Config;
 use crate::keyspace::{Expiry, Key, Keyspace};
 use crate::rdb::Access;
@@ -56,6 +56,8 @@ pub(crate) struct Fill {
     pub reserve_max: u64,
     /// Whether expired keys are skipped. A replica keeps them until its master deletes them.
     pub drop_expired: bool,
+    /// Whether a key may occur twice, as with the option MERGE of DEBUG RELOAD: the last one counts.
+    pub allow_duplicates: bool,
     /// The selected database.
     pub db: u32,
     /// Keys set.
@@ -66,12 +68,26 @@ pub(crate) struct Fill {
     pub empty: u64,
     /// The current value, while its elements are being read.
     value: Unfinished,
+    /// The error of a key that occurred twice. It has no offset, since it is only noticed with the
+    /// key's batch.
+    duplicate: Option<String>,
 }
 
 impl Fill {
     /// Creates the initial state. Memory may be reserved for `reserve_max` keys.
     pub fn new(reserve_max: u64) -> Fill {
         Fill { reserve_max, ..Fill::default() }
+    }
+
+    /// Handles a key that replaced an equal one of the same file, in the selected database.
+    fn replaced(&mut self, key: &[u8]) -> Result<(), Refusal> {
+        if self.allow_duplicates {
+            self.keys -= 1;
+            return Ok(());
+        }
+        let why = duplicated(key, self.db);
+        self.duplicate = Some(why.clone());
+        Err(Refusal(why))
     }
 
     /// Reports a complete load to INFO.
@@ -95,7 +111,7 @@ enum Unfinished {
     },
 }
 
-/// Puts the content of a piece of a file into a keyspace. [`Filler::finish`] sets the last batch.
+/// Puts the content of a piece of a file into a keyspace.
 pub(crate) struct Filler<'a> {
     keyspace: &'a mut Keyspace,
     config: &'a Config,
@@ -130,12 +146,17 @@ impl<'a> Filler<'a> {
         Filler { keyspace, config, position, fill, bytes, batch }
     }
 
-    /// Sets the keys of the last batch.
-    pub fn finish(mut self) {
-        self.set_batch();
+    /// Loads the piece.
+    pub fn feed(mut self, loader: &mut RdbLoader, bytes: &[u8]) -> Result<Fed, String> {
+        let fed = loader.feed(bytes, &mut self);
+        let last = self.set_batch();
+        match (self.fill.duplicate.take(), fed, last) {
+            (Some(why), _, _) | (None, Ok(_), Err(Refusal(why))) => Err(why),
+            (None, fed, _) => fed.map_err(|error| error.to_string()),
+        }
     }
 
-    fn set_batch(&mut self) {
+    fn set_batch(&mut self) -> Result<(), Refusal> {
         let db = self.fill.db;
         for stage in 0..3 {
             for item in &self.batch {
@@ -148,16 +169,15 @@ impl<'a> Filler<'a> {
             let value = &self.bytes[item.key_end..item.value_end];
             let key = Key { bytes, hash: item.hash };
             let expiry = item.expiry.map_or(Expiry::Clear, Expiry::At);
-            self.keyspace.edit(db, key).load(
-                item.kind,
-                NewPayload::Inline(value),
-                expiry,
-                item.clock,
-            );
+            let payload = NewPayload::Inline(value);
+            if !self.keyspace.edit(db, key).load(item.kind, payload, expiry, item.clock) {
+                self.fill.replaced(bytes)?;
+            }
             start = item.value_end;
         }
         self.batch.clear();
         self.bytes.clear();
+        Ok(())
     }
 
     fn add_to_batch(
@@ -167,15 +187,13 @@ impl<'a> Filler<'a> {
         value: &[u8],
         expiry: Option<i64>,
         clock: u32,
-    ) {
+    ) -> Result<(), Refusal> {
         self.bytes.extend_from_slice(key.bytes);
         let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
         let value_end = self.bytes.len();
         self.batch.push(BatchEntry { key_end, value_end, kind, expiry, clock, hash: key.hash });
-        if self.batch.len() == BATCH {
-            self.set_batch();
-        }
+        if self.batch.len() == BATCH { self.set_batch() } else { Ok(()) }
     }
 
     fn context(&self) -> BuildContext<'a> {
@@ -212,17 +230,23 @@ impl<'a> Filler<'a> {
         let key = self.keyspace.hasher().key(key);
         match &value.body {
             Body::Bytes(bytes) if key.bytes.len() + bytes.len() <= BATCHED_BYTES_MAX => {
-                self.add_to_batch(key, value.kind, bytes, expiry, clock);
+                self.add_to_batch(key, value.kind, bytes, expiry, clock)
             }
             _ => {
-                self.set_batch();
+                self.set_batch()?;
                 let expiry = expiry.map_or(Expiry::Clear, Expiry::At);
                 let edit = self.keyspace.edit(self.fill.db, key);
-                value.put(|kind, payload| edit.load(kind, payload, expiry, clock));
+                let created = value.put(|kind, payload| edit.load(kind, payload, expiry, clock));
+                if created { Ok(()) } else { self.fill.replaced(key.bytes) }
             }
         }
-        Ok(())
     }
+}
+
+/// The error of a key that occurs twice.
+pub(super) fn duplicated(key: &[u8], db: u32) -> String {
+    let key = String::from_utf8_lossy(key);
+    format!("RDB has duplicated key '{key}' in DB {db}")
 }
 
 fn refusal(key: &[u8], invalid: Invalid) -> Refusal {
@@ -250,7 +274,7 @@ impl RdbSink for Filler<'_> {
     }
 
     fn select(&mut self, db: u64) -> Result<(), Refusal> {
-        self.set_batch();
+        self.set_batch()?;
         let count = self.keyspace.count();
         self.fill.db = u32::try_from(db).ok().filter(|&db| db < count).ok_or_else(|| {
             Refusal(format!(

@@ -4,7 +4,7 @@
 //! start the keys go directly into the empty keyspace. A reload fills a second one, which replaces
 //! the first only when the file is complete: a bad file never replaces good data.
 
-use super::fill::{Fill, Filler, StreamPosition, reserve_max};
+use super::fill::{Fill, Filler, StreamPosition, duplicated, reserve_max};
 use super::rdb_load::{Fed, LoadSettings, RdbLoader};
 use crate::core::{Core, Order};
 use crate::ids::{Handle, JobId};
@@ -107,13 +107,16 @@ impl Loading {
 
     fn begin(&mut self, core: &mut Core, purpose: Purpose, fresh: Option<Box<Keyspace>>) {
         let job = core.next_job();
+        let mut fill = Fill::default();
+        fill.allow_duplicates =
+            matches!(purpose, Purpose::Reload { existing: ExistingKeys::Replace, .. });
         self.load = Some(Load {
             job,
             purpose,
             loader: RdbLoader::new(load_settings(core)),
             fresh,
             total_bytes: 0,
-            fill: Fill::default(),
+            fill,
             loaded_bytes: 0,
             began_secs: core.now.wall_secs(),
             began_us: core.now.mono_us,
@@ -281,18 +284,11 @@ impl Load {
         let (now_ms, clock) = (data.now_ms, data.clock);
         let keyspace = self.fresh.as_deref_mut().unwrap_or(data);
         (keyspace.now_ms, keyspace.clock) = (now_ms, clock);
-        let mut filler = Filler::new(keyspace, &core.config, position, &mut self.fill);
-        let fed = self.loader.feed(bytes, &mut filler);
-        filler.finish();
+        let filler = Filler::new(keyspace, &core.config, position, &mut self.fill);
+        let fed = filler.feed(&mut self.loader, bytes)?;
         self.loaded_bytes += bytes.len() as u64;
-        match fed {
-            Ok(Fed::NeedMore) => Ok(()),
-            Ok(Fed::Done { .. }) => {
-                self.is_finished = true;
-                Ok(())
-            }
-            Err(error) => Err(error.to_string()),
-        }
+        self.is_finished = matches!(fed, Fed::Done { .. });
+        Ok(())
     }
 }
 
@@ -306,9 +302,8 @@ fn merge(
     if existing == ExistingKeys::Keep
         && let Some((db, key)) = data.common_key(&fresh)
     {
-        let key = String::from_utf8_lossy(&key).into_owned();
         core.free(Garbage::new(fresh.keys(), fresh));
-        return Err(format!("RDB has duplicated key '{key}' in DB {db}"));
+        return Err(duplicated(&key, db));
     }
     match existing {
         ExistingKeys::Remove => data.replace_all(fresh),

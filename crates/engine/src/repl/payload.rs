@@ -43,10 +43,8 @@ impl Payload {
             let left = self.len.map_or(u64::MAX, |len| len - self.received);
             let offered = &bytes[..bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
             let (position, fill) = (&mut self.position, &mut self.fill);
-            let mut filler = Filler::new(&mut self.fresh, config, position, fill);
-            let fed = self.loader.feed(offered, &mut filler);
-            filler.finish();
-            used = match fed.map_err(|e| e.to_string())? {
+            let filler = Filler::new(&mut self.fresh, config, position, fill);
+            used = match filler.feed(&mut self.loader, offered)? {
                 Fed::NeedMore => offered.len(),
                 Fed::Done { consumed } => {
                     self.loaded = true;
