@@ -66,22 +66,80 @@ fn unknown_commands_without_effect_are_skipped() {
 }
 
 #[test]
-fn failing_commands_of_the_stream_are_counted_logged_and_skipped() {
-    let (mut w, link) = replica("", &[]);
-    let lines = ["MULTI", "SET a", "SAVE", "SET a 1", "INCR a", "SET a x", "INCR a", "EXEC", "GET"];
+fn a_command_that_fails_closes_the_link() {
+    for (lines, keys) in [
+        // Into which database would the next key go?
+        (&["SELECT 16"][..], ":1\r\n"),
+        (&["SELECT -1"], ":1\r\n"),
+        (&["SELECT"], ":1\r\n"),
+        (&["SWAPDB 0 16"], ":1\r\n"),
+        (&["MOVE old 16"], ":1\r\n"),
+        (&["EXEC"], ":1\r\n"),
+        (&["SET in"], ":1\r\n"),
+        (&["SET in 1 OPTION"], ":1\r\n"),
+        (&["INCR old"], ":1\r\n"),
+        (&["HSET old a b"], ":1\r\n"),
+        (&["MULTI", "MULTI"], ":1\r\n"),
+        (&["MULTI", "SET in 1", "SET", "EXEC"], ":1\r\n"),
+        (&["MULTI", "SET in 1", "SELECT 16", "SET out 1", "EXEC"], ":2\r\n"),
+    ] {
+        let (mut w, link) = replica("", &["old"]);
+        let offset = w.node.parts.master.stream.offset();
+        w.send(link, &[stream(lines), words("SET behind 1")].concat());
+        assert_eq!(w.closed, [link], "{lines:?}");
+        assert_eq!(w.node.parts.master.stream.offset(), offset, "{lines:?}");
+        let c = w.connect();
+        assert_eq!(w.request(c, "EXISTS old in out behind"), keys, "{lines:?}");
+        assert!(w.request(c, "INFO replication").contains("master_link_status:down"));
+        let (again, secs, requests) = reconnect(&mut w, link);
+        assert!((9..=11).contains(&secs), "after {secs} s");
+        assert!(requests.contains("$1\r\n?\r\n$2\r\n-1\r\n"), "{requests:?}");
+        w.send(again, &payload(&["whole"]));
+        assert_eq!(w.request(c, "EXISTS whole old in"), ":1\r\n");
+    }
+}
+
+#[test]
+fn a_payload_whose_stream_is_in_a_missing_database_is_refused() {
+    for db in ["16", "-1", "x"] {
+        let (mut w, link) = syncing_replica("");
+        let mut file = b"REDIS0011\xfa\x0erepl-stream-db".to_vec();
+        file.extend_from_slice(&[&[db.len() as u8], db.as_bytes(), b"\xff", &[0; 8]].concat());
+        let head = format!("+FULLRESYNC {ID} 100\r\n${}\r\n", file.len());
+        w.send(link, &[head.as_bytes(), &file].concat());
+        assert_eq!(w.closed, [link], "{db}");
+        assert!(w.log.iter().any(|line| line.contains("16 databases")), "{:?}", w.log);
+    }
+}
+
+#[test]
+fn failing_writes_are_skipped_if_this_replica_is_writable() {
+    let (mut w, link) = replica("replica-read-only no\n", &["old"]);
+    w.send(link, &[words("INCR old"), words("SET a 1")].concat());
+    let c = w.connect();
+    assert_eq!(w.request(c, "GET a"), "$1\r\n1\r\n");
+    assert!(w.request(c, "INFO stats").contains("unexpected_error_replies:1\r\n"));
+    w.send(link, &words("SELECT 16"));
+    assert_eq!(w.closed, [link]);
+}
+
+#[test]
+fn failing_commands_without_effect_are_counted_logged_and_skipped() {
+    let (mut w, link) = replica("", &["h"]);
+    let lines = ["MULTI", "GET", "SAVE", "SET a x", "HGET h f", "EXEC", "PUBLISH"];
     w.send(link, &stream(&lines));
     let c = w.connect();
-    assert_eq!(w.request(c, "GET a"), "$1\r\nx\r\n", "the rest of the transaction has run");
+    assert_eq!(w.request(c, "GET a"), "$1\r\nx\r\n", "the transaction has run");
     assert!(w.request(c, "INFO stats").contains("unexpected_error_replies:4\r\n"));
     let logged = |w: &Driver| w.log.iter().filter(|l| l.starts_with("== CRITICAL ==")).count();
     assert_eq!(logged(&w), 1);
     w.advance_ms(11_000);
-    w.send(link, &words("INCR a"));
+    w.send(link, &words("HGET a f"));
     assert_eq!(logged(&w), 2);
-    assert!(w.log.iter().any(|l| l.ends_with("'incr' (3 more since this was last logged)")));
+    assert!(w.log.iter().any(|l| l.ends_with("'hget' (3 more since this was last logged)")));
     assert_eq!(
         w.node.parts.master.stream.offset(),
-        100 + (stream(&lines).len() + words("INCR a").len()) as i64
+        100 + (stream(&lines).len() + words("HGET a f").len()) as i64
     );
 }
 

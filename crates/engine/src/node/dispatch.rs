@@ -22,6 +22,9 @@ use crate::transaction::Queued;
 /// Flags of commands that may be propagated as received.
 const PROPAGATES: u64 = flag::WRITE | flag::MAY_REPLICATE;
 
+/// Flags of commands that change neither data nor the state of a replication stream.
+const HARMLESS: u64 = flag::READONLY | flag::ADMIN | flag::PUBSUB;
+
 /// How pending effects are propagated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Propagation {
@@ -503,7 +506,7 @@ impl Node {
         out.clear();
         self.batch.discarded = out;
         if let Err(error) = &outcome {
-            self.parts.following.request_failed(&mut self.core, command.name, error);
+            self.upstream_failed(command, error);
         }
         if call.db != db {
             self.parts.following.set_db(call.db);
@@ -539,15 +542,36 @@ impl Node {
         let of_type = found.is_some_and(|row| restores_unknown(row, args));
         let name = args.text(0) + if of_type { " of an unknown type" } else { "" };
         let Node { core, parts, commands, .. } = self;
-        if let Some(row) = found.and_then(|command| command.picked(args)) {
+        let row = found.and_then(|command| command.picked(args));
+        if let Some(row) = row {
             core.stats.rejected(commands.number_of(row));
         }
         core.stats.error(error);
         parts.following.request_failed(core, &name, error);
-        if matches!(error, ErrorReply::WrongArity(_)) {
+        if row.is_some_and(|row| row.has(HARMLESS)) && matches!(error, ErrorReply::WrongArity(_)) {
             return self.applied(handle, raw);
         }
-        parts.following.unknown_command(core, &mut parts.clients, handle, &name);
+        let shown: String = name.chars().take(SHOWN_MAX).collect();
+        let why = match error {
+            ErrorReply::WrongArity(_) => {
+                format!("The command '{shown}' of the master failed: {error}")
+            }
+            _ => format!("The master uses the command '{shown}', which this server does not know"),
+        };
+        parts.following.cannot_follow(core, &mut parts.clients, &why);
+    }
+
+    /// Handles a request of the stream that failed. Only one that cannot change anything is skipped,
+    /// and a write on a writable replica, whose data differs from the master's anyway.
+    fn upstream_failed(&mut self, command: &'static Command, error: &ErrorReply) {
+        let Node { core, parts, .. } = self;
+        parts.following.request_failed(core, command.name, error);
+        let may_differ = command.has(flag::WRITE) && !core.config.replica_read_only;
+        if command.has(HARMLESS) || may_differ {
+            return;
+        }
+        let why = format!("The command '{}' of the master failed: {error}", command.name);
+        parts.following.cannot_follow(core, &mut parts.clients, &why);
     }
 
     /// Handles a master's write while this replica cannot save. Returns true if the process stops

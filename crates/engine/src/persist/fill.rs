@@ -259,7 +259,8 @@ impl RdbSink for Filler<'_> {
         match name {
             b"repl-id" => self.position.id = text(),
             b"repl-offset" => self.position.offset = text().parse().unwrap_or(0),
-            b"repl-stream-db" => self.position.db = text().parse().unwrap_or(0),
+            // A number that cannot be read is that of no database.
+            b"repl-stream-db" => self.position.db = text().parse().unwrap_or(u32::MAX),
             _ => {}
         }
         Ok(())

@@ -259,17 +259,17 @@ impl Following {
         core: &mut Core,
         journal: &mut Journal,
         master: &mut Master,
-        mut position: StreamPosition,
+        position: StreamPosition,
         dbs: u32,
     ) {
         if !psync::is_id(&position.id) || !(0..=OFFSET_MAX).contains(&position.offset) {
             return;
         }
-        if position.db >= dbs {
-            // The database does not exist here.
-            position.db = 0;
-        }
         if let Some(link) = &mut self.master {
+            if position.db >= dbs {
+                // The stream would continue in a database that does not exist here.
+                return;
+            }
             // A replica continues at the offset of its file.
             link.has_history = true;
             (link.selected_db, link.db) = (position.db, position.db);
@@ -618,6 +618,16 @@ impl Following {
         master: &mut Master,
     ) {
         let Some(link) = &mut self.master else { return };
+        if let Stage::Payload(payload) = &link.stage
+            && payload.position.db >= data.count()
+        {
+            let why = format!(
+                "its stream is in database {}, and this server has {} databases",
+                payload.position.db,
+                data.count()
+            );
+            return self.payload_failed(core, clients, &why);
+        }
         let Stage::Payload(payload) = std::mem::replace(&mut link.stage, Stage::Retry) else {
             return;
         };
@@ -631,8 +641,7 @@ impl Following {
         }
         // A master that is itself a replica passes on a stream that has already selected this
         // database.
-        let db = payload.position.db;
-        let selected_db = if db < data.count() { db } else { 0 };
+        let selected_db = payload.position.db;
         master.stream.ids.id = payload.id;
         master.stream.ids.clear_previous();
         master.stream.restart_at(core, journal, payload.offset);

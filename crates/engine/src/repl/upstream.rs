@@ -72,29 +72,22 @@ impl Following {
         master.stream.append(raw);
     }
 
-    /// Handles an unknown command in the master's stream.
+    /// Closes the link because of a command in the master's stream that is unknown or fails here.
     ///
     /// Its effect on the master's data is unknown. After skipping it, our offset would no longer
     /// match our data, and a promotion or a partial synchronization of our replicas would spread
-    /// the difference. So the link is closed at the offset before the command, and before any
-    /// command of its transaction was executed. A partial synchronization would only send the same
-    /// command again, so a full one is requested, which succeeds once the data is of known types.
-    /// Attempts are far apart, since each costs the master a snapshot.
-    pub(crate) fn unknown_command(
-        &mut self,
-        core: &mut Core,
-        clients: &mut Clients,
-        handle: Handle,
-        name: &str,
-    ) {
-        let Some(master) = self.link_mut(handle) else { return };
+    /// the difference. So the link is closed at the offset before the command or its transaction,
+    /// of which nothing was executed if the command is unknown. A partial synchronization would
+    /// only send the same command again, so a full one is requested, which succeeds once the data
+    /// is of known types. Attempts are far apart, since each costs the master a snapshot.
+    pub(crate) fn cannot_follow(&mut self, core: &mut Core, clients: &mut Clients, why: &str) {
+        let Some(master) = &mut self.master else { return };
         master.has_history = false;
         let delay_us = master.back_off_us().max(UNKNOWN_COMMAND_US);
         let secs = delay_us / 1_000_000;
-        let shown: String = name.chars().take(128).collect();
         let text = format!(
-            "The master uses the command '{shown}', which this server does not know: its data cannot be followed any \
-             further. The link is closed; a full synchronization is tried in {secs} seconds."
+            "{why}: its data cannot be followed any further. The link is closed; a full \
+             synchronization is tried in {secs} seconds."
         );
         self.link_failed_for(core, clients, Level::Warning, &text, delay_us);
     }
