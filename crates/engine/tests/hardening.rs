@@ -243,9 +243,9 @@ fn an_error_contains_no_line_end() {
 
 #[test]
 fn a_log_line_is_one_line() {
-    let mut w = Driver::new("");
+    let mut w = Driver::new("enable-debug-command yes\n");
     let c = w.connect();
-    w.send(c, &command(&["REPLICAOF", "host\r\n# forged", "7000"]));
+    w.send(c, &command(&["DEBUG", "LOG", "text\r\n# forged"]));
     assert!(w.log.iter().any(|line| line.contains("# forged")));
     assert!(w.log.iter().all(|line| !line.contains(['\r', '\n'])), "{:?}", w.log);
 }
@@ -571,16 +571,13 @@ fn the_stream_cannot_stop_a_replica_or_change_its_role() {
         "CLIENT PAUSE 1000000 ALL",
         "CONFIG SET dir /",
         "CONFIG SET requirepass x",
-        "WAIT 1 0",
         "MULTI",
         "SHUTDOWN NOSAVE",
         "SYNC",
         "SET in 1",
         "EXEC",
         "GET",
-        "RESET",
         "CLIENT KILL TYPE normal",
-        "SELECT 99999999999",
         "SET a 1",
     ] {
         w.send(link, &command(&line.split(' ').collect::<Vec<_>>()));
@@ -590,6 +587,13 @@ fn the_stream_cannot_stop_a_replica_or_change_its_role() {
     assert_eq!(w.request(c, "EXISTS old a in"), ":3\r\n");
     assert!(w.request(c, "ROLE").contains("connected"));
     assert_eq!(w.take(link), "", "a replica sends no replies");
+    for line in ["WAIT 1 0", "RESET", "SELECT 99999999999"] {
+        let (mut w, link) = replica("", &["old"]);
+        w.send(link, &command(&line.split(' ').collect::<Vec<_>>()));
+        assert_eq!((&w.closed[..], w.exit), (&[link][..], None), "{line}");
+        let c = w.connect();
+        assert!(w.request(c, "ROLE").contains("slave"));
+    }
 }
 
 #[test]
@@ -712,4 +716,47 @@ fn ten_thousand_clients_can_connect_be_listed_and_disconnect() {
     assert_eq!(w.request(all[0], "CLIENT KILL TYPE normal"), ":9999\r\n");
     assert_eq!(w.node.parts.clients.len(), 1);
     assert_eq!(w.node.data.watch.len(), 1);
+}
+
+#[test]
+fn what_peers_say_about_themselves_forges_no_information() {
+    const FORGED: &str = "x\r\nrole:forged";
+    let mut w = Driver::new("enable-debug-command yes\n");
+    let r = w.connect();
+    for option in ["ip-address", "version", "capa"] {
+        for value in [FORGED, "a b", "1.2.3.4,port=1,state=online", "\0", "\u{1b}[2J"] {
+            w.send(r, &command(&["REPLCONF", option, value]));
+            let reply = w.take(r);
+            let is_shown = option == "ip-address" || value.contains(char::is_control);
+            let is_refused = reply.starts_with("-ERR");
+            assert!(is_refused || option == "capa" || !is_shown, "{option} {value:?}: {reply}");
+        }
+    }
+    w.send(r, &command(&["REPLCONF", "version", &"7".repeat(65)]));
+    assert!(w.take(r).starts_with("-ERR"));
+    for name in ["replica-1.example", "fe80::1%eth0", "10.0.0.9", ""] {
+        w.send(r, &command(&["REPLCONF", "ip-address", name, "version", "7.2.4"]));
+        assert_eq!(w.take(r), "+OK\r\n");
+    }
+    let c = w.connect();
+    for host in [FORGED, "a b", ""] {
+        w.send(c, &command(&["REPLICAOF", host, "6379"]));
+        assert_eq!(w.take(c), "-ERR Invalid master host\r\n");
+    }
+    for request in [
+        &["DEBUG", "ERROR", FORGED][..],
+        &["CLIENT", "SETNAME", FORGED],
+        &["CLIENT", "SETINFO", "lib-name", FORGED],
+        &["HELLO", "3", "SETNAME", FORGED],
+        &["CONFIG", "SET", "replica-announce-ip", FORGED],
+        &[FORGED],
+    ] {
+        w.send(c, &command(request));
+        assert!(w.take(c).starts_with('-'), "{request:?}");
+    }
+    w.request(r, "PSYNC ? -1");
+    for shown in [w.request(c, "INFO everything"), w.request(c, "CLIENT LIST")] {
+        assert!(shown.lines().all(|line| !line.starts_with("role:forged")), "{shown}");
+    }
+    assert!(w.log.iter().all(|line| !line.contains(char::is_control)), "{:?}", w.log);
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use russet_engine::io::Level;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::sys;
@@ -49,7 +50,10 @@ pub fn check_file(path: &str) -> Result<(), String> {
     if path.is_empty() {
         return Ok(());
     }
-    open(path).map(drop).map_err(|e| sys::error_text(&e.into()))
+    open(path).map(drop).map_err(|error| match error {
+        Errno::NXIO => "it is a pipe that nobody reads, or a missing device".to_owned(),
+        error => sys::error_text(&error.into()),
+    })
 }
 
 /// Sets the role letter of lines that this crate writes: `C` until the node exists.
@@ -99,8 +103,11 @@ pub fn write_raw(bytes: &[u8]) {
     };
 }
 
+/// Opens the log file. Neither opening nor writing waits for the reader of a pipe: without one,
+/// opening fails, and a line that does not fit is lost.
 fn open(path: &str) -> rustix::io::Result<rustix::fd::OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))
 }
 
@@ -116,6 +123,30 @@ fn line(pid: u32, role: char, secs: i64, ms: i64, level: Level, text: &str) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_without_a_reader_is_refused_at_once() {
+        let dir = crate::testing::directory("log-pipe");
+        let path = dir.path().join("log");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        let path = path.to_str().unwrap();
+        let refused = check_file(path).unwrap_err();
+        assert_eq!(refused, "it is a pipe that nobody reads, or a missing device");
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let reader = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+        assert_eq!(check_file(path), Ok(()));
+        // A reader that does not read cannot block the server.
+        let pipe = open(path).unwrap();
+        while rustix::io::write(&pipe, &[b'x'; 4096]).is_ok() {}
+        drop(reader);
+    }
 
     #[test]
     fn lines_have_the_format_that_tools_parse() {

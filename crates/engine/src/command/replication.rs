@@ -5,8 +5,10 @@ use russet_protocol::number::parse_i64;
 
 use super::argument::{block, int, one_of, string, token};
 use super::client::describe;
+use super::connection::is_printable;
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 use crate::clients::Waiting;
+use crate::config::check::is_host;
 use crate::io::Level;
 use crate::parts::Parts;
 use crate::repl::following::MasterLink;
@@ -67,6 +69,9 @@ fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
         .and_then(|port| u16::try_from(port).ok())
         .ok_or_else(|| ErrorReply::err("Invalid master port"))?;
     let host = args.text(1);
+    if host.is_empty() || !is_host(host.as_bytes()) {
+        return Err(ErrorReply::err("Invalid master host"));
+    }
     let same = |m: &MasterLink| m.host.eq_ignore_ascii_case(&host) && m.port == port;
     if ctx.parts.following.master().is_some_and(same) {
         ctx.core.log(
@@ -236,11 +241,18 @@ fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorRepl
                 text.len()
             )));
         }
+        if !is_host(value) {
+            let text = "REPLCONF ip-address provided by replica instance is not an address";
+            return Err(ErrorReply::err(text));
+        }
         announced.ip = Some(text).filter(|ip| !ip.is_empty());
     } else if args.is(at, "capa") {
         announced.eof |= args.is(at + 1, "eof");
         announced.psync2 |= args.is(at + 1, "psync2");
     } else if args.is(at, "version") {
+        if !is_printable(value) || value.len() > VERSION_BYTES_MAX {
+            return Err(ErrorReply::err("Invalid version in REPLCONF"));
+        }
         announced.version = Some(text);
     } else if args.is(at, "rdb-only") {
         announced.rdb_only = args.integer_within(at + 1, 0, 1)? == 1;
@@ -253,6 +265,9 @@ fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorRepl
     }
     Ok(())
 }
+
+/// Maximum length of an announced version.
+const VERSION_BYTES_MAX: usize = 64;
 
 const WAIT: Command = Command {
     name: "wait",

@@ -20,6 +20,18 @@ pub fn path(path: &[u8]) -> Checked {
     refuse("argument must be valid UTF-8", std::str::from_utf8(path).is_ok())
 }
 
+/// Whether a text can be an address or a host name. It cannot contain what separates addresses from
+/// other text where they are shown: blanks, commas, `=`, control characters.
+pub fn is_host(text: &[u8]) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || ".:-_%".contains(c);
+    std::str::from_utf8(text).is_ok_and(|text| text.chars().all(is_part))
+}
+
+/// Validates an optional address or host name.
+pub fn host(text: &[u8]) -> Checked {
+    refuse("argument must be an address or a host name", is_host(text))
+}
+
 fn is_base_name(path: &[u8]) -> bool {
     !path.contains(&b'/') && !path.contains(&b'\\')
 }
@@ -29,8 +41,12 @@ fn is_file_name(path: &[u8]) -> bool {
     is_base_name(path) && path != b"." && path != b".."
 }
 
+/// Maximum length of the dump file's name, since that of its lock file has six bytes more.
+const DBFILENAME_BYTES_MAX: usize = 249;
+
 /// Validates the name of the dump file. As in Redis it may be empty; saves fail then.
 pub fn dbfilename(name: &[u8]) -> Checked {
+    refuse("dbfilename is longer than 249 bytes", name.len() <= DBFILENAME_BYTES_MAX)?;
     refuse("dbfilename can't be a path, just a filename", is_file_name(name))?;
     path(name)
 }
@@ -142,6 +158,27 @@ mod tests {
             assert!(dbfilename(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(dbfilename(b"dump-6379.rdb").is_ok() && dbfilename(b"").is_ok());
+    }
+
+    #[test]
+    fn a_dump_file_and_its_lock_have_names_that_a_directory_can_hold() {
+        assert!(dbfilename(&[b'x'; 249]).is_ok());
+        for bytes in [250, 256, 5000] {
+            let refusal = Err("dbfilename is longer than 249 bytes".into());
+            assert_eq!(dbfilename(&vec![b'x'; bytes]), refusal);
+        }
+    }
+
+    #[test]
+    fn hosts_have_no_separators() {
+        for good in ["", "10.0.0.1", "::1", "fe80::1%eth0", "a_b-c.example", "b\u{fc}cher.example"]
+        {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in ["a b", "a\r\nrole:master", "a,port=1", "a=b", "\0", "a\u{2028}b", "\x1b[0m"] {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+        assert!(!is_host(b"\xff"));
     }
 
     #[test]

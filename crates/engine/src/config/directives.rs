@@ -412,7 +412,7 @@ section "Replication" {
     /// Whether Sentinels report this replica.
     "replica-announced" [] replica_announced: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Address that a replica reports to its master; empty for its source address.
-    "replica-announce-ip" ["slave-announce-ip"] replica_announce_ip: Vec<u8> = "", OptionalText(check::path), MODIFIABLE, IMPLEMENTED, NONE;
+    "replica-announce-ip" ["slave-announce-ip"] replica_announce_ip: Vec<u8> = "", OptionalText(check::host), MODIFIABLE, IMPLEMENTED, NONE;
     /// Port that a replica reports to its master; 0 for its own port.
     "replica-announce-port" ["slave-announce-port"] replica_announce_port: u16 = "0", Int(0, 65535), MODIFIABLE, IMPLEMENTED, NONE;
     /// Send snapshots directly to replicas instead of through a file.

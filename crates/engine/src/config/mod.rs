@@ -6,7 +6,7 @@
 //! names the side effects of a change, and if they fail, [`Config::roll_back`] reverts it.
 
 pub mod apply;
-mod check;
+pub(crate) mod check;
 pub mod directives;
 pub mod document;
 pub mod file_only;

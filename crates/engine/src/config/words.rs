@@ -166,7 +166,7 @@ impl Setting for Option<MasterAddress> {
         if host.contains(&0) {
             return Err("argument contains a NUL byte".into());
         }
-        check::path(host)?;
+        check::host(host)?;
         *self = Some(MasterAddress { host: host.to_vec(), port });
         Ok(())
     }

@@ -249,13 +249,20 @@ fn push(out: &mut String, field: &Field, view: &View<'_>) {
         Source::Always(text) => Value::Text(text.to_owned()),
         Source::Read(read) => read(view),
     };
+    // No text from outside may add a line.
+    let one_line = |text: String| match text.contains(char::is_control) {
+        true => text.replace(char::is_control, " "),
+        false => text,
+    };
     // Formatting into a String cannot fail.
     let _ = match value {
         Value::Absent => Ok(()),
         Value::Number(number) => write!(out, "{}:{number}\r\n", field.name),
-        Value::Text(text) => write!(out, "{}:{text}\r\n", field.name),
+        Value::Text(text) => write!(out, "{}:{}\r\n", field.name, one_line(text)),
         Value::Lines(lines) => {
-            lines.iter().try_for_each(|(name, value)| write!(out, "{name}:{value}\r\n"))
+            let mut lines =
+                lines.into_iter().map(|(name, value)| (one_line(name), one_line(value)));
+            lines.try_for_each(|(name, value)| write!(out, "{name}:{value}\r\n"))
         }
     };
 }

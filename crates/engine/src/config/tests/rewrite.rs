@@ -118,7 +118,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(1..=255u8, 0..12)
 }
 
-/// What a path or a host's name may be.
+/// What a path may be.
 fn name(least: usize) -> impl Strategy<Value = Vec<u8>> {
     let letter = prop_oneof!["[a-z \"'#]", "[^\0]"];
     proptest::collection::vec(letter, least..9).prop_map(|letters| letters.concat().into_bytes())
@@ -132,7 +132,7 @@ prop_compose! {
         (logfile, pidfile, user) in (name(0), name(0), text()),
         (requirepass, masterauth) in (proptest::collection::vec(any::<u8>(), 0..9), text()),
         bind in proptest::collection::vec(name(1), 0..=16),
-        master in proptest::option::of((name(1), any::<u16>())),
+        master in proptest::option::of(("[0-9a-zA-Z.:_%\u{e4}-]{1,9}", any::<u16>())),
         save in proptest::collection::vec((1..=i64::MAX as u64, 0..=i32::MAX as u64), 0..4),
         limits in proptest::array::uniform3((any::<u64>(), any::<u64>(), 0..=i32::MAX as u64)),
         scores in proptest::array::uniform3(-2000..=2000i32),
@@ -152,7 +152,7 @@ prop_compose! {
             requirepass: if hashed { Password::Hash(hash(&requirepass)) } else { Password::Text(requirepass) },
             masterauth: Secret(masterauth),
             bind: BindList(bind),
-            replicaof: master.map(|(host, port)| MasterAddress { host, port }),
+            replicaof: master.map(|(host, port)| MasterAddress { host: host.into_bytes(), port }),
             save: SavePoints(save.into_iter().map(|(seconds, changes)| SavePoint { seconds, changes }).collect()),
             client_output_buffer_limit: OutputLimits {
                 normal: limit(limits[0]), replica: limit(limits[1]), pubsub: limit(limits[2]),
