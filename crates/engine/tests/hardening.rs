@@ -695,12 +695,38 @@ fn writes_are_refused_from_a_failed_save_until_the_next_good_one() {
     w.snapshots.errors.push_back("No space left on device".to_owned());
     w.request(c, "BGSAVE");
     w.now.wall_us -= 1_000_000_000_000;
-    assert!(w.request(c, "SET a 2").starts_with("-MISCONF"));
+    for refused in ["SET a 2", "PING", "PING x"] {
+        assert!(w.request(c, refused).starts_with("-MISCONF"), "{refused}");
+    }
+    w.request(c, "MULTI");
+    assert!(w.request(c, "PING").starts_with("-MISCONF"));
+    assert!(w.request(c, "EXEC").starts_with("-EXECABORT"));
+    assert!(w.request(c, "CONFIG SET stop-writes-on-bgsave-error no").starts_with("+OK"));
+    assert_eq!(w.request(c, "PING"), "+PONG\r\n");
+    w.request(c, "CONFIG SET stop-writes-on-bgsave-error yes");
     assert_eq!(w.request(c, "GET a"), "$1\r\n1\r\n");
     for _ in 0..15 {
         w.advance_ms(1000);
     }
     assert_eq!(w.request(c, "SET a 2"), "+OK\r\n", "the save was retried");
+    assert_eq!(w.request(c, "PING"), "+PONG\r\n");
+}
+
+#[test]
+fn a_replica_shows_that_it_cannot_save() {
+    let (mut w, link) = replica("save 10 1\n", &["a"]);
+    let c = w.connect();
+    w.snapshots.errors.push_back("No space left on device".to_owned());
+    w.request(c, "BGSAVE");
+    assert!(w.request(c, "PING").starts_with("-MISCONF"));
+    assert!(w.request(c, "SET a 2").starts_with("-MISCONF"));
+    assert_eq!(w.request(c, "GET a"), "$1\r\na\r\n");
+    // The master's is not refused.
+    w.send(link, &command(&["PING"]));
+    assert_eq!((&w.closed[..], w.exit), (&[][..], None));
+    // Without save points nobody asked for saves.
+    w.request(c, "CONFIG SET save \"\"");
+    assert_eq!(w.request(c, "PING"), "+PONG\r\n");
 }
 
 #[test]

@@ -18,7 +18,7 @@ const PING: Command = Command {
     name: "ping",
     since: "1.0.0",
     arity: -1,
-    flags: f::FAST | f::WHILE_SUBSCRIBED,
+    flags: f::FAST | f::WHILE_SUBSCRIBED | f::REPORTS_FAILED_SAVE,
     arguments: &[optional(string("message"))],
     summary: "Replies PONG or the given message.",
     run: ping,

@@ -174,7 +174,8 @@ impl Node {
                 return Err(not_allowed(command, protection));
             }
         }
-        if writes && !core.is_replica && saves.refuses_writes(&core.config) {
+        let fails_without_disk = writes || command.has(flag::REPORTS_FAILED_SAVE);
+        if fails_without_disk && saves.refuses_writes(&core.config) {
             return Err(ErrorReply::Misconf);
         }
         if writes && !core.is_replica && !master.has_enough_replicas(core) {
