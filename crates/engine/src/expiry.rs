@@ -12,9 +12,14 @@ const BUDGET: usize = 200;
 /// Slices of active expiry in a turn.
 const SLICES: usize = 4;
 
-/// Whether a key may have expired.
-pub(crate) fn is_due(data: &Keyspace) -> bool {
-    data.earliest_expiry().is_some_and(|at| at < data.now_ms)
+/// Whether a key may have expired that this node deletes. A replica leaves those of its master to
+/// the master.
+pub(crate) fn is_due(core: &Core, data: &Keyspace) -> bool {
+    let earliest = match core.is_replica {
+        true => data.own_expiries.earliest(),
+        false => data.earliest_expiry(),
+    };
+    earliest.is_some_and(|at| data.is_past(at))
 }
 
 /// Deletes some of the expired keys and records the effects. Returns whether there may be more.
@@ -24,7 +29,10 @@ pub(crate) fn slice(core: &Core, data: &mut Keyspace, journal: &mut Journal) -> 
     journal.set_origin(Origin::Local);
     let mut more = true;
     for _ in 0..SLICES {
-        more = data.expire_slice(budget);
+        more = match core.is_replica {
+            true => data.expire_own(budget),
+            false => data.expire_slice(budget),
+        };
         propagate(core, data, journal);
         if !more {
             break;

@@ -345,12 +345,12 @@ pub(super) const FIELDS: &[Field] = &[
     always(Stats, "latest_fork_usec", Gauge, "Duration of the last fork: nothing is forked.", "0"),
     always(Stats, "total_forks", Counter, "Forks.", "0"),
     always(Stats, "migrate_cached_sockets", Gauge, "Connections cached by MIGRATE.", "0"),
-    always(
+    field(
         Stats,
         "slave_expires_tracked_keys",
         Gauge,
         "Keys with a TTL that were written on a writable replica.",
-        "0",
+        |view| view.data.own_expiries.count().into(),
     ),
     always(Stats, "active_defrag_hits", Counter, "Values moved by defragmentation.", "0"),
     always(Stats, "active_defrag_misses", Counter, "Values not moved by defragmentation.", "0"),

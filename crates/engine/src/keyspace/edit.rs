@@ -136,6 +136,7 @@ impl<'a> Edit<'a> {
         let hasher = self.keyspace.hasher;
         let db = self.keyspace.db_mut(self.db);
         let before = db.len();
+        let is_kept = expiry == Expiry::Keep;
         let expiry = match expiry {
             Expiry::Clear => None,
             Expiry::At(at) => Some(at),
@@ -157,7 +158,18 @@ impl<'a> Edit<'a> {
         if let Some(old) = old {
             self.keyspace.free_lazily(self.db, old);
         }
+        if !is_kept {
+            self.expiry_changed(expiry);
+        }
         created
+    }
+
+    #[inline]
+    fn expiry_changed(&mut self, expiry: Option<i64>) {
+        let own = &mut self.keyspace.own_expiries;
+        if !own.is_idle() {
+            own.changed(self.db, self.key.bytes, expiry);
+        }
     }
 
     /// Lends a large value to `change`, with the walks through it. Returns none, without calling
@@ -225,6 +237,7 @@ impl<'a> Edit<'a> {
         let Some(mut entry) = db.get_mut(self.key) else { return false };
         entry.set_expiry(expiry);
         entry.set_clock(clock);
+        self.expiry_changed(expiry);
         self.changed(if expiry.is_some() { EventKind::Expire } else { EventKind::Persist });
         true
     }
@@ -260,6 +273,7 @@ impl<'a> Edit<'a> {
         if let Some(slots) = &mut db.slots {
             slots.of(self.key.slot()).keys -= 1;
         }
+        self.expiry_changed(None);
         Some(old)
     }
 

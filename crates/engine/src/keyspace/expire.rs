@@ -118,6 +118,19 @@ impl Keyspace {
         self.dbs().filter_map(|(_, db)| db.table.earliest_expiry()).min()
     }
 
+    /// Deletes up to `budget` expired keys that clients of this replica gave an expiry. Returns
+    /// whether there are more.
+    pub fn expire_own(&mut self, budget: usize) -> bool {
+        for _ in 0..budget {
+            let Some((db, key)) = self.own_expiries.take_due(self.now_ms) else { return false };
+            let key = self.hasher.key(&key);
+            if self.is_expired(db, key) {
+                self.expire(db, key);
+            }
+        }
+        self.own_expiries.earliest().is_some_and(|at| self.is_past(at))
+    }
+
     /// Runs a slice of active expiry: examines up to `budget` entries of one database and deletes
     /// the expired ones. Returns whether there are more. Slices alternate between databases, so that
     /// one with many expired keys does not delay the others.

@@ -10,6 +10,7 @@ pub mod edit;
 pub mod events;
 pub mod expire;
 pub mod lfu;
+pub mod own_expiries;
 mod reserve;
 pub mod scan;
 pub mod slots;
@@ -33,6 +34,7 @@ pub use change::Change;
 pub use edit::{Edit, Expiry};
 pub use events::{Event, EventKind};
 pub use expire::ExpiredKey;
+pub use own_expiries::OwnExpiries;
 use slots::{BITS_BELOW, SlotTable, slot_of_hash};
 pub use watch::WatchTable;
 
@@ -202,6 +204,8 @@ pub struct Keyspace {
     pub lfu: Option<lfu::Lfu>,
     /// Random numbers for LFU counters, independent of the node's.
     rng: Rng,
+    /// The keys that this node expires as a replica.
+    pub own_expiries: OwnExpiries,
     /// How the running command handles expired keys.
     pub policy: ExpiryPolicy,
     /// Whether reads do not update the access clock (CLIENT NO-TOUCH).
@@ -237,6 +241,7 @@ impl Keyspace {
             clock: 0,
             lfu: None,
             rng: Rng::new([0; 4]),
+            own_expiries: OwnExpiries::default(),
             policy: ExpiryPolicy::Remove,
             no_touch: false,
             dirty: 0,
@@ -395,6 +400,9 @@ impl Keyspace {
             removed += old.len();
             self.discard(old);
         }
+        if only.is_none() {
+            self.own_expiries.clear();
+        }
         self.dirty += removed as u64;
         removed
     }
@@ -425,6 +433,7 @@ impl Keyspace {
             let old = std::mem::replace(&mut self.dbs[number as usize], new);
             self.discard(old);
         }
+        self.own_expiries.clear();
         self.dirty += 1;
     }
 
@@ -481,6 +490,7 @@ impl Keyspace {
             self.watch.touch_all(number, old, Some(new), self.hasher, self.now_ms);
         }
         self.dbs.swap(a as usize, b as usize);
+        self.own_expiries.swap(a, b);
     }
 
     /// Takes the keys that expired since the last call. Their deletion must be propagated before

@@ -319,8 +319,10 @@ impl Node {
             Caller::Master => Origin::Upstream,
             _ => Origin::Local,
         });
+        data.own_expiries.is_recording = core.is_replica && call.caller != Caller::Master;
         let mut ctx = Ctx { call, command, commands, core, data, journal, parts };
         let outcome = (command.run)(&mut ctx, &args.of(command), reply);
+        self.data.own_expiries.is_recording = false;
         if let Err(error) = &outcome {
             reply.error(error);
         }

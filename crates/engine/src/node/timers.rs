@@ -107,7 +107,7 @@ impl Node {
         if self.parts.cron_paused {
             return;
         }
-        self.expire_wanted = self.may_expire() && expiry::is_due(&self.data);
+        self.expire_wanted = self.may_expire() && expiry::is_due(&self.core, &self.data);
         if !self.parts.loading.is_loading() {
             self.data.trim_slice();
         }
@@ -131,14 +131,10 @@ impl Node {
         }
     }
 
-    /// Only a master expires keys actively, and not while writes are paused.
+    /// Whether keys may be expired actively: not while writes are paused.
     fn may_expire(&self) -> bool {
         let Parts { loading, pause, busy, active_expire, .. } = &self.parts;
-        !self.core.is_replica
-            && *active_expire
-            && !loading.is_loading()
-            && !pause.is_on(self.core.now)
-            && !busy.holds_all()
+        *active_expire && !loading.is_loading() && !pause.is_on(self.core.now) && !busy.holds_all()
     }
 
     /// Whether there is background work.
