@@ -2,8 +2,8 @@
 //! its table ([`CommandTable`]).
 
 use super::{
-    Command, CommandTable, client, config, connection, debug, hash, introspect, keys, memory,
-    pubsub, replication, server, string, transaction,
+    Command, CommandTable, client, cluster, config, connection, debug, hash, introspect, keys,
+    memory, pubsub, replication, server, string, transaction,
 };
 
 /// All families. One line adds a family; its rows add its commands.
@@ -21,6 +21,7 @@ pub static FAMILIES: &[&[Command]] = &[
     pubsub::COMMANDS,
     replication::COMMANDS,
     server::COMMANDS,
+    cluster::COMMANDS,
 ];
 
 impl Default for CommandTable {

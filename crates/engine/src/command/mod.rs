@@ -8,6 +8,7 @@ pub mod args;
 pub mod argument;
 pub mod catalogue;
 pub mod client;
+mod cluster;
 pub mod config;
 pub mod connection;
 pub mod debug;
