@@ -113,6 +113,12 @@ struct Mention {
 }
 
 impl Mention {
+    /// Returns the directive's name as it was written.
+    fn name(&self) -> String {
+        let words = split_words(&self.text).unwrap_or_default();
+        words.first().map_or(String::new(), |name| String::from_utf8_lossy(name).into_owned())
+    }
+
     fn refuse(&self, message: &str) -> FatalError {
         let Mention { file, number, text } = self.clone();
         // Limits the error message.
@@ -299,7 +305,7 @@ impl Loader<'_> {
         let default = Config::default();
         for (row, mention) in DIRECTIVES.iter().zip(&self.mentions) {
             let Some(mention) = mention else { continue };
-            match validate(row, &self.config, &default) {
+            match validate(row, &mention.name(), &self.config, &default) {
                 Validation::Ok => {}
                 Validation::Warning(warning) => self.warnings.push(warning),
                 Validation::Refused(reason) => return Err(mention.refuse(&reason)),
@@ -334,7 +340,13 @@ pub(super) enum Validation {
 }
 
 /// Checks a value of a directive that may not be implemented.
-pub(super) fn validate(row: &Directive, config: &Config, default: &Config) -> Validation {
+/// `name` is its name as the user wrote it, which may be an old one.
+pub(super) fn validate(
+    row: &Directive,
+    name: &str,
+    config: &Config,
+    default: &Config,
+) -> Validation {
     let Status::NotImplemented(impact) = row.status else {
         return Validation::Ok;
     };
@@ -346,12 +358,10 @@ pub(super) fn validate(row: &Directive, config: &Config, default: &Config) -> Va
     if impact.is_refused() {
         let impact = format!("{impact:?}").to_lowercase();
         return Validation::Refused(format!(
-            "'{}' affects {impact} and is not implemented yet: only its default '{usual}' is accepted",
-            row.name
+            "'{name}' affects {impact} and is not implemented yet: only its default '{usual}' is accepted"
         ));
     }
     Validation::Warning(format!(
-        "Configuration directive '{}' is accepted but not implemented yet: it has no effect.",
-        row.name
+        "Configuration directive '{name}' is accepted but not implemented yet: it has no effect."
     ))
 }

@@ -191,7 +191,7 @@ impl Config {
             };
             (row.assign)(&mut next, &words, Origin::ConfigSet)
                 .map_err(|reason| refuse(reason.into_owned()))?;
-            match validate(row, &next, &default) {
+            match validate(row, &String::from_utf8_lossy(name), &next, &default) {
                 Validation::Ok => {}
                 Validation::Warning(warning) => warnings.push(warning),
                 Validation::Refused(reason) => return Err(refuse(reason)),

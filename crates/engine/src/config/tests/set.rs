@@ -1,8 +1,11 @@
 //! CONFIG GET and CONFIG SET: what is shown, and the exact words of refusals.
 
+use crate::config::directives::{IMMUTABLE, PROTECTED};
 use crate::config::password::Password;
 use crate::config::value::*;
-use crate::config::{Apply, Config, Directive, SetContext, SetError, is_sensitive};
+use crate::config::{
+    Apply, Config, DIRECTIVES, Directive, FatalError, SetContext, SetError, Status, is_sensitive,
+};
 
 const ORDINARY: SetContext = SetContext { loading: false, is_local: false };
 
@@ -268,6 +271,67 @@ fn unimplemented_directives_are_refused_or_warned_about() {
     let changes = config.set(&[(b"maxmemory-samples", b"3")], ORDINARY).expect("only performance");
     assert_eq!(changes.warnings.len(), 1);
     assert_eq!(config.maxmemory_samples, 3);
+}
+
+/// Returns a valid value of a directive that is not its default.
+fn another_value(row: &Directive) -> Option<String> {
+    let values = match row.kind {
+        Kind::Bool => vec!["yes".to_owned(), "no".to_owned()],
+        Kind::Int(min, max) => vec![min.to_string(), max.to_string()],
+        Kind::Memory(min, max) => vec![min.to_string(), max.to_string()],
+        Kind::MemoryOrPercent => vec!["12345".to_owned()],
+        Kind::Enum(names) => names.iter().map(|name| (*name).to_owned()).collect(),
+        _ => vec!["x".to_owned()],
+    };
+    let sets = |value: &String| {
+        let mut config = Config::default();
+        let words = [value.as_bytes()];
+        (row.assign)(&mut config, &words, Origin::ConfigSet).is_ok()
+            && !(row.same)(&config, &Config::default())
+    };
+    values.into_iter().find(sets)
+}
+
+#[test]
+fn what_is_not_implemented_is_treated_alike_in_files_and_at_runtime() {
+    let is_settable = |row: &&Directive| !row.has(IMMUTABLE) && !row.has(PROTECTED);
+    let (mut refused, mut warned, mut silent) = (0, 0, 0);
+    for row in DIRECTIVES.iter().filter(|row| row.status != Status::Implemented) {
+        let Some(value) = another_value(row).filter(|_| is_settable(&row)) else { continue };
+        let upper = row.name.to_ascii_uppercase();
+        for name in row.names().map(str::to_owned).chain([upper]) {
+            let in_file = match Config::parse_text(format!("{name} {value}").as_bytes()) {
+                Ok(loaded) => Ok(loaded.warnings),
+                Err(FatalError::Line { message, .. }) => Err(message),
+                Err(error) => panic!("{error}"),
+            };
+            let mut config = Config::default();
+            let at_runtime = match config.set(&[(name.as_bytes(), value.as_bytes())], ORDINARY) {
+                Ok(changes) => Ok(changes.warnings),
+                Err(SetError::Refused { reason, .. }) => Err(reason),
+                Err(error) => panic!("{error}"),
+            };
+            assert_eq!(in_file, at_runtime, "{name} {value}");
+            let quoted = format!("'{name}'");
+            match at_runtime {
+                Err(reason) => {
+                    assert!(row.status.is_refused() && reason.contains(&quoted), "{reason}");
+                    refused += 1;
+                }
+                Ok(warnings) if matches!(row.status, Status::NotImplemented(_)) => {
+                    assert!(warnings.len() == 1 && warnings[0].contains(&quoted), "{warnings:?}");
+                    warned += 1;
+                }
+                Ok(warnings) => {
+                    assert!(warnings.is_empty(), "{warnings:?}");
+                    silent += 1;
+                }
+            }
+        }
+    }
+    assert!(refused >= 8 && warned >= 40 && silent >= 8, "{refused} {warned} {silent}");
+    let loaded = Config::parse_text(b"lua-time-limit 100").expect("only a warning");
+    assert!(loaded.warnings[0].contains("'lua-time-limit'"), "{:?}", loaded.warnings);
 }
 
 #[test]
