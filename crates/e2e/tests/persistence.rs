@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 
+use russet_e2e::server::Folder;
 use russet_e2e::{Client, Program, Server, Setup, wait_until};
 use support::contents;
 
@@ -136,6 +137,37 @@ fn no_temporary_file_is_left() {
     let names: Vec<_> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     let data: Vec<_> = names.iter().filter(|name| name.ends_with(".rdb")).collect();
     assert_eq!(data, ["dump.rdb"]);
+}
+
+#[test]
+fn a_folder_can_be_left_and_entered_again() {
+    let setup = Setup::new(&Program::under_test()).conf("enable-protected-configs yes");
+    let server = setup.start();
+    let mut client = server.client();
+    client.ok("SET key value");
+    let folder = server.folder().to_str().expect("the folder is ours").to_owned();
+    // It is the same folder by another name, or none that can be written.
+    for path in [format!("{folder}/"), ".".to_owned(), "/proc".to_owned(), folder.clone()] {
+        client.ok(&format!("CONFIG SET dir {path}"));
+    }
+    client.ok("SAVE");
+    // It is locked again, for one file.
+    let second = |name: &str| {
+        let setup = Setup::new(&Program::under_test()).conf(&format!("dir {folder}"));
+        let elsewhere = Folder::new();
+        setup.conf(&format!("dbfilename {name}\nport 0")).run_to_end(elsewhere.path())
+    };
+    let output = second("dump.rdb");
+    assert_eq!(output.code, Some(1));
+    assert!(output.out.contains("already uses the dump file"), "{output:?}");
+    client.ok("CONFIG SET dbfilename other.rdb");
+    assert!(second("other.rdb").out.contains("already uses the dump file"));
+    assert!(!second("dump.rdb").out.contains("already uses the dump file"));
+    // A folder that cannot be entered changes nothing.
+    let refused = client.text("CONFIG SET dir /nonexistent");
+    assert!(refused.contains("No such file or directory"), "{refused}");
+    client.ok("SAVE");
+    assert!(server.folder().join("other.rdb").exists());
 }
 
 #[test]

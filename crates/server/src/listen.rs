@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use russet_engine::io::{Endpoints, Service};
@@ -40,7 +40,10 @@ enum Place {
 }
 
 struct UnixPlace {
+    /// The path as configured.
     path: String,
+    /// The absolute path: the working directory may change.
+    file: PathBuf,
     /// Device and inode, to remove the file only if this listener created it.
     identity: (u64, u64),
 }
@@ -242,7 +245,8 @@ fn bind_unix(path: &str, mode: Option<u32>) -> Result<Listener, ListenError> {
         step("chmod", set.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
     }
     let identity = identity(Path::new(path)).unwrap_or_default();
-    let place = UnixPlace { path: path.to_string(), identity };
+    let file = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let place = UnixPlace { path: path.to_string(), file, identity };
     Ok(Listener { fd, service: Service::Clients, place: Place::Unix(place) })
 }
 
@@ -281,10 +285,10 @@ impl Listener {
     /// Removes the file of a Unix socket if this listener created it.
     pub fn remove_file(&self) {
         if let Place::Unix(place) = &self.place
-            && identity(Path::new(&place.path)) == Some(place.identity)
+            && identity(&place.file) == Some(place.identity)
         {
             log::notice("Removing the unix socket file.");
-            if let Err(error) = fs::remove_file(&place.path) {
+            if let Err(error) = fs::remove_file(&place.file) {
                 let why = error_text(&error);
                 log::warning(&format!("Error removing the unix socket file: {why}"));
             }

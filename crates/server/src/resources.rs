@@ -10,7 +10,7 @@ use std::path::Path;
 use russet_engine::io::{Level, Request};
 use rustix::event::epoll;
 
-use crate::data_lock::DataLock;
+use crate::data_lock::{DataLock, Taken};
 use crate::limits;
 use crate::listeners::Listeners;
 use crate::log;
@@ -71,21 +71,30 @@ impl Resources {
     }
 
     fn change_dir(&mut self, path: &str) -> Result<(), String> {
-        let lock = match &self.dbfilename {
-            Some(name) => DataLock::take(Path::new(path), name)?,
-            None => None,
+        let taken = match &self.dbfilename {
+            Some(name) => DataLock::take(Path::new(path), name, self.lock.as_ref())?,
+            None => Taken::Unavailable,
         };
+        // If this fails, a new lock is released.
         std::env::set_current_dir(path).map_err(|error| error_text(&error))?;
-        // No lock: it is already held, or the directory is not writable.
-        self.lock = lock.or(self.lock.take());
+        self.replace_lock(taken);
         Ok(())
     }
 
     fn rename_dump(&mut self, name: String) -> Result<(), String> {
-        let lock = DataLock::take(Path::new("."), &name)?;
-        self.lock = lock.or(self.lock.take());
+        let taken = DataLock::take(Path::new("."), &name, self.lock.as_ref())?;
+        self.replace_lock(taken);
         self.dbfilename = Some(name);
         Ok(())
+    }
+
+    /// Releases the lock of the former dump file, unless it is still in use.
+    fn replace_lock(&mut self, taken: Taken) {
+        match taken {
+            Taken::New(lock) => self.lock = Some(lock),
+            Taken::Same => {}
+            Taken::Unavailable => self.lock = None,
+        }
     }
 
     /// Releases the lock of the dump file.

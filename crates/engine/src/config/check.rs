@@ -48,7 +48,21 @@ const DBFILENAME_BYTES_MAX: usize = 249;
 pub fn dbfilename(name: &[u8]) -> Checked {
     refuse("dbfilename is longer than 249 bytes", name.len() <= DBFILENAME_BYTES_MAX)?;
     refuse("dbfilename can't be a path, just a filename", is_file_name(name))?;
+    let is_lock = name.starts_with(b".") && name.ends_with(b".lock");
+    refuse("dbfilename can't be the name of a lock file", !is_lock)?;
+    refuse("dbfilename can't be the name of a temporary file", !is_temporary(name))?;
     path(name)
+}
+
+/// Whether a name is that of the temporary file of a save, `temp-<pid>-<job>.rdb`, which servers
+/// remove when they start.
+fn is_temporary(name: &[u8]) -> bool {
+    let Ok(name) = std::str::from_utf8(name) else { return false };
+    let numbers = name.strip_prefix("temp-").and_then(|name| name.strip_suffix(".rdb"));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers
+        .and_then(|numbers| numbers.split_once('-'))
+        .is_some_and(|(pid, job)| is_number(pid) && is_number(job))
 }
 
 /// Validates the base name of the append-only files.
@@ -166,6 +180,16 @@ mod tests {
         for bytes in [250, 256, 5000] {
             let refusal = Err("dbfilename is longer than 249 bytes".into());
             assert_eq!(dbfilename(&vec![b'x'; bytes]), refusal);
+        }
+    }
+
+    #[test]
+    fn a_dump_file_is_no_file_that_servers_replace_or_remove() {
+        for bad in [".dump.rdb.lock", "..lock", "temp-12-3.rdb"] {
+            assert!(dbfilename(bad.as_bytes()).is_err(), "{bad}");
+        }
+        for good in [".dump.rdb", "dump.lock", "temp-12.rdb", "temp-a-3.rdb", "temp-12-3.rdb.old"] {
+            assert!(dbfilename(good.as_bytes()).is_ok(), "{good}");
         }
     }
 
