@@ -237,7 +237,7 @@ fn configuration_errors_name_the_line() {
     let folder = Folder::new();
     let fatal = "*** FATAL CONFIG FILE ERROR";
     // Three lines precede them: port, bind, save.
-    let at_line = "Reading the configuration file, at line 4";
+    let at_line = "server.conf', at line 4";
     let unknown = "Bad directive or wrong number of arguments";
     refuses(&["nosuch thing"], &folder, &[fatal, at_line, ">>> 'nosuch thing'", unknown]);
     refuses(&["maxclients many"], &folder, &[fatal, at_line, ">>> 'maxclients many'"]);

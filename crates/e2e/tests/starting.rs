@@ -56,7 +56,20 @@ fn configuration_may_come_from_standard_input() {
     let output = run(command, b"port x\n");
     assert_eq!(output.code, Some(1));
     assert!(output.out.contains("* Reading config from stdin"), "{output:?}");
-    assert!(output.err.contains("Reading the configuration file, at line 1"), "{output:?}");
+    assert!(
+        output.err.contains("Reading the configuration from standard input, at line 1"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn folders_of_another_machine_are_all_named() {
+    let setup = Setup::new(&Program::under_test()).conf("logfile /nonexistent/server.log");
+    let output = setup.conf("dir /nonexistent/data").run_to_end(Folder::new().path());
+    assert_eq!(output.code, Some(1));
+    for line in [">>> 'logfile /nonexistent/server.log'", ">>> 'dir /nonexistent/data'"] {
+        assert!(output.err.contains(line), "{output:?}");
+    }
 }
 
 #[test]

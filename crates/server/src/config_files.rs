@@ -6,7 +6,9 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use russet_engine::config::{CommandLine, Config, FatalError, IncludedFile, Loaded};
+use russet_engine::config::{
+    CommandLine, Config, FatalError, IncludedFile, Loaded, Place, Source, Unreadable,
+};
 
 use crate::log;
 use crate::sys::{self, error_text};
@@ -25,15 +27,15 @@ pub struct Sources {
 pub enum Refusal {
     /// A line for the log.
     Unreadable(String),
-    /// The error block that Redis prints to standard error.
+    /// The block about lines for standard error.
     Fatal(String),
 }
 
 impl From<FatalError> for Refusal {
     fn from(error: FatalError) -> Refusal {
         match error {
-            FatalError::Unreadable { .. } => Refusal::Unreadable(error.to_string()),
-            FatalError::Line { .. } => Refusal::Fatal(error.to_string()),
+            FatalError::Unreadable(_) => Refusal::Unreadable(error.to_string()),
+            FatalError::Lines(_) => Refusal::Fatal(error.to_string()),
         }
     }
 }
@@ -53,21 +55,26 @@ impl Sources {
 
     /// Reads and parses all sources.
     pub fn load(&self) -> Result<Loaded, Refusal> {
-        let mut file = Vec::new();
+        let mut sources = Vec::new();
         if let Some(path) = &self.file {
-            file = read(path).map_err(|error| unreadable(path, &error))?;
+            let text = read(path)
+                .map_err(|error| Refusal::Unreadable(unreadable(path, &error).to_string()))?;
+            let path = path.as_os_str().as_bytes().to_vec();
+            sources.push(Source { place: Place::File(path), text });
         }
-        let mut stdin = Vec::new();
         if self.command_line.from_stdin {
             log::notice("Reading config from stdin");
-            let read = std::io::stdin().lock().take(FILE_BYTES_MAX).read_to_end(&mut stdin);
+            let mut text = Vec::new();
+            let read = std::io::stdin().lock().take(FILE_BYTES_MAX).read_to_end(&mut text);
             read.map_err(|error| {
                 let why = error_text(&error);
                 Refusal::Unreadable(format!("Fatal error, can't read standard input: {why}"))
             })?;
+            sources.push(Source { place: Place::StandardInput, text });
         }
-        let text = self.command_line.whole_text(&file, &stdin);
-        Ok(Config::parse(&text, &mut included)?)
+        let text = self.command_line.options.clone();
+        sources.push(Source { place: Place::CommandLine, text });
+        Ok(Config::parse(&sources, &mut included)?)
     }
 }
 
@@ -79,7 +86,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// Reads the files that an argument of `include` matches, in alphabetical order. Relative paths
 /// start at `directory`.
-fn included(directory: &[u8], word: &[u8]) -> Result<Vec<IncludedFile>, FatalError> {
+fn included(directory: &[u8], word: &[u8]) -> Result<Vec<IncludedFile>, Unreadable> {
     let plain = path_of(word);
     let at_start = directory == DEFAULT_DIR;
     if !word.iter().any(|byte| b"*?[".contains(byte)) {
@@ -111,14 +118,14 @@ fn without_wildcards(path: &[u8]) -> Vec<u8> {
     path.iter().flat_map(escaped).collect()
 }
 
-fn read_included(path: PathBuf) -> Result<IncludedFile, FatalError> {
+fn read_included(path: PathBuf) -> Result<IncludedFile, Unreadable> {
     let text = read(&path).map_err(|error| unreadable(&path, &error))?;
     Ok(IncludedFile { path: path.into_os_string().into_vec(), text })
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> FatalError {
+fn unreadable(path: &Path, error: &std::io::Error) -> Unreadable {
     let path = path.as_os_str().as_bytes().to_vec();
-    FatalError::Unreadable { path, reason: error_text(error) }
+    Unreadable { path, reason: error_text(error) }
 }
 
 #[cfg(test)]
@@ -214,6 +221,7 @@ mod tests {
         );
         let wrong = Sources::of(&[b"--port".to_vec(), b"abc".to_vec()]).load();
         let Err(Refusal::Fatal(text)) = wrong else { panic!() };
-        assert!(text.contains("*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***"), "{text}");
+        assert!(text.contains("*** FATAL CONFIG FILE ERROR (Russet "), "{text}");
+        assert!(text.contains("the options of the command line\n>>> 'port \"abc\"'\n"), "{text}");
     }
 }

@@ -51,11 +51,7 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     }
     let resources = Resources::new(config.tcp_backlog);
     let mut resources = log_error("Failed creating the event loop", resources.map_err(Into::into))?;
-    for request in requests_at_start(&config).into_iter().filter(comes_before_daemonize) {
-        let directive = if matches!(request, Request::ChangeDir(_)) { "dir" } else { "logfile" };
-        carry_out(&mut resources, request)
-            .map_err(|why| refuse_directive(&loaded, directive, &why))?;
-    }
+    enter_and_log(&mut resources, &config, &loaded)?;
     set_absolute_dir(&mut config);
 
     let is_supervised = supervise::begin(config.supervised);
@@ -123,13 +119,27 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Reports the configuration line that could not be applied.
-fn refuse_directive(loaded: &Loaded, directive: &str, why: &str) -> Failed {
-    match loaded.refusal(directive, why) {
-        Some(error) => eprint!("{error}"),
-        None => log::warning(&format!("'{directive}': {why}")),
+/// Changes to `dir` and checks `logfile`, and reports the lines of both if they can't be applied.
+fn enter_and_log(
+    resources: &mut Resources,
+    config: &Config,
+    loaded: &Loaded,
+) -> Result<(), Failed> {
+    let mut reasons: Vec<(&str, String)> = Vec::new();
+    for request in requests_at_start(config).into_iter().filter(comes_before_daemonize) {
+        let directive = if matches!(request, Request::ChangeDir(_)) { "dir" } else { "logfile" };
+        if let Err(why) = carry_out(resources, request) {
+            reasons.push((directive, why));
+        }
     }
-    Failed
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    match loaded.refusal(&reasons) {
+        Some(error) => eprint!("{error}"),
+        None => reasons.iter().for_each(|(name, why)| log::warning(&format!("'{name}': {why}"))),
+    }
+    Err(Failed)
 }
 
 /// Whether a request must be carried out while the process still has a terminal.

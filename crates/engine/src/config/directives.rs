@@ -39,8 +39,11 @@ pub const VALKEY: u16 = 1 << 5;
 pub enum Status {
     /// It is implemented, or its behaviour is always on.
     Implemented,
-    /// It is not implemented yet.
+    /// It is not implemented yet; any value is accepted with a warning.
     NotImplemented(Impact),
+    /// It is not implemented yet, and ignoring it would be dangerous: only its default is accepted.
+    /// The text says what would happen otherwise.
+    Refused(Impact, &'static str),
     /// It has no meaning without this unimplemented directive, which is only accepted at its
     /// default. Any value is accepted, since it is common in configuration files.
     Without(&'static str),
@@ -51,30 +54,23 @@ pub enum Status {
 impl Status {
     /// Whether only the default is accepted.
     pub fn is_refused(self) -> bool {
-        matches!(self, Status::NotImplemented(impact) if impact.is_refused())
+        matches!(self, Status::Refused(..))
     }
 }
 
 /// What ignoring a directive would affect; decides how it is treated while it is not implemented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Impact {
-    /// Durability and consistency: refused at any value but the default.
+    /// Durability and consistency.
     Durability,
-    /// Resource limits: refused at any value but the default.
+    /// Resource limits.
     Limits,
-    /// Access control and privacy: refused at any value but the default.
+    /// Access control and privacy.
     Access,
-    /// Speed or memory: accepted with a warning.
+    /// Speed or memory.
     Performance,
-    /// Logs and metrics: accepted with a warning.
+    /// Logs and metrics.
     Observability,
-}
-
-impl Impact {
-    /// Whether other values than the default are refused.
-    pub fn is_refused(self) -> bool {
-        matches!(self, Impact::Durability | Impact::Limits | Impact::Access)
-    }
 }
 
 /// Sets a value from words.
@@ -183,9 +179,6 @@ macro_rules! directives {
 }
 
 const IMPLEMENTED: Status = Status::Implemented;
-const DURABILITY: Status = Status::NotImplemented(Impact::Durability);
-const LIMITS: Status = Status::NotImplemented(Impact::Limits);
-const ACCESS: Status = Status::NotImplemented(Impact::Access);
 const PERFORMANCE: Status = Status::NotImplemented(Impact::Performance);
 const OBSERVABILITY: Status = Status::NotImplemented(Impact::Observability);
 const WITHOUT_AOF: Status = Status::Without("appendonly");
@@ -194,6 +187,18 @@ const WITHOUT_CLUSTER: Status = Status::Without("cluster-enabled");
 const WITHOUT_USERS: Status = Status::Without("aclfile");
 const OFF: Status = Status::Off;
 const NONE: Apply = Apply::None;
+
+const fn durability(loss: &'static str) -> Status {
+    Status::Refused(Impact::Durability, loss)
+}
+
+const fn limits(loss: &'static str) -> Status {
+    Status::Refused(Impact::Limits, loss)
+}
+
+const fn access(loss: &'static str) -> Status {
+    Status::Refused(Impact::Access, loss)
+}
 
 /// Maximum of a C `int`.
 const INT: i64 = i32::MAX as i64;
@@ -210,7 +215,7 @@ section "Network" {
     /// addresses of IPv4 and IPv6, and an empty list disables TCP.
     "bind" [] bind: BindList = "* -::*", Words("addresses"), MODIFIABLE, IMPLEMENTED, listen("Failed to bind to specified addresses.");
     /// Source address of outgoing connections, for example to a master.
-    "bind-source-addr" [] bind_source_addr: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, ACCESS, NONE;
+    "bind-source-addr" [] bind_source_addr: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, access("outgoing connections would come from any address of this machine"), NONE;
     /// TCP port to listen on; 0 disables TCP.
     "port" [] port: u16 = "6379", Int(0, 65535), MODIFIABLE, IMPLEMENTED, listen("Unable to listen on this port. Check server logs.");
     /// Path of a Unix socket to listen on.
@@ -218,7 +223,7 @@ section "Network" {
     /// Permissions of the Unix socket; 0 leaves them to the umask.
     "unixsocketperm" [] unixsocketperm: u32 = "0", Octal(0o777), IMMUTABLE, IMPLEMENTED, NONE;
     /// Group that owns the Unix socket.
-    "unixsocketgroup" [] unixsocketgroup: Vec<u8> = "", OptionalText(check::any), IMMUTABLE | VALKEY, ACCESS, NONE;
+    "unixsocketgroup" [] unixsocketgroup: Vec<u8> = "", OptionalText(check::any), IMMUTABLE | VALKEY, access("the members of the group could not connect to the socket"), NONE;
     /// Accept only local clients while the default user has no password.
     "protected-mode" [] protected_mode: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum number of pending connections of a listening socket.
@@ -228,15 +233,15 @@ section "Network" {
     /// Seconds after which an idle client is disconnected; 0 disables the timeout.
     "timeout" [] timeout: u32 = "0", Int(0, INT), MODIFIABLE, IMPLEMENTED, NONE;
     /// Mark set on the server's packets, for routing and filtering.
-    "socket-mark-id" [] socket_mark_id: u32 = "0", Int(0, UINT), IMMUTABLE, ACCESS, NONE;
+    "socket-mark-id" [] socket_mark_id: u32 = "0", Int(0, UINT), IMMUTABLE, access("packets would not be marked for routing and filtering"), NONE;
     /// Connections accepted in one cycle of the event loop.
     "max-new-connections-per-cycle" [] max_new_connections_per_cycle: u32 = "10", Int(1, 1000), MODIFIABLE | VALKEY, PERFORMANCE, NONE;
     /// TLS connections accepted in one cycle of the event loop.
     "max-new-tls-connections-per-cycle" [] max_new_tls_connections_per_cycle: u32 = "1", Int(1, 1000), MODIFIABLE | VALKEY, PERFORMANCE, NONE;
     /// Port for RDMA; 0 disables it.
-    "rdma-port" [] rdma_port: u16 = "0", Int(0, 65535), IMMUTABLE | VALKEY, ACCESS, NONE;
+    "rdma-port" [] rdma_port: u16 = "0", Int(0, 65535), IMMUTABLE | VALKEY, access("nothing would listen for RDMA"), NONE;
     /// Addresses to listen on for RDMA.
-    "rdma-bind" [] rdma_bind: Vec<u8> = "", OptionalText(check::any), IMMUTABLE | VALKEY, ACCESS, NONE;
+    "rdma-bind" [] rdma_bind: Vec<u8> = "", OptionalText(check::any), IMMUTABLE | VALKEY, access("nothing would listen for RDMA"), NONE;
     /// Size of the receive buffer of an RDMA connection.
     "rdma-rx-size" [] rdma_rx_size: u64 = "1mb", Memory(64 << 10, 16 << 20), IMMUTABLE | VALKEY, PERFORMANCE, NONE;
     /// Completion vector of RDMA; -1 picks one.
@@ -244,7 +249,7 @@ section "Network" {
 }
 section "TLS" {
     /// TCP port for TLS; 0 disables it.
-    "tls-port" [] tls_port: u16 = "0", Int(0, 65535), MODIFIABLE, ACCESS, NONE;
+    "tls-port" [] tls_port: u16 = "0", Int(0, 65535), MODIFIABLE, access("nothing would listen for TLS, and clients could only connect without encryption"), NONE;
     /// File of the server's certificate.
     "tls-cert-file" [] tls_cert_file: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// File of the server's private key.
@@ -266,7 +271,7 @@ section "TLS" {
     /// Whether clients must present a certificate.
     "tls-auth-clients" [] tls_auth_clients: TlsAuthClients = "yes", Enum(TlsAuthClients::NAMES), MODIFIABLE, WITHOUT_TLS, NONE;
     /// Use TLS for the link to the master.
-    "tls-replication" [] tls_replication: bool = "no", Bool, MODIFIABLE, ACCESS, NONE;
+    "tls-replication" [] tls_replication: bool = "no", Bool, MODIFIABLE, access("the link to the master would not be encrypted"), NONE;
     /// Use TLS between cluster nodes.
     "tls-cluster" [] tls_cluster: bool = "no", Bool, MODIFIABLE, WITHOUT_CLUSTER, NONE;
     /// Supported versions of TLS.
@@ -372,7 +377,7 @@ section "Snapshots" {
 }
 section "Append-only file" {
     /// Append every write to a log that is replayed at the start.
-    "appendonly" [] appendonly: bool = "no", Bool, MODIFIABLE | DENY_LOADING, DURABILITY, NONE;
+    "appendonly" [] appendonly: bool = "no", Bool, MODIFIABLE | DENY_LOADING, durability("a crash would lose all writes since the last snapshot"), NONE;
     /// Base name of the append-only files.
     "appendfilename" [] appendfilename: Vec<u8> = "appendonly.aof", Text(check::appendfilename), IMMUTABLE, PERFORMANCE, NONE;
     /// Directory of the append-only files in `dir`.
@@ -450,13 +455,13 @@ section "Replication" {
     /// A replica flushes old data in the background on a full synchronization. Always on.
     "replica-lazy-flush" ["slave-lazy-flush"] replica_lazy_flush: bool = "no", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Disable expiry and eviction while data is imported.
-    "import-mode" [] import_mode: bool = "no", Bool, MODIFIABLE | VALKEY, DURABILITY, NONE;
+    "import-mode" [] import_mode: bool = "no", Bool, MODIFIABLE | VALKEY, durability("keys would expire during the import"), NONE;
 }
 section "Security" {
     /// Password of the default user; empty requires none.
     "requirepass" [] requirepass: Password = "", OptionalText(check::any), MODIFIABLE | SENSITIVE, IMPLEMENTED, Apply::Engine(Hook::Password);
     /// File of ACL users.
-    "aclfile" [] aclfile: Vec<u8> = "", Text(check::any), IMMUTABLE, ACCESS, NONE;
+    "aclfile" [] aclfile: Vec<u8> = "", Text(check::any), IMMUTABLE, access("the users of this file could not log in, and the default user would not be restricted"), NONE;
     /// Default channel permissions of a new ACL user.
     "acl-pubsub-default" [] acl_pubsub_default: AclPubsubDefault = "resetchannels", Enum(AclPubsubDefault::NAMES), MODIFIABLE, WITHOUT_USERS, NONE;
     /// Entries that ACL LOG keeps.
@@ -472,7 +477,7 @@ section "Clients" {
     /// Maximum length of an argument.
     "proto-max-bulk-len" [] proto_max_bulk_len: u64 = "512mb", Memory(1 << 20, LONG_SIZE), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum memory of all clients' buffers before clients are evicted; 0 sets no limit.
-    "maxmemory-clients" [] maxmemory_clients: MemoryOrPercent = "0", SizeOrPercent, MODIFIABLE, LIMITS, NONE;
+    "maxmemory-clients" [] maxmemory_clients: MemoryOrPercent = "0", SizeOrPercent, MODIFIABLE, limits("the memory of clients' buffers would not be limited"), NONE;
     /// Maximum number of keys tracked for client-side caching.
     "tracking-table-max-keys" [] tracking_table_max_keys: u64 = "1000000", Int(0, LONG), MODIFIABLE, PERFORMANCE, NONE;
     /// Classes of keyspace events that are published.
@@ -484,7 +489,7 @@ section "Clients" {
 }
 section "Memory" {
     /// Memory limit above which keys are evicted or writes refused; 0 sets no limit.
-    "maxmemory" [] maxmemory: u64 = "0", Memory(0, u64::MAX), MODIFIABLE, LIMITS, NONE;
+    "maxmemory" [] maxmemory: u64 = "0", Memory(0, u64::MAX), MODIFIABLE, limits("memory would grow beyond the limit, without eviction or errors for writes"), NONE;
     /// Eviction policy.
     "maxmemory-policy" [] maxmemory_policy: EvictionPolicy = "noeviction", Enum(EvictionPolicy::NAMES), MODIFIABLE, PERFORMANCE, Apply::Engine(Hook::UseCounting);
     /// Keys sampled to find one to evict.
@@ -533,7 +538,7 @@ section "Memory" {
 }
 section "Cluster" {
     /// Enable cluster mode.
-    "cluster-enabled" [] cluster_enabled: bool = "no", Bool, IMMUTABLE, DURABILITY, NONE;
+    "cluster-enabled" [] cluster_enabled: bool = "no", Bool, IMMUTABLE, durability("the server would accept all keys, also those of other nodes of the cluster"), NONE;
     /// File with the node's view of the cluster.
     "cluster-config-file" [] cluster_config_file: Vec<u8> = "nodes.conf", Text(check::cluster_config_file), IMMUTABLE, PERFORMANCE, NONE;
     /// Milliseconds without contact after which a node is considered failing.

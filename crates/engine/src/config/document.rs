@@ -75,9 +75,7 @@ pub fn russet_conf() -> String {
 fn treatment(status: Status) -> Option<String> {
     Some(match status {
         Status::Implemented => return None,
-        Status::NotImplemented(impact) if impact.is_refused() => {
-            "only the default is accepted".into()
-        }
+        Status::Refused(_, loss) => format!("only the default is accepted: otherwise {loss}"),
         Status::NotImplemented(_) => "accepted with a warning, without effect".into(),
         Status::Without(name) => format!("accepted, has no meaning without {name}"),
         Status::Off => "accepted, always off".into(),
@@ -175,7 +173,9 @@ pub fn compatibility_md() -> String {
     out.push_str("| directive | default | affects | treatment |\n|---|---|---|---|\n");
     for row in rows {
         let impact = match row.status {
-            Status::NotImplemented(impact) => format!("{impact:?}").to_lowercase(),
+            Status::NotImplemented(impact) | Status::Refused(impact, _) => {
+                format!("{impact:?}").to_lowercase()
+            }
             _ => String::new(),
         };
         let _ = writeln!(

@@ -8,7 +8,7 @@ use super::value::Refusal;
 pub enum Treatment {
     /// Includes the files that match the argument.
     Include,
-    /// Refused with this reason.
+    /// Not implemented: refused with this reason.
     Refused(&'static str),
     /// Accepted if it only grants the default user all permissions and sets its password.
     User,
@@ -47,7 +47,8 @@ pub static FILE_ONLY: &[FileOnly] = &[
         words_min: 2,
         words_max: 2,
         treatment: Treatment::Refused(
-            "'rename-command' is not implemented yet and would leave the command reachable",
+            "'rename-command' is not implemented in Russet yet: the command would stay reachable under \
+             its own name",
         ),
         doc: "Renames or removes a command.",
     },
@@ -63,7 +64,10 @@ pub static FILE_ONLY: &[FileOnly] = &[
         name: "loadmodule",
         words_min: 1,
         words_max: usize::MAX,
-        treatment: Treatment::Refused("'loadmodule' is not supported: modules can't be loaded"),
+        treatment: Treatment::Refused(
+            "'loadmodule' is not supported by Russet: commands and data types of the module would be \
+             missing",
+        ),
         doc: "Loads a module; not supported.",
     },
     FileOnly {
@@ -120,8 +124,9 @@ pub fn default_user(words: &[Vec<u8>]) -> Result<Option<Hash>, Refusal> {
     ];
     let refusal = || {
         Refusal::from(
-            "'user' is not implemented yet: only a default user with all permissions is accepted, \
-             with at most one password",
+            "'user' is not implemented in Russet yet: this user could not log in, or would not be \
+             restricted. Only a default user with all permissions is accepted, with at most one \
+             password",
         )
     };
     let [name, rules @ ..] = words else { return Err(refusal()) };

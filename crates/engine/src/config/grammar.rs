@@ -265,11 +265,6 @@ impl CommandLine {
         }
         argument.eq_ignore_ascii_case(b"--sentinel") && next_is_option
     }
-
-    /// Returns the whole text to load: the file, then standard input, then the options.
-    pub fn whole_text(&self, file: &[u8], stdin: &[u8]) -> Vec<u8> {
-        [file, stdin, b"\n", &self.options].concat()
-    }
 }
 
 #[cfg(test)]
@@ -402,7 +397,7 @@ mod tests {
         let line = command_line(&["/etc/redis.conf", "--port", "1", "-"]);
         assert_eq!(line.config_file.as_deref(), Some(&b"/etc/redis.conf"[..]));
         assert!(line.from_stdin);
-        assert_eq!(line.whole_text(b"a\n", b"b"), b"a\nb\nport \"1\" ");
+        assert_eq!(line.options, b"port \"1\" ");
         assert!(command_line(&["-", "--port", "1"]).from_stdin);
         assert_eq!(command_line(&["", "--port", "1"]).config_file, None);
         let middle = command_line(&["x.conf", "--dbfilename", "-", "--port", "1"]);

@@ -1,16 +1,19 @@
-//! Loads a configuration: lines, `include`, and errors.
+//! Loads a configuration: its sources, lines and `include`.
 //!
-//! The text comes from the driver (file, standard input and command line joined by
-//! [`CommandLine::whole_text`](super::grammar::CommandLine::whole_text)); included files come
-//! through a callback. Any input results in a configuration or in one clear error, with limits on
-//! line length, depth, number of files and total size.
+//! The texts come from the driver: a file, standard input, the options of the command line; included
+//! files come through a callback. Any input results in a configuration or in an error that lists
+//! every refused line (`refusal.rs`), with limits on line length, depth, number of files and size.
 
-use std::fmt;
+use std::rc::Rc;
 
 use super::directives::{DIRECTIVES, Directive, Status};
 use super::file_only::{self, Treatment};
 use super::grammar::{LINE_BYTES_MAX, VALUE_BYTES_MAX, split_words, trim};
 use super::password::{Hash, Password};
+use super::refusal::{
+    FatalError, Mention, Place, REFUSED_LINES_MAX, Reason, RefusedLine, Source, Unreadable,
+    near_name,
+};
 use super::value::{Origin, Refusal};
 use super::{Config, directive_index};
 
@@ -34,8 +37,8 @@ pub struct IncludedFile {
 ///
 /// The first argument is the directory for relative paths: the value of `dir` so far, since Redis
 /// changes to `dir` when it reads that line. A pattern with `*`, `?` or `[` may match no file; an
-/// unreadable file is [`FatalError::Unreadable`].
-pub type ReadFiles<'a> = dyn FnMut(&[u8], &[u8]) -> Result<Vec<IncludedFile>, FatalError> + 'a;
+/// unreadable file is an error.
+pub type ReadFiles<'a> = dyn FnMut(&[u8], &[u8]) -> Result<Vec<IncludedFile>, Unreadable> + 'a;
 
 /// A configuration with the warnings to log.
 #[derive(Debug)]
@@ -48,82 +51,15 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Returns the error for a directive whose value could not be applied. None if no line set it.
-    pub fn refusal(&self, directive: &str, message: &str) -> Option<FatalError> {
-        let index = directive_index(directive.as_bytes())?;
-        self.mentions[index].as_ref().map(|mention| mention.refuse(message))
-    }
-}
-
-/// Why a configuration was refused. Its text is that of Redis before it exits: a block about a
-/// line, or a log line about a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FatalError {
-    /// A line is invalid.
-    Line {
-        /// The included file that contains it, if any.
-        file: Option<Vec<u8>>,
-        /// Its line number, from 1.
-        number: usize,
-        /// The line itself, trimmed.
-        text: Vec<u8>,
-        /// The reason.
-        message: String,
-    },
-    /// An included file can't be read.
-    Unreadable {
-        /// Its path.
-        path: Vec<u8>,
-        /// The operating system's reason.
-        reason: String,
-    },
-}
-
-impl fmt::Display for FatalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FatalError::Line { file, number, text, message } => {
-                writeln!(f, "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***")?;
-                writeln!(f, "Reading the configuration file, at line {number}")?;
-                writeln!(f, ">>> '{}'", String::from_utf8_lossy(text))?;
-                writeln!(f, "{message}")?;
-                match file {
-                    Some(path) => {
-                        writeln!(f, "(in the included file '{}')", String::from_utf8_lossy(path))
-                    }
-                    None => Ok(()),
-                }
-            }
-            FatalError::Unreadable { path, reason } => {
-                let path = String::from_utf8_lossy(path);
-                write!(f, "Fatal error, can't open config file '{path}': {reason}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for FatalError {}
-
-/// The last line that sets a directive.
-#[derive(Debug, Clone)]
-struct Mention {
-    file: Option<Vec<u8>>,
-    number: usize,
-    text: Vec<u8>,
-}
-
-impl Mention {
-    /// Returns the directive's name as it was written.
-    fn name(&self) -> String {
-        let words = split_words(&self.text).unwrap_or_default();
-        words.first().map_or(String::new(), |name| String::from_utf8_lossy(name).into_owned())
-    }
-
-    fn refuse(&self, message: &str) -> FatalError {
-        let Mention { file, number, text } = self.clone();
-        // Limits the error message.
-        let text = text[..text.len().min(1024)].to_vec();
-        FatalError::Line { file, number, text, message: message.to_owned() }
+    /// Returns the error for directives whose values could not be applied, with the reason for each.
+    /// None if no line set one of them.
+    pub fn refusal(&self, reasons: &[(&str, String)]) -> Option<FatalError> {
+        let line = |(name, reason): &(&str, String)| {
+            let mention = self.mentions[directive_index(name.as_bytes())?].as_ref()?;
+            Some(mention.refuse(reason.as_str()))
+        };
+        let lines: Option<Vec<RefusedLine>> = reasons.iter().map(line).collect();
+        lines.filter(|lines| !lines.is_empty()).map(FatalError::lines)
     }
 }
 
@@ -133,74 +69,98 @@ struct Loader<'a> {
     mentions: Vec<Option<Mention>>,
     /// The line of the default user, and its password.
     user: Option<(Mention, Option<Hash>)>,
+    refused: Vec<RefusedLine>,
+    /// The first included file that can't be read.
+    unreadable: Option<Unreadable>,
+    /// Whether the rest is not read.
+    is_stopped: bool,
+    lines: usize,
     files_left: usize,
     bytes_left: usize,
     read_files: &'a mut ReadFiles<'a>,
 }
 
 impl Config {
-    /// Parses a configuration, starting from the defaults.
-    pub fn parse<'a>(text: &[u8], read_files: &'a mut ReadFiles<'a>) -> Result<Loaded, FatalError> {
+    /// Parses a configuration of these sources, starting from the defaults.
+    pub fn parse<'a>(
+        sources: &[Source],
+        read_files: &'a mut ReadFiles<'a>,
+    ) -> Result<Loaded, FatalError> {
         let mut loader = Loader {
             config: Config::default(),
             warnings: Vec::new(),
             mentions: vec![None; DIRECTIVES.len()],
             user: None,
+            refused: Vec::new(),
+            unreadable: None,
+            is_stopped: false,
+            lines: 0,
             files_left: INCLUDED_FILES_MAX,
             bytes_left: TOTAL_BYTES_MAX,
             read_files,
         };
-        loader.text(text, None, 0)?;
+        for source in sources {
+            loader.text(&source.text, source.place.clone(), 0);
+        }
         loader.finish()
     }
 
     /// Parses a configuration without includes.
     pub fn parse_text(text: &[u8]) -> Result<Loaded, FatalError> {
-        Config::parse(text, &mut |_, word| {
+        let source = Source { place: Place::Text, text: text.to_vec() };
+        Config::parse(&[source], &mut |_, word| {
             let reason = "No such file or directory".to_owned();
-            Err(FatalError::Unreadable { path: word.to_vec(), reason })
+            Err(Unreadable { path: word.to_vec(), reason })
         })
     }
 }
 
 impl Loader<'_> {
-    fn text(&mut self, text: &[u8], file: Option<&[u8]>, depth: usize) -> Result<(), FatalError> {
+    fn text(&mut self, text: &[u8], place: Place, depth: usize) {
+        let place = Rc::new(place);
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = trim(line);
+            if self.is_stopped {
+                return;
+            }
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
-            let mention =
-                Mention { file: file.map(<[u8]>::to_vec), number: at + 1, text: line.to_vec() };
-            self.line(&mention, depth)?;
+            self.lines += 1;
+            let (place, order) = (place.clone(), self.lines);
+            let mention = Mention { place, number: at + 1, text: line.to_vec(), order };
+            if let Err(reason) = self.line(&mention, depth) {
+                self.refused.push(mention.refuse(reason));
+            }
+            self.is_stopped |= self.refused.len() >= REFUSED_LINES_MAX;
         }
-        Ok(())
     }
 
-    fn line(&mut self, mention: &Mention, depth: usize) -> Result<(), FatalError> {
-        let refuse = |message: &str| mention.refuse(message);
+    fn line(&mut self, mention: &Mention, depth: usize) -> Result<(), Reason> {
+        const WRONG: &str = "Bad directive or wrong number of arguments";
         if mention.text.len() > LINE_BYTES_MAX {
-            return Err(refuse("Configuration line is too long"));
+            return Err("Configuration line is too long".into());
         }
         if mention.text.contains(&0) {
-            return Err(refuse("Configuration line contains a NUL byte"));
+            return Err("Configuration line contains a NUL byte".into());
         }
-        let words = split_words(&mention.text);
-        let words = words.ok_or_else(|| refuse("Unbalanced quotes in configuration line"))?;
+        let words = split_words(&mention.text).ok_or("Unbalanced quotes in configuration line")?;
         let Some((name, words)) = words.split_first() else {
             return Ok(());
         };
         if let Some(index) = directive_index(name) {
-            self.directive(index, words, mention).map_err(|message| refuse(&message))
+            Ok(self.directive(index, words, mention)?)
         } else if let Some(row) = file_only::find(name) {
             if words.len() < row.words_min || words.len() > row.words_max {
-                return Err(refuse("Bad directive or wrong number of arguments"));
+                return Err(WRONG.into());
             }
             self.file_only(row, words, mention, depth)
         } else if name.contains(&b'.') {
-            Err(refuse("Module configuration without a module: modules can't be loaded"))
+            Err(Reason::missing("Module configuration without a module: modules can't be loaded"))
+        } else if let Some(meant) = near_name(name) {
+            Err(format!("{WRONG}. Did you mean '{meant}'?").into())
         } else {
-            Err(refuse("Bad directive or wrong number of arguments"))
+            Err(WRONG.into())
         }
     }
 
@@ -257,23 +217,20 @@ impl Loader<'_> {
         words: &[Vec<u8>],
         mention: &Mention,
         depth: usize,
-    ) -> Result<(), FatalError> {
+    ) -> Result<(), Reason> {
         match row.treatment {
-            Treatment::Include => self.include(&words[0], mention, depth),
-            Treatment::Refused(reason) => Err(mention.refuse(reason)),
+            Treatment::Include => self.include(&words[0], depth),
+            Treatment::Refused(reason) => Err(Reason::missing(reason)),
             Treatment::User => {
-                let hash =
-                    file_only::default_user(words).map_err(|reason| mention.refuse(&reason))?;
+                let hash = file_only::default_user(words).map_err(Reason::missing)?;
                 if self.user.is_some() {
-                    return Err(mention.refuse("Duplicate user found"));
+                    return Err("Duplicate user found".into());
                 }
                 self.user = Some((mention.clone(), hash));
                 Ok(())
             }
             Treatment::Sentinel if words.is_empty() => Ok(()),
-            Treatment::Sentinel => {
-                Err(mention.refuse("sentinel directive while not in sentinel mode"))
-            }
+            Treatment::Sentinel => Err("sentinel directive while not in sentinel mode".into()),
             Treatment::Ignored => {
                 self.warnings
                     .push(format!("Configuration directive '{}' has no effect.", row.name));
@@ -282,18 +239,24 @@ impl Loader<'_> {
         }
     }
 
-    fn include(&mut self, word: &[u8], mention: &Mention, depth: usize) -> Result<(), FatalError> {
+    fn include(&mut self, word: &[u8], depth: usize) -> Result<(), Reason> {
         if depth >= INCLUDE_DEPTH_MAX {
-            return Err(mention.refuse("Files include each other too deeply"));
+            self.is_stopped = true;
+            return Err("Files include each other too deeply".into());
         }
-        for file in (self.read_files)(&self.config.dir, word)? {
+        let files = (self.read_files)(&self.config.dir, word).map_err(|unreadable| {
+            self.unreadable.get_or_insert_with(|| unreadable.clone());
+            unreadable.to_string()
+        })?;
+        for file in files {
             let left =
                 (self.files_left.checked_sub(1), self.bytes_left.checked_sub(file.text.len()));
             let (Some(files_left), Some(bytes_left)) = left else {
-                return Err(mention.refuse("Too much is included"));
+                self.is_stopped = true;
+                return Err("Too much is included".into());
             };
             (self.files_left, self.bytes_left) = (files_left, bytes_left);
-            self.text(&file.text, Some(&file.path), depth + 1)?;
+            self.text(&file.text, Place::File(file.path), depth + 1);
         }
         Ok(())
     }
@@ -308,27 +271,41 @@ impl Loader<'_> {
             match validate(row, &mention.name(), &self.config, &default) {
                 Validation::Ok => {}
                 Validation::Warning(warning) => self.warnings.push(warning),
-                Validation::Refused(reason) => return Err(mention.refuse(&reason)),
+                Validation::Refused(reason) => {
+                    self.refused.push(mention.refuse(Reason::missing(reason)));
+                }
             }
         }
-        if let Some((mention, hash)) = &self.user {
-            let password = &mut self.config.requirepass;
-            match hash {
-                None if !password.is_empty() => {
-                    return Err(mention.refuse(
-                        "This line removes the password set by 'requirepass': remove one of them",
-                    ));
-                }
-                Some(hash) if !password.is_empty() && password.hash() != *hash => {
-                    return Err(mention.refuse(
-                        "This line and 'requirepass' set different passwords: remove one of them",
-                    ));
-                }
-                Some(hash) if password.is_empty() => *password = Password::Hash(*hash),
-                _ => {}
-            }
+        if let Some((mention, hash)) = self.user.take()
+            && let Err(reason) = self.set_password(hash)
+        {
+            self.refused.push(mention.refuse(reason));
         }
-        Ok(Loaded { config: self.config, warnings: self.warnings, mentions: self.mentions })
+        match (self.unreadable, self.refused.len()) {
+            (_, 0) => {
+                Ok(Loaded { config: self.config, warnings: self.warnings, mentions: self.mentions })
+            }
+            (Some(unreadable), 1) => Err(FatalError::Unreadable(unreadable)),
+            _ => Err(FatalError::lines(self.refused)),
+        }
+    }
+
+    /// Sets the password of the line of the default user.
+    fn set_password(&mut self, hash: Option<Hash>) -> Result<(), &'static str> {
+        let password = &mut self.config.requirepass;
+        match hash {
+            None if !password.is_empty() => {
+                Err("This line removes the password set by 'requirepass': remove one of them")
+            }
+            Some(hash) if !password.is_empty() && password.hash() != hash => {
+                Err("This line and 'requirepass' set different passwords: remove one of them")
+            }
+            Some(hash) if password.is_empty() => {
+                *password = Password::Hash(hash);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -347,7 +324,7 @@ pub(super) fn validate(
     config: &Config,
     default: &Config,
 ) -> Validation {
-    let Status::NotImplemented(impact) = row.status else {
+    let (Status::NotImplemented(_) | Status::Refused(..)) = row.status else {
         return Validation::Ok;
     };
     let usual = (row.text)(default);
@@ -355,10 +332,9 @@ pub(super) fn validate(
         return Validation::Ok;
     }
     let usual = String::from_utf8_lossy(&usual);
-    if impact.is_refused() {
-        let impact = format!("{impact:?}").to_lowercase();
+    if let Status::Refused(_, loss) = row.status {
         return Validation::Refused(format!(
-            "'{name}' affects {impact} and is not implemented yet: only its default '{usual}' is accepted"
+            "'{name}' is not implemented in Russet yet: {loss}. Only its default '{usual}' is accepted"
         ));
     }
     Validation::Warning(format!(

@@ -13,6 +13,7 @@ pub mod file_only;
 pub mod grammar;
 pub mod load;
 pub mod password;
+pub mod refusal;
 pub mod rewrite;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use std::fmt;
 pub use apply::{Apply, Hook, ShellStep, requests_at_start};
 pub use directives::{Config, DIRECTIVES, Directive, Impact, Status};
 pub use grammar::CommandLine;
-pub use load::{FatalError, IncludedFile, Loaded};
+pub use load::{IncludedFile, Loaded};
+pub use refusal::{FatalError, Place, RefusedLine, Source, Unreadable};
 
 use directives::{DENY_LOADING, HIDDEN, IMMUTABLE, PROTECTED, SENSITIVE};
 use grammar::{VALUE_BYTES_MAX, split_words};

@@ -5,20 +5,39 @@ use proptest::prelude::*;
 use crate::config::grammar::{CommandLine, LINE_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::config::load::{INCLUDE_DEPTH_MAX, INCLUDED_FILES_MAX};
 use crate::config::password::Password;
+use crate::config::refusal::REFUSED_LINES_MAX;
 use crate::config::value::*;
 use crate::config::words::*;
-use crate::config::{Config, FatalError, IncludedFile, Loaded};
+use crate::config::{
+    Config, FatalError, IncludedFile, Loaded, Place, RefusedLine, Source, Unreadable,
+};
 
 fn load(text: &str) -> Config {
     Config::parse_text(text.as_bytes()).unwrap_or_else(|error| panic!("{error}")).config
 }
 
-/// The message about the line that is at fault.
-fn refusal(text: &str) -> String {
-    match Config::parse_text(text.as_bytes()) {
-        Err(FatalError::Line { message, .. }) => message,
+/// The lines that are refused.
+fn refused(result: Result<Loaded, FatalError>) -> Vec<RefusedLine> {
+    match result {
+        Err(FatalError::Lines(lines)) => lines,
         other => panic!("{other:?}"),
     }
+}
+
+/// The message about the only line that is refused.
+fn refusal(text: &str) -> String {
+    match refused(Config::parse_text(text.as_bytes())).as_slice() {
+        [line] => line.reason.message.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sources of a file and a command line.
+fn sources(file: &str, options: &[u8]) -> [Source; 2] {
+    [
+        Source { place: Place::File(b"/etc/redis.conf".to_vec()), text: file.into() },
+        Source { place: Place::CommandLine, text: options.to_vec() },
+    ]
 }
 
 /// Debian's /etc/redis/redis.conf without its comments.
@@ -169,24 +188,113 @@ fn the_command_line_overrules_the_file() {
     let arguments =
         ["x.conf", "--port", "1", "--save", "--dbfilename", "a \"b", "--bind", "::1", "-127.0.0.1"];
     let line = CommandLine::parse(&arguments.map(|argument| argument.as_bytes().to_vec()));
-    let text = line.whole_text(b"port 2\nsave 1 1\ndbfilename c\n", b"");
-    let config = Config::parse_text(&text).expect("both are right").config;
+    let sources = sources("port 2\nsave 1 1\ndbfilename c", &line.options);
+    let config = Config::parse(&sources, &mut |_, _| Ok(vec![])).expect("both are right").config;
     assert_eq!((config.port, config.dbfilename.as_slice()), (1, &b"a \"b"[..]));
     assert_eq!(config.save, SavePoints(vec![]));
     assert_eq!(config.bind.0, [b"::1".to_vec(), b"-127.0.0.1".to_vec()]);
 }
 
+/// What an operator of a stock server has in its file, with a typing error and a wrong value.
+const PRODUCTION: &str = "bind 0.0.0.0
+port 6379
+tls-port 6380
+tls-cert-file /etc/cert.pem
+rename-command FLUSHALL \"\"
+maxmemory 2gb
+maxmemory-policy allkeys-lru
+apendfsync everysec
+timeout ten
+user alice on >secret ~* +@all
+appendonly yes
+requirepass one two
+";
+
 #[test]
-fn a_refused_line_is_shown_as_redis_shows_it() {
+fn every_refused_line_is_listed_in_the_order_of_the_file() {
+    let options = CommandLine::parse(&[b"--hz".to_vec(), b"ten".to_vec()]).options;
+    let error = Config::parse(&sources(PRODUCTION, &options), &mut |_, _| Ok(vec![]));
+    let expected = "
+*** FATAL CONFIG FILE ERROR (Russet VERSION) ***
+Reading the configuration file '/etc/redis.conf', at line 3
+>>> 'tls-port 6380'
+'tls-port' is not implemented in Russet yet: nothing would listen for TLS, and clients could only connect without \
+         encryption. Only its default '0' is accepted
+
+Reading the configuration file '/etc/redis.conf', at line 5
+>>> 'rename-command FLUSHALL \"\"'
+'rename-command' is not implemented in Russet yet: the command would stay reachable under its own name
+
+Reading the configuration file '/etc/redis.conf', at line 6
+>>> 'maxmemory 2gb'
+'maxmemory' is not implemented in Russet yet: memory would grow beyond the limit, without eviction or errors for \
+         writes. Only its default '0' is accepted
+
+Reading the configuration file '/etc/redis.conf', at line 8
+>>> 'apendfsync everysec'
+Bad directive or wrong number of arguments. Did you mean 'appendfsync'?
+
+Reading the configuration file '/etc/redis.conf', at line 9
+>>> 'timeout ten'
+argument couldn't be parsed into an integer
+
+Reading the configuration file '/etc/redis.conf', at line 10
+>>> 'user alice on >*** ~* +@all'
+'user' is not implemented in Russet yet: this user could not log in, or would not be restricted. Only a default user \
+         with all permissions is accepted, with at most one password
+
+Reading the configuration file '/etc/redis.conf', at line 11
+>>> 'appendonly yes'
+'appendonly' is not implemented in Russet yet: a crash would lose all writes since the last snapshot. Only its \
+         default 'no' is accepted
+
+Reading the configuration file '/etc/redis.conf', at line 12
+>>> 'requirepass *** ***'
+wrong number of arguments
+
+Reading the options of the command line
+>>> 'hz \"ten\"'
+argument couldn't be parsed into an integer
+
+These 9 lines are refused. What Russet does not have yet, and what that means: docs/compatibility.md
+";
+    let expected = expected.replace("VERSION", env!("CARGO_PKG_VERSION"));
+    assert_eq!(error.expect_err("nine lines").to_string(), expected);
+}
+
+#[test]
+fn a_wrong_line_alone_points_to_the_directives() {
     let error =
         Config::parse_text(b"port 1\n  foo  bar \"x\"  \nport 2\n").expect_err("no such directive");
-    assert_eq!(
-        error.to_string(),
-        "\n*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***\n\
-         Reading the configuration file, at line 2\n\
-         >>> 'foo  bar \"x\"'\n\
-         Bad directive or wrong number of arguments\n"
-    );
+    let text = error.to_string();
+    let end = "Reading the configuration, at line 2
+>>> 'foo  bar \"x\"'
+Bad directive or wrong number of arguments
+
+This line is refused. Directives and their values: docs/config.md
+";
+    assert!(text.ends_with(end), "{text}");
+}
+
+#[test]
+fn a_long_list_of_refused_lines_ends() {
+    let lines = refused(Config::parse_text(&b"nonsense 1\n".repeat(1 << 16)));
+    assert_eq!(lines.len(), REFUSED_LINES_MAX);
+    let text = FatalError::Lines(lines).to_string();
+    assert!(text.contains("and the rest was not read"), "{text}");
+}
+
+#[test]
+fn values_that_cannot_be_applied_are_listed_in_the_order_of_the_file() {
+    let loaded = Config::parse_text(b"logfile /x/log\n\ndir /y\n").expect("they exist, perhaps");
+    let refusal = |reasons: &[(&str, String)]| loaded.refusal(reasons);
+    let error = refusal(&[("dir", "no".into()), ("logfile", "never".into())]);
+    let numbers: Vec<_> = refused(Err(error.expect("both have lines")))
+        .into_iter()
+        .map(|line| (line.number, line.reason.message))
+        .collect();
+    assert_eq!(numbers, [(1, "never".to_owned()), (3, "no".to_owned())]);
+    assert_eq!(refusal(&[("port", "no".into())]), None);
 }
 
 #[test]
@@ -237,23 +345,21 @@ fn refusals_have_the_texts_of_redis() {
 
 #[test]
 fn unimplemented_directives_are_refused_or_warned_about() {
-    for (line, impact) in [
-        ("appendonly yes", "durability"),
-        ("maxmemory 1gb", "limits"),
-        ("aclfile /etc/users.acl", "access"),
-        ("tls-port 6380", "access"),
-        ("cluster-enabled yes", "durability"),
+    for line in [
+        "appendonly yes",
+        "maxmemory 1gb",
+        "aclfile /etc/users.acl",
+        "tls-port 6380",
+        "cluster-enabled yes",
+        "rename-command CONFIG ''",
+        "user alice on >x",
     ] {
         let name = line.split(' ').next().unwrap_or_default();
         let message = refusal(line);
-        let start = format!("'{name}' affects {impact} and is not implemented yet");
+        let start = format!("'{name}' is not implemented in Russet yet: ");
         assert!(message.starts_with(&start), "{message}");
     }
-    assert!(
-        refusal("rename-command CONFIG ''").contains("'rename-command' is not implemented yet")
-    );
-    assert!(refusal("user alice on >x").contains("'user' is not implemented yet"));
-    assert!(refusal("loadmodule x.so").contains("modules can't be loaded"));
+    assert!(refusal("loadmodule x.so").contains("'loadmodule' is not supported by Russet"));
     assert!(refusal("search.timeout 5").contains("modules can't be loaded"));
 
     let inert = "appendonly no\nappendfsync always\nappendfsync no\naof-load-truncated no\n\
@@ -262,7 +368,7 @@ fn unimplemented_directives_are_refused_or_warned_about() {
     let loaded = Config::parse_text(inert.as_bytes()).expect("no effect without its switch");
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     // It is about connections that are opened, for which no port of ours is needed.
-    assert!(refusal("tls-replication yes").contains("affects access"));
+    assert!(refusal("tls-replication yes").contains("would not be encrypted"));
 
     let accepted =
         "appendonly no\nmaxmemory 0\nio-threads 4\nio-threads 4\nlist-max-ziplist-entries 5\n";
@@ -280,9 +386,8 @@ fn unimplemented_directives_are_refused_or_warned_about() {
 fn a_later_line_overrides_a_refused_value() {
     let config = load("appendonly yes\nmaxmemory 1gb\nmaxmemory 0\nappendonly no\n");
     assert!(!config.appendonly);
-    let error =
-        Config::parse_text(b"appendonly no\n\nappendonly yes\n").expect_err("the last one counts");
-    assert!(matches!(error, FatalError::Line { number: 3, .. }));
+    let lines = refused(Config::parse_text(b"appendonly no\n\nappendonly yes\n"));
+    assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [3]);
 }
 
 #[test]
@@ -307,11 +412,11 @@ fn a_file_that_a_stock_server_rewrote_keeps_its_password() {
     assert_eq!(config.text(row), b"");
     assert!(refusal(&format!("requirepass abcd\n{line}")).contains("different passwords"));
     assert!(refusal(&format!("{line}{line}")).contains("Duplicate user"));
-    assert!(refusal("user alice on nopass ~* &* +@all").contains("not implemented yet"));
+    assert!(refusal("user alice on nopass ~* &* +@all").contains("not implemented in Russet"));
 }
 
 fn include(text: &str, files: &[(&str, &str)]) -> Result<Loaded, FatalError> {
-    Config::parse(text.as_bytes(), &mut |folder, word| {
+    Config::parse(&sources(text, b""), &mut |folder, word| {
         let pattern = match folder {
             b"./" => word.to_vec(),
             folder => [folder, b"/", word].concat(),
@@ -329,7 +434,7 @@ fn include(text: &str, files: &[(&str, &str)]) -> Result<Loaded, FatalError> {
             .collect();
         if found.is_empty() && !pattern.contains('*') {
             let reason = "No such file or directory".to_owned();
-            return Err(FatalError::Unreadable { path: pattern.into_bytes(), reason });
+            return Err(Unreadable { path: pattern.into_bytes(), reason });
         }
         Ok(found)
     })
@@ -370,7 +475,10 @@ fn faults_in_included_files_are_found() {
     );
     let error = include("port 1\ninclude a", &[("a", "port 2\n\nbad x")]).expect_err("line 3 of a");
     let text = error.to_string();
-    assert!(text.contains("at line 3\n>>> 'bad x'\n") && text.contains("'a'"), "{text}");
+    assert!(text.contains("file 'a', at line 3\n>>> 'bad x'\n"), "{text}");
+    let error = include("include b\ninclude a\nport x", &[("a", "hz x")]).expect_err("three");
+    let lines: Vec<_> = refused(Err(error)).into_iter().map(|line| line.text).collect();
+    assert_eq!(lines, ["include b", "hz x", "port x"]);
 }
 
 #[test]
@@ -403,7 +511,9 @@ fn too_long_texts_are_refused() {
     let config = load(&format!("bind \"\\\"{}\\\"\"", "\\\\x01".repeat(VALUE_BYTES_MAX - 1)));
     let again = Config::parse_text(&config.rewrite(b"")).expect("quoted twice, it still fits");
     assert_eq!(again.config, config);
-    assert_eq!(refusal(&"save 1 1\n".repeat(1001)), "Invalid save parameters");
+    let lines = refused(Config::parse_text(&b"save 1 1\n".repeat(1001)));
+    assert_eq!((lines.len(), lines[0].number), (1, 1001));
+    assert_eq!(lines[0].reason.message, "Invalid save parameters");
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::config::password::{Password, hash};
 use crate::config::value::*;
 use crate::config::words::*;
-use crate::config::{Config, DIRECTIVES, SetContext};
+use crate::config::{Config, DIRECTIVES, Place, SetContext, Source};
 
 fn load(text: &str) -> Config {
     Config::parse_text(text.as_bytes()).unwrap_or_else(|error| panic!("{error}")).config
@@ -22,8 +22,8 @@ fn order_and_comments_are_kept_and_duplicates_removed() {
                repl-backlog-size 20000\nclient-output-buffer-limit slave 1mb 1k 10\nhash-max-ziplist-entries 7\n\
                Timeout 5\ntimeout 6\nshutdown-on-sigint save force\noom-score-adj relative\nunixsocketperm 700\n\
                requirepass \"a b\\\"c\\x01\"\ndbfilename dump.rdb";
-    let mut config =
-        Config::parse(old.as_bytes(), &mut |_, _| Ok(vec![])).expect("a good file").config;
+    let source = Source { place: Place::Text, text: old.into() };
+    let mut config = Config::parse(&[source], &mut |_, _| Ok(vec![])).expect("a good file").config;
     config.timeout = 7;
     config.proto_max_bulk_len = 3 << 30;
     assert_eq!(

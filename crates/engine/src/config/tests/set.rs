@@ -261,8 +261,8 @@ fn unimplemented_directives_are_refused_or_warned_about() {
         set(&mut config, &[("timeout", "1"), ("appendonly", "yes")]).expect_err("not implemented");
     assert_eq!(
         error,
-        "CONFIG SET failed (possibly related to argument 'appendonly') - 'appendonly' affects durability \
-         and is not implemented yet: only its default 'no' is accepted"
+        "CONFIG SET failed (possibly related to argument 'appendonly') - 'appendonly' is not implemented \
+         in Russet yet: a crash would lose all writes since the last snapshot. Only its default 'no' is accepted"
     );
     assert_eq!(config.timeout, 0);
     assert_eq!(set(&mut config, &[("appendonly", "no"), ("maxmemory", "0")]), Ok(vec![]));
@@ -302,7 +302,7 @@ fn what_is_not_implemented_is_treated_alike_in_files_and_at_runtime() {
         for name in row.names().map(str::to_owned).chain([upper]) {
             let in_file = match Config::parse_text(format!("{name} {value}").as_bytes()) {
                 Ok(loaded) => Ok(loaded.warnings),
-                Err(FatalError::Line { message, .. }) => Err(message),
+                Err(FatalError::Lines(lines)) => Err(lines[0].reason.message.clone()),
                 Err(error) => panic!("{error}"),
             };
             let mut config = Config::default();
