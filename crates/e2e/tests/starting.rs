@@ -7,7 +7,7 @@ use std::process::Command;
 
 use russet_e2e::program::russet;
 use russet_e2e::server::Folder;
-use russet_e2e::tools::run;
+use russet_e2e::tools::{Output, run};
 use russet_e2e::{Program, Setup};
 
 #[test]
@@ -60,6 +60,40 @@ fn configuration_may_come_from_standard_input() {
         output.err.contains("Reading the configuration from standard input, at line 1"),
         "{output:?}"
     );
+}
+
+/// Runs the binary as a user types it, in a folder with the files `r.conf` and `conf`.
+fn typed(words: &[&str], input: &[u8]) -> Output {
+    let folder = Folder::new();
+    for name in ["r.conf", "conf"] {
+        fs::write(folder.path().join(name), "port a\n").expect("the folder is ours");
+    }
+    let mut command = Command::new(russet());
+    command.args(words).current_dir(folder.path());
+    run(command, input)
+}
+
+#[test]
+fn a_configuration_file_needs_no_command() {
+    for words in [&["./r.conf"][..], &["r.conf", "--hz", "b"], &["conf", "--hz", "b", "-"]] {
+        let output = typed(words, b"timeout c\n");
+        assert_eq!(output.code, Some(1), "{output:?}");
+        let name = words[0].trim_start_matches("./");
+        assert!(output.err.contains(&format!("/{name}', at line 1\n>>> 'port a'")), "{output:?}");
+        assert_eq!(output.err.contains(">>> 'hz \"b\"'"), words.len() > 1, "{output:?}");
+        assert_eq!(output.err.contains(">>> 'timeout c'"), words.len() > 3, "{output:?}");
+    }
+    let options = typed(&["--port", "b"], b"");
+    assert!(options.err.contains(">>> 'port \"b\"'"), "{options:?}");
+    let stdin = typed(&["-"], b"port c\n");
+    assert!(stdin.err.contains(">>> 'port c'"), "{stdin:?}");
+    for missing in ["./no/file", "no.conf"] {
+        let output = typed(&[missing], b"");
+        assert_eq!((output.code, output.err.as_str()), (Some(1), ""));
+        assert!(output.out.contains("can't open config file"), "{output:?}");
+    }
+    let nothing = typed(&["sever"], b"");
+    assert!(nothing.err.contains("neither a command nor a configuration file"), "{nothing:?}");
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Selects the program to run by the first argument, or by the name of the symbolic link through
 //! which the binary was called.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use crate::process::platform;
 use crate::start;
 
@@ -35,9 +39,10 @@ Usage: russet [server] [/path/to/redis.conf] [--directive value ...] [-]
 
 Examples:
        russet                                   run a server on 127.0.0.1:6379
-       russet server /etc/redis/6379.conf       use a configuration file
-       russet server --port 7777 --replicaof 127.0.0.1 6379
-       echo 'loglevel verbose' | russet server -
+       russet /etc/redis/6379.conf              use a configuration file
+       russet /etc/redis/6379.conf --port 7777  ... and directives that override it
+       russet --port 7777 --replicaof 127.0.0.1 6379
+       echo 'loglevel verbose' | russet -
 
 Called through a link named redis-server or valkey-server it takes the arguments of 'russet server'.
 ";
@@ -66,16 +71,21 @@ pub fn run(command_line: &[Vec<u8>]) -> i32 {
         b"help" => return help(),
         _ => {}
     }
-    // Options without a program belong to the server.
-    if first.starts_with(b"-") {
+    // Options and configuration files without a program belong to the server.
+    if first.starts_with(b"-") || is_file(first) {
         return run_program(Program::Server, rest);
     }
     let word = String::from_utf8_lossy(first);
-    eprintln!(
-        "russet: unknown command '{word}'; to use a configuration file: russet server {word}"
-    );
+    eprintln!("russet: there is neither a command nor a configuration file '{word}'");
     eprint!("\n{HELP}");
     1
+}
+
+/// Whether an argument names a configuration file rather than a command. What looks like a path is
+/// one even if it does not exist: then the server's error names it.
+fn is_file(argument: &[u8]) -> bool {
+    let looks_like_one = argument.contains(&b'/') || argument.ends_with(b".conf");
+    looks_like_one || Path::new(OsStr::from_bytes(argument)).is_file()
 }
 
 /// Returns the program that a link is named after.
