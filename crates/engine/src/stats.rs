@@ -1,6 +1,6 @@
 //! Counters for INFO.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use russet_protocol::ErrorReply;
 
@@ -129,6 +129,8 @@ pub struct Stats {
     attack_warned_us: Option<u64>,
     /// Monotonic microseconds of the last log line about writes accepted without persistence.
     disk_warned_us: Option<u64>,
+    /// Commands that are not implemented and were logged.
+    missing_logged: BTreeSet<&'static str>,
 }
 
 /// Minimum microseconds between two log lines about possible attacks.
@@ -196,6 +198,11 @@ impl Stats {
         is_time(&mut self.disk_warned_us, now_us, DISK_WARNING_US)
     }
 
+    /// Whether to log that a command is not implemented: once for each.
+    pub(crate) fn should_log_missing(&mut self, name: &'static str) -> bool {
+        self.missing_logged.insert(name)
+    }
+
     /// Returns the counters of a command.
     pub fn of(&self, number: usize) -> CommandStats {
         self.by_command.get(number).copied().unwrap_or_default()
@@ -212,6 +219,7 @@ impl Stats {
             last_tick_us: self.last_tick_us,
             attack_warned_us: self.attack_warned_us,
             disk_warned_us: self.disk_warned_us,
+            missing_logged: std::mem::take(&mut self.missing_logged),
             process: self.process,
             memory_peak: self.memory_peak,
             last_load_keys: self.last_load_keys,

@@ -1,5 +1,6 @@
 //! A connection's state, without its socket.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use russet_protocol::{Limits, Protocol};
@@ -219,6 +220,26 @@ impl Client {
         match &self.ends {
             Endpoints::Tcp { peer, .. } => peer.ip().to_canonical().to_string(),
             Endpoints::Unix(path) => path.clone(),
+        }
+    }
+
+    /// Returns the peer's address: `ip:port`, `[ip]:port` or `path:0`.
+    pub fn peer(&self) -> String {
+        self.address(true)
+    }
+
+    /// Returns the local address in the same form.
+    pub fn local(&self) -> String {
+        self.address(false)
+    }
+
+    fn address(&self, is_peer: bool) -> String {
+        match &self.ends {
+            Endpoints::Unix(path) => format!("{path}:0"),
+            Endpoints::Tcp { peer, local } => {
+                let end = if is_peer { peer } else { local };
+                SocketAddr::new(end.ip().to_canonical(), end.port()).to_string()
+            }
         }
     }
 

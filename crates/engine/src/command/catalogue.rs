@@ -1,8 +1,11 @@
 //! Facts about the commands of Redis 7.2, including those that Russet lacks: a line of
 //! `redis-7.2.tsv` for each.
 //!
-//! COMMAND takes tips and deprecations from it, docs/commands.md lists the missing commands, and a
-//! test compares every row with its line. Nothing that a command does depends on it.
+//! COMMAND takes tips and deprecations from it, docs/commands.md lists the missing commands, the log
+//! names those that clients send, and a test compares every row with its line. Nothing that a
+//! command does depends on it.
+
+use std::sync::LazyLock;
 
 /// A command or subcommand of Redis 7.2.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,15 @@ pub fn find(name: &str) -> Option<Known> {
     known().find(|known| known.name == name)
 }
 
+/// Finds the name of a command as a client sends it, in constant space and little time: for names
+/// that are no commands, clients decide how often.
+pub fn find_name(sent: &[u8]) -> Option<&'static str> {
+    static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| known().map(|known| known.name).collect());
+    let sent_bytes = || sent.iter().map(u8::to_ascii_lowercase);
+    let found = NAMES.binary_search_by(|name| name.bytes().cmp(sent_bytes()));
+    found.ok().map(|at| NAMES[at])
+}
+
 /// Returns the successor of a deprecated command.
 pub fn replaced_by(name: &str) -> Option<&'static str> {
     INSTEAD.iter().find(|(old, _)| *old == name).map(|(_, new)| *new)
@@ -89,6 +101,17 @@ mod tests {
             last = known.name;
         }
         assert_eq!(known().count(), 392);
+    }
+
+    #[test]
+    fn every_name_is_found_in_any_case() {
+        for known in known() {
+            let sent = known.name.to_ascii_uppercase();
+            assert_eq!(find_name(sent.as_bytes()), Some(known.name));
+        }
+        for sent in [&b""[..], b"lpus", b"lpushy", b"\xff", &[b'x'; 1 << 20]] {
+            assert_eq!(find_name(sent), None);
+        }
     }
 
     #[test]

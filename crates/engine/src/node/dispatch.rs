@@ -8,7 +8,7 @@ use super::Node;
 use crate::busy::Activity;
 use crate::call::{Call, Caller};
 use crate::clients::{Outbox, link_bytes_max, query_bytes_max};
-use crate::command::{Args, Command, Ctx, Flow, Outcome, Protection, Reply, flag};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Protection, Reply, catalogue, flag};
 use crate::config::{SetContext, allows};
 use crate::expiry;
 use crate::ids::Handle;
@@ -75,6 +75,9 @@ impl Node {
             }
             Err(error) => {
                 let row = found.and_then(|command| command.picked(args));
+                if row.is_none() {
+                    self.log_missing(handle, found, args);
+                }
                 self.refuse(handle, row, &error);
                 return true;
             }
@@ -127,6 +130,29 @@ impl Node {
             core.log(Level::Warning, text);
         }
         parts.clients.close(core, handle);
+    }
+
+    /// Logs once that a command of Redis is not implemented: its client gets the same error as for a
+    /// typing error, and does not always show it.
+    fn log_missing(&mut self, handle: Handle, found: Option<&'static Command>, args: &Args<'_>) {
+        let sent = args.get(0).unwrap_or_default();
+        let name = match (found, args.get(1)) {
+            (Some(container), Some(word)) => {
+                catalogue::find_name(&[container.name.as_bytes(), b"|", word].concat())
+            }
+            _ => catalogue::find_name(sent),
+        };
+        let Node { core, parts, .. } = self;
+        let (Some(name), Some(client)) = (name, parts.clients.get(handle)) else { return };
+        if core.stats.should_log_missing(name) {
+            let text = format!(
+                "Russet does not have the command '{}' of Redis 7.2 yet: a client at {} sent it and got an \
+                 error. See docs/compatibility.md. (This is logged once for each command.)",
+                name.replace('|', " ").to_ascii_uppercase(),
+                client.peer(),
+            );
+            core.log(Level::Warning, text);
+        }
     }
 
     /// Returns the command to run; for a container, its subcommand.

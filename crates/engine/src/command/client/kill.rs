@@ -2,7 +2,7 @@
 
 use russet_protocol::ErrorReply;
 
-use super::list::{Kind, address, shown};
+use super::list::{Kind, shown};
 use super::{ADMIN, ROW};
 use crate::clients::Client;
 use crate::command::argument::{
@@ -54,8 +54,8 @@ impl Filter {
         let age_secs = now_us.saturating_sub(client.connected_us) / 1_000_000;
         self.id.is_none_or(|id| id == client.id)
             && self.kind.is_none_or(|kind| kind == Kind::of(client))
-            && self.address.as_ref().is_none_or(|a| *a == address(&client.ends, true))
-            && self.local_address.as_ref().is_none_or(|a| *a == address(&client.ends, false))
+            && self.address.as_ref().is_none_or(|a| *a == client.peer())
+            && self.local_address.as_ref().is_none_or(|a| *a == client.local())
             && self.age_secs.is_none_or(|least| age_secs >= least)
             // The link to the master has all rights and no user.
             && !(self.has_user && client.is_master_link())

@@ -151,17 +151,6 @@ fn args_bytes(args: &Args<'_>) -> usize {
     args.iter().map(<[u8]>::len).sum()
 }
 
-/// `ip:port`, `[ip]:port` or `path:0`.
-pub(super) fn address(ends: &Endpoints, far: bool) -> String {
-    match ends {
-        Endpoints::Unix(path) => format!("{path}:0"),
-        Endpoints::Tcp { peer, local } => {
-            let end = if far { peer } else { local };
-            std::net::SocketAddr::new(end.ip().to_canonical(), end.port()).to_string()
-        }
-    }
-}
-
 fn flags(client: &Client) -> String {
     let letters = [
         ('S', client.is_replica()),
@@ -204,8 +193,8 @@ fn line(text: &mut String, client: &Client, now_us: u64, running_bytes: usize) {
          rbs={reply_room} rbp={reply_room} obl={reply} oll={} omem={} tot-mem={} events={} cmd={} \
          user={user} redir=-1 resp={resp} lib-name={} lib-ver={}",
         client.id,
-        address(&client.ends, true),
-        address(&client.ends, false),
+        client.peer(),
+        client.local(),
         client.handle.index,
         lossy(&client.name),
         seconds(client.connected_us),
