@@ -52,6 +52,66 @@ fn deployment(master: &Program, replica: &Program) {
     master.shut_down();
 }
 
+/// The commands of README with their output, of which `…` stands for anything.
+fn readme_commands() -> Vec<(String, Vec<String>)> {
+    let path = russet_e2e::program::workspace().join("README.md");
+    let text = fs::read_to_string(path).expect("README is there");
+    let (_, block) = text.split_once("```\n$ cargo build --release\n").expect("the example");
+    let (block, _) = block.split_once("```\n").expect("the end of the example");
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
+    for line in block.lines().filter(|line| !line.is_empty()) {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command.to_owned(), vec![])),
+            (None, Some((_, output))) => output.push(line.to_owned()),
+            (None, None) => panic!("output without a command: {line}"),
+        }
+    }
+    commands
+}
+
+/// Whether a line is the expected one, in which `…` stands for anything.
+fn is_like(line: &str, expected: &str) -> bool {
+    let mut rest = line;
+    expected.split('…').enumerate().all(|(at, part)| {
+        let found = if at == 0 { rest.starts_with(part).then_some(0) } else { rest.find(part) };
+        found.map(|found| rest = &rest[found + part.len()..]).is_some()
+    })
+}
+
+#[test]
+fn the_commands_of_the_readme_print_what_it_says() {
+    let ours = Program::under_test();
+    let mut servers: Vec<Daemon> = Vec::new();
+    for (command, expected) in readme_commands() {
+        let words: Vec<&str> = command.split(' ').collect();
+        match words.as_slice() {
+            ["./target/release/russet", file] => {
+                let name = file.strip_prefix("examples/replication/").expect("an example");
+                let master = servers.first().map(|server| server.port);
+                servers.push(Daemon::start(&ours, name, master));
+            }
+            ["redis-cli", "-p", port, rest @ ..] => {
+                let server = &servers[usize::from(*port == "6380")];
+                let port = |text: &str| {
+                    let text = text.replace("6379", &servers[0].port.to_string());
+                    text.replace("6380", &servers[1].port.to_string())
+                };
+                let mut arguments = if rest[0] == "info" { vec![] } else { vec!["--no-raw"] };
+                arguments.extend(rest);
+                let text = russet_e2e::redis_cli(server.port, &arguments);
+                let mut lines = text.lines();
+                for expected in &expected {
+                    let expected = port(expected);
+                    let line = lines.next();
+                    assert!(line.is_some_and(|l| is_like(l, &expected)), "{command}: {text}");
+                }
+            }
+            _ => panic!("a command that this test does not know: {command}"),
+        }
+    }
+    servers.into_iter().rev().for_each(Daemon::shut_down);
+}
+
 /// Writes, changes, expiries and deletes on the master are visible on the replica.
 fn writes_are_replicated(master: &Daemon, replica: &Daemon) {
     assert_eq!(master.cli("set greeting hello"), "OK");
