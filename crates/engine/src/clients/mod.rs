@@ -6,6 +6,7 @@
 //! not interpret bytes: `serve.rs` parses requests, and the owner of a link reads its bytes.
 
 pub mod client;
+mod describe;
 mod holds;
 pub mod outbox;
 pub mod subscriptions;
@@ -251,11 +252,13 @@ impl Clients {
     /// Closes a client whose incomplete request exceeds the limit.
     pub(crate) fn query_buffer_full(&mut self, core: &mut Core, handle: Handle) {
         core.stats.query_buffer_limit_disconnections += 1;
-        let id = self.get(handle).map_or(0, |client| client.id);
-        core.log(
-            Level::Warning,
-            format!("Closing client id={id} that reached max query buffer length"),
+        let now_us = core.now.mono_us;
+        let who = self.get(handle).map(|client| client.describe(now_us, 0)).unwrap_or_default();
+        let text = format!(
+            "Closing client that reached max query buffer length: {who} (its limit is \
+             'client-query-buffer-limit')"
         );
+        core.log(Level::Warning, text);
         self.drop_without_flush(core, handle);
     }
 
@@ -464,20 +467,21 @@ impl Clients {
         if client.closed {
             return;
         }
-        let mut limit = match client.role {
-            Role::Replica => limits.replica,
-            Role::Client if !client.subscriptions.is_empty() => limits.pubsub,
-            Role::Client | Role::Link(_) => limits.normal,
+        let (class, mut limit) = match client.role {
+            Role::Replica => ("replica", limits.replica),
+            Role::Client if !client.subscriptions.is_empty() => ("pubsub", limits.pubsub),
+            Role::Client | Role::Link(_) => ("normal", limits.normal),
         };
         if client.is_replica() && limit.hard_bytes > 0 {
             // A replica must not be closed for the backlog bytes of its partial synchronization.
             limit.hard_bytes = limit.hard_bytes.max(core.config.repl_backlog_size);
         }
         if client.is_over(&limit, core.now.mono_us) {
-            let (bytes, id) = (client.wire.outbox.limited_len(), client.id);
+            let who = client.describe(core.now.mono_us, 0);
             core.stats.output_limit_disconnections += 1;
             let text = format!(
-                "Client id={id} omem={bytes} scheduled to be closed ASAP for overcoming of output buffer limits."
+                "Client {who} scheduled to be closed ASAP for overcoming of output buffer limits. \
+                 Its limit is 'client-output-buffer-limit {class}'."
             );
             core.log(Level::Warning, text);
             self.drop_without_flush(core, handle);
@@ -609,7 +613,8 @@ impl Clients {
                 && client.blocked.is_none()
                 && idle > idle_us
             {
-                core.log(Level::Verbose, "Closing idle client");
+                let text = format!("Closing idle client {} ('timeout')", client.peer());
+                core.log(Level::Verbose, text);
                 self.drop_without_flush(core, handle);
             } else {
                 self.enforce_output_limit(core, handle);

@@ -325,7 +325,7 @@ impl Node {
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, following, saves, pubsub, .. } = parts;
         let Some(client) = clients.get_mut(handle) else { return };
-        client.closed = true;
+        let by_peer = !std::mem::replace(&mut client.closed, true);
         if client.transaction.running {
             client.closing = true;
             return;
@@ -334,8 +334,8 @@ impl Node {
             master.stop_waiting(blocked.waiting, handle);
         }
         match client.role {
-            Role::Client | Role::Replica => master.on_close(core, clients, saves, handle),
-            Role::Link(LinkOwner::Master) => following.on_close(core, handle),
+            Role::Client | Role::Replica => master.on_close(core, clients, saves, handle, by_peer),
+            Role::Link(LinkOwner::Master) => following.on_close(core, handle, by_peer),
         }
         pubsub.on_close(handle);
         crate::watching::unwatch_all(clients, data, handle);

@@ -202,11 +202,10 @@ fn log_replicas(core: &mut Core, master: &Master) {
             in_sync += 1;
             continue;
         }
-        let (ip, port) = replica.address();
-        let ip = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
         let (stage, lag) = (replica.stage_name(), replica.lag_secs(core.now.mono_us));
         let text = format!(
-            "Lagging replica {ip}:{port} reported offset {behind} behind master, lag={lag}, state={stage}."
+            "Lagging replica {} reported offset {behind} behind master, lag={lag}, state={stage}.",
+            replica.name()
         );
         core.log(Level::Notice, text);
     }

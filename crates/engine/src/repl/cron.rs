@@ -94,8 +94,11 @@ impl Master {
             _ => {}
         }
         if let Some(lost) = replica.timed_out_in(core) {
-            let (ip, port) = replica.address();
-            let text = format!("Disconnecting timedout replica ({lost}): {ip}:{port}");
+            let (who, seconds) = (replica.name(), core.config.repl_timeout);
+            let text = format!(
+                "Disconnecting timedout replica ({lost}): {who} (no progress for {seconds} seconds, \
+                 'repl-timeout')"
+            );
             core.log(Level::Warning, text);
             clients.close(core, handle);
         }

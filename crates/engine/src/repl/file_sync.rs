@@ -9,7 +9,7 @@
 //! Several files may be read at once, each for its replicas: a slow one does not delay later ones.
 //! The file must be the one of that save, since the stream continues from its offset.
 
-use super::master::Master;
+use super::master::{Master, Replica};
 use crate::clients::Clients;
 use crate::core::{Core, Order};
 use crate::ids::{Handle, JobId};
@@ -86,7 +86,12 @@ impl Master {
         let sharing: Vec<Handle> = self.in_transfer(snapshot).collect();
         if result.is_err() || sharing.is_empty() {
             self.by_file.remove(at);
-            sharing.into_iter().for_each(|handle| clients.close(core, handle));
+            for handle in sharing {
+                let who = self.replica(handle).map(Replica::name).unwrap_or_default();
+                let text = format!("Full resync of replica {who} failed: its file was not saved");
+                core.log(Level::Warning, text);
+                clients.close(core, handle);
+            }
             return;
         }
         let reading = core.next_job();

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use russet_protocol::ErrorReply;
 use russet_protocol::reply::push_command;
 
-use super::master::Master;
+use super::master::{Master, who_closed};
 use super::payload::Payload;
 use super::psync::{self, OFFSET_MAX};
 use super::upstream::FailuresLogged;
@@ -367,7 +367,7 @@ impl Following {
     }
 
     /// Handles a closed connection, which may be the link.
-    pub(crate) fn on_close(&mut self, core: &mut Core, handle: Handle) {
+    pub(crate) fn on_close(&mut self, core: &mut Core, handle: Handle, by_peer: bool) {
         let now_us = core.now.mono_us;
         let Some(master) = self.link_mut(handle) else { return };
         if master.is_online() {
@@ -375,8 +375,10 @@ impl Following {
         }
         master.link = None;
         master.retry_us = now_us;
+        let who = format!("{}:{}", master.host, master.port);
         self.abort_stage(core);
-        core.log(Level::Notice, "Connection with master lost.");
+        let closed = who_closed(by_peer);
+        core.log(Level::Notice, format!("Connection with master lost. It was {who}. {closed}"));
     }
 
     /// Resumes the link after a pause in which it may not have been read.

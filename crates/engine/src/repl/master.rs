@@ -109,11 +109,29 @@ pub struct Replica {
     resume_from: Option<i64>,
 }
 
+/// Describes who closed a link, for the log: if it was this server, an earlier line says why.
+pub(super) fn who_closed(by_peer: bool) -> &'static str {
+    if by_peer {
+        "The other side closed it, or the network failed."
+    } else {
+        "This server closed it."
+    }
+}
+
 /// Maximum number of payload bytes in a replica's outbox.
 pub(super) const OUTBOX_PAYLOAD_MAX: usize = 8 << 20;
 
 impl Replica {
-    /// Returns its name in log lines.
+    /// Returns its name in log lines, as Redis does.
+    pub fn name(&self) -> String {
+        match self.address() {
+            (ip, 0) => format!("{ip}:<unknown-replica-port>"),
+            (ip, port) if ip.contains(':') => format!("[{ip}]:{port}"),
+            (ip, port) => format!("{ip}:{port}"),
+        }
+    }
+
+    /// Returns its address for clients.
     pub fn address(&self) -> (&str, u16) {
         (self.announced.ip.as_deref().unwrap_or(&self.peer_address), self.announced.port)
     }
@@ -225,7 +243,8 @@ impl Master {
             }
             _ => None,
         };
-        if self.stream.backlog.is_none() {
+        let (ids, had_backlog) = (self.stream.ids.clone(), self.stream.backlog.is_some());
+        if !had_backlog {
             self.begin_history(core, journal);
         }
         self.none_since_us = None;
@@ -248,8 +267,7 @@ impl Master {
             old_sync,
             resume_from,
         };
-        let (ip, port) = replica.address();
-        let (who, psync2) = (format!("{ip}:{port}"), replica.announced.psync2);
+        let (who, psync2) = (replica.name(), replica.announced.psync2);
         self.replicas.push(replica);
         if core.config.repl_disable_tcp_nodelay {
             core.output(Output::DisableNoDelay(handle));
@@ -265,10 +283,13 @@ impl Master {
             let id = &self.stream.ids.id;
             return Some(if psync2 { format!("CONTINUE {id}") } else { "CONTINUE".to_owned() });
         }
-        if decision != Decision::Full(Reason::Requested) {
+        let Decision::Full(reason) = decision else { return None };
+        if reason != Reason::Requested {
             self.stats.partial_err += 1;
         }
-        core.log(Level::Notice, format!("Full resync requested by replica {who}"));
+        let backlog = self.stream.backlog.as_ref().filter(|_| had_backlog);
+        let request = (id, offset.unwrap_or_default());
+        core.log(Level::Notice, reason.describe(&who, request, &ids, backlog));
         None
     }
 
@@ -424,11 +445,13 @@ impl Master {
     ) {
         let sharing: Vec<Handle> = self.in_transfer(job).collect();
         for handle in sharing {
-            if result.is_err() {
+            let Some(replica) = self.replica_mut(handle) else { continue };
+            if let Err(why) = result {
+                let who = replica.name();
+                core.log(Level::Warning, format!("Full resync of replica {who} failed: {why}"));
                 clients.close(core, handle);
                 continue;
             }
-            let Some(replica) = self.replica_mut(handle) else { continue };
             replica.stage = ReplicaStage::Draining(job);
             let mark = replica.end_mark.clone().map(String::into_bytes);
             if let (Some(mark), Some(outbox)) = (mark, clients.outbox(handle)) {
@@ -495,8 +518,7 @@ impl Replica {
         } else {
             self.go_online(clients, job);
         }
-        let (ip, port) = self.address();
-        let text = format!("Synchronization with replica {ip}:{port} succeeded");
+        let text = format!("Synchronization with replica {} succeeded", self.name());
         core.log(Level::Notice, text);
         if self.announced.rdb_only {
             clients.close_after_reply(core, self.handle);
@@ -522,6 +544,7 @@ impl Master {
         clients: &mut Clients,
         saves: &Saves,
         handle: Handle,
+        by_peer: bool,
     ) {
         self.announced.remove(&handle);
         let Some(at) = self.replicas.iter().position(|replica| replica.handle == handle) else {
@@ -531,7 +554,8 @@ impl Master {
         if self.replicas.is_empty() {
             self.none_since_us = Some(core.now.mono_us);
         }
-        core.log(Level::Notice, "Connection with replica lost.");
+        let (who, closed) = (replica.name(), who_closed(by_peer));
+        core.log(Level::Notice, format!("Connection with replica {who} lost. {closed}"));
         if let ReplicaStage::Transfer(job) = replica.stage {
             let streams = saves.snapshots.get(job).is_some_and(|s| s.purpose == Purpose::Sync);
             if streams && self.in_transfer(job).next().is_none() {

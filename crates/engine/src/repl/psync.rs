@@ -84,6 +84,51 @@ pub enum Reason {
     NotInBacklog,
 }
 
+impl Reason {
+    /// Describes the refusal of the partial synchronization that `replica` requested from `offset`
+    /// of the history `id`: why, and what prevents it.
+    pub fn describe(
+        self,
+        replica: &str,
+        (id, offset): (&str, i64),
+        ids: &ReplicationIds,
+        backlog: Option<&Backlog>,
+    ) -> String {
+        match (self, backlog) {
+            (Reason::Requested, _) => format!("Full resync requested by replica {replica}"),
+            (Reason::OtherHistory, _) => format!(
+                "Partial resynchronization not accepted: Replication ID mismatch (Replica asked for \
+                 '{id}', my replication IDs are '{}' and '{}'). Replica {replica} has followed \
+                 another master, or its data is of another history than that of this server.",
+                ids.id, ids.id2
+            ),
+            (Reason::Diverged, _) => format!(
+                "Partial resynchronization not accepted: Requested offset for second ID was \
+                 {offset}, but I can reply up to {}. Replica {replica} has writes of its former \
+                 master that this server has not.",
+                ids.second_offset
+            ),
+            (Reason::NotInBacklog, Some(backlog)) if offset > backlog.next_offset() => format!(
+                "Unable to partial resync with replica {replica} for lack of backlog (Replica \
+                 request was: {offset}). Its offset is greater than that of this server, {}.",
+                backlog.next_offset()
+            ),
+            (Reason::NotInBacklog, Some(backlog)) => format!(
+                "Unable to partial resync with replica {replica} for lack of backlog (Replica \
+                 request was: {offset}). The backlog begins at {}; a larger 'repl-backlog-size' \
+                 than {} bytes keeps more.",
+                backlog.first_offset(),
+                backlog.size_max()
+            ),
+            (Reason::NotInBacklog, None) => format!(
+                "Unable to partial resync with replica {replica} for lack of backlog (Replica \
+                 request was: {offset}). There is none yet, or it was freed after \
+                 'repl-backlog-ttl' seconds without replicas."
+            ),
+        }
+    }
+}
+
 /// Decides about a PSYNC. `offset` is that of the first byte that the replica lacks.
 pub fn decide(
     ids: &ReplicationIds,

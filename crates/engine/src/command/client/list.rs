@@ -1,16 +1,13 @@
 //! CLIENT LIST and CLIENT INFO: connections as lines of text.
 
-use std::fmt::Write;
-
-use russet_protocol::{ErrorReply, Protocol};
+use russet_protocol::ErrorReply;
 
 use super::{ADMIN, PLAIN, ROW};
 use crate::clients::Client;
-use crate::clients::subscriptions::Kind as Subscribed;
 use crate::command::argument::{after, int, one_of, optional, repeated, token};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply};
 use crate::core::Core;
-use crate::io::{Endpoints, Handle};
+use crate::io::Handle;
 use crate::parts::Parts;
 
 /// The types of connections that CLIENT LIST and CLIENT KILL filter by.
@@ -64,7 +61,7 @@ pub(super) const INFO: Command = Command {
 fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut text = String::new();
     if let Some(client) = ctx.parts.clients.get(ctx.session()?) {
-        line(&mut text, client, ctx.core.now.mono_us, args_bytes(args));
+        text = client.describe(ctx.core.now.mono_us, args_bytes(args)) + "\n";
     }
     reply.verbatim(text.as_bytes());
     Ok(Flow::Done)
@@ -107,7 +104,8 @@ fn list(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut text = String::with_capacity(chosen.len() * 320);
     for client in chosen {
         let running = if Some(client.handle) == ctx.call.session { args_bytes(args) } else { 0 };
-        line(&mut text, client, ctx.core.now.mono_us, running);
+        text.push_str(&client.describe(ctx.core.now.mono_us, running));
+        text.push('\n');
     }
     reply.verbatim(text.as_bytes());
     Ok(Flow::Done)
@@ -140,80 +138,10 @@ pub(super) fn shown(parts: &Parts) -> impl Iterator<Item = &Client> {
 
 /// Describes a connection in a log line.
 pub(crate) fn describe(core: &Core, parts: &Parts, handle: Handle) -> String {
-    let mut text = String::new();
-    if let Some(client) = parts.clients.get(handle) {
-        line(&mut text, client, core.now.mono_us, 0);
-    }
-    text.trim_end().to_owned()
+    let client = parts.clients.get(handle);
+    client.map(|client| client.describe(core.now.mono_us, 0)).unwrap_or_default()
 }
 
 fn args_bytes(args: &Args<'_>) -> usize {
     args.iter().map(<[u8]>::len).sum()
-}
-
-fn flags(client: &Client) -> String {
-    let letters = [
-        ('S', client.is_replica()),
-        ('M', client.is_master_link()),
-        ('P', !client.subscriptions.is_empty()),
-        ('x', client.transaction.open),
-        ('b', client.blocked.is_some()),
-        ('d', client.transaction.broken),
-        ('c', client.closing),
-        ('U', matches!(client.ends, Endpoints::Unix(_))),
-        ('e', client.no_evict),
-        ('T', client.no_touch),
-    ];
-    let set: String = letters.iter().filter(|(_, set)| *set).map(|(letter, _)| letter).collect();
-    if set.is_empty() { "N".to_owned() } else { set }
-}
-
-/// Appends the line of a connection. `running_bytes` is the size of the command that it runs now.
-///
-/// Shows the index of the connection where Redis shows its file descriptor, which the engine does
-/// not know.
-fn line(text: &mut String, client: &Client, now_us: u64, running_bytes: usize) {
-    let seconds = |since_us: u64| now_us.saturating_sub(since_us) / 1_000_000;
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let transaction = &client.transaction;
-    let multi = if transaction.open { transaction.queue.len() as i64 } else { -1 };
-    let queued: usize = transaction.queue.iter().map(|queued| queued.bytes.len()).sum();
-    let wire = &client.wire;
-    let (reply, reply_room) = (wire.outbox.tail_len(), wire.outbox.tail_capacity());
-    let resp = match client.protocol {
-        Protocol::Resp2 => 2,
-        Protocol::Resp3 => 3,
-    };
-    let user = if client.is_master_link() { "(superuser)" } else { "default" };
-    // Writing to a String cannot fail.
-    let _ = write!(
-        text,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
-         multi={multi} watch={} qbuf={} qbuf-free={} argv-mem={running_bytes} multi-mem={queued} \
-         rbs={reply_room} rbp={reply_room} obl={reply} oll={} omem={} tot-mem={} events={} cmd={} \
-         user={user} redir=-1 resp={resp} lib-name={} lib-ver={}",
-        client.id,
-        client.peer(),
-        client.local(),
-        client.handle.index,
-        lossy(&client.name),
-        seconds(client.connected_us),
-        seconds(client.last_interaction_us),
-        flags(client),
-        client.db,
-        client.subscriptions.of(Subscribed::Channel),
-        client.subscriptions.of(Subscribed::Pattern),
-        client.subscriptions.of(Subscribed::Shard),
-        client.watched.len(),
-        wire.pending(),
-        wire.spare(),
-        wire.outbox.pieces(),
-        wire.outbox.len() - reply,
-        client.memory_bytes(),
-        if wire.outbox.has_open_bytes() { "rw" } else { "r" },
-        client.last_command,
-        lossy(&client.lib_name),
-        lossy(&client.lib_version),
-    );
-    text.push('\n');
 }
