@@ -2,13 +2,14 @@
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use russet_e2e::program::russet;
-use russet_e2e::server::Folder;
+use russet_e2e::server::{Folder, free_port};
 use russet_e2e::tools::{Output, run};
-use russet_e2e::{Program, Setup};
+use russet_e2e::{Client, Program, Setup};
 
 #[test]
 fn a_link_named_redis_server_reports_a_redis_version() {
@@ -113,4 +114,34 @@ fn a_daemon_without_a_log_warns_before_it_detaches() {
     // The child cannot listen there and exits.
     let output = setup.conf("bind 192.0.2.1").run_to_end(folder.path());
     assert!(output.out.contains("syslog is not implemented yet"), "{output:?}");
+}
+
+#[test]
+fn a_daemon_that_cannot_start_says_why_and_fails() {
+    let damaged = Folder::new();
+    fs::write(damaged.path().join("dump.rdb"), "this is no data").expect("it is ours");
+    let first = Setup::new(&Program::under_test()).start();
+    let new = || Setup::new(&Program::under_test()).conf("daemonize yes\nlogfile server.log");
+    for (setup, folder, reason) in [
+        (new().port(first.port()), Folder::new(), "Failed listening on port"),
+        (new().conf("unixsocket /nonexistent/socket"), Folder::new(), "Failed opening Unix socket"),
+        (new(), damaged, "Fatal error loading the DB"),
+    ] {
+        let output = setup.run_to_end(folder.path());
+        assert_eq!((output.code, output.out.as_str()), (Some(1), ""), "{output:?}");
+        assert!(output.err.contains(reason), "{output:?}");
+        let log = fs::read_to_string(folder.path().join("server.log")).expect("it logs there too");
+        assert!(log.contains(reason), "{log}");
+    }
+}
+
+#[test]
+fn a_daemon_serves_when_its_command_returns() {
+    let (folder, port) = (Folder::new(), free_port());
+    let setup = Setup::new(&Program::under_test()).conf("daemonize yes\nmaxclients 10000000");
+    let output = setup.port(port).run_to_end(folder.path());
+    assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "its warnings are for the log");
+    let mut client = Client::connect((Ipv4Addr::LOCALHOST, port).into()).expect("it listens");
+    assert_eq!(client.text("PING"), "PONG");
+    let _ = client.try_command(&["SHUTDOWN", "NOSAVE"]); // it closes the connection
 }

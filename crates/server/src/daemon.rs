@@ -1,21 +1,44 @@
 //! Daemonizing, and the PID file.
+//!
+//! The process that was started waits until the daemon serves clients or has failed, so that its
+//! exit status says which, and prints the daemon's warnings if it failed. They come through a pipe:
+//! the texts of log lines, and a NUL for each stage that is reached.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::log;
 use crate::sys::{self, Fork, error_text};
 
+/// How long the starting process waits for the data to be loaded, once the daemon listens. The
+/// service managers that wait for it give up after 90 seconds or more.
+const LOAD_SECS_MAX: i64 = 30;
+
+/// Maximum number of bytes that the starting process keeps.
+const REPORT_BYTES_MAX: usize = 64 << 10;
+
+/// Written when the daemon listens, and again when it serves clients.
+const STAGE: u8 = 0;
+
 /// Continues in a child process with its own session and without a terminal. Must be called before
-/// the first thread is started.
+/// the first thread is started. The parent process ends here.
 pub fn daemonize() -> std::io::Result<()> {
-    if matches!(sys::fork()?, Fork::Parent) {
-        sys::exit_now(0);
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    if let Fork::Parent(child) = sys::fork()? {
+        drop(writer);
+        let (status, report) = wait_for(reader, child);
+        let _ = std::io::stderr().write_all(&report);
+        sys::exit_now(status);
     }
+    drop(reader);
+    log::copy_warnings_to(Some(writer));
     rustix::process::setsid()?;
     // As in Redis, a system without /dev/null keeps its old descriptors.
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
@@ -24,6 +47,54 @@ pub fn daemonize() -> std::io::Result<()> {
         rustix::stdio::dup2_stderr(&null)?;
     }
     Ok(())
+}
+
+/// Reports to the starting process that clients can connect.
+pub fn listens() {
+    log::copy_raw(&[STAGE]);
+}
+
+/// Reports to the starting process that clients are served, which ends its wait.
+pub fn serves() {
+    log::copy_raw(&[STAGE]);
+    log::copy_warnings_to(None);
+}
+
+/// Waits for the daemon. Returns the exit status and what to print.
+fn wait_for(reader: OwnedFd, child: i32) -> (i32, Vec<u8>) {
+    let mut report = Vec::new();
+    let mut stages = 0;
+    let mut reader = fs::File::from(reader);
+    let mut buffer = [0; 4096];
+    loop {
+        if stages == 1 && !is_readable(&reader) {
+            return (0, b"The server is still loading its data: see its log.\n".to_vec());
+        }
+        let bytes = match reader.read(&mut buffer) {
+            Ok(0) => return (status_of(child), report),
+            Ok(len) => &buffer[..len],
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => return (1, report),
+        };
+        stages += bytes.iter().filter(|&&byte| byte == STAGE).count();
+        if stages >= 2 {
+            return (0, Vec::new());
+        }
+        let space = REPORT_BYTES_MAX.saturating_sub(report.len());
+        report.extend(bytes.iter().filter(|&&byte| byte != STAGE).take(space));
+    }
+}
+
+/// Waits until the daemon writes or ends; false if that takes too long.
+fn is_readable(reader: &fs::File) -> bool {
+    let timeout = Timespec { tv_sec: LOAD_SECS_MAX, tv_nsec: 0 };
+    poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&timeout)) != Ok(0)
+}
+
+/// Returns the exit status of a process that has closed its pipe; 1 for one that a signal ended.
+fn status_of(child: i32) -> i32 {
+    let ended = Pid::from_raw(child).and_then(|pid| waitpid(Some(pid), WaitOptions::empty()).ok());
+    ended.flatten().and_then(|(_, status)| status.exit_status()).unwrap_or(1)
 }
 
 /// A PID file, removed when it is dropped.

@@ -5,6 +5,7 @@
 //! opened for each line, so that it can be rotated; lines are rare.
 
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -29,6 +30,26 @@ fn rank(level: Level) -> u8 {
         Level::Verbose => 1,
         Level::Notice => 2,
         Level::Warning => 3,
+    }
+}
+
+/// Where warnings are copied to while the server starts.
+static COPY: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// Copies the texts of warnings to a pipe too, whatever the level of the log.
+pub fn copy_warnings_to(pipe: Option<OwnedFd>) {
+    if let Ok(mut copy) = COPY.lock() {
+        *copy = pipe;
+    }
+}
+
+/// Writes bytes to the pipe of [`copy_warnings_to`].
+pub fn copy_raw(bytes: &[u8]) {
+    // A reader that has gone away is none.
+    if let Ok(copy) = COPY.lock()
+        && let Some(pipe) = &*copy
+    {
+        let _ = rustix::io::write(pipe, bytes);
     }
 }
 
@@ -84,6 +105,9 @@ pub fn warning(text: &str) {
 
 /// Logs a line with a role letter.
 pub fn log_as(role: char, level: Level, text: &str) {
+    if level == Level::Warning {
+        copy_raw(format!("{text}\n").as_bytes());
+    }
     if enabled(level) {
         let now = clock_gettime(ClockId::Realtime);
         let line = line(std::process::id(), role, now.tv_sec, now.tv_nsec / 1_000_000, level, text);

@@ -8,6 +8,7 @@ use rustix::net::sockopt;
 
 use crate::connect;
 use crate::connections::Attempt;
+use crate::daemon;
 use crate::engine::Engine;
 use crate::event_loop::EventLoop;
 use crate::log;
@@ -56,8 +57,10 @@ impl<E: Engine> EventLoop<E> {
                 log::log_as(role, level, &text);
             }
             Output::Status(status) => {
-                if status == Status::ShutdownCancelled {
-                    self.signals.shutdown_cancelled();
+                match status {
+                    Status::ShutdownCancelled => self.signals.shutdown_cancelled(),
+                    Status::Ready { .. } => daemon::serves(),
+                    _ => {}
                 }
                 supervise::report(status);
             }

@@ -100,6 +100,7 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     let event_loop = EventLoop::new(node, (clock, now), resources, signals, source_address);
     let event_loop = event_loop.map_err(Into::into);
     let mut event_loop = log_error("Failed creating the event loop", event_loop)?;
+    daemon::listens();
     let status = event_loop.run();
     event_loop.release();
     drop(pid_file);

@@ -43,8 +43,8 @@ pub fn local_time(unix_seconds: i64) -> LocalTime {
 
 /// Which side of a fork this is.
 pub enum Fork {
-    /// The parent process.
-    Parent,
+    /// The parent process, with the child's id.
+    Parent(i32),
     /// The child process.
     Child,
 }
@@ -56,7 +56,7 @@ pub fn fork() -> std::io::Result<Fork> {
     match unsafe { libc::fork() } {
         -1 => Err(std::io::Error::last_os_error()),
         0 => Ok(Fork::Child),
-        _ => Ok(Fork::Parent),
+        child => Ok(Fork::Parent(child)),
     }
 }
 
