@@ -9,7 +9,7 @@ use std::process::Command;
 use russet_e2e::program::russet;
 use russet_e2e::server::{Folder, free_port};
 use russet_e2e::tools::{Output, run};
-use russet_e2e::{Client, Program, Setup};
+use russet_e2e::{Client, Program, Setup, Value};
 
 #[test]
 fn a_link_named_redis_server_reports_a_redis_version() {
@@ -144,4 +144,24 @@ fn a_daemon_serves_when_its_command_returns() {
     let mut client = Client::connect((Ipv4Addr::LOCALHOST, port).into()).expect("it listens");
     assert_eq!(client.text("PING"), "PONG");
     let _ = client.try_command(&["SHUTDOWN", "NOSAVE"]); // it closes the connection
+}
+
+#[test]
+fn a_rewritten_value_survives_an_included_file() {
+    let setup = Setup::new(&Program::under_test()).conf("hz 20\ninclude local*.conf");
+    let mut server = setup.conf("enable-protected-configs yes").start();
+    fs::create_dir(server.folder().join("data")).expect("the folder is ours");
+    fs::write(server.folder().join("local.conf"), "hz 30\ntimeout 7\n").expect("it is ours");
+    server.terminate();
+    server.start_again();
+    let mut client = server.client();
+    // The file is found although the working directory has changed meanwhile.
+    client.ok("CONFIG SET dir data");
+    client.ok("CONFIG SET hz 40");
+    client.ok("CONFIG REWRITE");
+    server.terminate();
+    server.start_again();
+    let shown = server.client().run("CONFIG GET hz timeout");
+    let shown: Vec<String> = shown.items().iter().map(Value::text).collect();
+    assert_eq!(shown, ["hz", "40", "timeout", "7"]);
 }

@@ -383,17 +383,23 @@ pub enum Request {
 pub struct Rewrite(Arc<RewriteFunction>);
 
 /// Maps the old text of a file to the new one.
-type RewriteFunction = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
+type RewriteFunction = dyn Fn(&[u8], &mut ReadOthers<'_>) -> Vec<u8> + Send + Sync;
+
+/// Reads the texts of other files that a file refers to: those in a directory that match a pattern.
+/// A relative directory begins where the process was started. Unreadable files are left out.
+pub type ReadOthers<'a> = dyn FnMut(&[u8], &[u8]) -> Vec<Vec<u8>> + 'a;
 
 impl Rewrite {
     /// Creates a rewrite from a function.
-    pub fn new(function: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Rewrite {
+    pub fn new(
+        function: impl Fn(&[u8], &mut ReadOthers<'_>) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Rewrite {
         Rewrite(Arc::new(function))
     }
 
     /// Returns the new text of a file whose text is `old`.
-    pub fn apply(&self, old: &[u8]) -> Vec<u8> {
-        (self.0)(old)
+    pub fn apply(&self, old: &[u8], read_others: &mut ReadOthers<'_>) -> Vec<u8> {
+        (self.0)(old, read_others)
     }
 }
 

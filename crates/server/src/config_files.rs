@@ -74,8 +74,16 @@ impl Sources {
         }
         let text = self.command_line.options.clone();
         sources.push(Source { place: Place::CommandLine, text });
-        Ok(Config::parse(&sources, &mut included)?)
+        let here = Path::new("");
+        Ok(Config::parse(&sources, &mut |directory, word| included(here, directory, word))?)
     }
+}
+
+/// Reads the files that an argument of `include` matches in a server that was started in `start`,
+/// without those that can't be read.
+pub fn texts_of_included(start: &Path, directory: &[u8], word: &[u8]) -> Vec<Vec<u8>> {
+    let files = included(start, directory, word).unwrap_or_default();
+    files.into_iter().map(|file| file.text).collect()
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -85,21 +93,24 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// Reads the files that an argument of `include` matches, in alphabetical order. Relative paths
-/// start at `directory`.
-fn included(directory: &[u8], word: &[u8]) -> Result<Vec<IncludedFile>, Unreadable> {
+/// start at `directory`, which itself starts at `start`.
+fn included(start: &Path, directory: &[u8], word: &[u8]) -> Result<Vec<IncludedFile>, Unreadable> {
     let plain = path_of(word);
-    let at_start = directory == DEFAULT_DIR;
+    let directory = match directory {
+        DEFAULT_DIR => start.to_path_buf(),
+        directory => start.join(path_of(directory)),
+    };
+    let is_here = directory.as_os_str().is_empty();
     if !word.iter().any(|byte| b"*?[".contains(byte)) {
-        let path = if at_start { plain.to_path_buf() } else { path_of(directory).join(plain) };
-        return read_included(path).map(|file| vec![file]);
+        return read_included(directory.join(plain)).map(|file| vec![file]);
     }
-    let pattern = if plain.is_absolute() || at_start {
+    let pattern = if plain.is_absolute() || is_here {
         word.to_vec()
     } else {
         // glob(3) finds nothing in an unreadable directory; report that instead of ignoring the
         // include.
-        fs::read_dir(path_of(directory)).map_err(|error| unreadable(path_of(directory), &error))?;
-        [&without_wildcards(directory), &b"/"[..], word].concat()
+        fs::read_dir(&directory).map_err(|error| unreadable(&directory, &error))?;
+        [&without_wildcards(directory.as_os_str().as_bytes()), &b"/"[..], word].concat()
     };
     let pattern =
         CString::new(pattern).map_err(|_| unreadable(plain, &ErrorKind::InvalidInput.into()))?;
@@ -149,7 +160,7 @@ mod tests {
 
     /// The texts of the files that are included, in order.
     fn found(directory: &Path, word: &[u8]) -> Vec<String> {
-        let files = included(directory.as_os_str().as_bytes(), word).map_err(|e| e.to_string());
+        let files = included(Path::new(""), directory.as_os_str().as_bytes(), word).map_err(|e| e.to_string());
         files.unwrap().into_iter().map(|f| String::from_utf8(f.text).unwrap()).collect()
     }
 
@@ -182,7 +193,7 @@ mod tests {
         let directory = dir.path();
         std::os::unix::fs::symlink("nowhere", directory.join("dangling")).unwrap();
         let refusal = |directory: &Path, word: &[u8]| {
-            included(directory.as_os_str().as_bytes(), word).unwrap_err().to_string()
+            included(Path::new(""), directory.as_os_str().as_bytes(), word).unwrap_err().to_string()
         };
         let path = directory.display();
         for (word, named) in [("*", "dangling"), ("none", "none")] {

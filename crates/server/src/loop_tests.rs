@@ -79,7 +79,7 @@ impl Lines {
                 handle,
                 Request::ReplaceFile {
                     path: rest.into(),
-                    rewrite: Rewrite::new(|old| Config::default().rewrite(old)),
+                    rewrite: Rewrite::new(|old, others| Config::default().rewrite(old, others)),
                 },
             ),
             "remove" => self.request(handle, Request::RemoveFile(rest.into())),

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use russet_engine::io::{Input, Request, RequestId, Rewrite};
 
+use crate::config_files::texts_of_included;
 use crate::engine::Engine;
 use crate::event_loop::EventLoop;
 use crate::resources::remove_file;
@@ -30,7 +31,8 @@ impl<E: Engine> EventLoop<E> {
     fn do_in_background(&mut self, id: RequestId, request: Request) {
         match request {
             Request::ReplaceFile { path, rewrite } => {
-                self.background.send(id, move || rewrite_file(Path::new(&path), &rewrite));
+                let start = self.resources.start_dir.clone();
+                self.background.send(id, move || rewrite_file(Path::new(&path), &rewrite, &start));
             }
             Request::RemoveFile(path) => {
                 // The working directory may change before the job runs.
@@ -42,13 +44,14 @@ impl<E: Engine> EventLoop<E> {
     }
 }
 
-fn rewrite_file(path: &Path, rewrite: &Rewrite) -> Result<(), String> {
+fn rewrite_file(path: &Path, rewrite: &Rewrite, start: &Path) -> Result<(), String> {
     let say = |error: std::io::Error| error_text(&error);
     let old = match fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(say)?,
     };
-    replace_file(path, &rewrite.apply(&old)).map_err(say)
+    let mut others = |directory: &[u8], word: &[u8]| texts_of_included(start, directory, word);
+    replace_file(path, &rewrite.apply(&old, &mut others)).map_err(say)
 }
 
 /// Replaces a file atomically: after a crash it has its old or its new contents.

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use russet_engine::io::{Level, Request};
 use rustix::event::epoll;
@@ -19,6 +19,8 @@ use crate::sys::error_text;
 
 /// Process-wide resources.
 pub struct Resources {
+    /// The directory in which the process was started.
+    pub(crate) start_dir: PathBuf,
     /// The epoll instance.
     pub(crate) epoll: OwnedFd,
     /// Listening sockets.
@@ -38,6 +40,7 @@ impl Resources {
     /// of a listener.
     pub fn new(backlog: i32) -> rustix::io::Result<Resources> {
         Ok(Resources {
+            start_dir: std::env::current_dir().unwrap_or_default(),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             listeners: Listeners::new(backlog),
             dbfilename: None,

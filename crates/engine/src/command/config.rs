@@ -116,6 +116,6 @@ fn rewrite(ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outco
         return Err(ErrorReply::fixed("ERR The server is running without a config file"));
     };
     let config = ctx.core.config.clone();
-    let rewrite = Rewrite::new(move |old| config.rewrite(old));
+    let rewrite = Rewrite::new(move |old, read_others| config.rewrite(old, read_others));
     Ok(Flow::Request(Request::ReplaceFile { path, rewrite }))
 }

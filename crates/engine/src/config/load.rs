@@ -86,7 +86,37 @@ impl Config {
         sources: &[Source],
         read_files: &'a mut ReadFiles<'a>,
     ) -> Result<Loaded, FatalError> {
-        let mut loader = Loader {
+        let mut loader = Loader::new(read_files);
+        for source in sources {
+            loader.text(&source.text, source.place.clone(), 0);
+        }
+        loader.finish()
+    }
+
+    /// Parses a configuration and ignores what is refused.
+    pub(super) fn parse_leniently<'a>(text: &[u8], read_files: &'a mut ReadFiles<'a>) -> Config {
+        let mut loader = Loader::new(read_files);
+        loader.text(text, Place::Text, 0);
+        loader.config.clamp();
+        if let Some((_, hash)) = loader.user.take() {
+            let _ = loader.set_password(hash);
+        }
+        loader.config
+    }
+
+    /// Parses a configuration without includes.
+    pub fn parse_text(text: &[u8]) -> Result<Loaded, FatalError> {
+        let source = Source { place: Place::Text, text: text.to_vec() };
+        Config::parse(&[source], &mut |_, word| {
+            let reason = "No such file or directory".to_owned();
+            Err(Unreadable { path: word.to_vec(), reason })
+        })
+    }
+}
+
+impl<'a> Loader<'a> {
+    fn new(read_files: &'a mut ReadFiles<'a>) -> Loader<'a> {
+        Loader {
             config: Config::default(),
             warnings: Vec::new(),
             mentions: vec![None; DIRECTIVES.len()],
@@ -98,20 +128,7 @@ impl Config {
             files_left: INCLUDED_FILES_MAX,
             bytes_left: TOTAL_BYTES_MAX,
             read_files,
-        };
-        for source in sources {
-            loader.text(&source.text, source.place.clone(), 0);
         }
-        loader.finish()
-    }
-
-    /// Parses a configuration without includes.
-    pub fn parse_text(text: &[u8]) -> Result<Loaded, FatalError> {
-        let source = Source { place: Place::Text, text: text.to_vec() };
-        Config::parse(&[source], &mut |_, word| {
-            let reason = "No such file or directory".to_owned();
-            Err(Unreadable { path: word.to_vec(), reason })
-        })
     }
 }
 
