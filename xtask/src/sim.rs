@@ -4,7 +4,7 @@ use crate::sh::{self, Result};
 
 /// Runs the simulator with these arguments.
 pub fn run(words: &[String]) -> Result {
-    let mut command = sh::cargo(&["run", "--quiet", "--release", "--package", "russet-sim"]);
+    let mut command = sh::cargo(&["run", "--release", "--package", "russet-sim"]);
     if words.iter().any(|word| word == "--hunt" || word == "--bug") {
         command.args(["--features", "injected"]);
     }

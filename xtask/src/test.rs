@@ -20,6 +20,7 @@ pub fn run(words: &[String]) -> Result {
     if ci && !missing.is_empty() {
         return Err(format!("CI needs {}: {}", missing.join(", "), peers::ADVICE));
     }
+    println!("Building the server and the tests, which takes some minutes the first time.");
     let server = program::build(&[]);
     let mut count = Count::default();
     let mut succeeded = true;

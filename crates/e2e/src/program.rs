@@ -88,18 +88,21 @@ pub fn russet() -> &'static Path {
 /// # Panics
 /// If the build fails.
 pub fn build(arguments: &[&str]) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "russet-server", "--message-format", "json"])
-        .args(arguments)
-        .current_dir(workspace())
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .expect("cargo is there: it runs us");
+    let mut command = build_command(arguments);
+    let output = command.output().expect("cargo is there: it runs us");
     assert!(output.status.success(), "the server does not build");
     let messages = String::from_utf8_lossy(&output.stdout);
     let path = messages.lines().filter_map(executable_of).find(|p| p.ends_with("russet"));
     path.expect("cargo names the binary it built").into()
+}
+
+/// Shows progress and errors, since a build may take minutes.
+fn build_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--package", "russet-server"]);
+    command.args(["--message-format", "json-render-diagnostics"]).args(arguments);
+    command.current_dir(workspace()).stderr(std::process::Stdio::inherit());
+    command
 }
 
 /// Returns the path after `"executable":` in a message of cargo.
@@ -127,4 +130,17 @@ pub fn stock(name: &str) -> PathBuf {
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_shows_its_progress_and_its_errors() {
+        let command = build_command(&["--release"]);
+        let words: Vec<_> = command.get_args().filter_map(|word| word.to_str()).collect();
+        assert!(words.contains(&"--release") && words.contains(&"json-render-diagnostics"));
+        assert!(!words.contains(&"--quiet") && !words.contains(&"-q"), "{words:?}");
+    }
 }
