@@ -160,7 +160,8 @@ mod tests {
 
     /// The texts of the files that are included, in order.
     fn found(directory: &Path, word: &[u8]) -> Vec<String> {
-        let files = included(Path::new(""), directory.as_os_str().as_bytes(), word).map_err(|e| e.to_string());
+        let files = included(Path::new(""), directory.as_os_str().as_bytes(), word)
+            .map_err(|e| e.to_string());
         files.unwrap().into_iter().map(|f| String::from_utf8(f.text).unwrap()).collect()
     }
 

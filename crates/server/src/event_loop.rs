@@ -116,6 +116,7 @@ impl<E: Engine> EventLoop<E> {
         loop {
             if let Some(status) = self.exit {
                 self.snapshots.abort_all();
+                self.background.finish();
                 self.resources.listeners.remove_files();
                 return status;
             }

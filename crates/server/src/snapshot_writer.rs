@@ -7,15 +7,15 @@
 //! successor. [`SnapshotWriter`] also knows which snapshots still run, so that no event of an
 //! aborted one reaches the node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use russet_engine::io::{Input, JobId, SnapshotEvent, SnapshotTarget};
@@ -44,14 +44,18 @@ pub struct SnapshotWriter {
     running: BTreeMap<JobId, Running>,
     /// The thread of the last file.
     last_file: Option<JoinHandle<()>>,
+    temps: Temps,
 }
 
 struct Running {
     /// None if the thread could not be started.
     sender: Option<Sender<Work>>,
     aborted: Arc<AtomicBool>,
-    temp: Option<PathBuf>,
 }
+
+/// The paths of the temporary files that exist, shared with the threads; none when the process
+/// exits, from when on no thread creates one.
+type Temps = Arc<Mutex<Option<BTreeSet<PathBuf>>>>;
 
 /// A message to the thread; an aborted snapshot gets no more.
 enum Work {
@@ -76,7 +80,9 @@ impl Files {
 impl SnapshotWriter {
     /// Creates a writer that reports to `reporter`.
     pub fn new(reporter: Reporter, incremental_fsync: bool) -> SnapshotWriter {
-        SnapshotWriter { reporter, incremental_fsync, running: BTreeMap::new(), last_file: None }
+        let temps = Arc::new(Mutex::new(Some(BTreeSet::new())));
+        let running = BTreeMap::new();
+        SnapshotWriter { reporter, incremental_fsync, running, last_file: None, temps }
     }
 
     /// Sets `rdb-save-incremental-fsync` for files started from now on.
@@ -96,7 +102,6 @@ impl SnapshotWriter {
             SnapshotTarget::File { path } => Some(Files::new(&path, job)),
             SnapshotTarget::Stream => None,
         };
-        let temp = files.as_ref().map(|f| f.temp.clone());
         let is_file = files.is_some();
         let aborted = Arc::new(AtomicBool::new(false));
         let begin = Begin {
@@ -107,6 +112,7 @@ impl SnapshotWriter {
             settings,
             aux,
             aborted: aborted.clone(),
+            temps: self.temps.clone(),
             before: if is_file { self.last_file.take() } else { None },
         };
         let (sender, receiver) = channel();
@@ -124,7 +130,7 @@ impl SnapshotWriter {
                 None
             }
         };
-        self.running.insert(job, Running { sender, aborted, temp });
+        self.running.insert(job, Running { sender, aborted });
     }
 
     /// Adds the next chunk of a snapshot.
@@ -144,11 +150,16 @@ impl SnapshotWriter {
         }
     }
 
-    /// Aborts all snapshots and removes their temporary files, before the process exits.
+    /// Aborts all snapshots and removes all temporary files, before the process exits without
+    /// waiting for their threads, which may be about to create one or to notice that they were
+    /// aborted.
     pub fn abort_all(&mut self) {
         for running in std::mem::take(&mut self.running).into_values() {
             running.aborted.store(true, Ordering::Release);
-            running.temp.map(fs::remove_file);
+        }
+        let temps = self.temps.lock().ok().and_then(|mut temps| temps.take());
+        for temp in temps.unwrap_or_default() {
+            let _ = fs::remove_file(temp);
         }
     }
 
@@ -179,6 +190,7 @@ struct Begin {
     settings: RdbSettings,
     aux: Vec<(&'static str, String)>,
     aborted: Arc<AtomicBool>,
+    temps: Temps,
     /// The thread of the previous file, if this is a file.
     before: Option<JoinHandle<()>>,
 }
@@ -214,7 +226,9 @@ impl Begin {
     }
 
     fn start(self) -> Result<Job, String> {
-        let file = self.files.map(|files| TempFile::create(files, self.incremental_fsync));
+        let file = self
+            .files
+            .map(|files| TempFile::create(files, self.incremental_fsync, self.temps.clone()));
         let file = file.transpose().map_err(|error| {
             format!("Failed opening the temp RDB file for saving: {}", sys::error_text(&error))
         })?;
@@ -316,10 +330,14 @@ struct TempFile {
     /// Offset up to which write-back is complete.
     waited: u64,
     published: bool,
+    temps: Temps,
 }
 
 impl TempFile {
-    fn create(files: Files, incremental_fsync: bool) -> io::Result<TempFile> {
+    fn create(files: Files, incremental_fsync: bool, temps: Temps) -> io::Result<TempFile> {
+        // Held until the file exists: afterwards, an exit removes it.
+        let mut lock = temps.lock().map_err(|_| io::Error::other("a thread has crashed"))?;
+        let known = lock.as_mut().ok_or_else(|| io::Error::other("the server exits"))?;
         // A crashed process with the same id may have left one. Links are not followed.
         match fs::remove_file(&files.temp) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -328,6 +346,8 @@ impl TempFile {
         let file = File::options().write(true).create_new(true).mode(0o644).open(&files.temp)?;
         // Marks the file as in use for `remove_leftovers` of other servers.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        known.insert(files.temp.clone());
+        drop(lock);
         Ok(TempFile {
             file,
             files,
@@ -336,6 +356,7 @@ impl TempFile {
             started: 0,
             waited: 0,
             published: false,
+            temps,
         })
     }
 
@@ -377,6 +398,11 @@ impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.published {
             let _ = fs::remove_file(&self.files.temp);
+        }
+        if let Ok(mut temps) = self.temps.lock()
+            && let Some(temps) = &mut *temps
+        {
+            temps.remove(&self.files.temp);
         }
     }
 }
@@ -534,7 +560,8 @@ mod tests {
         let path = dir.path().join("other.rdb");
         let files = Files::new(path.to_str().unwrap(), JobId(77));
         let temp = files.temp.clone();
-        let living = TempFile::create(files, false).unwrap();
+        let (_completions, writer) = writer();
+        let living = TempFile::create(files, false, writer.temps.clone()).unwrap();
         remove_leftovers(dir.path());
         let left = |name: &str| dir.path().join(name).exists();
         assert_eq!(names.map(left), [false, true, true, true]);
@@ -565,6 +592,30 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["dump.rdb"]);
+    }
+
+    /// The states in which a thread may be when the process exits, which waits for none.
+    #[test]
+    fn an_exit_leaves_no_temporary_file() {
+        let dir = crate::testing::directory("snapshot-exit");
+        let path = dir.path().join("dump.rdb");
+        let count = || fs::read_dir(dir.path()).unwrap().count();
+        let (_completions, mut writer) = writer();
+        let create = |job: u64, temps: &Temps| {
+            let files = Files::new(path.to_str().unwrap(), JobId(job));
+            TempFile::create(files, false, temps.clone())
+        };
+        // One whose thread has not noticed yet that it was aborted, and one that has ended.
+        let writing = create(1, &writer.temps).unwrap();
+        drop(create(2, &writer.temps).unwrap());
+        assert_eq!(count(), 1);
+        let temps = writer.temps.clone();
+        writer.abort_all();
+        assert_eq!(count(), 0);
+        // One whose thread begins only now.
+        assert!(create(3, &temps).is_err());
+        drop(writing);
+        assert_eq!(count(), 0);
     }
 
     #[test]

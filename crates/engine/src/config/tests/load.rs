@@ -504,12 +504,14 @@ fn includes_are_bounded() {
 fn too_long_texts_are_refused() {
     let value = |bytes: usize| format!("masterauth \"{}\"", "\\x01".repeat(bytes));
     let config = load(&value(VALUE_BYTES_MAX - 1));
-    let again = Config::parse_text(&config.rewrite(b"", &mut |_, _| vec![])).expect("the longest value fits in a line");
+    let again = Config::parse_text(&config.rewrite(b"", &mut |_, _| vec![]))
+        .expect("the longest value fits in a line");
     assert_eq!(again.config, config);
     assert_eq!(refusal(&value(VALUE_BYTES_MAX)), "argument is too long");
     assert_eq!(refusal(&"x".repeat(LINE_BYTES_MAX + 1)), "Configuration line is too long");
     let config = load(&format!("bind \"\\\"{}\\\"\"", "\\\\x01".repeat(VALUE_BYTES_MAX - 1)));
-    let again = Config::parse_text(&config.rewrite(b"", &mut |_, _| vec![])).expect("quoted twice, it still fits");
+    let again = Config::parse_text(&config.rewrite(b"", &mut |_, _| vec![]))
+        .expect("quoted twice, it still fits");
     assert_eq!(again.config, config);
     let lines = refused(Config::parse_text(&b"save 1 1\n".repeat(1001)));
     assert_eq!((lines.len(), lines[0].number), (1, 1001));
