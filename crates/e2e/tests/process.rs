@@ -111,3 +111,15 @@ fn descriptors_are_reserved_for_persistence_and_replication() {
     assert_eq!(replica.client().text("GET key"), "value");
     clients[0].ok("SAVE");
 }
+
+#[test]
+fn an_empty_server_counts_its_own_memory() {
+    let server = Server::start(&Program::under_test());
+    let memory = server.info("memory");
+    let number = |field: &str| memory[field].parse::<f64>().expect("a number");
+    let (used, startup) = (number("used_memory"), number("used_memory_startup"));
+    assert!(startup > 100_000.0 && used - startup < 1_000_000.0, "{memory:?}");
+    assert!(number("used_memory_overhead") >= startup, "{memory:?}");
+    // Alerts take more for a leak. Most of it is the program, as with a stock server.
+    assert!(number("mem_fragmentation_ratio") < 30.0, "{memory:?}");
+}

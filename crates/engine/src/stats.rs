@@ -117,6 +117,9 @@ pub struct Stats {
     pub last_load_keys: u64,
     /// Keys omitted by it because they had expired.
     pub last_load_expired: u64,
+    /// Memory of the process that the node does not count, at its first turn: the program's tables,
+    /// its threads and their buffers. None before.
+    pub startup_bytes: Option<u64>,
     /// Peak of used memory in bytes.
     pub memory_peak: u64,
     /// Objects that were given to the lazy-free thread.
@@ -221,6 +224,7 @@ impl Stats {
             disk_warned_us: self.disk_warned_us,
             missing_logged: std::mem::take(&mut self.missing_logged),
             process: self.process,
+            startup_bytes: self.startup_bytes,
             memory_peak: self.memory_peak,
             last_load_keys: self.last_load_keys,
             last_load_expired: self.last_load_expired,

@@ -151,7 +151,7 @@ pub(super) const FIELDS: &[Field] = &[
         Memory,
         "used_memory",
         Bytes,
-        "Memory of data and buffers as counted by the server.",
+        "Memory of the server itself at its start, and of data and buffers as counted by it.",
         |view| view.used_bytes.into(),
     ),
     field(Memory, "used_memory_human", Human, "Human-readable form.", |view| {
@@ -184,10 +184,16 @@ pub(super) const FIELDS: &[Field] = &[
         Memory,
         "used_memory_overhead",
         Bytes,
-        "Memory of client buffers and the replication backlog.",
+        "`used_memory_startup`, client buffers, the replication backlog and copies.",
         |view| view.used_bytes.saturating_sub(view.dataset_bytes()).into(),
     ),
-    always(Memory, "used_memory_startup", Bytes, "Memory at the start: not counted.", "0"),
+    field(
+        Memory,
+        "used_memory_startup",
+        Bytes,
+        "Memory allocated at the start, before there is data.",
+        |view| view.startup_bytes().into(),
+    ),
     field(
         Memory,
         "used_memory_dataset",
@@ -199,8 +205,11 @@ pub(super) const FIELDS: &[Field] = &[
         Memory,
         "used_memory_dataset_perc",
         Ratio,
-        "`used_memory_dataset` as a percentage of `used_memory`.",
-        |view| format!("{}%", percent(view.dataset_bytes(), view.used_bytes)).into(),
+        "`used_memory_dataset` as a percentage of `used_memory` without `used_memory_startup`.",
+        |view| {
+            let counted = view.used_bytes.saturating_sub(view.startup_bytes());
+            format!("{}%", percent(view.dataset_bytes(), counted)).into()
+        },
     ),
     field(Memory, "allocator_allocated", Bytes, "Bytes allocated from the allocator.", |view| {
         process(view).allocated_bytes.into()

@@ -24,7 +24,7 @@ pub struct View<'a> {
     pub parts: &'a Parts,
     /// The names of all commands by index.
     pub command_names: &'a [&'static str],
-    /// Memory of data and buffers.
+    /// Memory of the program, data and buffers.
     pub used_bytes: u64,
     /// Clients, without replicas and connecting master links.
     pub clients: usize,
@@ -57,7 +57,7 @@ impl<'a> View<'a> {
             journal,
             parts,
             command_names,
-            used_bytes: (parts.used_memory() + data.allocated_bytes()) as u64,
+            used_bytes: (parts.used_memory(core) + data.allocated_bytes()) as u64,
             clients: 0,
             blocked: 0,
             watching: 0,
@@ -96,6 +96,11 @@ impl<'a> View<'a> {
     /// Returns the memory of the backlog and replica output buffers, which share blocks.
     pub fn stream_bytes(&self) -> u64 {
         self.backlog_bytes().max(self.replica_output_max)
+    }
+
+    /// Returns the memory of the program at its start.
+    pub fn startup_bytes(&self) -> u64 {
+        self.core.stats.startup_bytes.unwrap_or_default()
     }
 
     /// Returns the peak of used memory.

@@ -216,9 +216,9 @@ impl Node {
         following.upstream_db().unwrap_or(master.stream.selected_db())
     }
 
-    /// Returns the memory usage of data and buffers.
+    /// Returns the memory usage of the program, data and buffers.
     pub fn used_memory(&self) -> usize {
-        self.parts.used_memory() + self.data.allocated_bytes()
+        self.parts.used_memory(&self.core) + self.data.allocated_bytes()
     }
 }
 

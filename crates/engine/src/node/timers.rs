@@ -45,9 +45,7 @@ impl Node {
             self.replication_cron(now_us.saturating_sub(replication_due.unwrap_or(now_us)));
         }
         if self.core.timers.take_due(Timer::Memory, now_us) {
-            self.core.stats.process = host.process();
-            let used = self.used_memory() as u64;
-            self.core.stats.memory_peak = self.core.stats.memory_peak.max(used);
+            self.sample_memory(host);
             self.core.timers.set(Timer::Memory, now_us + 1_000_000);
         }
         if self.core.timers.take_due(Timer::Cron, now_us) {
@@ -56,6 +54,18 @@ impl Node {
             self.core.timers.set(Timer::Cron, now_us + period_us);
         }
         self.carry_out_orders();
+    }
+
+    fn sample_memory(&mut self, host: &mut dyn Host) {
+        let counted = self.used_memory() as u64;
+        let stats = &mut self.core.stats;
+        stats.process = host.process();
+        if stats.startup_bytes.is_none() {
+            let startup = stats.process.allocated_bytes.saturating_sub(counted);
+            stats.startup_bytes = Some(startup);
+        }
+        let used = self.used_memory() as u64;
+        self.core.stats.memory_peak = self.core.stats.memory_peak.max(used);
     }
 
     fn sleep_ended(&mut self) {
