@@ -18,6 +18,7 @@ use crate::injected::Bug;
 use crate::io::{Garbage, Level, Now, Output, Request};
 use crate::mode::Mode;
 use crate::rng::{Ids, Rng, Seeds};
+use crate::shared::Meter;
 use crate::stats::Stats;
 use crate::timers::Timers;
 
@@ -156,6 +157,8 @@ pub struct Core {
     pub rng: Rng,
     /// Deadlines.
     pub timers: Timers,
+    /// Bytes that connections and the backlog share.
+    pub shared: Meter,
     /// Whether the node is a replica, which sets the role of log lines and disables active expiry.
     pub is_replica: bool,
     outputs: VecDeque<Output>,
@@ -179,6 +182,7 @@ impl Core {
             ids,
             rng,
             timers: Timers::default(),
+            shared: Meter::default(),
             is_replica: false,
             outputs: VecDeque::new(),
             orders: VecDeque::new(),

@@ -27,6 +27,7 @@ pub mod rdb;
 pub mod repl;
 pub mod rng;
 pub mod settings;
+pub mod shared;
 pub mod stats;
 pub mod timers;
 pub mod transaction;

@@ -88,9 +88,9 @@ impl Parts {
     /// Returns the memory of the program itself, of buffers and of copies in bytes.
     pub fn used_memory(&self, core: &Core) -> usize {
         let startup = core.stats.startup_bytes.unwrap_or_default() as usize;
-        let backlog = self.master.stream.backlog.as_ref().map_or(0, |backlog| backlog.len());
-        let clients: usize = self.clients.iter().map(Client::memory_bytes).sum();
+        let clients: usize = self.clients.iter().map(Client::own_memory_bytes).sum();
+        let shared = core.shared.bytes() + self.clients.lent_bytes();
         let snapshots: u64 = self.saves.snapshots.iter().map(Snapshot::ahead_bytes).sum();
-        startup + backlog + clients + snapshots as usize
+        startup + shared + clients + snapshots as usize
     }
 }

@@ -157,7 +157,8 @@ fn send(
             Protocol::Resp2 => (Protocol::Resp2, 0),
             Protocol::Resp3 => (Protocol::Resp3, 1),
         };
-        let message = encoded[place].get_or_insert_with(|| Arc::new(encode(protocol, words)));
+        let message =
+            encoded[place].get_or_insert_with(|| core.shared.share(encode(protocol, words)));
         clients.push(core, handle, message);
     }
     handles.len()

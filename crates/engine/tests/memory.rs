@@ -1,6 +1,7 @@
 //! MEMORY USAGE compared with the allocator.
 
 use russet_driver::Driver;
+use russet_driver::peers::command;
 use russet_engine::io::Handle;
 use tikv_jemalloc_ctl::thread::{allocatedp, deallocatedp};
 
@@ -71,4 +72,42 @@ fn keys_use_the_memory_that_memory_usage_reports() {
         requests.push(format!("HDEL key:{n} field:20 field:21 field:22"));
         requests
     });
+}
+
+#[test]
+fn what_many_clients_share_counts_once() {
+    const CLIENTS: usize = 50;
+    const VALUE: usize = 1 << 20;
+    let mut w = Driver::new("client-output-buffer-limit pubsub 0 0 0\n");
+    let c = w.connect();
+    w.send(c, &command(&["SET", "key", &"x".repeat(VALUE)]));
+    w.take(c);
+    let before = w.node.used_memory();
+    let readers: Vec<Handle> = (0..CLIENTS).map(|_| w.connect()).collect();
+    for &reader in &readers {
+        w.set_read_limit(reader, Some(0));
+        w.request(reader, "GET key");
+    }
+    assert!(w.node.used_memory() < before + VALUE / 2, "the value belongs to the data");
+    w.request(c, "DEL key");
+    let held = w.node.used_memory();
+    assert!(held.abs_diff(before) < VALUE / 2, "all of them hold the same value");
+    for &reader in &readers {
+        w.disconnect(reader);
+    }
+    assert!(w.node.used_memory() < before - VALUE / 2, "nobody holds it");
+
+    let subscribers: Vec<Handle> = (0..CLIENTS).map(|_| w.connect()).collect();
+    for &subscriber in &subscribers {
+        w.request(subscriber, "SUBSCRIBE channel");
+        w.set_read_limit(subscriber, Some(0));
+    }
+    let before = w.node.used_memory();
+    w.send(c, &command(&["PUBLISH", "channel", &"x".repeat(VALUE)]));
+    let held = w.node.used_memory() - before;
+    assert!((VALUE / 2..2 * VALUE).contains(&held), "{held}");
+    for &subscriber in &subscribers {
+        w.disconnect(subscriber);
+    }
+    assert!(w.node.used_memory() < before);
 }

@@ -11,6 +11,7 @@ use russet_engine::config::Config;
 use russet_engine::io::{
     Endpoints, Handle, Host, Input, Now, Output, Request, RequestId, Rewrite, Service,
 };
+use russet_engine::shared::Meter;
 
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -46,7 +47,7 @@ struct Lines {
 impl Lines {
     fn reply(&mut self, handle: Handle, bytes: Vec<u8>) {
         if let Some(line) = self.lines.get_mut(&handle) {
-            line.outbox.push_shared(std::sync::Arc::new(bytes));
+            line.outbox.push_shared(Meter::default().share(bytes));
             self.dirty.push(handle);
         }
     }

@@ -1,10 +1,10 @@
 //! The world runs any machine with the contract: here one that only watches a data node, as a Sentinel would.
 
 use std::cell::Cell;
-use std::sync::Arc;
 
 use russet_engine::clients::outbox::Outbox;
 use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
+use russet_engine::shared::Meter;
 use russet_sim::machine::Machine;
 use russet_sim::plan::{PORT, host_name};
 use russet_sim::world::{Common, Tracing, run};
@@ -80,7 +80,7 @@ impl Machine for Watcher {
             self.try_again();
         } else if self.is_connected && self.waits_since_us.is_none() {
             self.waits_since_us = Some(now.mono_us);
-            self.outbox.push_shared(Arc::new(b"PING\r\n".to_vec()));
+            self.outbox.push_shared(Meter::default().share(b"PING\r\n".to_vec()));
             self.is_dirty = true;
         }
     }

@@ -89,6 +89,12 @@ impl SharedBytes {
     pub fn is_shared(&self) -> bool {
         self.raw.is_shared()
     }
+
+    /// Returns the number of owners, which other threads may change meanwhile.
+    #[must_use]
+    pub fn owners(&self) -> usize {
+        self.raw.owners()
+    }
 }
 
 impl Deref for SharedBytes {

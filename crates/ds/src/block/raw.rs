@@ -141,6 +141,11 @@ impl RawBlock {
         }
     }
 
+    /// Returns the number of owners.
+    pub(super) fn owners(self) -> usize {
+        self.references().load(Ordering::Relaxed)
+    }
+
     /// Whether there are several owners.
     #[inline]
     pub(super) fn is_shared(self) -> bool {

@@ -10,6 +10,7 @@ use super::wire::Wire;
 use crate::config::words::OutputLimit;
 use crate::ids::{Handle, JobId, RequestId};
 use crate::io::Endpoints;
+use crate::shared::Shared;
 use crate::transaction::Transaction;
 
 /// Limit of pending output of a client that has not authenticated, in bytes: some hundred errors.
@@ -132,7 +133,7 @@ pub struct Client {
     /// Its subscriptions.
     pub subscriptions: Subscriptions,
     /// Messages sent to it during its own command; they follow the reply.
-    pub(super) held_messages: Vec<Arc<Vec<u8>>>,
+    pub(super) held_messages: Vec<Arc<Shared>>,
     /// Whether one of its commands is running.
     pub(crate) is_running: bool,
     /// What it is blocked on, if it is.
@@ -251,7 +252,12 @@ impl Client {
         }
     }
 
-    /// Returns its memory usage in bytes.
+    /// Returns its memory usage in bytes without what others own too.
+    pub fn own_memory_bytes(&self) -> usize {
+        self.memory_bytes() - self.wire.outbox.shared_bytes()
+    }
+
+    /// Returns its memory usage in bytes, with all of what it shares.
     pub fn memory_bytes(&self) -> usize {
         let transaction = self.transaction.queued_bytes + self.watched_bytes;
         let wire = self.wire.query.capacity() + self.wire.outbox.memory_bytes();

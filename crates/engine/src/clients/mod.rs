@@ -15,11 +15,13 @@ pub mod wire;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use russet_ds::SharedBytes;
 use russet_protocol::{ErrorReply, ReplyWriter};
 
 use crate::core::{Answer, Core, Order};
 use crate::ids::{Handle, RequestId};
 use crate::io::{Endpoints, Garbage, Level, Output};
+use crate::shared::Shared;
 use crate::timers::Timer;
 pub use client::{Blocked, Client, LinkOwner, ReplyMode, Role, Waiting};
 pub use outbox::{Gate, Outbox};
@@ -92,6 +94,17 @@ impl Clients {
         self.count += 1;
         let handle = Handle { index, generation: place.generation };
         place.client.insert(Box::new(Client::new(handle, self.last_id, ends, now_us)))
+    }
+
+    /// Returns the memory of values in outboxes that nobody else owns any more, since their keys were
+    /// deleted or overwritten; each once.
+    pub fn lent_bytes(&self) -> usize {
+        let mut lent: Vec<&SharedBytes> = self.iter().flat_map(|c| c.wire.outbox.lent()).collect();
+        lent.sort_unstable_by_key(|bytes| bytes.as_ptr());
+        lent.chunk_by(|a, b| std::ptr::eq(a.as_ptr(), b.as_ptr()))
+            .filter(|same| same[0].owners() == same.len())
+            .map(|same| same[0].allocated_bytes())
+            .sum()
     }
 
     /// Removes a connection that all parts have removed; its handle is not reused.
@@ -386,7 +399,7 @@ impl Clients {
     }
 
     /// Appends shared bytes to a connection's output.
-    pub fn push_shared(&mut self, core: &mut Core, handle: Handle, bytes: Arc<Vec<u8>>) {
+    pub fn push_shared(&mut self, core: &mut Core, handle: Handle, bytes: Arc<Shared>) {
         let Some(client) = self.get_mut(handle) else { return };
         client.wire.outbox.push_shared(bytes);
         self.output_appended(core, handle);
@@ -403,7 +416,7 @@ impl Clients {
 
     /// Sends a push message, regardless of CLIENT REPLY. During a command or EXEC of the client it
     /// follows the reply.
-    pub fn push(&mut self, core: &mut Core, handle: Handle, message: &Arc<Vec<u8>>) {
+    pub fn push(&mut self, core: &mut Core, handle: Handle, message: &Arc<Shared>) {
         let Some(client) = self.get_mut(handle) else { return };
         if client.role != Role::Client || client.closing || client.closed {
             return;

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use russet_ds::SharedBytes;
 
 use crate::ids::{JobId, RequestId};
+use crate::shared::Shared;
 
 /// An event that must occur before the bytes behind the gate may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +52,9 @@ const SHARED_MESSAGE_BYTES: usize = 1024;
 #[derive(Debug)]
 enum Piece {
     Bytes(Vec<u8>),
-    Shared(Arc<Vec<u8>>),
+    Shared(Arc<Shared>),
     Lent(SharedBytes),
-    Exempt(Arc<Vec<u8>>),
+    Exempt(Arc<Shared>),
 }
 
 impl Piece {
@@ -85,6 +86,10 @@ pub struct Outbox {
     queued_bytes: usize,
     /// Exempt bytes in `pieces`.
     exempt_bytes: usize,
+    /// Bytes in `pieces` that others may own too.
+    shared_bytes: usize,
+    /// Values in `pieces` that are shared with the keyspace.
+    lent: usize,
     /// Total bytes sent: the absolute offset of the first byte.
     left: u64,
     /// Closed gates, by offset.
@@ -127,6 +132,20 @@ impl Outbox {
         self.queued_bytes + self.tail.capacity()
     }
 
+    /// Returns the part of the memory usage that others may own too.
+    pub fn shared_bytes(&self) -> usize {
+        self.shared_bytes
+    }
+
+    /// Iterates over the values that are shared with the keyspace.
+    pub fn lent(&self) -> impl Iterator<Item = &SharedBytes> {
+        let pieces = if self.lent > 0 { self.pieces.len() } else { 0 };
+        self.pieces.iter().take(pieces).filter_map(|piece| match piece {
+            Piece::Lent(bytes) => Some(bytes),
+            _ => None,
+        })
+    }
+
     /// Returns the bytes in the tail (`obl` of CLIENT LIST).
     ///
     /// While a reply is being written, the tail is lent to it and does not count.
@@ -146,17 +165,18 @@ impl Outbox {
     }
 
     /// Appends shared bytes.
-    pub fn push_shared(&mut self, bytes: Arc<Vec<u8>>) {
+    pub fn push_shared(&mut self, bytes: Arc<Shared>) {
         if bytes.is_empty() {
             return;
         }
         self.seal_tail();
         self.queued_bytes += bytes.len();
+        self.shared_bytes += bytes.len();
         self.pieces.push_back(Piece::Shared(bytes));
     }
 
     /// Appends a message to several clients: shared if it is long, else copied.
-    pub fn push_message(&mut self, message: Arc<Vec<u8>>) {
+    pub fn push_message(&mut self, message: Arc<Shared>) {
         if message.len() >= SHARED_MESSAGE_BYTES {
             self.push_shared(message);
         } else {
@@ -171,6 +191,8 @@ impl Outbox {
         }
         self.seal_tail();
         self.queued_bytes += bytes.len();
+        self.shared_bytes += bytes.len();
+        self.lent += 1;
         self.pieces.push_back(Piece::Lent(bytes));
     }
 
@@ -188,7 +210,7 @@ impl Outbox {
     }
 
     /// Inserts exempt bytes before a closed gate; does nothing if it is open.
-    pub fn insert_before(&mut self, gate: Gate, bytes: Arc<Vec<u8>>) {
+    pub fn insert_before(&mut self, gate: Gate, bytes: Arc<Shared>) {
         let Some(index) = self.marks.iter().position(|mark| mark.gate == gate) else { return };
         if bytes.is_empty() {
             return;
@@ -206,6 +228,7 @@ impl Outbox {
         }
         self.queued_bytes += bytes.len();
         self.exempt_bytes += bytes.len();
+        self.shared_bytes += bytes.len();
         self.pieces.insert(place.unwrap_or(self.pieces.len()), Piece::Exempt(bytes));
     }
 
@@ -267,8 +290,16 @@ impl Outbox {
             if self.sent < len {
                 return;
             }
-            if matches!(piece, Piece::Exempt(_)) {
-                self.exempt_bytes -= len;
+            match piece {
+                Piece::Bytes(_) => {}
+                Piece::Shared(_) => self.shared_bytes -= len,
+                Piece::Lent(_) => {
+                    (self.shared_bytes, self.lent) = (self.shared_bytes - len, self.lent - 1)
+                }
+                Piece::Exempt(_) => {
+                    self.shared_bytes -= len;
+                    self.exempt_bytes -= len;
+                }
             }
             self.sent -= len;
             self.queued_bytes -= len;
@@ -292,6 +323,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::Meter;
 
     #[test]
     fn pending_output_of_slow_readers_is_not_moved_again() {
@@ -308,6 +340,10 @@ mod tests {
         let out = drain(&mut outbox, 50_000);
         assert_eq!(out.len(), 2 * LONG_TAIL_BYTES);
         assert!(out.ends_with(b"ab"));
+    }
+
+    fn shared(bytes: Vec<u8>) -> Arc<Shared> {
+        Meter::default().share(bytes)
     }
 
     fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
@@ -331,15 +367,15 @@ mod tests {
             let mut outbox = Outbox::default();
             let gate = Gate::Snapshot(JobId(7));
             outbox.tail.extend_from_slice(b"reply ");
-            outbox.push_shared(Arc::new(b"shared ".to_vec()));
+            outbox.push_shared(shared(b"shared ".to_vec()));
             outbox.tail.extend_from_slice(b"more ");
             outbox.close_gate(gate);
-            outbox.push_shared(Arc::new(b"stream ".to_vec()));
+            outbox.push_shared(shared(b"stream ".to_vec()));
             outbox.tail.extend_from_slice(b"tail");
             let mut out = drain(&mut outbox, step);
             assert_eq!(out, b"reply shared more ");
-            outbox.insert_before(gate, Arc::new(b"snapshot ".to_vec()));
-            outbox.insert_before(gate, Arc::new(b"bytes ".to_vec()));
+            outbox.insert_before(gate, shared(b"snapshot ".to_vec()));
+            outbox.insert_before(gate, shared(b"bytes ".to_vec()));
             assert_eq!(outbox.limited_len(), b"stream tail".len());
             out.extend(drain(&mut outbox, step));
             assert_eq!(out, b"reply shared more snapshot bytes ");

@@ -32,7 +32,7 @@ impl Node {
             Order::ScheduleFullSync => self.schedule_full_sync(),
             Order::SaveEnded { job, result } => self.save_ended(job, &result),
             Order::SyncEnded { job, result } => master.sync_ended(core, clients, job, &result),
-            Order::SyncBytes { job, bytes } => master.sync_bytes(clients, job, bytes),
+            Order::SyncBytes { job, bytes } => master.sync_bytes(core, clients, job, bytes),
             Order::AbortSnapshot(job) => saves.snapshots.abort(core, data, job),
             Order::SaveForReload => self.save_for_reload(),
             Order::LoadedAtStart => self.loaded_at_start(),

@@ -15,13 +15,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::shared::Shared;
+
 /// Blocks are filled up to this size before a new one is started.
 const BLOCK_BYTES: usize = 16 * 1024;
 
 /// The replication backlog.
 #[derive(Debug)]
 pub struct Backlog {
-    blocks: VecDeque<Arc<Vec<u8>>>,
+    blocks: VecDeque<Arc<Shared>>,
     /// Offset of the first byte, or of the next one if the backlog is empty.
     first_offset: i64,
     len: usize,
@@ -66,12 +68,12 @@ impl Backlog {
     }
 
     /// Appends bytes of the stream.
-    pub fn append(&mut self, bytes: Arc<Vec<u8>>) {
+    pub fn append(&mut self, bytes: Arc<Shared>) {
         self.len += bytes.len();
         // A block that all replicas have received is not shared and can be extended.
         match self.blocks.back_mut().and_then(Arc::get_mut) {
             Some(last) if last.len() + bytes.len() <= BLOCK_BYTES => {
-                last.extend_from_slice(&bytes);
+                last.extend(&bytes);
             }
             _ => self.blocks.push_back(bytes),
         }
@@ -95,14 +97,14 @@ impl Backlog {
     }
 
     /// Returns the bytes from `offset` on.
-    pub fn since(&self, offset: i64) -> Vec<Arc<Vec<u8>>> {
+    pub fn since(&self, offset: i64) -> Vec<Arc<Shared>> {
         let mut skip = usize::try_from(offset - self.first_offset).unwrap_or(0);
         let mut out = Vec::new();
         for block in &self.blocks {
             if skip >= block.len() {
                 skip -= block.len();
             } else if skip > 0 {
-                out.push(Arc::new(block[skip..].to_vec()));
+                out.push(block.copy_from(skip));
                 skip = 0;
             } else {
                 out.push(block.clone());
@@ -115,14 +117,15 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::Meter;
 
     #[test]
     fn keeps_the_latest_bytes_and_returns_any_suffix() {
         let stream: Vec<u8> = (0..100_000_u32).map(|i| (i * 7 % 251) as u8).collect();
         let mut backlog = Backlog::new(1, 10_000);
-        let mut held = Vec::new();
+        let (meter, mut held) = (Meter::default(), Vec::new());
         for (i, piece) in stream.chunks(777).enumerate() {
-            let piece = Arc::new(piece.to_vec());
+            let piece = meter.share(piece.to_vec());
             if i % 3 == 0 {
                 held.push(piece.clone());
             }

@@ -1,8 +1,6 @@
 //! The replication cron of a master, once a second: pings, timeouts of replicas, and freeing an
 //! unused backlog.
 
-use std::sync::Arc;
-
 use super::master::{Master, Replica, ReplicaStage};
 use crate::clients::{Clients, Gate};
 use crate::core::{Core, Order};
@@ -87,7 +85,8 @@ impl Master {
             ReplicaStage::WaitSnapshot => clients.send(core, handle, b"\n"),
             ReplicaStage::Transfer(job) if is_unannounced && !replica.is_stuck(core) => {
                 if let Some(outbox) = clients.outbox(handle) {
-                    outbox.insert_before(Gate::Snapshot(job), Arc::new(b"\n".to_vec()));
+                    let newline = core.shared.share(b"\n".to_vec());
+                    outbox.insert_before(Gate::Snapshot(job), newline);
                     clients.mark_dirty(handle);
                 }
             }

@@ -128,7 +128,7 @@ impl Master {
             }
             FileEvent::Opened(len) => {
                 sync.announced = Some(len);
-                self.sync_bytes(clients, snapshot, format!("${len}\r\n").into_bytes());
+                self.sync_bytes(core, clients, snapshot, format!("${len}\r\n").into_bytes());
                 core.order(Order::ScheduleFullSync);
             }
             FileEvent::Bytes(bytes) => {
@@ -138,7 +138,7 @@ impl Master {
                     let why = "the file is longer than it was";
                     self.file_sync_failed(core, clients, at, true, why);
                 } else {
-                    self.sync_bytes(clients, snapshot, bytes);
+                    self.sync_bytes(core, clients, snapshot, bytes);
                     self.continue_file_syncs(core, clients);
                 }
             }

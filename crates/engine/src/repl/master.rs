@@ -21,7 +21,6 @@
 //! meanwhile its timeout depends on whether it reads bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::file_sync::FileSync;
 use super::psync::{self, Decision, NO_ID, Reason};
@@ -414,8 +413,14 @@ impl Master {
     }
 
     /// Adds bytes of a snapshot or its file to the outboxes of its replicas.
-    pub(crate) fn sync_bytes(&mut self, clients: &mut Clients, job: JobId, bytes: Vec<u8>) {
-        let bytes = Arc::new(bytes);
+    pub(crate) fn sync_bytes(
+        &mut self,
+        core: &Core,
+        clients: &mut Clients,
+        job: JobId,
+        bytes: Vec<u8>,
+    ) {
+        let bytes = core.shared.share(bytes);
         for handle in self.in_transfer(job) {
             if let Some(outbox) = clients.outbox(handle) {
                 outbox.insert_before(Gate::Snapshot(job), bytes.clone());
@@ -455,7 +460,7 @@ impl Master {
             replica.stage = ReplicaStage::Draining(job);
             let mark = replica.end_mark.clone().map(String::into_bytes);
             if let (Some(mark), Some(outbox)) = (mark, clients.outbox(handle)) {
-                outbox.insert_before(Gate::Snapshot(job), Arc::new(mark));
+                outbox.insert_before(Gate::Snapshot(job), core.shared.share(mark));
             }
             clients.mark_dirty(handle);
             self.bytes_written(core, clients, handle, 0);

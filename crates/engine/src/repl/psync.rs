@@ -151,16 +151,15 @@ pub fn decide(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+    use crate::shared::Meter;
 
     #[test]
     fn partial_synchronization_needs_a_shared_history_in_the_backlog() {
         let mut ids = ReplicationIds::new("a".repeat(40));
         ids.rename("b".repeat(40), 100);
         let mut backlog = Backlog::new(51, 1000);
-        backlog.append(Arc::new(vec![0; 100]));
+        backlog.append(Meter::default().share(vec![0; 100]));
         let (a, b) = ("a".repeat(40), "b".repeat(40));
         let psync = |id: &str, offset| decide(&ids, Some(&backlog), id, Some(offset));
         assert_eq!(psync(&b, 151), Decision::Continue, "nothing is missing");

@@ -15,6 +15,7 @@ use crate::injected::Bug;
 use crate::journal::{Journal, Origin, Sink, Unit};
 use crate::persist::fill::StreamPosition;
 use crate::rng::Ids;
+use crate::shared::Shared;
 
 /// The replication stream.
 #[derive(Debug)]
@@ -112,14 +113,14 @@ impl Stream {
 
     /// Takes the bytes appended since the last call, to be sent to replicas, and adds them to the
     /// backlog.
-    pub(super) fn take_new(&mut self, core: &Core) -> Option<Arc<Vec<u8>>> {
+    pub(super) fn take_new(&mut self, core: &Core) -> Option<Arc<Shared>> {
         if self.open.is_empty() {
             return None;
         }
-        let bytes = Arc::new(std::mem::take(&mut self.open));
+        let bytes = core.shared.share(std::mem::take(&mut self.open));
         if let Some(backlog) = &mut self.backlog {
             let skips = core.injected(Bug::SkippedBacklogByte) && bytes.len() % 7 == 3;
-            backlog.append(if skips { Arc::new(bytes[1..].to_vec()) } else { bytes.clone() });
+            backlog.append(if skips { bytes.copy_from(1) } else { bytes.clone() });
         }
         Some(bytes)
     }
