@@ -159,6 +159,7 @@ impl Loader<'_> {
             return Err("Configuration line is too long".into());
         }
         if mention.text.contains(&0) {
+            self.is_stopped = true; // a file of another kind
             return Err("Configuration line contains a NUL byte".into());
         }
         let words = split_words(&mention.text).ok_or("Unbalanced quotes in configuration line")?;

@@ -183,8 +183,13 @@ impl fmt::Display for FatalError {
 
 impl std::error::Error for FatalError {}
 
-/// Returns a line as messages show it: not too long, and without passwords.
+/// Returns a line as messages show it: not too long, without passwords, and without control
+/// characters, which a terminal might obey.
 fn shown(line: &[u8]) -> String {
+    without_secrets(line).replace(char::is_control, "?")
+}
+
+fn without_secrets(line: &[u8]) -> String {
     let line = &line[..line.len().min(SHOWN_BYTES_MAX)];
     let name = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     let known = near_name(name).map_or(name, str::as_bytes);
@@ -277,5 +282,6 @@ mod tests {
             assert_eq!(shown(line.as_bytes()), text);
         }
         assert_eq!(shown(&[b'x'; 5000]).len(), SHOWN_BYTES_MAX);
+        assert_eq!(shown(b"a\x1b[2Jb\xff"), "a?[2Jb\u{fffd}");
     }
 }

@@ -285,6 +285,13 @@ fn a_long_list_of_refused_lines_ends() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_not_listed() {
+    let lines = refused(Config::parse_text(&b"\x7fELF\x02\x00\x1b[2J\n".repeat(100)));
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0].text, "?ELF???[2J");
+}
+
+#[test]
 fn values_that_cannot_be_applied_are_listed_in_the_order_of_the_file() {
     let loaded = Config::parse_text(b"logfile /x/log\n\ndir /y\n").expect("they exist, perhaps");
     let refusal = |reasons: &[(&str, String)]| loaded.refusal(reasons);
