@@ -55,7 +55,8 @@ impl World {
     pub fn new(tick_us: u8, dump: Option<Vec<u8>>, change: impl FnOnce(&mut Config)) -> World {
         let mut config = default_config().clone();
         change(&mut config);
-        let boot = Boot { seeds: Seeds::derive([1, 2, 3, 4]), load: dump.is_some(), ..Boot::default() };
+        let boot =
+            Boot { seeds: Seeds::derive([1, 2, 3, 4]), load: dump.is_some(), ..Boot::default() };
         let files: Files = dump.map(|file| ("dump.rdb".to_owned(), file)).into_iter().collect();
         let mut driver = Driver::idle(config, boot, files, russet_driver::START);
         driver.tick_us = u64::from(tick_us).max(1);

@@ -101,7 +101,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         );
         return;
     }
-    let digest = |world: &mut World, key: &str| world.request(client, &["DEBUG", "DIGEST-VALUE", key]);
+    let digest =
+        |world: &mut World, key: &str| world.request(client, &["DEBUG", "DIGEST-VALUE", key]);
     let expected = digest(&mut world, "key");
     let dumped = world.request(client, &["DUMP", "key"]);
     let dumped = bulk(&dumped).expect("the key exists");
