@@ -4,6 +4,7 @@ use russet_driver::Driver;
 use russet_driver::peers::{
     ID, attach, command, connected, dump, link, payload, replica, syncing_replica,
 };
+use russet_engine::io::Endpoints;
 use russet_engine::io::Handle;
 
 fn words(line: &str) -> Vec<u8> {
@@ -338,4 +339,17 @@ fn a_payload_is_loaded_piece_by_piece() {
     w.run();
     let c = w.connect();
     assert_eq!(w.request(c, "DBSIZE"), ":20000\r\n");
+}
+
+#[test]
+fn a_master_that_cannot_save_is_followed() {
+    let mut w = Driver::new("save \"\"\nreplicaof 127.0.0.1 7000");
+    let link = link(&w).expect("a replica connects");
+    let ends =
+        Endpoints::Tcp { peer: ([127, 0, 0, 1], 7000).into(), local: ([127, 0, 0, 1], 5).into() };
+    w.connected(link, ends);
+    assert!(w.take(link).contains("PING"));
+    w.send(link, b"-MISCONF Redis is configured to save RDB snapshots\r\n");
+    assert!(w.take(link).contains("REPLCONF"));
+    assert!(w.is_open(link));
 }

@@ -63,7 +63,9 @@ impl Following {
         let refused = line.starts_with('-');
         match expect {
             Some(Expect::Pong) => {
-                let tolerated = ["+", "-NOAUTH", "-NOPERM", "-ERR operation not permitted"];
+                // A master that cannot save can still be followed, which is then all the more urgent.
+                let tolerated =
+                    ["+", "-NOAUTH", "-NOPERM", "-ERR operation not permitted", "-MISCONF"];
                 if !tolerated.iter().any(|good| line.starts_with(good)) {
                     let text = format!("Error reply to PING from master: '{line}'");
                     self.link_failed(core, clients, Level::Warning, &text);
