@@ -74,15 +74,4 @@ impl Reporter {
     pub fn input(&self, input: Input) {
         self.report(Completion::Input(input));
     }
-
-    /// Sends several inputs for the node, and wakes the event loop once.
-    pub fn inputs(&self, inputs: impl Iterator<Item = Input>) {
-        let mut inputs = inputs.peekable();
-        while let Some(input) = inputs.next() {
-            if inputs.peek().is_none() {
-                return self.input(input);
-            }
-            let _ = self.sender.send(Completion::Input(input));
-        }
-    }
 }

@@ -14,8 +14,6 @@ use crate::sys::error_text;
 
 /// Bytes read at once.
 const BLOCK_BYTES: usize = 256 * 1024;
-/// Size of a piece of a block: the node takes it in at once, and what it holds may be small.
-const PIECE_BYTES: usize = 8 * 1024;
 /// Blocks read ahead of the node.
 const BLOCKS_AHEAD: usize = 4;
 
@@ -29,8 +27,6 @@ pub struct FileReader {
 struct Job {
     /// Allows one more block.
     credits: Sender<()>,
-    /// Pieces consumed of the current block.
-    consumed: usize,
 }
 
 impl FileReader {
@@ -44,7 +40,7 @@ impl FileReader {
     pub fn read(&mut self, job: JobId, path: &str) {
         let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
         let (sender, credits) = channel();
-        self.jobs.insert(job, Job { credits: sender, consumed: 0 });
+        self.jobs.insert(job, Job { credits: sender });
         let reporter = self.reporter.clone();
         let work = Work { job, reporter: reporter.clone(), credits };
         let thread = std::thread::Builder::new().name("russet-read".into());
@@ -54,12 +50,9 @@ impl FileReader {
         }
     }
 
-    /// Notes that the node has consumed a piece. The thread is woken for whole blocks only.
+    /// Notes that the node has consumed a block.
     pub fn more(&mut self, job: JobId) {
-        let Some(job) = self.jobs.get_mut(&job) else { return };
-        job.consumed += 1;
-        if job.consumed == BLOCK_BYTES / PIECE_BYTES {
-            job.consumed = 0;
+        if let Some(job) = self.jobs.get(&job) {
             let _ = job.credits.send(());
         }
     }
@@ -114,22 +107,17 @@ impl Work {
         }
         self.report(FileEvent::Opened(about.len()));
         let mut ahead = 0;
-        let mut block = Vec::with_capacity(BLOCK_BYTES);
         loop {
             if !self.take_credits(&mut ahead) {
                 return Ok(Err(Stopped));
             }
-            block.clear();
+            let mut block = Vec::with_capacity(BLOCK_BYTES);
             (&mut file).take(BLOCK_BYTES as u64).read_to_end(&mut block)?;
             if block.is_empty() {
                 return Ok(Ok(()));
             }
             ahead += 1;
-            let input = |piece: &[u8]| Input::File {
-                job: self.job,
-                event: FileEvent::Bytes(piece.to_vec()),
-            };
-            self.reporter.inputs(block.chunks(PIECE_BYTES).map(input));
+            self.report(FileEvent::Bytes(block));
         }
     }
 
@@ -157,8 +145,6 @@ mod tests {
 
     use super::*;
     use crate::completions::{Completion, Completions};
-
-    const PIECES_AHEAD: usize = BLOCKS_AHEAD * (BLOCK_BYTES / PIECE_BYTES);
 
     /// Waits for the next events.
     fn events(completions: &Completions) -> Vec<FileEvent> {
@@ -194,13 +180,13 @@ mod tests {
                     FileEvent::Bytes(block) => {
                         got.extend(block);
                         undigested += 1;
-                        assert!(undigested <= PIECES_AHEAD);
+                        assert!(undigested <= BLOCKS_AHEAD);
                     }
                     FileEvent::End => break 'all,
                     other => panic!("{other:?}"),
                 }
             }
-            if undigested == PIECES_AHEAD {
+            if undigested == BLOCKS_AHEAD {
                 (0..undigested).for_each(|_| reader.more(JobId(3)));
                 undigested = 0;
             }

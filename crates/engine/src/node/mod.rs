@@ -124,10 +124,10 @@ impl Node {
     }
 
     fn file_event(&mut self, job: JobId, event: FileEvent) {
-        let Node { core, data, parts, .. } = self;
+        let Node { core, parts, .. } = self;
         let Parts { clients, master, saves, loading, .. } = parts;
         if let Some(event) = master.file_event(core, clients, saves, job, event) {
-            loading.file_event(core, data, job, event);
+            loading.file_event(job, event);
         }
     }
 
@@ -152,7 +152,7 @@ impl Node {
         self.run_timers(host);
         self.resume_exec(host, began_us);
         self.serve(host, began_us);
-        self.background(host);
+        self.background(host, began_us);
         self.settle();
     }
 

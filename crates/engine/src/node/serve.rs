@@ -38,8 +38,8 @@ const QUOTA: usize = 256;
 /// Maximum number of commands in a turn.
 const TURN_COMMANDS: usize = 4096;
 
-/// Microseconds after which a turn executes no further commands.
-const TURN_US: u64 = 250;
+/// Microseconds after which a turn executes no further commands and loads no further slices.
+pub(super) const TURN_US: u64 = 250;
 
 /// Commands between two readings of the clock within a batch: some take long.
 const COMMANDS_UNTIMED: usize = 8;

@@ -1,6 +1,7 @@
 //! Due timers, and the background work of a turn.
 
 use super::Node;
+use super::serve::TURN_US;
 use crate::busy::Activity;
 use crate::clients::Waiting;
 use crate::core::{Answer, Order};
@@ -149,14 +150,19 @@ impl Node {
 
     /// Whether there is background work.
     pub(super) fn has_background_work(&self) -> bool {
-        let Parts { clients, master, saves, .. } = &self.parts;
+        let Parts { clients, master, saves, loading, .. } = &self.parts;
         self.expire_wanted
+            || loading.has_work()
             || (!saves.snapshots.is_empty()
                 && saves.snapshots.has_work(|snapshot| master.is_throttled(clients, snapshot)))
     }
 
     /// Runs a slice of background work.
-    pub(super) fn background(&mut self, host: &mut dyn Host) {
+    pub(super) fn background(&mut self, host: &mut dyn Host, began_us: u64) {
+        if self.parts.loading.has_work() {
+            let Node { core, data, parts, .. } = self;
+            parts.loading.run(core, data, host, began_us + TURN_US);
+        }
         if self.expire_wanted {
             self.expire_wanted = self.may_expire() && self.expire_some(host);
         }

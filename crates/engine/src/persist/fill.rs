@@ -17,6 +17,12 @@ use crate::rdb::format::quoted;
 use crate::stats::Stats;
 use crate::types::{Body, Build, BuildContext, Invalid, RdbForm, Read, Value};
 
+/// Bytes of a file or payload that are loaded between two readings of the clock.
+///
+/// The segments of a table of random hashes become full, and split, at about the same time, so a
+/// slice of a hundred fields may split dozens.
+pub(crate) const SLICE_BYTES: usize = 2 * 1024;
+
 /// Maximum number of keys in a batch.
 const BATCH: usize = 24;
 

@@ -1,14 +1,24 @@
 //! Loading of the dump file at the start and by DEBUG RELOAD.
 //!
-//! The file is loaded in pieces, so the node can reply with `LOADING` errors meanwhile. At the
-//! start the keys go directly into the empty keyspace. A reload fills a second one, which replaces
+//! What the reader delivers waits in a queue. Each turn loads small slices of it until its time is
+//! used up, so the node can reply with `LOADING` errors meanwhile:
+//!
+//! ```text
+//!   reader ──Bytes──▶ ┌──────┬──────┬──────┐
+//!      ▲              │ ███░ │      │      │ ──slice──▶ loader ──▶ keyspace
+//!      └──ReadMore─── └──────┴──────┴──────┘
+//! ```
+//!
+//! At the start the keys go directly into the empty keyspace. A reload fills a second one, which replaces
 //! the first only when the file is complete: a bad file never replaces good data.
 
-use super::fill::{Fill, Filler, StreamPosition, duplicated, reserve_max};
+use std::collections::VecDeque;
+
+use super::fill::{Fill, Filler, SLICE_BYTES, StreamPosition, duplicated, reserve_max};
 use super::rdb_load::{Fed, LoadSettings, RdbLoader};
 use crate::core::{Core, Order};
 use crate::ids::{Handle, JobId};
-use crate::io::{FileEvent, Garbage, Level, Output};
+use crate::io::{FileEvent, Garbage, Host, Level, Output};
 use crate::keyspace::Keyspace;
 
 /// The purpose of a load.
@@ -35,6 +45,10 @@ pub struct Load {
     job: JobId,
     purpose: Purpose,
     loader: RdbLoader,
+    /// Events of the file that have not been handled yet.
+    events: VecDeque<FileEvent>,
+    /// Bytes of the first event that have been loaded.
+    taken: usize,
     /// The keyspace filled by a reload.
     fresh: Option<Box<Keyspace>>,
     /// Length of the file.
@@ -114,6 +128,8 @@ impl Loading {
             job,
             purpose,
             loader: RdbLoader::new(load_settings(core)),
+            events: VecDeque::new(),
+            taken: 0,
             fresh,
             total_bytes: 0,
             fill,
@@ -186,27 +202,48 @@ impl Loading {
         self.begin(core, purpose, Some(fresh));
     }
 
-    /// Handles an event of the file being loaded.
-    pub(crate) fn file_event(
+    /// Queues an event of the file being loaded.
+    pub(crate) fn file_event(&mut self, job: JobId, event: FileEvent) {
+        if let Some(load) = self.load.as_mut().filter(|load| load.job == job) {
+            load.events.push_back(event);
+        }
+    }
+
+    /// Whether there is something to load.
+    pub(crate) fn has_work(&self) -> bool {
+        self.load.as_ref().is_some_and(|load| !load.events.is_empty())
+    }
+
+    /// Loads at least one slice of what has been read, and further ones until `until_us` on the
+    /// host's clock.
+    pub(crate) fn run(
         &mut self,
         core: &mut Core,
         data: &mut Keyspace,
-        job: JobId,
-        event: FileEvent,
+        host: &mut dyn Host,
+        until_us: u64,
     ) {
-        let Some(load) = self.load.as_mut().filter(|load| load.job == job) else { return };
+        while let Some(event) = self.load.as_mut().and_then(|load| load.events.pop_front()) {
+            self.handle(core, data, event);
+            if host.ticks_us() >= until_us {
+                break;
+            }
+        }
+    }
+
+    fn handle(&mut self, core: &mut Core, data: &mut Keyspace, event: FileEvent) {
+        let Some(load) = &mut self.load else { return };
         match event {
             FileEvent::Opened(total) => {
                 load.total_bytes = total;
                 load.fill.reserve_max = reserve_max(Some(total));
             }
-            FileEvent::Bytes(bytes) => match load.feed(core, data, &mut self.position, &bytes) {
-                Ok(()) => core.output(Output::ReadMore { job }),
-                Err(why) => {
-                    core.output(Output::ReadStop { job });
+            FileEvent::Bytes(bytes) => {
+                if let Err(why) = load.feed_slice(core, data, &mut self.position, bytes) {
+                    core.output(Output::ReadStop { job: load.job });
                     self.ended(core, data, Err(why));
                 }
-            },
+            }
             FileEvent::End if load.is_finished => self.ended(core, data, Ok(())),
             FileEvent::End => {
                 let at = load.loaded_bytes;
@@ -269,7 +306,26 @@ impl Loading {
 }
 
 impl Load {
-    /// Loads a piece of the file.
+    /// Loads a slice of a piece of the file. What remains of the piece is the next event.
+    fn feed_slice(
+        &mut self,
+        core: &mut Core,
+        data: &mut Keyspace,
+        position: &mut StreamPosition,
+        bytes: Vec<u8>,
+    ) -> Result<(), String> {
+        let end = bytes.len().min(self.taken + SLICE_BYTES);
+        self.feed(core, data, position, &bytes[self.taken..end])?;
+        self.taken = end;
+        if end < bytes.len() {
+            self.events.push_front(FileEvent::Bytes(bytes));
+        } else {
+            self.taken = 0;
+            core.output(Output::ReadMore { job: self.job });
+        }
+        Ok(())
+    }
+
     fn feed(
         &mut self,
         core: &Core,

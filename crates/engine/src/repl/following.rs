@@ -27,15 +27,12 @@ use crate::injected::Bug;
 use crate::io::{Endpoints, Garbage, Level, Output, Status};
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
-use crate::persist::fill::StreamPosition;
+use crate::persist::fill::{SLICE_BYTES, StreamPosition};
 use crate::timers::Timer;
 use crate::transaction::Transaction;
 
 /// Maximum length of a line before the stream.
 const LINE_MAX: usize = 4096;
-
-/// Bytes of a payload that are loaded between two readings of the clock.
-const PIECE_BYTES: usize = 8 * 1024;
 
 /// Maximum delay before retrying a full synchronization that failed because of its data,
 /// microseconds.
@@ -517,7 +514,7 @@ impl Following {
         self.send_command(core, clients, &[b"REPLCONF", b"ACK", offset.as_bytes()]);
     }
 
-    /// Consumes lines of the link, or a piece of the payload.
+    /// Consumes lines of the link, or a slice of the payload.
     pub(crate) fn received(
         &mut self,
         core: &mut Core,
@@ -539,9 +536,9 @@ impl Following {
                 Stage::Payload(_) if bytes.is_empty() => return Rest::Nothing,
                 Stage::Payload(payload) => {
                     (payload.fresh.now_ms, payload.fresh.clock) = (data.now_ms, data.clock);
-                    let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
-                    let (len, is_last) = (piece.len(), piece.len() == bytes.len());
-                    let taken = payload.take(piece, &core.config);
+                    let slice = &bytes[..bytes.len().min(SLICE_BYTES)];
+                    let (len, is_last) = (slice.len(), slice.len() == bytes.len());
+                    let taken = payload.take(slice, &core.config);
                     client.wire.consume(taken.as_ref().map_or(len, |&(used, _)| used));
                     match taken {
                         Err(why) => self.payload_failed(core, clients, &why),
