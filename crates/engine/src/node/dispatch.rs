@@ -1,18 +1,17 @@
-//! Dispatches a parsed request: checks, queueing, execution, reply and effects.
+//! Dispatches a parsed request: queueing, execution, reply and effects.
 
 use russet_ds::SharedBytes;
-use russet_protocol::error::c_str;
-use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
+use russet_protocol::{ErrorReply, ReplyWriter};
 
 use super::Node;
+use super::admit::is_http;
 use crate::busy::Activity;
 use crate::call::{Call, Caller};
-use crate::clients::{Outbox, link_bytes_max, query_bytes_max};
-use crate::command::{Args, Command, Ctx, Flow, Outcome, Protection, Reply, catalogue, flag};
-use crate::config::{SetContext, allows};
+use crate::clients::{Outbox, query_bytes_max};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag};
 use crate::expiry;
 use crate::ids::Handle;
-use crate::io::{Endpoints, Host, Level};
+use crate::io::{Host, Level};
 use crate::journal::Origin;
 use crate::keyspace::ExpiryPolicy;
 use crate::notify;
@@ -21,9 +20,6 @@ use crate::transaction::Queued;
 
 /// Flags of commands that may be propagated as received.
 const PROPAGATES: u64 = flag::WRITE | flag::MAY_REPLICATE;
-
-/// Flags of commands that change neither data nor the state of a replication stream.
-const HARMLESS: u64 = flag::READONLY | flag::ADMIN | flag::PUBSUB;
 
 /// How pending effects are propagated.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,147 +109,6 @@ impl Node {
         }
     }
 
-    /// Closes a connection that sends HTTP, possibly a browser misused by a web page: nothing after
-    /// the head may run.
-    fn reject_http(&mut self, handle: Handle) {
-        let Node { core, parts, .. } = self;
-        let address = match parts.clients.get(handle).map(|client| &client.ends) {
-            Some(Endpoints::Tcp { peer, .. }) => format!(" from {peer}"),
-            _ => String::new(),
-        };
-        if core.stats.should_log_attack(core.now.mono_us) {
-            let text = format!(
-                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: \
-                 commands to Redis: a web page can make a browser do so (Cross Protocol Scripting). \
-                 Connection{address} aborted."
-            );
-            core.log(Level::Warning, text);
-        }
-        parts.clients.close(core, handle);
-    }
-
-    /// Logs once that a command of Redis is not implemented: its client gets the same error as for a
-    /// typing error, and does not always show it.
-    fn log_missing(&mut self, handle: Handle, found: Option<&'static Command>, args: &Args<'_>) {
-        let sent = args.get(0).unwrap_or_default();
-        let name = match (found, args.get(1)) {
-            (Some(container), Some(word)) => {
-                catalogue::find_name(&[container.name.as_bytes(), b"|", word].concat())
-            }
-            _ => catalogue::find_name(sent),
-        };
-        let Node { core, parts, .. } = self;
-        let (Some(name), Some(client)) = (name, parts.clients.get(handle)) else { return };
-        if core.stats.should_log_missing(name) {
-            let text = format!(
-                "Russet does not have the command '{}' of Redis 7.2 yet: a client at {} sent it and got an \
-                 error. See docs/compatibility.md. (This is logged once for each command.)",
-                name.replace('|', " ").to_ascii_uppercase(),
-                client.peer(),
-            );
-            core.log(Level::Warning, text);
-        }
-    }
-
-    /// Returns the command to run; for a container, its subcommand.
-    fn resolve(
-        &self,
-        found: Option<&'static Command>,
-        args: &Args<'_>,
-    ) -> Result<&'static Command, ErrorReply> {
-        let Some(command) = found else { return Err(unknown_command(args)) };
-        let row = command.picked(args).ok_or_else(|| unknown_subcommand(command, args))?;
-        if !row.takes(args.len()) {
-            return Err(ErrorReply::WrongArity(row.name.to_owned()));
-        }
-        Ok(row)
-    }
-
-    /// Checks whether a client may run a command now.
-    fn admit(&mut self, handle: Handle, command: &'static Command) -> Result<(), ErrorReply> {
-        let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, saves, busy, .. } = parts;
-        let Some(client) = clients.get(handle) else { return Err(ErrorReply::NoAuth) };
-        if !client.authenticated && !command.has(flag::NO_AUTH) {
-            return Err(ErrorReply::NoAuth);
-        }
-        // A transaction has the write flags of any of its commands, and permissions only if all of
-        // them have them.
-        let (flags, permits) = if command.has(flag::RUNS_QUEUE) {
-            let transaction = &client.transaction;
-            (command.flags | transaction.flags, command.flags & !transaction.flags_lacking)
-        } else {
-            (command.flags, command.flags)
-        };
-        let writes = flags & flag::WRITE != 0;
-        let touches_keys = flag::WRITE | flag::READONLY | flag::MAY_REPLICATE;
-        if client.is_replica() && command.has(touches_keys) {
-            // A pause does not hold replicas.
-            return Err(ErrorReply::err("Replica can't interact with the keyspace"));
-        }
-        if command.has(flag::NO_MULTI) && client.transaction.open {
-            return Err(ErrorReply::err("Command not allowed inside a transaction"));
-        }
-        if let Some(protection) = &command.protection {
-            let context = SetContext { loading: false, is_local: client.is_local() };
-            if !allows((protection.allowed)(&core.config), context) {
-                return Err(not_allowed(command, protection));
-            }
-        }
-        let fails_without_disk = writes || command.has(flag::REPORTS_FAILED_SAVE);
-        if fails_without_disk && saves.refuses_writes(&core.config) {
-            return Err(ErrorReply::Misconf);
-        }
-        if writes && !core.is_replica && !master.has_enough_replicas(core) {
-            return Err(ErrorReply::NoReplicas);
-        }
-        if writes && core.is_replica && core.config.replica_read_only {
-            return Err(ErrorReply::ReadOnly);
-        }
-        if !client.subscriptions.is_empty()
-            && client.protocol == Protocol::Resp2
-            && !command.has(flag::WHILE_SUBSCRIBED)
-        {
-            return Err(not_while_subscribed(command));
-        }
-        if permits & flag::STALE == 0 && following.is_stale(core) {
-            return Err(ErrorReply::MasterDown);
-        }
-        busy.admit(permits)
-    }
-
-    /// Refuses a request and aborts the transaction that it belongs to.
-    fn refuse(&mut self, handle: Handle, command: Option<&'static Command>, error: &ErrorReply) {
-        let Node { core, data, parts, commands, .. } = self;
-        if let Some(command) = command {
-            core.stats.rejected(commands.number_of(command));
-        }
-        if command.is_some_and(|command| command.has(flag::RUNS_QUEUE)) {
-            crate::watching::discard_transaction(&mut parts.clients, data, handle);
-            let text = error.to_string();
-            // Without the general error code, as in Redis.
-            let why = text.strip_prefix("ERR ").unwrap_or(&text);
-            let text = format!("EXECABORT Transaction discarded because of: {why}");
-            self.reply_now(handle, &ErrorReply::Text(text.into()));
-            return;
-        }
-        if let Some(client) = parts.clients.get_mut(handle) {
-            client.transaction.refused = client.transaction.open;
-        }
-        self.reply_now(handle, error);
-    }
-
-    /// Replies with an error; a replica, whose output is the stream, gets none.
-    fn reply_now(&mut self, handle: Handle, error: &ErrorReply) {
-        let Node { core, parts, .. } = self;
-        let is_replica = parts.clients.get(handle).is_some_and(|client| client.is_replica());
-        parts.clients.reply_error(core, handle, error);
-        if is_replica {
-            self.replica_was_answered(handle);
-        }
-        self.request_ended(handle);
-    }
-
     fn enqueue(&mut self, handle: Handle, command: &'static Command, args: &Args<'_>) {
         let queued = self.queued(command, args);
         let Node { core, parts, .. } = self;
@@ -267,7 +122,7 @@ impl Node {
         }
     }
 
-    fn queued(&self, command: &'static Command, args: &Args<'_>) -> Queued {
+    pub(super) fn queued(&self, command: &'static Command, args: &Args<'_>) -> Queued {
         let (bytes, ranges) = args.to_owned_parts();
         Queued { command: self.commands.id_of(command), bytes, ranges }
     }
@@ -327,7 +182,7 @@ impl Node {
     }
 
     /// Runs the function of a command.
-    fn run(
+    pub(super) fn run(
         &mut self,
         call: &mut Call,
         command: &'static Command,
@@ -408,7 +263,7 @@ impl Node {
     /// Closes a replica whose command produced a reply: it would take the reply for a part of the
     /// stream.
     #[cold]
-    fn replica_was_answered(&mut self, handle: Handle) {
+    pub(super) fn replica_was_answered(&mut self, handle: Handle) {
         let Node { core, parts, .. } = self;
         let who = crate::command::client::describe(core, parts, handle);
         let name = parts.clients.get(handle).map_or("", |client| client.last_command);
@@ -419,7 +274,13 @@ impl Node {
     }
 
     /// Collects the effects of the executed command, after those of keys that expired during it.
-    fn gather_effects(&mut self, db: u32, dirty: u64, command: &'static Command, args: &Args<'_>) {
+    pub(super) fn gather_effects(
+        &mut self,
+        db: u32,
+        dirty: u64,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) {
         let Node { core, data, journal, .. } = self;
         expiry::propagate(core, data, journal);
         let is_overridden = journal.take_override();
@@ -452,200 +313,6 @@ impl Node {
     }
 }
 
-/// The master's stream.
-impl Node {
-    /// Runs a request of the master's stream.
-    fn execute_upstream(
-        &mut self,
-        handle: Handle,
-        found: Option<&'static Command>,
-        args: &Args<'_>,
-        raw: &[u8],
-        host: &mut dyn Host,
-    ) -> bool {
-        let command = match self.resolve(found, args) {
-            Ok(command) => command,
-            Err(error) => {
-                self.upstream_unknown(handle, found, args, &error, raw);
-                return true;
-            }
-        };
-        if restores_unknown(command, args) {
-            self.upstream_unknown(handle, found, args, &ErrorReply::err("Bad data format"), raw);
-            return true;
-        }
-        if command.has(flag::ADMIN) && !command.has(flag::FROM_MASTER) {
-            // A stream only changes data. It must not make this node stop, sleep, save or follow
-            // another master.
-            let error = ErrorReply::err("a master's stream changes data and does nothing else");
-            self.core.stats.rejected(self.commands.number_of(command));
-            self.core.stats.error(&error);
-            self.parts.following.request_failed(&mut self.core, command.name, &error);
-            self.applied(handle, raw);
-            return true;
-        }
-        if command.has(flag::WRITE) && self.stops_without_disk() {
-            return true;
-        }
-        let Node { core, parts, .. } = self;
-        let Parts { clients, following, pause, .. } = parts;
-        let Some(transaction) = following.transaction_mut() else { return true };
-        let (is_open, queued_flags) = (transaction.open, transaction.flags);
-        let queued = if command.has(flag::RUNS_QUEUE) { queued_flags } else { 0 };
-        if pause.holds(command.flags | queued, core.now) {
-            pause.hold(core, clients, handle);
-            return false;
-        }
-        if is_open && !command.has(flag::IN_MULTI) {
-            self.enqueue_upstream(handle, command, args);
-        } else {
-            self.run_upstream(command, args, host);
-        }
-        self.applied(handle, raw);
-        true
-    }
-
-    fn enqueue_upstream(&mut self, handle: Handle, command: &'static Command, args: &Args<'_>) {
-        let queued = self.queued(command, args);
-        let Node { core, parts, .. } = self;
-        let Parts { clients, following, .. } = parts;
-        let Some(transaction) = following.transaction_mut() else { return };
-        transaction.push(queued, command.flags);
-        if transaction.queued_bytes > link_bytes_max(core) {
-            following.protocol_error(core, clients, handle, "a transaction without an end");
-        }
-    }
-
-    /// Runs a command of the stream without a connection to reply to.
-    pub(super) fn run_upstream(
-        &mut self,
-        command: &'static Command,
-        args: &Args<'_>,
-        host: &mut dyn Host,
-    ) {
-        let db = self.parts.following.db();
-        let mut call =
-            Call { caller: Caller::Master, session: None, db, protocol: Protocol::Resp2 };
-        let mut out = std::mem::take(&mut self.batch.discarded);
-        let (mut shared, dirty) = (Vec::new(), self.data.dirty);
-        self.data.no_touch = false;
-        let writer = ReplyWriter { out: &mut out, protocol: Protocol::Resp2 };
-        let outcome =
-            self.run(&mut call, command, args, &mut Reply::new(writer, &mut shared), host);
-        out.clear();
-        self.batch.discarded = out;
-        if let Err(error) = &outcome {
-            self.upstream_failed(command, error);
-        }
-        if call.db != db {
-            self.parts.following.set_db(call.db);
-        }
-        self.gather_effects(db, dirty, command, args);
-        if let Ok(Flow::Transaction) = outcome {
-            self.exec_upstream(host);
-        } else if !self.parts.busy.is(Activity::Exec) {
-            self.propagate(Propagation::Together);
-        }
-    }
-
-    /// Advances the offset after a request of the stream was executed or queued.
-    pub(super) fn applied(&mut self, handle: Handle, raw: &[u8]) {
-        // A request that stops this process is not passed on.
-        self.carry_out_orders();
-        let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, busy, .. } = parts;
-        if !busy.is(Activity::Stopped) {
-            following.applied(core, clients, master, handle, raw);
-        }
-    }
-
-    /// Handles a request of the stream that is unknown or creates an unsupported value.
-    fn upstream_unknown(
-        &mut self,
-        handle: Handle,
-        found: Option<&'static Command>,
-        args: &Args<'_>,
-        error: &ErrorReply,
-        raw: &[u8],
-    ) {
-        let of_type = found.is_some_and(|row| restores_unknown(row, args));
-        let name = args.text(0) + if of_type { " of an unknown type" } else { "" };
-        let Node { core, parts, commands, .. } = self;
-        let row = found.and_then(|command| command.picked(args));
-        if let Some(row) = row {
-            core.stats.rejected(commands.number_of(row));
-        }
-        core.stats.error(error);
-        parts.following.request_failed(core, &name, error);
-        if row.is_some_and(|row| row.has(HARMLESS)) && matches!(error, ErrorReply::WrongArity(_)) {
-            return self.applied(handle, raw);
-        }
-        let shown: String = name.chars().take(SHOWN_MAX).collect();
-        let why = match error {
-            ErrorReply::WrongArity(_) => {
-                format!("The command '{shown}' of the master failed: {error}")
-            }
-            _ => format!("The master uses the command '{shown}', which this server does not know"),
-        };
-        parts.following.cannot_follow(core, &mut parts.clients, &why);
-    }
-
-    /// Handles a request of the stream that failed. Only one that cannot change anything is skipped,
-    /// and a write on a writable replica, whose data differs from the master's anyway.
-    fn upstream_failed(&mut self, command: &'static Command, error: &ErrorReply) {
-        let Node { core, parts, .. } = self;
-        parts.following.request_failed(core, command.name, error);
-        let may_differ = command.has(flag::WRITE) && !core.config.replica_read_only;
-        if command.has(HARMLESS) || may_differ {
-            return;
-        }
-        let why = format!("The command '{}' of the master failed: {error}", command.name);
-        parts.following.cannot_follow(core, &mut parts.clients, &why);
-    }
-
-    /// Handles a master's write while this replica cannot save. Returns true if the process stops
-    /// instead of applying it, the default of `replica-ignore-disk-write-errors`.
-    fn stops_without_disk(&mut self) -> bool {
-        let Node { core, parts, .. } = self;
-        if !parts.saves.refuses_writes(&core.config) {
-            return false;
-        }
-        if !core.config.replica_ignore_disk_write_errors {
-            let text = "Replica was unable to write command to disk.".to_owned();
-            core.order(crate::core::Order::Stop(text));
-            return true;
-        }
-        if core.stats.should_log_disk_error(core.now.mono_us) {
-            let text = "Replica is applying a command even though it is unable to write to disk.";
-            core.log(Level::Warning, text);
-        }
-        false
-    }
-}
-
-/// Whether a command restores a value of an unsupported type.
-fn restores_unknown(command: &Command, args: &Args<'_>) -> bool {
-    let restores = matches!(command.name, "restore" | "restore-asking");
-    restores && args.get(3).is_some_and(|payload| !crate::persist::dump::is_known(payload))
-}
-
-/// Returns the error of a command that is disabled by default.
-fn not_allowed(command: &Command, protection: &Protection) -> ErrorReply {
-    let name = command.name.split('|').next().unwrap_or_default().to_uppercase();
-    let directive = protection.directive;
-    ErrorReply::err(format!(
-        "{name} command not allowed. If the {directive} option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server."
-    ))
-}
-
-/// Returns the error of a command that is not allowed for a RESP2 client with subscriptions.
-fn not_while_subscribed(command: &Command) -> ErrorReply {
-    ErrorReply::err(format!(
-        "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
-        command.name
-    ))
-}
-
 /// Appends `whole` to an outbox with the shared strings at their offsets.
 fn splice(outbox: &mut Outbox, whole: &[u8], shared: Vec<(usize, SharedBytes)>) {
     let mut start = 0;
@@ -655,35 +322,4 @@ fn splice(outbox: &mut Outbox, whole: &[u8], shared: Vec<(usize, SharedBytes)>) 
         start = offset;
     }
     outbox.tail.extend_from_slice(&whole[start..]);
-}
-
-/// First words of HTTP lines, which are no command names.
-fn is_http(args: &Args<'_>) -> bool {
-    let first = args.get(0).unwrap_or_default();
-    first.eq_ignore_ascii_case(b"post") || first.eq_ignore_ascii_case(b"host:")
-}
-
-/// Maximum bytes of a word, or of all words, in an error.
-const SHOWN_MAX: usize = 128;
-
-fn unknown_command(args: &Args<'_>) -> ErrorReply {
-    let mut shown = Vec::new();
-    for arg in args.from(1) {
-        if shown.len() >= SHOWN_MAX {
-            break;
-        }
-        let room = SHOWN_MAX - shown.len();
-        let arg = c_str(&arg[..arg.len().min(room)]);
-        shown.extend([b"'", arg, b"' "].concat());
-    }
-    let name = args.get(0).unwrap_or_default();
-    let name = c_str(&name[..name.len().min(SHOWN_MAX)]);
-    let begin = [b"ERR unknown command '", name, b"', with args beginning with: "];
-    ErrorReply::Quoting([begin.concat(), shown].concat())
-}
-
-fn unknown_subcommand(command: &Command, args: &Args<'_>) -> ErrorReply {
-    let given = &args[1][..args[1].len().min(SHOWN_MAX)];
-    let name = command.name.to_ascii_uppercase();
-    ErrorReply::quoting("ERR unknown subcommand '", given, &format!("'. Try {name} HELP."))
 }

@@ -10,11 +10,13 @@
 //! * `orders.rs`: orders of parts to each other;
 //! * `timers.rs`: timers and background work.
 
+mod admit;
 mod dispatch;
 mod exec;
 mod orders;
 mod serve;
 mod timers;
+mod upstream;
 
 use crate::busy::Activity;
 use crate::clients::{Blocked, LinkOwner, Outbox, Received, Role, Waiting};
