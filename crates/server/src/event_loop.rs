@@ -28,6 +28,7 @@ use crate::engine::Engine;
 use crate::file_reader::FileReader;
 use crate::garbage::Collector;
 use crate::resources::Resources;
+use crate::rotation::Rotation;
 use crate::signals::Signals;
 use crate::snapshot_writer::SnapshotWriter;
 
@@ -68,9 +69,9 @@ pub struct EventLoop<E> {
     pub(crate) signals: Signals,
     dirty: Vec<Handle>,
     /// Connections whose reading the node has suspended.
-    paused: Vec<Handle>,
+    paused: Rotation,
     /// Connections whose peer has shut down its side.
-    finishing: Vec<Handle>,
+    finishing: Rotation,
 }
 
 impl<E: Engine> EventLoop<E> {
@@ -104,8 +105,8 @@ impl<E: Engine> EventLoop<E> {
             clock,
             signals,
             dirty: Vec::new(),
-            paused: Vec::new(),
-            finishing: Vec::new(),
+            paused: Rotation::default(),
+            finishing: Rotation::default(),
         })
     }
 
@@ -139,6 +140,11 @@ impl<E: Engine> EventLoop<E> {
         }
         self.now = self.clock.now();
         let start = self.clock.begin();
+        let is_node_due = self.deadline.is_some_and(|due| due <= self.now.mono_us);
+        if !events.is_empty() || !self.inputs.is_empty() || is_node_due {
+            self.paused.wake();
+            self.finishing.wake();
+        }
         for event in events.drain(..) {
             match Target::of(event.data) {
                 Target::Connection(handle) => self.ready(handle, event.flags),
@@ -161,10 +167,10 @@ impl<E: Engine> EventLoop<E> {
         }
         self.node.turn(self.now, &mut self.clock);
         self.settle();
-        if !self.paused.is_empty() {
+        if self.paused.is_due() {
             self.resume_reading();
         }
-        if !self.finishing.is_empty() {
+        if self.finishing.is_due() {
             self.close_finished();
         }
         self.node.count_round(self.clock.since(start));
@@ -172,7 +178,8 @@ impl<E: Engine> EventLoop<E> {
 
     /// Returns how long `epoll_wait` may sleep.
     fn timeout(&mut self) -> Option<Timespec> {
-        if !self.inputs.is_empty() || self.deadline == Some(0) {
+        let looks = self.paused.is_due() || self.finishing.is_due();
+        if looks || !self.inputs.is_empty() || self.deadline == Some(0) {
             return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
         }
         let wake_at = match (self.deadline, self.resources.listeners.resumes_at()) {
@@ -255,13 +262,13 @@ impl<E: Engine> EventLoop<E> {
             Some(buffer) if buffer.len() < buffer.capacity() => buffer,
             _ => {
                 connection.set_wants_read(&self.resources.epoll, handle, false);
-                return self.paused.push(handle);
+                return self.paused.add(handle);
             }
         };
         match rustix::net::recv(connection.fd(), spare_capacity(buffer), RecvFlags::empty()) {
             Ok((0, _)) => {
                 connection.finishing = Some(0);
-                self.finishing.push(handle);
+                self.finishing.add(handle);
             }
             Ok(_) => self.node.received(self.now, handle),
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -314,23 +321,22 @@ impl<E: Engine> EventLoop<E> {
     }
 
     fn resume_reading(&mut self) {
-        let mut paused = std::mem::take(&mut self.paused);
-        paused.retain(|&handle| {
-            let Some(connection) = self.connections.get(handle) else { return false };
-            let wanted = self.node.read_buffer(handle).is_some();
+        let EventLoop { node, connections, resources, paused, .. } = self;
+        paused.look(|handle| {
+            let Some(connection) = connections.get(handle) else { return false };
+            let wanted = node.read_buffer(handle).is_some();
             if wanted {
-                connection.set_wants_read(&self.resources.epoll, handle, true);
+                connection.set_wants_read(&resources.epoll, handle, true);
             }
             !wanted
         });
-        self.paused = paused;
     }
 
     /// Closes half-closed connections that have received their replies.
     fn close_finished(&mut self) {
         let work_left = self.deadline == Some(0) || !self.inputs.is_empty();
         let mut finishing = std::mem::take(&mut self.finishing);
-        finishing.retain(|&handle| {
+        finishing.look(|handle| {
             let Some(connection) = self.connections.get(handle) else { return false };
             let Some(rounds) = &mut connection.finishing else { return false };
             let writing = self.node.outbox(handle).is_some_and(|outbox| outbox.has_open_bytes());
@@ -345,6 +351,6 @@ impl<E: Engine> EventLoop<E> {
             }
             stays
         });
-        self.finishing.append(&mut finishing);
+        self.finishing = finishing;
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the event loop with a simple line server, which executes one line in a turn.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -30,7 +31,9 @@ struct Line {
 /// Commands are lines: `big N` replies with N bytes, `later` replies at the next deadline, `bye` and
 /// `quit` reply before the connection or the server is closed, `full` rejects further connections,
 /// `connect PORT` opens a connection and sends `hello` there, `rewrite PATH` and `remove PATH` send a
-/// request to the loop and reply with its answer; all other lines are echoed.
+/// request to the loop and reply with its answer, `hold` and `release` begin and end the work for all
+/// other connections, `looks` replies with the largest number of questions after it in a round; all
+/// other lines are echoed.
 #[derive(Default)]
 struct Lines {
     lines: BTreeMap<Handle, Line>,
@@ -42,6 +45,11 @@ struct Lines {
     requests: BTreeMap<RequestId, Handle>,
     full: bool,
     closed: usize,
+    /// The only connection without work, if there is such work.
+    held_by: Option<Handle>,
+    /// Questions about work in this round, and their largest number in a round.
+    looks: Cell<usize>,
+    looks_max: usize,
 }
 
 impl Lines {
@@ -85,6 +93,12 @@ impl Lines {
             ),
             "remove" => self.request(handle, Request::RemoveFile(rest.into())),
             "closed" => self.reply(handle, format!("{}\n", self.closed).into_bytes()),
+            "hold" => {
+                self.held_by = Some(handle);
+                self.reply(handle, b"held\n".to_vec());
+            }
+            "release" => self.held_by = None,
+            "looks" => self.reply(handle, format!("{}\n", self.looks_max).into_bytes()),
             "quit" => self.outputs.push_back(Output::Exit(7)),
             _ => self.reply(handle, format!("{line}\n").into_bytes()),
         }
@@ -148,10 +162,13 @@ impl Engine for Lines {
         self.execute(now, handle, text.trim_end());
     }
 
-    fn count_round(&mut self, _: u64) {}
+    fn count_round(&mut self, _: u64) {
+        self.looks_max = self.looks_max.max(self.looks.take());
+    }
 
-    fn works_for(&self, _: Handle) -> bool {
-        false
+    fn works_for(&self, handle: Handle) -> bool {
+        self.looks.set(self.looks.get() + 1);
+        self.held_by.is_some_and(|by| by != handle)
     }
 
     fn take_dirty(&mut self, into: &mut Vec<Handle>) {
@@ -250,6 +267,34 @@ fn a_half_closed_client_gets_its_replies() {
     let got = rest(&mut client);
     assert!(got.starts_with(lines.as_bytes()));
     assert_eq!(got.len(), lines.len() + 3_000_000);
+    server.end();
+}
+
+#[test]
+fn half_closed_connections_are_not_all_looked_at_in_each_round() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.write_all(b"hold\n").unwrap();
+    expect(&mut client, "held\n");
+    let mut others: Vec<TcpStream> = (0..300).map(|_| server.client()).collect();
+    for other in &mut others {
+        other.write_all(b"one\n").unwrap();
+        expect(other, "one\n");
+        other.shutdown(Shutdown::Write).unwrap();
+    }
+    for _ in 0..300 {
+        client.write_all(b"two\n").unwrap();
+        expect(&mut client, "two\n");
+    }
+    client.write_all(b"looks\n").unwrap();
+    let mut most = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(&client), &mut most).unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    assert!((1..100).contains(&most), "{most} in a round");
+    client.write_all(b"release\n").unwrap();
+    for other in &mut others {
+        assert!(rest(other).is_empty(), "closed without further events");
+    }
     server.end();
 }
 

@@ -36,6 +36,7 @@ mod process;
 mod program;
 mod requests;
 mod resources;
+mod rotation;
 mod signals;
 mod snapshot_writer;
 mod start;
