@@ -41,8 +41,9 @@ const TURN_COMMANDS: usize = 4096;
 /// Microseconds after which a turn executes no further commands and loads no further slices.
 pub(super) const TURN_US: u64 = 250;
 
-/// Commands between two readings of the clock within a batch: some take long.
-const COMMANDS_UNTIMED: usize = 8;
+/// Arguments executed between two readings of the clock within a batch: a command with many takes
+/// long.
+const ARGS_UNTIMED: usize = 24;
 
 /// Maximum number of empty requests (blank lines) of a client in a batch: each costs a parse.
 const EMPTY_MAX: usize = 256;
@@ -153,11 +154,15 @@ impl Node {
             self.prefetch(&batch);
             executed += batch.pending.len();
             self.core.stats.tick(host.ticks_us());
+            let mut timed_args = 0;
             for index in 0..batch.pending.len() {
-                let looks = index > 0 && index.is_multiple_of(COMMANDS_UNTIMED);
-                if looks && host.ticks_us().saturating_sub(began_us) >= TURN_US {
-                    batch.stop(index);
-                    break;
+                let args = batch.pending[index].first_arg;
+                if args - timed_args >= ARGS_UNTIMED {
+                    timed_args = args;
+                    if host.ticks_us().saturating_sub(began_us) >= TURN_US {
+                        batch.stop(index);
+                        break;
+                    }
                 }
                 self.run_pending(&mut batch, index, host);
             }
