@@ -86,6 +86,12 @@ impl Busy {
         self.holds
     }
 
+    /// Whether the data or the settings are in the middle of a change that has to be seen as a whole:
+    /// an EXEC, or a CONFIG SET. No snapshot may begin meanwhile.
+    pub fn is_mid_change(&self) -> bool {
+        self.is(Activity::Exec) || self.is(Activity::Settings)
+    }
+
     /// Checks whether an activity refuses a command. `permits`: the flags of the command; for EXEC,
     /// those that all queued commands have in common.
     #[inline]

@@ -76,6 +76,10 @@ pub enum Waiting {
     Answer(RequestId),
     /// SAVE: the end of this snapshot.
     Snapshot(JobId),
+    /// FLUSHALL: the save that follows it.
+    Flush,
+    /// EXEC with a FLUSHALL: the save that follows it, after which its reply is sent.
+    FlushInExec,
     /// SHUTDOWN: the end of the shutdown.
     Shutdown,
     /// CLIENT PAUSE, which holds its next command, unread, in the query buffer.

@@ -1,5 +1,5 @@
-//! Output that waits for the answer to a request, for example a vote that must not be sent before
-//! the file that records it is durable.
+//! Output that waits for the disk: for the answer to a request, for example a vote that must not be
+//! sent before the file that records it is durable, or for the save that follows a FLUSHALL.
 //!
 //! ```text
 //!   part:   id = core.request(ReplaceFile …)      clients.hold(handle, at, id)
@@ -8,8 +8,8 @@
 //!           Answer { id, Err } ─▶ the connection is closed: the held output would be wrong
 //! ```
 
-use super::{Clients, Gate};
-use crate::core::Core;
+use super::{Client, Clients, Gate, Waiting};
+use crate::core::{Answer, Core, Order};
 use crate::ids::{Handle, RequestId};
 
 impl Clients {
@@ -19,6 +19,38 @@ impl Clients {
         let Some(client) = self.get_mut(handle) else { return };
         client.wire.outbox.mark(at, Gate::Request(id));
         self.held.push((id, handle));
+    }
+
+    /// Holds the output of a client's EXEC from this offset on, unless it is held already, until the
+    /// save after its FLUSHALL has ended.
+    pub(crate) fn hold_for_flush(&mut self, handle: Handle, at: u64) {
+        if let Some(client) = self.get_mut(handle)
+            && !client.wire.outbox.has_gate(Gate::Flush)
+        {
+            client.wire.outbox.mark(at, Gate::Flush);
+        }
+    }
+
+    /// Blocks a client whose EXEC has ended if its reply is held for a save.
+    pub(crate) fn block_for_flush(&mut self, core: &mut Core, handle: Handle) {
+        let waits = |client: &Client| client.wire.outbox.has_gate(Gate::Flush);
+        if self.get(handle).is_some_and(waits) {
+            self.block(core, handle, Waiting::FlushInExec, None);
+        }
+    }
+
+    /// Answers all clients that wait for a save after FLUSHALL.
+    pub(crate) fn flush_saved(&mut self, core: &mut Core) {
+        for handle in self.waiting_for(|waiting| waiting == Waiting::Flush) {
+            core.order(Order::Answer(handle, Answer::Ok));
+        }
+        for handle in self.waiting_for(|waiting| waiting == Waiting::FlushInExec) {
+            if let Some(outbox) = self.outbox(handle) {
+                outbox.open_gate(Gate::Flush);
+            }
+            self.mark_dirty(handle);
+            core.order(Order::Resume(handle));
+        }
     }
 
     /// Releases the output held for a request, or closes those connections if the request failed.

@@ -37,6 +37,8 @@ pub enum Gate {
     Snapshot(JobId),
     /// The world has carried out this request.
     Request(RequestId),
+    /// The save that follows a FLUSHALL has ended.
+    Flush,
 }
 
 /// Maximum length of a write: the kernel copies it, and on loopback delivers it, within the turn.
@@ -230,6 +232,11 @@ impl Outbox {
         self.exempt_bytes += bytes.len();
         self.shared_bytes += bytes.len();
         self.pieces.insert(place.unwrap_or(self.pieces.len()), Piece::Exempt(bytes));
+    }
+
+    /// Whether a gate is closed.
+    pub fn has_gate(&self, gate: Gate) -> bool {
+        self.marks.iter().any(|mark| mark.gate == gate)
     }
 
     /// Opens a gate: its event has occurred.

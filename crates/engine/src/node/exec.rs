@@ -56,9 +56,13 @@ impl Node {
                 return self.end_exec(handle);
             };
             let row = self.commands.row(queued.command);
+            let reply_at = client.wire.outbox.end();
             let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher());
             self.run_for_client(handle, Caller::Exec, row, &args, host);
             self.carry_out_orders();
+            if self.parts.saves.wants_save_after_flush() {
+                self.parts.clients.hold_for_flush(handle, reply_at);
+            }
             if host.ticks_us().saturating_sub(began_us) >= TURN_US {
                 return;
             }
@@ -72,6 +76,7 @@ impl Node {
         let offset = self.parts.master.stream.offset();
         let Node { core, parts, .. } = self;
         parts.clients.release_messages(core, handle);
+        parts.clients.block_for_flush(core, handle);
         let Some(client) = parts.clients.get_mut(handle) else { return };
         client.last_write_offset = offset;
         let (is_closing, is_closed) = (client.closing, client.closed);

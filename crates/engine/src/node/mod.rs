@@ -172,6 +172,7 @@ impl Node {
         if !self.parts.busy.is(Activity::Exec) {
             self.journal.flush(&mut self.parts.master.stream);
         }
+        self.begin_awaited_saves();
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, .. } = parts;
         master.process_acks(core, clients);
@@ -299,7 +300,14 @@ impl Node {
         let waiting = client.blocked.map(|blocked| blocked.waiting);
         let requests = matches!(
             waiting,
-            Some(Waiting::Answer(_) | Waiting::Snapshot(_) | Waiting::Shutdown | Waiting::Node)
+            Some(
+                Waiting::Answer(_)
+                    | Waiting::Snapshot(_)
+                    | Waiting::Flush
+                    | Waiting::FlushInExec
+                    | Waiting::Shutdown
+                    | Waiting::Node
+            )
         );
         requests || client.transaction.running
     }

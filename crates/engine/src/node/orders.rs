@@ -57,8 +57,8 @@ impl Node {
     /// Takes a snapshot for all waiting replicas, if possible.
     pub(super) fn begin_full_sync(&mut self) {
         let upstream_db = self.parts.following.upstream_db();
-        if self.parts.busy.is(Activity::Exec) {
-            // During an EXEC the data is ahead of the stream.
+        if self.parts.busy.is_mid_change() {
+            // During an EXEC the data is also ahead of the stream.
             let soon = self.core.now.mono_us + 1000;
             return self.core.timers.set_if_idle(Timer::SyncDelay, soon);
         }
@@ -75,7 +75,7 @@ impl Node {
     /// Handles the end of a save.
     fn save_ended(&mut self, job: JobId, result: &Result<u64, String>) {
         let Node { core, data, parts, .. } = self;
-        let Parts { clients, master, loading, shutdown, .. } = parts;
+        let Parts { clients, master, saves, loading, shutdown, .. } = parts;
         for handle in
             clients.waiting_for(|waiting| waiting == crate::clients::Waiting::Snapshot(job))
         {
@@ -84,6 +84,9 @@ impl Node {
                 Err(why) => Answer::Error(russet_protocol::ErrorReply::err(why)),
             };
             core.order(Order::Answer(handle, answer));
+        }
+        if saves.ends_flush(job) {
+            clients.flush_saved(core);
         }
         loading.saved(core, data, job, result);
         master.file_sync_saved(core, clients, job, result);
@@ -159,10 +162,30 @@ impl Node {
     }
 
     fn final_save(&mut self) {
+        if self.parts.busy.is_mid_change() {
+            // It begins when the change has ended.
+            return;
+        }
         let position = self.stream_position();
         let Node { core, data, parts, .. } = self;
         let Parts { saves, loading, shutdown, pause, .. } = parts;
         shutdown.save(core, data, pause, (saves, loading), position);
+    }
+
+    /// Begins the saves that could not begin in the middle of a change: a snapshot has the whole of an
+    /// EXEC or nothing of it.
+    pub(super) fn begin_awaited_saves(&mut self) {
+        let Parts { saves, loading, shutdown, busy, .. } = &self.parts;
+        let (is_final, after_flush) = (shutdown.awaits_save(), saves.wants_save_after_flush());
+        if !(is_final || after_flush) || busy.is_mid_change() {
+            return;
+        }
+        if is_final {
+            self.final_save();
+        } else if !loading.is_loading() && !shutdown.is_exiting() {
+            let position = self.stream_position();
+            self.parts.saves.begin_after_flush(&mut self.core, &mut self.data, position);
+        }
     }
 
     /// Stops the process after a fatal error. No client is served any more.

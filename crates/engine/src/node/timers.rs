@@ -132,7 +132,7 @@ impl Node {
 
     fn check_save_points(&mut self) {
         // A snapshot must not contain an incomplete EXEC.
-        if self.parts.loading.is_loading() || self.parts.busy.is(Activity::Exec) {
+        if self.parts.loading.is_loading() || self.parts.busy.is_mid_change() {
             return;
         }
         let position = self.stream_position();

@@ -14,6 +14,18 @@ use crate::keyspace::Keyspace;
 /// Delay of save points after a failed save, in seconds.
 const RETRY_SECS: u64 = 5;
 
+/// The save that follows a FLUSHALL, whose clients wait for its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum AfterFlush {
+    /// None is due.
+    #[default]
+    None,
+    /// It has yet to begin.
+    Due,
+    /// It is running.
+    Running(JobId),
+}
+
 /// Running snapshots and the state of saves.
 #[derive(Debug, Default)]
 pub struct Saves {
@@ -36,6 +48,8 @@ pub struct Saves {
     pub last_took_secs: Option<u64>,
     /// Peak of copied and not yet encoded bytes of the last save.
     pub last_ahead_peak: u64,
+    /// The save that follows a FLUSHALL.
+    after_flush: AfterFlush,
     /// The count of changes that is on disk.
     pub saved_dirty: u64,
     /// Successful saves since the start.
@@ -106,8 +120,55 @@ impl Saves {
         Ok(())
     }
 
+    /// Handles a FLUSHALL: the running save, which has the deleted keys, is given up, and if there are
+    /// save points the keyspace is saved at once, since the keys must not return. Returns whether that
+    /// save follows: until it ends nobody may be told that the keys are gone.
+    pub(crate) fn flushed(&mut self, core: &mut Core, data: &mut Keyspace) -> bool {
+        if let Some(save) = self.current().filter(|save| save.dirty != data.dirty) {
+            let job = save.job;
+            core.log(Level::Notice, "The running save is given up: FLUSHALL deleted its keys");
+            self.abort(core, data, job, "FLUSHALL deleted the keys that were being saved");
+        }
+        if core.config.save.0.is_empty() {
+            return false;
+        }
+        self.after_flush = AfterFlush::Due;
+        true
+    }
+
+    /// Whether a FLUSHALL waits for its save to begin.
+    pub(crate) fn wants_save_after_flush(&self) -> bool {
+        self.after_flush == AfterFlush::Due
+    }
+
+    /// Begins the save that follows a FLUSHALL. If one has begun since, that is it.
+    pub(crate) fn begin_after_flush(
+        &mut self,
+        core: &mut Core,
+        data: &mut Keyspace,
+        position: Option<StreamPosition>,
+    ) {
+        let running = self.current().map(|save| save.job);
+        let job = running.map_or_else(|| self.begin(core, data, position), Ok);
+        if let Ok(job) = job {
+            self.after_flush = AfterFlush::Running(job);
+        }
+    }
+
+    /// Handles the end of a save. Returns whether it was the one that FLUSHALL waits for.
+    pub(crate) fn ends_flush(&mut self, job: JobId) -> bool {
+        let is_awaited = self.after_flush == AfterFlush::Running(job);
+        if is_awaited {
+            self.after_flush = AfterFlush::None;
+        }
+        is_awaited
+    }
+
     /// Aborts a snapshot and reports its end as failed.
     pub(crate) fn abort(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId, why: &str) {
+        if self.after_flush == AfterFlush::Running(job) {
+            self.after_flush = AfterFlush::Due;
+        }
         self.snapshots.abort(core, data, job);
         core.order(Order::SaveEnded { job, result: Err(why.to_owned()) });
     }

@@ -31,6 +31,8 @@ struct Running {
     options: ShutdownOptions,
     /// Whether it waits for replicas.
     awaits_replicas: bool,
+    /// Whether the final save has begun, or none is needed.
+    is_saving: bool,
     /// The final save.
     job: Option<JobId>,
 }
@@ -52,6 +54,11 @@ impl Shutdown {
         self.running.as_ref().is_some_and(|shutdown| !shutdown.awaits_replicas)
     }
 
+    /// Whether the final save has yet to begin.
+    pub(crate) fn awaits_save(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.awaits_replicas && !running.is_saving)
+    }
+
     /// Starts a shutdown.
     pub(crate) fn begin(
         &mut self,
@@ -67,7 +74,8 @@ impl Shutdown {
         core.output(Output::Status(Status::Stopping));
         let timeout_us = core.config.shutdown_timeout as u64 * 1_000_000;
         let waits = !options.now && timeout_us > 0 && master.lagging_replicas() > 0;
-        self.running = Some(Running { options, awaits_replicas: waits, job: None });
+        self.running =
+            Some(Running { options, awaits_replicas: waits, is_saving: false, job: None });
         if waits {
             pause.begin(core, PauseReason::Shutdown, PauseMode::Write, u64::MAX);
             master.request_acks();
@@ -100,6 +108,7 @@ impl Shutdown {
         position: Option<StreamPosition>,
     ) {
         let Some(shutdown) = &mut self.running else { return };
+        shutdown.is_saving = true;
         let save = shutdown.options.save.unwrap_or(!core.config.save.0.is_empty());
         // A save that started earlier lacks later writes.
         if let Some(job) = saves.current().map(|save| save.job) {
@@ -122,7 +131,7 @@ impl Shutdown {
     /// Cancels the final save after the data was replaced. Returns whether it must be repeated.
     pub(crate) fn cancel_save(&mut self) -> bool {
         let Some(shutdown) = &mut self.running else { return false };
-        shutdown.job = None;
+        (shutdown.job, shutdown.is_saving) = (None, false);
         !shutdown.awaits_replicas
     }
 

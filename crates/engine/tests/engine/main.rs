@@ -25,4 +25,5 @@ mod pubsub;
 mod rdb;
 mod requests;
 mod rows;
+mod saves;
 mod slots;

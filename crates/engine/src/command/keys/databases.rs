@@ -3,6 +3,8 @@
 use russet_protocol::ErrorReply;
 
 use super::ROW;
+use crate::call::Caller;
+use crate::clients::Waiting;
 use crate::command::argument::{int, one_of, optional, token};
 use crate::command::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 
@@ -73,7 +75,9 @@ pub(super) const FLUSHDB: Command = Command {
 
 fn flushdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let only = Some(ctx.call.db);
-    flush(ctx, args, only, reply)
+    flush(ctx, args, only)?;
+    reply.ok();
+    Ok(Flow::Done)
 }
 
 pub(super) const FLUSHALL: Command = Command {
@@ -91,18 +95,19 @@ pub(super) const FLUSHALL: Command = Command {
 };
 
 fn flushall(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    flush(ctx, args, None, reply)?;
-    // The deleted keys must not return from the dump file, so a save follows whatever the save
-    // points say. One that is running still has them, so another follows it.
-    if !ctx.core.config.save.0.is_empty() && ctx.parts.saves.unsaved_changes(ctx.data) > 0 {
-        ctx.parts.saves.is_wanted = true;
+    flush(ctx, args, None)?;
+    let is_saved = ctx.parts.saves.flushed(ctx.core, ctx.data);
+    if is_saved && ctx.call.caller == Caller::Client {
+        return ctx.block(Waiting::Flush, None);
     }
+    // In EXEC the reply waits too, together with those behind it.
+    reply.ok();
     Ok(Flow::Done)
 }
 
 /// Detaches whole databases and frees them in the background. That takes no time, so SYNC and ASYNC
 /// are the same.
-fn flush(ctx: &mut Ctx<'_>, args: &Args<'_>, only: Option<u32>, reply: &mut Reply<'_>) -> Outcome {
+fn flush(ctx: &mut Ctx<'_>, args: &Args<'_>, only: Option<u32>) -> Result<(), ErrorReply> {
     let known = args.len() == 1 || (args.len() == 2 && (args.is(1, "SYNC") || args.is(1, "ASYNC")));
     if !known {
         return Err(ErrorReply::Syntax);
@@ -111,6 +116,5 @@ fn flush(ctx: &mut Ctx<'_>, args: &Args<'_>, only: Option<u32>, reply: &mut Repl
     // Propagated even if nothing was deleted, since a replica may have keys that the master lacks.
     let words: Vec<&[u8]> = args.iter().collect();
     ctx.effect(&words);
-    reply.ok();
-    Ok(Flow::Done)
+    Ok(())
 }
