@@ -70,6 +70,9 @@ pub trait DataNode {
     /// Whether a snapshot is under way.
     fn is_saving(&self) -> bool;
 
+    /// Bytes loaded of the file or payload that is being loaded.
+    fn loaded_bytes(&self) -> u64;
+
     /// Whether one still walks the data.
     fn is_walking(&self) -> bool;
 

@@ -245,6 +245,12 @@ impl DataNode for Data {
         !self.node.parts.saves.snapshots.is_empty()
     }
 
+    fn loaded_bytes(&self) -> u64 {
+        let file = self.node.parts.loading.current().map_or(0, |load| load.loaded_bytes);
+        let payload = self.node.parts.following.master().and_then(|master| master.sync_progress());
+        file + payload.map_or(0, |(_, received)| received)
+    }
+
     fn is_walking(&self) -> bool {
         self.node.parts.saves.snapshots.iter().any(|snapshot| snapshot.is_walking())
     }

@@ -109,6 +109,8 @@ pub struct Process {
     pub idle_turns: u64,
     /// See `idle_turns`.
     pub idle_since_us: u64,
+    /// What it had loaded of a file or payload at the end of its last turn.
+    pub loaded_bytes: u64,
     /// It is killed after so many turns, if there are that many before the walk that runs has ended.
     pub crash_after_turns: Option<u64>,
     /// The process asked to leave.

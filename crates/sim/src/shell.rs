@@ -207,7 +207,9 @@ impl World {
         let now = self.now;
         let process = &mut self.processes[node];
         let saving = process.data().is_some_and(|data| data.is_saving());
-        if busy || saving || now - process.idle_since_us > 1_000_000 {
+        let loaded = process.data().map_or(0, |data| data.loaded_bytes());
+        let loading = std::mem::replace(&mut process.loaded_bytes, loaded) != loaded;
+        if busy || saving || loading || now - process.idle_since_us > 1_000_000 {
             process.idle_turns = 0;
             process.idle_since_us = now;
             return;
