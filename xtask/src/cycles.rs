@@ -20,6 +20,7 @@ const TOGETHER: &[&[&str]] = &[&[
     // The simulator's world.
     "crates/sim/src/world.rs",
     "crates/sim/src/check.rs",
+    "crates/sim/src/claims.rs",
     "crates/sim/src/coverage.rs",
     "crates/sim/src/faults.rs",
     "crates/sim/src/files.rs",

@@ -23,10 +23,14 @@ pub enum Bug {
     SilentFieldExpiry,
     /// A full synchronization does not remove the old keys.
     KeptOldKeys,
+    /// A promoted replica claims one byte too much of its former master's history.
+    SecondOffsetOffByOne,
+    /// REPLICAOF forgets the database selected in the stream.
+    ForgottenSelection,
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 9] = [
+pub const BUGS: [Bug; 11] = [
     Bug::SkippedBacklogByte,
     Bug::PsyncOffByOne,
     Bug::MissingSelect,
@@ -36,4 +40,6 @@ pub const BUGS: [Bug; 9] = [
     Bug::SkippedElements,
     Bug::SilentFieldExpiry,
     Bug::KeptOldKeys,
+    Bug::SecondOffsetOffByOne,
+    Bug::ForgottenSelection,
 ];

@@ -11,7 +11,6 @@ use russet_engine::io::JobId;
 
 use crate::digest;
 use crate::dump::decode;
-use crate::history::History;
 use crate::machine::DataNode;
 use crate::model::Model;
 use crate::process::{Begun, Process, Seen};
@@ -31,12 +30,13 @@ fn seen(data: &dyn DataNode) -> Seen {
     let place = data.place();
     Seen {
         place: data.backlog().map(|_| (place.id.to_owned(), place.offset)),
+        second: (place.second_id.to_owned(), place.second_offset),
         is_replica: data.is_replica(),
         is_loading: data.is_loading(),
     }
 }
 
-fn model_of(process: &Process) -> Model {
+pub(crate) fn model_of(process: &Process) -> Model {
     process.data().map(|data| data.model()).unwrap_or_default()
 }
 
@@ -61,7 +61,9 @@ impl World {
             (None, None) => true,
             (Some((id, offset)), Some(_)) => {
                 let place = data.place();
+                let second = (before.second.0.as_str(), before.second.1);
                 (id.as_str(), *offset) == (place.id, place.offset)
+                    && second == (place.second_id, place.second_offset)
             }
             _ => false,
         };
@@ -86,6 +88,7 @@ impl World {
         }
         if !same_place {
             self.moved(node, &before);
+            self.check_claims(node, &before);
         }
         changed
     }
@@ -139,7 +142,7 @@ impl World {
     ) {
         self.coverage.backlog_checks += 1;
         let Some(history) = self.histories.get_mut(id) else {
-            self.begin_history(node, id, offset, bytes.to_vec());
+            self.begin_history(node, id, offset, bytes.to_vec(), None);
             return;
         };
         if let Err(what) = history.compare(from, bytes) {
@@ -173,49 +176,13 @@ impl World {
                 self.histories.remove(id);
                 return;
             }
-            self.begin_history(node, id, offset, bytes.to_vec());
+            let selected = data.map(|data| data.selected_db());
+            self.begin_history(node, id, offset, bytes.to_vec(), selected);
             return;
         }
         if let Err(what) = history.extend(&bytes[(end + 1 - from) as usize..]) {
             self.fail(format!("the stream of {id} by node{node} makes no sense: {what}"));
         }
-    }
-
-    fn begin_history(&mut self, node: usize, id: &str, offset: i64, bytes: Vec<u8>) {
-        self.coverage.histories += 1;
-        let Some(data) = self.processes[node].data() else { return };
-        let place = data.place();
-        let (id2, second_offset) = (place.second_id.to_owned(), place.second_offset);
-        let model = data.model();
-        let digest = model.digest();
-        let history = History::new(offset, bytes, model);
-        // It claims to be the continuation of another one: the data must say so too.
-        let parted = second_offset - 1;
-        if let Some(parent) = self.histories.get(&id2)
-            && second_offset >= 0
-            && (parent.base()..=parent.end()).contains(&parted)
-            && history.knows_from(parted)
-            && parted <= offset
-        {
-            let mut expected = match parent.model_at(parted) {
-                Ok(model) => model,
-                Err(what) => {
-                    self.fail(format!("node{node} went on from {parted} of {id2}: {what}"));
-                    return;
-                }
-            };
-            let applied = history.apply_between(&mut expected, parted, offset);
-            if let Err(what) = applied {
-                self.fail(format!("node{node} begins {id} with what makes no sense: {what}"));
-            } else if expected.digest() != digest {
-                let difference = expected.difference(&model_of(&self.processes[node]));
-                self.fail(format!(
-                    "node{node} begins {id} after {parted} of {id2}, and holds other data: {}",
-                    difference.unwrap_or_default()
-                ));
-            }
-        }
-        self.histories.insert(id.to_owned(), history);
     }
 
     /// Compares a node's data with what its history says it is.

@@ -125,6 +125,8 @@ counters! {
     mirror_checks = "data checks against a second sink of the journal", at least 18_000;
     /// Backlogs compared with the recorder's bytes.
     backlog_checks = "backlog comparisons", at least 1_900_000;
+    /// What a node says of its place, compared with what the recorder knows of it.
+    claim_checks = "claims of nodes about their place compared", at least 2_000_000;
     /// Histories that began.
     histories = "histories recorded", at least 16_000;
     /// A history was recorded anew because one call wrote more than its backlog keeps. From there on the node's own data is

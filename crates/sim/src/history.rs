@@ -24,7 +24,31 @@ pub struct History {
     model: Model,
     /// Offset of the last byte that the model has applied.
     applied: i64,
-    marks: Vec<(i64, u64)>,
+    marks: Vec<Mark>,
+    /// Databases that nodes claim to be selected at the end, and are not: the next effect must select its own.
+    claims: Vec<(u32, usize)>,
+}
+
+/// An offset where a replica may stand.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    offset: i64,
+    /// Digest of the data.
+    digest: u64,
+    /// The database that the stream has selected, if that is known.
+    selected: Option<u32>,
+}
+
+impl Mark {
+    fn of(offset: i64, model: &Model) -> Mark {
+        Mark { offset, digest: model.digest(), selected: model.selected() }
+    }
+}
+
+/// Whether a command of a stream changes data, or selects where.
+fn is_effect(name: &[u8]) -> bool {
+    let others: [&[u8]; 4] = [b"ping", b"replconf", b"multi", b"exec"];
+    !others.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 impl History {
@@ -34,10 +58,21 @@ impl History {
             first: end + 1 - bytes.len() as i64,
             bytes,
             base: end,
-            marks: vec![(end, model.digest())],
+            marks: vec![Mark::of(end, &model)],
+            claims: Vec::new(),
             base_model: model.clone(),
             model,
             applied: end,
+        }
+    }
+
+    /// The same, with this model of the data at its base.
+    pub fn on(self, model: Model) -> History {
+        History {
+            marks: vec![Mark::of(self.base, &model)],
+            base_model: model.clone(),
+            model,
+            ..self
         }
     }
 
@@ -77,23 +112,53 @@ impl History {
         let from = (self.applied + 1 - self.first) as usize;
         let mut at = from;
         while let Some((args, used)) = parse_command(&self.bytes[at..])? {
+            if !self.claims.is_empty() && is_effect(args[0]) {
+                settle(&self.claims, args[0], self.model.selected())?;
+                self.claims.clear();
+            }
             self.model.apply(&args)?;
             at += used;
             self.applied += used as i64;
             if !self.model.in_transaction() {
-                self.marks.push((self.applied, self.model.digest()));
+                self.marks.push(Mark::of(self.applied, &self.model));
             }
+        }
+        Ok(())
+    }
+
+    /// A node stands at an offset and claims that the stream has selected a database there.
+    pub fn claim(&mut self, offset: i64, db: u32, node: usize) -> Result<(), String> {
+        let Some(mark) = self.mark_at(offset)? else { return Ok(()) };
+        if mark.selected.is_none_or(|selected| selected == db) {
+            return Ok(());
+        }
+        let mut at = (offset + 1 - self.first) as usize;
+        while let Some((args, used)) = parse_command(&self.bytes[at..])? {
+            if is_effect(args[0]) {
+                return settle(&[(db, node)], args[0], mark.selected);
+            }
+            at += used;
+        }
+        if !self.claims.contains(&(db, node)) {
+            self.claims.push((db, node));
         }
         Ok(())
     }
 
     /// The digest of the data at an offset: an error if no replica can stand there, none if it is not known.
     pub fn digest_at(&self, offset: i64) -> Result<Option<u64>, String> {
+        Ok(self.mark_at(offset)?.map(|mark| mark.digest))
+    }
+
+    fn mark_at(&self, offset: i64) -> Result<Option<Mark>, String> {
         if offset < self.base {
             return Ok(None);
         }
-        match self.marks.binary_search_by_key(&offset, |&(at, _)| at) {
-            Ok(found) => Ok(Some(self.marks[found].1)),
+        if offset > self.end() {
+            return Err(format!("nobody has written offset {offset}: it ends at {}", self.end()));
+        }
+        match self.marks.binary_search_by_key(&offset, |mark| mark.offset) {
+            Ok(found) => Ok(Some(self.marks[found])),
             Err(_) => Err(format!("offset {offset} is in the middle of a command or transaction")),
         }
     }
@@ -123,6 +188,20 @@ impl History {
     /// Whether bytes from behind this offset on are known.
     pub fn knows_from(&self, offset: i64) -> bool {
         offset + 1 >= self.first
+    }
+}
+
+/// A command follows where databases were claimed to be selected: it selects its own, or they are.
+fn settle(claims: &[(u32, usize)], name: &[u8], selected: Option<u32>) -> Result<(), String> {
+    let wrong = claims.iter().find(|(db, _)| Some(*db) != selected);
+    match wrong.filter(|_| !name.eq_ignore_ascii_case(b"select")) {
+        None => Ok(()),
+        Some((db, node)) => {
+            let name = String::from_utf8_lossy(name);
+            Err(format!(
+                "node{node} claims that database {db} is selected where {name} follows for {selected:?}"
+            ))
+        }
     }
 }
 

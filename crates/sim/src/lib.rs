@@ -8,6 +8,7 @@
 
 pub mod chance;
 mod check;
+mod claims;
 pub mod client;
 pub mod coverage;
 pub mod digest;

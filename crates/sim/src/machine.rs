@@ -85,6 +85,12 @@ pub trait DataNode {
     /// Which stream its data is made by, and up to where.
     fn place(&self) -> Place<'_>;
 
+    /// The database that it believes to be selected there.
+    fn selected_db(&self) -> u32;
+
+    /// Whether it would continue the stream for a replica that has this history, and lacks the byte at this offset.
+    fn continues(&self, id: &str, offset: i64) -> bool;
+
     /// What it keeps of that stream.
     fn backlog(&self) -> Option<Backlog>;
 

@@ -12,6 +12,7 @@ use russet_engine::journal::{Origin, Sink, Unit};
 use russet_engine::keyspace::Entry;
 use russet_engine::mode::Mode;
 use russet_engine::node::{Boot, Seeds};
+use russet_engine::repl::psync;
 use russet_engine::types::hash::HashRef;
 use russet_engine::types::string::Text;
 
@@ -282,6 +283,16 @@ impl DataNode for Data {
         }
     }
 
+    fn selected_db(&self) -> u32 {
+        self.node.stream_db()
+    }
+
+    fn continues(&self, id: &str, offset: i64) -> bool {
+        let stream = &self.node.parts.master.stream;
+        let decision = psync::decide(&stream.ids, stream.backlog.as_ref(), id, Some(offset));
+        decision == psync::Decision::Continue
+    }
+
     fn backlog(&self) -> Option<Backlog> {
         let backlog = self.node.parts.master.stream.backlog.as_ref()?;
         Some(Backlog {
@@ -308,7 +319,7 @@ impl DataNode for Data {
     }
 
     fn model(&self) -> Model {
-        let mut model = Model::new(self.node.stream_db());
+        let mut model = Model::default();
         for (number, db) in self.node.data.dbs() {
             db.table().for_each(&mut |entry| {
                 model.insert(number, entry.key(), value_of(&entry), entry.expiry());

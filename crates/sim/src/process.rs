@@ -26,6 +26,8 @@ pub enum Inbox {
 pub struct Seen {
     /// Its history and how far it was; none without a backlog.
     pub place: Option<(String, i64)>,
+    /// The history that went before, as it claims, and the first offset that is not that one's any more.
+    pub second: (String, i64),
     /// It followed somebody.
     pub is_replica: bool,
     /// It loaded its dump file.

@@ -299,7 +299,11 @@ impl Following {
             None => master.stream.backlog.is_some(),
         };
         // After a partial synchronization the stream's next effect is in this database.
-        let selected_db = self.upstream_db().unwrap_or(master.stream.selected_db());
+        let selected_db = match self.upstream_db() {
+            _ if core.injected(Bug::ForgottenSelection) => 0,
+            Some(db) => db,
+            None => master.stream.selected_db(),
+        };
         self.drop_link(core, clients);
         master.disconnect_replicas(core, clients);
         master.stream.clear_selection();
@@ -327,7 +331,8 @@ impl Following {
         self.drop_link(core, clients);
         self.set_master(core, journal, master, None);
         if !core.injected(Bug::KeptReplid) {
-            let (id, offset) = (core.ids.hex40(), master.stream.offset());
+            let too_far = i64::from(core.injected(Bug::SecondOffsetOffByOne));
+            let (id, offset) = (core.ids.hex40(), master.stream.offset() + too_far);
             master.stream.ids.rename(id, offset);
             let ids = &master.stream.ids;
             let text = format!(

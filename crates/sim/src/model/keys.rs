@@ -71,7 +71,7 @@ fn expire(model: &mut Model, key: &[u8], expiry: Option<i64>) {
 
 fn copy(model: &mut Model, args: &[&[u8]]) -> Applied {
     let (from, to) = (arg(args, 1)?, arg(args, 2)?);
-    let (mut db, mut replace, mut at) = (model.selected, false, 3);
+    let (mut db, mut replace, mut at) = (model.selected.unwrap_or(0), false, 3);
     while at < args.len() {
         if args[at].eq_ignore_ascii_case(b"db") {
             at += 1;

@@ -142,19 +142,25 @@ impl Db {
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     dbs: BTreeMap<u32, Db>,
-    selected: u32,
+    /// The database selected; none: the next command must select its own.
+    selected: Option<u32>,
     transaction: bool,
 }
 
 impl Model {
     /// An empty one that has a database selected.
     pub fn new(selected: u32) -> Model {
-        Model { selected, ..Model::default() }
+        Model { selected: Some(selected), ..Model::default() }
     }
 
     /// Selects a database.
     pub fn select(&mut self, db: u32) {
-        self.selected = db;
+        self.selected = Some(db);
+    }
+
+    /// The database selected, if that is known.
+    pub fn selected(&self) -> Option<u32> {
+        self.selected
     }
 
     /// Puts an entry in place.
@@ -222,7 +228,7 @@ impl Model {
     }
 
     fn db(&mut self) -> &mut Db {
-        self.dbs.entry(self.selected).or_default()
+        self.dbs.entry(self.selected.unwrap_or(0)).or_default()
     }
 
     /// Applies one command of a stream.
@@ -232,7 +238,7 @@ impl Model {
         match name {
             "ping" | "replconf" => Ok(()),
             "select" => {
-                self.selected = number(args, 1)?;
+                self.selected = Some(number(args, 1)?);
                 Ok(())
             }
             "multi" if self.transaction => Err("MULTI within MULTI".to_owned()),
@@ -244,6 +250,7 @@ impl Model {
             _ => {
                 let family = FAMILIES.iter().find(|family| family.names.contains(&name));
                 let applied = match family {
+                    _ if self.selected.is_none() => Err("selects no database before".to_owned()),
                     Some(family) => (family.apply)(self, name, args),
                     None => Err("is no command whose effect is the same everywhere".to_owned()),
                 };
