@@ -14,7 +14,7 @@ fn requests(input: &[u8], step: usize, limits: &Limits) -> (Vec<Vec<Vec<u8>>>, O
                 Parsed::Incomplete => break,
                 Parsed::Malformed(error) => {
                     let mut reply = Vec::new();
-                    ReplyWriter { out: &mut reply, protocol: Protocol::Resp2 }.error(&error);
+                    ReplyWriter::new(&mut reply, Protocol::Resp2).error(&error);
                     let line = reply.strip_suffix(b"\r\n").expect("an error is a line");
                     assert!(
                         !line.iter().any(|b| b"\r\n\0".contains(b)),

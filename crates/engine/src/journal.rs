@@ -159,7 +159,7 @@ impl Journal {
     ) {
         self.count += 1;
         if self.is_recorded() {
-            let mut writer = ReplyWriter { out: &mut self.bytes, protocol: Protocol::Resp2 };
+            let mut writer = ReplyWriter::new(&mut self.bytes, Protocol::Resp2);
             writer.array(argc);
             args.for_each(|arg| writer.bulk(arg));
             self.gathered.push(Effect { db, end: self.bytes.len() });

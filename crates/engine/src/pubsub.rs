@@ -166,7 +166,7 @@ fn send(
 
 fn encode(protocol: Protocol, words: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut writer = ReplyWriter { out: &mut out, protocol };
+    let mut writer = ReplyWriter::new(&mut out, protocol);
     writer.push(words.len());
     words.iter().for_each(|word| writer.bulk(word));
     out

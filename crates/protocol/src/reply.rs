@@ -23,19 +23,82 @@ pub struct ReplyWriter<'a> {
     pub out: &'a mut Vec<u8>,
     /// The version of the protocol.
     pub protocol: Protocol,
+    /// The length that `out` must not exceed. What does not fit is dropped.
+    out_max: usize,
+    /// Whether something was dropped: what is in `out` is no reply then.
+    is_cut: bool,
 }
 
-impl ReplyWriter<'_> {
+/// Upper bound of the length of a header: a type, a number of 64 bits, CR LF.
+const HEADER_MAX: usize = 24;
+
+impl<'a> ReplyWriter<'a> {
+    /// Creates a writer without a limit.
+    #[inline]
+    pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> ReplyWriter<'a> {
+        ReplyWriter { out, protocol, out_max: usize::MAX, is_cut: false }
+    }
+
+    /// Sets the length that the buffer must not exceed, including what is already in it.
+    #[inline]
+    #[must_use]
+    pub fn with_max(self, out_max: usize) -> ReplyWriter<'a> {
+        ReplyWriter { out_max, ..self }
+    }
+
+    /// Whether a part of the reply was dropped, since the buffer must not grow further. What else is
+    /// written is dropped too.
+    #[inline]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Whether this number of further bytes fits; otherwise the reply is cut.
+    #[inline]
+    fn fits(&mut self, len: usize) -> bool {
+        // Both are lengths of existing buffers, so the sum does not overflow.
+        if self.out.len() + len <= self.out_max && !self.is_cut {
+            return true;
+        }
+        self.is_cut = true;
+        false
+    }
+
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if self.fits(bytes.len()) {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+
     fn header(&mut self, kind: u8, len: usize) {
+        if self.fits(HEADER_MAX) {
+            self.put_header(kind, len);
+        }
+    }
+
+    #[inline]
+    fn put_header(&mut self, kind: u8, len: usize) {
         self.out.push(kind);
         push_u64(self.out, len as u64);
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// Returns how many further bytes fit.
+    pub fn room(&self) -> usize {
+        if self.is_cut { 0 } else { self.out_max.saturating_sub(self.out.len()) }
+    }
+
+    /// Writes what another writer wrote into another buffer, with this one's [`ReplyWriter::room`].
+    pub fn append(&mut self, bytes: &[u8], is_cut: bool) {
+        self.is_cut |= is_cut;
+        self.put(bytes);
+    }
+
     /// Writes `+OK`.
     #[inline]
     pub fn ok(&mut self) {
-        self.out.extend_from_slice(b"+OK\r\n");
+        self.put(b"+OK\r\n");
     }
 
     /// Writes a simple string. CR, LF and NUL are replaced by blanks.
@@ -49,6 +112,9 @@ impl ReplyWriter<'_> {
     }
 
     fn line(&mut self, kind: u8, text: &[u8]) {
+        if !self.fits(text.len() + HEADER_MAX) {
+            return;
+        }
         self.out.push(kind);
         self.out
             .extend(text.iter().map(|b| if matches!(b, b'\r' | b'\n' | 0) { b' ' } else { *b }));
@@ -59,12 +125,14 @@ impl ReplyWriter<'_> {
     #[inline]
     pub fn integer(&mut self, value: i64) {
         match value {
-            0 => self.out.extend_from_slice(b":0\r\n"),
-            1 => self.out.extend_from_slice(b":1\r\n"),
+            0 => self.put(b":0\r\n"),
+            1 => self.put(b":1\r\n"),
             _ => {
-                self.out.push(b':');
-                push_i64(self.out, value);
-                self.out.extend_from_slice(b"\r\n");
+                if self.fits(HEADER_MAX) {
+                    self.out.push(b':');
+                    push_i64(self.out, value);
+                    self.out.extend_from_slice(b"\r\n");
+                }
             }
         }
     }
@@ -77,9 +145,25 @@ impl ReplyWriter<'_> {
     /// Writes a bulk string.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.header(b'$', bytes.len());
-        self.out.extend_from_slice(bytes);
+        if self.fits(bytes.len() + HEADER_MAX) {
+            self.put_header(b'$', bytes.len());
+            self.out.extend_from_slice(bytes);
+            self.out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Writes the header of a bulk string whose `len` bytes are sent from elsewhere, and what follows
+    /// them. `cost` bytes of memory elsewhere count like bytes of the buffer. Returns the string's
+    /// offset in the buffer; none if the reply was cut.
+    pub fn lent_bulk(&mut self, len: usize, cost: usize) -> Option<usize> {
+        if !self.fits(HEADER_MAX + cost) {
+            return None;
+        }
+        self.out_max -= cost;
+        self.put_header(b'$', len);
+        let offset = self.out.len();
         self.out.extend_from_slice(b"\r\n");
+        Some(offset)
     }
 
     /// Writes an integer as a bulk string.
@@ -90,7 +174,7 @@ impl ReplyWriter<'_> {
     /// Writes null, for a missing value.
     #[inline]
     pub fn null(&mut self) {
-        self.out.extend_from_slice(match self.protocol {
+        self.put(match self.protocol {
             Protocol::Resp2 => b"$-1\r\n",
             Protocol::Resp3 => b"_\r\n",
         });
@@ -98,7 +182,7 @@ impl ReplyWriter<'_> {
 
     /// Writes null, for a missing array.
     pub fn null_array(&mut self) {
-        self.out.extend_from_slice(match self.protocol {
+        self.put(match self.protocol {
             Protocol::Resp2 => b"*-1\r\n",
             Protocol::Resp3 => b"_\r\n",
         });
@@ -138,10 +222,12 @@ impl ReplyWriter<'_> {
         match self.protocol {
             Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => {
-                self.header(b'=', text.len() + 4);
-                self.out.extend_from_slice(b"txt:");
-                self.out.extend_from_slice(text);
-                self.out.extend_from_slice(b"\r\n");
+                if self.fits(text.len() + 2 * HEADER_MAX) {
+                    self.put_header(b'=', text.len() + 4);
+                    self.out.extend_from_slice(b"txt:");
+                    self.out.extend_from_slice(text);
+                    self.out.extend_from_slice(b"\r\n");
+                }
             }
         }
     }
@@ -150,8 +236,8 @@ impl ReplyWriter<'_> {
     pub fn boolean(&mut self, value: bool) {
         match (self.protocol, value) {
             (Protocol::Resp2, value) => self.integer(i64::from(value)),
-            (Protocol::Resp3, true) => self.out.extend_from_slice(b"#t\r\n"),
-            (Protocol::Resp3, false) => self.out.extend_from_slice(b"#f\r\n"),
+            (Protocol::Resp3, true) => self.put(b"#t\r\n"),
+            (Protocol::Resp3, false) => self.put(b"#f\r\n"),
         }
     }
 
@@ -186,6 +272,9 @@ impl ReplyWriter<'_> {
 
     /// Inserts the header of the array at `mark`.
     pub fn close_array(&mut self, mark: usize, len: usize) {
+        if !self.fits(HEADER_MAX) {
+            return;
+        }
         let mut header = [0; 24];
         header[0] = b'*';
         let mut digits = itoa::Buffer::new();
@@ -198,7 +287,7 @@ impl ReplyWriter<'_> {
 
 /// Appends a command as an array of bulk strings, as read by replicas, servers and AOF files.
 pub fn push_command<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
-    let mut writer = ReplyWriter { out, protocol: Protocol::Resp2 };
+    let mut writer = ReplyWriter::new(out, Protocol::Resp2);
     writer.array(args.len());
     for arg in args {
         writer.bulk(arg.as_ref());
@@ -212,9 +301,33 @@ mod tests {
     #[test]
     fn an_error_cannot_inject_a_second_reply() {
         let mut out = Vec::new();
-        let mut writer = ReplyWriter { out: &mut out, protocol: Protocol::Resp2 };
+        let mut writer = ReplyWriter::new(&mut out, Protocol::Resp2);
         writer.error(&ErrorReply::err("unknown 'a\r\n+OK\r\nb\0'"));
         assert_eq!(out, b"-ERR unknown 'a  +OK  b '\r\n");
+    }
+
+    #[test]
+    fn a_buffer_does_not_grow_beyond_its_maximum() {
+        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+            for out_max in 0..300 {
+                let mut out = b"before".to_vec();
+                let mut writer = ReplyWriter::new(&mut out, protocol).with_max(out_max);
+                let mark = writer.open_array();
+                for number in 0..20 {
+                    writer.bulk(&[b'x'; 7]);
+                    writer.integer(number);
+                    writer.verbatim(b"text");
+                    writer.null();
+                    writer.simple("simple");
+                    writer.map(3);
+                    writer.boolean(true);
+                    writer.double_text("1.5");
+                }
+                assert!(writer.is_cut());
+                writer.close_array(mark, 20);
+                assert!(out.len() <= out_max.max(6), "{} of {out_max}", out.len());
+            }
+        }
     }
 
     #[test]
@@ -224,7 +337,7 @@ mod tests {
             (Protocol::Resp3, &b"%1\r\n_\r\n#t\r\n*1\r\n=5\r\ntxt:x\r\n"[..]),
         ] {
             let mut out = Vec::new();
-            let mut writer = ReplyWriter { out: &mut out, protocol };
+            let mut writer = ReplyWriter::new(&mut out, protocol);
             writer.map(1);
             writer.null();
             writer.boolean(true);

@@ -7,6 +7,7 @@ use russet_protocol::{Limits, Protocol};
 
 use super::subscriptions::Subscriptions;
 use super::wire::Wire;
+use crate::config::Config;
 use crate::config::words::OutputLimit;
 use crate::ids::{Handle, JobId, RequestId};
 use crate::io::Endpoints;
@@ -138,6 +139,8 @@ pub struct Client {
     pub subscriptions: Subscriptions,
     /// Messages sent to it during its own command; they follow the reply.
     pub(super) held_messages: Vec<Arc<Shared>>,
+    /// Memory of `held_messages`, in bytes.
+    pub(super) held_bytes: usize,
     /// Whether one of its commands is running.
     pub(crate) is_running: bool,
     /// What it is blocked on, if it is.
@@ -186,6 +189,7 @@ impl Client {
             watched_bytes: 0,
             subscriptions: Subscriptions::default(),
             held_messages: Vec::new(),
+            held_bytes: 0,
             is_running: false,
             blocked: None,
             last_command: "NULL",
@@ -265,16 +269,55 @@ impl Client {
     pub fn memory_bytes(&self) -> usize {
         let transaction = self.transaction.queued_bytes + self.watched_bytes;
         let wire = self.wire.query.capacity() + self.wire.outbox.memory_bytes();
-        size_of::<Client>() + wire + transaction + self.subscriptions.memory_bytes()
+        size_of::<Client>()
+            + wire
+            + transaction
+            + self.held_bytes
+            + self.subscriptions.memory_bytes()
+    }
+
+    /// Returns the name of its class of output limits, and its limit.
+    #[inline]
+    pub(super) fn output_limit(&self, config: &Config) -> (&'static str, OutputLimit) {
+        let limits = &config.client_output_buffer_limit;
+        match self.role {
+            Role::Replica => {
+                let mut limit = limits.replica;
+                if limit.hard_bytes > 0 {
+                    // It must not be closed for the backlog bytes of its partial synchronization.
+                    limit.hard_bytes = limit.hard_bytes.max(config.repl_backlog_size);
+                }
+                ("replica", limit)
+            }
+            Role::Client if !self.subscriptions.is_empty() => ("pubsub", limits.pubsub),
+            Role::Client | Role::Link(_) => ("normal", limits.normal),
+        }
+    }
+
+    /// Returns the bytes above which its output closes it at once.
+    #[inline]
+    fn output_max(&self, limit: &OutputLimit) -> u64 {
+        let most = if limit.hard_bytes > 0 { limit.hard_bytes } else { u64::MAX };
+        if self.authenticated { most } else { most.min(UNAUTHENTICATED_OUTPUT_MAX) }
+    }
+
+    /// Returns how long the tail of its outbox may become. A connection that is closed is sent
+    /// nothing more.
+    #[inline]
+    pub(crate) fn tail_max(&self, config: &Config) -> usize {
+        if self.closed {
+            return 0;
+        }
+        let outbox = &self.wire.outbox;
+        let most = self.output_max(&self.output_limit(config).1);
+        let room = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(outbox.limited_len());
+        outbox.tail.len().saturating_add(room)
     }
 
     /// Whether its output exceeds the limits of its class.
     pub(super) fn is_over(&mut self, limit: &OutputLimit, now_us: u64) -> bool {
-        let bytes = self.wire.outbox.limited_len() as u64;
-        if !self.authenticated && bytes > UNAUTHENTICATED_OUTPUT_MAX {
-            return true;
-        }
-        if limit.hard_bytes > 0 && bytes > limit.hard_bytes {
+        let bytes = (self.wire.outbox.limited_len() + self.held_bytes) as u64;
+        if bytes > self.output_max(limit) {
             return true;
         }
         if limit.soft_bytes == 0 || bytes <= limit.soft_bytes {

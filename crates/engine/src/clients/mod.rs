@@ -393,14 +393,14 @@ impl Clients {
 
     /// Appends bytes to a connection's output.
     pub fn send(&mut self, core: &mut Core, handle: Handle, bytes: &[u8]) {
-        let Some(client) = self.get_mut(handle) else { return };
+        let Some(client) = self.get_mut(handle).filter(|client| !client.closed) else { return };
         client.wire.outbox.tail.extend_from_slice(bytes);
         self.output_appended(core, handle);
     }
 
     /// Appends shared bytes to a connection's output.
     pub fn push_shared(&mut self, core: &mut Core, handle: Handle, bytes: Arc<Shared>) {
-        let Some(client) = self.get_mut(handle) else { return };
+        let Some(client) = self.get_mut(handle).filter(|client| !client.closed) else { return };
         client.wire.outbox.push_shared(bytes);
         self.output_appended(core, handle);
     }
@@ -422,7 +422,11 @@ impl Clients {
             return;
         }
         if client.is_running || client.transaction.running {
+            client.held_bytes += message.len() + size_of::<Arc<Shared>>();
             client.held_messages.push(message.clone());
+            if client.held_bytes > OUTPUT_UNCHECKED {
+                self.enforce_output_limit(core, handle);
+            }
             return;
         }
         client.wire.outbox.push_message(message.clone());
@@ -435,6 +439,7 @@ impl Clients {
         if client.held_messages.is_empty() || client.is_running || client.transaction.running {
             return;
         }
+        client.held_bytes = 0;
         for message in std::mem::take(&mut client.held_messages) {
             client.wire.outbox.push_message(message);
         }
@@ -450,12 +455,17 @@ impl Clients {
         write: impl FnOnce(&mut ReplyWriter<'_>),
     ) {
         let Some(client) = self.get_mut(handle) else { return };
-        if client.drops_replies() || client.is_replica() {
+        if client.drops_replies() || client.is_replica() || client.closed {
             return;
         }
+        let tail_max = client.tail_max(&core.config);
         let out = &mut client.wire.outbox.tail;
-        write(&mut ReplyWriter { out, protocol: client.protocol });
-        self.output_appended(core, handle);
+        let mut writer = ReplyWriter::new(out, client.protocol).with_max(tail_max);
+        write(&mut writer);
+        match writer.is_cut() {
+            true => self.close_for_output(core, handle),
+            false => self.output_appended(core, handle),
+        }
     }
 
     /// Writes an error reply and counts it.
@@ -475,30 +485,26 @@ impl Clients {
 
     /// Closes a connection whose output exceeds the limits of its class.
     pub(crate) fn enforce_output_limit(&mut self, core: &mut Core, handle: Handle) {
-        let limits = core.config.client_output_buffer_limit;
         let Some(client) = self.get_mut(handle) else { return };
-        if client.closed {
-            return;
+        let (_, limit) = client.output_limit(&core.config);
+        if !client.closed && client.is_over(&limit, core.now.mono_us) {
+            self.close_for_output(core, handle);
         }
-        let (class, mut limit) = match client.role {
-            Role::Replica => ("replica", limits.replica),
-            Role::Client if !client.subscriptions.is_empty() => ("pubsub", limits.pubsub),
-            Role::Client | Role::Link(_) => ("normal", limits.normal),
-        };
-        if client.is_replica() && limit.hard_bytes > 0 {
-            // A replica must not be closed for the backlog bytes of its partial synchronization.
-            limit.hard_bytes = limit.hard_bytes.max(core.config.repl_backlog_size);
-        }
-        if client.is_over(&limit, core.now.mono_us) {
-            let who = client.describe(core.now.mono_us, 0);
-            core.stats.output_limit_disconnections += 1;
-            let text = format!(
-                "Client {who} scheduled to be closed ASAP for overcoming of output buffer limits. \
-                 Its limit is 'client-output-buffer-limit {class}'."
-            );
-            core.log(Level::Warning, text);
-            self.drop_without_flush(core, handle);
-        }
+    }
+
+    /// Closes a connection for the length of its output.
+    #[cold]
+    pub(crate) fn close_for_output(&mut self, core: &mut Core, handle: Handle) {
+        let Some(client) = self.get(handle).filter(|client| !client.closed) else { return };
+        let (class, _) = client.output_limit(&core.config);
+        let who = client.describe(core.now.mono_us, 0);
+        core.stats.output_limit_disconnections += 1;
+        let text = format!(
+            "Client {who} scheduled to be closed ASAP for overcoming of output buffer limits. \
+             Its limit is 'client-output-buffer-limit {class}'."
+        );
+        core.log(Level::Warning, text);
+        self.drop_without_flush(core, handle);
     }
 }
 
@@ -602,6 +608,8 @@ impl Clients {
     pub(crate) fn drop_without_flush(&mut self, core: &mut Core, handle: Handle) {
         if let Some(client) = self.get_mut(handle) {
             client.wire.outbox.clear();
+            client.held_messages.clear();
+            client.held_bytes = 0;
         }
         self.close(core, handle);
     }

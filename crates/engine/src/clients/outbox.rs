@@ -18,10 +18,12 @@
 //! must wait for. Bytes behind a gate are sent when its event occurs; if the event fails, they are
 //! never sent and the connection is closed.
 //!
+//! A value that is lent several times takes its memory once, and so it counts once for the limits.
+//!
 //! Bytes of a full synchronization's payload are *exempt* from the output buffer limits of
 //! replicas, which apply to the stream behind them; the payload has its own limit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -50,6 +52,9 @@ const LONG_TAIL_BYTES: usize = 64 * 1024;
 /// Minimum length of a message that is shared among its receivers; copying a shorter one is
 /// cheaper.
 const SHARED_MESSAGE_BYTES: usize = 1024;
+
+/// Memory that each lent value takes beside its bytes: its piece, and one for the bytes before it.
+pub(crate) const LENT_OVERHEAD: usize = 2 * size_of::<Piece>() + 16;
 
 #[derive(Debug)]
 enum Piece {
@@ -92,6 +97,10 @@ pub struct Outbox {
     shared_bytes: usize,
     /// Values in `pieces` that are shared with the keyspace.
     lent: usize,
+    /// How often each of them is in `pieces`, by address.
+    lent_times: BTreeMap<usize, usize>,
+    /// Bytes of values in `pieces` that are in them more than once already.
+    repeated_bytes: usize,
     /// Total bytes sent: the absolute offset of the first byte.
     left: u64,
     /// Closed gates, by offset.
@@ -121,7 +130,8 @@ impl Outbox {
 
     /// Returns the bytes subject to the limits of the connection's class.
     pub fn limited_len(&self) -> usize {
-        self.len().saturating_sub(self.exempt_bytes)
+        let uncounted = self.exempt_bytes + self.repeated_bytes;
+        self.len().saturating_sub(uncounted) + self.lent * LENT_OVERHEAD
     }
 
     /// Whether nothing is pending.
@@ -131,7 +141,7 @@ impl Outbox {
 
     /// Returns the memory usage, for CLIENT LIST and the client's limits.
     pub fn memory_bytes(&self) -> usize {
-        self.queued_bytes + self.tail.capacity()
+        self.queued_bytes + self.tail.capacity() + self.lent * LENT_OVERHEAD
     }
 
     /// Returns the part of the memory usage that others may own too.
@@ -195,6 +205,9 @@ impl Outbox {
         self.queued_bytes += bytes.len();
         self.shared_bytes += bytes.len();
         self.lent += 1;
+        let times = self.lent_times.entry(bytes.as_ptr().addr()).or_default();
+        self.repeated_bytes += if *times > 0 { bytes.len() } else { 0 };
+        *times += 1;
         self.pieces.push_back(Piece::Lent(bytes));
     }
 
@@ -300,8 +313,16 @@ impl Outbox {
             match piece {
                 Piece::Bytes(_) => {}
                 Piece::Shared(_) => self.shared_bytes -= len,
-                Piece::Lent(_) => {
-                    (self.shared_bytes, self.lent) = (self.shared_bytes - len, self.lent - 1)
+                Piece::Lent(bytes) => {
+                    (self.shared_bytes, self.lent) = (self.shared_bytes - len, self.lent - 1);
+                    let address = bytes.as_ptr().addr();
+                    match self.lent_times.get_mut(&address) {
+                        Some(times) if *times > 1 => {
+                            *times -= 1;
+                            self.repeated_bytes -= len;
+                        }
+                        _ => drop(self.lent_times.remove(&address)),
+                    }
                 }
                 Piece::Exempt(_) => {
                     self.shared_bytes -= len;
@@ -391,6 +412,22 @@ mod tests {
             assert_eq!(out, b"reply shared more snapshot bytes stream tail");
             assert!(outbox.is_empty());
             assert_eq!((outbox.len(), outbox.limited_len(), outbox.end()), (0, 0, 44));
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_lent_several_times_counts_once() {
+        let (value, other) = (SharedBytes::new(&[1; 20_000]), SharedBytes::new(&[2; 30_000]));
+        for step in [7_000, 20_000, 1 << 20] {
+            let mut outbox = Outbox::default();
+            for _ in 0..10 {
+                outbox.push_lent(value.clone());
+                outbox.push_lent(other.clone());
+            }
+            assert_eq!(outbox.len(), 500_000);
+            assert_eq!(outbox.limited_len(), 50_000 + 20 * LENT_OVERHEAD);
+            assert_eq!(drain(&mut outbox, step).len(), 500_000);
+            assert_eq!((outbox.limited_len(), outbox.lent_times.len()), (0, 0));
         }
     }
 

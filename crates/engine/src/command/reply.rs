@@ -5,6 +5,8 @@ use std::ops::{Deref, DerefMut};
 use russet_ds::SharedBytes;
 use russet_protocol::ReplyWriter;
 
+use crate::clients::outbox::LENT_OVERHEAD;
+
 /// The size from which on a value is shared with the reply instead of copied.
 const SHARE_FROM: usize = 16 * 1024;
 
@@ -26,11 +28,9 @@ impl<'a> Reply<'a> {
     pub fn text(&mut self, text: crate::types::string::Text<'_>) {
         match text {
             crate::types::string::Text::Block(bytes) if bytes.len() >= SHARE_FROM => {
-                self.writer.out.push(b'$');
-                russet_protocol::number::push_u64(self.writer.out, bytes.len() as u64);
-                self.writer.out.extend_from_slice(b"\r\n");
-                self.shared.push((self.writer.out.len(), bytes.share()));
-                self.writer.out.extend_from_slice(b"\r\n");
+                if let Some(offset) = self.writer.lent_bulk(bytes.len(), LENT_OVERHEAD) {
+                    self.shared.push((offset, bytes.share()));
+                }
             }
             text => self.writer.bulk(text.bytes()),
         }

@@ -149,20 +149,23 @@ impl Node {
         let (db, protocol, was_replica) = (client.db, client.protocol, client.is_replica());
         data.no_touch = client.no_touch;
         client.is_running = true;
+        let tail_max = client.tail_max(&core.config);
         let mut out = std::mem::take(&mut client.wire.outbox.tail);
         let before = out.len();
         let mut shared = Vec::new();
         let mut call = Call { caller, session: Some(handle), db, protocol };
         let dirty = data.dirty;
-        let writer = ReplyWriter { out: &mut out, protocol };
-        let outcome =
-            self.run(&mut call, command, args, &mut Reply::new(writer, &mut shared), host);
+        let writer = ReplyWriter::new(&mut out, protocol).with_max(tail_max);
+        let mut reply = Reply::new(writer, &mut shared);
+        let outcome = self.run(&mut call, command, args, &mut reply, host);
+        let is_cut = reply.is_cut();
         if let Some(client) = self.parts.clients.get_mut(handle) {
             client.db = call.db;
             client.is_running = false;
         }
         let is_push = command.has(flag::PUSHES_REPLY) && outcome.is_ok();
-        self.put_reply(handle, out, before, shared, was_replica, is_push);
+        let written = Written { out, before, shared, is_cut };
+        self.put_reply(handle, written, was_replica, is_push);
         match outcome {
             Ok(Flow::Done | Flow::Blocked) | Err(_) => {}
             Ok(Flow::Transaction) => self.begin_exec(handle, host),
@@ -227,23 +230,19 @@ impl Node {
     /// Returns the outbox with a command's reply to its client. The reply is sent or dropped
     /// depending on the connection's role and, unless it is a push, its CLIENT REPLY mode. Messages
     /// that the command sent to its own client follow it.
-    fn put_reply(
-        &mut self,
-        handle: Handle,
-        out: Vec<u8>,
-        before: usize,
-        shared: Vec<(usize, SharedBytes)>,
-        was_replica: bool,
-        is_push: bool,
-    ) {
+    fn put_reply(&mut self, handle: Handle, written: Written, was_replica: bool, is_push: bool) {
+        let Written { out, before, shared, is_cut } = written;
         let Node { core, parts, .. } = self;
         let Some(client) = parts.clients.get_mut(handle) else { return };
         // Bytes added to the outbox meanwhile, such as a push, follow the reply.
         let meanwhile = std::mem::replace(&mut client.wire.outbox.tail, out);
         let tail = &mut client.wire.outbox.tail;
         let has_written = tail.len() > before || !shared.is_empty();
-        if (client.reply_mode.drops_reply() && !is_push) || (was_replica && has_written) {
+        let is_dropped = client.reply_mode.drops_reply() && !is_push;
+        if is_dropped || client.closed || (was_replica && has_written) {
             tail.truncate(before);
+        } else if is_cut {
+            return parts.clients.close_for_output(core, handle);
         } else if !shared.is_empty() {
             let whole = std::mem::take(tail);
             splice(&mut client.wire.outbox, &whole, shared);
@@ -311,6 +310,17 @@ impl Node {
             Propagation::Apart => self.journal.flush_apart(&mut self.parts.master.stream),
         }
     }
+}
+
+/// What a command wrote to the tail of its client's outbox.
+struct Written {
+    out: Vec<u8>,
+    /// The length of the tail before it.
+    before: usize,
+    /// Values that are lent, each with its offset in `out`.
+    shared: Vec<(usize, SharedBytes)>,
+    /// Whether the reply exceeds the limit of the client's output.
+    is_cut: bool,
 }
 
 /// Appends `whole` to an outbox with the shared strings at their offsets.

@@ -95,8 +95,6 @@ pub(super) struct Batch {
     /// The current client and the rest of its quota.
     served: Option<Handle>,
     quota: usize,
-    /// Discarded replies to commands of the master's stream.
-    pub(super) discarded: Vec<u8>,
 }
 
 impl Batch {
@@ -149,7 +147,6 @@ impl Node {
             && self.parts.clients.ready_len() > 0
         {
             let mut batch = std::mem::take(&mut self.batch);
-            self.batch.discarded = std::mem::take(&mut batch.discarded);
             self.gather(&mut batch);
             self.prefetch(&batch);
             executed += batch.pending.len();
@@ -167,7 +164,6 @@ impl Node {
                 self.run_pending(&mut batch, index, host);
             }
             self.put_back(&mut batch);
-            batch.discarded = std::mem::take(&mut self.batch.discarded);
             self.batch = batch;
             if host.ticks_us().saturating_sub(began_us) >= TURN_US {
                 break;

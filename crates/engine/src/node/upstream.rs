@@ -90,14 +90,12 @@ impl Node {
         let db = self.parts.following.db();
         let mut call =
             Call { caller: Caller::Master, session: None, db, protocol: Protocol::Resp2 };
-        let mut out = std::mem::take(&mut self.batch.discarded);
-        let (mut shared, dirty) = (Vec::new(), self.data.dirty);
+        // The reply is dropped as it is written.
+        let (mut out, mut shared, dirty) = (Vec::new(), Vec::new(), self.data.dirty);
         self.data.no_touch = false;
-        let writer = ReplyWriter { out: &mut out, protocol: Protocol::Resp2 };
+        let writer = ReplyWriter::new(&mut out, call.protocol).with_max(0);
         let outcome =
             self.run(&mut call, command, args, &mut Reply::new(writer, &mut shared), host);
-        out.clear();
-        self.batch.discarded = out;
         if let Err(error) = &outcome {
             self.upstream_failed(command, error);
         }

@@ -18,7 +18,6 @@ mod info;
 mod introspect;
 mod journal;
 mod keyspace;
-mod limits;
 mod log_lines;
 mod pages;
 mod pubsub;

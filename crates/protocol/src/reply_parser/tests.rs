@@ -214,7 +214,7 @@ fn limits_are_enforced() {
 fn replies_of_the_writer_are_parsed() {
     for protocol in [crate::Protocol::Resp2, crate::Protocol::Resp3] {
         let mut out = Vec::new();
-        let mut writer = crate::ReplyWriter { out: &mut out, protocol };
+        let mut writer = crate::ReplyWriter::new(&mut out, protocol);
         writer.map(2);
         writer.bulk(b"a");
         writer.null();

@@ -105,6 +105,9 @@ fn any(
     }
     shown.begin(fields as usize);
     for _ in 0..fields {
+        if shown.reply.is_cut() {
+            break;
+        }
         let Some(field) = draw.next(rng) else { unreachable!("one could be drawn before") };
         shown.field(field);
     }

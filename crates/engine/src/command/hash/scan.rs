@@ -61,10 +61,10 @@ impl<'a> Options<'a> {
 fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let cursor = cursor(&args[2])?;
     let hash = read(ctx, args.key(1))?;
-    let (mut found, mut shown, mut next) = (Vec::new(), 0, 0);
+    let (mut found, mut is_cut, mut shown, mut next) = (Vec::new(), false, 0, 0);
     if let Some(scanned) = hash.hash {
         let options = Options::parse(args)?;
-        let mut writer = ReplyWriter { out: &mut found, protocol: reply.protocol };
+        let mut writer = ReplyWriter::new(&mut found, reply.protocol).with_max(reply.room());
         let mut show = |field: Field<'_>| {
             let name = field.name_text();
             if !hash.is_visible(&field) || !options.pattern.fits(&name) {
@@ -82,10 +82,11 @@ fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
             HashRef::Compact(..) => scanned.each(&mut show),
             HashRef::Table(table) => next = table.scan(cursor, options.count, &mut show),
         }
+        is_cut = writer.is_cut();
     }
     reply.array(2);
     reply.bulk(itoa::Buffer::new().format(next).as_bytes());
     reply.array(shown);
-    reply.out.extend_from_slice(&found);
+    reply.append(&found, is_cut);
     Ok(Flow::Done)
 }

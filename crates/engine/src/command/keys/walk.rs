@@ -78,7 +78,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     // The cursor comes first in the reply but is known last.
     let (mut found, mut shown, mut over) = (Vec::new(), 0, Vec::new());
     let mut there = 0;
-    let mut writer = ReplyWriter { out: &mut found, protocol: reply.protocol };
+    let mut writer = ReplyWriter::new(&mut found, reply.protocol).with_max(reply.room());
     let next = keyspace.scan(db, cursor, limit, &mut |entry| {
         let key = entry.key();
         if !pattern.fits(key) {
@@ -96,6 +96,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
             shown += 1;
         }
     });
+    let is_cut = writer.is_cut();
     if wanted.is_some() {
         // Filtering by type reads the keys.
         keyspace.stats.hits += there;
@@ -110,7 +111,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(2);
     reply.bulk(itoa::Buffer::new().format(next).as_bytes());
     reply.array(shown);
-    reply.out.extend_from_slice(&found);
+    reply.append(&found, is_cut);
     Ok(Flow::Done)
 }
 

@@ -42,6 +42,9 @@ pub(super) const MGET: Command = Command {
 fn mget(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(args.len() - 1);
     for at in 1..args.len() {
+        if reply.is_cut() {
+            break;
+        }
         // A key of another type yields null and no error.
         match ctx.string(args.key(at)) {
             Ok(Some(text)) => reply.text(text),

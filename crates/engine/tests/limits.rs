@@ -1,0 +1,200 @@
+//! Limits of what a connection makes the node hold: its requests, its replies, its transaction.
+
+use russet_driver::Driver;
+use russet_driver::peers::{command, replica};
+use russet_ds::counting::{CountingAllocator, take_largest};
+use russet_engine::io::Handle;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+#[test]
+fn a_claimed_length_takes_no_memory() {
+    let mut w = Driver::new("requirepass secret\n");
+    for claim in ["*1000000000\r\n", "*2\r\n$400000000\r\n", "*11\r\n"] {
+        let client = w.connect();
+        w.send(client, claim.as_bytes());
+        assert!(w.take(client).starts_with("-ERR Protocol error"), "{claim}");
+        assert!(w.closed.contains(&client));
+    }
+    let c = w.connect();
+    w.request(c, "AUTH secret");
+    w.send(c, b"*1000000\r\n$3\r\nSET\r\n$400000000\r\nx");
+    assert!(w.node.parts.clients.get(c).unwrap().memory_bytes() < 100_000);
+}
+
+#[test]
+fn unread_output_closes_an_unauthenticated_connection() {
+    let mut w = Driver::new("requirepass secret\n");
+    let client = w.connect();
+    w.set_read_limit(client, Some(0));
+    for _ in 0..100 {
+        w.send(client, &b"GET a\r\n".repeat(100));
+    }
+    assert_eq!(w.closed, [client]);
+}
+
+#[test]
+fn unread_output_is_limited_by_class() {
+    let mut w = Driver::new("client-output-buffer-limit normal 1mb 0 0\n");
+    let (c, d) = (w.connect(), w.connect());
+    w.request(d, &format!("SET a {}", "x".repeat(10_000)));
+    w.set_read_limit(c, Some(0));
+    for _ in 0..20 {
+        w.send(c, &b"GET a\r\n".repeat(20));
+    }
+    assert_eq!(w.closed, [c]);
+    assert_eq!(w.request(d, "STRLEN a"), ":10000\r\n");
+}
+
+#[test]
+fn an_unauthenticated_client_cannot_accumulate_requests() {
+    let mut w = Driver::new("requirepass secret\nenable-debug-command yes\n");
+    let (c, client) = (w.connect(), w.connect());
+    w.request(c, "AUTH secret");
+    w.request(c, "DEBUG SLEEP 5");
+    for _ in 0..80 {
+        w.send(client, &[b'x'; 16 * 1024]);
+    }
+    let held = w.node.parts.clients.get(client).expect("not closed yet").memory_bytes();
+    assert!(held < 600_000, "{held}");
+    w.advance_ms(6000);
+    assert!(w.take(client).contains("too big inline request"));
+    assert_eq!(w.closed, [client]);
+}
+
+#[test]
+fn a_request_longer_than_the_query_buffer_closes_its_connection() {
+    let mut w = Driver::new("client-query-buffer-limit 1mb\n");
+    let c = w.connect();
+    w.send(c, b"*2\r\n$3\r\nGET\r\n$3000000\r\n");
+    for _ in 0..80 {
+        w.send(c, &[b'x'; 16 * 1024]);
+    }
+    assert_eq!(w.closed, [c]);
+}
+
+#[test]
+fn queued_commands_count_for_the_query_buffer() {
+    let mut w = Driver::new("client-query-buffer-limit 1mb\n");
+    let c = w.connect();
+    w.request(c, "MULTI");
+    let before = w.node.parts.clients.get(c).unwrap().memory_bytes();
+    w.send(c, &b"SET a 1\r\n".repeat(1000));
+    assert!(w.node.parts.clients.get(c).unwrap().memory_bytes() > before + 50_000);
+    for _ in 0..20 {
+        w.send(c, &b"SET a 1\r\n".repeat(1000));
+    }
+    assert_eq!(w.closed, [c]);
+    assert_eq!(w.node.core.stats.query_buffer_limit_disconnections, 1);
+}
+
+#[test]
+fn watched_keys_are_counted_and_removed_with_their_client() {
+    let mut w = Driver::new("");
+    let c = w.connect();
+    let before = w.node.parts.clients.get(c).unwrap().memory_bytes();
+    for part in 0..20 {
+        let keys: Vec<String> = (0..1000).map(|i| format!("key:{part}:{i}")).collect();
+        w.request(c, &format!("WATCH {}", keys.join(" ")));
+    }
+    assert_eq!(w.node.data.watch.len(), 20_000);
+    assert!(w.node.parts.clients.get(c).unwrap().memory_bytes() > before + 20_000 * 16);
+    w.disconnect(c);
+    assert!(w.node.data.watch.is_empty());
+}
+
+/// The most that the outbox of a client takes while the node runs, looked at after each round.
+fn most_held(w: &mut Driver, client: Handle, requests: &[u8]) -> usize {
+    w.queue(client, requests);
+    let mut most = 0;
+    loop {
+        w.read_connections();
+        w.turn();
+        most = most.max(w.node.parts.clients.get(client).map_or(0, |c| c.memory_bytes()));
+        w.flush();
+        if !w.has_work() && !w.has_unread() {
+            return most;
+        }
+    }
+}
+
+const MB: usize = 1 << 20;
+
+#[test]
+fn output_is_limited_within_a_command() {
+    let mut w = Driver::new("client-output-buffer-limit normal 1mb 0 0\n");
+    let (c, d) = (w.connect(), w.connect());
+    w.request(d, &format!("SET v {}", "x".repeat(10_000)));
+    w.set_read_limit(c, Some(0));
+    let request = format!("MGET{}\r\n", " v".repeat(20_000));
+    take_largest();
+    w.send(c, request.as_bytes());
+    let largest = take_largest();
+    assert!(largest < 4 * MB, "a buffer of {largest} bytes was needed");
+    assert_eq!(w.closed, [c]);
+    assert_eq!(w.request(d, "STRLEN v"), ":10000\r\n");
+}
+
+#[test]
+fn output_is_limited_within_a_transaction() {
+    let mut w = Driver::new("client-output-buffer-limit normal 1mb 0 0\n");
+    let (c, d) = (w.connect(), w.connect());
+    w.request(d, &format!("SET v {}", "x".repeat(10_000)));
+    w.set_read_limit(c, Some(0));
+    w.tick_us = 1;
+    let gets = "GET v\r\n".repeat(20_000);
+    let request = format!("MULTI\r\nINCR n\r\n{gets}INCR n\r\nEXEC\r\n");
+    let most = most_held(&mut w, c, request.as_bytes());
+    assert!(most < 10 * MB, "{most} bytes were held");
+    assert_eq!(w.closed, [c]);
+    assert_eq!(w.request(d, "GET n"), "$1\r\n2\r\n", "a transaction runs as a whole");
+}
+
+#[test]
+fn messages_held_during_a_transaction_are_limited() {
+    let mut w =
+        Driver::new("client-output-buffer-limit pubsub 1mb 0 0\nnotify-keyspace-events \"KEA\"\n");
+    let c = w.connect();
+    w.request(c, "HELLO 3");
+    w.request(c, "PSUBSCRIBE *");
+    w.set_read_limit(c, Some(0));
+    w.tick_us = 1;
+    let request = format!("MULTI\r\n{}EXEC\r\n", "INCR n\r\n".repeat(20_000));
+    let most = most_held(&mut w, c, request.as_bytes());
+    assert!(most < 8 * MB, "{most} bytes were held");
+    assert_eq!(w.closed, [c]);
+    let d = w.connect();
+    assert_eq!(w.request(d, "GET n"), "$5\r\n20000\r\n");
+}
+
+#[test]
+fn a_value_lent_to_a_reply_counts_once() {
+    let mut w = Driver::new("client-output-buffer-limit normal 1mb 0 0\n");
+    let (c, d) = (w.connect(), w.connect());
+    w.send(d, &command(&["SET", "v", &"x".repeat(600_000)]));
+    w.set_read_limit(c, Some(0));
+    w.send(c, b"MGET v v v v\r\nGET v\r\nMULTI\r\nGET v\r\nEXEC\r\n");
+    assert!(w.is_open(c), "one value of 600 kB waits");
+    w.request(d, "COPY v u");
+    w.request(d, "APPEND u y");
+    w.send(c, b"GET u\r\n");
+    assert_eq!(w.closed, [c], "two values of 600 kB wait");
+    let e = w.connect();
+    w.set_read_limit(e, Some(0));
+    w.send(e, &b"GET v\r\n".repeat(20_000));
+    assert_eq!(w.closed, [c, e], "each reply takes memory, even without its value");
+}
+
+#[test]
+fn the_replies_to_a_masters_stream_take_no_memory() {
+    let (mut w, link) = replica("", &[]);
+    w.send(link, &command(&["SET", "v", &"x".repeat(10_000)]));
+    let mut names = vec!["MGET"];
+    names.resize(5_000, "v");
+    take_largest();
+    w.send(link, &command(&names));
+    let largest = take_largest();
+    assert!(largest < MB, "a buffer of {largest} bytes was needed");
+    assert!(w.is_open(link));
+}
