@@ -4,6 +4,7 @@ use russet_driver::Driver;
 use russet_driver::peers::{command, replica};
 use russet_ds::counting::{CountingAllocator, take_largest};
 use russet_engine::io::Handle;
+use russet_protocol::ArgRange;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -197,4 +198,41 @@ fn the_replies_to_a_masters_stream_take_no_memory() {
     let largest = take_largest();
     assert!(largest < MB, "a buffer of {largest} bytes was needed");
     assert!(w.is_open(link));
+}
+
+#[test]
+fn the_table_of_arguments_counts_for_the_query_buffer() {
+    let mut w = Driver::new("client-query-buffer-limit 1mb\n");
+    let c = w.connect();
+    let before = w.node.parts.clients.get(c).unwrap().memory_bytes();
+    let empty = b"$0\r\n\r\n";
+    w.send(c, b"*2147483647\r\n");
+    w.send(c, &empty.repeat(10_000));
+    let held = w.node.parts.clients.get(c).unwrap().memory_bytes() - before;
+    assert!(held > 10_000 * (empty.len() + size_of::<ArgRange>()), "{held}");
+    assert!(w.is_open(c));
+    let _ = take_largest();
+    w.send(c, &empty.repeat(100_000));
+    let largest = take_largest();
+    assert!(largest <= 2 * MB, "a buffer of {largest} bytes was needed");
+    assert_eq!(w.closed, [c]);
+    assert_eq!(w.node.core.stats.query_buffer_limit_disconnections, 1);
+}
+
+#[test]
+fn requests_with_long_and_short_tables_of_arguments_run_in_order() {
+    let mut w = Driver::new("");
+    let (c, d) = (w.connect(), w.connect());
+    let names: Vec<String> = (0..3000).map(|n| format!("key:{n}")).collect();
+    let set: Vec<&str> = names.iter().flat_map(|name| [name.as_str(), "1"]).collect();
+    let mset = command(&[&["MSET"], &set[..]].concat());
+    let del = command(&[vec!["DEL"], names.iter().map(String::as_str).collect()].concat());
+    w.queue(d, b"ECHO before\r\n");
+    w.queue(
+        c,
+        &[&mset[..], b"DBSIZE\r\n", &del, b"ECHO between\r\n", &mset, b"DBSIZE\r\n"].concat(),
+    );
+    w.run();
+    assert_eq!(w.take(d), "$6\r\nbefore\r\n");
+    assert_eq!(w.take(c), "+OK\r\n:3000\r\n:3000\r\n$7\r\nbetween\r\n+OK\r\n:3000\r\n");
 }

@@ -104,6 +104,16 @@ impl RequestParser {
         self.inline.then_some(&self.unquoted)
     }
 
+    /// Returns the memory of the table of arguments and of unquoted bytes, beside the query buffer.
+    pub fn memory_bytes(&self) -> usize {
+        self.args.capacity() * size_of::<ArgRange>() + self.unquoted.capacity()
+    }
+
+    /// Takes the table of arguments of a complete request, instead of copying a long one.
+    pub fn take_args(&mut self) -> Vec<ArgRange> {
+        std::mem::take(&mut self.args)
+    }
+
     /// Returns the length of the request up to the end of a long incomplete argument, as a hint for
     /// the size of reads. It is untrusted.
     pub fn awaited_len(&self) -> Option<usize> {

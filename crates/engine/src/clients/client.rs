@@ -268,7 +268,7 @@ impl Client {
     /// Returns its memory usage in bytes, with all of what it shares.
     pub fn memory_bytes(&self) -> usize {
         let transaction = self.transaction.queued_bytes + self.watched_bytes;
-        let wire = self.wire.query.capacity() + self.wire.outbox.memory_bytes();
+        let wire = self.wire.request_bytes() + self.wire.outbox.memory_bytes();
         size_of::<Client>()
             + wire
             + transaction

@@ -245,7 +245,7 @@ impl Clients {
         client.bytes_in += bytes;
         core.stats.reads += 1;
         client.last_interaction_us = core.now.mono_us;
-        let waiting = client.wire.pending() + client.transaction.queued_bytes;
+        let waiting = client.wire.limited_bytes() + client.transaction.queued_bytes;
         if let Role::Link(owner) = client.role {
             core.stats.repl_bytes_in += bytes;
             if waiting > link_bytes_max(core) {

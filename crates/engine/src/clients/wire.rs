@@ -28,6 +28,18 @@ impl Wire {
         self.query.len().saturating_sub(self.start)
     }
 
+    /// Returns the memory that requests take, in bytes: the query buffer and the table of the
+    /// arguments of an incomplete request, which may be longer than the request.
+    pub(super) fn request_bytes(&self) -> usize {
+        self.query.capacity() + self.parser.memory_bytes()
+    }
+
+    /// Returns what counts for the limit of the query buffer.
+    #[inline]
+    pub(super) fn limited_bytes(&self) -> usize {
+        self.pending() + self.parser.memory_bytes()
+    }
+
     /// Returns the pending bytes.
     pub(crate) fn pending_bytes(&self) -> &[u8] {
         &self.query[self.start..]

@@ -51,6 +51,9 @@ const EMPTY_MAX: usize = 256;
 /// Scratch space for more arguments is freed after use.
 const SPARE_ARGS_MAX: usize = 16 * 1024;
 
+/// A table of more arguments is not copied.
+const LONG_ARGS: usize = 1024;
+
 /// A parsed request in the batch.
 #[derive(Debug, Clone, Copy)]
 struct Pending {
@@ -105,34 +108,52 @@ impl Batch {
         }
     }
 
+    /// Takes a long table of arguments, to which the others are appended: it is not copied.
+    #[cold]
+    fn take_long_args(&mut self, mut long: Vec<ArgRange>, base: usize) {
+        for arg in long.iter_mut().filter(|_| base > 0) {
+            *arg = ArgRange { start: base + arg.start, end: base + arg.end };
+        }
+        self.pending.iter_mut().for_each(|pending| pending.first_arg += long.len());
+        long.append(&mut self.args);
+        self.args = long;
+    }
+
     /// Adds the request parsed at `at` in the bytes of the current source.
     fn push(
         &mut self,
         source: &mut Source,
-        parser: &RequestParser,
+        parser: &mut RequestParser,
         at: usize,
         len: usize,
         db: u32,
     ) {
         let first_arg = self.args.len();
         let inline = parser.inline_bytes();
+        let is_inline = inline.is_some();
         // Origin of the arguments' offsets.
         let base = inline.map_or(at, |_| source.inline.len());
         source.inline.extend_from_slice(inline.unwrap_or_default());
-        let args = parser.args();
-        let moved = args.iter().map(|a| ArgRange { start: base + a.start, end: base + a.end });
-        self.args.extend(moved);
+        let argc = parser.args().len();
+        if argc > LONG_ARGS {
+            self.take_long_args(parser.take_args(), base);
+        } else {
+            let args = parser.args().iter();
+            let moved = args.map(|a| ArgRange { start: base + a.start, end: base + a.end });
+            self.args.extend(moved);
+        }
+        let first_arg = if argc > LONG_ARGS { 0 } else { first_arg };
         self.pending.push(Pending {
             // The source is added when it is complete.
             source: self.sources.len(),
             start: at,
             len,
             first_arg,
-            argc: args.len(),
+            argc,
             command: None,
             key: (0, 0),
             db,
-            inline: inline.is_some(),
+            inline: is_inline,
             then_empty: false,
         });
     }
@@ -237,7 +258,7 @@ impl Node {
                     break;
                 }
                 Parsed::Request { len } => {
-                    let parser = &client.wire.parser;
+                    let parser = &mut client.wire.parser;
                     if parser.args().is_empty() {
                         empty += 1;
                         let before = batch.pending.last_mut().filter(|_| found > 0);
