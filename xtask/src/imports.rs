@@ -1,7 +1,7 @@
 //! Allowed dependencies between crates, as in ARCHITECTURE.md, compared with those of cargo.
 //!
 //! ```text
-//!   ds, protocol ◀── engine ◀─┬─ server        e2e ◀── xtask
+//!   ds, protocol ◀── engine ◀─┬─ server ─▶ ds  e2e ◀── xtask
 //!                             ├─ sim
 //!                             └─ driver ◀── engine's tests and benches, fuzz
 //! ```
@@ -19,7 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Only its tests and benches use the driver, which cargo ensures.
     ("russet-engine", &["russet-ds", "russet-protocol", "russet-driver"]),
     ("russet-driver", &["russet-engine"]),
-    ("russet-server", &["russet-engine"]),
+    // `ds` for the allocator only.
+    ("russet-server", &["russet-ds", "russet-engine"]),
     ("russet-sim", &["russet-engine"]),
     ("russet-e2e", &[]),
     ("xtask", &["russet-e2e"]),

@@ -11,7 +11,7 @@ use russet_ds::lzf::Compressor;
 use russet_ds::{NewPayload, Payload, Table};
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: russet_ds::jemalloc::Jemalloc = russet_ds::jemalloc::Jemalloc;
 
 const SEED: Seed = Seed::new(0x0123_4567_89ab_cdef_0011_2233);
 const WINDOW: usize = 16;

@@ -24,6 +24,8 @@ pub mod block;
 pub mod counting;
 pub mod glob;
 pub mod hash;
+#[cfg(feature = "jemalloc")]
+pub mod jemalloc;
 pub mod listpack;
 pub mod lzf;
 pub mod size;

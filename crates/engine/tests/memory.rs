@@ -6,7 +6,7 @@ use russet_engine::io::Handle;
 use tikv_jemalloc_ctl::thread::{allocatedp, deallocatedp};
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: russet_ds::jemalloc::Jemalloc = russet_ds::jemalloc::Jemalloc;
 
 /// Bytes that this thread has allocated and not freed, by size class.
 fn allocated() -> u64 {

@@ -48,7 +48,7 @@ mod testing;
 use std::os::unix::ffi::OsStringExt;
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: russet_ds::jemalloc::Jemalloc = russet_ds::jemalloc::Jemalloc;
 
 fn main() {
     let arguments: Vec<Vec<u8>> = std::env::args_os().map(OsStringExt::into_vec).collect();
