@@ -8,6 +8,7 @@
 //!
 //! Core does not depend on any part.
 
+use std::any::Any;
 use std::collections::VecDeque;
 
 use russet_protocol::ErrorReply;
@@ -15,7 +16,7 @@ use russet_protocol::ErrorReply;
 use crate::config::{Config, Hook};
 use crate::ids::{Handle, JobId, RequestId};
 use crate::injected::Bug;
-use crate::io::{Garbage, Level, Now, Output, Request};
+use crate::io::{Garbage, LARGE_BYTES, Level, Now, Output, Request};
 use crate::mode::Mode;
 use crate::rng::{Ids, Rng, Seeds};
 use crate::shared::Meter;
@@ -201,6 +202,13 @@ impl Core {
     pub fn free(&mut self, garbage: Garbage) {
         self.stats.lazyfreed_objects += garbage.objects as u64;
         self.output(Output::Garbage(garbage));
+    }
+
+    /// Drops a value of this size: on another thread if it is large.
+    pub(crate) fn free_sized(&mut self, bytes: usize, value: impl Any + Send) {
+        if bytes >= LARGE_BYTES {
+            self.free(Garbage::new(0, value));
+        }
     }
 
     /// Takes the next output.

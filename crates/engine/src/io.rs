@@ -313,6 +313,9 @@ pub enum Status {
     Resumed,
 }
 
+/// The size from which on memory takes long to free: the allocator may return it to the kernel at once.
+pub(crate) const LARGE_BYTES: usize = 1 << 20;
+
 /// A large detached value that takes long to free.
 pub struct Garbage {
     /// How many objects of the data set it holds, for INFO.

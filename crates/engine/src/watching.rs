@@ -47,7 +47,8 @@ pub(crate) fn unwatch_all(clients: &mut Clients, data: &mut Keyspace, handle: Ha
 pub(crate) fn discard_transaction(clients: &mut Clients, data: &mut Keyspace, handle: Handle) {
     unwatch_all(clients, data, handle);
     if let Some(client) = clients.get_mut(handle) {
-        client.transaction = Default::default();
+        let transaction = std::mem::take(&mut client.transaction);
+        data.free_sized(transaction.queued_bytes, transaction);
     }
 }
 

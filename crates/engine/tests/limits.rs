@@ -236,3 +236,46 @@ fn requests_with_long_and_short_tables_of_arguments_run_in_order() {
     assert_eq!(w.take(d), "$6\r\nbefore\r\n");
     assert_eq!(w.take(c), "+OK\r\n:3000\r\n:3000\r\n$7\r\nbetween\r\n+OK\r\n:3000\r\n");
 }
+
+/// Memory that takes long to free is freed by the driver's other thread.
+#[test]
+fn large_buffers_are_freed_elsewhere() {
+    let big = "x".repeat(2 * MB);
+    let set = command(&["SET", "v", &big]);
+
+    let mut w = Driver::new("client-output-buffer-limit normal 4mb 0 0\n");
+    let c = w.connect();
+    w.send(c, &set);
+    assert_eq!(w.garbage, 1, "a query buffer");
+
+    w.set_read_limit(c, Some(0));
+    w.send(c, b"GET v\r\n");
+    let d = w.connect();
+    w.request(d, "SET v small");
+    w.garbage = 0;
+    w.set_read_limit(c, None);
+    assert_eq!(
+        (w.take(c).len() > 2 * MB, w.garbage),
+        (true, 1),
+        "a value that only waited to be sent"
+    );
+
+    w.send(d, &set);
+    w.garbage = 0;
+    w.set_read_limit(c, Some(0));
+    w.send(c, &b"GETRANGE v 0 -1\r\n".repeat(3));
+    assert_eq!((w.is_open(c), w.garbage), (false, 1), "the output of a client over its limit");
+
+    let c = w.connect();
+    w.request(c, "MULTI");
+    w.send(c, &b"GET v\r\n".repeat(20_000));
+    w.garbage = 0;
+    w.request(c, "DISCARD");
+    assert_eq!(w.garbage, 1, "a transaction");
+
+    w.send(c, b"*2147483647\r\n");
+    w.send(c, &b"$0\r\n\r\n".repeat(100_000));
+    w.garbage = 0;
+    w.disconnect(c);
+    assert_eq!(w.garbage, 1, "an incomplete request");
+}

@@ -27,9 +27,6 @@ pub use client::{Blocked, Client, LinkOwner, ReplyMode, Role, Waiting};
 pub use outbox::{Gate, Outbox};
 pub use wire::Wire;
 
-/// Outboxes of at least this size are freed lazily.
-const LARGE_OUTBOX_BYTES: usize = 1 << 20;
-
 /// Minimum of half the limit for a master's bytes: the default limit of clients. Smaller in tests.
 const LINK_BYTES_LEAST: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
@@ -120,9 +117,7 @@ impl Clients {
             place.generation = next;
             self.free.push(handle.index);
         }
-        if client.wire.outbox.len() >= LARGE_OUTBOX_BYTES {
-            core.free(Garbage::new(0, client.wire));
-        }
+        core.free_sized(client.memory_bytes(), client);
     }
 
     /// Returns a connection if it exists.
@@ -319,9 +314,11 @@ impl Clients {
     }
 
     /// Returns an empty buffer to the pool.
-    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn recycle(&mut self, core: &mut Core, buffer: Vec<u8>) {
         if buffer.capacity() == wire::READ_BYTES && self.pool.len() < POOL_MAX {
             self.pool.push(buffer);
+        } else {
+            core.free_sized(buffer.capacity(), buffer);
         }
     }
 }
@@ -380,6 +377,9 @@ impl Clients {
             false => core.stats.bytes_out += bytes as u64,
         }
         client.wire.outbox.consume(bytes);
+        if let Some(spent) = client.wire.outbox.take_spent() {
+            core.free(Garbage::new(0, spent));
+        }
         if bytes > 0 {
             client.last_interaction_us = now_us;
         }
@@ -607,9 +607,10 @@ impl Clients {
     /// Closes a connection that does not read its output.
     pub(crate) fn drop_without_flush(&mut self, core: &mut Core, handle: Handle) {
         if let Some(client) = self.get_mut(handle) {
-            client.wire.outbox.clear();
-            client.held_messages.clear();
-            client.held_bytes = 0;
+            let outbox = client.wire.outbox.clear();
+            core.free_sized(outbox.memory_bytes(), outbox);
+            let messages = std::mem::take(&mut client.held_messages);
+            core.free_sized(std::mem::take(&mut client.held_bytes), messages);
         }
         self.close(core, handle);
     }

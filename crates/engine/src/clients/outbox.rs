@@ -23,6 +23,7 @@
 //! Bytes of a full synchronization's payload are *exempt* from the output buffer limits of
 //! replicas, which apply to the stream behind them; the payload has its own limit.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use russet_ds::SharedBytes;
 
 use crate::ids::{JobId, RequestId};
+use crate::io::LARGE_BYTES;
 use crate::shared::Shared;
 
 /// An event that must occur before the bytes behind the gate may be sent.
@@ -105,6 +107,8 @@ pub struct Outbox {
     left: u64,
     /// Closed gates, by offset.
     marks: VecDeque<Mark>,
+    /// A large piece that was sent, to be freed elsewhere.
+    spent: Option<Piece>,
 }
 
 impl Outbox {
@@ -331,20 +335,31 @@ impl Outbox {
             }
             self.sent -= len;
             self.queued_bytes -= len;
-            self.pieces.pop_front();
+            // A write is shorter than a large piece, so there is one at most.
+            self.spent =
+                self.pieces.pop_front().filter(|_| len >= LARGE_BYTES).or(self.spent.take());
         }
         if self.sent == self.tail.len() {
             self.sent = 0;
             self.tail.clear();
             if self.tail.capacity() > LONG_TAIL_BYTES {
-                self.tail = Vec::new();
+                let tail = std::mem::take(&mut self.tail);
+                if tail.capacity() >= LARGE_BYTES {
+                    self.spent = Some(Piece::Bytes(tail));
+                }
             }
         }
     }
 
-    /// Discards everything.
-    pub fn clear(&mut self) {
-        *self = Outbox::default();
+    /// Takes a large piece that was sent, which takes long to free.
+    #[inline]
+    pub(crate) fn take_spent(&mut self) -> Option<impl Any + Send> {
+        self.spent.take()
+    }
+
+    /// Discards everything, and returns it.
+    pub fn clear(&mut self) -> Outbox {
+        std::mem::take(self)
     }
 }
 

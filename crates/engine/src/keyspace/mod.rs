@@ -21,12 +21,14 @@ mod walk_tests;
 mod walk_values;
 pub mod watch;
 
+use std::any::Any;
+
 use russet_ds::hash::Seed;
 use russet_ds::{EntryMut, EntryRef, Table};
 use russet_protocol::slot::slot_of;
 
 use crate::injected::Bug;
-use crate::io::Garbage;
+use crate::io::{Garbage, LARGE_BYTES};
 use crate::mode::Mode;
 use crate::rng::Rng;
 use crate::types::{Object, Value};
@@ -518,6 +520,13 @@ impl Keyspace {
     /// Returns the number of objects in them.
     pub fn garbage_objects(&self) -> usize {
         self.garbage.iter().map(|garbage| garbage.objects).sum()
+    }
+
+    /// Drops a value of this size: on another thread if it is large.
+    pub(crate) fn free_sized(&mut self, bytes: usize, value: impl Any + Send) {
+        if bytes >= LARGE_BYTES {
+            self.garbage.push(Garbage::new(0, value));
+        }
     }
 
     /// Takes a value to be freed on another thread.

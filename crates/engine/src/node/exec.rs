@@ -59,6 +59,7 @@ impl Node {
             let reply_at = client.wire.outbox.end();
             let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher());
             self.run_for_client(handle, Caller::Exec, row, &args, host);
+            self.core.free_sized(queued.bytes.len(), queued);
             self.carry_out_orders();
             if self.parts.saves.wants_save_after_flush() {
                 self.parts.clients.hold_for_flush(handle, reply_at);
@@ -96,6 +97,7 @@ impl Node {
             let row = self.commands.row(queued.command);
             let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher());
             self.run_upstream(row, &args, host);
+            self.core.free_sized(queued.bytes.len(), queued);
         }
         if let Some(transaction) = self.parts.following.transaction_mut() {
             *transaction = Default::default();

@@ -357,7 +357,8 @@ impl Node {
 
     /// Returns the buffers to their clients and queues those with more requests again.
     fn put_back(&mut self, batch: &mut Batch) {
-        let clients = &mut self.parts.clients;
+        let Node { core, parts, .. } = self;
+        let clients = &mut parts.clients;
         for source in batch.sources.drain(..) {
             let Some(client) = clients.get_mut(source.handle) else { continue };
             client.wire.query = source.bytes;
@@ -370,7 +371,7 @@ impl Node {
             client.wire.consume(0);
             if client.wire.query.is_empty() {
                 let buffer = std::mem::take(&mut client.wire.query);
-                clients.recycle(buffer);
+                clients.recycle(core, buffer);
             } else if (source.has_more || source.is_stopped) && client.may_run() {
                 match batch.served == Some(source.handle) && batch.quota > 0 {
                     true => clients.mark_ready_first(source.handle),
@@ -379,7 +380,8 @@ impl Node {
             }
         }
         if batch.args.capacity() > SPARE_ARGS_MAX {
-            batch.args = Vec::new();
+            let args = std::mem::take(&mut batch.args);
+            core.free_sized(args.capacity() * size_of::<ArgRange>(), args);
         }
     }
 }
