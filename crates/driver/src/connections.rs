@@ -45,7 +45,8 @@ impl Connections {
             };
             if let Some(buffer) = node.read_buffer(handle) {
                 let spare = buffer.capacity() - buffer.len();
-                let len = self.read_bytes_max.unwrap_or(spare).min(connection.unread.len());
+                let most = self.read_bytes_max.map_or(spare, |most| most.min(spare));
+                let len = most.min(connection.unread.len());
                 buffer.extend(connection.unread.drain(..len));
                 node.received(now, handle);
                 any = true;

@@ -14,6 +14,26 @@ use support::Rng;
 /// Size of a block's header in bytes.
 const HEADER: usize = 24;
 
+/// Makes a block of a vector with these bytes and some spare capacity.
+fn from_vec(bytes: &[u8], spare: usize) -> SharedBytes {
+    let mut vec = Vec::with_capacity(SharedBytes::HEADROOM + bytes.len() + spare);
+    vec.resize(SharedBytes::HEADROOM, 0xff);
+    vec.extend_from_slice(bytes);
+    SharedBytes::from_vec(vec)
+}
+
+#[test]
+fn a_vector_becomes_a_block_where_it_is() {
+    let mut bytes = vec![0; 100_000];
+    bytes.extend_from_slice(b"end");
+    let place = bytes[SharedBytes::HEADROOM..].as_ptr();
+    let shared = SharedBytes::from_vec(bytes);
+    assert_eq!((shared.as_ptr(), shared.len()), (place, 100_003 - SharedBytes::HEADROOM));
+    assert!(shared.ends_with(b"end") && !shared.is_shared());
+    assert!(SharedBytes::from_vec(vec![1; SharedBytes::HEADROOM]).is_empty());
+    assert!(catch_unwind(|| SharedBytes::from_vec(vec![1; 23])).is_err());
+}
+
 #[test]
 fn owners_behave_like_separate_vectors() {
     let mut rng = Rng(0xb10c);
@@ -24,8 +44,9 @@ fn owners_behave_like_separate_vectors() {
         if blocks.is_empty() || (blocks.len() < 20 && rng.index(8) == 0) {
             let bytes = vec![round as u8; rng.index(3000)];
             let cut = rng.index(bytes.len() + 1);
-            let block = match rng.index(3) {
+            let block = match rng.index(4) {
                 0 => Block::from_bytes(&bytes),
+                3 => Block::from(from_vec(&bytes, rng.index(40))),
                 1 => Block::try_from_parts(&[&bytes[..cut], &[], &bytes[cut..]]).expect("memory"),
                 _ => Block::from(SharedBytes::new(&bytes)),
             };

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use russet_ds::SharedBytes;
 use russet_protocol::ArgRange;
 
 use crate::ids::CommandId;
@@ -15,12 +16,22 @@ pub struct Queued {
     pub bytes: Vec<u8>,
     /// The range of each argument in `bytes`.
     pub ranges: Vec<ArgRange>,
+    /// Long arguments.
+    pub large: Vec<SharedBytes>,
 }
 
 impl Queued {
     /// Returns its memory usage in bytes.
     fn memory_bytes(&self) -> usize {
-        size_of::<Queued>() + self.bytes.capacity() + self.ranges.capacity() * size_of::<ArgRange>()
+        let large: usize = self.large.iter().map(SharedBytes::allocated_bytes).sum();
+        let ranges = self.ranges.capacity() * size_of::<ArgRange>();
+        size_of::<Queued>() + self.bytes.capacity() + ranges + large
+    }
+
+    /// Returns the bytes that are freed with it: not those of arguments that have become values.
+    pub(crate) fn own_bytes(&self) -> usize {
+        let own = self.large.iter().filter(|bytes| !bytes.is_shared());
+        self.bytes.capacity() + own.map(|bytes| bytes.len()).sum::<usize>()
     }
 }
 

@@ -48,7 +48,9 @@ pub(crate) fn discard_transaction(clients: &mut Clients, data: &mut Keyspace, ha
     unwatch_all(clients, data, handle);
     if let Some(client) = clients.get_mut(handle) {
         let transaction = std::mem::take(&mut client.transaction);
-        data.free_sized(transaction.queued_bytes, transaction);
+        // EXEC has freed the commands that it ran.
+        let bytes = if transaction.queue.is_empty() { 0 } else { transaction.queued_bytes };
+        data.free_sized(bytes, transaction);
     }
 }
 

@@ -245,8 +245,16 @@ fn large_buffers_are_freed_elsewhere() {
 
     let mut w = Driver::new("client-output-buffer-limit normal 4mb 0 0\n");
     let c = w.connect();
-    w.send(c, &set);
+    let names: Vec<String> = (0..2000).map(|n| format!("{n:0>1000}")).collect();
+    w.send(
+        c,
+        &command(&[&["DEL"], &names.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat()),
+    );
     assert_eq!(w.garbage, 1, "a query buffer");
+    w.garbage = 0;
+    w.send(c, &command(&["HSET", "h", "field", &big]));
+    assert_eq!(w.garbage, 1, "an argument that is copied");
+    w.send(c, &set);
 
     w.set_read_limit(c, Some(0));
     w.send(c, b"GET v\r\n");
@@ -278,4 +286,103 @@ fn large_buffers_are_freed_elsewhere() {
     w.garbage = 0;
     w.disconnect(c);
     assert_eq!(w.garbage, 1, "an incomplete request");
+}
+
+/// Bytes that show where they belong.
+fn pattern(len: usize, seed: usize) -> String {
+    (0..len).map(|at| char::from(b'a' + ((at * 7 + at / 1000 + seed) % 26) as u8)).collect()
+}
+
+#[test]
+fn a_long_argument_is_read_into_the_buffer_that_becomes_the_value() {
+    let mut w = Driver::new("");
+    let (c, d) = (w.connect(), w.connect());
+    let value = pattern(3 * MB, 0);
+    w.set_read_bytes_max(Some(50_000));
+    for (before, after) in [("", ""), ("MULTI\r\n", "EXEC\r\n")] {
+        w.queue(c, before.as_bytes());
+        w.queue(c, &command(&["SET", "v", &value]));
+        w.queue(c, after.as_bytes());
+        let _ = take_largest();
+        w.run();
+        let largest = take_largest();
+        assert!(largest < 3 * MB + 100, "a buffer of {largest} bytes was needed");
+        assert!(w.take(c).ends_with("+OK\r\n"));
+        assert_eq!(w.garbage, 0, "no other large buffer was freed");
+        w.request(d, "DEL v");
+        w.garbage = 0;
+    }
+    w.send(c, b"*3\r\n$3\r\nSET\r\n$1\r\nv\r\n$500000000\r\n");
+    w.send(c, &value.as_bytes()[..MB]);
+    let held = w.node.parts.clients.get(c).unwrap().memory_bytes();
+    assert!((MB..MB + 200_000).contains(&held), "{held} bytes for those that have arrived");
+    w.disconnect(c);
+    assert_eq!(w.garbage, 1);
+}
+
+#[test]
+fn requests_with_long_arguments_may_arrive_in_pieces_of_any_length() {
+    let (a, b) = (pattern(300_000, 1), pattern(700_000, 2));
+    let small = pattern(20, 3);
+    let requests = [
+        vec!["SET", "a", &a],
+        vec!["APPEND", "a", "!"],
+        vec!["SET", "b", &b, "PX", "100000"],
+        vec!["MSET", "c", &a, "d", &b, "e", &small],
+        vec!["SET", &a, "named"],
+        vec!["APPEND", "new", &b],
+        vec!["ECHO", &b],
+        vec![&b, "x"],
+        vec!["MULTI"],
+        vec!["SETNX", "f", &a],
+        vec!["SET", "f", &b, "XX", "GET"],
+        vec!["APPEND", "f", &a],
+        vec!["EXEC"],
+        vec!["GETSET", "e", &a],
+        vec!["CLIENT", "REPLY", "SKIP"],
+        vec!["SET", "g", &b],
+        vec!["HSET", "h", "field", &a, "other", &b],
+    ];
+    let bytes: Vec<u8> = requests.iter().flat_map(|words| command(words)).collect();
+    let mut expected = None;
+    for piece in [None, Some(100_003), Some(16_384), Some(5_001)] {
+        let mut w = Driver::new("save \"\"\n");
+        let c = w.connect();
+        w.set_read_bytes_max(piece);
+        w.send(c, &bytes);
+        let replies = w.take(c);
+        let digests = ["a", "b", "c", "d", "e", "f", "g", "new"].map(|key| {
+            let text = w.request(c, &format!("GET {key}"));
+            let (head, body) = text.split_once("\r\n").expect("a bulk string");
+            (head.to_owned(), body.len(), body.get(..3).map(str::to_owned), body.to_owned())
+        });
+        assert!(digests[0].3.starts_with(&a) && digests[0].3.ends_with("!\r\n"), "{piece:?}");
+        assert_eq!(digests[3].3.trim_end(), b, "{piece:?}");
+        assert_eq!(digests[5].3.trim_end(), format!("{b}{a}"), "{piece:?}");
+        let hash = w.request(c, "HGETALL h");
+        let dump = (replies, digests, hash, w.node.data.db(0).len());
+        match &expected {
+            None => expected = Some(dump),
+            Some(expected) => assert!(*expected == dump, "{piece:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_held_request_with_a_long_argument_runs_later() {
+    let value = pattern(600_000, 4);
+    for pause in ["CLIENT PAUSE 1000 ALL", "DEBUG SLEEP 1"] {
+        let mut w = Driver::new("enable-debug-command yes\n");
+        let (c, d) = (w.connect(), w.connect());
+        w.set_read_bytes_max(Some(30_000));
+        let set = command(&["SET", "v", &value]);
+        w.send(c, &set[..400_000]);
+        w.request(d, pause);
+        w.send(c, &set[400_000..]);
+        w.send(c, b"APPEND v !\r\n");
+        assert_eq!(w.take(c), "");
+        w.advance_ms(1500);
+        assert_eq!(w.take(c), "+OK\r\n:600001\r\n");
+        assert_eq!(w.request(c, "GET v"), format!("$600001\r\n{value}!\r\n"));
+    }
 }

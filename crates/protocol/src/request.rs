@@ -10,6 +10,14 @@
 //!   GET "key"\r\n                        inline: separated by blanks, with quotes
 //! ```
 //!
+//! The bytes of a long argument may be *detached* while it is received: the caller takes what has arrived out of the query
+//! buffer and reads the rest of the argument elsewhere, straight into the buffer that becomes the value.
+//!
+//! ```text
+//!   *3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$536870912\r\n|\r\n      the query buffer then
+//!                                            └─ cursor: 536870912 bytes are elsewhere
+//! ```
+//!
 //! A claimed length allocates nothing; memory grows only with received bytes.
 
 use crate::error::ErrorReply;
@@ -22,6 +30,32 @@ pub struct ArgRange {
     pub start: usize,
     /// Offset after the last byte.
     pub end: usize,
+}
+
+/// First offset that stands for a detached argument instead of a place: beyond the end of any buffer.
+const DETACHED: usize = usize::MAX / 2 + 1;
+
+impl ArgRange {
+    /// Returns the range of a detached argument, by its index among those of its request.
+    fn of_detached(index: usize) -> ArgRange {
+        ArgRange { start: DETACHED + index, end: DETACHED + index }
+    }
+
+    /// Returns the index of a detached argument; none if it is in the buffer.
+    #[inline]
+    pub fn detached(self) -> Option<usize> {
+        self.start.checked_sub(DETACHED)
+    }
+
+    /// Returns the range in a buffer in which the request begins at `base`.
+    #[inline]
+    #[must_use]
+    pub fn moved_by(self, base: usize) -> ArgRange {
+        match self.detached() {
+            Some(_) => self,
+            None => ArgRange { start: base + self.start, end: base + self.end },
+        }
+    }
 }
 
 /// Limits of requests, which are stricter before authentication.
@@ -88,6 +122,8 @@ pub struct RequestParser {
     /// Number of bytes of the request that were parsed.
     cursor: usize,
     args: Vec<ArgRange>,
+    /// Offsets in the request at which the bytes of arguments were detached.
+    detached: Vec<usize>,
     /// The unquoted arguments of an inline request, which its ranges refer to.
     unquoted: Vec<u8>,
     inline: bool,
@@ -117,10 +153,37 @@ impl RequestParser {
     /// Returns the length of the request up to the end of a long incomplete argument, as a hint for
     /// the size of reads. It is untrusted.
     pub fn awaited_len(&self) -> Option<usize> {
+        let (at, len) = self.awaited_argument()?;
+        (len >= 32 * 1024).then_some(at + len + 2)
+    }
+
+    /// Returns the place in the request and the claimed length of an incomplete argument, if the parser
+    /// waits for its bytes.
+    pub fn awaited_argument(&self) -> Option<(usize, usize)> {
         match self.state {
-            State::BulkBody { len, .. } if len >= 32 * 1024 => Some(self.cursor + len + 2),
+            State::BulkBody { len, .. } if !self.detached.contains(&self.cursor) => {
+                Some((self.cursor, len))
+            }
             _ => None,
         }
+    }
+
+    /// Detaches the awaited argument: its bytes are not in the buffer, and what follows them is at its
+    /// place.
+    pub fn detach_awaited(&mut self) {
+        self.detached.push(self.cursor);
+    }
+
+    /// Sets where arguments of the next request were detached, so that it can be parsed again.
+    pub fn set_detached(&mut self, places: &[usize]) {
+        self.detached.clear();
+        self.detached.extend_from_slice(places);
+    }
+
+    /// Returns where arguments of this request were detached.
+    #[inline]
+    pub fn detached(&self) -> &[usize] {
+        &self.detached
     }
 
     /// Prepares for the next request.
@@ -128,6 +191,7 @@ impl RequestParser {
         self.state = State::Start;
         self.cursor = 0;
         self.args.clear();
+        self.detached.clear();
         if self.inline {
             self.inline = false;
             self.unquoted.clear();
@@ -201,6 +265,11 @@ impl RequestParser {
                 }
                 State::BulkBody { remaining, len } => {
                     let start = self.cursor;
+                    let index = match self.detached.is_empty() {
+                        true => None,
+                        false => self.detached.iter().position(|&at| at == start),
+                    };
+                    let len = if index.is_some() { 0 } else { len };
                     let Some(whole) = start.checked_add(len).and_then(|end| end.checked_add(2))
                     else {
                         return malformed("invalid bulk length");
@@ -208,7 +277,10 @@ impl RequestParser {
                     if buf.len() < whole {
                         return Parsed::Incomplete;
                     }
-                    self.args.push(ArgRange { start, end: start + len });
+                    self.args.push(match index {
+                        Some(index) => ArgRange::of_detached(index),
+                        None => ArgRange { start, end: start + len },
+                    });
                     self.cursor = whole;
                     if remaining == 1 {
                         return Parsed::Request { len: whole };
@@ -431,6 +503,35 @@ mod tests {
         for step in 1..input.len() {
             assert_eq!(requests(input, step, &limits()).as_ref(), Ok(&expected), "step {step}");
         }
+    }
+
+    #[test]
+    fn a_detached_argument_is_where_its_bytes_were() {
+        let mut parser = RequestParser::default();
+        let mut buf = b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n01234".to_vec();
+        assert_eq!(parser.parse(&buf, &limits()), Parsed::Incomplete);
+        let (at, len) = parser.awaited_argument().expect("five bytes are missing");
+        assert_eq!((&buf[at..], len), (&b"01234"[..], 10));
+        buf.truncate(at);
+        parser.detach_awaited();
+        assert_eq!((parser.awaited_argument(), parser.awaited_len()), (None, None));
+        let places = parser.detached().to_vec();
+        for piece in [&b"\r"[..], b"\n$2\r\nNX", b"\r\n"] {
+            assert_eq!(parser.parse(&buf, &limits()), Parsed::Incomplete);
+            buf.extend_from_slice(piece);
+        }
+        for again in [false, true] {
+            if again {
+                parser.reset();
+                parser.set_detached(&places);
+            }
+            assert_eq!(parser.parse(&buf, &limits()), Parsed::Request { len: buf.len() });
+            let args = parser.args();
+            assert_eq!(args[2].moved_by(7).detached(), Some(0));
+            assert_eq!((args[1].detached(), &buf[args[3].start..args[3].end]), (None, &b"NX"[..]));
+        }
+        parser.reset();
+        assert_eq!(parser.parse(b"*1\r\n$4\r\nPING\r\n", &limits()), Parsed::Request { len: 14 });
     }
 
     #[test]

@@ -18,7 +18,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 
 use crate::background::Background;
 use crate::clock::Clock;
@@ -31,11 +31,14 @@ use crate::resources::Resources;
 use crate::rotation::Rotation;
 use crate::signals::Signals;
 use crate::snapshot_writer::SnapshotWriter;
+use crate::sys;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 /// Inputs other than client data that the node handles in one round, unless they take too long.
 const INPUTS_PER_ROUND: usize = 64;
+/// Maximum length of a read: the buffer of a long argument may have room for more than a turn can copy.
+const READ_BYTES_MAX: usize = 256 * 1024;
 /// Microseconds after which the node handles no further input in a round.
 const INPUTS_US: u64 = 250;
 /// Rounds for which a half-closed client may stay without output while the node has work left.
@@ -265,8 +268,8 @@ impl<E: Engine> EventLoop<E> {
                 return self.paused.add(handle);
             }
         };
-        match rustix::net::recv(connection.fd(), spare_capacity(buffer), RecvFlags::empty()) {
-            Ok((0, _)) => {
+        match sys::receive(connection.fd(), buffer, READ_BYTES_MAX) {
+            Ok(0) => {
                 connection.finishing = Some(0);
                 self.finishing.add(handle);
             }

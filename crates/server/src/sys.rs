@@ -8,6 +8,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
 /// A broken-down local time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalTime {
@@ -159,6 +162,18 @@ pub fn glob(pattern: &CStr) -> Vec<PathBuf> {
     // SAFETY: `found` was filled by glob or is all zeros; nothing points into it any more.
     unsafe { libc::globfree(&mut found) };
     paths
+}
+
+/// Receives up to `most` bytes behind those in the buffer, whose capacity does not change. Returns their number.
+#[inline]
+pub fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, most: usize) -> Result<usize, Errno> {
+    let spare = buffer.spare_capacity_mut();
+    let room = spare.len().min(most);
+    let ((received, _), _) = rustix::net::recv(fd, &mut spare[..room], RecvFlags::empty())?;
+    let received = received.len();
+    // SAFETY: this number of bytes behind the vector's length were initialised, as their type says.
+    unsafe { buffer.set_len(buffer.len() + received) };
+    Ok(received)
 }
 
 /// Returns the message of an I/O error without the error number.

@@ -78,6 +78,22 @@ impl SharedBytes {
         SharedBytes { raw: ManuallyDrop::new(Block::<()>::from_bytes(bytes)).raw }
     }
 
+    /// Takes the bytes of a vector from [`SharedBytes::HEADROOM`] on, which are not copied. Its first bytes are
+    /// overwritten.
+    ///
+    /// # Panics
+    /// If the vector is shorter than that.
+    #[must_use]
+    pub fn from_vec(bytes: Vec<u8>) -> SharedBytes {
+        match RawBlock::from_vec(bytes) {
+            Ok(raw) => SharedBytes { raw },
+            Err(bytes) => SharedBytes::new(&bytes[SharedBytes::HEADROOM..]),
+        }
+    }
+
+    /// Bytes of a vector before those that [`SharedBytes::from_vec`] takes.
+    pub const HEADROOM: usize = BYTES_AT;
+
     /// Returns the memory of the block in bytes, by size class.
     #[must_use]
     pub fn allocated_bytes(&self) -> usize {

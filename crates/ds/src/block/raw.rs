@@ -10,6 +10,9 @@ use crate::size::class_size;
 /// The capacity of a block with a value.
 pub(super) const VALUE: usize = usize::MAX;
 
+/// A bit of the capacity of bytes that were a vector, whose allocation has its layout. No capacity is as large.
+const FROM_VEC: usize = 1 << (usize::BITS - 2);
+
 /// Maximum number of references: more would be a leak that could overflow the count and free a
 /// block in use.
 pub(super) const REFERENCES_MAX: usize = isize::MAX as usize;
@@ -20,7 +23,7 @@ pub(super) struct Header {
     pub(super) references: AtomicUsize,
     /// Bytes: their length. Value: the bytes that it owns elsewhere.
     pub(super) len: usize,
-    /// Bytes: their capacity. Value: `VALUE`.
+    /// Bytes: their capacity, perhaps with `FROM_VEC`. Value: `VALUE`.
     pub(super) capacity: usize,
 }
 
@@ -42,7 +45,7 @@ impl std::error::Error for OutOfMemory {}
 
 /// Returns the layout of a block of bytes.
 pub(super) fn bytes_layout(capacity: usize) -> Result<Layout, OutOfMemory> {
-    let size = BYTES_AT.checked_add(capacity).ok_or(OutOfMemory)?;
+    let size = BYTES_AT.checked_add(capacity).filter(|_| capacity < FROM_VEC).ok_or(OutOfMemory)?;
     Layout::from_size_align(size, ALIGN).map_err(|_| OutOfMemory)
 }
 
@@ -100,14 +103,25 @@ impl RawBlock {
     }
 
     #[inline]
-    pub(super) fn capacity(self) -> usize {
+    fn marked_capacity(self) -> usize {
         // SAFETY: the type's invariant.
         unsafe { (*self.0.as_ptr()).capacity }
     }
 
+    /// Returns the capacity of bytes.
+    #[inline]
+    pub(super) fn capacity(self) -> usize {
+        self.marked_capacity() & !FROM_VEC
+    }
+
     #[inline]
     pub(super) fn holds_value(self) -> bool {
-        self.capacity() == VALUE
+        self.marked_capacity() == VALUE
+    }
+
+    /// Whether these bytes were a vector.
+    fn is_from_vec(self) -> bool {
+        self.marked_capacity() & FROM_VEC != 0
     }
 
     pub(super) fn data(self) -> *mut u8 {
@@ -169,11 +183,35 @@ impl RawBlock {
     /// # Safety
     /// The block contains bytes, and the last reference was released.
     pub(super) unsafe fn free_bytes(self) {
-        // SAFETY: the layout that it was allocated or moved with, see `try_new` and `try_grow`.
+        let align = if self.is_from_vec() { align_of::<u8>() } else { ALIGN };
+        // SAFETY: the layout that it was allocated or moved with, see `try_new`, `from_vec` and `try_grow`.
         unsafe {
-            let layout = Layout::from_size_align_unchecked(BYTES_AT + self.capacity(), ALIGN);
+            let layout = Layout::from_size_align_unchecked(BYTES_AT + self.capacity(), align);
             dealloc(self.0.as_ptr().cast(), layout);
         }
+    }
+
+    /// Makes a block of a vector, whose first bytes are overwritten by the header; the others stay where they are.
+    /// Fails, without a change, if its allocation is not suitable for that.
+    pub(super) fn from_vec(mut bytes: Vec<u8>) -> Result<RawBlock, Vec<u8>> {
+        let (len, capacity) = (bytes.len(), bytes.capacity());
+        let Some(ptr) = NonNull::new(bytes.as_mut_ptr()).map(NonNull::cast::<Header>) else {
+            return Err(bytes);
+        };
+        if len < BYTES_AT || capacity >= FROM_VEC || !ptr.is_aligned() {
+            return Err(bytes);
+        }
+        std::mem::forget(bytes);
+        let capacity = capacity - BYTES_AT;
+        let header = Header {
+            references: AtomicUsize::new(1),
+            len: len - BYTES_AT,
+            capacity: capacity | FROM_VEC,
+        };
+        // SAFETY: the vector's allocation, which nobody frees any more, is large enough and aligned, as checked above. The
+        // bytes behind the header are initialised up to the vector's length.
+        unsafe { ptr.write(header) };
+        Ok(RawBlock(ptr))
     }
 
     /// Moves the bytes to a larger allocation; on failure nothing changes.
@@ -181,6 +219,14 @@ impl RawBlock {
     /// # Safety
     /// The block contains bytes, the caller has the only reference, and uses the result instead.
     pub(super) unsafe fn try_grow(self, capacity: usize) -> Result<RawBlock, OutOfMemory> {
+        if self.is_from_vec() {
+            // SAFETY: it contains bytes, fewer than the capacity; nobody else has the only reference.
+            unsafe {
+                let copy = self.try_copy(capacity)?;
+                self.free_bytes();
+                return Ok(copy);
+            }
+        }
         let new = bytes_layout(capacity)?;
         // SAFETY: the old layout is that of the allocation; the new size is not zero and was
         // checked by `bytes_layout`.

@@ -8,6 +8,7 @@
 pub mod client;
 mod describe;
 mod holds;
+mod large;
 pub mod outbox;
 pub mod subscriptions;
 pub mod wire;
@@ -24,6 +25,7 @@ use crate::io::{Endpoints, Garbage, Level, Output};
 use crate::shared::Shared;
 use crate::timers::Timer;
 pub use client::{Blocked, Client, LinkOwner, ReplyMode, Role, Waiting};
+pub(crate) use large::Large;
 pub use outbox::{Gate, Outbox};
 pub use wire::Wire;
 
@@ -228,8 +230,12 @@ impl Clients {
         if needs_buffer {
             client.wire.query = spare.unwrap_or_else(|| Vec::with_capacity(wire::READ_BYTES));
         }
+        if client.role == Role::Client {
+            client.wire.detach_large(ahead_max.unwrap_or(READ_AHEAD_BYTES));
+        }
         client.wire.make_room();
-        Some(&mut client.wire.query)
+        client.wire.begin_count();
+        Some(client.wire.read_buffer())
     }
 
     /// Handles bytes appended to a connection's buffer.
@@ -253,7 +259,9 @@ impl Clients {
                 return Received::Queued;
             }
         }
-        self.mark_ready(handle);
+        if client.wire.has_all_of_large() {
+            self.mark_ready(handle);
+        }
         Received::Queued
     }
 

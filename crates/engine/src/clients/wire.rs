@@ -2,6 +2,7 @@
 
 use russet_protocol::RequestParser;
 
+use super::large::{Filling, Large};
 use super::outbox::Outbox;
 
 /// A query buffer, its parser and an outbox.
@@ -10,11 +11,15 @@ pub struct Wire {
     /// Received bytes; those before `start` are consumed.
     pub(crate) query: Vec<u8>,
     pub(crate) start: usize,
-    /// Length of `query` when bytes were last counted.
+    /// Length of the buffer that is read into when bytes were last counted.
     counted: usize,
     /// Whether reading is suspended because enough unserved bytes have been received.
     is_ahead: bool,
     pub(crate) parser: RequestParser,
+    /// A long argument of the first request that is being read.
+    filling: Option<Box<Filling>>,
+    /// The long arguments of the first request.
+    pub(crate) large: Large,
     /// Output bytes.
     pub outbox: Outbox,
 }
@@ -25,13 +30,21 @@ pub(super) const READ_BYTES: usize = 16 * 1024;
 impl Wire {
     /// Returns the number of pending bytes; none while they are lent to the running batch.
     pub fn pending(&self) -> usize {
-        self.query.len().saturating_sub(self.start)
+        let pending = self.query.len().saturating_sub(self.start);
+        if self.large.is_empty() { pending } else { pending + self.large_bytes() }
+    }
+
+    /// Returns the bytes of long arguments that have arrived.
+    #[cold]
+    fn large_bytes(&self) -> usize {
+        self.large.len() + self.filling.as_ref().map_or(0, |filling| filling.bytes.len())
     }
 
     /// Returns the memory that requests take, in bytes: the query buffer and the table of the
     /// arguments of an incomplete request, which may be longer than the request.
     pub(super) fn request_bytes(&self) -> usize {
-        self.query.capacity() + self.parser.memory_bytes()
+        let large = if self.large.is_empty() { 0 } else { self.large_bytes() };
+        self.query.capacity() + large + self.parser.memory_bytes()
     }
 
     /// Returns what counts for the limit of the query buffer.
@@ -48,8 +61,56 @@ impl Wire {
     /// Returns how many bytes were appended since the last count.
     #[inline]
     pub(super) fn count_new(&mut self) -> u64 {
-        let counted = std::mem::replace(&mut self.counted, self.query.len());
-        self.query.len().saturating_sub(counted) as u64
+        let len = match &self.filling {
+            Some(filling) => filling.bytes.len(),
+            None => self.query.len(),
+        };
+        let counted = std::mem::replace(&mut self.counted, len);
+        len.saturating_sub(counted) as u64
+    }
+
+    /// Returns the buffer to read into.
+    #[inline]
+    pub(super) fn read_buffer(&mut self) -> &mut Vec<u8> {
+        match &mut self.filling {
+            Some(filling) => &mut filling.bytes,
+            None => &mut self.query,
+        }
+    }
+
+    /// Detaches the awaited argument of the first request if it has at least this length and a part of it
+    /// has arrived.
+    pub(super) fn detach_large(&mut self, len_min: usize) {
+        let Some((at, len)) = self.parser.awaited_argument() else { return };
+        let begin = self.start + at;
+        let arrived = self.query.get(begin..).unwrap_or_default();
+        if len < len_min || arrived.len() < len_min / 4 || arrived.len() > len {
+            return;
+        }
+        if let Some(filling) = Filling::new(len, arrived) {
+            self.query.truncate(begin);
+            self.parser.detach_awaited();
+            self.large.places.push(at);
+            self.filling = Some(Box::new(filling));
+        }
+    }
+
+    /// Completes a long argument that has arrived. Returns false if bytes of it are still missing.
+    #[inline]
+    pub(super) fn has_all_of_large(&mut self) -> bool {
+        match &self.filling {
+            None => true,
+            Some(filling) if !filling.is_complete() => false,
+            Some(_) => self.finish_large(),
+        }
+    }
+
+    #[cold]
+    fn finish_large(&mut self) -> bool {
+        if let Some(filling) = self.filling.take() {
+            self.large.arguments.push(filling.finish(&mut self.query));
+        }
+        true
     }
 
     /// Returns the spare capacity of the query buffer.
@@ -90,6 +151,11 @@ impl Wire {
             let room = awaited.clamp(READ_BYTES, READ_BYTES.max(self.query.len()).min(1 << 20));
             self.query.reserve(room);
         }
-        self.counted = self.query.len();
+    }
+
+    /// Counts bytes from the present length of the buffer on.
+    #[inline]
+    pub(super) fn begin_count(&mut self) {
+        self.counted = self.read_buffer().len();
     }
 }

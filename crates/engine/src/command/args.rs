@@ -2,6 +2,7 @@
 
 use std::ops::Index;
 
+use russet_ds::SharedBytes;
 use russet_protocol::number::parse_i64;
 use russet_protocol::{ArgRange, ErrorReply};
 
@@ -15,6 +16,8 @@ use crate::keyspace::{Key, KeyHasher};
 pub struct Args<'a> {
     bytes: &'a [u8],
     ranges: &'a [ArgRange],
+    /// Long arguments, which have their own buffers.
+    large: &'a [SharedBytes],
     hasher: KeyHasher,
     /// The hash of the argument at an index, computed when the command was prefetched.
     ready: Option<(usize, u64)>,
@@ -25,7 +28,20 @@ pub struct Args<'a> {
 impl<'a> Args<'a> {
     /// Takes the arguments at `ranges` of `bytes`.
     pub fn new(bytes: &'a [u8], ranges: &'a [ArgRange], hasher: KeyHasher) -> Args<'a> {
-        Args { bytes, ranges, hasher, ready: None, row: None }
+        Args { bytes, ranges, large: &[], hasher, ready: None, row: None }
+    }
+
+    /// Adds the detached arguments.
+    #[inline]
+    pub(crate) fn with_large(mut self, large: &'a [SharedBytes]) -> Args<'a> {
+        self.large = large;
+        self
+    }
+
+    /// Returns the buffer of a long argument, to be shared instead of copied.
+    #[inline]
+    pub(crate) fn large(&self, index: usize) -> Option<&'a SharedBytes> {
+        self.large.get(self.ranges.get(index)?.detached()?)
     }
 
     /// Adds the hash of one argument, if it has been computed already.
@@ -55,13 +71,13 @@ impl<'a> Args<'a> {
     /// Returns an argument, with the lifetime of the buffer.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&'a [u8]> {
-        self.ranges.get(index).map(|range| &self.bytes[range.start..range.end])
+        self.ranges.get(index).map(|range| slice(self.bytes, self.large, *range))
     }
 
     /// Iterates over the arguments from an index on.
     pub fn from(&self, from: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let (bytes, ranges) = (self.bytes, self.ranges);
-        ranges.iter().skip(from).map(move |range| &bytes[range.start..range.end])
+        let (bytes, ranges, large) = (self.bytes, self.ranges, self.large);
+        ranges.iter().skip(from).map(move |range| slice(bytes, large, *range))
     }
 
     /// Iterates over all arguments.
@@ -83,8 +99,7 @@ impl<'a> Args<'a> {
             "no key spec names argument {index} of {:?}",
             self.row.map(|row| row.name)
         );
-        let range = self.ranges[index];
-        let bytes = &self.bytes[range.start..range.end];
+        let bytes = slice(self.bytes, self.large, self.ranges[index]);
         match self.ready {
             Some((ready, hash)) if ready == index => Key { bytes, hash },
             _ => self.hasher.key(bytes),
@@ -142,16 +157,21 @@ impl<'a> Args<'a> {
         String::from_utf8_lossy(self.get(index).unwrap_or_default()).into_owned()
     }
 
-    /// Copies the arguments: their bytes, and the range of each.
-    pub fn to_owned_parts(&self) -> (Vec<u8>, Vec<ArgRange>) {
-        let mut bytes = Vec::with_capacity(self.iter().map(<[u8]>::len).sum());
+    /// Copies the arguments: their bytes, the range of each, and the long ones, which are shared.
+    pub fn to_owned_parts(&self) -> (Vec<u8>, Vec<ArgRange>, Vec<SharedBytes>) {
+        let short = self.ranges.iter().filter(|range| range.detached().is_none());
+        let mut bytes = Vec::with_capacity(short.map(|range| range.end - range.start).sum());
         let mut ranges = Vec::with_capacity(self.len());
-        for arg in self.iter() {
+        for range in self.ranges {
+            if range.detached().is_some() {
+                ranges.push(*range);
+                continue;
+            }
             let start = bytes.len();
-            bytes.extend_from_slice(arg);
+            bytes.extend_from_slice(&self.bytes[range.start..range.end]);
             ranges.push(ArgRange { start, end: bytes.len() });
         }
-        (bytes, ranges)
+        (bytes, ranges, self.large.to_vec())
     }
 }
 
@@ -161,7 +181,21 @@ impl Index<usize> for Args<'_> {
     /// Returns an argument. The command's arity determines which indexes exist.
     #[inline]
     fn index(&self, index: usize) -> &[u8] {
-        let range = self.ranges[index];
-        &self.bytes[range.start..range.end]
+        slice(self.bytes, self.large, self.ranges[index])
     }
+}
+
+/// Returns the bytes of an argument of a request in `bytes`.
+#[inline]
+pub(crate) fn slice<'a>(bytes: &'a [u8], large: &'a [SharedBytes], range: ArgRange) -> &'a [u8] {
+    match bytes.get(range.start..range.end) {
+        Some(bytes) => bytes,
+        None => large_slice(large, range),
+    }
+}
+
+#[cold]
+fn large_slice(large: &[SharedBytes], range: ArgRange) -> &[u8] {
+    let bytes = range.detached().and_then(|index| large.get(index));
+    bytes.expect("an argument is in its request's bytes or detached")
 }

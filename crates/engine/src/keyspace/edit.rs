@@ -4,14 +4,14 @@
 //! change is counted as dirty and reported as an event. No other part of the engine has mutable
 //! access to a table.
 
-use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload};
+use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload, SharedBytes};
 
 use super::{EventKind, Key, Keyspace};
 use crate::injected::Bug;
 use crate::io::Garbage;
 use crate::types::string;
 use crate::types::walkers::Walkers;
-use crate::types::{Body, Object, Value, ValueRef, next_sweep, payload};
+use crate::types::{Body, INLINE_MAX, Object, Value, ValueRef, next_sweep, payload};
 
 /// Minimum number of allocations of a value that is freed lazily: below, passing it to another
 /// thread costs more.
@@ -65,6 +65,17 @@ impl<'a> Edit<'a> {
     #[inline]
     pub fn set_string(self, bytes: &[u8], expiry: Expiry, event: EventKind) {
         self.set(string::kind_of_new(bytes), payload(bytes), expiry, event);
+    }
+
+    /// Sets a string, which shares these bytes if it is not so short that it is copied.
+    pub fn set_shared(self, bytes: &SharedBytes, expiry: Expiry, event: EventKind) {
+        match bytes.len() <= INLINE_MAX {
+            true => self.set_string(bytes, expiry, event),
+            false => {
+                let payload = NewPayload::Block(bytes.clone().into());
+                self.set(string::kind_of_new(bytes), payload, expiry, event);
+            }
+        }
     }
 
     /// Sets a value.

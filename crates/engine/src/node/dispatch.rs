@@ -123,8 +123,8 @@ impl Node {
     }
 
     pub(super) fn queued(&self, command: &'static Command, args: &Args<'_>) -> Queued {
-        let (bytes, ranges) = args.to_owned_parts();
-        Queued { command: self.commands.id_of(command), bytes, ranges }
+        let (bytes, ranges, large) = args.to_owned_parts();
+        Queued { command: self.commands.id_of(command), bytes, ranges, large }
     }
 
     /// Runs a command for a client and writes its reply to the outbox.

@@ -57,9 +57,10 @@ impl Node {
             };
             let row = self.commands.row(queued.command);
             let reply_at = client.wire.outbox.end();
-            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher());
+            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
+                .with_large(&queued.large);
             self.run_for_client(handle, Caller::Exec, row, &args, host);
-            self.core.free_sized(queued.bytes.len(), queued);
+            self.core.free_sized(queued.own_bytes(), queued);
             self.carry_out_orders();
             if self.parts.saves.wants_save_after_flush() {
                 self.parts.clients.hold_for_flush(handle, reply_at);
@@ -95,9 +96,10 @@ impl Node {
             self.parts.following.transaction_mut().and_then(|t| t.queue.pop_front())
         {
             let row = self.commands.row(queued.command);
-            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher());
+            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
+                .with_large(&queued.large);
             self.run_upstream(row, &args, host);
-            self.core.free_sized(queued.bytes.len(), queued);
+            self.core.free_sized(queued.own_bytes(), queued);
         }
         if let Some(transaction) = self.parts.following.transaction_mut() {
             *transaction = Default::default();

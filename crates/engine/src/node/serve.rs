@@ -20,7 +20,8 @@
 use russet_protocol::{ArgRange, ErrorReply, Parsed, RequestParser};
 
 use super::Node;
-use crate::clients::Client;
+use crate::clients::{Client, Large};
+use crate::command::args::slice;
 use crate::command::{Args, Command, CommandTable};
 use crate::ids::Handle;
 use crate::io::Host;
@@ -81,6 +82,10 @@ struct Source {
     bytes: Vec<u8>,
     /// Unquoted bytes of inline requests in this batch.
     inline: Vec<u8>,
+    /// The long arguments of its first request.
+    large: Large,
+    /// Its first request begins here.
+    begin: usize,
     /// Bytes before this offset are consumed.
     done: usize,
     /// Whether the client executes no more commands of this batch.
@@ -111,8 +116,8 @@ impl Batch {
     /// Takes a long table of arguments, to which the others are appended: it is not copied.
     #[cold]
     fn take_long_args(&mut self, mut long: Vec<ArgRange>, base: usize) {
-        for arg in long.iter_mut().filter(|_| base > 0) {
-            *arg = ArgRange { start: base + arg.start, end: base + arg.end };
+        for range in long.iter_mut().filter(|_| base > 0) {
+            *range = range.moved_by(base);
         }
         self.pending.iter_mut().for_each(|pending| pending.first_arg += long.len());
         long.append(&mut self.args);
@@ -139,8 +144,7 @@ impl Batch {
             self.take_long_args(parser.take_args(), base);
         } else {
             let args = parser.args().iter();
-            let moved = args.map(|a| ArgRange { start: base + a.start, end: base + a.end });
-            self.args.extend(moved);
+            self.args.extend(args.map(|range| range.moved_by(base)));
         }
         let first_arg = if argc > LONG_ARGS { 0 } else { first_arg };
         self.pending.push(Pending {
@@ -241,6 +245,8 @@ impl Node {
             handle,
             bytes: std::mem::take(&mut client.wire.query),
             inline: Vec::new(),
+            large: std::mem::take(&mut client.wire.large),
+            begin,
             done: begin,
             is_stopped: false,
             has_more: true,
@@ -339,7 +345,8 @@ impl Node {
         let bytes = if pending.inline { &source.inline } else { &source.bytes };
         let ranges = &args[pending.first_arg..pending.first_arg + pending.argc];
         let (key, hash) = pending.key;
-        let mut command_args = Args::new(bytes, ranges, self.data.hasher());
+        let mut command_args =
+            Args::new(bytes, ranges, self.data.hasher()).with_large(&source.large.arguments);
         if key != 0 {
             command_args = command_args.with_ready(key, hash);
         }
@@ -347,6 +354,10 @@ impl Node {
         let raw = &source.bytes[pending.start..pending.start + pending.len];
         if self.execute(handle, pending.command, &command_args, raw, host) {
             source.done = pending.start + pending.len;
+            if !source.large.is_empty() {
+                let large = std::mem::take(&mut source.large);
+                self.core.free_sized(large.own_bytes(), large);
+            }
             if pending.then_empty {
                 self.request_ended(handle);
             }
@@ -360,13 +371,20 @@ impl Node {
         let Node { core, parts, .. } = self;
         let clients = &mut parts.clients;
         for source in batch.sources.drain(..) {
-            let Some(client) = clients.get_mut(source.handle) else { continue };
+            let Some(client) = clients.get_mut(source.handle) else {
+                core.free_sized(source.bytes.capacity() + source.large.len(), source);
+                continue;
+            };
             client.wire.query = source.bytes;
             client.wire.start = source.done;
             if source.is_stopped {
                 // Requests that were parsed but not executed are parsed again when the client
                 // resumes.
                 client.wire.parser.reset();
+            }
+            if !source.large.is_empty() && source.done == source.begin {
+                client.wire.parser.set_detached(&source.large.places);
+                client.wire.large = source.large;
             }
             client.wire.consume(0);
             if client.wire.query.is_empty() {
@@ -416,10 +434,11 @@ fn look_up(
 ) {
     let bytes = if pending.inline { &source.inline } else { &source.bytes };
     let args = &args[pending.first_arg..pending.first_arg + pending.argc];
-    pending.command = commands.find(&bytes[args[0].start..args[0].end]);
+    let large = &source.large.arguments;
+    pending.command = commands.find(slice(bytes, large, args[0]));
     let Some(command) = pending.command else { return };
     let Some(spec) = command.keys.first() else { return };
     if let Some(range) = args.get(spec.first) {
-        pending.key = (spec.first, hasher.hash(&bytes[range.start..range.end]));
+        pending.key = (spec.first, hasher.hash(slice(bytes, large, *range)));
     }
 }

@@ -34,7 +34,7 @@ pub(super) const APPEND: Command = Command {
 fn append(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, more) = (args.key(1), &args[2]);
     let Some(old) = super::old(ctx, key)?.map(|text| text.bytes().len()) else {
-        ctx.edit(key).set_string(more, Expiry::Clear, EventKind::Append);
+        super::store(ctx.edit(key), args, 2, Expiry::Clear, EventKind::Append);
         reply.count(more.len());
         return Ok(Flow::Done);
     };

@@ -14,8 +14,8 @@ mod set;
 
 use russet_protocol::ErrorReply;
 
-use super::{Command, Ctx, Group, acl};
-use crate::keyspace::Key;
+use super::{Args, Command, Ctx, Group, acl};
+use crate::keyspace::{Edit, EventKind, Expiry, Key};
 use crate::types::string::Text;
 
 /// The commands of the family.
@@ -46,6 +46,15 @@ pub const COMMANDS: &[Command] = &[
 
 /// What the rows of the family share.
 const ROW: Command = Command { group: Group::String, acl: acl::STRING, ..Command::ROW };
+
+/// Stores an argument as a string. A long one, which has its own buffer, is not copied.
+#[inline]
+fn store(edit: Edit<'_>, args: &Args<'_>, index: usize, expiry: Expiry, event: EventKind) {
+    match args.large(index) {
+        None => edit.set_string(&args[index], expiry, event),
+        Some(bytes) => edit.set_shared(bytes, expiry, event),
+    }
+}
 
 /// Returns the string that a command is about to change, without counting a read or updating its
 /// access time.

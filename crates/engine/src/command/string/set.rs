@@ -104,7 +104,7 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.len() > 3 {
         return set_with_options(ctx, args, reply);
     }
-    ctx.overwrite(args.key(1)).set_string(&args[2], Expiry::Clear, EventKind::Set);
+    super::store(ctx.overwrite(args.key(1)), args, 2, Expiry::Clear, EventKind::Set);
     reply.ok();
     Ok(Flow::Done)
 }
@@ -130,7 +130,7 @@ fn set_with_options(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
         None if options.keep_ttl && exists => Expiry::Keep,
         None => Expiry::Clear,
     };
-    ctx.edit(key).set_string(&args[2], expiry, EventKind::Set);
+    super::store(ctx.edit(key), args, 2, expiry, EventKind::Set);
     if !options.get {
         reply.ok();
     }
@@ -185,7 +185,7 @@ fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (db, key) = (ctx.call.db, args.key(1));
     let exists = ctx.data.peek(db, key).is_some();
     if !exists {
-        ctx.edit(key).set_string(&args[2], Expiry::Clear, EventKind::Set);
+        super::store(ctx.edit(key), args, 2, Expiry::Clear, EventKind::Set);
     }
     reply.integer(i64::from(!exists));
     Ok(Flow::Done)
@@ -227,7 +227,7 @@ fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, form: TimeForm, reply: &mut Reply
     let options = Options { expiry: Some((form, 2)), ..Options::default() };
     let (key, value) = (args.key(1), &args[3]);
     if let Some(at) = options.at_ms(ctx, args)? {
-        ctx.overwrite(key).set_string(value, Expiry::At(at), EventKind::Set);
+        super::store(ctx.overwrite(key), args, 3, Expiry::At(at), EventKind::Set);
         if !ctx.core.injected(Bug::RelativeExpiry) {
             propagate_set(ctx, key, value, at);
         }
@@ -287,7 +287,7 @@ fn set_pairs(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), ErrorReply> {
         return Err(ErrorReply::WrongArity(ctx.command.name.to_owned()));
     }
     for at in (1..args.len()).step_by(2) {
-        ctx.overwrite(args.key(at)).set_string(&args[at + 1], Expiry::Clear, EventKind::Set);
+        super::store(ctx.overwrite(args.key(at)), args, at + 1, Expiry::Clear, EventKind::Set);
     }
     Ok(())
 }
@@ -307,7 +307,7 @@ pub(super) const GETSET: Command = Command {
 fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, value) = (args.key(1), &args[2]);
     get(ctx, key, reply)?;
-    ctx.edit(key).set_string(value, Expiry::Clear, EventKind::Set);
+    super::store(ctx.edit(key), args, 2, Expiry::Clear, EventKind::Set);
     ctx.effect(&[b"SET", key.bytes, value]);
     Ok(Flow::Done)
 }
