@@ -237,7 +237,7 @@ impl World {
         else {
             return;
         };
-        match rng.below(7) {
+        match rng.below(5) {
             0 => {
                 row.kind = rng.next() as u8;
                 entry.set_kind(row.kind);
@@ -249,24 +249,6 @@ impl World {
             2 => {
                 row.expiry = random_expiry(rng);
                 entry.set_expiry(row.expiry);
-            }
-            3 => {
-                row.value = random_value(rng);
-                row.kind ^= 1;
-                let old = entry.replace_payload(row.kind, payload(&row.value));
-                drop(old);
-                row.inner = None;
-            }
-            4 => {
-                let len = match rng.below(8) {
-                    0 => (rng.below(80_000) / SLOW) as usize,
-                    _ => rng.below(60) as usize,
-                };
-                let inline = entry.resize_inline(len);
-                match &mut row.value {
-                    Value::Inline(bytes) => bytes.resize(len, 0),
-                    Value::Bytes(_) | Value::Text(_) => assert!(!inline),
-                }
             }
             _ => match &mut row.value {
                 Value::Inline(bytes) => {

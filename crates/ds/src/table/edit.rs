@@ -138,27 +138,6 @@ impl<'a, V: Value> EntryMut<'a, V> {
         self.table.note_expiries(self.segment, before, entry.expiries(), earliest);
     }
 
-    /// Changes the length of an inline value, filling with zeros. Returns false for a block.
-    pub fn resize_inline(&mut self, len: usize) -> bool {
-        let old = self.raw();
-        if old.is_block() {
-            return false;
-        }
-        if !old.resize_in_place(len) {
-            self.put(old.moved_with_len(len));
-            // SAFETY: the table refers to the new entry; the old one has no block.
-            unsafe { old.forget() };
-        }
-        true
-    }
-
-    /// Replaces kind and value; key, expiry and clock are kept, a mark of inner expiries is
-    /// cleared. Returns the old block, if there was one.
-    pub fn replace_payload(&mut self, kind: u8, payload: NewPayload<'_, V>) -> Option<Block<V>> {
-        let (expiry, clock) = (self.expiry(), self.clock());
-        self.overwrite(kind, payload, expiry, clock).and_then(OwnedEntry::into_block)
-    }
-
     /// Replaces everything but the key; a mark of inner expiries is cleared. Returns the old entry
     /// if it had a block.
     pub(crate) fn overwrite(

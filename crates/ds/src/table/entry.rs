@@ -475,29 +475,6 @@ impl RawEntry {
         true
     }
 
-    /// Changes the length of an inline value in place, zeroing new bytes. Returns false if the
-    /// class or the form would change.
-    pub(crate) fn resize_in_place(self, len: usize) -> bool {
-        let old = self.head();
-        let mut new = old;
-        new.value_len = len;
-        let wide = old.key_len > usize::from(u8::MAX) || len > usize::from(u16::MAX);
-        if wide != (old.flags & WIDE != 0) || old.size() != new.size() {
-            return false;
-        }
-        if len > old.value_len {
-            // SAFETY: the class has space for `len` bytes of value.
-            unsafe { self.at(old.value_at() + old.value_len).write_bytes(0, len - old.value_len) };
-        }
-        if wide {
-            // SAFETY: with WIDE set the value length is at 16.
-            unsafe { self.at(16).cast::<[u8; 8]>().write((len as u64).to_le_bytes()) };
-        } else {
-            self.set_word(self.word() << 16 >> 16 | (len as u64) << 48);
-        }
-        true
-    }
-
     /// Creates an allocation with the same key, kind, clock, value and mark but another expiry. The
     /// old one must then be passed to [`RawEntry::forget`], since the new one owns its block.
     pub(crate) fn moved_with_expiry(self, expiry: Option<i64>) -> RawEntry {
@@ -513,29 +490,6 @@ impl RawEntry {
                 entry.at(new.key_at),
                 old.key_len + old.value_bytes(),
             );
-        }
-        entry
-    }
-
-    /// Creates an allocation with the same key, kind, clock, expiries and the first bytes of the
-    /// inline value, zero-filled up to `len`. The old one must be passed to [`RawEntry::forget`].
-    pub(crate) fn moved_with_len(self, len: usize) -> RawEntry {
-        let old = self.head();
-        let expiry = self.expiry();
-        let mut new = Head::new(old.key_len, len, false, expiry);
-        new.flags |= old.flags & INNER;
-        let entry = RawEntry::allocate(&new);
-        entry.write_head(&new, self.kind(), self.clock(), expiry);
-        let kept = len.min(old.value_len);
-        // SAFETY: both have the key followed by `kept` bytes of value; the new one has space for
-        // `len`.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                self.at(old.key_at),
-                entry.at(new.key_at),
-                old.key_len + kept,
-            );
-            entry.at(new.value_at() + kept).write_bytes(0, len - kept);
         }
         entry
     }
