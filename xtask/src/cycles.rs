@@ -27,6 +27,7 @@ const TOGETHER: &[&[&str]] = &[&[
     "crates/sim/src/life.rs",
     "crates/sim/src/plan.rs",
     "crates/sim/src/process.rs",
+    "crates/sim/src/promises.rs",
     "crates/sim/src/shell.rs",
     "crates/sim/src/talk.rs",
     "crates/sim/src/verify.rs",

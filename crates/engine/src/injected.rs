@@ -27,10 +27,14 @@ pub enum Bug {
     SecondOffsetOffByOne,
     /// REPLICAOF forgets the database selected in the stream.
     ForgottenSelection,
+    /// FLUSHALL neither gives the running save up nor saves.
+    FlushUnsaved,
+    /// The final save of a shutdown may begin in the middle of an EXEC.
+    HalfExecSaved,
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 11] = [
+pub const BUGS: [Bug; 13] = [
     Bug::SkippedBacklogByte,
     Bug::PsyncOffByOne,
     Bug::MissingSelect,
@@ -42,4 +46,6 @@ pub const BUGS: [Bug; 11] = [
     Bug::KeptOldKeys,
     Bug::SecondOffsetOffByOne,
     Bug::ForgottenSelection,
+    Bug::FlushUnsaved,
+    Bug::HalfExecSaved,
 ];

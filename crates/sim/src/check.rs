@@ -277,6 +277,7 @@ impl World {
                 return;
             }
         };
+        self.check_twins(node, &model);
         let is = model.digest();
         if begun.digest.is_some_and(|digest| digest != is) {
             self.fail(format!("node{node}: a snapshot is not the data at its begin"));
@@ -316,7 +317,7 @@ impl World {
         let found = process.loading.as_ref().map(|loading| digest::of_bytes(0, &loading.file));
         let which = match found {
             None => 0,
-            Some(hash) => match process.saves.iter().rposition(|&save| save == hash) {
+            Some(hash) => match process.saves.iter().rposition(|save| save.hash == hash) {
                 Some(at) => at + 1,
                 None => {
                     self.fail(format!("node{node} finds a dump file that was never completed"));
@@ -327,6 +328,9 @@ impl World {
         let sure = process.durable_saves;
         if which < sure {
             self.fail(format!("node{node} finds save {which}, though save {sure} was confirmed"));
+        }
+        if let Some(save) = which.checked_sub(1).map(|at| self.processes[node].saves[at]) {
+            self.check_found(node, save.began_us);
         }
         // A name that survived this time may still be lost with the next power: nobody synced the folder.
         self.processes[node].saves.truncate(which);

@@ -47,6 +47,8 @@ pub struct Client {
     pub act_at: u64,
     /// Replies heard.
     pub replies: u64,
+    /// When the last FLUSHALL was sent that was confirmed, until the world takes note of it.
+    pub flushed_us: Option<u64>,
     /// The last reply said that the node takes no writes.
     pub is_refused: bool,
 }
@@ -72,6 +74,7 @@ impl Client {
             answers: VecDeque::new(),
             act_at: 0,
             replies: 0,
+            flushed_us: None,
             is_refused: false,
         }
     }
@@ -82,9 +85,12 @@ impl Client {
     }
 
     /// What was said is on its way: its replies are awaited.
-    pub fn sent(&mut self, tenure: Tenure) {
+    pub fn sent(&mut self, tenure: Tenure, now_us: u64) {
         self.unsent.append(&mut self.speech.out);
-        self.expected.extend(self.speech.expected.drain(..).map(|e| (e, tenure)));
+        for mut expected in self.speech.expected.drain(..) {
+            expected.sent(now_us);
+            self.expected.push_back((expected, tenure));
+        }
     }
 
     /// The connection is gone: what was not answered may have happened or not.
@@ -150,6 +156,7 @@ impl Client {
         match (expected, reply) {
             (Expected::Anything, _) => {}
             (Expected::Session, reply) if reply.is_ok() => {}
+            (Expected::Flush(sent_us), reply) if reply.is_ok() => self.flushed_us = Some(sent_us),
             (Expected::Queued, Reply::Simple(text)) if text == b"QUEUED" => {}
             (Expected::Set(place, value), reply) if place.field.is_none() && reply.is_ok() => {
                 self.known.insert(place, Some(value));
@@ -234,7 +241,7 @@ mod tests {
         reply: &[u8],
     ) -> Result<bool, String> {
         client.speech.say(&[b"X"], expected);
-        client.sent(tenure);
+        client.sent(tenure, 0);
         client.received(reply, tenure)
     }
 
@@ -253,7 +260,7 @@ mod tests {
         let mut client = Client::new(0, 0, false);
         ask(&mut client, set(), 1, b"+OK\r\n").expect("as promised");
         client.speech.say(&[b"X"], set());
-        client.sent(1);
+        client.sent(1, 0);
         client.disconnected();
         ask(&mut client, get(), 1, b"$1\r\nw\r\n").expect("the last write is uncertain");
         ask(&mut client, get(), 1, b"$1\r\nv\r\n").expect("and may still come");

@@ -99,6 +99,14 @@ counters! {
     saves = "saves completed", at least 18_000;
     /// Saves that failed.
     failed_saves = "saves failed", at least 700;
+    /// Replies to them.
+    flushes = "FLUSHALLs confirmed", at least 3500;
+    /// … that gave a running save up.
+    flushes_in_save = "FLUSHALLs during a save", at least 2500;
+    /// A process was told to end while an EXEC waited for an answer.
+    ends_amid_exec = "orderly ends in the middle of an EXEC", at least 90;
+    /// Snapshots with keys that are always changed by one EXEC.
+    twins = "snapshots compared with what EXEC wrote", at least 1300;
     /// Dump files loaded and compared.
     loads = "loads compared with their file", at least 13_000;
     /// Snapshots decoded and compared.

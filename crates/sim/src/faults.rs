@@ -59,7 +59,21 @@ const ORDERS: &[(u64, &[&str])] = &[
     (1, &["CONFIG SET hash-max-listpack-entries {1..200}"]),
     (1, &["DEBUG SLEEP 0.3", "PING"]),
     // The data is ahead of the stream in the middle of a transaction.
-    (1, &["MULTI", "INCR operator", "BGSAVE SCHEDULE", "INCR operator", "EXEC"]),
+    (1, &["MULTI", "INCR twin:a", "BGSAVE SCHEDULE", "INCR twin:b", "EXEC"]),
+    (1, &["MULTI", "INCR twin:a", "SAVE", "INCR twin:b", "EXEC"]),
+    (2, &["MULTI", "INCR twin:a", "CONFIG REWRITE", "INCR twin:b", "EXEC"]),
+    (
+        2,
+        &[
+            "MULTI",
+            "INCR twin:a",
+            "CONFIG SET dir /data",
+            "CONFIG SET dir /",
+            "INCR twin:b",
+            "EXEC",
+        ],
+    ),
+    (2, &["MULTI", "INCR twin:a", "DEBUG SLEEP 0.3", "INCR twin:b", "EXEC"]),
 ];
 
 /// Draws how often each fault happens in a seed, against the others: half of the seeds lean on some of them.

@@ -8,7 +8,7 @@ use russet_engine::rdb::RdbSettings;
 use russet_engine::rdb::chunk::Chunk;
 
 use crate::digest;
-use crate::process::Inbox;
+use crate::process::{Inbox, Save};
 use crate::world::{Event, World};
 
 /// What a writer does next.
@@ -25,6 +25,7 @@ pub struct Writer {
     encoder: RdbEncoder,
     target: SnapshotTarget,
     file: Option<u64>,
+    began_us: u64,
     steps: VecDeque<Step>,
     /// Encoded bytes that have not left as an event.
     pending: Vec<u8>,
@@ -39,6 +40,7 @@ impl Writer {
         target: SnapshotTarget,
         settings: RdbSettings,
         aux: &[(&'static str, String)],
+        began_us: u64,
     ) -> Writer {
         let mut encoder = RdbEncoder::new(settings);
         let mut pending = Vec::new();
@@ -48,6 +50,7 @@ impl Writer {
             encoder,
             target,
             file: None,
+            began_us,
             steps: VecDeque::new(),
             whole: Vec::new(),
             pending,
@@ -127,6 +130,7 @@ impl World {
             }
             Err(why) => {
                 self.coverage.failed_saves += 1;
+                self.processes[node].save_failed_us = self.now;
                 self.processes[node].begun.remove(&job);
                 self.processes[node].disk.remove(&Writer::temp(job));
                 events.push(SnapshotEvent::Failed(why));
@@ -172,7 +176,9 @@ impl World {
             }
             Step::Rename => {
                 disk.rename(&temp, &path)?;
-                self.processes[node].saves.push(digest::of_bytes(0, &writer.whole));
+                let hash = digest::of_bytes(0, &writer.whole);
+                self.processes[node].saves.push(Save { hash, began_us: writer.began_us });
+                self.check_published(node, writer.began_us);
                 return Ok(false);
             }
             Step::SyncFolder => {
@@ -226,7 +232,9 @@ impl World {
     /// Starts to read a file.
     pub(crate) fn read_begin(&mut self, node: usize, job: JobId, path: &str) {
         let process = &mut self.processes[node];
-        let bytes = process.disk.read(path);
+        // The disk has one folder.
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let bytes = process.disk.read(name);
         let reader = Reader {
             missing: bytes.is_none(),
             bytes: bytes.unwrap_or_default(),

@@ -25,6 +25,7 @@ pub mod net;
 pub mod node;
 pub mod plan;
 pub mod process;
+mod promises;
 pub mod queue;
 pub mod resp;
 mod shell;

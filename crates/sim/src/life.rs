@@ -5,7 +5,7 @@ use russet_engine::io::{Input, Signal};
 use crate::net::Owner;
 use crate::node;
 use crate::process::{Inbox, Loading};
-use crate::world::{Event, World};
+use crate::world::{Event, Phase, World};
 
 impl World {
     /// A process begins a life.
@@ -136,6 +136,18 @@ impl World {
             self.coverage.terminations += 1;
             self.tell(|| format!("node{node} gets SIGTERM"));
             self.deliver(node, Inbox::Input(Input::Signal(Signal::Terminate)));
+        }
+    }
+
+    /// Some processes are told to end while an EXEC waits for an answer.
+    pub(crate) fn maybe_end_amid_exec(&mut self, node: usize) {
+        let process = &self.processes[node];
+        let waits = process.data().is_some_and(|data| data.is_within_exec());
+        if waits && self.phase == Phase::Chaos && self.chance.percent(30) {
+            let item = Inbox::Input(Input::Signal(Signal::Terminate));
+            let (at, incarnation) = (self.now + self.chance.skewed(1, 20_000), process.incarnation);
+            self.coverage.ends_amid_exec += 1;
+            self.queue.push(at, Event::Deliver { node, incarnation, item });
         }
     }
 }

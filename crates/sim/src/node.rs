@@ -55,6 +55,7 @@ pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
         seeds: Seeds::derive(start.seed),
         pid: start.pid,
         mode: start.mode,
+        config_file: Some("/etc/redis.conf".to_owned()),
         load: true,
         read_ahead_bytes: Some(start.read_ahead_bytes),
         ..Boot::default()

@@ -123,6 +123,7 @@ fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
     config.databases = 8;
     config.protected_mode = false;
     config.enable_debug_command = ProtectedAction::Yes;
+    config.enable_protected_configs = ProtectedAction::Yes;
     config.min_replicas_to_write = u32::from(chance.one_in(12));
     config.port = PORT;
     config.repl_diskless_sync = chance.percent(60);

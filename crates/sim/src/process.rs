@@ -45,6 +45,15 @@ pub struct Begun {
     pub selected: u32,
 }
 
+/// A dump file that was written whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Save {
+    /// The hash of its bytes.
+    pub hash: u64,
+    /// When it was begun.
+    pub began_us: u64,
+}
+
 /// What a loading node must turn out to hold.
 #[derive(Debug)]
 pub struct Loading {
@@ -99,10 +108,16 @@ pub struct Process {
     pub begun: BTreeMap<JobId, Begun>,
     /// The load that runs.
     pub loading: Option<Loading>,
-    /// Hashes of the dump files that were written whole, in order.
-    pub saves: Vec<u64>,
+    /// The dump files that were written whole, in order.
+    pub saves: Vec<Save>,
     /// So many of them are sure to have survived.
     pub durable_saves: usize,
+    /// When a save failed the last time.
+    pub save_failed_us: u64,
+    /// When the last FLUSHALL was sent that it confirmed.
+    pub flushed_us: u64,
+    /// … and that it saved before it did.
+    pub flush_saved_us: u64,
     /// Counts at the begin of the present call, to see whether it changed data.
     pub changes_before: (u64, u64),
     /// The last deadline it gave: `Some(0)` for at once.

@@ -269,7 +269,7 @@ impl World {
             Output::Connect { link, host, port } => self.connect(node, link, &host, port),
             Output::SnapshotBegin { job, target, settings, aux } => {
                 self.snapshot_begins(node, job, &aux);
-                let writer = crate::files::Writer::new(target, settings, &aux);
+                let writer = crate::files::Writer::new(target, settings, &aux, self.now);
                 self.processes[node].writers.insert(job, writer);
             }
             Output::SnapshotChunk { job, chunk } => self.writer_chunk(node, job, chunk),
@@ -289,6 +289,7 @@ impl World {
                 let at = self.now + self.chance.skewed(10, 50_000);
                 let incarnation = self.processes[node].incarnation;
                 self.queue.push(at, Event::Deliver { node, incarnation, item });
+                self.maybe_end_amid_exec(node);
             }
             Output::Log { text, .. } => {
                 self.count_log(&text);
@@ -326,6 +327,8 @@ impl World {
             self.coverage.partial_syncs += 1;
         } else if text.starts_with("Setting secondary replication ID") {
             self.coverage.promotions += 1;
+        } else if text.starts_with("The running save is given up") {
+            self.coverage.flushes_in_save += 1;
         }
     }
 

@@ -106,7 +106,13 @@ impl World {
         let c = &mut self.clients[client];
         if c.is_operator {
             let Some(order) = c.orders.pop_front() else { return };
+            // A transaction is said in one breath: without its begin, its commands would be no transaction.
+            let mut is_open = order[0] == b"MULTI";
             c.speech.say(&order, Expected::Anything);
+            while is_open && let Some(order) = c.orders.pop_front() {
+                is_open = order[0] != b"EXEC";
+                c.speech.say(&order, Expected::Anything);
+            }
         } else {
             if c.is_refused && self.chance.percent(70) {
                 self.client_gives_up(client);
@@ -126,7 +132,7 @@ impl World {
         let c = &self.clients[client];
         let (text, conn) = (c.speech.out.clone(), c.conn);
         self.tell(|| format!("client {client} to node{target} on {conn:?}: {}", requests(&text)));
-        self.clients[client].sent(tenure);
+        self.clients[client].sent(tenure, self.now);
         self.clients[client].progress_us = self.now;
         self.client_writes(client);
     }
@@ -177,6 +183,9 @@ impl World {
                 let target = self.clients[client].target;
                 self.fail(format!("client {client} of node{target}: {what}"));
             }
+        }
+        if let Some(sent_us) = self.clients[client].flushed_us.take() {
+            self.flushed(self.clients[client].target, sent_us);
         }
         while let Some(answer) = self.clients[client].answers.pop_front() {
             self.tell(|| format!("operator {client} hears {answer:?}"));

@@ -5,6 +5,7 @@ use crate::busy::Activity;
 use crate::config::Hook;
 use crate::core::{Answer, Order};
 use crate::ids::JobId;
+use crate::injected::Bug;
 use crate::io::{Level, Output, Status};
 use crate::notify;
 use crate::parts::Parts;
@@ -162,7 +163,7 @@ impl Node {
     }
 
     fn final_save(&mut self) {
-        if self.parts.busy.is_mid_change() {
+        if self.parts.busy.is_mid_change() && !self.core.injected(Bug::HalfExecSaved) {
             // It begins when the change has ended.
             return;
         }

@@ -8,6 +8,7 @@ use super::snapshot::{Purpose, Snapshot, Snapshots};
 use crate::config::Config;
 use crate::core::{Core, Order};
 use crate::ids::JobId;
+use crate::injected::Bug;
 use crate::io::{Level, SnapshotEvent, SnapshotTarget};
 use crate::keyspace::Keyspace;
 
@@ -124,6 +125,9 @@ impl Saves {
     /// save points the keyspace is saved at once, since the keys must not return. Returns whether that
     /// save follows: until it ends nobody may be told that the keys are gone.
     pub(crate) fn flushed(&mut self, core: &mut Core, data: &mut Keyspace) -> bool {
+        if core.injected(Bug::FlushUnsaved) {
+            return false;
+        }
         if let Some(save) = self.current().filter(|save| save.dirty != data.dirty) {
             let job = save.job;
             core.log(Level::Notice, "The running save is given up: FLUSHALL deleted its keys");

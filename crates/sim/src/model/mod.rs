@@ -168,6 +168,16 @@ impl Model {
         self.dbs.entry(db).or_default().insert(key, Entry { value, expiry });
     }
 
+    /// The numbers of its databases.
+    pub fn numbers(&self) -> Vec<u32> {
+        self.dbs.keys().copied().collect()
+    }
+
+    /// The value of a key.
+    pub fn value(&self, db: u32, key: &[u8]) -> Option<&Value> {
+        Some(&self.dbs.get(&db)?.get(key)?.value)
+    }
+
     /// Whether there is a key.
     pub fn contains(&self, db: u32, key: &[u8]) -> bool {
         self.dbs.get(&db).is_some_and(|db| db.get(key).is_some())

@@ -55,6 +55,8 @@ pub enum Expected {
     Increment(Place),
     /// The place of the client's own is empty from now on; whether it was not.
     Delete(Place),
+    /// `+OK` of a FLUSHALL that was sent at this time.
+    Flush(u64),
     /// `+QUEUED`, or a refusal.
     Queued,
     /// The replies to what was queued; nothing at all only if a key was watched that others change.
@@ -64,6 +66,25 @@ pub enum Expected {
         /// Somebody else may have changed a watched key.
         contended: bool,
     },
+}
+
+impl Expected {
+    /// What to expect of a request on keys that all clients share.
+    fn of(args: &[Vec<u8>]) -> Expected {
+        match args[0].eq_ignore_ascii_case(b"flushall") {
+            true => Expected::Flush(0),
+            false => Expected::Anything,
+        }
+    }
+
+    /// The request is sent now.
+    pub fn sent(&mut self, now_us: u64) {
+        match self {
+            Expected::Flush(sent_us) => *sent_us = now_us,
+            Expected::Exec { inner, .. } => inner.iter_mut().for_each(|e| e.sent(now_us)),
+            _ => {}
+        }
+    }
 }
 
 /// Commands of which requests are drawn, and how.
@@ -327,7 +348,12 @@ impl Speech {
         } else {
             self.select(load.db(chance));
             let args = load.request(chance, wall_ms);
-            self.say(&args, Expected::Anything);
+            if load.flushes_all && chance.one_in(150) {
+                // The one gives the other up.
+                self.say(&[b"BGSAVE"], Expected::Anything);
+                self.say(&[b"FLUSHALL"], Expected::Flush(0));
+            }
+            self.say(&args, Expected::of(&args));
             if let Some(large) = &load.large
                 && self.building.is_none()
                 && chance.percent(large.build_percent)
@@ -427,7 +453,11 @@ impl Speech {
         for _ in 0..chance.between(0, 5) {
             let (args, expected) = match own {
                 true => self.own(load, chance),
-                false => (load.request(chance, wall_ms), Expected::Anything),
+                false => {
+                    let args = load.request(chance, wall_ms);
+                    let expected = Expected::of(&args);
+                    (args, expected)
+                }
             };
             inner.push(expected);
             self.say(&args, Expected::Queued);
