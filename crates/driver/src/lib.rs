@@ -225,6 +225,11 @@ impl Driver {
         }
     }
 
+    /// Returns the node's deadline for its next turn.
+    pub fn deadline(&self) -> Option<u64> {
+        self.deadline
+    }
+
     /// Whether the node has work to do at this time.
     pub fn has_work(&self) -> bool {
         let is_due = self.deadline.is_some_and(|due| due <= self.now.mono_us);

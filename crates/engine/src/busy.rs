@@ -7,6 +7,7 @@
 //! | activity | commands meanwhile |
 //! |---|---|
 //! | loading at the start | refused with LOADING, but for those with the flag `loading` |
+//! | after the order to exit | held: what was answered now would be lost |
 //! | all others | held: the activity is atomic, so nobody may see a partial state |
 
 use russet_protocol::ErrorReply;
@@ -27,7 +28,7 @@ pub enum Activity {
     Exec,
     /// A CONFIG SET in progress: nobody may see settings that are not applied yet.
     Settings,
-    /// The process stops after a fatal error.
+    /// The exit of the process has been ordered.
     Stopped,
 }
 

@@ -115,8 +115,10 @@ pub enum Order {
     DataReplaced,
     /// A replica has caught up or disconnected: a shutdown may have waited for it.
     CheckShutdown,
-    /// Stop the process after a fatal error.
+    /// Exit the process after a fatal error.
     Stop(String),
+    /// Exit the process with this status.
+    Exit(i32),
     /// Run the hook of a changed directive.
     Apply(Hook),
 }

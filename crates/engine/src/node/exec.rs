@@ -29,7 +29,7 @@ impl Node {
     pub(super) fn may_resume_exec(&self) -> bool {
         let who = self.parts.busy.client_of(Activity::Exec);
         who.is_some_and(|handle| self.parts.clients.waiting(handle).is_none())
-            && !self.parts.busy.is(Activity::Stopped)
+            && !self.is_stopped()
     }
 
     /// Continues an incomplete EXEC.
@@ -65,7 +65,7 @@ impl Node {
             if self.parts.saves.wants_save_after_flush() {
                 self.parts.clients.hold_for_flush(handle, reply_at);
             }
-            if host.ticks_us().saturating_sub(began_us) >= TURN_US {
+            if self.is_stopped() || host.ticks_us().saturating_sub(began_us) >= TURN_US {
                 return;
             }
         }

@@ -103,8 +103,16 @@ impl Node {
         self.data.clock = (now.wall_secs() & 0xff_ffff) as u32;
     }
 
+    /// Whether the exit of the process has been ordered.
+    fn is_stopped(&self) -> bool {
+        self.parts.busy.is(Activity::Stopped)
+    }
+
     /// Handles one event of the control plane.
     pub fn handle(&mut self, now: Now, input: Input) {
+        if self.is_stopped() {
+            return;
+        }
         self.advance(now);
         let Node { core, data, parts, .. } = self;
         match input {
@@ -149,12 +157,17 @@ impl Node {
 
     /// Runs one turn: due timers, requests of ready clients, a slice of background work.
     pub fn turn(&mut self, now: Now, host: &mut dyn Host) {
+        if self.is_stopped() {
+            return;
+        }
         self.advance(now);
         let began_us = host.ticks_us();
         self.run_timers(host);
         self.resume_exec(host, began_us);
         self.serve(host, began_us);
-        self.background(host, began_us);
+        if !self.is_stopped() {
+            self.background(host, began_us);
+        }
         self.settle();
     }
 
@@ -187,6 +200,9 @@ impl Node {
     pub fn poll_output(&mut self, now: Now) -> Output {
         if let Some(output) = self.core.take_output() {
             return output;
+        }
+        if self.is_stopped() {
+            return Output::Wait(None);
         }
         if self.has_work() {
             return Output::Wait(Some(0));
@@ -235,6 +251,9 @@ impl Node {
         service: Service,
         ends: Endpoints,
     ) -> Result<Handle, Vec<u8>> {
+        if self.is_stopped() {
+            return Err(Vec::new());
+        }
         self.advance(now);
         let handle = match service {
             Service::Clients => self.parts.clients.accept(&mut self.core, ends)?,
@@ -248,6 +267,9 @@ impl Node {
     /// It has spare capacity. None if the connection must not be read now.
     #[inline]
     pub fn read_buffer(&mut self, handle: Handle) -> Option<&mut Vec<u8>> {
+        if self.is_stopped() {
+            return None;
+        }
         let held = self.parts.busy.holds_all();
         self.parts.clients.read_buffer(handle, held, self.core.boot.read_ahead_bytes)
     }

@@ -42,7 +42,11 @@ impl Node {
             Order::CheckShutdown => shutdown.check(core, master, false),
             Order::FinalSave => self.final_save(),
             Order::FinalSaveFailed => shutdown.save_failed(core, clients, pause),
-            Order::Stop(why) => self.stop(&why),
+            Order::Stop(why) => {
+                core.log(Level::Warning, why);
+                self.exit(1);
+            }
+            Order::Exit(status) => self.exit(status),
             Order::Apply(hook) => self.apply(hook),
         }
     }
@@ -178,7 +182,7 @@ impl Node {
     pub(super) fn begin_awaited_saves(&mut self) {
         let Parts { saves, loading, shutdown, busy, .. } = &self.parts;
         let (is_final, after_flush) = (shutdown.awaits_save(), saves.wants_save_after_flush());
-        if !(is_final || after_flush) || busy.is_mid_change() {
+        if !(is_final || after_flush) || busy.is_mid_change() || self.is_stopped() {
             return;
         }
         if is_final {
@@ -189,13 +193,12 @@ impl Node {
         }
     }
 
-    /// Stops the process after a fatal error. No client is served any more.
-    fn stop(&mut self, why: &str) {
-        let Node { core, parts, .. } = self;
-        if !parts.busy.is(Activity::Stopped) {
-            parts.busy.begin(Activity::Stopped, None);
-            core.log(Level::Warning, why);
-            core.output(Output::Exit(1));
+    /// Orders the exit of the process. From now on the node does nothing: what it replied, wrote or
+    /// deleted now would be lost.
+    fn exit(&mut self, status: i32) {
+        if !self.is_stopped() {
+            self.parts.busy.begin(Activity::Stopped, None);
+            self.core.output(Output::Exit(status));
         }
     }
 

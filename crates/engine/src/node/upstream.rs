@@ -114,11 +114,12 @@ impl Node {
     pub(super) fn applied(&mut self, handle: Handle, raw: &[u8]) {
         // A request that stops this process is not passed on.
         self.carry_out_orders();
-        let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, busy, .. } = parts;
-        if !busy.is(Activity::Stopped) {
-            following.applied(core, clients, master, handle, raw);
+        if self.is_stopped() {
+            return;
         }
+        let Node { core, parts, .. } = self;
+        let Parts { clients, master, following, .. } = parts;
+        following.applied(core, clients, master, handle, raw);
     }
 
     /// Handles a request of the stream that is unknown or creates an unsupported value.

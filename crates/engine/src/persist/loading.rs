@@ -281,8 +281,7 @@ impl Loading {
                 let name = core.dump_file();
                 core.log(Level::Warning, format!("{name}: {why}"));
                 let text = "Fatal error loading the DB, check server logs. Exiting.";
-                core.log(Level::Warning, text);
-                core.output(Output::Exit(1));
+                core.order(Order::Stop(text.to_owned()));
             }
             (Purpose::Reload { client, existing }, Ok(())) => {
                 let result = load.fresh.map_or(Ok(()), |fresh| merge(core, data, *fresh, existing));

@@ -227,5 +227,5 @@ fn log_replicas(core: &mut Core, master: &Master) {
 
 fn exit(core: &mut Core) {
     core.log(Level::Warning, "Redis is now ready to exit, bye bye...");
-    core.output(Output::Exit(0));
+    core.order(Order::Exit(0));
 }

@@ -7,6 +7,7 @@ mod debug;
 mod directives;
 mod dump;
 mod events;
+mod exit;
 mod expiry;
 mod failover;
 mod following;
