@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use russet_engine::config::Config;
-use russet_engine::io::{Handle, Host, Input, Now, Output, Status};
+use russet_engine::io::{Handle, Host, Input, Now, Output, ProcessMetrics, Status};
 use russet_engine::node::{Boot, Node, Seeds};
 
 pub use connections::Connection;
@@ -54,6 +54,8 @@ pub struct Driver {
     pub now: Now,
     /// Microseconds by which each read advances the tick counter; with 0, slices never end early.
     pub tick_us: u64,
+    /// Memory that the process may use; 0: unknown.
+    pub memory_bytes: u64,
     /// The files.
     pub files: Files,
     /// Snapshots being written.
@@ -89,12 +91,17 @@ pub struct Driver {
 struct Ticks {
     us: u64,
     step_us: u64,
+    memory_bytes: u64,
 }
 
 impl Host for Ticks {
     fn ticks_us(&mut self) -> u64 {
         self.us += self.step_us;
         self.us
+    }
+
+    fn process(&mut self) -> ProcessMetrics {
+        ProcessMetrics { memory_limit_bytes: self.memory_bytes, ..ProcessMetrics::default() }
     }
 }
 
@@ -131,6 +138,7 @@ impl Driver {
             node: Node::new(config, boot, now),
             now,
             tick_us: 1,
+            memory_bytes: 0,
             files,
             snapshots: Snapshots::default(),
             reads: Reads::default(),
@@ -209,7 +217,8 @@ impl Driver {
 
     /// Runs one turn of the node.
     pub fn turn(&mut self) {
-        self.node.turn(self.now, &mut Ticks { us: self.now.mono_us, step_us: self.tick_us });
+        let (us, step_us, memory_bytes) = (self.now.mono_us, self.tick_us, self.memory_bytes);
+        self.node.turn(self.now, &mut Ticks { us, step_us, memory_bytes });
     }
 
     /// Carries out outputs and writes to connections until there is nothing left. Returns the number

@@ -85,6 +85,9 @@ pub struct ProcessMetrics {
     pub cpu_user_main_us: u64,
     /// Physical memory of the machine in bytes.
     pub system_memory_bytes: u64,
+    /// Memory that the process may use in bytes: that of the machine, or the least limit of its
+    /// cgroups.
+    pub memory_limit_bytes: u64,
 }
 
 /// Whom a listener is for.

@@ -12,6 +12,7 @@
 
 mod background;
 mod banner;
+mod cgroup;
 mod clock;
 mod completions;
 mod config_files;

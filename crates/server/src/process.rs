@@ -1,9 +1,12 @@
 //! Metrics of the process for INFO, read from the kernel and the allocator.
 
+use std::path::Path;
+
 use russet_engine::io::ProcessMetrics;
 use russet_engine::node::Platform;
 use tikv_jemalloc_ctl::{epoch, stats};
 
+use crate::cgroup;
 use crate::clock;
 use crate::sys::{self, Usage};
 
@@ -11,15 +14,20 @@ use crate::sys::{self, Usage};
 pub struct Process {
     page_bytes: u64,
     system_memory_bytes: u64,
+    memory_limit_bytes: u64,
 }
 
 impl Process {
     /// Reads the constant metrics.
     pub fn new() -> Process {
         let info = rustix::system::sysinfo();
+        let system_memory_bytes = info.totalram as u64 * u64::from(info.mem_unit);
+        let limit =
+            cgroup::memory_limit(Path::new("/proc/self/cgroup"), Path::new("/sys/fs/cgroup"));
         Process {
             page_bytes: rustix::param::page_size() as u64,
-            system_memory_bytes: info.totalram as u64 * u64::from(info.mem_unit),
+            system_memory_bytes,
+            memory_limit_bytes: limit.map_or(system_memory_bytes, |at| at.min(system_memory_bytes)),
         }
     }
 
@@ -41,6 +49,7 @@ impl Process {
             cpu_sys_main_us,
             cpu_user_main_us,
             system_memory_bytes: self.system_memory_bytes,
+            memory_limit_bytes: self.memory_limit_bytes,
         }
     }
 
@@ -76,5 +85,8 @@ mod tests {
         assert!(metrics.rss_bytes > 100_000);
         assert!(metrics.allocated_bytes > 0 && metrics.resident_bytes >= metrics.active_bytes);
         assert!(metrics.system_memory_bytes >= metrics.rss_bytes);
+        assert!(
+            (metrics.rss_bytes..=metrics.system_memory_bytes).contains(&metrics.memory_limit_bytes)
+        );
     }
 }

@@ -465,3 +465,15 @@ fn a_change_copies_only_the_pre_image_of_its_bucket() {
     }
     assert_eq!((keyspace.garbage_len(), keyspace.allocated_bytes()), (1, 0));
 }
+
+#[test]
+#[should_panic(expected = "a database stays until walks have finished it")]
+fn a_walk_does_not_pass_over_a_database_that_is_gone() {
+    let mut keyspace = Keyspace::new(1, Seed::new(1), Mode::Standalone);
+    let key = keyspace.hasher().key(b"key");
+    keyspace.edit(0, key).set_string(b"value", Expiry::Clear, EventKind::Set);
+    assert!(keyspace.begin_walk(JobId(1)));
+    // Replaced without being kept for the walk, which no method does.
+    keyspace.dbs[0] = keyspace.fresh_db();
+    keyspace.walk_slice(JobId(1), &mut || false);
+}

@@ -28,8 +28,7 @@ impl Node {
     /// Whether an incomplete EXEC may continue.
     pub(super) fn may_resume_exec(&self) -> bool {
         let who = self.parts.busy.client_of(Activity::Exec);
-        who.is_some_and(|handle| self.parts.clients.waiting(handle).is_none())
-            && !self.is_stopped()
+        who.is_some_and(|handle| self.parts.clients.waiting(handle).is_none()) && !self.is_stopped()
     }
 
     /// Continues an incomplete EXEC.

@@ -186,8 +186,12 @@ impl Saves {
     /// Aborts a snapshot that cannot keep up with writes.
     pub(crate) fn abort_lagging(&mut self, core: &mut Core, data: &mut Keyspace, job: JobId) {
         core.output(crate::io::Output::SnapshotAbort { job });
-        let why = "writes outran the snapshot: too many copied bytes wait to be written";
-        self.event(core, data, job, SnapshotEvent::Failed(why.to_owned()));
+        let most = self.snapshots.copies_bytes_max(core, data) >> 20;
+        let why = format!(
+            "writes outran the snapshot: more than {most} MB that they overwrote, its share of the \
+             free memory, wait to be written"
+        );
+        self.event(core, data, job, SnapshotEvent::Failed(why));
     }
 
     /// Handles an event of a snapshot's writer.

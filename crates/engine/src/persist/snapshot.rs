@@ -24,9 +24,11 @@ const IDLE_SLICE_US: u64 = 200;
 /// The walk pauses while this many bytes are not encoded yet.
 const AHEAD_MAX: u64 = 16 << 20;
 
-/// A snapshot with more copied and not yet encoded bytes is aborted. The walk pauses long before,
-/// so most of them are pre-images of written keys.
-const COPIES_BYTES_MAX: u64 = 4 << 30;
+/// Limit of copied and not yet encoded bytes if the memory is not known.
+const COPIES_BYTES_DEFAULT: u64 = 4 << 30;
+
+/// Minimum of the limit: well above what the walk copies before it pauses.
+const COPIES_BYTES_LEAST: u64 = 2 * AHEAD_MAX;
 
 /// The purpose of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,17 +120,9 @@ impl Snapshot {
 }
 
 /// The running snapshots, limited by the number of walks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Snapshots {
     list: Vec<Snapshot>,
-    /// Limit of copied bytes of a snapshot.
-    pub copies_bytes_max: u64,
-}
-
-impl Default for Snapshots {
-    fn default() -> Snapshots {
-        Snapshots { list: Vec::new(), copies_bytes_max: COPIES_BYTES_MAX }
-    }
 }
 
 impl Snapshots {
@@ -198,6 +192,18 @@ impl Snapshots {
         Some(job)
     }
 
+    /// Returns the number of copied and not yet encoded bytes above which a snapshot is aborted: its
+    /// share of the memory that the data leaves free, of which one share remains for everything else.
+    /// The walk pauses long before, so most of the bytes are pre-images of written keys.
+    pub fn copies_bytes_max(&self, core: &Core, data: &Keyspace) -> u64 {
+        let memory = core.stats.process.memory_limit_bytes;
+        if memory == 0 {
+            return COPIES_BYTES_DEFAULT;
+        }
+        let free = memory.saturating_sub(data.allocated_bytes() as u64);
+        (free / (self.len() as u64 + 1)).max(COPIES_BYTES_LEAST)
+    }
+
     /// Handles bytes consumed by the encoder.
     pub(crate) fn consumed(&mut self, job: JobId, bytes: u64) {
         if let Some(snapshot) = self.list.iter_mut().find(|snapshot| snapshot.job == job) {
@@ -243,7 +249,8 @@ impl Snapshots {
             }
             snapshot.note_held(data.walk_held_bytes(snapshot.job));
         }
-        let beyond = |snapshot: &&Snapshot| snapshot.ahead_bytes() > self.copies_bytes_max;
+        let most = self.copies_bytes_max(core, data);
+        let beyond = |snapshot: &&Snapshot| snapshot.ahead_bytes() > most;
         self.list.iter().filter(beyond).map(|snapshot| snapshot.job).collect()
     }
 }
