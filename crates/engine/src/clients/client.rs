@@ -35,6 +35,22 @@ pub enum LinkOwner {
     Master,
 }
 
+/// Maximum output that waits for our master. We send it a handshake and acknowledgements only.
+const MASTER_OUTPUT_MAX: u64 = 1 << 20;
+
+impl LinkOwner {
+    /// Returns the limit of a link's output and its description. The limits of clients are for those
+    /// that connected to us.
+    pub(super) fn output_limit(self) -> (&'static str, OutputLimit) {
+        match self {
+            LinkOwner::Master => {
+                let limit = OutputLimit { hard_bytes: MASTER_OUTPUT_MAX, ..Default::default() };
+                ("1 MB for the link to a master, which does not read", limit)
+            }
+        }
+    }
+}
+
 /// The reply mode of a client (CLIENT REPLY).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplyMode {
@@ -276,7 +292,7 @@ impl Client {
             + self.subscriptions.memory_bytes()
     }
 
-    /// Returns the name of its class of output limits, and its limit.
+    /// Returns a description of what sets the limit of its output, and the limit.
     #[inline]
     pub(super) fn output_limit(&self, config: &Config) -> (&'static str, OutputLimit) {
         let limits = &config.client_output_buffer_limit;
@@ -284,13 +300,16 @@ impl Client {
             Role::Replica => {
                 let mut limit = limits.replica;
                 if limit.hard_bytes > 0 {
-                    // It must not be closed for the backlog bytes of its partial synchronization.
+                    // What the backlog keeps anyway takes no memory.
                     limit.hard_bytes = limit.hard_bytes.max(config.repl_backlog_size);
                 }
-                ("replica", limit)
+                ("'client-output-buffer-limit replica'", limit)
             }
-            Role::Client if !self.subscriptions.is_empty() => ("pubsub", limits.pubsub),
-            Role::Client | Role::Link(_) => ("normal", limits.normal),
+            Role::Client if !self.subscriptions.is_empty() => {
+                ("'client-output-buffer-limit pubsub'", limits.pubsub)
+            }
+            Role::Client => ("'client-output-buffer-limit normal'", limits.normal),
+            Role::Link(owner) => owner.output_limit(),
         }
     }
 

@@ -504,12 +504,12 @@ impl Clients {
     #[cold]
     pub(crate) fn close_for_output(&mut self, core: &mut Core, handle: Handle) {
         let Some(client) = self.get(handle).filter(|client| !client.closed) else { return };
-        let (class, _) = client.output_limit(&core.config);
+        let (which, _) = client.output_limit(&core.config);
         let who = client.describe(core.now.mono_us, 0);
         core.stats.output_limit_disconnections += 1;
         let text = format!(
             "Client {who} scheduled to be closed ASAP for overcoming of output buffer limits. \
-             Its limit is 'client-output-buffer-limit {class}'."
+             Its limit is {which}."
         );
         core.log(Level::Warning, text);
         self.drop_without_flush(core, handle);

@@ -203,8 +203,7 @@ fn replconf(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     }
     if args.is(1, "GETACK") {
         if ctx.call.caller == Caller::Master {
-            let Parts { clients, master, following, .. } = ctx.parts;
-            following.acknowledge(ctx.core, clients, master.stream.offset());
+            ctx.parts.following.request_ack();
         }
         return ctx.no_reply(reply);
     }

@@ -187,9 +187,10 @@ impl Node {
         }
         self.begin_awaited_saves();
         let Node { core, data, parts, .. } = self;
-        let Parts { clients, master, .. } = parts;
+        let Parts { clients, master, following, .. } = parts;
         master.process_acks(core, clients);
         master.flush_stream(core, clients);
+        following.send_ack(core, clients, master.stream.offset());
         while let Some(garbage) = data.take_garbage() {
             core.free(garbage);
         }
@@ -306,9 +307,13 @@ impl Node {
     #[inline]
     pub fn written(&mut self, handle: Handle, bytes: usize) {
         let Node { core, parts, .. } = self;
-        let Parts { clients, master, .. } = parts;
-        if clients.written(core, handle, bytes) == Some(Role::Replica) {
-            master.bytes_written(core, clients, handle, bytes);
+        let Parts { clients, master, following, .. } = parts;
+        match clients.written(core, handle, bytes) {
+            Some(Role::Replica) => master.bytes_written(core, clients, handle, bytes),
+            Some(Role::Link(LinkOwner::Master)) => {
+                following.send_ack(core, clients, master.stream.offset());
+            }
+            Some(Role::Client) | None => {}
         }
         if self.core.has_orders() {
             self.carry_out_orders();

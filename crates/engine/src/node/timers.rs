@@ -109,8 +109,8 @@ impl Node {
 
     pub(super) fn following_cron(&mut self) {
         let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, loading, .. } = parts;
-        following.cron(core, clients, master.stream.offset(), loading.is_loading());
+        let Parts { clients, following, loading, .. } = parts;
+        following.cron(core, clients, loading.is_loading());
     }
 
     fn cron(&mut self) {

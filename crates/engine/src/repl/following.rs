@@ -110,6 +110,8 @@ pub struct MasterLink {
     pub selected_db: u32,
     /// Earliest time of the next attempt.
     retry_us: u64,
+    /// Whether our offset is to be acknowledged.
+    pub(super) ack_requested: bool,
     /// Database selected by the stream, also within a transaction.
     pub(super) db: u32,
     /// A transaction of the stream.
@@ -132,6 +134,7 @@ impl MasterLink {
             data_failures: 0,
             selected_db,
             retry_us: 0,
+            ack_requested: false,
             db: selected_db,
             transaction: Transaction::default(),
             partial_transaction: Vec::new(),
@@ -363,6 +366,7 @@ impl Following {
         let Some(master) = &mut self.master else { return };
         master.partial_transaction.clear();
         master.transaction = Transaction::default();
+        master.ack_requested = false;
         if let Stage::Payload(payload) = std::mem::replace(&mut master.stage, Stage::Retry) {
             core.free(Garbage::new(payload.fresh.keys(), payload));
         }
@@ -420,13 +424,7 @@ impl Following {
     }
 
     /// The replication cron, once a second: connects, acknowledges, and checks timeouts.
-    pub(crate) fn cron(
-        &mut self,
-        core: &mut Core,
-        clients: &mut Clients,
-        master_offset: i64,
-        is_loading: bool,
-    ) {
+    pub(crate) fn cron(&mut self, core: &mut Core, clients: &mut Clients, is_loading: bool) {
         let now_us = core.now.mono_us;
         let timeout_us = core.config.repl_timeout.max(1) as u64 * 1_000_000;
         let Some(master) = &mut self.master else { return };
@@ -443,14 +441,16 @@ impl Following {
                 if now_us.saturating_sub(master.online_us) >= STABLE_US {
                     master.data_failures = 0;
                 }
-                return self.acknowledge(core, clients, master_offset);
+                return self.request_ack();
             }
             Stage::Payload(_) if silent => {
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter in redis.conf to a larger value."
             }
             Stage::Payload(_) => {
-                // Prevents a timeout at the master.
-                if let Some(link) = master.link {
+                // Prevents a timeout at the master. One that does not read needs no more of them.
+                if let Some(link) = master.link
+                    && clients.outbox(link).is_some_and(|outbox| outbox.is_empty())
+                {
                     clients.send(core, link, b"\n");
                 }
                 return;
@@ -511,12 +511,6 @@ impl Following {
             push_command(&mut bytes, args);
             clients.send(core, link, &bytes);
         }
-    }
-
-    /// Sends REPLCONF ACK with our offset.
-    pub(crate) fn acknowledge(&mut self, core: &mut Core, clients: &mut Clients, offset: i64) {
-        let offset = offset.to_string();
-        self.send_command(core, clients, &[b"REPLCONF", b"ACK", offset.as_bytes()]);
     }
 
     /// Consumes lines of the link, or a slice of the payload.
@@ -602,7 +596,7 @@ impl Following {
         );
         core.output(Output::Status(Status::Resumed));
         let selected = self.upstream_db().unwrap_or(0);
-        self.go_online(core, clients, master.stream.offset(), selected);
+        self.go_online(core, selected);
     }
 
     fn payload_failed(&mut self, core: &mut Core, clients: &mut Clients, why: &str) {
@@ -652,10 +646,10 @@ impl Following {
         core.order(Order::DataReplaced);
         core.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
         core.output(Output::Status(Status::Synced));
-        self.go_online(core, clients, payload.offset, selected_db);
+        self.go_online(core, selected_db);
     }
 
-    fn go_online(&mut self, core: &mut Core, clients: &mut Clients, offset: i64, db: u32) {
+    fn go_online(&mut self, core: &mut Core, db: u32) {
         let now_us = core.now.mono_us;
         let Some(master) = &mut self.master else { return };
         master.stage = Stage::Online;
@@ -664,7 +658,7 @@ impl Following {
         (master.selected_db, master.db) = (db, db);
         master.transaction = Transaction::default();
         master.partial_transaction.clear();
-        self.acknowledge(core, clients, offset);
+        self.request_ack();
         // A master that has not handled the end of its snapshot yet ignores this acknowledgement
         // and starts its stream at the next one.
         let soon = now_us + SECOND_ACK_US;

@@ -72,6 +72,26 @@ impl Following {
         master.stream.append(raw);
     }
 
+    /// Requests that our offset is acknowledged at the end of the turn, however often it is called.
+    pub(crate) fn request_ack(&mut self) {
+        if let Some(link) = &mut self.master {
+            link.ack_requested = true;
+        }
+    }
+
+    /// Sends REPLCONF ACK with our offset if it is requested. While earlier output waits for a master
+    /// that does not read, nothing is added to it: the acknowledgement follows when that has left, with
+    /// the offset of then.
+    pub(crate) fn send_ack(&mut self, core: &mut Core, clients: &mut Clients, offset: i64) {
+        let Some(link) = self.master.as_mut().filter(|link| link.ack_requested) else { return };
+        let outbox = link.link.and_then(|handle| clients.outbox(handle));
+        if outbox.is_some_and(|outbox| outbox.is_empty()) {
+            link.ack_requested = false;
+            let offset = offset.to_string();
+            self.send_command(core, clients, &[b"REPLCONF", b"ACK", offset.as_bytes()]);
+        }
+    }
+
     /// Closes the link because of a command in the master's stream that is unknown or fails here.
     ///
     /// Its effect on the master's data is unknown. After skipping it, our offset would no longer

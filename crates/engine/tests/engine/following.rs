@@ -321,6 +321,56 @@ fn a_full_synchronization_during_transactions_and_waits() {
 }
 
 #[test]
+fn acknowledgements_do_not_pile_up_for_a_master_that_does_not_read() {
+    let (mut w, link) = replica("repl-timeout 1000\n", &[]);
+    w.advance_ms(200);
+    w.take(link);
+    let waiting = |w: &Driver| w.node.parts.clients.get(link).unwrap().wire.outbox.len();
+    w.send(link, &words("REPLCONF GETACK *").repeat(100));
+    assert_eq!(w.take(link).matches("ACK").count(), 1, "one for all of a turn");
+    w.set_read_limit(link, Some(0));
+    for _ in 0..100 {
+        w.send(link, &words("REPLCONF GETACK *").repeat(10));
+        w.advance_ms(1000);
+    }
+    assert!(waiting(&w) < 100, "{} bytes wait", waiting(&w));
+    w.set_read_limit(link, None);
+    let offset = w.node.parts.master.stream.offset();
+    let acks = w.take(link);
+    assert!(acks.ends_with(&format!("\r\n{offset}\r\n")), "the last one is current: {acks:?}");
+    assert_eq!(acks.matches("ACK").count(), 2, "{acks:?}");
+}
+
+#[test]
+fn newlines_do_not_pile_up_for_a_master_that_does_not_read() {
+    let (mut w, link) = syncing_replica("");
+    w.take(link);
+    w.set_read_limit(link, Some(0));
+    let whole = payload(&["a", "b", "c"]);
+    let (begin, rest) = whole.split_at(whole.len() - 100);
+    w.send(link, begin);
+    for byte in rest {
+        w.send(link, &[*byte]);
+        w.advance_ms(1000);
+    }
+    w.set_read_limit(link, Some(1000));
+    assert_eq!(w.take(link).matches("\n").count(), 1 + 7, "one, and an acknowledgement");
+}
+
+#[test]
+fn the_output_to_a_master_is_limited() {
+    let (mut w, link) = replica("client-output-buffer-limit normal 1kb 1kb 1\n", &[]);
+    w.set_read_limit(link, Some(0));
+    w.node.parts.clients.send(&mut w.node.core, link, &[b'x'; 20 << 10]);
+    w.advance_ms(3000);
+    assert_eq!(w.closed, [], "the limits of clients are not meant");
+    w.node.parts.clients.send(&mut w.node.core, link, &[b'x'; 1 << 20]);
+    w.run();
+    assert_eq!(w.closed, [link]);
+    assert!(w.log.iter().any(|l| l.contains("link to a master")), "{:?}", w.log);
+}
+
+#[test]
 fn a_payload_is_loaded_piece_by_piece() {
     let keys: Vec<String> = (0..20_000).map(|n| format!("key:{n}")).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
