@@ -129,14 +129,15 @@ impl std::error::Error for Corrupt {}
 /// Decompresses `input`, which must result in exactly `len` bytes.
 ///
 /// # Errors
-/// [`Corrupt`] in all other cases. Nothing is allocated for a length that is impossible for the
-/// input's length.
+/// [`Corrupt`] in all other cases, and if the result does not fit into memory. Nothing is allocated
+/// for a length that is impossible for the input's length.
 pub fn decompress(input: &[u8], len: usize) -> Result<Vec<u8>, Corrupt> {
     // Three bytes decompress to at most COPY_MAX.
     if len > input.len().saturating_mul(COPY_MAX / 3) {
         return Err(Corrupt);
     }
-    let mut out = Vec::with_capacity(len);
+    let mut out = Vec::new();
+    out.try_reserve_exact(len).map_err(|_| Corrupt)?;
     let mut rest = input;
     while let [control, tail @ ..] = rest {
         let control = usize::from(*control);

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use russet_protocol::{Limits, Protocol};
 
+use super::link_bytes_max;
 use super::subscriptions::Subscriptions;
 use super::wire::Wire;
 use crate::config::Config;
 use crate::config::words::OutputLimit;
+use crate::core::Core;
 use crate::ids::{Handle, JobId, RequestId};
 use crate::io::Endpoints;
 use crate::shared::Shared;
@@ -221,12 +223,13 @@ impl Client {
         }
     }
 
-    /// Returns the limits of its requests.
-    pub(crate) fn limits(&self, bulk_len_max: u64) -> Limits {
-        if self.authenticated {
-            Limits::open(bulk_len_max)
-        } else {
-            Limits::unauthenticated(bulk_len_max)
+    /// Returns the limits of its requests. That of clients does not bind our master, which may have
+    /// another one, but the received bytes of an incomplete request are limited.
+    pub(crate) fn limits(&self, core: &Core) -> Limits {
+        match self.role {
+            Role::Link(_) => Limits::open(link_bytes_max(core) as u64),
+            _ if self.authenticated => Limits::open(core.config.proto_max_bulk_len),
+            _ => Limits::unauthenticated(core.config.proto_max_bulk_len),
         }
     }
 

@@ -45,6 +45,7 @@ use crate::journal::Journal;
 use crate::keyspace::{Change, Edit, Key, Keyspace};
 use crate::parts::Parts;
 use crate::persist::fill::StreamPosition;
+use crate::rdb::format::STRING_BYTES_MAX;
 use crate::transaction::Transaction;
 use crate::types::string::Text;
 use crate::types::{BuildContext, Editable, Object};
@@ -298,6 +299,15 @@ impl Ctx<'_> {
     /// master.
     pub(in crate::command) fn is_expired(&self, at_ms: i64) -> bool {
         at_ms <= self.now_ms() && self.call.caller != Caller::Master && !self.core.is_replica
+    }
+
+    /// Returns the maximum length of a string that this call may create. The limit of clients does not
+    /// bind a replica: it must accept what its master did.
+    pub(in crate::command) fn string_bytes_max(&self) -> u64 {
+        match self.call.caller {
+            Caller::Master => STRING_BYTES_MAX,
+            Caller::Client | Caller::Exec => self.core.config.proto_max_bulk_len,
+        }
     }
 
     /// Returns the name of the command that propagates the deletion of an expired key.

@@ -238,7 +238,7 @@ impl Node {
         if !client.may_run() {
             return;
         }
-        let limits = client.limits(self.core.config.proto_max_bulk_len);
+        let limits = client.limits(&self.core);
         let db = if is_link { upstream_db } else { client.db };
         let begin = client.wire.start;
         let mut source = Source {

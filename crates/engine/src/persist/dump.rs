@@ -55,10 +55,14 @@ pub fn value_len(entry: &EntryRef<'_, Object>, compression: bool) -> usize {
     out.len()
 }
 
-/// Decodes a payload.
-pub fn restore<'a>(payload: &'a [u8], context: &BuildContext<'_>) -> Result<Value<'a>, DumpError> {
+/// Decodes a payload with strings of at most `string_bytes_max` bytes, compressed or not.
+pub fn restore<'a>(
+    payload: &'a [u8],
+    string_bytes_max: u64,
+    context: &BuildContext<'_>,
+) -> Result<Value<'a>, DumpError> {
     let (value, flavour) = check_footer(payload).ok_or(DumpError::Footer)?;
-    read(value, flavour, context).map_err(|_| DumpError::Content)
+    read(value, flavour, string_bytes_max, context).map_err(|_| DumpError::Content)
 }
 
 /// Whether a payload's version and type are supported. A master may send others.
@@ -106,11 +110,12 @@ impl From<Invalid> for Bad {
 fn read<'a>(
     bytes: &'a [u8],
     flavour: Flavour,
+    string_bytes_max: u64,
     context: &BuildContext<'_>,
 ) -> Result<Value<'a>, Bad> {
     let (&code, rest) = bytes.split_first().ok_or(Bad)?;
     let (_, form) = types::rdb_form(code, flavour).ok_or(Bad)?;
-    let mut fields = Fields::new(rest, context.config.proto_max_bulk_len);
+    let mut fields = Fields::new(rest, string_bytes_max);
     let value = match &form.read {
         Read::NotImplemented => return Err(Bad),
         Read::String { skip, decode } => {

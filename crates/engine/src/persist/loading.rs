@@ -85,12 +85,9 @@ pub struct Loading {
     pub took_us: u64,
 }
 
-/// Returns the limits of a loader.
+/// Returns the settings of a loader.
 pub(crate) fn load_settings(core: &Core) -> LoadSettings {
-    LoadSettings {
-        string_bytes_max: core.config.proto_max_bulk_len,
-        checksum: core.config.rdbchecksum,
-    }
+    LoadSettings { checksum: core.config.rdbchecksum, ..LoadSettings::default() }
 }
 
 impl Loading {

@@ -36,7 +36,8 @@ const CARRY_BYTES_MIN: usize = 256;
 /// Limits and options of the loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadSettings {
-    /// Maximum length of a string, compressed or not, in bytes (`proto-max-bulk-len`).
+    /// Maximum length of a string, compressed or not, in bytes. Files and payloads were written under
+    /// other limits of clients than are set now or here, so `proto-max-bulk-len` does not apply.
     pub string_bytes_max: u64,
     /// Whether to verify the checksum unless it is zero (`rdbchecksum`).
     pub checksum: bool,
@@ -44,7 +45,7 @@ pub struct LoadSettings {
 
 impl Default for LoadSettings {
     fn default() -> LoadSettings {
-        LoadSettings { string_bytes_max: 512 << 20, checksum: true }
+        LoadSettings { string_bytes_max: format::STRING_BYTES_MAX, checksum: true }
     }
 }
 

@@ -130,6 +130,11 @@ pub const LEN_64: u8 = 0x81;
 /// Maximum ratio of LZF: three compressed bytes decompress to at most 264.
 pub const LZF_RATIO_MAX: u64 = 88;
 
+/// Maximum length of a string, far above that of any real one, so that a damaged length is noticed
+/// and sums of lengths do not overflow. It does not limit memory: that is allocated as bytes arrive,
+/// and for a compressed string within the maximum ratio.
+pub const STRING_BYTES_MAX: u64 = 1 << 40;
+
 /// Appends a length in its shortest form.
 #[inline]
 pub fn put_len(len: u64, out: &mut Vec<u8>) {

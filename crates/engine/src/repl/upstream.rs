@@ -229,9 +229,9 @@ mod tests {
 
     #[test]
     fn endless_requests_and_transactions_close_the_link() {
-        let block = [b'x'; 8192];
+        let argument = format!("$8192\r\n{}\r\n", "x".repeat(8192));
         let value = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$8192\r\n{}\r\n", "x".repeat(8192));
-        closes_link(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$400000000\r\n", &block);
+        closes_link(b"*400000000\r\n$3\r\nDEL\r\n", argument.as_bytes());
         closes_link(b"*1\r\n$5\r\nMULTI\r\n", value.as_bytes());
         // Refused commands are not queued but count too.
         let refused = format!("*2\r\n$4\r\nSAVE\r\n$8192\r\n{}\r\n", "x".repeat(8192));

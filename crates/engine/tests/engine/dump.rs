@@ -21,7 +21,7 @@ fn dump_of(value: Value<'_>) -> Vec<u8> {
 
 /// Restores a payload.
 fn restore<'a>(payload: &'a [u8], config: &Config) -> Result<Value<'a>, DumpError> {
-    dump::restore(payload, &BuildContext { config, seed: Seed::new(1) })
+    dump::restore(payload, 512 << 20, &BuildContext { config, seed: Seed::new(1) })
 }
 
 /// Appends a valid footer of this version.

@@ -121,6 +121,86 @@ fn extreme_settings_do_not_overflow() {
     assert_eq!(w.request(d, "PING"), "+PONG\r\n");
 }
 
+/// The limit of a client's strings, below those of the tests that follow.
+const LOW: &str = "proto-max-bulk-len 1mb\n";
+
+/// Returns a dump file with a string and a field of 2 MB, written under a higher limit.
+fn dump_of_long_strings(compression: &str) -> Vec<u8> {
+    let mut w = Driver::new(&format!("save \"\"\nrdbcompression {compression}\n"));
+    let (c, long) = (w.connect(), "x".repeat(2 << 20));
+    w.send(c, &[command(&["SET", "v", &long]), command(&["HSET", "h", "f", &long])].concat());
+    w.send(c, b"SAVE\r\n");
+    assert!(w.take(c).ends_with("+OK\r\n"));
+    w.files.remove("dump.rdb").expect("it was saved")
+}
+
+#[test]
+fn the_own_dump_file_is_loaded_whatever_the_limit_of_clients() {
+    for compression in ["yes", "no"] {
+        let file = dump_of_long_strings(compression);
+        let files = BTreeMap::from([("dump.rdb".to_owned(), file)]);
+        let mut w = Driver::with_files(&format!("{LOW}enable-debug-command yes\n"), files);
+        assert_eq!(w.exit, None, "{:?}", w.log);
+        let c = w.connect();
+        let lengths = ":2097152\r\n:2097152\r\n";
+        assert_eq!(w.request(c, "STRLEN v\r\nHSTRLEN h f"), lengths, "{:?}", w.log);
+        assert_eq!(w.request(c, "DEBUG RELOAD"), "+OK\r\n");
+        assert_eq!(w.request(c, "STRLEN v\r\nHSTRLEN h f"), lengths);
+        w.send(c, &command(&["SET", "v", &"x".repeat(2 << 20)]));
+        assert!(w.take(c).starts_with("-ERR Protocol error"), "a client is bound by it");
+    }
+}
+
+#[test]
+fn a_master_is_followed_whatever_the_limit_of_clients() {
+    for compression in ["yes", "no"] {
+        let (mut w, link) = syncing_replica(LOW);
+        let file = dump_of_long_strings(compression);
+        let head = format!("+FULLRESYNC {ID} 100\r\n${}\r\n", file.len());
+        w.send(link, &[head.as_bytes(), &file].concat());
+        assert!(w.node.parts.following.master().unwrap().is_online(), "{:?}", w.log);
+        let long = "y".repeat(3 << 20);
+        let mut dumping = Driver::new(&format!("rdbcompression {compression}\n"));
+        let d = dumping.connect();
+        dumping.send(d, &command(&["SET", "v", &long]));
+        dumping.request(d, "");
+        dumping.send(d, b"DUMP v\r\n");
+        let reply = dumping.take_raw(d);
+        let payload = &reply[reply.iter().position(|&b| b == b'\n').unwrap() + 1..reply.len() - 2];
+        let mut restore = Vec::new();
+        let words: [&[u8]; 4] = [b"RESTORE", b"restored", b"0", payload];
+        russet_protocol::reply::push_command(&mut restore, &words);
+        w.send(link, &command(&["SET", "w", &long]));
+        w.send(link, &[command(&["APPEND", "w", &long]), restore.clone()].concat());
+        w.send(link, &command(&["SETRANGE", "gap", "5000000", "x"]));
+        let c = w.connect();
+        let asked = ["v", "w", "restored", "gap"].map(|key| format!("STRLEN {key}\r\n")).concat();
+        let lengths = ":2097152\r\n:6291456\r\n:3145728\r\n:5000001\r\n";
+        assert_eq!(w.request(c, asked.trim_end()), lengths, "{:?}", w.log);
+        assert_eq!(w.closed, []);
+        w.request(c, "REPLICAOF NO ONE\r\nFLUSHALL");
+        w.send(c, &restore);
+        let reply = w.take(c);
+        let bound = ["-ERR Bad data format", "-ERR Protocol error"];
+        assert!(bound.iter().any(|error| reply.starts_with(error)), "a client is bound: {reply}");
+    }
+}
+
+#[test]
+fn a_claim_of_the_master_is_limited() {
+    for claim in ["*2\r\n$99999999999\r\n", "*2\r\n$9223372036854775807\r\n"] {
+        let (mut w, link) = replica(LOW, &[]);
+        w.send(link, claim.as_bytes());
+        assert_eq!(w.closed, [link], "{claim}");
+    }
+    let (mut w, link) = syncing_replica(LOW);
+    let file = [&b"REDIS0011\0\x01k\x81"[..], &[0x7f; 8], b"some of it"].concat();
+    let head = format!("+FULLRESYNC {ID} 100\r\n${}\r\n", 1_u64 << 50);
+    w.send(link, &[head.as_bytes(), &file].concat());
+    assert_eq!(w.closed, [link]);
+    assert!(w.log.iter().any(|l| l.contains("longer than the limit")), "{:?}", w.log);
+}
+
 #[test]
 fn an_error_contains_no_line_end() {
     let mut w = Driver::new("");

@@ -128,7 +128,7 @@ proptest! {
         let (copy, payload) = (Value::copy_of(&entry), dump(&entry, true));
         let config = Config::default();
         let context = BuildContext { config: &config, seed };
-        let restored = restore(&payload, &context).expect("what was dumped");
+        let restored = restore(&payload, 512 << 20, &context).expect("what was dumped");
         set(&mut keyspace, b"copy", copy);
         set(&mut keyspace, b"restored", restored);
         prop_assert_eq!(under(&keyspace, b"copy"), (model.clone(), name));

@@ -366,7 +366,7 @@ fn other_types_are_refused_by_name() {
 
 #[test]
 fn unsupported_content_is_reported() {
-    let huge = [&b"\x00\x80\x20\x00\x00\x01"[..], &[b'x'; 40]].concat();
+    let huge = [&b"\x00\x81\x00\x00\x01\x00\x00\x00\x00\x01"[..], &[b'x'; 40]].concat();
     for (body, text) in [
         (&b"\x08\x01k\x01v"[..], "9: unknown RDB type or opcode 8"),
         (b"\x1c\x01k\x01v", "9: unknown RDB type or opcode 28"),
@@ -378,10 +378,10 @@ fn unsupported_content_is_reported() {
         (b"\xfe\xc0\x00", "10: a length was expected, found string encoding 0xc0"),
         (b"\x00\x82k", "10: unknown length encoding 0x82"),
         (b"\x00\xc4k", "10: unknown string encoding 4"),
-        (&huge, "10: string of 536870913 bytes is longer than the limit of 536870912"),
+        (&huge, "10: string of 1099511627777 bytes is longer than the limit of 1099511627776"),
         (
             b"\x00\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff",
-            "12: string of 18446744073709551615 bytes is longer than the limit of 536870912",
+            "12: string of 18446744073709551615 bytes is longer than the limit of 1099511627776",
         ),
         (
             b"\x00\x01k\xc3\x02\x80\0\x01\0\0ab",

@@ -114,7 +114,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
         return Err(ErrorReply::err("Invalid TTL value, must be >= 0"));
     }
     let context = BuildContext { config: &ctx.core.config, seed: ctx.data.hasher().seed() };
-    let restored = dump::restore(&args[3], &context);
+    let restored = dump::restore(&args[3], ctx.string_bytes_max(), &context);
     if !matches!(restored, Err(DumpError::Footer)) {
         ctx.core.stats.dump_payload_sanitizations += 1;
     }

@@ -9,7 +9,7 @@ use russet_protocol::ErrorReply;
 use super::ROW;
 use crate::command::argument::{int, key, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
-use crate::command::{Args, Caller, Command, Ctx, Flow, Outcome, Reply, flag as f};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
 use crate::types::INLINE_MAX;
 use crate::types::string::KIND_RAW;
@@ -75,12 +75,8 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 /// Returns the length of a string of `old` bytes after `more` is written at `offset`, or an error
 /// if it is too long.
 fn checked_len(ctx: &Ctx<'_>, old: usize, offset: u64, more: &[u8]) -> Result<usize, ErrorReply> {
-    let allowed = match ctx.call.caller {
-        // A replica must accept what its master did.
-        Caller::Master => u64::MAX,
-        _ => ctx.core.config.proto_max_bulk_len,
-    };
-    let end = offset.checked_add(more.len() as u64).filter(|&end| end <= allowed);
+    let most = ctx.string_bytes_max();
+    let end = offset.checked_add(more.len() as u64).filter(|&end| end <= most);
     end.filter(|_| offset.saturating_sub(old as u64) <= GAP_MAX)
         .and_then(|end| usize::try_from(end).ok())
         .ok_or(ErrorReply::StringTooLong)
