@@ -20,8 +20,9 @@
 //!
 //! A value that is lent several times takes its memory once, and so it counts once for the limits.
 //!
-//! Bytes of a full synchronization's payload are *exempt* from the output buffer limits of
-//! replicas, which apply to the stream behind them; the payload has its own limit.
+//! What begins a synchronization is *exempt* from the output buffer limits of replicas, which apply to
+//! the stream behind it: a full one's payload, which has its own limit, and the blocks of the backlog
+//! of a partial one.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -189,6 +190,18 @@ impl Outbox {
         self.queued_bytes += bytes.len();
         self.shared_bytes += bytes.len();
         self.pieces.push_back(Piece::Shared(bytes));
+    }
+
+    /// Appends shared bytes that are exempt from limits.
+    pub fn push_exempt(&mut self, bytes: Arc<Shared>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.seal_tail();
+        self.queued_bytes += bytes.len();
+        self.exempt_bytes += bytes.len();
+        self.shared_bytes += bytes.len();
+        self.pieces.push_back(Piece::Exempt(bytes));
     }
 
     /// Appends a message to several clients: shared if it is long, else copied.

@@ -34,8 +34,7 @@ use crate::transaction::Transaction;
 /// Maximum length of a line before the stream.
 const LINE_MAX: usize = 4096;
 
-/// Maximum delay before retrying a full synchronization that failed because of its data,
-/// microseconds.
+/// Maximum delay before retrying a full synchronization that failed, microseconds.
 const BACK_OFF_MAX_US: u64 = 30_000_000;
 
 /// Delay of the second acknowledgement after the first, microseconds.
@@ -104,8 +103,8 @@ pub struct MasterLink {
     pub down_since_us: u64,
     /// Monotonic microseconds at which it went online.
     online_us: u64,
-    /// Number of recent failures because of its data.
-    data_failures: u32,
+    /// Number of recent full synchronizations that failed, or whose data or stream was unusable.
+    sync_failures: u32,
     /// Database selected in the master's stream at our offset.
     pub selected_db: u32,
     /// Earliest time of the next attempt.
@@ -131,7 +130,7 @@ impl MasterLink {
             last_io_us: now_us,
             down_since_us: now_us,
             online_us: 0,
-            data_failures: 0,
+            sync_failures: 0,
             selected_db,
             retry_us: 0,
             ack_requested: false,
@@ -167,12 +166,22 @@ impl MasterLink {
         self.partial_transaction.len()
     }
 
-    /// Returns the delay before the next full synchronization after a failure because of its data,
-    /// since each costs the master a snapshot. Starts at a second and doubles each time.
+    /// Returns the delay before the next full synchronization after one that failed, or whose data or
+    /// stream was unusable, since each costs the master a snapshot. Starts at a second and doubles each
+    /// time.
     pub(super) fn back_off_us(&mut self) -> u64 {
-        let us = (1_000_000_u64 << self.data_failures.min(16)).min(BACK_OFF_MAX_US);
-        self.data_failures = self.data_failures.saturating_add(1);
+        let us = (1_000_000_u64 << self.sync_failures.min(16)).min(BACK_OFF_MAX_US);
+        self.sync_failures = self.sync_failures.saturating_add(1);
         us
+    }
+
+    /// Returns the delay before the next attempt after a failure in this stage: `usual`, unless the
+    /// master has begun a full synchronization, which would fail in the same way again.
+    fn retry_delay_us(&mut self, usual: u64) -> u64 {
+        match self.stage {
+            Stage::Header(..) | Stage::Payload(_) => self.back_off_us(),
+            _ => usual,
+        }
     }
 
     /// Whether a payload is being loaded.
@@ -380,7 +389,7 @@ impl Following {
             master.down_since_us = now_us;
         }
         master.link = None;
-        master.retry_us = now_us;
+        master.retry_us = now_us + master.retry_delay_us(0);
         let who = format!("{}:{}", master.host, master.port);
         self.abort_stage(core);
         let closed = who_closed(by_peer);
@@ -401,7 +410,8 @@ impl Following {
         level: Level,
         why: &str,
     ) {
-        self.link_failed_for(core, clients, level, why, 1_000_000);
+        let delay_us = self.master.as_mut().map_or(0, |link| link.retry_delay_us(1_000_000));
+        self.link_failed_for(core, clients, level, why, delay_us);
     }
 
     /// Disconnects the link and delays the next attempt.
@@ -439,7 +449,7 @@ impl Following {
             Stage::Online if silent => "MASTER timeout: no data nor PING received...",
             Stage::Online => {
                 if now_us.saturating_sub(master.online_us) >= STABLE_US {
-                    master.data_failures = 0;
+                    master.sync_failures = 0;
                 }
                 return self.request_ack();
             }
@@ -600,10 +610,8 @@ impl Following {
     }
 
     fn payload_failed(&mut self, core: &mut Core, clients: &mut Clients, why: &str) {
-        let Some(master) = &mut self.master else { return };
-        let delay_us = master.back_off_us();
         let text = format!("Failed trying to load the MASTER synchronization DB: {why}");
-        self.link_failed_for(core, clients, Level::Warning, &text, delay_us);
+        self.link_failed(core, clients, Level::Warning, &text);
     }
 
     /// Replaces our data by the complete payload.

@@ -301,9 +301,9 @@ impl Master {
         };
         let blocks = self.stream.backlog.as_ref().map(|b| b.since(offset)).unwrap_or_default();
         if let Some(outbox) = clients.outbox(handle) {
-            // The limit is checked once, after the last of them.
-            blocks.into_iter().for_each(|block| outbox.push_shared(block));
-            clients.output_appended(core, handle);
+            // The limit must not apply to them: the replica would request the same again.
+            blocks.into_iter().for_each(|block| outbox.push_exempt(block));
+            clients.mark_dirty(handle);
         }
     }
 
@@ -323,9 +323,10 @@ impl Master {
 
     /// Adds new bytes of the stream to the outboxes of all replicas.
     pub(crate) fn flush_stream(&mut self, core: &mut Core, clients: &mut Clients) {
-        let Some(bytes) = self.stream.take_new(core) else { return };
-        for replica in self.replicas.iter().filter(|replica| replica.follows_stream()) {
-            clients.push_shared(core, replica.handle, bytes.clone());
+        while let Some(block) = self.stream.take_new(core) {
+            for replica in self.replicas.iter().filter(|replica| replica.follows_stream()) {
+                clients.push_shared(core, replica.handle, block.clone());
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! master's bytes, passed on unchanged, so that a chain of replicas shares one history and one
 //! offset.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use russet_protocol::reply::push_command;
@@ -17,6 +18,10 @@ use crate::persist::fill::StreamPosition;
 use crate::rng::Ids;
 use crate::shared::Shared;
 
+/// Maximum length of a block. A longer command spans several, so that the backlog need not keep all of
+/// it: a replica that was closed for the length of its output could only be closed for it again.
+const BLOCK_BYTES_MAX: usize = 256 * 1024;
+
 /// The replication stream.
 #[derive(Debug)]
 pub struct Stream {
@@ -28,8 +33,8 @@ pub struct Stream {
     pub backlog: Option<Backlog>,
     /// Selected database; none: the next effect must select its own.
     selected: Option<u32>,
-    /// Bytes not sent to replicas yet.
-    open: Vec<u8>,
+    /// Bytes not sent to replicas yet, in blocks; all but the last are full.
+    open: VecDeque<Vec<u8>>,
     /// Whether local effects go into the stream: this node is a master.
     is_local: bool,
 }
@@ -61,7 +66,7 @@ impl Stream {
             offset: 0,
             backlog: None,
             selected: None,
-            open: Vec::new(),
+            open: VecDeque::new(),
             is_local: true,
         }
     }
@@ -73,15 +78,34 @@ impl Stream {
 
     /// Appends bytes.
     pub(super) fn append(&mut self, bytes: &[u8]) {
-        self.open.extend_from_slice(bytes);
         self.offset += bytes.len() as i64;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let block = self.open_block(rest.len());
+            let room = BLOCK_BYTES_MAX.saturating_sub(block.len());
+            let (first, later) = rest.split_at(room.min(rest.len()));
+            block.extend_from_slice(first);
+            rest = later;
+        }
+    }
+
+    /// Returns the last block, with room for at least a byte. `bytes`: the length of what is appended.
+    #[inline]
+    fn open_block(&mut self, bytes: usize) -> &mut Vec<u8> {
+        if self.open.back().is_none_or(|last| last.len() >= BLOCK_BYTES_MAX) {
+            self.open.push_back(Vec::with_capacity(bytes.min(BLOCK_BYTES_MAX)));
+        }
+        let last = self.open.len() - 1;
+        &mut self.open[last]
     }
 
     /// Appends a command that changes no data: PING, REPLCONF GETACK.
     pub(super) fn append_command(&mut self, args: &[&[u8]]) {
-        let before = self.open.len();
-        push_command(&mut self.open, args);
-        self.offset += (self.open.len() - before) as i64;
+        let block = self.open_block(0);
+        let before = block.len();
+        push_command(block, args);
+        let appended = block.len() - before;
+        self.offset += appended as i64;
     }
 
     fn select(&mut self, db: u32) {
@@ -111,13 +135,10 @@ impl Stream {
         journal.set_stream_listens(self.listens(Origin::Local));
     }
 
-    /// Takes the bytes appended since the last call, to be sent to replicas, and adds them to the
-    /// backlog.
+    /// Takes the next block of the bytes appended since all were taken, to be sent to replicas, and
+    /// adds it to the backlog.
     pub(super) fn take_new(&mut self, core: &Core) -> Option<Arc<Shared>> {
-        if self.open.is_empty() {
-            return None;
-        }
-        let bytes = core.shared.share(std::mem::take(&mut self.open));
+        let bytes = core.shared.share(self.open.pop_front()?);
         if let Some(backlog) = &mut self.backlog {
             let skips = core.injected(Bug::SkippedBacklogByte) && bytes.len() % 7 == 3;
             backlog.append(if skips { bytes.copy_from(1) } else { bytes.clone() });

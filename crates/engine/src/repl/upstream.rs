@@ -152,10 +152,12 @@ impl Following {
         what: &str,
     ) {
         let Some(master) = self.link_mut(handle) else { return };
+        let text = format!("Protocol error from master: {what}. The link is closed.");
         if master.is_online() {
             master.has_history = false;
+            let delay_us = master.back_off_us();
+            return self.link_failed_for(core, clients, Level::Warning, &text, delay_us);
         }
-        let text = format!("Protocol error from master: {what}. The link is closed.");
         self.link_failed(core, clients, Level::Warning, &text);
     }
 }

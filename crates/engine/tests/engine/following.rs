@@ -257,6 +257,42 @@ fn full_synchronizations_that_fail_are_requested_less_and_less_often() {
 }
 
 #[test]
+fn full_synchronizations_that_break_off_are_requested_less_and_less_often() {
+    type End = fn(&mut Driver, Handle);
+    let ends: [(&str, End); 4] = [
+        ("the master closes it before the payload", |w, link| {
+            w.send(link, format!("+FULLRESYNC {ID} 5\r\n").as_bytes());
+            w.disconnect(link);
+        }),
+        ("the master closes it within the payload", |w, link| {
+            w.send(link, format!("+FULLRESYNC {ID} 5\r\n$900\r\nREDIS00").as_bytes());
+            w.disconnect(link);
+        }),
+        ("the master reports an error", |w, link| {
+            w.send(link, format!("+FULLRESYNC {ID} 5\r\n-ERR no\r\n").as_bytes());
+        }),
+        ("its stream is malformed each time", |w, link| {
+            w.send(link, &payload(&["a"]));
+            w.send(link, b"SET a 1\r\n");
+        }),
+    ];
+    for (what, end) in ends {
+        let (mut w, mut link) = syncing_replica("");
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            end(&mut w, link);
+            let (again, secs, _) = reconnect(&mut w, link);
+            pauses.push(secs);
+            link = again;
+        }
+        assert!(pauses.windows(2).all(|two| two[0] <= two[1]), "{what}: {pauses:?}");
+        assert!(pauses[0] <= 2 && (30..=31).contains(pauses.last().unwrap()), "{what}: {pauses:?}");
+        w.send(link, &payload(&["a"]));
+        assert!(w.node.parts.following.master().unwrap().is_online());
+    }
+}
+
+#[test]
 fn a_payload_contains_exactly_one_file() {
     let (mut w, link) = syncing_replica("");
     let dump = dump(&["a"]);

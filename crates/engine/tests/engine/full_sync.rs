@@ -228,6 +228,57 @@ fn the_output_limit_applies_to_the_stream_only() {
     assert_eq!(w.closed, [r]);
 }
 
+/// Requests a partial synchronization from this offset on.
+fn request_partial(w: &mut Driver, from: i64, read_limit: Option<usize>) -> Handle {
+    let id = w.node.parts.master.stream.ids.id.clone();
+    let r = connect(w);
+    w.set_read_limit(r, read_limit);
+    w.send(r, format!("PSYNC {id} {from}\r\n").as_bytes());
+    r
+}
+
+#[test]
+fn a_command_beyond_the_output_limit_reaches_the_replica_by_a_full_synchronization() {
+    let mut w = Driver::new(&format!("{STREAMED}client-output-buffer-limit replica 2mb 0 0\n"));
+    let c = w.connect();
+    let mut r = attach(&mut w);
+    w.request(c, "SET a 1");
+    let next = w.node.parts.master.stream.offset() + 1;
+    w.send(c, &command(&["SET", "v", &"x".repeat(2_200_000)]));
+    assert_eq!(w.closed, [r]);
+    for attempt in 0.. {
+        r = request_partial(&mut w, next, None);
+        if !w.closed.contains(&r) {
+            break;
+        }
+        assert!(attempt < 3, "each partial synchronization fails as the one before");
+    }
+    let got = w.take(r);
+    assert!(got.starts_with("+FULLRESYNC"), "{:?}", &got[..60]);
+    assert!(got.len() > 2_200_000);
+}
+
+#[test]
+fn a_partial_synchronization_is_never_too_long_for_the_output_limit() {
+    for limit in ["100kb 0 0", "0 50kb 2"] {
+        let conf = format!("{STREAMED}client-output-buffer-limit replica {limit}\n");
+        let mut w = Driver::new(&format!("{conf}repl-backlog-size 100kb\n"));
+        let c = w.connect();
+        let r = attach(&mut w);
+        w.set_read_limit(r, None);
+        // The oldest block of the backlog is kept whole.
+        fill(&mut w, c, 6, 70_000);
+        let backlog = w.node.parts.master.stream.backlog.as_ref().unwrap();
+        let (first, len) = (backlog.first_offset(), backlog.len());
+        assert!(len > 100 << 10);
+        let slow = request_partial(&mut w, first, Some(10));
+        w.advance_ms(4000);
+        assert!(!w.closed.contains(&slow), "{limit}");
+        w.raise_read_limit(slow, 1 << 20);
+        assert!(w.take(slow).len() > len);
+    }
+}
+
 #[test]
 fn a_replica_that_used_sync_need_not_acknowledge() {
     let mut w = Driver::new(BY_FILE);
