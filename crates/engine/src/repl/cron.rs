@@ -1,7 +1,7 @@
 //! The replication cron of a master, once a second: pings, timeouts of replicas, and freeing an
 //! unused backlog.
 
-use super::master::{Master, Replica, ReplicaStage};
+use super::master::{Master, READ_RATE_MIN, Replica, ReplicaStage, outbox_is_full};
 use crate::clients::{Clients, Gate};
 use crate::core::{Core, Order};
 use crate::io::{Level, Request};
@@ -49,6 +49,7 @@ impl Master {
         for replica in &mut self.replicas {
             replica.acked_us = later(replica.acked_us);
             replica.progress_us = later(replica.progress_us);
+            replica.checked_us = later(replica.checked_us);
             if let Some(client) = clients.get_mut(replica.handle) {
                 client.last_interaction_us = later(client.last_interaction_us);
             }
@@ -70,12 +71,15 @@ impl Master {
     }
 
     fn check_replica(&mut self, core: &mut Core, clients: &mut Clients, index: usize) {
-        let is_unannounced = match self.replicas[index].stage {
-            ReplicaStage::Transfer(job) => self.file_sync_is_unannounced(job),
-            _ => false,
+        let (is_unannounced, is_shared) = match self.replicas[index].stage {
+            ReplicaStage::Transfer(job) => {
+                (self.file_sync_is_unannounced(job), self.in_transfer(job).nth(1).is_some())
+            }
+            _ => (false, false),
         };
         let replica = &mut self.replicas[index];
         let handle = replica.handle;
+        replica.count_held_up(core.now.mono_us, outbox_is_full(clients, handle));
         let waits = clients.get(handle).is_some_and(|client| client.wire.outbox.has_open_bytes());
         if !waits {
             replica.progress_us = core.now.mono_us;
@@ -92,7 +96,15 @@ impl Master {
             }
             _ => {}
         }
-        if let Some(lost) = replica.timed_out_in(core) {
+        if replica.is_too_slow(core, is_shared) {
+            let (who, seconds) = (replica.name(), replica.held_up_us / 1_000_000);
+            let text = format!(
+                "Disconnecting replica {who}: for {seconds} seconds its full synchronization has \
+                 waited for it to read at least {READ_RATE_MIN} bytes a second ('repl-timeout')"
+            );
+            core.log(Level::Warning, text);
+            clients.close(core, handle);
+        } else if let Some(lost) = replica.timed_out_in(core) {
             let (who, seconds) = (replica.name(), core.config.repl_timeout);
             let text = format!(
                 "Disconnecting timedout replica ({lost}): {who} (no progress for {seconds} seconds, \
@@ -121,6 +133,21 @@ impl Master {
 impl Replica {
     fn timeout_us(core: &Core) -> u64 {
         core.config.repl_timeout.max(1) as u64 * 1_000_000
+    }
+
+    /// Counts the time since the last check if a payload waits for this replica.
+    fn count_held_up(&mut self, now_us: u64, is_full: bool) {
+        let since_us = now_us.saturating_sub(std::mem::replace(&mut self.checked_us, now_us));
+        if is_full && matches!(self.stage, ReplicaStage::Transfer(_)) {
+            self.held_up_us += since_us;
+        }
+    }
+
+    /// Whether its full synchronization has waited too long for it. Replicas that share it receive
+    /// nothing meanwhile and would give up after the timeout themselves.
+    fn is_too_slow(&self, core: &Core, is_shared: bool) -> bool {
+        let allowed_us = Replica::timeout_us(core) / if is_shared { 2 } else { 1 };
+        matches!(self.stage, ReplicaStage::Transfer(_)) && self.held_up_us > allowed_us
     }
 
     /// Other replicas may wait for it, so it must read its payload; sending something is not

@@ -18,7 +18,8 @@
 //! length it opens when the payload has been sent.
 //!
 //! A replica cannot acknowledge during the payload, which may take longer than any timeout;
-//! meanwhile its timeout depends on whether it reads bytes.
+//! meanwhile its timeout depends on whether it reads bytes, and how many if the payload waits for it:
+//! other replicas of the same snapshot and of the next one wait too, and old data is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,6 +101,11 @@ pub struct Replica {
     pub(super) acked_us: u64,
     /// Monotonic microseconds at which it last read bytes, or had none to read.
     pub(super) progress_us: u64,
+    /// Microseconds for which it has held up its full synchronization, less those that the bytes it
+    /// read may take.
+    pub(super) held_up_us: u64,
+    /// Monotonic microseconds of the last check of the cron.
+    pub(super) checked_us: u64,
     /// The end mark of its payload.
     pub(super) end_mark: Option<String>,
     /// Whether it used SYNC, which has no reply line.
@@ -118,7 +124,10 @@ pub(super) fn who_closed(by_peer: bool) -> &'static str {
 }
 
 /// Maximum number of payload bytes in a replica's outbox.
-pub(super) const OUTBOX_PAYLOAD_MAX: usize = 8 << 20;
+const OUTBOX_PAYLOAD_MAX: usize = 8 << 20;
+
+/// Least rate, in bytes a second, at which a replica must read a payload that waits for it.
+pub(super) const READ_RATE_MIN: u64 = 16 * 1024;
 
 impl Replica {
     /// Returns its name in log lines, as Redis does.
@@ -262,6 +271,8 @@ impl Master {
             acked_on_disk: 0,
             acked_us: now_us,
             progress_us: now_us,
+            held_up_us: 0,
+            checked_us: now_us,
             end_mark: None,
             old_sync,
             resume_from,
@@ -436,9 +447,7 @@ impl Master {
     }
 
     pub(super) fn some_outbox_is_full(&self, clients: &Clients, job: JobId) -> bool {
-        self.in_transfer(job).any(|handle| {
-            clients.get(handle).is_some_and(|c| c.wire.outbox.open_len() > OUTBOX_PAYLOAD_MAX)
-        })
+        self.in_transfer(job).any(|handle| outbox_is_full(clients, handle))
     }
 
     /// Handles the end of a snapshot: all its bytes are in the outboxes, or it has failed.
@@ -482,6 +491,8 @@ impl Master {
         let Some(replica) = self.replica_mut(handle) else { return };
         if bytes > 0 {
             replica.progress_us = now_us;
+            let allowed_us = bytes as u64 * 1_000_000 / READ_RATE_MIN;
+            replica.held_up_us = replica.held_up_us.saturating_sub(allowed_us);
         }
         match replica.stage {
             ReplicaStage::Transfer(_) if bytes > 0 => self.continue_file_syncs(core, clients),
@@ -489,6 +500,11 @@ impl Master {
             _ => {}
         }
     }
+}
+
+/// Whether an outbox has reached the payload limit: the full synchronization waits for its replica.
+pub(super) fn outbox_is_full(clients: &Clients, handle: Handle) -> bool {
+    clients.get(handle).is_some_and(|c| c.wire.outbox.open_len() > OUTBOX_PAYLOAD_MAX)
 }
 
 impl Replica {

@@ -280,6 +280,62 @@ fn a_partial_synchronization_is_never_too_long_for_the_output_limit() {
 }
 
 #[test]
+fn a_replica_that_reads_a_little_does_not_hold_up_others() {
+    const PAYLOAD: usize = 20 << 20;
+    let mut w = Driver::new(&STREAMED.replace("sync-delay 0", "sync-delay 1"));
+    let c = w.connect();
+    fill(&mut w, c, 20, 1 << 20);
+    let (slow, quick) = (request_sync(&mut w, 100), request_sync(&mut w, 100 << 20));
+    let mut seconds = 0;
+    let mut got = 0;
+    while got < PAYLOAD && seconds < 100 {
+        w.raise_read_limit(slow, 1);
+        w.advance_ms(1000);
+        seconds += 1;
+        got += w.take(quick).len();
+    }
+    assert!(got > PAYLOAD, "{got} bytes after {seconds} seconds");
+    assert!(seconds < 10, "before the others time out, not after {seconds} seconds");
+    assert_eq!(w.closed, [slow]);
+    assert!(w.log.iter().any(|l| l.contains("bytes a second")), "{:?}", w.log);
+    w.request(quick, "REPLCONF ACK 0");
+    assert_eq!(state(&mut w, c, 0), "online");
+    let next = request_sync(&mut w, 100 << 20);
+    w.advance_ms(2000);
+    assert!(w.take(next).len() > PAYLOAD);
+}
+
+#[test]
+fn a_replica_that_reads_a_little_of_a_long_payload_is_disconnected() {
+    for conf in [BY_FILE, STREAMED] {
+        let mut w = Driver::new(conf);
+        let c = w.connect();
+        w.reads.piece_bytes = 1 << 18;
+        fill(&mut w, c, 20, 1 << 20);
+        // This one is slow, but not that slow.
+        let patient = request_sync(&mut w, 100);
+        for _ in 0..40 {
+            w.raise_read_limit(patient, 20_000);
+            w.advance_ms(1000);
+        }
+        assert_eq!(w.closed, [], "{conf}");
+        w.disconnect(patient);
+        let slow = request_sync(&mut w, 100);
+        for _ in 0..9 {
+            w.raise_read_limit(slow, 1);
+            w.advance_ms(1000);
+        }
+        assert_eq!(w.closed, [], "alone it has the whole time");
+        for _ in 0..4 {
+            w.raise_read_limit(slow, 1);
+            w.advance_ms(1000);
+        }
+        assert_eq!(w.closed, [slow], "{conf}");
+        assert!(w.node.parts.saves.snapshots.is_empty(), "nothing old is kept for it");
+    }
+}
+
+#[test]
 fn a_replica_that_used_sync_need_not_acknowledge() {
     let mut w = Driver::new(BY_FILE);
     let c = w.connect();
