@@ -11,7 +11,7 @@ use crate::clients::Waiting;
 use crate::config::check::is_host;
 use crate::io::Level;
 use crate::parts::Parts;
-use crate::repl::following::MasterLink;
+use crate::repl::link::MasterLink;
 use crate::repl::master::Replica;
 
 /// The commands of the family.

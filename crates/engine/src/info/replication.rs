@@ -1,7 +1,7 @@
 //! The section `replication`.
 
 use super::{Field, Kind, Section, Value, View, always, field, percent};
-use crate::repl::following::MasterLink;
+use crate::repl::link::MasterLink;
 use crate::repl::master::Replica;
 
 const fn row(

@@ -1,7 +1,8 @@
 //! The replication cron of a master, once a second: pings, timeouts of replicas, and freeing an
 //! unused backlog.
 
-use super::master::{Master, READ_RATE_MIN, Replica, ReplicaStage, outbox_is_full};
+use super::full_sync::{READ_RATE_MIN, outbox_is_full};
+use super::master::{Master, Replica, ReplicaStage};
 use crate::clients::{Clients, Gate};
 use crate::core::{Core, Order};
 use crate::io::{Level, Request};

@@ -1,22 +1,13 @@
-//! The replica side: the link to the master, from connecting to following its stream.
+//! The replica side: whom this node follows, and the link to it, which is opened, watched and closed here.
 //!
-//! ```text
-//!   Retry ──▶ Connect ──▶ Handshake ──▶ Psync ──┬─▶ (continue) ─────────────▶ Online
-//!     ▲                                         └─▶ Header ──▶ Payload ────────┘
-//!     └────────────────────── any failure, in any state ───────────────────────┘
-//! ```
-//!
-//! A payload is loaded while it arrives, into a second keyspace; the old data is served meanwhile
-//! (if `replica-serve-stale-data` allows) and replaced only when the new data is complete. The
-//! master is not trusted with memory and time: every line has a limit, every wait a timeout.
-
-use std::collections::VecDeque;
+//! What arrives belongs to the state of the link (`link.rs`): lines to `handshake.rs`, a payload to
+//! `resync.rs`, the stream to `upstream.rs`. The master is not trusted with memory and time: every
+//! line has a limit, every wait a timeout.
 
 use russet_protocol::ErrorReply;
-use russet_protocol::reply::push_command;
 
+use super::link::{MasterLink, Stage};
 use super::master::{Master, who_closed};
-use super::payload::Payload;
 use super::psync::{self, OFFSET_MAX};
 use super::upstream::FailuresLogged;
 use crate::clients::{Clients, LinkOwner, Role, Waiting};
@@ -24,18 +15,12 @@ use crate::config::words::MasterAddress;
 use crate::core::{Answer, Core, Order};
 use crate::ids::Handle;
 use crate::injected::Bug;
-use crate::io::{Endpoints, Garbage, Level, Output, Status};
+use crate::io::{Garbage, Level};
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
-use crate::persist::fill::{SLICE_BYTES, StreamPosition};
+use crate::persist::fill::StreamPosition;
 use crate::timers::Timer;
 use crate::transaction::Transaction;
-
-/// Maximum length of a line before the stream.
-const LINE_MAX: usize = 4096;
-
-/// Maximum delay before retrying a full synchronization that failed, microseconds.
-const BACK_OFF_MAX_US: u64 = 30_000_000;
 
 /// Delay of the second acknowledgement after the first, microseconds.
 const SECOND_ACK_US: u64 = 100_000;
@@ -52,157 +37,6 @@ pub(crate) enum Rest {
     Payload,
     /// The stream of requests.
     Stream,
-}
-
-/// An expected reply of the handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expect {
-    Pong,
-    Auth,
-    ListeningPort,
-    IpAddress,
-    Capabilities,
-    Version,
-}
-
-/// The state of the link.
-#[derive(Debug)]
-pub(super) enum Stage {
-    /// Not connected; retried every second.
-    Retry,
-    /// Waiting for the connection.
-    Connect,
-    /// Waiting for these replies, in this order.
-    Handshake(VecDeque<Expect>),
-    /// Waiting for the reply to PSYNC.
-    Psync,
-    /// Waiting for the header of the payload with this replication id and offset.
-    Header(String, i64),
-    /// Loading the payload.
-    Payload(Box<Payload>),
-    /// Following the stream.
-    Online,
-}
-
-/// The link to the master.
-#[derive(Debug)]
-pub struct MasterLink {
-    /// Host name or address of the master.
-    pub host: String,
-    /// Port of the master.
-    pub port: u16,
-    /// The connection, if there is one.
-    pub link: Option<Handle>,
-    pub(super) stage: Stage,
-    /// Whether the data belongs to a replication history, so that a partial synchronization may be
-    /// requested.
-    pub(super) has_history: bool,
-    /// Monotonic microseconds of the last data from the master.
-    pub last_io_us: u64,
-    /// Monotonic microseconds since when the link is down.
-    pub down_since_us: u64,
-    /// Monotonic microseconds at which it went online.
-    online_us: u64,
-    /// Number of recent full synchronizations that failed, or whose data or stream was unusable.
-    sync_failures: u32,
-    /// Database selected in the master's stream at our offset.
-    pub selected_db: u32,
-    /// Earliest time of the next attempt.
-    retry_us: u64,
-    /// Whether our offset is to be acknowledged.
-    pub(super) ack_requested: bool,
-    /// Database selected by the stream, also within a transaction.
-    pub(super) db: u32,
-    /// A transaction of the stream.
-    pub(crate) transaction: Transaction,
-    /// Bytes of an incomplete transaction of the stream.
-    pub(super) partial_transaction: Vec<u8>,
-}
-
-impl MasterLink {
-    fn new(host: String, port: u16, has_history: bool, selected_db: u32, now_us: u64) -> Self {
-        MasterLink {
-            host,
-            port,
-            link: None,
-            stage: Stage::Retry,
-            has_history,
-            last_io_us: now_us,
-            down_since_us: now_us,
-            online_us: 0,
-            sync_failures: 0,
-            selected_db,
-            retry_us: 0,
-            ack_requested: false,
-            db: selected_db,
-            transaction: Transaction::default(),
-            partial_transaction: Vec::new(),
-        }
-    }
-
-    /// Whether the link is online.
-    pub fn is_online(&self) -> bool {
-        matches!(self.stage, Stage::Online)
-    }
-
-    /// Returns the name of the state for ROLE.
-    pub fn state_name(&self) -> &'static str {
-        match self.stage {
-            Stage::Retry => "connect",
-            Stage::Connect => "connecting",
-            Stage::Handshake(_) | Stage::Psync => "handshake",
-            Stage::Header(..) | Stage::Payload(_) => "sync",
-            Stage::Online => "connected",
-        }
-    }
-
-    /// Whether a partial synchronization may be requested.
-    pub fn has_history(&self) -> bool {
-        self.has_history
-    }
-
-    /// Returns the bytes of an incomplete transaction of the stream.
-    pub fn partial_len(&self) -> usize {
-        self.partial_transaction.len()
-    }
-
-    /// Returns the delay before the next full synchronization after one that failed, or whose data or
-    /// stream was unusable, since each costs the master a snapshot. Starts at a second and doubles each
-    /// time.
-    pub(super) fn back_off_us(&mut self) -> u64 {
-        let us = (1_000_000_u64 << self.sync_failures.min(16)).min(BACK_OFF_MAX_US);
-        self.sync_failures = self.sync_failures.saturating_add(1);
-        us
-    }
-
-    /// Returns the delay before the next attempt after a failure in this stage: `usual`, unless the
-    /// master has begun a full synchronization, which would fail in the same way again.
-    fn retry_delay_us(&mut self, usual: u64) -> u64 {
-        match self.stage {
-            Stage::Header(..) | Stage::Payload(_) => self.back_off_us(),
-            _ => usual,
-        }
-    }
-
-    /// Whether a payload is being loaded.
-    pub fn is_loading(&self) -> bool {
-        matches!(self.stage, Stage::Payload(_))
-    }
-
-    /// Whether a payload is being loaded and elements of a value are expected.
-    pub fn is_inside_value(&self) -> bool {
-        matches!(&self.stage, Stage::Payload(payload) if payload.loader.is_inside_value())
-    }
-
-    /// Returns the progress of a full synchronization for INFO: total bytes (0 if unknown) and
-    /// received bytes.
-    pub fn sync_progress(&self) -> Option<(u64, u64)> {
-        match &self.stage {
-            Stage::Header(..) => Some((0, 0)),
-            Stage::Payload(payload) => Some((payload.len.unwrap_or(0), payload.received)),
-            _ => None,
-        }
-    }
 }
 
 /// The replica side of replication: the link to a master, if there is one.
@@ -487,42 +321,6 @@ impl Following {
         master.last_io_us = core.now.mono_us;
     }
 
-    /// Handles the result of connecting. Returns false if the connection is not the current one.
-    pub(crate) fn connected(
-        &mut self,
-        core: &mut Core,
-        clients: &mut Clients,
-        link: Handle,
-        result: Result<Endpoints, String>,
-    ) -> bool {
-        let now_us = core.now.mono_us;
-        let Some(master) = self.link_mut(link) else { return false };
-        master.last_io_us = now_us;
-        match result {
-            Err(why) => {
-                let text = format!("Error condition on socket for SYNC: {why}");
-                self.link_failed(core, clients, Level::Warning, &text);
-            }
-            Ok(ends) => {
-                master.stage = Stage::Handshake(VecDeque::from([Expect::Pong]));
-                if let Some(client) = clients.get_mut(link) {
-                    client.ends = ends;
-                }
-                core.log(Level::Notice, "MASTER <-> REPLICA sync started");
-                self.send_command(core, clients, &[b"PING"]);
-            }
-        }
-        true
-    }
-
-    pub(super) fn send_command(&mut self, core: &mut Core, clients: &mut Clients, args: &[&[u8]]) {
-        if let Some(link) = self.master.as_ref().and_then(|master| master.link) {
-            let mut bytes = Vec::new();
-            push_command(&mut bytes, args);
-            clients.send(core, link, &bytes);
-        }
-    }
-
     /// Consumes lines of the link, or a slice of the payload.
     pub(crate) fn received(
         &mut self,
@@ -534,130 +332,24 @@ impl Following {
         handle: Handle,
     ) -> Rest {
         let now_us = core.now.mono_us;
-        let Some(link) = self.link_mut(handle) else { return Rest::Nothing };
-        link.last_io_us = now_us;
         loop {
             let Some(link) = self.link_mut(handle) else { return Rest::Nothing };
-            let Some(client) = clients.get_mut(handle) else { return Rest::Nothing };
-            let bytes = client.wire.pending_bytes();
-            match &mut link.stage {
-                Stage::Online => return Rest::Stream,
-                Stage::Payload(_) if bytes.is_empty() => return Rest::Nothing,
-                Stage::Payload(payload) => {
-                    (payload.fresh.now_ms, payload.fresh.clock) = (data.now_ms, data.clock);
-                    let slice = &bytes[..bytes.len().min(SLICE_BYTES)];
-                    let (len, is_last) = (slice.len(), slice.len() == bytes.len());
-                    let taken = payload.take(slice, &core.config);
-                    client.wire.consume(taken.as_ref().map_or(len, |&(used, _)| used));
-                    match taken {
-                        Err(why) => self.payload_failed(core, clients, &why),
-                        Ok((_, false)) if is_last => {}
-                        Ok((_, false)) => return Rest::Payload,
-                        Ok((_, true)) => {
-                            self.payload_complete(core, clients, journal, data, master);
-                        }
-                    }
+            link.last_io_us = now_us;
+            let rest = match link.stage {
+                Stage::Online => Some(Rest::Stream),
+                Stage::Payload(_) => {
+                    self.receive_payload(core, clients, journal, data, master, handle)
                 }
-                _ => {
-                    let Some(end) = memchr::memchr(b'\n', bytes) else {
-                        if bytes.len() > LINE_MAX {
-                            let what = "a reply line without an end";
-                            self.protocol_error(core, clients, handle, what);
-                        }
-                        return Rest::Nothing;
-                    };
-                    let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
-                    let line = String::from_utf8_lossy(line).into_owned();
-                    client.wire.consume(end + 1);
-                    if !line.is_empty() {
-                        self.line(core, clients, journal, data, master, &line);
-                    }
-                }
+                _ => self.receive_line(core, clients, journal, data, master, handle),
+            };
+            if let Some(rest) = rest {
+                return rest;
             }
         }
     }
 
-    /// Handles +CONTINUE: our data is a prefix of the master's history.
-    pub(super) fn continue_stream(
-        &mut self,
-        core: &mut Core,
-        clients: &mut Clients,
-        journal: &mut Journal,
-        master: &mut Master,
-        id: Option<&str>,
-    ) {
-        if !self.master.as_ref().is_some_and(|master| master.has_history) {
-            let text = "Master replied +CONTINUE to a request for a full resynchronization.";
-            self.link_failed(core, clients, Level::Warning, text);
-            return;
-        }
-        if let Some(id) = id.filter(|id| psync::is_id(id) && **id != master.stream.ids.id) {
-            let offset = master.stream.offset();
-            master.stream.ids.rename(id.to_owned(), offset);
-            core.log(Level::Notice, format!("Master replication ID changed to {id}"));
-            // Our replicas get the new id when they reconnect.
-            master.disconnect_replicas(core, clients);
-        }
-        master.stream.ensure_backlog(core, journal);
-        core.log(Level::Notice, "Successful partial resynchronization with master.");
-        core.log(
-            Level::Notice,
-            "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.",
-        );
-        core.output(Output::Status(Status::Resumed));
-        let selected = self.upstream_db().unwrap_or(0);
-        self.go_online(core, selected);
-    }
-
-    fn payload_failed(&mut self, core: &mut Core, clients: &mut Clients, why: &str) {
-        let text = format!("Failed trying to load the MASTER synchronization DB: {why}");
-        self.link_failed(core, clients, Level::Warning, &text);
-    }
-
-    /// Replaces our data by the complete payload.
-    fn payload_complete(
-        &mut self,
-        core: &mut Core,
-        clients: &mut Clients,
-        journal: &mut Journal,
-        data: &mut Keyspace,
-        master: &mut Master,
-    ) {
-        let Some(link) = &mut self.master else { return };
-        if let Stage::Payload(payload) = &link.stage
-            && payload.position.db >= data.count()
-        {
-            let why = format!(
-                "its stream is in database {}, and this server has {} databases",
-                payload.position.db,
-                data.count()
-            );
-            return self.payload_failed(core, clients, &why);
-        }
-        let Stage::Payload(payload) = std::mem::replace(&mut link.stage, Stage::Retry) else {
-            return;
-        };
-        link.has_history = true;
-        payload.fill.count(&mut core.stats);
-        master.disconnect_replicas(core, clients);
-        if core.injected(Bug::KeptOldKeys) {
-            data.merge(*payload.fresh);
-        } else {
-            data.replace_all(*payload.fresh);
-        }
-        // A master that is itself a replica passes on a stream that has already selected this
-        // database.
-        let selected_db = payload.position.db;
-        master.stream.ids.id = payload.id;
-        master.stream.ids.clear_previous();
-        master.stream.restart_at(core, journal, payload.offset);
-        core.order(Order::DataReplaced);
-        core.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
-        core.output(Output::Status(Status::Synced));
-        self.go_online(core, selected_db);
-    }
-
-    fn go_online(&mut self, core: &mut Core, db: u32) {
+    /// Begins to follow the stream, in this database.
+    pub(super) fn go_online(&mut self, core: &mut Core, db: u32) {
         let now_us = core.now.mono_us;
         let Some(master) = &mut self.master else { return };
         master.stage = Stage::Online;

@@ -13,21 +13,87 @@
 
 use std::collections::VecDeque;
 
-use super::following::{Expect, Following, Stage};
+use russet_protocol::reply::push_command;
+
+use super::following::{Following, Rest};
+use super::link::{Expect, Stage};
 use super::master::Master;
-use super::payload::Payload;
 use super::psync::{self, OFFSET_MAX};
 use crate::clients::Clients;
 use crate::core::Core;
-use crate::io::Level;
+use crate::ids::Handle;
+use crate::io::{Endpoints, Level, Output, Status};
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
-use crate::persist::fill::{Fill, StreamPosition, reserve_max};
-use crate::persist::loading::load_settings;
-use crate::persist::rdb_load::RdbLoader;
+
+/// Maximum length of a line before the stream.
+const LINE_MAX: usize = 4096;
 
 impl Following {
-    pub(super) fn line(
+    /// Handles the result of connecting. Returns false if the connection is not the current one.
+    pub(crate) fn connected(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        link: Handle,
+        result: Result<Endpoints, String>,
+    ) -> bool {
+        let now_us = core.now.mono_us;
+        let Some(master) = self.link_mut(link) else { return false };
+        master.last_io_us = now_us;
+        match result {
+            Err(why) => {
+                let text = format!("Error condition on socket for SYNC: {why}");
+                self.link_failed(core, clients, Level::Warning, &text);
+            }
+            Ok(ends) => {
+                master.stage = Stage::Handshake(VecDeque::from([Expect::Pong]));
+                if let Some(client) = clients.get_mut(link) {
+                    client.ends = ends;
+                }
+                core.log(Level::Notice, "MASTER <-> REPLICA sync started");
+                self.send_command(core, clients, &[b"PING"]);
+            }
+        }
+        true
+    }
+
+    pub(super) fn send_command(&mut self, core: &mut Core, clients: &mut Clients, args: &[&[u8]]) {
+        if let Some(link) = self.master.as_ref().and_then(|master| master.link) {
+            let mut bytes = Vec::new();
+            push_command(&mut bytes, args);
+            clients.send(core, link, &bytes);
+        }
+    }
+
+    /// Consumes a line of the link. Returns what remains if there is no whole one.
+    pub(super) fn receive_line(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        journal: &mut Journal,
+        data: &Keyspace,
+        master: &mut Master,
+        handle: Handle,
+    ) -> Option<Rest> {
+        let Some(client) = clients.get_mut(handle) else { return Some(Rest::Nothing) };
+        let bytes = client.wire.pending_bytes();
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
+            if bytes.len() > LINE_MAX {
+                self.protocol_error(core, clients, handle, "a reply line without an end");
+            }
+            return Some(Rest::Nothing);
+        };
+        let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
+        let line = String::from_utf8_lossy(line).into_owned();
+        client.wire.consume(end + 1);
+        if !line.is_empty() {
+            self.line(core, clients, journal, data, master, &line);
+        }
+        None
+    }
+
+    fn line(
         &mut self,
         core: &mut Core,
         clients: &mut Clients,
@@ -194,47 +260,35 @@ impl Following {
         }
     }
 
-    fn payload_header(
+    /// Handles +CONTINUE: our data is a prefix of the master's history.
+    fn continue_stream(
         &mut self,
         core: &mut Core,
         clients: &mut Clients,
-        data: &Keyspace,
-        (id, offset): (String, i64),
-        line: &str,
+        journal: &mut Journal,
+        master: &mut Master,
+        id: Option<&str>,
     ) {
-        let mark = line.strip_prefix("$EOF:").filter(|mark| mark.len() == 40);
-        let len = line.strip_prefix('$').and_then(|len| len.parse::<u64>().ok());
-        if mark.is_none() && len.is_none() {
-            let text = match line.strip_prefix('-') {
-                Some(error) => format!("MASTER aborted replication with an error: {error}"),
-                None => format!(
-                    "Bad protocol from MASTER, the first byte is not '$' (we received '{line}'), are you sure the host and port are right?"
-                ),
-            };
-            self.link_failed(core, clients, Level::Warning, &text);
+        if !self.master.as_ref().is_some_and(|master| master.has_history) {
+            let text = "Master replied +CONTINUE to a request for a full resynchronization.";
+            self.link_failed(core, clients, Level::Warning, text);
             return;
         }
-        let what = match len {
-            Some(len) => format!("receiving {len} bytes from master"),
-            None => "receiving streamed RDB from master with EOF".to_owned(),
-        };
-        core.log(Level::Notice, format!("MASTER <-> REPLICA sync: {what} to parser"));
-        let len = len.filter(|_| mark.is_none());
-        let payload = Payload {
-            id,
-            offset,
-            len,
-            fill: Fill::new(reserve_max(len)),
-            mark: mark.map(|mark| mark.as_bytes().to_vec()),
-            received: 0,
-            loader: RdbLoader::new(load_settings(core)),
-            fresh: Box::new(data.empty_like()),
-            position: StreamPosition::default(),
-            loaded: false,
-            tail: Vec::new(),
-        };
-        if let Some(master) = &mut self.master {
-            master.stage = Stage::Payload(Box::new(payload));
+        if let Some(id) = id.filter(|id| psync::is_id(id) && **id != master.stream.ids.id) {
+            let offset = master.stream.offset();
+            master.stream.ids.rename(id.to_owned(), offset);
+            core.log(Level::Notice, format!("Master replication ID changed to {id}"));
+            // Our replicas get the new id when they reconnect.
+            master.disconnect_replicas(core, clients);
         }
+        master.stream.ensure_backlog(core, journal);
+        core.log(Level::Notice, "Successful partial resynchronization with master.");
+        core.log(
+            Level::Notice,
+            "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization.",
+        );
+        core.output(Output::Status(Status::Resumed));
+        let selected = self.upstream_db().unwrap_or(0);
+        self.go_online(core, selected);
     }
 }
