@@ -42,6 +42,8 @@ pub struct Boot {
     pub load: bool,
     /// Limit of bytes read ahead from each client; none: 256 KiB.
     pub read_ahead_bytes: Option<usize>,
+    /// Limit of payload bytes in a replica's outbox; none: 8 MiB.
+    pub payload_ahead_bytes: Option<usize>,
     /// A bug to inject, for tests of the simulator.
     #[cfg(feature = "injected")]
     pub bug: Option<Bug>,

@@ -15,7 +15,6 @@ use crate::persist::snapshot::Snapshot;
 use crate::pubsub::PubSub;
 use crate::repl::following::Following;
 use crate::repl::master::Master;
-use crate::rng::Ids;
 use crate::settings::Settings;
 
 /// With `dynamic-hz`, the clients per run of the cron above which its frequency is doubled.
@@ -55,10 +54,10 @@ pub struct Parts {
 
 impl Parts {
     /// Creates the parts of a new node.
-    pub fn new(ids: &mut Ids) -> Parts {
+    pub fn new(core: &mut Core) -> Parts {
         Parts {
             clients: Clients::default(),
-            master: Master::new(ids),
+            master: Master::new(core),
             following: Following::default(),
             saves: Saves::default(),
             loading: Loading::default(),

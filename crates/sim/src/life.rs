@@ -35,6 +35,7 @@ impl World {
             pid: node as u32 + 100,
             mode: self.plan.mode,
             read_ahead_bytes: self.plan.read_ahead_bytes,
+            payload_ahead_bytes: self.plan.payload_ahead_bytes,
             mirrors: self.plan.mirrors,
             bug: self.bug,
         };

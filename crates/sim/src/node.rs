@@ -43,6 +43,8 @@ pub struct Start<'a> {
     pub mode: Mode,
     /// How far requests are read ahead.
     pub read_ahead_bytes: usize,
+    /// How much of a payload is kept for a replica that has not read it.
+    pub payload_ahead_bytes: usize,
     /// A second sink of its journal is compared with its data.
     pub mirrors: bool,
     /// The bug to have.
@@ -58,6 +60,7 @@ pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
         config_file: Some("/etc/redis.conf".to_owned()),
         load: true,
         read_ahead_bytes: Some(start.read_ahead_bytes),
+        payload_ahead_bytes: Some(start.payload_ahead_bytes),
         ..Boot::default()
     };
     set_bug(&mut boot, start.bug);

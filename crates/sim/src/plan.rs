@@ -42,6 +42,8 @@ pub struct Plan {
     pub mode: Mode,
     /// How far nodes read a connection's requests ahead.
     pub read_ahead_bytes: usize,
+    /// How much of a payload nodes keep for a replica that has not read it. Beyond that the snapshot waits.
+    pub payload_ahead_bytes: usize,
     /// Nodes have a second sink on their journal, which is compared with their data.
     pub mirrors: bool,
     /// Clients may use MULTI.
@@ -112,6 +114,7 @@ impl Plan {
             crash_in_snapshot_percent: *chance.pick(&[0, 10, 25, 40]),
             cut_percent: *chance.pick(&[0, 10, 30, 60]),
             read_ahead_bytes: chance.skewed(500, 300_000) as usize,
+            payload_ahead_bytes: chance.skewed(1000, 8 << 20) as usize,
             mirrors: chance.percent(60),
             transactions,
         }

@@ -56,7 +56,7 @@ impl Node {
         let mut data = Keyspace::new(config.databases, seed, boot.mode);
         data.set_policy(&config);
         let mut core = Core::new(config, boot, now);
-        let parts = Parts::new(&mut core.ids);
+        let parts = Parts::new(&mut core);
         let mut node = Node {
             core,
             data,

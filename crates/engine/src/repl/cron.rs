@@ -1,7 +1,7 @@
 //! The replication cron of a master, once a second: pings, timeouts of replicas, and freeing an
 //! unused backlog.
 
-use super::full_sync::{READ_RATE_MIN, outbox_is_full};
+use super::full_sync::READ_RATE_MIN;
 use super::master::{Master, Replica, ReplicaStage};
 use crate::clients::{Clients, Gate};
 use crate::core::{Core, Order};
@@ -78,9 +78,10 @@ impl Master {
             }
             _ => (false, false),
         };
+        let handle = self.replicas[index].handle;
+        let is_full = self.outbox_is_full(clients, handle);
         let replica = &mut self.replicas[index];
-        let handle = replica.handle;
-        replica.count_held_up(core.now.mono_us, outbox_is_full(clients, handle));
+        replica.count_held_up(core.now.mono_us, is_full);
         let waits = clients.get(handle).is_some_and(|client| client.wire.outbox.has_open_bytes());
         if !waits {
             replica.progress_us = core.now.mono_us;

@@ -23,8 +23,8 @@ use crate::persist::saves::Saves;
 use crate::persist::snapshot::{Purpose, Snapshot};
 use crate::timers::Timer;
 
-/// Maximum number of payload bytes in a replica's outbox.
-const OUTBOX_PAYLOAD_MAX: usize = 8 << 20;
+/// Maximum number of payload bytes in a replica's outbox, unless the driver sets another.
+pub(super) const PAYLOAD_AHEAD_BYTES: usize = 8 << 20;
 
 /// Least rate, in bytes a second, at which a replica must read a payload that waits for it.
 pub(super) const READ_RATE_MIN: u64 = 16 * 1024;
@@ -136,7 +136,14 @@ impl Master {
     }
 
     pub(super) fn some_outbox_is_full(&self, clients: &Clients, job: JobId) -> bool {
-        self.in_transfer(job).any(|handle| outbox_is_full(clients, handle))
+        self.in_transfer(job).any(|handle| self.outbox_is_full(clients, handle))
+    }
+
+    /// Whether an outbox has reached the payload limit: the full synchronization waits for its
+    /// replica.
+    pub(super) fn outbox_is_full(&self, clients: &Clients, handle: Handle) -> bool {
+        let client = clients.get(handle);
+        client.is_some_and(|client| client.wire.outbox.open_len() > self.payload_ahead_bytes)
     }
 
     /// Handles the end of a snapshot: all its bytes are in the outboxes, or it has failed.
@@ -189,11 +196,6 @@ impl Master {
             _ => {}
         }
     }
-}
-
-/// Whether an outbox has reached the payload limit: the full synchronization waits for its replica.
-pub(super) fn outbox_is_full(clients: &Clients, handle: Handle) -> bool {
-    clients.get(handle).is_some_and(|c| c.wire.outbox.open_len() > OUTBOX_PAYLOAD_MAX)
 }
 
 impl Replica {

@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::file_sync::FileSync;
+use super::full_sync::PAYLOAD_AHEAD_BYTES;
 use super::psync::{self, Decision, NO_ID, Reason};
 use super::stream::Stream;
 use crate::clients::{Clients, Role};
@@ -25,7 +26,6 @@ use crate::io::{Level, Output};
 use crate::journal::Journal;
 use crate::persist::saves::Saves;
 use crate::persist::snapshot::Purpose;
-use crate::rng::Ids;
 use crate::timers::Timer;
 
 /// Replication counters for INFO stats.
@@ -156,6 +156,8 @@ pub struct Master {
     /// The stream that replicas follow.
     pub stream: Stream,
     pub(super) replicas: Vec<Replica>,
+    /// Maximum number of payload bytes in a replica's outbox.
+    pub(super) payload_ahead_bytes: usize,
     /// Announcements of connections that may become replicas.
     announced: BTreeMap<Handle, Announced>,
     /// Monotonic microseconds since when there is no replica.
@@ -176,9 +178,10 @@ pub struct Master {
 
 impl Master {
     /// Creates a master without replicas, with a new replication id.
-    pub fn new(ids: &mut Ids) -> Master {
+    pub fn new(core: &mut Core) -> Master {
         Master {
-            stream: Stream::new(ids),
+            stream: Stream::new(&mut core.ids),
+            payload_ahead_bytes: core.boot.payload_ahead_bytes.unwrap_or(PAYLOAD_AHEAD_BYTES),
             replicas: Vec::new(),
             announced: BTreeMap::new(),
             none_since_us: None,
