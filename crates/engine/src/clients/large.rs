@@ -10,6 +10,7 @@
 //! arrives nor copied when it is stored, and its memory is touched only as far as it has arrived.
 
 use russet_ds::SharedBytes;
+use russet_ds::size::class_size;
 
 /// An argument of which a part has arrived.
 #[derive(Debug)]
@@ -26,7 +27,8 @@ impl Filling {
     pub(super) fn new(len: usize, arrived: &[u8]) -> Option<Filling> {
         let whole = len.checked_add(SharedBytes::HEADROOM)?;
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(whole).ok()?;
+        // What the allocator gives anyway, so that the value can be appended to.
+        bytes.try_reserve_exact(class_size(whole)).ok()?;
         bytes.resize(SharedBytes::HEADROOM, 0);
         bytes.extend_from_slice(arrived);
         Some(Filling { bytes, len: whole })
