@@ -211,7 +211,7 @@ fn the_table_of_arguments_counts_for_the_query_buffer() {
     w.send(c, b"*2147483647\r\n");
     w.send(c, &empty.repeat(10_000));
     let held = w.node.parts.clients.get(c).unwrap().memory_bytes() - before;
-    assert!(held > 10_000 * (empty.len() + size_of::<ArgRange>()), "{held}");
+    assert!(held >= 10_000 * size_of::<ArgRange>(), "{held}");
     assert!(w.is_open(c));
     let _ = take_largest();
     w.send(c, &empty.repeat(100_000));

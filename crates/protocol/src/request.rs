@@ -84,6 +84,9 @@ impl Limits {
 /// Maximum length of a bulk string before authentication.
 const UNAUTHENTICATED_BULK_MAX: u64 = 16_384;
 
+/// Number of arguments from which on their table is long.
+const LONG_TABLE: usize = 128 * 1024;
+
 /// Maximum length of a line: an inline command, or the header of an array or bulk string.
 pub const INLINE_MAX: usize = 64 * 1024;
 
@@ -142,7 +145,7 @@ impl RequestParser {
 
     /// Returns the memory of the table of arguments and of unquoted bytes, beside the query buffer.
     pub fn memory_bytes(&self) -> usize {
-        self.args.capacity() * size_of::<ArgRange>() + self.unquoted.capacity()
+        self.args.len() * size_of::<ArgRange>() + self.unquoted.capacity()
     }
 
     /// Takes the table of arguments of a complete request, instead of copying a long one.
@@ -277,6 +280,9 @@ impl RequestParser {
                     if buf.len() < whole {
                         return Parsed::Incomplete;
                     }
+                    if self.args.len() >= LONG_TABLE {
+                        self.grow_table(remaining);
+                    }
                     self.args.push(match index {
                         Some(index) => ArgRange::of_detached(index),
                         None => ArgRange { start, end: start + len },
@@ -288,6 +294,16 @@ impl RequestParser {
                     self.state = State::BulkHeader { remaining: remaining - 1 };
                 }
             }
+        }
+    }
+
+    /// Lets a long table grow in few steps, since each moves all of it. What is not used of it is
+    /// address space and no memory; if that is short, it grows as others do.
+    #[cold]
+    fn grow_table(&mut self, remaining: u64) {
+        if self.args.len() == self.args.capacity() {
+            let claimed = usize::try_from(remaining).unwrap_or(usize::MAX);
+            let _ = self.args.try_reserve_exact(claimed.min(self.args.len() * 7));
         }
     }
 
