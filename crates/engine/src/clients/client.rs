@@ -327,6 +327,16 @@ impl Client {
     /// nothing more.
     #[inline]
     pub(crate) fn tail_max(&self, config: &Config) -> usize {
+        // The default, for each command.
+        let is_normal = self.role == Role::Client && self.subscriptions.is_empty();
+        let is_open = self.authenticated && !self.closed;
+        if config.client_output_buffer_limit.normal.hard_bytes == 0 && is_normal && is_open {
+            return usize::MAX;
+        }
+        self.limited_tail_max(config)
+    }
+
+    fn limited_tail_max(&self, config: &Config) -> usize {
         if self.closed {
             return 0;
         }
