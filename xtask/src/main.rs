@@ -11,6 +11,7 @@ mod docs;
 mod fuzz;
 mod imports;
 mod modules;
+mod mutants;
 mod peers;
 mod sh;
 mod sim;
@@ -47,6 +48,12 @@ const TOOLS: &[Tool] = &[
         usage: "fuzz [--seconds N] [TARGET…]",
         about: "runs all fuzz targets, or the given ones, for N seconds each (default 60)",
         run: fuzz::run,
+    },
+    Tool {
+        name: "mutants",
+        usage: "mutants [--seeds N] [--sample N] [--sim-only] FILE.rs|FILE.patch …",
+        about: "makes mistakes in the source, one at a time, and shows whether the simulator and the tests notice",
+        run: mutants::run,
     },
     Tool {
         name: "bench",
