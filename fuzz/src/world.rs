@@ -173,7 +173,7 @@ impl World {
             let rest = connection.received.escape_ascii();
             assert!(is_complete, "incomplete reply: {rest}");
             let limit = node.core.config.client_output_buffer_limit.normal.hard_bytes;
-            let len = client.wire.outbox.len() as u64;
+            let len = client.wire.outbox.limited_len() as u64;
             let is_bounded = len <= OUTPUT_BYTES_MAX || limit != OUTPUT_BYTES_MAX;
             assert!(is_bounded || client.closing, "{len} bytes of output exceed the limit");
         }

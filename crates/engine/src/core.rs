@@ -226,6 +226,11 @@ impl Core {
         self.orders.push_back(order);
     }
 
+    /// Whether the process is about to stop.
+    pub(crate) fn is_ordered_to_stop(&self) -> bool {
+        self.orders.iter().any(|order| matches!(order, Order::Stop(_) | Order::Exit(_)))
+    }
+
     /// Takes the next order.
     #[inline]
     pub(crate) fn take_order(&mut self) -> Option<Order> {

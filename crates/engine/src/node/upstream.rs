@@ -113,13 +113,14 @@ impl Node {
     /// Advances the offset after a request of the stream was executed or queued.
     pub(super) fn applied(&mut self, handle: Handle, raw: &[u8]) {
         // A request that stops this process is not passed on.
-        self.carry_out_orders();
-        if self.is_stopped() {
-            return;
+        if !self.is_stopped() && !self.core.is_ordered_to_stop() {
+            let Node { core, parts, .. } = self;
+            let Parts { clients, master, following, .. } = parts;
+            following.applied(core, clients, master, handle, raw);
         }
-        let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, .. } = parts;
-        following.applied(core, clients, master, handle, raw);
+        // Not before: a snapshot that begins now has the effects of the request, so its offset must be
+        // behind it.
+        self.carry_out_orders();
     }
 
     /// Handles a request of the stream that is unknown or creates an unsupported value.

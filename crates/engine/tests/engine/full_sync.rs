@@ -1,7 +1,7 @@
 //! Full synchronizations on a master: slow readers, concurrent ones, files that change, shutdown.
 
 use russet_driver::Driver;
-use russet_driver::peers::{attach, command};
+use russet_driver::peers::{attach, command, replica};
 use russet_engine::io::{FileEvent, Handle, Input};
 
 const BY_FILE: &str = "save \"\"\nrepl-timeout 10\nrepl-diskless-sync no\nrdbcompression no\n";
@@ -155,6 +155,22 @@ fn the_file_sent_is_that_of_the_save() {
     w.request(c, "BGSAVE");
     w.deliver_reads(100);
     assert_eq!(w.closed, [r]);
+}
+
+#[test]
+fn a_synchronization_after_the_masters_flushall_begins_behind_it() {
+    let (mut w, link) = replica(BY_FILE, &["a"]);
+    w.snapshots.held = true;
+    let first = request_sync(&mut w, 1 << 20);
+    w.send(link, &command(&["SET", "b", "1"]));
+    let second = request_sync(&mut w, 1 << 20);
+    assert_eq!(w.take(second), "", "it waits for the end of the running save");
+    w.send(link, &command(&["FLUSHALL"]));
+    assert_eq!(w.closed, [first], "its save is given up");
+    let offset = w.node.parts.master.stream.offset();
+    let reply = w.take(second);
+    let begins_at = reply.trim().rsplit(' ').next();
+    assert_eq!(begins_at, Some(&*offset.to_string()), "{reply}");
 }
 
 #[test]
