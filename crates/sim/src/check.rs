@@ -330,7 +330,7 @@ impl World {
             self.fail(format!("node{node} finds save {which}, though save {sure} was confirmed"));
         }
         if let Some(save) = which.checked_sub(1).map(|at| self.processes[node].saves[at]) {
-            self.check_found(node, save.began_us);
+            self.check_found(node, save);
         }
         // A name that survived this time may still be lost with the next power: nobody synced the folder.
         self.processes[node].saves.truncate(which);

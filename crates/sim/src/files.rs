@@ -26,6 +26,8 @@ pub struct Writer {
     target: SnapshotTarget,
     file: Option<u64>,
     began_us: u64,
+    /// Whether it was given no keys.
+    is_empty: bool,
     steps: VecDeque<Step>,
     /// Encoded bytes that have not left as an event.
     pending: Vec<u8>,
@@ -51,6 +53,7 @@ impl Writer {
             target,
             file: None,
             began_us,
+            is_empty: true,
             steps: VecDeque::new(),
             whole: Vec::new(),
             pending,
@@ -163,6 +166,7 @@ impl World {
         match step {
             Step::Chunk(chunk) => {
                 let len = chunk.len_bytes() as u64;
+                writer.is_empty = false;
                 writer.encoder.chunk(&chunk, &mut writer.pending);
                 events.push(SnapshotEvent::Consumed(len));
             }
@@ -177,8 +181,9 @@ impl World {
             Step::Rename => {
                 disk.rename(&temp, &path)?;
                 let hash = digest::of_bytes(0, &writer.whole);
-                self.processes[node].saves.push(Save { hash, began_us: writer.began_us });
-                self.check_published(node, writer.began_us);
+                let save = Save { hash, began_us: writer.began_us, is_empty: writer.is_empty };
+                self.processes[node].saves.push(save);
+                self.check_published(node, save);
                 return Ok(false);
             }
             Step::SyncFolder => {

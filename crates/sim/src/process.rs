@@ -52,6 +52,8 @@ pub struct Save {
     pub hash: u64,
     /// When it was begun.
     pub began_us: u64,
+    /// Whether it has no keys.
+    pub is_empty: bool,
 }
 
 /// What a loading node must turn out to hold.

@@ -1,6 +1,7 @@
 //! Promises about what is on a disk: what was deleted stays deleted, and a transaction is there as a whole or not at all.
 
 use crate::model::Model;
+use crate::process::Save;
 use crate::world::World;
 
 /// Two keys that operators increment in one EXEC, and nobody changes otherwise.
@@ -19,16 +20,17 @@ impl World {
         }
     }
 
-    /// A dump file that was begun at this time gets its name.
-    pub(crate) fn check_published(&mut self, node: usize, began_us: u64) {
-        if began_us < self.processes[node].flushed_us {
+    /// A dump file gets its name. One without keys brings none back: a FLUSHALL of nothing may be answered by the save of an
+    /// earlier one.
+    pub(crate) fn check_published(&mut self, node: usize, save: Save) {
+        if !save.is_empty && save.began_us < self.processes[node].flushed_us {
             self.fail(format!("node{node} ends a save of keys whose FLUSHALL it has confirmed"));
         }
     }
 
-    /// A process starts and finds a dump file that was begun at this time.
-    pub(crate) fn check_found(&mut self, node: usize, began_us: u64) {
-        if began_us < self.processes[node].flush_saved_us {
+    /// A process starts and finds a dump file.
+    pub(crate) fn check_found(&mut self, node: usize, save: Save) {
+        if !save.is_empty && save.began_us < self.processes[node].flush_saved_us {
             self.fail(format!("node{node} finds keys whose FLUSHALL it has confirmed"));
         }
     }
