@@ -28,8 +28,11 @@ const TOGETHER: &[&[&str]] = &[&[
     "crates/sim/src/plan.rs",
     "crates/sim/src/process.rs",
     "crates/sim/src/promises.rs",
+    "crates/sim/src/saves.rs",
+    "crates/sim/src/guarantees.rs",
     "crates/sim/src/shell.rs",
     "crates/sim/src/talk.rs",
+    "crates/sim/src/taps.rs",
     "crates/sim/src/verify.rs",
 ]];
 

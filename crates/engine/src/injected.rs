@@ -31,10 +31,16 @@ pub enum Bug {
     FlushUnsaved,
     /// The final save of a shutdown may begin in the middle of an EXEC.
     HalfExecSaved,
+    /// The stream follows a payload's end mark without waiting for an acknowledgement.
+    EarlyStream,
+    /// A replica that falls silent is not disconnected.
+    KeptSilentReplica,
+    /// After a failed save no changes count as unsaved.
+    FailedSaveCounts,
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 13] = [
+pub const BUGS: [Bug; 16] = [
     Bug::SkippedBacklogByte,
     Bug::PsyncOffByOne,
     Bug::MissingSelect,
@@ -48,4 +54,7 @@ pub const BUGS: [Bug; 13] = [
     Bug::ForgottenSelection,
     Bug::FlushUnsaved,
     Bug::HalfExecSaved,
+    Bug::EarlyStream,
+    Bug::KeptSilentReplica,
+    Bug::FailedSaveCounts,
 ];

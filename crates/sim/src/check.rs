@@ -45,6 +45,7 @@ impl World {
     pub(crate) fn before_call(&mut self, node: usize) {
         let before = changes(&self.processes[node]);
         self.processes[node].changes_before = before;
+        self.processes[node].replicas_lost = 0;
     }
 
     /// Looks at a node after a call. True if the call changed data.
@@ -52,6 +53,15 @@ impl World {
         let process = &self.processes[node];
         let Some(data) = process.data() else { return true };
         let changed = changes(process) != process.changes_before;
+        let least = data.least_replicas();
+        if self.processes[node].least_replicas.0 != least {
+            self.processes[node].least_replicas = (least, self.now);
+        }
+        if self.now < self.processes[node].paused_until_us {
+            self.check_pause(node, changed);
+        }
+        let process = &self.processes[node];
+        let Some(data) = process.data() else { return true };
         if data.is_within_exec() && !self.histories.contains_key(data.place().id) {
             // Where the data is ahead of the stream no record of the two can begin.
             return changed;
@@ -88,6 +98,7 @@ impl World {
         }
         if !same_place {
             self.moved(node, &before);
+            self.note_reached(node);
             self.check_claims(node, &before);
         }
         changed
@@ -240,16 +251,19 @@ impl World {
         node: usize,
         job: JobId,
         aux: &[(&'static str, String)],
+        is_for_replicas: bool,
     ) {
         let field = |name: &str| aux.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
         let process = &self.processes[node];
         let Some(data) = process.data() else { return };
         let unchanged = changes(process) == process.changes_before;
+        let begins_dirty = !unchanged && is_for_replicas;
         let begun = Begun {
             digest: unchanged.then(|| data.digest()),
             place: field("repl-id").zip(field("repl-offset").and_then(|at| at.parse().ok())),
             selected: field("repl-stream-db").and_then(|db| db.parse().ok()).unwrap_or(0),
         };
+        self.coverage.dirty_syncs += u64::from(begins_dirty);
         self.processes[node].begun.insert(job, begun);
         if self.phase == Phase::Chaos && self.chance.percent(self.plan.crash_in_snapshot_percent) {
             self.processes[node].crash_after_turns = Some(self.chance.skewed(1, 12));
@@ -281,6 +295,12 @@ impl World {
         let is = model.digest();
         if begun.digest.is_some_and(|digest| digest != is) {
             self.fail(format!("node{node}: a snapshot is not the data at its begin"));
+        }
+        if !to_replicas {
+            self.note_saved(node, model.clone());
+        }
+        if let Some(what) = model.torn_pair() {
+            self.fail(format!("node{node}: in a snapshot {what}"));
         }
         let Some((id, offset)) = begun.place else { return };
         let Some(history) = self.histories.get(&id) else { return };
@@ -339,7 +359,12 @@ impl World {
     /// A dump file was loaded: is the data what the file holds?
     fn check_loaded(&mut self, node: usize) {
         let process = &mut self.processes[node];
-        let Some(loading) = process.loading.take() else { return };
+        let Some(loading) = process.loading.take() else {
+            if process.saves.is_empty() {
+                self.note_saved(node, Model::default());
+            }
+            return;
+        };
         let now_ms = process.now(self.now).wall_ms();
         self.coverage.loads += 1;
         let (file, has_place) = match decode(&loading.file) {
@@ -362,5 +387,6 @@ impl World {
             let difference = file.difference(&is).unwrap_or_default();
             self.fail(format!("node{node} loaded other data than its file holds: {difference}"));
         }
+        self.note_saved(node, file);
     }
 }

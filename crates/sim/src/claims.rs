@@ -96,6 +96,11 @@ impl World {
         let is_elsewhere = before.place.as_ref().is_none_or(|(old, _)| *old != id)
             || before.second != process.seen.second;
         let db = data.selected_db();
+        let follows = before.is_replica && process.seen.is_replica;
+        let leaves = before.place.as_ref().is_some_and(|(old, _)| *old != id);
+        if follows && leaves && process.replicas_lost > 0 {
+            self.coverage.handed_down += 1;
+        }
         self.coverage.claim_checks += 1;
         if let Some(history) = self.histories.get_mut(&id)
             && let Err(what) = history.claim(offset, db, node)

@@ -10,8 +10,27 @@ use crate::net::ConnId;
 use crate::resp::{Reply, parse_reply};
 use crate::workload::{Expected, Place, Speech};
 
+/// More requests than other pipelines have.
+const FLOOD_MIN: usize = 80;
+
 /// Number of a stretch of a master's life; 0: it is none now and promises nothing.
 pub type Tenure = u64;
+
+/// A promise about more than the client's own data, which the world has to look at.
+#[derive(Debug)]
+pub enum Finding {
+    /// A write of its own was accepted.
+    Accepted,
+    /// So many replicas have this request of the stream.
+    Acknowledged {
+        /// The request.
+        write: Vec<u8>,
+        /// How many.
+        count: i64,
+    },
+    /// No client writes until this time.
+    Paused(u64),
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -26,11 +45,16 @@ pub struct Client {
     pub speech: Speech,
     /// Bytes said that the connection had no room for.
     pub unsent: Vec<u8>,
-    expected: VecDeque<(Expected, Tenure)>,
+    /// What is expected, in which tenure it was said, and when.
+    expected: VecDeque<(Expected, Tenure, u64)>,
+    /// What the world has to look at, and when it was asked for.
+    pub findings: Vec<(Finding, u64)>,
     inbox: Vec<u8>,
     /// Values of its own places in the tenure of `known_in`.
     known: BTreeMap<Place, Option<Vec<u8>>>,
     known_in: Tenure,
+    /// What the key held that it watches.
+    watched: Option<Reply>,
     /// Places that a lost connection may yet write to.
     uncertain: BTreeSet<Place>,
     /// When it last sent or heard something.
@@ -39,6 +63,8 @@ pub struct Client {
     pub is_slow: bool,
     /// Requests of the next moments, many at once.
     pub burst: u64,
+    /// Its next pipeline begins with so many requests that cost little.
+    pub flood: u64,
     /// What an operator has yet to say.
     pub orders: VecDeque<Vec<Vec<u8>>>,
     /// The replies to what it said, while it is an operator.
@@ -63,13 +89,16 @@ impl Client {
             speech: Speech::of(number),
             unsent: Vec::new(),
             expected: VecDeque::new(),
+            findings: Vec::new(),
             inbox: Vec::new(),
             known: BTreeMap::new(),
             known_in: 0,
+            watched: None,
             uncertain: BTreeSet::new(),
             progress_us: 0,
             is_slow: false,
             burst: 0,
+            flood: 0,
             orders: VecDeque::new(),
             answers: VecDeque::new(),
             act_at: 0,
@@ -84,19 +113,24 @@ impl Client {
         !self.expected.is_empty() || !self.unsent.is_empty()
     }
 
+    /// Whether it waits for the replies to a pipeline without end.
+    pub fn floods(&self) -> bool {
+        self.expected.len() > FLOOD_MIN
+    }
+
     /// What was said is on its way: its replies are awaited.
     pub fn sent(&mut self, tenure: Tenure, now_us: u64) {
         self.unsent.append(&mut self.speech.out);
         for mut expected in self.speech.expected.drain(..) {
             expected.sent(now_us);
-            self.expected.push_back((expected, tenure));
+            self.expected.push_back((expected, tenure, now_us));
         }
     }
 
     /// The connection is gone: what was not answered may have happened or not.
     pub fn disconnected(&mut self) {
         self.conn = None;
-        for (expected, _) in std::mem::take(&mut self.expected) {
+        for (expected, ..) in std::mem::take(&mut self.expected) {
             self.forget(&expected);
         }
         self.inbox.clear();
@@ -116,12 +150,12 @@ impl Client {
     }
 
     /// Bytes came in. False: the connection is of no more use.
-    pub fn received(&mut self, bytes: &[u8], tenure: Tenure) -> Result<bool, String> {
+    pub fn received(&mut self, bytes: &[u8], tenure: Tenure, now_us: u64) -> Result<bool, String> {
         self.inbox.extend_from_slice(bytes);
         let mut at = 0;
         while let Some((reply, used)) = parse_reply(&self.inbox[at..])? {
             at += used;
-            let Some((expected, sent_in)) = self.expected.pop_front() else {
+            let Some((expected, sent_in, sent_us)) = self.expected.pop_front() else {
                 return Err(format!("a reply that nobody asked for: {reply:?}"));
             };
             self.replies += 1;
@@ -133,6 +167,7 @@ impl Client {
             if self.is_operator {
                 self.answers.push_back(reply.clone());
             }
+            self.find(&expected, &reply, sent_us, now_us)?;
             if !self.check(expected, reply)? {
                 return Ok(false);
             }
@@ -141,7 +176,46 @@ impl Client {
         Ok(true)
     }
 
+    /// What a reply promises about more than the client's own data.
+    fn find(
+        &mut self,
+        expected: &Expected,
+        reply: &Reply,
+        sent_us: u64,
+        now_us: u64,
+    ) -> Result<(), String> {
+        let promised = self.known_in != 0;
+        let finding = match (expected, reply) {
+            (Expected::Set(..) | Expected::Increment(_), Reply::Simple(_) | Reply::Int(_))
+                if promised =>
+            {
+                Finding::Accepted
+            }
+            (Expected::Waited { write, replicas, timeout_us }, Reply::Int(count)) => {
+                if count < replicas && now_us < sent_us + timeout_us {
+                    return Err(format!("WAIT for {replicas} gave up early, with {count}"));
+                }
+                if !promised || *count == 0 {
+                    return Ok(());
+                }
+                Finding::Acknowledged { write: write.clone(), count: *count }
+            }
+            (Expected::Paused { us }, reply) if reply.is_ok() => Finding::Paused(sent_us + us),
+            _ => return Ok(()),
+        };
+        self.findings.push((finding, sent_us));
+        Ok(())
+    }
+
     fn check(&mut self, expected: Expected, reply: Reply) -> Result<bool, String> {
+        match expected {
+            Expected::Watched => {
+                self.watched = Some(reply);
+                return Ok(true);
+            }
+            Expected::Unchanged => return self.check_unchanged(&reply),
+            _ => {}
+        }
         if let Reply::Error(text) = &reply {
             self.is_refused = ["READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "MISCONF"]
                 .iter()
@@ -154,7 +228,8 @@ impl Client {
         self.is_refused = false;
         let promised = self.known_in != 0;
         match (expected, reply) {
-            (Expected::Anything, _) => {}
+            (Expected::Anything | Expected::Paused { .. }, _) => {}
+            (Expected::Waited { .. }, Reply::Int(_)) => {}
             (Expected::Session, reply) if reply.is_ok() => {}
             (Expected::Flush(sent_us), reply) if reply.is_ok() => self.flushed_us = Some(sent_us),
             (Expected::Queued, Reply::Simple(text)) if text == b"QUEUED" => {}
@@ -218,6 +293,17 @@ impl Client {
         Ok(true)
     }
 
+    /// EXEC runs: what was watched is what it was.
+    fn check_unchanged(&mut self, reply: &Reply) -> Result<bool, String> {
+        let Some(watched) = self.watched.take() else { return Ok(true) };
+        let is_refusal =
+            |reply: &Reply| matches!(reply, Reply::Error(text) if !text.starts_with("WRONGTYPE"));
+        if is_refusal(&watched) || is_refusal(reply) || watched.may_become(reply) {
+            return Ok(true);
+        }
+        Err(format!("EXEC ran though what was watched had become {reply:?} from {watched:?}"))
+    }
+
     fn is_own(&self, expected: &Expected) -> bool {
         matches!(
             expected,
@@ -242,7 +328,7 @@ mod tests {
     ) -> Result<bool, String> {
         client.speech.say(&[b"X"], expected);
         client.sent(tenure, 0);
-        client.received(reply, tenure)
+        client.received(reply, tenure, 0)
     }
 
     #[test]

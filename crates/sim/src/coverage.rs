@@ -135,6 +135,24 @@ counters! {
     backlog_checks = "backlog comparisons", at least 1_900_000;
     /// What a node says of its place, compared with what the recorder knows of it.
     claim_checks = "claims of nodes about their place compared", at least 2_000_000;
+    /// WAIT said that replicas have a write: they were seen to.
+    wait_checks = "answers of WAIT compared with where replicas have been", at least 10_000;
+    /// A master that wants replicas took a write.
+    least_checks = "writes that needed enough replicas", at least 2000;
+    /// A call in a pause: nothing was written.
+    pause_checks = "calls of nodes whose clients are paused", at least 500;
+    /// A node said that nothing is unsaved.
+    saved_checks = "data compared with the last save", at least 15_000;
+    /// Payloads with an end mark, behind which nothing came before an acknowledgement.
+    marked_payloads = "payloads with an end mark sent whole", at least 5000;
+    /// Replicas of a node that were looked at for how long they have been silent.
+    silence_checks = "looks for silent replicas", at least 120_000;
+    /// A full synchronisation without a disk, in a turn that has written before.
+    dirty_syncs = "full synchronisations that begin in a turn that has written", at least 60;
+    /// A client's CLIENT KILL, with writes before and behind it.
+    kills_amid_writes = "CLIENT KILL amid pipelines of writes", at least 6000;
+    /// A replica came into another history, and its own replicas had to follow it.
+    handed_down = "replicas with replicas that changed their history", at least 60;
     /// Histories that began.
     histories = "histories recorded", at least 16_000;
     /// A history was recorded anew because one call wrote more than its backlog keeps. From there on the node's own data is

@@ -11,34 +11,94 @@ pub struct Fault {
     pub name: &'static str,
     /// How often it happens, against the others.
     pub weight: u64,
+    /// What it is about.
+    pub kind: Kind,
     /// Makes it happen, to this process if to one.
     apply: fn(&mut World, usize),
 }
 
+/// What a fault is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Connections and links.
+    Network,
+    /// Processes and their clocks.
+    Process,
+    /// Disks.
+    Disk,
+    /// What operators and clients do.
+    People,
+}
+
+const KINDS: [Kind; 4] = [Kind::Network, Kind::Process, Kind::Disk, Kind::People];
+
 /// All of them. A seed draws its own odds from the weights.
 pub const FAULTS: &[Fault] = &[
-    Fault { name: "connections cut", weight: 18, apply: |world, _| world.cut_some_link() },
-    Fault { name: "links blocked", weight: 12, apply: |world, _| world.block_some_link() },
-    Fault { name: "links slowed", weight: 5, apply: |world, _| world.slow_some_link() },
-    Fault { name: "processes suspended", weight: 6, apply: World::suspend },
-    Fault { name: "processes killed", weight: 8, apply: World::crash },
-    Fault { name: "processes told to end", weight: 4, apply: World::terminate },
-    Fault { name: "wall clocks set", weight: 4, apply: World::jump_clock },
-    Fault { name: "disks in trouble", weight: 4, apply: World::trouble_disk },
+    Fault {
+        name: "connections cut",
+        weight: 18,
+        kind: Kind::Network,
+        apply: |world, _| world.cut_some_link(),
+    },
+    Fault {
+        name: "links blocked",
+        weight: 12,
+        kind: Kind::Network,
+        apply: |world, _| world.block_some_link(),
+    },
+    Fault {
+        name: "links slowed",
+        weight: 5,
+        kind: Kind::Network,
+        apply: |world, _| world.slow_some_link(),
+    },
+    Fault { name: "processes suspended", weight: 6, kind: Kind::Process, apply: World::suspend },
+    Fault { name: "processes killed", weight: 8, kind: Kind::Process, apply: World::crash },
+    Fault {
+        name: "processes told to end",
+        weight: 4,
+        kind: Kind::Process,
+        apply: World::terminate,
+    },
+    Fault { name: "wall clocks set", weight: 4, kind: Kind::Process, apply: World::jump_clock },
+    Fault { name: "disks in trouble", weight: 4, kind: Kind::Disk, apply: World::trouble_disk },
     Fault {
         name: "snapshots ordered",
         weight: 6,
+        kind: Kind::Disk,
         apply: |world, node| world.order(node, "BGSAVE"),
     },
-    Fault { name: "other orders", weight: 4, apply: World::order_something },
-    Fault { name: "replicas told to follow another", weight: 12, apply: World::rearrange },
-    Fault { name: "replicas promoted", weight: 8, apply: |world, _| world.promote_somebody() },
+    Fault { name: "other orders", weight: 4, kind: Kind::People, apply: World::order_something },
+    Fault {
+        name: "replicas told to follow another",
+        weight: 12,
+        kind: Kind::People,
+        apply: World::rearrange,
+    },
+    Fault {
+        name: "replicas promoted",
+        weight: 8,
+        kind: Kind::People,
+        apply: |world, _| world.promote_somebody(),
+    },
     Fault {
         name: "backlogs resized",
         weight: 5,
+        kind: Kind::People,
         apply: |world, node| world.order(node, "CONFIG SET repl-backlog-size {16384..1048576}"),
     },
-    Fault { name: "bursts of a client", weight: 4, apply: |world, _| world.hurry_some_client() },
+    Fault {
+        name: "bursts of a client",
+        weight: 4,
+        kind: Kind::People,
+        apply: |world, _| world.hurry_some_client(),
+    },
+    Fault {
+        name: "pipelines without end",
+        weight: 2,
+        kind: Kind::People,
+        apply: |world, _| world.flood_by_some_client(),
+    },
 ];
 
 /// What operators do beside that: requests that follow each other, with the weight of each list. `{1..9}` is a number drawn.
@@ -76,14 +136,29 @@ const ORDERS: &[(u64, &[&str])] = &[
     (2, &["MULTI", "INCR twin:a", "DEBUG SLEEP 0.3", "INCR twin:b", "EXEC"]),
 ];
 
-/// Draws how often each fault happens in a seed, against the others: half of the seeds lean on some of them.
-pub fn draw_odds(chance: &mut Chance) -> Vec<u64> {
+/// Draws how often each fault happens in a seed, against the others, and whether faults are of one kind only.
+///
+/// Some worlds have every fault, in half of the others some come more often and some never, and in a few all are of one kind or
+/// none is: what one fault would hide another must not.
+pub fn draw_odds(chance: &mut Chance) -> (Vec<u64>, Option<Kind>) {
     let weights: Vec<u64> = FAULTS.iter().map(|fault| fault.weight).collect();
-    if chance.percent(50) {
-        return weights;
+    let of_kind = |kind: Kind, wanted: bool| {
+        let odds =
+            FAULTS.iter().map(|fault| fault.weight * u64::from((fault.kind == kind) == wanted));
+        odds.collect::<Vec<_>>()
+    };
+    let kind = *chance.pick(&KINDS);
+    match chance.below(20) {
+        0..8 => (weights, None),
+        8..11 => (of_kind(kind, false), None),
+        11..13 => (of_kind(kind, true), Some(kind)),
+        _ => {
+            let leaning: Vec<u64> =
+                weights.iter().map(|w| w * chance.pick(&[0, 1, 1, 4])).collect();
+            let none = leaning.iter().all(|&weight| weight == 0);
+            (if none { weights } else { leaning }, None)
+        }
     }
-    let leaning: Vec<u64> = weights.iter().map(|w| w * chance.pick(&[0, 1, 1, 4])).collect();
-    if leaning.iter().all(|&weight| weight == 0) { weights } else { leaning }
 }
 
 impl World {
@@ -145,6 +220,11 @@ impl World {
     fn hurry_some_client(&mut self) {
         let client = self.chance.index(self.plan.clients);
         self.clients[client].burst = self.chance.skewed(5, 100);
+    }
+
+    fn flood_by_some_client(&mut self) {
+        let client = self.chance.index(self.plan.clients);
+        self.clients[client].flood = self.chance.skewed(100, 3000);
     }
 
     /// Connections between nodes that are open.
@@ -213,12 +293,14 @@ impl World {
         let us = self.chance.skewed(10_000, 12_000_000);
         self.tell(|| format!("node{node} is suspended for {us} us"));
         self.processes[node].busy_until = self.now + us;
+        self.processes[node].suspended_us += us;
     }
 
     fn jump_clock(&mut self, node: usize) {
         let us = self.chance.skewed(1000, 100_000_000) as i64;
         let us = if self.chance.percent(50) { us } else { -us };
         self.tell(|| format!("node{node}'s wall clock jumps by {us} us"));
+        self.note_wall_clock(node);
         self.processes[node].wall_offset_us += us;
     }
 

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Model;
+use crate::model::{Model, PAIR};
 use crate::resp::parse_command;
 
 /// One history. See the module.
@@ -27,6 +27,10 @@ pub struct History {
     marks: Vec<Mark>,
     /// Databases that nodes claim to be selected at the end, and are not: the next effect must select its own.
     claims: Vec<(u32, usize)>,
+    /// A key of a pair was written since the last mark.
+    writes_pair: bool,
+    /// How far each node was seen to have come in it, in each life of its process.
+    pub reached: BTreeMap<(usize, u32), i64>,
 }
 
 /// An offset where a replica may stand.
@@ -60,6 +64,8 @@ impl History {
             base: end,
             marks: vec![Mark::of(end, &model)],
             claims: Vec::new(),
+            writes_pair: false,
+            reached: BTreeMap::new(),
             base_model: model.clone(),
             model,
             applied: end,
@@ -79,6 +85,16 @@ impl History {
     /// Offset of the last byte known.
     pub fn end(&self) -> i64 {
         self.first + self.bytes.len() as i64 - 1
+    }
+
+    /// Offset of the first byte known.
+    pub fn first(&self) -> i64 {
+        self.first
+    }
+
+    /// The bytes known.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The first offset whose data is known.
@@ -119,7 +135,13 @@ impl History {
             self.model.apply(&args)?;
             at += used;
             self.applied += used as i64;
+            self.writes_pair |= args.get(1).is_some_and(|key| key.starts_with(PAIR));
             if !self.model.in_transaction() {
+                if std::mem::take(&mut self.writes_pair)
+                    && let Some(what) = self.model.torn_pair()
+                {
+                    return Err(format!("at {}, where a replica may stand, {what}", self.applied));
+                }
                 self.marks.push(Mark::of(self.applied, &self.model));
             }
         }

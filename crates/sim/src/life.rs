@@ -105,6 +105,11 @@ impl World {
         process.crash_after_turns = None;
         process.loop_at = u64::MAX;
         process.tenure = 0;
+        process.heard_us.clear();
+        process.unanswered.clear();
+        process.least_replicas = Default::default();
+        process.paused_until_us = 0;
+        process.saved = None;
         process.seen = Default::default();
         let incarnation = process.incarnation;
         process.conns.clear();

@@ -123,6 +123,21 @@ pub trait DataNode {
     /// The master that its configuration names.
     fn replicaof(&self) -> Option<MasterAddress>;
 
+    /// How many changes it says are not in its last save.
+    fn unsaved_changes(&self) -> u64;
+
+    /// Whether so many changes have reached a save point, once its time has passed.
+    fn reaches_save_point(&self, changes: u64) -> bool;
+
+    /// Whether a connection waits for something else than its turn: a pause, replicas, a save, the end of an EXEC.
+    fn is_held(&self, handle: Handle) -> bool;
+
+    /// How long a replica may be silent, microseconds.
+    fn replica_timeout_us(&self) -> u64;
+
+    /// How many replicas a write needs, and how many seconds they may lag.
+    fn least_replicas(&self) -> (u32, u32);
+
     /// Whether replicas that take long are let go.
     fn limits_replicas(&self) -> bool;
 }

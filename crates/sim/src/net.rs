@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use russet_engine::io::Handle;
 
 use crate::chance::Chance;
+use crate::tap::Tap;
 
 /// Index of a connection.
 pub type ConnId = usize;
@@ -192,6 +193,8 @@ pub struct Conn {
     pub hosts: [usize; 2],
     /// The bytes.
     pub pipes: [Pipe; 2],
+    /// What its bytes show, if it is a replication link.
+    pub tap: Tap,
     /// The far end's kernel has taken the connection.
     pub established: bool,
 }
@@ -203,6 +206,7 @@ impl Conn {
             owners: [owner, Owner::Nobody],
             hosts,
             pipes: windows.map(Pipe::new),
+            tap: Tap::default(),
             established: false,
         }
     }

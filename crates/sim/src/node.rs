@@ -377,6 +377,28 @@ impl DataNode for Data {
         self.node.core.config.replicaof.clone()
     }
 
+    fn unsaved_changes(&self) -> u64 {
+        self.node.parts.saves.unsaved_changes(&self.node.data)
+    }
+
+    fn reaches_save_point(&self, changes: u64) -> bool {
+        self.node.core.config.save.0.iter().any(|point| changes >= point.changes)
+    }
+
+    fn is_held(&self, handle: Handle) -> bool {
+        let parts = &self.node.parts;
+        parts.busy.holds_all() || parts.clients.waiting(handle).is_some()
+    }
+
+    fn replica_timeout_us(&self) -> u64 {
+        self.node.core.config.repl_timeout as u64 * 1_000_000
+    }
+
+    fn least_replicas(&self) -> (u32, u32) {
+        let config = &self.node.core.config;
+        (config.min_replicas_to_write, config.min_replicas_max_lag)
+    }
+
     fn limits_replicas(&self) -> bool {
         self.node.core.config.client_output_buffer_limit.replica.hard_bytes != 0
     }

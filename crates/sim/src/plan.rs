@@ -7,7 +7,7 @@ use russet_engine::config::{Config, SetContext};
 use russet_engine::mode::Mode;
 
 use crate::chance::Chance;
-use crate::faults::draw_odds;
+use crate::faults::{Kind, draw_odds};
 use crate::net::Link;
 use crate::workload::Load;
 
@@ -38,6 +38,12 @@ pub struct Plan {
     pub crash_in_snapshot_percent: u64,
     /// Cut this many in a hundred replication links inside what they carry.
     pub cut_percent: u64,
+    /// Refuse this many in a hundred requests of nodes to the world.
+    pub refusal_percent: u64,
+    /// Read this many in a hundred times only a part of what has arrived.
+    pub short_read_percent: u64,
+    /// Write this many in a hundred times only a part of what could be written.
+    pub short_write_percent: u64,
     /// How nodes spread keys over tables: one table, or one for each slot as in a cluster.
     pub mode: Mode,
     /// How far nodes read a connection's requests ahead.
@@ -46,6 +52,8 @@ pub struct Plan {
     pub payload_ahead_bytes: usize,
     /// Nodes have a second sink on their journal, which is compared with their data.
     pub mirrors: bool,
+    /// The end comes only when every save point that is reached has led to a save.
+    pub awaits_saves: bool,
     /// Clients may use MULTI.
     pub transactions: bool,
     /// What clients and replicas must know.
@@ -77,6 +85,8 @@ impl Plan {
         let transactions = known.find(b"multi").is_some();
         let mut configs: Vec<Config> =
             (0..nodes).map(|node| settings(chance, usual, node)).collect();
+        let (fault_odds, only) = draw_odds(chance);
+        let is_possible = |kind| only.is_none_or(|only| only == kind);
         let password = chance.percent(15).then_some("open sesame");
         for config in configs.iter_mut().filter(|_| password.is_some()) {
             let words: [(&[u8], &[u8]); 2] =
@@ -96,7 +106,7 @@ impl Plan {
             load: Load::draw(chance, known),
             chaos_us: chance.between(50, 110) * 1_000_000,
             fault_us: chance.skewed(300_000, 4_000_000),
-            fault_odds: draw_odds(chance),
+            fault_odds,
             link: Link {
                 delay_us: chance.skewed(20, 5000),
                 jitter_us: chance.skewed(0, 20_000),
@@ -111,11 +121,21 @@ impl Plan {
             },
             scheduling_us: chance.skewed(50, 20_000),
             think_us: chance.skewed(100_000, 2_000_000),
-            crash_in_snapshot_percent: *chance.pick(&[0, 10, 25, 40]),
-            cut_percent: *chance.pick(&[0, 10, 30, 60]),
+            crash_in_snapshot_percent: match is_possible(Kind::Process) {
+                true => *chance.pick(&[0, 10, 25, 40]),
+                false => 0,
+            },
+            cut_percent: match is_possible(Kind::Network) {
+                true => *chance.pick(&[0, 10, 30, 60]),
+                false => 0,
+            },
+            refusal_percent: *chance.pick(&[0, 10, 30]),
+            short_read_percent: *chance.pick(&[0, 25, 25, 60]),
+            short_write_percent: *chance.pick(&[0, 15, 15, 40]),
             read_ahead_bytes: chance.skewed(500, 300_000) as usize,
             payload_ahead_bytes: chance.skewed(1000, 8 << 20) as usize,
             mirrors: chance.percent(60),
+            awaits_saves: chance.percent(40),
             transactions,
         }
     }

@@ -10,6 +10,7 @@ use crate::disk::Disk;
 use crate::files::{Reader, Writer};
 use crate::machine::{DataNode, Machine};
 use crate::net::ConnId;
+use crate::saves::Saved;
 use crate::world::Guest;
 
 /// What waits for the next round of a process' loop.
@@ -112,6 +113,8 @@ pub struct Process {
     pub loading: Option<Loading>,
     /// The dump files that were written whole, in order.
     pub saves: Vec<Save>,
+    /// What the last of them holds, that was confirmed or loaded in this life.
+    pub saved: Option<Saved>,
     /// So many of them are sure to have survived.
     pub durable_saves: usize,
     /// When a save failed the last time.
@@ -122,8 +125,24 @@ pub struct Process {
     pub flush_saved_us: u64,
     /// Counts at the begin of the present call, to see whether it changed data.
     pub changes_before: (u64, u64),
+    /// Replicas that it has let go in the present call.
+    pub replicas_lost: u64,
     /// The last deadline it gave: `Some(0)` for at once.
     pub deadline: Option<u64>,
+    /// Time in which it was suspended, in all its lives.
+    pub suspended_us: u64,
+    /// When it last heard of each other node's replica, without that time.
+    pub heard_us: BTreeMap<usize, u64>,
+    /// `min-replicas-to-write` and its lag in seconds, and since when.
+    pub least_replicas: ((u32, u32), u64),
+    /// Its clients are paused until then at least.
+    pub paused_until_us: u64,
+    /// An operator's orders may be carried out late until then.
+    pub unsure_until_us: u64,
+    /// Clients whose requests it has read whole, and turns since then in which it has sent them nothing.
+    pub unanswered: BTreeMap<Handle, u64>,
+    /// Turns in all its lives.
+    pub turns: u64,
     /// Turns since `idle_since_us`, in which nothing came in and nothing changed.
     pub idle_turns: u64,
     /// See `idle_turns`.

@@ -1,7 +1,9 @@
 //! RESP2 as the simulator's clients and its recorder speak it; apart from the engine's on purpose.
 
+use std::collections::BTreeSet;
+
 /// A reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reply {
     /// `+OK` and its like.
     Simple(Vec<u8>),
@@ -19,6 +21,15 @@ impl Reply {
     /// Whether it is `+OK`.
     pub fn is_ok(&self) -> bool {
         matches!(self, Reply::Simple(text) if text == b"OK")
+    }
+
+    /// Whether this can be said of a key later, though nobody changed it: fields of a hash may have expired.
+    pub fn may_become(&self, later: &Reply) -> bool {
+        let (Reply::Array(Some(ours)), Reply::Array(Some(theirs))) = (self, later) else {
+            return self == later;
+        };
+        let pairs: BTreeSet<&[Reply]> = ours.chunks(2).collect();
+        theirs.chunks(2).all(|pair| pairs.contains(pair))
     }
 }
 

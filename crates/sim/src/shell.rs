@@ -5,7 +5,7 @@
 
 use std::io::IoSlice;
 
-use russet_engine::io::{Input, Level, Output, Service};
+use russet_engine::io::{Input, Level, Output, Service, SnapshotEvent, SnapshotTarget};
 
 use crate::net::Owner;
 use crate::plan::{PORT, node_of};
@@ -80,6 +80,8 @@ impl World {
         let process = &mut self.processes[node];
         let now = process.now(self.now);
         let Some(n) = process.machine.as_deref_mut() else { return };
+        let ends_save =
+            matches!(item, Inbox::Input(Input::Snapshot { event: SnapshotEvent::Done(_), .. }));
         match item {
             Inbox::Input(input) => n.handle(now, input),
             Inbox::Accept(conn) => {
@@ -105,11 +107,14 @@ impl World {
             }
         }
         self.drain(node);
+        if ends_save {
+            self.check_saved(node, true);
+        }
     }
 
     /// Reads from the first readable connection.
     fn read_some(&mut self, node: usize) {
-        let partly = self.chance.percent(25);
+        let partly = self.chance.percent(self.plan.short_read_percent);
         let max = if partly { self.chance.skewed(1, 4000) as usize } else { READ_BYTES };
         let process = &mut self.processes[node];
         let now = process.now(self.now);
@@ -127,8 +132,18 @@ impl World {
             self.coverage.reads_put_off += 1;
             return process.paused.push(handle);
         };
+        let before = buffer.len();
         buffer.extend_from_slice(pipe.take(max));
+        if end == 1 {
+            let now_us = self.now.saturating_sub(process.suspended_us);
+            let c = &mut self.conns[conn];
+            process.heard_us.insert(c.hosts[0], now_us);
+            c.tap.hear(&buffer[before..], now_us);
+        }
         n.received(now, handle);
+        self.note_asked(node, handle, conn);
+        let pipe = &self.conns[conn].pipes[1 - end];
+        let process = &mut self.processes[node];
         if pipe.is_readable() {
             process.readable.push_back(handle);
         }
@@ -147,7 +162,10 @@ impl World {
 
     /// Forgets a socket, and closes it.
     fn drop_conn(&mut self, node: usize, handle: russet_engine::io::Handle) {
+        self.processes[node].unanswered.remove(&handle);
         if let Some((conn, end)) = self.processes[node].conns.remove(&handle) {
+            let lost = end == 1 && self.conns[conn].tap.is_replica();
+            self.processes[node].replicas_lost += u64::from(lost);
             self.close_end(conn, end);
         }
     }
@@ -169,8 +187,12 @@ impl World {
         });
         process.busy_until = process.busy_until.max(self.now + (host.us - now.mono_us));
         let changed = self.drain(node);
-        self.count_idle(node, busy || changed);
+        // Of a long pipeline some turns are all that comes of a second.
+        let floods = self.clients.iter().any(|client| client.target == node && client.floods());
+        self.count_idle(node, busy || changed || floods);
         self.count_down_to_crash(node);
+        self.check_silent(node);
+        self.check_served(node);
         let process = &self.processes[node];
         if !process.is_up() {
             return;
@@ -252,6 +274,7 @@ impl World {
             }
         }
         let changed = self.observe(node);
+        self.check_saved(node, false);
         if let Some(code) = self.processes[node].exited {
             self.left(node, code);
         }
@@ -268,7 +291,7 @@ impl World {
             Output::Close(handle) => self.drop_conn(node, handle),
             Output::Connect { link, host, port } => self.connect(node, link, &host, port),
             Output::SnapshotBegin { job, target, settings, aux } => {
-                self.snapshot_begins(node, job, &aux);
+                self.snapshot_begins(node, job, &aux, target == SnapshotTarget::Stream);
                 let writer = crate::files::Writer::new(target, settings, &aux, self.now);
                 self.processes[node].writers.insert(job, writer);
             }
@@ -281,9 +304,9 @@ impl World {
                 self.processes[node].readers.remove(&job);
             }
             Output::Request { id, .. } => {
-                let answer = match self.chance.percent(90) {
-                    true => Ok(()),
-                    false => Err("the world is not willing".to_owned()),
+                let answer = match self.chance.percent(self.plan.refusal_percent) {
+                    false => Ok(()),
+                    true => Err("the world is not willing".to_owned()),
                 };
                 let item = Inbox::Input(Input::Answer { id, answer });
                 let at = self.now + self.chance.skewed(10, 50_000);
@@ -370,7 +393,7 @@ impl World {
                 pipe.starved = true;
                 return;
             }
-            if self.chance.percent(15) {
+            if self.chance.percent(self.plan.short_write_percent) {
                 room = room.min(self.chance.skewed(1, 3000) as usize);
             }
             let mut slices = [IoSlice::new(&[]); 16];
@@ -384,6 +407,7 @@ impl World {
                 }
             }
             n.written(handle, bytes.len());
+            process.unanswered.remove(&handle);
             if !self.conns[conn].pipes[end].dead {
                 self.send(conn, end, bytes);
             }

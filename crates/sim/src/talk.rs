@@ -10,6 +10,9 @@ use crate::world::{Event, Phase, World};
 /// A client that hears nothing for so long gives its connection up.
 const PATIENCE_US: u64 = 3_000_000;
 
+/// For so long orders on a connection that was given up may still be carried out.
+const LATE_ORDERS_US: u64 = 30_000_000;
+
 impl World {
     /// A client acts at this time, and not at the one planned before.
     pub(crate) fn client_acts_at(&mut self, client: usize, at: u64) {
@@ -98,6 +101,10 @@ impl World {
         if let Some(conn) = self.clients[client].conn {
             self.close_end(conn, 0);
         }
+        if self.clients[client].is_operator && self.clients[client].is_waiting() {
+            let target = self.clients[client].target;
+            self.processes[target].unsure_until_us = self.now + LATE_ORDERS_US;
+        }
         self.clients[client].disconnected();
     }
 
@@ -108,11 +115,18 @@ impl World {
             let Some(order) = c.orders.pop_front() else { return };
             // A transaction is said in one breath: without its begin, its commands would be no transaction.
             let mut is_open = order[0] == b"MULTI";
-            c.speech.say(&order, Expected::Anything);
+            let expected = match pause_of(&order) {
+                Some(us) => Expected::Paused { us },
+                None => Expected::Anything,
+            };
+            c.speech.say(&order, expected);
             while is_open && let Some(order) = c.orders.pop_front() {
                 is_open = order[0] != b"EXEC";
                 c.speech.say(&order, Expected::Anything);
             }
+            let target = c.target;
+            // What may end a pause, or change data by other ways, ends what is promised of it.
+            self.processes[target].paused_until_us = 0;
         } else {
             if c.is_refused && self.chance.percent(70) {
                 self.client_gives_up(client);
@@ -123,6 +137,9 @@ impl World {
                 0 => 8,
                 _ => 3,
             };
+            for _ in 0..std::mem::take(&mut c.flood) {
+                c.speech.say(&["PING"], Expected::Anything);
+            }
             for _ in 0..self.chance.skewed(1, most) {
                 c.speech.draw(&self.plan.load, &mut self.chance, wall_ms, self.plan.transactions);
             }
@@ -171,7 +188,7 @@ impl World {
         self.hash.bytes(bytes);
         let c = &mut self.clients[client];
         c.progress_us = self.now;
-        let good = c.received(bytes, tenure);
+        let good = c.received(bytes, tenure, self.now);
         let (over, more) = (pipe.is_over(), pipe.unread() > 0);
         match good {
             Ok(true) => {}
@@ -187,6 +204,9 @@ impl World {
         if let Some(sent_us) = self.clients[client].flushed_us.take() {
             self.flushed(self.clients[client].target, sent_us);
         }
+        for (finding, sent_us) in std::mem::take(&mut self.clients[client].findings) {
+            self.look_into(client, finding, sent_us);
+        }
         while let Some(answer) = self.clients[client].answers.pop_front() {
             self.tell(|| format!("operator {client} hears {answer:?}"));
         }
@@ -197,6 +217,16 @@ impl World {
             let delay = self.chance.skewed(1000, 100_000);
             self.queue.push(self.now + delay, Event::ClientRead(client));
         }
+    }
+}
+
+/// For how long an order pauses clients, microseconds.
+fn pause_of(order: &[Vec<u8>]) -> Option<u64> {
+    let words: Vec<&str> =
+        order.iter().map(|word| std::str::from_utf8(word)).collect::<Result<_, _>>().ok()?;
+    match words[..] {
+        ["CLIENT", "PAUSE", ms, ..] => Some(ms.parse::<u64>().ok()? * 1000),
+        _ => None,
     }
 }
 

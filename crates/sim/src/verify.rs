@@ -17,6 +17,7 @@ impl World {
             self.see_to_arrangement(node);
         }
         let missing = self.missing(root);
+        let missing = missing.or_else(|| self.plan.awaits_saves.then(|| self.unsaved()).flatten());
         let waited = self.now - since_us;
         match missing {
             None if waited > QUIET_US => {
@@ -95,6 +96,18 @@ impl World {
         None
     }
 
+    /// A node whose changes have reached a save point and were not saved.
+    fn unsaved(&self) -> Option<String> {
+        let nodes = self.processes[..self.plan.data_nodes()].iter().enumerate();
+        let mut nodes = nodes.filter_map(|(node, process)| Some((node, process.data()?)));
+        nodes.find_map(|(node, data)| {
+            let changes = data.unsaved_changes();
+            let what =
+                format!("node{node} has {changes} unsaved changes and a save point for them");
+            data.reaches_save_point(changes).then_some(what)
+        })
+    }
+
     /// The nodes claim to agree: do they?
     fn agree(&mut self, root: usize) {
         let digest_of = |node: usize| self.processes[node].data().map(|data| data.digest());
@@ -104,6 +117,7 @@ impl World {
         for node in 0..nodes {
             self.check_data(node);
             self.check_mirror(node);
+            self.check_saved(node, true);
         }
         if let Some(node) = other {
             let models = [root, node].map(|node| self.processes[node].data().map(|d| d.model()));

@@ -149,6 +149,7 @@ pub fn run(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> Re
     world.coverage.simulated_seconds = world.now / 1_000_000;
     let machines = world.processes.iter().filter_map(|process| process.machine.as_deref());
     machines.for_each(|machine| world.coverage.add_machine(machine));
+    world.coverage.kills_amid_writes = world.clients.iter().map(|client| client.speech.kills).sum();
     world.coverage.replies = world.clients.iter().map(|client| client.replies).sum();
     Report {
         coverage: world.coverage,
@@ -347,6 +348,9 @@ impl World {
 
     /// Puts bytes into a connection.
     pub(crate) fn send(&mut self, conn: ConnId, direction: usize, bytes: Vec<u8>) {
+        if direction == 1 {
+            self.tap_sent(conn, &bytes);
+        }
         let (from, to) = self.conns[conn].link(direction);
         let link = self.links[from][to];
         let at = self.conns[conn].pipes[direction].send(self.now, bytes, &link, &mut self.chance);

@@ -224,6 +224,9 @@ impl Saves {
         self.last_took_secs = Some(took_us / 1_000_000);
         self.last_failed = result.is_err();
         self.last_ahead_peak = snapshot.ahead_peak;
+        if core.injected(Bug::FailedSaveCounts) {
+            self.saved_dirty = snapshot.dirty;
+        }
         if result.is_ok() {
             self.saved_now(core);
             self.saved_dirty = snapshot.dirty;

@@ -5,6 +5,7 @@ use super::full_sync::READ_RATE_MIN;
 use super::master::{Master, Replica, ReplicaStage};
 use crate::clients::{Clients, Gate};
 use crate::core::{Core, Order};
+use crate::injected::Bug;
 use crate::io::{Level, Request};
 use crate::journal::Journal;
 use crate::pause::{Pause, PauseReason};
@@ -168,6 +169,7 @@ impl Replica {
                 Some("full sync")
             }
             ReplicaStage::WaitAck(_) if silent => Some("full sync"),
+            ReplicaStage::Online if core.injected(Bug::KeptSilentReplica) => None,
             ReplicaStage::Online if silent => Some("streaming sync"),
             _ => None,
         }

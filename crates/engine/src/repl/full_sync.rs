@@ -226,7 +226,7 @@ impl Replica {
     /// Handles the end of a replica's payload: from now on it is expected to acknowledge.
     fn payload_sent(&mut self, core: &mut Core, clients: &mut Clients, job: JobId) {
         self.acked_us = core.now.mono_us;
-        if self.end_mark.take().is_some() {
+        if self.end_mark.take().is_some() && !core.injected(Bug::EarlyStream) {
             self.stage = ReplicaStage::WaitAck(job);
         } else {
             self.go_online(clients, job);

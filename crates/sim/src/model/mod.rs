@@ -11,10 +11,14 @@ mod keys;
 mod string;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::digest;
 use hash::Hash;
+
+/// How the names of keys begin that come in pairs: one EXEC writes both.
+pub const PAIR: &[u8] = b"pair:";
 
 /// A value. Large ones are shared by the copies of a model until one of them changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,6 +215,26 @@ impl Model {
         self.transaction
     }
 
+    /// A pair of keys that one EXEC alone writes, to the same value, and that have different values.
+    ///
+    /// The names of both begin with [`PAIR`], and of one ends with `a`, of the other with `b`.
+    pub fn torn_pair(&self) -> Option<String> {
+        self.dbs.iter().find_map(|(number, db)| {
+            let from = (Bound::Included(PAIR), Bound::Unbounded);
+            let pairs = db.entries.range::<[u8], _>(from);
+            let mut pairs = pairs.take_while(|(key, _)| key.starts_with(PAIR));
+            let torn = pairs.find(|(key, entry)| {
+                let Some((last, name)) = key.split_last() else { return false };
+                let other = if *last == b'a' { b"b" } else { b"a" };
+                db.get(&[name, other].concat()).map(|other| &other.value) != Some(&entry.value)
+            });
+            torn.map(|(key, entry)| {
+                let (key, value) = (excerpt(key), entry.in_words());
+                format!("half of a transaction is in db {number}: {key} alone is {value}")
+            })
+        })
+    }
+
     /// Where two models differ first, in words.
     pub fn difference(&self, other: &Model) -> Option<String> {
         let (ours, theirs): (BTreeMap<_, _>, BTreeMap<_, _>) = (self.map(), other.map());
@@ -346,6 +370,16 @@ mod tests {
         assert_eq!(gone.digest(), Model::new(0).digest());
         let kept = |at: Option<i64>| at.is_none_or(|at| at > 50);
         assert_eq!(one.digest_if(kept), model(&["HSET h c 3"]).digest());
+    }
+
+    #[test]
+    fn half_of_a_transaction_is_noticed() {
+        let whole = model(&["SET pair:1:a x", "SELECT 2", "SET pair:1:b 1", "SET pair:1:a 1"]);
+        assert!(whole.torn_pair().is_some_and(|what| what.contains("db 0")));
+        let mut whole = model(&["SET pair:1:a x", "SET p y", "SET pair:1:b x", "SET pairs 1"]);
+        assert_eq!(whole.torn_pair(), None);
+        whole.apply(&[b"INCR", b"pair:2:b"]).expect("an effect");
+        assert!(whole.torn_pair().is_some_and(|what| what.contains("pair:2:b")));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod hash;
 mod keys;
 mod string;
+mod together;
 
 use std::fmt;
 
@@ -59,6 +60,24 @@ pub enum Expected {
     Flush(u64),
     /// `+QUEUED`, or a refusal.
     Queued,
+    /// So many replicas have the write that was said before, this request of the stream.
+    Waited {
+        /// The request.
+        write: Vec<u8>,
+        /// How many were wanted.
+        replicas: i64,
+        /// How long the answer may wait for them.
+        timeout_us: u64,
+    },
+    /// `+OK`: for so long no client writes.
+    Paused {
+        /// For how long.
+        us: u64,
+    },
+    /// What a key holds that was just watched.
+    Watched,
+    /// The same in EXEC, to compare: had it become another, EXEC would have done nothing.
+    Unchanged,
     /// The replies to what was queued; nothing at all only if a key was watched that others change.
     Exec {
         /// To each queued command.
@@ -123,6 +142,8 @@ pub struct Load {
     pub expiry_ms_max: u64,
     /// FLUSHALL is called now and then, so clients have no keys of their own.
     pub flushes_all: bool,
+    /// Clients close connections of others now and then.
+    pub kills: bool,
 }
 
 /// How a seed leans on collections that a walk takes in many slices.
@@ -179,6 +200,7 @@ impl Load {
             expiry_percent: *chance.pick(&[0, 10, 30, 60]),
             expiry_ms_max: chance.skewed(50, 60_000),
             flushes_all,
+            kills: chance.percent(25),
         }
     }
 
@@ -294,6 +316,10 @@ pub struct Speech {
     pub disturbs: u64,
     /// The database of the last that was built.
     built_in: u64,
+    /// How often it has closed connections of others amid its writes.
+    pub kills: u64,
+    /// A key is watched, and a transaction is to follow: its database, and the request that reads it.
+    watching: Option<(u64, [Vec<u8>; 2])>,
 }
 
 #[derive(Debug)]
@@ -318,6 +344,7 @@ impl Speech {
         self.expected.clear();
         self.building = None;
         self.disturbs = 0;
+        self.watching = None;
     }
 
     /// Appends a request.
@@ -335,16 +362,27 @@ impl Speech {
 
     /// Draws the next request or two.
     pub fn draw(&mut self, load: &Load, chance: &mut Chance, wall_ms: i64, transactions: bool) {
-        if self.disturbs > 0 && chance.percent(80) {
+        if load.kills && chance.one_in(150) {
+            self.kill(load, chance, wall_ms);
+        } else if self.disturbs > 0 && chance.percent(80) {
             self.disturb(load, chance, wall_ms);
         } else if self.building.is_some() && chance.percent(70) {
             self.build(load, chance);
-        } else if transactions && chance.percent(6) {
+        } else if transactions && self.watching.is_some() && chance.percent(20) {
             self.transaction(load, chance, wall_ms);
+        } else if transactions && self.watching.is_none() && chance.percent(6) {
+            match chance.percent(25) {
+                true => self.watch(load, chance),
+                false => self.transaction(load, chance, wall_ms),
+            }
         } else if !load.flushes_all && chance.percent(20) {
             self.select(0);
             let (args, expected) = self.own(load, chance);
+            let is_set = matches!(expected, Expected::Set(..));
             self.say(&args, expected);
+            if is_set && chance.percent(10) {
+                self.wait(chance, &args);
+            }
         } else {
             self.select(load.db(chance));
             let args = load.request(chance, wall_ms);
@@ -432,40 +470,6 @@ impl Speech {
                 field: Some(format!("f{number}").into_bytes()),
             },
             false => Place { key: self.own_key(connection, number), field: None },
-        }
-    }
-
-    fn transaction(&mut self, load: &Load, chance: &mut Chance, wall_ms: i64) {
-        let own = !load.flushes_all && chance.percent(50);
-        self.select(if own { 0 } else { load.db(chance) });
-        let mut contended = false;
-        if chance.percent(40) {
-            let key = if own && chance.percent(70) {
-                self.place(self.connection, 0, chance.percent(40)).key
-            } else {
-                contended = true;
-                load.key(chance)
-            };
-            self.say(&[b"WATCH".to_vec(), key], Expected::Session);
-        }
-        self.say(&[b"MULTI"], Expected::Session);
-        let mut inner = Vec::new();
-        for _ in 0..chance.between(0, 5) {
-            let (args, expected) = match own {
-                true => self.own(load, chance),
-                false => {
-                    let args = load.request(chance, wall_ms);
-                    let expected = Expected::of(&args);
-                    (args, expected)
-                }
-            };
-            inner.push(expected);
-            self.say(&args, Expected::Queued);
-        }
-        if chance.percent(5) {
-            self.say(&[b"DISCARD"], Expected::Session);
-        } else {
-            self.say(&[b"EXEC"], Expected::Exec { inner, contended });
         }
     }
 }
