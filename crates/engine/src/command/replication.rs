@@ -332,7 +332,7 @@ fn role(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         reply.array(3);
         reply.bulk(ip.as_bytes());
         reply.bulk(port.to_string().as_bytes());
-        reply.bulk(replica.acked.to_string().as_bytes());
+        reply.bulk(replica.acked_offset().to_string().as_bytes());
     }
     Ok(Flow::Done)
 }

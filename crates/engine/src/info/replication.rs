@@ -195,7 +195,8 @@ fn replica_lines(view: &View<'_>) -> Value {
     let line = |(index, replica): (usize, &Replica)| {
         let (ip, port) = replica.address();
         let (stage, lag) = (replica.stage_name(), replica.lag_secs(view.core.now.mono_us));
-        let parts = format!("ip={ip},port={port},state={stage},offset={},lag={lag}", replica.acked);
+        let offset = replica.acked_offset();
+        let parts = format!("ip={ip},port={port},state={stage},offset={offset},lag={lag}");
         (format!("slave{index}"), parts)
     };
     Value::Lines(view.parts.master.replicas().iter().enumerate().map(line).collect())

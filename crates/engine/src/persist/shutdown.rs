@@ -206,7 +206,7 @@ impl Shutdown {
 fn log_replicas(core: &mut Core, master: &Master) {
     let mut in_sync = 0;
     for replica in master.replicas() {
-        let behind = master.stream.offset().saturating_sub(replica.acked);
+        let behind = master.stream.offset().saturating_sub(replica.acked_offset());
         if behind == 0 {
             in_sync += 1;
             continue;

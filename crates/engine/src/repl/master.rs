@@ -82,8 +82,8 @@ pub struct Replica {
     peer_address: String,
     /// Its stage.
     pub stage: ReplicaStage,
-    /// Its last acknowledged offset.
-    pub acked: i64,
+    /// Its last acknowledged offset; -1 until the first, which says that it has loaded its payload.
+    pub(super) acked: i64,
     /// Its last acknowledged offset on disk, if it reports one.
     pub acked_on_disk: i64,
     /// Monotonic microseconds of its last acknowledgement or newline.
@@ -134,6 +134,11 @@ impl Replica {
             ReplicaStage::Transfer(_) | ReplicaStage::Draining(_) => "send_bulk",
             ReplicaStage::WaitAck(_) | ReplicaStage::Online => "online",
         }
+    }
+
+    /// Returns its last acknowledged offset; 0 before the first.
+    pub fn acked_offset(&self) -> i64 {
+        self.acked.max(0)
     }
 
     /// Returns the seconds since an online replica last sent something; 0 before it is online.
@@ -253,7 +258,7 @@ impl Master {
                 Some(_) => ReplicaStage::Online,
                 None => ReplicaStage::WaitSnapshot,
             },
-            acked: 0,
+            acked: -1,
             acked_on_disk: 0,
             acked_us: now_us,
             progress_us: now_us,

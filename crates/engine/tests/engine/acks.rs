@@ -32,3 +32,18 @@ fn acknowledgements_are_requested_once_per_turn() {
     }
     assert_eq!(w.take(other), "", "it waits for two");
 }
+
+#[test]
+fn a_replica_that_still_loads_its_payload_has_acknowledged_nothing() {
+    let mut w = Driver::new("save \"\"\nrepl-diskless-sync no\n");
+    let (c, r) = (w.connect(), w.connect());
+    // Written before there is a stream, so its offset is that of the payload: 0.
+    w.request(c, "SET a 1");
+    w.request(r, "REPLCONF capa eof capa psync2");
+    w.send(r, b"PSYNC ? -1\r\n");
+    w.deliver_saves();
+    assert!(w.request(c, "INFO replication").contains("state=online,offset=0"));
+    assert_eq!(w.request(c, "WAIT 1 0"), "");
+    w.request(r, "REPLCONF ACK 0");
+    assert_eq!(w.take(c), ":1\r\n");
+}
