@@ -126,8 +126,8 @@ pub trait DataNode {
     /// How many changes it says are not in its last save.
     fn unsaved_changes(&self) -> u64;
 
-    /// Whether so many changes have reached a save point, once its time has passed.
-    fn reaches_save_point(&self, changes: u64) -> bool;
+    /// So many seconds after a save such a number of changes leads to the next one; none if it never does.
+    fn save_point_secs(&self, changes: u64) -> Option<u64>;
 
     /// Whether a connection waits for something else than its turn: a pause, replicas, a save, the end of an EXEC.
     fn is_held(&self, handle: Handle) -> bool;

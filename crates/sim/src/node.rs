@@ -381,8 +381,9 @@ impl DataNode for Data {
         self.node.parts.saves.unsaved_changes(&self.node.data)
     }
 
-    fn reaches_save_point(&self, changes: u64) -> bool {
-        self.node.core.config.save.0.iter().any(|point| changes >= point.changes)
+    fn save_point_secs(&self, changes: u64) -> Option<u64> {
+        let points = self.node.core.config.save.0.iter();
+        points.filter(|point| changes >= point.changes).map(|point| point.seconds).min()
     }
 
     fn is_held(&self, handle: Handle) -> bool {

@@ -17,7 +17,9 @@ impl World {
             self.see_to_arrangement(node);
         }
         let missing = self.missing(root);
-        let missing = missing.or_else(|| self.plan.awaits_saves.then(|| self.unsaved()).flatten());
+        let missing = missing.map(|what| (what, since_us + HEALED_US));
+        let awaits_saves = self.plan.awaits_saves;
+        let missing = missing.or_else(|| awaits_saves.then(|| self.unsaved(since_us)).flatten());
         let waited = self.now - since_us;
         match missing {
             None if waited > QUIET_US => {
@@ -25,7 +27,7 @@ impl World {
                 self.agree(root);
                 self.phase = Phase::Over;
             }
-            Some(what) if waited > HEALED_US => {
+            Some((what, until_us)) if self.now > until_us => {
                 let seconds = waited / 1_000_000;
                 self.fail(format!("{seconds} s after the last fault {what}"));
             }
@@ -96,15 +98,18 @@ impl World {
         None
     }
 
-    /// A node whose changes have reached a save point and were not saved.
-    fn unsaved(&self) -> Option<String> {
+    /// A node whose changes have reached a save point and were not saved, and until when they may be unsaved: a save for a
+    /// late replica counts as the last one, from which the seconds of the save point are counted.
+    fn unsaved(&self, since_us: u64) -> Option<(String, u64)> {
         let nodes = self.processes[..self.plan.data_nodes()].iter().enumerate();
-        let mut nodes = nodes.filter_map(|(node, process)| Some((node, process.data()?)));
-        nodes.find_map(|(node, data)| {
+        let mut nodes = nodes.filter_map(|(node, process)| Some((node, process, process.data()?)));
+        nodes.find_map(|(node, process, data)| {
             let changes = data.unsaved_changes();
             let what =
                 format!("node{node} has {changes} unsaved changes and a save point for them");
-            data.reaches_save_point(changes).then_some(what)
+            let secs = data.save_point_secs(changes)?;
+            let last_us = process.saves.last().map_or(since_us, |save| save.began_us.max(since_us));
+            Some((what, last_us + secs * 1_000_000 + HEALED_US))
         })
     }
 

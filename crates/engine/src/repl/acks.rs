@@ -53,11 +53,14 @@ impl Master {
         self.online().filter(|replica| replica.acked < offset).count()
     }
 
-    /// Returns the number of replicas within `min-replicas-max-lag`.
+    /// Returns the number of replicas within `min-replicas-max-lag`. One that still loads its payload
+    /// has nothing of the data: it counts from its first acknowledgement on.
     pub fn good_replicas(&self, core: &Core) -> usize {
         let lag_max = core.config.min_replicas_max_lag as u64;
         let now_us = core.now.mono_us;
-        self.online().filter(|replica| replica.lag_secs(now_us) <= lag_max).count()
+        let is_good =
+            |replica: &&Replica| replica.acked >= 0 && replica.lag_secs(now_us) <= lag_max;
+        self.online().filter(is_good).count()
     }
 
     /// Whether there are enough good replicas for `min-replicas-to-write`.

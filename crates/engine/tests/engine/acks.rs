@@ -47,3 +47,15 @@ fn a_replica_that_still_loads_its_payload_has_acknowledged_nothing() {
     w.request(r, "REPLCONF ACK 0");
     assert_eq!(w.take(c), ":1\r\n");
 }
+
+#[test]
+fn a_replica_that_still_loads_its_payload_permits_no_writes() {
+    let mut w = Driver::new("save \"\"\nrepl-diskless-sync no\nmin-replicas-to-write 1\n");
+    let (c, r) = (w.connect(), w.connect());
+    w.request(r, "REPLCONF capa eof capa psync2");
+    w.send(r, b"PSYNC ? -1\r\n");
+    w.deliver_saves();
+    assert!(w.request(c, "SET a 1").starts_with("-NOREPLICAS"));
+    w.request(r, "REPLCONF ACK 0");
+    assert_eq!(w.request(c, "SET a 1"), "+OK\r\n");
+}
