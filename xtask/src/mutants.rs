@@ -197,17 +197,9 @@ impl Tree {
         let Some((succeeded, text)) = within(command)? else {
             return Ok(Finding::Noticed("no end".into()));
         };
-        // The last lines name the seed, for repeating it.
-        let seed =
-            text.lines().rev().find_map(|line| line.split_once("--from ")).map(|(_, rest)| {
-                let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                format!("seed {number}")
-            });
-        let violation = text.lines().find_map(|line| line.split_once("VIOLATION "));
-        let what = violation.map_or("violation", |(_, what)| what);
         Ok(match succeeded {
             true => Finding::Nothing,
-            false => Finding::Noticed(format!("{}: {what}", seed.unwrap_or_default())),
+            false => Finding::Noticed(noticed(&text)),
         })
     }
 
@@ -231,6 +223,16 @@ impl Tree {
     }
 }
 
+/// Returns what the simulator says: a violation with the seed that repeats it, or a coverage counter out of its bounds.
+fn noticed(text: &str) -> String {
+    let Some((_, what)) = text.lines().find_map(|line| line.split_once("VIOLATION ")) else {
+        return text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().into();
+    };
+    let seed = text.lines().rev().find_map(|line| line.split_once("--from "));
+    let number = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+    format!("seed {}: {what}", seed.map_or_else(String::new, |(_, rest)| number(rest)))
+}
+
 /// Runs a command and returns whether it succeeded and what it printed; none if it took too long.
 fn within(mut command: Command) -> Result<Option<(bool, String)>> {
     let file = sh::root().join("target/mutants/output");
@@ -249,6 +251,7 @@ fn within(mut command: Command) -> Result<Option<(bool, String)>> {
             let _ = child.wait();
             return Ok(None);
         }
+        // There is no wait with a limit in std; a judge takes seconds to minutes.
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -266,6 +269,13 @@ mod tests {
         assert_eq!(names, ["a.rs:3:5: replace f with ()", "a.rs:9:1: replace < with <="]);
         assert!(mutants[0].patch.starts_with("--- a.rs\n"));
         assert!(mutants[1].patch.ends_with("-<\n+<=\n"));
+    }
+
+    #[test]
+    fn a_finding_is_a_violation_with_its_seed_or_the_last_line() {
+        let text = "  1.5 VIOLATION node0 lies\nall of it: russet-sim --from 17 --trace\n";
+        assert_eq!(noticed(text), "seed 17: node0 lies");
+        assert_eq!(noticed("counts\n3 links: too few\n\n"), "3 links: too few");
     }
 
     #[test]
