@@ -17,7 +17,12 @@ impl World {
             self.see_to_arrangement(node);
         }
         let missing = self.missing(root);
-        let missing = missing.map(|what| (what, since_us + HEALED_US));
+        if missing.is_none() {
+            self.agreed_us = self.now;
+        }
+        // While a save is awaited, a PING on its way is no disagreement.
+        let agreed_us = self.agreed_us.max(since_us);
+        let missing = missing.map(|what| (what, agreed_us + HEALED_US));
         let awaits_saves = self.plan.awaits_saves;
         let missing = missing.or_else(|| awaits_saves.then(|| self.unsaved(since_us)).flatten());
         let waited = self.now - since_us;

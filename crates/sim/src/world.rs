@@ -126,6 +126,8 @@ pub struct World {
     pub(crate) hash: Running,
     pub(crate) violation: Option<String>,
     pub(crate) phase: Phase,
+    /// When all nodes were last seen to agree after the end of the faults.
+    pub(crate) agreed_us: u64,
     /// In the healed phase: whom each node is to follow.
     pub(crate) arrangement: Vec<Option<usize>>,
     pub(crate) last_tenure: Tenure,
@@ -193,6 +195,7 @@ impl World {
             violation: None,
             phase: Phase::Chaos,
             arrangement: vec![None; hosts],
+            agreed_us: 0,
             last_tenure: 0,
             plan,
             bug,
