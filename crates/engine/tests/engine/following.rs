@@ -439,3 +439,17 @@ fn a_master_that_cannot_save_is_followed() {
     assert!(w.take(link).contains("REPLCONF"));
     assert!(w.is_open(link));
 }
+
+#[test]
+fn a_dropped_backlog_leaves_no_second_id() {
+    let (mut w, _) = replica("repl-backlog-ttl 1\n", &["a"]);
+    let c = w.connect();
+    w.request(c, "REPLICAOF NO ONE");
+    assert!(w.request(c, "INFO replication").contains(&format!("master_replid2:{ID}")));
+    for _ in 0..4 {
+        w.advance_ms(1000);
+    }
+    let info = w.request(c, "INFO replication");
+    assert!(info.contains(&format!("master_replid2:{}", "0".repeat(40))), "{info}");
+    assert!(info.contains("second_repl_offset:-1"), "{info}");
+}

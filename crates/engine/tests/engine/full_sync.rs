@@ -428,3 +428,22 @@ fn unknown_options_of_replconf_are_named() {
     }
     assert_eq!(w.request(r, "REPLCONF rdb-filter-only \"\""), "+OK\r\n");
 }
+
+#[test]
+fn a_synchronization_in_a_turn_that_has_written_sends_no_write_twice() {
+    let mut w = Driver::new(STREAMED);
+    w.snapshots.held = true;
+    let c = w.connect();
+    let first = request_sync(&mut w, 1 << 20);
+    let second = request_sync(&mut w, 1 << 20);
+    assert!(w.take(first).starts_with("+FULLRESYNC"));
+    assert_eq!(w.take(second), "", "it waits for the end of the running snapshot");
+    let id = w.node.parts.clients.get(first).unwrap().id;
+    // The end of the first begins the second, before the write has left.
+    w.send(c, format!("SET a unflushed\r\nCLIENT KILL ID {id}\r\n").as_bytes());
+    assert_eq!(w.take(c), "+OK\r\n:1\r\n");
+    w.deliver_saves();
+    w.send(second, b"REPLCONF ACK 0\r\n");
+    let sent = w.take(second);
+    assert_eq!(sent.matches("unflushed").count(), 1, "{sent:?}");
+}

@@ -330,3 +330,15 @@ fn published_ids_and_the_hash_seed_are_independent() {
     // What clients may draw reveals no ids either.
     assert_eq!(ids_and_order(Seeds { rng: [7; 4], ..seeds }), (ids, order));
 }
+
+#[test]
+fn unwatch_forgets_that_a_watched_key_has_changed() {
+    let mut w = Driver::new("");
+    let (c, other) = (w.connect(), w.connect());
+    w.request(c, "WATCH a");
+    w.request(other, "SET a 1");
+    w.request(c, "UNWATCH");
+    w.request(c, "MULTI");
+    w.request(c, "GET a");
+    assert_eq!(w.request(c, "EXEC"), "*1\r\n$1\r\n1\r\n");
+}
