@@ -73,6 +73,10 @@ fn reload(world: &mut World) {
     world.set_failing(false);
     world.hold_saves(false);
     let Some(client) = world.connect(true) else { return };
+    if world.driver.node.parts.clients.iter().any(|client| client.blocked.is_some()) {
+        // Its next requests may run before the reload: those behind a DEBUG SLEEP, for example.
+        return;
+    }
     let before = held(&world.driver.node);
     let now_ms = world.driver.now.wall_ms();
     let is_permanent = is_permanent(&before, now_ms);
