@@ -297,7 +297,7 @@ impl World {
             self.fail(format!("node{node}: a snapshot is not the data at its begin"));
         }
         if !to_replicas {
-            self.note_saved(node, model.clone());
+            self.note_saved(node, model.clone(), i64::MIN);
         }
         if let Some(what) = model.torn_pair() {
             self.fail(format!("node{node}: in a snapshot {what}"));
@@ -358,14 +358,14 @@ impl World {
 
     /// A dump file was loaded: is the data what the file holds?
     fn check_loaded(&mut self, node: usize) {
+        self.note_wall_clock(node);
         let process = &mut self.processes[node];
         let Some(loading) = process.loading.take() else {
             if process.saves.is_empty() {
-                self.note_saved(node, Model::default());
+                self.note_saved(node, Model::default(), i64::MIN);
             }
             return;
         };
-        let now_ms = process.now(self.now).wall_ms();
         self.coverage.loads += 1;
         let (file, has_place) = match decode(&loading.file) {
             Ok(content) => (content.model, content.has_place),
@@ -376,7 +376,7 @@ impl World {
         };
         let is = model_of(&self.processes[node]);
         // Keys whose time came while the file was read may be there or not.
-        let (early, late) = (loading.began_ms.min(now_ms), loading.began_ms.max(now_ms));
+        let (early, late) = (loading.earliest_ms, loading.latest_ms);
         let unclear = |expiry: Option<i64>| expiry.is_some_and(|at| (early..=late).contains(&at));
         let past = |expiry: Option<i64>| expiry.is_some_and(|at| at < early);
         // A replica waits for its master's word; so does who may be asked to go on with a history.
@@ -387,6 +387,6 @@ impl World {
             let difference = file.difference(&is).unwrap_or_default();
             self.fail(format!("node{node} loaded other data than its file holds: {difference}"));
         }
-        self.note_saved(node, file);
+        self.note_saved(node, file, late);
     }
 }

@@ -302,6 +302,7 @@ impl World {
         self.tell(|| format!("node{node}'s wall clock jumps by {us} us"));
         self.note_wall_clock(node);
         self.processes[node].wall_offset_us += us;
+        self.note_wall_clock(node);
     }
 
     fn trouble_disk(&mut self, node: usize) {

@@ -26,7 +26,8 @@ impl World {
         let now = process.now(self.now);
         process.loading = process.disk.read("dump.rdb").map(|file| Loading {
             file,
-            began_ms: now.wall_ms(),
+            earliest_ms: now.wall_ms(),
+            latest_ms: now.wall_ms(),
             by_replica: process.config.replicaof.is_some(),
         });
         let start = node::Start {

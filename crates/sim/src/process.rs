@@ -62,8 +62,10 @@ pub struct Save {
 pub struct Loading {
     /// The dump file when it began.
     pub file: Vec<u8>,
-    /// Wall clock, milliseconds, when it began.
-    pub began_ms: i64,
+    /// The earliest time that its wall clock has shown since it began, milliseconds.
+    pub earliest_ms: i64,
+    /// The latest one.
+    pub latest_ms: i64,
     /// It starts as a replica.
     pub by_replica: bool,
 }
