@@ -82,7 +82,8 @@ pub struct Replica {
     peer_address: String,
     /// Its stage.
     pub stage: ReplicaStage,
-    /// Its last acknowledged offset; -1 until the first, which says that it has loaded its payload.
+    /// Its last acknowledged offset. After a full synchronization -1 until the first, which says that
+    /// it has loaded its payload; one that resumes has its data.
     pub(super) acked: i64,
     /// Its last acknowledged offset on disk, if it reports one.
     pub acked_on_disk: i64,
@@ -258,7 +259,7 @@ impl Master {
                 Some(_) => ReplicaStage::Online,
                 None => ReplicaStage::WaitSnapshot,
             },
-            acked: -1,
+            acked: if resume_from.is_some() { 0 } else { -1 },
             acked_on_disk: 0,
             acked_us: now_us,
             progress_us: now_us,

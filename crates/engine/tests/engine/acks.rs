@@ -2,7 +2,7 @@
 
 use russet_driver::Driver;
 use russet_driver::peers::attach;
-use russet_engine::io::Handle;
+use russet_engine::io::{Handle, Input};
 
 /// Sends the same bytes from many clients in one round.
 fn send_all(w: &mut Driver, clients: &[Handle], bytes: &[u8]) {
@@ -57,5 +57,20 @@ fn a_replica_that_still_loads_its_payload_permits_no_writes() {
     w.deliver_saves();
     assert!(w.request(c, "SET a 1").starts_with("-NOREPLICAS"));
     w.request(r, "REPLCONF ACK 0");
+    assert_eq!(w.request(c, "SET a 1"), "+OK\r\n");
+}
+
+#[test]
+fn a_replica_that_resumes_permits_writes_at_once() {
+    let mut w = Driver::new("save \"\"\nmin-replicas-to-write 1\n");
+    let (c, r) = (attach(&mut w), w.connect());
+    w.request(c, "REPLCONF ACK 0");
+    let id = w.node.parts.master.stream.ids.id.clone();
+    let next = w.node.parts.master.stream.offset() + 1;
+    w.input(Input::Closed(c));
+    w.request(r, "REPLCONF capa eof capa psync2");
+    w.send(r, format!("PSYNC {id} {next}\r\n").as_bytes());
+    assert!(w.take(r).starts_with("+CONTINUE"));
+    let c = w.connect();
     assert_eq!(w.request(c, "SET a 1"), "+OK\r\n");
 }
