@@ -9,11 +9,13 @@
 //! | [`Connection`] | sockets | pieces of any length, a peer that reads slowly or not at all |
 //! | [`Snapshots`] | the snapshot writer | delayed results, failures, a writer that hangs |
 //! | [`Reads`] | the file reader | delayed pieces, short pieces, failures |
+//! | [`Appends`] | the threads that append to files | steps and syncs that wait, failures |
 //! | [`Requests`] | other actions of the shell | delayed answers, errors |
 //!
 //! A round has the same order as the shell's: reads, events, a turn, then outputs and writes until
 //! there are none. The driver asserts the node's side of the contract of [`russet_engine::io`].
 
+mod appends;
 mod connections;
 pub mod mirror;
 pub mod peers;
@@ -28,6 +30,7 @@ use russet_engine::config::Config;
 use russet_engine::io::{Handle, Host, Input, Now, Output, ProcessMetrics, Status};
 use russet_engine::node::{Boot, Node, Seeds};
 
+pub use appends::Appends;
 pub use connections::Connection;
 use connections::Connections;
 pub use reads::Reads;
@@ -62,6 +65,8 @@ pub struct Driver {
     pub snapshots: Snapshots,
     /// Files being read.
     pub reads: Reads,
+    /// Files that are appended to.
+    pub appends: Appends,
     /// Requests of the node.
     pub requests: Requests,
     /// Connections that the node closed.
@@ -142,6 +147,7 @@ impl Driver {
             files,
             snapshots: Snapshots::default(),
             reads: Reads::default(),
+            appends: Appends::default(),
             requests: Requests::default(),
             closed: Vec::new(),
             connecting: Vec::new(),
@@ -288,6 +294,9 @@ impl Driver {
             Output::Read { job, path } => self.reads.begin(job, &path, &self.files, inputs),
             Output::ReadMore { job } => self.reads.more(job, inputs),
             Output::ReadStop { job } => self.reads.stop(job, inputs),
+            Output::Append { job, step } => {
+                self.appends.step(job, step, &mut self.files, inputs);
+            }
             Output::DisableNoDelay(handle) => self.delayed.push(handle),
             Output::Garbage(_) => self.garbage += 1,
         }
@@ -302,6 +311,18 @@ impl Driver {
     /// Delivers the held events of snapshots.
     pub fn deliver_saves(&mut self) {
         self.inputs.append(&mut self.snapshots.held_events);
+        self.run();
+    }
+
+    /// Carries out the next steps of files that are appended to, which were held.
+    pub fn do_appends(&mut self, steps: usize) {
+        self.appends.carry_out(steps, &mut self.files, &mut self.inputs);
+        self.run();
+    }
+
+    /// Finishes the syncs that were held.
+    pub fn finish_syncs(&mut self) {
+        self.appends.finish_syncs(&mut self.inputs);
         self.run();
     }
 

@@ -6,6 +6,11 @@ use russet_engine::io::{Input, Request, RequestId};
 
 use crate::Files;
 
+/// The path by which the node opens a file of its working directory.
+fn relative(path: &str) -> &str {
+    path.strip_prefix("/data/").unwrap_or(path)
+}
+
 /// The requests of the node.
 #[derive(Default)]
 pub struct Requests {
@@ -40,8 +45,17 @@ impl Requests {
     /// Carries out the oldest pending request, unless it is to fail. Returns its answer.
     pub(crate) fn answer(&mut self, files: &mut Files) -> Option<Input> {
         let (id, request, answer) = self.pending.pop_front()?;
-        if let (Request::RemoveFile(path), Ok(())) = (&request, &answer) {
-            files.remove(path);
+        match (&request, &answer) {
+            (Request::RemoveFile(path), Ok(())) => {
+                files.remove(relative(path));
+            }
+            (Request::ReplaceFile { path, rewrite }, Ok(())) => {
+                let path = relative(path);
+                let old = files.get(path).cloned().unwrap_or_default();
+                // Files that a configuration includes do not exist here.
+                files.insert(path.to_owned(), rewrite.apply(&old, &mut |_, _| Vec::new()));
+            }
+            _ => {}
         }
         Some(Input::Answer { id, answer })
     }

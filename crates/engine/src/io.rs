@@ -137,6 +137,13 @@ pub enum Input {
         /// What happened.
         event: FileEvent,
     },
+    /// An event of a file that is appended to.
+    Append {
+        /// Its job.
+        job: JobId,
+        /// What happened.
+        event: AppendEvent,
+    },
     /// The result of [`Output::Request`].
     Answer {
         /// The request.
@@ -174,6 +181,24 @@ pub enum FileEvent {
     Missing,
     /// It cannot be read.
     Failed(String),
+}
+
+/// An event of a file that is appended to. Counts of bytes are of those given since it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendEvent {
+    /// The file exists, has the requested length and is empty behind it, and its folder is synced.
+    Opened,
+    /// This many of the bytes are written: another process would read them, also if this one ends now.
+    Written(u64),
+    /// This many of the bytes are on disk: they survive a loss of power.
+    Synced(u64),
+    /// The bytes from `Written` on cannot be written: the file has no part of them. They are kept and tried again
+    /// at [`AppendStep::Retry`], and all that follow wait for them.
+    WriteFailed(String),
+    /// A sync failed. What was not synced before may be lost whatever later syncs say, so none is reported any more.
+    SyncFailed(String),
+    /// It cannot be opened.
+    OpenFailed(String),
 }
 
 /// A termination signal.
@@ -272,6 +297,13 @@ pub enum Output {
         /// Its job.
         job: JobId,
     },
+    /// Do the next step of appending to a file, in the order of the steps; [`Input::Append`] reports.
+    Append {
+        /// The job of the file, from its opening to its closing.
+        job: JobId,
+        /// What to do.
+        step: AppendStep,
+    },
     /// Carry out a request and report its result with [`Input::Answer`].
     Request {
         /// Its id, which the answer must repeat.
@@ -296,6 +328,33 @@ pub enum Output {
     Garbage(Garbage),
     /// Exit the process with this status.
     Exit(i32),
+}
+
+/// A step of appending to a file. The driver does them on a thread of the file's own, so that the node never waits for
+/// the disk:
+///
+/// ```text
+///   Open ── Write ── Write ── Sync ── Write ── Sync ── Close      the node's steps, one or two in a turn
+///             └───┬────┘        └──────┬─────────┘
+///              one write            one sync                      what was queued meanwhile is done at once
+/// ```
+#[derive(Debug)]
+pub enum AppendStep {
+    /// Open the file, or create it with its folder, cut off what is behind `len` bytes, and sync the folder.
+    Open {
+        /// Path, relative to the working directory.
+        path: String,
+        /// Bytes to keep.
+        len: u64,
+    },
+    /// Append bytes.
+    Write(Vec<u8>),
+    /// Sync what was written before to the disk. It may run beside later writes.
+    Sync,
+    /// Try again to write what could not be written.
+    Retry,
+    /// Do the steps before, then close the file. No event follows that of the last step.
+    Close,
 }
 
 /// The status of the process, for its supervisor.
@@ -365,6 +424,14 @@ pub enum Request {
     KeepAlive(u32),
     /// Set the name of the dump file, which no other process may use.
     DumpFile(String),
+    /// Create the folder of append-only files, if it does not exist, and lock the files of this name in it against other
+    /// processes, in place of the former ones. Before they are read: a second server must not repair what the first writes.
+    AppendFolder {
+        /// Path, relative to the working directory.
+        folder: String,
+        /// The common first part of the files' names.
+        name: String,
+    },
     /// Raise the limit of file descriptors for this many clients.
     MaxClients(u32),
     /// Enable or disable the allocator's background thread.

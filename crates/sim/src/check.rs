@@ -11,6 +11,7 @@ use russet_engine::io::JobId;
 
 use crate::digest;
 use crate::dump::decode;
+use crate::files::Use;
 use crate::machine::DataNode;
 use crate::model::Model;
 use crate::process::{Begun, Process, Seen};
@@ -271,15 +272,10 @@ impl World {
     }
 
     /// A snapshot is encoded: does it hold the data at its begin?
-    pub(crate) fn check_snapshot(
-        &mut self,
-        node: usize,
-        job: JobId,
-        bytes: &[u8],
-        to_replicas: bool,
-    ) {
+    pub(crate) fn check_snapshot(&mut self, node: usize, job: JobId, bytes: &[u8], is_for: Use) {
         let Some(begun) = self.processes[node].begun.remove(&job) else { return };
         self.coverage.snapshots += 1;
+        let to_replicas = is_for == Use::Replicas;
         let mut model = match decode(bytes) {
             Ok(content) => {
                 self.coverage.large_files += u64::from(!to_replicas && content.large > 0);
@@ -296,8 +292,8 @@ impl World {
         if begun.digest.is_some_and(|digest| digest != is) {
             self.fail(format!("node{node}: a snapshot is not the data at its begin"));
         }
-        if !to_replicas {
-            self.note_saved(node, model.clone(), i64::MIN);
+        if is_for == Use::Dump {
+            self.note_saved(node, model.clone());
         }
         if let Some(what) = model.torn_pair() {
             self.fail(format!("node{node}: in a snapshot {what}"));
@@ -358,14 +354,14 @@ impl World {
 
     /// A dump file was loaded: is the data what the file holds?
     fn check_loaded(&mut self, node: usize) {
-        self.note_wall_clock(node);
         let process = &mut self.processes[node];
         let Some(loading) = process.loading.take() else {
             if process.saves.is_empty() {
-                self.note_saved(node, Model::default(), i64::MIN);
+                self.note_saved(node, Model::default());
             }
             return;
         };
+        let now_ms = process.now(self.now).wall_ms();
         self.coverage.loads += 1;
         let (file, has_place) = match decode(&loading.file) {
             Ok(content) => (content.model, content.has_place),
@@ -376,7 +372,7 @@ impl World {
         };
         let is = model_of(&self.processes[node]);
         // Keys whose time came while the file was read may be there or not.
-        let (early, late) = (loading.earliest_ms, loading.latest_ms);
+        let (early, late) = (loading.began_ms.min(now_ms), loading.began_ms.max(now_ms));
         let unclear = |expiry: Option<i64>| expiry.is_some_and(|at| (early..=late).contains(&at));
         let past = |expiry: Option<i64>| expiry.is_some_and(|at| at < early);
         // A replica waits for its master's word; so does who may be asked to go on with a history.
@@ -387,6 +383,6 @@ impl World {
             let difference = file.difference(&is).unwrap_or_default();
             self.fail(format!("node{node} loaded other data than its file holds: {difference}"));
         }
-        self.note_saved(node, file, late);
+        self.note_saved(node, file);
     }
 }

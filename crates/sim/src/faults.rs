@@ -1,6 +1,7 @@
 //! What goes wrong, and what operators do meanwhile: rows with their odds, and what each does.
 
 use crate::chance::Chance;
+use crate::disk::FULL;
 use crate::net::ConnId;
 use crate::plan::{PORT, address, host_name};
 use crate::world::{Event, Phase, World};
@@ -302,16 +303,15 @@ impl World {
         self.tell(|| format!("node{node}'s wall clock jumps by {us} us"));
         self.note_wall_clock(node);
         self.processes[node].wall_offset_us += us;
-        self.note_wall_clock(node);
     }
 
     fn trouble_disk(&mut self, node: usize) {
         let disk = &mut self.processes[node].disk;
-        match self.chance.percent(60) {
-            true => {
-                disk.failing = Some(*self.chance.pick(&["No space left on device", "I/O error"]))
-            }
-            false => disk.slowness = self.chance.skewed(2, 100),
+        match self.chance.below(20) {
+            0..12 => disk.failing = Some(*self.chance.pick(&[FULL, "I/O error"])),
+            12..16 => disk.slowness = self.chance.skewed(2, 100),
+            16..18 => disk.sync_us = self.chance.skewed(100_000, 30_000_000),
+            _ => disk.failing_syncs = 1,
         }
         let us = self.chance.skewed(100_000, 15_000_000);
         self.queue.push(self.now + us, Event::DiskHeals(node));
@@ -376,8 +376,8 @@ impl World {
         }
         for node in 0..nodes {
             let process = &mut self.processes[node];
-            process.disk.failing = None;
-            process.disk.slowness = 1;
+            (process.disk.failing, process.disk.failing_syncs) = (None, 0);
+            (process.disk.slowness, process.disk.sync_us) = (1, 0);
             process.busy_until = process.busy_until.min(self.now);
             process.config.replicaof = self.arrangement[node].map(address);
             self.wake(node);

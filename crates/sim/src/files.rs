@@ -8,8 +8,22 @@ use russet_engine::rdb::RdbSettings;
 use russet_engine::rdb::chunk::Chunk;
 
 use crate::digest;
-use crate::process::{Inbox, Save};
+use crate::process::{Inbox, Process, Save};
 use crate::world::{Event, World};
+
+/// The name of the dump file.
+pub const DUMP: &str = "dump.rdb";
+
+/// What a snapshot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The dump file: a save.
+    Dump,
+    /// Another file, to which others add.
+    Base,
+    /// A full synchronisation.
+    Replicas,
+}
 
 /// What a writer does next.
 enum Step {
@@ -61,8 +75,13 @@ impl Writer {
         }
     }
 
-    fn temp(job: JobId) -> String {
-        format!("temp-{}.rdb", job.0)
+    /// The name of the temporary file beside that of the target.
+    fn temp(target: &SnapshotTarget, process: &Process, job: JobId) -> String {
+        let SnapshotTarget::File { path } = target else { return String::new() };
+        let name = process.file_name(path);
+        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let slash = if folder.is_empty() { "" } else { "/" };
+        format!("{folder}{slash}temp-{}.rdb", job.0)
     }
 }
 
@@ -114,8 +133,10 @@ impl World {
     pub(crate) fn writer_abort(&mut self, node: usize, job: JobId) {
         let process = &mut self.processes[node];
         process.begun.remove(&job);
-        process.writers.remove(&job);
-        process.disk.remove(&Writer::temp(job));
+        if let Some(writer) = process.writers.remove(&job) {
+            let temp = Writer::temp(&writer.target, process, job);
+            process.disk.remove(&temp);
+        }
     }
 
     /// A writer does its next step.
@@ -135,7 +156,9 @@ impl World {
                 self.coverage.failed_saves += 1;
                 self.processes[node].save_failed_us = self.now;
                 self.processes[node].begun.remove(&job);
-                self.processes[node].disk.remove(&Writer::temp(job));
+                let process = &mut self.processes[node];
+                let temp = Writer::temp(&writer.target, process, job);
+                process.disk.remove(&temp);
                 events.push(SnapshotEvent::Failed(why));
             }
         }
@@ -153,11 +176,14 @@ impl World {
         step: Step,
         events: &mut Vec<SnapshotEvent>,
     ) -> Result<bool, String> {
-        let disk = &mut self.processes[node].disk;
-        let temp = Writer::temp(job);
         let SnapshotTarget::File { path } = writer.target.clone() else {
             return Ok(self.stream_step(node, job, writer, step, events));
         };
+        let process = &mut self.processes[node];
+        let (temp, name) = (Writer::temp(&writer.target, process, job), process.file_name(&path));
+        // Other files that are written in this way are no saves.
+        let is_dump = name == DUMP;
+        let disk = &mut process.disk;
         let file = match writer.file {
             Some(file) => file,
             None => disk.create(&temp)?,
@@ -179,7 +205,10 @@ impl World {
                 return Ok(false);
             }
             Step::Rename => {
-                disk.rename(&temp, &path)?;
+                disk.rename(&temp, &name)?;
+                if !is_dump {
+                    return Ok(false);
+                }
                 let hash = digest::of_bytes(0, &writer.whole);
                 let save = Save { hash, began_us: writer.began_us, is_empty: writer.is_empty };
                 self.processes[node].saves.push(save);
@@ -187,12 +216,19 @@ impl World {
                 return Ok(false);
             }
             Step::SyncFolder => {
-                disk.sync_folder()?;
-                let process = &mut self.processes[node];
-                process.durable_saves = process.saves.len();
-                self.coverage.saves += 1;
+                disk.sync_folder_of(&name)?;
                 events.push(SnapshotEvent::Done(writer.whole.len() as u64));
-                self.check_snapshot(node, job, &writer.whole, false);
+                if is_dump {
+                    let process = &mut self.processes[node];
+                    process.durable_saves = process.saves.len();
+                    self.coverage.saves += 1;
+                }
+                self.check_snapshot(
+                    node,
+                    job,
+                    &writer.whole,
+                    if is_dump { Use::Dump } else { Use::Base },
+                );
                 return Ok(true);
             }
         }
@@ -229,7 +265,7 @@ impl World {
         events.push(SnapshotEvent::Bytes(bytes));
         if last {
             events.push(SnapshotEvent::Done(writer.whole.len() as u64));
-            self.check_snapshot(node, job, &writer.whole, true);
+            self.check_snapshot(node, job, &writer.whole, Use::Replicas);
         }
         last
     }
@@ -237,9 +273,7 @@ impl World {
     /// Starts to read a file.
     pub(crate) fn read_begin(&mut self, node: usize, job: JobId, path: &str) {
         let process = &mut self.processes[node];
-        // The disk has one folder.
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let bytes = process.disk.read(name);
+        let bytes = process.disk.read(&process.file_name(path));
         let reader = Reader {
             missing: bytes.is_none(),
             bytes: bytes.unwrap_or_default(),

@@ -6,6 +6,7 @@
 //! Architecture invariant: nothing here reads a clock, draws from anything but the seed or knows the shell; a seed
 //! gives the same run in every process.
 
+pub mod appends;
 pub mod chance;
 mod check;
 mod claims;
@@ -18,6 +19,7 @@ mod faults;
 pub mod files;
 mod guarantees;
 pub mod history;
+pub mod jobs;
 mod life;
 mod listpack;
 pub mod machine;

@@ -2,6 +2,7 @@
 
 use russet_engine::io::{Input, Signal};
 
+use crate::files::DUMP;
 use crate::net::Owner;
 use crate::node;
 use crate::process::{Inbox, Loading};
@@ -24,10 +25,9 @@ impl World {
         process.exited = None;
         process.seen = Default::default();
         let now = process.now(self.now);
-        process.loading = process.disk.read("dump.rdb").map(|file| Loading {
+        process.loading = process.disk.read(DUMP).map(|file| Loading {
             file,
-            earliest_ms: now.wall_ms(),
-            latest_ms: now.wall_ms(),
+            began_ms: now.wall_ms(),
             by_replica: process.config.replicaof.is_some(),
         });
         let start = node::Start {
@@ -64,6 +64,7 @@ impl World {
         self.coverage.crashes_in_save += u64::from(data.is_some_and(|data| data.is_saving()));
         let power = self.chance.percent(50);
         self.tell(|| format!("node{node} is killed, power lost: {power}, walking: {walking}"));
+        self.kill_appenders(node);
         self.end_process(node, power);
         if power {
             let mut chance = self.chance.fork();
@@ -77,6 +78,7 @@ impl World {
     /// A process came to its own end.
     pub(crate) fn left(&mut self, node: usize, code: i32) {
         self.tell(|| format!("node{node} leaves with {code}"));
+        self.finish_appenders(node);
         self.end_process(node, false);
         if code != 0 {
             self.fail(format!("node{node} left with status {code}"));
@@ -100,6 +102,8 @@ impl World {
         process.paused.clear();
         process.writable.clear();
         process.writers.clear();
+        process.appenders.clear();
+        process.jobs.clear();
         process.readers.clear();
         process.begun.clear();
         process.loading = None;

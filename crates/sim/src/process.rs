@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use russet_engine::config::Config;
 use russet_engine::io::{Handle, Host, Input, JobId, Now};
 
+use crate::appends::Appenders;
 use crate::client::Tenure;
 use crate::disk::Disk;
 use crate::files::{Reader, Writer};
+use crate::jobs::Jobs;
 use crate::machine::{DataNode, Machine};
 use crate::net::ConnId;
 use crate::saves::Saved;
@@ -62,10 +64,8 @@ pub struct Save {
 pub struct Loading {
     /// The dump file when it began.
     pub file: Vec<u8>,
-    /// The earliest time that its wall clock has shown since it began, milliseconds.
-    pub earliest_ms: i64,
-    /// The latest one.
-    pub latest_ms: i64,
+    /// Wall clock, milliseconds, when it began.
+    pub began_ms: i64,
     /// It starts as a replica.
     pub by_replica: bool,
 }
@@ -103,6 +103,10 @@ pub struct Process {
     pub wall_offset_us: i64,
     /// Snapshots being encoded and written.
     pub writers: BTreeMap<JobId, Writer>,
+    /// Files that are appended to.
+    pub appenders: Appenders,
+    /// Requests about files.
+    pub jobs: Jobs,
     /// Files being read.
     pub readers: BTreeMap<JobId, Reader>,
     /// What the checkers saw.
@@ -168,6 +172,17 @@ impl Process {
     /// What checks look at, if it runs and holds data.
     pub fn data(&self) -> Option<&dyn DataNode> {
         self.machine.as_deref().and_then(|machine| machine.data())
+    }
+
+    /// The name of a file on its disk: the working directory is the first folder, whatever it is called, and the one for
+    /// append-only files is within it.
+    pub fn file_name(&self, path: &str) -> String {
+        let (before, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = before.rsplit('/').next().unwrap_or(before);
+        match folder.as_bytes() == self.config.appenddirname {
+            true => format!("{folder}/{name}"),
+            false => name.to_owned(),
+        }
     }
 
     /// Its clocks.

@@ -17,23 +17,19 @@ pub struct Saved {
 }
 
 impl World {
-    /// This is what a node's dump file holds now; keys whose time came up to `late_ms` may be missing from the data already.
-    pub(crate) fn note_saved(&mut self, node: usize, model: Model, late_ms: i64) {
+    /// This is what a node's dump file holds now.
+    pub(crate) fn note_saved(&mut self, node: usize, model: Model) {
         let process = &mut self.processes[node];
-        let latest_ms = process.now(self.now).wall_ms().max(late_ms);
+        let latest_ms = process.now(self.now).wall_ms();
         process.saved = Some(Saved { model, latest_ms });
     }
 
-    /// What a node's wall clock shows now was shown: it will be set, it was set, or its keys are looked at.
+    /// A wall clock will be set: what it shows now was shown.
     pub(crate) fn note_wall_clock(&mut self, node: usize) {
         let process = &mut self.processes[node];
         let now_ms = process.now(self.now).wall_ms();
         if let Some(saved) = &mut process.saved {
             saved.latest_ms = saved.latest_ms.max(now_ms);
-        }
-        if let Some(loading) = &mut process.loading {
-            loading.earliest_ms = loading.earliest_ms.min(now_ms);
-            loading.latest_ms = loading.latest_ms.max(now_ms);
         }
     }
 

@@ -303,15 +303,9 @@ impl World {
             Output::ReadStop { job } => {
                 self.processes[node].readers.remove(&job);
             }
-            Output::Request { id, .. } => {
-                let answer = match self.chance.percent(self.plan.refusal_percent) {
-                    false => Ok(()),
-                    true => Err("the world is not willing".to_owned()),
-                };
-                let item = Inbox::Input(Input::Answer { id, answer });
-                let at = self.now + self.chance.skewed(10, 50_000);
-                let incarnation = self.processes[node].incarnation;
-                self.queue.push(at, Event::Deliver { node, incarnation, item });
+            Output::Append { job, step } => self.append_step(node, job, step),
+            Output::Request { id, request } => {
+                self.request(node, id, request);
                 self.maybe_end_amid_exec(node);
             }
             Output::Log { text, .. } => {

@@ -34,6 +34,12 @@ pub(crate) enum Event {
     Deliver { node: usize, incarnation: u32, item: Inbox },
     /// A writer's step.
     Write { node: usize, incarnation: u32, job: JobId },
+    /// A file that is appended to takes its next steps.
+    Append { node: usize, incarnation: u32, job: JobId },
+    /// Its sync ends.
+    AppendSync { node: usize, incarnation: u32, job: JobId },
+    /// The first request about a file takes its next step.
+    Job { node: usize, incarnation: u32 },
     /// A reader's step.
     Read { node: usize, incarnation: u32, job: JobId },
     /// A client acts.
@@ -241,7 +247,18 @@ impl World {
             Event::Read { node, incarnation, job } if self.lives(node, incarnation) => {
                 self.read(node, job);
             }
-            Event::Write { .. } | Event::Read { .. } => {}
+            Event::Append { node, incarnation, job } if self.lives(node, incarnation) => {
+                self.append(node, job);
+            }
+            Event::AppendSync { node, incarnation, job } if self.lives(node, incarnation) => {
+                self.append_sync(node, job);
+            }
+            Event::Job { node, incarnation } if self.lives(node, incarnation) => self.job(node),
+            Event::Write { .. }
+            | Event::Read { .. }
+            | Event::Job { .. }
+            | Event::Append { .. }
+            | Event::AppendSync { .. } => {}
             Event::Client(client) => self.client_acts(client),
             Event::ClientRead(client) => self.client_reads(client),
             Event::Fault => self.next_fault(),
@@ -253,8 +270,8 @@ impl World {
             }
             Event::Unblock { from, to } => self.unblock(from, to),
             Event::DiskHeals(node) => {
-                self.processes[node].disk.failing = None;
-                self.processes[node].disk.slowness = 1;
+                let disk = &mut self.processes[node].disk;
+                (disk.failing, disk.slowness, disk.sync_us) = (None, 1, 0);
             }
             Event::Reset(conn) => self.reset(conn),
             Event::Heal => self.heal(),

@@ -1,0 +1,277 @@
+//! The node's helpers that append to files. As in the shell, steps that wait together are done together, a sync runs beside
+//! later writes, and what could not be written is kept.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use russet_engine::io::{AppendEvent, AppendStep, Input, JobId};
+
+use crate::process::Inbox;
+use crate::world::{Event, World};
+
+/// A file that is appended to.
+#[derive(Default)]
+pub struct Appender {
+    /// Its name and number, once it is open.
+    file: Option<(String, u64)>,
+    /// Its length when it was opened.
+    base: usize,
+    /// Bytes written since then.
+    written: usize,
+    /// What was not done, in order.
+    steps: VecDeque<AppendStep>,
+    /// The next steps are about to be done.
+    is_scheduled: bool,
+    /// A write failed: the steps wait for a retry.
+    is_stuck: bool,
+    /// There may be a part of a write behind the end.
+    is_torn: bool,
+    /// What is written is to be synced.
+    wants_sync: bool,
+    /// A sync of so many bytes runs.
+    syncing: Option<usize>,
+    /// It ends with its last sync.
+    is_closing: bool,
+    /// A sync failed: there is none any more.
+    has_failed_sync: bool,
+}
+
+/// Files that are appended to, by job.
+pub type Appenders = BTreeMap<JobId, Appender>;
+
+impl Appender {
+    fn end(&self) -> usize {
+        self.base + self.written
+    }
+
+    /// How many of the next steps are writes and syncs, and the bytes of those writes.
+    fn batch(&self) -> (usize, Vec<u8>) {
+        let mut bytes = Vec::new();
+        let mut count = 0;
+        for step in &self.steps {
+            match step {
+                AppendStep::Write(more) => bytes.extend_from_slice(more),
+                AppendStep::Sync => {}
+                _ => break,
+            }
+            count += 1;
+        }
+        (count, bytes)
+    }
+
+    /// Takes those of the next steps that are done with so many bytes.
+    fn take_done(&mut self, count: usize, mut bytes: usize) {
+        for _ in 0..count {
+            match self.steps.front() {
+                Some(AppendStep::Write(more)) if more.len() <= bytes => {
+                    bytes -= more.len();
+                    self.written += more.len();
+                }
+                Some(AppendStep::Sync) => self.wants_sync |= !self.has_failed_sync,
+                _ => return,
+            }
+            self.steps.pop_front();
+        }
+    }
+}
+
+impl World {
+    /// A step for a file.
+    pub(crate) fn append_step(&mut self, node: usize, job: JobId, step: AppendStep) {
+        let appenders = &mut self.processes[node].appenders;
+        let appender = match &step {
+            AppendStep::Open { .. } => Some(appenders.entry(job).or_default()),
+            _ => appenders.get_mut(&job),
+        };
+        // One that could not be opened is gone.
+        let Some(appender) = appender else { return };
+        match step {
+            AppendStep::Retry => appender.is_stuck = false,
+            AppendStep::Close => {
+                appender.is_stuck = false;
+                appender.steps.push_back(AppendStep::Close);
+            }
+            step => appender.steps.push_back(step),
+        }
+        self.schedule_append(node, job);
+    }
+
+    fn schedule_append(&mut self, node: usize, job: JobId) {
+        let delay = self.chance.skewed(5, 1000) * self.processes[node].disk.slowness;
+        let process = &mut self.processes[node];
+        let incarnation = process.incarnation;
+        let Some(appender) = process.appenders.get_mut(&job) else { return };
+        if !appender.is_scheduled && !appender.is_stuck && !appender.steps.is_empty() {
+            appender.is_scheduled = true;
+            self.queue.push(self.now + delay, Event::Append { node, incarnation, job });
+        }
+    }
+
+    /// The steps that wait are done.
+    pub(crate) fn append(&mut self, node: usize, job: JobId) {
+        let Some(mut appender) = self.processes[node].appenders.remove(&job) else { return };
+        appender.is_scheduled = false;
+        let mut events = Vec::new();
+        let stays = match appender.steps.front() {
+            Some(AppendStep::Open { .. }) => self.append_open(node, &mut appender, &mut events),
+            Some(AppendStep::Close) => {
+                appender.steps.clear();
+                appender.is_closing = true;
+                appender.syncing.is_some() || appender.wants_sync
+            }
+            _ => {
+                self.append_batch(node, &mut appender, &mut events);
+                true
+            }
+        };
+        if stays {
+            self.processes[node].appenders.insert(job, appender);
+            self.schedule_append(node, job);
+            self.schedule_append_sync(node, job);
+        }
+        for event in events {
+            self.deliver(node, Inbox::Input(Input::Append { job, event }));
+        }
+    }
+
+    /// Opens a file. False if that failed.
+    fn append_open(
+        &mut self,
+        node: usize,
+        appender: &mut Appender,
+        events: &mut Vec<AppendEvent>,
+    ) -> bool {
+        let Some(AppendStep::Open { path, len }) = appender.steps.pop_front() else { return false };
+        let name = self.processes[node].file_name(&path);
+        let base = usize::try_from(len).unwrap_or(usize::MAX);
+        match self.processes[node].disk.open(&name, base) {
+            Ok(file) => {
+                (appender.file, appender.base) = (Some((name, file)), base);
+                events.push(AppendEvent::Opened);
+                true
+            }
+            Err(why) => {
+                events.push(AppendEvent::OpenFailed(why));
+                false
+            }
+        }
+    }
+
+    /// Writes what waits; if that fails, whole writes stay in the file, or a part of one that cannot be cut off.
+    fn append_batch(
+        &mut self,
+        node: usize,
+        appender: &mut Appender,
+        events: &mut Vec<AppendEvent>,
+    ) {
+        let Some((_, file)) = appender.file else { return };
+        let (count, bytes) = appender.batch();
+        let before = appender.written;
+        let disk = &mut self.processes[node].disk;
+        let ready = match appender.is_torn {
+            true => disk.cut(file, appender.end()),
+            false => Ok(()),
+        };
+        appender.is_torn &= ready.is_err();
+        let torn = appender.is_torn;
+        let failed = match ready.and_then(|()| disk.write(file, &bytes)) {
+            Ok(()) => {
+                appender.take_done(count, bytes.len());
+                None
+            }
+            Err(why) if !torn && !bytes.is_empty() => {
+                let part = self.chance.index(bytes.len());
+                appender.take_done(count, part);
+                let whole = appender.written - before;
+                appender.is_torn = part > whole && self.chance.percent(20);
+                let stays = if appender.is_torn { part } else { whole };
+                self.processes[node].disk.write_part(file, &bytes[..stays]);
+                Some(why)
+            }
+            Err(why) if torn => Some(why),
+            // There was nothing to write.
+            Err(_) => {
+                appender.take_done(count, 0);
+                None
+            }
+        };
+        if appender.written > before {
+            events.push(AppendEvent::Written(appender.written as u64));
+        }
+        if let Some(why) = failed {
+            // A last attempt before the end is not repeated.
+            appender.is_stuck =
+                !appender.steps.iter().any(|step| matches!(step, AppendStep::Close));
+            if !appender.is_stuck {
+                appender.steps.retain(|step| matches!(step, AppendStep::Close));
+            }
+            events.push(AppendEvent::WriteFailed(why));
+        }
+    }
+
+    fn schedule_append_sync(&mut self, node: usize, job: JobId) {
+        let disk = &self.processes[node].disk;
+        let (slowness, more_us) = (disk.slowness, disk.sync_us);
+        let delay = self.chance.skewed(50, 10_000) * slowness + self.chance.skewed(0, more_us);
+        let process = &mut self.processes[node];
+        let incarnation = process.incarnation;
+        let Some(appender) = process.appenders.get_mut(&job) else { return };
+        if appender.wants_sync && appender.syncing.is_none() {
+            appender.wants_sync = false;
+            appender.syncing = Some(appender.written);
+            self.queue.push(self.now + delay, Event::AppendSync { node, incarnation, job });
+        }
+    }
+
+    /// A sync ends.
+    pub(crate) fn append_sync(&mut self, node: usize, job: JobId) {
+        let process = &mut self.processes[node];
+        let Some(appender) = process.appenders.get_mut(&job) else { return };
+        let Some(covered) = appender.syncing.take() else { return };
+        let Some((_, file)) = appender.file else { return };
+        let event = match process.disk.sync_first(file, appender.base + covered) {
+            Ok(()) => AppendEvent::Synced(covered as u64),
+            Err(why) => {
+                (appender.has_failed_sync, appender.wants_sync) = (true, false);
+                AppendEvent::SyncFailed(why)
+            }
+        };
+        if appender.is_closing && !appender.wants_sync {
+            process.appenders.remove(&job);
+        }
+        self.schedule_append_sync(node, job);
+        self.deliver(node, Inbox::Input(Input::Append { job, event }));
+    }
+
+    /// A process is killed: of what it was writing a part got into the file, torn at any byte.
+    pub(crate) fn kill_appenders(&mut self, node: usize) {
+        let process = &mut self.processes[node];
+        for appender in process.appenders.values().filter(|appender| appender.is_scheduled) {
+            let Some((_, file)) = appender.file else { continue };
+            let (_, bytes) = appender.batch();
+            if !bytes.is_empty() && !appender.is_torn && process.disk.failing.is_none() {
+                let part = self.chance.index(bytes.len() + 1);
+                process.disk.write_part(file, &bytes[..part]);
+            }
+        }
+    }
+
+    /// A process leaves: it waits until what it gave is written and synced, if the disk takes it.
+    pub(crate) fn finish_appenders(&mut self, node: usize) {
+        let process = &mut self.processes[node];
+        for appender in process.appenders.values_mut() {
+            let Some((_, file)) = appender.file else { continue };
+            let (count, bytes) = appender.batch();
+            let ready = match appender.is_torn {
+                true => process.disk.cut(file, appender.end()),
+                false => Ok(()),
+            };
+            if ready.and_then(|()| process.disk.write(file, &bytes)).is_ok() {
+                appender.take_done(count, bytes.len());
+            }
+            if appender.wants_sync || appender.syncing.is_some() {
+                // Nobody hears of it any more.
+                let _ = process.disk.sync_first(file, appender.end());
+            }
+        }
+    }
+}
