@@ -1,7 +1,8 @@
-//! Prevents two servers from using the same dump file.
+//! Prevents two servers from using the same dump file or the same append-only files.
 //!
 //! Servers may share a directory if their dump files have different names, so the lock is a
-//! separate file next to the dump: `.<dbfilename>.lock`. The kernel releases its advisory lock when
+//! separate file next to the dump: `.<dbfilename>.lock`. That of append-only files is in their folder:
+//! `.<appendfilename>.lock`. The kernel releases its advisory lock when
 //! the process ends for any reason; an orderly shutdown also removes the file.
 
 use std::fs::{self, File};
@@ -45,7 +46,36 @@ impl DataLock {
         dbfilename: &str,
         ours: Option<&DataLock>,
     ) -> Result<Taken, String> {
-        let path = match std::path::absolute(directory.join(format!(".{dbfilename}.lock"))) {
+        DataLock::take_file(directory, dbfilename, ours, &|pid| {
+            format!(
+                "Another server{pid} already uses the dump file '{dbfilename}' in this directory: use a different \
+                 'dir' or 'dbfilename'"
+            )
+        })
+    }
+
+    /// Acquires the lock of append-only files, likewise.
+    pub fn take_appends(
+        folder: &Path,
+        appendfilename: &str,
+        ours: Option<&DataLock>,
+    ) -> Result<Taken, String> {
+        DataLock::take_file(folder, appendfilename, ours, &|pid| {
+            format!(
+                "Another server{pid} already uses the append-only files '{appendfilename}' in the folder '{}': use a \
+                 different 'dir', 'appenddirname' or 'appendfilename'",
+                folder.display()
+            )
+        })
+    }
+
+    fn take_file(
+        directory: &Path,
+        name: &str,
+        ours: Option<&DataLock>,
+        held_by: &dyn Fn(&str) -> String,
+    ) -> Result<Taken, String> {
+        let path = match std::path::absolute(directory.join(format!(".{name}.lock"))) {
             Ok(path) => path,
             Err(error) => return Err(error_text(&error)),
         };
@@ -60,12 +90,7 @@ impl DataLock {
                     return Ok(Taken::New(DataLock { file, path, identity }));
                 }
                 Ok(None) => {}
-                Err(Refusal::Held(pid)) => {
-                    return Err(format!(
-                        "Another server{pid} already uses the dump file '{dbfilename}' in this \
-                         directory: use a different 'dir' or 'dbfilename'"
-                    ));
-                }
+                Err(Refusal::Held(pid)) => return Err(held_by(&pid)),
                 Err(Refusal::Foreign(what)) => {
                     return Err(format!("'{}' should be a lock file and {what}", path.display()));
                 }

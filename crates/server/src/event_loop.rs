@@ -20,6 +20,7 @@ use rustix::event::epoll::{self, Event, EventFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+use crate::append_file::AppendFiles;
 use crate::background::Background;
 use crate::clock::Clock;
 use crate::completions::{Completion, Completions};
@@ -62,6 +63,7 @@ pub struct EventLoop<E> {
     pub(crate) resolving: BTreeSet<Handle>,
     pub(crate) snapshots: SnapshotWriter,
     pub(crate) files: FileReader,
+    pub(crate) appends: AppendFiles,
     pub(crate) garbage: Collector,
     pub(crate) background: Background,
     pub(crate) source_address: Option<IpAddr>,
@@ -98,6 +100,7 @@ impl<E: Engine> EventLoop<E> {
             resolving: BTreeSet::new(),
             snapshots: SnapshotWriter::new(completions.reporter(), resources.syncs_as_written),
             files: FileReader::new(completions.reporter()),
+            appends: AppendFiles::new(completions.reporter()),
             background: Background::new(completions.reporter()),
             resources,
             completions,
@@ -120,6 +123,7 @@ impl<E: Engine> EventLoop<E> {
         loop {
             if let Some(status) = self.exit {
                 self.snapshots.abort_all();
+                self.appends.finish();
                 self.background.finish();
                 self.resources.listeners.remove_files();
                 return status;

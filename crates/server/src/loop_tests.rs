@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use russet_engine::clients::Outbox;
 use russet_engine::config::Config;
 use russet_engine::io::{
-    Endpoints, Handle, Host, Input, Now, Output, Request, RequestId, Rewrite, Service,
+    AppendEvent, AppendStep, Endpoints, Handle, Host, Input, JobId, Now, Output, Request,
+    RequestId, Rewrite, Service,
 };
 use russet_engine::shared::Meter;
 
@@ -91,6 +92,14 @@ impl Lines {
                     rewrite: Rewrite::new(|old, others| Config::default().rewrite(old, others)),
                 },
             ),
+            // Two steps that may still be queued when the process exits.
+            "append" => {
+                let (job, path) = (JobId(1), rest.to_owned());
+                let write = AppendStep::Write(b"appended".to_vec());
+                for step in [AppendStep::Open { path, len: 0 }, write] {
+                    self.outputs.push_back(Output::Append { job, step });
+                }
+            }
             "remove" => self.request(handle, Request::RemoveFile(rest.into())),
             "closed" => self.reply(handle, format!("{}\n", self.closed).into_bytes()),
             "hold" => {
@@ -116,6 +125,7 @@ impl Engine for Lines {
                 self.closed += 1;
             }
             Input::Connected { link, result: Ok(_) } => self.reply(link, b"hello\n".to_vec()),
+            Input::Append { event, .. } => assert!(!matches!(event, AppendEvent::OpenFailed(_))),
             Input::Answer { id, answer } => {
                 let text = answer.map_or_else(|why| why, |()| "done".into());
                 self.reply(self.requests[&id], format!("{text}\n").into_bytes());
@@ -389,6 +399,17 @@ fn a_blocked_disk_delays_only_the_requesting_client() {
     assert!(contents(&conf).starts_with("port 6379\n# mine\n"));
     assert!(!other.exists());
     server.end();
+}
+
+#[test]
+fn an_exit_waits_for_appended_bytes() {
+    let dir = crate::testing::directory("append-exit");
+    let path = dir.path().join("folder/file");
+    let server = Server::start();
+    let text = format!("append {}\nquit\n", path.display());
+    server.client().write_all(text.as_bytes()).unwrap();
+    assert_eq!(server.thread.join().unwrap(), 7);
+    assert_eq!(contents(&path), "appended");
 }
 
 fn contents(path: &Path) -> String {

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use russet_engine::io::{Input, Request, RequestId, Rewrite};
 
+use crate::append_disk::make_folder;
 use crate::config_files::texts_of_included;
 use crate::engine::Engine;
 use crate::event_loop::EventLoop;
@@ -34,6 +35,11 @@ impl<E: Engine> EventLoop<E> {
                 let start = self.resources.start_dir.clone();
                 self.background.send(id, move || rewrite_file(Path::new(&path), &rewrite, &start));
             }
+            Request::AppendFolder { folder, name } => {
+                let lock = self.resources.append_lock.clone();
+                let folder = std::path::absolute(&folder).unwrap_or_else(|_| folder.into());
+                self.background.send(id, move || lock.take(&folder, &name));
+            }
             Request::RemoveFile(path) => {
                 // The working directory may change before the job runs.
                 let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
@@ -54,8 +60,12 @@ fn rewrite_file(path: &Path, rewrite: &Rewrite, start: &Path) -> Result<(), Stri
     replace_file(path, &rewrite.apply(&old, &mut others)).map_err(say)
 }
 
-/// Replaces a file atomically: after a crash it has its old or its new contents.
+/// Replaces a file atomically: after a crash it has its old or its new contents. Its folder is created if it does not
+/// exist.
 fn replace_file(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        make_folder(folder)?;
+    }
     // Replace the target of a symbolic link, not the link.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -117,6 +127,21 @@ mod tests {
         fs::remove_file(&old).unwrap();
         replace_file(&old, b"requirepass secret").unwrap();
         assert_eq!(fs::metadata(&old).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_missing_folder_is_created_but_not_the_one_around_it() {
+        let dir = crate::testing::directory("replace-folder");
+        let path = dir.path().join("appendonlydir/appendonly.aof.manifest");
+        let text = Rewrite::new(|old, _| [old, b"a line\n"].concat());
+        for lines in 1..3 {
+            assert_eq!(rewrite_file(&path, &text, dir.path()), Ok(()));
+            assert_eq!(fs::read_to_string(&path).unwrap(), "a line\n".repeat(lines));
+        }
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        let path = dir.path().join("none/none/manifest");
+        let answer = rewrite_file(&path, &text, dir.path());
+        assert_eq!(answer, Err("No such file or directory".into()));
     }
 
     #[test]

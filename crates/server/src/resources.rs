@@ -6,15 +6,18 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use russet_engine::io::{Level, Request};
 use rustix::event::epoll;
 
+use crate::append_disk::make_folder;
 use crate::data_lock::{DataLock, Taken};
 use crate::limits;
 use crate::listeners::Listeners;
 use crate::log;
 use crate::memory;
+use crate::snapshot_writer::remove_leftovers;
 use crate::sys::error_text;
 
 /// Process-wide resources.
@@ -29,6 +32,8 @@ pub struct Resources {
     dbfilename: Option<String>,
     /// Lock of the dump file; none if the directory is not writable.
     lock: Option<DataLock>,
+    /// Lock of the append-only files.
+    pub(crate) append_lock: AppendLock,
     /// TCP keepalive of outgoing connections, seconds.
     pub(crate) keepalive_secs: u32,
     /// Whether snapshot files are synced incrementally.
@@ -45,6 +50,7 @@ impl Resources {
             listeners: Listeners::new(backlog),
             dbfilename: None,
             lock: None,
+            append_lock: AppendLock::default(),
             keepalive_secs: 0,
             syncs_as_written: true,
         })
@@ -69,7 +75,9 @@ impl Resources {
                 self.syncs_as_written = wanted;
                 Ok(())
             }
-            Request::ReplaceFile { .. } | Request::RemoveFile(_) => return Err(request),
+            Request::AppendFolder { .. } | Request::ReplaceFile { .. } | Request::RemoveFile(_) => {
+                return Err(request);
+            }
         })
     }
 
@@ -100,9 +108,36 @@ impl Resources {
         }
     }
 
-    /// Releases the lock of the dump file.
+    /// Releases all locks of files.
     pub fn release(&mut self) {
         drop(self.lock.take());
+        self.append_lock.release();
+    }
+}
+
+/// The lock of the append-only files, if there are any. It is taken in the background, since creating their folder may
+/// wait for the disk.
+#[derive(Clone, Default)]
+pub struct AppendLock(Arc<Mutex<Option<DataLock>>>);
+
+impl AppendLock {
+    /// Creates the folder and acquires the lock in it, then releases the former one. Removes what killed saves have left
+    /// there.
+    pub fn take(&self, folder: &Path, name: &str) -> Result<(), String> {
+        let say = |why: &str| format!("Can't use the folder '{}': {why}", folder.display());
+        make_folder(folder).map_err(|error| say(&error_text(&error)))?;
+        let mut lock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match DataLock::take_appends(folder, name, lock.as_ref())? {
+            Taken::New(taken) => *lock = Some(taken),
+            Taken::Same => {}
+            Taken::Unavailable => return Err(say("no lock file can be created in it")),
+        }
+        remove_leftovers(folder);
+        Ok(())
+    }
+
+    fn release(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -130,5 +165,34 @@ pub fn remove_file(path: &Path) -> Result<(), String> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error_text(&error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn append_only_files_have_one_server_and_their_folder_may_have_several() {
+        let dir = crate::testing::directory("append-lock");
+        let folder = dir.path().join("appendonlydir");
+        let (first, second) = (AppendLock::default(), AppendLock::default());
+        assert_eq!(first.take(&folder, "a.aof"), Ok(()));
+        assert_eq!(first.take(&folder, "a.aof"), Ok(()), "it is ours already");
+        let why = second.take(&folder, "a.aof").unwrap_err();
+        let pid = format!("(process {})", std::process::id());
+        assert!(why.contains(&pid) && why.contains(folder.to_str().unwrap()), "{why}");
+        assert_eq!(second.take(&folder, "b.aof"), Ok(()));
+        assert_eq!(AppendLock::default().take(&dir.path().join("other"), "a.aof"), Ok(()));
+        // Another name releases the former one.
+        fs::write(folder.join("temp-12-3.rdb"), "left by a killed save").unwrap();
+        assert_eq!(first.take(&folder, "c.aof"), Ok(()));
+        assert!(!folder.join("temp-12-3.rdb").exists());
+        assert_eq!(second.take(&folder, "a.aof"), Ok(()));
+        first.release();
+        second.release();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        let why = first.take(&dir.path().join("none/none"), "a.aof").unwrap_err();
+        assert!(why.ends_with("No such file or directory"), "{why}");
     }
 }

@@ -149,8 +149,14 @@ fn comes_before_daemonize(request: &Request) -> bool {
 }
 
 fn carry_out(resources: &mut Resources, request: Request) -> Result<(), String> {
-    // No request at the start may wait for a disk.
-    resources.carry_out(request).unwrap_or_else(|request| Err(format!("unexpected {request:?}")))
+    resources.carry_out(request).unwrap_or_else(|request| match request {
+        // Nobody is served yet who would wait for the disk with us.
+        Request::AppendFolder { folder, name } => {
+            let folder = std::path::absolute(&folder).unwrap_or_else(|_| folder.into());
+            resources.append_lock.take(&folder, &name)
+        }
+        other => Err(format!("unexpected {other:?}")),
+    })
 }
 
 /// Carries out a request at the start. A failure is logged, and aborts the start if the server
@@ -163,6 +169,7 @@ fn apply_at_start(
     let (name, is_needed) = match &request {
         Request::Listen { .. } => ("port", true),
         Request::DumpFile(_) => ("dbfilename", true),
+        Request::AppendFolder { .. } => ("appendonly", true),
         Request::MaxClients(_) => ("maxclients", false),
         Request::PurgeInBackground(_) => ("jemalloc-bg-thread", false),
         _ => ("configuration", false),
@@ -172,7 +179,7 @@ fn apply_at_start(
         "port" => {
             log::warning(&format!("Failed listening on port {} (tcp), aborting.", config.port))
         }
-        "dbfilename" => log::warning(&format!("{why}. Exiting.")),
+        "dbfilename" | "appendonly" => log::warning(&format!("{why}. Exiting.")),
         name => log::warning(&format!("'{name}': {why}")),
     }
     if is_needed { Err(Failed) } else { Ok(()) }
