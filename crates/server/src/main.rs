@@ -10,9 +10,15 @@
     reason = "clocks, threads, files and sockets belong in this crate"
 )]
 
+mod append_disk;
+mod append_file;
+#[cfg(test)]
+mod append_tests;
 mod background;
 mod banner;
 mod cgroup;
+mod check_aof;
+mod check_rdb;
 mod clock;
 mod completions;
 mod config_files;

@@ -2,17 +2,21 @@
 //! which the binary was called.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::process::platform;
 use crate::start;
+use crate::{check_aof, check_rdb};
 
 /// A program within the binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Program {
     Server,
     Sentinel,
+    CheckRdb,
+    CheckAof,
     /// Known by name, but not implemented.
     Absent(&'static str),
 }
@@ -23,8 +27,8 @@ const NAMES: &[(&str, Program)] = &[
     ("sentinel", Program::Sentinel),
     ("cli", Program::Absent("cli")),
     ("benchmark", Program::Absent("benchmark")),
-    ("check-rdb", Program::Absent("check-rdb")),
-    ("check-aof", Program::Absent("check-aof")),
+    ("check-rdb", Program::CheckRdb),
+    ("check-aof", Program::CheckAof),
 ];
 
 /// Prefixes of such links.
@@ -34,6 +38,8 @@ const HELP: &str = "\
 Russet, a Redis-compatible in-memory database
 
 Usage: russet [server] [/path/to/redis.conf] [--directive value ...] [-]
+       russet check-rdb FILE
+       russet check-aof [--fix | --truncate-to-timestamp SECONDS] FILE
        russet version
        russet help
 
@@ -44,7 +50,8 @@ Examples:
        russet --port 7777 --replicaof 127.0.0.1 6379
        echo 'loglevel verbose' | russet -
 
-Called through a link named redis-server or valkey-server it takes the arguments of 'russet server'.
+Called through a link named redis-server or valkey-server it takes the arguments of 'russet server';
+likewise redis-check-rdb and redis-check-aof.
 ";
 
 /// Runs the program that the command line selects and returns its exit status.
@@ -60,11 +67,11 @@ pub fn run(command_line: &[Vec<u8>]) -> i32 {
             println!("{}", redis_version());
             return 0;
         }
-        return run_program(program, rest);
+        return run_program(&called, program, rest);
     }
     let Some(first) = rest.first() else { return start::serve(rest) };
-    if let Some((_, program)) = NAMES.iter().find(|(name, _)| name.as_bytes() == first) {
-        return run_program(*program, &rest[1..]);
+    if let Some((name, program)) = NAMES.iter().find(|(name, _)| name.as_bytes() == first) {
+        return run_program(&format!("{called} {name}"), *program, &rest[1..]);
     }
     match first.as_slice() {
         b"version" => return version(),
@@ -73,7 +80,7 @@ pub fn run(command_line: &[Vec<u8>]) -> i32 {
     }
     // Options and configuration files without a program belong to the server.
     if first.starts_with(b"-") || is_file(first) {
-        return run_program(Program::Server, rest);
+        return run_program(&called, Program::Server, rest);
     }
     let word = String::from_utf8_lossy(first);
     eprintln!("russet: there is neither a command nor a configuration file '{word}'");
@@ -96,10 +103,14 @@ fn by_link(called: &str) -> Option<Program> {
     NAMES.iter().find(|(name, _)| named_after(name)).map(|(_, program)| *program)
 }
 
-fn run_program(program: Program, arguments: &[Vec<u8>]) -> i32 {
+fn run_program(called: &str, program: Program, arguments: &[Vec<u8>]) -> i32 {
     match program {
         Program::Server => server(arguments),
         Program::Sentinel => absent("sentinel"),
+        Program::CheckRdb => check_rdb::run(called, arguments, &mut io::stdout().lock()),
+        Program::CheckAof => {
+            check_aof::run(called, arguments, &mut io::stdin().lock(), &mut io::stdout().lock())
+        }
         Program::Absent(name) => absent(name),
     }
 }
@@ -159,7 +170,7 @@ mod tests {
     fn links_name_programs() {
         assert_eq!(by_link("/usr/bin/redis-server"), Some(Program::Server));
         assert_eq!(by_link("valkey-sentinel"), Some(Program::Sentinel));
-        assert_eq!(by_link("./redis-check-rdb"), Some(Program::Absent("check-rdb")));
+        assert_eq!(by_link("./redis-check-rdb"), Some(Program::CheckRdb));
         assert_eq!(by_link("target/release/russet"), None);
         assert_eq!(by_link("my-server"), None);
         assert_eq!(by_link("/opt/redis-server/russet"), None);
