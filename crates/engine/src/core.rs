@@ -82,6 +82,17 @@ pub enum Order {
         /// The file's size, or the error.
         result: Result<u64, String>,
     },
+    /// The snapshot of the append-only file's base has ended.
+    AofBaseEnded {
+        /// Its job.
+        job: JobId,
+        /// The file's size, or the error.
+        result: Result<u64, String>,
+    },
+    /// The append-only file holds all data from now on.
+    AofReady,
+    /// The append-only file cannot be begun, for this reason.
+    AofFailed(String),
     /// A diskless snapshot for replicas has ended.
     SyncEnded {
         /// Its job.

@@ -18,6 +18,8 @@ use std::mem;
 use russet_protocol::reply::push_command;
 use russet_protocol::{Protocol, ReplyWriter};
 
+use crate::persist::aof::append::AppendTail;
+
 /// Larger scratch buffers are freed.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
@@ -96,7 +98,9 @@ pub struct Journal {
     replaced: usize,
     /// Whether the replication stream receives local effects.
     stream_listens: bool,
-    /// Sinks other than the replication stream.
+    /// The append-only file.
+    pub(crate) tail: AppendTail,
+    /// Other sinks.
     sinks: Vec<Box<dyn Sink + Send>>,
 }
 
@@ -132,7 +136,7 @@ impl Journal {
     #[inline]
     fn is_recorded(&self) -> bool {
         let local = self.origin != Some(Origin::Upstream);
-        (local && self.stream_listens) || !self.sinks.is_empty()
+        (local && self.stream_listens) || self.tail.is_on() || !self.sinks.is_empty()
     }
 
     /// Adds an effect that is propagated in place of the running command.
@@ -169,6 +173,7 @@ impl Journal {
     /// Notifies the sinks that all data was replaced other than by effects.
     pub(crate) fn data_replaced(&mut self) {
         self.replaced = self.gathered.len();
+        self.tail.replaced();
         self.sinks.iter_mut().for_each(|sink| sink.replaced());
     }
 
@@ -214,6 +219,9 @@ impl Journal {
         let start = replaced.checked_sub(1).map_or(0, |last| effects[last].end);
         let unit = Unit { effects: &effects[replaced..], start, ..unit };
         if !unit.effects.is_empty() {
+            if self.tail.listens(origin) {
+                self.tail.unit(&unit);
+            }
             for sink in self.sinks.iter_mut().filter(|sink| sink.listens(origin)) {
                 sink.unit(&unit);
             }

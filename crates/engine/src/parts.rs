@@ -8,6 +8,7 @@ use crate::busy::Busy;
 use crate::clients::{Client, Clients};
 use crate::core::Core;
 use crate::pause::Pause;
+use crate::persist::aof::files::Aof;
 use crate::persist::loading::Loading;
 use crate::persist::saves::Saves;
 use crate::persist::shutdown::Shutdown;
@@ -34,6 +35,8 @@ pub struct Parts {
     pub following: Following,
     /// Snapshots and the dump file.
     pub saves: Saves,
+    /// The append-only file.
+    pub aof: Aof,
     /// Loading of the dump file.
     pub loading: Loading,
     /// SHUTDOWN.
@@ -60,6 +63,7 @@ impl Parts {
             master: Master::new(core),
             following: Following::default(),
             saves: Saves::default(),
+            aof: Aof::default(),
             loading: Loading::default(),
             shutdown: Shutdown::default(),
             pubsub: PubSub::default(),

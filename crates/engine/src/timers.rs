@@ -20,9 +20,11 @@ pub enum Timer {
     Shutdown,
     /// The next sample of expensive metrics: those of the process, peak memory.
     Memory,
+    /// The next sync of the append-only file with `appendfsync everysec`, and the next try of a failed write.
+    Append,
 }
 
-const COUNT: usize = 8;
+const COUNT: usize = 9;
 
 /// Deadlines in monotonic microseconds.
 #[derive(Debug, Default)]

@@ -34,6 +34,8 @@ pub enum ErrorReply {
     NoAuth,
     /// Saving to disk fails, so writes are refused.
     Misconf,
+    /// Writing the append-only file fails, for this reason, so writes are refused.
+    MisconfAof(String),
     /// The link to the master is down, and stale data must not be served.
     MasterDown,
     /// There are fewer replicas than `min-replicas-to-write`.
@@ -113,6 +115,9 @@ impl fmt::Display for ErrorReply {
                  instance is configured to report errors during writes if RDB snapshotting fails \
                  (stop-writes-on-bgsave-error option). Please check the Redis logs for details \
                  about the RDB error."
+            }
+            ErrorReply::MisconfAof(why) => {
+                return write!(f, "MISCONF Errors writing to the AOF file: {why}");
             }
             ErrorReply::MasterDown => {
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."

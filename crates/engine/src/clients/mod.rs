@@ -7,6 +7,7 @@
 
 pub mod client;
 mod describe;
+pub(crate) mod durable;
 mod holds;
 mod large;
 pub mod outbox;
@@ -25,6 +26,7 @@ use crate::io::{Endpoints, Garbage, Level, Output};
 use crate::shared::Shared;
 use crate::timers::Timer;
 pub use client::{Blocked, Client, LinkOwner, ReplyMode, Role, Waiting};
+pub(crate) use durable::{Durable, Shows};
 pub(crate) use large::Large;
 pub use outbox::{Gate, Outbox};
 pub use wire::Wire;
@@ -70,6 +72,8 @@ pub struct Clients {
     deadlines: BTreeSet<(u64, Handle)>,
     /// Connections that wait for the answer to a request, with some of what they are sent.
     held: Vec<(RequestId, Handle)>,
+    /// What waits for the append-only file.
+    pub(crate) durable: Durable,
     /// Spare query buffers.
     pool: Vec<Vec<u8>>,
 }
@@ -437,7 +441,10 @@ impl Clients {
             }
             return;
         }
-        client.wire.outbox.push_message(message.clone());
+        self.hold_behind_changes(handle);
+        if let Some(outbox) = self.outbox(handle) {
+            outbox.push_message(message.clone());
+        }
         self.output_appended(core, handle);
     }
 
@@ -448,8 +455,12 @@ impl Clients {
             return;
         }
         client.held_bytes = 0;
-        for message in std::mem::take(&mut client.held_messages) {
-            client.wire.outbox.push_message(message);
+        let messages = std::mem::take(&mut client.held_messages);
+        self.hold_behind_changes(handle);
+        for message in messages {
+            if let Some(outbox) = self.outbox(handle) {
+                outbox.push_message(message);
+            }
         }
         self.output_appended(core, handle);
     }
@@ -484,6 +495,7 @@ impl Clients {
 
     /// Writes the reply of a blocked client.
     pub(crate) fn answer(&mut self, core: &mut Core, handle: Handle, answer: &Answer) {
+        self.hold_behind_changes(handle);
         match answer {
             Answer::Ok => self.reply(core, handle, |reply| reply.ok()),
             Answer::Count(count) => self.reply(core, handle, |reply| reply.count(*count)),

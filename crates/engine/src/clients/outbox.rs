@@ -44,6 +44,8 @@ pub enum Gate {
     Request(RequestId),
     /// The save that follows a FLUSHALL has ended.
     Flush,
+    /// The append-only file holds this batch as safely as `appendfsync` promises.
+    Batch(u64),
 }
 
 /// Maximum length of a write: the kernel copies it, and on loopback delivers it, within the turn.
@@ -239,6 +241,32 @@ impl Outbox {
     pub fn mark(&mut self, at: u64, gate: Gate) {
         debug_assert!(self.left <= at && self.marks.back().is_none_or(|last| last.at <= at));
         self.marks.push_back(Mark { at, gate });
+    }
+
+    /// Closes the gate of a batch at an offset that has not been sent, unless the bytes there wait for
+    /// it already. Returns whether it did. An offset that has been sent is taken for the first that
+    /// has not.
+    pub(crate) fn mark_batch(&mut self, at: u64, batch: u64) -> bool {
+        let at = at.max(self.left);
+        // The marks before the offset hold these bytes too.
+        let index = self.marks.iter().rposition(|mark| mark.at <= at).map_or(0, |last| last + 1);
+        let waits = |mark: &Mark| matches!(mark.gate, Gate::Batch(other) if other >= batch);
+        if self.marks.iter().take(index).any(waits) {
+            return false;
+        }
+        self.marks.insert(index, Mark { at, gate: Gate::Batch(batch) });
+        true
+    }
+
+    /// Opens the gates of all batches up to this one.
+    pub(crate) fn open_batches(&mut self, upto: u64) {
+        self.marks.retain(|mark| !matches!(mark.gate, Gate::Batch(batch) if batch <= upto));
+    }
+
+    /// Opens a gate and returns the offset where it was.
+    pub(crate) fn remove_gate(&mut self, gate: Gate) -> Option<u64> {
+        let index = self.marks.iter().position(|mark| mark.gate == gate)?;
+        self.marks.remove(index).map(|mark| mark.at)
     }
 
     /// Inserts exempt bytes before a closed gate; does nothing if it is open.

@@ -144,11 +144,20 @@ impl Command {
     /// Returns the index and flags of each key among these arguments.
     pub fn keys_of(&self, args: &Args<'_>) -> Vec<(usize, u32)> {
         let mut found = Vec::new();
-        for spec in self.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
+        for spec in self.key_specs() {
             let flags = self.key_flags.map_or(spec.flags, |now| now(args));
             found.extend(spec.indexes(args.len()).map(|index| (index, flags)));
         }
         found
+    }
+
+    /// Returns the index of each key among `argc` arguments.
+    pub fn key_indexes(&self, argc: usize) -> impl Iterator<Item = usize> {
+        self.key_specs().flat_map(move |spec| spec.indexes(argc))
+    }
+
+    fn key_specs(&self) -> impl Iterator<Item = &KeySpec> {
+        self.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0)
     }
 }
 

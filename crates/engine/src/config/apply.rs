@@ -29,6 +29,8 @@ pub enum Hook {
     UseCounting,
     /// `notify-keyspace-events`: switches the collection of keyspace events.
     KeyspaceEvents,
+    /// `appendonly`: begins or ends the append-only file.
+    AppendOnly,
     /// `requirepass`: without a password all clients are authenticated.
     Password,
 }

@@ -377,7 +377,7 @@ section "Snapshots" {
 }
 section "Append-only file" {
     /// Append every write to a log that is replayed at the start.
-    "appendonly" [] appendonly: bool = "no", Bool, MODIFIABLE | DENY_LOADING, durability("a crash would lose all writes since the last snapshot"), NONE;
+    "appendonly" [] appendonly: bool = "no", Bool, MODIFIABLE | DENY_LOADING, IMPLEMENTED, Apply::Engine(Hook::AppendOnly);
     /// Base name of the append-only files.
     "appendfilename" [] appendfilename: Vec<u8> = "appendonly.aof", Text(check::appendfilename), IMMUTABLE, PERFORMANCE, NONE;
     /// Directory of the append-only files in `dir`.

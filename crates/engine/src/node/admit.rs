@@ -79,7 +79,7 @@ impl Node {
         command: &'static Command,
     ) -> Result<(), ErrorReply> {
         let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, saves, busy, .. } = parts;
+        let Parts { clients, master, following, saves, busy, aof, .. } = parts;
         let Some(client) = clients.get(handle) else { return Err(ErrorReply::NoAuth) };
         if !client.authenticated && !command.has(flag::NO_AUTH) {
             return Err(ErrorReply::NoAuth);
@@ -110,6 +110,9 @@ impl Node {
         let fails_without_disk = writes || command.has(flag::REPORTS_FAILED_SAVE);
         if fails_without_disk && saves.refuses_writes(&core.config) {
             return Err(ErrorReply::Misconf);
+        }
+        if fails_without_disk && let Some(why) = aof.refusal() {
+            return Err(ErrorReply::MisconfAof(why));
         }
         if writes && !core.is_replica && !master.has_enough_replicas(core) {
             return Err(ErrorReply::NoReplicas);

@@ -7,7 +7,7 @@ use super::Node;
 use super::admit::is_http;
 use crate::busy::Activity;
 use crate::call::{Call, Caller};
-use crate::clients::{Outbox, query_bytes_max};
+use crate::clients::{Outbox, Shows, query_bytes_max};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag};
 use crate::expiry;
 use crate::ids::Handle;
@@ -147,6 +147,7 @@ impl Node {
         }
         let Some(client) = parts.clients.get_mut(handle) else { return };
         let (db, protocol, was_replica) = (client.db, client.protocol, client.is_replica());
+        let reply_at = client.wire.outbox.end();
         data.no_touch = client.no_touch;
         client.is_running = true;
         let tail_max = client.tail_max(&core.config);
@@ -166,12 +167,19 @@ impl Node {
         let is_push = command.has(flag::PUSHES_REPLY) && outcome.is_ok();
         let written = Written { out, before, shared, is_cut };
         self.put_reply(handle, written, was_replica, is_push);
+        let is_transaction = matches!(outcome, Ok(Flow::Transaction));
+        if is_transaction {
+            self.parts.clients.hold_exec(handle, reply_at);
+        }
         match outcome {
             Ok(Flow::Done | Flow::Blocked) | Err(_) => {}
             Ok(Flow::Transaction) => self.begin_exec(handle, host),
             Ok(flow) => self.finish(handle, flow),
         }
         self.gather_effects(db, dirty, command, args);
+        if self.parts.clients.durable.is_on() && !is_transaction {
+            self.hold_reply(handle, reply_at, caller, command, args);
+        }
         if !self.journal.is_empty() && !self.parts.busy.is(Activity::Exec) {
             self.propagate(match command.has(flag::ARBITRARY_KEYS) {
                 true => Propagation::Apart,
@@ -181,6 +189,31 @@ impl Node {
             if let Some(client) = self.parts.clients.get_mut(handle) {
                 client.last_write_offset = offset;
             }
+        }
+    }
+
+    /// Holds the reply of a command that wrote, or read what is not safe in the append-only file yet.
+    fn hold_reply(
+        &mut self,
+        handle: Handle,
+        reply_at: u64,
+        caller: Caller,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) {
+        let durable = &self.parts.clients.durable;
+        let shows = if !self.journal.is_empty() {
+            durable.written()
+        } else if !command.has(flag::READONLY | flag::WRITE) {
+            Shows::Nothing
+        } else if command.keys.is_empty() {
+            durable.read_all()
+        } else {
+            durable.read(command.key_indexes(args.len()).map(|index| args.key(index).hash))
+        };
+        match caller {
+            Caller::Exec => self.parts.clients.exec_shows(shows),
+            _ => self.parts.clients.hold_until_safe(handle, reply_at, shows),
         }
     }
 
@@ -280,12 +313,21 @@ impl Node {
         command: &'static Command,
         args: &Args<'_>,
     ) {
-        let Node { core, data, journal, .. } = self;
+        let Node { core, data, journal, parts, .. } = self;
         expiry::propagate(core, data, journal);
         let is_overridden = journal.take_override();
         let has_changed = data.dirty != dirty;
         if has_changed && !is_overridden && command.has(PROPAGATES) {
             journal.add_given(db, args.len(), args.iter());
+        }
+        if parts.clients.durable.is_on() && !journal.is_empty() {
+            let durable = &mut parts.clients.durable;
+            match command.keys.is_empty() {
+                true => durable.changes_all(),
+                false => durable.changes(
+                    command.key_indexes(args.len()).map(|index| args.key(index).hash),
+                ),
+            }
         }
         if data.watch.has_touched() {
             self.break_transactions();

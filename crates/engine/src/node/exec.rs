@@ -76,6 +76,7 @@ impl Node {
         self.journal.flush(&mut self.parts.master.stream);
         let offset = self.parts.master.stream.offset();
         let Node { core, parts, .. } = self;
+        parts.clients.settle_exec(handle);
         parts.clients.release_messages(core, handle);
         parts.clients.block_for_flush(core, handle);
         let Some(client) = parts.clients.get_mut(handle) else { return };

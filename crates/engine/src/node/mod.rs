@@ -14,6 +14,7 @@ mod admit;
 mod dispatch;
 mod exec;
 mod orders;
+mod replay;
 mod serve;
 mod timers;
 mod upstream;
@@ -94,6 +95,7 @@ impl Node {
     /// Sets the current time.
     fn advance(&mut self, now: Now) {
         self.core.now = now;
+        self.journal.tail.set_time(now.wall_secs());
         if self.parts.busy.is(Activity::Exec) {
             // Within an EXEC the time of the keyspace does not advance, however many turns it
             // takes.
@@ -120,9 +122,13 @@ impl Node {
             Input::Connected { link, result } => self.link_connected(link, result),
             Input::Snapshot { job, event } => parts.saves.event(core, data, job, event),
             Input::File { job, event } => self.file_event(job, event),
+            Input::Append { job, event } => {
+                parts.aof.event(core, &mut parts.clients, &mut self.journal.tail, job, event);
+            }
             Input::Answer { id, answer } => {
-                let Parts { settings, clients, busy, .. } = parts;
+                let Parts { settings, clients, busy, aof, .. } = parts;
                 clients.request_answered(core, id, answer.is_ok());
+                aof.answered(core, clients, id, &answer);
                 settings.answered(core, clients, busy, id, answer);
             }
             Input::Signal(signal) => {
@@ -189,6 +195,9 @@ impl Node {
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, following, .. } = parts;
         master.process_acks(core, clients);
+        if !parts.busy.is(Activity::Exec) {
+            parts.aof.hand_over(core, clients, &mut self.journal.tail);
+        }
         master.flush_stream(core, clients);
         following.send_ack(core, clients, master.stream.offset());
         while let Some(garbage) = data.take_garbage() {

@@ -34,6 +34,15 @@ impl Node {
             Order::SaveEnded { job, result } => self.save_ended(job, &result),
             Order::SyncEnded { job, result } => master.sync_ended(core, clients, job, &result),
             Order::SyncBytes { job, bytes } => master.sync_bytes(core, clients, job, bytes),
+            Order::AofBaseEnded { job, result } => parts.aof.base_ended(core, job, &result),
+            Order::AofReady => self.append_only_ready(),
+            Order::AofFailed(why) => {
+                core.log(Level::Warning, why);
+                parts.aof.end(core, clients, &mut self.journal);
+                if parts.busy.is(Activity::Loading) {
+                    self.exit(1);
+                }
+            }
             Order::AbortSnapshot(job) => saves.snapshots.abort(core, data, job),
             Order::SaveForReload => self.save_for_reload(),
             Order::LoadedAtStart => self.loaded_at_start(),
@@ -116,8 +125,29 @@ impl Node {
         saves.saved_dirty = data.dirty;
         journal.data_replaced();
         following.restore_position(core, journal, master, loading.take_position(), data.count());
+        if core.config.appendonly && !parts.aof.is_relied_on() {
+            // Nothing is served before the file holds all data.
+            return self.begin_append_only();
+        }
         busy.end(Activity::Loading);
         self.ready_to_serve();
+    }
+
+    /// Begins an append-only file, at the start or by CONFIG SET.
+    fn begin_append_only(&mut self) {
+        let Node { core, data, journal, parts, .. } = self;
+        let Parts { aof, saves, clients, .. } = parts;
+        if let Err(why) = aof.begin(core, data, saves, (journal, clients)) {
+            core.order(Order::AofFailed(why));
+        }
+    }
+
+    /// Handles that the append-only file holds all data.
+    fn append_only_ready(&mut self) {
+        if self.parts.busy.is(Activity::Loading) && !self.parts.loading.is_loading() {
+            self.parts.busy.end(Activity::Loading);
+            self.ready_to_serve();
+        }
     }
 
     /// Reports that clients are served now.
@@ -209,6 +239,8 @@ impl Node {
             Hook::CronPace => core.timers.set(Timer::Cron, core.now.mono_us),
             Hook::BacklogSize => parts.master.resize_backlog(core),
             Hook::UseCounting => data.set_policy(&core.config),
+            Hook::AppendOnly if core.config.appendonly => self.begin_append_only(),
+            Hook::AppendOnly => parts.aof.end(core, &mut parts.clients, &mut self.journal),
             Hook::Password => parts.clients.password_changed(core),
             Hook::KeyspaceEvents => {
                 data.set_events_enabled(notify::is_on(core.config.notify_keyspace_events))

@@ -45,6 +45,9 @@ impl Node {
         if self.core.timers.take_due(Timer::Replication, now_us) {
             self.replication_cron(now_us.saturating_sub(replication_due.unwrap_or(now_us)));
         }
+        if self.core.timers.take_due(Timer::Append, now_us) {
+            self.parts.aof.cron(&mut self.core);
+        }
         if self.core.timers.take_due(Timer::Memory, now_us) {
             self.sample_memory(host);
             self.core.timers.set(Timer::Memory, now_us + 1_000_000);
@@ -162,6 +165,7 @@ impl Node {
         if self.parts.loading.has_work() {
             let Node { core, data, parts, .. } = self;
             parts.loading.run(core, data, host, began_us + TURN_US);
+            self.replay(host, began_us + TURN_US);
         }
         if self.expire_wanted {
             self.expire_wanted = self.may_expire() && self.expire_some(host);

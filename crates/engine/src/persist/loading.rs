@@ -14,6 +14,7 @@
 
 use std::collections::VecDeque;
 
+use super::aof::load::AofLoad;
 use super::fill::{Fill, Filler, SLICE_BYTES, StreamPosition, duplicated, reserve_max};
 use super::rdb_load::{Fed, LoadSettings, RdbLoader};
 use crate::core::{Core, Order};
@@ -78,6 +79,8 @@ struct Reload {
 #[derive(Debug, Default)]
 pub struct Loading {
     load: Option<Load>,
+    /// The append-only file being loaded at the start.
+    pub(crate) aof: Option<Box<AofLoad>>,
     reload: Option<Reload>,
     /// The replication position in the dump file.
     position: StreamPosition,
@@ -98,16 +101,24 @@ impl Loading {
 
     /// Whether a load is running.
     pub fn is_loading(&self) -> bool {
-        self.load.is_some()
+        self.load.is_some() || self.aof.is_some()
     }
 
     /// Whether the initial load is running: the data is incomplete.
     pub fn is_loading_at_start(&self) -> bool {
-        self.load.as_ref().is_some_and(|load| load.purpose == Purpose::Start)
+        self.aof.is_some() || self.load.as_ref().is_some_and(|load| load.purpose == Purpose::Start)
+    }
+
+    /// Starts loading the append-only file, or the dump file, into the empty keyspace.
+    pub(crate) fn begin_at_start(&mut self, core: &mut Core) {
+        match core.config.appendonly {
+            true => self.aof = Some(AofLoad::begin(core)),
+            false => self.begin_dump_at_start(core),
+        }
     }
 
     /// Starts loading the dump file into the empty keyspace.
-    pub(crate) fn begin_at_start(&mut self, core: &mut Core) {
+    pub(crate) fn begin_dump_at_start(&mut self, core: &mut Core) {
         self.begin(core, Purpose::Start, None);
     }
 
@@ -201,6 +212,9 @@ impl Loading {
 
     /// Queues an event of the file being loaded.
     pub(crate) fn file_event(&mut self, job: JobId, event: FileEvent) {
+        if let Some(aof) = &mut self.aof {
+            return aof.file_event(job, event);
+        }
         if let Some(load) = self.load.as_mut().filter(|load| load.job == job) {
             load.events.push_back(event);
         }
@@ -209,6 +223,7 @@ impl Loading {
     /// Whether there is something to load.
     pub(crate) fn has_work(&self) -> bool {
         self.load.as_ref().is_some_and(|load| !load.events.is_empty())
+            || self.aof.as_ref().is_some_and(|aof| aof.has_work())
     }
 
     /// Loads at least one slice of what has been read, and further ones until `until_us` on the

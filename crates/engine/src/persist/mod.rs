@@ -5,7 +5,9 @@
 //! * [`rdb_save`]: chunks to the bytes of an RDB file.
 //! * [`rdb_load`]: the bytes of an RDB file, in pieces of any size, to calls of a sink.
 //! * [`fill`]: from those calls to a keyspace.
+//! * [`rdb_check`]: from those calls to numbers, without a keyspace.
 //! * [`dump`]: one value as bytes.
+//! * [`aof`]: the append-only file: manifest, batches of commands.
 //!
 //! In the node: [`snapshot`] copies the keyspace, [`saves`] and [`loading`] manage the dump file,
 //! [`shutdown`] implements SHUTDOWN.
@@ -14,9 +16,11 @@
 //! formats know nothing of the keyspace: a walker fills chunks, a loader's sink fills a database.
 //! `docs/internals/rdb.md` draws the bytes.
 
+pub mod aof;
 pub mod dump;
 pub mod fill;
 pub mod loading;
+pub mod rdb_check;
 pub mod rdb_load;
 pub mod rdb_save;
 pub mod saves;

@@ -67,6 +67,9 @@ pub struct Refusal(pub String);
 
 /// A receiver of a file's content. Every call may fail, which ends the load with an error.
 pub trait RdbSink {
+    /// Tells the offset behind the auxiliary field or the selection of a database that follows.
+    fn position(&mut self, _offset: u64) {}
+
     /// Handles an auxiliary field (`redis-ver`, `repl-id`, …); unknown ones must be ignored.
     fn aux(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal>;
 
@@ -166,6 +169,8 @@ pub struct RdbLoader {
     offset: u64,
     /// The CRC of the bytes before it; updated once per call.
     checksum: Checksum,
+    /// The checksum in the file.
+    stored_checksum: Option<u64>,
     /// The received bytes of an incomplete item.
     carry: Vec<u8>,
     /// The known minimum length of that item; greater than the length of a non-empty `carry`.
@@ -183,6 +188,7 @@ impl RdbLoader {
             elements_left: 0,
             offset: 0,
             checksum: Checksum::new(),
+            stored_checksum: None,
             carry: Vec::new(),
             need: 0,
         }
@@ -191,6 +197,11 @@ impl RdbLoader {
     /// Returns magic and version once they have been read.
     pub fn header(&self) -> Option<Header> {
         self.header
+    }
+
+    /// Returns the checksum at the end of a complete file, 0 if it was not computed; none if its version has none.
+    pub fn stored_checksum(&self) -> Option<u64> {
+        self.stored_checksum
     }
 
     /// Returns the number of bytes consumed so far.
@@ -368,6 +379,7 @@ impl RdbLoader {
         if self.settings.checksum && expected != 0 && expected != computed {
             return Err(Stop::Bad(0, RdbErrorKind::WrongChecksum { expected, computed }));
         }
+        self.stored_checksum = Some(expected);
         self.phase = Phase::Done;
         Ok(())
     }
@@ -467,7 +479,11 @@ impl RdbLoader {
     /// Parses everything except strings and their expiry.
     fn rare(&mut self, byte: u8, fields: &mut Fields<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
         match byte {
-            opcode::SELECTDB => sink.select(fields.length()?).map_err(refused),
+            opcode::SELECTDB => {
+                let db = fields.length()?;
+                sink.position(self.offset + fields.at as u64);
+                sink.select(db).map_err(refused)
+            }
             opcode::RESIZEDB => sink.resize(fields.length()?, fields.length()?).map_err(refused),
             opcode::EXPIRETIME => {
                 let seconds = i32::from_le_bytes(fields.array()?);
@@ -514,6 +530,7 @@ impl RdbLoader {
         let (mut name_digits, mut value_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
         let name = name.bytes(&mut name_digits)?;
         let value = value.bytes(&mut value_digits)?;
+        sink.position(self.offset + fields.at as u64);
         sink.aux(&name, &value).map_err(refused)
     }
 

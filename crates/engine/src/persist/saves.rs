@@ -214,6 +214,7 @@ impl Saves {
         }
         match snapshot.purpose {
             Purpose::Save => self.ended(core, &snapshot, result),
+            Purpose::AofBase => core.order(Order::AofBaseEnded { job, result }),
             Purpose::Sync => core.order(Order::SyncEnded { job, result: result.map(|_| ()) }),
         }
     }

@@ -37,6 +37,8 @@ pub enum Purpose {
     Save,
     /// A diskless full synchronization of replicas.
     Sync,
+    /// The base of the append-only file.
+    AofBase,
 }
 
 /// A running snapshot.
@@ -274,6 +276,7 @@ fn aux_fields(
         aux.push(("repl-id", id));
         aux.push(("repl-offset", offset.to_string()));
     }
-    aux.push(("aof-base", "0".to_owned()));
+    let is_base = purpose == Purpose::AofBase;
+    aux.push(("aof-base", if is_base { "1" } else { "0" }.to_owned()));
     aux
 }

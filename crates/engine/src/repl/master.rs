@@ -328,6 +328,7 @@ impl Master {
     pub(crate) fn flush_stream(&mut self, core: &mut Core, clients: &mut Clients) {
         while let Some(block) = self.stream.take_new(core) {
             for replica in self.replicas.iter().filter(|replica| replica.follows_stream()) {
+                clients.hold_behind_changes(replica.handle);
                 clients.push_shared(core, replica.handle, block.clone());
             }
         }

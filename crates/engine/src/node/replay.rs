@@ -1,0 +1,194 @@
+//! Replays the append-only file at the start: runs its commands, a slice a turn. See [`crate::persist::aof::load`].
+
+use russet_protocol::{Protocol, ReplyWriter};
+
+use super::Node;
+use crate::call::{Call, Caller};
+use crate::command::{Args, Command, Flow, Reply, flag};
+use crate::core::Order;
+use crate::io::{FileEvent, Host, Level};
+use crate::persist::aof::load::{AofLoad, Ended, Source};
+use crate::persist::aof::read::Step;
+use crate::persist::fill::Filler;
+use crate::persist::rdb_load::Fed;
+
+/// Bytes of commands between looks at the clock.
+const SLICE_BYTES: usize = 4096;
+
+impl Node {
+    /// Replays at least one slice, and further ones until `until_us` on the host's clock.
+    pub(super) fn replay(&mut self, host: &mut dyn Host, until_us: u64) {
+        let Some(mut load) = self.parts.loading.aof.take() else { return };
+        while let Some(event) = load.next_event() {
+            let ended = match event {
+                FileEvent::Opened(len) => {
+                    load.opened(len);
+                    None
+                }
+                FileEvent::Bytes(bytes) => self.replay_piece(&mut load, bytes, host, until_us),
+                FileEvent::End => Some(self.replay_end(&mut load, host)),
+                FileEvent::Missing => Some(load.missing()),
+                FileEvent::Failed(why) => Some(Ended::Failed(format!("{}: {why}", load.name()))),
+            };
+            match ended {
+                None | Some(Ended::Continues) => {}
+                Some(ended) => return self.replayed(load, ended),
+            }
+            if host.ticks_us() >= until_us {
+                break;
+            }
+        }
+        self.parts.loading.aof = Some(load);
+    }
+
+    fn replay_piece(
+        &mut self,
+        load: &mut AofLoad,
+        mut bytes: Vec<u8>,
+        host: &mut dyn Host,
+        until_us: u64,
+    ) -> Option<Ended> {
+        if let Some(known) = load.identify(&self.core, &bytes, false) {
+            bytes = known;
+            while !bytes.is_empty() {
+                let len = bytes.len().min(SLICE_BYTES);
+                if let Err(why) = self.replay_slice(load, &bytes[..len], host) {
+                    load.stop(&mut self.core);
+                    return Some(Ended::Failed(format!("{}: {why}", load.name())));
+                }
+                bytes.drain(..len);
+                if !bytes.is_empty() && host.ticks_us() >= until_us {
+                    load.put_back(bytes);
+                    return None;
+                }
+            }
+        }
+        load.more(&mut self.core);
+        None
+    }
+
+    fn replay_end(&mut self, load: &mut AofLoad, host: &mut dyn Host) -> Ended {
+        if matches!(load.source, Source::Unknown(..))
+            && let Some(bytes) = load.identify(&self.core, &[], true)
+            && let Err(why) = self.replay_slice(load, &bytes, host)
+        {
+            return Ended::Failed(format!("{}: {why}", load.name()));
+        }
+        load.ended(&mut self.core)
+    }
+
+    /// Loads bytes of the current file.
+    fn replay_slice(
+        &mut self,
+        load: &mut AofLoad,
+        bytes: &[u8],
+        host: &mut dyn Host,
+    ) -> Result<(), String> {
+        load.loaded_bytes += bytes.len() as u64;
+        let mut input = bytes;
+        if let Source::Rdb(loader, len) = &mut load.source {
+            let Node { core, data, .. } = self;
+            let mut position = Default::default();
+            let filler = Filler::new(data, &core.config, &mut position, &mut load.fill);
+            match filler.feed(loader, input)? {
+                Fed::NeedMore => return Ok(()),
+                Fed::Done { consumed } => {
+                    let offset = loader.offset();
+                    let reader = crate::persist::aof::read::AofReader::new(offset, *len);
+                    load.source = Source::Commands(Box::new(reader));
+                    input = &input[consumed..];
+                }
+            }
+        }
+        let AofLoad { source: Source::Commands(reader), transaction, db, .. } = load else {
+            return Ok(());
+        };
+        loop {
+            let (offset, bytes, ranges) = match reader.next(&mut input) {
+                Step::NeedMore => return Ok(()),
+                Step::Timestamp { .. } => continue,
+                Step::Command { offset, bytes, args } => (offset, bytes, args),
+            };
+            let args = Args::new(bytes, ranges, self.data.hasher());
+            let result = self.replay_command(transaction, db, &args, host);
+            result.map_err(|why| format!("offset {offset}: {why}"))?;
+        }
+    }
+
+    fn replay_command(
+        &mut self,
+        transaction: &mut crate::transaction::Transaction,
+        db: &mut u32,
+        args: &Args<'_>,
+        host: &mut dyn Host,
+    ) -> Result<(), String> {
+        let found = args.get(0).and_then(|name| self.commands.find(name));
+        let command = self.resolve(found, args).map_err(|error| error.to_string())?;
+        match command.name {
+            "multi" => transaction.open = true,
+            "exec" => {
+                transaction.open = false;
+                while let Some(queued) = transaction.queue.pop_front() {
+                    let row = self.commands.row(queued.command);
+                    let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
+                        .with_large(&queued.large);
+                    self.replay_one(db, row, &args, host)?;
+                }
+            }
+            _ if command.has(flag::ADMIN) && !command.has(flag::FROM_MASTER) => {
+                return Err(format!("'{}' is not a command of a data set", command.name));
+            }
+            _ if transaction.open => transaction.push(self.queued(command, args), command.flags),
+            _ => self.replay_one(db, command, args, host)?,
+        }
+        Ok(())
+    }
+
+    fn replay_one(
+        &mut self,
+        db: &mut u32,
+        command: &'static Command,
+        args: &Args<'_>,
+        host: &mut dyn Host,
+    ) -> Result<(), String> {
+        let mut call =
+            Call { caller: Caller::Master, session: None, db: *db, protocol: Protocol::Resp2 };
+        let (mut out, mut shared, dirty) = (Vec::new(), Vec::new(), self.data.dirty);
+        let writer = ReplyWriter::new(&mut out, call.protocol).with_max(0);
+        let outcome =
+            self.run(&mut call, command, args, &mut Reply::new(writer, &mut shared), host);
+        self.gather_effects(*db, dirty, command, args);
+        self.propagate(super::dispatch::Propagation::Together);
+        *db = call.db;
+        match outcome {
+            Ok(Flow::Done) => Ok(()),
+            Ok(_) => Err(format!("'{}' is not a command of a data set", command.name)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Node {
+    /// Handles the end of the load.
+    fn replayed(&mut self, load: Box<AofLoad>, ended: Ended) {
+        let Node { core, journal, parts, .. } = self;
+        match ended {
+            Ended::Continues => {}
+            Ended::Missing => parts.loading.begin_dump_at_start(core),
+            Ended::Failed(why) => {
+                core.log(Level::Warning, why);
+                let text = "Fatal error loading the append only file, check server logs. Exiting.";
+                core.order(Order::Stop(text.to_owned()));
+            }
+            Ended::Done(end) => {
+                let seconds = core.now.mono_us.saturating_sub(load.began_us) as f64 / 1e6;
+                let text = format!("DB loaded from append only file: {seconds:.3} seconds");
+                core.log(Level::Notice, text);
+                load.fill.count(&mut core.stats);
+                let manifest = load.manifest;
+                parts.aof.resume(core, journal, &mut parts.clients, manifest, end);
+                core.order(Order::LoadedAtStart);
+            }
+        }
+    }
+}
