@@ -109,7 +109,7 @@ impl Appends {
         files: &mut Files,
         events: &mut Vec<AppendEvent>,
     ) {
-        if let AppendStep::Open { path, len } = step {
+        if let AppendStep::Open { path, len, .. } = step {
             assert!(!self.open.contains_key(&job), "a job has one file");
             events.push(self.open(job, path, len, files));
             return;
@@ -120,12 +120,12 @@ impl Appends {
         };
         match step {
             AppendStep::Open { .. } => {}
-            AppendStep::Retry | AppendStep::Close => {
+            AppendStep::Retry | AppendStep::Close { .. } => {
                 for stuck in std::mem::take(&mut file.stuck) {
                     self.carry_out_step(job, stuck, files, events);
                 }
-                if matches!(step, AppendStep::Close) {
-                    self.close(job, events);
+                if let AppendStep::Close { seal } = step {
+                    self.close(job, seal, files, events);
                 }
             }
             step if !file.stuck.is_empty() => file.stuck.push_back(step),
@@ -175,12 +175,27 @@ impl Appends {
     }
 
     /// Ends a file. A sync that has begun ends first.
-    fn close(&mut self, job: JobId, events: &mut Vec<AppendEvent>) {
+    fn close(
+        &mut self,
+        job: JobId,
+        seal: Vec<u8>,
+        files: &mut Files,
+        events: &mut Vec<AppendEvent>,
+    ) {
         while let Some(at) = self.pending_syncs.iter().position(|(of, _)| *of == job) {
             let covered = self.pending_syncs.remove(at).map_or(0, |(_, covered)| covered);
             events.extend(self.finish_sync(job, covered));
         }
-        self.open.remove(&job);
+        if !seal.is_empty() {
+            let covered = self.open.get(&job).map_or(0, |file| file.written);
+            events.extend(self.finish_sync(job, covered));
+        }
+        let Some(file) = self.open.remove(&job) else { return };
+        if !seal.is_empty() && !file.has_failed_sync && self.write_fails_with.is_none() {
+            let contents = files.entry(file.path.clone()).or_default();
+            contents.extend_from_slice(&seal);
+            self.synced.insert(file.path, contents.len());
+        }
     }
 
     fn finish_sync(&mut self, job: JobId, covered: u64) -> Option<AppendEvent> {
@@ -222,7 +237,7 @@ mod tests {
         }
 
         fn open(&mut self, len: u64) -> Vec<AppendEvent> {
-            self.step(AppendStep::Open { path: "folder/file".to_owned(), len })
+            self.step(AppendStep::Open { path: "folder/file".to_owned(), len, sure: len })
         }
 
         fn events(&mut self) -> Vec<AppendEvent> {
@@ -247,7 +262,7 @@ mod tests {
         assert_eq!(bench.appends.synced["folder/file"], 4);
         assert_eq!(bench.step(AppendStep::Sync), [AppendEvent::Synced(4)]);
         assert_eq!((bench.text(), bench.appends.synced["folder/file"]), ("old, new", 8));
-        assert_eq!(bench.step(AppendStep::Close), []);
+        assert_eq!(bench.step(AppendStep::Close { seal: Vec::new() }), []);
         assert!(bench.appends.paths().is_empty());
         assert!(matches!(bench.open(9)[..], [AppendEvent::OpenFailed(_)]));
         assert_eq!(bench.write("dropped"), []);
@@ -273,7 +288,7 @@ mod tests {
         assert_eq!(carry_out(&mut bench, 9), []);
         assert_eq!(bench.appends.waiting(), 0);
         bench.appends.held = false;
-        assert_eq!(bench.step(AppendStep::Close), [AppendEvent::Synced(8)]);
+        assert_eq!(bench.step(AppendStep::Close { seal: Vec::new() }), [AppendEvent::Synced(8)]);
     }
 
     #[test]

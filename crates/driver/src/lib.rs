@@ -123,7 +123,7 @@ impl Driver {
         let boot = Boot {
             seeds: Seeds::derive([1, 2, 3, 4]),
             pid: 42,
-            load: !files.is_empty(),
+            load: !files.is_empty() || config.appendonly,
             config_file: Some("/etc/russet.conf".to_owned()),
             ..Boot::default()
         };

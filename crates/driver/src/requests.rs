@@ -49,6 +49,11 @@ impl Requests {
             (Request::RemoveFile(path), Ok(())) => {
                 files.remove(relative(path));
             }
+            (Request::MoveFile { from, to }, Ok(())) => {
+                if let Some(file) = files.remove(relative(from)) {
+                    files.insert(relative(to).to_owned(), file);
+                }
+            }
             (Request::ReplaceFile { path, rewrite }, Ok(())) => {
                 let path = relative(path);
                 let old = files.get(path).cloned().unwrap_or_default();

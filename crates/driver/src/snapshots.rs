@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use russet_engine::io::{Input, JobId, SnapshotEvent, SnapshotTarget};
-use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::persist::encoder::SnapshotEncoder;
 use russet_engine::rdb::RdbSettings;
 use russet_engine::rdb::chunk::Chunk;
 
@@ -25,7 +25,7 @@ pub struct Snapshots {
 }
 
 struct Writer {
-    encoder: RdbEncoder,
+    encoder: SnapshotEncoder,
     target: SnapshotTarget,
     /// Encoded bytes; of a stream only those not reported yet.
     bytes: Vec<u8>,
@@ -54,7 +54,7 @@ impl Snapshots {
         inputs: &mut VecDeque<Input>,
     ) {
         let mut writer =
-            Writer { encoder: RdbEncoder::new(settings), target, bytes: Vec::new(), len: 0 };
+            Writer { encoder: SnapshotEncoder::new(settings), target, bytes: Vec::new(), len: 0 };
         let aux: Vec<(&str, &[u8])> = aux.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
         writer.encoder.begin(&aux, &mut writer.bytes);
         let event = writer.streamed();

@@ -11,7 +11,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 
-use russet_protocol::ErrorReply;
+use russet_protocol::{ErrorReply, ReplyWriter};
 
 use crate::config::{Config, Hook};
 use crate::ids::{Handle, JobId, RequestId};
@@ -86,13 +86,15 @@ pub enum Order {
     AofBaseEnded {
         /// Its job.
         job: JobId,
+        /// Peak of copied and not yet encoded bytes.
+        ahead_peak: u64,
         /// The file's size, or the error.
         result: Result<u64, String>,
     },
     /// The append-only file holds all data from now on.
     AofReady,
-    /// The append-only file cannot be begun, for this reason.
-    AofFailed(String),
+    /// The append-only file that was switched on cannot be begun.
+    AofFailed,
     /// A diskless snapshot for replicas has ended.
     SyncEnded {
         /// Its job.
@@ -113,17 +115,17 @@ pub enum Order {
     SaveForReload,
     /// Loading at the start is complete: clients may be served.
     LoadedAtStart,
-    /// A DEBUG RELOAD has ended.
+    /// A DEBUG RELOAD or LOADAOF has ended.
     Reloaded {
         /// The client.
         client: Handle,
-        /// Whether it succeeded.
-        is_ok: bool,
+        /// The error if it failed.
+        result: Result<(), ErrorReply>,
     },
     /// Start the final save of a shutdown.
     FinalSave,
     /// The final save has failed.
-    FinalSaveFailed,
+    FinalSaveFailed(&'static str),
     /// All data was replaced, which invalidates snapshots and watched keys.
     DataReplaced,
     /// A replica has caught up or disconnected: a shutdown may have waited for it.
@@ -143,8 +145,26 @@ pub enum Answer {
     Ok,
     /// A count, for WAIT.
     Count(usize),
+    /// Whether this server has a write on disk, and how many replicas, for WAITAOF.
+    OnDisk(bool, usize),
     /// An error.
     Error(ErrorReply),
+}
+
+impl Answer {
+    /// Writes the reply.
+    pub fn write(&self, reply: &mut ReplyWriter<'_>) {
+        match self {
+            Answer::Ok => reply.ok(),
+            Answer::Count(count) => reply.count(*count),
+            Answer::OnDisk(here, replicas) => {
+                reply.array(2);
+                reply.integer(i64::from(*here));
+                reply.count(*replicas);
+            }
+            Answer::Error(error) => reply.error(error),
+        }
+    }
 }
 
 impl From<Result<(), ErrorReply>> for Answer {
@@ -177,6 +197,8 @@ pub struct Core {
     pub shared: Meter,
     /// Whether the node is a replica, which sets the role of log lines and disables active expiry.
     pub is_replica: bool,
+    /// Whether checksums of files and payloads are not verified (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
+    pub skips_checksums: bool,
     outputs: VecDeque<Output>,
     orders: VecDeque<Order>,
     last_job: u64,
@@ -200,6 +222,7 @@ impl Core {
             timers: Timers::default(),
             shared: Meter::default(),
             is_replica: false,
+            skips_checksums: false,
             outputs: VecDeque::new(),
             orders: VecDeque::new(),
             last_job: 0,

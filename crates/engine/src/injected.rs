@@ -37,10 +37,24 @@ pub enum Bug {
     KeptSilentReplica,
     /// After a failed save no changes count as unsaved.
     FailedSaveCounts,
+    /// The driver does not sync the folder of the append-only file.
+    UnsyncedFolder,
+    /// The driver renames the append-only file's manifest and base before they are synced.
+    UnsyncedRename,
+    /// With `appendfsync always` a write is acknowledged before it is synced.
+    UnsyncedWrite,
+    /// With `appendfsync always` a read shows what is not synced.
+    UnsyncedRead,
+    /// A failed sync of the append-only file is forgotten.
+    ForgottenSyncFailure,
+    /// A loaded append-only file is cut off within its last record.
+    CutTooFar,
+    /// An EXEC that takes several turns is written to the append-only file in parts.
+    SplitExec,
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 16] = [
+pub const BUGS: [Bug; 23] = [
     Bug::SkippedBacklogByte,
     Bug::PsyncOffByOne,
     Bug::MissingSelect,
@@ -57,4 +71,11 @@ pub const BUGS: [Bug; 16] = [
     Bug::EarlyStream,
     Bug::KeptSilentReplica,
     Bug::FailedSaveCounts,
+    Bug::UnsyncedFolder,
+    Bug::UnsyncedRename,
+    Bug::UnsyncedWrite,
+    Bug::UnsyncedRead,
+    Bug::ForgottenSyncFailure,
+    Bug::CutTooFar,
+    Bug::SplitExec,
 ];

@@ -340,12 +340,16 @@ pub enum Output {
 /// ```
 #[derive(Debug)]
 pub enum AppendStep {
-    /// Open the file, or create it with its folder, cut off what is behind `len` bytes, and sync the folder.
+    /// Open the file, or create it with its folder, cut off what is behind `len` bytes, and sync both. A process whose
+    /// sync has failed may have left bytes that are only in memory, though the kernel takes them for written: those from
+    /// `sure` on are written again, where they are.
     Open {
         /// Path, relative to the working directory.
         path: String,
         /// Bytes to keep.
         len: u64,
+        /// Bytes that are on disk.
+        sure: u64,
     },
     /// Append bytes.
     Write(Vec<u8>),
@@ -354,7 +358,10 @@ pub enum AppendStep {
     /// Try again to write what could not be written.
     Retry,
     /// Do the steps before, then close the file. No event follows that of the last step.
-    Close,
+    Close {
+        /// Bytes to append and sync if everything before them is on disk, which they say. None: nothing is synced.
+        seal: Vec<u8>,
+    },
 }
 
 /// The status of the process, for its supervisor.
@@ -399,6 +406,15 @@ impl std::fmt::Debug for Garbage {
     }
 }
 
+/// The folder of append-only files, and what their names begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendFolder {
+    /// Path, relative to the working directory.
+    pub folder: String,
+    /// The common first part of the files' names.
+    pub name: String,
+}
+
 /// A request of the node to its driver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
@@ -426,12 +442,8 @@ pub enum Request {
     DumpFile(String),
     /// Create the folder of append-only files, if it does not exist, and lock the files of this name in it against other
     /// processes, in place of the former ones. Before they are read: a second server must not repair what the first writes.
-    AppendFolder {
-        /// Path, relative to the working directory.
-        folder: String,
-        /// The common first part of the files' names.
-        name: String,
-    },
+    /// None: there are no such files.
+    AppendFolder(Option<AppendFolder>),
     /// Raise the limit of file descriptors for this many clients.
     MaxClients(u32),
     /// Enable or disable the allocator's background thread.
@@ -447,13 +459,23 @@ pub enum Request {
         /// What the new text is.
         rewrite: Rewrite,
     },
+    /// Give a file another name, and sync the folders of both.
+    MoveFile {
+        /// Path, relative to the working directory.
+        from: String,
+        /// Its new path.
+        to: String,
+    },
     /// Remove a file if it exists.
     RemoveFile(String),
 }
 
 /// A transformation of a file's text.
 #[derive(Clone)]
-pub struct Rewrite(Arc<RewriteFunction>);
+pub struct Rewrite {
+    function: Arc<RewriteFunction>,
+    is_public: bool,
+}
 
 /// Maps the old text of a file to the new one.
 type RewriteFunction = dyn Fn(&[u8], &mut ReadOthers<'_>) -> Vec<u8> + Send + Sync;
@@ -463,16 +485,27 @@ type RewriteFunction = dyn Fn(&[u8], &mut ReadOthers<'_>) -> Vec<u8> + Send + Sy
 pub type ReadOthers<'a> = dyn FnMut(&[u8], &[u8]) -> Vec<Vec<u8>> + 'a;
 
 impl Rewrite {
-    /// Creates a rewrite from a function.
+    /// Creates a rewrite from a function. If there is no old file, only its owner may read the new one: configurations
+    /// and the state of peers contain passwords.
     pub fn new(
         function: impl Fn(&[u8], &mut ReadOthers<'_>) -> Vec<u8> + Send + Sync + 'static,
     ) -> Rewrite {
-        Rewrite(Arc::new(function))
+        Rewrite { function: Arc::new(function), is_public: false }
+    }
+
+    /// Creates a rewrite to this text, of a file that others may read.
+    pub fn public(text: Vec<u8>) -> Rewrite {
+        Rewrite { function: Arc::new(move |_, _| text.clone()), is_public: true }
+    }
+
+    /// Whether others may read the file.
+    pub fn is_public(&self) -> bool {
+        self.is_public
     }
 
     /// Returns the new text of a file whose text is `old`.
     pub fn apply(&self, old: &[u8], read_others: &mut ReadOthers<'_>) -> Vec<u8> {
-        (self.0)(old, read_others)
+        (self.function)(old, read_others)
     }
 }
 
@@ -484,6 +517,6 @@ impl std::fmt::Debug for Rewrite {
 
 impl PartialEq for Rewrite {
     fn eq(&self, other: &Rewrite) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.function, &other.function)
     }
 }

@@ -18,67 +18,12 @@ use std::mem;
 use russet_protocol::reply::push_command;
 use russet_protocol::{Protocol, ReplyWriter};
 
+use crate::effects::Effect;
+pub use crate::effects::{Origin, Sink, Unit};
 use crate::persist::aof::append::AppendTail;
 
 /// Larger scratch buffers are freed.
 const SPARE_BYTES_MAX: usize = 1 << 20;
-
-/// The origin of effects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Commands of clients, and expired keys.
-    Local,
-    /// The master's stream, whose bytes are passed on to replicas unchanged.
-    Upstream,
-}
-
-/// One effect, encoded as a command.
-#[derive(Clone, Copy, Debug)]
-struct Effect {
-    db: u32,
-    /// End offset of its bytes in the buffer.
-    end: usize,
-}
-
-/// Effects that are propagated together.
-#[derive(Clone, Copy, Debug)]
-pub struct Unit<'a> {
-    effects: &'a [Effect],
-    bytes: &'a [u8],
-    /// Offset of the first effect's bytes.
-    start: usize,
-    /// Their origin.
-    pub origin: Origin,
-    /// Whether they are atomic.
-    pub is_atomic: bool,
-    /// The journal's position after them.
-    pub position: u64,
-}
-
-impl<'a> Unit<'a> {
-    /// Each effect: its database, and its command in RESP.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &'a [u8])> + use<'a> {
-        let bytes = self.bytes;
-        self.effects.iter().scan(self.start, move |start, effect| {
-            let command = &bytes[*start..effect.end];
-            *start = effect.end;
-            Some((effect.db, command))
-        })
-    }
-}
-
-/// A receiver of all effects.
-pub trait Sink {
-    /// Whether it needs effects of this origin to be encoded.
-    fn listens(&self, origin: Origin) -> bool;
-
-    /// Takes the effects of one command or one EXEC.
-    fn unit(&mut self, unit: &Unit<'_>);
-
-    /// Handles a replacement of all data other than by effects: a load from a file or a master.
-    /// Earlier units do not lead to the new data; later units apply to it.
-    fn replaced(&mut self) {}
-}
 
 /// The journal.
 #[derive(Default)]
@@ -98,6 +43,8 @@ pub struct Journal {
     replaced: usize,
     /// Whether the replication stream receives local effects.
     stream_listens: bool,
+    /// Whether effects go nowhere: they come from our own file.
+    is_muted: bool,
     /// The append-only file.
     pub(crate) tail: AppendTail,
     /// Other sinks.
@@ -126,6 +73,11 @@ impl Journal {
         self.stream_listens = listens;
     }
 
+    /// Sets whether effects go nowhere.
+    pub(crate) fn set_muted(&mut self, is_muted: bool) {
+        self.is_muted = is_muted;
+    }
+
     /// Sets the origin of effects added from now on.
     #[inline]
     pub(crate) fn set_origin(&mut self, origin: Origin) {
@@ -136,7 +88,8 @@ impl Journal {
     #[inline]
     fn is_recorded(&self) -> bool {
         let local = self.origin != Some(Origin::Upstream);
-        (local && self.stream_listens) || self.tail.is_on() || !self.sinks.is_empty()
+        let listens = (local && self.stream_listens) || self.tail.is_on() || !self.sinks.is_empty();
+        listens && !self.is_muted
     }
 
     /// Adds an effect that is propagated in place of the running command.

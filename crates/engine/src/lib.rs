@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod core;
 pub mod docs;
+pub mod effects;
 mod expiry;
 pub mod ids;
 pub mod info;

@@ -18,7 +18,7 @@ use russet_protocol::ErrorReply;
 use crate::busy::{Activity, Busy};
 use crate::clients::{Clients, Waiting};
 use crate::config::apply::ShellStep;
-use crate::config::{AppliedChanges, Apply, Config, Directive, SetError};
+use crate::config::{AppliedChanges, Config, Directive, SetError};
 use crate::core::{Answer, Core, Order};
 use crate::ids::{Handle, RequestId};
 use crate::io::{Level, Request};
@@ -191,7 +191,7 @@ fn run_hooks(core: &mut Core, changes: &AppliedChanges) {
         core.log(Level::Warning, warning.as_str());
     }
     for row in &changes.changed {
-        if let Apply::Engine(hook) = row.apply {
+        if let Some(hook) = row.apply.hook() {
             core.order(Order::Apply(hook));
         }
     }
@@ -215,7 +215,7 @@ fn rewritten(core: &mut Core, answer: Result<(), String>) -> Result<(), ErrorRep
 fn steps(changes: &AppliedChanges, next: &Config) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for &row in &changes.changed {
-        let Apply::Shell(ShellStep { request, shown }) = row.apply else { continue };
+        let Some(ShellStep { request, shown }) = row.apply.step() else { continue };
         let (apply, revert) = (request(next), request(changes.previous()));
         // Directives may share a request, as `bind` and `port` do.
         if !steps.iter().any(|step| step.apply == apply) {

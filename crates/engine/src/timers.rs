@@ -20,11 +20,13 @@ pub enum Timer {
     Shutdown,
     /// The next sample of expensive metrics: those of the process, peak memory.
     Memory,
+    /// The end of a wait of `key-load-delay`.
+    Load,
     /// The next sync of the append-only file with `appendfsync everysec`, and the next try of a failed write.
     Append,
 }
 
-const COUNT: usize = 9;
+const COUNT: usize = 10;
 
 /// Deadlines in monotonic microseconds.
 #[derive(Debug, Default)]

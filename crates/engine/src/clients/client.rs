@@ -81,16 +81,38 @@ impl ReplyMode {
     }
 }
 
+/// What WAIT and WAITAOF wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Offset of the replication stream that the client's last write ended at.
+    pub offset: i64,
+    /// Required number of replicas.
+    pub replicas: usize,
+    /// WAITAOF: the replicas must have it on disk.
+    pub on_disk: Option<AwaitedOnDisk>,
+}
+
+impl Awaited {
+    /// Whether this server must have the write on disk.
+    pub(crate) fn needs_this_disk(&self) -> bool {
+        self.on_disk.is_some_and(|on_disk| on_disk.here)
+    }
+}
+
+/// What WAITAOF also waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwaitedOnDisk {
+    /// Whether this server must have it on disk too.
+    pub here: bool,
+    /// The batch of the append-only file that has the client's last write.
+    pub batch: u64,
+}
+
 /// What a client is blocked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// WAIT: acknowledgements of this offset.
-    Acks {
-        /// Offset of the replication stream that the client's last write ended at.
-        offset: i64,
-        /// Required number of replicas.
-        replicas: usize,
-    },
+    /// WAIT and WAITAOF: acknowledgements of the client's last write.
+    Acks(Awaited),
     /// The result of a request to the driver.
     Answer(RequestId),
     /// SAVE: the end of this snapshot.
@@ -171,6 +193,8 @@ pub struct Client {
     pub last_interaction_us: u64,
     /// Replication offset of its last write, for WAIT.
     pub last_write_offset: i64,
+    /// The batch of the append-only file that has its last write.
+    pub last_write_batch: u64,
     /// Whether it is closed after the outbox has been written; no more requests are accepted.
     pub closing: bool,
     /// Whether its connection is closed; it is removed soon, or at the end of its EXEC.
@@ -214,6 +238,7 @@ impl Client {
             connected_us: now_us,
             last_interaction_us: now_us,
             last_write_offset: 0,
+            last_write_batch: 0,
             closing: false,
             closed: false,
             bytes_in: 0,

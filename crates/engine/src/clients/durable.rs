@@ -143,6 +143,11 @@ impl Durable {
         self.written()
     }
 
+    /// Returns the number of the batch that is being filled.
+    pub(crate) fn filling(&self) -> u64 {
+        self.filling
+    }
+
     /// Returns the number of the last batch that was handed over.
     pub(crate) fn last_handed_over(&self) -> u64 {
         self.filling - 1

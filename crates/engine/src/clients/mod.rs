@@ -25,7 +25,7 @@ use crate::ids::{Handle, RequestId};
 use crate::io::{Endpoints, Garbage, Level, Output};
 use crate::shared::Shared;
 use crate::timers::Timer;
-pub use client::{Blocked, Client, LinkOwner, ReplyMode, Role, Waiting};
+pub use client::{Awaited, AwaitedOnDisk, Blocked, Client, LinkOwner, ReplyMode, Role, Waiting};
 pub(crate) use durable::{Durable, Shows};
 pub(crate) use large::Large;
 pub use outbox::{Gate, Outbox};
@@ -497,9 +497,8 @@ impl Clients {
     pub(crate) fn answer(&mut self, core: &mut Core, handle: Handle, answer: &Answer) {
         self.hold_behind_changes(handle);
         match answer {
-            Answer::Ok => self.reply(core, handle, |reply| reply.ok()),
-            Answer::Count(count) => self.reply(core, handle, |reply| reply.count(*count)),
             Answer::Error(error) => self.reply_error(core, handle, error),
+            other => self.reply(core, handle, |reply| other.write(reply)),
         }
     }
 

@@ -7,15 +7,16 @@ use super::argument::{block, int, one_of, string, token};
 use super::client::describe;
 use super::connection::is_printable;
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
-use crate::clients::Waiting;
+use crate::clients::{Awaited, AwaitedOnDisk, Waiting};
 use crate::config::check::is_host;
 use crate::io::Level;
 use crate::parts::Parts;
+use crate::repl::acks::NO_AOF;
 use crate::repl::link::MasterLink;
 use crate::repl::master::Replica;
 
 /// The commands of the family.
-pub const COMMANDS: &[Command] = &[REPLICAOF, SLAVEOF, PSYNC, SYNC, REPLCONF, WAIT, ROLE];
+pub const COMMANDS: &[Command] = &[REPLICAOF, SLAVEOF, PSYNC, SYNC, REPLCONF, WAIT, WAITAOF, ROLE];
 
 /// What the rows of the family share.
 const ROW: Command = Command { group: Group::Server, acl: acl::DANGEROUS, ..Command::ROW };
@@ -289,14 +290,57 @@ fn wait(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let replicas = args.integer(1)?;
     let (timeout, deadline_us) = args.timeout(2, ctx.core.now)?;
     let offset = ctx.client()?.last_write_offset;
-    let have = ctx.parts.master.replicas_at(offset);
-    if have as i64 >= replicas || ctx.call.caller == Caller::Exec {
-        reply.count(have);
-        return Ok(Flow::Done);
+    let awaited = Awaited { offset, replicas: replicas.max(0) as usize, on_disk: None };
+    await_acks(ctx, awaited, (timeout > 0).then_some(deadline_us), reply)
+}
+
+/// Replies with the acknowledgements if they are enough or the caller cannot wait, or blocks it.
+fn await_acks(
+    ctx: &mut Ctx<'_>,
+    awaited: Awaited,
+    deadline_us: Option<u64>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let acks = ctx.parts.master.acks(&awaited, ctx.parts.aof.synced_batch());
+    if !acks.are_enough(&awaited) && ctx.call.caller != Caller::Exec {
+        ctx.parts.master.wait(&awaited, ctx.session()?);
+        return ctx.block(Waiting::Acks(awaited), deadline_us);
     }
-    let waiting = Waiting::Acks { offset, replicas: replicas.max(0) as usize };
-    ctx.parts.master.wait(offset, ctx.session()?);
-    ctx.block(waiting, (timeout > 0).then_some(deadline_us))
+    acks.answer(&awaited).write(reply);
+    Ok(Flow::Done)
+}
+
+const WAITAOF: Command = Command {
+    name: "waitaof",
+    since: "7.2.0",
+    group: Group::Generic,
+    arity: 4,
+    flags: f::NOSCRIPT,
+    acl: acl::CONNECTION,
+    arguments: &[int("numlocal"), int("numreplicas"), int("timeout")],
+    summary: "Waits until this connection's writes are on disk here and on a number of replicas.",
+    run: waitaof,
+    ..ROW
+};
+
+fn waitaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let here = args.integer_within(1, 0, 1)? == 1;
+    let Ok(replicas) = usize::try_from(args.integer(2)?) else {
+        return Err(ErrorReply::err("value is out of range, must be positive"));
+    };
+    let (timeout, deadline_us) = args.timeout(3, ctx.core.now)?;
+    if ctx.core.is_replica {
+        return Err(ErrorReply::err(
+            "WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.",
+        ));
+    }
+    if here && !ctx.core.config.appendonly {
+        return Err(NO_AOF);
+    }
+    let client = ctx.client()?;
+    let on_disk = Some(AwaitedOnDisk { here, batch: client.last_write_batch });
+    let awaited = Awaited { offset: client.last_write_offset, replicas, on_disk };
+    await_acks(ctx, awaited, (timeout > 0).then_some(deadline_us), reply)
 }
 
 const ROLE: Command = Command {

@@ -11,7 +11,7 @@ use crate::parts::Parts;
 use crate::persist::shutdown::ShutdownOptions;
 
 /// The commands of the family.
-pub const COMMANDS: &[Command] = &[INFO, TIME, SAVE, BGSAVE, LASTSAVE, SHUTDOWN];
+pub const COMMANDS: &[Command] = &[INFO, TIME, SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, SHUTDOWN];
 
 /// What the rows of the family share.
 const ROW: Command = Command { group: Group::Server, ..Command::ROW };
@@ -88,6 +88,10 @@ fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     let schedule = match args.len() {
         1 => false,
         2 if args.is(1, "SCHEDULE") => true,
+        2 if args.is(1, "CANCEL") => {
+            reply.simple(ctx.parts.saves.cancel(ctx.core, ctx.data)?);
+            return Ok(Flow::Done);
+        }
         _ => return Err(ErrorReply::Syntax),
     };
     if ctx.parts.saves.current().is_some() {
@@ -109,6 +113,25 @@ fn bgsave(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     ctx.parts.saves.is_wanted = true;
     ctx.core.log(Level::Notice, "Background saving scheduled");
     reply.simple("Background saving scheduled");
+    Ok(Flow::Done)
+}
+
+const BGREWRITEAOF: Command = Command {
+    name: "bgrewriteaof",
+    since: "1.0.0",
+    arity: 1,
+    flags: f::ADMIN | f::NOSCRIPT | f::NO_ASYNC_LOADING,
+    summary: "Starts rewriting the append-only file in the background.",
+    run: bgrewriteaof,
+    ..ROW
+};
+
+fn bgrewriteaof(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let begins = ctx.parts.aof.rewrite(&ctx.parts.saves)? && ctx.call.caller != Caller::Exec;
+    reply.simple(match begins {
+        true => "Background append only file rewriting started",
+        false => "Background append only file rewriting scheduled",
+    });
     Ok(Flow::Done)
 }
 

@@ -5,7 +5,7 @@
 
 use super::value::LogLevel;
 use super::{Config, DIRECTIVES};
-use crate::io::{Level, Request, Service};
+use crate::io::{AppendFolder, Level, Request, Service};
 
 /// How a value changed by CONFIG SET is applied.
 #[derive(Clone, Copy)]
@@ -16,6 +16,26 @@ pub enum Apply {
     Engine(Hook),
     /// The driver carries out a request, which may fail.
     Shell(ShellStep),
+    /// The driver carries out a request, then the engine runs this hook.
+    Both(ShellStep, Hook),
+}
+
+impl Apply {
+    /// Returns the request to the driver.
+    pub fn step(&self) -> Option<ShellStep> {
+        match self {
+            Apply::Shell(step) | Apply::Both(step, _) => Some(*step),
+            Apply::None | Apply::Engine(_) => None,
+        }
+    }
+
+    /// Returns the hook.
+    pub fn hook(&self) -> Option<Hook> {
+        match self {
+            Apply::Engine(hook) | Apply::Both(_, hook) => Some(*hook),
+            Apply::None | Apply::Shell(_) => None,
+        }
+    }
 }
 
 /// A hook of the engine.
@@ -31,6 +51,10 @@ pub enum Hook {
     KeyspaceEvents,
     /// `appendonly`: begins or ends the append-only file.
     AppendOnly,
+    /// `dir`: begins the append-only file again, in the other folder.
+    AppendElsewhere,
+    /// `aof-timestamp-enabled`, `aof-checksum`: changes how effects are written.
+    AppendSettings,
     /// `requirepass`: without a password all clients are authenticated.
     Password,
 }
@@ -47,6 +71,18 @@ pub struct ShellStep {
 /// Returns a step whose error is the driver's.
 pub(super) const fn shell(request: fn(&Config) -> Request) -> Apply {
     Apply::Shell(ShellStep { request, shown: None })
+}
+
+/// Returns the step of `appendonly`.
+pub(super) const fn append_only() -> Apply {
+    let request =
+        |config: &Config| Request::AppendFolder(config.appendonly.then(|| append_folder(config)));
+    Apply::Both(ShellStep { request, shown: None }, Hook::AppendOnly)
+}
+
+/// Returns the folder of the append-only files.
+pub(crate) fn append_folder(config: &Config) -> AppendFolder {
+    AppendFolder { folder: text(&config.appenddirname), name: text(&config.appendfilename) }
 }
 
 /// Returns the step of `bind` and `port`.
@@ -86,7 +122,7 @@ fn level_of(level: LogLevel) -> Option<Level> {
 pub fn requests_at_start(config: &Config) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
     for row in DIRECTIVES {
-        let Apply::Shell(step) = row.apply else { continue };
+        let Some(step) = row.apply.step() else { continue };
         let request = (step.request)(config);
         if !requests.contains(&request) {
             requests.push(request);

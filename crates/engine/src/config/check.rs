@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::grammar;
 use super::value::Refusal;
 
 type Checked = Result<(), Refusal>;
@@ -65,9 +66,15 @@ fn is_temporary(name: &[u8]) -> bool {
         .is_some_and(|(pid, job)| is_number(pid) && is_number(job))
 }
 
+/// Maximum length of the quoted base name of the append-only files: names that are made from it must fit into a line of
+/// the manifest.
+const APPENDFILENAME_BYTES_MAX: usize = 900;
+
 /// Validates the base name of the append-only files.
 pub fn appendfilename(name: &[u8]) -> Checked {
     refuse("appendfilename can't be empty", !name.is_empty())?;
+    let is_short = grammar::quote(name).len() <= APPENDFILENAME_BYTES_MAX;
+    refuse("appendfilename is too long", is_short)?;
     refuse("appendfilename can't be a path, just a filename", is_file_name(name))
 }
 

@@ -5,10 +5,10 @@
 //! complete, set the row's status to [`Status::Implemented`].
 //!
 //! Names and defaults are those of Redis 7.2, with the newer names of Valkey 8.1 as aliases and its
-//! additional directives marked [`VALKEY`]. Directives without a value (`include`,
+//! additional directives marked [`VALKEY`] and our own marked [`RUSSET`]. Directives without a value (`include`,
 //! `rename-command`, …) are in `file_only.rs`.
 
-use super::apply::{Apply, Hook, listen, log_to, shell, text};
+use super::apply::{Apply, Hook, ShellStep, append_only, listen, log_to, shell, text};
 use super::check;
 use super::password::Password;
 use super::value::Kind::{
@@ -33,6 +33,8 @@ pub const PROTECTED: u16 = 1 << 3;
 pub const DENY_LOADING: u16 = 1 << 4;
 /// Redis 7.2 doesn't have it; Valkey 8.1 does.
 pub const VALKEY: u16 = 1 << 5;
+/// Only Russet has it.
+pub const RUSSET: u16 = 1 << 6;
 
 /// Whether a directive is implemented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +183,6 @@ macro_rules! directives {
 const IMPLEMENTED: Status = Status::Implemented;
 const PERFORMANCE: Status = Status::NotImplemented(Impact::Performance);
 const OBSERVABILITY: Status = Status::NotImplemented(Impact::Observability);
-const WITHOUT_AOF: Status = Status::Without("appendonly");
 const WITHOUT_TLS: Status = Status::Without("tls-port");
 const WITHOUT_CLUSTER: Status = Status::Without("cluster-enabled");
 const WITHOUT_USERS: Status = Status::Without("aclfile");
@@ -361,45 +362,48 @@ section "Snapshots" {
     /// Remove the RDB files of replication if persistence is disabled.
     "rdb-del-sync-files" [] rdb_del_sync_files: bool = "no", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Working directory, with snapshots and other files.
-    "dir" [] dir: Vec<u8> = "./", Text(check::dir), MODIFIABLE | PROTECTED | DENY_LOADING, IMPLEMENTED, shell(|config| Request::ChangeDir(text(&config.dir)));
+    "dir" [] dir: Vec<u8> = "./", Text(check::dir), MODIFIABLE | PROTECTED | DENY_LOADING, IMPLEMENTED, Apply::Both(ShellStep { request: |config| Request::ChangeDir(text(&config.dir)), shown: None }, Hook::AppendElsewhere);
     /// Sync snapshots to disk incrementally. A change applies to the next snapshot.
     "rdb-save-incremental-fsync" [] rdb_save_incremental_fsync: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, shell(|config| Request::SyncAsWritten(config.rdb_save_incremental_fsync));
     /// Whether snapshots of newer versions are loaded.
     "rdb-version-check" [] rdb_version_check: RdbVersionCheck = "strict", Enum(RdbVersionCheck::NAMES), MODIFIABLE | VALKEY, PERFORMANCE, NONE;
     /// When serialized values are deeply validated. Always on.
     "sanitize-dump-payload" [] sanitize_dump_payload: SanitizeDumpPayload = "no", Enum(SanitizeDumpPayload::NAMES), MODIFIABLE, IMPLEMENTED, NONE;
-    /// For tests: microseconds to wait after each key of a snapshot.
-    "rdb-key-save-delay" [] rdb_key_save_delay: i32 = "0", Int(i32::MIN as i64, INT), MODIFIABLE | HIDDEN, PERFORMANCE, NONE;
-    /// For tests: microseconds to wait after each key that is loaded.
-    "key-load-delay" [] key_load_delay: i32 = "0", Int(i32::MIN as i64, INT), MODIFIABLE | HIDDEN, PERFORMANCE, NONE;
+    /// For tests: microseconds to wait after each key of a snapshot that is written.
+    "rdb-key-save-delay" [] rdb_key_save_delay: i32 = "0", Int(i32::MIN as i64, INT), MODIFIABLE | HIDDEN, IMPLEMENTED, NONE;
+    /// For tests: microseconds to wait after each key that is loaded from a dump file or a
+    /// payload of a full synchronization.
+    "key-load-delay" [] key_load_delay: i32 = "0", Int(i32::MIN as i64, INT), MODIFIABLE | HIDDEN, IMPLEMENTED, NONE;
     /// Bytes that are loaded before clients are served.
     "loading-process-events-interval-bytes" [] loading_process_events_interval_bytes: u32 = "2097152", Int(1024, INT), MODIFIABLE | HIDDEN, PERFORMANCE, NONE;
 }
 section "Append-only file" {
     /// Append every write to a log that is replayed at the start.
-    "appendonly" [] appendonly: bool = "no", Bool, MODIFIABLE | DENY_LOADING, IMPLEMENTED, Apply::Engine(Hook::AppendOnly);
+    "appendonly" [] appendonly: bool = "no", Bool, MODIFIABLE | DENY_LOADING, IMPLEMENTED, append_only();
     /// Base name of the append-only files.
-    "appendfilename" [] appendfilename: Vec<u8> = "appendonly.aof", Text(check::appendfilename), IMMUTABLE, PERFORMANCE, NONE;
+    "appendfilename" [] appendfilename: Vec<u8> = "appendonly.aof", Text(check::appendfilename), IMMUTABLE, IMPLEMENTED, NONE;
     /// Directory of the append-only files in `dir`.
-    "appenddirname" [] appenddirname: Vec<u8> = "appendonlydir", Text(check::appenddirname), IMMUTABLE, PERFORMANCE, NONE;
+    "appenddirname" [] appenddirname: Vec<u8> = "appendonlydir", Text(check::appenddirname), IMMUTABLE, IMPLEMENTED, NONE;
     /// When the append-only file is synced to disk.
-    "appendfsync" [] appendfsync: AppendFsync = "everysec", Enum(AppendFsync::NAMES), MODIFIABLE, WITHOUT_AOF, NONE;
+    "appendfsync" [] appendfsync: AppendFsync = "everysec", Enum(AppendFsync::NAMES), MODIFIABLE, IMPLEMENTED, NONE;
     /// Do not sync the append-only file while a snapshot or rewrite runs.
-    "no-appendfsync-on-rewrite" [] no_appendfsync_on_rewrite: bool = "no", Bool, MODIFIABLE, PERFORMANCE, NONE;
+    "no-appendfsync-on-rewrite" [] no_appendfsync_on_rewrite: bool = "no", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Growth in percent that triggers a rewrite; 0 disables it.
-    "auto-aof-rewrite-percentage" [] auto_aof_rewrite_percentage: u32 = "100", Int(0, INT), MODIFIABLE, PERFORMANCE, NONE;
+    "auto-aof-rewrite-percentage" [] auto_aof_rewrite_percentage: u32 = "100", Int(0, INT), MODIFIABLE, IMPLEMENTED, NONE;
     /// Minimum size for an automatic rewrite.
-    "auto-aof-rewrite-min-size" [] auto_aof_rewrite_min_size: u64 = "64mb", Memory(0, LONG_SIZE), MODIFIABLE, PERFORMANCE, NONE;
+    "auto-aof-rewrite-min-size" [] auto_aof_rewrite_min_size: u64 = "64mb", Memory(0, LONG_SIZE), MODIFIABLE, IMPLEMENTED, NONE;
     /// Load a truncated append-only file as far as possible.
-    "aof-load-truncated" [] aof_load_truncated: bool = "yes", Bool, MODIFIABLE, WITHOUT_AOF, NONE;
+    "aof-load-truncated" [] aof_load_truncated: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Start a rewritten append-only file with a snapshot.
-    "aof-use-rdb-preamble" [] aof_use_rdb_preamble: bool = "yes", Bool, MODIFIABLE, PERFORMANCE, NONE;
+    "aof-use-rdb-preamble" [] aof_use_rdb_preamble: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Write timestamps to the append-only file.
-    "aof-timestamp-enabled" [] aof_timestamp_enabled: bool = "no", Bool, MODIFIABLE, WITHOUT_AOF, NONE;
+    "aof-timestamp-enabled" [] aof_timestamp_enabled: bool = "no", Bool, MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::AppendSettings);
+    /// Write checksums to the append-only file, in lines that stock servers skip.
+    "aof-checksum" [] aof_checksum: bool = "yes", Bool, MODIFIABLE | RUSSET, IMPLEMENTED, Apply::Engine(Hook::AppendSettings);
     /// Sync rewrites to disk incrementally.
     "aof-rewrite-incremental-fsync" [] aof_rewrite_incremental_fsync: bool = "yes", Bool, MODIFIABLE, PERFORMANCE, NONE;
     /// For tests: keep unused append-only files.
-    "aof-disable-auto-gc" [] aof_disable_auto_gc: bool = "no", Bool, MODIFIABLE | HIDDEN, PERFORMANCE, NONE;
+    "aof-disable-auto-gc" [] aof_disable_auto_gc: bool = "no", Bool, MODIFIABLE | HIDDEN, IMPLEMENTED, NONE;
 }
 section "Replication" {
     /// Host and port of the master to follow; `no one` makes the server a master.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::directives::{
-    DIRECTIVES, Directive, HIDDEN, IMMUTABLE, PROTECTED, SENSITIVE, Status, VALKEY,
+    DIRECTIVES, Directive, HIDDEN, IMMUTABLE, PROTECTED, RUSSET, SENSITIVE, Status, VALKEY,
 };
 use super::file_only::FILE_ONLY;
 
@@ -134,6 +134,7 @@ fn marks(row: &Directive) -> String {
         (HIDDEN, "hidden"),
         (SENSITIVE, "secret"),
         (VALKEY, "Valkey"),
+        (RUSSET, "Russet"),
     ];
     let mut marks: Vec<&str> =
         flags.into_iter().filter(|(flag, _)| row.has(*flag)).map(|(_, mark)| mark).collect();

@@ -2,13 +2,14 @@
 
 use super::{Field, Kind, Section, Value, View, always, field, percent};
 use crate::clients::subscriptions::Kind as Topic;
-use crate::persist::loading::Load;
+use crate::persist::progress::Progress;
+use crate::persist::snapshot::{Purpose, Snapshot};
 
 use Kind::{Bytes, Counter, Flag, Gauge, Ratio, Seconds, Text};
 use Section::{Persistence, Stats};
 
-/// The rows, in Redis' order.
-pub(super) const FIELDS: &[Field] = &[
+/// The rows before those of the append-only file, in Redis' order.
+pub(super) const SAVES: &[Field] = &[
     field(
         Persistence,
         "loading",
@@ -61,7 +62,7 @@ pub(super) const FIELDS: &[Field] = &[
         Persistence,
         "current_save_keys_processed",
         Gauge,
-        "Keys copied by the running save.",
+        "Keys of the running save that were encoded and written.",
         |view| progress(view).0.into(),
     ),
     field(
@@ -83,7 +84,7 @@ pub(super) const FIELDS: &[Field] = &[
         "rdb_bgsave_in_progress",
         Flag,
         "Whether a snapshot is running, for the dump file or for replicas.",
-        |view| (!view.parts.saves.snapshots.is_empty()).into(),
+        |view| rdb_snapshots(view).next().is_some().into(),
     ),
     field(
         Persistence,
@@ -114,7 +115,7 @@ pub(super) const FIELDS: &[Field] = &[
         Seconds,
         "Elapsed time of the running save; -1 if none is running.",
         |view| {
-            let began = view.parts.saves.snapshots.iter().next().map(|s| s.began_us);
+            let began = rdb_snapshots(view).next().map(|s| s.began_us);
             let secs = |began| (view.core.now.mono_us.saturating_sub(began) / 1_000_000) as i64;
             began.map_or(-1, secs).into()
         },
@@ -143,40 +144,10 @@ pub(super) const FIELDS: &[Field] = &[
         "Keys loaded during the last load.",
         |view| view.core.stats.last_load_keys.into(),
     ),
-    always(Persistence, "aof_enabled", Flag, "Whether the append-only file is enabled.", "0"),
-    always(Persistence, "aof_rewrite_in_progress", Flag, "Whether an AOF rewrite is running.", "0"),
-    always(Persistence, "aof_rewrite_scheduled", Flag, "Whether an AOF rewrite is scheduled.", "0"),
-    always(
-        Persistence,
-        "aof_last_rewrite_time_sec",
-        Seconds,
-        "Duration of the last AOF rewrite.",
-        "-1",
-    ),
-    always(
-        Persistence,
-        "aof_current_rewrite_time_sec",
-        Seconds,
-        "Elapsed time of the running AOF rewrite.",
-        "-1",
-    ),
-    always(Persistence, "aof_last_bgrewrite_status", Text, "Result of the last AOF rewrite.", "ok"),
-    always(Persistence, "aof_rewrites", Counter, "AOF rewrites.", "0"),
-    always(
-        Persistence,
-        "aof_rewrites_consecutive_failures",
-        Counter,
-        "Consecutive failures of AOF rewrites.",
-        "0",
-    ),
-    always(Persistence, "aof_last_write_status", Text, "Result of the last AOF write.", "ok"),
-    always(
-        Persistence,
-        "aof_last_cow_size",
-        Bytes,
-        "Memory copied during the last AOF rewrite.",
-        "0",
-    ),
+];
+
+/// The rows behind them.
+pub(super) const FIELDS: &[Field] = &[
     always(Persistence, "module_fork_in_progress", Flag, "Whether a module fork is running.", "0"),
     always(
         Persistence,
@@ -195,6 +166,13 @@ pub(super) const FIELDS: &[Field] = &[
     field(Persistence, "loading_total_bytes", Bytes, "While loading: size of the file.", |view| {
         loading(view, |load| load.total_bytes.into())
     }),
+    field(
+        Persistence,
+        "loading_rdb_used_mem",
+        Bytes,
+        "While loading: memory that the data used in the server that wrote the file; 0 if the file does not say.",
+        |view| loading(view, |load| load.used_mem.into()),
+    ),
     field(Persistence, "loading_loaded_bytes", Bytes, "While loading: bytes read.", |view| {
         loading(view, |load| load.loaded_bytes.into())
     }),
@@ -203,14 +181,14 @@ pub(super) const FIELDS: &[Field] = &[
         "loading_loaded_perc",
         Ratio,
         "While loading: progress in percent.",
-        |view| loading(view, |load| percent(load.loaded_bytes, load.total_bytes).into()),
+        |view| loading(view, |load| format!("{:.2}", load.percent()).into()),
     ),
     field(
         Persistence,
         "loading_eta_seconds",
         Seconds,
         "While loading: estimated time left.",
-        |view| loading(view, |load| eta_secs(view, load).into()),
+        |view| loading(view, |load| load.eta_secs(view.core.now.mono_us).into()),
     ),
     field(
         Stats,
@@ -459,22 +437,21 @@ pub(super) const FIELDS: &[Field] = &[
     ),
 ];
 
-/// Returns the copied and the total number of keys of the oldest running snapshot.
+/// Iterates over the running snapshots except the base of the append-only file, which has fields of its own.
+fn rdb_snapshots<'v>(view: &'v View<'_>) -> impl Iterator<Item = &'v Snapshot> {
+    view.parts.saves.snapshots.iter().filter(|s| s.purpose != Purpose::AofBase)
+}
+
+/// Returns the encoded and the total number of keys of the oldest running snapshot.
 fn progress(view: &View<'_>) -> (u64, u64) {
     let first = view.parts.saves.snapshots.iter().next();
     first.map_or((0, 0), |s| (s.keys_done as u64, s.keys as u64))
 }
 
-fn loading(view: &View<'_>, read: impl FnOnce(&Load) -> Value) -> Value {
-    view.parts.loading.current().map_or(Value::Absent, read)
-}
-
-/// Estimates the time left from the elapsed time and the remaining bytes.
-fn eta_secs(view: &View<'_>, load: &Load) -> i64 {
-    let elapsed = u128::try_from(view.core.now.wall_secs() - load.began_secs).unwrap_or(0);
-    let left = u128::from(load.total_bytes.saturating_sub(load.loaded_bytes));
-    let eta = (elapsed * left).checked_div(u128::from(load.loaded_bytes));
-    eta.map_or(1, |secs| i64::try_from(secs).unwrap_or(i64::MAX))
+/// Reads the progress of the running load, that of a full synchronization too.
+fn loading(view: &View<'_>, read: impl FnOnce(&Progress) -> Value) -> Value {
+    let payload = || view.parts.following.master().and_then(|link| link.load_progress());
+    view.parts.loading.progress().or_else(payload).map_or(Value::Absent, read)
 }
 
 /// Formats bytes as KiB with two decimals.

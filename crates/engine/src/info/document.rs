@@ -10,17 +10,6 @@ pub const ABSENT: &[(Section, &str, &str)] = &[
     (Section::Server, "atomicvar_api", "describes Redis' build"),
     (Section::Server, "gcc_version", "describes Redis' build"),
     (
-        Section::Persistence,
-        "loading_rdb_used_mem",
-        "the loader does not keep this field of the file",
-    ),
-    (Section::Persistence, "aof_current_size", "comes with the append-only file"),
-    (Section::Persistence, "aof_base_size", "comes with the append-only file"),
-    (Section::Persistence, "aof_pending_rewrite", "comes with the append-only file"),
-    (Section::Persistence, "aof_buffer_length", "comes with the append-only file"),
-    (Section::Persistence, "aof_pending_bio_fsync", "comes with the append-only file"),
-    (Section::Persistence, "aof_delayed_fsync", "comes with the append-only file"),
-    (
         Section::Stats,
         "expired_stale_perc",
         "expiry uses an exact index: there is no sample to estimate from",

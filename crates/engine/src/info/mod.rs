@@ -7,6 +7,7 @@
 //! Architecture invariant: a row reads the node and changes nothing; events are counted where they
 //! happen. A metric that is not known has no row, rather than a made-up value.
 
+mod aof;
 mod data;
 pub mod document;
 mod replication;
@@ -179,8 +180,15 @@ pub struct Field {
 }
 
 /// All fields by section, in the order of the reply.
-pub const FIELDS: &[&[Field]] =
-    &[server::FIELDS, data::FIELDS, replication::FIELDS, view::STATISTICS, view::RUSSET];
+pub const FIELDS: &[&[Field]] = &[
+    server::FIELDS,
+    data::SAVES,
+    aof::FIELDS,
+    data::FIELDS,
+    replication::FIELDS,
+    view::STATISTICS,
+    view::RUSSET,
+];
 
 /// Returns a row whose value is read from the node.
 const fn field(

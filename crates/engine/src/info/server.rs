@@ -324,7 +324,9 @@ pub(super) const FIELDS: &[Field] = &[
         view.client_bytes.into()
     }),
     always(Memory, "mem_cluster_links", Bytes, "Connections of the cluster bus.", "0"),
-    always(Memory, "mem_aof_buffer", Bytes, "Memory of the AOF buffer.", "0"),
+    field(Memory, "mem_aof_buffer", Bytes, "Bytes for the AOF that are not written yet.", |view| {
+        view.parts.aof.log().map_or(0, |log| log.unwritten_bytes()).into()
+    }),
     field(Memory, "mem_allocator", Text, "Name and version of the allocator.", |view| {
         some(&view.core.boot.platform.allocator)
     }),

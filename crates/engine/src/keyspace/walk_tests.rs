@@ -249,6 +249,37 @@ impl World {
         self.data.retain(|(of, _), _| *of != db);
     }
 
+    fn flush_all(&mut self) {
+        self.keyspace.flush(None);
+        self.data.clear();
+    }
+
+    /// Fills a database that a flush emptied, so that its table grows from nothing, and segments split.
+    fn grow(&mut self) {
+        let db = self.draw(u64::from(DBS)) as u32;
+        for number in 0..self.draw(2000) {
+            let key = format!("key:{number}").into_bytes();
+            let place = self.keyspace.hasher().key(&key);
+            let edit = self.keyspace.edit(db, place);
+            edit.set_string(b"grown", Expiry::Clear, EventKind::Set);
+            self.data.insert((db, key), (Value::Compact(b"grown".to_vec()), None));
+        }
+    }
+
+    /// Removes keys that have expired, as active expiry does.
+    fn expire(&mut self) {
+        self.keyspace.now_ms = self.draw(1 << 40) as i64;
+        let now_ms = self.keyspace.now_ms;
+        let has_expired = |at: &Option<i64>| at.is_some_and(|at| at < now_ms);
+        let expired = self.data.iter().filter(|(_, (_, at))| has_expired(at));
+        let expired: Vec<(u32, Vec<u8>)> = expired.map(|(place, _)| place.clone()).collect();
+        for (db, key) in expired {
+            let place = self.keyspace.hasher().key(&key);
+            assert!(self.keyspace.edit(db, place).remove(EventKind::Expired));
+            self.data.remove(&(db, key));
+        }
+    }
+
     fn swap(&mut self) {
         let (a, b) = (self.draw(u64::from(DBS)) as u32, self.draw(u64::from(DBS)) as u32);
         self.keyspace.swap(a, b);
@@ -318,10 +349,13 @@ impl World {
             620..660 => self.remove(),
             660..700 => self.rename(),
             700..710 => self.copy(),
-            710..712 => self.flush(),
+            710..711 => self.flush(),
+            711..712 => self.flush_all(),
             712..715 => self.swap(),
-            715..720 => self.begin(),
-            720..721 => self.abort(),
+            715..721 => self.begin(),
+            721..722 => self.abort(),
+            722..723 => self.grow(),
+            723..726 => self.expire(),
             _ => self.walk(),
         }
     }
@@ -387,6 +421,58 @@ fn each_walk_emits_the_data_of_its_start() {
         finished += world.finished;
     }
     assert!(finished > 50, "{finished} walks");
+}
+
+/// A save and two full synchronizations, each with a beginning of its own, while keys are flushed, swapped, expire and are
+/// written again: all of it happens between two slices of each of them.
+#[test]
+fn three_walks_at_once_emit_the_data_of_their_beginnings() {
+    let mut finished = 0;
+    for seed in 100..140 {
+        let mode = if seed % 2 == 0 { Mode::Standalone } else { Mode::Cluster };
+        let mut world = World::new(seed, mode);
+        world.grow();
+        for _ in 0..300 {
+            world.set_compact();
+        }
+        (0..5).for_each(|_| world.set_large());
+        for _ in 0..WALKS_MAX {
+            (0..20).for_each(|_| world.set_expiry());
+            world.begin();
+            (0..30).for_each(|_| world.change_elements());
+        }
+        assert_eq!(world.walks.len(), WALKS_MAX);
+        // A little of each, so that all are in the middle.
+        for at in 0..WALKS_MAX {
+            let mut left = 5;
+            let walk = &mut world.walks[at];
+            let slice = world.keyspace.walk_slice(walk.job, &mut || {
+                left -= 1;
+                left == 0
+            });
+            match slice {
+                Slice::Chunk(chunk) => walk.collected.add(&chunk),
+                Slice::Pause => {}
+                Slice::End => panic!("not after five buckets"),
+            }
+        }
+        let steps = [
+            World::flush_all as fn(&mut World),
+            World::swap,
+            World::expire,
+            World::grow,
+            World::set_large,
+            World::rename,
+        ];
+        for round in 0..12 {
+            steps[(seed as usize + round) % steps.len()](&mut world);
+            world.walk();
+            (0..10).for_each(|_| world.set_compact());
+        }
+        world.check();
+        finished += world.finished;
+    }
+    assert_eq!(finished, 40 * WALKS_MAX);
 }
 
 /// Slices can end after each bucket of a large value, and few copies are held.

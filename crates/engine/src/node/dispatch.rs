@@ -11,6 +11,7 @@ use crate::clients::{Outbox, Shows, query_bytes_max};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag};
 use crate::expiry;
 use crate::ids::Handle;
+use crate::injected::Bug;
 use crate::io::{Host, Level};
 use crate::journal::Origin;
 use crate::keyspace::ExpiryPolicy;
@@ -186,8 +187,9 @@ impl Node {
                 false => Propagation::Together,
             });
             let offset = self.parts.master.stream.offset();
+            let batch = self.parts.clients.durable.filling();
             if let Some(client) = self.parts.clients.get_mut(handle) {
-                client.last_write_offset = offset;
+                (client.last_write_offset, client.last_write_batch) = (offset, batch);
             }
         }
     }
@@ -201,6 +203,10 @@ impl Node {
         command: &'static Command,
         args: &Args<'_>,
     ) {
+        let early = |bug, flag| self.core.injected(bug) && command.has(flag);
+        if early(Bug::UnsyncedWrite, flag::WRITE) || early(Bug::UnsyncedRead, flag::READONLY) {
+            return;
+        }
         let durable = &self.parts.clients.durable;
         let shows = if !self.journal.is_empty() {
             durable.written()
@@ -324,9 +330,8 @@ impl Node {
             let durable = &mut parts.clients.durable;
             match command.keys.is_empty() {
                 true => durable.changes_all(),
-                false => durable.changes(
-                    command.key_indexes(args.len()).map(|index| args.key(index).hash),
-                ),
+                false => durable
+                    .changes(command.key_indexes(args.len()).map(|index| args.key(index).hash)),
             }
         }
         if data.watch.has_touched() {

@@ -79,8 +79,9 @@ impl Node {
         parts.clients.settle_exec(handle);
         parts.clients.release_messages(core, handle);
         parts.clients.block_for_flush(core, handle);
+        let batch = parts.clients.durable.filling();
         let Some(client) = parts.clients.get_mut(handle) else { return };
-        client.last_write_offset = offset;
+        (client.last_write_offset, client.last_write_batch) = (offset, batch);
         let (is_closing, is_closed) = (client.closing, client.closed);
         if is_closed {
             self.remove_client(handle);

@@ -25,10 +25,12 @@ use crate::command::CommandTable;
 use crate::config::{Config, Hook};
 pub use crate::core::{Boot, Core, Platform};
 use crate::ids::{Handle, JobId};
-use crate::io::{Endpoints, FileEvent, Host, Input, Now, Output, Service};
+use crate::injected::Bug;
+use crate::io::{AppendEvent, Endpoints, FileEvent, Host, Input, Now, Output, Service};
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::parts::Parts;
+use crate::persist::aof::files::TurnEnd;
 use crate::persist::fill::StreamPosition;
 pub use crate::rng::Seeds;
 use crate::timers::Timer;
@@ -122,26 +124,37 @@ impl Node {
             Input::Connected { link, result } => self.link_connected(link, result),
             Input::Snapshot { job, event } => parts.saves.event(core, data, job, event),
             Input::File { job, event } => self.file_event(job, event),
+            Input::Append { event: AppendEvent::SyncFailed(_), .. }
+                if core.injected(Bug::ForgottenSyncFailure) => {}
             Input::Append { job, event } => {
                 parts.aof.event(core, &mut parts.clients, &mut self.journal.tail, job, event);
             }
             Input::Answer { id, answer } => {
-                let Parts { settings, clients, busy, aof, .. } = parts;
+                let Parts { settings, clients, busy, aof, loading, .. } = parts;
+                if let Some(load) = &mut loading.aof {
+                    load.answered(core, id, &answer);
+                }
                 clients.request_answered(core, id, answer.is_ok());
-                aof.answered(core, clients, id, &answer);
+                aof.answered(core, clients, &mut self.journal.tail, id, &answer);
                 settings.answered(core, clients, busy, id, answer);
             }
             Input::Signal(signal) => {
-                let Parts { shutdown, pause, master, .. } = parts;
-                shutdown.signalled(core, pause, master, signal);
+                parts.shutdown.signalled(core, signal);
+                if !parts.cron_paused {
+                    let Parts { shutdown, pause, master, .. } = parts;
+                    shutdown.act_on_signal(core, pause, master);
+                }
             }
         }
         self.settle();
     }
 
     fn file_event(&mut self, job: JobId, event: FileEvent) {
-        let Node { core, parts, .. } = self;
-        let Parts { clients, master, saves, loading, .. } = parts;
+        let Node { core, journal, parts, .. } = self;
+        let Parts { clients, master, saves, loading, aof, .. } = parts;
+        if aof.file_event(core, &mut journal.tail, job, &event) {
+            return;
+        }
         if let Some(event) = master.file_event(core, clients, saves, job, event) {
             loading.file_event(job, event);
         }
@@ -188,18 +201,24 @@ impl Node {
         self.deliver_events();
         self.carry_out_orders();
         // An incomplete transaction is not propagated.
-        if !self.parts.busy.is(Activity::Exec) {
+        let is_level = !self.parts.busy.is(Activity::Exec) || self.core.injected(Bug::SplitExec);
+        if is_level {
             self.journal.flush(&mut self.parts.master.stream);
         }
         self.begin_awaited_saves();
+        self.begin_awaited_replay();
         let Node { core, data, parts, .. } = self;
-        let Parts { clients, master, following, .. } = parts;
-        master.process_acks(core, clients);
-        if !parts.busy.is(Activity::Exec) {
-            parts.aof.hand_over(core, clients, &mut self.journal.tail);
+        let Parts { clients, master, following, saves, .. } = parts;
+        master.process_acks(core, clients, parts.aof.synced_batch());
+        if is_level {
+            let is_mid_change = parts.busy.is_mid_change();
+            let at = TurnEnd { offset: master.stream.offset(), is_mid_change };
+            parts.aof.end_turn(core, (data, saves), clients, &mut self.journal.tail, at);
         }
         master.flush_stream(core, clients);
-        following.send_ack(core, clients, master.stream.offset());
+        let offset = master.stream.offset();
+        let on_disk = parts.aof.synced_offset(&self.journal.tail, offset);
+        following.send_ack(core, clients, offset, on_disk);
         while let Some(garbage) = data.take_garbage() {
             core.free(garbage);
         }
@@ -315,12 +334,14 @@ impl Node {
     /// Handles bytes written from a connection's outbox.
     #[inline]
     pub fn written(&mut self, handle: Handle, bytes: usize) {
-        let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, .. } = parts;
+        let Node { core, journal, parts, .. } = self;
+        let Parts { clients, master, following, aof, .. } = parts;
         match clients.written(core, handle, bytes) {
             Some(Role::Replica) => master.bytes_written(core, clients, handle, bytes),
             Some(Role::Link(LinkOwner::Master)) => {
-                following.send_ack(core, clients, master.stream.offset());
+                let offset = master.stream.offset();
+                let on_disk = aof.synced_offset(&journal.tail, offset);
+                following.send_ack(core, clients, offset, on_disk);
             }
             Some(Role::Client) | None => {}
         }

@@ -1,5 +1,7 @@
 //! Carries out the orders of parts to each other.
 
+use russet_protocol::ErrorReply;
+
 use super::Node;
 use crate::busy::Activity;
 use crate::config::Hook;
@@ -34,23 +36,20 @@ impl Node {
             Order::SaveEnded { job, result } => self.save_ended(job, &result),
             Order::SyncEnded { job, result } => master.sync_ended(core, clients, job, &result),
             Order::SyncBytes { job, bytes } => master.sync_bytes(core, clients, job, bytes),
-            Order::AofBaseEnded { job, result } => parts.aof.base_ended(core, job, &result),
-            Order::AofReady => self.append_only_ready(),
-            Order::AofFailed(why) => {
-                core.log(Level::Warning, why);
-                parts.aof.end(core, clients, &mut self.journal);
-                if parts.busy.is(Activity::Loading) {
-                    self.exit(1);
-                }
+            Order::AofBaseEnded { job, ahead_peak, result } => {
+                parts.aof.rewrites.last_ahead_peak = ahead_peak;
+                parts.aof.base_ended(core, &mut self.journal.tail, job, &result);
             }
+            Order::AofReady => self.append_only_ready(),
+            Order::AofFailed => self.append_only_failed(),
             Order::AbortSnapshot(job) => saves.snapshots.abort(core, data, job),
             Order::SaveForReload => self.save_for_reload(),
             Order::LoadedAtStart => self.loaded_at_start(),
-            Order::Reloaded { client, is_ok } => self.reloaded(client, is_ok),
+            Order::Reloaded { client, result } => self.reloaded(client, result),
             Order::DataReplaced => self.data_replaced(),
             Order::CheckShutdown => shutdown.check(core, master, false),
             Order::FinalSave => self.final_save(),
-            Order::FinalSaveFailed => shutdown.save_failed(core, clients, pause),
+            Order::FinalSaveFailed(why) => shutdown.save_failed(core, clients, pause, why),
             Order::Stop(why) => {
                 core.log(Level::Warning, why);
                 self.exit(1);
@@ -95,7 +94,7 @@ impl Node {
         {
             let answer = match result {
                 Ok(_) => Answer::Ok,
-                Err(why) => Answer::Error(russet_protocol::ErrorReply::err(why)),
+                Err(why) => Answer::Error(ErrorReply::err(why)),
             };
             core.order(Order::Answer(handle, answer));
         }
@@ -104,7 +103,7 @@ impl Node {
         }
         loading.saved(core, data, job, result);
         master.file_sync_saved(core, clients, job, result);
-        shutdown.saved(core, job, result);
+        shutdown.saved(core, saves, job, result);
     }
 
     /// Starts the save of a reload, unless another must end first.
@@ -127,19 +126,21 @@ impl Node {
         following.restore_position(core, journal, master, loading.take_position(), data.count());
         if core.config.appendonly && !parts.aof.is_relied_on() {
             // Nothing is served before the file holds all data.
-            return self.begin_append_only();
+            return self.parts.aof.turn_on(core, &mut self.parts.clients);
         }
         busy.end(Activity::Loading);
         self.ready_to_serve();
     }
 
-    /// Begins an append-only file, at the start or by CONFIG SET.
-    fn begin_append_only(&mut self) {
-        let Node { core, data, journal, parts, .. } = self;
-        let Parts { aof, saves, clients, .. } = parts;
-        if let Err(why) = aof.begin(core, data, saves, (journal, clients)) {
-            core.order(Order::AofFailed(why));
+    /// Handles that the append-only file that was switched on cannot be begun: it is switched off again.
+    fn append_only_failed(&mut self) {
+        if self.parts.busy.is(Activity::Loading) {
+            return self.exit(1);
         }
+        let text = "appendonly is 'no' again, since the append-only file cannot be begun";
+        self.core.log(Level::Warning, text);
+        self.core.config.appendonly = false;
+        self.apply(Hook::AppendOnly);
     }
 
     /// Handles that the append-only file holds all data.
@@ -167,21 +168,17 @@ impl Node {
         }
     }
 
-    /// Handles the end of a DEBUG RELOAD.
-    fn reloaded(&mut self, client: crate::ids::Handle, is_ok: bool) {
+    /// Handles the end of a DEBUG RELOAD or LOADAOF.
+    fn reloaded(&mut self, client: crate::ids::Handle, result: Result<(), ErrorReply>) {
         let Node { data, journal, parts, .. } = self;
         parts.busy.end(Activity::Reload);
-        let answer = if is_ok {
+        if result.is_ok() {
             journal.data_replaced();
             parts.saves.saved_dirty = data.dirty;
-            Answer::Ok
-        } else {
-            let text = "Error trying to load the RDB dump, check server logs.";
-            Answer::Error(russet_protocol::ErrorReply::err(text))
-        };
+        }
         // Must be done now, or it would abort a later transaction of a watching client.
         self.break_transactions();
-        self.core.order(Order::Answer(client, answer));
+        self.core.order(Order::Answer(client, Answer::from(result)));
     }
 
     /// Handles the replacement of all data by a full synchronization.
@@ -190,6 +187,7 @@ impl Node {
         journal.data_replaced();
         let save_again = parts.shutdown.cancel_save();
         parts.saves.abort_all(core, data, "the data was replaced");
+        parts.aof.begin_again(core, &mut parts.clients, &mut journal.tail, false);
         self.break_transactions();
         if save_again {
             self.core.order(Order::FinalSave);
@@ -203,8 +201,8 @@ impl Node {
         }
         let position = self.stream_position();
         let Node { core, data, parts, .. } = self;
-        let Parts { saves, loading, shutdown, pause, .. } = parts;
-        shutdown.save(core, data, pause, (saves, loading), position);
+        let Parts { saves, loading, aof, shutdown, pause, .. } = parts;
+        shutdown.save(core, data, pause, (saves, loading, aof), position);
     }
 
     /// Begins the saves that could not begin in the middle of a change: a snapshot has the whole of an
@@ -228,6 +226,8 @@ impl Node {
     fn exit(&mut self, status: i32) {
         if !self.is_stopped() {
             self.parts.busy.begin(Activity::Stopped, None);
+            let Parts { aof, clients, .. } = &mut self.parts;
+            aof.finish(&mut self.core, clients, &mut self.journal.tail);
             self.core.output(Output::Exit(status));
         }
     }
@@ -239,8 +239,17 @@ impl Node {
             Hook::CronPace => core.timers.set(Timer::Cron, core.now.mono_us),
             Hook::BacklogSize => parts.master.resize_backlog(core),
             Hook::UseCounting => data.set_policy(&core.config),
-            Hook::AppendOnly if core.config.appendonly => self.begin_append_only(),
-            Hook::AppendOnly => parts.aof.end(core, &mut parts.clients, &mut self.journal),
+            Hook::AppendOnly if core.config.appendonly => {
+                parts.aof.turn_on(core, &mut parts.clients);
+            }
+            Hook::AppendOnly => {
+                let offset = parts.master.stream.offset();
+                parts.aof.turn_off(core, &mut parts.clients, &mut self.journal.tail, offset);
+            }
+            Hook::AppendElsewhere => {
+                parts.aof.begin_again(core, &mut parts.clients, &mut self.journal.tail, true);
+            }
+            Hook::AppendSettings => parts.aof.settings_changed(core, &mut self.journal.tail),
             Hook::Password => parts.clients.password_changed(core),
             Hook::KeyspaceEvents => {
                 data.set_events_enabled(notify::is_on(core.config.notify_keyspace_events))

@@ -1,12 +1,15 @@
 //! Replays the append-only file at the start: runs its commands, a slice a turn. See [`crate::persist::aof::load`].
 
-use russet_protocol::{Protocol, ReplyWriter};
+use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
 
 use super::Node;
 use crate::call::{Call, Caller};
 use crate::command::{Args, Command, Flow, Reply, flag};
 use crate::core::Order;
+use crate::ids::Handle;
 use crate::io::{FileEvent, Host, Level};
+use crate::parts::Parts;
+use crate::persist::aof::files::Loaded;
 use crate::persist::aof::load::{AofLoad, Ended, Source};
 use crate::persist::aof::read::Step;
 use crate::persist::fill::Filler;
@@ -22,12 +25,12 @@ impl Node {
         while let Some(event) = load.next_event() {
             let ended = match event {
                 FileEvent::Opened(len) => {
-                    load.opened(len);
+                    load.opened(&mut self.core, len);
                     None
                 }
                 FileEvent::Bytes(bytes) => self.replay_piece(&mut load, bytes, host, until_us),
                 FileEvent::End => Some(self.replay_end(&mut load, host)),
-                FileEvent::Missing => Some(load.missing()),
+                FileEvent::Missing => Some(load.missing(&mut self.core)),
                 FileEvent::Failed(why) => Some(Ended::Failed(format!("{}: {why}", load.name()))),
             };
             match ended {
@@ -84,15 +87,18 @@ impl Node {
         bytes: &[u8],
         host: &mut dyn Host,
     ) -> Result<(), String> {
-        load.loaded_bytes += bytes.len() as u64;
+        load.progress.loaded_bytes += bytes.len() as u64;
         let mut input = bytes;
         if let Source::Rdb(loader, len) = &mut load.source {
             let Node { core, data, .. } = self;
             let mut position = Default::default();
             let filler = Filler::new(data, &core.config, &mut position, &mut load.fill);
-            match filler.feed(loader, input)? {
+            let fed = filler.feed(loader, input);
+            load.progress.note(core, &mut load.fill);
+            match fed? {
                 Fed::NeedMore => return Ok(()),
                 Fed::Done { consumed } => {
+                    load.fill.count(core);
                     let offset = loader.offset();
                     let reader = crate::persist::aof::read::AofReader::new(offset, *len);
                     load.source = Source::Commands(Box::new(reader));
@@ -123,6 +129,10 @@ impl Node {
         host: &mut dyn Host,
     ) -> Result<(), String> {
         let found = args.get(0).and_then(|name| self.commands.find(name));
+        if found.is_none() {
+            let name = args.get(0).unwrap_or_default().escape_ascii();
+            return Err(format!("Unknown command '{name:.128}' reading the append only file"));
+        }
         let command = self.resolve(found, args).map_err(|error| error.to_string())?;
         match command.name {
             "multi" => transaction.open = true,
@@ -169,8 +179,38 @@ impl Node {
 }
 
 impl Node {
+    /// Begins a DEBUG LOADAOF that waited until all of the append-only file is written.
+    pub(super) fn begin_awaited_replay(&mut self) {
+        let Node { core, data, journal, parts, .. } = self;
+        let Parts { loading, aof, .. } = parts;
+        if loading.aof_wanted.is_none() || !aof.is_written(&journal.tail) {
+            return;
+        }
+        let Some(client) = loading.aof_wanted.take() else { return };
+        journal.set_muted(true);
+        data.replace_all(data.empty_like());
+        loading.aof = Some(AofLoad::begin(core, Some(client)));
+    }
+
+    /// Handles the end of a DEBUG LOADAOF.
+    fn replayed_again(&mut self, client: Handle, ended: Ended) {
+        self.journal.set_muted(false);
+        let result = match ended {
+            Ended::Failed(why) => {
+                self.core.log(Level::Warning, why);
+                let text = "Error trying to load the AOF files, check server logs.";
+                Err(ErrorReply::err(text))
+            }
+            _ => Ok(()),
+        };
+        self.core.order(Order::Reloaded { client, result });
+    }
+
     /// Handles the end of the load.
     fn replayed(&mut self, load: Box<AofLoad>, ended: Ended) {
+        if let Some(client) = load.client {
+            return self.replayed_again(client, ended);
+        }
         let Node { core, journal, parts, .. } = self;
         match ended {
             Ended::Continues => {}
@@ -181,13 +221,14 @@ impl Node {
                 core.order(Order::Stop(text.to_owned()));
             }
             Ended::Done(end) => {
-                let seconds = core.now.mono_us.saturating_sub(load.began_us) as f64 / 1e6;
+                let seconds = core.now.mono_us.saturating_sub(load.progress.began_us) as f64 / 1e6;
                 let text = format!("DB loaded from append only file: {seconds:.3} seconds");
                 core.log(Level::Notice, text);
-                load.fill.count(&mut core.stats);
-                let manifest = load.manifest;
-                parts.aof.resume(core, journal, &mut parts.clients, manifest, end);
                 core.order(Order::LoadedAtStart);
+                let AofLoad { manifest, progress, base_bytes, .. } = *load;
+                let bytes = progress.loaded_bytes;
+                let loaded = Loaded { manifest, end: *end, bytes, base_bytes };
+                parts.aof.resume(core, &mut journal.tail, &mut parts.clients, loaded);
             }
         }
     }

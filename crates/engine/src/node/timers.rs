@@ -46,7 +46,14 @@ impl Node {
             self.replication_cron(now_us.saturating_sub(replication_due.unwrap_or(now_us)));
         }
         if self.core.timers.take_due(Timer::Append, now_us) {
-            self.parts.aof.cron(&mut self.core);
+            self.parts.aof.cron(&mut self.core, &mut self.journal.tail);
+        }
+        if self.core.timers.take_due(Timer::Load, now_us) {
+            let Parts { loading, following, clients, .. } = &mut self.parts;
+            loading.wait(&mut self.core);
+            if let Some(link) = following.master().and_then(|master| master.link) {
+                clients.mark_ready_if_pending(link);
+            }
         }
         if self.core.timers.take_due(Timer::Memory, now_us) {
             self.sample_memory(host);
@@ -84,8 +91,9 @@ impl Node {
         let Node { core, parts, .. } = self;
         while let Some(handle) = parts.clients.take_timed_out(core) {
             core.order(match parts.clients.waiting(handle) {
-                Some(Waiting::Acks { offset, .. }) => {
-                    Order::Answer(handle, Answer::Count(parts.master.replicas_at(offset)))
+                Some(Waiting::Acks(awaited)) => {
+                    let acks = parts.master.acks(&awaited, parts.aof.synced_batch());
+                    Order::Answer(handle, acks.answer(&awaited))
                 }
                 _ => Order::Resume(handle),
             });
@@ -121,6 +129,8 @@ impl Node {
         if self.parts.cron_paused {
             return;
         }
+        let Node { core, parts, .. } = self;
+        parts.shutdown.act_on_signal(core, &mut parts.pause, &mut parts.master);
         self.expire_wanted = self.may_expire() && expiry::is_due(&self.core, &self.data);
         if !self.parts.loading.is_loading() {
             self.data.trim_slice();
@@ -155,14 +165,14 @@ impl Node {
     pub(super) fn has_background_work(&self) -> bool {
         let Parts { clients, master, saves, loading, .. } = &self.parts;
         self.expire_wanted
-            || loading.has_work()
+            || loading.has_work(&self.core)
             || (!saves.snapshots.is_empty()
                 && saves.snapshots.has_work(|snapshot| master.is_throttled(clients, snapshot)))
     }
 
     /// Runs a slice of background work.
     pub(super) fn background(&mut self, host: &mut dyn Host, began_us: u64) {
-        if self.parts.loading.has_work() {
+        if self.parts.loading.has_work(&self.core) {
             let Node { core, data, parts, .. } = self;
             parts.loading.run(core, data, host, began_us + TURN_US);
             self.replay(host, began_us + TURN_US);

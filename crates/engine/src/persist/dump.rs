@@ -19,7 +19,9 @@ use crate::rdb::elements::Element;
 use crate::rdb::fields::{Fields, Parsed, Stop, Stored};
 use crate::rdb::format::{Checksum, Flavour, Header, VALKEY_VERSION_MIN};
 use crate::rdb::strings::StringWriter;
-use crate::types::{self, BuildContext, Invalid, Object, Read, Value, ValueRef, encoding_of};
+use crate::types::{
+    self, BuildContext, Invalid, Object, RdbForm, Read, Value, ValueRef, encoding_of,
+};
 
 /// Bytes of version and checksum.
 const FOOTER_BYTES: usize = 10;
@@ -27,12 +29,21 @@ const FOOTER_BYTES: usize = 10;
 const CHECKSUM_BYTES: usize = 8;
 
 /// Why a payload is rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DumpError {
     /// The checksum is wrong or the version is not supported.
     Footer,
-    /// The value is malformed.
-    Content,
+    /// The value is malformed, for this reason.
+    Content(String),
+}
+
+/// How a payload is read.
+#[derive(Clone, Copy, Debug)]
+pub struct RestoreSettings {
+    /// Maximum length of a string in bytes, compressed or not.
+    pub string_bytes_max: u64,
+    /// Whether to verify the checksum.
+    pub checksum: bool,
 }
 
 /// Returns the payload of an entry's value.
@@ -55,25 +66,26 @@ pub fn value_len(entry: &EntryRef<'_, Object>, compression: bool) -> usize {
     out.len()
 }
 
-/// Decodes a payload with strings of at most `string_bytes_max` bytes, compressed or not.
+/// Decodes a payload.
 pub fn restore<'a>(
     payload: &'a [u8],
-    string_bytes_max: u64,
+    settings: RestoreSettings,
     context: &BuildContext<'_>,
 ) -> Result<Value<'a>, DumpError> {
-    let (value, flavour) = check_footer(payload).ok_or(DumpError::Footer)?;
-    read(value, flavour, string_bytes_max, context).map_err(|_| DumpError::Content)
+    let RestoreSettings { string_bytes_max, checksum } = settings;
+    let (value, flavour) = check_footer(payload, checksum).ok_or(DumpError::Footer)?;
+    read(value, flavour, string_bytes_max, context).map_err(DumpError::Content)
 }
 
 /// Whether a payload's version and type are supported. A master may send others.
 pub fn is_known(payload: &[u8]) -> bool {
-    let Some((value, flavour)) = check_footer(payload) else { return false };
+    let Some((value, flavour)) = check_footer(payload, true) else { return false };
     let form = value.first().and_then(|&code| types::rdb_form(code, flavour));
     form.is_some_and(|(_, form)| !matches!(form.read, Read::NotImplemented))
 }
 
 /// Checks the footer. Returns the bytes before it and the flavour of its version.
-fn check_footer(payload: &[u8]) -> Option<(&[u8], Flavour)> {
+fn check_footer(payload: &[u8], verifies: bool) -> Option<(&[u8], Flavour)> {
     let (value, footer) = payload.split_at_checked(payload.len().checked_sub(FOOTER_BYTES)?)?;
     let (version, checksum) = footer.split_at(FOOTER_BYTES - CHECKSUM_BYTES);
     let version = u32::from(u16::from_le_bytes(version.try_into().ok()?));
@@ -82,7 +94,8 @@ fn check_footer(payload: &[u8]) -> Option<(&[u8], Flavour)> {
         _ => Flavour::Redis,
     };
     let summed = &payload[..payload.len() - CHECKSUM_BYTES];
-    let is_whole = u64::from_le_bytes(checksum.try_into().ok()?) == checksum_of(summed);
+    let is_whole =
+        !verifies || u64::from_le_bytes(checksum.try_into().ok()?) == checksum_of(summed);
     (Header { flavour, version }.is_known() && is_whole).then_some((value, flavour))
 }
 
@@ -92,18 +105,43 @@ fn checksum_of(bytes: &[u8]) -> u64 {
     checksum.value()
 }
 
-/// The value is malformed.
-struct Bad;
+/// How a value is malformed.
+enum Bad {
+    Stop(Stop),
+    Invalid(Invalid),
+    /// Bytes follow the value.
+    More,
+}
 
 impl From<Stop> for Bad {
-    fn from(_: Stop) -> Bad {
-        Bad
+    fn from(stop: Stop) -> Bad {
+        Bad::Stop(stop)
     }
 }
 
 impl From<Invalid> for Bad {
-    fn from(_: Invalid) -> Bad {
-        Bad
+    fn from(invalid: Invalid) -> Bad {
+        Bad::Invalid(invalid)
+    }
+}
+
+impl Bad {
+    /// Describes it for the log, with the words of Redis that operators search for.
+    fn explain(&self, name: &str, form: &RdbForm) -> String {
+        let form = form.name;
+        let mut letters = form.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+        let failed =
+            first.into_iter().chain(letters).collect::<String>() + " integrity check failed";
+        match self {
+            Bad::Invalid(Invalid::Duplicate) => {
+                format!("{failed}: {name} {form} with dup elements")
+            }
+            Bad::Invalid(invalid) => format!("{failed} ({name}): {invalid}"),
+            Bad::Stop(Stop::Need(_)) => format!("{failed} ({name}): it is truncated"),
+            Bad::Stop(Stop::Bad(_, kind)) => format!("{failed} ({name}): {kind}"),
+            Bad::More => format!("{failed} ({name}): bytes follow the value"),
+        }
     }
 }
 
@@ -112,12 +150,26 @@ fn read<'a>(
     flavour: Flavour,
     string_bytes_max: u64,
     context: &BuildContext<'_>,
+) -> Result<Value<'a>, String> {
+    let (&code, rest) = bytes.split_first().ok_or("it is empty")?;
+    let known = types::rdb_form(code, flavour);
+    let (name, form) = known.ok_or_else(|| format!("unknown type {code}"))?;
+    if matches!(form.read, Read::NotImplemented) {
+        return Err(format!("type '{name}' ({}) is not implemented yet", form.name));
+    }
+    let value = read_form(form, rest, string_bytes_max, context);
+    value.map_err(|bad| bad.explain(name, form))
+}
+
+fn read_form<'a>(
+    form: &RdbForm,
+    bytes: &'a [u8],
+    string_bytes_max: u64,
+    context: &BuildContext<'_>,
 ) -> Result<Value<'a>, Bad> {
-    let (&code, rest) = bytes.split_first().ok_or(Bad)?;
-    let (_, form) = types::rdb_form(code, flavour).ok_or(Bad)?;
-    let mut fields = Fields::new(rest, string_bytes_max);
+    let mut fields = Fields::new(bytes, string_bytes_max);
     let value = match &form.read {
-        Read::NotImplemented => return Err(Bad),
+        Read::NotImplemented => return Err(Bad::Invalid(Invalid::Malformed)),
         Read::String { skip, decode } => {
             fields.take(*skip)?;
             decode(unpacked(fields.string()?)?, context)?
@@ -133,7 +185,7 @@ fn read<'a>(
             value.finish()?
         }
     };
-    if fields.at == rest.len() { Ok(value) } else { Err(Bad) }
+    if fields.at == bytes.len() { Ok(value) } else { Err(Bad::More) }
 }
 
 fn unpacked(stored: Stored<'_>) -> Parsed<Cow<'_, [u8]>> {

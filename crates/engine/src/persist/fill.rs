@@ -10,11 +10,12 @@ use russet_ds::NewPayload;
 
 use super::rdb_load::{Fed, RdbLoader, RdbSink, Refusal};
 use crate::config::Config;
+use crate::core::Core;
+use crate::io::Level;
 use crate::keyspace::{Expiry, Key, Keyspace};
 use crate::rdb::Access;
 use crate::rdb::elements::{Element, Head};
 use crate::rdb::format::quoted;
-use crate::stats::Stats;
 use crate::types::{Body, Build, BuildContext, Invalid, RdbForm, Read, Value};
 
 /// Bytes of a file or payload that are loaded between two readings of the clock.
@@ -38,6 +39,9 @@ const RESERVED_MAX: u64 = 4 << 20;
 
 /// The same if the file's size is unknown.
 const RESERVED_MAX_UNSIZED: u64 = 1 << 20;
+
+/// Maximum number of log lines about what a file says about itself: one for each field, and some of a merged file.
+const LINES_MAX: u8 = 8;
 
 /// Returns the maximum number of keys to reserve memory for, given the file's size in bytes.
 pub(crate) fn reserve_max(bytes: Option<u64>) -> u64 {
@@ -72,6 +76,12 @@ pub(crate) struct Fill {
     pub expired: u64,
     /// Keys skipped because they had no elements.
     pub empty: u64,
+    /// Memory in bytes that the data used in the server that wrote it, as the file says.
+    pub used_mem: u64,
+    /// What the file says about itself, for the log.
+    pub lines: Vec<String>,
+    /// Number of those lines so far. A file may say any of it again and again.
+    lines_count: u8,
     /// The current value, while its elements are being read.
     value: Unfinished,
     /// The error of a key that occurred twice. It has no offset, since it is only noticed with the
@@ -96,9 +106,20 @@ impl Fill {
         Err(Refusal(why))
     }
 
-    /// Reports a complete load to INFO.
-    pub fn count(&self, stats: &mut Stats) {
-        (stats.last_load_keys, stats.last_load_expired) = (self.keys, self.expired);
+    /// Reports a complete load to INFO and the log.
+    pub fn count(&self, core: &mut Core) {
+        let (keys, expired) = (self.keys, self.expired);
+        (core.stats.last_load_keys, core.stats.last_load_expired) = (keys, expired);
+        let text = format!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}.");
+        core.log(Level::Notice, text);
+    }
+
+    /// Adds a line for the log.
+    fn say(&mut self, line: String) {
+        if self.lines_count < LINES_MAX {
+            self.lines_count += 1;
+            self.lines.push(line);
+        }
     }
 }
 
@@ -249,6 +270,11 @@ impl<'a> Filler<'a> {
     }
 }
 
+/// Returns the start of a text of the file as printable characters.
+fn plain(text: &[u8]) -> String {
+    text[..text.len().min(64)].escape_ascii().to_string()
+}
+
 /// The error of a key that occurs twice.
 pub(super) fn duplicated(key: &[u8], db: u32) -> String {
     let key = String::from_utf8_lossy(key);
@@ -267,6 +293,23 @@ impl RdbSink for Filler<'_> {
             b"repl-offset" => self.position.offset = text().parse().unwrap_or(0),
             // A number that cannot be read is that of no database.
             b"repl-stream-db" => self.position.db = text().parse().unwrap_or(u32::MAX),
+            b"redis-ver" => {
+                self.fill.say(format!("Loading RDB produced by version {}", plain(value)))
+            }
+            b"valkey-ver" => {
+                self.fill.say(format!("Loading RDB produced by Valkey version {}", plain(value)));
+            }
+            b"ctime" => {
+                let written = text().parse().unwrap_or(0_i64);
+                let age = self.keyspace.now_ms.div_euclid(1000).saturating_sub(written).max(0);
+                self.fill.say(format!("RDB age {age} seconds"));
+            }
+            b"used-mem" => {
+                self.fill.used_mem = text().parse().unwrap_or(0);
+                let mb = self.fill.used_mem as f64 / f64::from(1 << 20);
+                self.fill.say(format!("RDB memory usage when created {mb:.2} Mb"));
+            }
+            b"aof-base" if value == b"1" => self.fill.say("RDB is base AOF".to_owned()),
             _ => {}
         }
         Ok(())

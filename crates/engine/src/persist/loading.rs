@@ -14,8 +14,11 @@
 
 use std::collections::VecDeque;
 
+use russet_protocol::ErrorReply;
+
 use super::aof::load::AofLoad;
 use super::fill::{Fill, Filler, SLICE_BYTES, StreamPosition, duplicated, reserve_max};
+use super::progress::Progress;
 use super::rdb_load::{Fed, LoadSettings, RdbLoader};
 use crate::core::{Core, Order};
 use crate::ids::{Handle, JobId};
@@ -52,15 +55,9 @@ pub struct Load {
     taken: usize,
     /// The keyspace filled by a reload.
     fresh: Option<Box<Keyspace>>,
-    /// Length of the file.
-    pub total_bytes: u64,
     /// State of filling the keyspace.
     fill: Fill,
-    /// Bytes loaded.
-    pub loaded_bytes: u64,
-    /// Wall clock seconds at its start.
-    pub began_secs: i64,
-    began_us: u64,
+    progress: Progress,
     is_finished: bool,
 }
 
@@ -79,8 +76,10 @@ struct Reload {
 #[derive(Debug, Default)]
 pub struct Loading {
     load: Option<Load>,
-    /// The append-only file being loaded at the start.
+    /// The append-only file being loaded.
     pub(crate) aof: Option<Box<AofLoad>>,
+    /// The client of a DEBUG LOADAOF that waits until all of the file is written.
+    pub(crate) aof_wanted: Option<Handle>,
     reload: Option<Reload>,
     /// The replication position in the dump file.
     position: StreamPosition,
@@ -88,15 +87,16 @@ pub struct Loading {
     pub took_us: u64,
 }
 
-/// Returns the settings of a loader.
-pub(crate) fn load_settings(core: &Core) -> LoadSettings {
-    LoadSettings { checksum: core.config.rdbchecksum, ..LoadSettings::default() }
-}
-
 impl Loading {
-    /// Returns the running load.
-    pub fn current(&self) -> Option<&Load> {
-        self.load.as_ref()
+    /// Returns the progress of the running load.
+    pub fn progress(&self) -> Option<&Progress> {
+        let aof = self.aof.as_ref().map(|aof| &aof.progress);
+        self.load.as_ref().map(|load| &load.progress).or(aof)
+    }
+
+    /// Returns the append-only file being loaded.
+    pub fn aof(&self) -> Option<&AofLoad> {
+        self.aof.as_deref()
     }
 
     /// Whether a load is running.
@@ -106,13 +106,14 @@ impl Loading {
 
     /// Whether the initial load is running: the data is incomplete.
     pub fn is_loading_at_start(&self) -> bool {
-        self.aof.is_some() || self.load.as_ref().is_some_and(|load| load.purpose == Purpose::Start)
+        self.aof.as_ref().is_some_and(|load| load.client.is_none())
+            || self.load.as_ref().is_some_and(|load| load.purpose == Purpose::Start)
     }
 
     /// Starts loading the append-only file, or the dump file, into the empty keyspace.
     pub(crate) fn begin_at_start(&mut self, core: &mut Core) {
         match core.config.appendonly {
-            true => self.aof = Some(AofLoad::begin(core)),
+            true => self.aof = Some(AofLoad::begin(core, None)),
             false => self.begin_dump_at_start(core),
         }
     }
@@ -135,15 +136,12 @@ impl Loading {
         self.load = Some(Load {
             job,
             purpose,
-            loader: RdbLoader::new(load_settings(core)),
+            loader: RdbLoader::new(LoadSettings::of(core)),
             events: VecDeque::new(),
             taken: 0,
             fresh,
-            total_bytes: 0,
             fill,
-            loaded_bytes: 0,
-            began_secs: core.now.wall_secs(),
-            began_us: core.now.mono_us,
+            progress: Progress::begin(core, 0),
             is_finished: false,
         });
         let path = core.dump_file();
@@ -221,8 +219,9 @@ impl Loading {
     }
 
     /// Whether there is something to load.
-    pub(crate) fn has_work(&self) -> bool {
-        self.load.as_ref().is_some_and(|load| !load.events.is_empty())
+    pub(crate) fn has_work(&self, core: &Core) -> bool {
+        let has_work = |load: &Load| !load.events.is_empty() && load.progress.is_ready(core);
+        self.load.as_ref().is_some_and(has_work)
             || self.aof.as_ref().is_some_and(|aof| aof.has_work())
     }
 
@@ -237,9 +236,17 @@ impl Loading {
     ) {
         while let Some(event) = self.load.as_mut().and_then(|load| load.events.pop_front()) {
             self.handle(core, data, event);
-            if host.ticks_us() >= until_us {
+            let is_ready = self.load.as_ref().is_none_or(|load| load.progress.is_ready(core));
+            if !is_ready || host.ticks_us() >= until_us {
                 break;
             }
+        }
+    }
+
+    /// Sets the timer of a load that waits, again when it was due.
+    pub(crate) fn wait(&self, core: &mut Core) {
+        if let Some(load) = &self.load {
+            load.progress.wait(core);
         }
     }
 
@@ -247,7 +254,7 @@ impl Loading {
         let Some(load) = &mut self.load else { return };
         match event {
             FileEvent::Opened(total) => {
-                load.total_bytes = total;
+                load.progress.total_bytes = total;
                 load.fill.reserve_max = reserve_max(Some(total));
             }
             FileEvent::Bytes(bytes) => {
@@ -258,7 +265,7 @@ impl Loading {
             }
             FileEvent::End if load.is_finished => self.ended(core, data, Ok(())),
             FileEvent::End => {
-                let at = load.loaded_bytes;
+                let at = load.progress.loaded_bytes;
                 let why =
                     format!("Unexpected EOF reading RDB file at offset {at}: it is truncated");
                 self.ended(core, data, Err(why));
@@ -274,17 +281,13 @@ impl Loading {
 
     fn ended(&mut self, core: &mut Core, data: &mut Keyspace, result: Result<(), String>) {
         let Some(load) = self.load.take() else { return };
-        let took_us = core.now.mono_us.saturating_sub(load.began_us);
+        let took_us = core.now.mono_us.saturating_sub(load.progress.began_us);
         if result.is_ok() {
-            load.fill.count(&mut core.stats);
+            load.fill.count(core);
         }
         match (load.purpose, result) {
             (Purpose::Start, Ok(())) => {
                 self.took_us = took_us;
-                let Fill { keys, expired, .. } = load.fill;
-                let text =
-                    format!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}.");
-                core.log(Level::Notice, text);
                 let seconds = took_us as f64 / 1e6;
                 core.log(Level::Notice, format!("DB loaded from disk: {seconds:.3} seconds"));
                 core.order(Order::LoadedAtStart);
@@ -292,6 +295,7 @@ impl Loading {
             (Purpose::Start, Err(why)) => {
                 let name = core.dump_file();
                 core.log(Level::Warning, format!("{name}: {why}"));
+                core.log(Level::Warning, "Terminating server after rdb file reading failure.");
                 let text = "Fatal error loading the DB, check server logs. Exiting.";
                 core.order(Order::Stop(text.to_owned()));
             }
@@ -312,7 +316,8 @@ impl Loading {
         if let Err(why) = &result {
             core.log(Level::Warning, format!("DEBUG RELOAD failed: {why}"));
         }
-        core.order(Order::Reloaded { client, is_ok: result.is_ok() });
+        let error = ErrorReply::err("Error trying to load the RDB dump, check server logs.");
+        core.order(Order::Reloaded { client, result: result.map_err(|_| error) });
     }
 }
 
@@ -339,7 +344,7 @@ impl Load {
 
     fn feed(
         &mut self,
-        core: &Core,
+        core: &mut Core,
         data: &mut Keyspace,
         position: &mut StreamPosition,
         bytes: &[u8],
@@ -352,8 +357,11 @@ impl Load {
         let keyspace = self.fresh.as_deref_mut().unwrap_or(data);
         (keyspace.now_ms, keyspace.clock) = (now_ms, clock);
         let filler = Filler::new(keyspace, &core.config, position, &mut self.fill);
-        let fed = filler.feed(&mut self.loader, bytes)?;
-        self.loaded_bytes += bytes.len() as u64;
+        let fed = filler.feed(&mut self.loader, bytes);
+        self.progress.note(core, &mut self.fill);
+        self.progress.loaded_bytes += bytes.len() as u64;
+        self.progress.delay(core, self.fill.keys);
+        let fed = fed?;
         self.is_finished = matches!(fed, Fed::Done { .. });
         Ok(())
     }

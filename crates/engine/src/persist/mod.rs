@@ -10,7 +10,7 @@
 //! * [`aof`]: the append-only file: manifest, batches of commands.
 //!
 //! In the node: [`snapshot`] copies the keyspace, [`saves`] and [`loading`] manage the dump file,
-//! [`shutdown`] implements SHUTDOWN.
+//! [`progress`] tells how far a load is, [`shutdown`] implements SHUTDOWN.
 //!
 //! Architecture invariant: nothing here opens a file, reads a clock or starts a thread, and the
 //! formats know nothing of the keyspace: a walker fills chunks, a loader's sink fills a database.
@@ -18,8 +18,10 @@
 
 pub mod aof;
 pub mod dump;
+pub mod encoder;
 pub mod fill;
 pub mod loading;
+pub mod progress;
 pub mod rdb_check;
 pub mod rdb_load;
 pub mod rdb_save;

@@ -21,6 +21,7 @@
 
 use std::borrow::Cow;
 
+use crate::core::Core;
 use crate::rdb::Access;
 use crate::rdb::elements::{Element, Head};
 use crate::rdb::error::{RdbError, RdbErrorKind};
@@ -41,6 +42,14 @@ pub struct LoadSettings {
     pub string_bytes_max: u64,
     /// Whether to verify the checksum unless it is zero (`rdbchecksum`).
     pub checksum: bool,
+}
+
+impl LoadSettings {
+    /// Returns the settings of a node.
+    pub(crate) fn of(core: &Core) -> LoadSettings {
+        let checksum = core.config.rdbchecksum && !core.skips_checksums;
+        LoadSettings { checksum, ..LoadSettings::default() }
+    }
 }
 
 impl Default for LoadSettings {

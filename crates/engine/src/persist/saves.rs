@@ -41,6 +41,10 @@ pub struct Saves {
     last_us: u64,
     /// The last started save.
     last_job: Option<JobId>,
+    /// The last save that BGSAVE or a save point started.
+    in_background: Option<JobId>,
+    /// `last_failed` when the last save started.
+    failed_before: bool,
     /// Monotonic microseconds of the last attempt.
     last_try_us: u64,
     /// Whether the last save failed.
@@ -97,10 +101,11 @@ impl Saves {
             return Err(ErrorReply::err("Background save already in progress"));
         }
         self.last_try_us = core.now.mono_us;
+        self.failed_before = self.last_failed;
         let target = SnapshotTarget::File { path: core.dump_file() };
         let job = self.snapshots.begin(core, data, Purpose::Save, target, position);
         let job = job.ok_or_else(|| {
-            ErrorReply::err("two snapshots are running already: try again when one has ended")
+            ErrorReply::err("three snapshots are running already: try again when one has ended")
         })?;
         self.is_wanted = false;
         // A save for replicas sets it afterwards.
@@ -117,8 +122,36 @@ impl Saves {
         position: Option<StreamPosition>,
     ) -> Result<(), ErrorReply> {
         let job = self.begin(core, data, position)?;
+        self.in_background = Some(job);
         core.log(Level::Notice, format!("Background saving started by walker {}", job.0));
         Ok(())
+    }
+
+    /// Gives up the save that BGSAVE or a save point started, or the scheduled one (BGSAVE CANCEL). Returns the reply.
+    pub(crate) fn cancel(
+        &mut self,
+        core: &mut Core,
+        data: &mut Keyspace,
+    ) -> Result<&'static str, ErrorReply> {
+        let running = self.current().map(|save| save.job);
+        if let Some(job) = running.filter(|job| self.in_background == Some(*job)) {
+            core.log(Level::Notice, "Background saving will be aborted due to user request");
+            self.abort(core, data, job, "BGSAVE CANCEL gave it up");
+            return Ok("Background saving cancelled");
+        }
+        if std::mem::take(&mut self.is_wanted) {
+            core.log(
+                Level::Notice,
+                "Scheduled background saving will be cancelled due to user request",
+            );
+            return Ok("Scheduled background saving cancelled");
+        }
+        Err(ErrorReply::err("Background saving is currently not in progress or scheduled"))
+    }
+
+    /// Forgets that the last save failed. SHUTDOWN reports the failure of its own one, and the server goes on as before.
+    pub(crate) fn forget_failure(&mut self) {
+        self.last_failed = self.failed_before;
     }
 
     /// Handles a FLUSHALL: the running save, which has the deleted keys, is given up, and if there are
@@ -209,12 +242,16 @@ impl Saves {
             SnapshotEvent::Failed(why) => Err(why),
         };
         let Some(snapshot) = self.snapshots.remove(data, job) else { return };
-        if let Err(why) = &result {
+        if let Err(why) = &result
+            && snapshot.purpose != Purpose::AofBase
+        {
             core.log(Level::Warning, format!("Write error saving DB on disk: {why}"));
         }
         match snapshot.purpose {
             Purpose::Save => self.ended(core, &snapshot, result),
-            Purpose::AofBase => core.order(Order::AofBaseEnded { job, result }),
+            Purpose::AofBase => {
+                core.order(Order::AofBaseEnded { job, ahead_peak: snapshot.ahead_peak, result })
+            }
             Purpose::Sync => core.order(Order::SyncEnded { job, result: result.map(|_| ()) }),
         }
     }

@@ -2,6 +2,7 @@
 
 use russet_protocol::ErrorReply;
 
+use super::aof::files::Aof;
 use super::fill::StreamPosition;
 use super::loading::Loading;
 use super::saves::Saves;
@@ -13,6 +14,9 @@ use crate::keyspace::Keyspace;
 use crate::pause::{Pause, PauseMode, PauseReason};
 use crate::repl::master::Master;
 use crate::timers::Timer;
+
+/// Why a shutdown is cancelled if its save fails.
+const SAVE_FAILED: &str = "Error trying to save the DB, can't exit.";
 
 /// Options of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +45,8 @@ struct Running {
 #[derive(Debug, Default)]
 pub struct Shutdown {
     running: Option<Running>,
+    /// A signal received while the cron, which acts on it, was paused for a test.
+    pending: Option<Signal>,
 }
 
 impl Shutdown {
@@ -104,11 +110,18 @@ impl Shutdown {
         core: &mut Core,
         data: &mut Keyspace,
         pause: &mut Pause,
-        (saves, loading): (&mut Saves, &Loading),
+        (saves, loading, aof): (&mut Saves, &Loading, &Aof),
         position: Option<StreamPosition>,
     ) {
         let Some(shutdown) = &mut self.running else { return };
         shutdown.is_saving = true;
+        // The append-only file does not have all data yet, and at the next start it would be loaded.
+        if aof.is_beginning() {
+            if !shutdown.options.force {
+                return core.order(Order::FinalSaveFailed("Writing initial AOF, can't exit."));
+            }
+            core.log(Level::Warning, "Writing initial AOF. Exit anyway.");
+        }
         let save = shutdown.options.save.unwrap_or(!core.config.save.0.is_empty());
         // A save that started earlier lacks later writes.
         if let Some(job) = saves.current().map(|save| save.job) {
@@ -124,7 +137,7 @@ impl Shutdown {
         pause.begin(core, PauseReason::Shutdown, PauseMode::Write, u64::MAX);
         match saves.begin(core, data, position) {
             Ok(job) => shutdown.job = Some(job),
-            Err(_) => core.order(Order::FinalSaveFailed),
+            Err(_) => core.order(Order::FinalSaveFailed(SAVE_FAILED)),
         }
     }
 
@@ -136,23 +149,38 @@ impl Shutdown {
     }
 
     /// Handles the end of a save, which may be the final one.
-    pub(crate) fn saved(&self, core: &mut Core, job: JobId, result: &Result<u64, String>) {
+    pub(crate) fn saved(
+        &self,
+        core: &mut Core,
+        saves: &mut Saves,
+        job: JobId,
+        result: &Result<u64, String>,
+    ) {
         let Some(shutdown) = self.running.filter(|shutdown| shutdown.job == Some(job)) else {
             return;
         };
         if result.is_ok() || shutdown.options.force {
             exit(core);
         } else {
-            core.order(Order::FinalSaveFailed);
+            saves.forget_failure();
+            core.order(Order::FinalSaveFailed(SAVE_FAILED));
         }
     }
 
     /// Handles a failure of the final save.
-    pub(crate) fn save_failed(&mut self, core: &mut Core, clients: &Clients, pause: &mut Pause) {
+    pub(crate) fn save_failed(
+        &mut self,
+        core: &mut Core,
+        clients: &Clients,
+        pause: &mut Pause,
+        why: &str,
+    ) {
         if self.running.is_some_and(|shutdown| shutdown.options.force) {
             return exit(core);
         }
-        core.log(Level::Warning, "Error trying to save the DB, can't exit.");
+        core.log(Level::Warning, why);
+        let text = "Errors trying to shut down the server. Check the logs for more information.";
+        core.log(Level::Warning, text);
         let error = ErrorReply::err("Errors trying to SHUTDOWN. Check logs.");
         self.cancel(core, clients, pause, &error);
     }
@@ -165,7 +193,8 @@ impl Shutdown {
         pause: &mut Pause,
         error: &ErrorReply,
     ) -> bool {
-        if self.running.take().is_none() {
+        let pending = self.pending.take();
+        if self.running.take().is_none() && pending.is_none() {
             return false;
         }
         core.output(Output::Status(Status::ShutdownCancelled));
@@ -180,24 +209,33 @@ impl Shutdown {
         true
     }
 
-    /// Handles a termination signal.
-    pub(crate) fn signalled(
+    /// Handles the arrival of a termination signal, which is acted on next.
+    pub(crate) fn signalled(&mut self, core: &mut Core, signal: Signal) {
+        let name = match signal {
+            Signal::Terminate => "SIGTERM",
+            Signal::Interrupt => "SIGINT",
+        };
+        core.log(Level::Warning, format!("Received {name} scheduling shutdown..."));
+        self.pending = Some(signal);
+    }
+
+    /// Acts on a termination signal that has arrived.
+    pub(crate) fn act_on_signal(
         &mut self,
         core: &mut Core,
         pause: &mut Pause,
         master: &mut Master,
-        signal: Signal,
     ) {
-        let (name, flags) = match signal {
-            Signal::Terminate => ("SIGTERM", core.config.shutdown_on_sigterm),
-            Signal::Interrupt => ("SIGINT", core.config.shutdown_on_sigint),
+        let Some(signal) = self.pending.take() else { return };
+        let flags = match signal {
+            Signal::Terminate => core.config.shutdown_on_sigterm,
+            Signal::Interrupt => core.config.shutdown_on_sigint,
         };
         let options = ShutdownOptions {
             save: if flags.save { Some(true) } else { flags.nosave.then_some(false) },
             now: flags.now,
             force: flags.force,
         };
-        core.log(Level::Warning, format!("Received {name} scheduling shutdown..."));
         self.begin(core, pause, master, options);
     }
 }

@@ -5,12 +5,15 @@
 //! are counted, and the walk pauses when there are too many. Pre-images of written keys are counted
 //! too, but cannot wait: a snapshot that falls too far behind is aborted with an error.
 
+use std::collections::VecDeque;
+
+use super::aof::batch::WriterSettings;
 use super::fill::StreamPosition;
 use crate::core::Core;
 use crate::ids::JobId;
 use crate::injected::Bug;
 use crate::io::{Host, Output, SnapshotTarget};
-use crate::keyspace::walk::Slice;
+use crate::keyspace::walk::{Slice, WALKS_MAX};
 use crate::keyspace::{Db, Keyspace};
 use crate::rdb::{RdbSettings, SizeHint};
 use crate::types::file_version;
@@ -52,8 +55,12 @@ pub struct Snapshot {
     pub began_us: u64,
     /// Keys at its start.
     pub keys: usize,
-    /// Keys copied so far.
+    /// Keys encoded so far and, for a file, written.
     pub keys_done: usize,
+    /// The chunks passed on and not encoded yet: bytes passed on up to the end of each, and its keys.
+    given: VecDeque<(u64, usize)>,
+    /// The walk pauses while this many bytes are not encoded yet.
+    ahead_max: u64,
     /// The keyspace's count of changes at its start.
     pub dirty: u64,
     /// The walk, until it ends.
@@ -84,7 +91,16 @@ impl Snapshot {
 
     /// Whether the encoder keeps up with the walk.
     fn may_walk(&self) -> bool {
-        self.is_walking && self.given_ahead() < AHEAD_MAX
+        self.is_walking && self.given_ahead() < self.ahead_max
+    }
+
+    /// Counts bytes that were encoded, and the keys of the chunks that are complete with them.
+    fn consumed(&mut self, bytes: u64) {
+        self.consumed_bytes = self.consumed_bytes.saturating_add(bytes);
+        while let Some((_, keys)) = self.given.pop_front_if(|(end, _)| *end <= self.consumed_bytes)
+        {
+            self.keys_done += keys;
+        }
     }
 
     /// Updates the counts of the walk.
@@ -104,7 +120,7 @@ impl Snapshot {
             match data.walk_slice(self.job, &mut used_up) {
                 Slice::Chunk(chunk) => {
                     self.given_bytes += chunk.len_bytes() as u64;
-                    self.keys_done += chunk.entries();
+                    self.given.push_back((self.given_bytes, chunk.entries()));
                     core.output(Output::SnapshotChunk { job: self.job, chunk });
                     if host.ticks_us() >= end_us {
                         return;
@@ -144,6 +160,11 @@ impl Snapshots {
         self.list.is_empty()
     }
 
+    /// Whether no further snapshot can begin now.
+    pub fn is_full(&self) -> bool {
+        self.iter().filter(|snapshot| snapshot.is_walking).count() >= WALKS_MAX
+    }
+
     /// Returns the snapshot of a job.
     pub fn get(&self, job: JobId) -> Option<&Snapshot> {
         self.iter().find(|snapshot| snapshot.job == job)
@@ -170,11 +191,15 @@ impl Snapshots {
             expires: db.len_with_expiry() as u64,
         };
         let elements_expire = data.dbs().any(|(_, db)| db.len_with_expiring_elements() > 0);
+        let is_base = purpose == Purpose::AofBase;
+        let commands = WriterSettings { checksums: core.config.aof_checksum, timestamps: false };
         let settings = RdbSettings {
             version: file_version(elements_expire),
             size_hints: dbs.map(size_hint).collect(),
             compression: core.config.rdbcompression,
-            checksum: core.config.rdbchecksum,
+            checksum: core.config.rdbchecksum || (is_base && core.config.aof_checksum),
+            commands: (is_base && !core.config.aof_use_rdb_preamble).then_some(commands),
+            key_delay: core.config.rdb_key_save_delay,
         };
         self.list.push(Snapshot {
             job,
@@ -182,6 +207,9 @@ impl Snapshots {
             began_us: core.now.mono_us,
             keys: data.dbs().map(|(_, db)| db.len()).sum(),
             keys_done: 0,
+            given: VecDeque::new(),
+            // Slowed down, the walk waits for each chunk, as it would with many keys.
+            ahead_max: if settings.key_delay == 0 { AHEAD_MAX } else { 1 },
             dirty: data.dirty,
             is_walking: true,
             given_bytes: 0,
@@ -209,7 +237,7 @@ impl Snapshots {
     /// Handles bytes consumed by the encoder.
     pub(crate) fn consumed(&mut self, job: JobId, bytes: u64) {
         if let Some(snapshot) = self.list.iter_mut().find(|snapshot| snapshot.job == job) {
-            snapshot.consumed_bytes += bytes;
+            snapshot.consumed(bytes);
         }
     }
 

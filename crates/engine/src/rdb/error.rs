@@ -110,7 +110,7 @@ impl fmt::Display for RdbErrorKind {
             UnsupportedOpcode(byte, what) => write!(f, "cannot load {what} (RDB opcode {byte})"),
             BadModuleData(tag) => write!(f, "module data with unknown tag {tag}"),
             WrongChecksum { expected, computed } => {
-                write!(f, "wrong checksum: {expected:016x} in the file, {computed:016x} computed")
+                write!(f, "RDB CRC error: {expected:016x} in the file, {computed:016x} computed")
             }
             Refused(reason) => f.write_str(reason),
         }

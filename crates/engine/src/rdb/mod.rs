@@ -10,6 +10,8 @@
 //! The encoding of values is defined by their types, and the structure of a file by `persist`'s
 //! loader and encoder. `docs/internals/rdb.md` draws it.
 
+use crate::persist::aof::batch::WriterSettings;
+
 pub mod chunk;
 pub mod elements;
 pub mod error;
@@ -54,6 +56,11 @@ pub struct RdbSettings {
     pub checksum: bool,
     /// The sizes of databases, written when they are first selected.
     pub size_hints: Vec<SizeHint>,
+    /// Write commands instead of an RDB file.
+    pub commands: Option<WriterSettings>,
+    /// For tests: microseconds that the writer waits after each key; negative: a microsecond after that many keys
+    /// (`rdb-key-save-delay`). The encoder ignores it.
+    pub key_delay: i32,
 }
 
 impl Default for RdbSettings {
@@ -63,6 +70,8 @@ impl Default for RdbSettings {
             compression: true,
             checksum: true,
             size_hints: Vec::new(),
+            commands: None,
+            key_delay: 0,
         }
     }
 }

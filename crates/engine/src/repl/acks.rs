@@ -1,11 +1,13 @@
-//! Acknowledgements of replicas, for WAIT, `min-replicas-to-write` and SHUTDOWN.
+//! Acknowledgements of replicas, for WAIT, WAITAOF, `min-replicas-to-write` and SHUTDOWN; for WAITAOF also our own disk's.
 //!
 //! Thousands of clients may WAIT at once. Regardless of their number, acknowledgements are
 //! requested once at the end of a turn; and regardless of how many replicas acknowledge in a turn,
 //! waiting clients are checked once.
 
+use russet_protocol::ErrorReply;
+
 use super::master::{Master, Replica, ReplicaStage};
-use crate::clients::{Clients, Waiting};
+use crate::clients::{Awaited, Clients, Waiting};
 use crate::core::{Answer, Core, Order};
 use crate::ids::Handle;
 
@@ -75,28 +77,51 @@ impl Master {
         self.acks_requested = true;
     }
 
-    /// Adds a client in WAIT for `offset`.
-    pub(crate) fn wait(&mut self, offset: i64, handle: Handle) {
-        self.waiters.insert((offset, handle));
+    /// Adds a client in WAIT or WAITAOF.
+    pub(crate) fn wait(&mut self, awaited: &Awaited, handle: Handle) {
+        if awaited.on_disk.is_some() {
+            self.disk_waiters.insert(handle);
+        } else {
+            self.waiters.insert((awaited.offset, handle));
+        }
         self.request_acks();
     }
 
-    /// Removes a client from WAIT.
+    /// Removes a client from WAIT or WAITAOF.
     pub(crate) fn stop_waiting(&mut self, waiting: Waiting, handle: Handle) {
-        if let Waiting::Acks { offset, .. } = waiting {
+        if let Waiting::Acks(Awaited { offset, .. }) = waiting {
             self.waiters.remove(&(offset, handle));
+            self.disk_waiters.remove(&handle);
         }
     }
 
-    /// Whether any client is in WAIT.
+    /// Whether any client is in WAIT or WAITAOF.
     pub fn has_waiters(&self) -> bool {
-        !self.waiters.is_empty()
+        !self.waiters.is_empty() || !self.disk_waiters.is_empty()
+    }
+
+    /// Returns who has what a client waits for. `synced`: the last batch of our append-only file that is on disk; none
+    /// without such a file.
+    pub(crate) fn acks(&self, awaited: &Awaited, synced: Option<u64>) -> Acks {
+        let Awaited { offset, on_disk, .. } = *awaited;
+        match on_disk {
+            None => Acks { here: false, replicas: self.replicas_at(offset) },
+            Some(on_disk) => Acks {
+                here: synced.is_some_and(|synced| synced >= on_disk.batch),
+                replicas: self.online().filter(|one| one.acked_on_disk >= offset).count(),
+            },
+        }
     }
 
     /// Requests and checks acknowledgements at the end of a turn.
-    pub(crate) fn process_acks(&mut self, core: &mut Core, clients: &Clients) {
-        if std::mem::take(&mut self.acks_received) {
+    pub(crate) fn process_acks(&mut self, core: &mut Core, clients: &Clients, synced: Option<u64>) {
+        let is_any = std::mem::take(&mut self.acks_received);
+        if is_any {
             self.wake_waiters(core, clients);
+        }
+        if is_any || self.synced_seen != synced {
+            self.synced_seen = synced;
+            self.wake_disk_waiters(core, clients);
         }
         let wanted = std::mem::take(&mut self.acks_requested);
         if wanted && !self.replicas.is_empty() && !core.is_replica {
@@ -111,11 +136,53 @@ impl Master {
         let Some(&furthest) = acked.last() else { return };
         for &(offset, handle) in self.waiters.iter().take_while(|&&(offset, _)| offset <= furthest)
         {
-            let Some(Waiting::Acks { replicas, .. }) = clients.waiting(handle) else { continue };
+            let Some(Waiting::Acks(awaited)) = clients.waiting(handle) else { continue };
             let have = acked.len() - acked.partition_point(|&at| at < offset);
-            if have >= replicas {
+            if have >= awaited.replicas {
                 core.order(Order::Answer(handle, Answer::Count(have)));
             }
+        }
+    }
+
+    /// Unblocks clients in WAITAOF whose writes are on enough disks, or never will be on ours.
+    fn wake_disk_waiters(&mut self, core: &mut Core, clients: &Clients) {
+        for &handle in &self.disk_waiters {
+            let Some(Waiting::Acks(awaited)) = clients.waiting(handle) else { continue };
+            let acks = self.acks(&awaited, self.synced_seen);
+            if acks.are_enough(&awaited) {
+                core.order(Order::Answer(handle, acks.answer(&awaited)));
+            } else if self.synced_seen.is_none() && awaited.needs_this_disk() {
+                core.order(Order::Answer(handle, Answer::Error(NO_AOF)));
+            }
+        }
+    }
+}
+
+/// The error of WAITAOF without an append-only file.
+pub(crate) const NO_AOF: ErrorReply = ErrorReply::fixed(
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+);
+
+/// Who has a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Acks {
+    /// WAITAOF: whether it is on our disk.
+    here: bool,
+    /// Number of replicas that have it, WAITAOF: on disk.
+    replicas: usize,
+}
+
+impl Acks {
+    /// Whether these are enough for what is awaited.
+    pub(crate) fn are_enough(&self, awaited: &Awaited) -> bool {
+        self.replicas >= awaited.replicas && (self.here || !awaited.needs_this_disk())
+    }
+
+    /// Returns the reply of WAIT or WAITAOF.
+    pub(crate) fn answer(&self, awaited: &Awaited) -> Answer {
+        match awaited.on_disk {
+            None => Answer::Count(self.replicas),
+            Some(_) => Answer::OnDisk(self.here, self.replicas),
         }
     }
 }

@@ -60,7 +60,9 @@ impl Master {
 
     /// `rdb-del-sync-files`: removes the dump file written for replicas if persistence is disabled.
     fn remove_sync_file(&self, core: &mut Core, saves: &mut Saves) {
-        let is_wanted = core.config.rdb_del_sync_files && core.config.save.0.is_empty();
+        let config = &core.config;
+        let persists = config.appendonly || !config.save.0.is_empty();
+        let is_wanted = config.rdb_del_sync_files && !persists;
         let is_used = !self.by_file.is_empty() || saves.current().is_some();
         if !saves.dump_is_for_sync || !is_wanted || is_used {
             return;

@@ -209,7 +209,7 @@ impl Following {
         let Some(master) = &mut self.master else { return };
         master.partial_transaction.clear();
         master.transaction = Transaction::default();
-        master.ack_requested = false;
+        (master.ack_requested, master.disk_ack_at) = (false, None);
         if let Stage::Payload(payload) = std::mem::replace(&mut master.stage, Stage::Retry) {
             core.free(Garbage::new(payload.fresh.keys(), payload));
         }
@@ -371,7 +371,7 @@ impl Following {
 /// Unblocks clients in commands that only a master can complete.
 fn release_waiters(core: &mut Core, clients: &mut Clients) {
     let text = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
-    for handle in clients.waiting_for(|waiting| matches!(waiting, Waiting::Acks { .. })) {
+    for handle in clients.waiting_for(|waiting| matches!(waiting, Waiting::Acks(_))) {
         core.order(Order::Answer(handle, Answer::Error(ErrorReply::fixed(text))));
         core.order(Order::CloseAfterReply(handle));
     }

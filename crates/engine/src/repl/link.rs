@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use super::payload::Payload;
 use crate::ids::Handle;
+use crate::persist::progress::Progress;
 use crate::transaction::Transaction;
 
 /// Maximum delay before retrying a full synchronization that failed, microseconds.
@@ -72,6 +73,8 @@ pub struct MasterLink {
     pub(super) retry_us: u64,
     /// Whether our offset is to be acknowledged.
     pub(super) ack_requested: bool,
+    /// The offset that is acknowledged once more when it is on disk.
+    pub(super) disk_ack_at: Option<i64>,
     /// Database selected by the stream, also within a transaction.
     pub(super) db: u32,
     /// A transaction of the stream.
@@ -101,6 +104,7 @@ impl MasterLink {
             selected_db,
             retry_us: 0,
             ack_requested: false,
+            disk_ack_at: None,
             db: selected_db,
             transaction: Transaction::default(),
             partial_transaction: Vec::new(),
@@ -159,6 +163,14 @@ impl MasterLink {
     /// Whether a payload is being loaded and elements of a value are expected.
     pub fn is_inside_value(&self) -> bool {
         matches!(&self.stage, Stage::Payload(payload) if payload.loader.is_inside_value())
+    }
+
+    /// Returns the progress of loading a payload.
+    pub fn load_progress(&self) -> Option<&Progress> {
+        match &self.stage {
+            Stage::Payload(payload) => Some(&payload.progress),
+            _ => None,
+        }
     }
 
     /// Returns the progress of a full synchronization for INFO: total bytes (0 if unknown) and

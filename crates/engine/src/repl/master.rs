@@ -176,6 +176,10 @@ pub struct Master {
     pub(super) last_ping_us: u64,
     /// Clients in WAIT, by offset.
     pub(super) waiters: BTreeSet<(i64, Handle)>,
+    /// Clients in WAITAOF.
+    pub(super) disk_waiters: BTreeSet<Handle>,
+    /// The last batch of our append-only file that was on disk when they were looked at.
+    pub(super) synced_seen: Option<u64>,
     /// Whether acknowledgements are requested at the end of the turn.
     pub(super) acks_requested: bool,
     /// Whether a replica has sent an acknowledgement in this turn.
@@ -195,6 +199,8 @@ impl Master {
             stats: ReplicationStats::default(),
             last_ping_us: 0,
             waiters: BTreeSet::new(),
+            disk_waiters: BTreeSet::new(),
+            synced_seen: None,
             acks_requested: false,
             acks_received: false,
         }

@@ -9,7 +9,7 @@
 //!   (`upstream.rs`). The stream is applied and passed on unchanged, so that all replicas of a chain
 //!   share one history and one offset.
 
-mod acks;
+pub(crate) mod acks;
 pub mod backlog;
 mod cron;
 mod file_sync;

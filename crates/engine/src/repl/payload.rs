@@ -12,6 +12,7 @@
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::fill::{Fill, Filler, StreamPosition};
+use crate::persist::progress::Progress;
 use crate::persist::rdb_load::{Fed, RdbLoader};
 
 /// A payload being loaded.
@@ -29,6 +30,8 @@ pub(super) struct Payload {
     pub(super) position: StreamPosition,
     /// State of filling `fresh`.
     pub(super) fill: Fill,
+    /// The progress, for INFO.
+    pub(super) progress: Progress,
     pub(super) loaded: bool,
     /// The last bytes, while waiting for the end mark after the payload.
     pub(super) tail: Vec<u8>,

@@ -15,8 +15,8 @@ use crate::io::{Level, Output, Status};
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::persist::fill::{Fill, SLICE_BYTES, StreamPosition, reserve_max};
-use crate::persist::loading::load_settings;
-use crate::persist::rdb_load::RdbLoader;
+use crate::persist::progress::Progress;
+use crate::persist::rdb_load::{LoadSettings, RdbLoader};
 
 impl Following {
     /// Handles the header of a payload.
@@ -45,15 +45,17 @@ impl Following {
             None => "receiving streamed RDB from master with EOF".to_owned(),
         };
         core.log(Level::Notice, format!("MASTER <-> REPLICA sync: {what} to parser"));
+        core.log(Level::Notice, "MASTER <-> REPLICA sync: Loading DB in memory");
         let len = len.filter(|_| mark.is_none());
         let payload = Payload {
             id,
             offset,
             len,
             fill: Fill::new(reserve_max(len)),
+            progress: Progress::begin(core, len.unwrap_or(0)),
             mark: mark.map(|mark| mark.as_bytes().to_vec()),
             received: 0,
-            loader: RdbLoader::new(load_settings(core)),
+            loader: RdbLoader::new(LoadSettings::of(core)),
             fresh: Box::new(data.empty_like()),
             position: StreamPosition::default(),
             loaded: false,
@@ -83,10 +85,17 @@ impl Following {
         if bytes.is_empty() {
             return Some(Rest::Nothing);
         }
+        if !payload.progress.is_ready(core) {
+            payload.progress.wait(core);
+            return Some(Rest::Nothing);
+        }
         (payload.fresh.now_ms, payload.fresh.clock) = (data.now_ms, data.clock);
         let slice = &bytes[..bytes.len().min(SLICE_BYTES)];
         let (len, is_last) = (slice.len(), slice.len() == bytes.len());
         let taken = payload.take(slice, &core.config);
+        payload.progress.note(core, &mut payload.fill);
+        payload.progress.loaded_bytes = payload.received;
+        payload.progress.delay(core, payload.fill.keys);
         client.wire.consume(taken.as_ref().map_or(len, |&(used, _)| used));
         match taken {
             Err(why) => self.payload_failed(core, clients, &why),
@@ -126,7 +135,7 @@ impl Following {
             return;
         };
         link.has_history = true;
-        payload.fill.count(&mut core.stats);
+        payload.fill.count(core);
         master.disconnect_replicas(core, clients);
         if core.injected(Bug::KeptOldKeys) {
             data.merge(*payload.fresh);

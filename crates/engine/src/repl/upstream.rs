@@ -82,13 +82,33 @@ impl Following {
     /// Sends REPLCONF ACK with our offset if it is requested. While earlier output waits for a master
     /// that does not read, nothing is added to it: the acknowledgement follows when that has left, with
     /// the offset of then.
-    pub(crate) fn send_ack(&mut self, core: &mut Core, clients: &mut Clients, offset: i64) {
+    ///
+    /// With an append-only file it also says up to which offset everything is on disk. If that is not all, another
+    /// acknowledgement follows when it is: the master may have asked for WAITAOF.
+    pub(crate) fn send_ack(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        offset: i64,
+        on_disk: Option<i64>,
+    ) {
+        if let Some(link) = &mut self.master
+            && link.disk_ack_at.is_some_and(|at| on_disk.is_some_and(|on_disk| on_disk >= at))
+        {
+            link.ack_requested = true;
+        }
         let Some(link) = self.master.as_mut().filter(|link| link.ack_requested) else { return };
         let outbox = link.link.and_then(|handle| clients.outbox(handle));
         if outbox.is_some_and(|outbox| outbox.is_empty()) {
             link.ack_requested = false;
+            link.disk_ack_at = on_disk.filter(|&on_disk| on_disk < offset).map(|_| offset);
             let offset = offset.to_string();
-            self.send_command(core, clients, &[b"REPLCONF", b"ACK", offset.as_bytes()]);
+            let mut command: Vec<&[u8]> = vec![b"REPLCONF", b"ACK", offset.as_bytes()];
+            let on_disk = on_disk.map(|on_disk| on_disk.to_string());
+            if let Some(on_disk) = &on_disk {
+                command.extend([&b"FACK"[..], on_disk.as_bytes()]);
+            }
+            self.send_command(core, clients, &command);
         }
     }
 

@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use russet_ds::listpack::{Digits, Element as Stored};
 use russet_ds::{Block, EntryRef};
 
+use super::commands::Commands;
 use super::digest::Digest;
 use super::elements::{Elements, value_of};
 use super::form::write_string;
@@ -68,6 +69,21 @@ pub static HASH: Type = Type {
         },
     ],
     rdb: rdb::FORMS,
+    commands: Commands {
+        word: b"HSET",
+        most: 64,
+        args: |element, args| {
+            args(element.name);
+            args(element.value);
+        },
+        expire: Some(b"HPEXPIREAT"),
+        each: |kind, bytes, sink| {
+            for field in compact::fields(bytes, form_of(kind)) {
+                let (name, value) = (field.name_text(), field.value_text());
+                sink(&Element { name: &name, value: &value, expiry: field.expiry });
+            }
+        },
+    },
     digest,
 };
 

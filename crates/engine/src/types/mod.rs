@@ -7,6 +7,7 @@
 //! A new type is a file with a row, a line in [`TYPES`], and a variant of [`Object`] if its values
 //! can be large.
 
+pub mod commands;
 pub mod digest;
 pub mod elements;
 pub mod form;
@@ -21,6 +22,7 @@ pub mod walkers;
 
 use crate::rdb::DEFAULT_VERSION;
 use crate::rdb::format::Flavour;
+use commands::Commands;
 use digest::Digest;
 pub use form::{
     Build, BuildContext, Encoding, Expiring, Invalid, Names, RdbForm, Read, StoredElement, Write,
@@ -40,6 +42,8 @@ pub struct Type {
     pub encodings: &'static [Encoding],
     /// The forms of its values in files.
     pub rdb: &'static [RdbForm],
+    /// Its values as commands.
+    pub commands: Commands,
     /// Adds a value of a kind to a digest.
     pub digest: fn(&mut Digest, u8, ValueRef<'_>),
 }

@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use russet_ds::{BytesRef, Content, EntryRef, Payload};
 use russet_protocol::number::parse_i64;
 
+use super::commands::Commands;
 use super::digest::Digest;
 use super::form::write_string;
 use super::{
     BuildContext, Encoding, Invalid, Object, RdbForm, Read, Type, Value, ValueRef, Write, kind,
 };
+use crate::rdb::elements::Element;
 
 /// Maximum length of the encoding `embstr` in bytes, as in Redis.
 const EMBSTR_MAX: usize = 44;
@@ -20,6 +22,13 @@ pub static STRING: Type = Type {
     number: NUMBER,
     encodings: &[encoding("int"), encoding("embstr"), encoding("raw")],
     rdb: &[RDB],
+    commands: Commands {
+        word: b"SET",
+        most: 1,
+        args: |element, args| args(element.name),
+        expire: None,
+        each: |_, bytes, sink| sink(&Element { name: bytes, value: b"", expiry: None }),
+    },
     digest,
 };
 

@@ -149,6 +149,11 @@ fn a_dump_file_written_only_for_replicas_is_removed() {
     attach(&mut w);
     assert_eq!(w.requests.received, [], "the directive is off");
 
+    let mut w = Driver::new(&format!("{CONF}rdb-del-sync-files yes\nappendonly yes\n"));
+    attach(&mut w);
+    let is_removal = |request: &Request| matches!(request, Request::RemoveFile(_));
+    assert!(!w.requests.received.iter().any(is_removal), "persistence is not disabled");
+
     let mut w = Driver::new(&format!("{CONF}rdb-del-sync-files yes\nsave 3600 1\n"));
     let c = w.connect();
     attach(&mut w);

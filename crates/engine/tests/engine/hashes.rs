@@ -7,7 +7,7 @@ use russet_ds::hash::Seed;
 use russet_engine::config::Config;
 use russet_engine::keyspace::{EventKind, Expiry, Keyspace};
 use russet_engine::mode::Mode;
-use russet_engine::persist::dump::{dump, restore};
+use russet_engine::persist::dump::{RestoreSettings, dump, restore};
 use russet_engine::types::hash::{Hash, HashMut, HashRef, Limits};
 use russet_engine::types::{BuildContext, Editable, Value, encoding_of};
 
@@ -128,7 +128,8 @@ proptest! {
         let (copy, payload) = (Value::copy_of(&entry), dump(&entry, true));
         let config = Config::default();
         let context = BuildContext { config: &config, seed };
-        let restored = restore(&payload, 512 << 20, &context).expect("what was dumped");
+        let settings = RestoreSettings { string_bytes_max: 512 << 20, checksum: true };
+        let restored = restore(&payload, settings, &context).expect("what was dumped");
         set(&mut keyspace, b"copy", copy);
         set(&mut keyspace, b"restored", restored);
         prop_assert_eq!(under(&keyspace, b"copy"), (model.clone(), name));

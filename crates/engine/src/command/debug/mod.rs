@@ -42,9 +42,11 @@ const DEBUG: Command = Command {
         PAUSE_CRON,
         data::POPULATE,
         protocol::PROTOCOL,
+        LOADAOF,
         RELOAD,
         REPLICATE,
         SET_ACTIVE_EXPIRE,
+        SET_SKIP_CHECKSUM_VALIDATION,
         SLEEP,
         STRINGMATCH_TEST,
         HELP,
@@ -97,6 +99,25 @@ fn set_active_expire(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) 
     Ok(Flow::Done)
 }
 
+const SET_SKIP_CHECKSUM_VALIDATION: Command = Command {
+    name: "debug|set-skip-checksum-validation",
+    arity: 3,
+    arguments: &[one_of("enabled", &[token("0"), token("1")])],
+    summary: "Skips (1) or verifies (0) the checksums of files and of RESTORE's payloads.",
+    run: set_skip_checksum_validation,
+    ..Command::ROW
+};
+
+fn set_skip_checksum_validation(
+    ctx: &mut Ctx<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    ctx.core.skips_checksums = is_on(args);
+    reply.ok();
+    Ok(Flow::Done)
+}
+
 const PAUSE_CRON: Command = Command {
     name: "debug|pause-cron",
     arity: 3,
@@ -128,6 +149,24 @@ fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome 
     let end_us = ctx.core.now.mono_us.saturating_add(micros);
     ctx.parts.busy.begin(Activity::Sleep, Some(ctx.session()?));
     ctx.core.timers.set(Timer::Sleep, end_us);
+    ctx.block(Waiting::Node, None)
+}
+
+const LOADAOF: Command = Command {
+    name: "debug|loadaof",
+    arity: 2,
+    summary: "Writes the append-only file, removes all keys and loads it.",
+    run: loadaof,
+    ..Command::ROW
+};
+
+fn loadaof(ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
+    if ctx.parts.loading.is_loading() {
+        return Err(ErrorReply::Loading);
+    }
+    let handle = ctx.session()?;
+    ctx.parts.busy.begin(Activity::Reload, Some(handle));
+    ctx.parts.loading.aof_wanted = Some(handle);
     ctx.block(Waiting::Node, None)
 }
 

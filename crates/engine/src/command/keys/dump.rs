@@ -6,9 +6,11 @@ use super::ROW;
 use crate::command::argument::{after, int, key, optional, string, token};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use crate::io::Level;
 use crate::keyspace::{EventKind, Expiry};
-use crate::persist::dump::{self, DumpError};
+use crate::persist::dump::{self, DumpError, RestoreSettings};
 use crate::rdb::Access;
+use crate::rdb::format;
 use crate::types::BuildContext;
 
 pub(super) const DUMP: Command = Command {
@@ -114,15 +116,21 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
         return Err(ErrorReply::err("Invalid TTL value, must be >= 0"));
     }
     let context = BuildContext { config: &ctx.core.config, seed: ctx.data.hasher().seed() };
-    let restored = dump::restore(&args[3], ctx.string_bytes_max(), &context);
+    let settings = RestoreSettings {
+        string_bytes_max: ctx.string_bytes_max(),
+        checksum: !ctx.core.skips_checksums,
+    };
+    let restored = dump::restore(&args[3], settings, &context);
     if !matches!(restored, Err(DumpError::Footer)) {
         ctx.core.stats.dump_payload_sanitizations += 1;
     }
-    let value = restored.map_err(|error| {
-        ErrorReply::err(match error {
-            DumpError::Footer => "DUMP payload version or checksum are wrong",
-            DumpError::Content => "Bad data format",
-        })
+    let value = restored.map_err(|error| match error {
+        DumpError::Footer => ErrorReply::err("DUMP payload version or checksum are wrong"),
+        DumpError::Content(why) => {
+            let text = format!("RESTORE of {}: {why}", format::quoted(key.bytes));
+            ctx.core.log(Level::Verbose, text);
+            ErrorReply::err("Bad data format")
+        }
     })?;
     let base_ms = if options.absolute { 0 } else { ctx.now_ms() };
     let at_ms = (ttl != 0).then(|| ttl.saturating_add(base_ms));

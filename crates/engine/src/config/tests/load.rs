@@ -206,7 +206,7 @@ maxmemory-policy allkeys-lru
 apendfsync everysec
 timeout ten
 user alice on >secret ~* +@all
-appendonly yes
+import-mode yes
 requirepass one two
 ";
 
@@ -244,9 +244,8 @@ Reading the configuration file '/etc/redis.conf', at line 10
          with all permissions is accepted, with at most one password
 
 Reading the configuration file '/etc/redis.conf', at line 11
->>> 'appendonly yes'
-'appendonly' is not implemented in Russet yet: a crash would lose all writes since the last snapshot. Only its \
-         default 'no' is accepted
+>>> 'import-mode yes'
+'import-mode' is not implemented in Russet yet: keys would expire during the import. Only its default 'no' is accepted
 
 Reading the configuration file '/etc/redis.conf', at line 12
 >>> 'requirepass *** ***'
@@ -332,6 +331,7 @@ fn refusals_have_the_texts_of_redis() {
         ("save 1", "Invalid save parameters"),
         ("save 0 1", "Invalid save parameters"),
         ("dbfilename a/b", "dbfilename can't be a path, just a filename"),
+        (&format!("appendfilename {}", "x".repeat(900)), "appendfilename is too long"),
         ("sentinel monitor a", "sentinel directive while not in sentinel mode"),
         ("include", "Bad directive or wrong number of arguments"),
         ("rename-command a", "Bad directive or wrong number of arguments"),
@@ -353,7 +353,7 @@ fn refusals_have_the_texts_of_redis() {
 #[test]
 fn unimplemented_directives_are_refused_or_warned_about() {
     for line in [
-        "appendonly yes",
+        "import-mode yes",
         "maxmemory 1gb",
         "aclfile /etc/users.acl",
         "tls-port 6380",
@@ -391,9 +391,9 @@ fn unimplemented_directives_are_refused_or_warned_about() {
 
 #[test]
 fn a_later_line_overrides_a_refused_value() {
-    let config = load("appendonly yes\nmaxmemory 1gb\nmaxmemory 0\nappendonly no\n");
-    assert!(!config.appendonly);
-    let lines = refused(Config::parse_text(b"appendonly no\n\nappendonly yes\n"));
+    let config = load("import-mode yes\nmaxmemory 1gb\nmaxmemory 0\nimport-mode no\n");
+    assert!(!config.import_mode);
+    let lines = refused(Config::parse_text(b"import-mode no\n\nimport-mode yes\n"));
     assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [3]);
 }
 

@@ -258,16 +258,16 @@ fn protected_directives_depend_on_client_and_time() {
 fn unimplemented_directives_are_refused_or_warned_about() {
     let mut config = Config::default();
     let error =
-        set(&mut config, &[("timeout", "1"), ("appendonly", "yes")]).expect_err("not implemented");
+        set(&mut config, &[("timeout", "1"), ("import-mode", "yes")]).expect_err("not implemented");
     assert_eq!(
         error,
-        "CONFIG SET failed (possibly related to argument 'appendonly') - 'appendonly' is not implemented \
-         in Russet yet: a crash would lose all writes since the last snapshot. Only its default 'no' is accepted"
+        "CONFIG SET failed (possibly related to argument 'import-mode') - 'import-mode' is not implemented \
+         in Russet yet: keys would expire during the import. Only its default 'no' is accepted"
     );
     assert_eq!(config.timeout, 0);
-    assert_eq!(set(&mut config, &[("appendonly", "no"), ("maxmemory", "0")]), Ok(vec![]));
-    let inert = [("appendfsync", "always"), ("latency-tracking", "no")];
-    assert_eq!(set(&mut config, &inert), Ok(vec!["appendfsync", "latency-tracking"]));
+    assert_eq!(set(&mut config, &[("import-mode", "no"), ("maxmemory", "0")]), Ok(vec![]));
+    let inert = [("tls-cluster", "yes"), ("latency-tracking", "no")];
+    assert_eq!(set(&mut config, &inert), Ok(vec!["tls-cluster", "latency-tracking"]));
     let changes = config.set(&[(b"maxmemory-samples", b"3")], ORDINARY).expect("only performance");
     assert_eq!(changes.warnings.len(), 1);
     assert_eq!(config.maxmemory_samples, 3);

@@ -36,8 +36,8 @@ use russet_protocol::number::push_u64;
 use russet_protocol::reply::push_command;
 use russet_protocol::slot::crc16;
 
-use super::manifest::parse_checksum;
-use crate::journal::Unit;
+use super::checksum::parse_checksum;
+use crate::effects::Unit;
 use crate::rdb::format::Checksum;
 
 /// Begins a batch line.
@@ -136,13 +136,15 @@ impl Chain {
 pub struct FileEnd {
     /// Length of the file in bytes.
     pub offset: u64,
+    /// So many of them are known to be on disk, as far as the file says anything of it.
+    pub synced: u64,
     pub(super) chain: Chain,
 }
 
 impl FileEnd {
     /// Returns the end of an empty file.
     pub fn empty() -> FileEnd {
-        FileEnd { offset: 0, chain: Chain::after(0) }
+        FileEnd { offset: 0, synced: 0, chain: Chain::after(0) }
     }
 }
 
@@ -267,7 +269,7 @@ impl BatchWriter {
     /// Returns where another writer continues behind all that was taken.
     pub fn end(&self) -> FileEnd {
         debug_assert!(self.is_empty(), "all bytes must be taken");
-        FileEnd { offset: self.offset, chain: self.chain.clone() }
+        FileEnd { offset: self.offset, synced: self.synced, chain: self.chain.clone() }
     }
 
     fn push_timestamp(&mut self, seconds: i64) {

@@ -161,9 +161,9 @@ fn expect_newline(bytes: &[u8], at: usize) -> Result<(), (usize, Malformed)> {
 /// Reads a line that consists of `prefix` and a number.
 #[inline]
 fn line(bytes: &[u8], at: usize, prefix: u8) -> Line {
+    // Never more is asked for than what decides, or the end of a file would hide an error before it.
     if bytes.len() <= at {
-        // The shortest line.
-        return Line::Need(at + 4);
+        return Line::Need(at + 1);
     }
     if let Err((at, what)) = expect(bytes, at, prefix) {
         return Line::Bad(at, what);
@@ -178,7 +178,7 @@ fn line(bytes: &[u8], at: usize, prefix: u8) -> Line {
         end += 1;
     }
     match &bytes[end..] {
-        [] => Line::Need(end + 2),
+        [] => Line::Need(end + 1),
         [b'\r'] => Line::Need(end + 2),
         [b'\r', b'\n', ..] if end > at + 1 => Line::Number(value, end + 2),
         [b'\r', found, ..] if end > at + 1 => {
@@ -251,5 +251,20 @@ mod tests {
             assert_eq!(parse(bytes), Found::Beyond, "{}", bytes.escape_ascii());
         }
         assert_eq!(CommandParser::default().parse(b"*1\r\n$5\r\nabc\r\n", 99), Found::Need(15));
+    }
+
+    #[test]
+    fn an_error_in_the_last_bytes_is_found_in_pieces_too() {
+        for bytes in
+            [&b"*2\r\n$1\r\na\r\n13"[..], b"*1\r\n$123x", b"*12x", b"*2\r\n$1\r\na\r\n$\r1"]
+        {
+            let expected = parse(bytes);
+            assert!(matches!(expected, Found::Bad(..)), "{}", bytes.escape_ascii());
+            let mut parser = CommandParser::default();
+            let found =
+                (0..=bytes.len()).map(|have| parser.parse(&bytes[..have], bytes.len() as u64));
+            let found = found.into_iter().find(|found| !matches!(found, Found::Need(_)));
+            assert_eq!(found, Some(expected), "{}", bytes.escape_ascii());
+        }
     }
 }

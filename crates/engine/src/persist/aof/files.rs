@@ -1,60 +1,93 @@
-//! The append-only file in the node: which files there are, when they are opened and closed, and what a failure means.
+//! The append-only file in the node: whether there is one, who relies on it, and what a failure means.
 //!
-//! A file of the append-only file becomes part of it by a new manifest, and no reply relies on a file before that
-//! manifest is on disk:
+//! At any time the manifest on disk names one complete file: a base, and incremental files of which effects are appended
+//! to the last. A new one ([`super::rewrite`]) is made beside it and takes its place as a whole:
 //!
 //! ```text
-//!   begin ──▶ Open incremental ──▶ Opened ──────────┐
-//!        └──▶ snapshot of the base ──▶ base on disk ─┴─▶ ReplaceFile manifest ──▶ Answer ──▶ replies wait for batches
-//!             effects from here on go to the incremental file
+//!   Off ──turn_on──▶ Starting ──the first manifest is on disk──▶ On ──turn_off──▶ Off
+//!                       ▲                                        │
+//!                       └──────── the data was replaced ─────────┘
 //! ```
 //!
-//! [`super::append`] knows how far a file is written, [`crate::clients::durable`] who waits for it.
+//! Replies wait for the file only in `On`. [`super::append`] knows how far a file is written,
+//! [`crate::clients::durable`] who waits for it.
 
-use super::append::{AppendLog, AppendTail};
+use super::append::{AppendLog, AppendTail, End};
 use super::batch::{BatchWriter, FileEnd, WriterSettings};
-use super::manifest::{BaseFormat, Manifest, manifest_name};
+use super::history::Removal;
+use super::manifest::Manifest;
+use super::rewrite::Next;
+use super::rewrites::Rewrites;
 use crate::clients::Clients;
+use crate::config::Config;
 use crate::config::value::AppendFsync;
 use crate::core::{Core, Order};
 use crate::ids::{JobId, RequestId};
-use crate::io::{AppendEvent, AppendStep, Level, Output, Request, Rewrite, SnapshotTarget};
-use crate::journal::Journal;
+use crate::io::{AppendEvent, Level};
 use crate::keyspace::Keyspace;
 use crate::persist::saves::Saves;
-use crate::persist::snapshot::Purpose;
 use crate::timers::Timer;
 
 /// How often a file is synced with `appendfsync everysec`, and a failed write is tried again.
 const PERIOD_US: u64 = 1_000_000;
 
-/// Bytes that may wait to be written. Beyond it writes are refused: a disk that is slower than the clients would else
-/// delay their replies more and more, and fill the memory.
-const UNWRITTEN_BYTES_MAX: u64 = 64 << 20;
+/// Writes are refused while a batch has waited longer than this to be as safe as `appendfsync` promises, beyond the
+/// second of `everysec`: a disk that is slower than the clients would else delay their replies more and more, and what a
+/// loss of power costs would have no bound.
+pub const LAG_US_MAX: u64 = 10_000_000;
 
-/// The files that are about to become the append-only file.
-#[derive(Debug)]
-struct Next {
-    /// The manifest that names them.
-    manifest: Manifest,
-    /// The snapshot of the base, until it is on disk.
-    base: Option<JobId>,
-    /// Whether the incremental file is open.
-    is_open: bool,
-    /// The request to replace the manifest, once both are there.
-    request: Option<RequestId>,
+/// Writes are refused while more bytes than this wait to be written.
+const UNWRITTEN_BYTES_MAX: u64 = 256 << 20;
+
+/// Whether there is an append-only file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// There is none.
+    #[default]
+    Off,
+    /// It does not have all data yet.
+    Starting,
+    /// It has all data: replies rely on it.
+    On,
+}
+
+/// The end of a turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnEnd {
+    /// The replication offset.
+    pub offset: i64,
+    /// Whether no snapshot may begin.
+    pub is_mid_change: bool,
 }
 
 /// The append-only file.
 #[derive(Debug, Default)]
 pub struct Aof {
-    /// The manifest on disk.
-    manifest: Manifest,
-    /// The incremental file that effects are appended to.
-    log: Option<AppendLog>,
-    next: Option<Next>,
-    /// Whether the file holds all data: replies rely on it.
-    is_relied_on: bool,
+    pub(super) status: Status,
+    /// The manifest on disk, if it is known.
+    pub(super) manifest: Option<Manifest>,
+    /// The file that effects are appended to.
+    pub(super) log: Option<AppendLog>,
+    /// A file that was switched off and is not on disk yet.
+    ending: Option<AppendLog>,
+    /// What will take the place of the present files.
+    pub(super) next: Option<Box<Next>>,
+    /// When and how often that happens.
+    pub rewrites: Rewrites,
+    /// Whether the files have all data, and just none to append to.
+    pub(super) is_loaded: bool,
+    /// Bytes of the files before the last incremental one.
+    pub(super) older_bytes: u64,
+    /// Bytes of the base.
+    pub(super) base_bytes: u64,
+    /// The removal of history.
+    pub(super) removal: Removal,
+    /// The manifest without history that is being written.
+    pub(super) forgetting: Option<RequestId>,
+    /// What is promised at present: `appendfsync`, unless `no-appendfsync-on-rewrite` overrides it.
+    policy: AppendFsync,
+    /// Why writes are refused.
+    refusal: Option<String>,
 }
 
 /// Returns the path of a file of the append-only file.
@@ -62,60 +95,222 @@ pub(super) fn path_of(core: &Core, name: &str) -> String {
     format!("{}/{name}", String::from_utf8_lossy(&core.config.appenddirname))
 }
 
-fn filename(core: &Core) -> String {
+pub(super) fn filename(core: &Core) -> String {
     String::from_utf8_lossy(&core.config.appendfilename).into_owned()
 }
 
-fn settings(core: &Core) -> WriterSettings {
-    WriterSettings { checksums: true, timestamps: core.config.aof_timestamp_enabled }
+pub(super) fn settings(config: &Config) -> WriterSettings {
+    WriterSettings { checksums: config.aof_checksum, timestamps: config.aof_timestamp_enabled }
 }
 
+/// Beginning and end.
 impl Aof {
-    /// Begins an append-only file with a base of the data as it is now, or does nothing if there is one.
-    pub(crate) fn begin(
+    /// Begins an append-only file of the data as it is now, or does nothing if there is one.
+    pub(crate) fn turn_on(&mut self, core: &mut Core, clients: &mut Clients) {
+        if self.status == Status::Off {
+            self.give_up_ending(core, clients);
+            self.status = Status::Starting;
+            self.rewrites.want_first();
+            core.timers.set(Timer::Append, core.now.mono_us + PERIOD_US);
+        }
+    }
+
+    /// Ends the append-only file. What was handed over is still written, and who waits for that waits.
+    pub(crate) fn turn_off(
         &mut self,
         core: &mut Core,
-        data: &mut Keyspace,
-        saves: &mut Saves,
-        (journal, clients): (&mut Journal, &mut Clients),
-    ) -> Result<(), String> {
-        let mut manifest = self.manifest.clone();
-        let base = manifest.next_base(&filename(core), BaseFormat::Rdb);
-        let incremental = manifest.next_incremental(&filename(core));
-        manifest.retire_incremental(1);
-        let target = SnapshotTarget::File { path: path_of(core, &base) };
-        let base = saves.snapshots.begin(core, data, Purpose::AofBase, target, None);
-        let base = base.ok_or("two snapshots are running already: try again when one has ended")?;
-        let path = path_of(core, &incremental);
-        self.log = Some(AppendLog::open(core, path, 0, clients.durable.last_handed_over()));
-        self.next = Some(Next { manifest, base: Some(base), is_open: false, request: None });
-        journal.tail.begin(BatchWriter::new(settings(core), FileEnd::empty()));
-        core.timers.set(Timer::Append, core.now.mono_us + PERIOD_US);
-        Ok(())
+        clients: &mut Clients,
+        tail: &mut AppendTail,
+        offset: i64,
+    ) {
+        self.drop_next(core, tail);
+        if let Some(mut log) = self.log.take() {
+            log.hand_over(core, tail, clients.durable.hand_over(), offset);
+            log.sync(core);
+            self.ending = Some(log);
+        }
+        tail.end(End::Present);
+        (self.status, self.refusal, self.is_loaded) = (Status::Off, None, false);
+        self.rewrites.forget();
+        clients.durable.set_on(false);
+        self.check_ending(core, clients);
     }
 
-    /// Ends the append-only file. What was handed over is still written.
-    pub(crate) fn end(&mut self, core: &mut Core, clients: &mut Clients, journal: &mut Journal) {
-        if let Some(log) = &mut self.log {
-            log.hand_over(core, &mut journal.tail, clients.durable.hand_over());
-            log.sync(core);
-            core.output(Output::Append { job: log.job, step: AppendStep::Close });
+    /// Begins the file again: the data was replaced, or the files are in another folder.
+    pub(crate) fn begin_again(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        tail: &mut AppendTail,
+        is_elsewhere: bool,
+    ) {
+        if is_elsewhere {
+            self.manifest = None;
         }
-        journal.tail.end();
-        (self.log, self.next, self.is_relied_on) = (None, None, false);
-        core.timers.stop(Timer::Append);
+        if self.status == Status::Off {
+            return;
+        }
+        self.drop_next(core, tail);
+        tail.end(End::Present);
+        if let Some(log) = self.log.take() {
+            log.close(core);
+        }
+        if !is_elsewhere {
+            // What replies show of the former data is gone. In another folder they wait for the new file.
+            self.give_up_ending(core, clients);
+        }
+        (self.status, self.is_loaded) = (Status::Starting, false);
+        self.rewrites.want();
+    }
+
+    /// Hands over what is pending and closes all files: the process exits.
+    pub(crate) fn finish(&mut self, core: &mut Core, clients: &mut Clients, tail: &mut AppendTail) {
+        self.drop_next(core, tail);
+        if let Some(mut log) = self.log.take() {
+            log.hand_over(core, tail, clients.durable.hand_over(), 0);
+            log.seal(core, tail);
+        }
+    }
+
+    /// Continues an append-only file that was loaded, behind the end of its last file.
+    pub(crate) fn resume(
+        &mut self,
+        core: &mut Core,
+        tail: &mut AppendTail,
+        clients: &mut Clients,
+        loaded: Loaded,
+    ) {
+        let Loaded { manifest, end, bytes, base_bytes } = loaded;
+        let last = manifest.incremental().last().map(|last| path_of(core, &last.name));
+        self.manifest = Some(manifest);
+        let Some(path) = last else {
+            // A base alone: the old single file, or of BGREWRITEAOF without an append-only file.
+            (self.older_bytes, self.base_bytes, self.is_loaded) = (bytes, base_bytes, true);
+            return self.turn_on(core, clients);
+        };
+        let mut log = AppendLog::open(core, End::Present, path, end.offset, end.synced);
+        log.begin_behind(clients.durable.last_handed_over(), 0);
+        (self.older_bytes, self.base_bytes) = (bytes.saturating_sub(end.offset), base_bytes);
+        self.log = Some(log);
+        tail.begin(End::Present, BatchWriter::new(settings(&core.config), end));
+        self.status = Status::Starting;
+        core.timers.set(Timer::Append, core.now.mono_us + PERIOD_US);
+        self.rewrites.count_from(self.size());
+        self.remove_history(core);
+    }
+
+    /// Handles that the file that was loaded is open, which also means that all of it is on disk.
+    fn resumed(&mut self, core: &mut Core, clients: &mut Clients, tail: &mut AppendTail) {
+        if let Some(log) = self.log.as_mut().filter(|_| self.status == Status::Starting) {
+            // The line also separates what a stock server appended from what we append.
+            tail.mark(log.synced_len());
+            self.rely(core, clients);
+        }
+    }
+
+    /// From now on replies rely on the file.
+    pub(super) fn rely(&mut self, core: &mut Core, clients: &mut Clients) {
+        self.status = Status::On;
+        clients.durable.set_on(true);
+        self.note_safe(clients);
+        core.order(Order::AofReady);
+    }
+
+    /// Sends what waits for a file that was switched off, if it is on disk or never will be.
+    fn check_ending(&mut self, core: &mut Core, clients: &mut Clients) {
+        let Some(log) = &self.ending else { return clients.nothing_waits() };
+        if log.is_synced() || log.write_error.is_some() || log.sync_error.is_some() {
+            self.give_up_ending(core, clients);
+        }
+    }
+
+    fn give_up_ending(&mut self, core: &mut Core, clients: &mut Clients) {
+        if let Some(log) = self.ending.take() {
+            log.close(core);
+        }
         clients.nothing_waits();
     }
+}
 
-    /// Hands the effects of this turn over.
-    pub(crate) fn hand_over(&mut self, core: &mut Core, clients: &mut Clients, tail: &mut AppendTail) {
-        let Some(log) = &mut self.log else { return };
-        if !tail.is_empty() || clients.durable.is_awaited() {
-            log.hand_over(core, tail, clients.durable.hand_over());
+/// What was loaded at the start.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The manifest on disk.
+    pub manifest: Manifest,
+    /// Where the last file is continued.
+    pub end: FileEnd,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Bytes of the base.
+    pub base_bytes: u64,
+}
+
+/// Each turn.
+impl Aof {
+    /// Hands the effects of a turn over, and does the next step of a rewrite.
+    pub(crate) fn end_turn(
+        &mut self,
+        core: &mut Core,
+        (data, saves): (&mut Keyspace, &mut Saves),
+        clients: &mut Clients,
+        tail: &mut AppendTail,
+        at: TurnEnd,
+    ) {
+        if self.status == Status::Off && self.next.is_none() && !self.rewrites.is_wanted() {
+            return;
         }
+        self.follow_policy(core, saves, clients);
+        let mut is_handed_over = false;
+        if let Some(log) = &mut self.log
+            && (tail.pending_bytes(End::Present) > 0 || clients.durable.is_awaited())
+        {
+            log.hand_over(core, tail, clients.durable.hand_over(), at.offset);
+            is_handed_over = true;
+            if self.policy == AppendFsync::Always {
+                log.sync(core);
+            }
+            // A batch without bytes is as safe as those before it.
+            self.note_safe(clients);
+        }
+        self.hand_over_next(core, clients, tail, at.offset, is_handed_over);
+        if self.next.is_none() && self.rewrites.take_wanted() {
+            self.begin_next(core);
+        }
+        self.advance(core, (data, saves), clients, tail, at);
     }
 
-    /// Handles an event of the incremental file.
+    fn follow_policy(&mut self, core: &mut Core, saves: &Saves, clients: &mut Clients) {
+        let is_put_off = core.config.no_appendfsync_on_rewrite && !saves.snapshots.is_empty();
+        let policy = if is_put_off { AppendFsync::No } else { core.config.appendfsync };
+        if policy == self.policy {
+            return;
+        }
+        self.policy = policy;
+        if policy == AppendFsync::Always
+            && let Some(log) = &mut self.log
+        {
+            log.sync(core);
+        }
+        self.note_safe(clients);
+    }
+
+    /// Returns what is promised at present.
+    pub(crate) fn policy(&self) -> AppendFsync {
+        self.policy
+    }
+
+    /// Sends what waits for batches that are safe.
+    pub(super) fn note_safe(&mut self, clients: &mut Clients) {
+        let Some(log) = self.log.as_ref().filter(|_| self.status == Status::On) else { return };
+        let mut safe = log.safe_batch(self.policy);
+        if let Some(in_next) = self.next.as_ref().and_then(|next| next.required(self.policy)) {
+            // Either of the two may be what a process that starts now finds.
+            safe = safe.min(in_next);
+        }
+        clients.batch_is_safe(safe);
+    }
+
+    /// Handles an event of a file.
     pub(crate) fn event(
         &mut self,
         core: &mut Core,
@@ -124,150 +319,154 @@ impl Aof {
         job: JobId,
         event: AppendEvent,
     ) {
-        let Some(log) = self.log.as_mut().filter(|log| log.job == job) else { return };
-        let had_failed = log.write_error.is_some();
-        match &event {
-            AppendEvent::Opened => {
-                if let Some(next) = &mut self.next {
-                    next.is_open = true;
-                }
-                return self.replace_manifest(core);
-            }
-            AppendEvent::OpenFailed(why) => {
-                let text = format!("Can't open the append-only file: {why}");
-                return core.order(Order::Stop(text));
-            }
-            AppendEvent::WriteFailed(why) if !had_failed => {
-                core.log(Level::Warning, format!("Error writing to the AOF file: {why}"));
-            }
-            AppendEvent::Written(_) if had_failed => {
-                let text = "AOF write error looks solved, Redis can write again.";
-                core.log(Level::Warning, text);
-            }
-            AppendEvent::SyncFailed(why) => {
-                let text = format!("Fail to fsync the AOF file: {why}. Nothing is acknowledged any more");
-                core.log(Level::Warning, text);
-            }
-            _ => {}
+        if let Some(log) = self.ending.as_mut().filter(|log| log.job == job) {
+            log.event(event);
+            return self.check_ending(core, clients);
         }
+        let Some(log) = self.log.as_mut().filter(|log| log.job == job) else {
+            return self.next_event(core, clients, tail, job, event);
+        };
+        if let AppendEvent::OpenFailed(why) = event {
+            return core.order(Order::Stop(format!("Can't open the append-only file: {why}")));
+        }
+        if event == AppendEvent::Opened {
+            return self.resumed(core, clients, tail);
+        }
+        log_event(core, log, &event);
         log.event(event);
-        tail.set_synced(log.synced_len());
-        if self.is_relied_on {
-            clients.batch_is_safe(log.safe_batch(core.config.appendfsync));
-        }
+        self.note_refusal(core);
+        self.note_safe(clients);
     }
 
-    /// Handles the end of the base's snapshot.
-    pub(crate) fn base_ended(&mut self, core: &mut Core, job: JobId, result: &Result<u64, String>) {
-        let Some(next) = self.next.as_mut().filter(|next| next.base == Some(job)) else { return };
-        match result {
-            Ok(_) => {
-                next.base = None;
-                self.replace_manifest(core);
-            }
-            Err(why) => {
-                let text = format!("The base of the append-only file cannot be written: {why}");
-                core.order(Order::AofFailed(text));
+    /// Runs each second.
+    pub(crate) fn cron(&mut self, core: &mut Core, tail: &mut AppendTail) {
+        if let Some(log) = &self.ending {
+            log.retry(core);
+        }
+        if let Some(log) = &mut self.log {
+            log.retry(core);
+            if self.policy != AppendFsync::No {
+                log.sync(core);
+                log.mark(tail);
             }
         }
-    }
-
-    fn replace_manifest(&mut self, core: &mut Core) {
-        let name = manifest_name(&filename(core));
-        let path = path_of(core, &name);
-        let Some(next) = &mut self.next else { return };
-        if next.base.is_some() || !next.is_open {
-            return;
+        self.note_refusal(core);
+        self.rewrite_cron(core);
+        if self.status != Status::Off || self.ending.is_some() {
+            core.timers.set(Timer::Append, core.now.mono_us + PERIOD_US);
         }
-        let text = next.manifest.format(true);
-        let rewrite = Rewrite::new(move |_, _| text.clone());
-        next.request = Some(core.request(Request::ReplaceFile { path, rewrite }));
     }
 
-    /// Handles the answer to a request. Returns whether replies rely on the file from now on.
-    pub(crate) fn answered(
-        &mut self,
-        core: &mut Core,
-        clients: &mut Clients,
-        id: RequestId,
-        answer: &Result<(), String>,
-    ) -> bool {
-        let Some(next) = self.next.take_if(|next| next.request == Some(id)) else { return false };
-        if let Err(why) = answer {
-            let text = format!("The manifest of the append-only file cannot be written: {why}");
-            core.order(Order::AofFailed(text));
-            return false;
+    pub(super) fn note_refusal(&mut self, core: &Core) {
+        self.refusal = self.find_refusal(core);
+    }
+
+    fn find_refusal(&self, core: &Core) -> Option<String> {
+        if self.status == Status::Starting {
+            return self.rewrites.failure().map(str::to_owned);
         }
-        self.manifest = next.manifest;
-        self.remove_history(core);
-        self.rely(core, clients);
-        true
-    }
-
-    /// From now on replies rely on the file.
-    fn rely(&mut self, core: &mut Core, clients: &mut Clients) {
-        self.is_relied_on = true;
-        clients.durable.set_on(true);
-        if let Some(log) = &self.log {
-            clients.batch_is_safe(log.safe_batch(core.config.appendfsync));
+        let log = self.log.as_ref()?;
+        if let Some(why) = log.sync_error.as_ref().or(log.write_error.as_ref()) {
+            return Some(why.clone());
         }
-        core.order(Order::AofReady);
+        let most = LAG_US_MAX + if self.policy == AppendFsync::Everysec { PERIOD_US } else { 0 };
+        let lag_us = log.lag_us(self.policy, core.now.mono_us);
+        let what = if self.policy == AppendFsync::No { "written" } else { "synced" };
+        (lag_us > most).then(|| {
+            format!("the disk is too slow: what was {what} last is {} s old", lag_us / 1_000_000)
+        })
     }
 
-    /// Continues an append-only file that was loaded, behind the end of its last file.
-    pub(crate) fn resume(
-        &mut self,
-        core: &mut Core,
-        journal: &mut Journal,
-        clients: &mut Clients,
-        manifest: Manifest,
-        end: FileEnd,
-    ) {
-        self.manifest = manifest;
-        let Some(last) = self.manifest.incremental().last() else { return };
-        let path = path_of(core, &last.name);
-        self.log = Some(AppendLog::open(core, path, end.offset, clients.durable.last_handed_over()));
-        journal.tail.begin(BatchWriter::new(settings(core), end));
-        core.timers.set(Timer::Append, core.now.mono_us + PERIOD_US);
-        self.rely(core, clients);
+    /// Returns why writes are refused, if they are.
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let log = self.log.as_ref().filter(|log| log.unwritten_bytes() > UNWRITTEN_BYTES_MAX);
+        let behind = log.map(|log| {
+            format!("the disk is too slow: {} MB wait to be written", log.unwritten_bytes() >> 20)
+        });
+        self.refusal.clone().or(behind)
+    }
+
+    /// Applies changed options to what follows.
+    pub(crate) fn settings_changed(&mut self, core: &Core, tail: &mut AppendTail) {
+        tail.set_settings(settings(&core.config));
+    }
+}
+
+/// State.
+impl Aof {
+    /// Whether there is an append-only file, and replies rely on it.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Returns it if there is one, for INFO.
+    pub(crate) fn shown(&self) -> Option<&Aof> {
+        (self.status != Status::Off).then_some(self)
+    }
+
+    /// Whether the file does not hold all data yet.
+    pub(crate) fn is_beginning(&self) -> bool {
+        self.status == Status::Starting
     }
 
     /// Whether the file holds all data.
     pub fn is_relied_on(&self) -> bool {
-        self.is_relied_on
-    }
-
-    /// Removes files that the manifest on disk calls history. If that fails they stay, without harm, and the next
-    /// manifest still names them.
-    fn remove_history(&mut self, core: &mut Core) {
-        for file in self.manifest.history() {
-            core.request(Request::RemoveFile(path_of(core, &file.name)));
-        }
-    }
-
-    /// Runs each second.
-    pub(crate) fn cron(&mut self, core: &mut Core) {
-        let Some(log) = &mut self.log else { return };
-        if log.write_error.is_some() {
-            core.output(Output::Append { job: log.job, step: AppendStep::Retry });
-        }
-        if core.config.appendfsync != AppendFsync::No {
-            log.sync(core);
-        }
-        core.timers.set(Timer::Append, core.now.mono_us + PERIOD_US);
-    }
-
-    /// Returns why writes are refused, if they are.
-    pub(crate) fn refusal(&self) -> Option<String> {
-        let log = self.log.as_ref().filter(|_| self.is_relied_on)?;
-        let failed = log.sync_error.as_ref().or(log.write_error.as_ref());
-        let is_behind = log.unwritten_bytes() > UNWRITTEN_BYTES_MAX;
-        let behind = || format!("{} MB wait to be written", log.unwritten_bytes() >> 20);
-        failed.cloned().or_else(|| is_behind.then(behind))
+        self.status == Status::On
     }
 
     /// Returns the incremental file.
     pub fn log(&self) -> Option<&AppendLog> {
         self.log.as_ref()
     }
+
+    /// Whether all effects so far are written.
+    pub(crate) fn is_written(&self, tail: &AppendTail) -> bool {
+        let is_written = |log: &AppendLog| log.unwritten_bytes() == 0;
+        tail.pending_bytes(End::Present) == 0 && self.log.as_ref().is_none_or(is_written)
+    }
+
+    /// Returns the bytes of all files that a start would load.
+    pub fn size(&self) -> u64 {
+        self.older_bytes + self.log.as_ref().map_or(0, AppendLog::file_bytes)
+    }
+
+    /// Returns the replication offset up to which everything is on disk; none without an append-only file. `now`: that of
+    /// the data.
+    pub(crate) fn synced_offset(&self, tail: &AppendTail, now: i64) -> Option<i64> {
+        let log = match self.status {
+            Status::Off => return None,
+            Status::Starting => return Some(0),
+            Status::On => self.log.as_ref()?,
+        };
+        let is_level = log.is_synced() && tail.pending_bytes(End::Present) == 0;
+        Some(if is_level { now } else { log.synced_offset() })
+    }
+
+    /// Returns the last batch that is on disk; none without an append-only file.
+    pub(crate) fn synced_batch(&self) -> Option<u64> {
+        match (self.status, &self.log) {
+            (Status::Off, _) => None,
+            (Status::On, Some(log)) => Some(log.safe_batch(AppendFsync::Always)),
+            _ => Some(0),
+        }
+    }
+}
+
+/// Logs what an event of a file means.
+fn log_event(core: &mut Core, log: &AppendLog, event: &AppendEvent) {
+    let text = match event {
+        AppendEvent::WriteFailed(why) if log.write_error.is_none() => {
+            format!("Error writing to the AOF file: {why}")
+        }
+        AppendEvent::Written(_) if log.write_error.is_some() => {
+            "AOF write error looks solved. The server can write again.".to_owned()
+        }
+        AppendEvent::SyncFailed(why) => format!(
+            "Fail to fsync the AOF file: {why}. What was written since the last sync may be lost: no write is accepted \
+             until a rewrite has everything on disk again"
+        ),
+        _ => return,
+    };
+    core.log(Level::Warning, text);
 }

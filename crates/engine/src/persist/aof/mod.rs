@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   appendonlydir/
-//!     appendonly.aof.manifest      which files, in which order                     manifest.rs
-//!     appendonly.aof.2.base.rdb    all data at one time: RDB (or commands)         rdb_save.rs, rdb_load.rs
-//!     appendonly.aof.5.incr.aof    what happened since then: commands in RESP      batch.rs writes, read.rs reads
+//!     appendonly.aof.manifest      which files, in which order                     manifest/
+//!     appendonly.aof.2.base.rdb    all data at one time: RDB (or commands)         rdb_save.rs, base.rs
+//!     appendonly.aof.5.incr.aof    what happened since then: commands in RESP      batch.rs writes, read/ reads
 //!
 //!   #TS:1795744230\r\n                             annotations are lines that begin with #
 //!   #RS:16:27:0:07c1:43f8c2d1a9e07b56\r\n          the checksum of the batch that follows
@@ -19,16 +19,23 @@
 //! * [`batch`]: from units of the journal to the bytes that are appended.
 //! * [`read`]: from the bytes of a file to commands, and to a verdict on the file; [`error`] has its errors.
 //!
-//! In the node: [`files`] owns the files, [`append`] counts what is written, [`load`] reads them at the start.
+//! In the node: [`files`] owns the files, [`append`] counts what is written, `rewrite` makes new ones when [`rewrites`]
+//! says so, `history` removes the old ones, [`load`] reads them at the start.
 
 pub mod append;
+pub mod base;
 pub mod batch;
+mod checksum;
 mod command;
 pub mod error;
 pub mod files;
+mod history;
 pub mod load;
 pub mod manifest;
 pub mod read;
+mod resync;
+mod rewrite;
+pub mod rewrites;
 mod scan;
 #[cfg(test)]
 mod tests;

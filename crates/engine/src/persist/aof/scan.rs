@@ -1,10 +1,11 @@
-//! The search for batch lines behind damage: do they prove that the damaged bytes were on disk?
+//! The search behind damage: do batch lines prove that the damaged bytes were on disk, do whole commands follow?
 
 use memchr::memmem;
 
 use super::batch::{BatchLine, LINE_BYTES_MAX, LINE_PREFIX};
+use super::resync::Resync;
 
-/// Looks for batch lines in bytes whose structure is lost.
+/// Looks for batch lines and commands in bytes whose structure is lost.
 #[derive(Debug)]
 pub(super) struct Scan {
     /// The last bytes, which may begin a line.
@@ -15,12 +16,13 @@ pub(super) struct Scan {
     /// The most bytes that a line knew to be on disk.
     synced: u64,
     is_zero: bool,
+    commands: Resync,
 }
 
 impl Scan {
     /// Creates a search that begins at this offset of the file, with damage at another one.
     pub(super) fn new(offset: u64, damage: u64) -> Scan {
-        Scan { rest: Vec::new(), offset, damage, synced: 0, is_zero: true }
+        Scan { rest: Vec::new(), offset, damage, synced: 0, is_zero: true, commands: Resync::new() }
     }
 
     /// Returns the most bytes of the file that any line found knew to be on disk.
@@ -33,11 +35,17 @@ impl Scan {
         self.is_zero
     }
 
+    /// Whether the bytes end with whole commands of another server, which begin on a line of their own.
+    pub(super) fn ends_with_commands(&self) -> bool {
+        self.commands.ends_whole()
+    }
+
     /// Looks at the next bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         let before = self.damage.saturating_sub(self.offset + self.rest.len() as u64);
         let before = usize::try_from(before).unwrap_or(usize::MAX).min(bytes.len());
         self.is_zero &= bytes[before..].iter().all(|&byte| byte == 0);
+        self.commands.feed(bytes);
         self.rest.extend_from_slice(bytes);
         let mut at = 0;
         while let Some(found) = memmem::find(&self.rest[at..], LINE_PREFIX) {

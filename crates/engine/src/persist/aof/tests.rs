@@ -130,7 +130,12 @@ fn a_file_cut_anywhere_ends_at_the_last_whole_batch() {
         let boundary = reading.boundary as usize;
         assert!(boundary >= kept && boundary <= cut, "cut at {cut}");
         assert!(!ends.iter().any(|end| (kept + 1..=boundary).contains(end)));
-        assert_eq!(words(&reading), up_to(&whole, reading.boundary), "cut at {cut}");
+        let commands = |lines: Vec<&str>| -> Vec<String> {
+            let commands = lines.into_iter().filter(|line| !line.starts_with('@'));
+            commands.map(str::to_owned).collect()
+        };
+        let expected = commands(up_to(&whole, reading.boundary));
+        assert_eq!(commands(words(&reading)), expected, "cut at {cut}");
         match reading.verdict {
             Verdict::Complete => assert_eq!(boundary, cut),
             Verdict::Truncated(error) => assert!(error.offset <= cut as u64 && boundary < cut),
@@ -313,9 +318,12 @@ fn files_of_stock_servers_follow_their_rules() {
     assert_eq!(truncated(format!("{command}*")), (AofErrorKind::Beyond, len));
     assert_eq!(truncated(format!("{command}#TS:12")), (AofErrorKind::Ends, len));
     let claim = "*2\r\n$3\r\ndel\r\n$999\r\na\r\n";
-    assert_eq!(truncated(format!("{command}{claim}{command}")), (AofErrorKind::Beyond, len));
+    let rest = &command[..command.len() - 1];
+    assert_eq!(truncated(format!("{command}{claim}{rest}")), (AofErrorKind::Beyond, len));
     for (text, kind) in [
         (format!("{command}!!!"), AofErrorKind::UnknownByte(b'!')),
+        // The file ends with a whole command: the claim is damaged.
+        (format!("{command}{claim}{command}"), AofErrorKind::Beyond),
         (format!("{multi}{multi}"), AofErrorKind::UnexpectedMulti),
         (format!("{command}{exec}"), AofErrorKind::UnexpectedExec),
         (format!("{command}#TS:1x\r\n"), AofErrorKind::DamagedAnnotation),
@@ -417,7 +425,7 @@ fn the_format_stays_as_it_is() {
 #[test]
 fn a_batch_with_the_right_checksum_must_consist_of_whole_commands() {
     let multi = "*1\r\n$5\r\nMULTI\r\n";
-    for content in ["*1\r\n$8\r\nab\r\n", "*1\r\n", "x", multi, "*1\r\n$4\r\nEXEC\r\n"] {
+    for content in ["*1\r\n$8\r\nab\r\n", "*1\r\n", "x", "\0\0\0", multi, "*1\r\n$4\r\nEXEC\r\n"] {
         let mut writer = BatchWriter::new(ALL, FileEnd::empty());
         writer.effects(false, std::iter::once((0, content.as_bytes())), 0);
         let first = writer.take();
@@ -425,5 +433,9 @@ fn a_batch_with_the_right_checksum_must_consist_of_whole_commands() {
         let file = [first.as_slice(), &writer.take()].concat();
         corrupt(&file);
         assert_eq!(words(&read(&file))[..2], ["@0", "SELECT 0"], "{content:?}");
+        // Zeros behind it are no sign of a lost write, and it is not kept in part.
+        let reading = read(&[first.as_slice(), &[0; 50]].concat());
+        assert!(matches!(reading.verdict, Verdict::Corrupt(_)), "{reading:?}");
+        assert_eq!(reading.boundary, 7, "behind the timestamp");
     }
 }
