@@ -25,7 +25,8 @@
 //! The threads keep the nice value of the event loop, whose clients wait for them.
 //!
 //! **Failures.** If a write fails, the file is cut back to the last whole `Write`, and the rest stays in the queue until
-//! `Retry`. If even cutting fails, it is done first then: the torn end is never followed by other bytes. After a failed
+//! `Retry`. If even cutting fails, it is done first then: the torn end is never followed by other bytes. A sync that
+//! is queued behind is made of what is written, and once more when the rest is. After a failed
 //! sync the kernel may have dropped what it could not write, and the next sync says nothing of it, so none is made
 //! any more.
 //!
@@ -66,10 +67,10 @@ impl AppendFiles {
     /// Queues a step.
     pub fn step(&mut self, job: JobId, step: AppendStep) {
         match step {
-            AppendStep::Open { path, len } => {
+            AppendStep::Open { path, len, sure } => {
                 // A relative path is resolved now, before the working directory may change.
                 let path = std::path::absolute(&path).unwrap_or_else(|_| PathBuf::from(path));
-                self.start(job, path, move |path| Ok((append_disk::open(path, len)?, len)));
+                self.start(job, path, move |path| Ok((append_disk::open(path, len, sure)?, len)));
             }
             step => {
                 // One that could not be opened has reported that.
@@ -111,7 +112,7 @@ impl AppendFiles {
     pub(crate) fn finish_within(&mut self, patience: Duration) {
         let until = Instant::now().checked_add(patience);
         let files = std::mem::take(&mut self.files);
-        files.values().for_each(|file| file.add(AppendStep::Close));
+        files.values().for_each(|file| file.add(AppendStep::Close { seal: Vec::new() }));
         for file in files.values() {
             let rest = until.map_or(patience, |until| until.duration_since(Instant::now()));
             let is_busy = |state: &mut State| !state.is_over();
@@ -169,6 +170,8 @@ struct State {
     is_torn: bool,
     /// No further step comes.
     is_closing: bool,
+    /// What the file ends with if all of it is on disk.
+    seal: Vec<u8>,
     threads: Threads,
 }
 
@@ -205,12 +208,23 @@ impl State {
         self.wants_sync && !self.is_syncing
     }
 
+    /// Has a sync that waits behind a failed write cover what was written: it cannot wait until there is space again.
+    fn sync_written(&mut self) {
+        let is_any = self.queue.iter().any(|item| matches!(item, Item::Sync));
+        self.wants_sync |= is_any && !self.has_failed_sync && self.synced < self.written;
+    }
+
     /// Takes the syncs that wait for no write.
     fn pass_syncs(&mut self) {
         while !self.is_writing && matches!(self.queue.front(), Some(Item::Sync)) {
             self.queue.pop_front();
             self.wants_sync |= !self.has_failed_sync;
         }
+    }
+
+    /// Whether everything is on disk and the file has yet to say so.
+    fn may_be_sealed(&self) -> bool {
+        !self.seal.is_empty() && self.synced == self.written && !self.has_failed_sync
     }
 
     /// Whether no thread has anything left to do.
@@ -244,11 +258,18 @@ impl Shared {
             AppendStep::Sync => {
                 state.queue.push_back(Item::Sync);
                 state.pass_syncs();
+                if state.is_stuck {
+                    state.sync_written();
+                }
             }
             AppendStep::Retry => state.is_stuck = false,
-            AppendStep::Close => {
+            AppendStep::Close { seal } => {
                 state.is_stuck = false;
                 state.is_closing = true;
+                if !seal.is_empty() {
+                    state.queue.push_back(Item::Sync);
+                    state.seal = seal;
+                }
                 self.work.notify_all();
             }
         }
@@ -299,6 +320,9 @@ impl Shared {
             } else if state.can_write() {
                 self.write(state, open, &mut batch);
             } else if state.is_closing {
+                if state.threads.running == 1 && state.may_be_sealed() {
+                    state = self.seal(state, open);
+                }
                 state.threads.running -= 1;
                 if state.threads.running == 0 {
                     self.ended.notify_all();
@@ -311,6 +335,23 @@ impl Shared {
                 state.threads.is_called = false;
             }
         }
+    }
+
+    /// Appends the seal. If that fails, the file is as good as without it.
+    fn seal<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        (disk, len): &Open,
+    ) -> MutexGuard<'s, State> {
+        let seal = std::mem::take(&mut state.seal);
+        let end = len + state.written;
+        drop(state);
+        let (_, error) = append_disk::write_all(disk.as_ref(), &mut [IoSlice::new(&seal)], end);
+        let _ = match error {
+            None => append_disk::sync(disk.as_ref()),
+            Some(_) => disk.cut(end),
+        };
+        self.lock()
     }
 
     /// Writes all that is queued.
@@ -344,6 +385,7 @@ impl Shared {
             while let Some(item) = batch.pop_back() {
                 state.queue.push_front(item);
             }
+            state.sync_written();
         }
         self.report(state, written.into_iter().chain(failed));
     }

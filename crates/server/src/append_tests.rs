@@ -199,7 +199,7 @@ fn thousands_of_steps_are_carried_out_in_order() {
     let dir = crate::testing::directory("append-order");
     let path = dir.path().join("appendonlydir/x.incr.aof");
     let mut bench = Bench::new();
-    bench.step(AppendStep::Open { path: path.to_str().unwrap().into(), len: 0 });
+    bench.step(AppendStep::Open { path: path.to_str().unwrap().into(), len: 0, sure: 0 });
     let mut expected = Vec::new();
     for number in 0..20_000_u32 {
         let bytes = number.to_le_bytes().repeat(number as usize % 40);
@@ -210,7 +210,7 @@ fn thousands_of_steps_are_carried_out_in_order() {
         }
     }
     bench.step(AppendStep::Sync);
-    bench.step(AppendStep::Close);
+    bench.step(AppendStep::Close { seal: Vec::new() });
     let total = expected.len() as u64;
     let events = bench.end();
     assert_eq!(events[0], AppendEvent::Opened);
@@ -238,7 +238,7 @@ fn a_file_goes_on_behind_the_bytes_that_it_has() {
     let path = dir.path().join("file");
     std::fs::write(&path, "first, torn").unwrap();
     let mut bench = Bench::new();
-    bench.step(AppendStep::Open { path: path.to_str().unwrap().into(), len: 7 });
+    bench.step(AppendStep::Open { path: path.to_str().unwrap().into(), len: 7, sure: 7 });
     bench.write(b"second");
     assert_eq!(bench.next(), AppendEvent::Opened);
     assert_eq!(bench.next(), AppendEvent::Written(6));
@@ -249,12 +249,12 @@ fn a_file_goes_on_behind_the_bytes_that_it_has() {
 #[test]
 fn a_file_that_cannot_be_opened_is_reported_and_the_steps_are_dropped() {
     let mut bench = Bench::new();
-    bench.step(AppendStep::Open { path: "/nonexistent/folder/file".into(), len: 0 });
+    bench.step(AppendStep::Open { path: "/nonexistent/folder/file".into(), len: 0, sure: 0 });
     bench.write(b"bytes");
     let AppendEvent::OpenFailed(why) = bench.next() else { panic!("it does not exist") };
     assert!(why.contains("/nonexistent/folder/file") && why.ends_with("No such file or directory"));
     bench.step(AppendStep::Sync);
-    bench.step(AppendStep::Close);
+    bench.step(AppendStep::Close { seal: Vec::new() });
     assert_eq!(bench.end(), []);
 }
 
@@ -365,6 +365,23 @@ fn a_full_disk_keeps_whole_writes_and_the_rest_is_written_at_a_retry() {
 }
 
 #[test]
+fn what_is_written_is_synced_while_the_disk_is_full() {
+    let disk = Fake::with(|_| {});
+    let mut bench = Bench::on(&disk);
+    bench.write(b"written ");
+    assert_eq!(bench.next(), AppendEvent::Written(8));
+    disk.change(|disk| disk.writes = [Order::Fails(libc::ENOSPC)].into());
+    bench.write(b"not");
+    assert_eq!(bench.next(), full());
+    bench.step(AppendStep::Sync);
+    assert_eq!(bench.next(), AppendEvent::Synced(8));
+    bench.step(AppendStep::Retry);
+    assert_eq!(bench.next(), AppendEvent::Written(11));
+    assert_eq!(bench.next(), AppendEvent::Synced(11), "the same sync, of the rest");
+    assert_eq!(bench.end(), []);
+}
+
+#[test]
 fn a_torn_end_that_cannot_be_cut_off_is_cut_off_before_the_next_write() {
     let disk = Fake::with(|disk| {
         disk.writes = [Order::Takes(5), Order::Fails(libc::EIO)].into();
@@ -394,7 +411,7 @@ fn after_a_failed_sync_none_is_claimed_any_more() {
     bench.write(b"more");
     bench.step(AppendStep::Sync);
     assert_eq!(bench.next(), AppendEvent::Written(8));
-    bench.step(AppendStep::Close);
+    bench.step(AppendStep::Close { seal: Vec::new() });
     assert_eq!(bench.end(), []);
     assert_eq!(disk.calls("sync"), 1);
 }

@@ -3,7 +3,8 @@
 //!
 //! Output and exit status are those of Redis 7.0 where scripts look at them. Beyond Redis it verifies Russet's checksums,
 //! says what would be kept, syncs what it has cut, and does not throw away what may be of use: if what is cut off is more
-//! than an incomplete end, it goes into a file beside it.
+//! than an incomplete end, it goes into a file beside it. Files that a running Russet uses are only checked, not changed:
+//! it holds their lock.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
@@ -11,10 +12,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use russet_engine::persist::aof::error::{AofError, AofErrorKind};
-use russet_engine::persist::aof::manifest::{Manifest, ManifestError};
-use russet_engine::persist::aof::read::{AofReader, Step, Verdict, starts_with_rdb};
+use russet_engine::persist::aof::manifest::Manifest;
+use russet_engine::persist::aof::manifest::error::ManifestError;
+use russet_engine::persist::aof::read::{AofReader, RDB_ENDING, Step, Verdict, starts_with_rdb};
 
 use crate::check_rdb::{self, open, read_block};
+use crate::data_lock::{DataLock, Taken};
 use crate::sys::error_text;
 
 /// A longer manifest is none.
@@ -69,7 +72,7 @@ pub fn run(
         }
     };
     let path = PathBuf::from(std::ffi::OsString::from_vec(file.to_vec()));
-    match (Tool { mode, input, out }).check(&path) {
+    match (Tool { mode, input, out }).run(&path) {
         Ok(()) => 0,
         Err(Stop::Refused) => 1,
         Err(Stop::Io(error)) => check_rdb::status(Err(error)),
@@ -112,6 +115,27 @@ impl Tool<'_> {
     fn refuse(&mut self, text: &str) -> Outcome {
         writeln!(self.out, "{text}")?;
         Err(Stop::Refused)
+    }
+
+    /// Checks the files, and holds their lock if they may be changed.
+    fn run(&mut self, path: &Path) -> Outcome {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let _lock = match self.mode {
+            Mode::Check => Taken::Unavailable,
+            Mode::Fix | Mode::TruncateTo(_) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let taken = DataLock::take_for_repair(
+                    folder.unwrap_or(Path::new(".")),
+                    appendfilename_of(&name),
+                );
+                match taken {
+                    // If no lock can be created, no server can have one either.
+                    Ok(taken) => taken,
+                    Err(why) => return self.refuse(&why),
+                }
+            }
+        };
+        self.check(path)
     }
 
     fn check(&mut self, path: &Path) -> Outcome {
@@ -182,11 +206,14 @@ impl Tool<'_> {
     fn check_file(&mut self, target: &Target<'_>) -> Outcome {
         let (name, kind) = (target.name, target.kind);
         let (mut file, len) = self.open(name, target.path, self.mode != Mode::Check)?;
-        if len == 0 {
+        // An empty file is no RDB file.
+        let must_be_rdb = name.ends_with(RDB_ENDING);
+        if len == 0 && !must_be_rdb {
             writeln!(self.out, "{kind} {name} is empty")?;
             return Ok(());
         }
-        let start = if is_rdb(&mut file)? { self.check_preamble(target, &mut file)? } else { 0 };
+        let is_rdb = is_rdb(&mut file)? || must_be_rdb;
+        let start = if is_rdb { self.check_preamble(target, &mut file)? } else { 0 };
         let findings = read(&mut file, start, len, self.mode)?;
         if let (Mode::TruncateTo(seconds), Some(at)) = (self.mode, findings.too_late) {
             return self.truncate(target, &file, seconds, at);
@@ -327,6 +354,22 @@ impl Tool<'_> {
             }
         }
     }
+}
+
+/// Returns `appendfilename` of the server that a file belongs to: without `.manifest`, or `.5.incr.aof` and the like.
+fn appendfilename_of(name: &str) -> &str {
+    if let Some(stem) = name.strip_suffix(".manifest") {
+        return stem;
+    }
+    for ending in [".incr.aof", ".base.aof", ".base.rdb"] {
+        let numbered = name.strip_suffix(ending).and_then(|stem| stem.rsplit_once('.'));
+        if let Some((stem, number)) = numbered
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            return stem;
+        }
+    }
+    name
 }
 
 /// Reads the beginning of a file, enough to know what it is.

@@ -156,3 +156,76 @@ fn a_preamble_is_checked_first() {
     assert!(status == 1 && out.ends_with("RDB preamble of AOF file is not sane, aborting.\n"));
     assert_eq!(fs::read(dir.path().join("bad.aof")).unwrap(), damaged);
 }
+
+#[test]
+fn files_of_a_running_server_are_not_changed() {
+    let bytes = format!("{SET}*3\r\n$3\r\nset");
+    let manifest = "file a.1.incr.aof seq 1 type i\n";
+    let dir = files(
+        "check-aof-lock",
+        &[("a.1.incr.aof", bytes.as_bytes()), ("a.manifest", manifest.as_bytes())],
+    );
+    let lock = DataLock::take_appends(dir.path(), "a", None).unwrap();
+    for file in ["a.manifest", "a.1.incr.aof"] {
+        for options in [&["--fix"][..], &["--truncate-to-timestamp", "1"]] {
+            let (status, out) = check(&dir, options, file, "y\n");
+            let expected = format!(
+                "A server (process {}) is using the append-only files 'a': shut it down before they are changed\n",
+                std::process::id()
+            );
+            assert_eq!((status, out), (1, expected));
+        }
+        let (status, out) = check(&dir, &[], file, "");
+        assert!(status == 1 && out.contains("is not valid. Use the --fix option"), "{out}");
+    }
+    assert_eq!(fs::read(dir.path().join("a.1.incr.aof")).unwrap(), bytes.as_bytes());
+    drop(lock);
+    let (status, out) = check(&dir, &["--fix"], "a.manifest", "y\n");
+    assert!(status == 0 && out.contains("Successfully truncated AOF a.1.incr.aof"), "{out}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no lock is left");
+}
+
+#[test]
+fn the_lock_is_that_of_the_server() {
+    for (name, expected) in [
+        ("appendonly.aof.manifest", "appendonly.aof"),
+        ("appendonly.aof.12.incr.aof", "appendonly.aof"),
+        ("appendonly.aof.1.base.rdb", "appendonly.aof"),
+        ("appendonly.aof.1.base.aof", "appendonly.aof"),
+        ("appendonly.aof", "appendonly.aof"),
+        ("x.incr.aof", "x.incr.aof"),
+        ("x.y.incr.aof", "x.y.incr.aof"),
+    ] {
+        assert_eq!(appendfilename_of(name), expected);
+    }
+}
+
+#[test]
+fn an_empty_rdb_file_is_none() {
+    let manifest = "file a.1.base.rdb seq 1 type b\n";
+    let dir =
+        files("check-aof-empty", &[("a.1.base.rdb", b""), ("a.manifest", manifest.as_bytes())]);
+    let (status, out) = check(&dir, &[], "a.manifest", "");
+    assert!(status == 1 && out.ends_with("RDB preamble of AOF file is not sane, aborting.\n"));
+}
+
+/// A file of ours: damage is found wherever it is, the file stays as it is, and what is called good is.
+#[test]
+fn a_flipped_bit_of_our_own_file_is_reported() {
+    let good = include_bytes!("../../engine/src/persist/aof/fixtures/russet.aof");
+    let dir = files("check-aof-flips", &[]);
+    let path = dir.path().join("a.aof");
+    for at in 0..good.len() {
+        let mut damaged = good.to_vec();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(&path, &damaged).unwrap();
+        let (status, out) = check(&dir, &[], "a.aof", "");
+        assert_eq!((status, fs::read(&path).unwrap()), (1, damaged), "{at}: {out}");
+        let (_, rest) = out.split_once("The first ").expect("what is good is said");
+        let (kept, _) = rest.split_once(" bytes of a.aof are good.").expect("how much");
+        let kept: usize = kept.parse().unwrap();
+        assert!(kept <= at, "{at}: {out}");
+        fs::write(&path, &good[..kept]).unwrap();
+        assert!(kept == 0 || check(&dir, &[], "a.aof", "").0 == 0, "{at}: {out}");
+    }
+}

@@ -44,21 +44,39 @@ mod tests {
 
     const CRASH: &str = "RUSSET_TEST_CRASH";
 
+    /// Runs a test of this module again in a child process, which must be ended by a signal. Returns its log.
+    fn crashed(test: &str, signal: i32) -> String {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([&format!("crash::tests::{test}"), "--exact", "--nocapture"])
+            .env(CRASH, "1")
+            .output()
+            .unwrap();
+        let log = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.signal(), Some(signal), "{log}");
+        log
+    }
+
+    #[test]
+    fn a_signal_of_a_crash_is_logged_and_ends_the_process() {
+        if std::env::var_os(CRASH).is_some() {
+            crate::sys::report_crashes(crate::log::write_crash);
+            let _ = rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::SEGV,
+            );
+        }
+        let test = "a_signal_of_a_crash_is_logged_and_ends_the_process";
+        let log = crashed(test, libc::SIGSEGV);
+        assert!(log.contains("crashed by signal: 11\n"), "{log}");
+    }
+
     #[test]
     fn a_panic_leaves_a_report_and_aborts() {
         if std::env::var_os(CRASH).is_some() {
             super::install();
             panic!("planned by the test");
         }
-        // Runs this test again in a child process, which aborts.
-        let this = "crash::tests::a_panic_leaves_a_report_and_aborts";
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args([this, "--exact", "--nocapture"])
-            .env(CRASH, "1")
-            .output()
-            .unwrap();
-        let log = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{log}");
+        let log = crashed("a_panic_leaves_a_report_and_aborts", libc::SIGABRT);
         for expected in ["REPORT START", "planned by the test", "STACK TRACE", "REPORT END"] {
             assert!(log.contains(expected), "{log}");
         }

@@ -69,6 +69,20 @@ impl DataLock {
         })
     }
 
+    /// Acquires the lock of append-only files for a tool that changes them while no server may.
+    pub fn take_for_repair(folder: &Path, appendfilename: &str) -> Result<Taken, String> {
+        DataLock::take_file(folder, appendfilename, None, &|pid| {
+            format!(
+                "A server{pid} is using the append-only files '{appendfilename}': shut it down before they are changed"
+            )
+        })
+    }
+
+    /// Returns the folder of the lock.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
     fn take_file(
         directory: &Path,
         name: &str,

@@ -127,6 +127,29 @@ pub fn write_raw(bytes: &[u8]) {
     };
 }
 
+/// Writes that a signal ends the process, between the markers that tools look for.
+///
+/// Called by a signal handler, whatever the thread was doing: it takes no lock that might be held and allocates nothing
+/// (unless the path of the log file is long).
+pub fn write_crash(signal: i32) {
+    let mut text = [0_u8; 256];
+    let mut rest = &mut text[..];
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = write!(
+        rest,
+        "\n\n=== REDIS BUG REPORT START: Cut & paste starting from here ===\n\
+         Russet {version} crashed by signal: {signal}\n\
+         === REDIS BUG REPORT END. Make sure to include from START to END. ===\n\n"
+    );
+    let left = rest.len();
+    let text = &text[..text.len() - left];
+    let Ok(path) = PATH.try_lock() else { return };
+    let _ = match path.is_empty() {
+        true => rustix::io::write(rustix::stdio::stdout(), text),
+        false => open(&path).and_then(|file| rustix::io::write(file, text)),
+    };
+}
+
 /// Opens the log file. Neither opening nor writing waits for the reader of a pipe: without one,
 /// opening fails, and a line that does not fit is lost.
 fn open(path: &str) -> rustix::io::Result<rustix::fd::OwnedFd> {

@@ -96,7 +96,7 @@ impl Lines {
             "append" => {
                 let (job, path) = (JobId(1), rest.to_owned());
                 let write = AppendStep::Write(b"appended".to_vec());
-                for step in [AppendStep::Open { path, len: 0 }, write] {
+                for step in [AppendStep::Open { path, len: 0, sure: 0 }, write] {
                     self.outputs.push_back(Output::Append { job, step });
                 }
             }

@@ -6,13 +6,13 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use russet_engine::io::{Input, Request, RequestId, Rewrite};
+use russet_engine::io::{AppendFolder, Input, Request, RequestId, Rewrite};
 
 use crate::append_disk::make_folder;
 use crate::config_files::texts_of_included;
 use crate::engine::Engine;
 use crate::event_loop::EventLoop;
-use crate::resources::remove_file;
+use crate::resources::{move_file, remove_file};
 use crate::snapshot_writer::sync_directory;
 use crate::sys::error_text;
 
@@ -33,15 +33,21 @@ impl<E: Engine> EventLoop<E> {
         match request {
             Request::ReplaceFile { path, rewrite } => {
                 let start = self.resources.start_dir.clone();
-                self.background.send(id, move || rewrite_file(Path::new(&path), &rewrite, &start));
+                // The working directory may change before the job runs.
+                let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
+                self.background.send(id, move || rewrite_file(&path, &rewrite, &start));
             }
-            Request::AppendFolder { folder, name } => {
+            Request::AppendFolder(Some(AppendFolder { folder, name })) => {
                 let lock = self.resources.append_lock.clone();
                 let folder = std::path::absolute(&folder).unwrap_or_else(|_| folder.into());
                 self.background.send(id, move || lock.take(&folder, &name));
             }
+            Request::MoveFile { from, to } => {
+                let from = std::path::absolute(&from).unwrap_or_else(|_| from.into());
+                let to = std::path::absolute(&to).unwrap_or_else(|_| to.into());
+                self.background.send(id, move || move_file(&from, &to));
+            }
             Request::RemoveFile(path) => {
-                // The working directory may change before the job runs.
                 let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
                 self.background.send(id, move || remove_file(&path));
             }
@@ -57,21 +63,22 @@ fn rewrite_file(path: &Path, rewrite: &Rewrite, start: &Path) -> Result<(), Stri
         other => other.map_err(say)?,
     };
     let mut others = |directory: &[u8], word: &[u8]| texts_of_included(start, directory, word);
-    replace_file(path, &rewrite.apply(&old, &mut others)).map_err(say)
+    let mode = if rewrite.is_public() { 0o644 } else { 0o600 };
+    replace_file(path, &rewrite.apply(&old, &mut others), mode).map_err(say)
 }
 
 /// Replaces a file atomically: after a crash it has its old or its new contents. Its folder is created if it does not
-/// exist.
-fn replace_file(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+/// exist. `mode`: its permissions if it did not exist.
+fn replace_file(path: &Path, contents: &[u8], mode: u32) -> std::io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
         make_folder(folder)?;
     }
     // Replace the target of a symbolic link, not the link.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let temp = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let temp = path.with_file_name(format!(".{name}{}", temp_ending()));
     let _ = fs::remove_file(&temp);
-    let mut file = create_like(&temp, &path)?;
+    let mut file = create_like(&temp, &path, mode)?;
     let done = file
         .write_all(contents)
         .and_then(|()| file.sync_all())
@@ -84,13 +91,42 @@ fn replace_file(path: &Path, contents: &[u8]) -> std::io::Result<()> {
 }
 
 /// Creates a file with the permissions of another one before anything is written into it, since it
-/// may contain passwords. If there is no other one, only its owner may read it.
-fn create_like(path: &Path, model: &Path) -> std::io::Result<fs::File> {
-    let file = fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    if let Ok(model) = fs::metadata(model) {
+/// may contain passwords. If there is no other one, it has those of `mode` that the umask permits.
+fn create_like(path: &Path, model: &Path, mode: u32) -> std::io::Result<fs::File> {
+    let model = fs::metadata(model).ok();
+    let mode = if model.is_some() { 0o600 } else { mode };
+    let file = fs::File::options().write(true).create_new(true).mode(mode).open(path)?;
+    if let Some(model) = model {
         file.set_permissions(model.permissions())?;
     }
     Ok(file)
+}
+
+/// The end of the names of temporary files, whose beginning is a dot and the name of the file that they are to replace.
+fn temp_ending() -> String {
+    format!(".{}.tmp", std::process::id())
+}
+
+/// Removes the temporary files of this process in a folder, before it exits without waiting for their writers.
+pub fn remove_own_temps(folder: &Path) {
+    remove_temps(folder, "", &temp_ending());
+}
+
+/// Removes the temporary files that killed processes have left beside a file whose folder is locked.
+pub fn remove_left_temps(folder: &Path, name: &str) {
+    remove_temps(folder, name, ".tmp");
+}
+
+fn remove_temps(folder: &Path, name: &str, ending: &str) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let start = format!(".{name}");
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        if found.to_str().is_some_and(|found| found.starts_with(&start) && found.ends_with(ending))
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +151,7 @@ mod tests {
         let dir = crate::testing::directory("replace-secret");
         let old = dir.path().join("russet.conf");
         let mode_of = |name: &str| {
-            let file = create_like(&dir.path().join(name), &old).unwrap();
+            let file = create_like(&dir.path().join(name), &old, 0o600).unwrap();
             file.metadata().unwrap().permissions().mode() & 0o777
         };
         assert_eq!(mode_of("without an old one"), 0o600);
@@ -125,7 +161,7 @@ mod tests {
             assert_eq!(mode_of(&format!("{mode:o}")), mode);
         }
         fs::remove_file(&old).unwrap();
-        replace_file(&old, b"requirepass secret").unwrap();
+        replace_file(&old, b"requirepass secret", 0o600).unwrap();
         assert_eq!(fs::metadata(&old).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -145,13 +181,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_secret_may_be_read_by_others() {
+        let dir = crate::testing::directory("replace-public");
+        let path = dir.path().join("manifest");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        rewrite_file(&path, &Rewrite::public(b"one".to_vec()), dir.path()).unwrap();
+        // The umask may take rights away.
+        let beside = dir.path().join("beside");
+        fs::File::options().write(true).create_new(true).mode(0o644).open(&beside).unwrap();
+        assert_eq!(mode(), fs::metadata(&beside).unwrap().permissions().mode() & 0o777);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        rewrite_file(&path, &Rewrite::public(b"two".to_vec()), dir.path()).unwrap();
+        assert_eq!((mode(), fs::read(&path).unwrap()), (0o640, b"two".to_vec()));
+    }
+
+    #[test]
+    fn temporary_files_are_removed_and_no_others() {
+        let dir = crate::testing::directory("replace-temps");
+        let own = format!(".a.manifest.{}.tmp", std::process::id());
+        let files = [own.as_str(), ".a.manifest.1.tmp", ".b.manifest.1.tmp", ".a.lock", "a.1.tmp"];
+        files.iter().for_each(|name| fs::write(dir.path().join(name), "x").unwrap());
+        let left = || {
+            let exists = |name: &&&str| dir.path().join(name).exists();
+            files.iter().filter(exists).copied().collect::<Vec<_>>()
+        };
+        remove_own_temps(dir.path());
+        assert_eq!(left(), files[1..]);
+        remove_left_temps(dir.path(), "a.manifest");
+        assert_eq!(left(), files[2..]);
+    }
+
+    #[test]
     fn a_replaced_file_keeps_its_permissions_and_its_link() {
         let dir = crate::testing::directory("replace-file");
         let (file, link) = (dir.path().join("real.conf"), dir.path().join("link.conf"));
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        replace_file(&link, b"new").unwrap();
+        replace_file(&link, b"new", 0o644).unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

@@ -17,7 +17,8 @@ use crate::limits;
 use crate::listeners::Listeners;
 use crate::log;
 use crate::memory;
-use crate::snapshot_writer::remove_leftovers;
+use crate::requests::remove_left_temps;
+use crate::snapshot_writer::{remove_leftovers, sync_directory};
 use crate::sys::error_text;
 
 /// Process-wide resources.
@@ -75,7 +76,11 @@ impl Resources {
                 self.syncs_as_written = wanted;
                 Ok(())
             }
-            Request::AppendFolder { .. } | Request::ReplaceFile { .. } | Request::RemoveFile(_) => {
+            Request::AppendFolder(None) => Ok(()),
+            Request::AppendFolder(Some(_))
+            | Request::ReplaceFile { .. }
+            | Request::MoveFile { .. }
+            | Request::RemoveFile(_) => {
                 return Err(request);
             }
         })
@@ -133,7 +138,13 @@ impl AppendLock {
             Taken::Unavailable => return Err(say("no lock file can be created in it")),
         }
         remove_leftovers(folder);
+        remove_left_temps(folder, &format!("{name}.manifest"));
         Ok(())
+    }
+
+    /// Returns the folder; none without a lock, or while it is being taken.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.0.try_lock().ok()?.as_ref().map(|lock| lock.folder().to_path_buf())
     }
 
     fn release(&self) {
@@ -156,6 +167,16 @@ fn raise_limit(clients: u32) -> Result<(), String> {
         return Err(format!(
             "The operating system is not able to handle the specified number of clients, try with {able}"
         ));
+    }
+    Ok(())
+}
+
+/// Gives a file another name, in a folder that exists, and makes both names durable.
+pub fn move_file(from: &Path, to: &Path) -> Result<(), String> {
+    let say = |error: std::io::Error| error_text(&error);
+    fs::rename(from, to).map_err(say)?;
+    for path in [to, from] {
+        sync_directory(path.parent().unwrap_or(Path::new("/"))).map_err(say)?;
     }
     Ok(())
 }

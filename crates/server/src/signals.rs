@@ -1,4 +1,5 @@
-//! Signals: SIGTERM and SIGINT become inputs of the node, SIGHUP and SIGPIPE are ignored.
+//! Signals: SIGTERM and SIGINT become inputs of the node, SIGHUP, SIGPIPE and SIGXFSZ are ignored: the write that caused
+//! the last two fails, as on a full disk. SIGALRM is logged, and those of a crash are before they end the process.
 //!
 //! A thread waits for them, so that a second Ctrl-C works even if the event loop does not respond:
 //! a SIGINT during shutdown ends the process at once, without a save.
@@ -6,15 +7,17 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use russet_engine::io::Signal;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals as Incoming;
 
 use crate::log;
+use crate::requests::remove_own_temps;
+use crate::resources::AppendLock;
 use crate::snapshot_writer::remove_own_files;
 use crate::sys;
 
@@ -27,15 +30,16 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the signal handlers of the process.
-    pub fn install() -> std::io::Result<Signals> {
-        sys::ignore_signal(SIGHUP);
-        sys::ignore_signal(SIGPIPE);
+    /// Installs the signal handlers of the process. `appends`: where it may have temporary files besides the working
+    /// directory.
+    pub fn install(appends: AppendLock) -> std::io::Result<Signals> {
+        [SIGHUP, SIGPIPE, libc::SIGXFSZ].into_iter().for_each(sys::ignore_signal);
         let (signals, sender) = Signals::new()?;
-        let incoming = Incoming::new([SIGINT, SIGTERM])?;
+        sys::report_crashes(crate::log::write_crash);
+        let incoming = Incoming::new([SIGINT, SIGTERM, SIGALRM])?;
         let ending = signals.ending.clone();
         let thread = std::thread::Builder::new().name("russet-signals".into());
-        thread.spawn(move || listen(incoming, &ending, &sender))?;
+        thread.spawn(move || listen(incoming, &ending, &sender, &appends))?;
         Ok(signals)
     }
 
@@ -77,14 +81,27 @@ impl Signals {
     }
 }
 
-fn listen(mut incoming: Incoming, ending: &AtomicBool, mut sender: &UnixStream) {
+fn listen(
+    mut incoming: Incoming,
+    ending: &AtomicBool,
+    mut sender: &UnixStream,
+    appends: &AppendLock,
+) {
     for signal in incoming.forever() {
+        if signal == SIGALRM {
+            // Redis' watchdog and tests send it to a server that does not respond.
+            log::warning("Received SIGALRM");
+            continue;
+        }
         if ending.swap(true, Ordering::AcqRel) && signal == SIGINT {
             log::warning("You insist... exiting now.");
-            remove_own_files(Path::new("."));
+            for folder in std::iter::once(PathBuf::from(".")).chain(appends.folder()) {
+                remove_own_files(&folder);
+                remove_own_temps(&folder);
+            }
             sys::exit_now(1);
         }
-        // If the socket is full, the loop has thousands of signals pis_ending, and one more adds
+        // If the socket is full, the loop has thousands of signals pending, and one more adds
         // nothing.
         let _ = sender.write(&[signal.unsigned_abs() as u8]);
     }

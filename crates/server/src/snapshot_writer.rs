@@ -17,9 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use russet_engine::io::{Input, JobId, SnapshotEvent, SnapshotTarget};
-use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::persist::encoder::SnapshotEncoder;
 use russet_engine::rdb::RdbSettings;
 use russet_engine::rdb::chunk::Chunk;
 
@@ -33,6 +34,9 @@ use crate::sys;
 const SYNC_WINDOW_BYTES: u64 = 4 << 20;
 /// A larger encoding buffer is freed after use.
 const BUFFER_KEPT_BYTES: usize = 4 << 20;
+
+/// Longest time of `rdb-key-save-delay` between two looks whether the snapshot was aborted.
+const DELAY_STEP: Duration = Duration::from_millis(5);
 
 /// Nice value of the writing threads.
 const NICE: i32 = 10;
@@ -199,9 +203,11 @@ struct Begin {
 struct Job {
     id: JobId,
     reporter: Reporter,
-    encoder: RdbEncoder,
+    encoder: SnapshotEncoder,
     buffer: Vec<u8>,
     total_bytes: u64,
+    /// `rdb-key-save-delay`.
+    key_delay: i32,
     aborted: Arc<AtomicBool>,
     /// `None`: the bytes go to the node.
     file: Option<TempFile>,
@@ -235,7 +241,8 @@ impl Begin {
         let mut job = Job {
             id: self.job,
             reporter: self.reporter,
-            encoder: RdbEncoder::new(self.settings),
+            key_delay: self.settings.key_delay,
+            encoder: SnapshotEncoder::new(self.settings),
             buffer: Vec::new(),
             total_bytes: 0,
             aborted: self.aborted,
@@ -277,12 +284,28 @@ impl Job {
     }
 
     fn chunk(&mut self, chunk: Chunk) -> Result<(), String> {
-        let len = chunk.len_bytes() as u64;
+        let (len, keys) = (chunk.len_bytes() as u64, chunk.entries());
         self.encoder.chunk(&chunk, &mut self.buffer);
         drop(chunk);
+        self.delay(keys as u64);
         self.flush()?;
         self.report(SnapshotEvent::Consumed(len));
         Ok(())
+    }
+
+    /// Waits after the keys of a chunk, for tests, unless the snapshot is aborted.
+    fn delay(&self, keys: u64) {
+        let us = match self.key_delay {
+            0 => return,
+            us @ 1.. => keys.saturating_mul(u64::from(us.unsigned_abs())),
+            keys_per_us => keys / u64::from(keys_per_us.unsigned_abs()),
+        };
+        let mut left = Duration::from_micros(us);
+        while !left.is_zero() && !self.is_aborted() {
+            let step = left.min(DELAY_STEP);
+            std::thread::sleep(step);
+            left -= step;
+        }
     }
 
     /// Writes the encoded bytes to the file, or sends them to the node.
@@ -461,181 +484,5 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rustix::event::{PollFd, PollFlags, poll};
-
-    use super::*;
-    use crate::completions::{Completion, Completions};
-    use russet_engine::rdb::chunk::ChunkValue;
-    use russet_engine::types::string::KIND_RAW;
-
-    const JOB: JobId = JobId(5);
-
-    fn chunk(keys: usize) -> Chunk {
-        let mut chunk = Chunk::new(0, 1024);
-        for i in 0..keys {
-            let key = format!("key{i}");
-            chunk.push(KIND_RAW, key.as_bytes(), None, ChunkValue::Bytes(b"v"));
-        }
-        chunk
-    }
-
-    fn writer() -> (Completions, SnapshotWriter) {
-        let completions = Completions::new().unwrap();
-        let writer = SnapshotWriter::new(completions.reporter(), true);
-        (completions, writer)
-    }
-
-    /// Returns all events up to the last one of the job.
-    fn until_end(completions: &Completions) -> Vec<SnapshotEvent> {
-        let mut events = Vec::new();
-        while !matches!(events.last(), Some(SnapshotEvent::Done(_) | SnapshotEvent::Failed(_))) {
-            let fd = completions.fd();
-            poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).unwrap();
-            events.extend(completions.take().map(|c| match c {
-                Completion::Input(Input::Snapshot { job: JOB, event }) => event,
-                other => panic!("unexpected {other:?}"),
-            }));
-        }
-        events
-    }
-
-    #[test]
-    fn a_file_is_complete_when_it_appears() {
-        let dir = crate::testing::directory("snapshot-file");
-        let path = dir.path().join("dump.rdb");
-        let (completions, mut writer) = writer();
-        let target = SnapshotTarget::File { path: path.to_str().unwrap().into() };
-        writer.begin(JOB, target, RdbSettings::default(), vec![("redis-ver", "7.2.4".into())]);
-        let len = chunk(9).len_bytes() as u64;
-        writer.chunk(JOB, chunk(9));
-        writer.end(JOB);
-        let events = until_end(&completions);
-        let [SnapshotEvent::Consumed(n), SnapshotEvent::Done(size)] = events[..] else {
-            panic!("{events:?}")
-        };
-        assert_eq!(n, len);
-        let bytes = fs::read(&path).unwrap();
-        assert!(bytes.starts_with(b"REDIS00"));
-        assert_eq!(bytes.len() as u64, size);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert!(writer.admit(JOB, &events[1]) && !writer.admit(JOB, &events[1]));
-    }
-
-    #[test]
-    fn a_stream_carries_the_same_bytes_as_a_file() {
-        let (completions, mut writer) = writer();
-        writer.begin(JOB, SnapshotTarget::Stream, RdbSettings::default(), vec![]);
-        writer.chunk(JOB, chunk(3));
-        writer.end(JOB);
-        let mut bytes = Vec::new();
-        let events = until_end(&completions);
-        for event in &events {
-            if let SnapshotEvent::Bytes(part) = event {
-                bytes.extend_from_slice(part);
-            }
-        }
-        assert!(matches!(events.last(), Some(SnapshotEvent::Done(n)) if *n == bytes.len() as u64));
-        assert!(bytes.starts_with(b"REDIS00"));
-    }
-
-    #[test]
-    fn a_missing_directory_is_reported() {
-        let (completions, mut writer) = writer();
-        let target = SnapshotTarget::File { path: "/nonexistent/dump.rdb".into() };
-        writer.begin(JOB, target, RdbSettings::default(), vec![]);
-        writer.chunk(JOB, chunk(1));
-        let events = until_end(&completions);
-        let [SnapshotEvent::Failed(why)] = &events[..] else { panic!("{events:?}") };
-        assert!(why.ends_with(": No such file or directory"), "{why}");
-    }
-
-    #[test]
-    fn only_unused_files_are_removed() {
-        let dir = crate::testing::directory("leftovers");
-        let names = ["temp-12-3.rdb", "temp-12.rdb", "temp-x-1.rdb", "dump.rdb"];
-        for name in names {
-            fs::write(dir.path().join(name), "x").unwrap();
-        }
-        let path = dir.path().join("other.rdb");
-        let files = Files::new(path.to_str().unwrap(), JobId(77));
-        let temp = files.temp.clone();
-        let (_completions, writer) = writer();
-        let living = TempFile::create(files, false, writer.temps.clone()).unwrap();
-        remove_leftovers(dir.path());
-        let left = |name: &str| dir.path().join(name).exists();
-        assert_eq!(names.map(left), [false, true, true, true]);
-        assert!(temp.exists());
-        living.publish().unwrap();
-        assert!(path.exists());
-    }
-
-    #[test]
-    fn nothing_is_left_of_an_aborted_file() {
-        let dir = crate::testing::directory("snapshot-abort");
-        let path = dir.path().join("dump.rdb");
-        let (completions, mut writer) = writer();
-        let target = SnapshotTarget::File { path: path.to_str().unwrap().into() };
-        writer.begin(JobId(1), target.clone(), RdbSettings::default(), vec![]);
-        writer.chunk(JobId(1), chunk(1));
-        writer.abort(JobId(1));
-        assert!(!writer.admit(JobId(1), &SnapshotEvent::Consumed(1)));
-        // Its successor is renamed after the thread of the aborted one has ended.
-        writer.begin(JOB, target, RdbSettings::default(), vec![]);
-        writer.end(JOB);
-        while !completions.take().any(|c| {
-            matches!(c, Completion::Input(Input::Snapshot { event: SnapshotEvent::Done(_), .. }))
-        }) {
-            let fd = completions.fd();
-            poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).unwrap();
-        }
-        let names: Vec<_> =
-            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names, ["dump.rdb"]);
-    }
-
-    /// The states in which a thread may be when the process exits, which waits for none.
-    #[test]
-    fn an_exit_leaves_no_temporary_file() {
-        let dir = crate::testing::directory("snapshot-exit");
-        let path = dir.path().join("dump.rdb");
-        let count = || fs::read_dir(dir.path()).unwrap().count();
-        let (_completions, mut writer) = writer();
-        let create = |job: u64, temps: &Temps| {
-            let files = Files::new(path.to_str().unwrap(), JobId(job));
-            TempFile::create(files, false, temps.clone())
-        };
-        // One whose thread has not noticed yet that it was aborted, and one that has ended.
-        let writing = create(1, &writer.temps).unwrap();
-        drop(create(2, &writer.temps).unwrap());
-        assert_eq!(count(), 1);
-        let temps = writer.temps.clone();
-        writer.abort_all();
-        assert_eq!(count(), 0);
-        // One whose thread begins only now.
-        assert!(create(3, &temps).is_err());
-        drop(writing);
-        assert_eq!(count(), 0);
-    }
-
-    #[test]
-    fn a_blocked_file_does_not_delay_a_stream() {
-        let dir = crate::testing::directory("snapshot-slow-disk");
-        // A previous thread that does not end simulates a slow disk.
-        let (hold, held) = channel::<()>();
-        let (completions, mut writer) = writer();
-        writer.last_file = Some(std::thread::spawn(move || held.iter().for_each(drop)));
-        let path = dir.path().join("dump.rdb");
-        let target = SnapshotTarget::File { path: path.to_str().unwrap().into() };
-        writer.begin(JobId(1), target, RdbSettings::default(), vec![]);
-        writer.end(JobId(1));
-        writer.begin(JOB, SnapshotTarget::Stream, RdbSettings::default(), vec![]);
-        writer.chunk(JOB, chunk(3));
-        writer.end(JOB);
-        assert!(matches!(until_end(&completions).last(), Some(SnapshotEvent::Done(_))));
-        assert!(!path.exists());
-        drop(hold);
-        writer.last_file.take().unwrap().join().unwrap();
-        assert!(path.exists());
-    }
-}
+#[path = "snapshot_writer_tests.rs"]
+mod tests;

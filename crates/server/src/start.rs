@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use russet_engine::config::{Config, Loaded, requests_at_start};
-use russet_engine::io::{Level, Request};
+use russet_engine::io::{AppendFolder, Level, Request};
 use russet_engine::node::{Boot, Node, Seeds};
 
 use crate::banner;
@@ -86,7 +86,8 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
         banner::show_usage(resources.listeners.iter(), config.port);
     }
 
-    let signals = log_error("Can't set up signal handling", Signals::install())?;
+    let signals = Signals::install(resources.append_lock.clone());
+    let signals = log_error("Can't set up signal handling", signals)?;
     let source_address = text(&config.bind_source_addr).parse().ok();
     if config.disable_thp
         && let Err(why) = memory::disable_huge_pages()
@@ -151,7 +152,7 @@ fn comes_before_daemonize(request: &Request) -> bool {
 fn carry_out(resources: &mut Resources, request: Request) -> Result<(), String> {
     resources.carry_out(request).unwrap_or_else(|request| match request {
         // Nobody is served yet who would wait for the disk with us.
-        Request::AppendFolder { folder, name } => {
+        Request::AppendFolder(Some(AppendFolder { folder, name })) => {
             let folder = std::path::absolute(&folder).unwrap_or_else(|_| folder.into());
             resources.append_lock.take(&folder, &name)
         }
@@ -169,7 +170,7 @@ fn apply_at_start(
     let (name, is_needed) = match &request {
         Request::Listen { .. } => ("port", true),
         Request::DumpFile(_) => ("dbfilename", true),
-        Request::AppendFolder { .. } => ("appendonly", true),
+        Request::AppendFolder(_) => ("appendonly", true),
         Request::MaxClients(_) => ("maxclients", false),
         Request::PurgeInBackground(_) => ("jemalloc-bg-thread", false),
         _ => ("configuration", false),

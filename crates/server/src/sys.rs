@@ -7,6 +7,7 @@ use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -131,6 +132,33 @@ pub fn stop_self() {
 pub fn ignore_signal(signal: i32) {
     // SAFETY: SIG_IGN is a valid disposition and replaces no handler that another part relies on.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// What [`report_crashes`] calls.
+static REPORT: OnceLock<fn(i32)> = OnceLock::new();
+
+/// Calls `report` with the number of a signal that shows a crash, before that signal ends the process as usual. The
+/// function may only do what is safe in a signal handler.
+pub fn report_crashes(report: fn(i32)) {
+    extern "C" fn handle(signal: libc::c_int) {
+        if let Some(report) = REPORT.get() {
+            report(signal);
+        }
+        // SAFETY: raise is safe in a handler. The signal is blocked until the handler returns, and then has its default
+        // effect, which SA_RESETHAND restored.
+        unsafe { libc::raise(signal) };
+    }
+    let _ = REPORT.set(report);
+    let handler: extern "C" fn(libc::c_int) = handle;
+    // SAFETY: `sigaction` is a struct of integers and pointers, for which all zeros are valid.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as libc::sighandler_t;
+    // On the alternate stack that std gives each thread: the usual one may have overflowed.
+    action.sa_flags = libc::SA_RESETHAND | libc::SA_ONSTACK;
+    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT] {
+        // SAFETY: the action is valid, and its handler calls nothing that is unsafe in one.
+        unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+    }
 }
 
 /// Reads the time zone once, before there are other threads.
