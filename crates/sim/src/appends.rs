@@ -25,10 +25,16 @@ pub struct Appender {
     is_stuck: bool,
     /// There may be a part of a write behind the end.
     is_torn: bool,
+    /// Bytes of those that are synced.
+    synced: usize,
     /// What is written is to be synced.
     wants_sync: bool,
-    /// A sync of so many bytes runs.
-    syncing: Option<usize>,
+    /// A sync of so many bytes runs, since this time.
+    syncing: Option<(usize, u64)>,
+    /// Its name, and its length with all that was given.
+    given: (String, usize),
+    /// What the file ends with if all of it is on disk.
+    seal: Vec<u8>,
     /// It ends with its last sync.
     is_closing: bool,
     /// A sync failed: there is none any more.
@@ -39,6 +45,28 @@ pub struct Appender {
 pub type Appenders = BTreeMap<JobId, Appender>;
 
 impl Appender {
+    /// When the sync began that runs.
+    pub fn sync_began_us(&self) -> Option<u64> {
+        self.syncing.map(|(_, began_us)| began_us)
+    }
+
+    /// Whether it is not open yet.
+    pub fn is_opening(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// Whether bytes wait to be written, or to be synced.
+    pub fn is_behind(&self) -> bool {
+        !self.steps.is_empty() || self.wants_sync || self.syncing.is_some()
+    }
+
+    /// A sync that waits behind a failed write covers what is written.
+    fn sync_written(&mut self) {
+        let is_any = self.steps.iter().any(|step| matches!(step, AppendStep::Sync));
+        let may = self.is_stuck && !self.has_failed_sync && self.synced < self.written;
+        self.wants_sync |= may && is_any;
+    }
+
     fn end(&self) -> usize {
         self.base + self.written
     }
@@ -77,22 +105,38 @@ impl Appender {
 impl World {
     /// A step for a file.
     pub(crate) fn append_step(&mut self, node: usize, job: JobId, step: AppendStep) {
-        let appenders = &mut self.processes[node].appenders;
+        let process = &mut self.processes[node];
+        let file_name = match &step {
+            AppendStep::Open { path, .. } => process.file_name(path),
+            _ => String::new(),
+        };
+        let appenders = &mut process.appenders;
         let appender = match &step {
             AppendStep::Open { .. } => Some(appenders.entry(job).or_default()),
             _ => appenders.get_mut(&job),
         };
         // One that could not be opened is gone.
         let Some(appender) = appender else { return };
+        match &step {
+            AppendStep::Open { len, .. } => appender.given = (file_name, *len as usize),
+            AppendStep::Write(bytes) => appender.given.1 += bytes.len(),
+            _ => {}
+        }
+        if matches!(step, AppendStep::Open { .. } | AppendStep::Write(_)) {
+            process.durability.handed(&appender.given.0, appender.given.1);
+        }
         match step {
             AppendStep::Retry => appender.is_stuck = false,
-            AppendStep::Close => {
+            AppendStep::Close { seal } => {
                 appender.is_stuck = false;
-                appender.steps.push_back(AppendStep::Close);
+                appender.seal = seal;
+                appender.steps.push_back(AppendStep::Close { seal: Vec::new() });
             }
             step => appender.steps.push_back(step),
         }
+        appender.sync_written();
         self.schedule_append(node, job);
+        self.schedule_append_sync(node, job);
     }
 
     fn schedule_append(&mut self, node: usize, job: JobId) {
@@ -108,12 +152,13 @@ impl World {
 
     /// The steps that wait are done.
     pub(crate) fn append(&mut self, node: usize, job: JobId) {
+        self.maybe_crash_in_step(node);
         let Some(mut appender) = self.processes[node].appenders.remove(&job) else { return };
         appender.is_scheduled = false;
         let mut events = Vec::new();
         let stays = match appender.steps.front() {
             Some(AppendStep::Open { .. }) => self.append_open(node, &mut appender, &mut events),
-            Some(AppendStep::Close) => {
+            Some(AppendStep::Close { .. }) => {
                 appender.steps.clear();
                 appender.is_closing = true;
                 appender.syncing.is_some() || appender.wants_sync
@@ -140,16 +185,20 @@ impl World {
         appender: &mut Appender,
         events: &mut Vec<AppendEvent>,
     ) -> bool {
-        let Some(AppendStep::Open { path, len }) = appender.steps.pop_front() else { return false };
+        let Some(AppendStep::Open { path, len, sure }) = appender.steps.pop_front() else {
+            return false;
+        };
+        let sure = usize::try_from(sure).unwrap_or(usize::MAX);
         let name = self.processes[node].file_name(&path);
         let base = usize::try_from(len).unwrap_or(usize::MAX);
-        match self.processes[node].disk.open(&name, base) {
+        match self.processes[node].disk.open(&name, base, sure) {
             Ok(file) => {
                 (appender.file, appender.base) = (Some((name, file)), base);
                 events.push(AppendEvent::Opened);
                 true
             }
             Err(why) => {
+                self.processes[node].durability.failed_sync = true;
                 events.push(AppendEvent::OpenFailed(why));
                 false
             }
@@ -198,12 +247,14 @@ impl World {
             events.push(AppendEvent::Written(appender.written as u64));
         }
         if let Some(why) = failed {
+            self.coverage.aof_failed_writes += 1;
             // A last attempt before the end is not repeated.
             appender.is_stuck =
-                !appender.steps.iter().any(|step| matches!(step, AppendStep::Close));
+                !appender.steps.iter().any(|step| matches!(step, AppendStep::Close { .. }));
             if !appender.is_stuck {
-                appender.steps.retain(|step| matches!(step, AppendStep::Close));
+                appender.steps.retain(|step| matches!(step, AppendStep::Close { .. }));
             }
+            appender.sync_written();
             events.push(AppendEvent::WriteFailed(why));
         }
     }
@@ -217,7 +268,7 @@ impl World {
         let Some(appender) = process.appenders.get_mut(&job) else { return };
         if appender.wants_sync && appender.syncing.is_none() {
             appender.wants_sync = false;
-            appender.syncing = Some(appender.written);
+            appender.syncing = Some((appender.written, self.now));
             self.queue.push(self.now + delay, Event::AppendSync { node, incarnation, job });
         }
     }
@@ -226,15 +277,22 @@ impl World {
     pub(crate) fn append_sync(&mut self, node: usize, job: JobId) {
         let process = &mut self.processes[node];
         let Some(appender) = process.appenders.get_mut(&job) else { return };
-        let Some(covered) = appender.syncing.take() else { return };
+        let Some((covered, began_us)) = appender.syncing.take() else { return };
         let Some((_, file)) = appender.file else { return };
         let event = match process.disk.sync_first(file, appender.base + covered) {
-            Ok(()) => AppendEvent::Synced(covered as u64),
+            Ok(()) => {
+                appender.synced = covered;
+                AppendEvent::Synced(covered as u64)
+            }
             Err(why) => {
                 (appender.has_failed_sync, appender.wants_sync) = (true, false);
+                self.coverage.aof_failed_syncs += 1;
                 AppendEvent::SyncFailed(why)
             }
         };
+        let awake_us = self.now.saturating_sub(process.suspended_us);
+        let is_ok = matches!(event, AppendEvent::Synced(_));
+        process.durability.sync_ended(self.now - began_us, is_ok, awake_us);
         if appender.is_closing && !appender.wants_sync {
             process.appenders.remove(&job);
         }
@@ -255,23 +313,35 @@ impl World {
         }
     }
 
-    /// A process leaves: it waits until what it gave is written and synced, if the disk takes it.
-    pub(crate) fn finish_appenders(&mut self, node: usize) {
+    /// A process leaves: it waits until what it gave is written and synced, if the disk takes it. True if it did.
+    pub(crate) fn finish_appenders(&mut self, node: usize) -> bool {
+        let mut is_done = true;
         let process = &mut self.processes[node];
         for appender in process.appenders.values_mut() {
-            let Some((_, file)) = appender.file else { continue };
+            let Some((_, file)) = appender.file else {
+                is_done = false;
+                continue;
+            };
             let (count, bytes) = appender.batch();
             let ready = match appender.is_torn {
                 true => process.disk.cut(file, appender.end()),
                 false => Ok(()),
             };
-            if ready.and_then(|()| process.disk.write(file, &bytes)).is_ok() {
-                appender.take_done(count, bytes.len());
+            match ready.and_then(|()| process.disk.write(file, &bytes)) {
+                Ok(()) => appender.take_done(count, bytes.len()),
+                Err(_) => is_done = false,
             }
-            if appender.wants_sync || appender.syncing.is_some() {
+            if appender.wants_sync || appender.syncing.is_some() || !appender.seal.is_empty() {
                 // Nobody hears of it any more.
-                let _ = process.disk.sync_first(file, appender.end());
+                is_done &= process.disk.sync_first(file, appender.end()).is_ok();
+            }
+            let may_be_sealed = is_done && !appender.has_failed_sync;
+            if may_be_sealed && process.disk.write(file, &appender.seal).is_ok() {
+                let end = appender.end() + appender.seal.len();
+                // Without it the file is as good as before.
+                let _ = process.disk.sync_first(file, end);
             }
         }
+        is_done
     }
 }

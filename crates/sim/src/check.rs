@@ -11,7 +11,7 @@ use russet_engine::io::JobId;
 
 use crate::digest;
 use crate::dump::decode;
-use crate::files::Use;
+use crate::files::{DUMP, Use};
 use crate::machine::DataNode;
 use crate::model::Model;
 use crate::process::{Begun, Process, Seen};
@@ -51,6 +51,12 @@ impl World {
 
     /// Looks at a node after a call. True if the call changed data.
     pub(crate) fn observe(&mut self, node: usize) -> bool {
+        let changed = self.look_at(node);
+        self.keep_ledger(node);
+        changed
+    }
+
+    fn look_at(&mut self, node: usize) -> bool {
         let process = &self.processes[node];
         let Some(data) = process.data() else { return true };
         let changed = changes(process) != process.changes_before;
@@ -85,6 +91,7 @@ impl World {
             if changed && self.chance.one_in(DATA_CHECK_ONE_IN) {
                 self.check_data(node);
                 self.check_mirror(node);
+                self.check_ledger(node);
             }
             return changed;
         }
@@ -96,6 +103,7 @@ impl World {
         self.keep_tenure(node, &before);
         if changed && self.chance.one_in(MIRROR_CHECK_ONE_IN) {
             self.check_mirror(node);
+            self.check_ledger(node);
         }
         if !same_place {
             self.moved(node, &before);
@@ -330,7 +338,7 @@ impl World {
     /// A process starts: what it finds is a save that was completed, and no older one than the last sure one.
     pub(crate) fn check_file(&mut self, node: usize) {
         let process = &self.processes[node];
-        let found = process.loading.as_ref().map(|loading| digest::of_bytes(0, &loading.file));
+        let found = process.disk.read(DUMP).map(|file| digest::of_bytes(0, &file));
         let which = match found {
             None => 0,
             Some(hash) => match process.saves.iter().rposition(|save| save.hash == hash) {
@@ -354,6 +362,12 @@ impl World {
 
     /// A dump file was loaded: is the data what the file holds?
     fn check_loaded(&mut self, node: usize) {
+        if self.processes[node].exited.is_some() {
+            return;
+        }
+        if self.check_recovered(node) {
+            return;
+        }
         let process = &mut self.processes[node];
         let Some(loading) = process.loading.take() else {
             if process.saves.is_empty() {

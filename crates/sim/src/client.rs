@@ -10,9 +10,6 @@ use crate::net::ConnId;
 use crate::resp::{Reply, parse_reply};
 use crate::workload::{Expected, Place, Speech};
 
-/// More requests than other pipelines have.
-const FLOOD_MIN: usize = 80;
-
 /// Number of a stretch of a master's life; 0: it is none now and promises nothing.
 pub type Tenure = u64;
 
@@ -30,6 +27,10 @@ pub enum Finding {
     },
     /// No client writes until this time.
     Paused(u64),
+    /// A place of some client's own holds, or held, this value.
+    Shown(Place, Vec<u8>),
+    /// A write was refused because of the append-only file.
+    Refused,
 }
 
 /// See the module.
@@ -55,6 +56,8 @@ pub struct Client {
     known_in: Tenure,
     /// What the key held that it watches.
     watched: Option<Reply>,
+    /// When the wall clock of its node was last set: what had expired may be there again.
+    clock_set_us: u64,
     /// Places that a lost connection may yet write to.
     uncertain: BTreeSet<Place>,
     /// When it last sent or heard something.
@@ -94,6 +97,7 @@ impl Client {
             known: BTreeMap::new(),
             known_in: 0,
             watched: None,
+            clock_set_us: 0,
             uncertain: BTreeSet::new(),
             progress_us: 0,
             is_slow: false,
@@ -113,9 +117,11 @@ impl Client {
         !self.expected.is_empty() || !self.unsent.is_empty()
     }
 
-    /// Whether it waits for the replies to a pipeline without end.
-    pub fn floods(&self) -> bool {
-        self.expected.len() > FLOOD_MIN
+    /// Whether all that it waits for is the reply to one read.
+    pub fn waits_for_read(&self) -> bool {
+        let mut expected = self.expected.iter();
+        let first = expected.next().map(|(expected, ..)| expected);
+        matches!(first, Some(Expected::Get(_) | Expected::Peek(_))) && expected.next().is_none()
     }
 
     /// What was said is on its way: its replies are awaited.
@@ -125,6 +131,11 @@ impl Client {
             expected.sent(now_us);
             self.expected.push_back((expected, tenure, now_us));
         }
+    }
+
+    /// The wall clock of its node is set.
+    pub fn clock_is_set(&mut self, now_us: u64) {
+        (self.watched, self.clock_set_us) = (None, now_us);
     }
 
     /// The connection is gone: what was not answered may have happened or not.
@@ -168,6 +179,9 @@ impl Client {
                 self.answers.push_back(reply.clone());
             }
             self.find(&expected, &reply, sent_us, now_us)?;
+            if matches!(expected, Expected::Watched) && sent_us <= self.clock_set_us {
+                continue;
+            }
             if !self.check(expected, reply)? {
                 return Ok(false);
             }
@@ -185,6 +199,7 @@ impl Client {
         now_us: u64,
     ) -> Result<(), String> {
         let promised = self.known_in != 0;
+        self.note_shown(expected, reply, sent_us);
         let finding = match (expected, reply) {
             (Expected::Set(..) | Expected::Increment(_), Reply::Simple(_) | Reply::Int(_))
                 if promised =>
@@ -205,6 +220,32 @@ impl Client {
         };
         self.findings.push((finding, sent_us));
         Ok(())
+    }
+
+    /// Notes what a reply shows of places that one client alone writes.
+    fn note_shown(&mut self, expected: &Expected, reply: &Reply, sent_us: u64) {
+        let finding = match (expected, reply) {
+            (Expected::Set(place, value), Reply::Simple(_) | Reply::Int(_)) => {
+                Finding::Shown(place.clone(), value.clone())
+            }
+            (Expected::Increment(place), Reply::Int(count)) => {
+                Finding::Shown(place.clone(), count.to_string().into_bytes())
+            }
+            (Expected::Get(place) | Expected::Peek(place), Reply::Bulk(Some(value))) => {
+                Finding::Shown(place.clone(), value.clone())
+            }
+            (Expected::Exec { inner, .. }, Reply::Array(Some(replies))) => {
+                for (expected, reply) in inner.iter().zip(replies) {
+                    self.note_shown(expected, reply, sent_us);
+                }
+                return;
+            }
+            (_, Reply::Error(text)) if text.starts_with("MISCONF Errors writing to the AOF") => {
+                Finding::Refused
+            }
+            _ => return,
+        };
+        self.findings.push((finding, sent_us));
     }
 
     fn check(&mut self, expected: Expected, reply: Reply) -> Result<bool, String> {
@@ -228,7 +269,7 @@ impl Client {
         self.is_refused = false;
         let promised = self.known_in != 0;
         match (expected, reply) {
-            (Expected::Anything | Expected::Paused { .. }, _) => {}
+            (Expected::Anything | Expected::Paused { .. } | Expected::Peek(_), _) => {}
             (Expected::Waited { .. }, Reply::Int(_)) => {}
             (Expected::Session, reply) if reply.is_ok() => {}
             (Expected::Flush(sent_us), reply) if reply.is_ok() => self.flushed_us = Some(sent_us),

@@ -105,6 +105,48 @@ counters! {
     flushes_in_save = "FLUSHALLs during a save", at least 2500;
     /// A process was told to end while an EXEC waited for an answer.
     ends_amid_exec = "orderly ends in the middle of an EXEC", at least 90;
+    /// The folder or files that a loss of power took the new name of.
+    lost_renames = "losses of power that took a name, a rename or a removal", at least 230;
+    /// Append-only files loaded.
+    aof_loads = "append-only files loaded and compared with what was executed", at least 2900;
+    /// A torn end.
+    aof_cut = "append-only files cut off at a torn end", at least 800;
+    /// States executed that were not found: none of them had been seen.
+    states_lost = "states lost that nobody had seen", at least 14_000;
+    /// Replies that show something of a state.
+    shown_checks = "replies that show what must not be lost", at least 85_000;
+    /// No state was found where some are not known: the check is blind there, so this has a ceiling of none.
+    unknown_states = "append-only files that could not be compared", at least 0;
+    /// A process was killed in a step of its append-only file.
+    crashes_in_base = "crashes while a base was written", at least 80;
+    /// The same, in another step.
+    crashes_in_manifest = "crashes while a manifest was replaced", at least 22;
+    /// The same.
+    crashes_in_removal = "crashes while old files were removed", at least 0;
+    /// The same.
+    crashes_in_open = "crashes while an incremental file was opened", at least 12;
+    /// The same.
+    crashes_in_append = "crashes while something was not written or not synced", at least 270;
+    /// The same.
+    crashes_in_load = "crashes while an append-only file was loaded", at least 600;
+    /// By the world.
+    aof_failed_syncs = "syncs of append-only files that failed", at least 45;
+    /// By the world.
+    aof_failed_writes = "writes to append-only files that failed", at least 400;
+    /// Then a write succeeded again.
+    aof_writes_again = "append-only files that were written again after an error", at least 140;
+    /// With MISCONF.
+    aof_refused = "writes refused since the append-only file fails", at least 25_000;
+    /// A client waits for the reply to a read, of what is not safe.
+    held_reads = "reads held since they show what is not safe", at least 40;
+    /// … or hears it.
+    free_reads = "reads answered beside what is not safe", at least 2000;
+    /// A flipped bit.
+    rot_refused = "starts refused because of a rotten file", at least 230;
+    /// The same.
+    rot_cut = "rotten files loaded up to the damage, or unharmed", at least 12;
+    /// Its disk was in trouble.
+    refused_starts = "starts that a disk in trouble ended", at least 450;
     /// Snapshots with keys that are always changed by one EXEC.
     twins = "snapshots compared with what EXEC wrote", at least 1300;
     /// Dump files loaded and compared.
@@ -200,6 +242,10 @@ impl Coverage {
             }
         }
         let rebases_max = seeds.div_ceil(FLOOR_SEEDS);
+        if self.unknown_states > 0 {
+            let count = self.unknown_states;
+            bad.push(format!("TOO MANY append-only files that could not be compared: {count}"));
+        }
         if self.rebases > rebases_max {
             let rebases = self.rebases;
             bad.push(format!("TOO MANY histories recorded anew: {rebases}, not {rebases_max}"));
@@ -223,12 +269,16 @@ mod tests {
         };
         assert!(named(Coverage { torn_tails: 0, ..usual }, "torn tails"));
         assert!(named(Coverage { rebases: 2, ..usual }, "recorded anew"));
+        assert!(named(Coverage { unknown_states: 1, ..usual }, "could not be compared"));
         let mut faults = [(); FAULTS.len()].map(|()| 0);
         faults.iter_mut().zip(FAULTS).for_each(|(count, fault)| *count = fault.weight * 10);
         assert_eq!(Coverage { faults, ..usual }.out_of_bounds(FLOOR_SEEDS), Vec::<String>::new());
         faults[3] /= 3;
         assert!(named(Coverage { faults, ..usual }, FAULTS[3].name));
         let rows = Coverage::rows();
-        assert!(rows.iter().all(|(what, floor)| *floor > 0 || what.contains("recorded anew")));
+        // What must not be usual, and what no node does yet.
+        let others = ["recorded anew", "could not be compared", "old files were removed"];
+        let is_other = |what: &str| others.iter().any(|other| what.contains(other));
+        assert!(rows.iter().all(|(what, floor)| *floor > 0 || is_other(what)));
     }
 }

@@ -21,6 +21,9 @@ const SECTOR_BYTES: usize = 512;
 /// What writes fail with when there is no more space.
 pub const FULL: &str = "No space left on device";
 
+/// … and when the file system takes none any more. What was written before may still be synced.
+pub const READ_ONLY: &str = "Read-only file system";
+
 #[derive(Clone, Debug, Default)]
 struct File {
     bytes: Vec<u8>,
@@ -49,6 +52,12 @@ impl File {
             self.lost.push(self.clean..len);
             self.clean = len;
         }
+    }
+
+    /// The bytes from here on were written again, where they are, before a sync that has succeeded.
+    fn written_again(&mut self, from: usize) {
+        self.lost.iter_mut().for_each(|range| range.end = range.end.min(from));
+        self.lost.retain(|range| range.start < range.end);
     }
 
     fn cut(&mut self, len: usize) {
@@ -104,6 +113,15 @@ impl File {
     }
 }
 
+/// What a loss of power took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// The end of a file.
+    pub torn: bool,
+    /// A new name, a rename or a removal.
+    pub names: bool,
+}
+
 /// See the module. A name is that of a file, or `folder/file`.
 #[derive(Debug, Default)]
 pub struct Disk {
@@ -121,6 +139,8 @@ pub struct Disk {
     pub failing: Option<&'static str>,
     /// So many of the next syncs fail.
     pub failing_syncs: u32,
+    /// Syncs of folders within the first one do nothing: an injected bug.
+    forgets_folders: bool,
     /// A factor on the time that everything takes.
     pub slowness: u64,
     /// How long a sync may take in addition, microseconds.
@@ -134,8 +154,8 @@ fn folder_of(name: &str) -> &str {
 
 impl Disk {
     /// An empty disk.
-    pub fn new() -> Disk {
-        Disk { slowness: 1, ..Disk::default() }
+    pub fn new(forgets_folders: bool) -> Disk {
+        Disk { slowness: 1, forgets_folders, ..Disk::default() }
     }
 
     /// Makes a file, or empties it; its number.
@@ -162,9 +182,10 @@ impl Disk {
         self.sync_folder_of(folder)
     }
 
-    /// Opens a file to append behind so many bytes: cuts off the others, and makes all of that last. With none it is
+    /// Opens a file to append behind so many bytes: cuts off the others, writes those from `sure` on again, and makes all of that
+    /// last. With none it is
     /// made if it does not exist, and so is its folder.
-    pub fn open(&mut self, name: &str, len: usize) -> Result<u64, String> {
+    pub fn open(&mut self, name: &str, len: usize, sure: usize) -> Result<u64, String> {
         self.create_folder_of(name)?;
         let file = match self.seen.get(name) {
             Some(file) => *file,
@@ -176,6 +197,9 @@ impl Disk {
         }
         self.cut(file, len)?;
         self.sync(file)?;
+        if let Some(file) = self.files.get_mut(&file) {
+            file.written_again(sure);
+        }
         self.sync_folder_of(name)?;
         Ok(file)
     }
@@ -219,7 +243,7 @@ impl Disk {
         let result = match fails_once {
             true => Err("Input/output error".to_owned()),
             // What was written has its place.
-            false if self.failing == Some(FULL) => Ok(()),
+            false if matches!(self.failing, Some(FULL | READ_ONLY)) => Ok(()),
             false => self.check(),
         };
         if let Some(file) = self.files.get_mut(&file) {
@@ -244,6 +268,9 @@ impl Disk {
     pub fn sync_folder_of(&mut self, name: &str) -> Result<(), String> {
         self.check()?;
         let folder = folder_of(name);
+        if self.forgets_folders && !folder.is_empty() {
+            return Ok(());
+        }
         if folder.is_empty() {
             self.durable_folders = self.folders.clone();
         }
@@ -265,13 +292,32 @@ impl Disk {
         Some(file.bytes.clone())
     }
 
+    /// The names in a folder.
+    pub fn names_in(&self, folder: &str) -> Vec<String> {
+        self.seen.keys().filter(|name| folder_of(name) == folder).cloned().collect()
+    }
+
+    /// A bit of a file is not what was written.
+    pub fn flip(&mut self, name: &str, offset: usize, bit: u8) {
+        let file = self.seen.get(name).and_then(|file| self.files.get_mut(file));
+        if let Some(byte) = file.and_then(|file| file.bytes.get_mut(offset)) {
+            *byte ^= 1 << bit;
+        }
+    }
+
+    /// Whether anything of it fails now or is to fail.
+    pub fn is_in_trouble(&self) -> bool {
+        self.failing.is_some() || self.failing_syncs > 0
+    }
+
     /// The length of a file.
     pub fn len(&self, file: u64) -> usize {
         self.files.get(&file).map_or(0, |file| file.bytes.len())
     }
 
-    /// Power is lost: what was synced stays, of the rest a random part. True if a tail was torn.
-    pub fn lose_power(&mut self, chance: &mut Chance) -> bool {
+    /// Power is lost: what was synced stays, of the rest a random part.
+    pub fn lose_power(&mut self, chance: &mut Chance) -> Loss {
+        let before = self.seen.clone();
         self.lose_folders(chance);
         let names: Vec<String> = self.seen.keys().chain(self.durable.keys()).cloned().collect();
         for name in names {
@@ -285,12 +331,12 @@ impl Disk {
             }
         }
         self.seen = self.durable.clone();
-        let mut torn = false;
+        let mut loss = Loss { names: before != self.seen, torn: false };
         for file in self.files.values_mut() {
-            torn |= file.lose_power(chance);
+            loss.torn |= file.lose_power(chance);
         }
         self.forget_unnamed();
-        torn
+        loss
     }
 
     /// A folder whose name did not get there is gone with all that is in it.
@@ -317,7 +363,7 @@ mod tests {
     fn only_what_was_synced_is_sure_to_survive() {
         let (mut torn, mut old, mut new) = (0, 0, 0);
         for seed in 0..50 {
-            let mut disk = Disk::new();
+            let mut disk = Disk::new(false);
             let first = disk.create("temp").expect("no fault");
             disk.write(first, b"first").expect("no fault");
             disk.sync(first).expect("no fault");
@@ -329,7 +375,7 @@ mod tests {
             disk.rename("temp", "dump").expect("no fault");
             let third = disk.create("temp").expect("no fault");
             disk.write(third, b"third").expect("no fault");
-            torn += u32::from(disk.lose_power(&mut Chance::new(seed)));
+            torn += u32::from(disk.lose_power(&mut Chance::new(seed)).torn);
             match disk.read("dump").as_deref() {
                 Some(b"first") => old += 1,
                 Some(b"second") => new += 1,
@@ -342,7 +388,7 @@ mod tests {
     /// What is left of a file after each of many losses of power.
     fn survivors(prepare: impl Fn(&mut Disk)) -> Vec<Option<Vec<u8>>> {
         let survivors = (0..200).map(|seed| {
-            let mut disk = Disk::new();
+            let mut disk = Disk::new(false);
             prepare(&mut disk);
             disk.lose_power(&mut Chance::new(seed));
             disk.read("folder/file")
@@ -353,7 +399,7 @@ mod tests {
     #[test]
     fn unsynced_sectors_are_lost_one_by_one_and_synced_ones_stay() {
         let left = survivors(|disk| {
-            let file = disk.open("folder/file", 0).expect("no fault");
+            let file = disk.open("folder/file", 0, 0).expect("no fault");
             disk.write(file, &[1; 700]).expect("no fault");
             disk.sync(file).expect("no fault");
             disk.write(file, &[2; 2000]).expect("no fault");
@@ -376,7 +422,7 @@ mod tests {
     #[test]
     fn a_later_sync_does_not_bring_back_what_a_failed_one_dropped() {
         let left = survivors(|disk| {
-            let file = disk.open("folder/file", 0).expect("no fault");
+            let file = disk.open("folder/file", 0, 0).expect("no fault");
             disk.write(file, &[1; 512]).expect("no fault");
             disk.failing_syncs = 1;
             assert!(disk.sync(file).is_err());
@@ -397,7 +443,7 @@ mod tests {
     #[test]
     fn a_sync_covers_what_was_there_when_it_began() {
         let left = survivors(|disk| {
-            let file = disk.open("folder/file", 0).expect("no fault");
+            let file = disk.open("folder/file", 0, 0).expect("no fault");
             disk.write(file, b"before").expect("no fault");
             disk.write(file, b"meanwhile").expect("no fault");
             disk.sync_first(file, 6).expect("no fault");
@@ -410,12 +456,12 @@ mod tests {
     fn a_cut_lasts_from_the_next_sync_on() {
         let cut = |syncs: bool| {
             survivors(move |disk| {
-                let file = disk.open("folder/file", 0).expect("no fault");
+                let file = disk.open("folder/file", 0, 0).expect("no fault");
                 disk.write(file, b"whole torn").expect("no fault");
                 disk.sync(file).expect("no fault");
                 disk.cut(file, 5).expect("no fault");
                 if syncs {
-                    disk.open("folder/file", 5).expect("no fault");
+                    disk.open("folder/file", 5, 5).expect("no fault");
                 }
             })
         };
@@ -441,7 +487,7 @@ mod tests {
             disk.sync_folder_of("folder/file").expect("no fault");
         });
         assert!(left.contains(&None), "the folder's own name was not synced");
-        let mut disk = Disk::new();
-        assert!(disk.create("folder/file").is_err() && disk.open("folder/file", 1).is_err());
+        let mut disk = Disk::new(false);
+        assert!(disk.create("folder/file").is_err() && disk.open("folder/file", 1, 1).is_err());
     }
 }

@@ -1,10 +1,13 @@
 //! What goes wrong, and what operators do meanwhile: rows with their odds, and what each does.
 
 use crate::chance::Chance;
-use crate::disk::FULL;
+use crate::disk::{FULL, READ_ONLY};
 use crate::net::ConnId;
 use crate::plan::{PORT, address, host_name};
 use crate::world::{Event, Phase, World};
+
+/// What writes fail with, and with the first one syncs too.
+const ERRORS: [&str; 3] = ["I/O error", FULL, READ_ONLY];
 
 /// Something that goes wrong, or that operators do meanwhile.
 pub struct Fault {
@@ -69,6 +72,13 @@ pub const FAULTS: &[Fault] = &[
         kind: Kind::Disk,
         apply: |world, node| world.order(node, "BGSAVE"),
     },
+    Fault {
+        name: "bits rotted",
+        weight: 1,
+        kind: Kind::Disk,
+        apply: |world, node| world.processes[node].durability.is_to_rot = true,
+    },
+    Fault { name: "appendfsync set", weight: 2, kind: Kind::People, apply: World::set_appendfsync },
     Fault { name: "other orders", weight: 4, kind: Kind::People, apply: World::order_something },
     Fault {
         name: "replicas told to follow another",
@@ -211,10 +221,20 @@ impl World {
     fn order_something(&mut self, node: usize) {
         let weights: Vec<u64> = ORDERS.iter().map(|(weight, _)| *weight).collect();
         let (_, lines) = ORDERS[self.chance.weighted(&weights)];
+        if self.plan.is_solo && lines.contains(&"DEBUG RELOAD") {
+            return;
+        }
         // A transaction that loses its end would swallow all that follows.
         let operator = self.clients.get(self.plan.clients + node);
         if operator.is_some_and(|operator| operator.orders.is_empty()) {
             lines.iter().for_each(|line| self.order(node, line));
+        }
+    }
+
+    fn set_appendfsync(&mut self, node: usize) {
+        if self.processes[node].durability.ledger.is_some() {
+            let word = *self.chance.pick(&["always", "always", "everysec", "no"]);
+            self.order(node, &format!("CONFIG SET appendfsync {word}"));
         }
     }
 
@@ -302,13 +322,17 @@ impl World {
         let us = if self.chance.percent(50) { us } else { -us };
         self.tell(|| format!("node{node}'s wall clock jumps by {us} us"));
         self.note_wall_clock(node);
+        let clients = self.clients.iter_mut().filter(|client| client.target == node);
+        clients.for_each(|client| client.clock_is_set(self.now));
         self.processes[node].wall_offset_us += us;
     }
 
     fn trouble_disk(&mut self, node: usize) {
-        let disk = &mut self.processes[node].disk;
+        let process = &mut self.processes[node];
+        process.durability.had_trouble = true;
+        let disk = &mut process.disk;
         match self.chance.below(20) {
-            0..12 => disk.failing = Some(*self.chance.pick(&[FULL, "I/O error"])),
+            0..12 => disk.failing = Some(*self.chance.pick(&ERRORS)),
             12..16 => disk.slowness = self.chance.skewed(2, 100),
             16..18 => disk.sync_us = self.chance.skewed(100_000, 30_000_000),
             _ => disk.failing_syncs = 1,
@@ -326,6 +350,9 @@ impl World {
     }
 
     fn rearrange(&mut self, node: usize) {
+        if self.plan.is_solo {
+            return;
+        }
         let to = self.chance.index(self.plan.data_nodes());
         if to == node {
             return;
@@ -371,7 +398,7 @@ impl World {
         let mut placed = vec![root];
         for node in (0..data_nodes).filter(|&node| node != root) {
             let parent = *self.chance.pick(&placed);
-            self.arrangement[node] = Some(parent);
+            self.arrangement[node] = Some(parent).filter(|_| !self.plan.is_solo);
             placed.push(node);
         }
         for node in 0..nodes {

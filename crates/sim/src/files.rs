@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use russet_engine::io::{FileEvent, Input, JobId, SnapshotEvent, SnapshotTarget};
-use russet_engine::persist::rdb_save::RdbEncoder;
+use russet_engine::persist::encoder::SnapshotEncoder;
 use russet_engine::rdb::RdbSettings;
 use russet_engine::rdb::chunk::Chunk;
 
 use crate::digest;
+use crate::node::renames_unsynced;
 use crate::process::{Inbox, Process, Save};
 use crate::world::{Event, World};
 
@@ -36,7 +37,7 @@ enum Step {
 
 /// A snapshot being encoded, and written if it goes to a file.
 pub struct Writer {
-    encoder: RdbEncoder,
+    encoder: SnapshotEncoder,
     target: SnapshotTarget,
     file: Option<u64>,
     began_us: u64,
@@ -58,7 +59,7 @@ impl Writer {
         aux: &[(&'static str, String)],
         began_us: u64,
     ) -> Writer {
-        let mut encoder = RdbEncoder::new(settings);
+        let mut encoder = SnapshotEncoder::new(settings);
         let mut pending = Vec::new();
         let aux: Vec<(&str, &[u8])> = aux.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
         encoder.begin(&aux, &mut pending);
@@ -72,6 +73,14 @@ impl Writer {
             whole: Vec::new(),
             pending,
             is_scheduled: false,
+        }
+    }
+
+    /// Whether it writes a file other than the dump file.
+    pub fn is_for_base(&self, process: &Process) -> bool {
+        match &self.target {
+            SnapshotTarget::File { path } => process.file_name(path) != DUMP,
+            SnapshotTarget::Stream => false,
         }
     }
 
@@ -183,6 +192,10 @@ impl World {
         let (temp, name) = (Writer::temp(&writer.target, process, job), process.file_name(&path));
         // Other files that are written in this way are no saves.
         let is_dump = name == DUMP;
+        if !is_dump {
+            self.maybe_crash_in_step(node);
+        }
+        let process = &mut self.processes[node];
         let disk = &mut process.disk;
         let file = match writer.file {
             Some(file) => file,
@@ -200,6 +213,7 @@ impl World {
                 writer.encoder.finish(&mut writer.pending);
                 writer.steps.extend([Step::Sync, Step::Rename, Step::SyncFolder]);
             }
+            Step::Sync if !is_dump && renames_unsynced(self.bug) => return Ok(false),
             Step::Sync => {
                 disk.sync(file)?;
                 return Ok(false);
@@ -326,6 +340,9 @@ impl World {
             FileEvent::Bytes(rest[..len].to_vec())
         };
         let over = matches!(event, FileEvent::Missing | FileEvent::End);
+        if self.processes[node].durability.is_loading {
+            self.maybe_crash_in_step(node);
+        }
         if over {
             self.processes[node].readers.remove(&job);
         } else {

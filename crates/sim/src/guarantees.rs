@@ -29,6 +29,14 @@ impl World {
         let checked = match finding {
             Finding::Acknowledged { write, count } => self.check_wait(node, &write, count),
             Finding::Accepted => self.check_accepted(node, sent_us),
+            Finding::Shown(place, value) => {
+                self.check_shown(node, &place, &value, sent_us);
+                Ok(())
+            }
+            Finding::Refused => {
+                self.coverage.aof_refused += 1;
+                Ok(())
+            }
             Finding::Paused(until) => {
                 let process = &mut self.processes[node];
                 // What an operator said on a connection that was lost may still end it.
@@ -45,12 +53,13 @@ impl World {
 
     /// So many other nodes have had a write.
     fn check_wait(&mut self, node: usize, write: &[u8], count: i64) -> Result<(), String> {
-        self.coverage.wait_checks += 1;
         let Some((id, _)) = &self.processes[node].seen.place else { return Ok(()) };
         let Some(history) = self.histories.get(id) else { return Ok(()) };
-        // What was written before the history began came to all that are in it with a payload.
-        let offset =
-            last_end(history.bytes(), write).map_or(0, |end| history.first() + end as i64 - 1);
+        // What was written before the history began came to all that are in it with a payload, or they had it when they
+        // went on from there.
+        let Some(end) = last_end(history.bytes(), write) else { return Ok(()) };
+        self.coverage.wait_checks += 1;
+        let offset = history.first() + end as i64 - 1;
         // A process that was killed counts beside its next life until the master misses it, as in stock.
         let have = history.reached.iter();
         let have = have.filter(|&(&(other, _), &at)| other != node && at >= offset).count();

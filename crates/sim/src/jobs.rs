@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
-use russet_engine::io::{Input, Request, RequestId};
+use russet_engine::io::{AppendFolder, Input, Request, RequestId};
 
 use crate::disk::Disk;
+use crate::node::renames_unsynced;
 use crate::process::Inbox;
 use crate::world::{Event, World};
 
@@ -34,11 +35,34 @@ impl Job {
         format!("{}.tmp", self.name)
     }
 
+    /// Whether it replaces a file.
+    pub fn is_replacement(&self) -> bool {
+        matches!(self.request, Request::ReplaceFile { .. })
+    }
+
+    /// Whether it removes one.
+    pub fn is_removal(&self) -> bool {
+        matches!(self.request, Request::RemoveFile(_))
+    }
+
     /// Does the next step. True if it was the last.
     fn step(&mut self, disk: &mut Disk) -> Result<bool, String> {
-        let Request::ReplaceFile { rewrite, .. } = &self.request else {
-            disk.remove(&self.name);
-            return Ok(true);
+        let rewrite = match &self.request {
+            Request::ReplaceFile { rewrite, .. } => rewrite,
+            Request::MoveFile { from, .. } => {
+                disk.rename(from, &self.name)?;
+                disk.sync_folder_of(from)?;
+                disk.sync_folder_of(&self.name)?;
+                return Ok(true);
+            }
+            Request::AppendFolder(_) => {
+                disk.create_folder_of(&self.name)?;
+                return Ok(true);
+            }
+            _ => {
+                disk.remove(&self.name);
+                return Ok(true);
+            }
         };
         self.stage = match self.stage {
             Stage::Write => {
@@ -71,8 +95,15 @@ impl World {
     pub(crate) fn request(&mut self, node: usize, id: RequestId, request: Request) {
         let is_refused = self.chance.percent(self.plan.refusal_percent);
         let name = match &request {
-            Request::ReplaceFile { path, .. } | Request::RemoveFile(path) if !is_refused => {
+            Request::ReplaceFile { path, .. }
+            | Request::RemoveFile(path)
+            | Request::MoveFile { to: path, .. }
+                if !is_refused =>
+            {
                 self.processes[node].file_name(path)
+            }
+            Request::AppendFolder(Some(AppendFolder { folder, name })) if !is_refused => {
+                self.processes[node].file_name(&format!("{folder}/{name}"))
             }
             _ => {
                 let at = self.now + self.chance.skewed(10, 50_000);
@@ -103,8 +134,12 @@ impl World {
 
     /// The first job takes its next step.
     pub(crate) fn job(&mut self, node: usize) {
+        self.maybe_crash_in_step(node);
         let process = &mut self.processes[node];
         let Some(job) = process.jobs.front_mut() else { return };
+        if matches!(job.stage, Stage::Sync(_)) && renames_unsynced(self.bug) {
+            job.stage = Stage::Rename;
+        }
         let answer = match job.step(&mut process.disk) {
             Ok(false) => return self.schedule_job(node),
             Ok(true) => Ok(()),
@@ -140,7 +175,7 @@ mod tests {
     fn there_is_the_old_file_or_the_new_one_after_each_step() {
         let (mut old, mut new) = (0, 0);
         for seed in 0..200 {
-            let mut disk = Disk::new();
+            let mut disk = Disk::new(false);
             let mut first = job(b"old");
             while !first.step(&mut disk).expect("no fault") {}
             let mut second = job(b"new");
@@ -155,7 +190,7 @@ mod tests {
             }
         }
         assert!(old > 0 && new > 0);
-        let mut disk = Disk::new();
+        let mut disk = Disk::new(false);
         let mut only = job(b"text");
         while !only.step(&mut disk).expect("no fault") {}
         let removal = Request::RemoveFile(String::new());

@@ -22,10 +22,14 @@ impl World {
         process.busy_until = self.now;
         process.idle_since_us = self.now;
         process.idle_turns = 0;
+        process.was_flooded = false;
         process.exited = None;
         process.seen = Default::default();
         let now = process.now(self.now);
-        process.loading = process.disk.read(DUMP).map(|file| Loading {
+        let loads_aof = self.find_append_only(node);
+        let process = &mut self.processes[node];
+        let dump = process.disk.read(DUMP).filter(|_| !loads_aof);
+        process.loading = dump.map(|file| Loading {
             file,
             began_ms: now.wall_ms(),
             by_replica: process.config.replicaof.is_some(),
@@ -37,7 +41,9 @@ impl World {
             mode: self.plan.mode,
             read_ahead_bytes: self.plan.read_ahead_bytes,
             payload_ahead_bytes: self.plan.payload_ahead_bytes,
-            mirrors: self.plan.mirrors,
+            // A ledger is one too.
+            mirrors: self.plan.mirrors && process.durability.ledger.is_none(),
+            ledger: process.durability.ledger.clone(),
             bug: self.bug,
         };
         process.machine = Some(match process.guest {
@@ -62,25 +68,73 @@ impl World {
         let inside = data.is_some_and(|data| data.is_inside_value());
         self.coverage.crashes_in_value += u64::from(inside);
         self.coverage.crashes_in_save += u64::from(data.is_some_and(|data| data.is_saving()));
-        let power = self.chance.percent(50);
+        let power = self.chance.percent(50) || self.processes[node].durability.failed_sync;
         self.tell(|| format!("node{node} is killed, power lost: {power}, walking: {walking}"));
+        self.count_crash_steps(node);
+        self.note_end(node, power);
         self.kill_appenders(node);
         self.end_process(node, power);
         if power {
             let mut chance = self.chance.fork();
-            let torn = self.processes[node].disk.lose_power(&mut chance);
-            self.coverage.torn_tails += u64::from(torn);
+            let loss = self.processes[node].disk.lose_power(&mut chance);
+            self.coverage.torn_tails += u64::from(loss.torn);
+            self.coverage.lost_renames += u64::from(loss.names);
         }
         let delay = self.chance.skewed(50_000, 15_000_000);
         self.queue.push(self.now + delay, Event::Start(node));
     }
 
+    /// In which steps of its append-only file a process is killed.
+    fn count_crash_steps(&mut self, node: usize) {
+        let process = &self.processes[node];
+        if process.durability.ledger.is_none() {
+            return;
+        }
+        let mut in_folder = process.writers.values().map(|writer| writer.is_for_base(process));
+        let is_base = in_folder.any(|is| is);
+        let is_load =
+            process.durability.is_loading && process.data().is_some_and(|d| d.is_loading());
+        let is_replacing = process.jobs.front().is_some_and(|job| job.is_replacement());
+        let is_removing = process.jobs.front().is_some_and(|job| job.is_removal());
+        let is_opening = process.appenders.values().any(|appender| appender.is_opening());
+        let is_behind = process.appenders.values().any(|appender| appender.is_behind());
+        let c = &mut self.coverage;
+        for (count, is) in [
+            (&mut c.crashes_in_base, is_base),
+            (&mut c.crashes_in_load, is_load),
+            (&mut c.crashes_in_manifest, is_replacing),
+            (&mut c.crashes_in_removal, is_removing),
+            (&mut c.crashes_in_open, is_opening),
+            (&mut c.crashes_in_append, is_behind && !is_opening),
+        ] {
+            *count += u64::from(is);
+        }
+    }
+
+    /// Some processes are killed in a step of their append-only file.
+    pub(crate) fn maybe_crash_in_step(&mut self, node: usize) {
+        let permille = self.plan.crash_in_step_permille;
+        if permille > 0 && self.phase == Phase::Chaos && self.chance.below(1000) < permille {
+            let incarnation = self.processes[node].incarnation;
+            let at = self.now + self.chance.skewed(1, 3000);
+            self.queue.push(at, Event::Crash { node, incarnation });
+        }
+    }
+
     /// A process came to its own end.
     pub(crate) fn left(&mut self, node: usize, code: i32) {
         self.tell(|| format!("node{node} leaves with {code}"));
-        self.finish_appenders(node);
+        let power = self.processes[node].durability.failed_sync;
+        self.note_end(node, power);
+        if self.finish_appenders(node) && code == 0 && !power {
+            self.note_clean_end(node);
+        }
         self.end_process(node, false);
-        if code != 0 {
+        if power {
+            let mut chance = self.chance.fork();
+            self.processes[node].disk.lose_power(&mut chance);
+        }
+        if code != 0 && !self.may_refuse(node) {
             self.fail(format!("node{node} left with status {code}"));
         }
         let delay = self.chance.skewed(50_000, 5_000_000);

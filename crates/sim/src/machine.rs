@@ -5,6 +5,7 @@
 //! the only file that knows what one is made of; a machine of another kind, which holds no data, implements [`Machine`] alone.
 
 use russet_engine::clients::outbox::Outbox;
+use russet_engine::config::value::AppendFsync;
 use russet_engine::config::words::MasterAddress;
 use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 
@@ -138,6 +139,9 @@ pub trait DataNode {
     /// How many replicas a write needs, and how many seconds they may lag.
     fn least_replicas(&self) -> (u32, u32);
 
+    /// What it says of its append-only file, if it has one open.
+    fn append(&self) -> Option<Append>;
+
     /// Whether replicas that take long are let go.
     fn limits_replicas(&self) -> bool;
 }
@@ -192,4 +196,19 @@ pub struct Upstream<'a> {
     pub is_online: bool,
     /// What the link waits for otherwise.
     pub state: &'a str,
+}
+
+/// What a node says of its append-only file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// Replies wait for it.
+    pub is_relied_on: bool,
+    /// What they wait for.
+    pub fsync: AppendFsync,
+    /// The last write failed.
+    pub is_stuck: bool,
+    /// A sync has failed.
+    pub has_failed_sync: bool,
+    /// Not all of it is on disk.
+    pub is_behind: bool,
 }

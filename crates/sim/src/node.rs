@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use russet_engine::Node;
 use russet_engine::busy::Activity;
+use russet_engine::clients::client::Client;
 use russet_engine::clients::outbox::Outbox;
 use russet_engine::config::Config;
 use russet_engine::config::words::MasterAddress;
@@ -17,7 +18,8 @@ use russet_engine::types::hash::HashRef;
 use russet_engine::types::string::Text;
 
 use crate::digest;
-use crate::machine::{Backlog, Counts, DataNode, Machine, Place, Upstream};
+use crate::ledger::{Recording, SharedLedger};
+use crate::machine::{Append, Backlog, Counts, DataNode, Machine, Place, Upstream};
 use crate::model::hash::Hash;
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
@@ -30,6 +32,22 @@ pub use russet_engine::injected::Bug;
 #[cfg(not(feature = "injected"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {}
+
+/// Whether syncs of folders are forgotten.
+pub fn forgets_folders(bug: Option<Bug>) -> bool {
+    #[cfg(feature = "injected")]
+    return bug == Some(Bug::UnsyncedFolder);
+    #[cfg(not(feature = "injected"))]
+    bug.is_some()
+}
+
+/// Whether files get their names before they are synced.
+pub fn renames_unsynced(bug: Option<Bug>) -> bool {
+    #[cfg(feature = "injected")]
+    return bug == Some(Bug::UnsyncedRename);
+    #[cfg(not(feature = "injected"))]
+    bug.is_some()
+}
 
 /// What a process starts with.
 pub struct Start<'a> {
@@ -47,6 +65,8 @@ pub struct Start<'a> {
     pub payload_ahead_bytes: usize,
     /// A second sink of its journal is compared with its data.
     pub mirrors: bool,
+    /// A sink of its journal that outlives it.
+    pub ledger: Option<SharedLedger>,
     /// The bug to have.
     pub bug: Option<Bug>,
 }
@@ -65,6 +85,9 @@ pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
     };
     set_bug(&mut boot, start.bug);
     let mut node = Node::new(start.config.clone(), boot, now);
+    if let Some(ledger) = start.ledger {
+        node.journal.attach(Box::new(Recording(ledger)));
+    }
     let mirror = start.mirrors.then(|| {
         let mirror = Arc::new(Mutex::new(Mirror { is_stale: true, ..Mirror::default() }));
         node.journal.attach(Box::new(Mirroring(mirror.clone())));
@@ -251,7 +274,7 @@ impl DataNode for Data {
     }
 
     fn loaded_bytes(&self) -> u64 {
-        let file = self.node.parts.loading.current().map_or(0, |load| load.loaded_bytes);
+        let file = self.node.parts.loading.progress().map_or(0, |load| load.loaded_bytes);
         let payload = self.node.parts.following.master().and_then(|master| master.sync_progress());
         file + payload.map_or(0, |(_, received)| received)
     }
@@ -388,7 +411,13 @@ impl DataNode for Data {
 
     fn is_held(&self, handle: Handle) -> bool {
         let parts = &self.node.parts;
-        parts.busy.holds_all() || parts.clients.waiting(handle).is_some()
+        let waits_for_file = |client: &Client| {
+            let outbox = &client.wire.outbox;
+            !outbox.is_empty() && !outbox.has_open_bytes()
+        };
+        parts.busy.holds_all()
+            || parts.clients.waiting(handle).is_some()
+            || parts.clients.get(handle).is_some_and(waits_for_file)
     }
 
     fn replica_timeout_us(&self) -> u64 {
@@ -398,6 +427,18 @@ impl DataNode for Data {
     fn least_replicas(&self) -> (u32, u32) {
         let config = &self.node.core.config;
         (config.min_replicas_to_write, config.min_replicas_max_lag)
+    }
+
+    fn append(&self) -> Option<Append> {
+        let aof = &self.node.parts.aof;
+        let log = aof.log()?;
+        Some(Append {
+            is_relied_on: aof.is_relied_on(),
+            fsync: self.node.core.config.appendfsync,
+            is_stuck: log.write_error.is_some(),
+            has_failed_sync: log.sync_error.is_some(),
+            is_behind: !log.is_synced(),
+        })
     }
 
     fn limits_replicas(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What a seed decides before anything happens: topology, settings, load, how rough the world is.
 
 use russet_engine::command::table::CommandTable;
-use russet_engine::config::value::ProtectedAction;
+use russet_engine::config::value::{AppendFsync, ProtectedAction};
 use russet_engine::config::words::{MasterAddress, OutputLimit, SavePoint, SavePoints};
 use russet_engine::config::{Config, SetContext};
 use russet_engine::mode::Mode;
@@ -54,11 +54,27 @@ pub struct Plan {
     pub mirrors: bool,
     /// The end comes only when every save point that is reached has led to a save.
     pub awaits_saves: bool,
+    /// Nobody replicates: each node is for itself.
+    pub is_solo: bool,
+    /// Kill this many in a thousand processes at each step of their append-only files.
+    pub crash_in_step_permille: u64,
     /// Clients may use MULTI.
     pub transactions: bool,
     /// What clients and replicas must know.
     pub password: Option<&'static str>,
 }
+
+/// So many seeds in a hundred have nodes without replication, which have append-only files.
+const SOLO_PERCENT: u64 = 25;
+
+/// How often each is drawn.
+const POLICIES: [AppendFsync; 5] = [
+    AppendFsync::Always,
+    AppendFsync::Always,
+    AppendFsync::Everysec,
+    AppendFsync::Everysec,
+    AppendFsync::No,
+];
 
 /// The port that all nodes listen on; they differ by host.
 pub const PORT: u16 = 6379;
@@ -81,13 +97,17 @@ impl Plan {
 
     /// Draws a plan; `usual` are the default settings, worked out once.
     pub fn draw(chance: &mut Chance, usual: &Config, known: &CommandTable) -> Plan {
-        let nodes = chance.between(2, 4) as usize;
+        let is_solo = chance.percent(SOLO_PERCENT);
+        let nodes = if is_solo { 1 } else { chance.between(2, 4) as usize };
         let transactions = known.find(b"multi").is_some();
         let mut configs: Vec<Config> =
             (0..nodes).map(|node| settings(chance, usual, node)).collect();
         let (fault_odds, only) = draw_odds(chance);
         let is_possible = |kind| only.is_none_or(|only| only == kind);
         let password = chance.percent(15).then_some("open sesame");
+        if is_solo {
+            configs.iter_mut().for_each(|config| append_only(chance, config));
+        }
         for config in configs.iter_mut().filter(|_| password.is_some()) {
             let words: [(&[u8], &[u8]); 2] =
                 [(b"requirepass", b"open sesame"), (b"masterauth", b"open sesame")];
@@ -95,15 +115,22 @@ impl Plan {
             let set = config.set(&words, context);
             debug_assert!(set.is_ok(), "both can be set: {set:?}");
         }
+        let mut load = Load::draw(chance, known);
+        load.peeks = configs.iter().any(|config| config.appendonly);
         Plan {
-            configs,
             password,
+            is_solo,
+            crash_in_step_permille: match is_solo && is_possible(Kind::Process) {
+                true => *chance.pick(&[0, 3, 10, 30]),
+                false => 0,
+            },
             mode: match chance.one_in(12) {
                 true => Mode::Cluster,
                 false => Mode::Standalone,
             },
             clients: chance.between(1, 4) as usize,
-            load: Load::draw(chance, known),
+            load,
+            configs,
             chaos_us: chance.between(50, 110) * 1_000_000,
             fault_us: chance.skewed(300_000, 4_000_000),
             fault_odds,
@@ -188,6 +215,15 @@ fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
         config.replicaof = Some(address(master));
     }
     config
+}
+
+/// With an append-only file.
+fn append_only(chance: &mut Chance, config: &mut Config) {
+    config.appendonly = true;
+    config.appendfsync = *chance.pick(&POLICIES);
+    config.aof_timestamp_enabled = chance.percent(30);
+    // Else a flipped bit in a base may be a wrong value.
+    config.rdbchecksum = true;
 }
 
 /// How a configuration names a node as master.

@@ -8,6 +8,7 @@ use russet_engine::io::{Handle, Host, Input, JobId, Now};
 use crate::appends::Appenders;
 use crate::client::Tenure;
 use crate::disk::Disk;
+use crate::durability::Durability;
 use crate::files::{Reader, Writer};
 use crate::jobs::Jobs;
 use crate::machine::{DataNode, Machine};
@@ -83,6 +84,8 @@ pub struct Process {
     pub config: Config,
     /// Its disk.
     pub disk: Disk,
+    /// What was promised of its append-only file.
+    pub durability: Durability,
     /// Its sockets: the connection, and which end is ours.
     pub conns: BTreeMap<Handle, (ConnId, usize)>,
     /// What waits for the next round.
@@ -151,6 +154,8 @@ pub struct Process {
     pub turns: u64,
     /// Turns since `idle_since_us`, in which nothing came in and nothing changed.
     pub idle_turns: u64,
+    /// Whether a client has sent it a long pipeline.
+    pub was_flooded: bool,
     /// See `idle_turns`.
     pub idle_since_us: u64,
     /// What it had loaded of a file or payload at the end of its last turn.

@@ -188,8 +188,8 @@ impl World {
         process.busy_until = process.busy_until.max(self.now + (host.us - now.mono_us));
         let changed = self.drain(node);
         // Of a long pipeline some turns are all that comes of a second.
-        let floods = self.clients.iter().any(|client| client.target == node && client.floods());
-        self.count_idle(node, busy || changed || floods);
+        let was_flooded = self.processes[node].was_flooded;
+        self.count_idle(node, busy || changed || was_flooded);
         self.count_down_to_crash(node);
         self.check_silent(node);
         self.check_served(node);
@@ -308,8 +308,11 @@ impl World {
                 self.request(node, id, request);
                 self.maybe_end_amid_exec(node);
             }
-            Output::Log { text, .. } => {
+            Output::Log { text, level, .. } => {
                 self.count_log(&text);
+                if level == Level::Warning && self.processes[node].durability.ledger.is_some() {
+                    self.processes[node].durability.warnings.push(text.clone());
+                }
                 self.check_log(node, &text);
             }
             Output::Exit(code) => self.processes[node].exited = Some(code),
@@ -346,6 +349,10 @@ impl World {
             self.coverage.promotions += 1;
         } else if text.starts_with("The running save is given up") {
             self.coverage.flushes_in_save += 1;
+        } else if text.starts_with("!!! Warning: short read") {
+            self.coverage.aof_cut += 1;
+        } else if text.starts_with("AOF write error looks solved") {
+            self.coverage.aof_writes_again += 1;
         }
     }
 
@@ -378,9 +385,23 @@ impl World {
             let process = &mut self.processes[node];
             let Some(&(conn, end)) = process.conns.get(&handle) else { return };
             let Some(n) = process.machine.as_deref_mut() else { return };
-            let Some(outbox) = n.outbox(handle).filter(|outbox| outbox.has_open_bytes()) else {
+            let Some(outbox) = n.outbox(handle).filter(|outbox| !outbox.is_empty()) else { return };
+            let is_held = !outbox.has_open_bytes();
+            if let Owner::Client(client) = self.conns[conn].owners[1 - end]
+                && self.clients[client].waits_for_read()
+                && process.data().and_then(|data| data.append()).is_some_and(|a| a.is_behind)
+            {
+                let coverage = &mut self.coverage;
+                let count =
+                    if is_held { &mut coverage.held_reads } else { &mut coverage.free_reads };
+                *count += 1;
+            }
+            if is_held {
                 return;
-            };
+            }
+            let process = &mut self.processes[node];
+            let Some(n) = process.machine.as_deref_mut() else { return };
+            let Some(outbox) = n.outbox(handle) else { return };
             let pipe = &mut self.conns[conn].pipes[end];
             let mut room = if pipe.dead { usize::MAX } else { pipe.room() };
             if room == 0 {

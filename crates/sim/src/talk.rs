@@ -110,6 +110,11 @@ impl World {
 
     fn client_speaks(&mut self, client: usize) {
         let wall_ms = (WALL_BASE_US + self.now as i64) / 1000;
+        if self.plan.load.peeks {
+            let others = self.clients[..self.plan.clients].iter();
+            let peers = others.map(|other| other.speech.connection).collect();
+            self.clients[client].speech.peers = peers;
+        }
         let c = &mut self.clients[client];
         if c.is_operator {
             let Some(order) = c.orders.pop_front() else { return };
@@ -137,6 +142,8 @@ impl World {
                 0 => 8,
                 _ => 3,
             };
+            // The rest of such a pipeline is served after its client has given up.
+            self.processes[c.target].was_flooded |= c.flood > 0;
             for _ in 0..std::mem::take(&mut c.flood) {
                 c.speech.say(&["PING"], Expected::Anything);
             }

@@ -62,6 +62,9 @@ impl World {
 
     /// What is not yet as it must become.
     fn missing(&self, root: usize) -> Option<String> {
+        if self.plan.is_solo {
+            return self.solo_missing();
+        }
         let Some(master) = self.processes[root].data() else {
             return Some(format!("node{root} does not run"));
         };
@@ -103,6 +106,24 @@ impl World {
         None
     }
 
+    /// What is not yet as it must become of nodes that are each for itself.
+    fn solo_missing(&self) -> Option<String> {
+        self.processes[..self.plan.data_nodes()].iter().enumerate().find_map(|(node, process)| {
+            let what = match process.data() {
+                None => "does not run",
+                Some(data) if data.is_loading() => "loads",
+                Some(data) if data.is_within_exec() => "is in the middle of an EXEC",
+                Some(data) => match data.append() {
+                    None => "has no append-only file",
+                    Some(append) if !append.is_relied_on => "has no complete append-only file",
+                    Some(append) if append.is_stuck && !append.has_failed_sync => "takes no writes",
+                    Some(_) => return None,
+                },
+            };
+            Some(format!("node{node} {what}"))
+        })
+    }
+
     /// A node whose changes have reached a save point and were not saved, and until when they may be unsaved: a save for a
     /// late replica counts as the last one, from which the seconds of the save point are counted.
     fn unsaved(&self, since_us: u64) -> Option<(String, u64)> {
@@ -123,10 +144,11 @@ impl World {
         let digest_of = |node: usize| self.processes[node].data().map(|data| data.digest());
         let ours = digest_of(root);
         let nodes = self.plan.data_nodes();
-        let other = (0..nodes).find(|&node| digest_of(node) != ours);
+        let other = (0..nodes).find(|&node| digest_of(node) != ours && !self.plan.is_solo);
         for node in 0..nodes {
             self.check_data(node);
             self.check_mirror(node);
+            self.check_ledger(node);
             self.check_saved(node, true);
         }
         if let Some(node) = other {

@@ -13,10 +13,12 @@ use crate::chance::Chance;
 use crate::client::{Client, Tenure};
 use crate::coverage::Coverage;
 use crate::digest::Running;
+use crate::disk::Disk;
+use crate::durability::Durability;
 use crate::history::Histories;
 use crate::machine::Machine;
 use crate::net::{Arrival, Conn, ConnId, Link, Owner};
-use crate::node::Bug;
+use crate::node::{Bug, forgets_folders};
 use crate::plan::{PORT, Plan};
 use crate::process::{Inbox, Process};
 use crate::queue::Queue;
@@ -177,7 +179,8 @@ impl World {
         let links = vec![vec![plan.link; hosts]; hosts];
         let process = |config: &Config| Process {
             config: config.clone(),
-            disk: crate::disk::Disk::new(),
+            durability: Durability::of(config),
+            disk: Disk::new(forgets_folders(bug)),
             loop_at: u64::MAX,
             ..Process::default()
         };

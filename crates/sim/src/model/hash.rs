@@ -48,6 +48,11 @@ impl Hash {
         self.fields.len()
     }
 
+    /// The value of a field.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields.get(name).map(|field| field.value.as_slice())
+    }
+
     /// Sets a field's value and expiry. True if it was not there.
     pub fn set(&mut self, name: &[u8], value: &[u8], expiry: Option<i64>) -> bool {
         let is_new = !self.remove(name);

@@ -257,6 +257,13 @@ impl Model {
         Some(format!("{head}: {} against {}", show(values.0), show(values.1)))
     }
 
+    /// In how many keys two models differ.
+    pub fn differences(&self, other: &Model) -> usize {
+        let (ours, theirs) = (self.map(), other.map());
+        let keys: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+        keys.into_iter().filter(|key| ours.get(*key) != theirs.get(*key)).count()
+    }
+
     fn map(&self) -> BTreeMap<(u32, &[u8]), &Entry> {
         self.entries().map(|(db, key, entry)| ((db, key), entry)).collect()
     }

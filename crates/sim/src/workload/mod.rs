@@ -14,6 +14,9 @@ use crate::chance::Chance;
 use crate::model::excerpt;
 use crate::resp::push_command;
 
+/// How the names of keys begin that one client alone writes.
+pub const OWN: &[u8] = b"own:";
+
 /// So many seeds in a hundred lean on large collections.
 const LARGE_PERCENT: u64 = 40;
 
@@ -52,6 +55,8 @@ pub enum Expected {
     Set(Place, Vec<u8>),
     /// The value that the place of the client's own has.
     Get(Place),
+    /// What a place of another client holds.
+    Peek(Place),
     /// One more than the counter of the client's own had.
     Increment(Place),
     /// The place of the client's own is empty from now on; whether it was not.
@@ -144,6 +149,8 @@ pub struct Load {
     pub flushes_all: bool,
     /// Clients close connections of others now and then.
     pub kills: bool,
+    /// Clients look at places of others.
+    pub peeks: bool,
 }
 
 /// How a seed leans on collections that a walk takes in many slices.
@@ -201,6 +208,7 @@ impl Load {
             expiry_ms_max: chance.skewed(50, 60_000),
             flushes_all,
             kills: chance.percent(25),
+            peeks: false,
         }
     }
 
@@ -303,7 +311,9 @@ pub struct Speech {
     /// Which client it is: its own keys carry its number.
     pub client: usize,
     /// Which of its connections this is: what an older one said may still arrive, so each writes keys of its own.
-    connection: u64,
+    pub connection: u64,
+    /// The same of all clients, if they look at each other's keys.
+    pub peers: Vec<u64>,
     db: u64,
     /// Bytes to send.
     pub out: Vec<u8>,
@@ -375,7 +385,11 @@ impl Speech {
                 true => self.watch(load, chance),
                 false => self.transaction(load, chance, wall_ms),
             }
-        } else if !load.flushes_all && chance.percent(20) {
+        } else if load.peeks && chance.percent(12) {
+            self.select(0);
+            let (args, expected) = self.peek(chance);
+            self.say(&args, expected);
+        } else if !load.flushes_all && chance.percent(if load.peeks { 35 } else { 20 }) {
             self.select(0);
             let (args, expected) = self.own(load, chance);
             let is_set = matches!(expected, Expected::Set(..));
@@ -457,6 +471,15 @@ impl Speech {
                 (place.request("GET", "HGET"), Expected::Get(place))
             }
         }
+    }
+
+    /// A read of a place of another client, on one of its connections.
+    fn peek(&self, chance: &mut Chance) -> (Vec<Vec<u8>>, Expected) {
+        let client = chance.index(self.peers.len().max(1));
+        let other = Speech { client, ..Speech::default() };
+        let connection = self.peers.get(client).copied().unwrap_or(0);
+        let place = other.place(connection, chance.below(5), chance.percent(40));
+        (place.request("GET", "HGET"), Expected::Peek(place))
     }
 
     fn own_key(&self, connection: u64, number: u64) -> Vec<u8> {
