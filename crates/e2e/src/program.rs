@@ -58,6 +58,14 @@ impl Program {
         }
     }
 
+    /// Returns the stock program that files are exchanged with: the installed one, or that of `RUSSET_E2E_PEER`.
+    pub fn peer() -> Program {
+        match std::env::var("RUSSET_E2E_PEER") {
+            Ok(text) => Program::parse(&text),
+            Err(_) => Program::Stock,
+        }
+    }
+
     /// Returns a short name for messages and tables.
     pub fn name(&self) -> String {
         match self {

@@ -92,6 +92,7 @@ fn an_interrupt_after_a_failed_shutdown_does_not_kill_the_server() {
 #[test]
 fn a_second_interrupt_does_not_wait() {
     let setup = Setup::new(&Program::under_test()).conf("shutdown-timeout 3600");
+    let setup = setup.conf("appendonly yes");
     let mut master = setup.conf("repl-diskless-sync-delay 0").start();
     let mut replica = Setup::new(&Program::under_test()).replica_of(&master).start();
     replica.wait_for_offset_of(&master);
@@ -105,12 +106,18 @@ fn a_second_interrupt_does_not_wait() {
     master.client().ok("SHUTDOWN ABORT");
     master.signal(Signal::TERM);
     waits(2);
-    let temp = master.folder().join(format!("temp-{}-9.rdb", master.pid()));
-    fs::write(&temp, "half").expect("the folder is ours");
+    let id = master.pid();
+    let temps = [
+        format!("temp-{id}-9.rdb"),
+        format!("appendonlydir/temp-{id}-9.rdb"),
+        format!("appendonlydir/.appendonly.aof.manifest.{id}.tmp"),
+    ];
+    let temps = temps.map(|name| master.folder().join(name));
+    temps.iter().for_each(|temp| fs::write(temp, "half").expect("the folder is ours"));
     master.signal(Signal::INT);
     assert_eq!(master.wait_for_end().code(), Some(1));
     assert!(master.log().contains("# You insist... exiting now."), "{}", master.log());
-    assert!(!temp.exists());
+    assert!(!temps.iter().any(|temp| temp.exists()));
     replica.kill();
 }
 
