@@ -19,11 +19,14 @@ const IN_CYCLES: &[(&str, usize)] = &[];
 const TOGETHER: &[&[&str]] = &[&[
     // The simulator's world.
     "crates/sim/src/world.rs",
+    "crates/sim/src/appends.rs",
     "crates/sim/src/check.rs",
     "crates/sim/src/claims.rs",
     "crates/sim/src/coverage.rs",
+    "crates/sim/src/durability.rs",
     "crates/sim/src/faults.rs",
     "crates/sim/src/files.rs",
+    "crates/sim/src/jobs.rs",
     "crates/sim/src/life.rs",
     "crates/sim/src/plan.rs",
     "crates/sim/src/process.rs",

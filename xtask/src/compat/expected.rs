@@ -10,6 +10,8 @@ use crate::sh::{self, Result};
 const HEAD: &str = "\
 # Tests of upstream's suite that fail or do not run against Russet, and why.
 # `cargo xtask compat` compares with this list; `--update` rewrites its names and keeps the reasons.
+# A test that uses a missing command or type, or a forked process, fails without being listed (src/compat/needs.rs).
+# One whose reason begins with `needs ` waits for a feature too, and does not count for the percentage.
 # A reason that begins with `left out: ` keeps the test from being run: it would leave the server or the shared
 # client in a state that makes the tests behind it fail.
 # unit | test | reason
@@ -17,6 +19,12 @@ const HEAD: &str = "\
 
 /// Opens the reason of a test that is not run, since others would fail from it.
 const LEFT_OUT: &str = "left out: ";
+
+/// How the reasons of tests begin that need a feature which is not there yet, or a forked process.
+const WAITS: &[&str] = &["needs ", "without fork", "follows from a test that needs "];
+
+/// What tests need by their source, by name.
+pub type Needs = BTreeMap<String, String>;
 
 /// What a test gets that nobody has explained yet.
 const UNEXPLAINED: &str = "?";
@@ -49,11 +57,11 @@ impl Expected {
         Ok(Expected { reasons })
     }
 
-    /// Complaints about what failed unexpectedly and what passed unexpectedly.
-    pub fn compare(&self, unit: &str, bad: &BTreeSet<String>) -> Vec<String> {
+    /// Complaints about what failed unexpectedly and what passed unexpectedly. Tests with `needs` may fail unlisted.
+    pub fn compare(&self, unit: &str, bad: &BTreeSet<String>, needs: &Needs) -> Vec<String> {
         let known: BTreeSet<String> = self.names(unit).collect();
-        let new =
-            bad.difference(&known).map(|name| format!("{unit}: not expected to fail: {name}"));
+        let new = bad.difference(&known).filter(|name| !needs.contains_key(*name));
+        let new = new.map(|name| format!("{unit}: not expected to fail: {name}"));
         let fixed = known.difference(bad).map(|name| format!("{unit}: passes, unlist it: {name}"));
         new.chain(fixed).collect()
     }
@@ -65,10 +73,20 @@ impl Expected {
         rows.map(|((_, name), _)| name.as_str()).collect()
     }
 
+    /// Whether a test cannot pass before Russet has something more: what it needs, or what its reason says.
+    pub fn waits(&self, unit: &str, name: &str, needs: &Needs) -> bool {
+        let reason = self.reasons.get(&(unit.to_owned(), name.to_owned()));
+        let says = |reason: &String| {
+            let text = reason.strip_prefix(LEFT_OUT).unwrap_or(reason);
+            WAITS.iter().any(|start| text.starts_with(start))
+        };
+        needs.contains_key(name) || reason.is_some_and(says)
+    }
+
     /// Takes `bad` as what is expected of the unit; known reasons stay.
-    pub fn replace(&mut self, unit: &str, bad: &BTreeSet<String>) {
+    pub fn replace(&mut self, unit: &str, bad: &BTreeSet<String>, needs: &Needs) {
         self.reasons.retain(|(of, name), _| of != unit || bad.contains(name));
-        for name in bad {
+        for name in bad.iter().filter(|name| !needs.contains_key(*name)) {
             let key = (unit.to_owned(), name.clone());
             self.reasons.entry(key).or_insert_with(|| UNEXPLAINED.to_owned());
         }
@@ -106,9 +124,11 @@ mod tests {
     fn an_update_keeps_reasons_and_other_units() {
         let text = "# head\na | x | why | x\nb | y | no\n";
         let mut expected = Expected::parse(text).expect("well formed");
-        expected.replace("b", &names(&["y", "z"]));
+        let none = Needs::new();
+        let needs = Needs::from([("w".to_owned(), "lpush".to_owned())]);
+        expected.replace("b", &names(&["w", "y", "z"]), &needs);
         assert_eq!(expected.text(), format!("{HEAD}a | x | why | x\nb | y | no\nb | z | ?\n"));
-        expected.replace("a", &names(&[]));
+        expected.replace("a", &names(&[]), &none);
         assert_eq!(expected.text(), format!("{HEAD}b | y | no\nb | z | ?\n"));
     }
 
@@ -121,8 +141,19 @@ mod tests {
     #[test]
     fn both_kinds_of_surprise_are_told() {
         let expected = Expected::parse("a | x | why\n").expect("well formed");
-        assert!(expected.compare("a", &names(&["x"])).is_empty());
-        assert_eq!(expected.compare("a", &names(&["y"])).len(), 2);
-        assert!(expected.compare("b", &names(&[])).is_empty());
+        let (none, needs) = (Needs::new(), Needs::from([("y".to_owned(), "lpush".to_owned())]));
+        assert!(expected.compare("a", &names(&["x"]), &none).is_empty());
+        assert_eq!(expected.compare("a", &names(&["y"]), &none).len(), 2);
+        assert_eq!(expected.compare("a", &names(&["y"]), &needs), ["a: passes, unlist it: x"]);
+        assert!(expected.compare("b", &names(&[]), &none).is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_a_feature() {
+        let text = "a | x | left out: needs lists\na | y | no\na | z | without fork: no child\n";
+        let expected = Expected::parse(text).expect("well formed");
+        let needs = Needs::from([("w".to_owned(), "lpush".to_owned())]);
+        let waits = ["w", "x", "y", "z", "q"].map(|name| expected.waits("a", name, &needs));
+        assert_eq!(waits, [true, true, false, true, false]);
     }
 }

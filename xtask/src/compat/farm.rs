@@ -2,7 +2,7 @@
 //! be, links to ours and to the installed stock tools.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +18,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("valkey-check-aof", "redis-check-aof"),
     ("valkey-check-rdb", "redis-check-rdb"),
 ];
+
+/// Those of them that Russet has itself, as subcommands.
+const SUBCOMMANDS: &[(&str, &str)] =
+    &[("valkey-check-aof", "check-aof"), ("valkey-check-rdb", "check-rdb")];
 
 /// The folder; removed when dropped.
 pub struct Farm {
@@ -41,9 +45,16 @@ impl Farm {
         link_all(&suite.join("tests/assets"), &root.join("tests/assets"))?;
         link(&suite.join("utils"), &root.join("utils"))?;
         farm.write_default_conf(omitted)?;
-        link(&absolute(server)?, &root.join("src/valkey-server"))?;
-        link(&absolute(server)?, &root.join("src/valkey-sentinel"))?;
+        let server = absolute(server)?;
+        link(&server, &root.join("src/valkey-server"))?;
+        link(&server, &root.join("src/valkey-sentinel"))?;
+        let is_russet = server.file_name().is_some_and(|name| name == "russet");
         for (name, stock) in TOOLS {
+            let own = SUBCOMMANDS.iter().find(|(tool, _)| is_russet && tool == name);
+            if let Some((_, subcommand)) = own {
+                write_script(&root.join("src").join(name), &server, subcommand)?;
+                continue;
+            }
             let path = program::find(stock).ok_or_else(|| format!("{stock} is not installed"))?;
             link(&path, &root.join("src").join(name))?;
         }
@@ -78,6 +89,16 @@ impl Farm {
         fs::remove_file(&path).map_err(|e| e.to_string())?;
         fs::write(&path, text).map_err(|e| e.to_string())
     }
+}
+
+/// Writes a program that runs a subcommand of the server.
+fn write_script(path: &Path, server: &Path, subcommand: &str) -> Result {
+    let text = format!("#!/bin/sh\nexec '{}' {subcommand} \"$@\"\n", server.display());
+    let write = || {
+        fs::write(path, text)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+    };
+    write().map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Links every entry of `from` in `to`, but for those that `to` has.

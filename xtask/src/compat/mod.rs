@@ -3,10 +3,12 @@
 //! The suite is not part of this repository; `--suite` names a checkout of Valkey. Each unit (a file such as
 //! `unit/type/string`) runs by itself, and what counts is the outcome by test *name*: passed, failed, ignored by a tag, or
 //! not run because the unit ended early. Failures are compared with `xtask/compat-expected.txt`, where each stands with
-//! its reason; a failure that is not listed there, or one that is listed and passes, fails the run.
+//! its reason; a failure that is not listed there, or one that is listed and passes, fails the run. Tests that use a
+//! command or type which Russet does not have may fail unlisted ([`needs`]).
 
 mod expected;
 mod farm;
+mod needs;
 mod parse;
 
 use std::collections::BTreeSet;
@@ -20,8 +22,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::sh::{self, Result};
-use expected::Expected;
+use expected::{Expected, Needs};
 use farm::Farm;
+use needs::Missing;
 use parse::Outcomes;
 
 /// The units that are run unless others are named.
@@ -39,6 +42,21 @@ const UNITS: &[&str] = &[
     "unit/type/hash",
     "unit/type/string",
     "unit/type/incr",
+    "unit/aofrw",
+    "unit/other",
+    "unit/shutdown",
+    "integration/aof",
+    "integration/aof-multi-part",
+    "integration/aof-race",
+    "integration/convert-ziplist-hash-on-load",
+    "integration/convert-ziplist-zset-on-load",
+    "integration/convert-zipmap-hash-on-load",
+    "integration/corrupt-dump",
+    "integration/corrupt-dump-fuzzer",
+    "integration/dismiss-mem",
+    "integration/logging",
+    "integration/rdb",
+    "integration/shutdown",
 ];
 
 /// What was asked for.
@@ -73,29 +91,42 @@ pub fn run(words: &[String]) -> Result {
     let plan = Plan { farm, silence_max, base_port, tags };
     let mut expected = Expected::read()?;
     let mut complaints = vec![];
-    println!("{:<28}{:>8}{:>8}{:>9}{:>9}", "unit", "passed", "failed", "ignored", "not run");
+    let heads = ["passed", "failed", "ignored", "not run", "waiting", "rest"];
+    println!("{:<41}{}", "unit", heads.map(|head| format!("{head:>9}")).concat());
+    let missing = Missing::read()?;
     let mut sum = Outcomes::default();
+    let mut sum_of_share = Share::default();
     for unit in units {
         let outcomes = plan.run_unit(unit, &expected.left_out(unit))?;
-        println!("{}", outcomes.line(unit));
+        let bad = outcomes.bad_names();
+        let by_source = missing.needs(&plan.farm.unit_text(unit)?);
+        let need_of = |name: &String| {
+            let need = needs::need_of(&by_source, name).cloned();
+            Some((name.clone(), need.or_else(|| missing.of_error(name))?))
+        };
+        let needs: Needs = bad.iter().filter_map(need_of).collect();
+        let share = Share::of(&outcomes, &|name| expected.waits(unit, name, &needs));
+        println!("{}{}", outcomes.line(unit), share.line());
         for (name, detail) in &outcomes.failed {
-            println!("    failed: {name}\n        {}", detail.replace('\n', "\n        "));
+            let need = needs.get(name).map_or(String::new(), |need| format!(" (needs {need})"));
+            println!("    failed: {name}{need}\n        {}", detail.replace('\n', "\n        "));
         }
         for name in &outcomes.not_run {
-            println!("    not run: {name}");
+            let need = needs.get(name).map_or(String::new(), |need| format!(" (needs {need})"));
+            println!("    not run: {name}{need}");
         }
         if let Some(reason) = &outcomes.ended_early {
             println!("    ended early: {}", reason.replace('\n', "\n        "));
         }
-        let bad = outcomes.bad_names();
         if update {
-            expected.replace(unit, &bad);
+            expected.replace(unit, &bad, &needs);
         } else {
-            complaints.extend(expected.compare(unit, &bad));
+            complaints.extend(expected.compare(unit, &bad, &needs));
         }
         sum.add(outcomes);
+        sum_of_share.add(&share);
     }
-    println!("{}", sum.line("all"));
+    println!("{}{}", sum.line("all"), sum_of_share.line());
     if update {
         return expected.write();
     }
@@ -105,6 +136,40 @@ pub fn run(words: &[String]) -> Result {
     match complaints.len() {
         0 => Ok(()),
         count => Err(format!("{count} tests ended otherwise than xtask/compat-expected.txt says")),
+    }
+}
+
+/// How many of the tests pass that could.
+#[derive(Default)]
+struct Share {
+    passed: usize,
+    /// Failed or not run, and waiting for a feature.
+    waiting: usize,
+    /// Failed or not run for another reason.
+    rest: usize,
+}
+
+impl Share {
+    fn of(outcomes: &Outcomes, waits: &dyn Fn(&str) -> bool) -> Share {
+        let bad = outcomes.bad_names();
+        let waiting = bad.iter().filter(|name| waits(name)).count();
+        Share { passed: outcomes.passed_names(), waiting, rest: bad.len() - waiting }
+    }
+
+    fn add(&mut self, other: &Share) {
+        self.passed += other.passed;
+        self.waiting += other.waiting;
+        self.rest += other.rest;
+    }
+
+    /// The end of a line of the table, with the percentage that passed of those that could.
+    fn line(&self) -> String {
+        let Share { passed, waiting, rest } = self;
+        let percent = match passed + rest {
+            0 => "-".to_owned(),
+            all => format!("{:.1} %", *passed as f64 * 100.0 / all as f64),
+        };
+        format!("{waiting:>9}{rest:>9}   {percent}")
     }
 }
 

@@ -94,6 +94,11 @@ impl Outcomes {
         self.failed.keys().chain(&self.not_run).cloned().collect()
     }
 
+    /// Number of different names that passed.
+    pub fn passed_names(&self) -> usize {
+        self.passed.iter().collect::<BTreeSet<_>>().len()
+    }
+
     /// Adds another unit's.
     pub fn add(&mut self, other: Outcomes) {
         self.passed.extend(other.passed);
@@ -106,7 +111,7 @@ impl Outcomes {
     pub fn line(&self, unit: &str) -> String {
         let (passed, failed) = (self.passed.len(), self.failed.len());
         let (ignored, not_run) = (self.ignored.len(), self.not_run.len());
-        format!("{unit:<28}{passed:>8}{failed:>8}{ignored:>9}{not_run:>9}")
+        format!("{unit:<41}{passed:>9}{failed:>9}{ignored:>9}{not_run:>9}")
     }
 }
 

@@ -1,0 +1,272 @@
+//! What a test needs that Russet does not have yet, derived from its source: commands that are missing, values of types
+//! that are missing in payloads of RESTORE, and forked processes. Such a test is not expected to pass, and nobody has to
+//! list it.
+//!
+//! What is missing is read from the generated parts of `docs/commands.md` and `docs/compatibility.md`.
+//!
+//! Tcl itself finds the end of a test's body by counting braces, also those in quotes, so that is exact. Which words
+//! are commands of a server is a guess by their place: behind `r`, a variable (`$rd`, `$master`), or `R` and a number.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use crate::sh::{self, Result};
+
+/// Procedures of the suite's library that create values of all types.
+const LIBRARY: &[(&str, &str)] =
+    &[("createComplexDataset", "lpush"), ("generate_collections", "lpush")];
+
+/// Marks a test that looks for the process that a server forks.
+const CHILD: &str = "get_child_pid";
+
+/// What Russet does not have yet.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// Commands, lower case, with a space before a subcommand.
+    commands: BTreeSet<String>,
+    /// Names of types by their byte in files.
+    types: BTreeMap<u8, String>,
+}
+
+impl Missing {
+    /// Reads the pages.
+    pub fn read() -> Result<Missing> {
+        let page = |name: &str| {
+            let path = sh::root().join("docs").join(name);
+            fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
+        };
+        Ok(Missing::parse(&page("commands.md")?, &page("compatibility.md")?))
+    }
+
+    fn parse(commands: &str, compatibility: &str) -> Missing {
+        let (_, list) = commands.split_once("## Not implemented yet").unwrap_or_default();
+        let names = list.lines().filter_map(|line| line.strip_prefix("* **")?.split_once("**: "));
+        let names = names.flat_map(|(_, names)| names.split(", ").map(str::to_lowercase));
+        let (_, table) = compatibility.split_once("<!-- generated: types -->").unwrap_or_default();
+        let (table, _) = table.split_once("<!-- end -->").unwrap_or_default();
+        let types = table.lines().filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, name, _, byte, _] = cells[..] else { return None };
+            Some((byte.parse().ok()?, name.to_owned()))
+        });
+        Missing { commands: names.collect(), types: types.collect() }
+    }
+
+    /// Returns what a failure shows that its name is an error's text, which the suite cuts: a missing command.
+    pub fn of_error(&self, name: &str) -> Option<String> {
+        let (command, _) = name.strip_prefix("n command '")?.split_once('\'')?;
+        Some(command.to_lowercase()).filter(|command| self.commands.contains(command))
+    }
+
+    /// Returns what each test of a unit needs and Russet lacks. A test that needs nothing is left out.
+    pub fn needs(&self, source: &str) -> BTreeMap<String, String> {
+        let procs = self.procs(source);
+        let payloads = payloads(source);
+        let mut found = BTreeMap::new();
+        for (name, body) in blocks(source, "test ") {
+            if let Some(need) = self.need(&body, &procs, &payloads) {
+                found.insert(name, need);
+            }
+        }
+        found
+    }
+
+    /// Returns what the procedures of a source need.
+    fn procs(&self, source: &str) -> BTreeMap<String, String> {
+        let library = LIBRARY.iter().filter(|(_, command)| self.commands.contains(*command));
+        let mut procs: BTreeMap<String, String> =
+            library.map(|(name, command)| ((*name).to_owned(), (*command).to_owned())).collect();
+        let blocks = blocks(source, "proc ");
+        // They may call each other, in any order.
+        for _ in 0..4 {
+            for (name, body) in &blocks {
+                if let Some(need) = self.need(body, &procs, &BTreeMap::new()) {
+                    procs.entry(name.clone()).or_insert(need);
+                }
+            }
+        }
+        procs
+    }
+
+    fn need(
+        &self,
+        body: &str,
+        procs: &BTreeMap<String, String>,
+        payloads: &BTreeMap<String, u8>,
+    ) -> Option<String> {
+        let words: Vec<(bool, &str)> = words(body).collect();
+        let at = |index: usize| words.get(index).map_or("", |(_, word)| word);
+        for (index, (is_first, word)) in words.iter().enumerate() {
+            if *word == CHILD {
+                return Some("a forked process".to_owned());
+            }
+            if let Some(need) = procs.get(*word) {
+                return Some(need.clone());
+            }
+            let first = match *word {
+                "r" => index + 1,
+                "R" => index + 2,
+                word if word.starts_with('$') => index + 1,
+                _ => continue,
+            };
+            if !is_first {
+                continue;
+            }
+            let command = at(first).to_lowercase();
+            let with_sub = format!("{command} {}", at(first + 1).to_lowercase());
+            if let Some(name) =
+                [command.clone(), with_sub].into_iter().find(|c| self.commands.contains(c))
+            {
+                return Some(name);
+            }
+            if command == "restore" {
+                let payload = at(first + 3);
+                let byte = first_byte(payload);
+                let named = || payloads.get(payload.strip_prefix('$')?).copied();
+                if let Some(name) = byte.or_else(named).and_then(|byte| self.types.get(&byte)) {
+                    return Some(format!("values of type {name}"));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Returns what the test of this name needs. A name in the source may have variables.
+pub fn need_of<'n>(needs: &'n BTreeMap<String, String>, name: &str) -> Option<&'n String> {
+    let begins = |pattern: &str| {
+        pattern.split_once('$').is_some_and(|(start, _)| start.len() > 8 && name.starts_with(start))
+    };
+    let dynamic = || needs.iter().find(|(pattern, _)| begins(pattern)).map(|(_, need)| need);
+    needs.get(name).or_else(dynamic)
+}
+
+/// Splits a script into words, at blanks, brackets, braces, quotes and semicolons, and tells of each whether it may be
+/// the first of a command: at the start of a line, or behind what opens a script.
+fn words(text: &str) -> impl Iterator<Item = (bool, &str)> {
+    let is_end = |c: char| c.is_whitespace() || "[]{}\";".contains(c);
+    let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    code.flat_map(move |line| {
+        let mut is_first = true;
+        line.split_inclusive(is_end).filter_map(move |piece| {
+            let word = piece.trim_end_matches(is_end);
+            let found = (!word.is_empty()).then_some((is_first, word));
+            is_first = match piece.chars().next_back() {
+                Some('[' | '{' | ';') => true,
+                _ => is_first && word.is_empty(),
+            };
+            found
+        })
+    })
+}
+
+/// Returns the first byte of a text such as `\x0E\x01`.
+fn first_byte(text: &str) -> Option<u8> {
+    u8::from_str_radix(text.strip_prefix("\\x")?.get(..2)?, 16).ok()
+}
+
+/// Returns the first bytes of payloads that are given names: `set name "\x0E…"`.
+fn payloads(source: &str) -> BTreeMap<String, u8> {
+    let named = source.lines().filter_map(|line| {
+        let (name, value) = line.trim_start().strip_prefix("set ")?.split_once(' ')?;
+        Some((name.to_owned(), first_byte(value.trim_start_matches(['"', '{']))?))
+    });
+    named.collect()
+}
+
+/// Returns the blocks that begin with this word, by name, each up to the line in which its braces are closed.
+fn blocks(source: &str, word: &str) -> Vec<(String, String)> {
+    let lines: Vec<&str> = source.lines().collect();
+    let mut found = Vec::new();
+    for (first, line) in lines.iter().enumerate() {
+        let Some(rest) = line.trim_start().strip_prefix(word) else { continue };
+        let rest = rest.trim_start();
+        let name = match rest.chars().next() {
+            Some('{') => rest[1..].split('}').next(),
+            Some('"') => rest[1..].split('"').next(),
+            _ => rest.split_whitespace().next(),
+        };
+        let mut depth = 0;
+        let end = lines[first..].iter().position(|line| {
+            depth += braces(line);
+            depth <= 0
+        });
+        let body = &lines[first..end.map_or(lines.len(), |end| first + end + 1)];
+        if let Some(name) = name {
+            // The name of a test is no code.
+            let code = body.join("\n").replacen(name, "", 1);
+            found.push((name.to_owned(), code));
+        }
+    }
+    found
+}
+
+/// Returns how many more braces a line opens than it closes. A backslash makes one an ordinary character.
+fn braces(line: &str) -> i32 {
+    let mut escaped = false;
+    let mut depth = 0;
+    for c in line.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    depth
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMANDS: &str =
+        "`LPUSH`\n## Not implemented yet\n\n* **list**: LPUSH, RPUSH\n* **x**: ACL SETUSER, EVAL\n";
+    const TYPES: &str = "<!-- generated: types -->\n| type | form | byte |\n|---|---|---|\n| list | plain | 14 |\n<!-- end -->\n| set | no | 2 |";
+
+    fn needs(source: &str) -> Vec<(String, String)> {
+        Missing::parse(COMMANDS, TYPES).needs(source).into_iter().collect()
+    }
+
+    #[test]
+    fn commands_behind_clients() {
+        let source = "\
+            proc fill {} {\n  r rpush a b\n}\n\
+            test {one} {\n  r set a lpush\n  # r lpush a\n}\n\
+            test {two} {\n  set x [$rd LPUSH a b]\n}\n\
+            test {three} {\n  fill\n}\n\
+            test \"four\" {\n  r acl setuser x\n  r set \\{ \\}\n}\n\
+            test {no command} {\n  assert_equal $port [lpush 1]\n}\n\
+            test \"with a variable: $x\" {\n  if {$x} { r rpush 1 2 }\n}\n\
+            test {five with eval in its name} {\n  R 1 get x\n} {} {needs:debug}\n\
+            r lpush between tests\n";
+        let expected = [
+            ("four", "acl setuser"),
+            ("three", "rpush"),
+            ("two", "lpush"),
+            ("with a variable: $x", "rpush"),
+        ];
+        assert_eq!(needs(source), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+        let found = needs(source).into_iter().collect();
+        assert_eq!(need_of(&found, "with a variable: yes").map(String::as_str), Some("rpush"));
+        assert_eq!(need_of(&found, "fours"), None);
+    }
+
+    #[test]
+    fn values_in_payloads() {
+        let source = "\
+            set bad \"\\x0E\\x01\"\n\
+            test {named} {\n  r restore key 0 $bad\n}\n\
+            test {list} {\n  catch {r restore key 0 \"\\x0E\\x01\"}\n}\n\
+            test {string} {\n  r RESTORE key 0 \"\\x00\\x01a\"\n}\n";
+        let names: Vec<String> = needs(source).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["list", "named"]);
+    }
+
+    #[test]
+    fn forked_processes() {
+        let needs = needs("test {a} {\n  exec kill [get_child_pid 0]\n}\n");
+        assert_eq!(needs, [("a".to_owned(), "a forked process".to_owned())]);
+    }
+}
