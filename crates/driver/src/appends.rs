@@ -25,6 +25,8 @@ pub struct Appends {
     pub write_fails_with: Option<String>,
     /// The errors of the next syncs.
     pub sync_errors: VecDeque<String>,
+    /// The file whose syncs fail.
+    pub bad_path: Option<String>,
     /// Each file that was opened, with the length from which on it was appended to.
     pub opened: Vec<(String, u64)>,
     /// Length of what would survive a loss of power, by path.
@@ -200,7 +202,9 @@ impl Appends {
 
     fn finish_sync(&mut self, job: JobId, covered: u64) -> Option<AppendEvent> {
         let file = self.open.get_mut(&job).filter(|file| !file.has_failed_sync)?;
-        if let Some(why) = self.sync_errors.pop_front() {
+        let bad = self.bad_path.as_ref().filter(|path| **path == file.path);
+        let error = bad.map(|_| "Input/output error".to_owned());
+        if let Some(why) = error.or_else(|| self.sync_errors.pop_front()) {
             file.has_failed_sync = true;
             return Some(AppendEvent::SyncFailed(why));
         }

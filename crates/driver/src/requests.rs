@@ -22,6 +22,8 @@ pub struct Requests {
     pub answers: VecDeque<Result<(), String>>,
     /// The error of all other requests; none: success.
     pub fails_with: Option<String>,
+    /// Whether a replacement that fails has been carried out: only the sync of the folder has failed.
+    pub fails_late: bool,
     pending: VecDeque<(RequestId, Request, Result<(), String>)>,
 }
 
@@ -45,16 +47,17 @@ impl Requests {
     /// Carries out the oldest pending request, unless it is to fail. Returns its answer.
     pub(crate) fn answer(&mut self, files: &mut Files) -> Option<Input> {
         let (id, request, answer) = self.pending.pop_front()?;
-        match (&request, &answer) {
-            (Request::RemoveFile(path), Ok(())) => {
+        let is_late = self.fails_late && matches!(request, Request::ReplaceFile { .. });
+        match (&request, answer.is_ok() || is_late) {
+            (Request::RemoveFile(path), true) => {
                 files.remove(relative(path));
             }
-            (Request::MoveFile { from, to }, Ok(())) => {
+            (Request::MoveFile { from, to }, true) => {
                 if let Some(file) = files.remove(relative(from)) {
                     files.insert(relative(to).to_owned(), file);
                 }
             }
-            (Request::ReplaceFile { path, rewrite }, Ok(())) => {
+            (Request::ReplaceFile { path, rewrite }, true) => {
                 let path = relative(path);
                 let old = files.get(path).cloned().unwrap_or_default();
                 // Files that a configuration includes do not exist here.

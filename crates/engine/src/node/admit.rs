@@ -112,7 +112,7 @@ impl Node {
             return Err(ErrorReply::Misconf);
         }
         if fails_without_disk && let Some(why) = aof.refusal() {
-            return Err(ErrorReply::MisconfAof(why));
+            return Err(ErrorReply::MisconfAof(why.into_owned()));
         }
         if writes && !core.is_replica && !master.has_enough_replicas(core) {
             return Err(ErrorReply::NoReplicas);

@@ -212,6 +212,83 @@ fn a_rewrite_that_fails_changes_nothing_and_is_tried_again() {
 }
 
 #[test]
+fn what_is_safe_is_in_both_files_while_either_manifest_may_be_on_disk() {
+    for is_replaced in [false, true] {
+        let (mut w, c) = start(ALWAYS);
+        w.request(c, "SET a 1");
+        w.requests.fails_late = is_replaced;
+        w.requests.fails_with = Some("Input/output error".to_owned());
+        w.request(c, "BGREWRITEAOF");
+        assert_eq!(field(&mut w, c, "aof_last_bgrewrite_status"), "err");
+        assert_eq!(manifest(&w).contains("appendonly.aof.2.incr.aof"), is_replaced);
+        w.appends.syncs_held = true;
+        assert_eq!(w.request(c, "SET a 2"), "");
+        w.finish_syncs();
+        assert_eq!(w.take(c), "+OK\r\n");
+        w.appends.syncs_held = false;
+        let digest = w.request(c, "DEBUG DIGEST");
+        assert_eq!(digest_of(ALWAYS, after_power_loss(&w)), digest);
+        w.advance_ms(3000);
+        assert_eq!(field(&mut w, c, "aof_rewrite_in_progress"), "1");
+        w.requests.fails_with = None;
+        w.advance_ms(8000);
+        assert_eq!(field(&mut w, c, "aof_rewrite_in_progress"), "0");
+        assert_eq!(field(&mut w, c, "aof_last_bgrewrite_status"), "ok");
+        assert!(manifest(&w).contains("appendonly.aof.2.incr.aof"));
+        assert_eq!(digest_of(ALWAYS, after_power_loss(&w)), digest);
+    }
+}
+
+#[test]
+fn a_manifest_that_may_name_a_bad_file_is_replaced_by_the_present_one() {
+    for is_replaced in [false, true] {
+        let (mut w, c) = start(ALWAYS);
+        let d = w.connect();
+        w.request(c, "SET a 1");
+        w.requests.fails_late = is_replaced;
+        w.requests.fails_with = Some("Input/output error".to_owned());
+        w.request(c, "BGREWRITEAOF");
+        let next = "appendonlydir/appendonly.aof.2.incr.aof";
+        w.appends.bad_path = Some(next.to_owned());
+        assert_eq!(
+            w.request(c, "SET a 2"),
+            "",
+            "a start may find the file that has it or the other one"
+        );
+        let refused = "-MISCONF Errors writing to the AOF file: Input/output error\r\n";
+        assert_eq!(w.request(d, "SET b 1"), refused);
+        w.advance_ms(3000);
+        assert_eq!(w.take(c), "");
+        w.requests.fails_with = None;
+        w.advance_ms(10_000);
+        assert_eq!(w.take(c), "+OK\r\n");
+        assert_eq!(w.request(d, "SET b 1"), "+OK\r\n");
+        let digest = w.request(c, "DEBUG DIGEST");
+        assert_eq!(digest_of(ALWAYS, after_power_loss(&w)), digest);
+        w.request(c, "BGREWRITEAOF");
+        w.advance_ms(100);
+        assert!(manifest(&w).contains("appendonly.aof.3.incr.aof"), "the name is not used twice");
+        assert_eq!(digest_of(ALWAYS, after_power_loss(&w)), digest);
+    }
+}
+
+#[test]
+fn an_exit_leaves_everything_in_either_file_while_the_manifest_is_replaced() {
+    let (mut w, c) = start(EVERYSEC);
+    w.requests.held = true;
+    w.request(c, "BGREWRITEAOF");
+    let files = w.files.clone();
+    w.send(c, b"SET a 1\r\nSHUTDOWN NOSAVE\r\n");
+    assert_eq!(w.exit, Some(0));
+    let digest = digest_of(EVERYSEC, w.files.clone());
+    assert!(!w.requests.received.is_empty() && w.files != files);
+    w.requests.held = false;
+    w.answer();
+    assert!(manifest(&w).contains("appendonly.aof.2.incr.aof"), "it was on its way");
+    assert_eq!(digest_of(EVERYSEC, w.files.clone()), digest);
+}
+
+#[test]
 fn the_file_is_rewritten_when_it_has_grown() {
     let conf = format!("{EVERYSEC}auto-aof-rewrite-min-size 10kb\n");
     let (mut w, c) = start(&conf);

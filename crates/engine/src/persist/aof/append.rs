@@ -266,6 +266,11 @@ impl AppendLog {
         self.note_progress();
     }
 
+    /// Returns why it cannot be written or synced.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.sync_error.as_deref().or(self.write_error.as_deref())
+    }
+
     fn note_progress(&mut self) {
         let done = self.batches.partition_point(|batch| batch.end <= self.written);
         if let Some(batch) = done.checked_sub(1).map(|at| self.batches[at]) {

@@ -12,6 +12,8 @@
 //! Replies wait for the file only in `On`. [`super::append`] knows how far a file is written,
 //! [`crate::clients::durable`] who waits for it.
 
+use std::borrow::Cow;
+
 use super::append::{AppendLog, AppendTail, End};
 use super::batch::{BatchWriter, FileEnd, WriterSettings};
 use super::history::Removal;
@@ -123,9 +125,9 @@ impl Aof {
         tail: &mut AppendTail,
         offset: i64,
     ) {
+        self.hand_over_all(core, clients, tail, offset);
         self.drop_next(core, tail);
         if let Some(mut log) = self.log.take() {
-            log.hand_over(core, tail, clients.durable.hand_over(), offset);
             log.sync(core);
             self.ending = Some(log);
         }
@@ -165,10 +167,25 @@ impl Aof {
 
     /// Hands over what is pending and closes all files: the process exits.
     pub(crate) fn finish(&mut self, core: &mut Core, clients: &mut Clients, tail: &mut AppendTail) {
+        self.hand_over_all(core, clients, tail, 0);
         self.drop_next(core, tail);
-        if let Some(mut log) = self.log.take() {
-            log.hand_over(core, tail, clients.durable.hand_over(), 0);
+        if let Some(log) = self.log.take() {
             log.seal(core, tail);
+        }
+    }
+
+    /// Hands over what is pending, to each file that a start may find.
+    fn hand_over_all(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        tail: &mut AppendTail,
+        offset: i64,
+    ) {
+        let number = clients.durable.hand_over();
+        let next = self.next.as_mut().and_then(|next| next.required_mut());
+        for log in self.log.iter_mut().chain(next) {
+            log.hand_over(core, tail, number, offset);
         }
     }
 
@@ -301,13 +318,12 @@ impl Aof {
 
     /// Sends what waits for batches that are safe.
     pub(super) fn note_safe(&mut self, clients: &mut Clients) {
-        let Some(log) = self.log.as_ref().filter(|_| self.status == Status::On) else { return };
-        let mut safe = log.safe_batch(self.policy);
-        if let Some(in_next) = self.next.as_ref().and_then(|next| next.required(self.policy)) {
-            // Either of the two may be what a process that starts now finds.
-            safe = safe.min(in_next);
+        if self.status != Status::On {
+            return;
         }
-        clients.batch_is_safe(safe);
+        if let Some(safe) = self.found_logs().map(|log| log.safe_batch(self.policy)).min() {
+            clients.batch_is_safe(safe);
+        }
     }
 
     /// Handles an event of a file.
@@ -365,12 +381,12 @@ impl Aof {
         if self.status == Status::Starting {
             return self.rewrites.failure().map(str::to_owned);
         }
-        let log = self.log.as_ref()?;
-        if let Some(why) = log.sync_error.as_ref().or(log.write_error.as_ref()) {
-            return Some(why.clone());
+        if let Some(why) = self.found_logs().find_map(AppendLog::error) {
+            return Some(why.to_owned());
         }
         let most = LAG_US_MAX + if self.policy == AppendFsync::Everysec { PERIOD_US } else { 0 };
-        let lag_us = log.lag_us(self.policy, core.now.mono_us);
+        let now_us = core.now.mono_us;
+        let lag_us = self.found_logs().map(|log| log.lag_us(self.policy, now_us)).max()?;
         let what = if self.policy == AppendFsync::No { "written" } else { "synced" };
         (lag_us > most).then(|| {
             format!("the disk is too slow: what was {what} last is {} s old", lag_us / 1_000_000)
@@ -379,12 +395,14 @@ impl Aof {
 
     /// Returns why writes are refused, if they are.
     #[inline]
-    pub(crate) fn refusal(&self) -> Option<String> {
-        let log = self.log.as_ref().filter(|log| log.unwritten_bytes() > UNWRITTEN_BYTES_MAX);
-        let behind = log.map(|log| {
-            format!("the disk is too slow: {} MB wait to be written", log.unwritten_bytes() >> 20)
-        });
-        self.refusal.clone().or(behind)
+    pub(crate) fn refusal(&self) -> Option<Cow<'_, str>> {
+        if let Some(why) = &self.refusal {
+            return Some(why.into());
+        }
+        let next = self.next.as_ref().and_then(|next| next.log.as_ref());
+        let bytes = self.log.iter().chain(next).map(AppendLog::unwritten_bytes).max()?;
+        (bytes > UNWRITTEN_BYTES_MAX)
+            .then(|| format!("the disk is too slow: {} MB wait to be written", bytes >> 20).into())
     }
 
     /// Applies changed options to what follows.
@@ -434,22 +452,37 @@ impl Aof {
     /// Returns the replication offset up to which everything is on disk; none without an append-only file. `now`: that of
     /// the data.
     pub(crate) fn synced_offset(&self, tail: &AppendTail, now: i64) -> Option<i64> {
-        let log = match self.status {
+        match self.status {
             Status::Off => return None,
             Status::Starting => return Some(0),
-            Status::On => self.log.as_ref()?,
-        };
-        let is_level = log.is_synced() && tail.pending_bytes(End::Present) == 0;
-        Some(if is_level { now } else { log.synced_offset() })
+            Status::On => {}
+        }
+        let is_level = tail.pending_bytes(End::Present) == 0;
+        if is_level && self.found_logs().all(AppendLog::is_synced) {
+            return Some(now);
+        }
+        self.found_logs().map(AppendLog::synced_offset).min()
     }
 
     /// Returns the last batch that is on disk; none without an append-only file.
     pub(crate) fn synced_batch(&self) -> Option<u64> {
         match (self.status, &self.log) {
             (Status::Off, _) => None,
-            (Status::On, Some(log)) => Some(log.safe_batch(AppendFsync::Always)),
+            (Status::On, Some(_)) => {
+                self.found_logs().map(|log| log.safe_batch(AppendFsync::Always)).min()
+            }
             _ => Some(0),
         }
+    }
+
+    /// Returns the next file, if a process that starts may soon find it in place of the present one.
+    fn next_required(&self) -> Option<&AppendLog> {
+        self.next.as_ref().and_then(|next| next.required())
+    }
+
+    /// Returns the files of which a process that starts may find either.
+    fn found_logs(&self) -> impl Iterator<Item = &AppendLog> {
+        self.log.iter().chain(self.next_required())
     }
 }
 

@@ -4,7 +4,7 @@
 //! start and after the next rewrite.
 
 use super::files::{Aof, path_of};
-use super::rewrite::write_manifest;
+use super::replace::write_manifest;
 use crate::core::Core;
 use crate::ids::RequestId;
 use crate::io::Request;

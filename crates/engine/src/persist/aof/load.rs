@@ -14,7 +14,7 @@ use super::error::AofError;
 use super::files::{filename, path_of};
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest, manifest_name};
 use super::read::{AofReader, RDB_ENDING, Verdict, starts_with_rdb};
-use super::rewrite::write_manifest;
+use super::replace::write_manifest;
 use crate::core::Core;
 use crate::core::Order;
 use crate::ids::{Handle, JobId, RequestId};

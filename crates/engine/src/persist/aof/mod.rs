@@ -20,7 +20,7 @@
 //! * [`read`]: from the bytes of a file to commands, and to a verdict on the file; [`error`] has its errors.
 //!
 //! In the node: [`files`] owns the files, [`append`] counts what is written, `rewrite` makes new ones when [`rewrites`]
-//! says so, `history` removes the old ones, [`load`] reads them at the start.
+//! says so, `replace` puts them in the place of the present ones, `history` removes those, [`load`] reads them at the start.
 
 pub mod append;
 pub mod base;
@@ -33,6 +33,7 @@ mod history;
 pub mod load;
 pub mod manifest;
 pub mod read;
+mod replace;
 mod resync;
 mod rewrite;
 pub mod rewrites;

@@ -18,20 +18,20 @@
 //!
 //! So a rewrite is also the way back from a failed sync: it does not need the old file's bytes.
 //!
-//! Names are not used twice while a manifest that has them may be on disk ([`Manifest::skip_names_of`]).
-//!
-//! When a rewrite is due is decided in [`super::rewrites`].
+//! When a rewrite is due is decided in [`super::rewrites`], how the manifest is replaced and what if that fails is in
+//! [`super::replace`].
 
 use super::append::{AppendLog, AppendTail, End};
 use super::batch::{BatchWriter, FileEnd};
 use super::files::{Aof, Status, TurnEnd, filename, path_of, settings};
 use super::manifest::{BaseFormat, MANIFEST_BYTES_MAX, Manifest, manifest_name};
+use super::replace::Replacing;
 use crate::clients::Clients;
 use crate::config::apply::append_folder;
 use crate::config::value::AppendFsync;
-use crate::core::{Core, Order};
+use crate::core::Core;
 use crate::ids::{JobId, RequestId};
-use crate::io::{AppendEvent, FileEvent, Level, Output, Request, Rewrite, SnapshotTarget};
+use crate::io::{AppendEvent, FileEvent, Level, Output, Request, SnapshotTarget};
 use crate::keyspace::Keyspace;
 use crate::persist::saves::Saves;
 use crate::persist::snapshot::Purpose;
@@ -41,7 +41,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// How far a rewrite is.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     /// The folder is created and locked.
     Locking(RequestId),
     /// The manifest that is there is read.
@@ -57,30 +57,41 @@ enum Step {
     /// What is safe in the present file becomes so in the next one.
     Levelling,
     /// The manifest is replaced.
-    Replacing(RequestId),
+    Replacing(Replacing),
+}
+
+impl Step {
+    /// Whether the manifest may be replaced at any time.
+    fn is_at_end(&self) -> bool {
+        matches!(self, Step::Levelling | Step::Replacing(_))
+    }
 }
 
 /// What will take the place of the present files.
 #[derive(Debug)]
 pub(super) struct Next {
-    step: Step,
-    manifest: Manifest,
+    pub(super) step: Step,
+    pub(super) manifest: Manifest,
     /// Whether the present files stay, and only the incremental file is new.
-    is_added: bool,
+    pub(super) is_added: bool,
     /// The incremental file. There is none if only a base is wanted.
-    log: Option<AppendLog>,
+    pub(super) log: Option<AppendLog>,
     /// Its path and that of the base, once they are made.
-    paths: Vec<String>,
-    base_bytes: u64,
+    pub(super) paths: Vec<String>,
+    pub(super) base_bytes: u64,
     /// Monotonic microseconds at its start.
     pub(super) began_us: u64,
 }
 
 impl Next {
-    /// Returns the last batch that is safe in the next file, if replies have to wait for that.
-    pub(super) fn required(&self, policy: AppendFsync) -> Option<u64> {
-        let is_required = matches!(self.step, Step::Levelling | Step::Replacing(_));
-        self.log.as_ref().filter(|_| is_required).map(|log| log.safe_batch(policy))
+    /// Returns the incremental file, if a process that starts may soon find it in place of the present one.
+    pub(super) fn required(&self) -> Option<&AppendLog> {
+        self.log.as_ref().filter(|_| self.step.is_at_end())
+    }
+
+    /// The same, to hand something over.
+    pub(super) fn required_mut(&mut self) -> Option<&mut AppendLog> {
+        self.log.as_mut().filter(|_| self.step.is_at_end())
     }
 
     /// Returns the job of the base that is being written.
@@ -91,9 +102,10 @@ impl Next {
         }
     }
 
-    /// Syncs what was handed over.
+    /// Syncs what was handed over, and tries again to write what could not be written.
     pub(super) fn sync(&mut self, core: &mut Core) {
         if let Some(log) = &mut self.log {
+            log.retry(core);
             log.sync(core);
         }
     }
@@ -190,7 +202,13 @@ impl Aof {
     ) {
         let Some(next) = &mut self.next else { return };
         let Some(log) = next.log.as_mut().filter(|log| log.job == job) else { return };
+        let is_replacing = matches!(next.step, Step::Replacing(_));
         let why = match event {
+            event if is_replacing => {
+                log.event(event);
+                self.note_refusal(core);
+                return self.note_safe(clients);
+            }
             AppendEvent::Opened => {
                 next.step = Step::Ready;
                 return;
@@ -272,7 +290,7 @@ impl Aof {
                 let is_relied_on = self.status == Status::On;
                 let safe = next.log.as_ref().map(|log| log.safe_batch(policy));
                 if !is_relied_on || safe.is_none_or(|safe| safe >= clients.durable.safe()) {
-                    next.step = Step::Replacing(write_manifest(core, &next.manifest));
+                    next.replace_manifest(core);
                 }
             }
             _ => {}
@@ -308,7 +326,7 @@ impl Aof {
         offset: i64,
         is_present_handed_over: bool,
     ) {
-        let policy = self.policy();
+        let is_always = self.policy() == AppendFsync::Always;
         let Some(next) = &mut self.next else { return };
         let pending = tail.pending_bytes(End::Next);
         let is_due = match next.step {
@@ -334,112 +352,8 @@ impl Aof {
         if let Step::Syncing(None) = next.step {
             next.step = Step::Syncing(Some(log.file_bytes()));
             log.sync(core);
-        } else if next.required(policy).is_some() && policy == AppendFsync::Always {
-            next.sync(core);
+        } else if is_always && next.step.is_at_end() {
+            log.sync(core);
         }
     }
-
-    /// The next files are the present ones from now on.
-    fn take_over(&mut self, core: &mut Core, clients: &mut Clients, tail: &mut AppendTail) {
-        let Some(next) = self.next.take() else { return };
-        let Next { manifest, log, base_bytes, began_us, is_added, .. } = *next;
-        self.manifest = Some(manifest);
-        if !is_added {
-            (self.older_bytes, self.base_bytes) = (base_bytes, base_bytes);
-        }
-        self.is_loaded = false;
-        if let Some(mut log) = log {
-            log.promote();
-            tail.promote();
-            if let Some(old) = self.log.replace(log) {
-                old.close(core);
-            }
-            self.note_refusal(core);
-            self.rely(core, clients);
-        }
-        self.rewrites.succeeded(self.size(), core.now.mono_us.saturating_sub(began_us));
-        if !is_added {
-            core.log(Level::Notice, "Background AOF rewrite finished successfully");
-        }
-        self.remove_history(core);
-    }
-
-    /// Handles the answer to a request.
-    pub(crate) fn answered(
-        &mut self,
-        core: &mut Core,
-        clients: &mut Clients,
-        tail: &mut AppendTail,
-        id: RequestId,
-        answer: &Result<(), String>,
-    ) {
-        self.history_answered(core, id, answer);
-        let Some(next) = &mut self.next else { return };
-        let (Step::Locking(request) | Step::Replacing(request)) = next.step else { return };
-        if request != id {
-            return;
-        }
-        let is_replaced = matches!(next.step, Step::Replacing(_));
-        match answer {
-            Ok(()) if is_replaced => self.take_over(core, clients, tail),
-            Ok(()) => {
-                let job = core.next_job();
-                let path = path_of(core, &manifest_name(&filename(core)));
-                core.output(Output::Read { job, path });
-                next.step = Step::Reading(job, Vec::new());
-            }
-            Err(why) => {
-                let what = if is_replaced { "the manifest cannot be replaced" } else { "folder" };
-                self.next_failed(core, tail, format!("{what}: {why}"));
-                self.note_safe(clients);
-            }
-        }
-    }
-
-    /// Whether the manifest is being replaced.
-    pub(super) fn is_replacing(&self) -> bool {
-        self.next.as_ref().is_some_and(|next| matches!(next.step, Step::Replacing(_)))
-    }
-
-    /// Gives the next files up because of a failure.
-    fn next_failed(&mut self, core: &mut Core, tail: &mut AppendTail, why: String) {
-        self.drop_next(core, tail);
-        let is_first = self.status == Status::Starting && self.rewrites.is_first();
-        let what = if self.status == Status::Starting { "begun" } else { "rewritten" };
-        core.log(Level::Warning, format!("The append-only file cannot be {what}: {why}"));
-        self.rewrites.failed(why, core.now.mono_us);
-        self.note_refusal(core);
-        if is_first {
-            core.order(Order::AofFailed);
-        }
-    }
-
-    /// Gives the next files up.
-    pub(super) fn drop_next(&mut self, core: &mut Core, tail: &mut AppendTail) {
-        let Some(next) = self.next.take() else { return };
-        tail.end(End::Next);
-        if let Some(log) = next.log {
-            log.close(core);
-        }
-        if let Step::Base(job) = next.step {
-            core.order(Order::AbortSnapshot(job));
-        }
-        if let Step::Replacing(_) = next.step {
-            // The manifest on disk may be either one, now or later: no file of it is removed or used again.
-            if let Some(manifest) = &mut self.manifest {
-                manifest.skip_names_of(&next.manifest);
-            }
-            return;
-        }
-        for path in next.paths {
-            core.request(Request::RemoveFile(path));
-        }
-    }
-}
-
-/// Writes a manifest in place of the one on disk.
-pub(super) fn write_manifest(core: &mut Core, manifest: &Manifest) -> RequestId {
-    let path = path_of(core, &manifest_name(&filename(core)));
-    let text = manifest.format(core.config.aof_checksum);
-    core.request(Request::ReplaceFile { path, rewrite: Rewrite::public(text) })
 }

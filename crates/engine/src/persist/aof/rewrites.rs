@@ -125,11 +125,16 @@ impl Aof {
 
     /// Asks for rewrites that are due; syncs what is there of a running one.
     pub(super) fn rewrite_cron(&mut self, core: &mut Core) {
-        if let Some(next) = &mut self.next {
-            return next.sync(core);
-        }
         let now_us = core.now.mono_us;
-        if self.rewrites.failed.as_ref().is_some_and(|(_, due_us)| *due_us > now_us) {
+        let is_early = self.rewrites.failed.as_ref().is_some_and(|(_, due_us)| *due_us > now_us);
+        if let Some(next) = &mut self.next {
+            next.sync(core);
+            if !is_early {
+                next.replace_again(core, self.manifest.as_ref());
+            }
+            return;
+        }
+        if is_early {
             return;
         }
         let is_broken = self.log().is_some_and(|log| log.sync_error.is_some());
