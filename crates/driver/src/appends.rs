@@ -130,6 +130,11 @@ impl Appends {
                     self.close(job, seal, files, events);
                 }
             }
+            AppendStep::Commit(bytes) => {
+                for step in [AppendStep::Write(bytes), AppendStep::Sync] {
+                    self.carry_out_step(job, step, files, events);
+                }
+            }
             step if !file.stuck.is_empty() => file.stuck.push_back(step),
             AppendStep::Write(bytes) => match &self.write_fails_with {
                 Some(why) => {

@@ -353,6 +353,9 @@ pub enum AppendStep {
     },
     /// Append bytes.
     Write(Vec<u8>),
+    /// Append bytes and sync them. Nobody waits for the write alone: it may be done after a sync that runs, and is reported
+    /// with the sync.
+    Commit(Vec<u8>),
     /// Sync what was written before to the disk. It may run beside later writes.
     Sync,
     /// Try again to write what could not be written.

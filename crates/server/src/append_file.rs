@@ -17,12 +17,13 @@
 //! reported meanwhile. Syncs that are requested while one runs become one: the next.
 //!
 //! `Written` is reported before the sync that follows it, though that wakes the event loop once more: reported with
-//! it, the writers of that turn would wait for the disk under `everysec`.
+//! it, the writers of that turn would wait for the disk under `everysec`. Of a `Commit`, for which `always` stands, nobody
+//! waits for the write: it waits for the sync that runs, so that one thread does both, and only its sync is reported.
 //!
 //! **Wake-ups.** A queue wakes a thread only if one sleeps, none was woken already, and there is something to do for
-//! it; what was queued while it wrote is taken at once. A report wakes the event loop only if it has taken all former
-//! ones (`completions.rs`). So under load a turn costs one wake-up in either direction, however many clients wrote in it.
-//! The threads keep the nice value of the event loop, whose clients wait for them.
+//! it; what was queued while it wrote is taken at once. While writes come in quick succession, several of them share one
+//! wake-up (`append_pace.rs`). A report wakes the event loop only if it has taken all former ones (`completions.rs`). The
+//! threads keep the nice value of the event loop, whose clients wait for them.
 //!
 //! **Failures.** If a write fails, the file is cut back to the last whole `Write`, and the rest stays in the queue until
 //! `Retry`. If even cutting fails, it is done first then: the torn end is never followed by other bytes. A sync that
@@ -44,6 +45,7 @@ use std::time::{Duration, Instant};
 use russet_engine::io::{AppendEvent, AppendStep, Input, JobId};
 
 use crate::append_disk::{self, Disk};
+use crate::append_queue::{Item, State, Threads, write_batch};
 use crate::completions::{Completion, Reporter};
 use crate::log;
 use crate::sys::error_text;
@@ -56,16 +58,18 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(60);
 pub struct AppendFiles {
     reporter: Reporter,
     files: BTreeMap<JobId, Arc<Shared>>,
+    /// The earliest time at which a thread is to be woken, or an earlier one.
+    due_us: Option<u64>,
 }
 
 impl AppendFiles {
     /// Creates the set of files, which report to `reporter`.
     pub fn new(reporter: Reporter) -> AppendFiles {
-        AppendFiles { reporter, files: BTreeMap::new() }
+        AppendFiles { reporter, files: BTreeMap::new(), due_us: None }
     }
 
-    /// Queues a step.
-    pub fn step(&mut self, job: JobId, step: AppendStep) {
+    /// Queues a step. `now_us`: monotonic microseconds.
+    pub fn step(&mut self, job: JobId, step: AppendStep, now_us: u64) {
         match step {
             AppendStep::Open { path, len, sure } => {
                 // A relative path is resolved now, before the working directory may change.
@@ -75,9 +79,30 @@ impl AppendFiles {
             step => {
                 // One that could not be opened has reported that.
                 if let Some(file) = self.files.get(&job) {
-                    file.add(step);
+                    file.add(step, now_us);
+                    self.due_us = self.due_us.or(file.lock().pace.due_us());
                 }
             }
+        }
+    }
+
+    /// Returns when [`AppendFiles::wake_due`] is to be called at the latest, in monotonic microseconds.
+    pub fn due_us(&self) -> Option<u64> {
+        self.due_us
+    }
+
+    /// Wakes the threads of files whose writes have waited long enough for others.
+    pub fn wake_due(&mut self, now_us: u64) {
+        if self.due_us.is_none_or(|due_us| due_us > now_us) {
+            return;
+        }
+        self.due_us = None;
+        for file in self.files.values() {
+            let mut state = file.lock();
+            if state.pace.is_late(now_us) {
+                file.call(&mut state);
+            }
+            self.due_us = [self.due_us, state.pace.due_us()].into_iter().flatten().min();
         }
     }
 
@@ -112,7 +137,7 @@ impl AppendFiles {
     pub(crate) fn finish_within(&mut self, patience: Duration) {
         let until = Instant::now().checked_add(patience);
         let files = std::mem::take(&mut self.files);
-        files.values().for_each(|file| file.add(AppendStep::Close { seal: Vec::new() }));
+        files.values().for_each(|file| file.add(AppendStep::Close { seal: Vec::new() }, 0));
         for file in files.values() {
             let rest = until.map_or(patience, |until| until.duration_since(Instant::now()));
             let is_busy = |state: &mut State| !state.is_over();
@@ -149,90 +174,6 @@ struct Shared {
     ended: Condvar,
 }
 
-/// What is to be done with a file, and who does it.
-#[derive(Default)]
-struct State {
-    /// What was not written, in order.
-    queue: VecDeque<Item>,
-    /// Bytes written since the file was opened: its length in whole `Write`s.
-    written: u64,
-    /// Bytes of those that are on disk.
-    synced: u64,
-    is_writing: bool,
-    is_syncing: bool,
-    /// Everything written is to be synced.
-    wants_sync: bool,
-    /// A sync has failed: there is none any more.
-    has_failed_sync: bool,
-    /// A write has failed: the queue waits for a retry.
-    is_stuck: bool,
-    /// There may be a part of a write behind the file's end, which could not be cut off.
-    is_torn: bool,
-    /// No further step comes.
-    is_closing: bool,
-    /// What the file ends with if all of it is on disk.
-    seal: Vec<u8>,
-    threads: Threads,
-}
-
-/// The threads of a file.
-#[derive(Default)]
-struct Threads {
-    running: usize,
-    asleep: usize,
-    /// One was woken and has not looked yet.
-    is_called: bool,
-}
-
-/// A step that waits for those before it.
-enum Item {
-    Write(Vec<u8>),
-    Sync,
-}
-
-impl Item {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Item::Write(bytes) => bytes,
-            Item::Sync => &[],
-        }
-    }
-}
-
-impl State {
-    fn can_write(&self) -> bool {
-        !self.queue.is_empty() && !self.is_writing && !self.is_stuck
-    }
-
-    fn can_sync(&self) -> bool {
-        self.wants_sync && !self.is_syncing
-    }
-
-    /// Has a sync that waits behind a failed write cover what was written: it cannot wait until there is space again.
-    fn sync_written(&mut self) {
-        let is_any = self.queue.iter().any(|item| matches!(item, Item::Sync));
-        self.wants_sync |= is_any && !self.has_failed_sync && self.synced < self.written;
-    }
-
-    /// Takes the syncs that wait for no write.
-    fn pass_syncs(&mut self) {
-        while !self.is_writing && matches!(self.queue.front(), Some(Item::Sync)) {
-            self.queue.pop_front();
-            self.wants_sync |= !self.has_failed_sync;
-        }
-    }
-
-    /// Whether everything is on disk and the file has yet to say so.
-    fn may_be_sealed(&self) -> bool {
-        !self.seal.is_empty() && self.synced == self.written && !self.has_failed_sync
-    }
-
-    /// Whether no thread has anything left to do.
-    fn is_over(&self) -> bool {
-        self.is_closing && self.threads.running == 0
-    }
-}
-
 impl Shared {
     fn new(job: JobId, path: PathBuf, reporter: Reporter) -> Shared {
         let state = State::default();
@@ -247,16 +188,17 @@ impl Shared {
     }
 
     /// Queues a step other than the first.
-    fn add(&self, step: AppendStep) {
+    fn add(&self, step: AppendStep, now_us: u64) {
         let mut state = self.lock();
         if state.is_closing {
             return;
         }
         match step {
             AppendStep::Open { .. } => {}
-            AppendStep::Write(bytes) => state.queue.push_back(Item::Write(bytes)),
+            AppendStep::Write(bytes) => return self.add_write(state, Item::Write(bytes), now_us),
+            AppendStep::Commit(bytes) => return self.add_write(state, Item::Commit(bytes), now_us),
             AppendStep::Sync => {
-                state.queue.push_back(Item::Sync);
+                state.push(Item::Sync);
                 state.pass_syncs();
                 if state.is_stuck {
                     state.sync_written();
@@ -267,7 +209,7 @@ impl Shared {
                 state.is_stuck = false;
                 state.is_closing = true;
                 if !seal.is_empty() {
-                    state.queue.push_back(Item::Sync);
+                    state.push(Item::Sync);
                     state.seal = seal;
                 }
                 self.work.notify_all();
@@ -276,10 +218,21 @@ impl Shared {
         self.call(&mut state);
     }
 
+    fn add_write(&self, mut state: MutexGuard<'_, State>, item: Item, now_us: u64) {
+        state.push(item);
+        if !state.can_write() || !state.threads.can_be_called() {
+            // One will look by itself.
+            state.pace.awake();
+        } else if state.pace.write(now_us) {
+            self.call(&mut state);
+        }
+    }
+
     /// Wakes a thread up if there is something to do, and none will look anyway.
     fn call(&self, state: &mut State) {
         let is_any = state.can_write() || state.can_sync();
-        if is_any && state.threads.asleep > 0 && !state.threads.is_called {
+        if is_any && state.threads.can_be_called() {
+            state.pace.woken();
             state.threads.is_called = true;
             self.work.notify_one();
         }
@@ -361,20 +314,22 @@ impl Shared {
         (disk, len): &Open,
         batch: &mut VecDeque<Item>,
     ) {
-        std::mem::swap(&mut state.queue, batch);
+        let is_awaited = state.take(batch);
         state.is_writing = true;
         let (end, is_torn) = (len + state.written, state.is_torn);
         drop(state);
 
         let outcome = write_batch(disk.as_ref(), batch, end, is_torn);
-        let wants_sync = batch.drain(..outcome.items).filter(|i| matches!(i, Item::Sync)).count();
+        let done = batch.drain(..outcome.items);
+        let wants_sync = done.filter(Item::is_synced).count() > 0;
 
         let mut state = self.lock();
         state.is_writing = false;
         state.is_torn = outcome.is_torn;
         state.written += outcome.bytes;
-        state.wants_sync |= wants_sync > 0 && !state.has_failed_sync;
-        let written = (outcome.bytes > 0).then_some(AppendEvent::Written(state.written));
+        state.wants_sync |= wants_sync && !state.has_failed_sync;
+        let is_awaited = is_awaited || outcome.error.is_some() || state.has_failed_sync;
+        let written = if is_awaited { state.report_written() } else { None };
         let failed = outcome.error.map(|error| AppendEvent::WriteFailed(error_text(&error)));
         if failed.is_some() && state.is_closing {
             // This was the last attempt.
@@ -382,9 +337,7 @@ impl Shared {
             state.queue.clear();
         } else if failed.is_some() {
             state.is_stuck = true;
-            while let Some(item) = batch.pop_back() {
-                state.queue.push_front(item);
-            }
+            state.put_back(batch);
             state.sync_written();
         }
         self.report(state, written.into_iter().chain(failed));
@@ -417,53 +370,18 @@ impl Shared {
 
         let mut state = self.lock();
         state.is_syncing = false;
-        let event = match result {
+        match result {
             Ok(()) => {
                 state.synced = covered;
-                AppendEvent::Synced(covered)
+                state.reported = state.reported.max(covered);
+                self.report(state, [AppendEvent::Synced(covered)]);
             }
             Err(error) => {
-                state.has_failed_sync = true;
-                state.wants_sync = false;
-                AppendEvent::SyncFailed(error_text(&error))
+                (state.has_failed_sync, state.wants_sync) = (true, false);
+                let failed = AppendEvent::SyncFailed(error_text(&error));
+                let events = state.report_written().into_iter().chain([failed]);
+                self.report(state, events);
             }
-        };
-        self.report(state, [event]);
-    }
-}
-
-/// What has become of a batch.
-struct Outcome {
-    /// Steps done, from the first on.
-    items: usize,
-    /// Bytes of those.
-    bytes: u64,
-    /// Why the others were not.
-    error: Option<std::io::Error>,
-    /// There may be a part of the next one in the file.
-    is_torn: bool,
-}
-
-/// Writes a batch at the end of a file. If that fails, whole steps stay in the file and nothing else.
-fn write_batch(disk: &dyn Disk, batch: &VecDeque<Item>, end: u64, is_torn: bool) -> Outcome {
-    if is_torn && let Err(error) = disk.cut(end) {
-        return Outcome { items: 0, bytes: 0, error: Some(error), is_torn };
-    }
-    // The kernel would take no bytes of empty buffers, as of a file that takes no more.
-    let bytes = batch.iter().map(Item::bytes).filter(|bytes| !bytes.is_empty());
-    let mut slices: Vec<IoSlice<'_>> = bytes.map(IoSlice::new).collect();
-    let (written, error) = append_disk::write_all(disk, &mut slices, end);
-    if error.is_none() {
-        return Outcome { items: batch.len(), bytes: written, error, is_torn: false };
-    }
-    let (mut items, mut bytes) = (0, 0);
-    for item in batch {
-        let behind = bytes + item.bytes().len() as u64;
-        if behind > written {
-            break;
         }
-        (items, bytes) = (items + 1, behind);
     }
-    let is_torn = disk.cut(end + bytes).is_err();
-    Outcome { items, bytes, error, is_torn }
 }

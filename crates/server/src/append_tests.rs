@@ -40,7 +40,7 @@ impl Bench {
     }
 
     fn step(&mut self, step: AppendStep) {
-        self.files.step(JOB, step);
+        self.files.step(JOB, step, 0);
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -280,6 +280,44 @@ fn what_is_queued_meanwhile_is_one_write_and_one_sync() {
     bench.step(AppendStep::Sync);
     assert_eq!(bench.next(), AppendEvent::Synced(19));
     assert_eq!(disk.calls("sync"), 1);
+    assert_eq!(bench.end(), []);
+}
+
+#[test]
+fn commits_wait_for_the_sync_that_runs_and_are_reported_once() {
+    let disk = Fake::default();
+    let mut bench = Bench::on(&disk);
+    let latch = disk.latch("sync");
+    bench.step(AppendStep::Commit(b"one".to_vec()));
+    latch.begun();
+    for _ in 0..3 {
+        bench.step(AppendStep::Commit(b"more".to_vec()));
+    }
+    latch.open();
+    assert_eq!(bench.next(), AppendEvent::Synced(3));
+    latch.begun();
+    assert_eq!((disk.calls("write"), disk.calls("sync")), (2, 1));
+    // A write that is awaited does not wait, and has those before it written.
+    bench.step(AppendStep::Commit(b"last".to_vec()));
+    bench.write(b"!");
+    assert_eq!(bench.next(), AppendEvent::Written(20));
+    latch.open();
+    assert_eq!(bench.next(), AppendEvent::Synced(15));
+    latch.begun();
+    latch.open();
+    assert_eq!(bench.next(), AppendEvent::Synced(20));
+    assert_eq!(bench.end(), []);
+}
+
+#[test]
+fn a_commit_that_could_not_be_written_is_reported_when_it_is() {
+    let disk = Fake::with(|contents| contents.writes.push_back(Order::Fails(28)));
+    let mut bench = Bench::on(&disk);
+    bench.step(AppendStep::Commit(b"one".to_vec()));
+    assert!(matches!(bench.next(), AppendEvent::WriteFailed(_)));
+    bench.step(AppendStep::Retry);
+    assert_eq!(bench.next(), AppendEvent::Written(3));
+    assert_eq!(bench.next(), AppendEvent::Synced(3));
     assert_eq!(bench.end(), []);
 }
 

@@ -180,6 +180,9 @@ impl<E: Engine> EventLoop<E> {
         if self.finishing.is_due() {
             self.close_finished();
         }
+        if self.appends.due_us().is_some() {
+            self.appends.wake_due(self.clock.ticks_us());
+        }
         self.node.count_round(self.clock.since(start));
     }
 
@@ -188,6 +191,10 @@ impl<E: Engine> EventLoop<E> {
         let looks = self.paused.is_due() || self.finishing.is_due();
         if looks || !self.inputs.is_empty() || self.deadline == Some(0) {
             return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+        }
+        if let Some(due_us) = self.appends.due_us() {
+            let us = due_us.saturating_sub(self.clock.ticks_us()).min(1000).cast_signed();
+            return Some(Timespec { tv_sec: 0, tv_nsec: us * 1000 });
         }
         let wake_at = match (self.deadline, self.resources.listeners.resumes_at()) {
             (Some(a), Some(b)) => a.min(b),

@@ -12,6 +12,8 @@
 
 mod append_disk;
 mod append_file;
+mod append_pace;
+mod append_queue;
 #[cfg(test)]
 mod append_tests;
 mod background;

@@ -51,7 +51,7 @@ impl<E: Engine> EventLoop<E> {
                 self.files.stop(job);
                 self.inputs.retain(|i| !matches!(i, Input::File { job: of, .. } if *of == job));
             }
-            Output::Append { job, step } => self.appends.step(job, step),
+            Output::Append { job, step } => self.appends.step(job, step, self.now.mono_us),
             Output::Request { id, request } => self.do_request(id, request),
             Output::Log { level, text, role } => {
                 log::set_role(role);

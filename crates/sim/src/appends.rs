@@ -105,6 +105,10 @@ impl Appender {
 impl World {
     /// A step for a file.
     pub(crate) fn append_step(&mut self, node: usize, job: JobId, step: AppendStep) {
+        if let AppendStep::Commit(bytes) = step {
+            self.append_step(node, job, AppendStep::Write(bytes));
+            return self.append_step(node, job, AppendStep::Sync);
+        }
         let process = &mut self.processes[node];
         let file_name = match &step {
             AppendStep::Open { path, .. } => process.file_name(path),

@@ -203,10 +203,37 @@ impl AppendLog {
         number: u64,
         offset: i64,
     ) {
+        self.give(core, tail, (number, offset), AppendStep::Write);
+    }
+
+    /// The same, and has it synced: with `appendfsync always`.
+    pub(super) fn commit(
+        &mut self,
+        core: &mut Core,
+        tail: &mut AppendTail,
+        number: u64,
+        offset: i64,
+    ) {
+        if self.sync_error.is_some() || tail.pending_bytes(self.end) == 0 {
+            self.hand_over(core, tail, number, offset);
+            return self.sync(core);
+        }
+        self.delayed_syncs += u64::from(self.synced < self.sync_asked);
+        self.give(core, tail, (number, offset), AppendStep::Commit);
+        self.sync_asked = self.given;
+    }
+
+    fn give(
+        &mut self,
+        core: &mut Core,
+        tail: &mut AppendTail,
+        (number, offset): (u64, i64),
+        step: fn(Vec<u8>) -> AppendStep,
+    ) {
         let bytes = tail.take(self.end, self.synced_len());
         if !bytes.is_empty() {
             self.given += bytes.len() as u64;
-            core.output(Output::Append { job: self.job, step: AppendStep::Write(bytes) });
+            core.output(Output::Append { job: self.job, step: step(bytes) });
         }
         let given_us = core.now.mono_us;
         self.batches.push_back(Batch { number, end: self.given, offset, given_us });

@@ -281,11 +281,12 @@ impl Aof {
         if let Some(log) = &mut self.log
             && (tail.pending_bytes(End::Present) > 0 || clients.durable.is_awaited())
         {
-            log.hand_over(core, tail, clients.durable.hand_over(), at.offset);
-            is_handed_over = true;
-            if self.policy == AppendFsync::Always {
-                log.sync(core);
+            let number = clients.durable.hand_over();
+            match self.policy {
+                AppendFsync::Always => log.commit(core, tail, number, at.offset),
+                _ => log.hand_over(core, tail, number, at.offset),
             }
+            is_handed_over = true;
             // A batch without bytes is as safe as those before it.
             self.note_safe(clients);
         }

@@ -348,12 +348,15 @@ impl Aof {
         if self.log.is_none() {
             clients.durable.hand_over();
         }
-        log.hand_over(core, tail, clients.durable.last_handed_over(), offset);
-        if let Step::Syncing(None) = next.step {
+        let number = clients.durable.last_handed_over();
+        let is_first = matches!(next.step, Step::Syncing(None));
+        if is_first || (is_always && next.step.is_at_end()) {
+            log.commit(core, tail, number, offset);
+        } else {
+            log.hand_over(core, tail, number, offset);
+        }
+        if is_first {
             next.step = Step::Syncing(Some(log.file_bytes()));
-            log.sync(core);
-        } else if is_always && next.step.is_at_end() {
-            log.sync(core);
         }
     }
 }
