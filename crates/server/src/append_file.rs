@@ -21,9 +21,9 @@
 //! waits for the write: it waits for the sync that runs, so that one thread does both, and only its sync is reported.
 //!
 //! **Wake-ups.** A queue wakes a thread only if one sleeps, none was woken already, and there is something to do for
-//! it; what was queued while it wrote is taken at once. While writes come in quick succession, several of them share one
-//! wake-up (`append_pace.rs`). A report wakes the event loop only if it has taken all former ones (`completions.rs`). The
-//! threads keep the nice value of the event loop, whose clients wait for them.
+//! it; what was queued while it wrote is taken at once. While writes that no sync follows come in quick succession,
+//! several of them share one wake-up (`append_pace.rs`). A report wakes the event loop only if it has taken all former ones
+//! (`completions.rs`). The threads keep the nice value of the event loop, whose clients wait for them.
 //!
 //! **Failures.** If a write fails, the file is cut back to the last whole `Write`, and the rest stays in the queue until
 //! `Retry`. If even cutting fails, it is done first then: the torn end is never followed by other bytes. A sync that
@@ -219,7 +219,12 @@ impl Shared {
     }
 
     fn add_write(&self, mut state: MutexGuard<'_, State>, item: Item, now_us: u64) {
+        let is_commit = matches!(item, Item::Commit(_));
         state.push(item);
+        if is_commit {
+            // What comes during its sync shares the next one.
+            return self.call(&mut state);
+        }
         if !state.can_write() || !state.threads.can_be_called() {
             // One will look by itself.
             state.pace.awake();

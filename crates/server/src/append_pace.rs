@@ -6,12 +6,12 @@
 //! beside the wake-ups saved; when they come one by one, a delay would only be one. Nobody says in advance which it is
 //! (a client that waits for its reply sends nothing meanwhile, however long one waits), so it is found out, as TCP
 //! finds the width of a path: the number of writes to wait for is doubled after it has come in time for a while, and
-//! halved when it has not.
+//! halved when it has not, several times in short.
 //!
 //! ```text
 //!   writes     │  │ │ │   │ │ │ │   │ │   │ │              target 4
 //!              ▼  ▼ ▼ ▼   ▼ ▼ ▼ ▼   ▼ ▼   ▼ ▼
-//!   wake-ups         ▲         ▲          ▲  too late: target 2, and more patience before the next attempt at 4
+//!   wake-ups         ▲         ▲          ▲  late: if repeated, target 2, and more patience before the next attempt at 4
 //!                    └─ DELAY_US at most ─┘
 //! ```
 
@@ -24,6 +24,12 @@ const TARGET_MAX: u32 = 32;
 /// Wake-ups in time before more writes are waited for: at first, and after many attempts in vain.
 const PATIENCE: (u32, u32) = (64, 1 << 14);
 
+/// Late wake-ups after which fewer writes are waited for.
+const LATE_MAX: u32 = 8;
+
+/// Wake-ups in time for which a late one is forgiven: on a busy machine threads often have no processor for a moment.
+const FORGIVING: u32 = 8;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pace {
@@ -35,6 +41,8 @@ pub struct Pace {
     /// Wake-ups in time since the target was changed, and how many are needed to change it.
     in_time: u32,
     patience: u32,
+    /// Late wake-ups that are not forgiven.
+    late: u32,
     /// The target that was too high the last time.
     too_high: u32,
 }
@@ -42,7 +50,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Pace {
         let (target, patience, too_high) = (1, PATIENCE.0, u32::MAX);
-        Pace { target, waiting: 0, since_us: 0, in_time: 0, patience, too_high }
+        Pace { target, waiting: 0, since_us: 0, in_time: 0, patience, late: 0, too_high }
     }
 }
 
@@ -82,18 +90,29 @@ impl Pace {
             return;
         }
         if !has_come {
-            self.too_high = self.target;
-            self.target = (self.target / 2).max(1);
-            (self.patience, self.in_time) = ((self.patience * 2).min(PATIENCE.1), 0);
+            self.late += 1;
+            if self.late >= LATE_MAX {
+                self.too_high = self.target;
+                self.patience = (self.patience * 2).min(PATIENCE.1);
+                self.set_target(self.target / 2);
+            }
             return;
         }
         self.in_time += 1;
+        if self.in_time.is_multiple_of(FORGIVING) {
+            self.late = self.late.saturating_sub(1);
+        }
         if self.in_time >= self.patience {
             if self.target >= self.too_high {
                 (self.patience, self.too_high) = (PATIENCE.0, u32::MAX);
             }
-            (self.target, self.in_time) = ((self.target * 2).min(TARGET_MAX), 0);
+            self.set_target(self.target * 2);
         }
+    }
+
+    fn set_target(&mut self, target: u32) {
+        self.target = target.clamp(1, TARGET_MAX);
+        (self.in_time, self.late) = (0, 0);
     }
 }
 

@@ -439,7 +439,7 @@ pub(super) const FIELDS: &[Field] = &[
 
 /// Iterates over the running snapshots except the base of the append-only file, which has fields of its own.
 fn rdb_snapshots<'v>(view: &'v View<'_>) -> impl Iterator<Item = &'v Snapshot> {
-    view.parts.saves.snapshots.iter().filter(|s| s.purpose != Purpose::AofBase)
+    view.parts.saves.snapshots.iter().filter(|s| !matches!(s.purpose, Purpose::AofBase(_)))
 }
 
 /// Returns the encoded and the total number of keys of the oldest running snapshot.

@@ -243,13 +243,13 @@ impl Saves {
         };
         let Some(snapshot) = self.snapshots.remove(data, job) else { return };
         if let Err(why) = &result
-            && snapshot.purpose != Purpose::AofBase
+            && !matches!(snapshot.purpose, Purpose::AofBase(_))
         {
             core.log(Level::Warning, format!("Write error saving DB on disk: {why}"));
         }
         match snapshot.purpose {
             Purpose::Save => self.ended(core, &snapshot, result),
-            Purpose::AofBase => {
+            Purpose::AofBase(_) => {
                 core.order(Order::AofBaseEnded { job, ahead_peak: snapshot.ahead_peak, result })
             }
             Purpose::Sync => core.order(Order::SyncEnded { job, result: result.map(|_| ()) }),

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::aof::batch::WriterSettings;
+use super::aof::manifest::BaseFormat;
 use super::fill::StreamPosition;
 use crate::core::Core;
 use crate::ids::JobId;
@@ -41,7 +42,7 @@ pub enum Purpose {
     /// A diskless full synchronization of replicas.
     Sync,
     /// The base of the append-only file.
-    AofBase,
+    AofBase(BaseFormat),
 }
 
 /// A running snapshot.
@@ -191,14 +192,15 @@ impl Snapshots {
             expires: db.len_with_expiry() as u64,
         };
         let elements_expire = data.dbs().any(|(_, db)| db.len_with_expiring_elements() > 0);
-        let is_base = purpose == Purpose::AofBase;
+        let is_base = matches!(purpose, Purpose::AofBase(_));
+        let is_of_commands = purpose == Purpose::AofBase(BaseFormat::Aof);
         let commands = WriterSettings { checksums: core.config.aof_checksum, timestamps: false };
         let settings = RdbSettings {
             version: file_version(elements_expire),
             size_hints: dbs.map(size_hint).collect(),
             compression: core.config.rdbcompression,
             checksum: core.config.rdbchecksum || (is_base && core.config.aof_checksum),
-            commands: (is_base && !core.config.aof_use_rdb_preamble).then_some(commands),
+            commands: is_of_commands.then_some(commands),
             key_delay: core.config.rdb_key_save_delay,
         };
         self.list.push(Snapshot {
@@ -304,7 +306,7 @@ fn aux_fields(
         aux.push(("repl-id", id));
         aux.push(("repl-offset", offset.to_string()));
     }
-    let is_base = purpose == Purpose::AofBase;
+    let is_base = matches!(purpose, Purpose::AofBase(_));
     aux.push(("aof-base", if is_base { "1" } else { "0" }.to_owned()));
     aux
 }

@@ -194,6 +194,19 @@ fn a_base_of_commands_has_all_types_and_expiries() {
 }
 
 #[test]
+fn the_form_of_a_base_is_decided_when_the_rewrite_begins() {
+    let (mut w, c) = start(EVERYSEC);
+    w.request(c, "SET a 1");
+    w.appends.held = true;
+    w.request(c, "BGREWRITEAOF");
+    w.request(c, "CONFIG SET aof-use-rdb-preamble no");
+    w.appends.held = false;
+    w.do_appends(usize::MAX);
+    let base = &w.files["appendonlydir/appendonly.aof.2.base.rdb"];
+    assert!(base.starts_with(b"REDIS"));
+}
+
+#[test]
 fn a_rewrite_that_fails_changes_nothing_and_is_tried_again() {
     let (mut w, c) = start(ALWAYS);
     w.request(c, "SET a 1");

@@ -126,6 +126,10 @@ impl Aof {
         offset: i64,
     ) {
         self.hand_over_all(core, clients, tail, offset);
+        if self.next.is_some() {
+            let text = "Giving up the running AOF rewrite: the append-only file is switched off";
+            core.log(Level::Notice, text);
+        }
         self.drop_next(core, tail);
         if let Some(mut log) = self.log.take() {
             log.sync(core);

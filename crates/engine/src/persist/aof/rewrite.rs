@@ -78,6 +78,8 @@ pub(super) struct Next {
     pub(super) log: Option<AppendLog>,
     /// Its path and that of the base, once they are made.
     pub(super) paths: Vec<String>,
+    /// The form of the base.
+    format: BaseFormat,
     pub(super) base_bytes: u64,
     /// Monotonic microseconds at its start.
     pub(super) began_us: u64,
@@ -120,6 +122,10 @@ impl Aof {
             is_added: self.is_loaded,
             log: None,
             paths: Vec::new(),
+            format: match core.config.aof_use_rdb_preamble {
+                true => BaseFormat::Rdb,
+                false => BaseFormat::Aof,
+            },
             base_bytes: 0,
             began_us: core.now.mono_us,
         };
@@ -235,15 +241,13 @@ impl Aof {
         offset: i64,
     ) {
         let Some(next) = &mut self.next else { return };
-        let format = match core.config.aof_use_rdb_preamble {
-            true => BaseFormat::Rdb,
-            false => BaseFormat::Aof,
-        };
         let mut manifest = next.manifest.clone();
-        let path = path_of(core, &manifest.next_base(&filename(core), format));
+        let path = path_of(core, &manifest.next_base(&filename(core), next.format));
         manifest.retire_incremental(usize::from(next.log.is_some()));
         let target = SnapshotTarget::File { path: path.clone() };
-        let Some(job) = saves.snapshots.begin(core, data, Purpose::AofBase, target, None) else {
+        let Some(job) =
+            saves.snapshots.begin(core, data, Purpose::AofBase(next.format), target, None)
+        else {
             return;
         };
         next.manifest = manifest;
