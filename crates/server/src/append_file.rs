@@ -98,11 +98,11 @@ impl AppendFiles {
         }
         self.due_us = None;
         for file in self.files.values() {
-            let mut state = file.lock();
-            if state.pace.is_late(now_us) {
-                file.call(&mut state);
+            let state = file.lock();
+            match state.pace.due_us() {
+                Some(due_us) if due_us <= now_us => file.call(state),
+                due_us => self.due_us = [self.due_us, due_us].into_iter().flatten().min(),
             }
-            self.due_us = [self.due_us, state.pace.due_us()].into_iter().flatten().min();
         }
     }
 
@@ -215,7 +215,7 @@ impl Shared {
                 self.work.notify_all();
             }
         }
-        self.call(&mut state);
+        self.call(state);
     }
 
     fn add_write(&self, mut state: MutexGuard<'_, State>, item: Item, now_us: u64) {
@@ -223,22 +223,24 @@ impl Shared {
         state.push(item);
         if is_commit {
             // What comes during its sync shares the next one.
-            return self.call(&mut state);
+            return self.call(state);
         }
         if !state.can_write() || !state.threads.can_be_called() {
             // One will look by itself.
             state.pace.awake();
         } else if state.pace.write(now_us) {
-            self.call(&mut state);
+            self.call(state);
         }
     }
 
-    /// Wakes a thread up if there is something to do, and none will look anyway.
-    fn call(&self, state: &mut State) {
+    /// Wakes a thread up if there is something to do, and none will look anyway; when the state is not locked, since the
+    /// thread begins by locking it.
+    fn call(&self, mut state: MutexGuard<'_, State>) {
         let is_any = state.can_write() || state.can_sync();
         if is_any && state.threads.can_be_called() {
             state.pace.woken();
             state.threads.is_called = true;
+            drop(state);
             self.work.notify_one();
         }
     }
@@ -359,10 +361,10 @@ impl Shared {
         let is_alone = state.threads.running < 2 && !state.is_closing;
         if is_alone {
             state.threads.running += 1;
+            drop(state);
         } else {
-            self.call(&mut state);
+            self.call(state);
         }
-        drop(state);
         if is_alone {
             let (file, open) = (self.clone(), open.clone());
             if thread().spawn(move || file.run(&open)).is_err() {

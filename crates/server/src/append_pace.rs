@@ -61,7 +61,7 @@ impl Pace {
             self.since_us = now_us;
         }
         self.waiting += 1;
-        let is_time = self.waiting >= self.target || self.is_late(now_us);
+        let is_time = self.waiting >= self.target || now_us >= self.since_us + DELAY_US;
         if is_time {
             self.woken();
         }
@@ -71,11 +71,6 @@ impl Pace {
     /// Takes note that the thread is awake: what waits is taken without a wake-up.
     pub fn awake(&mut self) {
         self.waiting = 0;
-    }
-
-    /// Whether writes have waited long enough.
-    pub fn is_late(&self, now_us: u64) -> bool {
-        self.due_us().is_some_and(|due_us| due_us <= now_us)
     }
 
     /// Returns when the thread is to be woken at the latest, if writes wait.

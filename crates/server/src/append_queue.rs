@@ -94,6 +94,7 @@ impl State {
 
     /// Takes all that is queued, in exchange for an empty queue. Returns whether its write is awaited.
     pub fn take(&mut self, batch: &mut VecDeque<Item>) -> bool {
+        self.pace.awake();
         std::mem::swap(&mut self.queue, batch);
         std::mem::take(&mut self.is_write_awaited)
     }
