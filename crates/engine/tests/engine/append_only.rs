@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use russet_driver::{Driver, Files};
+use russet_driver::{Driver, Files, START};
+use russet_engine::config::Config;
 use russet_engine::io::Handle;
+use russet_engine::node::Boot;
 
 const ALWAYS: &str = "appendonly yes\nappendfsync always\nsave \"\"\nenable-debug-command yes\n";
 const EVERYSEC: &str =
@@ -169,6 +171,26 @@ fn each_effect_of_a_rewrite_is_in_one_of_the_files() {
     );
     assert!(!w.files.contains_key("appendonlydir/appendonly.aof.1.incr.aof"), "history is removed");
     assert_eq!(digest_of(ALWAYS, after_power_loss(&w)), w.request(c, "DEBUG DIGEST"));
+}
+
+#[test]
+fn a_start_removes_history_when_it_has_synced_the_folder() {
+    let old = "appendonlydir/appendonly.aof.1.incr.aof";
+    let (mut w, c) = start(&format!("{ALWAYS}aof-disable-auto-gc yes\n"));
+    w.request(c, "SET a 1");
+    w.request(c, "BGREWRITEAOF");
+    w.advance_ms(100);
+    assert!(manifest(&w).contains("appendonly.aof.1.incr.aof seq 1 type h"));
+    let config = Config::parse_text(ALWAYS.as_bytes()).expect("a configuration").config;
+    let boot = Boot { load: true, ..Boot::default() };
+    let mut w = Driver::idle(config, boot, w.files.clone(), START);
+    w.appends.held = true;
+    w.advance_ms(100);
+    assert!(w.appends.waiting() > 0, "the opening of the last file");
+    assert!(w.files.contains_key(old), "the manifest that does not need it may not be on disk");
+    w.do_appends(usize::MAX);
+    w.advance_ms(100);
+    assert!(!w.files.contains_key(old));
 }
 
 #[test]
@@ -431,6 +453,17 @@ fn replies_wait_while_the_file_moves_to_another_folder() {
     assert_eq!(w.take(c), "+OK\r\n");
     assert_eq!(w.request(c, "SET a 3"), "+OK\r\n");
     assert_eq!(digest_of(ALWAYS, after_power_loss(&w)), w.request(c, "DEBUG DIGEST"));
+}
+
+#[test]
+fn the_former_file_is_on_disk_while_the_one_in_another_folder_is_begun() {
+    let (mut w, c) = start(&format!("{EVERYSEC}enable-protected-configs yes\n"));
+    w.request(c, "SET a 1");
+    let digest = w.request(c, "DEBUG DIGEST");
+    assert_ne!(digest_of(EVERYSEC, after_power_loss(&w)), digest, "the next sync is to come");
+    w.snapshots.held = true;
+    assert_eq!(w.request(c, "CONFIG SET dir /elsewhere"), "+OK\r\n");
+    assert_eq!(digest_of(EVERYSEC, after_power_loss(&w)), digest);
 }
 
 #[test]

@@ -158,7 +158,9 @@ impl Aof {
         }
         self.drop_next(core, tail);
         tail.end(End::Present);
-        if let Some(log) = self.log.take() {
+        if let Some(mut log) = self.log.take() {
+            // Until the new file is there, a start finds this one.
+            log.sync(core);
             log.close(core);
         }
         if !is_elsewhere {
@@ -217,7 +219,6 @@ impl Aof {
         self.status = Status::Starting;
         core.timers.set(Timer::Append, core.now.mono_us + PERIOD_US);
         self.rewrites.count_from(self.size());
-        self.remove_history(core);
     }
 
     /// Handles that the file that was loaded is open, which also means that all of it is on disk.
@@ -226,6 +227,9 @@ impl Aof {
             // The line also separates what a stock server appended from what we append.
             tail.mark(log.synced_len());
             self.rely(core, clients);
+            // The process before may have died between the rename of the manifest and the sync of the folder. The
+            // opening has synced it.
+            self.remove_history(core);
         }
     }
 
