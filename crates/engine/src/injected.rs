@@ -51,10 +51,16 @@ pub enum Bug {
     CutTooFar,
     /// An EXEC that takes several turns is written to the append-only file in parts.
     SplitExec,
+    /// Files that a rewrite replaces are removed before the manifest that does not need them is on disk.
+    RemovedTooEarly,
+    /// Writes while the base of an append-only file is written are not in its incremental file.
+    MissingInBase,
+    /// The base of an append-only file holds writes that are in its incremental file too.
+    TwiceWithBase,
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 23] = [
+pub const BUGS: [Bug; 26] = [
     Bug::SkippedBacklogByte,
     Bug::PsyncOffByOne,
     Bug::MissingSelect,
@@ -78,4 +84,7 @@ pub const BUGS: [Bug; 23] = [
     Bug::ForgottenSyncFailure,
     Bug::CutTooFar,
     Bug::SplitExec,
+    Bug::RemovedTooEarly,
+    Bug::MissingInBase,
+    Bug::TwiceWithBase,
 ];

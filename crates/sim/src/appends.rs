@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use russet_engine::io::{AppendEvent, AppendStep, Input, JobId};
 
+use crate::durability::{Horizon, horizon};
+use crate::jobs::RARE;
 use crate::process::Inbox;
 use crate::world::{Event, World};
 
@@ -33,21 +35,41 @@ pub struct Appender {
     syncing: Option<(usize, u64)>,
     /// Its name, and its length with all that was given.
     given: (String, usize),
+    /// What was given and is not synced: where it ends, and the state that it leads to.
+    unsynced: VecDeque<(usize, u64)>,
     /// What the file ends with if all of it is on disk.
     seal: Vec<u8>,
     /// It ends with its last sync.
     is_closing: bool,
-    /// A sync failed: there is none any more.
-    has_failed_sync: bool,
+    /// How long the last sync took.
+    sync_took_us: u64,
+    /// A sync failed: there is none any more, and the horizon stands here for the states up to the last that the node had
+    /// executed when it heard of it.
+    failed_at_us: Option<u64>,
+    failed_state: Option<u64>,
 }
 
 /// Files that are appended to, by job.
 pub type Appenders = BTreeMap<JobId, Appender>;
 
 impl Appender {
-    /// When the sync began that runs.
-    pub fn sync_began_us(&self) -> Option<u64> {
-        self.syncing.map(|(_, began_us)| began_us)
+    /// The latest time, without suspensions, before which everything is on disk if no sync fails. `awake_us`: the same of
+    /// now.
+    fn horizon_us(&self, awake_us: u64, now_us: u64) -> u64 {
+        let running_us = self.syncing.map_or(0, |(_, began_us)| now_us - began_us);
+        horizon(awake_us, running_us + self.sync_took_us)
+    }
+
+    /// Where the horizon is.
+    pub fn horizon(&self, awake_us: u64, now_us: u64) -> Horizon {
+        let at_us = self.horizon_us(awake_us, now_us);
+        let state = self.failed_at_us.map_or(0, |_| self.failed_state.unwrap_or(u64::MAX));
+        Horizon { at_us, stands_at_us: self.failed_at_us.unwrap_or(at_us), stands_for: state }
+    }
+
+    /// The node has heard that a sync failed.
+    pub fn has_told(&mut self, state: u64) {
+        self.failed_state.get_or_insert(state);
     }
 
     /// Whether it is not open yet.
@@ -63,7 +85,7 @@ impl Appender {
     /// A sync that waits behind a failed write covers what is written.
     fn sync_written(&mut self) {
         let is_any = self.steps.iter().any(|step| matches!(step, AppendStep::Sync));
-        let may = self.is_stuck && !self.has_failed_sync && self.synced < self.written;
+        let may = self.is_stuck && self.failed_at_us.is_none() && self.synced < self.written;
         self.wants_sync |= may && is_any;
     }
 
@@ -94,7 +116,7 @@ impl Appender {
                     bytes -= more.len();
                     self.written += more.len();
                 }
-                Some(AppendStep::Sync) => self.wants_sync |= !self.has_failed_sync,
+                Some(AppendStep::Sync) => self.wants_sync |= self.failed_at_us.is_none(),
                 _ => return,
             }
             self.steps.pop_front();
@@ -122,12 +144,16 @@ impl World {
         // One that could not be opened is gone.
         let Some(appender) = appender else { return };
         match &step {
-            AppendStep::Open { len, .. } => appender.given = (file_name, *len as usize),
+            AppendStep::Open { len, .. } => {
+                process.durability.cut(&file_name, *len as usize);
+                appender.given = (file_name, *len as usize);
+            }
             AppendStep::Write(bytes) => appender.given.1 += bytes.len(),
             _ => {}
         }
         if matches!(step, AppendStep::Open { .. } | AppendStep::Write(_)) {
             process.durability.handed(&appender.given.0, appender.given.1);
+            appender.unsynced.push_back((appender.given.1, process.durability.last()));
         }
         match step {
             AppendStep::Retry => appender.is_stuck = false,
@@ -150,7 +176,11 @@ impl World {
         let Some(appender) = process.appenders.get_mut(&job) else { return };
         if !appender.is_scheduled && !appender.is_stuck && !appender.steps.is_empty() {
             appender.is_scheduled = true;
+            let is_opening = appender.is_opening();
             self.queue.push(self.now + delay, Event::Append { node, incarnation, job });
+            if is_opening {
+                self.maybe_crash_within(node, RARE, delay);
+            }
         }
     }
 
@@ -202,7 +232,6 @@ impl World {
                 true
             }
             Err(why) => {
-                self.processes[node].durability.failed_sync = true;
                 events.push(AppendEvent::OpenFailed(why));
                 false
             }
@@ -274,29 +303,34 @@ impl World {
             appender.wants_sync = false;
             appender.syncing = Some((appender.written, self.now));
             self.queue.push(self.now + delay, Event::AppendSync { node, incarnation, job });
+            self.maybe_crash_within(node, 1, delay);
         }
     }
 
     /// A sync ends.
     pub(crate) fn append_sync(&mut self, node: usize, job: JobId) {
         let process = &mut self.processes[node];
+        let awake_us = self.now.saturating_sub(process.suspended_us);
         let Some(appender) = process.appenders.get_mut(&job) else { return };
+        let horizon_us = appender.horizon_us(awake_us, self.now);
         let Some((covered, began_us)) = appender.syncing.take() else { return };
+        appender.sync_took_us = self.now - began_us;
         let Some((_, file)) = appender.file else { return };
         let event = match process.disk.sync_first(file, appender.base + covered) {
             Ok(()) => {
                 appender.synced = covered;
+                let end = appender.base + covered;
+                while let Some((_, state)) = appender.unsynced.pop_front_if(|(at, _)| *at <= end) {
+                    process.durability.synced = process.durability.synced.max(state);
+                }
                 AppendEvent::Synced(covered as u64)
             }
             Err(why) => {
-                (appender.has_failed_sync, appender.wants_sync) = (true, false);
+                (appender.failed_at_us, appender.wants_sync) = (Some(horizon_us), false);
                 self.coverage.aof_failed_syncs += 1;
                 AppendEvent::SyncFailed(why)
             }
         };
-        let awake_us = self.now.saturating_sub(process.suspended_us);
-        let is_ok = matches!(event, AppendEvent::Synced(_));
-        process.durability.sync_ended(self.now - began_us, is_ok, awake_us);
         if appender.is_closing && !appender.wants_sync {
             process.appenders.remove(&job);
         }
@@ -339,7 +373,7 @@ impl World {
                 // Nobody hears of it any more.
                 is_done &= process.disk.sync_first(file, appender.end()).is_ok();
             }
-            let may_be_sealed = is_done && !appender.has_failed_sync;
+            let may_be_sealed = is_done && appender.failed_at_us.is_none();
             if may_be_sealed && process.disk.write(file, &appender.seal).is_ok() {
                 let end = appender.end() + appender.seal.len();
                 // Without it the file is as good as before.

@@ -265,7 +265,9 @@ impl World {
         let field = |name: &str| aux.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
         let process = &self.processes[node];
         let Some(data) = process.data() else { return };
-        let unchanged = changes(process) == process.changes_before;
+        // A base is begun when a turn has ended.
+        let is_base = field("aof-base").is_some_and(|is| is == "1");
+        let unchanged = is_base || changes(process) == process.changes_before;
         let begins_dirty = !unchanged && is_for_replicas;
         let begun = Begun {
             digest: unchanged.then(|| data.digest()),
@@ -274,6 +276,9 @@ impl World {
         };
         self.coverage.dirty_syncs += u64::from(begins_dirty);
         self.processes[node].begun.insert(job, begun);
+        if is_base {
+            self.processes[node].durability.base_begins();
+        }
         if self.phase == Phase::Chaos && self.chance.percent(self.plan.crash_in_snapshot_percent) {
             self.processes[node].crash_after_turns = Some(self.chance.skewed(1, 12));
         }

@@ -66,6 +66,8 @@ pub struct Client {
     pub is_slow: bool,
     /// Requests of the next moments, many at once.
     pub burst: u64,
+    /// So many of its next pipelines do nothing but look at places of others, in quick succession.
+    pub peeks: u64,
     /// Its next pipeline begins with so many requests that cost little.
     pub flood: u64,
     /// What an operator has yet to say.
@@ -102,6 +104,7 @@ impl Client {
             progress_us: 0,
             is_slow: false,
             burst: 0,
+            peeks: 0,
             flood: 0,
             orders: VecDeque::new(),
             answers: VecDeque::new(),

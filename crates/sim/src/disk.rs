@@ -71,8 +71,8 @@ impl File {
         self.lost.retain(|range| range.start < range.end);
     }
 
-    /// Power is lost. True if the end was torn.
-    fn lose_power(&mut self, chance: &mut Chance) -> bool {
+    /// Power is lost, and with it perhaps sectors before the end. True if the end was torn.
+    fn lose_power(&mut self, chance: &mut Chance, loses_sectors: bool) -> bool {
         if let Some(before) = self.before_cut.take()
             && chance.percent(50)
         {
@@ -92,7 +92,7 @@ impl File {
             // The length got there, and of the bytes some sectors.
             unsure.push(self.synced..kept);
         }
-        for range in unsure {
+        for range in unsure.into_iter().filter(|_| loses_sectors) {
             self.lose_sectors(range.start..range.end.min(kept), chance);
         }
         (self.synced, self.clean) = (kept, kept);
@@ -145,6 +145,8 @@ pub struct Disk {
     pub slowness: u64,
     /// How long a sync may take in addition, microseconds.
     pub sync_us: u64,
+    /// A loss of power may take sectors within what was not synced, and not only its end.
+    pub loses_sectors: bool,
 }
 
 /// The folder of a name; empty for the first one.
@@ -155,7 +157,7 @@ fn folder_of(name: &str) -> &str {
 impl Disk {
     /// An empty disk.
     pub fn new(forgets_folders: bool) -> Disk {
-        Disk { slowness: 1, forgets_folders, ..Disk::default() }
+        Disk { slowness: 1, loses_sectors: true, forgets_folders, ..Disk::default() }
     }
 
     /// Makes a file, or empties it; its number.
@@ -281,6 +283,15 @@ impl Disk {
         Ok(())
     }
 
+    /// Removes a name, if the disk takes that. A full one does.
+    pub fn unlink(&mut self, name: &str) -> Result<(), String> {
+        if self.failing != Some(FULL) {
+            self.check()?;
+        }
+        self.remove(name);
+        Ok(())
+    }
+
     /// Removes a name.
     pub fn remove(&mut self, name: &str) {
         self.seen.remove(name);
@@ -333,7 +344,7 @@ impl Disk {
         self.seen = self.durable.clone();
         let mut loss = Loss { names: before != self.seen, torn: false };
         for file in self.files.values_mut() {
-            loss.torn |= file.lose_power(chance);
+            loss.torn |= file.lose_power(chance, self.loses_sectors);
         }
         self.forget_unnamed();
         loss

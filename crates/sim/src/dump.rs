@@ -13,6 +13,7 @@ use russet_engine::types::RdbForm;
 use crate::listpack;
 use crate::model::hash::Hash;
 use crate::model::{Model, Value};
+use crate::resp::parse_command;
 
 /// A form in which files hold values.
 struct Form {
@@ -192,8 +193,27 @@ impl RdbSink for Content {
     }
 }
 
+/// Reads commands, between which lines begin with `#`, into a model.
+fn decode_commands(bytes: &[u8]) -> Result<Content, String> {
+    let (mut content, mut at) = (Content::default(), 0);
+    while at < bytes.len() {
+        if bytes[at] == b'#' {
+            let line = bytes[at..].iter().position(|&byte| byte == b'\n');
+            at += line.ok_or("half a line")? + 1;
+            continue;
+        }
+        let (args, used) = parse_command(&bytes[at..])?.ok_or("half a command")?;
+        content.model.apply(&args)?;
+        at += used;
+    }
+    Ok(content)
+}
+
 /// Reads a whole file into a model.
 pub fn decode(bytes: &[u8]) -> Result<Content, String> {
+    if !bytes.starts_with(b"REDIS") {
+        return decode_commands(bytes);
+    }
     let version = bytes.get(5..9).and_then(|digits| std::str::from_utf8(digits).ok());
     let version = version.and_then(|digits| digits.parse().ok()).unwrap_or(0);
     let mut content = Content { version, ..Content::default() };

@@ -13,13 +13,18 @@
 //! sync that runs then has taken so far, and by that of the one before it. A byte waits for the next sync at most a
 //! second, or until the one that runs has ended, and then for that one's end. [`SLACK_US`] is for the steps' way to the
 //! file's thread and for long turns; time in which the process was suspended does not count. From a failed sync on the
-//! horizon stands still, until the node relies on another file.
+//! horizon stands still, until the node relies on another file; only for what was executed before it heard of the failure,
+//! since it is to execute no more.
+//!
+//! Whatever `appendfsync` says, what a base holds is safe once the manifest names it, and so is what was loaded once the
+//! node relies on the file that it has opened behind it.
 //!
 //! With a flipped bit in a file the node refuses to start, and names file and offset; or it cuts the file off, but not
 //! before the damage.
 
 use russet_engine::config::Config;
 use russet_engine::config::value::AppendFsync;
+use russet_engine::io::JobId;
 
 use crate::ledger::{Found, SharedLedger, lock};
 use crate::model::excerpt;
@@ -84,24 +89,23 @@ pub struct Durability {
     seen: u64,
     /// The newest one that must survive a loss of power.
     safe: u64,
+    /// The newest one of which all is on disk in some file.
+    pub synced: u64,
     /// When which state was seen, in time without suspensions.
     seen_at: Vec<(u64, u64)>,
-    /// How long the last sync took.
-    sync_us: u64,
-    /// Where the horizon stands since a sync failed.
-    horizon_us: Option<u64>,
+    /// What it has loaded in this life, before it relies on the file.
+    loaded: Option<u64>,
+    /// What the base holds that was begun last.
+    base: u64,
     /// When the ledger began or went back.
     since_us: u64,
     end: End,
-    /// How the life before ended, and since when it waited for syncs then.
-    last_end: (End, Option<u64>),
+    /// How the life before ended, since when replies waited for the file then, and since when for syncs.
+    last_end: (End, [Option<u64>; 2]),
     handed: Vec<Handed>,
     rot: Option<Rot>,
     /// A bit is to be flipped before it starts.
     pub is_to_rot: bool,
-    /// A sync of what it has appended has failed in this life. A node that is started again trusts what it reads of it, so
-    /// its machine ends with it.
-    pub failed_sync: bool,
     /// The disk was in trouble in this life.
     pub had_trouble: bool,
     /// The last warnings that it has logged.
@@ -115,7 +119,8 @@ impl Durability {
         Durability { ledger, ..Durability::default() }
     }
 
-    fn last(&self) -> u64 {
+    /// The last state.
+    pub fn last(&self) -> u64 {
         self.ledger.as_ref().map_or(0, |ledger| lock(ledger).last())
     }
 
@@ -126,26 +131,42 @@ impl Durability {
         }
     }
 
-    /// A sync has ended that took so long, at this time without suspensions.
-    pub fn sync_ended(&mut self, took_us: u64, is_ok: bool, awake_us: u64) {
-        self.failed_sync |= !is_ok;
-        if !is_ok {
-            let horizon_us = horizon(awake_us, took_us + self.sync_us);
-            self.horizon_us.get_or_insert(horizon_us);
+    /// A file is cut off here.
+    pub fn cut(&mut self, name: &str, end: usize) {
+        self.handed.retain(|handed| handed.name != name || handed.end <= end);
+    }
+
+    /// A base is begun.
+    pub fn base_begins(&mut self) {
+        if self.is_settled && self.ledger.as_ref().is_some_and(|ledger| !lock(ledger).is_stale()) {
+            self.base = self.last();
         }
-        self.sync_us = took_us;
+    }
+
+    /// The manifest on disk names that base.
+    pub fn is_rewritten(&mut self) {
+        self.is_on_disk(self.base);
+    }
+
+    /// A state is on disk, whatever `appendfsync` says.
+    fn is_on_disk(&mut self, state: u64) {
+        (self.seen, self.safe) = (self.seen.max(state), self.safe.max(state));
+        self.synced = self.synced.max(state);
     }
 
     /// What was seen before the horizon is safe.
-    fn reach_horizon(&mut self, awake_us: u64, running_us: u64) {
-        let now_us = horizon(awake_us, running_us + self.sync_us);
-        let horizon_us = self.horizon_us.unwrap_or(now_us).min(now_us);
-        if self.syncs_since_us.is_none_or(|since| since > horizon_us) {
-            return;
-        }
-        let before = self.seen_at.partition_point(|(at, _)| *at <= horizon_us);
-        if let Some((_, state)) = before.checked_sub(1).map(|last| self.seen_at[last]) {
-            self.safe = self.safe.max(state);
+    fn reach_horizon(&mut self, horizon: Horizon) {
+        let Horizon { at_us, stands_at_us, stands_for } = horizon;
+        for (horizon_us, first) in [(stands_at_us, 0), (at_us, stands_for)] {
+            if self.syncs_since_us.is_none_or(|since| since > horizon_us) {
+                continue;
+            }
+            let before = self.seen_at.partition_point(|(at, _)| *at <= horizon_us);
+            if let Some((_, state)) = before.checked_sub(1).map(|last| self.seen_at[last])
+                && state > first
+            {
+                self.safe = self.safe.max(state);
+            }
         }
     }
 
@@ -163,24 +184,48 @@ impl Durability {
 
     /// The node has started with this state.
     fn start_from(&mut self, state: u64, now_us: u64) {
-        self.last_end = (self.end, self.always_since.map(|(at, _)| at));
+        let always_since = self.always_since.map(|(at, _)| at);
+        self.last_end = (self.end, [self.relied_since_us, always_since]);
         if self.rot.take().is_some() {
             // Whatever was lost, it was not the node.
-            self.last_end = (End::Power, None);
+            self.last_end = (End::Power, [None; 2]);
         }
         self.seen = state;
         self.safe = if self.end == End::Power { state } else { self.safe.min(state) };
         self.seen_at.retain(|(_, seen)| *seen <= state);
         self.handed.retain(|handed| handed.state <= state);
         (self.relied_since_us, self.always_since, self.syncs_since_us) = (None, None, None);
-        (self.horizon_us, self.since_us) = (None, now_us);
+        (self.loaded, self.base, self.since_us) = (Some(state), 0, now_us);
+        self.synced = 0;
         (self.is_loading, self.is_settled) = (false, true);
         self.end = End::Process;
     }
 }
 
+/// The time before which what was seen is safe.
+#[derive(Clone, Copy, Debug)]
+pub struct Horizon {
+    /// Without suspensions.
+    pub at_us: u64,
+    /// The same if it stands still since a sync failed.
+    pub stands_at_us: u64,
+    /// Only for the states up to this one: the node must not execute more.
+    pub stands_for: u64,
+}
+
+impl Horizon {
+    /// What is safe in both of two files.
+    fn min(self, other: Horizon) -> Horizon {
+        Horizon {
+            at_us: self.at_us.min(other.at_us),
+            stands_at_us: self.stands_at_us.min(other.stands_at_us),
+            stands_for: self.stands_for.max(other.stands_for),
+        }
+    }
+}
+
 /// The latest time of which all is on disk now, if syncs took so long.
-fn horizon(awake_us: u64, syncs_us: u64) -> u64 {
+pub fn horizon(awake_us: u64, syncs_us: u64) -> u64 {
     awake_us.saturating_sub(PERIOD_US + SLACK_US + syncs_us)
 }
 
@@ -196,9 +241,10 @@ impl World {
         let Some(ledger) = &process.durability.ledger else { return false };
         lock(ledger).pause();
         process.durability.warnings.clear();
-        process.durability.failed_sync = false;
         process.durability.had_trouble = process.disk.is_in_trouble();
         let exists = process.disk.read(MANIFEST).is_some();
+        // Without checksums a flipped bit is another value.
+        process.durability.is_to_rot &= process.config.aof_checksum;
         (process.durability.is_loading, process.durability.is_settled) = (exists, false);
         let rots = std::mem::take(&mut process.durability.is_to_rot);
         if exists && rots && process.durability.rot.is_none() && self.phase == Phase::Chaos {
@@ -228,16 +274,26 @@ impl World {
     pub(crate) fn note_end(&mut self, node: usize, power: bool) {
         let (awake_us, now) = (self.awake_us(node), self.now);
         let process = &mut self.processes[node];
-        let running = process.appenders.values().filter_map(|appender| appender.sync_began_us());
-        let running_us = running.min().map_or(0, |began| now - began);
+        let horizons = process.appenders.values().map(|file| file.horizon(awake_us, now));
         let durability = &mut process.durability;
-        if durability.relied_since_us.is_some() {
-            durability.reach_horizon(awake_us, running_us);
+        if let Some(horizon) = horizons.reduce(Horizon::min)
+            && durability.relied_since_us.is_some()
+        {
+            durability.reach_horizon(horizon);
         }
         // What a later loss of power takes was not this life's to sync.
         durability.syncs_since_us = None;
         if power {
             durability.end = End::Power;
+        }
+    }
+
+    /// A node has heard that a sync of a file failed: it must not execute what a client asks from now on.
+    pub(crate) fn note_told(&mut self, node: usize, job: JobId) {
+        let process = &mut self.processes[node];
+        let state = process.durability.last();
+        if let Some(appender) = process.appenders.get_mut(&job) {
+            appender.has_told(state);
         }
     }
 
@@ -287,7 +343,7 @@ impl World {
             let (last, now) = (lock(&ledger).last(), self.now);
             let durability = &mut self.processes[node].durability;
             durability.start_from(last, now);
-            (durability.seen, durability.safe) = (0, 0);
+            (durability.seen, durability.safe, durability.loaded) = (0, 0, None);
             durability.seen_at.clear();
             return false;
         }
@@ -353,6 +409,10 @@ impl World {
         }
         let is_new = durability.relied_since_us.is_none();
         durability.relied_since_us.get_or_insert(now);
+        if is_new && let Some(loaded) = durability.loaded.take() {
+            // It has opened the file behind what it has loaded, which makes that last.
+            durability.is_on_disk(loaded);
+        }
         match append.fsync {
             AppendFsync::Always if durability.always_since.is_none() => {
                 // What was executed before was not to wait for a sync, unless that was in a life before.
@@ -364,9 +424,6 @@ impl World {
         match append.fsync {
             AppendFsync::No => durability.syncs_since_us = None,
             _ => _ = durability.syncs_since_us.get_or_insert(now),
-        }
-        if !append.has_failed_sync {
-            durability.horizon_us = None;
         }
     }
 
@@ -399,8 +456,9 @@ impl World {
         let is_lost = lock(ledger).has_lost(trace);
         let is_old = sent_us < durability.since_us;
         if is_old && is_lost {
-            let (end, always_since) = durability.last_end;
-            if end == End::Process || always_since.is_some_and(|since| since <= sent_us) {
+            let (end, [relied_since, always_since]) = durability.last_end;
+            let since = if end == End::Process { relied_since } else { always_since };
+            if since.is_some_and(|since| since <= sent_us) {
                 let text = excerpt(value);
                 self.fail(format!("node{node} has lost {place} = {text}, which a client has seen"));
             }
@@ -414,9 +472,18 @@ impl World {
         if durability.seen_at.last().is_none_or(|(_, seen)| *seen < state) {
             durability.seen_at.push((awake_us, state));
         }
-        if durability.always_since.is_some_and(|(at, from)| at <= sent_us && from < state) {
+        let synced = durability.synced;
+        let is_safe =
+            durability.always_since.is_some_and(|(at, from)| at <= sent_us && from < state);
+        if is_safe {
             durability.safe = durability.safe.max(state);
         }
         self.coverage.shown_checks += 1;
+        if is_safe && state > synced {
+            let text = excerpt(value);
+            self.fail(format!(
+                "node{node} has shown {place} = {text}, which is of state {state}, when only state {synced} was on disk"
+            ));
+        }
     }
 }

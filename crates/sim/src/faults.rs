@@ -73,6 +73,12 @@ pub const FAULTS: &[Fault] = &[
         apply: |world, node| world.order(node, "BGSAVE"),
     },
     Fault {
+        name: "rewrites ordered",
+        weight: 6,
+        kind: Kind::Disk,
+        apply: |world, node| world.order(node, "BGREWRITEAOF"),
+    },
+    Fault {
         name: "bits rotted",
         weight: 1,
         kind: Kind::Disk,
@@ -332,9 +338,9 @@ impl World {
         process.durability.had_trouble = true;
         let disk = &mut process.disk;
         match self.chance.below(20) {
-            0..12 => disk.failing = Some(*self.chance.pick(&ERRORS)),
-            12..16 => disk.slowness = self.chance.skewed(2, 100),
-            16..18 => disk.sync_us = self.chance.skewed(100_000, 30_000_000),
+            0..11 => disk.failing = Some(*self.chance.pick(&ERRORS)),
+            11..15 => disk.slowness = self.chance.skewed(2, 100),
+            15..17 => disk.sync_us += self.chance.skewed(100_000, 30_000_000),
             _ => disk.failing_syncs = 1,
         }
         let us = self.chance.skewed(100_000, 15_000_000);
@@ -404,7 +410,7 @@ impl World {
         for node in 0..nodes {
             let process = &mut self.processes[node];
             (process.disk.failing, process.disk.failing_syncs) = (None, 0);
-            (process.disk.slowness, process.disk.sync_us) = (1, 0);
+            (process.disk.slowness, process.disk.sync_us) = (1, self.plan.sync_us);
             process.busy_until = process.busy_until.min(self.now);
             process.config.replicaof = self.arrangement[node].map(address);
             self.wake(node);

@@ -10,6 +10,9 @@ use crate::node::renames_unsynced;
 use crate::process::Inbox;
 use crate::world::{Event, World};
 
+/// These steps are rare, and between them a process is killed so much more often than between others.
+pub const RARE: u64 = 4;
+
 /// Jobs that wait for those before them; the first is under way.
 pub type Jobs = VecDeque<Job>;
 
@@ -60,7 +63,7 @@ impl Job {
                 return Ok(true);
             }
             _ => {
-                disk.remove(&self.name);
+                disk.unlink(&self.name)?;
                 return Ok(true);
             }
         };
@@ -134,7 +137,7 @@ impl World {
 
     /// The first job takes its next step.
     pub(crate) fn job(&mut self, node: usize) {
-        self.maybe_crash_in_step(node);
+        self.maybe_crash_within(node, RARE, 5000);
         let process = &mut self.processes[node];
         let Some(job) = process.jobs.front_mut() else { return };
         if matches!(job.stage, Stage::Sync(_)) && renames_unsynced(self.bug) {

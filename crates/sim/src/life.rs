@@ -68,7 +68,7 @@ impl World {
         let inside = data.is_some_and(|data| data.is_inside_value());
         self.coverage.crashes_in_value += u64::from(inside);
         self.coverage.crashes_in_save += u64::from(data.is_some_and(|data| data.is_saving()));
-        let power = self.chance.percent(50) || self.processes[node].durability.failed_sync;
+        let power = self.chance.percent(50);
         self.tell(|| format!("node{node} is killed, power lost: {power}, walking: {walking}"));
         self.count_crash_steps(node);
         self.note_end(node, power);
@@ -113,10 +113,15 @@ impl World {
 
     /// Some processes are killed in a step of their append-only file.
     pub(crate) fn maybe_crash_in_step(&mut self, node: usize) {
-        let permille = self.plan.crash_in_step_permille;
+        self.maybe_crash_within(node, 1, 3000);
+    }
+
+    /// … so many times as often, within this time.
+    pub(crate) fn maybe_crash_within(&mut self, node: usize, weight: u64, us: u64) {
+        let permille = self.plan.crash_in_step_permille * weight;
         if permille > 0 && self.phase == Phase::Chaos && self.chance.below(1000) < permille {
             let incarnation = self.processes[node].incarnation;
-            let at = self.now + self.chance.skewed(1, 3000);
+            let at = self.now + self.chance.between(1, us.max(1));
             self.queue.push(at, Event::Crash { node, incarnation });
         }
     }
@@ -124,16 +129,11 @@ impl World {
     /// A process came to its own end.
     pub(crate) fn left(&mut self, node: usize, code: i32) {
         self.tell(|| format!("node{node} leaves with {code}"));
-        let power = self.processes[node].durability.failed_sync;
-        self.note_end(node, power);
-        if self.finish_appenders(node) && code == 0 && !power {
+        self.note_end(node, false);
+        if self.finish_appenders(node) && code == 0 {
             self.note_clean_end(node);
         }
         self.end_process(node, false);
-        if power {
-            let mut chance = self.chance.fork();
-            self.processes[node].disk.lose_power(&mut chance);
-        }
         if code != 0 && !self.may_refuse(node) {
             self.fail(format!("node{node} left with status {code}"));
         }

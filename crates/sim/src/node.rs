@@ -434,7 +434,7 @@ impl DataNode for Data {
         let log = aof.log()?;
         Some(Append {
             is_relied_on: aof.is_relied_on(),
-            fsync: self.node.core.config.appendfsync,
+            fsync: aof.policy(),
             is_stuck: log.write_error.is_some(),
             has_failed_sync: log.sync_error.is_some(),
             is_behind: !log.is_synced(),

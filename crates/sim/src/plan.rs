@@ -58,6 +58,8 @@ pub struct Plan {
     pub is_solo: bool,
     /// Kill this many in a thousand processes at each step of their append-only files.
     pub crash_in_step_permille: u64,
+    /// How much longer than on a good disk a sync takes at most, microseconds.
+    pub sync_us: u64,
     /// Clients may use MULTI.
     pub transactions: bool,
     /// What clients and replicas must know.
@@ -124,6 +126,7 @@ impl Plan {
                 true => *chance.pick(&[0, 3, 10, 30]),
                 false => 0,
             },
+            sync_us: if is_solo { *chance.pick(&[0, 0, 50_000, 300_000]) } else { 0 },
             mode: match chance.one_in(12) {
                 true => Mode::Cluster,
                 false => Mode::Standalone,
@@ -222,6 +225,11 @@ fn append_only(chance: &mut Chance, config: &mut Config) {
     config.appendonly = true;
     config.appendfsync = *chance.pick(&POLICIES);
     config.aof_timestamp_enabled = chance.percent(30);
+    config.aof_checksum = chance.percent(85);
+    config.aof_use_rdb_preamble = chance.percent(60);
+    config.no_appendfsync_on_rewrite = chance.percent(25);
+    config.auto_aof_rewrite_percentage = *chance.pick(&[0, 20, 100, 100]);
+    config.auto_aof_rewrite_min_size = chance.skewed(1000, 300_000);
     // Else a flipped bit in a base may be a wrong value.
     config.rdbchecksum = true;
 }

@@ -5,7 +5,9 @@
 
 use std::io::IoSlice;
 
-use russet_engine::io::{Input, Level, Output, Service, SnapshotEvent, SnapshotTarget};
+use russet_engine::io::{
+    AppendEvent, Input, Level, Output, Service, SnapshotEvent, SnapshotTarget,
+};
 
 use crate::net::Owner;
 use crate::plan::{PORT, node_of};
@@ -82,6 +84,10 @@ impl World {
         let Some(n) = process.machine.as_deref_mut() else { return };
         let ends_save =
             matches!(item, Inbox::Input(Input::Snapshot { event: SnapshotEvent::Done(_), .. }));
+        let failed_sync = match &item {
+            Inbox::Input(Input::Append { job, event: AppendEvent::SyncFailed(_) }) => Some(*job),
+            _ => None,
+        };
         match item {
             Inbox::Input(input) => n.handle(now, input),
             Inbox::Accept(conn) => {
@@ -107,6 +113,9 @@ impl World {
             }
         }
         self.drain(node);
+        if let Some(job) = failed_sync {
+            self.note_told(node, job);
+        }
         if ends_save {
             self.check_saved(node, true);
         }
@@ -309,7 +318,7 @@ impl World {
                 self.maybe_end_amid_exec(node);
             }
             Output::Log { text, level, .. } => {
-                self.count_log(&text);
+                self.count_log(node, &text);
                 if level == Level::Warning && self.processes[node].durability.ledger.is_some() {
                     self.processes[node].durability.warnings.push(text.clone());
                 }
@@ -340,7 +349,7 @@ impl World {
         }
     }
 
-    fn count_log(&mut self, text: &str) {
+    fn count_log(&mut self, node: usize, text: &str) {
         if text == "MASTER <-> REPLICA sync: Finished with success" {
             self.coverage.full_syncs += 1;
         } else if text == "Successful partial resynchronization with master." {
@@ -353,6 +362,13 @@ impl World {
             self.coverage.aof_cut += 1;
         } else if text.starts_with("AOF write error looks solved") {
             self.coverage.aof_writes_again += 1;
+        } else if text.starts_with("Background AOF rewrite finished") {
+            self.coverage.rewrites += 1;
+            self.processes[node].durability.is_rewritten();
+        } else if text.starts_with("The append-only file cannot be") {
+            self.coverage.failed_rewrites += 1;
+        } else if text.starts_with("Starting automatic rewriting") {
+            self.coverage.automatic_rewrites += 1;
         }
     }
 

@@ -31,8 +31,13 @@ impl World {
         if self.clients[client].burst > 0 || self.clients[client].speech.disturbs > 0 {
             self.clients[client].burst = self.clients[client].burst.saturating_sub(1);
             wait = self.chance.skewed(100, 5000);
+        } else if self.clients[client].peeks > 0 {
+            self.clients[client].peeks -= 1;
+            wait = self.chance.skewed(1000, 30_000);
         } else if self.chance.one_in(30) {
             self.clients[client].burst = self.chance.skewed(2, 40);
+        } else if self.plan.load.peeks && self.chance.one_in(20) {
+            self.clients[client].peeks = self.chance.skewed(5, 60);
         }
         if self.clients[client].conn.is_none() {
             self.client_connects(client);
@@ -147,7 +152,11 @@ impl World {
             for _ in 0..std::mem::take(&mut c.flood) {
                 c.speech.say(&["PING"], Expected::Anything);
             }
-            for _ in 0..self.chance.skewed(1, most) {
+            if c.peeks > 0 {
+                c.speech.look_around(&mut self.chance);
+            }
+            let requests = if c.peeks > 0 { 0 } else { self.chance.skewed(1, most) };
+            for _ in 0..requests {
                 c.speech.draw(&self.plan.load, &mut self.chance, wall_ms, self.plan.transactions);
             }
         }

@@ -177,12 +177,18 @@ impl World {
         let hosts = nodes + common.guests.len() + 1;
         // The last host is where clients are.
         let links = vec![vec![plan.link; hosts]; hosts];
-        let process = |config: &Config| Process {
-            config: config.clone(),
-            durability: Durability::of(config),
-            disk: Disk::new(forgets_folders(bug)),
-            loop_at: u64::MAX,
-            ..Process::default()
+        let process = |config: &Config| {
+            let mut disk = Disk::new(forgets_folders(bug));
+            disk.sync_us = plan.sync_us;
+            // Where no checksum tells, zeros within a command are a value.
+            disk.loses_sectors = config.aof_checksum;
+            Process {
+                config: config.clone(),
+                durability: Durability::of(config),
+                disk,
+                loop_at: u64::MAX,
+                ..Process::default()
+            }
         };
         let guest = |guest: &Guest| Process { guest: Some(*guest), ..process(&common.usual) };
         let processes = plan.configs.iter().map(process);
@@ -274,7 +280,7 @@ impl World {
             Event::Unblock { from, to } => self.unblock(from, to),
             Event::DiskHeals(node) => {
                 let disk = &mut self.processes[node].disk;
-                (disk.failing, disk.slowness, disk.sync_us) = (None, 1, 0);
+                (disk.failing, disk.slowness, disk.sync_us) = (None, 1, self.plan.sync_us);
             }
             Event::Reset(conn) => self.reset(conn),
             Event::Heal => self.heal(),

@@ -111,6 +111,11 @@ impl Snapshot {
     }
 
     fn walk(&mut self, core: &mut Core, data: &mut Keyspace, end_us: u64, host: &mut dyn Host) {
+        let is_base = matches!(self.purpose, Purpose::AofBase(_));
+        if is_base && self.ahead_peak == 0 && core.injected(Bug::TwiceWithBase) {
+            data.end_walk(self.job);
+            data.begin_walk(self.job);
+        }
         while self.may_walk() {
             let mut buckets = 0_u32;
             // The clock is read only every eighth bucket.

@@ -427,7 +427,9 @@ impl Speech {
         if done < elements {
             self.building = Some(Building { db, key, elements, done });
         } else if chance.percent(40) {
-            self.say(&[b"BGSAVE"], Expected::Anything);
+            let snapshot: &[u8] =
+                if load.peeks && chance.percent(50) { b"BGREWRITEAOF" } else { b"BGSAVE" };
+            self.say(&[snapshot], Expected::Anything);
             (self.disturbs, self.built_in) = (chance.between(5, 40), db);
         }
     }
@@ -470,6 +472,15 @@ impl Speech {
                 let place = self.place(connection, chance.below(5), in_hash);
                 (place.request("GET", "HGET"), Expected::Get(place))
             }
+        }
+    }
+
+    /// Looks at some places of other clients.
+    pub fn look_around(&mut self, chance: &mut Chance) {
+        self.select(0);
+        for _ in 0..chance.between(1, 4) {
+            let (args, expected) = self.peek(chance);
+            self.say(&args, expected);
         }
     }
 

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::config::value::AppendFsync;
 use crate::core::{Core, Order};
 use crate::ids::{JobId, RequestId};
+use crate::injected::Bug;
 use crate::io::{AppendEvent, Level};
 use crate::keyspace::Keyspace;
 use crate::persist::saves::Saves;
@@ -302,6 +303,11 @@ impl Aof {
         if self.next.is_none() && self.rewrites.take_wanted() {
             self.begin_next(core);
         }
+        if core.injected(Bug::MissingInBase)
+            && self.next.as_ref().is_some_and(|n| n.base_job().is_some())
+        {
+            tail.begin(End::Next, BatchWriter::new(settings(&core.config), FileEnd::empty()));
+        }
         self.advance(core, (data, saves), clients, tail, at);
     }
 
@@ -321,7 +327,7 @@ impl Aof {
     }
 
     /// Returns what is promised at present.
-    pub(crate) fn policy(&self) -> AppendFsync {
+    pub fn policy(&self) -> AppendFsync {
         self.policy
     }
 

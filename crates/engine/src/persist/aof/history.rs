@@ -4,9 +4,11 @@
 //! start and after the next rewrite.
 
 use super::files::{Aof, path_of};
+use super::manifest::Manifest;
 use super::replace::write_manifest;
 use crate::core::Core;
 use crate::ids::RequestId;
+use crate::injected::Bug;
 use crate::io::Request;
 
 /// The removal of history.
@@ -58,5 +60,15 @@ impl Aof {
         let Some(mut manifest) = self.manifest.clone() else { return };
         manifest.clear_history();
         self.forgetting = Some(write_manifest(core, &manifest));
+    }
+}
+
+/// Requests the removal of a manifest's history before it is on disk: an injected bug.
+pub(super) fn remove_too_early(core: &mut Core, manifest: &Manifest) {
+    if core.injected(Bug::RemovedTooEarly) {
+        for file in manifest.history() {
+            let path = path_of(core, &file.name);
+            core.request(Request::RemoveFile(path));
+        }
     }
 }

@@ -17,6 +17,7 @@
 
 use super::append::{AppendTail, End};
 use super::files::{Aof, Status, filename, path_of};
+use super::history::remove_too_early;
 use super::manifest::{Manifest, manifest_name};
 use super::rewrite::{Next, Step};
 use crate::clients::Clients;
@@ -182,5 +183,6 @@ impl Aof {
 pub(super) fn write_manifest(core: &mut Core, manifest: &Manifest) -> RequestId {
     let path = path_of(core, &manifest_name(&filename(core)));
     let text = manifest.format(core.config.aof_checksum);
+    remove_too_early(core, manifest);
     core.request(Request::ReplaceFile { path, rewrite: Rewrite::public(text) })
 }
