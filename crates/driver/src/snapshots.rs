@@ -20,6 +20,8 @@ pub struct Snapshots {
     pub errors: VecDeque<String>,
     /// The error of all other snapshots; none: success.
     pub fails_with: Option<String>,
+    /// Whether those that have begun were to be synced as they are written.
+    pub syncs_as_written: Vec<bool>,
     pub(crate) held_events: VecDeque<Input>,
     writers: BTreeMap<JobId, Writer>,
 }
@@ -53,6 +55,7 @@ impl Snapshots {
         aux: &[(&'static str, String)],
         inputs: &mut VecDeque<Input>,
     ) {
+        self.syncs_as_written.push(settings.sync_as_written);
         let mut writer =
             Writer { encoder: SnapshotEncoder::new(settings), target, bytes: Vec::new(), len: 0 };
         let aux: Vec<(&str, &[u8])> = aux.iter().map(|(n, v)| (*n, v.as_bytes())).collect();

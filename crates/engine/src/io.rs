@@ -451,8 +451,6 @@ pub enum Request {
     MaxClients(u32),
     /// Enable or disable the allocator's background thread.
     PurgeInBackground(bool),
-    /// Enable or disable incremental syncs of future snapshot files.
-    SyncAsWritten(bool),
     /// Replace a file of state: the driver reads it, calls [`Rewrite::apply`] with its text, writes the result into a
     /// temporary file, syncs it, renames it and syncs the folder. There is the old file or the new one, whatever
     /// happens; what must not be sent before the new one is safe waits for the answer behind a gate of its outbox.

@@ -98,7 +98,7 @@ impl<E: Engine> EventLoop<E> {
             connections: Connections::default(),
             inputs: VecDeque::new(),
             resolving: BTreeSet::new(),
-            snapshots: SnapshotWriter::new(completions.reporter(), resources.syncs_as_written),
+            snapshots: SnapshotWriter::new(completions.reporter()),
             files: FileReader::new(completions.reporter()),
             appends: AppendFiles::new(completions.reporter()),
             background: Background::new(completions.reporter()),

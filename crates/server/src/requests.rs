@@ -21,10 +21,7 @@ impl<E: Engine> EventLoop<E> {
     /// input.
     pub(crate) fn do_request(&mut self, id: RequestId, request: Request) {
         match self.resources.carry_out(request) {
-            Ok(answer) => {
-                self.snapshots.set_incremental_fsync(self.resources.syncs_as_written);
-                self.inputs.push_back(Input::Answer { id, answer });
-            }
+            Ok(answer) => self.inputs.push_back(Input::Answer { id, answer }),
             Err(request) => self.do_in_background(id, request),
         }
     }

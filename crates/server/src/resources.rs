@@ -37,8 +37,6 @@ pub struct Resources {
     pub(crate) append_lock: AppendLock,
     /// TCP keepalive of outgoing connections, seconds.
     pub(crate) keepalive_secs: u32,
-    /// Whether snapshot files are synced incrementally.
-    pub(crate) syncs_as_written: bool,
 }
 
 impl Resources {
@@ -53,7 +51,6 @@ impl Resources {
             lock: None,
             append_lock: AppendLock::default(),
             keepalive_secs: 0,
-            syncs_as_written: true,
         })
     }
 
@@ -72,10 +69,6 @@ impl Resources {
             Request::DumpFile(name) => self.rename_dump(name),
             Request::MaxClients(clients) => raise_limit(clients),
             Request::PurgeInBackground(wanted) => memory::purge_in_background(wanted),
-            Request::SyncAsWritten(wanted) => {
-                self.syncs_as_written = wanted;
-                Ok(())
-            }
             Request::AppendFolder(None) => Ok(()),
             Request::AppendFolder(Some(_))
             | Request::ReplaceFile { .. }

@@ -2,9 +2,9 @@
 //! snapshot has its own thread, so that a slow disk does not delay other snapshots.
 //!
 //! A file is written under a temporary name, synced, renamed, and then its directory is synced:
-//! after a crash there is the old file or the new one, complete. Files are renamed in the order in
-//! which they were started: an aborted one, whose thread may notice late, never replaces its
-//! successor. [`SnapshotWriter`] also knows which snapshots still run, so that no event of an
+//! after a crash there is the old file or the new one, complete. Files of the same path are renamed
+//! in the order in which they were started: an aborted one, whose thread may notice late, never
+//! replaces its successor. [`SnapshotWriter`] also knows which snapshots still run, so that no event of an
 //! aborted one reaches the node.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ use crate::completions::Reporter;
 use crate::log;
 use crate::sys;
 
-/// With `rdb-save-incremental-fsync`: how much may be unsynced.
+/// If files are synced as they are written: how much may be unsynced.
 const SYNC_WINDOW_BYTES: u64 = 4 << 20;
 /// A larger encoding buffer is freed after use.
 const BUFFER_KEPT_BYTES: usize = 4 << 20;
@@ -44,10 +44,9 @@ const NICE: i32 = 10;
 /// The running snapshots, owned by the event loop.
 pub struct SnapshotWriter {
     reporter: Reporter,
-    incremental_fsync: bool,
     running: BTreeMap<JobId, Running>,
-    /// The thread of the last file.
-    last_file: Option<JoinHandle<()>>,
+    /// The thread of the last file of each path.
+    last_files: BTreeMap<PathBuf, JoinHandle<()>>,
     temps: Temps,
 }
 
@@ -83,15 +82,10 @@ impl Files {
 
 impl SnapshotWriter {
     /// Creates a writer that reports to `reporter`.
-    pub fn new(reporter: Reporter, incremental_fsync: bool) -> SnapshotWriter {
+    pub fn new(reporter: Reporter) -> SnapshotWriter {
         let temps = Arc::new(Mutex::new(Some(BTreeSet::new())));
         let running = BTreeMap::new();
-        SnapshotWriter { reporter, incremental_fsync, running, last_file: None, temps }
-    }
-
-    /// Sets `rdb-save-incremental-fsync` for files started from now on.
-    pub fn set_incremental_fsync(&mut self, wanted: bool) {
-        self.incremental_fsync = wanted;
+        SnapshotWriter { reporter, running, last_files: BTreeMap::new(), temps }
     }
 
     /// Starts a snapshot.
@@ -106,25 +100,25 @@ impl SnapshotWriter {
             SnapshotTarget::File { path } => Some(Files::new(&path, job)),
             SnapshotTarget::Stream => None,
         };
-        let is_file = files.is_some();
+        let path = files.as_ref().map(|files| files.path.clone());
+        self.last_files.retain(|_, thread| !thread.is_finished());
         let aborted = Arc::new(AtomicBool::new(false));
         let begin = Begin {
             job,
             reporter: self.reporter.clone(),
             files,
-            incremental_fsync: self.incremental_fsync,
             settings,
             aux,
             aborted: aborted.clone(),
             temps: self.temps.clone(),
-            before: if is_file { self.last_file.take() } else { None },
+            before: path.as_ref().and_then(|path| self.last_files.remove(path)),
         };
         let (sender, receiver) = channel();
         let thread = std::thread::Builder::new().name("russet-rdb".into());
         let sender = match thread.spawn(move || begin.run(receiver)) {
             Ok(thread) => {
-                if is_file {
-                    self.last_file = Some(thread);
+                if let Some(path) = path {
+                    self.last_files.insert(path, thread);
                 }
                 Some(sender)
             }
@@ -190,12 +184,11 @@ struct Begin {
     job: JobId,
     reporter: Reporter,
     files: Option<Files>,
-    incremental_fsync: bool,
     settings: RdbSettings,
     aux: Vec<(&'static str, String)>,
     aborted: Arc<AtomicBool>,
     temps: Temps,
-    /// The thread of the previous file, if this is a file.
+    /// The thread of the previous file of the same path.
     before: Option<JoinHandle<()>>,
 }
 
@@ -232,9 +225,9 @@ impl Begin {
     }
 
     fn start(self) -> Result<Job, String> {
-        let file = self
-            .files
-            .map(|files| TempFile::create(files, self.incremental_fsync, self.temps.clone()));
+        let sync_as_written = self.settings.sync_as_written;
+        let create = |files| TempFile::create(files, sync_as_written, self.temps.clone());
+        let file = self.files.map(create);
         let file = file.transpose().map_err(|error| {
             format!("Failed opening the temp RDB file for saving: {}", sys::error_text(&error))
         })?;
@@ -346,7 +339,7 @@ impl Job {
 struct TempFile {
     file: File,
     files: Files,
-    incremental_fsync: bool,
+    sync_as_written: bool,
     written: u64,
     /// Offset up to which write-back was started.
     started: u64,
@@ -357,7 +350,7 @@ struct TempFile {
 }
 
 impl TempFile {
-    fn create(files: Files, incremental_fsync: bool, temps: Temps) -> io::Result<TempFile> {
+    fn create(files: Files, sync_as_written: bool, temps: Temps) -> io::Result<TempFile> {
         // Held until the file exists: afterwards, an exit removes it.
         let mut lock = temps.lock().map_err(|_| io::Error::other("a thread has crashed"))?;
         let known = lock.as_mut().ok_or_else(|| io::Error::other("the server exits"))?;
@@ -374,7 +367,7 @@ impl TempFile {
         Ok(TempFile {
             file,
             files,
-            incremental_fsync,
+            sync_as_written,
             written: 0,
             started: 0,
             waited: 0,
@@ -386,7 +379,7 @@ impl TempFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.written += bytes.len() as u64;
-        if self.incremental_fsync && self.written - self.started >= SYNC_WINDOW_BYTES {
+        if self.sync_as_written && self.written - self.started >= SYNC_WINDOW_BYTES {
             // Starts writing back this window and waits for the previous one, so that the disk
             // works while we encode.
             sys::write_back(self.file.as_fd(), self.started, self.written - self.started, false);

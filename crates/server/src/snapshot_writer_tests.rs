@@ -20,7 +20,7 @@ fn chunk(keys: usize) -> Chunk {
 
 fn writer() -> (Completions, SnapshotWriter) {
     let completions = Completions::new().unwrap();
-    let writer = SnapshotWriter::new(completions.reporter(), true);
+    let writer = SnapshotWriter::new(completions.reporter());
     (completions, writer)
 }
 
@@ -156,10 +156,10 @@ fn a_delayed_snapshot_is_aborted_at_once() {
 fn a_file_is_synced_in_windows_while_it_is_written() {
     let dir = crate::testing::directory("snapshot-windows");
     let (_completions, writer) = writer();
-    let create = |job: u64, incremental_fsync| {
+    let create = |job: u64, sync_as_written| {
         let path = dir.path().join("dump.rdb");
         let files = Files::new(path.to_str().unwrap(), JobId(job));
-        TempFile::create(files, incremental_fsync, writer.temps.clone()).unwrap()
+        TempFile::create(files, sync_as_written, writer.temps.clone()).unwrap()
     };
     let megabyte = vec![b'x'; 1 << 20];
     let positions = |mut file: TempFile| {
@@ -200,22 +200,26 @@ fn an_exit_leaves_no_temporary_file() {
 }
 
 #[test]
-fn a_blocked_file_does_not_delay_a_stream() {
+fn a_blocked_file_delays_only_those_of_its_path() {
     let dir = crate::testing::directory("snapshot-slow-disk");
+    let path = dir.path().join("dump.rdb");
+    let base = dir.path().join("base.rdb");
     // A previous thread that does not end simulates a slow disk.
     let (hold, held) = channel::<()>();
     let (completions, mut writer) = writer();
-    writer.last_file = Some(std::thread::spawn(move || held.iter().for_each(drop)));
-    let path = dir.path().join("dump.rdb");
-    let target = SnapshotTarget::File { path: path.to_str().unwrap().into() };
-    writer.begin(JobId(1), target, RdbSettings::default(), vec![]);
+    let slow = std::thread::spawn(move || held.iter().for_each(drop));
+    writer.last_files.insert(path.clone(), slow);
+    let file = |path: &Path| SnapshotTarget::File { path: path.to_str().unwrap().into() };
+    writer.begin(JobId(1), file(&path), RdbSettings::default(), vec![]);
     writer.end(JobId(1));
-    writer.begin(JOB, SnapshotTarget::Stream, RdbSettings::default(), vec![]);
-    writer.chunk(JOB, chunk(3));
-    writer.end(JOB);
-    assert!(matches!(until_end(&completions).last(), Some(SnapshotEvent::Done(_))));
-    assert!(!path.exists());
+    for target in [SnapshotTarget::Stream, file(&base)] {
+        writer.begin(JOB, target, RdbSettings::default(), vec![]);
+        writer.chunk(JOB, chunk(3));
+        writer.end(JOB);
+        assert!(matches!(until_end(&completions).last(), Some(SnapshotEvent::Done(_))));
+    }
+    assert!(base.exists() && !path.exists());
     drop(hold);
-    writer.last_file.take().unwrap().join().unwrap();
+    writer.last_files.remove(&path).unwrap().join().unwrap();
     assert!(path.exists());
 }

@@ -55,6 +55,8 @@ pub enum Hook {
     AppendElsewhere,
     /// `aof-timestamp-enabled`, `aof-checksum`: changes how effects are written.
     AppendSettings,
+    /// `aof-disable-auto-gc`: removes unused append-only files once that is allowed.
+    AppendHistory,
     /// `requirepass`: without a password all clients are authenticated.
     Password,
 }

@@ -364,7 +364,7 @@ section "Snapshots" {
     /// Working directory, with snapshots and other files.
     "dir" [] dir: Vec<u8> = "./", Text(check::dir), MODIFIABLE | PROTECTED | DENY_LOADING, IMPLEMENTED, Apply::Both(ShellStep { request: |config| Request::ChangeDir(text(&config.dir)), shown: None }, Hook::AppendElsewhere);
     /// Sync snapshots to disk incrementally. A change applies to the next snapshot.
-    "rdb-save-incremental-fsync" [] rdb_save_incremental_fsync: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, shell(|config| Request::SyncAsWritten(config.rdb_save_incremental_fsync));
+    "rdb-save-incremental-fsync" [] rdb_save_incremental_fsync: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Whether snapshots of newer versions are loaded.
     "rdb-version-check" [] rdb_version_check: RdbVersionCheck = "strict", Enum(RdbVersionCheck::NAMES), MODIFIABLE | VALKEY, PERFORMANCE, NONE;
     /// When serialized values are deeply validated. Always on.
@@ -400,10 +400,10 @@ section "Append-only file" {
     "aof-timestamp-enabled" [] aof_timestamp_enabled: bool = "no", Bool, MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::AppendSettings);
     /// Write checksums to the append-only file, in lines that stock servers skip.
     "aof-checksum" [] aof_checksum: bool = "yes", Bool, MODIFIABLE | RUSSET, IMPLEMENTED, Apply::Engine(Hook::AppendSettings);
-    /// Sync rewrites to disk incrementally.
-    "aof-rewrite-incremental-fsync" [] aof_rewrite_incremental_fsync: bool = "yes", Bool, MODIFIABLE, PERFORMANCE, NONE;
+    /// Sync rewrites to disk incrementally. A change applies to the next rewrite.
+    "aof-rewrite-incremental-fsync" [] aof_rewrite_incremental_fsync: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// For tests: keep unused append-only files.
-    "aof-disable-auto-gc" [] aof_disable_auto_gc: bool = "no", Bool, MODIFIABLE | HIDDEN, IMPLEMENTED, NONE;
+    "aof-disable-auto-gc" [] aof_disable_auto_gc: bool = "no", Bool, MODIFIABLE | HIDDEN, IMPLEMENTED, Apply::Engine(Hook::AppendHistory);
 }
 section "Replication" {
     /// Host and port of the master to follow; `no one` makes the server a master.

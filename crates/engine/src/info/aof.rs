@@ -1,6 +1,6 @@
-//! The fields of the append-only file in the section `persistence`.
+//! The fields of the append-only file in the section `persistence`, and those of modules, which Redis has among them.
 
-use super::{Field, Kind, Section, View, field};
+use super::{Field, Kind, Section, View, always, field};
 use crate::persist::aof::append::AppendLog;
 use crate::persist::aof::files::Status;
 
@@ -77,6 +77,14 @@ pub(super) const FIELDS: &[Field] = &[
         Bytes,
         "Peak of copied and not yet encoded bytes of the last AOF rewrite.",
         |view| view.parts.aof.rewrites.last_ahead_peak.into(),
+    ),
+    always(Persistence, "module_fork_in_progress", Flag, "Whether a module fork is running.", "0"),
+    always(
+        Persistence,
+        "module_fork_last_cow_size",
+        Bytes,
+        "Memory copied during the last module fork.",
+        "0",
     ),
     field(
         Persistence,

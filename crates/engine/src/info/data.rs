@@ -148,14 +148,6 @@ pub(super) const SAVES: &[Field] = &[
 
 /// The rows behind them.
 pub(super) const FIELDS: &[Field] = &[
-    always(Persistence, "module_fork_in_progress", Flag, "Whether a module fork is running.", "0"),
-    always(
-        Persistence,
-        "module_fork_last_cow_size",
-        Bytes,
-        "Memory copied during the last module fork.",
-        "0",
-    ),
     field(
         Persistence,
         "loading_start_time",

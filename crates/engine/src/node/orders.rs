@@ -250,6 +250,7 @@ impl Node {
                 parts.aof.begin_again(core, &mut parts.clients, &mut self.journal.tail, true);
             }
             Hook::AppendSettings => parts.aof.settings_changed(core, &mut self.journal.tail),
+            Hook::AppendHistory => parts.aof.remove_history(core),
             Hook::Password => parts.clients.password_changed(core),
             Hook::KeyspaceEvents => {
                 data.set_events_enabled(notify::is_on(core.config.notify_keyspace_events))

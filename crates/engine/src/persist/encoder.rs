@@ -17,7 +17,7 @@ impl SnapshotEncoder {
     /// Creates an encoder for one file.
     pub fn new(settings: RdbSettings) -> SnapshotEncoder {
         match settings.commands {
-            Some(writer) => SnapshotEncoder::Commands(Box::new(BaseEncoder::new(writer))),
+            Some(base) => SnapshotEncoder::Commands(Box::new(BaseEncoder::new(base))),
             None => SnapshotEncoder::Rdb(Box::new(RdbEncoder::new(settings))),
         }
     }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use super::aof::base::BaseSettings;
 use super::aof::batch::WriterSettings;
 use super::aof::manifest::BaseFormat;
 use super::fill::StreamPosition;
@@ -199,13 +200,21 @@ impl Snapshots {
         let elements_expire = data.dbs().any(|(_, db)| db.len_with_expiring_elements() > 0);
         let is_base = matches!(purpose, Purpose::AofBase(_));
         let is_of_commands = purpose == Purpose::AofBase(BaseFormat::Aof);
-        let commands = WriterSettings { checksums: core.config.aof_checksum, timestamps: false };
+        let writer = WriterSettings {
+            checksums: core.config.aof_checksum,
+            timestamps: core.config.aof_timestamp_enabled,
+        };
+        let commands = BaseSettings { writer, secs: core.now.wall_secs() };
         let settings = RdbSettings {
             version: file_version(elements_expire),
             size_hints: dbs.map(size_hint).collect(),
             compression: core.config.rdbcompression,
             checksum: core.config.rdbchecksum || (is_base && core.config.aof_checksum),
             commands: is_of_commands.then_some(commands),
+            sync_as_written: match is_base {
+                true => core.config.aof_rewrite_incremental_fsync,
+                false => core.config.rdb_save_incremental_fsync,
+            },
             key_delay: core.config.rdb_key_save_delay,
         };
         self.list.push(Snapshot {

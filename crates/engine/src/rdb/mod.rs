@@ -10,7 +10,7 @@
 //! The encoding of values is defined by their types, and the structure of a file by `persist`'s
 //! loader and encoder. `docs/internals/rdb.md` draws it.
 
-use crate::persist::aof::batch::WriterSettings;
+use crate::persist::aof::base::BaseSettings;
 
 pub mod chunk;
 pub mod elements;
@@ -57,7 +57,10 @@ pub struct RdbSettings {
     /// The sizes of databases, written when they are first selected.
     pub size_hints: Vec<SizeHint>,
     /// Write commands instead of an RDB file.
-    pub commands: Option<WriterSettings>,
+    pub commands: Option<BaseSettings>,
+    /// Whether the writer starts the sync of each part once it is written (`rdb-save-incremental-fsync`,
+    /// `aof-rewrite-incremental-fsync`). The encoder ignores it.
+    pub sync_as_written: bool,
     /// For tests: microseconds that the writer waits after each key; negative: a microsecond after that many keys
     /// (`rdb-key-save-delay`). The encoder ignores it.
     pub key_delay: i32,
@@ -71,6 +74,7 @@ impl Default for RdbSettings {
             checksum: true,
             size_hints: Vec::new(),
             commands: None,
+            sync_as_written: true,
             key_delay: 0,
         }
     }

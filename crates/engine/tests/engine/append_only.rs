@@ -215,6 +215,37 @@ fn a_base_of_commands_has_all_types_and_expiries() {
     assert_eq!(digest_of(&conf, w.files.clone()), w.request(c, "DEBUG DIGEST"));
 }
 
+/// So `check-aof --truncate-to-timestamp` knows of a base that it is too young.
+#[test]
+fn a_base_of_commands_begins_with_its_time() {
+    let conf = format!("{ALWAYS}aof-use-rdb-preamble no\naof-timestamp-enabled yes\n");
+    let (mut w, c) = start(&conf);
+    w.request(c, "SET a 1");
+    w.request(c, "BGREWRITEAOF");
+    w.advance_ms(2000);
+    let base = String::from_utf8_lossy(&w.files["appendonlydir/appendonly.aof.2.base.aof"]);
+    let (first, rest) = base.split_once("\r\n").expect("it has lines");
+    assert!(first.starts_with("#TS:") && !rest.contains("#TS:"), "{base}");
+    assert_eq!(digest_of(&conf, w.files.clone()), w.request(c, "DEBUG DIGEST"));
+}
+
+#[test]
+fn history_is_removed_when_that_is_switched_on_again() {
+    let (mut w, c) = start(ALWAYS);
+    w.request(c, "SET a 1");
+    w.request(c, "CONFIG SET aof-disable-auto-gc yes");
+    w.request(c, "BGREWRITEAOF");
+    w.advance_ms(100);
+    assert_eq!(manifest(&w).matches(" type h").count(), 2, "{}", manifest(&w));
+    assert!(w.files.contains_key("appendonlydir/appendonly.aof.1.base.rdb"));
+    w.request(c, "CONFIG SET aof-disable-auto-gc no");
+    assert_eq!(
+        manifest(&w),
+        "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i"
+    );
+    assert_eq!(w.files.len(), 3, "{:?}", w.files.keys());
+}
+
 #[test]
 fn the_form_of_a_base_is_decided_when_the_rewrite_begins() {
     let (mut w, c) = start(EVERYSEC);

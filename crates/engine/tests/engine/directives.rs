@@ -218,11 +218,26 @@ fn more_expire_effort_deletes_more_keys_in_a_turn() {
 fn directives_of_the_shell_are_requested_from_it() {
     let mut w = Driver::new("");
     let c = w.connect();
-    let words = "rdb-save-incremental-fsync no jemalloc-bg-thread no tcp-keepalive 7";
+    let words = "jemalloc-bg-thread no tcp-keepalive 7";
     assert_eq!(w.request(c, &format!("CONFIG SET {words}")), "+OK\r\n");
-    let asked =
-        [Request::SyncAsWritten(false), Request::PurgeInBackground(false), Request::KeepAlive(7)];
+    let asked = [Request::PurgeInBackground(false), Request::KeepAlive(7)];
     assert_eq!(w.requests.received, asked);
     assert_eq!(w.request(c, "CONFIG SET port 7000 bind 127.0.0.1"), "+OK\r\n");
     assert_eq!(w.requests.received.len(), asked.len() + 1, "one request serves both");
+}
+
+#[test]
+fn files_are_synced_as_written_by_their_own_directive() {
+    let mut w = Driver::new("appendonly yes\nsave \"\"\n");
+    let c = w.connect();
+    w.request(c, "CONFIG SET rdb-save-incremental-fsync no");
+    w.request(c, "SAVE");
+    assert_eq!(w.request(c, "BGREWRITEAOF")[..1], *"+");
+    w.advance_ms(100);
+    w.request(c, "CONFIG SET rdb-save-incremental-fsync yes aof-rewrite-incremental-fsync no");
+    w.request(c, "SAVE");
+    assert_eq!(w.request(c, "BGREWRITEAOF")[..1], *"+");
+    w.advance_ms(100);
+    // The first is the base at the start.
+    assert_eq!(w.snapshots.syncs_as_written, [true, false, true, true, false]);
 }

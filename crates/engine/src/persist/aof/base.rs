@@ -12,6 +12,15 @@ use crate::rdb::elements::Element;
 use crate::types::commands::Commands;
 use crate::types::type_of;
 
+/// How a base is written.
+#[derive(Clone, Copy, Debug)]
+pub struct BaseSettings {
+    /// The options of its writer.
+    pub writer: WriterSettings,
+    /// When its data was as it is in it, in seconds since 1970.
+    pub secs: i64,
+}
+
 /// A value that is being encoded.
 #[derive(Default)]
 struct Value {
@@ -29,6 +38,8 @@ struct Value {
 /// Encodes one file.
 pub struct BaseEncoder {
     writer: BatchWriter,
+    /// The time of the data, in seconds since 1970.
+    secs: i64,
     value: Value,
     /// Complete commands of the current chunk.
     commands: Vec<u8>,
@@ -36,9 +47,10 @@ pub struct BaseEncoder {
 
 impl BaseEncoder {
     /// Creates an encoder for one file.
-    pub fn new(settings: WriterSettings) -> BaseEncoder {
+    pub fn new(settings: BaseSettings) -> BaseEncoder {
         BaseEncoder {
-            writer: BatchWriter::new(settings, FileEnd::empty()),
+            writer: BatchWriter::new(settings.writer, FileEnd::empty()),
+            secs: settings.secs,
             value: Value::default(),
             commands: Vec::new(),
         }
@@ -62,7 +74,7 @@ impl BaseEncoder {
         }
         if !self.commands.is_empty() {
             let commands = std::iter::once((chunk.db(), self.commands.as_slice()));
-            self.writer.effects(false, commands, i64::MIN);
+            self.writer.effects(false, commands, self.secs);
             out.append(&mut self.writer.take());
             self.commands.clear();
         }

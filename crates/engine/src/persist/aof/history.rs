@@ -1,7 +1,7 @@
 //! Files that the manifest calls history: they are removed once it is on disk, and then forgotten by a further manifest.
 //!
 //! If one cannot be removed it stays, without harm, and the manifests go on naming it. Removal is tried again at the next
-//! start and after the next rewrite.
+//! start, after the next rewrite, and when `aof-disable-auto-gc` is switched off.
 
 use super::files::{Aof, path_of};
 use super::manifest::Manifest;
@@ -21,7 +21,7 @@ pub(super) struct Removal {
 
 impl Aof {
     /// Removes the files that the manifest on disk calls history.
-    pub(super) fn remove_history(&mut self, core: &mut Core) {
+    pub(crate) fn remove_history(&mut self, core: &mut Core) {
         let Some(manifest) = self.manifest.as_ref().filter(|_| !core.config.aof_disable_auto_gc)
         else {
             return;

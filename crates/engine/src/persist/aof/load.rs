@@ -202,8 +202,9 @@ impl AofLoad {
                 self.read(core);
             }
             (Err(why), _) => {
-                let text =
-                    format!("The old append-only file cannot be moved into the folder: {why}");
+                let name = filename(core);
+                let folder = String::from_utf8_lossy(&core.config.appenddirname);
+                let text = format!("{name} cannot be moved into the folder {folder}: {why}");
                 core.order(Order::Stop(text));
             }
         }
@@ -315,7 +316,7 @@ impl AofLoad {
                 Ended::Continues
             }
             _ => Ended::Failed(format!(
-                "{}: the manifest names it, and it does not exist",
+                "{} is in the manifest, but cannot be opened: No such file or directory",
                 self.name()
             )),
         }
