@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
+use super::needs::FORKED_PROCESS;
 use crate::sh::{self, Result};
 
 /// Opens the file.
@@ -20,8 +21,23 @@ const HEAD: &str = "\
 /// Opens the reason of a test that is not run, since others would fail from it.
 const LEFT_OUT: &str = "left out: ";
 
-/// How the reasons of tests begin that need a feature which is not there yet, or a forked process.
-const WAITS: &[&str] = &["needs ", "without fork", "follows from a test that needs "];
+/// What keeps a test from passing that is no defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// A feature that is not there yet.
+    Feature,
+    /// A forked process, which there will never be.
+    Fork,
+}
+
+/// How the reasons of such tests begin; the first that fits counts.
+const WAITS: &[(&str, Waits)] = &[
+    ("without fork", Waits::Fork),
+    ("needs a forked process", Waits::Fork),
+    ("follows from a test that needs a forked process", Waits::Fork),
+    ("needs ", Waits::Feature),
+    ("follows from a test that needs ", Waits::Feature),
+];
 
 /// What tests need by their source, by name.
 pub type Needs = BTreeMap<String, String>;
@@ -73,14 +89,18 @@ impl Expected {
         rows.map(|((_, name), _)| name.as_str()).collect()
     }
 
-    /// Whether a test cannot pass before Russet has something more: what it needs, or what its reason says.
-    pub fn waits(&self, unit: &str, name: &str, needs: &Needs) -> bool {
-        let reason = self.reasons.get(&(unit.to_owned(), name.to_owned()));
-        let says = |reason: &String| {
+    /// Returns why a test cannot pass that is no defect: by its reason, or else by what it needs.
+    pub fn waits(&self, unit: &str, name: &str, needs: &Needs) -> Option<Waits> {
+        let by_reason = self.reasons.get(&(unit.to_owned(), name.to_owned())).and_then(|reason| {
             let text = reason.strip_prefix(LEFT_OUT).unwrap_or(reason);
-            WAITS.iter().any(|start| text.starts_with(start))
+            let found = WAITS.iter().find(|(start, _)| text.starts_with(start));
+            found.map(|(_, waits)| *waits)
+        });
+        let by_need = |need: &String| match need.as_str() {
+            FORKED_PROCESS => Waits::Fork,
+            _ => Waits::Feature,
         };
-        needs.contains_key(name) || reason.is_some_and(says)
+        by_reason.or_else(|| needs.get(name).map(by_need))
     }
 
     /// Takes `bad` as what is expected of the unit; known reasons stay.
@@ -152,8 +172,11 @@ mod tests {
     fn what_waits_for_a_feature() {
         let text = "a | x | left out: needs lists\na | y | no\na | z | without fork: no child\n";
         let expected = Expected::parse(text).expect("well formed");
-        let needs = Needs::from([("w".to_owned(), "lpush".to_owned())]);
-        let waits = ["w", "x", "y", "z", "q"].map(|name| expected.waits("a", name, &needs));
-        assert_eq!(waits, [true, true, false, true, false]);
+        let need = |name: &str, need: &str| (name.to_owned(), need.to_owned());
+        let needs =
+            Needs::from([need("w", "lpush"), need("z", "lpush"), need("f", FORKED_PROCESS)]);
+        let waits = ["w", "x", "y", "z", "f", "q"].map(|name| expected.waits("a", name, &needs));
+        let (feature, fork) = (Some(Waits::Feature), Some(Waits::Fork));
+        assert_eq!(waits, [feature, feature, None, fork, fork, None]);
     }
 }

@@ -23,9 +23,16 @@ const TOOLS: &[(&str, &str)] = &[
 const SUBCOMMANDS: &[(&str, &str)] =
     &[("valkey-check-aof", "check-aof"), ("valkey-check-rdb", "check-rdb")];
 
+/// The suite's default configuration, in its folder of assets.
+const DEFAULT_CONF: &str = "default.conf";
+
 /// The folder; removed when dropped.
 pub struct Farm {
     folder: Folder,
+    /// The default configuration.
+    conf: String,
+    /// Whether the server is ours.
+    is_russet: bool,
 }
 
 impl Farm {
@@ -36,7 +43,10 @@ impl Farm {
         if !suite.join("tests/test_helper.tcl").is_file() {
             return Err(format!("{} holds no tests/test_helper.tcl", suite.display()));
         }
-        let farm = Farm { folder: Folder::new() };
+        let conf = default_conf(&suite, omitted)?;
+        let server = absolute(server)?;
+        let is_russet = server.file_name().is_some_and(|name| name == "russet");
+        let farm = Farm { folder: Folder::new(), conf, is_russet };
         let root = farm.folder.path();
         for folder in ["src", "tests", "tests/tmp", "tests/assets"] {
             fs::create_dir_all(root.join(folder)).map_err(|e| format!("{folder}: {e}"))?;
@@ -44,11 +54,8 @@ impl Farm {
         link_all(&suite.join("tests"), &root.join("tests"))?;
         link_all(&suite.join("tests/assets"), &root.join("tests/assets"))?;
         link(&suite.join("utils"), &root.join("utils"))?;
-        farm.write_default_conf(omitted)?;
-        let server = absolute(server)?;
         link(&server, &root.join("src/valkey-server"))?;
         link(&server, &root.join("src/valkey-sentinel"))?;
-        let is_russet = server.file_name().is_some_and(|name| name == "russet");
         for (name, stock) in TOOLS {
             let own = SUBCOMMANDS.iter().find(|(tool, _)| is_russet && tool == name);
             if let Some((_, subcommand)) = own {
@@ -77,18 +84,25 @@ impl Farm {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    fn write_default_conf(&self, omitted: &[&str]) -> Result {
-        let path = self.folder.path().join("tests/assets/default.conf");
-        let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let keep = |line: &&str| {
-            let directive = line.split(' ').next().unwrap_or_default();
-            directive.is_empty() || !omitted.contains(&directive)
-        };
-        let text: String = text.lines().filter(keep).map(|line| format!("{line}\n")).collect();
-        // The link leads into the checkout, which stays as it is.
+    /// Writes the default configuration, with these lines in it if the server is ours.
+    pub fn configure(&self, own_lines: &str) -> Result {
+        let path = self.folder.path().join("tests/assets").join(DEFAULT_CONF);
+        // A link leads into the checkout, which stays as it is.
         fs::remove_file(&path).map_err(|e| e.to_string())?;
-        fs::write(&path, text).map_err(|e| e.to_string())
+        let lines = if self.is_russet { own_lines } else { "" };
+        fs::write(&path, format!("{}{lines}", self.conf)).map_err(|e| e.to_string())
     }
+}
+
+/// Returns the suite's default configuration without the omitted directives.
+fn default_conf(suite: &Path, omitted: &[&str]) -> Result<String> {
+    let path = suite.join("tests/assets").join(DEFAULT_CONF);
+    let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let keep = |line: &&str| {
+        let directive = line.split(' ').next().unwrap_or_default();
+        directive.is_empty() || !omitted.contains(&directive)
+    };
+    Ok(text.lines().filter(keep).map(|line| format!("{line}\n")).collect())
 }
 
 /// Writes a program that runs a subcommand of the server.

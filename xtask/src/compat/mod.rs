@@ -10,8 +10,8 @@ mod expected;
 mod farm;
 mod needs;
 mod parse;
+mod script;
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -22,10 +22,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::sh::{self, Result};
-use expected::{Expected, Needs};
+use expected::{Expected, Needs, Waits};
 use farm::Farm;
 use needs::Missing;
 use parse::Outcomes;
+use script::Servers;
 
 /// The units that are run unless others are named.
 const UNITS: &[&str] = &[
@@ -57,6 +58,13 @@ const UNITS: &[&str] = &[
     "integration/logging",
     "integration/rdb",
     "integration/shutdown",
+];
+
+/// Directives of ours for units that need them.
+const SETTINGS: &[(&str, &str)] = &[
+    // They read append-only files and manifests line by line, with nothing in them but what stock writes.
+    ("integration/aof", "aof-checksum no\n"),
+    ("integration/aof-multi-part", "aof-checksum no\n"),
 ];
 
 /// What was asked for.
@@ -91,7 +99,7 @@ pub fn run(words: &[String]) -> Result {
     let plan = Plan { farm, silence_max, base_port, tags };
     let mut expected = Expected::read()?;
     let mut complaints = vec![];
-    let heads = ["passed", "failed", "ignored", "not run", "waiting", "rest"];
+    let heads = ["passed", "failed", "ignored", "not run", "waiting", "fork", "rest"];
     println!("{:<41}{}", "unit", heads.map(|head| format!("{head:>9}")).concat());
     let missing = Missing::read()?;
     let mut sum = Outcomes::default();
@@ -145,37 +153,48 @@ struct Share {
     passed: usize,
     /// Failed or not run, and waiting for a feature.
     waiting: usize,
+    /// Failed or not run, since there is no forked process.
+    fork: usize,
     /// Failed or not run for another reason.
     rest: usize,
 }
 
 impl Share {
-    fn of(outcomes: &Outcomes, waits: &dyn Fn(&str) -> bool) -> Share {
-        let bad = outcomes.bad_names();
-        let waiting = bad.iter().filter(|name| waits(name)).count();
-        Share { passed: outcomes.passed_names(), waiting, rest: bad.len() - waiting }
+    fn of(outcomes: &Outcomes, waits: &dyn Fn(&str) -> Option<Waits>) -> Share {
+        let mut share = Share { passed: outcomes.passed_names(), ..Share::default() };
+        for name in outcomes.bad_names() {
+            match waits(&name) {
+                Some(Waits::Feature) => share.waiting += 1,
+                Some(Waits::Fork) => share.fork += 1,
+                None => share.rest += 1,
+            }
+        }
+        share
     }
 
     fn add(&mut self, other: &Share) {
         self.passed += other.passed;
         self.waiting += other.waiting;
+        self.fork += other.fork;
         self.rest += other.rest;
     }
 
     /// The end of a line of the table, with the percentage that passed of those that could.
     fn line(&self) -> String {
-        let Share { passed, waiting, rest } = self;
+        let Share { passed, waiting, fork, rest } = self;
         let percent = match passed + rest {
             0 => "-".to_owned(),
             all => format!("{:.1} %", *passed as f64 * 100.0 / all as f64),
         };
-        format!("{waiting:>9}{rest:>9}   {percent}")
+        format!("{waiting:>9}{fork:>9}{rest:>9}   {percent}")
     }
 }
 
 impl Plan {
     fn run_unit(&self, unit: &str, left_out: &[&str]) -> Result<Outcomes> {
-        let names: BTreeSet<String> = parse::names_in(&self.farm.unit_text(unit)?);
+        let text = self.farm.unit_text(unit)?;
+        let settings = SETTINGS.iter().filter(|(of, _)| *of == unit).map(|(_, lines)| *lines);
+        self.farm.configure(&settings.collect::<String>())?;
         let mut command = self.farm.command()?;
         command.args(["tests/test_helper.tcl", "--single", unit, "--clients", "1", "--durable"]);
         command.args(["--baseport", &self.base_port.to_string(), "--portcount", "800"]);
@@ -214,7 +233,7 @@ impl Plan {
             let _ = kill_process_group(group, Signal::KILL); // mostly nobody is left
         }
         child.wait().map_err(|e| e.to_string())?;
-        outcomes.finish(&names);
+        outcomes.finish(&parse::names_in(&text), &Servers::of(&text));
         Ok(outcomes)
     }
 }

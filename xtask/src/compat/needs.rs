@@ -2,14 +2,16 @@
 //! that are missing in payloads of RESTORE, and forked processes. Such a test is not expected to pass, and nobody has to
 //! list it.
 //!
+//! Commands also count in an append-only file that a test writes, or that is written before it for the server that it uses.
+//!
 //! What is missing is read from the generated parts of `docs/commands.md` and `docs/compatibility.md`.
 //!
-//! Tcl itself finds the end of a test's body by counting braces, also those in quotes, so that is exact. Which words
-//! are commands of a server is a guess by their place: behind `r`, a variable (`$rd`, `$master`), or `R` and a number.
+//! Which words are commands of a server is a guess by their place: behind `r`, a variable (`$rd`, `$master`), or `R` and a number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use super::script::{Block, blocks};
 use crate::sh::{self, Result};
 
 /// Procedures of the suite's library that create values of all types.
@@ -18,6 +20,12 @@ const LIBRARY: &[(&str, &str)] =
 
 /// Marks a test that looks for the process that a server forks.
 const CHILD: &str = "get_child_pid";
+
+/// Switches Cluster on.
+const CLUSTER: &str = "cluster-enabled yes";
+
+/// What such a test needs.
+pub const FORKED_PROCESS: &str = "a forked process";
 
 /// What Russet does not have yet.
 #[derive(Debug, Default)]
@@ -62,12 +70,30 @@ impl Missing {
     pub fn needs(&self, source: &str) -> BTreeMap<String, String> {
         let procs = self.procs(source);
         let payloads = payloads(source);
-        let mut found = BTreeMap::new();
-        for (name, body) in blocks(source, "test ") {
-            if let Some(need) = self.need(&body, &procs, &payloads) {
-                found.insert(name, need);
+        let need = |block: &Block| self.need(&block.body, &procs, &payloads);
+        let tests = blocks(source, "test ");
+        // Files that are written and servers that are started outside of tests, for those behind.
+        let is_outside =
+            |block: &Block| !tests.iter().any(|test| test.lines.contains(&block.lines.start));
+        let files =
+            blocks(source, "create_aof ").into_iter().filter(is_outside).collect::<Vec<_>>();
+        let servers = source.lines().enumerate().filter(|(_, line)| line.contains("start_server"));
+        let servers: Vec<_> = servers.collect();
+        let before = |test: &Block| {
+            let first = test.lines.start;
+            if test.body.contains("start_server") {
+                return None;
             }
-        }
+            let (_, server) = servers.iter().rfind(|(at, _)| *at < first)?;
+            let file = files.iter().rfind(|file| file.lines.start < first)?;
+            server.contains("start_server_aof").then(|| need(file)).flatten()
+        };
+        let needs = tests
+            .iter()
+            .filter_map(|test| Some((test.name.clone(), need(test).or_else(|| before(test))?)));
+        // Of two tests of a name, the first.
+        let mut found = BTreeMap::new();
+        needs.for_each(|(name, need)| _ = found.entry(name).or_insert(need));
         found
     }
 
@@ -79,9 +105,9 @@ impl Missing {
         let blocks = blocks(source, "proc ");
         // They may call each other, in any order.
         for _ in 0..4 {
-            for (name, body) in &blocks {
-                if let Some(need) = self.need(body, &procs, &BTreeMap::new()) {
-                    procs.entry(name.clone()).or_insert(need);
+            for block in &blocks {
+                if let Some(need) = self.need(&block.body, &procs, &BTreeMap::new()) {
+                    procs.entry(block.name.clone()).or_insert(need);
                 }
             }
         }
@@ -94,24 +120,25 @@ impl Missing {
         procs: &BTreeMap<String, String>,
         payloads: &BTreeMap<String, u8>,
     ) -> Option<String> {
+        if body.contains(CLUSTER) {
+            return Some("Cluster".to_owned());
+        }
         let words: Vec<(bool, &str)> = words(body).collect();
         let at = |index: usize| words.get(index).map_or("", |(_, word)| word);
         for (index, (is_first, word)) in words.iter().enumerate() {
             if *word == CHILD {
-                return Some("a forked process".to_owned());
+                return Some(FORKED_PROCESS.to_owned());
             }
             if let Some(need) = procs.get(*word) {
                 return Some(need.clone());
             }
             let first = match *word {
-                "r" => index + 1,
-                "R" => index + 2,
-                word if word.starts_with('$') => index + 1,
+                "formatCommand" => index + 1,
+                "r" if *is_first => index + 1,
+                "R" if *is_first => index + 2,
+                word if *is_first && word.starts_with('$') => index + 1,
                 _ => continue,
             };
-            if !is_first {
-                continue;
-            }
             let command = at(first).to_lowercase();
             let with_sub = format!("{command} {}", at(first + 1).to_lowercase());
             if let Some(name) =
@@ -174,49 +201,6 @@ fn payloads(source: &str) -> BTreeMap<String, u8> {
     named.collect()
 }
 
-/// Returns the blocks that begin with this word, by name, each up to the line in which its braces are closed.
-fn blocks(source: &str, word: &str) -> Vec<(String, String)> {
-    let lines: Vec<&str> = source.lines().collect();
-    let mut found = Vec::new();
-    for (first, line) in lines.iter().enumerate() {
-        let Some(rest) = line.trim_start().strip_prefix(word) else { continue };
-        let rest = rest.trim_start();
-        let name = match rest.chars().next() {
-            Some('{') => rest[1..].split('}').next(),
-            Some('"') => rest[1..].split('"').next(),
-            _ => rest.split_whitespace().next(),
-        };
-        let mut depth = 0;
-        let end = lines[first..].iter().position(|line| {
-            depth += braces(line);
-            depth <= 0
-        });
-        let body = &lines[first..end.map_or(lines.len(), |end| first + end + 1)];
-        if let Some(name) = name {
-            // The name of a test is no code.
-            let code = body.join("\n").replacen(name, "", 1);
-            found.push((name.to_owned(), code));
-        }
-    }
-    found
-}
-
-/// Returns how many more braces a line opens than it closes. A backslash makes one an ordinary character.
-fn braces(line: &str) -> i32 {
-    let mut escaped = false;
-    let mut depth = 0;
-    for c in line.chars() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-    }
-    depth
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +246,19 @@ mod tests {
             test {string} {\n  r RESTORE key 0 \"\\x00\\x01a\"\n}\n";
         let names: Vec<String> = needs(source).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["list", "named"]);
+    }
+
+    #[test]
+    fn commands_in_append_only_files() {
+        let source = "\
+            create_aof $dir $file {\n  append_to_aof [formatCommand rpush a b]\n}\n\
+            start_server_aof {} {\n  test {with the file} {\n    r get a\n  }\n}\n\
+            start_server {} {\n  test {without} {\n    r get a\n  }\n}\n\
+            create_aof $dir $file {\n  append_to_aof [formatCommand set a b]\n}\n\
+            start_server_aof {} {\n  test {with another} {\n    r get a\n  }\n}\n\
+            test {its own} {\n  append_to_aof [formatCommand eval x]\n  start_server {} {\n  }\n}\n";
+        let names: Vec<String> = needs(source).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["its own", "with the file"]);
     }
 
     #[test]

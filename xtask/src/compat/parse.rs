@@ -10,6 +10,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::script::Servers;
+
+/// The error of a server that does not start.
+const NO_SERVER: &str = "Can't start the Valkey server";
+
+/// The name of the only test of a unit that has none.
+const WHOLE_UNIT: &str = "the unit";
+
 /// Outcomes of one unit, or of several together.
 #[derive(Default)]
 pub struct Outcomes {
@@ -25,6 +33,12 @@ pub struct Outcomes {
     pub ended_early: Option<String>,
     /// The failure whose detail the next lines are.
     open: Option<String>,
+    /// Servers that did not start since a test has ended.
+    failed_starts: usize,
+    /// The last test that has ended.
+    last: Option<String>,
+    /// Tests that passed after such failures: the one before, the name, and how many servers failed.
+    doubtful: Vec<(Option<String>, String, usize)>,
     /// Whether the suite said that the unit was done.
     done: bool,
     /// Whether the lines are now the summary, which repeats what was said.
@@ -44,9 +58,22 @@ impl Outcomes {
         };
         self.open = None;
         match kind {
-            "ok" => self.passed.push(without_duration(rest).to_owned()),
+            "ok" => {
+                let name = without_duration(rest).to_owned();
+                let before = self.last.replace(name.clone());
+                match std::mem::take(&mut self.failed_starts) {
+                    0 => self.passed.push(name),
+                    failed => self.doubtful.push((before, name, failed)),
+                }
+            }
             "err" => {
                 let name = without_file(rest).to_owned();
+                if name == NO_SERVER {
+                    self.failed_starts += 1;
+                } else {
+                    self.failed_starts = 0;
+                    self.last = Some(name.clone());
+                }
                 self.failed.insert(name.clone(), String::new());
                 self.open = Some(name);
             }
@@ -73,7 +100,14 @@ impl Outcomes {
     }
 
     /// The unit has ended: names that stand in its file and were not seen were not run.
-    pub fn finish(&mut self, names: &BTreeSet<String>) {
+    pub fn finish(&mut self, names: &BTreeSet<String>, servers: &Servers) {
+        for (before, name, failed) in std::mem::take(&mut self.doubtful) {
+            if servers.ran_no_code(before.as_deref(), &name, failed) {
+                self.failed.insert(name, "its server did not start".to_owned());
+            } else {
+                self.passed.push(name);
+            }
+        }
         if !self.done && self.ended_early.is_none() {
             self.ended_early = Some("the suite ended without saying why".into());
         }
@@ -86,6 +120,13 @@ impl Outcomes {
         let blocks = self.ignored.iter().any(|text| text.starts_with("Tag:"));
         if self.ended_early.is_some() || !self.failed.is_empty() || !blocks {
             self.not_run = names.iter().filter(|name| !seen(name)).cloned().collect();
+        }
+        // A unit may consist of assertions outside of tests: then it is one.
+        if names.is_empty() && self.passed.is_empty() && self.failed.is_empty() {
+            match self.ended_early {
+                None => self.passed.push(WHOLE_UNIT.to_owned()),
+                Some(_) => _ = self.not_run.insert(WHOLE_UNIT.to_owned()),
+            }
         }
     }
 
@@ -178,7 +219,7 @@ mod tests {
             outcomes.read(line);
         }
         let names = ["first (in brackets)", "second", "third", "fourth"];
-        outcomes.finish(&names.iter().map(|name| (*name).to_owned()).collect());
+        outcomes.finish(&names.iter().map(|name| (*name).to_owned()).collect(), &Servers::of(""));
         assert_eq!(outcomes.passed, ["first (in brackets)"]);
         assert_eq!(outcomes.failed["second"], "Expected 1");
         assert_eq!(outcomes.not_run.iter().collect::<Vec<_>>(), ["fourth"]);
@@ -190,10 +231,43 @@ mod tests {
         let mut outcomes = Outcomes::default();
         outcomes.read("[exception]: Executing test client: no such thing.");
         outcomes.read("more of it");
-        outcomes.finish(&BTreeSet::from(["never".to_owned()]));
+        outcomes.finish(&BTreeSet::from(["never".to_owned()]), &Servers::of(""));
         let reason = "Executing test client: no such thing.\nmore of it";
         assert_eq!(outcomes.ended_early.as_deref(), Some(reason));
         assert_eq!(outcomes.not_run.len(), 1);
+    }
+
+    #[test]
+    fn a_test_whose_server_did_not_start_has_not_passed() {
+        let mut outcomes = Outcomes::default();
+        for line in [
+            "[err]: Can't start the Valkey server",
+            "[ok]: starts one (1 ms)",
+            "[err]: Can't start the Valkey server",
+            "[ok]: uses another (1 ms)",
+            "[1/1 done]: unit/a (1 seconds)",
+        ] {
+            outcomes.read(line);
+        }
+        outcomes.finish(
+            &BTreeSet::new(),
+            &Servers::of("test {starts one} {\n  start_server {}\n}\nstart_server {}\n"),
+        );
+        assert_eq!(outcomes.passed, ["uses another"]);
+        assert!(outcomes.failed.contains_key("starts one"));
+    }
+
+    #[test]
+    fn a_unit_without_tests_is_one() {
+        let mut outcomes = Outcomes::default();
+        outcomes.read("[1/1 done]: unit/a (1 seconds)");
+        outcomes.finish(&BTreeSet::new(), &Servers::of(""));
+        assert_eq!(outcomes.passed_names(), 1);
+        let mut outcomes = Outcomes::default();
+        outcomes.read("[exception]: Executing test client: assertion:5 is not 6");
+        outcomes.finish(&BTreeSet::new(), &Servers::of(""));
+        assert_eq!(outcomes.passed_names(), 0);
+        assert_eq!(outcomes.bad_names(), BTreeSet::from([WHOLE_UNIT.to_owned()]));
     }
 
     #[test]
