@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::io::Errno;
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::sh::Result;
@@ -12,19 +14,53 @@ pub const SERVER_CORE: usize = 0;
 /// Where the load comes from, and where a replica runs.
 pub const LOAD_CORE: usize = 1;
 
-/// Runs `work` with this thread on `core`; what it starts stays there. Afterwards the thread is on the load's core.
-pub fn on_core<T>(core: usize, work: impl FnOnce() -> T) -> Result<T> {
-    pin(core)?;
+/// Where a server may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On this core, with all its threads and children.
+    Core(usize),
+    /// On the core of servers and, beside the load, on that of the load.
+    Both,
+}
+
+impl Place {
+    /// The place of most figures.
+    pub const SERVER: Place = Place::Core(SERVER_CORE);
+
+    fn set(self) -> CpuSet {
+        let mut set = CpuSet::new();
+        match self {
+            Place::Core(core) => set.set(core),
+            Place::Both => [SERVER_CORE, LOAD_CORE].into_iter().for_each(|core| set.set(core)),
+        }
+        set
+    }
+}
+
+/// Runs `work` with this thread at `place`; what it starts stays there. Afterwards the thread is on the load's core.
+pub fn at<T>(place: Place, work: impl FnOnce() -> T) -> Result<T> {
+    pin(None, place)?;
     let result = work();
-    pin(LOAD_CORE)?;
+    pin(None, Place::Core(LOAD_CORE))?;
     Ok(result)
 }
 
-fn pin(core: usize) -> Result {
-    let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set)
-        .map_err(|e| format!("core {core} is not to be had ({e}); two cores are needed"))
+/// Moves all threads of a server that runs; what they start stays there.
+pub fn move_to(pid: u32, place: Place) -> Result {
+    for id in thread_ids(pid)? {
+        pin(Pid::from_raw(id), place)?;
+    }
+    Ok(())
+}
+
+/// Of this thread, or another one.
+fn pin(thread: Option<Pid>, place: Place) -> Result {
+    match sched_setaffinity(thread, &place.set()) {
+        Ok(()) => Ok(()),
+        // A thread may end before its turn comes.
+        Err(Errno::SRCH) if thread.is_some() => Ok(()),
+        Err(e) => Err(format!("{place:?} is not to be had ({e}); two cores are needed")),
+    }
 }
 
 /// CPU time that a process has used, in seconds.
@@ -81,20 +117,42 @@ impl CpuTime {
 
 /// Time on a CPU of all threads that live, in seconds.
 fn scheduled_seconds(pid: u32) -> Result<f64> {
-    let folder = format!("/proc/{pid}/task");
-    let threads = fs::read_dir(&folder).map_err(|e| format!("{folder}: {e}"))?;
     let mut nanoseconds = 0.0;
-    for thread in threads.flatten() {
+    for id in thread_ids(pid)? {
         // A thread may end between the two looks; then it has nothing to say.
-        let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{id}/schedstat"));
+        let text = text.unwrap_or_default();
         nanoseconds += text.split(' ').next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0);
     }
     Ok(nanoseconds / 1e9)
 }
 
-/// Time of children that have ended and were waited for: the work of a server that forks to save. In seconds.
+/// Time of children, those that live and those that were waited for: the work of a server that forks to save.
+/// In seconds.
 pub fn children_seconds(pid: u32) -> Result<f64> {
-    Ok(stat_seconds(pid, CHILDREN_USER)? + stat_seconds(pid, CHILDREN_SYSTEM)?)
+    loop {
+        let living = children(pid)?;
+        // One that ends now has no time of its own any more, and is looked for once more.
+        let own = |child: &u32| CpuTime::of(*child).map_or(0.0, CpuTime::total);
+        let seconds: f64 = living.iter().map(own).sum();
+        let ended = stat_seconds(pid, CHILDREN_USER)? + stat_seconds(pid, CHILDREN_SYSTEM)?;
+        if children(pid)? == living {
+            return Ok(seconds + ended);
+        }
+    }
+}
+
+/// Children that were not waited for.
+pub fn children(pid: u32) -> Result<Vec<u32>> {
+    let list = |id| fs::read_to_string(format!("/proc/{pid}/task/{id}/children"));
+    let lists: String = thread_ids(pid)?.into_iter().flat_map(list).collect();
+    Ok(lists.split_whitespace().filter_map(|id| id.parse().ok()).collect())
+}
+
+fn thread_ids(pid: u32) -> Result<Vec<i32>> {
+    let folder = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&folder).map_err(|e| format!("{folder}: {e}"))?;
+    Ok(threads.flatten().filter_map(|t| t.file_name().to_str()?.parse().ok()).collect())
 }
 
 /// Where times stand in `/proc/PID/stat`, counted from behind the name in parentheses, which may hold anything.

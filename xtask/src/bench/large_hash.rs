@@ -135,7 +135,8 @@ impl Bench<'_> {
     /// Has a replica made while the hash is changed and renamed.
     fn synchronise(&mut self, master: &Server) -> Result<Server> {
         let lines = ["repl-diskless-sync-delay 0", "enable-debug-command yes"];
-        let replica = self.plan.sides[self.side].start_on(cpu::LOAD_CORE, &lines)?;
+        let replica =
+            self.plan.sides[self.side].start_at(cpu::Place::Core(cpu::LOAD_CORE), &lines)?;
         let fields = self.fields;
         let start = Instant::now();
         turns::reset(&replica);

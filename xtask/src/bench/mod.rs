@@ -9,7 +9,9 @@
 //!
 //! A benchmark is not a test: nothing here fails because a number is large.
 
+mod append_only;
 mod cpu;
+mod disk;
 mod hash_stream;
 mod large_hash;
 mod latency;
@@ -66,16 +68,16 @@ impl Plan {
 impl Side {
     /// Starts it on core 0 with further lines of configuration.
     pub fn start(&self, lines: &[&str]) -> Result<Server> {
-        self.start_on(cpu::SERVER_CORE, lines)
+        self.start_at(cpu::Place::SERVER, lines)
     }
 
-    /// Starts it on another core.
-    pub fn start_on(&self, core: usize, lines: &[&str]) -> Result<Server> {
+    /// Starts it somewhere else.
+    pub fn start_at(&self, place: cpu::Place, lines: &[&str]) -> Result<Server> {
         let mut setup = Setup::new(&self.program).patience(START_MAX);
         for line in lines {
             setup = setup.conf(line);
         }
-        cpu::on_core(core, || setup.start())
+        cpu::at(place, || setup.start())
     }
 }
 
@@ -102,6 +104,11 @@ const BENCHES: &[Bench] = &[
         name: "hash-memory",
         about: "resident memory per hash of 16 fields",
         run: memory::run_hashes,
+    },
+    Bench {
+        name: "append-only",
+        about: "SET with and without an append-only file, by appendfsync, also during a rewrite",
+        run: append_only::run,
     },
     Bench { name: "persistence", about: "SAVE and load, keys per second", run: persistence::run },
     Bench { name: "sync", about: "full synchronisation of a new replica", run: sync::run },

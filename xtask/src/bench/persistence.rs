@@ -36,7 +36,7 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result {
 
             server.kill();
             let start = Instant::now();
-            cpu::on_core(cpu::SERVER_CORE, || server.start_again())?;
+            cpu::at(cpu::Place::SERVER, || server.start_again())?;
             let (took, cpu) = (start.elapsed(), CpuTime::of(server.pid())?);
             let found = server.client().run("DBSIZE").int();
             if u64::try_from(found) != Ok(keys) {

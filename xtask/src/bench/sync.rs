@@ -51,7 +51,7 @@ struct Figures {
 }
 
 fn measure(side: &Side, master: &Server, keys: u64, lines: &[&str]) -> Result<Figures> {
-    let replica = side.start_on(cpu::LOAD_CORE, lines)?;
+    let replica = side.start_at(cpu::Place::Core(cpu::LOAD_CORE), lines)?;
     let before = CpuTime::of(master.pid())?;
     let children_before = cpu::children_seconds(master.pid())?;
     let start = Instant::now();

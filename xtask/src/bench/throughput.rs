@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use russet_e2e::Server;
 
-use super::cpu::CpuTime;
+use super::cpu::{self, CpuTime};
 use super::load::{Generator, Keys, Kind, Load, populate};
 use super::report::{Metric, Report};
 use super::{Plan, Side};
@@ -94,35 +94,57 @@ fn measure_case(
 }
 
 /// What one round gave.
-struct Round {
-    commands: u64,
-    elapsed: Duration,
-    cpu: CpuTime,
+pub struct Round {
+    /// Commands that were answered.
+    pub commands: u64,
+    /// In what time.
+    pub elapsed: Duration,
+    /// The server's, all its threads.
+    pub cpu: CpuTime,
+    /// That of processes which it has forked, in seconds.
+    pub children: f64,
+}
+
+/// How long to measure: until the server has used so much CPU, or so much time has passed.
+pub struct Span {
+    /// In seconds, and does not count: connections are new.
+    pub warm_up: f64,
+    /// In seconds.
+    pub cpu_min: f64,
+    /// In seconds.
+    pub time_max: f64,
 }
 
 /// Sends the load until the server has used enough CPU. The first part, in which connections are new, does not count.
 fn measure(server: &Server, load: Load, plan: &Plan) -> Result<Round> {
     let (warm_up, cpu_min) = if plan.quick { (0.1, 0.3) } else { (0.3, 2.0) };
+    measure_for(server, load, &Span { warm_up, cpu_min, time_max: 30.0 })
+}
+
+/// Does the same for a given time.
+pub fn measure_for(server: &Server, load: Load, span: &Span) -> Result<Round> {
     let pid = server.pid();
     let mut generator = Generator::new(server.address(), load)?;
     let start = Instant::now();
-    let mut next_look = Duration::from_secs_f64(warm_up);
-    let mut begin: Option<(Instant, CpuTime, u64)> = None;
-    let mut round = Round { commands: 0, elapsed: Duration::ZERO, cpu: CpuTime::default() };
+    let mut next_look = Duration::from_secs_f64(span.warm_up);
+    let mut begin: Option<(Instant, CpuTime, f64, u64)> = None;
+    let (cpu, children) = (CpuTime::default(), 0.0);
+    let mut round = Round { commands: 0, elapsed: Duration::ZERO, cpu, children };
     generator.run_until(|commands| {
         if start.elapsed() < next_look {
             return Ok(false);
         }
         next_look = start.elapsed() + Duration::from_millis(20);
-        let (now, cpu) = (Instant::now(), CpuTime::of(pid)?);
-        let Some((since, cpu_then, commands_then)) = begin else {
-            begin = Some((now, cpu, commands));
+        let (now, cpu, children) = (Instant::now(), CpuTime::of(pid)?, cpu::children_seconds(pid)?);
+        let Some((since, cpu_then, children_then, commands_then)) = begin else {
+            begin = Some((now, cpu, children, commands));
             return Ok(false);
         };
         round.commands = commands - commands_then;
         round.elapsed = now - since;
         round.cpu = cpu.since(cpu_then);
-        Ok(round.cpu.total() >= cpu_min || round.elapsed > Duration::from_secs(30))
+        round.children = children - children_then;
+        Ok(round.cpu.total() >= span.cpu_min || round.elapsed.as_secs_f64() > span.time_max)
     })?;
     Ok(round)
 }
