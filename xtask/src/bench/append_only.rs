@@ -38,12 +38,15 @@ const VALUE_LEN: usize = 16;
 
 const CONNECTIONS: usize = 50;
 
-/// What servers are started with, in the order of [`Setting`].
-pub const SETTINGS: [&[&str]; 3] = [
-    &["appendonly no"],
-    &["appendonly yes", "appendfsync everysec", "auto-aof-rewrite-percentage 0"],
-    &["appendonly yes", "appendfsync always", "auto-aof-rewrite-percentage 0"],
-];
+/// What servers are started with.
+pub const NO_FILE: &[&str] = &["appendonly no"];
+const EVERY_SECOND: &[&str] =
+    &["appendonly yes", "appendfsync everysec", "auto-aof-rewrite-percentage 0"];
+pub const ALWAYS: &[&str] =
+    &["appendonly yes", "appendfsync always", "auto-aof-rewrite-percentage 0"];
+
+/// In the order of [`Setting`].
+const SETTINGS: [&[&str]; 3] = [NO_FILE, EVERY_SECOND, ALWAYS];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Setting {

@@ -14,61 +14,12 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 
+use super::request::{KeySource, Template};
+pub use super::request::{Keys, Kind};
 use crate::sh::Result;
-
-/// Length of every key: `key:` and twelve digits.
-const KEY_LEN: usize = 16;
-
-/// Digits of a field, behind `f:`.
-const FIELD_DIGITS: usize = 8;
 
 /// How long nothing may come back before the run is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-
-/// What is sent.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// `GET key`, of a key that exists.
-    Get,
-    /// `SET key value`.
-    Set,
-    /// `SET key value EX 100000`.
-    SetWithExpiry,
-    /// `HGET key field`, of a field that exists.
-    HGet {
-        /// Fields of each hash.
-        fields: u64,
-    },
-    /// `HSET key field value`.
-    HSet {
-        /// Fields of each hash.
-        fields: u64,
-    },
-}
-
-impl Kind {
-    /// Fields of each hash; none if it is about strings.
-    fn fields(self) -> Option<u64> {
-        match self {
-            Kind::HGet { fields } | Kind::HSet { fields } => Some(fields),
-            Kind::Get | Kind::Set | Kind::SetWithExpiry => None,
-        }
-    }
-}
-
-/// Which keys; of hashes, which fields: those of the first hash, then those of the next.
-#[derive(Debug, Clone, Copy)]
-pub enum Keys {
-    /// At random, of so many.
-    Random(u64),
-    /// Each number of a range once.
-    Each {
-        /// The first.
-        from: u64,
-        /// Behind the last.
-        to: u64,
-    },
-}
 
 /// A load.
 #[derive(Debug, Clone, Copy)]
@@ -88,9 +39,12 @@ pub struct Load {
 /// A load that is being sent.
 pub struct Generator {
     load: Load,
+    template: Template,
     epoll: std::os::fd::OwnedFd,
     connections: Vec<Connection>,
     keys: KeySource,
+    /// Where replies are read into.
+    bytes: Vec<u8>,
     /// Commands answered.
     done: u64,
     /// Longest time between a batch and its last reply.
@@ -102,8 +56,6 @@ pub struct Generator {
 struct Connection {
     stream: TcpStream,
     batch: Vec<u8>,
-    /// Where the digits of the key, and of the field if there is one, start in each command of the batch.
-    digits: Vec<(usize, Option<usize>)>,
     /// Commands of the batch that is out; fewer at the end of a range.
     commands: usize,
     /// Reply bytes still to come.
@@ -111,64 +63,101 @@ struct Connection {
     sent: Instant,
 }
 
-enum KeySource {
-    Random { state: u64, count: u64 },
-    Each { next: u64, to: u64 },
-}
-
 impl Generator {
     /// Connects to the server. Nothing is sent yet.
     pub fn new(address: SocketAddr, load: Load) -> Result<Generator> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| e.to_string())?;
+        let template = Template::new(load.kind, load.value_len)?;
         let mut connections = Vec::with_capacity(load.connections);
         for index in 0..load.connections {
-            let connection = Connection::new(address, &load)?;
+            let connection = Connection::new(address, &load, &template)?;
             let data = epoll::EventData::new_u64(index as u64);
             epoll::add(&epoll, connection.stream.as_fd(), data, epoll::EventFlags::IN)
                 .map_err(|e| e.to_string())?;
             connections.push(connection);
         }
-        let (reply_len, reply_head) = match load.kind {
-            Kind::Get | Kind::HGet { .. } => {
-                (format!("${}\r\n", load.value_len).len() + load.value_len + 2, b'$')
-            }
-            Kind::Set | Kind::SetWithExpiry => (b"+OK\r\n".len(), b'+'),
-            Kind::HSet { .. } => (b":0\r\n".len(), b':'),
-        };
-        let keys = match load.keys {
-            Keys::Random(count) => KeySource::Random { state: 0x9e37_79b9_7f4a_7c15, count },
-            Keys::Each { from, to } => KeySource::Each { next: from, to },
-        };
-        let batch_max = Duration::ZERO;
-        Ok(Generator { load, epoll, connections, keys, done: 0, batch_max, reply_len, reply_head })
+        let (reply_len, reply_head) = load.kind.reply(load.value_len);
+        Ok(Generator {
+            load,
+            template,
+            epoll,
+            connections,
+            keys: KeySource::new(load.keys, 0x9e37_79b9_7f4a_7c15),
+            bytes: vec![0; 256 * 1024],
+            done: 0,
+            batch_max: Duration::ZERO,
+            reply_len,
+            reply_head,
+        })
+    }
+
+    /// Sends the first batch of each connection.
+    pub fn begin(&mut self) -> Result {
+        (0..self.connections.len()).try_for_each(|index| self.send(index))
+    }
+
+    /// Takes one connection that has received something, if there is one, and goes on with it. So a caller that has
+    /// something else to do is never kept from it for longer than a batch.
+    pub fn step(&mut self) -> Result {
+        let at_once = Duration::ZERO;
+        self.receive_any(&mut Vec::with_capacity(1), at_once, true)
+    }
+
+    /// Waits for what is out.
+    pub fn finish(&mut self) -> Result {
+        let mut events = Vec::with_capacity(self.load.connections);
+        while self.connections.iter().any(|c| c.awaited > 0) {
+            self.receive_any(&mut events, SILENCE_MAX, false)?;
+            self.expect_any(&events)?;
+        }
+        Ok(())
     }
 
     /// Sends until `enough` says so, which is asked once per round of events; then waits for what is out. The
     /// number is that of commands answered so far.
     pub fn run_until(&mut self, mut enough: impl FnMut(u64) -> Result<bool>) -> Result {
-        for index in 0..self.connections.len() {
-            self.send(index)?;
-        }
-        let mut events: Vec<epoll::Event> = Vec::with_capacity(self.load.connections);
-        let mut bytes = vec![0; 256 * 1024];
+        self.begin()?;
+        let mut events = Vec::with_capacity(self.load.connections);
         let mut stopping = false;
-        while self.connections.iter().any(|c| c.awaited > 0) {
-            events.clear();
-            let timeout = SILENCE_MAX.try_into().map_err(|_| "timeout")?;
-            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout))
-                .map_err(|e| e.to_string())?;
-            if events.is_empty() {
-                return Err(format!("the server has been silent for {SILENCE_MAX:?}"));
+        while !stopping && self.connections.iter().any(|c| c.awaited > 0) {
+            self.receive_any(&mut events, SILENCE_MAX, true)?;
+            self.expect_any(&events)?;
+            stopping = enough(self.done)?;
+        }
+        self.finish()
+    }
+
+    /// Reads from connections that have received something, as many as there is room for in `events`, and lets those
+    /// that are answered go on.
+    fn receive_any(
+        &mut self,
+        events: &mut Vec<epoll::Event>,
+        timeout: Duration,
+        go_on: bool,
+    ) -> Result {
+        events.clear();
+        let timeout = timeout.try_into().map_err(|_| "timeout")?;
+        epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout))
+            .map_err(|e| e.to_string())?;
+        for event in &*events {
+            let index = usize::try_from(event.data.u64()).map_err(|e| e.to_string())?;
+            if self.receive(index)? && go_on {
+                self.send(index)?;
             }
-            for event in &events {
-                let index = usize::try_from(event.data.u64()).map_err(|e| e.to_string())?;
-                if self.receive(index, &mut bytes)? && !stopping {
-                    self.send(index)?;
-                }
-            }
-            stopping = stopping || enough(self.done)?;
         }
         Ok(())
+    }
+
+    fn expect_any(&self, events: &[epoll::Event]) -> Result {
+        if events.is_empty() {
+            return Err(format!("the server has been silent for {SILENCE_MAX:?}"));
+        }
+        Ok(())
+    }
+
+    /// Commands answered so far.
+    pub fn done(&self) -> u64 {
+        self.done
     }
 
     /// Sends each key of a range once.
@@ -184,19 +173,15 @@ impl Generator {
     fn send(&mut self, index: usize) -> Result {
         let connection = &mut self.connections[index];
         let mut commands = 0;
-        let fields = self.load.kind.fields().unwrap_or(1);
-        for &(key_at, field_at) in &connection.digits {
+        for copy in connection.batch.chunks_exact_mut(self.template.len()) {
             let Some(number) = self.keys.next() else { break };
-            write_digits(&mut connection.batch[key_at..key_at + 12], number / fields);
-            if let Some(at) = field_at {
-                write_digits(&mut connection.batch[at..at + FIELD_DIGITS], number % fields);
-            }
+            self.template.fill(copy, number);
             commands += 1;
         }
         if commands == 0 {
             return Ok(());
         }
-        let length = connection.batch.len() / self.load.pipeline * commands;
+        let length = self.template.len() * commands;
         connection.commands = commands;
         connection.awaited = commands * self.reply_len;
         connection.sent = Instant::now();
@@ -204,8 +189,8 @@ impl Generator {
     }
 
     /// Reads what has come. True if the batch is answered.
-    fn receive(&mut self, index: usize, bytes: &mut [u8]) -> Result<bool> {
-        let connection = &mut self.connections[index];
+    fn receive(&mut self, index: usize) -> Result<bool> {
+        let (connection, bytes) = (&mut self.connections[index], &mut self.bytes);
         let count = connection.stream.read(bytes).map_err(|e| e.to_string())?;
         let is_first = connection.awaited == connection.commands * self.reply_len;
         if count == 0 || count > connection.awaited || (is_first && bytes[0] != self.reply_head) {
@@ -223,60 +208,12 @@ impl Generator {
 }
 
 impl Connection {
-    fn new(address: SocketAddr, load: &Load) -> Result<Connection> {
+    fn new(address: SocketAddr, load: &Load, template: &Template) -> Result<Connection> {
         let stream = TcpStream::connect(address).map_err(|e| format!("{address}: {e}"))?;
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         stream.set_write_timeout(Some(SILENCE_MAX)).map_err(|e| e.to_string())?;
-        let command = command(load);
-        let find = |text: &[u8]| command.windows(text.len()).position(|w| w == text);
-        let key = find(b"key:").ok_or("a command has a key")? + b"key:".len();
-        let field = find(b"f:").map(|at| at + b"f:".len());
-        let places = |start: usize| (start + key, field.map(|at| start + at));
-        let digits = (0..load.pipeline).map(|i| places(i * command.len())).collect();
-        let batch = command.repeat(load.pipeline);
-        Ok(Connection { stream, batch, digits, commands: 0, awaited: 0, sent: Instant::now() })
-    }
-}
-
-impl KeySource {
-    fn next(&mut self) -> Option<u64> {
-        match self {
-            KeySource::Random { state, count } => {
-                *state ^= *state << 13;
-                *state ^= *state >> 7;
-                *state ^= *state << 17;
-                // The upper half, scaled: even enough for a load, and no division.
-                Some(((*state >> 32) * *count) >> 32)
-            }
-            KeySource::Each { next, to } => {
-                let key = *next;
-                *next += 1;
-                (key < *to).then_some(key)
-            }
-        }
-    }
-}
-
-fn command(load: &Load) -> Vec<u8> {
-    let key = format!("key:{:0width$}", 0, width = KEY_LEN - 4);
-    let field = format!("f:{:0FIELD_DIGITS$}", 0);
-    let value = "v".repeat(load.value_len);
-    let words: &[&str] = match load.kind {
-        Kind::HGet { .. } => &["HGET", &key, &field],
-        Kind::HSet { .. } => &["HSET", &key, &field, &value],
-        Kind::Get => &["GET", &key],
-        Kind::Set => &["SET", &key, &value],
-        Kind::SetWithExpiry => &["SET", &key, &value, "EX", "100000"],
-    };
-    russet_e2e::client::encode(words)
-}
-
-/// Writes `number` with leading zeros.
-fn write_digits(place: &mut [u8], mut number: u64) {
-    // Numbers have eight digits at most here; what is before them stays zero.
-    for digit in place.iter_mut().rev().take(8) {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
+        let batch = template.repeat(load.pipeline);
+        Ok(Connection { stream, batch, commands: 0, awaited: 0, sent: Instant::now() })
     }
 }
 
@@ -285,24 +222,4 @@ pub fn populate(address: SocketAddr, kind: Kind, from: u64, to: u64, value_len: 
     let keys = Keys::Each { from, to };
     let load = Load { kind, keys, value_len, pipeline: 100, connections: 8 };
     Generator::new(address, load)?.run_to_end()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_are_written_in_place() {
-        let mut place = *b"000000000000";
-        write_digits(&mut place, 1_234_567);
-        assert_eq!(&place, b"000001234567");
-        write_digits(&mut place, 8);
-        assert_eq!(&place, b"000000000008");
-    }
-
-    #[test]
-    fn random_keys_stay_in_range() {
-        let mut keys = KeySource::Random { state: 1, count: 10 };
-        assert!((0..1000).all(|_| keys.next().is_some_and(|key| key < 10)));
-    }
 }

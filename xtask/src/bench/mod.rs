@@ -10,6 +10,7 @@
 //! A benchmark is not a test: nothing here fails because a number is large.
 
 mod append_only;
+mod append_only_latency;
 mod cpu;
 mod disk;
 mod hash_stream;
@@ -17,8 +18,10 @@ mod large_hash;
 mod latency;
 mod load;
 mod memory;
+mod open_loop;
 mod persistence;
 mod report;
+mod request;
 mod sync;
 mod throughput;
 mod turns;
@@ -109,6 +112,11 @@ const BENCHES: &[Bench] = &[
         name: "append-only",
         about: "SET with and without an append-only file, by appendfsync, also during a rewrite",
         run: append_only::run,
+    },
+    Bench {
+        name: "append-only-latency",
+        about: "open loop of readers beside writers, with appendfsync always and without a file",
+        run: append_only_latency::run,
     },
     Bench { name: "persistence", about: "SAVE and load, keys per second", run: persistence::run },
     Bench { name: "sync", about: "full synchronisation of a new replica", run: sync::run },
