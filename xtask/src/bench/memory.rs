@@ -67,7 +67,7 @@ pub fn run_hashes(plan: &Plan, report: &mut Report) -> Result {
 
 /// Resident bytes once they have not changed for a second: allocators give pages back late, and tables
 /// that are being rehashed finish in idle time.
-fn settled_bytes(pid: u32, time_max: Duration) -> u64 {
+pub fn settled_bytes(pid: u32, time_max: Duration) -> u64 {
     let start = Instant::now();
     let (mut last, mut since) = (resident_bytes(pid), Instant::now());
     while since.elapsed() < Duration::from_secs(1) && start.elapsed() < time_max {

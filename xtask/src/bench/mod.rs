@@ -22,6 +22,8 @@ mod open_loop;
 mod persistence;
 mod report;
 mod request;
+mod restart;
+mod save_latency;
 mod sync;
 mod throughput;
 mod turns;
@@ -119,6 +121,11 @@ const BENCHES: &[Bench] = &[
         run: append_only_latency::run,
     },
     Bench { name: "persistence", about: "SAVE and load, keys per second", run: persistence::run },
+    Bench {
+        name: "restart",
+        about: "start to serving with an RDB file, and with an append-only file",
+        run: restart::run,
+    },
     Bench { name: "sync", about: "full synchronisation of a new replica", run: sync::run },
     Bench {
         name: "turns",
@@ -134,6 +141,11 @@ const BENCHES: &[Bench] = &[
         name: "latency",
         about: "open loop at a fixed rate, also during BGSAVE",
         run: latency::run,
+    },
+    Bench {
+        name: "save-latency",
+        about: "BGSAVE under writers at 40 % of the peer's maximum: latency, length, memory",
+        run: save_latency::run,
     },
     Bench { name: "micro", about: "tables and node without sockets (cargo bench)", run: micro },
 ];
