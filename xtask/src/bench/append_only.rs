@@ -1,21 +1,24 @@
-//! What an append-only file costs those who write: SET of keys that exist, by `appendfsync`, also while the file is rewritten.
+//! What an append-only file costs those who write: SET of keys that exist, by `appendfsync`, also while the
+//! file is rewritten.
 //!
-//! **One core for all that a server does.** Its event loop, the thread that writes and syncs (a bio thread of stock) and the
-//! child that stock forks to rewrite share core 0. So what they take from one another shows in the rate, their CPU
-//! times can be added, and no thread warms up or disturbs the core of the load. With `always` the core has little to do, and
-//! whether two threads that hand over to one another are better off with two cores is a question of its own: that is
-//! measured both ways. With both cores the server is also where the generator runs; so the figure on one core is the one to
-//! compare, and the other one shows that nothing is hidden by it.
+//! **One core for all that a server does.** Its event loop, the thread that writes and syncs (a bio thread of
+//! stock) and the child that stock forks to rewrite share core 0. So what they take from one another shows in
+//! the rate, their CPU times can be added, and no thread warms up or disturbs the core of the load. With
+//! `always` the core has little to do, and whether two threads that hand over to one another are better off
+//! with two cores is a question of its own: that is measured both ways. With both cores the server is also
+//! where the generator runs; so the figure on one core is the one to compare, and the other one shows that
+//! nothing is hidden by it.
 //!
-//! **A rewrite** is begun as soon as the last one has ended, which is seen within 20 ms, so that it covers nearly all of the
-//! time that is measured; how much of it is a figure. Ours is done by the process itself. Stock's is done by a child,
-//! whose CPU time is given apart, together with the sum: `cpu` is what the server process used, `cpu with child` is what
-//! the machine had to spend. Who rewrites faster rewrites more often, which these figures count against it; `cpu of a
-//! rewrite` does not: what was used beyond the same load with `everysec`, by the rewrites that fit into the time.
+//! **A rewrite** is begun as soon as the last one has ended, which is seen within 20 ms, so that it covers
+//! nearly all of the time that is measured; how much of it is a figure. Ours is done by the process itself.
+//! Stock's is done by a child, whose CPU time is given apart, together with the sum: `cpu` is what the server
+//! process used, `cpu with child` is what the machine had to spend. Who rewrites faster rewrites more often,
+//! which these figures count against it; `cpu of a rewrite` does not: what was used beyond the same load with
+//! `everysec`, by the rewrites that fit into the time.
 //!
-//! What a setting costs is the ratio to the same load without a file, on the same side in the same round. The disk is that of
-//! the temporary folder, and what a sync costs there stands under the table; before each measurement the system writes
-//! what earlier ones left. Automatic rewrites are off.
+//! What a setting costs is the ratio to the same load without a file, on the same side in the same round. The
+//! disk is that of the temporary folder, and what a sync costs there stands under the table; before each
+//! measurement the system writes what earlier ones left. Automatic rewrites are off.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -37,6 +40,8 @@ const KEYS: u64 = 2_000_000;
 const VALUE_LEN: usize = 16;
 
 const CONNECTIONS: usize = 50;
+
+const GROUP: &str = "append-only";
 
 /// What servers are started with.
 pub const NO_FILE: &[&str] = &["appendonly no"];
@@ -95,12 +100,12 @@ const REWRITE_CPU: Metric = metric("cpu of a rewrite", "s");
 const COVERED: Metric = metric("time in rewrites", "%");
 
 const fn metric(name: &'static str, unit: &'static str) -> Metric {
-    Metric { group: "append-only", name, unit }
+    Metric { group: GROUP, name, unit }
 }
 
 /// Each case on each side, in alternating rounds.
 pub fn run(plan: &Plan, report: &mut Report) -> Result {
-    report.note(disk::about()?);
+    report.note(disk::about(GROUP)?);
     let keys = plan.scaled(KEYS);
     let mut servers = vec![];
     for side in &plan.sides {

@@ -1,13 +1,15 @@
-//! Latency of readers beside writers whose writes are synced: GET at a fixed rate from an open loop, beside 50 clients that
-//! write as fast as they get replies, with `appendfsync always` and without an append-only file. One thread sends both.
+//! Latency of readers beside writers whose writes are synced: GET at a fixed rate from an open loop, beside
+//! 50 clients that write as fast as they get replies, with `appendfsync always` and without an append-only
+//! file. One thread sends both.
 //!
-//! What it shows is whether readers wait for the disk. Writers without a file are not held up by anything: they
-//! fill the server, and readers stand behind them. With `always` they mostly wait, and readers find an idle server; so less than without
-//! a file is to be expected, and the comparison is too kind. Therefore there are two more cases: readers
-//! alone, and beside writes without a file that come at the rate at which they were synced in the same round.
+//! What it shows is whether readers wait for the disk. Writers without a file are not held up by anything:
+//! they fill the server, and readers stand behind them. With `always` they mostly wait, and readers find an
+//! idle server; so less than without a file is to be expected, and the comparison is too kind. Therefore
+//! there are two more cases: readers alone, and beside writes without a file that come at the rate at which
+//! they were synced in the same round.
 //!
-//! Readers and writers use the same keys. A reader of what was just written has to wait for its sync, and should;
-//! with 50 writes out of a million keys that is too rare to be seen at 99.9 %.
+//! Readers and writers use the same keys. A reader of what was just written has to wait for its sync, and
+//! should; with 50 writes out of a million keys that is too rare to be seen at 99.9 %.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +41,7 @@ const BUSY: Metric = Metric { group: GROUP, name: "server's cpu", unit: "% of a 
 
 /// All cases of a side after one another, in alternating rounds.
 pub fn run(plan: &Plan, report: &mut Report) -> Result {
-    report.note(disk::about()?);
+    report.note(disk::about(GROUP)?);
     let keys = plan.scaled(KEYS);
     let mut servers = vec![];
     for side in &plan.sides {

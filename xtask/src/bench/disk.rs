@@ -17,19 +17,20 @@ const TMPFS: FsWord = 0x0102_1994;
 const SYNCS: usize = 200;
 
 /// A remark for the report: what a sync costs here, or that it costs nothing.
-pub fn about() -> Result<String> {
+pub fn about(group: &str) -> Result<String> {
     let folder = Folder::new();
     let kind = statfs(folder.path()).map_err(|e| format!("{}: {e}", folder.path().display()))?;
     if kind.f_type == TMPFS {
-        return Ok("The temporary folder is in memory: syncs cost nothing, and figures of appendfsync mean \
-                   nothing. Choose another one by TMPDIR."
-            .into());
+        return Ok(format!(
+            "{group}: the temporary folder is in memory, so syncs cost nothing and figures of appendfsync mean \
+             nothing. Choose another one by TMPDIR."
+        ));
     }
     let mut times = sync_times(folder.path()).map_err(|e| e.to_string())?;
     times.sort_by(f64::total_cmp);
     let (middle, late) = (times[SYNCS / 2], times[SYNCS * 99 / 100]);
     Ok(format!(
-        "The disk: an append of 4 KiB and its fdatasync take {middle:.0} µs (99 %: {late:.0} µs), alone."
+        "{group}: an append of 4 KiB and its fdatasync take {middle:.0} µs (99 %: {late:.0} µs) when nobody else writes."
     ))
 }
 

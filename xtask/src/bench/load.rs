@@ -1,8 +1,9 @@
 //! The load generator: one thread, one epoll, raw sockets, requests formatted beforehand.
 //!
-//! It must cost less than the server it measures. So a batch is formatted once per connection and only its key digits change; and
-//! because all values have one length, so have all replies, and counting replies is counting bytes. A reply that is not
-//! the expected kind shows at the first byte of its batch and ends the run with its text.
+//! It must cost less than the server it measures. So a batch is formatted once per connection and only its
+//! key digits change; and because all values have one length, so have all replies, and counting replies is
+//! counting bytes. A reply that is not the expected kind shows at the first byte of its batch and ends the
+//! run with its text.
 //!
 //! The loop is closed: a connection sends its next batch when all replies of the last have come.
 

@@ -1,8 +1,8 @@
-//! The open loop: requests leave when they are due, not when the server has kept up, so a stall counts for every
-//! request that it delays. One thread, which never waits: a sleep would be late.
+//! The open loop: requests leave when they are due, not when the server has kept up, so a stall counts for
+//! every request that it delays. One thread, which never waits: a sleep would be late.
 //!
-//! Beside it a closed loop (`load.rs`) can go on in the same thread. It is given one event at a time, so what it adds to
-//! a latency is less than the time of one request, some microseconds.
+//! Beside it a closed loop (`load.rs`) can go on in the same thread. It is given one event at a time, so what
+//! it adds to a latency is less than the time of one request, some microseconds.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};

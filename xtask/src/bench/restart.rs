@@ -1,11 +1,13 @@
-//! How long a server takes from its start until it answers PING with PONG and not with LOADING: with a dump file, and with an
-//! append-only file that has no base worth mention. Each side loads its own files, and ours the peer's too.
+//! How long a server takes from its start until it answers PING with PONG and not with LOADING: with a dump
+//! file, and with an append-only file that has no base worth mention. Each side loads its own files, and ours
+//! the peer's too.
 //!
-//! Files have been read before, so the system has them in memory: what is measured is the loading, not the disk. Whether
-//! it answers is asked each 5 ms, which is how exact the times are. A server that starts has the machine for itself, so it is
-//! measured on one core, as everything else, and with both.
+//! Files have been read before, so the system has them in memory: what is measured is the loading, not the
+//! disk. Whether it answers is asked each 5 ms, which is how exact the times are. A server that starts has
+//! the machine for itself, so it is measured on one core, as everything else, and with both.
 //!
-//! The servers are killed, not shut down, so that none leaves anything that a start after a crash would not find.
+//! The servers are killed, not shut down, so that none leaves anything that a start after a crash would not
+//! find.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +21,7 @@ use super::report::{Metric, Report};
 use super::{Plan, Side};
 use crate::sh::Result;
 
-/// Keys in the dump file, 16 bytes with values of 16 bytes; also the keys that the commands of the append-only file set.
+/// Keys in the dump file, and keys that the commands of the append-only file set.
 const KEYS: u64 = 5_000_000;
 
 /// Commands in the append-only file.

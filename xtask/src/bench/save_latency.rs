@@ -1,19 +1,21 @@
-//! Whether anybody notices a BGSAVE: latency of writers at a fixed rate with and without one, its length, and memory.
+//! Whether anybody notices a BGSAVE: latency of writers at a fixed rate with and without one, its length, and
+//! memory.
 //!
-//! **The rate** is 40 % of what the peer can do, measured first and in the same run: SET from as many clients in a closed
-//! loop. Both sides get the same rate, from an open loop (`open_loop.rs`).
+//! **The rate** is 40 % of what the peer can do, measured first and in the same run: SET from as many clients
+//! in a closed loop. Both sides get the same rate, from an open loop (`open_loop.rs`).
 //!
-//! **Cores.** The generator never sleeps and has core 1 for itself; the server and all that it starts (the child of
-//! stock, our thread that writes) have core 0, of which the load leaves more than half. So latencies on `one core` show how a
-//! server lives with its own save where nothing is free. With `both cores` the child or thread is mostly where the generator
-//! is and takes time from it: those latencies contain the generator's own delays, of either side, and are the bound
-//! from above for a machine with a core to spare, which two cores cannot show. How long a save takes `when a core is free`
-//! is measured without a load and with both cores: `idle`. It ends when INFO says so, which is asked each 50 ms, and which stock
-//! notices each 100 ms.
+//! **Cores.** The generator never sleeps and has core 1 for itself; the server and all that it starts (the
+//! child of stock, our thread that writes) have core 0, of which the load leaves more than half. So latencies
+//! on `one core` show how a server lives with its own save where nothing is free. With `both cores` the child
+//! or thread is mostly where the generator is and takes time from it: those latencies contain the generator's
+//! own delays, of either side, and are the bound from above for a machine with a core to spare, which two
+//! cores cannot show. How long a save takes `when a core is free` is measured without a load and with both
+//! cores: `idle`. It ends when INFO says so, which is asked each 50 ms, and which stock notices each 100 ms.
 //!
-//! **Memory** is measured in a save of its own on one core, under the same load, since looking costs time: the largest
-//! sum of what server and child hold (`Pss`, each 50 ms, which counts a shared page once), or the server's own peak (`VmHWM`)
-//! if that is more; divided by what the server held before the first save, at rest.
+//! **Memory** is measured in a save of its own on one core, under the same load, since looking costs time:
+//! the largest sum of what server and child hold (`Pss`, each 50 ms, which counts a shared page once), or the
+//! server's own peak (`VmHWM`) if that is more; divided by what the server held before the first save, at
+//! rest.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
