@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::aof::base::BaseSettings;
+use super::aof::batch::BaseSettings;
 use super::aof::batch::WriterSettings;
 use super::aof::manifest::BaseFormat;
 use super::fill::StreamPosition;

@@ -10,7 +10,7 @@
 //! The encoding of values is defined by their types, and the structure of a file by `persist`'s
 //! loader and encoder. `docs/internals/rdb.md` draws it.
 
-use crate::persist::aof::base::BaseSettings;
+use crate::persist::aof::batch::BaseSettings;
 
 pub mod chunk;
 pub mod elements;

@@ -6,20 +6,11 @@
 use russet_protocol::reply::push_command;
 use russet_protocol::{Protocol, ReplyWriter};
 
-use super::batch::{BatchWriter, FileEnd, WriterSettings};
+use super::batch::{BaseSettings, BatchWriter, FileEnd};
 use crate::rdb::chunk::{Chunk, ChunkKey, Record};
 use crate::rdb::elements::Element;
 use crate::types::commands::Commands;
 use crate::types::type_of;
-
-/// How a base is written.
-#[derive(Clone, Copy, Debug)]
-pub struct BaseSettings {
-    /// The options of its writer.
-    pub writer: WriterSettings,
-    /// When its data was as it is in it, in seconds since 1970.
-    pub secs: i64,
-}
 
 /// A value that is being encoded.
 #[derive(Default)]

@@ -157,6 +157,15 @@ pub struct WriterSettings {
     pub timestamps: bool,
 }
 
+/// How a base of commands is written.
+#[derive(Clone, Copy, Debug)]
+pub struct BaseSettings {
+    /// The options of its writer.
+    pub writer: WriterSettings,
+    /// When its data was as it is in it, in seconds since 1970.
+    pub secs: i64,
+}
+
 /// Encodes units of the journal as the bytes to append to one file.
 #[derive(Debug)]
 pub struct BatchWriter {
