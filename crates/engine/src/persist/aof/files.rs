@@ -12,8 +12,6 @@
 //! Replies wait for the file only in `On`. [`super::append`] knows how far a file is written,
 //! [`crate::clients::durable`] who waits for it.
 
-use std::borrow::Cow;
-
 use super::append::{AppendLog, AppendTail, End};
 use super::batch::{BatchWriter, FileEnd, WriterSettings};
 use super::history::Removal;
@@ -32,15 +30,7 @@ use crate::persist::saves::Saves;
 use crate::timers::Timer;
 
 /// How often a file is synced with `appendfsync everysec`, and a failed write is tried again.
-const PERIOD_US: u64 = 1_000_000;
-
-/// Writes are refused while a batch has waited longer than this to be as safe as `appendfsync` promises, beyond the
-/// second of `everysec`: a disk that is slower than the clients would else delay their replies more and more, and what a
-/// loss of power costs would have no bound.
-pub const LAG_US_MAX: u64 = 10_000_000;
-
-/// Writes are refused while more bytes than this wait to be written.
-const UNWRITTEN_BYTES_MAX: u64 = 256 << 20;
+pub(super) const PERIOD_US: u64 = 1_000_000;
 
 /// Whether there is an append-only file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +80,7 @@ pub struct Aof {
     /// What is promised at present: `appendfsync`, unless `no-appendfsync-on-rewrite` overrides it.
     policy: AppendFsync,
     /// Why writes are refused.
-    refusal: Option<String>,
+    pub(super) refusal: Option<String>,
 }
 
 /// Returns the path of a file of the append-only file.
@@ -388,38 +378,6 @@ impl Aof {
         }
     }
 
-    pub(super) fn note_refusal(&mut self, core: &Core) {
-        self.refusal = self.find_refusal(core);
-    }
-
-    fn find_refusal(&self, core: &Core) -> Option<String> {
-        if self.status == Status::Starting {
-            return self.rewrites.failure().map(str::to_owned);
-        }
-        if let Some(why) = self.found_logs().find_map(AppendLog::error) {
-            return Some(why.to_owned());
-        }
-        let most = LAG_US_MAX + if self.policy == AppendFsync::Everysec { PERIOD_US } else { 0 };
-        let now_us = core.now.mono_us;
-        let lag_us = self.found_logs().map(|log| log.lag_us(self.policy, now_us)).max()?;
-        let what = if self.policy == AppendFsync::No { "written" } else { "synced" };
-        (lag_us > most).then(|| {
-            format!("the disk is too slow: what was {what} last is {} s old", lag_us / 1_000_000)
-        })
-    }
-
-    /// Returns why writes are refused, if they are.
-    #[inline]
-    pub(crate) fn refusal(&self) -> Option<Cow<'_, str>> {
-        if let Some(why) = &self.refusal {
-            return Some(why.into());
-        }
-        let next = self.next.as_ref().and_then(|next| next.log.as_ref());
-        let bytes = self.log.iter().chain(next).map(AppendLog::unwritten_bytes).max()?;
-        (bytes > UNWRITTEN_BYTES_MAX)
-            .then(|| format!("the disk is too slow: {} MB wait to be written", bytes >> 20).into())
-    }
-
     /// Applies changed options to what follows.
     pub(crate) fn settings_changed(&mut self, core: &Core, tail: &mut AppendTail) {
         tail.set_settings(settings(&core.config));
@@ -496,7 +454,7 @@ impl Aof {
     }
 
     /// Returns the files of which a process that starts may find either.
-    fn found_logs(&self) -> impl Iterator<Item = &AppendLog> {
+    pub(super) fn found_logs(&self) -> impl Iterator<Item = &AppendLog> {
         self.log.iter().chain(self.next_required())
     }
 }

@@ -20,7 +20,8 @@
 //! * [`read`]: from the bytes of a file to commands, and to a verdict on the file; [`error`] has its errors.
 //!
 //! In the node: [`files`] owns the files, [`append`] counts what is written, `rewrite` makes new ones when [`rewrites`]
-//! says so, `replace` puts them in the place of the present ones, `history` removes those, [`load`] reads them at the start.
+//! says so, `replace` puts them in the place of the present ones, `history` removes those, [`load`] reads them at the start,
+//! `refusal` says when writes are refused.
 
 pub mod append;
 pub mod base;
@@ -33,6 +34,7 @@ mod history;
 pub mod load;
 pub mod manifest;
 pub mod read;
+mod refusal;
 mod replace;
 mod resync;
 mod rewrite;
