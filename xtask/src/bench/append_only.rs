@@ -4,10 +4,9 @@
 //! **One core for all that a server does.** Its event loop, the thread that writes and syncs (a bio thread of
 //! stock) and the child that stock forks to rewrite share core 0. So what they take from one another shows in
 //! the rate, their CPU times can be added, and no thread warms up or disturbs the core of the load. With
-//! `always` the core has little to do, and whether two threads that hand over to one another are better off
-//! with two cores is a question of its own: that is measured both ways. With both cores the server is also
-//! where the generator runs; so the figure on one core is the one to compare, and the other one shows that
-//! nothing is hidden by it.
+//! `always`, whether two threads that hand over to one another are better off with two cores depends on the
+//! disk and is measured both ways. With both cores the server is also where the generator runs; so the figure
+//! on one core is the one to compare, and the other one shows what that hides.
 //!
 //! **A rewrite** is begun as soon as the last one has ended, which is seen within 20 ms, so that it covers
 //! nearly all of the time that is measured; how much of it is a figure. Ours is done by the process itself.

@@ -2,11 +2,11 @@
 //! 50 clients that write as fast as they get replies, with `appendfsync always` and without an append-only
 //! file. One thread sends both.
 //!
-//! What it shows is whether readers wait for the disk. Writers without a file are not held up by anything:
-//! they fill the server, and readers stand behind them. With `always` they mostly wait, and readers find an
-//! idle server; so less than without a file is to be expected, and the comparison is too kind. Therefore
-//! there are two more cases: readers alone, and beside writes without a file that come at the rate at which
-//! they were synced in the same round.
+//! What it shows is whether readers wait for the disk. Two things blur that. Writers without a file fill the
+//! server, and readers stand behind them; with `always` writers wait for the disk, which leaves time for
+//! readers. And a sync lets all its writers go at once, so that readers stand behind a burst of them, without
+//! waiting for the disk. Therefore there are two more cases: readers alone, and beside writes without a file
+//! that come one by one at the rate at which they were synced in the same round.
 //!
 //! Readers and writers use the same keys. A reader of what was just written has to wait for its sync, and
 //! should; with 50 writes out of a million keys that is too rare to be seen at 99.9 %.
