@@ -13,6 +13,7 @@
 mod admit;
 mod dispatch;
 mod exec;
+mod gathered;
 mod orders;
 mod replay;
 mod serve;

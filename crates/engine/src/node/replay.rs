@@ -3,6 +3,7 @@
 use russet_protocol::{ErrorReply, Protocol, ReplyWriter};
 
 use super::Node;
+use super::gathered::Gathered;
 use crate::call::{Call, Caller};
 use crate::command::{Args, Command, Flow, Reply, flag};
 use crate::core::Order;
@@ -14,9 +15,18 @@ use crate::persist::aof::load::{AofLoad, Ended, Source};
 use crate::persist::aof::read::Step;
 use crate::persist::fill::Filler;
 use crate::persist::rdb_load::Fed;
+use crate::transaction::Transaction;
 
 /// Bytes of commands between looks at the clock.
-const SLICE_BYTES: usize = 4096;
+const SLICE_BYTES: usize = 8192;
+
+/// What commands of the file change besides the data.
+struct Session<'a> {
+    /// The commands since MULTI.
+    transaction: &'a mut Transaction,
+    /// The selected database.
+    db: &'a mut u32,
+}
 
 impl Node {
     /// Replays at least one slice, and further ones until `until_us` on the host's clock.
@@ -53,15 +63,16 @@ impl Node {
     ) -> Option<Ended> {
         if let Some(known) = load.identify(&self.core, &bytes, false) {
             bytes = known;
-            while !bytes.is_empty() {
-                let len = bytes.len().min(SLICE_BYTES);
-                if let Err(why) = self.replay_slice(load, &bytes[..len], host) {
+            let mut at = 0;
+            while at < bytes.len() {
+                let end = bytes.len().min(at + SLICE_BYTES);
+                if let Err(why) = self.replay_slice(load, &bytes[at..end], host) {
                     load.stop(&mut self.core);
                     return Some(Ended::Failed(format!("{}: {why}", load.name())));
                 }
-                bytes.drain(..len);
-                if !bytes.is_empty() && host.ticks_us() >= until_us {
-                    load.put_back(bytes);
+                at = end;
+                if at < bytes.len() && host.ticks_us() >= until_us {
+                    load.put_back(bytes.split_off(at));
                     return None;
                 }
             }
@@ -106,29 +117,55 @@ impl Node {
                 }
             }
         }
+        let hasher = self.data.hasher();
         let AofLoad { source: Source::Commands(reader), transaction, db, .. } = load else {
             return Ok(());
         };
+        let (mut session, mut gathered) = (Session { transaction, db }, Gathered::default());
         loop {
-            let (offset, bytes, ranges) = match reader.next(&mut input) {
-                Step::NeedMore => return Ok(()),
-                Step::Timestamp { .. } => continue,
-                Step::Command { offset, bytes, args } => (offset, bytes, args),
-            };
-            let args = Args::new(bytes, ranges, self.data.hasher());
-            let result = self.replay_command(transaction, db, &args, host);
+            match reader.next(&mut input) {
+                Step::NeedMore => return self.replay_gathered(&mut session, &mut gathered, host),
+                Step::Timestamp { .. } => {}
+                Step::Command { offset, bytes, args } if Gathered::is_too_long(bytes) => {
+                    self.replay_gathered(&mut session, &mut gathered, host)?;
+                    let args = Args::new(bytes, args, hasher);
+                    let found = args.get(0).and_then(|name| self.commands.find(name));
+                    let result = self.replay_command(&mut session, found, &args, host);
+                    result.map_err(|why| format!("offset {offset}: {why}"))?;
+                }
+                Step::Command { offset, bytes, args } => {
+                    gathered.push(offset, bytes, args, &self.commands, hasher);
+                    if gathered.is_full() {
+                        self.replay_gathered(&mut session, &mut gathered, host)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn replay_gathered(
+        &mut self,
+        session: &mut Session<'_>,
+        gathered: &mut Gathered,
+        host: &mut dyn Host,
+    ) -> Result<(), String> {
+        gathered.prefetch(&self.data, *session.db);
+        for index in 0..gathered.len() {
+            let (offset, found, args) = gathered.get(index, self.data.hasher());
+            let result = self.replay_command(session, found, &args, host);
             result.map_err(|why| format!("offset {offset}: {why}"))?;
         }
+        gathered.clear();
+        Ok(())
     }
 
     fn replay_command(
         &mut self,
-        transaction: &mut crate::transaction::Transaction,
-        db: &mut u32,
+        Session { transaction, db }: &mut Session<'_>,
+        found: Option<&'static Command>,
         args: &Args<'_>,
         host: &mut dyn Host,
     ) -> Result<(), String> {
-        let found = args.get(0).and_then(|name| self.commands.find(name));
         if found.is_none() {
             let name = args.get(0).unwrap_or_default().escape_ascii();
             return Err(format!("Unknown command '{name:.128}' reading the append only file"));

@@ -27,13 +27,13 @@ const BUSY_SLICE_US: u64 = 60;
 const IDLE_SLICE_US: u64 = 200;
 
 /// The walk pauses while this many bytes are not encoded yet.
-const AHEAD_MAX: u64 = 16 << 20;
+const AHEAD_MAX: u64 = 4 << 20;
 
 /// Limit of copied and not yet encoded bytes if the memory is not known.
 const COPIES_BYTES_DEFAULT: u64 = 4 << 30;
 
 /// Minimum of the limit: well above what the walk copies before it pauses.
-const COPIES_BYTES_LEAST: u64 = 2 * AHEAD_MAX;
+const COPIES_BYTES_LEAST: u64 = 32 << 20;
 
 /// The purpose of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

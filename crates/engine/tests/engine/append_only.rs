@@ -260,6 +260,19 @@ fn the_form_of_a_base_is_decided_when_the_rewrite_begins() {
 }
 
 #[test]
+fn growth_counts_from_the_base_after_a_start() {
+    let (mut w, c) = start(EVERYSEC);
+    w.request(c, "SET a 1");
+    w.request(c, "BGREWRITEAOF");
+    w.request(c, "SET a 2");
+    let mut w = Driver::with_files(EVERYSEC, w.files.clone());
+    let c = w.connect();
+    let base = w.files["appendonlydir/appendonly.aof.2.base.rdb"].len();
+    assert_eq!(field(&mut w, c, "aof_base_size"), base.to_string());
+    assert_ne!(field(&mut w, c, "aof_current_size"), base.to_string());
+}
+
+#[test]
 fn a_rewrite_that_fails_changes_nothing_and_is_tried_again() {
     let (mut w, c) = start(ALWAYS);
     w.request(c, "SET a 1");

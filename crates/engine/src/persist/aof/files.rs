@@ -209,7 +209,8 @@ impl Aof {
         tail.begin(End::Present, BatchWriter::new(settings(&core.config), end));
         self.status = Status::Starting;
         core.timers.set(Timer::Append, core.now.mono_us + PERIOD_US);
-        self.rewrites.count_from(self.size());
+        // What the file had after the last rewrite is not on disk. Redis takes the base too.
+        self.rewrites.count_from(base_bytes);
     }
 
     /// Handles that the file that was loaded is open, which also means that all of it is on disk.
