@@ -342,6 +342,15 @@ impl<V: Value> Table<V> {
         }
     }
 
+    /// Beside the second stage, for a key that will be inserted: reads the cell and prefetches the segment's header.
+    #[inline]
+    pub fn prefetch_room(&self, hash: u64) {
+        let cell = self.directory.locate(hash);
+        if !cell.is_empty() {
+            cell.segment().prefetch_header();
+        }
+    }
+
     /// Third stage: reads the bucket and prefetches the entries with a matching fingerprint.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {

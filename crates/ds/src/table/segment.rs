@@ -215,6 +215,12 @@ impl Seg {
         self.0.as_ptr().cast()
     }
 
+    /// Prefetches the line that an insertion reads and changes besides the bucket.
+    #[inline(always)]
+    pub(crate) fn prefetch_header(self) {
+        super::bucket::prefetch(self.0.as_ptr().cast());
+    }
+
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         self.0.as_ptr().expose_provenance() as u64

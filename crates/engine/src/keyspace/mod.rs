@@ -375,6 +375,12 @@ impl Keyspace {
         }
     }
 
+    /// Prefetches, beside stage 1, what the insertion of a key needs in addition.
+    #[inline]
+    pub fn prefetch_room(&self, db: u32, key_hash: u64) {
+        self.dbs[db as usize].table.prefetch_room(key_hash);
+    }
+
     /// Returns a uniformly random key. Expired keys are skipped, up to a hundred of them.
     pub fn random_key(&mut self, db: u32, draw: &mut dyn FnMut() -> u64) -> Option<Vec<u8>> {
         for _ in 0..100 {

@@ -188,6 +188,9 @@ impl<'a> Filler<'a> {
         for stage in 0..3 {
             for item in &self.batch {
                 self.keyspace.prefetch(db, item.hash, stage);
+                if stage == 1 {
+                    self.keyspace.prefetch_room(db, item.hash);
+                }
             }
         }
         let mut start = 0;
