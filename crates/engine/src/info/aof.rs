@@ -16,8 +16,8 @@ pub(super) const FIELDS: &[Field] = &[
         Persistence,
         "aof_rewrite_in_progress",
         Flag,
-        "Whether an AOF rewrite is running.",
-        |view| view.parts.aof.is_rewriting().into(),
+        "Whether an AOF rewrite is running, or the files that it replaced are being removed.",
+        |view| (view.parts.aof.is_rewriting() || view.parts.aof.is_removing_history()).into(),
     ),
     field(
         Persistence,

@@ -238,7 +238,14 @@ fn history_is_removed_when_that_is_switched_on_again() {
     w.advance_ms(100);
     assert_eq!(manifest(&w).matches(" type h").count(), 2, "{}", manifest(&w));
     assert!(w.files.contains_key("appendonlydir/appendonly.aof.1.base.rdb"));
+    w.requests.held = true;
     w.request(c, "CONFIG SET aof-disable-auto-gc no");
+    for _ in 0..3 {
+        assert_eq!(field(&mut w, c, "aof_rewrite_in_progress"), "1");
+        w.answer();
+        w.run();
+    }
+    assert_eq!(field(&mut w, c, "aof_rewrite_in_progress"), "0");
     assert_eq!(
         manifest(&w),
         "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.2.incr.aof seq 2 type i"

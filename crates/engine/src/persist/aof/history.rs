@@ -32,6 +32,11 @@ impl Aof {
         self.removal = Removal { requests: requests.collect(), has_failed: false };
     }
 
+    /// Whether history is being removed, or the manifest without it written.
+    pub fn is_removing_history(&self) -> bool {
+        !self.removal.requests.is_empty() || self.forgetting.is_some()
+    }
+
     /// Handles the answer to a request, which may be of a removed file or of the manifest after the last.
     pub(super) fn history_answered(
         &mut self,
