@@ -12,7 +12,8 @@ const HEAD: &str = "\
 # Tests of upstream's suite that fail or do not run against Russet, and why.
 # `cargo xtask compat` compares with this list; `--update` rewrites its names and keeps the reasons.
 # A test that uses a missing command or type, or a forked process, fails without being listed (src/compat/needs.rs).
-# One whose reason begins with `needs ` waits for a feature too, and does not count for the percentage.
+# One whose reason begins with `needs ` waits for a feature too, and one with `without fork` makes no sense here: neither counts
+# for the percentage.
 # A reason that begins with `left out: ` keeps the test from being run: it would leave the server or the shared
 # client in a state that makes the tests behind it fail.
 # unit | test | reason

@@ -18,8 +18,8 @@ use crate::sh::{self, Result};
 const LIBRARY: &[(&str, &str)] =
     &[("createComplexDataset", "lpush"), ("generate_collections", "lpush")];
 
-/// Marks a test that looks for the process that a server forks.
-const CHILD: &str = "get_child_pid";
+/// Mark a test that looks for the process that a server forks, or counts them.
+const CHILD: &[&str] = &["get_child_pid", "total_forks"];
 
 /// Switches Cluster on.
 const CLUSTER: &str = "cluster-enabled yes";
@@ -126,7 +126,7 @@ impl Missing {
         let words: Vec<(bool, &str)> = words(body).collect();
         let at = |index: usize| words.get(index).map_or("", |(_, word)| word);
         for (index, (is_first, word)) in words.iter().enumerate() {
-            if *word == CHILD {
+            if CHILD.contains(word) {
                 return Some(FORKED_PROCESS.to_owned());
             }
             if let Some(need) = procs.get(*word) {
