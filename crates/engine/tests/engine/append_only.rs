@@ -518,6 +518,26 @@ fn the_former_file_is_on_disk_while_the_one_in_another_folder_is_begun() {
 }
 
 #[test]
+fn a_base_alone_is_continued_before_its_history_is_removed() {
+    for checksum in ["yes", "no"] {
+        let conf = format!("{ALWAYS}aof-disable-auto-gc yes\naof-checksum {checksum}\n");
+        let (mut w, c) = start(&conf);
+        w.request(c, "SET a 1");
+        w.request(c, "CONFIG SET appendonly no");
+        w.request(c, "BGREWRITEAOF");
+        w.advance_ms(100);
+        assert!(manifest(&w).ends_with("type h"), "no incremental file");
+        let mut w = Driver::with_files(&format!("{ALWAYS}aof-checksum {checksum}\n"), w.files);
+        w.advance_ms(100);
+        let c = w.connect();
+        assert_eq!(w.request(c, "SET b 2"), "+OK\r\n");
+        w.advance_ms(100);
+        assert!(!w.files.contains_key("appendonlydir/appendonly.aof.1.incr.aof"));
+        assert_eq!(digest_of(ALWAYS, after_power_loss(&w)), w.request(c, "DEBUG DIGEST"));
+    }
+}
+
+#[test]
 fn what_cannot_be_begun_is_switched_off_again() {
     let (mut w, c) = start("appendonly no\nsave \"\"\n");
     w.snapshots.fails_with = Some("No space left on device".to_owned());

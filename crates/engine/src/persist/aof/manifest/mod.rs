@@ -59,6 +59,13 @@ pub struct Manifest {
     incremental_sequence: u64,
 }
 
+impl AofFile {
+    /// Whether its name is that of an incremental file.
+    fn is_incremental(&self) -> bool {
+        self.name.contains(".incr.")
+    }
+}
+
 impl Manifest {
     /// Returns the base.
     pub fn base(&self) -> Option<&AofFile> {
@@ -121,6 +128,17 @@ impl Manifest {
         self.incremental_sequence = self.incremental_sequence.max(other.incremental_sequence);
     }
 
+    /// Gives new files other names than those of the history, which may not be removed yet.
+    fn skip_names_of_history(&mut self) {
+        for file in &self.history {
+            let last = match file.is_incremental() {
+                true => &mut self.incremental_sequence,
+                false => &mut self.base_sequence,
+            };
+            *last = file.sequence.max(*last);
+        }
+    }
+
     /// Forgets the history: its files are deleted.
     pub fn clear_history(&mut self) {
         self.history.clear();
@@ -152,10 +170,15 @@ impl Manifest {
     /// Whether incremental files in the history can be there since a rewrite, which replaced a base with them and left a
     /// newer one. The types `h` and `i` differ in one bit, and history is deleted.
     fn is_history_replaced(&self) -> bool {
-        let incremental = self.history.iter().filter(|file| file.name.contains(".incr."));
+        let incremental = self.history.iter().filter(|file| file.is_incremental());
         let Some(last) = incremental.clone().map(|file| file.sequence).max() else { return true };
         let has_base = incremental.count() < self.history.len();
-        let oldest = self.incremental.first().map_or(0, |file| file.sequence);
+        let oldest = match (self.incremental.first(), self.history.last()) {
+            (Some(first), _) => first.sequence,
+            // A rewrite without an append-only file leaves a base alone. An `i` that has become an `h` would be the last.
+            (None, last) if !last.is_some_and(AofFile::is_incremental) => u64::MAX,
+            (None, _) => 0,
+        };
         self.base.is_some() && has_base && last < oldest
     }
 }

@@ -31,6 +31,7 @@ impl Manifest {
         if !is_verified && !manifest.is_history_replaced() {
             return Err(ManifestError { line: None, kind: ManifestErrorKind::HistoryInUse });
         }
+        manifest.skip_names_of_history();
         Ok(manifest)
     }
 
@@ -199,6 +200,11 @@ mod tests {
             (b"file a seq 1 type i\nfile a seq 1 type h\n", Some(DuplicateName)),
             (b"file a seq 1 type b\nfile a.incr. seq 2 type h\n", Some(HistoryInUse)),
             (b"file a.incr.b seq 1 type h\nfile a seq 2 type i\n", Some(HistoryInUse)),
+            (
+                b"file b seq 2 type b\nfile a seq 1 type h\nfile a.incr. seq 1 type h\n",
+                Some(HistoryInUse),
+            ),
+            (b"file b seq 2 type b\nfile a.incr. seq 1 type h\nfile a seq 1 type h\n", None),
             (b"file a seq 1 type i", Some(LineCut)),
             (b"file a seq 1 type i\n# the end", None),
             (b"# made by hand\nfile a seq 1 type i\n", None),
