@@ -117,6 +117,14 @@ counters! {
     shown_checks = "replies that show what must not be lost", at least 100_000;
     /// No state was found where some are not known: the check is blind there, so this has a ceiling of none.
     unknown_states = "append-only files that could not be compared", at least 0;
+    /// Walks for them.
+    bases = "bases of append-only files begun", at least 5000;
+    /// By CONFIG SET.
+    switched_off = "append-only files switched off", at least 100;
+    /// The node relies on one that it had not loaded.
+    switched_on = "append-only files begun at run time", at least 300;
+    /// Started from another file than the append-only one, which was switched off.
+    starts_without = "starts that were told not to look at an append-only file", at least 160;
     /// The manifest names the new files.
     rewrites = "rewrites of append-only files completed", at least 3900;
     /// Their files were given up.

@@ -202,6 +202,16 @@ impl Durability {
     }
 }
 
+impl Durability {
+    /// The node has started without an append-only file, with this state.
+    fn start_without(&mut self, state: u64, now_us: u64) {
+        self.start_from(state, now_us);
+        (self.seen, self.safe, self.loaded) = (0, 0, None);
+        self.seen_at.clear();
+        self.last_end = (End::Power, [None; 2]);
+    }
+}
+
 /// The time before which what was seen is safe.
 #[derive(Clone, Copy, Debug)]
 pub struct Horizon {
@@ -242,7 +252,7 @@ impl World {
         lock(ledger).pause();
         process.durability.warnings.clear();
         process.durability.had_trouble = process.disk.is_in_trouble();
-        let exists = process.disk.read(MANIFEST).is_some();
+        let exists = process.config.appendonly && process.disk.read(MANIFEST).is_some();
         // Without checksums a flipped bit is another value.
         process.durability.is_to_rot &= process.config.aof_checksum;
         (process.durability.is_loading, process.durability.is_settled) = (exists, false);
@@ -336,15 +346,18 @@ impl World {
         let (ledger, needed) = (ledger.clone(), process.durability.needed());
         let had_rot = process.durability.rot.is_some();
         if !process.durability.is_loading {
-            if needed > 0 {
+            let looks = process.config.appendonly;
+            if needed > 0 && looks {
                 self.fail(format!("node{node} finds no append-only file, and had relied on one"));
             }
-            lock(&ledger).begin(model);
+            match looks {
+                true => lock(&ledger).begin(model),
+                // It has one, and was told not to look at it.
+                false => lock(&ledger).replace(model),
+            }
             let (last, now) = (lock(&ledger).last(), self.now);
-            let durability = &mut self.processes[node].durability;
-            durability.start_from(last, now);
-            (durability.seen, durability.safe, durability.loaded) = (0, 0, None);
-            durability.seen_at.clear();
+            self.coverage.starts_without += u64::from(!looks);
+            self.processes[node].durability.start_without(last, now);
             return false;
         }
         self.coverage.aof_loads += 1;
@@ -399,20 +412,25 @@ impl World {
             let model = data.model();
             lock(&ledger).replace(model);
         }
-        let Some(append) = data.append() else { return };
+        let append = data.append().filter(|append| append.is_relied_on);
+        let wants_it = data.wants_append_only();
         let last = lock(&ledger).last();
         let durability = &mut self.processes[node].durability;
-        if !append.is_relied_on {
+        let Some(append) = append else {
+            let is_off = durability.relied_since_us.is_some() && !wants_it;
+            self.coverage.switched_off += u64::from(is_off);
             let Durability { relied_since_us, always_since, syncs_since_us, .. } = durability;
             (*relied_since_us, *always_since, *syncs_since_us) = (None, None, None);
             return;
-        }
+        };
         let is_new = durability.relied_since_us.is_none();
         durability.relied_since_us.get_or_insert(now);
-        if is_new && let Some(loaded) = durability.loaded.take() {
+        match durability.loaded.take() {
             // It has opened the file behind what it has loaded, which makes that last.
-            durability.is_on_disk(loaded);
+            Some(loaded) if is_new => durability.is_on_disk(loaded),
+            loaded => durability.loaded = loaded,
         }
+        self.coverage.switched_on += u64::from(is_new && durability.base > 0);
         match append.fsync {
             AppendFsync::Always if durability.always_since.is_none() => {
                 // What was executed before was not to wait for a sync, unless that was in a life before.

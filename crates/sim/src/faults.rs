@@ -85,6 +85,12 @@ pub const FAULTS: &[Fault] = &[
         apply: |world, node| world.processes[node].durability.is_to_rot = true,
     },
     Fault { name: "appendfsync set", weight: 2, kind: Kind::People, apply: World::set_appendfsync },
+    Fault {
+        name: "append-only files switched",
+        weight: 1,
+        kind: Kind::People,
+        apply: World::switch_append_only,
+    },
     Fault { name: "other orders", weight: 4, kind: Kind::People, apply: World::order_something },
     Fault {
         name: "replicas told to follow another",
@@ -241,6 +247,21 @@ impl World {
         if self.processes[node].durability.ledger.is_some() {
             let word = *self.chance.pick(&["always", "always", "everysec", "no"]);
             self.order(node, &format!("CONFIG SET appendfsync {word}"));
+        }
+    }
+
+    /// Mostly off and on again.
+    fn switch_append_only(&mut self, node: usize) {
+        let process = &self.processes[node];
+        let is_on = process.data().is_some_and(|data| data.wants_append_only());
+        if process.durability.ledger.is_none() {
+            return;
+        }
+        if is_on {
+            self.order(node, "CONFIG SET appendonly no");
+        }
+        if !is_on || self.chance.percent(60) {
+            self.order(node, "CONFIG SET appendonly yes");
         }
     }
 

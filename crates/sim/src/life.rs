@@ -150,6 +150,7 @@ impl World {
             && let Some(data) = machine.data()
         {
             process.config.replicaof = data.replicaof();
+            process.config.appendonly = data.wants_append_only();
         }
         process.inbox.clear();
         process.readable.clear();

@@ -139,6 +139,9 @@ pub trait DataNode {
     /// How many replicas a write needs, and how many seconds they may lag.
     fn least_replicas(&self) -> (u32, u32);
 
+    /// Whether its configuration wants an append-only file.
+    fn wants_append_only(&self) -> bool;
+
     /// What it says of its append-only file, if it has one open.
     fn append(&self) -> Option<Append>;
 

@@ -429,6 +429,10 @@ impl DataNode for Data {
         (config.min_replicas_to_write, config.min_replicas_max_lag)
     }
 
+    fn wants_append_only(&self) -> bool {
+        self.node.core.config.appendonly
+    }
+
     fn append(&self) -> Option<Append> {
         let aof = &self.node.parts.aof;
         let log = aof.log()?;

@@ -367,6 +367,8 @@ impl World {
             self.processes[node].durability.is_rewritten();
         } else if text.starts_with("The append-only file cannot be") {
             self.coverage.failed_rewrites += 1;
+        } else if text.starts_with("Background append only file rewriting started") {
+            self.coverage.bases += 1;
         } else if text.starts_with("Starting automatic rewriting") {
             self.coverage.automatic_rewrites += 1;
         }

@@ -52,8 +52,12 @@ impl World {
         if busy || data.is_loading() {
             return;
         }
+        let is_off = !data.wants_append_only() && self.processes[node].durability.ledger.is_some();
         if data.limits_replicas() {
             self.order(node, "CONFIG SET client-output-buffer-limit \"replica 0 0 0\"");
+        }
+        if is_off {
+            self.order(node, "CONFIG SET appendonly yes");
         }
         if is != wanted.map(host_name) {
             self.follow(node, wanted);
