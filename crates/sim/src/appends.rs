@@ -7,6 +7,7 @@ use russet_engine::io::{AppendEvent, AppendStep, Input, JobId};
 
 use crate::durability::{Horizon, horizon};
 use crate::jobs::RARE;
+use crate::machine::DataNode;
 use crate::process::Inbox;
 use crate::world::{Event, World};
 
@@ -35,8 +36,8 @@ pub struct Appender {
     syncing: Option<(usize, u64)>,
     /// Its name, and its length with all that was given.
     given: (String, usize),
-    /// What was given and is not synced: where it ends, and the state that it leads to.
-    unsynced: VecDeque<(usize, u64)>,
+    /// What was given and is not synced.
+    unsynced: VecDeque<Given>,
     /// What the file ends with if all of it is on disk.
     seal: Vec<u8>,
     /// It ends with its last sync.
@@ -47,6 +48,16 @@ pub struct Appender {
     /// executed when it heard of it.
     failed_at_us: Option<u64>,
     failed_state: Option<u64>,
+}
+
+/// Bytes that were given.
+struct Given {
+    /// Where they end in the file.
+    end: usize,
+    /// The state that they lead to.
+    state: u64,
+    /// The place in a history.
+    place: Option<(String, i64)>,
 }
 
 /// Files that are appended to, by job.
@@ -124,6 +135,11 @@ impl Appender {
     }
 }
 
+/// The place of a node that keeps its stream.
+pub fn place_of(data: &dyn DataNode) -> Option<(String, i64)> {
+    data.backlog().map(|_| (data.place().id.to_owned(), data.place().offset))
+}
+
 impl World {
     /// A step for a file.
     pub(crate) fn append_step(&mut self, node: usize, job: JobId, step: AppendStep) {
@@ -132,6 +148,7 @@ impl World {
             return self.append_step(node, job, AppendStep::Sync);
         }
         let process = &mut self.processes[node];
+        let place = process.data().and_then(place_of);
         let file_name = match &step {
             AppendStep::Open { path, .. } => process.file_name(path),
             _ => String::new(),
@@ -153,7 +170,8 @@ impl World {
         }
         if matches!(step, AppendStep::Open { .. } | AppendStep::Write(_)) {
             process.durability.handed(&appender.given.0, appender.given.1);
-            appender.unsynced.push_back((appender.given.1, process.durability.last()));
+            let (end, state) = (appender.given.1, process.durability.last());
+            appender.unsynced.push_back(Given { end, state, place });
         }
         match step {
             AppendStep::Retry => appender.is_stuck = false,
@@ -316,12 +334,14 @@ impl World {
         let Some((covered, began_us)) = appender.syncing.take() else { return };
         appender.sync_took_us = self.now - began_us;
         let Some((_, file)) = appender.file else { return };
+        let mut place = None;
         let event = match process.disk.sync_first(file, appender.base + covered) {
             Ok(()) => {
                 appender.synced = covered;
                 let end = appender.base + covered;
-                while let Some((_, state)) = appender.unsynced.pop_front_if(|(at, _)| *at <= end) {
-                    process.durability.synced = process.durability.synced.max(state);
+                while let Some(given) = appender.unsynced.pop_front_if(|given| given.end <= end) {
+                    process.durability.synced = process.durability.synced.max(given.state);
+                    place = given.place;
                 }
                 AppendEvent::Synced(covered as u64)
             }
@@ -334,6 +354,7 @@ impl World {
         if appender.is_closing && !appender.wants_sync {
             process.appenders.remove(&job);
         }
+        self.note_on_disk(node, place);
         self.schedule_append_sync(node, job);
         self.deliver(node, Inbox::Input(Input::Append { job, event }));
     }

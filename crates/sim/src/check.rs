@@ -9,6 +9,7 @@
 
 use russet_engine::io::JobId;
 
+use crate::appends::place_of;
 use crate::digest;
 use crate::dump::decode;
 use crate::files::{DUMP, Use};
@@ -277,6 +278,8 @@ impl World {
         self.coverage.dirty_syncs += u64::from(begins_dirty);
         self.processes[node].begun.insert(job, begun);
         if is_base {
+            let place = self.processes[node].data().and_then(place_of);
+            self.processes[node].durability.base_place = place;
             self.processes[node].durability.base_begins();
         }
         if self.phase == Phase::Chaos && self.chance.percent(self.plan.crash_in_snapshot_percent) {
@@ -370,7 +373,7 @@ impl World {
         if self.processes[node].exited.is_some() {
             return;
         }
-        if self.check_recovered(node) {
+        if self.processes[node].durability.is_starting() && self.check_recovered(node) {
             return;
         }
         let process = &mut self.processes[node];

@@ -25,6 +25,13 @@ pub enum Finding {
         /// How many.
         count: i64,
     },
+    /// This request of the stream is on the server's disk, if the first number says so, and on those of so many replicas.
+    OnDisk {
+        /// The request.
+        write: Vec<u8>,
+        /// How many.
+        counts: [i64; 2],
+    },
     /// No client writes until this time.
     Paused(u64),
     /// A place of some client's own holds, or held, this value.
@@ -218,6 +225,15 @@ impl Client {
                 }
                 Finding::Acknowledged { write: write.clone(), count: *count }
             }
+            (Expected::WaitedForDisks { write }, Reply::Array(Some(replies))) => {
+                let [Reply::Int(local), Reply::Int(count)] = replies[..] else {
+                    return Err(format!("WAITAOF was answered by {reply:?}"));
+                };
+                if !promised {
+                    return Ok(());
+                }
+                Finding::OnDisk { write: write.clone(), counts: [local, count] }
+            }
             (Expected::Paused { us }, reply) if reply.is_ok() => Finding::Paused(sent_us + us),
             _ => return Ok(()),
         };
@@ -274,6 +290,7 @@ impl Client {
         match (expected, reply) {
             (Expected::Anything | Expected::Paused { .. } | Expected::Peek(_), _) => {}
             (Expected::Waited { .. }, Reply::Int(_)) => {}
+            (Expected::WaitedForDisks { .. }, Reply::Array(_)) => {}
             (Expected::Session, reply) if reply.is_ok() => {}
             (Expected::Flush(sent_us), reply) if reply.is_ok() => self.flushed_us = Some(sent_us),
             (Expected::Queued, Reply::Simple(text)) if text == b"QUEUED" => {}

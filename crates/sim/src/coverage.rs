@@ -108,7 +108,13 @@ counters! {
     /// The folder or files that a loss of power took the new name of.
     lost_renames = "losses of power that took a name, a rename or a removal", at least 230;
     /// Append-only files loaded.
-    aof_loads = "append-only files loaded and compared with what was executed", at least 2900;
+    aof_loads = "append-only files loaded and compared with what was executed", at least 5500;
+    /// A node that starts as a replica.
+    aof_loads_by_replicas = "append-only files loaded by replicas", at least 1400;
+    /// By a full synchronisation, or DEBUG RELOAD.
+    replaced = "replacements of all data of a node with an append-only file", at least 1000;
+    /// Those of replicas.
+    disk_checks = "answers of WAITAOF compared with what is on replicas' disks", at least 200;
     /// A torn end.
     aof_cut = "append-only files cut off at a torn end", at least 800;
     /// States executed that were not found: none of them had been seen.
@@ -118,31 +124,31 @@ counters! {
     /// No state was found where some are not known: the check is blind there, so this has a ceiling of none.
     unknown_states = "append-only files that could not be compared", at least 0;
     /// Walks for them.
-    bases = "bases of append-only files begun", at least 5000;
+    bases = "bases of append-only files begun", at least 7000;
     /// By CONFIG SET.
     switched_off = "append-only files switched off", at least 100;
     /// The node relies on one that it had not loaded.
-    switched_on = "append-only files begun at run time", at least 300;
+    switched_on = "append-only files begun at run time", at least 1400;
     /// Started from another file than the append-only one, which was switched off.
-    starts_without = "starts that were told not to look at an append-only file", at least 160;
+    starts_without = "starts that were told not to look at an append-only file", at least 220;
     /// The manifest names the new files.
     rewrites = "rewrites of append-only files completed", at least 3900;
     /// Their files were given up.
     failed_rewrites = "rewrites of append-only files that failed", at least 1500;
     /// The file had grown.
-    automatic_rewrites = "rewrites of append-only files begun since they had grown", at least 500;
+    automatic_rewrites = "rewrites of append-only files begun since they had grown", at least 1300;
     /// A process was killed in a step of its append-only file.
-    crashes_in_base = "crashes while a base was written", at least 220;
+    crashes_in_base = "crashes while a base was written", at least 600;
     /// The same, in another step.
-    crashes_in_manifest = "crashes while a manifest was replaced", at least 120;
+    crashes_in_manifest = "crashes while a manifest was replaced", at least 350;
     /// The same.
-    crashes_in_removal = "crashes while old files were removed", at least 38;
+    crashes_in_removal = "crashes while old files were removed", at least 110;
     /// The same.
-    crashes_in_open = "crashes while an incremental file was opened", at least 180;
+    crashes_in_open = "crashes while an incremental file was opened", at least 420;
     /// The same.
-    crashes_in_append = "crashes while something was not written or not synced", at least 380;
+    crashes_in_append = "crashes while something was not written or not synced", at least 750;
     /// The same.
-    crashes_in_load = "crashes while an append-only file was loaded", at least 450;
+    crashes_in_load = "crashes while an append-only file was loaded", at least 900;
     /// By the world.
     aof_failed_syncs = "syncs of append-only files that failed", at least 50;
     /// By the world.
@@ -150,7 +156,7 @@ counters! {
     /// Then a write succeeded again.
     aof_writes_again = "append-only files that were written again after an error", at least 150;
     /// With MISCONF.
-    aof_refused = "writes refused since the append-only file fails", at least 25_000;
+    aof_refused = "writes refused since the append-only file fails", at least 12_000;
     /// A client waits for the reply to a read, of what is not safe.
     held_reads = "reads held since they show what is not safe", at least 150;
     /// … or hears it.

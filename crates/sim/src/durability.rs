@@ -35,7 +35,7 @@ use crate::world::{Phase, World};
 const PERIOD_US: u64 = 1_000_000;
 
 /// See the module.
-const SLACK_US: u64 = 1_000_000;
+const SLACK_US: u64 = 300_000;
 
 /// The manifest of the append-only file.
 pub const MANIFEST: &str = "appendonlydir/appendonly.aof.manifest";
@@ -97,6 +97,8 @@ pub struct Durability {
     loaded: Option<u64>,
     /// What the base holds that was begun last.
     base: u64,
+    /// Its place in a history.
+    pub base_place: Option<(String, i64)>,
     /// When the ledger began or went back.
     since_us: u64,
     end: End,
@@ -122,6 +124,11 @@ impl Durability {
     /// The last state.
     pub fn last(&self) -> u64 {
         self.ledger.as_ref().map_or(0, |ledger| lock(ledger).last())
+    }
+
+    /// Whether it has not loaded its file yet.
+    pub fn is_starting(&self) -> bool {
+        !self.is_settled
     }
 
     /// Bytes were handed over that end here in a file.
@@ -323,7 +330,9 @@ impl World {
         if said("Fatal error loading the append only file") {
             let Some(rot) = process.durability.rot.take() else { return false };
             let name = rot.name.rsplit('/').next().unwrap_or_default();
-            let offset = name.ends_with(".manifest") || said("offset");
+            // A key that another one has become is named instead.
+            let offset =
+                name.ends_with(".manifest") || said("offset") || said("RDB has duplicated key");
             // Its operator has a copy.
             process.disk.flip(&rot.name, rot.offset, rot.bit);
             self.coverage.rot_refused += 1;
@@ -361,6 +370,7 @@ impl World {
             return false;
         }
         self.coverage.aof_loads += 1;
+        self.coverage.aof_loads_by_replicas += u64::from(process.config.replicaof.is_some());
         self.check_twins(node, &model);
         if let Some(what) = model.torn_pair() {
             self.fail(format!("node{node} loaded an append-only file in which {what}"));
@@ -410,6 +420,7 @@ impl World {
         let ledger = ledger.clone();
         if lock(&ledger).is_stale() {
             let model = data.model();
+            self.coverage.replaced += 1;
             lock(&ledger).replace(model);
         }
         let append = data.append().filter(|append| append.is_relied_on);

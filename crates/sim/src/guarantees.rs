@@ -28,6 +28,7 @@ impl World {
         let node = self.clients[client].target;
         let checked = match finding {
             Finding::Acknowledged { write, count } => self.check_wait(node, &write, count),
+            Finding::OnDisk { write, counts } => self.check_disks(node, &write, counts),
             Finding::Accepted => self.check_accepted(node, sent_us),
             Finding::Shown(place, value) => {
                 self.check_shown(node, &place, &value, sent_us);
@@ -68,6 +69,35 @@ impl World {
             false => {
                 Err(format!("WAIT counts {count} replicas with offset {offset}, {have} have it"))
             }
+        }
+    }
+
+    /// A write is on the node's disk, if the first number says so, and on those of so many others.
+    fn check_disks(&mut self, node: usize, write: &[u8], counts: [i64; 2]) -> Result<(), String> {
+        let Some((id, _)) = &self.processes[node].seen.place else { return Ok(()) };
+        let Some(history) = self.histories.get(id) else { return Ok(()) };
+        let Some(end) = last_end(history.bytes(), write) else { return Ok(()) };
+        self.coverage.disk_checks += u64::from(counts[1] > 0);
+        let offset = history.first() + end as i64 - 1;
+        let have = history.on_disk.iter().filter(|&(_, &at)| at >= offset);
+        let (ours, theirs): (Vec<_>, Vec<_>) = have.partition(|&(&(other, _), _)| other == node);
+        match ours.len() as i64 >= counts[0] && theirs.len() as i64 >= counts[1] {
+            true => Ok(()),
+            false => Err(format!(
+                "WAITAOF counts {counts:?} disks with offset {offset}, {} and {} have it",
+                ours.len(),
+                theirs.len()
+            )),
+        }
+    }
+
+    /// A node's disk has the effects up to a place in a history.
+    pub(crate) fn note_on_disk(&mut self, node: usize, place: Option<(String, i64)>) {
+        let life = (node, self.processes[node].incarnation);
+        let Some((id, offset)) = place else { return };
+        if let Some(history) = self.histories.get_mut(&id) {
+            let on_disk = history.on_disk.entry(life).or_insert(offset);
+            *on_disk = offset.max(*on_disk);
         }
     }
 

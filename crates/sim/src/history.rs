@@ -31,6 +31,8 @@ pub struct History {
     writes_pair: bool,
     /// How far each node was seen to have come in it, in each life of its process.
     pub reached: BTreeMap<(usize, u32), i64>,
+    /// The same of what each process has on its disk, in its append-only file.
+    pub on_disk: BTreeMap<(usize, u32), i64>,
 }
 
 /// An offset where a replica may stand.
@@ -66,6 +68,7 @@ impl History {
             claims: Vec::new(),
             writes_pair: false,
             reached: BTreeMap::new(),
+            on_disk: BTreeMap::new(),
             base_model: model.clone(),
             model,
             applied: end,

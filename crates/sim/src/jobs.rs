@@ -8,7 +8,7 @@ use russet_engine::io::{AppendFolder, Input, Request, RequestId};
 use crate::disk::Disk;
 use crate::node::renames_unsynced;
 use crate::process::Inbox;
-use crate::world::{Event, World};
+use crate::world::{Event, Phase, World};
 
 /// These steps are rare, and between them a process is killed so much more often than between others.
 pub const RARE: u64 = 4;
@@ -96,7 +96,10 @@ impl Job {
 impl World {
     /// A node's request. Some are refused.
     pub(crate) fn request(&mut self, node: usize, id: RequestId, request: Request) {
-        let is_refused = self.chance.percent(self.plan.refusal_percent);
+        // A failed rewrite is tried again after up to a minute: the disk is as good as it can be when faults have ended.
+        let is_of_file = matches!(request, Request::ReplaceFile { .. } | Request::AppendFolder(_));
+        let may_refuse = self.phase == Phase::Chaos || !is_of_file;
+        let is_refused = may_refuse && self.chance.percent(self.plan.refusal_percent);
         let name = match &request {
             Request::ReplaceFile { path, .. }
             | Request::RemoveFile(path)

@@ -66,7 +66,8 @@ pub struct Plan {
     pub password: Option<&'static str>,
 }
 
-/// So many seeds in a hundred have nodes without replication, which have append-only files.
+/// So many seeds in a hundred have nodes without replication, which have append-only files. Of the others some nodes have, in a
+/// quarter of the seeds.
 const SOLO_PERCENT: u64 = 25;
 
 /// How often each is drawn.
@@ -107,9 +108,16 @@ impl Plan {
         let (fault_odds, only) = draw_odds(chance);
         let is_possible = |kind| only.is_none_or(|only| only == kind);
         let password = chance.percent(15).then_some("open sesame");
-        if is_solo {
-            configs.iter_mut().for_each(|config| append_only(chance, config));
+        let file_percent = match is_solo {
+            true => 100,
+            false => *chance.pick(&[0, 0, 0, 60]),
+        };
+        for config in &mut configs {
+            if chance.percent(file_percent) {
+                append_only(chance, config);
+            }
         }
+        let has_files = configs.iter().any(|config| config.appendonly);
         for config in configs.iter_mut().filter(|_| password.is_some()) {
             let words: [(&[u8], &[u8]); 2] =
                 [(b"requirepass", b"open sesame"), (b"masterauth", b"open sesame")];
@@ -118,15 +126,15 @@ impl Plan {
             debug_assert!(set.is_ok(), "both can be set: {set:?}");
         }
         let mut load = Load::draw(chance, known);
-        load.peeks = configs.iter().any(|config| config.appendonly);
+        load.peeks = has_files;
         Plan {
             password,
             is_solo,
-            crash_in_step_permille: match is_solo && is_possible(Kind::Process) {
+            crash_in_step_permille: match has_files && is_possible(Kind::Process) {
                 true => *chance.pick(&[0, 3, 10, 30]),
                 false => 0,
             },
-            sync_us: if is_solo { *chance.pick(&[0, 0, 50_000, 300_000]) } else { 0 },
+            sync_us: if has_files { *chance.pick(&[0, 0, 50_000, 300_000]) } else { 0 },
             mode: match chance.one_in(12) {
                 true => Mode::Cluster,
                 false => Mode::Standalone,

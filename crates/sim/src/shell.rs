@@ -365,6 +365,8 @@ impl World {
         } else if text.starts_with("Background AOF rewrite finished") {
             self.coverage.rewrites += 1;
             self.processes[node].durability.is_rewritten();
+            let place = self.processes[node].durability.base_place.clone();
+            self.note_on_disk(node, place);
         } else if text.starts_with("The append-only file cannot be") {
             self.coverage.failed_rewrites += 1;
         } else if text.starts_with("Background append only file rewriting started") {

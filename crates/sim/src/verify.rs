@@ -6,6 +6,10 @@ use crate::world::{Event, Phase, World};
 /// From the end of the faults to agreement, at most.
 const HEALED_US: u64 = 120_000_000;
 
+/// So much more if replies, and with them the stream, may wait for an append-only file of which a sync had failed, as had
+/// rewrites: the next one begins up to a minute later, and a manifest in doubt is replaced before that.
+const REWRITES_US: u64 = 120_000_000;
+
 /// The load goes on for so long; agreement is demanded after it.
 const QUIET_US: u64 = 5_000_000;
 
@@ -22,7 +26,9 @@ impl World {
         }
         // While a save is awaited, a PING on its way is no disagreement.
         let agreed_us = self.agreed_us.max(since_us);
-        let missing = missing.map(|what| (what, agreed_us + HEALED_US));
+        let has_files = self.processes.iter().any(|process| process.durability.ledger.is_some());
+        let most_us = HEALED_US + if has_files { REWRITES_US } else { 0 };
+        let missing = missing.map(|what| (what, agreed_us + most_us));
         let awaits_saves = self.plan.awaits_saves;
         let missing = missing.or_else(|| awaits_saves.then(|| self.unsaved(since_us)).flatten());
         let waited = self.now - since_us;
@@ -107,22 +113,34 @@ impl World {
                 return Some(format!("node{node} is at {is} and its master at {should}"));
             }
         }
-        None
+        self.files_missing()
     }
 
     /// What is not yet as it must become of nodes that are each for itself.
     fn solo_missing(&self) -> Option<String> {
-        self.processes[..self.plan.data_nodes()].iter().enumerate().find_map(|(node, process)| {
-            let what = match process.data() {
-                None => "does not run",
-                Some(data) if data.is_loading() => "loads",
-                Some(data) if data.is_within_exec() => "is in the middle of an EXEC",
-                Some(data) => match data.append() {
-                    None => "has no append-only file",
-                    Some(append) if !append.is_relied_on => "has no complete append-only file",
-                    Some(append) if append.is_stuck && !append.has_failed_sync => "takes no writes",
+        let not_there = self.processes[..self.plan.data_nodes()].iter().enumerate().find_map(
+            |(node, process)| {
+                let what = match process.data() {
+                    None => "does not run",
+                    Some(data) if data.is_loading() => "loads",
+                    Some(data) if data.is_within_exec() => "is in the middle of an EXEC",
                     Some(_) => return None,
-                },
+                };
+                Some(format!("node{node} {what}"))
+            },
+        );
+        not_there.or_else(|| self.files_missing())
+    }
+
+    /// What is not yet as it must become of append-only files.
+    fn files_missing(&self) -> Option<String> {
+        self.processes[..self.plan.data_nodes()].iter().enumerate().find_map(|(node, process)| {
+            let data = process.data().filter(|_| process.durability.ledger.is_some())?;
+            let what = match data.append() {
+                None => "has no append-only file",
+                Some(append) if !append.is_relied_on => "has no complete append-only file",
+                Some(append) if append.is_stuck && !append.has_failed_sync => "takes no writes",
+                Some(_) => return None,
             };
             Some(format!("node{node} {what}"))
         })

@@ -74,6 +74,11 @@ pub enum Expected {
         /// How long the answer may wait for them.
         timeout_us: u64,
     },
+    /// Whether that write is on this server's disk, and on those of how many replicas.
+    WaitedForDisks {
+        /// The request.
+        write: Vec<u8>,
+    },
     /// `+OK`: for so long no client writes.
     Paused {
         /// For how long.
@@ -395,7 +400,10 @@ impl Speech {
             let is_set = matches!(expected, Expected::Set(..));
             self.say(&args, expected);
             if is_set && chance.percent(10) {
-                self.wait(chance, &args);
+                match load.peeks && chance.percent(50) {
+                    true => self.wait_for_disks(chance, &args),
+                    false => self.wait(chance, &args),
+                }
             }
         } else {
             self.select(load.db(chance));

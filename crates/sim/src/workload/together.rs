@@ -37,6 +37,16 @@ impl Speech {
         );
     }
 
+    /// Waits for disks to have a write.
+    pub(super) fn wait_for_disks(&mut self, chance: &mut Chance, write: &[Vec<u8>]) {
+        let numbers = [chance.below(2), chance.below(3), chance.skewed(50, 2000)];
+        let mut request = Vec::new();
+        push_command(&mut request, write);
+        let mut words = vec!["WAITAOF".to_owned()];
+        words.extend(numbers.map(|number| number.to_string()));
+        self.say(&words, Expected::WaitedForDisks { write: request });
+    }
+
     /// Watches a key that all clients share; the transaction comes later, so that somebody may change it.
     pub(super) fn watch(&mut self, load: &Load, chance: &mut Chance) {
         self.select(load.db(chance));
