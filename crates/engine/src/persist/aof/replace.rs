@@ -153,7 +153,9 @@ impl Aof {
     fn note_failure(&mut self, core: &mut Core, why: String) {
         let what = if self.status() == Status::Starting { "begun" } else { "rewritten" };
         core.log(Level::Warning, format!("The append-only file cannot be {what}: {why}"));
-        self.rewrites.failed(why, core.now.mono_us);
+        let is_awaited = self.found_logs().any(|log| log.sync_error.is_some());
+        let is_awaited = is_awaited || self.is_replacing() || self.status() == Status::Starting;
+        self.rewrites.failed(why, is_awaited, core.now.mono_us);
         self.note_refusal(core);
     }
 

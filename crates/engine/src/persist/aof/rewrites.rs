@@ -10,6 +10,9 @@ use crate::persist::saves::Saves;
 /// The longest delay after failed rewrites, in seconds. The first is one second, each further one twice as long.
 const DELAY_SECS_MAX: u64 = 60;
 
+/// The same while replies wait for it.
+const AWAITED_DELAY_SECS_MAX: u64 = 8;
+
 /// The error of BGREWRITEAOF during a rewrite.
 const ALREADY: ErrorReply =
     ErrorReply::fixed("ERR Background append only file rewriting already in progress");
@@ -84,10 +87,11 @@ impl Rewrites {
     }
 
     /// Notes a failure.
-    pub(super) fn failed(&mut self, why: String, now_us: u64) {
+    pub(super) fn failed(&mut self, why: String, is_awaited: bool, now_us: u64) {
         let delay_secs = 1_u64 << self.failures.min(16);
+        let most = if is_awaited { AWAITED_DELAY_SECS_MAX } else { DELAY_SECS_MAX };
         self.failures = self.failures.saturating_add(1);
-        self.failed = Some((why, now_us + delay_secs.min(DELAY_SECS_MAX) * 1_000_000));
+        self.failed = Some((why, now_us + delay_secs.min(most) * 1_000_000));
     }
 
     /// Notes a success.
