@@ -355,6 +355,10 @@ impl World {
             process.appenders.remove(&job);
         }
         self.note_on_disk(node, place);
+        if matches!(event, AppendEvent::SyncFailed(_)) {
+            // What comes now must not be relied on.
+            self.maybe_crash_within(node, 30, 8_000_000);
+        }
         self.schedule_append_sync(node, job);
         self.deliver(node, Inbox::Input(Input::Append { job, event }));
     }

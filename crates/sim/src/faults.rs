@@ -360,7 +360,7 @@ impl World {
         let process = &mut self.processes[node];
         process.durability.had_trouble = true;
         let disk = &mut process.disk;
-        match self.chance.below(20) {
+        match self.chance.below(22) {
             0..11 => disk.failing = Some(*self.chance.pick(&ERRORS)),
             11..15 => disk.slowness = self.chance.skewed(2, 100),
             15..17 => disk.sync_us += self.chance.skewed(100_000, 30_000_000),

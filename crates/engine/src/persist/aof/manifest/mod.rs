@@ -97,6 +97,7 @@ impl Manifest {
     pub fn next_base(&mut self, filename: &str, format: BaseFormat) -> String {
         if let Some(old) = self.base.take() {
             self.history.insert(0, old);
+            self.skip_names_of_history();
         }
         let ending = match format {
             BaseFormat::Rdb => "rdb",
@@ -120,6 +121,7 @@ impl Manifest {
     pub fn retire_incremental(&mut self, kept: usize) {
         let retired = self.incremental.len().saturating_sub(kept);
         self.history.splice(0..0, self.incremental.drain(..retired));
+        self.skip_names_of_history();
     }
 
     /// Gives new files other names than those of another manifest, which may be on disk too.
