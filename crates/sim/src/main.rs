@@ -19,7 +19,7 @@ use russet_sim::world::{Common, Tracing, run};
 const TRACE_LINES: usize = 80;
 
 /// Seeds that a hunt tries for each bug.
-const HUNT_SEEDS: u64 = 2000;
+const HUNT_SEEDS: u64 = 6000;
 
 /// Fewer seeds than this say nothing about floors and ceilings.
 const FLOOR_SEEDS_MIN: u64 = 200;
