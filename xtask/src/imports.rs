@@ -16,8 +16,9 @@ use crate::sh::{self, Result};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("russet-ds", &[]),
     ("russet-protocol", &[]),
+    ("russet-sentinel", &["russet-protocol"]),
     // Only its tests and benches use the driver, which cargo ensures.
-    ("russet-engine", &["russet-ds", "russet-protocol", "russet-driver"]),
+    ("russet-engine", &["russet-ds", "russet-protocol", "russet-sentinel", "russet-driver"]),
     ("russet-driver", &["russet-engine"]),
     // `ds` for the allocator only.
     ("russet-server", &["russet-ds", "russet-engine"]),

@@ -1,0 +1,4 @@
+//! Sentinel.
+pub mod settings;
+
+pub use settings::{LineError, Settings};
