@@ -476,7 +476,7 @@ mod tests {
             ("failover-timeout m 0", NO_TIME),
             ("myid abc", "Malformed Sentinel id in myid option."),
             ("nonsense", "Unrecognized sentinel configuration statement."),
-            ("", "Unrecognized sentinel configuration statement."),
+            (" ", "Unrecognized sentinel configuration statement."),
             ("config-epoch m", "Unrecognized sentinel configuration statement."),
         ];
         for (line, reason) in cases {

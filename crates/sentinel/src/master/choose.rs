@@ -1,0 +1,114 @@
+//! The choice of the replica to promote: the one that loses least, among those that can be promoted at all.
+//!
+//! A replica is passed over if it is down or disconnected, has not answered for a while, has been without its master for
+//! too long before the failure, has priority 0, or has the data of another history. Of the others the best has, in this
+//! order: the lowest priority, the master's latest history, the greatest offset in it, the smallest run id.
+
+use super::Master;
+use crate::context::Context;
+use crate::injected::Bug;
+use crate::server::Server;
+
+/// The outcome.
+pub(crate) struct Choice {
+    pub replica: Option<u32>,
+    /// Who was chosen, and why the others were not.
+    pub explanation: String,
+}
+
+impl Master {
+    /// Chooses the replica to promote.
+    pub(crate) fn choose_replica(&self, cx: &Context) -> Choice {
+        let mut passed = Vec::new();
+        let mut good: Vec<&Server> = Vec::new();
+        for replica in &self.replicas {
+            match self.why_not(cx, replica) {
+                Some(why) => {
+                    passed.push(format!("{}: {why}", replica.address.with_port(&cx.globals)))
+                }
+                None => good.push(replica),
+            }
+        }
+        good.sort_by_key(|replica| {
+            let history = self.history_rank(replica).unwrap_or_default();
+            let offset = std::cmp::Reverse(replica.offset);
+            let (no_id, id) = (replica.run_id.is_none(), replica.run_id.as_ref());
+            (replica.priority, history, offset, no_id, id)
+        });
+        let described = |replica: &&Server| {
+            let address = replica.address.with_port(&cx.globals);
+            let (priority, offset) = (replica.priority, replica.offset);
+            let id = replica.run_id.as_deref().unwrap_or("?");
+            format!("{address} (priority {priority}, offset {offset}, run id {id})")
+        };
+        let explanation = match good.split_first() {
+            None => "no replica can be promoted".to_owned(),
+            Some((best, [])) => format!("chose {}", described(best)),
+            Some((best, rest)) => {
+                let rest: Vec<String> = rest.iter().map(described).collect();
+                format!("chose {} over {}", described(best), rest.join(", "))
+            }
+        };
+        let passed = if passed.is_empty() {
+            String::new()
+        } else {
+            format!("; passed over {}", passed.join(", "))
+        };
+        let replica = good.first().map(|replica| replica.id);
+        Choice { replica, explanation: explanation + &passed }
+    }
+
+    /// Returns why a replica cannot be promoted.
+    fn why_not(&self, cx: &Context, replica: &Server) -> Option<&'static str> {
+        let now = cx.ms();
+        let is_master_down = self.server.is_down();
+        let info_age_max = match is_master_down {
+            true => cx.periods.ping * 5,
+            false => cx.periods.info * 3,
+        };
+        let down_for = self.server.down_since.map_or(0, |since| now.saturating_sub(since));
+        let link_down_max = down_for.saturating_add(self.settings.down_after_ms.saturating_mul(10));
+        let info_age = replica.info_at.map_or(u64::MAX, |at| now.saturating_sub(at));
+        if replica.is_down() {
+            Some("it is down")
+        } else if replica.link.is_disconnected() {
+            Some("it is not connected")
+        } else if now.saturating_sub(replica.link.last_valid) > cx.periods.ping * 5 {
+            Some("it does not answer")
+        } else if replica.priority == 0 && !cx.injected(Bug::PriorityZeroPromoted) {
+            Some("its priority is 0")
+        } else if info_age > info_age_max {
+            Some("its INFO is old")
+        } else if replica.link_down_ms > link_down_max {
+            Some("it lost its master too long ago")
+        } else if self.history_rank(replica).is_none() && !cx.injected(Bug::ForeignLineagePromoted)
+        {
+            Some("it has the data of another history")
+        } else {
+            None
+        }
+    }
+
+    /// Returns how old the history of a replica's data is: 0 for the master's present one. None if the master never had it.
+    /// Old servers report none at all, and of a master that never answered nothing is known.
+    fn history_rank(&self, replica: &Server) -> Option<usize> {
+        let Some(lineage) = &replica.lineage else { return Some(self.lineages.len()) };
+        if self.lineages.is_empty() {
+            return Some(0);
+        }
+        self.lineages.iter().position(|known| known == lineage)
+    }
+
+    /// Remembers the histories of the master's data.
+    pub(super) fn learn_lineage(&mut self) {
+        let known = &mut self.lineages;
+        let server = &self.server;
+        for lineage in [&server.former_lineage, &server.lineage].into_iter().flatten() {
+            if known.first() != Some(lineage) {
+                known.retain(|other| other != lineage);
+                known.insert(0, lineage.clone());
+            }
+        }
+        known.truncate(super::LINEAGES_MAX);
+    }
+}

@@ -1,0 +1,214 @@
+//! Who is down. *Subjectively*: in our own view, for want of a valid reply. *Objectively*: a master that `quorum` Sentinels
+//! find subjectively down. That is a weak agreement, since the opinions are from different moments, and it is only good
+//! for starting an election.
+
+use super::Master;
+use crate::address::Address;
+use crate::context::Context;
+use crate::info::Role;
+use crate::io::Level;
+use crate::link::Expect;
+use crate::peers::Peers;
+
+/// The least time between two questions to the same Sentinel.
+const ASK_AGAIN_MS: u64 = 40;
+
+impl Master {
+    /// Updates who is down.
+    pub(super) fn judge(&mut self, cx: &mut Context, peers: &Peers) {
+        let ids: Vec<u32> = self.servers_mut().map(|server| server.id).collect();
+        for id in ids {
+            self.judge_server(cx, id);
+        }
+        self.judge_voters(cx, peers);
+        self.judge_objectively(cx);
+    }
+
+    fn judge_server(&mut self, cx: &mut Context, id: u32) {
+        let (now, down_after) = (cx.ms(), self.settings.down_after_ms);
+        let (info_period, reboot_after) = (cx.periods.info, self.settings.reboot_down_after_ms);
+        let is_master = self.server.id == id;
+        let Some(server) = self.server_mut(id) else { return };
+        server.link.close_silent(cx, down_after);
+        let is_silent = server.link.silence(now) > down_after;
+        let role_for = now.saturating_sub(server.role_since);
+        let is_demoted =
+            is_master && server.role == Role::Replica && role_for > down_after + info_period * 2;
+        let reboots = server.reboot_since.is_some_and(|at| now.saturating_sub(at) > reboot_after);
+        let is_down = is_silent || is_demoted || (is_master && reboots);
+        if is_down == server.is_down() {
+            return;
+        }
+        if is_down {
+            (server.down_since, server.last_down) = (Some(now), Some(now));
+            let why = match (is_silent, is_demoted) {
+                (true, _) if server.link.is_busy => "it is busy with a script",
+                (true, _) if server.link.has_commands() => "connected, but without a valid reply",
+                (true, _) => "not connected",
+                (_, true) => "it reports that it is a replica",
+                _ => "it does not answer after a restart",
+            };
+            self.server_event(cx, Level::Warning, "+sdown", id);
+            let text = format!("{}: {why}", self.server_label(cx, id));
+            self.note(cx, text);
+        } else {
+            (server.down_since, server.script_kill_sent) = (None, false);
+            self.server_event(cx, Level::Warning, "-sdown", id);
+        }
+    }
+
+    fn judge_voters(&mut self, cx: &mut Context, peers: &Peers) {
+        let (now, down_after) = (cx.ms(), self.settings.down_after_ms);
+        let mut changed: Vec<(String, Address, bool)> = Vec::new();
+        for (id, voter) in &mut self.voters {
+            let Some(peer) = peers.get(id) else { continue };
+            let is_down = peer.link.silence(now) > down_after;
+            if is_down != voter.down_since.is_some() {
+                voter.down_since = is_down.then_some(now);
+                changed.push((id.clone(), peer.address.clone(), is_down));
+            }
+        }
+        for (id, address, is_down) in changed {
+            let text = self.sentinel_label(cx, &id, &address);
+            self.report(cx, Level::Warning, if is_down { "+sdown" } else { "-sdown" }, text);
+        }
+    }
+
+    fn judge_objectively(&mut self, cx: &mut Context) {
+        let quorum = self.settings.quorum;
+        let others = self.voters.values().filter(|voter| voter.says_down).count();
+        let agree = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+        let is_down = self.server.is_down() && agree >= quorum;
+        if is_down == self.odown_since.is_some() {
+            return;
+        }
+        if is_down {
+            self.odown_since = Some(cx.ms());
+            self.server.last_down = Some(cx.ms());
+            let text = format!("{} #quorum {agree}/{quorum}", self.label(cx));
+            self.report(cx, Level::Warning, "+odown", text);
+            let who: Vec<&str> = self
+                .voters
+                .iter()
+                .filter(|(_, it)| it.says_down)
+                .map(|(id, _)| id.as_str())
+                .collect();
+            let text = format!("found down by this Sentinel ({}) and {}", cx.my_id, who.join(", "));
+            self.note(cx, text);
+        } else {
+            self.odown_since = None;
+            (self.candidacy_at, self.lost_elections) = (None, 0);
+            self.event(cx, Level::Warning, "-odown");
+        }
+    }
+
+    /// Asks the other Sentinels whether the master is down and, during an election, for their votes. `at_once`: also those
+    /// that were asked a moment ago.
+    pub(super) fn ask_others(&mut self, cx: &mut Context, peers: &mut Peers, at_once: bool) {
+        let now = cx.ms();
+        let wants_votes = self.stands_for_election(cx);
+        let period = if at_once { ASK_AGAIN_MS } else { cx.periods.ask };
+        let address = &self.server.address;
+        let (host, port) = (address.shown(&cx.globals), address.port.to_string());
+        let epoch = cx.epoch.to_string();
+        let candidate = if wants_votes { cx.my_id.clone() } else { "*".to_owned() };
+        for (id, voter) in &mut self.voters {
+            if now.saturating_sub(voter.replied) > cx.periods.ask * 5 {
+                (voter.says_down, voter.leader) = (false, None);
+            }
+            if !(self.server.is_down() || wants_votes)
+                || voter.asked.is_some_and(|at| now < at + period)
+            {
+                continue;
+            }
+            let Some(peer) = peers.get_mut(id).filter(|peer| peer.impostor.is_none()) else {
+                continue;
+            };
+            if peer.link.accepts_more() {
+                voter.asked = Some(now);
+                let words =
+                    ["SENTINEL", "is-master-down-by-addr", &host, &port, &epoch, &candidate];
+                peer.link.send(cx, Expect::Opinion(self.number), &words);
+            }
+        }
+    }
+
+    /// Handles an opinion: whether a Sentinel finds the master down, and its vote.
+    pub(crate) fn opinion(
+        &mut self,
+        cx: &mut Context,
+        id: &str,
+        says_down: bool,
+        vote: Option<(String, u64)>,
+    ) {
+        let now = cx.ms();
+        let Some(voter) = self.voters.get_mut(id) else { return };
+        (voter.replied, voter.says_down) = (now, says_down);
+        let Some((leader, epoch)) = vote else { return };
+        let is_new = voter.leader_epoch != epoch || voter.leader.as_ref() != Some(&leader);
+        (voter.leader, voter.leader_epoch) = (Some(leader.clone()), epoch);
+        if is_new {
+            cx.log(Level::Notice, format!("{id} voted for {leader} {epoch}"));
+            self.note(cx, format!("{id} voted for {leader} in epoch {epoch}"));
+        }
+    }
+
+    /// Another Sentinel asks whether the master is down, so it believes that it is. If we do too, its opinion is worth asking
+    /// for right now.
+    pub(crate) fn was_asked(&mut self, cx: &mut Context, peers: &mut Peers) {
+        if self.server.is_down() && self.odown_since.is_none() && !cx.is_tilted {
+            self.ask_others(cx, peers, true);
+        }
+    }
+
+    /// Forgets replicas and Sentinels that have been down for as long as the settings say. Sentinels change the majority,
+    /// so they go one at a time, and only while every other one answers: then those that remain differ by one member at
+    /// most, and any two of their majorities have a member in common.
+    pub(super) fn forget_stale(&mut self, cx: &mut Context) {
+        let (now, settings) = (cx.ms(), &self.settings);
+        let is_old = |since: Option<u64>, age: u64| {
+            age > 0 && since.is_some_and(|since| now.saturating_sub(since) > age)
+        };
+        let listed =
+            crate::info::Info::parse(&String::from_utf8_lossy(&self.server.info_text)).replicas;
+        let age = settings.replica_forget_after_ms;
+        let is_stale = |replica: &crate::server::Server| {
+            is_old(replica.down_since, age)
+                && !listed.iter().any(|(host, port)| replica.address.is_at(host, *port))
+        };
+        if age > 0
+            && self.failover.is_none()
+            && !self.server.is_down()
+            && let Some(index) = self.replicas.iter().position(is_stale)
+        {
+            let mut replica = self.replicas.remove(index);
+            replica.link.close(cx);
+            let text = self.replica_label(cx, &replica.address);
+            self.report(cx, Level::Notice, "-slave", text);
+            cx.changed();
+        }
+        let age = self.settings.sentinel_forget_after_ms;
+        let down: Vec<&String> = self
+            .voters
+            .iter()
+            .filter(|(_, voter)| voter.down_since.is_some())
+            .map(|(id, _)| id)
+            .collect();
+        let [only] = down[..] else { return };
+        let id = only.clone();
+        let is_stale = is_old(self.voters[&id].down_since, age);
+        if is_stale && self.odown_since.is_none() && is_old(Some(self.forgotten_at), age) {
+            self.forgotten_at = now;
+            self.remove_voter(cx, &id, "-sentinel");
+        }
+    }
+
+    /// Removes a Sentinel.
+    pub(crate) fn remove_voter(&mut self, cx: &mut Context, id: &str, event: &str) {
+        if self.voters.remove(id).is_some() {
+            let text = format!("sentinel {id} {}", self.label(cx));
+            self.report(cx, Level::Notice, event, text);
+            cx.changed();
+        }
+    }
+}
