@@ -75,6 +75,8 @@ pub struct Driver {
     pub connecting: Vec<Handle>,
     /// Log lines.
     pub log: Vec<String>,
+    /// The role of the last one.
+    pub log_role: char,
     /// The reports of the node that it is ready: whether it waits for its master.
     pub ready: Vec<bool>,
     /// Connections without TCP_NODELAY.
@@ -152,6 +154,7 @@ impl Driver {
             closed: Vec::new(),
             connecting: Vec::new(),
             log: Vec::new(),
+            log_role: ' ',
             ready: Vec::new(),
             delayed: Vec::new(),
             garbage: 0,
@@ -277,7 +280,8 @@ impl Driver {
                 self.closed.push(handle);
             }
             Output::Connect { link, .. } => self.connecting.push(link),
-            Output::Log { text, .. } => {
+            Output::Log { text, role, .. } => {
+                self.log_role = role;
                 assert!(!text.contains(char::is_control), "{text:?} is more than a line");
                 self.log.push(text);
             }

@@ -38,7 +38,7 @@ pub struct Boot {
     pub platform: Platform,
     /// The mode.
     pub mode: Mode,
-    /// Whether to load the dump file before serving.
+    /// Whether to load the dump file before serving; never in Sentinel mode.
     pub load: bool,
     /// Limit of bytes read ahead from each client; none: 256 KiB.
     pub read_ahead_bytes: Option<usize>,
@@ -293,7 +293,11 @@ impl Core {
 
     /// Logs a line.
     pub fn log(&mut self, level: Level, text: impl Into<String>) {
-        let role = if self.is_replica { 'S' } else { 'M' };
+        let role = match self.boot.mode {
+            Mode::Sentinel => 'X',
+            _ if self.is_replica => 'S',
+            _ => 'M',
+        };
         let mut text = text.into();
         if text.contains(char::is_control) {
             // Text of clients and peers must not add lines to the log.

@@ -10,6 +10,8 @@ pub enum Mode {
     /// A node of a cluster. A key's slot is the CRC16 of the key or of its hash tag, as Redis
     /// Cluster defines it.
     Cluster,
+    /// A Sentinel, which watches masters and fails them over. It has no keys of its own, and loads and saves none.
+    Sentinel,
 }
 
 impl Mode {
@@ -18,6 +20,7 @@ impl Mode {
         match self {
             Mode::Standalone => "standalone",
             Mode::Cluster => "cluster",
+            Mode::Sentinel => "sentinel",
         }
     }
 }

@@ -4,6 +4,7 @@ use russet_protocol::{ErrorReply, Protocol};
 
 use super::argument::{after, block, int, optional, string};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use crate::mode::Mode;
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET];
@@ -18,7 +19,7 @@ const PING: Command = Command {
     name: "ping",
     since: "1.0.0",
     arity: -1,
-    flags: f::FAST | f::WHILE_SUBSCRIBED | f::REPORTS_FAILED_SAVE,
+    flags: f::FAST | f::SENTINEL | f::WHILE_SUBSCRIBED | f::REPORTS_FAILED_SAVE,
     arguments: &[optional(string("message"))],
     summary: "Replies PONG or the given message.",
     run: ping,
@@ -81,7 +82,7 @@ const QUIT: Command = Command {
     name: "quit",
     since: "1.0.0",
     arity: -1,
-    flags: OPEN | f::IN_MULTI | f::WHILE_SUBSCRIBED,
+    flags: OPEN | f::SENTINEL | f::IN_MULTI | f::WHILE_SUBSCRIBED,
     summary: "Replies OK and closes the connection.",
     run: quit,
     ..ROW
@@ -96,7 +97,7 @@ const AUTH: Command = Command {
     name: "auth",
     since: "1.0.0",
     arity: -2,
-    flags: OPEN,
+    flags: OPEN | f::SENTINEL,
     arguments: &[optional(string("username")), string("password")],
     summary: "Authenticates the connection.",
     complexity: "O(N) for N passwords of the user",
@@ -190,7 +191,7 @@ const HELLO: Command = Command {
     name: "hello",
     since: "6.0.0",
     arity: -1,
-    flags: OPEN,
+    flags: OPEN | f::SENTINEL,
     arguments: &[optional(block(
         "arguments",
         &[
@@ -230,7 +231,9 @@ fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         Protocol::Resp3 => 3,
     };
     let id = i64::try_from(me.id).unwrap_or(i64::MAX);
-    reply.map(7);
+    let mode = ctx.core.boot.mode;
+    let role = (mode != Mode::Sentinel).then_some(("role", role));
+    reply.map(6 + usize::from(role.is_some()));
     for (field, value) in [("server", "redis"), ("version", crate::REDIS_VERSION)] {
         reply.bulk(field.as_bytes());
         reply.bulk(value.as_bytes());
@@ -239,7 +242,7 @@ fn hello(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.integer(version);
     reply.bulk(b"id");
     reply.integer(id);
-    for (field, value) in [("mode", ctx.core.boot.mode.name()), ("role", role)] {
+    for (field, value) in [Some(("mode", mode.name())), role].into_iter().flatten() {
         reply.bulk(field.as_bytes());
         reply.bulk(value.as_bytes());
     }
@@ -252,7 +255,7 @@ const RESET: Command = Command {
     name: "reset",
     since: "6.2.0",
     arity: 1,
-    flags: OPEN | f::IN_MULTI | f::WHILE_SUBSCRIBED,
+    flags: OPEN | f::SENTINEL | f::IN_MULTI | f::WHILE_SUBSCRIBED,
     summary: "Resets the state of the connection to that of a new one.",
     run: reset,
     ..ROW

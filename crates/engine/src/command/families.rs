@@ -5,6 +5,7 @@ use super::{
     Command, CommandTable, client, cluster, config, connection, debug, hash, introspect, keys,
     memory, pubsub, replication, server, string, transaction,
 };
+use crate::mode::Mode;
 
 /// All families. One line adds a family; its rows add its commands.
 pub static FAMILIES: &[&[Command]] = &[
@@ -24,8 +25,16 @@ pub static FAMILIES: &[&[Command]] = &[
     cluster::COMMANDS,
 ];
 
+impl CommandTable {
+    /// The commands that a node of this mode has.
+    pub fn of(mode: Mode) -> CommandTable {
+        CommandTable::new(FAMILIES, Some(mode))
+    }
+}
+
+/// All commands, whatever the mode: for documentation.
 impl Default for CommandTable {
     fn default() -> CommandTable {
-        CommandTable::new(FAMILIES)
+        CommandTable::new(FAMILIES, None)
     }
 }

@@ -39,5 +39,9 @@ pub const PRIVATE_SUBCOMMANDS: u64 = 1 << 44;
 pub const WHILE_SUBSCRIBED: u64 = 1 << 45;
 /// Its reply consists of messages, in RESP3 pushes: CLIENT REPLY does not suppress it.
 pub const PUSHES_REPLY: u64 = 1 << 46;
+/// Exists in Sentinel mode as well. A subcommand exists where its container does.
+pub const SENTINEL: u64 = 1 << 48;
+/// Exists in Sentinel mode only.
+pub const ONLY_SENTINEL: u64 = 1 << 49;
 /// Fails like a write while the last save has failed: Sentinels and health checks rely on it.
 pub const REPORTS_FAILED_SAVE: u64 = 1 << 47;

@@ -21,7 +21,7 @@ const COMMAND: Command = Command {
     name: "command",
     since: "2.8.13",
     arity: -1,
-    flags: f::LOADING | f::STALE,
+    flags: f::LOADING | f::STALE | f::SENTINEL,
     acl: acl::CONNECTION,
     summary: "Describes all commands to client libraries.",
     complexity: "O(N) for N commands",

@@ -10,6 +10,7 @@ use super::argument::{optional, pattern, repeated, string};
 use super::keyspec::{KeySpec, key_flag as k};
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, flag as f, help};
 use crate::clients::subscriptions::Kind;
+use crate::mode::Mode;
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[
@@ -36,7 +37,7 @@ const SUBSCRIBE: Command = Command {
     name: "subscribe",
     since: "2.0.0",
     arity: -2,
-    flags: SUBSCRIBES,
+    flags: SUBSCRIBES | f::SENTINEL,
     arguments: &[repeated(string("channel"))],
     summary: "Subscribes to channels.",
     complexity: "O(N) for N channels",
@@ -52,7 +53,7 @@ const PSUBSCRIBE: Command = Command {
     name: "psubscribe",
     since: "2.0.0",
     arity: -2,
-    flags: SUBSCRIBES,
+    flags: SUBSCRIBES | f::SENTINEL,
     arguments: &[repeated(pattern("pattern"))],
     summary: "Subscribes to all channels that match any of the patterns.",
     complexity: "O(N) for N patterns",
@@ -99,7 +100,7 @@ const UNSUBSCRIBE: Command = Command {
     name: "unsubscribe",
     since: "2.0.0",
     arity: -1,
-    flags: SUBSCRIBES,
+    flags: SUBSCRIBES | f::SENTINEL,
     arguments: &[optional(repeated(string("channel")))],
     summary: "Unsubscribes from the given channels, or from all.",
     complexity: "O(N) for N channels",
@@ -115,7 +116,7 @@ const PUNSUBSCRIBE: Command = Command {
     name: "punsubscribe",
     since: "2.0.0",
     arity: -1,
-    flags: SUBSCRIBES,
+    flags: SUBSCRIBES | f::SENTINEL,
     arguments: &[optional(repeated(pattern("pattern")))],
     summary: "Unsubscribes from the given patterns, or from all.",
     complexity: "O(N) for N patterns",
@@ -191,7 +192,7 @@ const PUBLISH: Command = Command {
     name: "publish",
     since: "2.0.0",
     arity: 3,
-    flags: PUBLISHES,
+    flags: PUBLISHES | f::SENTINEL,
     arguments: &[string("channel"), string("message")],
     summary: "Sends a message to a channel and returns how many clients received it.",
     complexity: "O(N+M) for N subscribers of the channel and M patterns of any clients",
@@ -200,10 +201,32 @@ const PUBLISH: Command = Command {
 };
 
 fn publish(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.core.boot.mode == Mode::Sentinel {
+        return publish_hello(ctx, args, reply);
+    }
     let (pubsub, clients) = (&ctx.parts.pubsub, &mut ctx.parts.clients);
     reply.count(pubsub.publish(ctx.core, clients, &args[1], &args[2]));
     propagate(ctx, args)
 }
+
+/// The channel on which Sentinels announce themselves and their view of a master.
+const HELLO_CHANNEL: &[u8] = b"__sentinel__:hello";
+
+/// PUBLISH to a Sentinel: a greeting of another one. No subscriber receives it.
+fn publish_hello(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if &args[1] != HELLO_CHANNEL {
+        return Err(ErrorReply::fixed(
+            "ERR Only HELLO messages are accepted by Sentinel instances.",
+        ));
+    }
+    greeted(ctx, &args[2]);
+    ctx.no_effect();
+    reply.integer(1);
+    Ok(Flow::Done)
+}
+
+/// Passes the greeting of another Sentinel to the machine that watches the masters.
+fn greeted(_ctx: &mut Ctx<'_>, _greeting: &[u8]) {}
 
 const SPUBLISH: Command = Command {
     name: "spublish",

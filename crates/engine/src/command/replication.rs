@@ -9,7 +9,9 @@ use super::connection::is_printable;
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 use crate::clients::{Awaited, AwaitedOnDisk, Waiting};
 use crate::config::check::is_host;
+use crate::info;
 use crate::io::Level;
+use crate::mode::Mode;
 use crate::parts::Parts;
 use crate::repl::acks::NO_AOF;
 use crate::repl::link::MasterLink;
@@ -347,7 +349,7 @@ const ROLE: Command = Command {
     name: "role",
     since: "2.8.12",
     arity: 1,
-    flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST,
+    flags: f::NOSCRIPT | f::LOADING | f::STALE | f::FAST | f::SENTINEL,
     acl: acl::DANGEROUS | acl::ADMIN,
     summary: "Returns the replication role of this server and the state of its links.",
     run: role,
@@ -355,6 +357,14 @@ const ROLE: Command = Command {
 };
 
 fn role(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.core.boot.mode == Mode::Sentinel {
+        let masters = info::sentinel::overview(ctx.parts).masters;
+        reply.array(2);
+        reply.bulk(b"sentinel");
+        reply.array(masters.len());
+        masters.iter().for_each(|master| reply.bulk(&master.name));
+        return Ok(Flow::Done);
+    }
     let offset = ctx.parts.master.stream.offset();
     if let Some(master) = ctx.parts.following.master() {
         reply.array(5);

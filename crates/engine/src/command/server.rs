@@ -20,7 +20,7 @@ const INFO: Command = Command {
     name: "info",
     since: "1.0.0",
     arity: -1,
-    flags: f::LOADING | f::STALE,
+    flags: f::LOADING | f::STALE | f::SENTINEL,
     acl: acl::DANGEROUS,
     arguments: &[optional(repeated(string("section")))],
     summary: "Returns the state, the limits and the counters of the server.",
@@ -29,7 +29,7 @@ const INFO: Command = Command {
 };
 
 fn info(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let sections = info::selected(args.from(1));
+    let sections = info::selected(ctx.core.boot.mode, args.from(1));
     let text = info::text(
         &View::new((ctx.core, ctx.data, ctx.journal), ctx.parts, ctx.commands.names()),
         &sections,
@@ -155,7 +155,13 @@ const SHUTDOWN: Command = Command {
     name: "shutdown",
     since: "1.0.0",
     arity: -1,
-    flags: f::ADMIN | f::NOSCRIPT | f::LOADING | f::STALE | f::NO_MULTI | f::ALLOW_BUSY,
+    flags: f::ADMIN
+        | f::NOSCRIPT
+        | f::LOADING
+        | f::STALE
+        | f::NO_MULTI
+        | f::ALLOW_BUSY
+        | f::SENTINEL,
     arguments: &[
         optional(one_of("save-selector", &[token("NOSAVE"), token("SAVE")])),
         optional(token("NOW")),

@@ -2,6 +2,7 @@
 
 use super::{Args, Command, flag};
 use crate::ids::CommandId;
+use crate::mode::Mode;
 
 /// The longest name of a command, in bytes.
 const NAME_MAX: usize = 32;
@@ -13,6 +14,8 @@ const PLACES: usize = 2048;
 #[derive(Debug)]
 pub struct CommandTable {
     families: &'static [&'static [Command]],
+    /// The mode whose commands these are; none: all commands.
+    mode: Option<Mode>,
     by_name: Vec<Option<&'static Command>>,
     by_address: Vec<Option<(usize, u16)>>,
     rows: Vec<&'static Command>,
@@ -20,16 +23,17 @@ pub struct CommandTable {
 }
 
 impl CommandTable {
-    /// The table of these families' commands.
-    pub fn new(families: &'static [&'static [Command]]) -> CommandTable {
+    /// The table of these families' commands: those of a mode, or all of them.
+    pub fn new(families: &'static [&'static [Command]], mode: Option<Mode>) -> CommandTable {
         let mut table = CommandTable {
             families,
+            mode,
             by_name: vec![None; PLACES],
             by_address: vec![None; PLACES],
             rows: Vec::new(),
             names: Vec::new(),
         };
-        for command in families.iter().copied().flatten() {
+        for command in table.all() {
             let mut at = hash_name(command.name.as_bytes());
             while table.by_name[at % PLACES].is_some() {
                 at += 1;
@@ -120,7 +124,9 @@ impl CommandTable {
 
     /// Iterates over all commands, without subcommands.
     pub fn all(&self) -> impl Iterator<Item = &'static Command> + use<> {
-        self.families.iter().copied().flatten()
+        let mode = self.mode;
+        let rows = self.families.iter().copied().flatten();
+        rows.filter(move |row| mode.is_none_or(|mode| row.exists_in(mode)))
     }
 
     /// Iterates over all commands, each before its listed subcommands.
@@ -164,6 +170,14 @@ impl Command {
     /// Whether a key spec names the argument at this index, given `argc` arguments.
     pub(crate) fn names_key(&self, index: usize, argc: usize) -> bool {
         self.keys.iter().any(|spec| spec.indexes(argc).any(|key| key == index))
+    }
+
+    /// Whether a node of this mode has the command.
+    pub fn exists_in(&self, mode: Mode) -> bool {
+        match mode {
+            Mode::Sentinel => self.has(flag::SENTINEL | flag::ONLY_SENTINEL),
+            Mode::Standalone | Mode::Cluster => !self.has(flag::ONLY_SENTINEL),
+        }
     }
 
     /// Whether it has a flag.

@@ -44,6 +44,9 @@ pub fn info_md() -> String {
     for section in Section::ALL {
         let _ = writeln!(out, "\n## {}\n", section.title());
         out.push_str(match section.shown() {
+            Shown::Default if section == Section::Sentinel => {
+                "Of a Sentinel, which has only this section and those about server, clients, stats and CPU.\n\n"
+            }
             Shown::Default => "",
             Shown::All => "In `INFO all`, `INFO everything`, or by name.\n\n",
             Shown::Everything => "In `INFO everything`, or by name. Not a section of Redis.\n\n",

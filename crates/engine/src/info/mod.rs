@@ -11,6 +11,7 @@ mod aof;
 mod data;
 pub mod document;
 mod replication;
+pub mod sentinel;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ mod view;
 use std::fmt::Write as _;
 
 pub use view::View;
+
+use crate::mode::Mode;
 
 /// The sections, in the order of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub enum Section {
     Cluster,
     /// Databases.
     Keyspace,
+    /// The masters that a Sentinel watches. Only in Sentinel mode.
+    Sentinel,
     /// Metrics that only Russet has.
     Russet,
 }
@@ -66,7 +71,7 @@ pub enum Shown {
 
 impl Section {
     /// All sections, in the order of the reply.
-    pub const ALL: [Section; 14] = [
+    pub const ALL: [Section; 15] = [
         Section::Server,
         Section::Clients,
         Section::Memory,
@@ -80,6 +85,7 @@ impl Section {
         Section::Latencystats,
         Section::Cluster,
         Section::Keyspace,
+        Section::Sentinel,
         Section::Russet,
     ];
 
@@ -99,6 +105,7 @@ impl Section {
             Section::Latencystats => "Latencystats",
             Section::Cluster => "Cluster",
             Section::Keyspace => "Keyspace",
+            Section::Sentinel => "Sentinel",
             Section::Russet => "Russet",
         }
     }
@@ -109,6 +116,17 @@ impl Section {
             Section::Commandstats | Section::Latencystats => Shown::All,
             Section::Russet => Shown::Everything,
             _ => Shown::Default,
+        }
+    }
+
+    /// Whether a node of this mode has the section.
+    fn exists_in(self, mode: Mode) -> bool {
+        use Section::{Clients, Cpu, Russet, Sentinel, Server, Stats};
+        match mode {
+            Mode::Sentinel => {
+                matches!(self, Server | Clients | Stats | Cpu | Sentinel | Russet)
+            }
+            Mode::Standalone | Mode::Cluster => self != Sentinel,
         }
     }
 
@@ -186,6 +204,7 @@ pub const FIELDS: &[&[Field]] = &[
     aof::FIELDS,
     data::FIELDS,
     replication::FIELDS,
+    sentinel::FIELDS,
     view::STATISTICS,
     view::RUSSET,
 ];
@@ -217,8 +236,8 @@ pub fn fields() -> impl Iterator<Item = &'static Field> {
     FIELDS.iter().copied().flatten()
 }
 
-/// Returns the sections that INFO's arguments select.
-pub fn selected<'a>(words: impl Iterator<Item = &'a [u8]>) -> Vec<Section> {
+/// Returns the sections that INFO's arguments select in this mode.
+pub fn selected<'a>(mode: Mode, words: impl Iterator<Item = &'a [u8]>) -> Vec<Section> {
     let words: Vec<&[u8]> = words.collect();
     let mut least = words.is_empty().then_some(Shown::Default);
     for word in &words {
@@ -233,8 +252,9 @@ pub fn selected<'a>(words: impl Iterator<Item = &'a [u8]>) -> Vec<Section> {
         }
     }
     let wanted = |section: &Section| {
-        least.is_some_and(|least| section.shown() <= least)
-            || words.iter().any(|word| section.is_named(word))
+        let is_meant = least.is_some_and(|least| section.shown() <= least)
+            || words.iter().any(|word| section.is_named(word));
+        is_meant && section.exists_in(mode)
     };
     Section::ALL.into_iter().filter(wanted).collect()
 }

@@ -29,7 +29,7 @@ fn existing_fields_are_not_listed_as_absent() {
 fn arguments_select_each_section_once_in_table_order() {
     let pick = |words: &[&str]| -> Vec<&'static str> {
         let words = words.iter().map(|word| word.as_bytes());
-        selected(words).into_iter().map(Section::title).collect()
+        selected(Mode::Standalone, words).into_iter().map(Section::title).collect()
     };
     let default = pick(&[]);
     assert_eq!(default, pick(&["DEFAULT"]));
@@ -40,7 +40,19 @@ fn arguments_select_each_section_once_in_table_order() {
     assert_eq!(pick(&["cpu", "default"]), default);
     assert_eq!(pick(&["default", "commandstats"]).len(), 12);
     assert_eq!(pick(&["module_list"]), ["Modules"]);
-    assert!(pick(&["nothing"]).is_empty());
+    assert!(pick(&["nothing", "sentinel"]).is_empty());
+}
+
+#[test]
+fn a_sentinel_has_few_sections() {
+    let pick = |words: &[&str]| -> Vec<&'static str> {
+        let words = words.iter().map(|word| word.as_bytes());
+        selected(Mode::Sentinel, words).into_iter().map(Section::title).collect()
+    };
+    let all = ["Server", "Clients", "Stats", "CPU", "Sentinel"];
+    assert_eq!((pick(&[]), pick(&["all"])), (all.to_vec(), all.to_vec()));
+    assert_eq!(pick(&["everything"]), [&all[..], &["Russet"]].concat());
+    assert_eq!(pick(&["sentinel", "keyspace", "cpu"]), ["CPU", "Sentinel"]);
 }
 
 #[test]

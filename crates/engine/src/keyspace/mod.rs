@@ -80,7 +80,7 @@ impl KeyHasher {
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         let hash = self.seed.hash(bytes);
         match self.mode {
-            Mode::Standalone => hash,
+            Mode::Standalone | Mode::Sentinel => hash,
             Mode::Cluster => {
                 u64::from(slot_of(bytes)) << BITS_BELOW | hash >> (u64::BITS - BITS_BELOW)
             }

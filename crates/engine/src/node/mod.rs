@@ -30,6 +30,7 @@ use crate::injected::Bug;
 use crate::io::{AppendEvent, Endpoints, FileEvent, Host, Input, Now, Output, Service};
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
+use crate::mode::Mode;
 use crate::parts::Parts;
 use crate::persist::aof::files::TurnEnd;
 use crate::persist::fill::StreamPosition;
@@ -59,6 +60,7 @@ impl Node {
         let seed = russet_ds::hash::Seed::new(boot.seeds.hash);
         let mut data = Keyspace::new(config.databases, seed, boot.mode);
         data.set_policy(&config);
+        let commands = CommandTable::of(boot.mode);
         let mut core = Core::new(config, boot, now);
         let parts = Parts::new(&mut core);
         let mut node = Node {
@@ -66,7 +68,7 @@ impl Node {
             data,
             journal: Journal::default(),
             parts,
-            commands: CommandTable::default(),
+            commands,
             batch: Default::default(),
             expire_wanted: false,
         };
@@ -86,7 +88,9 @@ impl Node {
         self.apply(Hook::KeyspaceEvents);
         let Node { core, journal, parts, .. } = self;
         parts.saves.saved_now(core);
-        parts.following.begin_at_start(core, journal, &mut parts.master);
+        if core.boot.mode != Mode::Sentinel {
+            parts.following.begin_at_start(core, journal, &mut parts.master);
+        }
         if core.boot.load {
             parts.busy.begin(Activity::Loading, None);
             parts.loading.begin_at_start(core);

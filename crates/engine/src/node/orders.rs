@@ -9,6 +9,7 @@ use crate::core::{Answer, Order};
 use crate::ids::JobId;
 use crate::injected::Bug;
 use crate::io::{Level, Output, Status};
+use crate::mode::Mode;
 use crate::notify;
 use crate::parts::Parts;
 use crate::timers::Timer;
@@ -155,6 +156,9 @@ impl Node {
     pub(super) fn ready_to_serve(&mut self) {
         let core = &mut self.core;
         self.parts.saves.saved_now(core);
+        if core.boot.mode == Mode::Sentinel {
+            return core.output(Output::Status(Status::Ready { waits_for_master: false }));
+        }
         if core.config.port != 0 {
             core.log(Level::Notice, "Ready to accept connections tcp");
         }

@@ -11,6 +11,7 @@ use crate::core::{Answer, Core, Order};
 use crate::ids::JobId;
 use crate::io::{Level, Output, Signal, Status};
 use crate::keyspace::Keyspace;
+use crate::mode::Mode;
 use crate::pause::{Pause, PauseMode, PauseReason};
 use crate::repl::master::Master;
 use crate::timers::Timer;
@@ -122,7 +123,8 @@ impl Shutdown {
             }
             core.log(Level::Warning, "Writing initial AOF. Exit anyway.");
         }
-        let save = shutdown.options.save.unwrap_or(!core.config.save.0.is_empty());
+        let is_sentinel = core.boot.mode == Mode::Sentinel;
+        let save = !is_sentinel && shutdown.options.save.unwrap_or(!core.config.save.0.is_empty());
         // A save that started earlier lacks later writes.
         if let Some(job) = saves.current().map(|save| save.job) {
             core.log(Level::Warning, "There is a child saving an .rdb. Killing it!");
@@ -264,6 +266,7 @@ fn log_replicas(core: &mut Core, master: &Master) {
 }
 
 fn exit(core: &mut Core) {
-    core.log(Level::Warning, "Redis is now ready to exit, bye bye...");
+    let who = if core.boot.mode == Mode::Sentinel { "Sentinel" } else { "Redis" };
+    core.log(Level::Warning, format!("{who} is now ready to exit, bye bye..."));
     core.order(Order::Exit(0));
 }

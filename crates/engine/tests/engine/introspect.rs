@@ -2,6 +2,7 @@
 
 use russet_driver::Driver;
 use russet_engine::command::CommandTable;
+use russet_engine::mode::Mode;
 
 #[test]
 fn a_command_is_described_in_both_protocols() {
@@ -33,7 +34,7 @@ fn subcommands_are_listed_in_their_container() {
     assert!(container.contains("*7\r\n*10\r\n$13\r\ncommand|count\r\n:2\r\n"), "{container}");
     let alone = world.request(client, "COMMAND INFO command|COUNT");
     assert!(container.contains(alone.strip_prefix("*1\r\n").expect("one command")));
-    let count = CommandTable::default().all().count();
+    let count = CommandTable::of(Mode::Standalone).all().count();
     assert_eq!(world.request(client, "COMMAND COUNT"), format!(":{count}\r\n"));
     assert!(world.request(client, "COMMAND").starts_with(&format!("*{count}\r\n*10\r\n")));
     assert!(world.request(client, "COMMAND INFO").starts_with(&format!("*{count}\r\n*10\r\n")));

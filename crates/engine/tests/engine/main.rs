@@ -31,5 +31,6 @@ mod rdb;
 mod requests;
 mod rows;
 mod saves;
+mod sentinel_mode;
 mod slots;
 mod snapshots;

@@ -7,6 +7,7 @@ use russet_engine::command::describe::{category, key_flag_names};
 use russet_engine::command::keyspec::key_flag;
 use russet_engine::command::{Command, CommandTable, KeySpec, catalogue, flag, help};
 use russet_engine::config::directive;
+use russet_engine::mode::Mode;
 
 /// Iterates over all rows, with the container of subcommands.
 fn rows() -> impl Iterator<Item = (&'static Command, Option<&'static Command>)> {
@@ -243,6 +244,25 @@ fn sorted_flags(specs: &str) -> String {
         }
     };
     specs.split_whitespace().map(sorted).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn each_command_exists_in_a_mode() {
+    let modes = [Mode::Standalone, Mode::Cluster, Mode::Sentinel];
+    for (row, container) in rows() {
+        let exists = modes.iter().any(|mode| row.exists_in(*mode));
+        assert!(exists || container.is_some(), "{}", row.name);
+        assert!(!row.has(flag::SENTINEL) || !row.has(flag::ONLY_SENTINEL), "{}", row.name);
+    }
+    let (server, sentinel) = (CommandTable::of(Mode::Standalone), CommandTable::of(Mode::Sentinel));
+    for row in CommandTable::default().all() {
+        let found = |table: &CommandTable| table.find(row.name.as_bytes()).is_some();
+        let named = |table: &CommandTable| table.names().contains(&row.name);
+        for (table, mode) in [(&server, Mode::Standalone), (&sentinel, Mode::Sentinel)] {
+            assert_eq!(found(table), row.exists_in(mode), "{}", row.name);
+            assert_eq!(named(table), row.exists_in(mode), "{}", row.name);
+        }
+    }
 }
 
 #[test]

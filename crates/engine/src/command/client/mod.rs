@@ -24,6 +24,7 @@ const CLIENT: Command = Command {
     name: "client",
     since: "2.4.0",
     arity: -2,
+    flags: f::SENTINEL,
     acl: 0,
     summary: "Inspects and controls client connections.",
     complexity: "Depends on the subcommand",

@@ -1,0 +1,84 @@
+//! A node in Sentinel mode: which commands it has, and what it does not do.
+
+use russet_driver::{Driver, Files};
+use russet_engine::config::Config;
+use russet_engine::mode::Mode;
+use russet_engine::node::{Boot, Seeds};
+
+fn sentinel(conf: &str) -> Driver {
+    let config = Config::parse_text(conf.as_bytes()).expect("the test's conf").config;
+    let boot = Boot { seeds: Seeds::derive([1, 2, 3, 4]), mode: Mode::Sentinel, ..Boot::default() };
+    Driver::start(config, boot, Files::new())
+}
+
+#[test]
+fn only_its_commands_exist() {
+    let mut world = sentinel("");
+    let c = world.connect();
+    for line in ["GET key", "CONFIG GET *", "REPLICAOF NO ONE", "MULTI", "MONITOR", "DEBUG SLEEP 0"]
+    {
+        let (name, argument) = line.split_once(' ').unwrap_or((line, ""));
+        let words = argument.split(' ').filter(|word| !word.is_empty());
+        let quoted: String = words.map(|word| format!("'{word}' ")).collect();
+        let error =
+            format!("-ERR unknown command '{name}', with args beginning with: {quoted}\r\n");
+        assert_eq!(world.request(c, line), error);
+    }
+    assert_eq!(world.request(c, "PING"), "+PONG\r\n");
+    assert_eq!(world.request(c, "ROLE"), "*2\r\n$8\r\nsentinel\r\n*0\r\n");
+    assert_eq!(world.request(c, "COMMAND INFO get hello|x get"), "*3\r\n$-1\r\n$-1\r\n$-1\r\n");
+    assert_eq!(world.request(c, "COMMAND GETKEYS GET a"), "-ERR Invalid command specified\r\n");
+    let listed = world.request(c, "COMMAND LIST");
+    assert!(listed.contains("\r\nclient|kill\r\n") && !listed.contains("\r\nget\r\n"));
+    assert!(world.request(c, "QUIT").starts_with("+OK"));
+}
+
+#[test]
+fn a_server_has_no_command_of_sentinels() {
+    let mut world = Driver::new("");
+    let c = world.connect();
+    assert!(world.request(c, "SENTINEL masters").starts_with("-ERR unknown command 'SENTINEL'"));
+    assert_eq!(world.request(c, "COMMAND INFO sentinel"), "*1\r\n$-1\r\n");
+    assert_eq!(world.request(c, "INFO sentinel"), "$0\r\n\r\n");
+    assert!(!world.request(c, "INFO everything").contains("# Sentinel"));
+}
+
+#[test]
+fn it_names_its_mode() {
+    let mut world = sentinel("");
+    let c = world.connect();
+    let hello = world.request(c, "HELLO 2");
+    assert!(hello.starts_with("*12\r\n") && !hello.contains("role"), "{hello}");
+    assert!(hello.contains("\r\nmode\r\n$8\r\nsentinel\r\n"), "{hello}");
+    let info = world.request(c, "INFO");
+    assert!(info.contains("redis_mode:sentinel\r\n"), "{info}");
+    let section = "\r\n\r\n# Sentinel\r\nsentinel_masters:0\r\nsentinel_tilt:0\r\n\
+                   sentinel_tilt_since_seconds:-1\r\nsentinel_running_scripts:0\r\n\
+                   sentinel_scripts_queue_length:0\r\nsentinel_simulate_failure_flags:0\r\n";
+    assert!(info.contains(section), "{info}");
+    assert!(!info.contains("# Replication"), "{info}");
+}
+
+#[test]
+fn only_greetings_may_be_published() {
+    let mut world = sentinel("");
+    let (c, subscriber) = (world.connect(), world.connect());
+    world.request(subscriber, "PSUBSCRIBE *");
+    let refused = "-ERR Only HELLO messages are accepted by Sentinel instances.\r\n";
+    assert_eq!(world.request(c, "PUBLISH news x"), refused);
+    assert_eq!(world.request(c, "PUBLISH __sentinel__:hello x"), ":1\r\n");
+    assert_eq!(world.take(subscriber), "");
+}
+
+#[test]
+fn it_neither_follows_nor_saves() {
+    let mut world = sentinel("replicaof 127.0.0.1 7000\nsave 1 1\nappendonly yes\n");
+    assert_eq!((&world.ready[..], world.connecting.len()), (&[false][..], 0));
+    world.advance_ms(10_000);
+    let c = world.connect();
+    world.send(c, b"SHUTDOWN SAVE\r\n");
+    assert_eq!((world.exit, world.files.len(), world.requests.received.len()), (Some(0), 0, 0));
+    assert_eq!(world.log.last().unwrap(), "Sentinel is now ready to exit, bye bye...");
+    assert_eq!(world.log_role, 'X');
+    assert!(!world.log.iter().any(|line| line.contains("Ready to accept")), "{:?}", world.log);
+}
