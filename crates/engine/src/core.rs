@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use russet_protocol::{ErrorReply, ReplyWriter};
 
-use crate::config::{Config, Hook};
+use crate::config::{Config, Hook, SentinelStart};
 use crate::ids::{Handle, JobId, RequestId};
 use crate::injected::Bug;
 use crate::io::{Garbage, LARGE_BYTES, Level, Now, Output, Request};
@@ -38,6 +38,8 @@ pub struct Boot {
     pub platform: Platform,
     /// The mode.
     pub mode: Mode,
+    /// In Sentinel mode: the masters to watch, and where the state is kept.
+    pub sentinel: Option<SentinelStart>,
     /// Whether to load the dump file before serving; never in Sentinel mode.
     pub load: bool,
     /// Limit of bytes read ahead from each client; none: 256 KiB.

@@ -1,14 +1,16 @@
 //! The startup banner.
 
 use russet_engine::io::Level;
+use russet_engine::mode::Mode;
 
 use crate::listen::Listener;
 use crate::log;
 
 /// Logs the logo with port and process id (scripts wait for ` PID: `), or a single line.
-pub fn show(port: u16, pid: u32, with_logo: bool) {
+pub fn show(mode: Mode, port: u16, pid: u32, with_logo: bool) {
+    let mode = mode.name();
     if !with_logo {
-        return log::notice(&format!("Running mode=standalone, port={port}."));
+        return log::notice(&format!("Running mode={mode}, port={port}."));
     }
     if !log::enabled(Level::Notice) {
         return;
@@ -20,7 +22,7 @@ pub fn show(port: u16, pid: u32, with_logo: bool) {
              \x20    .--------.\n\
              \x20   /  .----.  \\      Russet {version} (64 bit)\n\
              \x20  |  |  o   |  |\n\
-             \x20  |  |___.-'   |     Running in standalone mode\n\
+             \x20  |  |___.-'   |     Running in {mode} mode\n\
              \x20  |  |  \\ \\    |     Port: {port}\n\
              \x20   \\ '   \\ \\  /      PID: {pid}\n\
              \x20    '--------'\n\n"

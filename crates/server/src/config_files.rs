@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use russet_engine::config::{
     CommandLine, Config, FatalError, IncludedFile, Loaded, Place, Source, Unreadable,
 };
+use russet_engine::mode::Mode;
 
 use crate::log;
 use crate::sys::{self, error_text};
@@ -54,7 +55,7 @@ impl Sources {
     }
 
     /// Reads and parses all sources.
-    pub fn load(&self) -> Result<Loaded, Refusal> {
+    pub fn load(&self, mode: Mode) -> Result<Loaded, Refusal> {
         let mut sources = Vec::new();
         if let Some(path) = &self.file {
             let text = read(path)
@@ -75,7 +76,8 @@ impl Sources {
         let text = self.command_line.options.clone();
         sources.push(Source { place: Place::CommandLine, text });
         let here = Path::new("");
-        Ok(Config::parse(&sources, &mut |directory, word| included(here, directory, word))?)
+        let mut read = |directory: &[u8], word: &[u8]| included(here, directory, word);
+        Ok(Config::parse_for(mode, &sources, &mut read)?)
     }
 }
 
@@ -86,7 +88,7 @@ pub fn texts_of_included(start: &Path, directory: &[u8], word: &[u8]) -> Vec<Vec
     files.into_iter().map(|file| file.text).collect()
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -154,7 +156,7 @@ mod tests {
         let arguments = [conf.to_str().unwrap(), "--hz", "20"].map(|a| a.as_bytes().to_vec());
         let sources = Sources::of(&arguments);
         assert_eq!(sources.file.as_deref(), Some(conf.as_path()));
-        let config = sources.load().ok().unwrap().config;
+        let config = sources.load(Mode::Standalone).ok().unwrap().config;
         assert_eq!((config.port, config.maxclients, config.hz), (7002, 77, 20));
     }
 
@@ -219,19 +221,19 @@ mod tests {
         fs::write(data.join("local.conf"), "requirepass secret\n").unwrap();
         let conf = dir.path().join("main.conf");
         fs::write(&conf, format!("dir {}\ninclude *.conf\n", data.display())).unwrap();
-        let loaded = Sources::of(&[conf.into_os_string().into_vec()]).load();
+        let loaded = Sources::of(&[conf.into_os_string().into_vec()]).load(Mode::Standalone);
         assert!(loaded.ok().unwrap().config.requirepass.matches(b"secret"));
     }
 
     #[test]
     fn what_is_missing_or_wrong_is_named() {
-        let missing = Sources::of(&[b"/nonexistent.conf".to_vec()]).load();
+        let missing = Sources::of(&[b"/nonexistent.conf".to_vec()]).load(Mode::Standalone);
         let Err(Refusal::Unreadable(text)) = missing else { panic!() };
         assert_eq!(
             text,
             "Fatal error, can't open config file '/nonexistent.conf': No such file or directory"
         );
-        let wrong = Sources::of(&[b"--port".to_vec(), b"abc".to_vec()]).load();
+        let wrong = Sources::of(&[b"--port".to_vec(), b"abc".to_vec()]).load(Mode::Standalone);
         let Err(Refusal::Fatal(text)) = wrong else { panic!() };
         assert!(text.contains("*** FATAL CONFIG FILE ERROR (Russet "), "{text}");
         assert!(text.contains("the options of the command line\n>>> 'port \"abc\"'\n"), "{text}");

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use russet_engine::mode::Mode;
+
 use crate::process::platform;
 use crate::start;
 use crate::{check_aof, check_rdb};
@@ -38,6 +40,7 @@ const HELP: &str = "\
 Russet, a Redis-compatible in-memory database
 
 Usage: russet [server] [/path/to/redis.conf] [--directive value ...] [-]
+       russet sentinel /path/to/sentinel.conf [--directive value ...]
        russet check-rdb FILE
        russet check-aof [--fix | --truncate-to-timestamp SECONDS] FILE
        russet version
@@ -49,9 +52,11 @@ Examples:
        russet /etc/redis/6379.conf --port 7777  ... and directives that override it
        russet --port 7777 --replicaof 127.0.0.1 6379
        echo 'loglevel verbose' | russet -
+       russet sentinel /etc/redis/sentinel.conf watch masters and fail them over
 
 Called through a link named redis-server or valkey-server it takes the arguments of 'russet server';
-likewise redis-check-rdb and redis-check-aof.
+likewise redis-sentinel, redis-check-rdb and redis-check-aof. 'russet server FILE --sentinel' is
+'russet sentinel FILE'.
 ";
 
 /// Runs the program that the command line selects and returns its exit status.
@@ -63,13 +68,13 @@ pub fn run(command_line: &[Vec<u8>]) -> i32 {
         // Scripts check the version of such a link and look for `v=` and a number.
         let wants_version =
             rest.first().is_some_and(|word| VERSION_OPTIONS.contains(&word.as_slice()));
-        if wants_version && program == Program::Server {
+        if wants_version && matches!(program, Program::Server | Program::Sentinel) {
             println!("{}", redis_version());
             return 0;
         }
         return run_program(&called, program, rest);
     }
-    let Some(first) = rest.first() else { return start::serve(rest) };
+    let Some(first) = rest.first() else { return start::serve(rest, Mode::Standalone) };
     if let Some((name, program)) = NAMES.iter().find(|(name, _)| name.as_bytes() == first) {
         return run_program(&format!("{called} {name}"), *program, &rest[1..]);
     }
@@ -105,8 +110,8 @@ fn by_link(called: &str) -> Option<Program> {
 
 fn run_program(called: &str, program: Program, arguments: &[Vec<u8>]) -> i32 {
     match program {
-        Program::Server => server(arguments),
-        Program::Sentinel => absent("sentinel"),
+        Program::Server => server(arguments, Mode::Standalone),
+        Program::Sentinel => server(arguments, Mode::Sentinel),
         Program::CheckRdb => check_rdb::run(called, arguments, &mut io::stdout().lock()),
         Program::CheckAof => {
             check_aof::run(called, arguments, &mut io::stdin().lock(), &mut io::stdout().lock())
@@ -141,7 +146,7 @@ fn redis_version() -> String {
     )
 }
 
-fn server(arguments: &[Vec<u8>]) -> i32 {
+fn server(arguments: &[Vec<u8>], mode: Mode) -> i32 {
     // As in Redis, arguments after such an option are ignored.
     match arguments.first().map(Vec::as_slice) {
         Some(word) if VERSION_OPTIONS.contains(&word) => return version(),
@@ -156,10 +161,8 @@ fn server(arguments: &[Vec<u8>]) -> i32 {
         }
         _ => {}
     }
-    if arguments.iter().any(|a| a.eq_ignore_ascii_case(b"--sentinel")) {
-        return absent("sentinel");
-    }
-    start::serve(arguments)
+    let is_sentinel = arguments.iter().any(|a| a.eq_ignore_ascii_case(b"--sentinel"));
+    start::serve(arguments, if is_sentinel { Mode::Sentinel } else { mode })
 }
 
 #[cfg(test)]
@@ -186,8 +189,6 @@ mod tests {
     #[test]
     fn unimplemented_programs_are_refused() {
         assert_eq!(run_words(&["russet", "cli"]), 1);
-        assert_eq!(run_words(&["redis-sentinel", "x.conf"]), 1);
-        assert_eq!(run_words(&["redis-server", "x.conf", "--sentinel"]), 1);
         assert_eq!(run_words(&["russet", "server", "--test-memory", "100"]), 1);
         assert_eq!(run_words(&["russet", "nonsense"]), 1);
     }
@@ -201,6 +202,8 @@ mod tests {
             &["russet", "server", "-v", "x"],
             &["redis-server", "--version", "--port", "1"],
             &["redis-server", "--help", "a"],
+            &["redis-sentinel", "-v"],
+            &["russet", "sentinel", "--help"],
         ] {
             assert_eq!(run_words(words), 0, "{words:?}");
         }

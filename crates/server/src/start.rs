@@ -6,6 +6,7 @@ use std::path::Path;
 
 use russet_engine::config::{Config, Loaded, requests_at_start};
 use russet_engine::io::{AppendFolder, Level, Request};
+use russet_engine::mode::Mode;
 use russet_engine::node::{Boot, Node, Seeds};
 
 use crate::banner;
@@ -20,30 +21,32 @@ use crate::log;
 use crate::memory;
 use crate::process;
 use crate::resources::Resources;
+use crate::sentinel_state;
 use crate::signals::Signals;
 use crate::snapshot_writer::remove_leftovers;
 use crate::supervise;
 use crate::sys::{self, error_text};
 
-/// Redis' default PID file of a daemon.
+/// Redis' default PID files of daemons.
 const DEFAULT_PIDFILE: &str = "/var/run/redis.pid";
+const SENTINEL_PIDFILE: &str = "/var/run/redis-sentinel.pid";
 
 /// The start failed; the reason has been logged.
 struct Failed;
 
-/// Runs a server with these arguments and returns the exit status.
-pub fn serve(arguments: &[Vec<u8>]) -> i32 {
+/// Runs a server or Sentinel with these arguments and returns the exit status.
+pub fn serve(arguments: &[Vec<u8>], mode: Mode) -> i32 {
     sys::read_time_zone();
-    start(arguments).unwrap_or(1)
+    start(arguments, mode).unwrap_or(1)
 }
 
-fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
+fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     let sources = Sources::of(arguments);
-    let loaded = sources.load().map_err(|refusal| match refusal {
-        Refusal::Unreadable(text) => log::warning(&text),
-        Refusal::Fatal(text) => eprint!("{text}"),
-    });
-    let Ok(loaded) = loaded else { return Err(Failed) };
+    let is_sentinel = mode == Mode::Sentinel;
+    if is_sentinel {
+        log::set_role('X');
+    }
+    let loaded = sources.load(mode).map_err(show_refusal)?;
     let mut config = loaded.config.clone();
     if arguments.is_empty() {
         // Without arguments, listen on loopback only.
@@ -51,8 +54,10 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     }
     let resources = Resources::new(config.tcp_backlog);
     let mut resources = log_error("Failed creating the event loop", resources.map_err(Into::into))?;
-    enter_and_log(&mut resources, &config, &loaded)?;
+    enter_and_log(&mut resources, (&config, mode), &loaded)?;
     set_absolute_dir(&mut config);
+    let opened = sentinel_state::open(sources.file.as_deref(), loaded.sentinel.as_ref());
+    let sentinel = opened.map_err(show_refusal)?;
 
     let is_supervised = supervise::begin(config.supervised);
     let in_background = config.daemonize && !is_supervised;
@@ -65,13 +70,19 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     }
     crash::install();
     log_start(&sources, arguments.is_empty(), &loaded.warnings);
+    sentinel.iter().for_each(|(_, note)| note.iter().for_each(|note| log::warning(note)));
     config.maxclients = limits::adjust(config.maxclients).ok_or(Failed)?;
-    log::set_role(if config.replicaof.is_some() { 'S' } else { 'M' });
+    log::set_role(match config.replicaof {
+        _ if is_sentinel => 'X',
+        Some(_) => 'S',
+        None => 'M',
+    });
     let is_terminal =
         config.logfile.is_empty() && std::io::IsTerminal::is_terminal(&std::io::stdout());
-    banner::show(config.port, std::process::id(), config.always_show_logo || is_terminal);
+    banner::show(mode, config.port, std::process::id(), config.always_show_logo || is_terminal);
     check_backlog(config.tcp_backlog);
-    for request in requests_at_start(&config).into_iter().filter(|r| !comes_before_daemonize(r)) {
+    let requests = requests_at_start(&config, mode).into_iter();
+    for request in requests.filter(|request| !comes_before_daemonize(request)) {
         apply_at_start(&mut resources, request, &config)?;
     }
     open_unix_socket(&mut resources, &config)?;
@@ -79,9 +90,13 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
         log::warning("Configured to not listen anywhere, exiting.");
         return Err(Failed);
     }
-    remove_leftovers(Path::new("."));
-    let pid_file = write_pid_file(&config, in_background);
-    log::notice("Server initialized");
+    if !is_sentinel {
+        remove_leftovers(Path::new("."));
+    }
+    let pid_file = write_pid_file(&config, mode, in_background);
+    if !is_sentinel {
+        log::notice("Server initialized");
+    }
     if arguments.is_empty() {
         banner::show_usage(resources.listeners.iter(), config.port);
     }
@@ -94,7 +109,8 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     {
         log::warning(&format!("'disable-thp': {why}"));
     }
-    let boot = boot(&sources)?;
+    let sentinel = sentinel.map(|(start, _)| start);
+    let boot = Boot { mode, load: !is_sentinel, sentinel, ..boot(&sources)? };
     let mut clock = Clock::new();
     let now = clock.now();
     let node = Node::new(config, boot, now);
@@ -106,6 +122,15 @@ fn start(arguments: &[Vec<u8>]) -> Result<i32, Failed> {
     event_loop.release();
     drop(pid_file);
     Ok(status)
+}
+
+/// Shows why a configuration is refused: lines on standard error, a file that cannot be used in the log.
+fn show_refusal(refusal: Refusal) -> Failed {
+    match refusal {
+        Refusal::Unreadable(text) => log::warning(&text),
+        Refusal::Fatal(text) => eprint!("{text}"),
+    }
+    Failed
 }
 
 /// Logs an error of the start.
@@ -124,11 +149,11 @@ fn text(bytes: &[u8]) -> String {
 /// Changes to `dir` and checks `logfile`, and reports the lines of both if they can't be applied.
 fn enter_and_log(
     resources: &mut Resources,
-    config: &Config,
+    (config, mode): (&Config, Mode),
     loaded: &Loaded,
 ) -> Result<(), Failed> {
     let mut reasons: Vec<(&str, String)> = Vec::new();
-    for request in requests_at_start(config).into_iter().filter(comes_before_daemonize) {
+    for request in requests_at_start(config, mode).into_iter().filter(comes_before_daemonize) {
         let directive = if matches!(request, Request::ChangeDir(_)) { "dir" } else { "logfile" };
         if let Err(why) = carry_out(resources, request) {
             reasons.push((directive, why));
@@ -243,9 +268,10 @@ fn open_unix_socket(resources: &mut Resources, config: &Config) -> Result<(), Fa
     log_error("Failed creating the event loop", opened.map_err(Into::into))
 }
 
-fn write_pid_file(config: &Config, in_background: bool) -> Option<PidFile> {
+fn write_pid_file(config: &Config, mode: Mode, in_background: bool) -> Option<PidFile> {
     match text(&config.pidfile) {
         path if !path.is_empty() => PidFile::write(&path),
+        _ if in_background && mode == Mode::Sentinel => PidFile::write(SENTINEL_PIDFILE),
         _ if in_background => PidFile::write(DEFAULT_PIDFILE),
         _ => None,
     }
@@ -261,7 +287,6 @@ fn boot(sources: &Sources) -> Result<Boot, Failed> {
         pid: std::process::id(),
         executable: std::env::current_exe().map(|p| path(&p)).unwrap_or_default(),
         config_file: sources.file.as_deref().and_then(Path::to_str).map(str::to_owned),
-        load: true,
         platform: process::platform(),
         ..Boot::default()
     })

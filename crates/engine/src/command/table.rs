@@ -89,6 +89,11 @@ impl CommandTable {
         None
     }
 
+    /// Whether a node of some mode has a command of this name, in lower case.
+    pub fn exists(&self, name: &str) -> bool {
+        self.families.iter().copied().flatten().any(|row| row.name == name)
+    }
+
     /// Returns the index of a row in [`CommandTable::rows`], by which statistics are kept.
     #[inline]
     pub fn number_of(&self, row: &'static Command) -> usize {

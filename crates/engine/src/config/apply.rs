@@ -6,6 +6,7 @@
 use super::value::LogLevel;
 use super::{Config, DIRECTIVES};
 use crate::io::{AppendFolder, Level, Request, Service};
+use crate::mode::Mode;
 
 /// How a value changed by CONFIG SET is applied.
 #[derive(Clone, Copy)]
@@ -120,13 +121,16 @@ fn level_of(level: LogLevel) -> Option<Level> {
     })
 }
 
-/// Returns the requests that apply a whole configuration, each once, in the order of the table.
-pub fn requests_at_start(config: &Config) -> Vec<Request> {
+/// Returns the requests that apply a whole configuration, each once, in the order of the table. A Sentinel has no files
+/// of data.
+pub fn requests_at_start(config: &Config, mode: Mode) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
     for row in DIRECTIVES {
         let Some(step) = row.apply.step() else { continue };
         let request = (step.request)(config);
-        if !requests.contains(&request) {
+        let is_data = matches!(request, Request::DumpFile(_) | Request::AppendFolder(_));
+        let is_needed = mode != Mode::Sentinel || !is_data;
+        if is_needed && !requests.contains(&request) {
             requests.push(request);
         }
     }

@@ -12,7 +12,7 @@ pub enum Treatment {
     Refused(&'static str),
     /// Accepted if it only grants the default user all permissions and sets its password.
     User,
-    /// Accepted only without arguments: the program was started as a Sentinel.
+    /// About the masters of a Sentinel: accepted in its mode, or without arguments.
     Sentinel,
     /// Ignored with a warning, as in Redis.
     Ignored,
@@ -75,7 +75,7 @@ pub static FILE_ONLY: &[FileOnly] = &[
         words_min: 0,
         words_max: usize::MAX,
         treatment: Treatment::Sentinel,
-        doc: "Belongs to the configuration of a Sentinel.",
+        doc: "In the configuration of a Sentinel: a statement about the masters that it watches.",
     },
     FileOnly {
         name: "list-max-ziplist-entries",

@@ -14,8 +14,10 @@ use super::refusal::{
     FatalError, Mention, Place, REFUSED_LINES_MAX, Reason, RefusedLine, Source, Unreadable,
     near_name,
 };
+use super::sentinel::{SentinelLine, SentinelLines};
 use super::value::{Origin, Refusal};
 use super::{Config, directive_index};
+use crate::mode::Mode;
 
 /// Maximum nesting of `include`.
 pub const INCLUDE_DEPTH_MAX: usize = 16;
@@ -47,6 +49,8 @@ pub struct Loaded {
     pub config: Config,
     /// One line for each accepted directive that has no effect.
     pub warnings: Vec<String>,
+    /// In Sentinel mode: the lines about masters.
+    pub sentinel: Option<SentinelLines>,
     mentions: Vec<Option<Mention>>,
 }
 
@@ -67,6 +71,9 @@ struct Loader<'a> {
     config: Config,
     warnings: Vec<String>,
     mentions: Vec<Option<Mention>>,
+    mode: Mode,
+    /// The lines about masters, of which only a Sentinel has any.
+    sentinel: Vec<SentinelLine>,
     /// The line of the default user, and its password.
     user: Option<(Mention, Option<Hash>)>,
     refused: Vec<RefusedLine>,
@@ -86,7 +93,16 @@ impl Config {
         sources: &[Source],
         read_files: &'a mut ReadFiles<'a>,
     ) -> Result<Loaded, FatalError> {
-        let mut loader = Loader::new(read_files);
+        Config::parse_for(Mode::Standalone, sources, read_files)
+    }
+
+    /// Parses a configuration of these sources for a node of this mode.
+    pub fn parse_for<'a>(
+        mode: Mode,
+        sources: &[Source],
+        read_files: &'a mut ReadFiles<'a>,
+    ) -> Result<Loaded, FatalError> {
+        let mut loader = Loader::new(mode, read_files);
         for source in sources {
             loader.text(&source.text, source.place.clone(), 0);
         }
@@ -94,8 +110,12 @@ impl Config {
     }
 
     /// Parses a configuration and ignores what is refused.
-    pub(super) fn parse_leniently<'a>(text: &[u8], read_files: &'a mut ReadFiles<'a>) -> Config {
-        let mut loader = Loader::new(read_files);
+    pub(super) fn parse_leniently<'a>(
+        mode: Mode,
+        text: &[u8],
+        read_files: &'a mut ReadFiles<'a>,
+    ) -> Config {
+        let mut loader = Loader::new(mode, read_files);
         loader.text(text, Place::Text, 0);
         loader.config.clamp();
         if let Some((_, hash)) = loader.user.take() {
@@ -115,9 +135,11 @@ impl Config {
 }
 
 impl<'a> Loader<'a> {
-    fn new(read_files: &'a mut ReadFiles<'a>) -> Loader<'a> {
+    fn new(mode: Mode, read_files: &'a mut ReadFiles<'a>) -> Loader<'a> {
         Loader {
-            config: Config::default(),
+            config: Config::default_of(mode),
+            mode,
+            sentinel: Vec::new(),
             warnings: Vec::new(),
             mentions: vec![None; DIRECTIVES.len()],
             user: None,
@@ -248,6 +270,10 @@ impl Loader<'_> {
                 Ok(())
             }
             Treatment::Sentinel if words.is_empty() => Ok(()),
+            Treatment::Sentinel if self.mode == Mode::Sentinel => {
+                self.sentinel.push(SentinelLine::new(mention.clone(), words.to_vec()));
+                Ok(())
+            }
             Treatment::Sentinel => Err("sentinel directive while not in sentinel mode".into()),
             Treatment::Ignored => {
                 self.warnings
@@ -283,7 +309,7 @@ impl Loader<'_> {
     /// override a refused one.
     fn finish(mut self) -> Result<Loaded, FatalError> {
         self.config.clamp();
-        let default = Config::default();
+        let default = Config::default_of(self.mode);
         for (row, mention) in DIRECTIVES.iter().zip(&self.mentions) {
             let Some(mention) = mention else { continue };
             match validate(row, &mention.name(), &self.config, &default) {
@@ -299,10 +325,12 @@ impl Loader<'_> {
         {
             self.refused.push(mention.refuse(reason));
         }
+        let lines = std::mem::take(&mut self.sentinel);
+        let sentinel = SentinelLines::read(lines).map_err(|line| self.refused.push(*line)).ok();
+        let sentinel = sentinel.filter(|_| self.mode == Mode::Sentinel);
+        let Loader { config, warnings, mentions, .. } = self;
         match (self.unreadable, self.refused.len()) {
-            (_, 0) => {
-                Ok(Loaded { config: self.config, warnings: self.warnings, mentions: self.mentions })
-            }
+            (_, 0) => Ok(Loaded { config, warnings, sentinel, mentions }),
             (Some(unreadable), 1) => Err(FatalError::Unreadable(unreadable)),
             _ => Err(FatalError::lines(self.refused)),
         }

@@ -15,6 +15,7 @@ pub mod load;
 pub mod password;
 pub mod refusal;
 pub mod rewrite;
+pub mod sentinel;
 #[cfg(test)]
 mod tests;
 pub mod value;
@@ -27,12 +28,18 @@ pub use directives::{Config, DIRECTIVES, Directive, Impact, Status};
 pub use grammar::CommandLine;
 pub use load::{IncludedFile, Loaded};
 pub use refusal::{FatalError, Place, RefusedLine, Source, Unreadable};
+pub use sentinel::{SentinelLines, SentinelStart, Store};
 
 use directives::{DENY_LOADING, HIDDEN, IMMUTABLE, PROTECTED, SENSITIVE};
 use grammar::{VALUE_BYTES_MAX, split_words};
 use load::{Validation, validate};
 use russet_ds::glob::{self, Case};
 use value::{Origin, ProtectedAction};
+
+use crate::mode::Mode;
+
+/// The default of `port` in Sentinel mode.
+pub const SENTINEL_PORT: u16 = 26379;
 
 impl Default for Config {
     fn default() -> Config {
@@ -43,6 +50,17 @@ impl Default for Config {
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let assigned = (row.assign)(&mut config, &words, Origin::FirstLine);
             debug_assert!(assigned.is_ok(), "the default of {} is refused", row.name);
+        }
+        config
+    }
+}
+
+impl Config {
+    /// Returns the defaults of a mode. A Sentinel has a port of its own, and must be reachable for others.
+    pub fn default_of(mode: Mode) -> Config {
+        let mut config = Config::default();
+        if mode == Mode::Sentinel {
+            (config.port, config.protected_mode) = (SENTINEL_PORT, false);
         }
         config
     }

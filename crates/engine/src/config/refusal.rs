@@ -194,6 +194,9 @@ fn without_secrets(line: &[u8]) -> String {
     let name = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     let known = near_name(name).map_or(name, str::as_bytes);
     let is_user = file_only::find(known).is_some_and(|row| row.treatment == Treatment::User);
+    if known.eq_ignore_ascii_case(b"sentinel") {
+        return without_sentinel_secrets(line);
+    }
     if !is_user && !is_sensitive(known) {
         return String::from_utf8_lossy(line).into_owned();
     }
@@ -210,6 +213,19 @@ fn without_secrets(line: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Hides the last word of a statement about a password, also of one that is misspelled.
+fn without_sentinel_secrets(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line).into_owned();
+    let mut words = text.split_ascii_whitespace();
+    let (name, statement) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let about = statement.to_ascii_lowercase();
+    if !about.contains("pas") && !about.contains("auth") {
+        return text;
+    }
+    let shown = if words.next().is_some() { " ***" } else { "" };
+    format!("{name} {statement}{shown}")
 }
 
 /// Returns the name of a directive that was probably meant.
@@ -278,6 +294,10 @@ mod tests {
             ("REQUIREPAS secret", "REQUIREPAS ***"),
             ("user alice on >pw #ab ~*", "user alice on >*** #*** ~*"),
             ("user alice on \">pw", "user >***"),
+            ("sentinel monitor m 127.0.0.1 1 2", "sentinel monitor m 127.0.0.1 1 2"),
+            ("sentinel auth-pass m secret", "sentinel auth-pass ***"),
+            ("SENTINEL Sentinel-Pas secret", "SENTINEL Sentinel-Pas ***"),
+            ("sentinel auth-pass", "sentinel auth-pass"),
         ] {
             assert_eq!(shown(line.as_bytes()), text);
         }

@@ -45,7 +45,9 @@ impl Node {
             }
             _ => catalogue::find_name(sent),
         };
-        let Node { core, parts, .. } = self;
+        let Node { core, parts, commands, .. } = self;
+        // What only nodes of another mode have is not missing.
+        let name = name.filter(|name| !commands.exists(name));
         let (Some(name), Some(client)) = (name, parts.clients.get(handle)) else { return };
         if core.stats.should_log_missing(name) {
             let text = format!(

@@ -4,6 +4,7 @@ use proptest::test_runner::{Config as Cases, RngSeed};
 
 mod load;
 mod rewrite;
+mod sentinel;
 mod set;
 mod table;
 
