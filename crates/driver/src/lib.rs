@@ -10,6 +10,7 @@
 //! | [`Snapshots`] | the snapshot writer | delayed results, failures, a writer that hangs |
 //! | [`Reads`] | the file reader | delayed pieces, short pieces, failures |
 //! | [`Appends`] | the threads that append to files | steps and syncs that wait, failures |
+//! | [`Scripts`] | programs of a Sentinel | ends that tests choose |
 //! | [`Requests`] | other actions of the shell | delayed answers, errors |
 //!
 //! A round has the same order as the shell's: reads, events, a turn, then outputs and writes until
@@ -21,13 +22,17 @@ pub mod mirror;
 pub mod peers;
 mod reads;
 mod requests;
+mod scripts;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use russet_engine::config::Config;
-use russet_engine::io::{Handle, Host, Input, Now, Output, ProcessMetrics, Status};
+use russet_engine::io::{
+    Handle, Host, Input, JobId, Now, Output, ProcessMetrics, ScriptOutcome, Status,
+};
 use russet_engine::node::{Boot, Node, Seeds};
 
 pub use appends::Appends;
@@ -35,6 +40,7 @@ pub use connections::Connection;
 use connections::Connections;
 pub use reads::Reads;
 pub use requests::Requests;
+pub use scripts::{Script, Scripts};
 pub use snapshots::Snapshots;
 
 /// Files by path.
@@ -69,6 +75,10 @@ pub struct Driver {
     pub appends: Appends,
     /// Requests of the node.
     pub requests: Requests,
+    /// Scripts that the node runs.
+    pub scripts: Scripts,
+    /// Addresses of host names; others do not exist.
+    pub names: BTreeMap<String, IpAddr>,
     /// Connections that the node closed.
     pub closed: Vec<Handle>,
     /// Outgoing connections that the node requested and has not closed.
@@ -151,6 +161,8 @@ impl Driver {
             reads: Reads::default(),
             appends: Appends::default(),
             requests: Requests::default(),
+            scripts: Scripts::default(),
+            names: BTreeMap::new(),
             closed: Vec::new(),
             connecting: Vec::new(),
             log: Vec::new(),
@@ -280,6 +292,15 @@ impl Driver {
                 self.closed.push(handle);
             }
             Output::Connect { link, .. } => self.connecting.push(link),
+            Output::Resolve { job, host } => {
+                let known = host.parse().ok().or_else(|| self.names.get(&host).copied());
+                let result = known.ok_or_else(|| "Name or service not known".to_owned());
+                inputs.push_back(Input::Resolved { job, result });
+            }
+            Output::RunScript { job, path, arguments } => {
+                self.scripts.run(job, path, arguments, inputs);
+            }
+            Output::KillScript { job } => self.scripts.kill(job, inputs),
             Output::Log { text, role, .. } => {
                 self.log_role = role;
                 assert!(!text.contains(char::is_control), "{text:?} is more than a line");
@@ -310,6 +331,12 @@ impl Driver {
     pub fn answer(&mut self) {
         let input = self.requests.answer(&mut self.files).expect("a pending request");
         self.input(input);
+    }
+
+    /// Ends a script that runs.
+    pub fn end_script(&mut self, job: JobId, outcome: ScriptOutcome) {
+        self.scripts.end(job, outcome, &mut self.inputs);
+        self.run();
     }
 
     /// Delivers the held events of snapshots.

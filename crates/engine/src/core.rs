@@ -49,6 +49,9 @@ pub struct Boot {
     /// A bug to inject, for tests of the simulator.
     #[cfg(feature = "injected")]
     pub bug: Option<Bug>,
+    /// A bug of the Sentinel machine to inject.
+    #[cfg(feature = "injected")]
+    pub sentinel_bug: Option<russet_sentinel::Bug>,
 }
 
 /// The platform as INFO reports it; empty fields are omitted.
@@ -145,6 +148,8 @@ pub enum Order {
 pub enum Answer {
     /// `+OK`.
     Ok,
+    /// An encoded reply.
+    Bytes(Vec<u8>),
     /// A count, for WAIT.
     Count(usize),
     /// Whether this server has a write on disk, and how many replicas, for WAITAOF.
@@ -158,6 +163,7 @@ impl Answer {
     pub fn write(&self, reply: &mut ReplyWriter<'_>) {
         match self {
             Answer::Ok => reply.ok(),
+            Answer::Bytes(bytes) => reply.append(bytes, false),
             Answer::Count(count) => reply.count(*count),
             Answer::OnDisk(here, replicas) => {
                 reply.array(2);

@@ -20,8 +20,10 @@
 //! and out of outboxes.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+pub use russet_sentinel::ScriptOutcome;
 
 pub use crate::ids::{Handle, JobId, RequestId};
 use crate::rdb::RdbSettings;
@@ -151,6 +153,20 @@ pub enum Input {
         /// Success, or the error.
         answer: Result<(), String>,
     },
+    /// A script of [`Output::RunScript`] has ended.
+    ScriptEnded {
+        /// Its job.
+        job: JobId,
+        /// How.
+        outcome: ScriptOutcome,
+    },
+    /// The result of [`Output::Resolve`].
+    Resolved {
+        /// The job of the lookup.
+        job: JobId,
+        /// The first address of the name, or why there is none.
+        result: Result<IpAddr, String>,
+    },
     /// The operating system requests a shutdown.
     Signal(Signal),
 }
@@ -251,6 +267,27 @@ pub enum Output {
         host: String,
         /// Port.
         port: u16,
+    },
+    /// Look up the address of a host; its result is [`Input::Resolved`].
+    Resolve {
+        /// The job of the lookup.
+        job: JobId,
+        /// Host name or address.
+        host: String,
+    },
+    /// Run a program, with the environment of the process and an empty standard input; its end is [`Input::ScriptEnded`].
+    RunScript {
+        /// Its job.
+        job: JobId,
+        /// Path of the program, relative to the working directory; it is not searched elsewhere.
+        path: String,
+        /// Its arguments, without its name.
+        arguments: Vec<String>,
+    },
+    /// Kill a program that runs, by SIGKILL. Its end is reported as usual.
+    KillScript {
+        /// Its job.
+        job: JobId,
     },
     /// Start encoding a snapshot; its chunks follow in order, then [`Output::SnapshotEnd`].
     SnapshotBegin {

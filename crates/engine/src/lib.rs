@@ -27,6 +27,7 @@ pub mod pubsub;
 pub mod rdb;
 pub mod repl;
 pub mod rng;
+pub mod sentinel;
 pub mod settings;
 pub mod shared;
 pub mod stats;

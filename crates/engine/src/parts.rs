@@ -16,6 +16,7 @@ use crate::persist::snapshot::Snapshot;
 use crate::pubsub::PubSub;
 use crate::repl::following::Following;
 use crate::repl::master::Master;
+use crate::sentinel::Sentinel;
 use crate::settings::Settings;
 
 /// With `dynamic-hz`, the clients per run of the cron above which its frequency is doubled.
@@ -41,6 +42,8 @@ pub struct Parts {
     pub loading: Loading,
     /// SHUTDOWN.
     pub shutdown: Shutdown,
+    /// The masters that are watched, in Sentinel mode.
+    pub sentinel: Sentinel,
     /// Channels and their subscribers.
     pub pubsub: PubSub,
     /// CLIENT PAUSE.
@@ -66,6 +69,7 @@ impl Parts {
             aof: Aof::default(),
             loading: Loading::default(),
             shutdown: Shutdown::default(),
+            sentinel: Sentinel::default(),
             pubsub: PubSub::default(),
             pause: Pause::default(),
             busy: Busy::default(),

@@ -24,9 +24,11 @@ pub enum Timer {
     Load,
     /// The next sync of the append-only file with `appendfsync everysec`, and the next try of a failed write.
     Append,
+    /// The next thing that is due in Sentinel mode.
+    Sentinel,
 }
 
-const COUNT: usize = 10;
+const COUNT: usize = 11;
 
 /// Deadlines in monotonic microseconds.
 #[derive(Debug, Default)]

@@ -49,7 +49,6 @@ impl Journal {
         let begin = self.entries.iter().rposition(is_begin)?;
         let since = self.entries.range(..begin).rposition(|entry| {
             matches!(entry.event.as_str(), "+switch-master" | "-odown" | "-sdown" | "+failover-end")
-                || entry.event.starts_with("-failover-abort")
         });
         let first = since.map_or(0, |index| index + 1);
         let zero = self.entries.get(first)?.mono_ms;

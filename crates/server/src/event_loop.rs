@@ -30,6 +30,7 @@ use crate::file_reader::FileReader;
 use crate::garbage::Collector;
 use crate::resources::Resources;
 use crate::rotation::Rotation;
+use crate::scripts::Scripts;
 use crate::signals::Signals;
 use crate::snapshot_writer::SnapshotWriter;
 use crate::sys;
@@ -66,6 +67,7 @@ pub struct EventLoop<E> {
     pub(crate) appends: AppendFiles,
     pub(crate) garbage: Collector,
     pub(crate) background: Background,
+    pub(crate) scripts: Scripts,
     pub(crate) source_address: Option<IpAddr>,
     /// When the node wants its next turn.
     pub(crate) deadline: Option<u64>,
@@ -102,6 +104,7 @@ impl<E: Engine> EventLoop<E> {
             files: FileReader::new(completions.reporter()),
             appends: AppendFiles::new(completions.reporter()),
             background: Background::new(completions.reporter()),
+            scripts: Scripts::new(completions.reporter()),
             resources,
             completions,
             garbage: Collector::default(),
@@ -243,6 +246,7 @@ impl<E: Engine> EventLoop<E> {
         match input {
             Input::Snapshot { job, event } => self.snapshots.admit(*job, event),
             Input::File { job, event } => self.files.admit(*job, event),
+            Input::ScriptEnded { job, .. } => self.scripts.ended(*job),
             _ => true,
         }
     }

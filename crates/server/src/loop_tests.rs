@@ -32,7 +32,7 @@ struct Line {
 /// Commands are lines: `big N` replies with N bytes, `later` replies at the next deadline, `bye` and
 /// `quit` reply before the connection or the server is closed, `full` rejects further connections,
 /// `connect PORT` opens a connection and sends `hello` there, `rewrite PATH` and `remove PATH` send a
-/// request to the loop and reply with its answer, `hold` and `release` begin and end the work for all
+/// request to the loop and reply with its answer, `run PATH ARGUMENTS`, `kill` and `resolve NAME` reply what came of it, `hold` and `release` begin and end the work for all
 /// other connections, `looks` replies with the largest number of questions after it in a round; all
 /// other lines are echoed.
 #[derive(Default)]
@@ -44,6 +44,8 @@ struct Lines {
     outputs: VecDeque<Output>,
     alarm: Option<(u64, Handle)>,
     requests: BTreeMap<RequestId, Handle>,
+    /// Who waits for each job, the first of which is 1.
+    jobs: Vec<Handle>,
     full: bool,
     closed: usize,
     /// The only connection without work, if there is such work.
@@ -66,6 +68,15 @@ impl Lines {
         self.handles += 1;
         self.lines.insert(handle, Line::default());
         handle
+    }
+
+    fn new_job(&mut self, handle: Handle) -> JobId {
+        self.jobs.push(handle);
+        JobId(self.jobs.len() as u64)
+    }
+
+    fn job_ended(&mut self, job: JobId, text: &str) {
+        self.reply(self.jobs[job.0 as usize - 1], format!("{text}\n").into_bytes());
     }
 
     fn request(&mut self, handle: Handle, request: Request) {
@@ -100,6 +111,20 @@ impl Lines {
                     self.outputs.push_back(Output::Append { job, step });
                 }
             }
+            "run" => {
+                let job = self.new_job(handle);
+                let mut words = rest.split(' ').map(str::to_owned);
+                let path = words.next().unwrap();
+                let arguments = words.collect();
+                self.outputs.push_back(Output::RunScript { job, path, arguments });
+            }
+            "kill" => {
+                self.outputs.push_back(Output::KillScript { job: JobId(self.jobs.len() as u64) })
+            }
+            "resolve" => {
+                let job = self.new_job(handle);
+                self.outputs.push_back(Output::Resolve { job, host: rest.to_owned() });
+            }
             "remove" => self.request(handle, Request::RemoveFile(rest.into())),
             "closed" => self.reply(handle, format!("{}\n", self.closed).into_bytes()),
             "hold" => {
@@ -130,6 +155,8 @@ impl Engine for Lines {
                 let text = answer.map_or_else(|why| why, |()| "done".into());
                 self.reply(self.requests[&id], format!("{text}\n").into_bytes());
             }
+            Input::ScriptEnded { job, outcome } => self.job_ended(job, &format!("{outcome:?}")),
+            Input::Resolved { job, result } => self.job_ended(job, &format!("{result:?}")),
             other => panic!("{other:?}"),
         }
     }
@@ -398,6 +425,79 @@ fn a_blocked_disk_delays_only_the_requesting_client() {
     expect(&mut requester, "done\ndone\n");
     assert!(contents(&conf).starts_with("port 6379\n# mine\n"));
     assert!(!other.exists());
+    server.end();
+}
+
+/// Writes a script and returns its path.
+fn script(dir: &Path, text: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = dir.join("script.sh");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn scripts_have_arguments_the_environment_and_no_input() {
+    let dir = crate::testing::directory("script-runs");
+    let path =
+        script(dir.path(), "read line && exit 9\ntest -n \"$PATH\" && exit \"$(($1 + $2))\"");
+    let server = Server::start();
+    let mut client = server.client();
+    client.write_all(format!("run {path} 40 2\n").as_bytes()).unwrap();
+    expect(&mut client, "Exited(42)\n");
+    // Killing one that has ended, or that is not known, does nothing.
+    client.write_all(b"kill\necho\n").unwrap();
+    expect(&mut client, "echo\n");
+    client.write_all(b"run sh -c true\n").unwrap();
+    expect(&mut client, "NotStarted(\"No such file or directory\")\n");
+    server.end();
+}
+
+#[test]
+fn a_script_that_hangs_delays_nobody_and_can_be_killed() {
+    let dir = crate::testing::directory("script-hangs");
+    let fifo = dir.path().join("fifo");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    // It tells its process id, then waits for input that never comes.
+    let path = script(dir.path(), "echo $$ > $1\nread line < $1\nread line < $1");
+    let server = Server::start();
+    let mut client = server.client();
+    client.write_all(format!("run {path} {}\necho\n", fifo.display()).as_bytes()).unwrap();
+    expect(&mut client, "echo\n");
+    let pid = contents(&fifo).trim().to_owned();
+    let process = Path::new("/proc").join(&pid);
+    assert!(process.exists());
+    client.write_all(b"kill\n").unwrap();
+    expect(&mut client, "Killed(9)\n");
+    assert!(!process.exists(), "process {pid} is not reaped");
+    // At once, whether it has started or not.
+    for _ in 0..20 {
+        client.write_all(format!("run {path} {}\nkill\n", fifo.display()).as_bytes()).unwrap();
+        expect(&mut client, "Killed(9)\n");
+    }
+    server.end();
+}
+
+#[test]
+fn names_are_looked_up() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.write_all(b"resolve 10.0.0.7\n").unwrap();
+    expect(&mut client, "Ok(10.0.0.7)\n");
+    client.write_all(b"resolve ::1\n").unwrap();
+    expect(&mut client, "Ok(::1)\n");
+    client.write_all(b"resolve localhost\n").unwrap();
+    expect(&mut client, "Ok(");
+    client.write_all(b"resolve no\tname\n").unwrap();
+    let mut reader = std::io::BufReader::new(client);
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+    line.clear();
+    std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+    assert!(line.starts_with("Err("), "{line}");
     server.end();
 }
 

@@ -46,6 +46,7 @@ mod program;
 mod requests;
 mod resources;
 mod rotation;
+mod scripts;
 mod sentinel_state;
 mod signals;
 mod snapshot_writer;

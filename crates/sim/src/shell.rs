@@ -325,6 +325,9 @@ impl World {
                 self.check_log(node, &text);
             }
             Output::Exit(code) => self.processes[node].exited = Some(code),
+            Output::Resolve { .. } | Output::RunScript { .. } | Output::KillScript { .. } => {
+                self.fail(format!("node{node} is no Sentinel: it has neither scripts nor names"));
+            }
         }
     }
 

@@ -35,7 +35,12 @@ pub enum Role {
 pub enum LinkOwner {
     /// [`Following`](crate::repl::following::Following): the link to our master.
     Master,
+    /// [`Sentinel`](crate::sentinel::Sentinel): a link to a server or Sentinel.
+    Sentinel,
 }
+
+/// Maximum output that waits for a server or Sentinel. Few commands are sent while replies are outstanding.
+const SENTINEL_OUTPUT_MAX: u64 = 1 << 20;
 
 /// Maximum output that waits for our master. We send it a handshake and acknowledgements only.
 const MASTER_OUTPUT_MAX: u64 = 1 << 20;
@@ -48,6 +53,10 @@ impl LinkOwner {
             LinkOwner::Master => {
                 let limit = OutputLimit { hard_bytes: MASTER_OUTPUT_MAX, ..Default::default() };
                 ("1 MB for the link to a master, which does not read", limit)
+            }
+            LinkOwner::Sentinel => {
+                let limit = OutputLimit { hard_bytes: SENTINEL_OUTPUT_MAX, ..Default::default() };
+                ("1 MB for the link to a server that is watched, which does not read", limit)
             }
         }
     }
@@ -123,6 +132,8 @@ pub enum Waiting {
     FlushInExec,
     /// SHUTDOWN: the end of the shutdown.
     Shutdown,
+    /// SENTINEL: its state on disk.
+    State,
     /// CLIENT PAUSE, which holds its next command, unread, in the query buffer.
     Pause,
     /// DEBUG SLEEP and DEBUG RELOAD, which hold all clients.

@@ -3,7 +3,7 @@
 
 use super::{
     Command, CommandTable, client, cluster, config, connection, debug, hash, introspect, keys,
-    memory, pubsub, replication, server, string, transaction,
+    memory, pubsub, replication, sentinel, server, string, transaction,
 };
 use crate::mode::Mode;
 
@@ -22,6 +22,7 @@ pub static FAMILIES: &[&[Command]] = &[
     pubsub::COMMANDS,
     replication::COMMANDS,
     server::COMMANDS,
+    sentinel::COMMANDS,
     cluster::COMMANDS,
 ];
 

@@ -26,6 +26,7 @@ pub mod pubsub;
 pub mod replication;
 pub mod reply;
 pub mod scan;
+pub mod sentinel;
 pub mod server;
 pub mod string;
 pub mod table;

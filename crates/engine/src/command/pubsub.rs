@@ -11,6 +11,8 @@ use super::keyspec::{KeySpec, key_flag as k};
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, flag as f, help};
 use crate::clients::subscriptions::Kind;
 use crate::mode::Mode;
+use crate::parts::Parts;
+use crate::sentinel::{HELLO_CHANNEL, World};
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[
@@ -209,12 +211,9 @@ fn publish(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     propagate(ctx, args)
 }
 
-/// The channel on which Sentinels announce themselves and their view of a master.
-const HELLO_CHANNEL: &[u8] = b"__sentinel__:hello";
-
 /// PUBLISH to a Sentinel: a greeting of another one. No subscriber receives it.
 fn publish_hello(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if &args[1] != HELLO_CHANNEL {
+    if &args[1] != HELLO_CHANNEL.as_bytes() {
         return Err(ErrorReply::fixed(
             "ERR Only HELLO messages are accepted by Sentinel instances.",
         ));
@@ -226,7 +225,11 @@ fn publish_hello(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> O
 }
 
 /// Passes the greeting of another Sentinel to the machine that watches the masters.
-fn greeted(_ctx: &mut Ctx<'_>, _greeting: &[u8]) {}
+fn greeted(ctx: &mut Ctx<'_>, greeting: &[u8]) {
+    let Parts { sentinel, clients, pubsub, .. } = &mut *ctx.parts;
+    let mut world = World { core: ctx.core, clients, pubsub };
+    sentinel.call(&mut world, |machine, now| machine.published(now, greeting));
+}
 
 const SPUBLISH: Command = Command {
     name: "spublish",

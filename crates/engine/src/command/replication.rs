@@ -9,7 +9,6 @@ use super::connection::is_printable;
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 use crate::clients::{Awaited, AwaitedOnDisk, Waiting};
 use crate::config::check::is_host;
-use crate::info;
 use crate::io::Level;
 use crate::mode::Mode;
 use crate::parts::Parts;
@@ -358,11 +357,9 @@ const ROLE: Command = Command {
 
 fn role(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if ctx.core.boot.mode == Mode::Sentinel {
-        let masters = info::sentinel::overview(ctx.parts).masters;
-        reply.array(2);
-        reply.bulk(b"sentinel");
-        reply.array(masters.len());
-        masters.iter().for_each(|master| reply.bulk(&master.name));
+        if let Some(machine) = ctx.parts.sentinel.machine() {
+            machine.role(reply);
+        }
         return Ok(Flow::Done);
     }
     let offset = ctx.parts.master.stream.offset();

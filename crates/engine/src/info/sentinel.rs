@@ -3,12 +3,13 @@
 use super::Kind::{Flag, Gauge, Lines, Seconds};
 use super::{Field, Kind, Section, Value, View, field};
 use crate::parts::Parts;
+use russet_sentinel::Summary;
 
 /// What the section shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overview {
     /// The watched masters.
-    pub masters: Vec<Master>,
+    pub masters: Vec<Summary>,
     /// In TILT: how long, in seconds.
     pub tilt_secs: Option<u64>,
     /// Scripts that run.
@@ -19,24 +20,19 @@ pub struct Overview {
     pub simulated_failures: u32,
 }
 
-/// A watched master.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Master {
-    /// Its name.
-    pub name: Vec<u8>,
-    /// `ok`, `sdown` or `odown`.
-    pub status: &'static str,
-    /// The host and the port that are announced.
-    pub address: (String, u16),
-    /// Number of known replicas.
-    pub replicas: usize,
-    /// Number of Sentinels that watch it, this one included.
-    pub sentinels: usize,
-}
-
 /// Returns what this Sentinel knows.
-pub fn overview(_parts: &Parts) -> Overview {
-    Overview::default()
+pub fn overview(parts: &Parts) -> Overview {
+    let Some(machine) = parts.sentinel.machine() else { return Overview::default() };
+    let (running_scripts, scripts) = machine.scripts();
+    let failures = machine.simulated_failures();
+    Overview {
+        masters: machine.summaries().collect(),
+        tilt_secs: machine.tilted_secs(),
+        running_scripts,
+        scripts,
+        simulated_failures: u32::from(failures.after_election)
+            + 2 * u32::from(failures.after_promotion),
+    }
 }
 
 const fn row(
@@ -83,11 +79,10 @@ pub(super) const FIELDS: &[Field] = &[
     ),
 ];
 
-fn line(number: usize, master: &Master) -> (String, String) {
-    let Master { name, status, address: (host, port), replicas, sentinels } = master;
-    let name = String::from_utf8_lossy(name);
+fn line(number: usize, master: &Summary) -> (String, String) {
+    let Summary { name, status, address, replicas, sentinels } = master;
     let parts = format!(
-        "name={name},status={status},address={host}:{port},slaves={replicas},sentinels={sentinels}"
+        "name={name},status={status},address={address},slaves={replicas},sentinels={sentinels}"
     );
     (format!("master{number}"), parts)
 }
@@ -98,10 +93,10 @@ mod tests {
 
     #[test]
     fn a_master_is_a_line() {
-        let master = Master {
-            name: b"mymaster".to_vec(),
+        let master = Summary {
+            name: "mymaster".to_owned(),
             status: "odown",
-            address: ("10.0.0.7".into(), 6379),
+            address: "10.0.0.7:6379".to_owned(),
             replicas: 2,
             sentinels: 3,
         };

@@ -35,6 +35,7 @@ use crate::parts::Parts;
 use crate::persist::aof::files::TurnEnd;
 use crate::persist::fill::StreamPosition;
 pub use crate::rng::Seeds;
+use crate::sentinel::{Sentinel, World};
 use crate::timers::Timer;
 
 /// A Redis-compatible node.
@@ -97,6 +98,7 @@ impl Node {
         } else {
             self.ready_to_serve();
         }
+        self.with_sentinel(Sentinel::begin_at_start);
     }
 
     /// Sets the current time.
@@ -135,7 +137,8 @@ impl Node {
                 parts.aof.event(core, &mut parts.clients, &mut self.journal.tail, job, event);
             }
             Input::Answer { id, answer } => {
-                let Parts { settings, clients, busy, aof, loading, .. } = parts;
+                let Parts { settings, clients, busy, aof, loading, sentinel, pubsub, .. } = parts;
+                sentinel.answered(&mut World { core, clients, pubsub }, id, &answer);
                 if let Some(load) = &mut loading.aof {
                     load.answered(core, id, &answer);
                 }
@@ -143,6 +146,10 @@ impl Node {
                 aof.answered(core, clients, &mut self.journal.tail, id, &answer);
                 settings.answered(core, clients, busy, id, answer);
             }
+            Input::ScriptEnded { job, outcome } => {
+                self.with_sentinel(|sentinel, world| sentinel.script_ended(world, job, outcome));
+            }
+            Input::Resolved { .. } => {}
             Input::Signal(signal) => {
                 parts.shutdown.signalled(core, signal);
                 if !parts.cron_paused {
@@ -165,6 +172,13 @@ impl Node {
         }
     }
 
+    /// Calls the Sentinel part with what it acts on.
+    fn with_sentinel<T>(&mut self, call: impl FnOnce(&mut Sentinel, &mut World<'_>) -> T) -> T {
+        let Node { core, parts, .. } = self;
+        let Parts { sentinel, clients, pubsub, .. } = parts;
+        call(sentinel, &mut World { core, clients, pubsub })
+    }
+
     /// Passes the result of an outgoing connection to its owner.
     fn link_connected(&mut self, link: Handle, result: Result<Endpoints, String>) {
         let Node { core, parts, .. } = self;
@@ -172,8 +186,12 @@ impl Node {
         let is_open = result.is_ok();
         let is_wanted = match clients.get(link).map(|client| client.role) {
             Some(Role::Link(LinkOwner::Master)) => following.connected(core, clients, link, result),
+            Some(Role::Link(LinkOwner::Sentinel)) => {
+                self.with_sentinel(|sentinel, world| sentinel.connected(world, link, result))
+            }
             _ => false,
         };
+        let core = &mut self.core;
         if is_open && !is_wanted {
             core.output(Output::Close(link));
         }
@@ -319,6 +337,7 @@ impl Node {
             Received::LinkTooLong(LinkOwner::Master) => {
                 following.protocol_error(core, clients, handle, "a request without an end");
             }
+            Received::LinkTooLong(LinkOwner::Sentinel) => clients.drop_without_flush(core, handle),
         }
         if self.core.has_orders() {
             self.carry_out_orders();
@@ -348,7 +367,7 @@ impl Node {
                 let on_disk = aof.synced_offset(&journal.tail, offset);
                 following.send_ack(core, clients, offset, on_disk);
             }
-            Some(Role::Client) | None => {}
+            Some(Role::Client | Role::Link(LinkOwner::Sentinel)) | None => {}
         }
         if self.core.has_orders() {
             self.carry_out_orders();
@@ -368,6 +387,7 @@ impl Node {
                     | Waiting::Flush
                     | Waiting::FlushInExec
                     | Waiting::Shutdown
+                    | Waiting::State
                     | Waiting::Node
             )
         );
@@ -394,8 +414,8 @@ impl Node {
 
     /// Removes a connection from all parts. During EXEC its client stays until the end.
     fn remove_client(&mut self, handle: Handle) {
-        let Node { core, data, parts, .. } = self;
-        let Parts { clients, master, following, saves, pubsub, .. } = parts;
+        let Node { core, parts, .. } = self;
+        let Parts { clients, master, following, saves, .. } = parts;
         let Some(client) = clients.get_mut(handle) else { return };
         let by_peer = !std::mem::replace(&mut client.closed, true);
         if client.transaction.running {
@@ -408,7 +428,11 @@ impl Node {
         match client.role {
             Role::Client | Role::Replica => master.on_close(core, clients, saves, handle, by_peer),
             Role::Link(LinkOwner::Master) => following.on_close(core, handle, by_peer),
+            Role::Link(LinkOwner::Sentinel) => {}
         }
+        self.with_sentinel(|sentinel, world| sentinel.on_close(world, handle));
+        let Node { core, data, parts, .. } = self;
+        let Parts { clients, pubsub, .. } = parts;
         pubsub.on_close(handle);
         crate::watching::unwatch_all(clients, data, handle);
         clients.remove(core, handle);

@@ -20,7 +20,7 @@
 use russet_protocol::{ArgRange, ErrorReply, Parsed, RequestParser};
 
 use super::Node;
-use crate::clients::{Client, Large};
+use crate::clients::{Client, Large, LinkOwner, Role};
 use crate::command::args::slice;
 use crate::command::{Args, Command, CommandTable};
 use crate::ids::Handle;
@@ -208,7 +208,12 @@ impl Node {
             }
             let most = (BATCH - batch.pending.len()).min(batch.quota);
             let before = batch.pending.len();
-            let is_link = self.parts.clients.get(handle).is_some_and(Client::is_master_link);
+            let role = self.parts.clients.get(handle).map(|client| client.role);
+            if role == Some(Role::Link(LinkOwner::Sentinel)) {
+                self.with_sentinel(|sentinel, world| sentinel.received(world, handle));
+                continue;
+            }
+            let is_link = role == Some(Role::Link(LinkOwner::Master));
             match if is_link { self.link_received(handle) } else { Rest::Stream } {
                 Rest::Nothing => continue,
                 Rest::Payload => {

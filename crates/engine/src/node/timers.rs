@@ -8,6 +8,7 @@ use crate::core::{Answer, Order};
 use crate::expiry;
 use crate::io::Host;
 use crate::parts::Parts;
+use crate::sentinel::Sentinel;
 use crate::timers::Timer;
 
 /// A timer that is this late, in microseconds, shows that the process was not running (stopped, or
@@ -47,6 +48,9 @@ impl Node {
         }
         if self.core.timers.take_due(Timer::Append, now_us) {
             self.parts.aof.cron(&mut self.core, &mut self.journal.tail);
+        }
+        if self.core.timers.take_due(Timer::Sentinel, now_us) {
+            self.with_sentinel(Sentinel::tick);
         }
         if self.core.timers.take_due(Timer::Load, now_us) {
             let Parts { loading, following, clients, .. } = &mut self.parts;

@@ -134,7 +134,7 @@ impl Sentinel {
         self.advance(now);
         let port = u16::try_from(port).unwrap_or_default();
         let is_it = |master: &&mut Master| master.server.address.is_at(host, port);
-        let Sentinel { cx, masters, peers, .. } = self;
+        let Sentinel { cx, masters, .. } = self;
         let mut is_down = false;
         let mut vote = None;
         let mut end = End::Done;
@@ -147,7 +147,7 @@ impl Sentinel {
                 vote = master.vote_for(cx, epoch, candidate);
                 epoch_of_vote = master.settings.leader_epoch;
             }
-            master.was_asked(cx, peers);
+            master.was_asked();
             let number = master.number;
             self.schedule(number, 0);
         }

@@ -139,9 +139,11 @@ impl Sentinel {
             Input::Saved { version, result } => {
                 self.cx.saved(version, &result);
                 // An election, a hello message may have waited for it.
-                let waiting = self.masters.values().filter(|master| master.failover.is_some());
-                let numbers: Vec<u32> = waiting.map(|master| master.number).collect();
+                let Sentinel { cx, masters, peers, .. } = self;
+                masters.values_mut().for_each(|master| master.saved(cx, peers));
+                let numbers: Vec<u32> = self.masters.keys().copied().collect();
                 numbers.into_iter().for_each(|number| self.schedule(number, 0));
+                self.peers_due = 0;
             }
             Input::ScriptEnded { id, outcome } => {
                 self.scripts.ended(&mut self.cx, id, &outcome);
@@ -335,8 +337,15 @@ impl Sentinel {
         }
     }
 
-    /// Handles a hello message: from a channel, or published to us.
-    pub fn hello(&mut self, message: &[u8]) {
+    /// Handles a hello message that was published to us.
+    pub fn published(&mut self, now: Now, message: &[u8]) {
+        self.advance(now);
+        self.hello(message);
+        self.run_due();
+    }
+
+    /// Handles a hello message.
+    fn hello(&mut self, message: &[u8]) {
         let Some(hello) = Hello::parse(message) else { return };
         let Some(&number) = self.names.get(&hello.master) else { return };
         if hello.id == self.cx.my_id {

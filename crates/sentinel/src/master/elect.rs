@@ -125,7 +125,7 @@ impl Master {
     }
 
     /// Starts a failover if the master is objectively down, and none was tried recently.
-    pub(super) fn start_failover_if_needed(&mut self, cx: &mut Context, peers: &mut Peers) {
+    pub(super) fn start_failover_if_needed(&mut self, cx: &mut Context) {
         if self.odown_since.is_none() || self.failover.is_some() {
             self.candidacy_at = None;
             return;
@@ -147,7 +147,6 @@ impl Master {
         if now >= at {
             self.candidacy_at = None;
             self.start_failover(cx, FailoverKind::Elected);
-            self.ask_others(cx, peers, true);
         }
     }
 
@@ -169,7 +168,14 @@ impl Master {
     }
 
     /// Advances an election: we may have won it, or lost it.
-    pub(super) fn await_votes(&mut self, cx: &mut Context) {
+    pub(super) fn await_votes(&mut self, cx: &mut Context, peers: &mut Peers) {
+        if self.stands_for_election(cx)
+            && let Some(failover) = &mut self.failover
+            && !std::mem::replace(&mut failover.has_asked, true)
+        {
+            self.voters.values_mut().for_each(|voter| voter.asked = None);
+            self.ask_others(cx, peers, true);
+        }
         let Some(failover) = &self.failover else { return };
         let (epoch, kind, since) = (failover.epoch, failover.kind, failover.since);
         let leader = self.leader(cx, epoch);

@@ -74,6 +74,8 @@ pub(crate) struct Failover {
     pub since: u64,
     /// The version of the state with the epoch and our vote.
     pub version: u64,
+    /// Whether votes were asked for.
+    pub has_asked: bool,
     /// The replica that was chosen.
     pub promoted: Option<u32>,
 }
@@ -90,7 +92,9 @@ impl Master {
         self.not_before = now + cx.random(DESYNC_MS) + self.settings.failover_timeout_ms * 2;
         self.delay_logged = false;
         let phase = Phase::WaitStart;
-        self.failover = Some(Failover { kind, epoch, phase, since: now, version, promoted: None });
+        let (has_asked, promoted) = (false, None);
+        self.failover =
+            Some(Failover { kind, epoch, phase, since: now, version, has_asked, promoted });
     }
 
     /// Advances a failover.
@@ -100,7 +104,7 @@ impl Master {
             let Some(failover) = &self.failover else { return };
             let phase = failover.phase;
             match phase {
-                Phase::WaitStart => self.await_votes(cx),
+                Phase::WaitStart => self.await_votes(cx, peers),
                 Phase::SelectReplica => self.select_replica(cx),
                 Phase::SendNoOne => self.send_no_one(cx),
                 Phase::HandOver | Phase::WaitPromotion => self.await_promotion(cx),

@@ -11,7 +11,7 @@ use crate::link::Expect;
 use crate::peers::Peers;
 
 /// The least time between two questions to the same Sentinel.
-const ASK_AGAIN_MS: u64 = 40;
+pub(super) const ASK_AGAIN_MS: u64 = 10;
 
 impl Master {
     /// Updates who is down.
@@ -103,8 +103,14 @@ impl Master {
     }
 
     /// Asks the other Sentinels whether the master is down and, during an election, for their votes. `at_once`: also those
-    /// that were asked a moment ago.
-    pub(super) fn ask_others(&mut self, cx: &mut Context, peers: &mut Peers, at_once: bool) {
+    /// that were asked a moment ago. Returns whether all of them were asked.
+    pub(super) fn ask_others(
+        &mut self,
+        cx: &mut Context,
+        peers: &mut Peers,
+        at_once: bool,
+    ) -> bool {
+        let mut asked_all = true;
         let now = cx.ms();
         let wants_votes = self.stands_for_election(cx);
         let period = if at_once { ASK_AGAIN_MS } else { cx.periods.ask };
@@ -119,6 +125,7 @@ impl Master {
             if !(self.server.is_down() || wants_votes)
                 || voter.asked.is_some_and(|at| now < at + period)
             {
+                asked_all = false;
                 continue;
             }
             let Some(peer) = peers.get_mut(id).filter(|peer| peer.impostor.is_none()) else {
@@ -131,6 +138,7 @@ impl Master {
                 peer.link.send(cx, Expect::Opinion(self.number), &words);
             }
         }
+        asked_all
     }
 
     /// Handles an opinion: whether a Sentinel finds the master down, and its vote.
@@ -155,10 +163,8 @@ impl Master {
 
     /// Another Sentinel asks whether the master is down, so it believes that it is. If we do too, its opinion is worth asking
     /// for right now.
-    pub(crate) fn was_asked(&mut self, cx: &mut Context, peers: &mut Peers) {
-        if self.server.is_down() && self.odown_since.is_none() && !cx.is_tilted {
-            self.ask_others(cx, peers, true);
-        }
+    pub(crate) fn was_asked(&mut self) {
+        self.asks_soon = self.server.is_down() && self.odown_since.is_none();
     }
 
     /// Forgets replicas and Sentinels that have been down for as long as the settings say. Sentinels change the majority,

@@ -95,6 +95,10 @@ pub(crate) struct Master {
     delay_logged: bool,
     /// When we stand for election, if nobody else does before.
     candidacy_at: Option<u64>,
+    /// Whether the others are asked again soon: one of them finds the master down now.
+    asks_soon: bool,
+    /// Whether a hello message waits for the disk.
+    hello_waits: bool,
     /// Elections in a row that nobody won.
     lost_elections: u32,
     /// When a Sentinel was last forgotten.
@@ -123,6 +127,8 @@ impl Master {
             not_before: 0,
             delay_logged: false,
             candidacy_at: None,
+            asks_soon: false,
+            hello_waits: false,
             lost_elections: 0,
             forgotten_at: now,
             lineages: Vec::new(),
@@ -216,9 +222,11 @@ impl Master {
         self.watch(cx);
         if !cx.is_tilted {
             self.judge(cx, peers);
-            self.start_failover_if_needed(cx, peers);
+            self.start_failover_if_needed(cx);
             self.advance_failover(cx, peers);
-            self.ask_others(cx, peers, false);
+            let at_once = self.asks_soon && self.odown_since.is_none();
+            let asked_all = self.ask_others(cx, peers, at_once);
+            self.asks_soon = at_once && !asked_all;
             self.forget_stale(cx);
         }
         self.due(cx, peers)

@@ -29,6 +29,7 @@ impl Master {
             let host = announced.clone().or(link.local.map(|ip| ip.to_string()))?;
             is_safe.then(|| Hello { host, ..hello.clone() }.text())
         };
+        self.hello_waits |= !is_safe;
         let number = self.number;
         let paces: Vec<Pace> = self.paces(cx);
         self.with_access(|master, access| {
@@ -59,6 +60,14 @@ impl Master {
     pub fn hello_over(&self, cx: &Context, link: &Link) -> Option<String> {
         let host = cx.globals.announce_ip.clone().or(link.local.map(|ip| ip.to_string()))?;
         cx.is_saved(self.config_version).then(|| Hello { host, ..self.hello(cx) }.text())
+    }
+
+    /// Handles that a version of the state is on disk, for which a hello message may have waited.
+    pub fn saved(&mut self, cx: &Context, peers: &mut Peers) {
+        if self.hello_waits && cx.is_saved(self.config_version) {
+            self.hello_waits = false;
+            self.hurry_hello(peers);
+        }
     }
 
     /// Returns how often each server is asked.
@@ -98,6 +107,9 @@ impl Master {
             let asked = self.voters.values().filter_map(|voter| voter.asked).min();
             due = due.min(asked.map_or(now, |at| at + cx.periods.ask));
             due = due.min(now + 100);
+        }
+        if self.asks_soon {
+            due = due.min(now + super::judge::ASK_AGAIN_MS);
         }
         let election = self.candidacy_at.unwrap_or(u64::MAX);
         let hurry = match self.failover.as_ref().map(|it| it.phase) {

@@ -1,0 +1,124 @@
+//! Connections to servers and other Sentinels.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use russet_protocol::{ParsedReply, ReplyLimits, ReplyParser};
+use russet_sentinel::{Input, LinkId};
+
+use super::{Sentinel, World};
+use crate::ids::Handle;
+use crate::io::Endpoints;
+
+/// Limits of replies: an INFO is the longest that is asked for.
+const LIMITS: ReplyLimits = ReplyLimits::new(4 << 20);
+
+/// The connections.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    by_handle: BTreeMap<Handle, Link>,
+    by_id: BTreeMap<LinkId, Handle>,
+}
+
+#[derive(Debug)]
+struct Link {
+    id: LinkId,
+    parser: ReplyParser,
+}
+
+impl Links {
+    pub fn add(&mut self, id: LinkId, handle: Handle) {
+        self.by_handle.insert(handle, Link { id, parser: ReplyParser::default() });
+        self.by_id.insert(id, handle);
+    }
+
+    pub fn handle(&self, id: LinkId) -> Option<Handle> {
+        self.by_id.get(&id).copied()
+    }
+
+    fn id(&self, handle: Handle) -> Option<LinkId> {
+        self.by_handle.get(&handle).map(|link| link.id)
+    }
+
+    pub fn remove(&mut self, id: LinkId) -> Option<Handle> {
+        let handle = self.by_id.remove(&id)?;
+        self.by_handle.remove(&handle);
+        Some(handle)
+    }
+}
+
+impl Sentinel {
+    /// Handles the result of connecting. Returns false if the connection is not wanted any more.
+    pub(crate) fn connected(
+        &mut self,
+        world: &mut World<'_>,
+        handle: Handle,
+        result: Result<Endpoints, String>,
+    ) -> bool {
+        let Some(link) = self.links.id(handle) else { return false };
+        match result {
+            Ok(ends) => {
+                let (local, peer) = addresses(&ends);
+                if let Some(client) = world.clients.get_mut(handle) {
+                    client.ends = ends;
+                }
+                self.handle(world, Input::Connected { link, local, peer });
+            }
+            Err(_) => world.clients.drop_without_flush(world.core, handle),
+        }
+        true
+    }
+
+    /// Handles received bytes.
+    pub(crate) fn received(&mut self, world: &mut World<'_>, handle: Handle) {
+        // The machine must not change the buffer of the reply that it is shown.
+        let Some(client) = world.clients.get_mut(handle) else { return };
+        let bytes = client.wire.pending_bytes().to_vec();
+        let mut at = 0;
+        while let Some(link) = self.links.by_handle.get_mut(&handle) {
+            let (id, mut parser) = (link.id, std::mem::take(&mut link.parser));
+            let parsed = parser.parse(&bytes[at..], &LIMITS);
+            match parsed {
+                ParsedReply::Reply { len } => {
+                    if let Some(reply) = parser.reply(&bytes[at..]) {
+                        self.handle(world, Input::Reply { link: id, reply });
+                    }
+                    at += len;
+                    parser.reset();
+                }
+                ParsedReply::Malformed(_) => {
+                    return world.clients.drop_without_flush(world.core, handle);
+                }
+                ParsedReply::Incomplete => {}
+            }
+            if let Some(link) = self.links.by_handle.get_mut(&handle) {
+                link.parser = parser;
+            }
+            if parsed == ParsedReply::Incomplete {
+                break;
+            }
+        }
+        if let Some(client) = world.clients.get_mut(handle) {
+            client.wire.consume(at);
+        }
+    }
+
+    /// Forgets a connection: one of the machine, or a client whose reply waits for the disk.
+    pub(crate) fn on_close(&mut self, world: &mut World<'_>, handle: Handle) {
+        self.saves.on_close(handle);
+        if let Some(link) = self.links.id(handle) {
+            self.links.remove(link);
+            self.handle(world, Input::Closed { link });
+        }
+    }
+}
+
+/// Returns our address and the peer's.
+fn addresses(ends: &Endpoints) -> (Option<IpAddr>, Option<IpAddr>) {
+    match ends {
+        Endpoints::Tcp { peer, local } => {
+            (Some(local.ip().to_canonical()), Some(peer.ip().to_canonical()))
+        }
+        Endpoints::Unix(_) => (None, None),
+    }
+}
