@@ -135,6 +135,11 @@ pub enum Order {
     DataReplaced,
     /// A replica has caught up or disconnected: a shutdown may have waited for it.
     CheckShutdown,
+    /// The target of a FAILOVER has accepted or refused to take over.
+    FailoverAnswered {
+        /// Whether it is the master now.
+        is_accepted: bool,
+    },
     /// Exit the process after a fatal error.
     Stop(String),
     /// Exit the process with this status.

@@ -57,10 +57,12 @@ pub enum Bug {
     MissingInBase,
     /// The base of an append-only file holds writes that are in its incremental file too.
     TwiceWithBase,
+    /// FAILOVER goes on although no replica has acknowledged the whole stream.
+    UnsyncedFailover,
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 26] = [
+pub const BUGS: [Bug; 27] = [
     Bug::SkippedBacklogByte,
     Bug::PsyncOffByOne,
     Bug::MissingSelect,
@@ -87,4 +89,5 @@ pub const BUGS: [Bug; 26] = [
     Bug::RemovedTooEarly,
     Bug::MissingInBase,
     Bug::TwiceWithBase,
+    Bug::UnsyncedFailover,
 ];

@@ -7,6 +7,7 @@
 use crate::busy::Busy;
 use crate::clients::{Client, Clients};
 use crate::core::Core;
+use crate::journal::Journal;
 use crate::pause::Pause;
 use crate::persist::aof::files::Aof;
 use crate::persist::loading::Loading;
@@ -14,6 +15,7 @@ use crate::persist::saves::Saves;
 use crate::persist::shutdown::Shutdown;
 use crate::persist::snapshot::Snapshot;
 use crate::pubsub::PubSub;
+use crate::repl::failover::{Failover, Roles};
 use crate::repl::following::Following;
 use crate::repl::master::Master;
 use crate::sentinel::Sentinel;
@@ -34,6 +36,8 @@ pub struct Parts {
     pub master: Master,
     /// Replication as a replica: the master and the link to it.
     pub following: Following,
+    /// FAILOVER.
+    pub failover: Failover,
     /// Snapshots and the dump file.
     pub saves: Saves,
     /// The append-only file.
@@ -65,6 +69,7 @@ impl Parts {
             clients: Clients::default(),
             master: Master::new(core),
             following: Following::default(),
+            failover: Failover::default(),
             saves: Saves::default(),
             aof: Aof::default(),
             loading: Loading::default(),
@@ -77,6 +82,15 @@ impl Parts {
             active_expire: true,
             cron_paused: false,
         }
+    }
+
+    /// Returns FAILOVER and what it changes.
+    pub(crate) fn failing_over<'a>(
+        &'a mut self,
+        journal: &'a mut Journal,
+    ) -> (&'a mut Failover, Roles<'a>) {
+        let Parts { clients, master, following, failover, pause, .. } = self;
+        (failover, Roles { clients, journal, master, following, pause })
     }
 
     /// Returns the frequency of the cron per second: `hz`, which `dynamic-hz` doubles as often as

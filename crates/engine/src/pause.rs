@@ -1,7 +1,7 @@
 //! Pauses: for a limited time no commands of clients run, or none that write.
 //!
-//! CLIENT PAUSE starts one, and so does SHUTDOWN while replicas catch up. The two are independent:
-//! one may end before the other. During a pause keys are not deleted when they expire, since that
+//! CLIENT PAUSE starts one, and so do SHUTDOWN and FAILOVER while replicas catch up. They are independent:
+//! one may end before another. During a pause keys are not deleted when they expire, since that
 //! would be a write, but only hidden. Replicas are never held. The stream of this node's own master
 //! is: it waits in the query buffer.
 
@@ -33,6 +33,8 @@ pub enum PauseReason {
     Client,
     /// SHUTDOWN.
     Shutdown,
+    /// FAILOVER.
+    Failover,
 }
 
 /// The active pauses and the clients held by them.
@@ -40,7 +42,7 @@ pub enum PauseReason {
 pub struct Pause {
     /// The combined pause: the strictest mode and the latest end, in monotonic microseconds.
     combined: Option<(PauseMode, u64)>,
-    by_reason: [Option<(PauseMode, u64)>; 2],
+    by_reason: [Option<(PauseMode, u64)>; 3],
     held: VecDeque<Handle>,
 }
 

@@ -18,6 +18,8 @@ pub enum Timer {
     Sleep,
     /// The time limit of a SHUTDOWN that waits for replicas.
     Shutdown,
+    /// The time limit of a FAILOVER that waits for a replica.
+    Failover,
     /// The next sample of expensive metrics: those of the process, peak memory.
     Memory,
     /// The end of a wait of `key-load-delay`.

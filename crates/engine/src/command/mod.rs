@@ -14,6 +14,7 @@ pub mod connection;
 pub mod debug;
 pub mod describe;
 pub mod expiration;
+mod failover;
 pub mod families;
 pub mod flag;
 pub mod hash;

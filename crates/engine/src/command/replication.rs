@@ -6,6 +6,7 @@ use russet_protocol::number::parse_i64;
 use super::argument::{block, int, one_of, string, token};
 use super::client::describe;
 use super::connection::is_printable;
+use super::failover::FAILOVER;
 use super::{Args, Caller, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
 use crate::clients::{Awaited, AwaitedOnDisk, Waiting};
 use crate::config::check::is_host;
@@ -17,7 +18,8 @@ use crate::repl::link::MasterLink;
 use crate::repl::master::Replica;
 
 /// The commands of the family.
-pub const COMMANDS: &[Command] = &[REPLICAOF, SLAVEOF, PSYNC, SYNC, REPLCONF, WAIT, WAITAOF, ROLE];
+pub const COMMANDS: &[Command] =
+    &[REPLICAOF, SLAVEOF, FAILOVER, PSYNC, SYNC, REPLCONF, WAIT, WAITAOF, ROLE];
 
 /// What the rows of the family share.
 const ROW: Command = Command { group: Group::Server, acl: acl::DANGEROUS, ..Command::ROW };
@@ -57,6 +59,9 @@ const SLAVEOF: Command = Command {
 };
 
 fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.parts.failover.is_running() {
+        return Err(ErrorReply::err("REPLICAOF not allowed while failing over."));
+    }
     if args.is(1, "NO") && args.is(2, "ONE") {
         become_master(ctx, "user")?;
         reply.ok();
@@ -122,7 +127,8 @@ const PSYNC: Command = Command {
 
 fn psync(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let id = args.text(1);
-    if args.is(3, "FAILOVER") && !ctx.client()?.is_replica() {
+    let is_failover = args.is(3, "FAILOVER") && !ctx.parts.failover.is_running();
+    if is_failover && !ctx.client()?.is_replica() {
         take_over(ctx, &id)?;
     }
     let offset = args.integer(2)?;
@@ -165,16 +171,18 @@ fn attach(
     old_sync: bool,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    let me = ctx.client()?;
-    if me.is_replica() {
+    if ctx.client()?.is_replica() {
         return Ok(Flow::Done);
     }
-    if !reply.out.is_empty() || !me.wire.outbox.is_empty() {
-        return Err(ErrorReply::err("SYNC and PSYNC are invalid with pending output"));
+    if ctx.parts.failover.is_running() {
+        return Err(ErrorReply::fixed("NOMASTERLINK Can't SYNC while failing over"));
     }
     if ctx.parts.following.master().is_some_and(|master| !master.is_online()) {
         let text = "NOMASTERLINK Can't SYNC while not connected with my master";
         return Err(ErrorReply::fixed(text));
+    }
+    if !reply.out.is_empty() || !ctx.client()?.wire.outbox.is_empty() {
+        return Err(ErrorReply::err("SYNC and PSYNC are invalid with pending output"));
     }
     let handle = ctx.session()?;
     let Parts { clients, master, .. } = ctx.parts;

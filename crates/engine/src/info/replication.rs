@@ -1,6 +1,6 @@
 //! The section `replication`.
 
-use super::{Field, Kind, Section, Value, View, always, field, percent};
+use super::{Field, Kind, Section, Value, View, field, percent};
 use crate::repl::link::MasterLink;
 use crate::repl::master::Replica;
 
@@ -134,12 +134,11 @@ pub(super) const FIELDS: &[Field] = &[
          acknowledged offset, and seconds since the acknowledgement.",
         replica_lines,
     ),
-    always(
-        Section::Replication,
+    row(
         "master_failover_state",
         Kind::Text,
-        "State of a FAILOVER command.",
-        "no-failover",
+        "State of a FAILOVER command: `no-failover`, `waiting-for-sync` or `failover-in-progress`.",
+        |view| view.parts.failover.state_name().into(),
     ),
     row("master_replid", Kind::Text, "Replication id of the data set.", |view| {
         view.parts.master.stream.ids.id.as_str().into()

@@ -232,7 +232,8 @@ impl Node {
         self.begin_awaited_replay();
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, following, saves, .. } = parts;
-        master.process_acks(core, clients, parts.aof.synced_batch());
+        let is_failing_over = parts.failover.is_running();
+        master.process_acks(core, clients, parts.aof.synced_batch(), is_failing_over);
         if is_level {
             let is_mid_change = parts.busy.is_mid_change();
             let at = TurnEnd { offset: master.stream.offset(), is_mid_change };
@@ -246,6 +247,9 @@ impl Node {
             core.free(garbage);
         }
         self.carry_out_orders();
+        if is_level && self.parts.failover.is_running() {
+            self.proceed_with_failover();
+        }
     }
 
     /// Returns the next output; `Wait` if there is none.

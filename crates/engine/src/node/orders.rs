@@ -5,13 +5,14 @@ use russet_protocol::ErrorReply;
 use super::Node;
 use crate::busy::Activity;
 use crate::config::Hook;
-use crate::core::{Answer, Order};
+use crate::core::{Answer, Core, Order};
 use crate::ids::JobId;
 use crate::injected::Bug;
 use crate::io::{Level, Output, Status};
 use crate::mode::Mode;
 use crate::notify;
 use crate::parts::Parts;
+use crate::repl::failover::{Failover, Roles};
 use crate::timers::Timer;
 
 impl Node {
@@ -51,6 +52,7 @@ impl Node {
             Order::CheckShutdown => shutdown.check(core, master, false),
             Order::FinalSave => self.final_save(),
             Order::FinalSaveFailed(why) => shutdown.save_failed(core, clients, pause, why),
+            Order::FailoverAnswered { is_accepted } => self.failover_answered(is_accepted),
             Order::Stop(why) => {
                 core.log(Level::Warning, why);
                 self.exit(1);
@@ -66,6 +68,24 @@ impl Node {
         if !shutdown.is_exiting() && master.wants_full_sync(&mut self.core, saves) {
             self.begin_full_sync();
         }
+    }
+
+    /// Goes on with a failover, at the end of a turn.
+    pub(super) fn proceed_with_failover(&mut self) {
+        let (core, failover, mut roles) = self.failing_over();
+        failover.proceed(core, &mut roles);
+        self.carry_out_orders();
+    }
+
+    fn failover_answered(&mut self, is_accepted: bool) {
+        let (core, failover, mut roles) = self.failing_over();
+        failover.answered(core, &mut roles, is_accepted);
+    }
+
+    fn failing_over(&mut self) -> (&mut Core, &mut Failover, Roles<'_>) {
+        let Node { core, journal, parts, .. } = self;
+        let (failover, roles) = parts.failing_over(journal);
+        (core, failover, roles)
     }
 
     /// Takes a snapshot for all waiting replicas, if possible.

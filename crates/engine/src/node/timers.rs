@@ -8,6 +8,7 @@ use crate::core::{Answer, Order};
 use crate::expiry;
 use crate::io::Host;
 use crate::parts::Parts;
+use crate::repl::following::FAILOVER_RETRY_US;
 use crate::sentinel::Sentinel;
 use crate::timers::Timer;
 
@@ -38,6 +39,8 @@ impl Node {
         if self.core.timers.take_due(Timer::Shutdown, now_us) {
             self.parts.shutdown.check(&mut self.core, &self.parts.master, true);
         }
+        // The end of the turn looks at the time of a failover.
+        self.core.timers.take_due(Timer::Failover, now_us);
         if self.core.timers.take_due(Timer::SyncDelay, now_us) {
             self.carry_out_orders();
             self.begin_full_sync();
@@ -117,8 +120,10 @@ impl Node {
         self.following_cron();
         self.carry_out_orders();
         if self.parts.master.needs_cron() || self.core.is_replica {
-            let next = self.core.now.mono_us + 1_000_000;
-            self.core.timers.set(Timer::Replication, next);
+            // Meanwhile nobody takes writes.
+            let is_urgent = self.parts.failover.is_in_progress();
+            let period_us = if is_urgent { FAILOVER_RETRY_US } else { 1_000_000 };
+            self.core.timers.set(Timer::Replication, self.core.now.mono_us + period_us);
         }
     }
 

@@ -114,7 +114,13 @@ impl Master {
     }
 
     /// Requests and checks acknowledgements at the end of a turn.
-    pub(crate) fn process_acks(&mut self, core: &mut Core, clients: &Clients, synced: Option<u64>) {
+    pub(crate) fn process_acks(
+        &mut self,
+        core: &mut Core,
+        clients: &Clients,
+        synced: Option<u64>,
+        is_failing_over: bool,
+    ) {
         let is_any = std::mem::take(&mut self.acks_received);
         if is_any {
             self.wake_waiters(core, clients);
@@ -124,9 +130,16 @@ impl Master {
             self.wake_disk_waiters(core, clients);
         }
         let wanted = std::mem::take(&mut self.acks_requested);
-        if wanted && !self.replicas.is_empty() && !core.is_replica {
-            self.stream.append_command(&[b"REPLCONF", b"GETACK", b"*"]);
+        // A failover asks by itself: the stream must not grow with each WAIT.
+        if wanted && !self.replicas.is_empty() && !core.is_replica && !is_failing_over {
+            self.ask_for_acks();
         }
+    }
+
+    /// Asks all replicas for acknowledgements, in the stream. Returns the offset behind the request.
+    pub(super) fn ask_for_acks(&mut self) -> i64 {
+        self.stream.append_command(&[b"REPLCONF", b"GETACK", b"*"]);
+        self.stream.offset()
     }
 
     /// Unblocks clients whose offset has been acknowledged, in the order of offsets.

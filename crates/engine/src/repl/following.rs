@@ -25,6 +25,9 @@ use crate::transaction::Transaction;
 /// Delay of the second acknowledgement after the first, microseconds.
 const SECOND_ACK_US: u64 = 100_000;
 
+/// Delay of the next attempt to ask the target of a FAILOVER to take over, microseconds.
+pub(crate) const FAILOVER_RETRY_US: u64 = 100_000;
+
 /// Time online after which earlier failures no longer delay synchronizations, microseconds.
 const STABLE_US: u64 = 60_000_000;
 
@@ -193,6 +196,13 @@ impl Following {
         master.none_since_us = Some(core.now.mono_us);
     }
 
+    /// Asks the new master, which is our replica, to take over.
+    pub(super) fn ask_to_take_over(&mut self) {
+        if let Some(link) = &mut self.master {
+            link.handover = Some(0);
+        }
+    }
+
     /// Closes the link's connection.
     fn drop_link(&mut self, core: &mut Core, clients: &mut Clients) {
         if let Some(link) = self.master.as_mut().and_then(|master| master.link.take()) {
@@ -262,6 +272,8 @@ impl Following {
             if master.is_online() {
                 master.down_since_us = core.now.mono_us;
             }
+            let is_urgent = master.handover.is_some();
+            let delay_us = if is_urgent { delay_us.min(FAILOVER_RETRY_US) } else { delay_us };
             master.retry_us = core.now.mono_us + delay_us;
         }
         self.drop_link(core, clients);

@@ -10,6 +10,8 @@
 //!   PSYNC <id> <offset>              ──▶
 //!                                         ◀──       +CONTINUE, or +FULLRESYNC and a payload's header
 //! ```
+//!
+//! In a failover we are the former master, and PSYNC also asks our replica to take over (`failover.rs`).
 
 use std::collections::VecDeque;
 
@@ -20,7 +22,7 @@ use super::link::{Expect, Stage};
 use super::master::Master;
 use super::psync::{self, OFFSET_MAX};
 use crate::clients::Clients;
-use crate::core::Core;
+use crate::core::{Core, Order};
 use crate::ids::Handle;
 use crate::io::{Endpoints, Level, Output, Status};
 use crate::journal::Journal;
@@ -28,6 +30,9 @@ use crate::keyspace::Keyspace;
 
 /// Maximum length of a line before the stream.
 const LINE_MAX: usize = 4096;
+
+/// How a master answers PSYNC with FAILOVER.
+const ALREADY_MASTER: &str = "-ERR PSYNC FAILOVER can't be sent to a master";
 
 impl Following {
     /// Handles the result of connecting. Returns false if the connection is not the current one.
@@ -212,10 +217,16 @@ impl Following {
         } else {
             core.log(Level::Notice, "Partial resynchronization not possible (no cached master)");
         }
-        self.send_command(core, clients, &[b"PSYNC", id.as_bytes(), offset.to_string().as_bytes()]);
-        if let Some(master) = &mut self.master {
-            master.stage = Stage::Psync;
+        let offset = offset.to_string();
+        let mut command: Vec<&[u8]> = vec![b"PSYNC", id.as_bytes(), offset.as_bytes()];
+        if let Some(link) = &mut self.master {
+            link.stage = Stage::Psync;
+            if let Some(times) = &mut link.handover {
+                *times = times.saturating_add(1);
+                command.push(b"FAILOVER");
+            }
         }
+        self.send_command(core, clients, &command);
     }
 
     fn psync_reply(
@@ -227,6 +238,15 @@ impl Following {
         line: &str,
     ) {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        if let Some(times) = self.master.as_mut().and_then(|link| link.handover.take()) {
+            let is_accepted = matches!(words[..], ["+FULLRESYNC" | "+CONTINUE", ..]);
+            // It was not told so before, and is a master: an earlier request was carried out.
+            let was_accepted = times > 1 && line.starts_with(ALREADY_MASTER);
+            core.order(Order::FailoverAnswered { is_accepted: is_accepted || was_accepted });
+            if was_accepted {
+                return self.request_sync(core, clients, master);
+            }
+        }
         match words.as_slice() {
             ["+FULLRESYNC", id, offset] if psync::is_id(id) => {
                 let offset = offset.parse().ok().filter(|at| (0..=OFFSET_MAX).contains(at));

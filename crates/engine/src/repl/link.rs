@@ -71,6 +71,9 @@ pub struct MasterLink {
     pub selected_db: u32,
     /// Earliest time of the next attempt.
     pub(super) retry_us: u64,
+    /// Whether the other side is our replica, to be asked with PSYNC to take over (FAILOVER): how often it was, without
+    /// an answer.
+    pub(super) handover: Option<u32>,
     /// Whether our offset is to be acknowledged.
     pub(super) ack_requested: bool,
     /// The offset that is acknowledged once more when it is on disk.
@@ -103,6 +106,7 @@ impl MasterLink {
             sync_failures: 0,
             selected_db,
             retry_us: 0,
+            handover: None,
             ack_requested: false,
             disk_ack_at: None,
             db: selected_db,

@@ -8,10 +8,12 @@
 //!   handshake (`handshake.rs`) and a full synchronization (`resync.rs`, `payload.rs`) to its stream
 //!   (`upstream.rs`). The stream is applied and passed on unchanged, so that all replicas of a chain
 //!   share one history and one offset.
+//! * [`failover`] hands the role of a master over to one of its replicas.
 
 pub(crate) mod acks;
 pub mod backlog;
 mod cron;
+pub mod failover;
 mod file_sync;
 pub mod following;
 mod full_sync;
