@@ -129,7 +129,7 @@ fn psync(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let id = args.text(1);
     let is_failover = args.is(3, "FAILOVER") && !ctx.parts.failover.is_running();
     if is_failover && !ctx.client()?.is_replica() {
-        take_over(ctx, &id)?;
+        take_over(ctx, args, &id)?;
     }
     let offset = args.integer(2)?;
     attach(ctx, &id, Some(offset), false, reply)
@@ -137,7 +137,7 @@ fn psync(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// Becomes master in place of our master, which asks for this and to be our replica with one
 /// command (FAILOVER).
-fn take_over(ctx: &mut Ctx<'_>, id: &str) -> Result<(), ErrorReply> {
+fn take_over(ctx: &mut Ctx<'_>, args: &Args<'_>, id: &str) -> Result<(), ErrorReply> {
     let text = format!("Failover request received for replid {id}.");
     ctx.core.log(Level::Notice, text);
     if !ctx.core.is_replica {
@@ -145,6 +145,11 @@ fn take_over(ctx: &mut Ctx<'_>, id: &str) -> Result<(), ErrorReply> {
     }
     if !id.eq_ignore_ascii_case(&ctx.parts.master.stream.ids.id) {
         return Err(ErrorReply::err("PSYNC FAILOVER replid must match my replid."));
+    }
+    let next = ctx.parts.master.stream.offset() + 1;
+    if args.is(4, "SYNCED") && args.get(2).and_then(parse_i64) != Some(next) {
+        // We have crashed since, and our file is older. What we lack was acknowledged to clients.
+        return Err(ErrorReply::err("PSYNC FAILOVER offset must match my offset."));
     }
     become_master(ctx, "failover")
 }

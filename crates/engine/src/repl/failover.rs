@@ -12,6 +12,9 @@
 //! two masters. The request is `PSYNC <id> <offset> FAILOVER` in the handshake (`handshake.rs`): the other side becomes a
 //! master if it has the same history, and continues its stream for us.
 //!
+//! The target may be another process by then: one that crashed and has loaded an older file. So the request of a failover
+//! without FORCE ends with SYNCED, on which our replicas refuse if they lack a byte. Stock servers ignore the word.
+//!
 //! Where a link breaks after the request and before its reply, nobody here knows whether it was carried out. Redis takes it
 //! for a refusal and becomes a master again, perhaps beside the new one. Here the request is repeated until there is a reply:
 //! a target that is a master by then was made one by us, and is followed.
@@ -145,7 +148,7 @@ impl Failover {
             }
             self.counts.forced += 1;
             let text = format!("FAILOVER to {} time out exceeded, failing over.", running.name());
-            return self.hand_over(core, roles, &text);
+            return self.hand_over(core, roles, &text, true);
         }
         let offset = roles.master.stream.offset();
         let is_unchecked = core.injected(Bug::UnsyncedFailover);
@@ -157,7 +160,7 @@ impl Failover {
                 running.target = Some((host.to_owned(), port));
             }
             let text = format!("Failover target {} is synced, failing over.", running.name());
-            return self.hand_over(core, roles, &text);
+            return self.hand_over(core, roles, &text, false);
         }
         // One that has gone cannot come back, since PSYNC is refused meanwhile.
         let is_any_left = roles.master.replicas().iter().any(|replica| running.may_become(replica));
@@ -171,7 +174,13 @@ impl Failover {
     }
 
     /// Becomes a replica of the target, which is asked to take over.
-    fn hand_over(&mut self, core: &mut Core, roles: &mut Roles<'_>, text: &str) {
+    fn hand_over(
+        &mut self,
+        core: &mut Core,
+        roles: &mut Roles<'_>,
+        text: &str,
+        is_forced: bool,
+    ) {
         let Some(running) = &mut self.running else { return };
         let Some((host, port)) = running.target.clone() else { return };
         core.log(Level::Notice, text);
@@ -179,7 +188,7 @@ impl Failover {
         running.is_in_progress = true;
         let Roles { clients, journal, master, following, .. } = roles;
         following.follow(core, clients, journal, master, (&host, port));
-        following.ask_to_take_over();
+        following.ask_to_take_over(!is_forced);
         core.config.replicaof = Some(MasterAddress { host: host.into_bytes(), port });
     }
 

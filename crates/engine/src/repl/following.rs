@@ -6,7 +6,7 @@
 
 use russet_protocol::ErrorReply;
 
-use super::link::{MasterLink, Stage};
+use super::link::{Handover, MasterLink, Stage};
 use super::master::{Master, who_closed};
 use super::psync::{self, OFFSET_MAX};
 use super::upstream::FailuresLogged;
@@ -196,10 +196,10 @@ impl Following {
         master.none_since_us = Some(core.now.mono_us);
     }
 
-    /// Asks the new master, which is our replica, to take over.
-    pub(super) fn ask_to_take_over(&mut self) {
+    /// Asks the new master, which is our replica, to take over. `is_synced`: only if it has the whole stream.
+    pub(super) fn ask_to_take_over(&mut self, is_synced: bool) {
         if let Some(link) = &mut self.master {
-            link.handover = Some(0);
+            link.handover = Some(Handover { is_synced, times: 0 });
         }
     }
 

@@ -221,9 +221,10 @@ impl Following {
         let mut command: Vec<&[u8]> = vec![b"PSYNC", id.as_bytes(), offset.as_bytes()];
         if let Some(link) = &mut self.master {
             link.stage = Stage::Psync;
-            if let Some(times) = &mut link.handover {
-                *times = times.saturating_add(1);
+            if let Some(handover) = &mut link.handover {
+                handover.times = handover.times.saturating_add(1);
                 command.push(b"FAILOVER");
+                command.extend(handover.is_synced.then_some(&b"SYNCED"[..]));
             }
         }
         self.send_command(core, clients, &command);
@@ -238,12 +239,13 @@ impl Following {
         line: &str,
     ) {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        if let Some(times) = self.master.as_mut().and_then(|link| link.handover.take()) {
+        if let Some(handover) = self.master.as_mut().and_then(|link| link.handover.take()) {
             let is_accepted = matches!(words[..], ["+FULLRESYNC" | "+CONTINUE", ..]);
-            // It was not told so before, and is a master: an earlier request was carried out.
-            let was_accepted = times > 1 && line.starts_with(ALREADY_MASTER);
+            let was_accepted = handover.times > 1 && line.starts_with(ALREADY_MASTER);
             core.order(Order::FailoverAnswered { is_accepted: is_accepted || was_accepted });
             if was_accepted {
+                let text = "Failover target is a master: it has carried out an earlier request.";
+                core.log(Level::Notice, text);
                 return self.request_sync(core, clients, master);
             }
         }

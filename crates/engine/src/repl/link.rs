@@ -27,6 +27,15 @@ pub(super) enum Expect {
     Version,
 }
 
+/// A request to take over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handover {
+    /// Whether the replica is known to have the whole stream, so that it must refuse if it has not.
+    pub(super) is_synced: bool,
+    /// How often it was sent, without a reply.
+    pub(super) times: u32,
+}
+
 /// The state of the link.
 #[derive(Debug)]
 pub(super) enum Stage {
@@ -71,9 +80,8 @@ pub struct MasterLink {
     pub selected_db: u32,
     /// Earliest time of the next attempt.
     pub(super) retry_us: u64,
-    /// Whether the other side is our replica, to be asked with PSYNC to take over (FAILOVER): how often it was, without
-    /// an answer.
-    pub(super) handover: Option<u32>,
+    /// Whether the other side is our replica, and is to be asked with PSYNC to take over (FAILOVER).
+    pub(super) handover: Option<Handover>,
     /// Whether our offset is to be acknowledged.
     pub(super) ack_requested: bool,
     /// The offset that is acknowledged once more when it is on disk.

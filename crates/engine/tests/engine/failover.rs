@@ -103,7 +103,7 @@ fn the_named_replica_becomes_the_master() {
     assert_eq!(state(&w), IN_PROGRESS);
     assert_eq!(w.closed, [r, other]);
     let (to, psync) = asks(&mut w);
-    assert_eq!(psync, format!("{old_id} {} FAILOVER", at + 1));
+    assert_eq!(psync, format!("{old_id} {} FAILOVER SYNCED", at + 1));
 
     let d = w.connect();
     assert!(w.request(d, "ROLE").starts_with("*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:7001\r\n"));
@@ -178,7 +178,8 @@ fn force_goes_on_after_the_timeout() {
     w.advance_ms(1);
     assert_eq!(state(&w), IN_PROGRESS);
     assert!(logged(&w, "FAILOVER to 127.0.0.1:7001 time out exceeded, failing over."));
-    let to = asks(&mut w).0;
+    let (to, psync) = asks(&mut w);
+    assert!(psync.ends_with(" FAILOVER"));
     w.send(to, format!("+CONTINUE {ID}\r\n").as_bytes());
     assert_eq!(state(&w), NONE);
     assert_eq!(w.node.parts.failover.counts.forced, 1);
@@ -248,7 +249,7 @@ fn a_request_without_a_reply_is_repeated() {
     w.connect_failed(failing, "Connection refused");
     w.advance_ms(200);
     let (to, psync) = asks(&mut w);
-    assert!(psync.ends_with("FAILOVER"));
+    assert!(psync.ends_with(" FAILOVER SYNCED"));
     // It is a master since the first request.
     w.send(to, b"-ERR PSYNC FAILOVER can't be sent to a master.\r\n");
     assert_eq!(state(&w), NONE);
@@ -291,8 +292,14 @@ fn a_replica_takes_over_for_its_master() {
         w.request(m, &format!("PSYNC {other} 101 FAILOVER")),
         "-ERR PSYNC FAILOVER replid must match my replid.\r\n"
     );
+    for offset in ["100", "102", "x"] {
+        assert_eq!(
+            w.request(m, &format!("PSYNC {ID} {offset} FAILOVER SYNCED")),
+            "-ERR PSYNC FAILOVER offset must match my offset.\r\n"
+        );
+    }
     assert!(w.request(m, "ROLE").contains("slave"));
-    let reply = w.request(m, &format!("PSYNC {ID} 101 FAILOVER"));
+    let reply = w.request(m, &format!("PSYNC {ID} 101 FAILOVER SYNCED"));
     assert!(reply.starts_with("+CONTINUE ") && !reply.contains(ID), "{reply}");
     let c = w.connect();
     assert!(w.request(c, "ROLE").contains("master"));

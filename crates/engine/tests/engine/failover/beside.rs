@@ -173,7 +173,7 @@ fn a_client_that_goes_takes_nothing_with_it() {
     w.disconnect(c);
     ack(&mut w, r);
     let (to, psync) = asks(&mut w);
-    assert!(psync.ends_with("FAILOVER") && w.is_open(to));
+    assert!(psync.ends_with("FAILOVER SYNCED") && w.is_open(to));
     // One that is held, too.
     let (mut w, _, c) = pair();
     w.request(c, "SET a 1");
