@@ -30,7 +30,8 @@ pub enum Timer {
     Sentinel,
 }
 
-const COUNT: usize = 11;
+/// The number of timers, of which the last one is named here.
+const COUNT: usize = Timer::Sentinel as usize + 1;
 
 /// Deadlines in monotonic microseconds.
 #[derive(Debug, Default)]

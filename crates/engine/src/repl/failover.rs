@@ -174,13 +174,7 @@ impl Failover {
     }
 
     /// Becomes a replica of the target, which is asked to take over.
-    fn hand_over(
-        &mut self,
-        core: &mut Core,
-        roles: &mut Roles<'_>,
-        text: &str,
-        is_forced: bool,
-    ) {
+    fn hand_over(&mut self, core: &mut Core, roles: &mut Roles<'_>, text: &str, is_forced: bool) {
         let Some(running) = &mut self.running else { return };
         let Some((host, port)) = running.target.clone() else { return };
         core.log(Level::Notice, text);
