@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use russet_protocol::Reply;
 use russet_protocol::reply::push_command;
 
 use crate::address::Address;
@@ -28,6 +29,8 @@ const PENDING_MAX: usize = 100;
 pub(crate) enum Expect {
     /// Not of interest.
     Nothing,
+    /// The reply to AUTH.
+    Auth,
     /// The reply to PING.
     Ping,
     /// The reply to INFO.
@@ -196,9 +199,9 @@ impl Link {
         let auth = name("AUTH");
         match (access.user, access.password) {
             (_, None) => {}
-            (None, Some(password)) => channel.send(cx, Expect::Nothing, &[&auth, password]),
+            (None, Some(password)) => channel.send(cx, Expect::Auth, &[&auth, password]),
             (Some(user), Some(password)) => {
-                channel.send(cx, Expect::Nothing, &[&auth, user, password]);
+                channel.send(cx, Expect::Auth, &[&auth, user, password]);
             }
         }
         let label = if kind == Kind::Commands { "cmd" } else { "pubsub" };
@@ -277,6 +280,14 @@ impl Link {
     pub fn expected(&mut self) -> Expect {
         let channel = self.commands.as_mut();
         channel.and_then(|channel| channel.expects.pop_front()).unwrap_or(Expect::Nothing)
+    }
+
+    /// Handles the reply to AUTH: without the right password a connection is of no use. A server that has no password
+    /// replies with another error, and needs none.
+    pub fn authenticated(&mut self, cx: &mut Context, reply: &Reply<'_>) {
+        if reply.error().is_some_and(|error| error.starts_with(b"WRONGPASS")) {
+            self.close(cx);
+        }
     }
 
     /// Handles a valid reply to PING.

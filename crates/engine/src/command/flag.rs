@@ -41,6 +41,8 @@ pub const WHILE_SUBSCRIBED: u64 = 1 << 45;
 pub const PUSHES_REPLY: u64 = 1 << 46;
 /// Exists in Sentinel mode as well. A subcommand exists where its container does.
 pub const SENTINEL: u64 = 1 << 48;
+/// A subcommand that Sentinel mode does not have, although it has its container.
+pub const NOT_SENTINEL: u64 = 1 << 50;
 /// Exists in Sentinel mode only.
 pub const ONLY_SENTINEL: u64 = 1 << 49;
 /// Fails like a write while the last save has failed: Sentinels and health checks rely on it.

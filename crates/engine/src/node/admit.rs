@@ -8,6 +8,7 @@ use crate::command::{Args, Command, Protection, catalogue, flag};
 use crate::config::{SetContext, allows};
 use crate::ids::Handle;
 use crate::io::{Endpoints, Level};
+use crate::mode::Mode;
 use crate::parts::Parts;
 
 impl Node {
@@ -68,6 +69,9 @@ impl Node {
     ) -> Result<&'static Command, ErrorReply> {
         let Some(command) = found else { return Err(unknown_command(args)) };
         let row = command.picked(args).ok_or_else(|| unknown_subcommand(command, args))?;
+        if row.has(flag::NOT_SENTINEL) && self.core.boot.mode == Mode::Sentinel {
+            return Err(unknown_subcommand(command, args));
+        }
         if !row.takes(args.len()) {
             return Err(ErrorReply::WrongArity(row.name.to_owned()));
         }

@@ -285,6 +285,7 @@ impl Sentinel {
                 }
             }
             Expect::Hello if reply.error().is_some() => server.last_hello = 0,
+            Expect::Auth => server.link.authenticated(cx, reply),
             Expect::Role => server.forget_info(),
             Expect::HandOver => master.hand_over_replied(cx, reply.error()),
             _ => return,
@@ -303,6 +304,7 @@ impl Sentinel {
                     self.schedule_masters_of(id);
                 }
             }
+            Expect::Auth => peer.link.authenticated(cx, reply),
             Expect::Id => self.peer_id(id, reply),
             Expect::Opinion(number) => {
                 if let (Some(master), Some((says_down, vote))) =

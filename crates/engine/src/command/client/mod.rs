@@ -294,7 +294,7 @@ const NO_TOUCH: Command = Command {
     name: "client|no-touch",
     since: "7.2.0",
     arity: 3,
-    flags: PLAIN,
+    flags: PLAIN | f::NOT_SENTINEL,
     arguments: &[one_of("enabled", &[token("ON"), token("OFF")])],
     summary: "Controls whether this connection's commands count as use of the keys they read.",
     run: no_touch,
