@@ -12,6 +12,7 @@ mod fuzz;
 mod imports;
 mod modules;
 mod mutants;
+mod partitions;
 mod peers;
 mod sh;
 mod sim;
@@ -60,6 +61,12 @@ const TOOLS: &[Tool] = &[
         usage: "bench [--only NAME,…] [--quick] [--rounds N] [--json FILE] [--server CMD] [--peer CMD|none]",
         about: "compares Russet with the installed redis-server",
         run: bench::run,
+    },
+    Tool {
+        name: "partitions",
+        usage: "partitions [--rounds N] [--only SCENARIO,…] [--sentinels ours|stock|mixed] [--servers ours|stock]",
+        about: "cuts networks between Sentinels and servers in namespaces; without programs, ours and then stock (as root)",
+        run: partitions::run,
     },
     Tool {
         name: "compat",

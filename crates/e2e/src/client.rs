@@ -98,6 +98,35 @@ impl Client {
         Ok(Client { stream: BufReader::new(stream) })
     }
 
+    /// Connects, with another timeout than that of tests for the connection and each reply.
+    ///
+    /// # Errors
+    /// Those of `connect` and of setting socket options.
+    pub fn connect_within(address: SocketAddr, timeout: Duration) -> io::Result<Client> {
+        let stream = TcpStream::connect_timeout(&address, timeout)?;
+        stream.set_nodelay(true)?;
+        let client = Client { stream: BufReader::new(stream) };
+        client.set_timeout(Some(timeout))?;
+        Ok(client)
+    }
+
+    /// Sets the timeout of further replies and requests; none waits without limit.
+    ///
+    /// # Errors
+    /// Those of setting socket options.
+    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(timeout)?;
+        self.stream.get_ref().set_write_timeout(timeout)
+    }
+
+    /// Closes the connection, also for other handles, whose reads end.
+    ///
+    /// # Errors
+    /// Those of `shutdown`.
+    pub fn close(&self) -> io::Result<()> {
+        self.stream.get_ref().shutdown(Shutdown::Both)
+    }
+
     /// Sends a command and reads its reply.
     ///
     /// # Errors
