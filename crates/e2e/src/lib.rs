@@ -15,6 +15,7 @@
 pub mod client;
 pub mod process;
 pub mod program;
+pub mod sentinels;
 pub mod server;
 pub mod tools;
 pub mod wait;
