@@ -24,6 +24,10 @@ mod report;
 mod request;
 mod restart;
 mod save_latency;
+mod sentinel;
+mod sentinel_many;
+mod sentinel_peers;
+mod sentinel_planned;
 mod sync;
 mod throughput;
 mod turns;
@@ -146,6 +150,11 @@ const BENCHES: &[Bench] = &[
         name: "save-latency",
         about: "BGSAVE under writers at 40 % of the peer's maximum: latency, length, memory",
         run: save_latency::run,
+    },
+    Bench {
+        name: "sentinel",
+        about: "outage after kill -9, SIGSTOP, interface down and planned; a Sentinel of 500 masters",
+        run: sentinel::run,
     },
     Bench { name: "micro", about: "tables and node without sockets (cargo bench)", run: micro },
 ];

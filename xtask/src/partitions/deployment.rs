@@ -56,6 +56,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// A port of a machine.
+    pub fn new(site: Site, port: u16) -> Endpoint {
+        Endpoint { site, port }
+    }
+
     /// Its address for its peers.
     pub fn address(&self) -> SocketAddrV4 {
         SocketAddrV4::new(self.site.address, self.port)
@@ -86,6 +91,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// A process that does not run yet.
+    pub fn new(program: &Program, endpoint: Endpoint, file: PathBuf) -> Process {
+        Process { program: program.clone(), endpoint, file, child: None }
+    }
+
     /// Its address for its peers.
     pub fn address(&self) -> SocketAddrV4 {
         self.endpoint.address()
@@ -104,6 +114,13 @@ impl Process {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result {
         process::signal(self.pid()?, signal);
+        Ok(())
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) -> Result {
+        let mut child = self.child.take().ok_or("it does not run")?;
+        child.kill().and_then(|()| child.wait()).map_err(|e| e.to_string())?;
         Ok(())
     }
 
@@ -184,6 +201,13 @@ impl Deployment {
         self.sentinels.iter().map(Process::address).collect()
     }
 
+    /// Starts a killed server as a replica of another one.
+    pub fn start_as_replica(&mut self, server: usize, master: usize) -> Result {
+        let master = self.servers[master].address();
+        let words = ["--replicaof".into(), master.ip().to_string(), master.port().to_string()];
+        self.servers[server].start(&words)
+    }
+
     /// The index of the master, if all agree: all Sentinels name it, in the same configuration epoch, it is a master, and
     /// all other servers are connected to it as replicas. Otherwise the reason why not.
     pub fn agreed(&self) -> Result<usize> {
@@ -260,8 +284,7 @@ impl Deployment {
         );
         let file = folder.join("program.conf");
         fs::create_dir(&folder).and_then(|()| fs::write(&file, text)).map_err(|e| e.to_string())?;
-        let endpoint = Endpoint { site, port };
-        let mut process = Process { program: program.clone(), endpoint, file, child: None };
+        let mut process = Process::new(program, Endpoint::new(site, port), file);
         process.start(&[])?;
         Ok(process)
     }

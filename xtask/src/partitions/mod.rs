@@ -9,13 +9,13 @@
 //! counted and are no failure: replication is asynchronous, and clients beside an isolated master write to it until
 //! it is a replica.
 
-mod deployment;
+pub mod deployment;
 mod lab;
-mod network;
+pub mod network;
 mod observer;
-mod report;
+pub mod report;
 mod scenarios;
-mod writer;
+pub mod writer;
 
 use std::time::Instant;
 

@@ -106,6 +106,11 @@ impl Network {
         self.set_port(machine, "3")
     }
 
+    /// Switches a machine's own interface on or off, of which its programs learn.
+    pub fn set_interface(&self, machine: usize, state: &str) -> Result {
+        ip(&["-n", &self.name(machine), "link", "set", "eth0", state])
+    }
+
     /// Replaces a machine's packet filter: lines of a chain of the input hook. None removes it.
     pub fn filter(&self, machine: usize, rules: &[&str]) -> Result {
         let mut script = "flush ruleset\n".to_owned();
