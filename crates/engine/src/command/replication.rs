@@ -90,7 +90,7 @@ fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outco
         return Ok(Flow::Done);
     }
     let Parts { clients, master, following, .. } = ctx.parts;
-    following.follow(ctx.core, clients, ctx.journal, master, (&host, port));
+    following.follow(ctx.core, clients, ctx.journal, master, (&host, port), None);
     let who = describe(ctx.core, ctx.parts, ctx.session()?);
     let text = format!("REPLICAOF {host}:{port} enabled (user request from '{who}')");
     ctx.core.log(Level::Notice, text);

@@ -181,7 +181,11 @@ impl Failover {
         core.timers.stop(Timer::Failover);
         running.is_in_progress = true;
         let Roles { clients, journal, master, following, .. } = roles;
-        following.follow(core, clients, journal, master, (&host, port));
+        // Without its link the target would have stale data, with `replica-serve-stale-data no` refuse all requests, and
+        // lack what is still on its way.
+        let target = master.replicas().iter().find(|replica| replica.is_at(&host, port));
+        let kept = target.map(|replica| replica.handle);
+        following.follow(core, clients, journal, master, (&host, port), kept);
         following.ask_to_take_over(!is_forced);
         core.config.replicaof = Some(MasterAddress { host: host.into_bytes(), port });
     }

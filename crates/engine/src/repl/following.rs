@@ -129,7 +129,7 @@ impl Following {
         master.none_since_us = Some(core.now.mono_us);
     }
 
-    /// Handles REPLICAOF host port. Effects of this turn are already in the stream.
+    /// Handles REPLICAOF host port. Effects of this turn are already in the stream. All replicas but `kept` are disconnected.
     pub(crate) fn follow(
         &mut self,
         core: &mut Core,
@@ -137,6 +137,7 @@ impl Following {
         journal: &mut Journal,
         master: &mut Master,
         (host, port): (&str, u16),
+        kept: Option<Handle>,
     ) {
         let was_master = self.master.is_none();
         release_waiters(core, clients);
@@ -154,7 +155,7 @@ impl Following {
             None => master.stream.selected_db(),
         };
         self.drop_link(core, clients);
-        master.disconnect_replicas(core, clients);
+        master.disconnect_replicas_but(core, clients, kept);
         master.stream.clear_selection();
         let link =
             MasterLink::new(host.to_owned(), port, has_history, selected_db, core.now.mono_us);

@@ -138,6 +138,9 @@ impl Following {
                 let tolerated =
                     ["+", "-NOAUTH", "-NOPERM", "-ERR operation not permitted", "-MISCONF"];
                 if !tolerated.iter().any(|good| line.starts_with(good)) {
+                    if line.starts_with("-MASTERDOWN") {
+                        self.refuse_handover(core);
+                    }
                     let text = format!("Error reply to PING from master: '{line}'");
                     self.link_failed(core, clients, Level::Warning, &text);
                     return;
@@ -147,6 +150,7 @@ impl Following {
                 return;
             }
             Some(Expect::Auth) if refused => {
+                self.refuse_handover(core);
                 let text = format!("Unable to AUTH to PRIMARY: {line}");
                 self.link_failed(core, clients, Level::Warning, &text);
                 return;
@@ -161,6 +165,13 @@ impl Following {
         }
         if done {
             self.request_sync(core, clients, master);
+        }
+    }
+
+    /// Takes a reply for a refusal to take over: it would be the same with each attempt.
+    fn refuse_handover(&mut self, core: &mut Core) {
+        if self.master.as_mut().and_then(|link| link.handover.take()).is_some() {
+            core.order(Order::FailoverAnswered { is_accepted: false });
         }
     }
 

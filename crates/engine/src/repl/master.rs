@@ -377,7 +377,17 @@ impl Master {
 
     /// Disconnects all replicas after a change of the replication id or the data.
     pub(crate) fn disconnect_replicas(&self, core: &mut Core, clients: &mut Clients) {
-        for replica in &self.replicas {
+        self.disconnect_replicas_but(core, clients, None);
+    }
+
+    /// Disconnects all replicas but one.
+    pub(super) fn disconnect_replicas_but(
+        &self,
+        core: &mut Core,
+        clients: &mut Clients,
+        kept: Option<Handle>,
+    ) {
+        for replica in self.replicas.iter().filter(|replica| Some(replica.handle) != kept) {
             clients.close(core, replica.handle);
         }
     }

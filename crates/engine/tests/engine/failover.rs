@@ -101,7 +101,7 @@ fn the_named_replica_becomes_the_master() {
     let (old_id, at) = (id(&w), offset(&w));
     ack(&mut w, r);
     assert_eq!(state(&w), IN_PROGRESS);
-    assert_eq!(w.closed, [r, other]);
+    assert_eq!(w.closed, [other], "without its link the target would be stale");
     let (to, psync) = asks(&mut w);
     assert_eq!(psync, format!("{old_id} {} FAILOVER SYNCED", at + 1));
 
@@ -231,10 +231,37 @@ fn a_refusal_makes_it_a_master_again() {
         w.send(to, reply.as_bytes());
         assert_eq!((state(&w), w.take(d).as_str()), (NONE, "+OK\r\n"), "{reply}");
         assert!(!w.is_open(to) && w.request(c, "ROLE").contains("master"), "{reply}");
+        assert!(!w.is_open(r), "it has to come again, in a new history");
         let text = "FAILOVER to 127.0.0.1:7001 aborted: Failover target rejected psync request";
         assert!(logged(&w, text), "{reply}");
         w.advance_ms(5000);
         assert_eq!(link(&w), None, "{reply}");
+    }
+}
+
+#[test]
+fn a_target_that_refuses_the_handshake_ends_it() {
+    for (conf, sent, is_end) in [
+        ("", "-MASTERDOWN Link with MASTER is down\r\n", true),
+        ("masterauth x", "+PONG\r\n-WRONGPASS invalid username-password pair\r\n", true),
+        ("", "-LOADING Redis is loading the dataset in memory\r\n", false),
+    ] {
+        let (mut w, r, c) = pair();
+        if let Some((name, value)) = conf.split_once(' ') {
+            w.request(c, &format!("CONFIG SET {name} {value}"));
+        }
+        w.request(c, "SET x 1");
+        w.request(c, "FAILOVER");
+        ack(&mut w, r);
+        w.advance_ms(1);
+        let to = link(&w).expect("it connects to the target");
+        let ends = Endpoints::Tcp {
+            peer: ([127, 0, 0, 1], 7001).into(),
+            local: ([127, 0, 0, 1], 5).into(),
+        };
+        w.connected(to, ends);
+        w.send(to, sent.as_bytes());
+        assert_eq!(state(&w), if is_end { NONE } else { IN_PROGRESS }, "{sent}");
     }
 }
 
