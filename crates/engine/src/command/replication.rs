@@ -370,9 +370,11 @@ const ROLE: Command = Command {
 
 fn role(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if ctx.core.boot.mode == Mode::Sentinel {
-        if let Some(machine) = ctx.parts.sentinel.machine() {
-            machine.role(reply);
-        }
+        let masters = crate::info::sentinel::overview(ctx.parts).masters;
+        reply.array(2);
+        reply.bulk(b"sentinel");
+        reply.array(masters.len());
+        masters.iter().for_each(|master| reply.bulk(master.name.as_bytes()));
         return Ok(Flow::Done);
     }
     let offset = ctx.parts.master.stream.offset();

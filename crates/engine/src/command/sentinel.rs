@@ -4,7 +4,7 @@ use russet_ds::glob::{self, Case};
 use russet_protocol::{ErrorReply, ReplyWriter};
 use russet_sentinel::{End, Now, Sentinel as Machine, SimulatedFailures};
 
-use super::argument::{int, optional, pattern, repeated, string, token};
+use super::argument::{after, block, int, one_of, optional, pattern, repeated, string, token};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f, help};
 use crate::clients::Waiting;
 use crate::config::SetContext;
@@ -18,7 +18,7 @@ pub const COMMANDS: &[Command] = &[SENTINEL];
 const ROW: Command = Command {
     group: Group::Sentinel,
     since: "2.8.4",
-    flags: f::ADMIN | f::SENTINEL | f::ONLY_SENTINEL,
+    flags: f::ADMIN | f::ONLY_SENTINEL,
     acl: acl::DANGEROUS,
     ..Command::ROW
 };
@@ -289,7 +289,7 @@ const SET: Command = Command {
     arity: -5,
     arguments: &[
         string("master-name"),
-        repeated(super::argument::block("data", &[string("option"), string("value")])),
+        repeated(block("data", &[string("option"), string("value")])),
     ],
     summary: "Changes settings of a master.",
     complexity: "O(N) for N settings",
@@ -334,9 +334,9 @@ fn my_id(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 const INFO_CACHE: Command = Command {
     name: "sentinel|info-cache",
     since: "3.2.0",
-    arity: -2,
-    arguments: &[optional(repeated(string("nodename")))],
-    summary: "Returns the last INFO of masters and their replicas.",
+    arity: -3,
+    arguments: &[repeated(string("nodename"))],
+    summary: "Returns the last INFO of these masters and their replicas.",
     complexity: "O(N) for N servers",
     run: info_cache,
     ..ROW
@@ -369,7 +369,7 @@ const SIMULATE_FAILURE: Command = Command {
     name: "sentinel|simulate-failure",
     since: "3.2.0",
     arity: -3,
-    arguments: &[optional(repeated(super::argument::one_of(
+    arguments: &[optional(repeated(one_of(
         "mode",
         &[token("CRASH-AFTER-ELECTION"), token("CRASH-AFTER-PROMOTION"), token("HELP")],
     )))],
@@ -402,10 +402,7 @@ const DEBUG: Command = Command {
     name: "sentinel|debug",
     since: "7.0.0",
     arity: -2,
-    arguments: &[optional(repeated(super::argument::block(
-        "data",
-        &[string("parameter"), string("value")],
-    )))],
+    arguments: &[optional(repeated(block("data", &[string("parameter"), string("value")])))],
     summary: "Returns or changes the periods of the protocol, in milliseconds.",
     complexity: "O(N) for N parameters",
     run: debug,
@@ -426,7 +423,7 @@ fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 const EVENTS: Command = Command {
     name: "sentinel|events",
-    since: "7.2.4",
+    since: "8.1.0",
     arity: -2,
     arguments: &[optional(string("master-name")), optional(int("count"))],
     summary: "Returns the journal: what this Sentinel saw and did, and why.",
@@ -454,7 +451,7 @@ fn events(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 
 const EXPLAIN: Command = Command {
     name: "sentinel|explain",
-    since: "7.2.4",
+    since: "8.1.0",
     summary: "Tells the last failover of a master as a text: who saw what when, and why it went as it did.",
     complexity: "O(N) for N entries of the journal",
     run: explain,
@@ -469,20 +466,11 @@ const CONFIG: Command = Command {
     name: "sentinel|config",
     since: "6.2.0",
     arity: -4,
-    arguments: &[super::argument::one_of(
+    arguments: &[one_of(
         "action",
         &[
-            super::argument::block(
-                "set",
-                &[
-                    token("SET"),
-                    repeated(super::argument::block(
-                        "data",
-                        &[string("parameter"), string("value")],
-                    )),
-                ],
-            ),
-            super::argument::block("get", &[token("GET"), repeated(string("parameter"))]),
+            repeated(after("SET", block("set", &[string("parameter"), string("value")]))),
+            repeated(after("GET", string("parameter"))),
         ],
     )],
     summary: "Returns or changes settings for all masters.",

@@ -191,12 +191,11 @@ impl Sentinel {
         Err(ErrorReply::Text(text.into()))
     }
 
-    /// SENTINEL INFO-CACHE of these masters, or of all.
+    /// SENTINEL INFO-CACHE of these masters.
     pub fn info_cache(&mut self, now: Now, names: &[&[u8]], reply: &mut ReplyWriter<'_>) {
         self.cx.now = now;
         let ms = self.cx.ms();
-        let is_wanted =
-            |master: &&Master| names.is_empty() || names.contains(&master.settings.name.as_bytes());
+        let is_wanted = |master: &&Master| names.contains(&master.settings.name.as_bytes());
         let wanted: Vec<&Master> = self.masters.values().filter(is_wanted).collect();
         reply.array(wanted.len() * 2);
         for master in wanted {
@@ -211,16 +210,6 @@ impl Sentinel {
                     None => reply.null(),
                 }
             }
-        }
-    }
-
-    /// ROLE.
-    pub fn role(&self, reply: &mut ReplyWriter<'_>) {
-        reply.array(2);
-        reply.bulk(b"sentinel");
-        reply.array(self.masters.len());
-        for master in self.masters.values() {
-            reply.bulk(master.settings.name.as_bytes());
         }
     }
 
