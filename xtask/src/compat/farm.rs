@@ -9,6 +9,7 @@ use std::process::Command;
 use russet_e2e::program;
 use russet_e2e::server::Folder;
 
+use super::sentinel;
 use crate::sh::Result;
 
 /// The tools that the suite calls under its own names, and the installed ones that stand in for them.
@@ -51,6 +52,7 @@ impl Farm {
         for folder in ["src", "tests", "tests/tmp", "tests/assets"] {
             fs::create_dir_all(root.join(folder)).map_err(|e| format!("{folder}: {e}"))?;
         }
+        sentinel::prepare(&suite, root)?;
         link_all(&suite.join("tests"), &root.join("tests"))?;
         link_all(&suite.join("tests/assets"), &root.join("tests/assets"))?;
         link(&suite.join("utils"), &root.join("utils"))?;
@@ -79,7 +81,11 @@ impl Farm {
 
     /// The source of a unit.
     pub fn unit_text(&self, unit: &str) -> Result<String> {
-        let path = self.folder.path().join("tests").join(format!("{unit}.tcl"));
+        let path = match sentinel::file_of(unit) {
+            Some(file) => format!("sentinel/tests/{file}.tcl"),
+            None => format!("{unit}.tcl"),
+        };
+        let path = self.folder.path().join("tests").join(path);
         let bytes = fs::read(&path).map_err(|e| format!("{unit}: {e}"))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -116,7 +122,7 @@ fn write_script(path: &Path, server: &Path, subcommand: &str) -> Result {
 }
 
 /// Links every entry of `from` in `to`, but for those that `to` has.
-fn link_all(from: &Path, to: &Path) -> Result {
+pub fn link_all(from: &Path, to: &Path) -> Result {
     let entries = fs::read_dir(from).map_err(|e| format!("{}: {e}", from.display()))?;
     for entry in entries.flatten() {
         let place = to.join(entry.file_name());

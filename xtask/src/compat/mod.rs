@@ -11,11 +11,12 @@ mod farm;
 mod needs;
 mod parse;
 mod script;
+mod sentinel;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ const UNITS: &[&str] = &[
     "integration/corrupt-dump",
     "integration/corrupt-dump-fuzzer",
     "integration/dismiss-mem",
+    "integration/failover",
     "integration/logging",
     "integration/rdb",
     "integration/shutdown",
@@ -89,7 +91,13 @@ pub fn run(words: &[String]) -> Result {
     let tags = words.value("--tags")?.map(str::to_owned);
     let update = words.flag("--update");
     let named = words.rest()?;
-    let units = if named.is_empty() { UNITS.to_vec() } else { named };
+    let mut units: Vec<String> = vec![];
+    for name in if named.is_empty() { UNITS.to_vec() } else { named } {
+        match name {
+            "sentinel" => units.extend(sentinel::units(suite.as_ref())?),
+            _ => units.push(name.to_owned()),
+        }
+    }
 
     let server = match server {
         Some(path) => PathBuf::from(path),
@@ -106,7 +114,7 @@ pub fn run(words: &[String]) -> Result {
     let missing = Missing::read()?;
     let mut sum = Outcomes::default();
     let mut sum_of_share = Share::default();
-    for unit in units {
+    for unit in units.iter().map(String::as_str) {
         let outcomes = plan.run_unit(unit, &expected.left_out(unit))?;
         let bad = outcomes.bad_names();
         let by_source = missing.needs(&plan.farm.unit_text(unit)?);
@@ -193,16 +201,25 @@ impl Share {
 }
 
 impl Plan {
-    fn run_unit(&self, unit: &str, left_out: &[&str]) -> Result<Outcomes> {
-        let text = self.farm.unit_text(unit)?;
-        let settings = SETTINGS.iter().filter(|(of, _)| *of == unit).map(|(_, lines)| *lines);
-        self.farm.configure(&settings.collect::<String>())?;
-        let mut command = self.farm.command()?;
+    /// Adds the arguments of the suite's usual runner.
+    fn add_arguments(&self, command: &mut Command, unit: &str, left_out: &[&str]) {
         command.args(["tests/test_helper.tcl", "--single", unit, "--clients", "1", "--durable"]);
         command.args(["--baseport", &self.base_port.to_string(), "--portcount", "800"]);
         command.args(left_out.iter().flat_map(|name| ["--skiptest", name]));
         if let Some(tags) = &self.tags {
             command.args(["--tags", tags]);
+        }
+    }
+
+    fn run_unit(&self, unit: &str, left_out: &[&str]) -> Result<Outcomes> {
+        let text = self.farm.unit_text(unit)?;
+        let settings = SETTINGS.iter().filter(|(of, _)| *of == unit).map(|(_, lines)| *lines);
+        self.farm.configure(&settings.collect::<String>())?;
+        let mut command = self.farm.command()?;
+        let of_sentinel = sentinel::file_of(unit);
+        match of_sentinel {
+            Some(file) => _ = command.args(sentinel::arguments(file)),
+            None => self.add_arguments(&mut command, unit, left_out),
         }
         let (reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
         let copy = writer.try_clone().map_err(|e| e.to_string())?;
@@ -219,9 +236,12 @@ impl Plan {
                 }
             }
         });
-        let mut outcomes = Outcomes::default();
+        let (mut outcomes, mut reader) = (Outcomes::default(), sentinel::Reader::default());
         loop {
             match incoming.recv_timeout(self.silence_max) {
+                Ok(line) if of_sentinel.is_some() => {
+                    reader.read(&parse::without_colours(&line), &mut outcomes);
+                }
                 Ok(line) => outcomes.read(&line),
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(mpsc::RecvTimeoutError::Timeout) => {

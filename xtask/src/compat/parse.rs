@@ -85,7 +85,25 @@ impl Outcomes {
         }
     }
 
-    fn read_detail(&mut self, line: &str) {
+    /// A test has passed.
+    pub fn pass(&mut self, name: String) {
+        self.open = None;
+        self.passed.push(name);
+    }
+
+    /// A test has failed; the next lines may say more.
+    pub fn fail(&mut self, name: String, why: &str) {
+        self.failed.insert(name.clone(), why.to_owned());
+        self.open = Some(name);
+    }
+
+    /// The suite says that the unit has ended.
+    pub fn end(&mut self) {
+        self.done = true;
+    }
+
+    /// Reads a line that belongs to the outcome before it.
+    pub fn read_detail(&mut self, line: &str) {
         let text = match (&self.open, &mut self.ended_early) {
             (Some(name), _) => self.failed.get_mut(name),
             (None, early) => early.as_mut(),
@@ -189,7 +207,7 @@ fn without_file(text: &str) -> &str {
 }
 
 /// Without the terminal's colour sequences, `ESC [ … m`.
-fn without_colours(line: &str) -> String {
+pub fn without_colours(line: &str) -> String {
     let mut pieces = line.split("\u{1b}[");
     let mut out = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {

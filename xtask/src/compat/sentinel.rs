@@ -1,0 +1,140 @@
+//! The suite of Sentinel, a runner of its own in `tests/sentinel`: five Sentinels and five servers for each file of tests.
+//! A file is a unit `sentinel/NAME`; `sentinel` stands for all.
+//!
+//! ```text
+//!   12:00:00> Basic failover works if the primary is down: OK
+//!   12:00:01> SDOWN is triggered: FAILED: Expected … (and the rest of the file is left out)
+//!   GOOD! No errors.
+//! ```
+
+use std::fs;
+use std::path::Path;
+
+use super::farm::link_all;
+use super::parse::Outcomes;
+use crate::sh::Result;
+
+/// What all units of it begin with.
+const PREFIX: &str = "sentinel/";
+
+/// Its folder in a checkout.
+const FOLDER: &str = "tests/sentinel";
+
+/// The name of a unit's file of tests, if it is one of Sentinel's.
+pub fn file_of(unit: &str) -> Option<&str> {
+    unit.strip_prefix(PREFIX)
+}
+
+/// Returns the units of a checkout, in the order in which the suite runs them.
+pub fn units(suite: &Path) -> Result<Vec<String>> {
+    let folder = suite.join(FOLDER).join("tests");
+    let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut units: Vec<String> =
+        names.filter_map(|name| Some(format!("{PREFIX}{}", name.strip_suffix(".tcl")?))).collect();
+    units.sort();
+    Ok(units)
+}
+
+/// Makes its folder below `root`: it writes beside its tests.
+pub fn prepare(suite: &Path, root: &Path) -> Result {
+    let (from, to) = (suite.join(FOLDER), root.join(FOLDER));
+    for folder in ["tmp", "tests"] {
+        fs::create_dir_all(to.join(folder)).map_err(|e| format!("{folder}: {e}"))?;
+    }
+    link_all(&from.join("tests"), &to.join("tests"))?;
+    link_all(&from, &to)
+}
+
+/// The arguments of `tclsh` for a file of tests.
+pub fn arguments(file: &str) -> [String; 3] {
+    [format!("{FOLDER}/run.tcl"), "--single".to_owned(), file.to_owned()]
+}
+
+/// Reads the suite's output.
+#[derive(Default)]
+pub struct Reader {
+    /// The test that has begun, whose outcome stands at the end of a later line: it has printed something itself.
+    open: Option<String>,
+}
+
+impl Reader {
+    /// Reads one line, without colours.
+    pub fn read(&mut self, line: &str, outcomes: &mut Outcomes) {
+        let line = line.trim_end();
+        if line == "GOOD! No errors." || line.ends_with("test(s) failed.") {
+            return outcomes.end();
+        }
+        let begun = timed(line);
+        let rest = begun.unwrap_or(line);
+        let name = |before: &str| begun.map(|_| before.trim_end_matches([':', ' ']).to_owned());
+        if let Some((before, why)) = rest.split_once("FAILED: ") {
+            if let Some(test) = name(before).or_else(|| self.open.take()) {
+                outcomes.fail(test, why);
+            }
+        } else if let Some(before) = rest.strip_suffix("OK").filter(|b| is_end(b, begun)) {
+            if let Some(test) = name(before).or_else(|| self.open.take()) {
+                outcomes.pass(test);
+            }
+        } else if begun.is_some() {
+            self.open = rest.split_once(": ").map(|(test, _)| test.to_owned());
+            self.open.get_or_insert_with(|| rest.trim_end_matches(':').to_owned());
+            return;
+        } else {
+            return outcomes.read_detail(line);
+        }
+        if begun.is_some() {
+            self.open = None;
+        }
+    }
+}
+
+/// Whether `OK` after this text is an outcome.
+fn is_end(before: &str, begun: Option<&str>) -> bool {
+    begun.is_none() || before.ends_with(": ")
+}
+
+/// What follows `HH:MM:SS> `.
+fn timed(line: &str) -> Option<&str> {
+    let (time, rest) = line.split_once("> ")?;
+    let is_time = time.len() == 8 && time.bytes().all(|b| b.is_ascii_digit() || b == b':');
+    is_time.then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compat::script::Servers;
+
+    #[test]
+    fn outcomes_stand_behind_names() {
+        let (mut reader, mut outcomes) = (Reader::default(), Outcomes::default());
+        for line in [
+            "Testing unit: 00-base.tcl",
+            "12:00:00> (init) Restart killed instances: OK",
+            "12:00:01> It prints: something of its own",
+            "valkey/4 OK",
+            "12:00:02> A name: with a colon: OK",
+            "12:00:03> It fails: FAILED: Expected 1: OK",
+            "(Jumping to next unit after error)",
+            "WARNING 1 test(s) failed.",
+        ] {
+            reader.read(line, &mut outcomes);
+        }
+        let names = ["It fails", "It prints", "never"].map(str::to_owned);
+        outcomes.finish(&names.into(), &Servers::of(""));
+        assert_eq!(outcomes.passed_names(), 3);
+        assert_eq!(outcomes.bad_names(), ["It fails", "never"].map(str::to_owned).into());
+        assert!(outcomes.failed["It fails"].starts_with("Expected 1: OK"));
+        assert_eq!(outcomes.ended_early, None);
+    }
+
+    #[test]
+    fn a_runner_that_dies_ends_a_unit_early() {
+        let (mut reader, mut outcomes) = (Reader::default(), Outcomes::default());
+        reader.read("12:00:00> It hangs: ", &mut outcomes);
+        outcomes.finish(&["It hangs".to_owned()].into(), &Servers::of(""));
+        assert!(outcomes.ended_early.is_some() && outcomes.passed_names() == 0);
+        assert_eq!(outcomes.not_run.len(), 1);
+    }
+}
