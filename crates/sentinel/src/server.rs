@@ -193,6 +193,10 @@ impl Server {
         }
         self.link.is_busy = text.starts_with(b"BUSY");
         self.link.last_reply = now;
+        if text.starts_with(b"NOAUTH") {
+            // Without a password the connection is of no use. The next one may have it.
+            self.link.close(cx);
+        }
         if self.link.is_busy && self.is_down() && !self.script_kill_sent {
             let script = (access.renamed)("SCRIPT");
             self.link.send(cx, Expect::Nothing, &[&script, "KILL"]);

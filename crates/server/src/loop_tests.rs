@@ -32,8 +32,8 @@ struct Line {
 /// Commands are lines: `big N` replies with N bytes, `later` replies at the next deadline, `bye` and
 /// `quit` reply before the connection or the server is closed, `full` rejects further connections,
 /// `connect PORT` opens a connection and sends `hello` there, `rewrite PATH` and `remove PATH` send a
-/// request to the loop and reply with its answer, `run PATH ARGUMENTS`, `kill` and `resolve NAME` reply what came of it, `hold` and `release` begin and end the work for all
-/// other connections, `looks` replies with the largest number of questions after it in a round; all
+/// request to the loop and reply with its answer, `run PATH ARGUMENTS`, `kill` and `resolve NAME` reply
+/// what came of it, `hold` and `release` begin and end the work for all other connections, `looks` replies with the largest number of questions after it in a round; all
 /// other lines are echoed.
 #[derive(Default)]
 struct Lines {

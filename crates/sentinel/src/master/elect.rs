@@ -118,7 +118,8 @@ impl Master {
         let is_open = |voter: &&super::Voter| {
             voter.down_since.is_none() && (voter.leader_epoch != epoch || voter.leader.is_none())
         };
-        let own_is_open = self.vote.as_ref().is_none_or(|vote| vote.epoch != epoch);
+        let is_counted = |vote: &Vote| vote.epoch == epoch && cx.is_saved(vote.version);
+        let own_is_open = !self.vote.as_ref().is_some_and(is_counted);
         let open = self.voters.values().filter(is_open).count() + usize::from(own_is_open);
         let best = votes.values().max().copied().unwrap_or_default();
         best + open < self.majority(cx).max(self.settings.quorum as usize)
