@@ -68,6 +68,7 @@ impl World {
         if self.now < self.processes[node].paused_until_us {
             self.check_pause(node, changed);
         }
+        self.check_failover(node, changed);
         let process = &self.processes[node];
         let Some(data) = process.data() else { return true };
         if data.is_within_exec() && !self.histories.contains_key(data.place().id) {

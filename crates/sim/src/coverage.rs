@@ -201,6 +201,24 @@ counters! {
     wait_checks = "answers of WAIT compared with where replicas have been", at least 10_000;
     /// A master that wants replicas took a write.
     least_checks = "writes that needed enough replicas", at least 2000;
+    /// Of masters to replicas, by FAILOVER.
+    failovers = "failovers completed", at least 750;
+    /// … with FORCE, after their time.
+    forced_failovers = "failovers forced", at least 20;
+    /// No replica had all in time.
+    late_failovers = "failovers aborted by their timeout", at least 60;
+    /// FAILOVER ABORT.
+    aborted_failovers = "failovers aborted by an operator", at least 110;
+    /// By the target's reply to PSYNC.
+    refused_failovers = "failovers refused by the target", at least 40;
+    /// Disconnected.
+    lost_failovers = "failovers that lost their last candidate", at least 50;
+    /// The reply was lost, and then the target was a master.
+    repeated_failovers = "failovers whose request was repeated to a target that had taken over", at least 70;
+    /// A master becomes a replica by FAILOVER: its target has all of its history.
+    failover_checks = "failovers whose target was found to have everything", at least 750;
+    /// Calls of masters meanwhile: nothing was written.
+    failover_calls = "calls of masters that wait for a replica to fail over to", at least 2900;
     /// A call in a pause: nothing was written.
     pause_checks = "calls of nodes whose clients are paused", at least 500;
     /// A node said that nothing is unsaved.
@@ -237,6 +255,12 @@ impl Coverage {
         self.moved_in_walk += counts.moved_in_walk;
         self.removed_in_walk += counts.removed_in_walk;
         self.replaced_in_walk += counts.replaced_in_walk;
+        self.failovers += counts.failovers;
+        self.forced_failovers += counts.forced_failovers;
+        self.late_failovers += counts.late_failovers;
+        self.aborted_failovers += counts.aborted_failovers;
+        self.refused_failovers += counts.refused_failovers;
+        self.lost_failovers += counts.lost_failovers;
     }
 
     /// Which bounds a run of so many seeds does not keep.

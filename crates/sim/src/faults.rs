@@ -2,6 +2,7 @@
 
 use crate::chance::Chance;
 use crate::disk::{FULL, READ_ONLY};
+use crate::machine::FailoverStage;
 use crate::net::ConnId;
 use crate::plan::{PORT, address, host_name};
 use crate::world::{Event, Phase, World};
@@ -103,6 +104,12 @@ pub const FAULTS: &[Fault] = &[
         weight: 8,
         kind: Kind::People,
         apply: |world, _| world.promote_somebody(),
+    },
+    Fault {
+        name: "masters told to fail over",
+        weight: 8,
+        kind: Kind::People,
+        apply: |world, _| world.fail_over(),
     },
     Fault {
         name: "backlogs resized",
@@ -307,10 +314,15 @@ impl World {
     }
 
     /// Some new replication links are doomed from the start.
-    pub(crate) fn maybe_arm_cut(&mut self, conn: ConnId) {
+    pub(crate) fn maybe_arm_cut(&mut self, node: usize, conn: ConnId) {
         if self.phase == Phase::Chaos && self.chance.percent(self.plan.cut_percent) {
-            let after = 100 + self.chance.skewed(0, 20_000) as usize;
-            self.conns[conn].pipes[1].cut_after = Some(after);
+            // In a failover the reply to PSYNC matters more than what follows it.
+            let is_failover = self.processes[node].failover == FailoverStage::Asks;
+            let after = match is_failover {
+                true => self.chance.between(0, 90),
+                false => 100 + self.chance.skewed(0, 20_000),
+            };
+            self.conns[conn].pipes[1].cut_after = Some(after as usize);
         }
     }
 

@@ -192,7 +192,7 @@ impl World {
 }
 
 /// What has changed of a node that stands still.
-fn stands_still(data: &dyn DataNode, changed: bool, before: &Seen) -> Option<String> {
+pub fn stands_still(data: &dyn DataNode, changed: bool, before: &Seen) -> Option<String> {
     if changed {
         return Some("changed data".to_owned());
     }

@@ -16,6 +16,7 @@ pub mod digest;
 pub mod disk;
 pub mod dump;
 pub mod durability;
+mod failovers;
 mod faults;
 pub mod files;
 mod guarantees;

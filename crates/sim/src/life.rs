@@ -173,6 +173,7 @@ impl World {
         process.seen = Default::default();
         let incarnation = process.incarnation;
         process.conns.clear();
+        self.forget_failover(node);
         if let Some(operator) = self.clients.get_mut(self.plan.clients + node) {
             operator.orders.clear();
         }

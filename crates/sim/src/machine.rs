@@ -68,6 +68,9 @@ pub trait DataNode {
     /// Whether it follows a master.
     fn is_replica(&self) -> bool;
 
+    /// Whether it hands its role over.
+    fn failover(&self) -> FailoverStage;
+
     /// Whether a snapshot is under way.
     fn is_saving(&self) -> bool;
 
@@ -164,6 +167,30 @@ pub struct Counts {
     pub removed_in_walk: u64,
     /// Those whose key got another value then.
     pub replaced_in_walk: u64,
+    /// FAILOVERs after which the target was master.
+    pub failovers: u64,
+    /// … of those, with FORCE and after the timeout.
+    pub forced_failovers: u64,
+    /// FAILOVERs that ended with their time.
+    pub late_failovers: u64,
+    /// FAILOVERs that an operator ended.
+    pub aborted_failovers: u64,
+    /// FAILOVERs that the target refused.
+    pub refused_failovers: u64,
+    /// FAILOVERs for which no replica was left.
+    pub lost_failovers: u64,
+}
+
+/// How far a FAILOVER is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailoverStage {
+    /// There is none.
+    #[default]
+    None,
+    /// It waits for a replica that has the whole stream.
+    Waits,
+    /// It is a replica, and asks its master to be one.
+    Asks,
 }
 
 /// A place in a history.

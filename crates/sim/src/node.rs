@@ -19,7 +19,7 @@ use russet_engine::types::string::Text;
 
 use crate::digest;
 use crate::ledger::{Recording, SharedLedger};
-use crate::machine::{Append, Backlog, Counts, DataNode, Machine, Place, Upstream};
+use crate::machine::{Append, Backlog, Counts, DataNode, FailoverStage, Machine, Place, Upstream};
 use crate::model::hash::Hash;
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
@@ -289,6 +289,7 @@ impl DataNode for Data {
 
     fn counts(&self) -> Counts {
         let (stats, disturbed) = (&self.node.data.stats, self.node.data.walks.disturbed());
+        let failovers = &self.node.parts.failover.counts;
         Counts {
             expired_elements: stats.expired_elements,
             converted: stats.converted,
@@ -296,6 +297,21 @@ impl DataNode for Data {
             moved_in_walk: disturbed.moved,
             removed_in_walk: disturbed.removed,
             replaced_in_walk: disturbed.replaced,
+            failovers: failovers.completed,
+            forced_failovers: failovers.forced,
+            late_failovers: failovers.timed_out,
+            aborted_failovers: failovers.aborted,
+            refused_failovers: failovers.refused,
+            lost_failovers: failovers.lost,
+        }
+    }
+
+    fn failover(&self) -> FailoverStage {
+        let failover = &self.node.parts.failover;
+        match (failover.is_running(), failover.is_in_progress()) {
+            (false, _) => FailoverStage::None,
+            (true, false) => FailoverStage::Waits,
+            (true, true) => FailoverStage::Asks,
         }
     }
 

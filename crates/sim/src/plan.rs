@@ -87,9 +87,13 @@ pub fn host_name(node: usize) -> String {
     format!("node{node}")
 }
 
-/// The node on a host.
+/// The node on a host, by its name or address.
 pub fn node_of(host: &str) -> Option<usize> {
-    host.strip_prefix("node")?.parse().ok()
+    let address = host.strip_prefix("127.0.0.").and_then(|last| last.parse::<usize>().ok());
+    match address {
+        Some(last) => last.checked_sub(1),
+        None => host.strip_prefix("node")?.parse().ok(),
+    }
 }
 
 impl Plan {

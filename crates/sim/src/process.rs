@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::durability::Durability;
 use crate::files::{Reader, Writer};
 use crate::jobs::Jobs;
-use crate::machine::{DataNode, Machine};
+use crate::machine::{DataNode, FailoverStage, Machine};
 use crate::net::ConnId;
 use crate::saves::Saved;
 use crate::world::Guest;
@@ -146,6 +146,12 @@ pub struct Process {
     pub least_replicas: ((u32, u32), u64),
     /// Its clients are paused until then at least.
     pub paused_until_us: u64,
+    /// How far a FAILOVER was when the checkers last looked.
+    pub failover: FailoverStage,
+    /// While it waits nothing may be written: operators have said nothing since it began.
+    pub stands_still: bool,
+    /// An operator has said FORCE in this life: what is lost then was not promised.
+    pub is_forced: bool,
     /// An operator's orders may be carried out late until then.
     pub unsure_until_us: u64,
     /// Clients whose requests it has read whole, and turns since then in which it has sent them nothing.

@@ -382,6 +382,8 @@ impl World {
     /// All nodes are alike and no byte of a connection is ever changed: a replica has nothing to complain of.
     fn check_log(&mut self, node: usize, text: &str) {
         let complaints = ["Protocol error from master", "== CRITICAL ==", "Failed trying to load"];
+        self.coverage.repeated_failovers +=
+            u64::from(text.starts_with("Failover target is a master"));
         if complaints.iter().any(|complaint| text.starts_with(complaint)) {
             self.fail(format!("node{node} cannot follow its master: {text}"));
         }
@@ -399,7 +401,7 @@ impl World {
         let owner = Owner::Node { node, incarnation, handle: Some(link) };
         let conn = self.open(owner, node, target);
         self.processes[node].conns.insert(link, (conn, 0));
-        self.maybe_arm_cut(conn);
+        self.maybe_arm_cut(node, conn);
     }
 
     /// Writes what a connection takes of a node's output.

@@ -130,11 +130,13 @@ impl World {
                 None => Expected::Anything,
             };
             c.speech.say(&order, expected);
+            let said = order;
             while is_open && let Some(order) = c.orders.pop_front() {
                 is_open = order[0] != b"EXEC";
                 c.speech.say(&order, Expected::Anything);
             }
             let target = c.target;
+            self.note_failover_order(target, &said);
             // What may end a pause, or change data by other ways, ends what is promised of it.
             self.processes[target].paused_until_us = 0;
         } else {
