@@ -24,6 +24,7 @@ const TOGETHER: &[&[&str]] = &[&[
     "crates/sim/src/claims.rs",
     "crates/sim/src/coverage.rs",
     "crates/sim/src/durability.rs",
+    "crates/sim/src/failovers.rs",
     "crates/sim/src/faults.rs",
     "crates/sim/src/files.rs",
     "crates/sim/src/jobs.rs",

@@ -39,7 +39,7 @@ pub struct Farm {
 impl Farm {
     /// Makes it for a server binary. Lines of the suite's default configuration that begin with an `omitted`
     /// directive are left out, for servers that do not know them.
-    pub fn new(suite: &Path, server: &Path, omitted: &[&str]) -> Result<Farm> {
+    pub fn new(suite: &Path, server: &Path, omitted: &[&str], base_port: u64) -> Result<Farm> {
         let suite = absolute(suite)?;
         if !suite.join("tests/test_helper.tcl").is_file() {
             return Err(format!("{} holds no tests/test_helper.tcl", suite.display()));
@@ -52,7 +52,7 @@ impl Farm {
         for folder in ["src", "tests", "tests/tmp", "tests/assets"] {
             fs::create_dir_all(root.join(folder)).map_err(|e| format!("{folder}: {e}"))?;
         }
-        sentinel::prepare(&suite, root)?;
+        sentinel::prepare(&suite, root, base_port)?;
         link_all(&suite.join("tests"), &root.join("tests"))?;
         link_all(&suite.join("tests/assets"), &root.join("tests/assets"))?;
         link(&suite.join("utils"), &root.join("utils"))?;

@@ -105,7 +105,7 @@ pub fn run(words: &[String]) -> Result {
             .map_or_else(|| russet_e2e::program::build(&["--release"]), PathBuf::from),
     };
     let omitted: Vec<&str> = omitted.split(',').collect();
-    let farm = Farm::new(suite.as_ref(), &server, &omitted)?;
+    let farm = Farm::new(suite.as_ref(), &server, &omitted, base_port)?;
     let plan = Plan { farm, silence_max, base_port, tags };
     let mut expected = Expected::read()?;
     let mut complaints = vec![];
@@ -255,7 +255,11 @@ impl Plan {
             let _ = kill_process_group(group, Signal::KILL); // mostly nobody is left
         }
         child.wait().map_err(|e| e.to_string())?;
-        outcomes.finish(&parse::names_in(&text), &Servers::of(&text));
+        let mut names = parse::names_in(&text);
+        if of_sentinel.is_some() {
+            names.remove(sentinel::SIMULATED);
+        }
+        outcomes.finish(&names, &Servers::of(&text));
         Ok(outcomes)
     }
 }

@@ -20,6 +20,18 @@ const PREFIX: &str = "sentinel/";
 /// Its folder in a checkout.
 const FOLDER: &str = "tests/sentinel";
 
+/// Its runner, in that folder.
+const RUNNER: &str = "run.tcl";
+
+/// The line of the runner behind which its settings may be changed.
+const LIBRARY: &str = "source ../instances.tcl";
+
+/// A test that runs only to see that failures are reported.
+pub const SIMULATED: &str = "This test will fail";
+
+/// Number of ports among which those of five Sentinels, or of five servers, are found.
+const PORTS: u64 = 400;
+
 /// The name of a unit's file of tests, if it is one of Sentinel's.
 pub fn file_of(unit: &str) -> Option<&str> {
     unit.strip_prefix(PREFIX)
@@ -36,19 +48,27 @@ pub fn units(suite: &Path) -> Result<Vec<String>> {
     Ok(units)
 }
 
-/// Makes its folder below `root`: it writes beside its tests.
-pub fn prepare(suite: &Path, root: &Path) -> Result {
+/// Makes its folder below `root`: it writes beside its tests. The ports of Sentinels and servers, for which the suite has no
+/// option, are those from `base_port` on: those of two runs at a time must not know each other.
+pub fn prepare(suite: &Path, root: &Path, base_port: u64) -> Result {
     let (from, to) = (suite.join(FOLDER), root.join(FOLDER));
     for folder in ["tmp", "tests"] {
         fs::create_dir_all(to.join(folder)).map_err(|e| format!("{folder}: {e}"))?;
     }
     link_all(&from.join("tests"), &to.join("tests"))?;
-    link_all(&from, &to)
+    let path = from.join(RUNNER);
+    let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let (sentinels, servers) = (base_port, base_port + PORTS);
+    let set = format!(
+        "{LIBRARY}\nset ::sentinel_base_port {sentinels}\nset ::valkey_base_port {servers}\n\
+         set ::valkey_port_count {PORTS}"
+    );
+    fs::write(to.join(RUNNER), text.replacen(LIBRARY, &set, 1)).map_err(|e| e.to_string())
 }
 
 /// The arguments of `tclsh` for a file of tests.
 pub fn arguments(file: &str) -> [String; 3] {
-    [format!("{FOLDER}/run.tcl"), "--single".to_owned(), file.to_owned()]
+    [format!("{FOLDER}/{RUNNER}"), "--single".to_owned(), file.to_owned()]
 }
 
 /// Reads the suite's output.
