@@ -223,11 +223,11 @@ impl Context {
         self.saved_version >= version
     }
 
-    /// Asks for a save if there is something new, or if a failed one is due again. A save that was not confirmed is
-    /// saved again even without a change, if `must` says so.
+    /// Asks for a save if there is something new, or if a failed one is due again.
     pub fn save(&mut self) {
         let is_due = self.retry_save_ms.is_some_and(|due| due <= self.ms());
-        if self.is_dirty || (is_due && self.saves_open == 0) {
+        // One at a time: what changes meanwhile is saved together, so that a vote waits for two saves at most.
+        if (self.is_dirty || is_due) && self.saves_open == 0 {
             self.is_dirty = false;
             self.retry_save_ms = None;
             self.version += 1;

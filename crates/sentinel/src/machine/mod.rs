@@ -277,14 +277,22 @@ impl Sentinel {
             }
             return;
         }
+        let was_down = server.is_down() || server.reboot_since.is_some();
         match server.link.expected() {
-            Expect::Ping => master.answered_ping(cx, id, reply),
+            Expect::Ping => {
+                master.answered_ping(cx, id, reply);
+                if !was_down {
+                    // Nothing follows from it.
+                    return;
+                }
+            }
             Expect::Info => {
                 if let Some(text) = reply.bytes() {
                     master.informed(cx, peers, id, text);
                 }
             }
             Expect::Hello if reply.error().is_some() => server.last_hello = 0,
+            Expect::Hello => return,
             Expect::Auth => server.link.authenticated(cx, reply),
             Expect::Role => server.forget_info(),
             Expect::HandOver => master.hand_over_replied(cx, reply.error()),
@@ -355,9 +363,10 @@ impl Sentinel {
         }
         let Sentinel { cx, masters, peers, .. } = self;
         if let Some(master) = masters.get_mut(&number) {
-            master.heard(cx, peers, &hello);
-            self.schedule(number, 0);
-            self.peers_due = self.peers_due.min(self.cx.ms() + 1);
+            if master.heard(cx, peers, &hello) {
+                self.schedule(number, 0);
+                self.peers_due = 0;
+            }
         }
     }
 }

@@ -5,10 +5,11 @@
 use super::Master;
 use crate::address::Address;
 use crate::context::Context;
-use crate::info::Role;
+use crate::info::{Info, Role};
 use crate::io::Level;
 use crate::link::Expect;
 use crate::peers::Peers;
+use crate::server::Server;
 
 /// The least time between two questions to the same Sentinel.
 pub(super) const ASK_AGAIN_MS: u64 = 10;
@@ -175,23 +176,19 @@ impl Master {
         let is_old = |since: Option<u64>, age: u64| {
             age > 0 && since.is_some_and(|since| now.saturating_sub(since) > age)
         };
-        let listed =
-            crate::info::Info::parse(&String::from_utf8_lossy(&self.server.info_text)).replicas;
         let age = settings.replica_forget_after_ms;
-        let is_stale = |replica: &crate::server::Server| {
-            is_old(replica.down_since, age)
-                && !listed.iter().any(|(host, port)| replica.address.is_at(host, *port))
-        };
-        if age > 0
-            && self.failover.is_none()
-            && !self.server.is_down()
-            && let Some(index) = self.replicas.iter().position(is_stale)
-        {
-            let mut replica = self.replicas.remove(index);
-            replica.link.close(cx);
-            let text = self.replica_label(cx, &replica.address);
-            self.report(cx, Level::Notice, "-slave", text);
-            cx.changed();
+        if age > 0 && self.failover.is_none() && !self.server.is_down() {
+            let text = String::from_utf8_lossy(&self.server.info_text);
+            let listed = Info::parse(&text).replicas;
+            let is_listed = |at: &Address| listed.iter().any(|(host, port)| at.is_at(host, *port));
+            let is_stale = |it: &Server| is_old(it.down_since, age) && !is_listed(&it.address);
+            if let Some(index) = self.replicas.iter().position(is_stale) {
+                let mut replica = self.replicas.remove(index);
+                replica.link.close(cx);
+                let text = self.replica_label(cx, &replica.address);
+                self.report(cx, Level::Notice, "-slave", text);
+                cx.changed();
+            }
         }
         let age = self.settings.sentinel_forget_after_ms;
         let down: Vec<&String> = self

@@ -221,8 +221,18 @@ impl Master {
         cx.changed();
     }
 
-    /// Handles a hello message about this master.
-    pub fn heard(&mut self, cx: &mut Context, peers: &mut Peers, hello: &Hello) {
+    /// Handles a hello message about this master. Returns whether it said anything new.
+    pub fn heard(&mut self, cx: &mut Context, peers: &mut Peers, hello: &Hello) -> bool {
+        let known = |master: &Master, cx: &Context, peers: &Peers| {
+            let address = peers.get(&hello.id).map(|peer| peer.address.clone());
+            (cx.epoch, master.settings.config_epoch, master.voters.len(), address)
+        };
+        let before = known(self, cx, peers);
+        self.take_in(cx, peers, hello);
+        before != known(self, cx, peers)
+    }
+
+    fn take_in(&mut self, cx: &mut Context, peers: &mut Peers, hello: &Hello) {
         if !self.meet(cx, peers, hello) || !cx.see_epoch(hello.epoch) {
             return;
         }
