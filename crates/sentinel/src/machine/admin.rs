@@ -66,6 +66,8 @@ impl Sentinel {
         let mut settings = MasterSettings::new(name, host, port, quorum);
         settings.down_after_ms = self.cx.periods.down_after;
         settings.failover_timeout_ms = self.cx.periods.failover_timeout;
+        // There may have been a master of this name before, for which we have voted.
+        settings.leader_epoch = self.cx.epoch;
         let Sentinel { cx, peers, .. } = self;
         let master = Master::new(cx, peers, settings);
         cx.changed();

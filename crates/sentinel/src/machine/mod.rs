@@ -362,11 +362,9 @@ impl Sentinel {
             return;
         }
         let Sentinel { cx, masters, peers, .. } = self;
-        if let Some(master) = masters.get_mut(&number) {
-            if master.heard(cx, peers, &hello) {
-                self.schedule(number, 0);
-                self.peers_due = 0;
-            }
+        if masters.get_mut(&number).is_some_and(|master| master.heard(cx, peers, &hello)) {
+            self.schedule(number, 0);
+            self.peers_due = 0;
         }
     }
 }

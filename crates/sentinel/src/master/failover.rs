@@ -138,8 +138,12 @@ impl Master {
     }
 
     /// Gives a failover up, which is possible until a replica was promoted.
-    pub fn abort_failover(&mut self, _cx: &mut Context) {
-        self.failover = None;
+    pub fn abort_failover(&mut self, cx: &mut Context) {
+        let failover = self.failover.take();
+        if failover.is_some_and(|it| it.kind == Kind::Coordinated) {
+            // If the master has failed meanwhile, there must be a failover without it.
+            self.not_before = cx.ms();
+        }
         for replica in &mut self.replicas {
             (replica.is_promoted, replica.reconf) = (false, Reconf::None);
         }
@@ -231,6 +235,10 @@ impl Master {
     }
 
     fn await_promotion(&mut self, cx: &mut Context) {
+        let phase = self.failover.as_ref().map(|it| it.phase);
+        if phase == Some(Phase::HandOver) && self.server.is_down() {
+            return self.report_abort(cx, "-failover-abort-master-down");
+        }
         self.abort_if_late(cx);
     }
 

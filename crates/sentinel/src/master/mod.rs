@@ -154,7 +154,8 @@ impl Master {
 
     /// Adds a replica, unless its address is known. Returns whether it is new.
     fn add_replica(&mut self, cx: &mut Context, address: Address) -> bool {
-        let is_known = self.replicas.iter().any(|known| known.address.is_same(&address));
+        let mut known = std::iter::once(&self.server).chain(&self.replicas);
+        let is_known = known.any(|server| server.address.is_same(&address));
         if is_known || self.replicas.len() >= REPLICAS_MAX {
             return false;
         }
