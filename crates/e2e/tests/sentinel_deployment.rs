@@ -9,11 +9,6 @@ use std::process::Command;
 use russet_e2e::sentinels::{DEADLINE, Example, Launch, SENTINELS, SERVERS};
 use russet_e2e::{Client, Program, Value, program, redis_cli, tools, wait_for_within};
 
-/// The program of Sentinels that stand for ours.
-fn sentinel() -> Program {
-    Program::Stock
-}
-
 /// Waits as long as Sentinels may need.
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for_within(what, DEADLINE, || condition().then_some(()));
@@ -24,7 +19,7 @@ fn deployment(servers: [&Program; 4], sentinels: [Launch; 3]) {
     // The time must exceed the second that a Sentinel waits between two attempts to connect: it also starts when a
     // stock Sentinel switches to the promoted replica, which would otherwise be failed over immediately.
     let times = [("mymaster 5000", "mymaster 2500"), ("mymaster 60000", "mymaster 5000")];
-    let mut example = Example::new(&sentinel(), &times);
+    let mut example = Example::new(&Program::under_test(), &times);
     example.make_folders();
     for (port, program) in SERVERS.into_iter().zip(servers) {
         example.start_server(port, program);
@@ -210,7 +205,7 @@ fn shut_down(example: &Example, command: &str) {
 
 #[test]
 fn the_commands_of_the_readme_print_what_it_says() {
-    let mut example = Example::new(&sentinel(), &[]);
+    let mut example = Example::new(&Program::under_test(), &[]);
     // The port of the killed master, which Sentinels name until they have promoted another.
     let mut killed = String::new();
     let commands = readme_commands();
