@@ -35,6 +35,8 @@ pub(crate) struct Info {
     pub link_down_ms: u64,
     pub priority: Option<u32>,
     pub offset: Option<u64>,
+    /// The offset of its own stream, as a master.
+    pub own_offset: Option<u64>,
     pub is_announced: Option<bool>,
     /// Replication ids: of the history that it has now, and of that before.
     pub lineage: Option<String>,
@@ -75,6 +77,7 @@ impl Info {
             }
             "slave_priority" => self.priority = value.parse().ok(),
             "slave_repl_offset" => self.offset = value.parse().ok(),
+            "master_repl_offset" => self.own_offset = value.parse().ok(),
             "replica_announced" => self.is_announced = Some(value != "0"),
             "master_replid" => self.lineage = id(value),
             "master_replid2" => {

@@ -144,8 +144,10 @@ impl Server {
         self.is_loading = info.is_loading;
         self.lineage = info.lineage.clone();
         self.former_lineage = info.former_lineage.clone();
-        if info.role == Some(Role::Replica) {
-            self.informed_as_replica(now, &info);
+        match info.role {
+            Some(Role::Replica) => self.informed_as_replica(now, &info),
+            Some(Role::Master) => self.offset = info.own_offset.unwrap_or(self.offset),
+            None => {}
         }
         (info, changes)
     }

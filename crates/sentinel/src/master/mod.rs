@@ -53,8 +53,9 @@ pub(crate) struct Voter {
     /// For whom it voted.
     pub leader: Option<String>,
     pub leader_epoch: u64,
-    /// Its last hello message.
+    /// Its last hello message, and the epoch in it.
     pub last_hello: u64,
+    pub hello_epoch: u64,
 }
 
 impl Voter {
@@ -67,6 +68,7 @@ impl Voter {
             leader: None,
             leader_epoch: 0,
             last_hello: now,
+            hello_epoch: 0,
         }
     }
 }

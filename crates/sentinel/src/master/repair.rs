@@ -1,7 +1,9 @@
 //! Servers whose role is not what the configuration says: an old master that returns, a replica that follows somebody else.
 //!
 //! Nothing is repaired at once. The configuration here may be the old one, and the server's role the newer truth; so there
-//! is time for a hello message with a newer epoch first.
+//! is time for a hello message with a newer epoch first. Stock Sentinels wait for eight seconds, in which an old master goes
+//! on taking writes that will be lost. If a majority has said since that there was no election after that of our
+//! configuration, there can be no newer one, and there is nothing to wait for.
 
 use super::{Master, Phase};
 use crate::context::Context;
@@ -33,12 +35,23 @@ impl Master {
         let Some(replica) = self.replica(id) else { return };
         let has_waited =
             replica.was_up_for(now, wait) && now.saturating_sub(replica.role_since) > wait;
-        let is_wrong = !replica.is_promoted && has_waited && replica.link.has_commands();
+        let is_sure = !replica.is_down() && self.has_newest_config(cx, replica.role_since);
+        let is_wrong =
+            !replica.is_promoted && (has_waited || is_sure) && replica.link.has_commands();
         if is_wrong && self.looks_sane(cx) && !cx.injected(Bug::OldMasterNotConverted) {
             let address = self.server.address.clone();
             self.set_role(cx, id, Some(&address));
             self.server_event(cx, Level::Notice, "+convert-to-slave", id);
         }
+    }
+
+    /// Whether a majority has said since then that the epoch of our configuration is the last one: then no other Sentinel can
+    /// have been elected in a later one, since that takes the votes of a majority, and a vote is on disk with its epoch.
+    fn has_newest_config(&self, cx: &Context, since: u64) -> bool {
+        let epoch = self.settings.config_epoch;
+        let agrees = |voter: &&super::Voter| voter.last_hello > since && voter.hello_epoch == epoch;
+        let count = self.voters.values().filter(agrees).count() + 1;
+        epoch > 0 && cx.epoch == epoch && count > self.voters_len() / 2
     }
 
     /// Handles a replica that reports whom it follows.

@@ -238,7 +238,7 @@ impl Master {
         }
         let now = cx.ms();
         if let Some(voter) = self.voters.get_mut(&hello.id) {
-            voter.last_hello = now;
+            (voter.last_hello, voter.hello_epoch) = (now, hello.epoch);
         }
         self.compare_config(cx, peers, hello);
     }
