@@ -186,26 +186,9 @@ impl Context {
         }
     }
 
-    /// Handles an epoch that somebody else reports, for a master of this name. Returns false if it cannot be true.
-    pub fn see_epoch(&mut self, epoch: u64) -> bool {
-        let is_plausible =
-            epoch <= EPOCH_PLAUSIBLE_MAX || epoch <= self.epoch.saturating_add(EPOCH_JUMP_MAX);
-        if is_plausible && epoch > self.epoch {
-            self.epoch = epoch;
-            self.changed();
-            let text = epoch.to_string();
-            self.event(Level::Warning, "+new-epoch", &text);
-        }
-        is_plausible
-    }
-
-    /// Begins a new epoch.
-    pub fn next_epoch(&mut self) -> u64 {
-        self.epoch = self.epoch.saturating_add(1);
-        self.changed();
-        let text = self.epoch.to_string();
-        self.event(Level::Warning, "+new-epoch", &text);
-        self.epoch
+    /// Whether an epoch that somebody else reports can be true.
+    pub fn is_plausible(&self, epoch: u64) -> bool {
+        epoch <= EPOCH_PLAUSIBLE_MAX || epoch <= self.epoch.saturating_add(EPOCH_JUMP_MAX)
     }
 
     /// Marks the state as changed: it is saved at the end of this call.

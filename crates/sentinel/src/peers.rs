@@ -18,8 +18,17 @@ pub(crate) struct Peer {
     pub link: Link,
     /// Id of the Sentinel that answers at this address, if it is another one.
     pub impostor: Option<String>,
+    /// Where it has answered with its id, or our file says that it is.
+    pub home: Option<Address>,
     /// When hello messages were last sent to it.
     last_hello: u64,
+}
+
+impl Peer {
+    /// Whether it is where it was found before, as far as that is known.
+    pub fn is_home(&self) -> bool {
+        self.home.as_ref().is_none_or(|home| home.is_same(&self.address))
+    }
 }
 
 /// The other Sentinels by id.
@@ -50,8 +59,16 @@ impl Peers {
             address,
             link: Link::new(now, false),
             impostor: None,
+            home: None,
             last_hello: now,
         })
+    }
+
+    /// Returns those at whose address this Sentinel answers.
+    pub fn displaced_by(&self, id: &str) -> Vec<String> {
+        let is_displaced = |peer: &Peer| peer.impostor.as_deref() == Some(id);
+        let displaced = self.by_id.iter().filter(|(_, peer)| is_displaced(peer));
+        displaced.map(|(id, _)| id.clone()).collect()
     }
 
     /// Removes those that no master refers to.

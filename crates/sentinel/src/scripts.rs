@@ -91,6 +91,7 @@ impl Scripts {
                     script.state = State::Running(id, now, false);
                     script.tries += 1;
                     let (path, arguments) = (script.path.clone(), script.arguments.clone());
+                    cx.event(Level::Debug, "+script-child", &id.0.to_string());
                     cx.output(Output::RunScript { id, path, arguments });
                 }
                 State::Running(id, since, false) if now > since + run_ms => {
@@ -113,6 +114,7 @@ impl Scripts {
             ScriptOutcome::Killed(signal) => (*signal, 0),
             ScriptOutcome::NotStarted(_) => (0, 2),
         };
+        cx.event(Level::Debug, "-script-child", &format!("{} {status} {signal}", id.0));
         let now = cx.ms();
         let script = &mut self.queue[index];
         if (signal != 0 || status == 1) && script.tries < TRIES_MAX {

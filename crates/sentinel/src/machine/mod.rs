@@ -326,25 +326,33 @@ impl Sentinel {
         }
     }
 
-    /// Handles the id of the Sentinel that answers at a peer's address. If it is another one that we know of, the peer is no
-    /// longer there: it was started anew with another id.
+    /// Handles the id of the Sentinel that answers at a peer's address.
     fn peer_id(&mut self, id: &str, reply: &Reply<'_>) {
         let Some(found) = reply.bytes().filter(|found| found.len() == ID_LEN) else { return };
         let found = String::from_utf8_lossy(found).into_owned();
+        let Some(peer) = self.peers.get_mut(id) else { return };
         if found == id {
+            peer.home = Some(peer.address.clone());
             return;
         }
-        let Sentinel { cx, masters, peers, .. } = self;
-        let is_known = found == cx.my_id || peers.get(&found).is_some();
-        if let Some(peer) = peers.get_mut(id) {
-            peer.impostor = Some(found);
-        }
+        peer.impostor = Some(found.clone());
+        let is_known = found == self.cx.my_id || self.peers.get(&found).is_some();
         if is_known {
-            for master in masters.values_mut() {
-                master.remove_voter(cx, id, "+sentinel-invalid-addr");
-            }
-            self.forget_unused_peers();
+            self.remove_displaced(id);
         }
+    }
+
+    /// Forgets a Sentinel at whose address another one answers that we know of: it was started anew with another id. If only
+    /// a hello message says that it has moved there, it stays: anybody could say so, and fewer Sentinels are a smaller majority.
+    fn remove_displaced(&mut self, id: &str) {
+        let Sentinel { cx, masters, peers, .. } = self;
+        if peers.get(id).is_none_or(|peer| !peer.is_home()) {
+            return;
+        }
+        for master in masters.values_mut() {
+            master.remove_voter(cx, peers, id, "+sentinel-invalid-addr");
+        }
+        self.forget_unused_peers();
     }
 
     /// Handles a hello message that was published to us.
@@ -362,10 +370,24 @@ impl Sentinel {
             return;
         }
         let Sentinel { cx, masters, peers, .. } = self;
-        if masters.get_mut(&number).is_some_and(|master| master.heard(cx, peers, &hello)) {
-            self.schedule(number, 0);
-            self.peers_due = 0;
+        let old = peers.get(&hello.id).map(|peer| peer.address.clone());
+        if !masters.get_mut(&number).is_some_and(|master| master.heard(cx, peers, &hello)) {
+            return;
         }
+        let new = peers.get(&hello.id).map(|peer| peer.address.clone());
+        let watches = |master: &&Master| master.voters.contains_key(&hello.id);
+        let others = masters.values().filter(watches).filter(|it| it.number != number).count();
+        if let (Some(old), Some(new), Some(master)) = (old, new, masters.get_mut(&number))
+            && others > 0
+            && !old.is_same(&new)
+        {
+            master.moved_for_others(cx, &hello.id, &new, others);
+        }
+        for id in self.peers.displaced_by(&hello.id) {
+            self.remove_displaced(&id);
+        }
+        self.schedule(number, 0);
+        self.peers_due = 0;
     }
 }
 

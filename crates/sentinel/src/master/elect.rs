@@ -44,9 +44,31 @@ impl Master {
         failover.is_some_and(|it| is_safe(it.version))
     }
 
+    /// Handles an epoch that somebody else reports. Returns false if it cannot be true.
+    pub(super) fn see_epoch(&mut self, cx: &mut Context, epoch: u64) -> bool {
+        let is_plausible = cx.is_plausible(epoch);
+        if is_plausible && epoch > cx.epoch {
+            self.enter_epoch(cx, epoch);
+        }
+        is_plausible
+    }
+
+    /// Begins a new epoch.
+    pub(super) fn next_epoch(&mut self, cx: &mut Context) -> u64 {
+        let epoch = cx.epoch.saturating_add(1);
+        self.enter_epoch(cx, epoch);
+        epoch
+    }
+
+    fn enter_epoch(&mut self, cx: &mut Context, epoch: u64) {
+        cx.epoch = epoch;
+        cx.changed();
+        self.report(cx, Level::Warning, "+new-epoch", epoch.to_string());
+    }
+
     /// Votes for a candidate if there was no vote in its epoch or a later one. Returns the last vote.
     pub fn vote_for(&mut self, cx: &mut Context, epoch: u64, candidate: &str) -> Option<Vote> {
-        if !cx.see_epoch(epoch) {
+        if !self.see_epoch(cx, epoch) {
             return self.vote.clone();
         }
         let again = cx.injected(Bug::TwoVotesInEpoch) && self.settings.leader_epoch == epoch;

@@ -83,7 +83,7 @@ pub(crate) struct Failover {
 impl Master {
     /// Starts a failover: begins an epoch and votes for ourselves.
     pub fn start_failover(&mut self, cx: &mut Context, kind: Kind) {
-        let epoch = cx.next_epoch();
+        let epoch = self.next_epoch(cx);
         self.event(cx, Level::Warning, "+try-failover");
         let now = cx.ms();
         let id = cx.my_id.clone();

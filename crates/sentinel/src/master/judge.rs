@@ -88,13 +88,9 @@ impl Master {
             self.server.last_down = Some(cx.ms());
             let text = format!("{} #quorum {agree}/{quorum}", self.label(cx));
             self.report(cx, Level::Warning, "+odown", text);
-            let who: Vec<&str> = self
-                .voters
-                .iter()
-                .filter(|(_, it)| it.says_down)
-                .map(|(id, _)| id.as_str())
-                .collect();
-            let text = format!("found down by this Sentinel ({}) and {}", cx.my_id, who.join(", "));
+            let others = self.voters.iter().filter(|(_, it)| it.says_down);
+            let others: String = others.map(|(id, _)| format!(", {id}")).collect();
+            let text = format!("found down by this Sentinel ({}){others}", cx.my_id);
             self.note(cx, text);
         } else {
             self.odown_since = None;
@@ -171,7 +167,7 @@ impl Master {
     /// Forgets replicas and Sentinels that have been down for as long as the settings say. Sentinels change the majority,
     /// so they go one at a time, and only while every other one answers: then those that remain differ by one member at
     /// most, and any two of their majorities have a member in common.
-    pub(super) fn forget_stale(&mut self, cx: &mut Context) {
+    pub(super) fn forget_stale(&mut self, cx: &mut Context, peers: &Peers) {
         let (now, settings) = (cx.ms(), &self.settings);
         let is_old = |since: Option<u64>, age: u64| {
             age > 0 && since.is_some_and(|since| now.saturating_sub(since) > age)
@@ -202,14 +198,15 @@ impl Master {
         let is_stale = is_old(self.voters[&id].down_since, age);
         if is_stale && self.odown_since.is_none() && is_old(Some(self.forgotten_at), age) {
             self.forgotten_at = now;
-            self.remove_voter(cx, &id, "-sentinel");
+            self.remove_voter(cx, peers, &id, "-sentinel");
         }
     }
 
     /// Removes a Sentinel.
-    pub(crate) fn remove_voter(&mut self, cx: &mut Context, id: &str, event: &str) {
-        if self.voters.remove(id).is_some() {
-            let text = format!("sentinel {id} {}", self.label(cx));
+    pub(crate) fn remove_voter(&mut self, cx: &mut Context, peers: &Peers, id: &str, event: &str) {
+        let address = peers.get(id).map(|peer| peer.address.clone());
+        if let (Some(_), Some(address)) = (self.voters.remove(id), address) {
+            let text = self.sentinel_label(cx, id, &address);
             self.report(cx, Level::Notice, event, text);
             cx.changed();
         }

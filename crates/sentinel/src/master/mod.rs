@@ -142,7 +142,8 @@ impl Master {
         for KnownSentinel { host, port, id } in std::mem::take(&mut master.settings.known_sentinels)
         {
             if id != cx.my_id {
-                peers.add(cx, &id, Address::new(&host, port));
+                let peer = peers.add(cx, &id, Address::new(&host, port));
+                peer.home = Some(peer.address.clone());
                 master.voters.insert(id, Voter::new(now));
             }
         }
@@ -230,7 +231,7 @@ impl Master {
             let at_once = self.asks_soon && self.odown_since.is_none();
             let asked_all = self.ask_others(cx, peers, at_once);
             self.asks_soon = at_once && !asked_all;
-            self.forget_stale(cx);
+            self.forget_stale(cx, peers);
         }
         self.due(cx, peers)
     }

@@ -22,7 +22,7 @@ impl Master {
     pub(super) fn compare_config(&mut self, cx: &mut Context, peers: &mut Peers, hello: &Hello) {
         let (theirs, ours) = (hello.config_epoch, self.settings.config_epoch);
         let is_here = self.current_address().is_at(&hello.master_host, hello.master_port);
-        if cx.globals.check_host(&hello.master_host).is_err() || !cx.see_epoch(theirs) {
+        if cx.globals.check_host(&hello.master_host).is_err() || !self.see_epoch(cx, theirs) {
             return;
         }
         let is_stale_accepted = cx.injected(Bug::StaleEpochAccepted) && theirs < ours;
@@ -36,7 +36,7 @@ impl Master {
             // Two failovers with one epoch, which only happens if users ordered both while no majority could be asked. As with
             // the slots of a cluster, the greater id takes a new epoch, and the others follow.
             self.note(cx, format!("the configuration of {} has the same epoch", hello.id));
-            self.settings.config_epoch = cx.next_epoch();
+            self.settings.config_epoch = self.next_epoch(cx);
             self.config_changed(cx);
             self.hurry_hello(peers);
         }

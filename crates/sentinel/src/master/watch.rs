@@ -233,7 +233,7 @@ impl Master {
     }
 
     fn take_in(&mut self, cx: &mut Context, peers: &mut Peers, hello: &Hello) {
-        if !self.meet(cx, peers, hello) || !cx.see_epoch(hello.epoch) {
+        if !self.meet(cx, peers, hello) || !self.see_epoch(cx, hello.epoch) {
             return;
         }
         let now = cx.ms();
@@ -241,6 +241,13 @@ impl Master {
             (voter.last_hello, voter.hello_epoch) = (now, hello.epoch);
         }
         self.compare_config(cx, peers, hello);
+    }
+
+    /// Reports that a Sentinel has moved that watches other masters too.
+    pub fn moved_for_others(&mut self, cx: &mut Context, id: &str, to: &Address, others: usize) {
+        let label = self.sentinel_label(cx, id, to);
+        let text = format!("{label} {others} additional matching instances");
+        self.report(cx, Level::Notice, "+sentinel-address-update", text);
     }
 
     /// Adds a Sentinel that is not known yet, or notes that its address has changed. Returns false if it is not accepted.
