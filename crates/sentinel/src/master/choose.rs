@@ -90,13 +90,17 @@ impl Master {
     }
 
     /// Returns how old the history of a replica's data is: 0 for the master's present one. None if the master never had it.
-    /// Old servers report none at all, and of a master that never answered nothing is known.
+    /// Old servers report none at all, and of a master that never answered nothing is known. One that was promoted by a leader
+    /// of which nobody has heard since has a new history, and so have those that follow it; the one before is known.
     fn history_rank(&self, replica: &Server) -> Option<usize> {
         let Some(lineage) = &replica.lineage else { return Some(self.lineages.len()) };
         if self.lineages.is_empty() {
             return Some(0);
         }
-        self.lineages.iter().position(|known| known == lineage)
+        let rank = self.lineages.iter().position(|known| known == lineage);
+        let former = replica.former_lineage.as_ref();
+        let continues = former.is_some_and(|former| self.lineages.contains(former));
+        rank.or(continues.then_some(self.lineages.len()))
     }
 
     /// Remembers the histories of the master's data.

@@ -295,7 +295,7 @@ impl Stage {
                 let at = port(name);
                 self.world.servers.get_mut(&at).expect("a server").is_up = false;
                 for server in self.world.servers.values_mut() {
-                    if server.master == Some(at) {
+                    if server.master == Some(at) && server.link_up_at <= now {
                         server.link_down_since = now;
                     }
                 }
