@@ -2,10 +2,12 @@
 //!
 //! A replica is passed over if it is down or disconnected, has not answered for a while, has been without its master for
 //! too long before the failure, has priority 0, or has the data of another history. Of the others the best has, in this
-//! order: the lowest priority, the master's latest history, the greatest offset in it, the smallest run id.
+//! order: the lowest priority, the master's latest history, the greatest offset in it, the smallest run id. But if a leader
+//! has died in the middle of a failover, the replica that it has promoted is chosen again: clients may write there already.
 
 use super::Master;
 use crate::context::Context;
+use crate::info::Role;
 use crate::injected::Bug;
 use crate::server::Server;
 
@@ -33,7 +35,8 @@ impl Master {
             let history = self.history_rank(replica).unwrap_or_default();
             let offset = std::cmp::Reverse(replica.offset);
             let (no_id, id) = (replica.run_id.is_none(), replica.run_id.as_ref());
-            (replica.priority, history, offset, no_id, id)
+            let is_replica = !self.was_promoted(replica);
+            (is_replica, replica.priority, history, offset, no_id, id)
         });
         let described = |replica: &&Server| {
             let address = replica.address.with_port(&cx.globals);
@@ -87,6 +90,12 @@ impl Master {
         } else {
             None
         }
+    }
+
+    /// Whether a replica has become a master since ours is down.
+    fn was_promoted(&self, replica: &Server) -> bool {
+        let since = self.server.down_since;
+        replica.role == Role::Master && since.is_some_and(|since| replica.role_since >= since)
     }
 
     /// Returns how old the history of a replica's data is: 0 for the master's present one. None if the master never had it.
