@@ -7,7 +7,7 @@ use russet_sentinel::{End, Now, Sentinel as Machine, SimulatedFailures};
 use super::argument::{after, block, int, one_of, optional, pattern, repeated, string, token};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f, help};
 use crate::clients::Waiting;
-use crate::config::SetContext;
+use crate::config::{AppliedChanges, Config, SetContext};
 use crate::parts::Parts;
 use crate::sentinel::World;
 
@@ -540,8 +540,14 @@ fn config_set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outc
             ));
         };
         match is_level {
-            true => level = Some(value.as_str()),
-            false => pairs.push((option, value)),
+            true => {
+                set_level_in(&mut ctx.core.config.clone(), value)?;
+                level = Some(value.as_str());
+            }
+            false => {
+                Machine::check_config(option, value)?;
+                pairs.push((option, value));
+            }
         }
     }
     if let Some(level) = level {
@@ -550,18 +556,18 @@ fn config_set(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outc
     change(ctx, reply, |machine, now| machine.config_set(now, &pairs))
 }
 
+/// Sets the level of the log in a configuration.
+fn set_level_in(config: &mut Config, level: &str) -> Result<AppliedChanges, ErrorReply> {
+    let context = SetContext { loading: false, is_local: true };
+    config.set(&[(b"loglevel", level.as_bytes())], context).map_err(|_| {
+        let text = "' to SENTINEL CONFIG SET 'loglevel'";
+        ErrorReply::quoting("ERR Invalid value '", level.as_bytes(), text)
+    })
+}
+
 /// Sets the level of the log at once: nothing of it can fail but the value.
 fn set_level(ctx: &mut Ctx<'_>, level: &str) -> Result<(), ErrorReply> {
-    let context = SetContext { loading: false, is_local: true };
-    let pairs: [(&[u8], &[u8]); 1] = [(b"loglevel", level.as_bytes())];
-    let changes = ctx.core.config.set(&pairs, context).map_err(|_| {
-        ErrorReply::quoting(
-            "ERR Invalid value '",
-            level.as_bytes(),
-            "' to SENTINEL CONFIG SET 'loglevel'",
-        )
-    })?;
-    for row in changes.changed {
+    for row in set_level_in(&mut ctx.core.config, level)?.changed {
         if let Some(step) = row.apply.step() {
             let request = (step.request)(&ctx.core.config);
             ctx.core.request(request);

@@ -27,6 +27,7 @@
 //! Nothing here opens a file.
 
 use russet_sentinel::Settings;
+use russet_sentinel::settings::{self, Statement};
 
 use super::Config;
 use super::grammar::{quote_if_needed, split_words, trim};
@@ -167,14 +168,11 @@ pub(super) struct Subject {
 
 impl Subject {
     pub(super) fn of(words: &[Vec<u8>]) -> Subject {
-        let statement = words.first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
-        let statement = match statement.as_slice() {
-            b"known-slave" => b"known-replica".to_vec(),
-            b"master-reboot-down-after-period" => b"primary-reboot-down-after-period".to_vec(),
-            _ => statement,
-        };
-        // What is about all masters has one argument, what is about a master its name and at least one.
-        let master = words.get(1).filter(|_| words.len() > 2).cloned();
+        let name = words.first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
+        let row = std::str::from_utf8(&name).ok().and_then(Statement::find);
+        let is_of_master = row.is_some_and(|row| row.subject == settings::Subject::Master);
+        let master = words.get(1).filter(|_| is_of_master && words.len() > 2).cloned();
+        let statement = row.map_or(name, |row| row.name.as_bytes().to_vec());
         Subject { statement, master }
     }
 

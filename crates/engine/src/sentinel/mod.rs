@@ -18,6 +18,7 @@ use russet_sentinel::{Input, Level as Severity, Now, Output, ScriptId, Sentinel 
 
 use crate::clients::{Clients, LinkOwner};
 use crate::config::Store;
+use crate::config::password::Password;
 use crate::core::{Core, Order};
 use crate::ids::JobId;
 use crate::io::Level;
@@ -64,7 +65,7 @@ impl Sentinel {
             seed: core.rng.draw(),
             new_id: core.ids.hex40(),
             port: core.config.port,
-            requirepass: None,
+            requirepass: requirepass(&core.config.requirepass),
             #[cfg(feature = "injected")]
             bug: core.boot.sentinel_bug,
             #[cfg(not(feature = "injected"))]
@@ -150,6 +151,14 @@ impl Sentinel {
             Output::SaveJournal => self.saves.journal_is_new(core.now.mono_us),
             Output::Exit(status) => core.order(Order::Exit(status)),
         }
+    }
+}
+
+/// Returns the password for connections to other Sentinels, unless only its hash is known.
+fn requirepass(password: &Password) -> Option<String> {
+    match password {
+        Password::Text(text) => String::from_utf8(text.clone()).ok(),
+        Password::Hash(_) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A node in Sentinel mode: which commands it has, and what it does not do.
 
 use russet_driver::{Driver, Files};
-use russet_engine::config::Config;
+use russet_engine::config::{Config, Place, SentinelStart, Source, Store};
 use russet_engine::mode::Mode;
 use russet_engine::node::{Boot, Seeds};
 
@@ -9,6 +9,54 @@ fn sentinel(conf: &str) -> Driver {
     let config = Config::parse_text(conf.as_bytes()).expect("the test's conf").config;
     let boot = Boot { seeds: Seeds::derive([1, 2, 3, 4]), mode: Mode::Sentinel, ..Boot::default() };
     Driver::start(config, boot, Files::new())
+}
+
+/// Starts one that watches a master.
+fn watching(statements: &str) -> Driver {
+    let text = format!("sentinel monitor m 10.0.0.1 6379 2\n{statements}").into_bytes();
+    let sources = [Source { place: Place::Text, text }];
+    let loaded = Config::parse_for(Mode::Sentinel, &sources, &mut |_, _| Ok(vec![]));
+    let loaded = loaded.expect("the test's configuration");
+    let settings = loaded.sentinel.expect("the mode").settings;
+    let store = Store::Configuration { path: "/sentinel.conf".into() };
+    let boot = Boot {
+        seeds: Seeds::derive([1, 2, 3, 4]),
+        mode: Mode::Sentinel,
+        sentinel: Some(SentinelStart { settings, store }),
+        ..Boot::default()
+    };
+    Driver::start(loaded.config, boot, Files::new())
+}
+
+#[test]
+fn sentinel_config_changes_all_or_nothing() {
+    let mut world = watching("");
+    let c = world.connect();
+    let refused = [
+        (
+            "loglevel debug announce-port x",
+            "Invalid value 'x' to SENTINEL CONFIG SET 'announce-port'",
+        ),
+        ("announce-ip 10.1.1.1 loglevel x", "Invalid value 'x' to SENTINEL CONFIG SET 'loglevel'"),
+        ("announce-ip 10.1.1.1 quorum 3", "Invalid argument 'quorum' to SENTINEL CONFIG SET"),
+        (
+            "announce-ip 10.1.1.1 Announce-IP ::1",
+            "Duplicate argument 'Announce-IP' to SENTINEL CONFIG SET",
+        ),
+        ("loglevel debug announce-ip", "Missing argument 'announce-ip' value"),
+    ];
+    for (pairs, error) in refused {
+        let reply = world.request(c, &format!("SENTINEL CONFIG SET {pairs}"));
+        assert_eq!(reply, format!("-ERR {error}\r\n"));
+    }
+    let reply = world.request(c, "SENTINEL CONFIG GET announce-[ip]* LOGLEVEL");
+    assert_eq!(
+        reply,
+        "*6\r\n$11\r\nannounce-ip\r\n$0\r\n\r\n$13\r\nannounce-port\r\n$1\r\n0\r\n$8\r\nloglevel\r\n$6\r\nnotice\r\n"
+    );
+    assert_eq!(world.request(c, "SENTINEL CONFIG SET announce-ip ::1 loglevel debug"), "+OK\r\n");
+    let saved = &world.files["/sentinel.conf"];
+    assert!(String::from_utf8_lossy(saved).contains("\nsentinel announce-ip ::1\n"), "{saved:?}");
 }
 
 #[test]

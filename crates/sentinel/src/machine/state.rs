@@ -1,112 +1,79 @@
-//! The state as lines of the configuration file, which stock Sentinels read too.
+//! The settings and the state as they are now, and their lines in the configuration file.
 
 use super::Sentinel;
 use crate::master::Master;
-use crate::settings::Globals;
+use crate::settings::{KnownReplica, KnownSentinel, MasterSettings, Settings};
 
 impl Sentinel {
     /// Returns the lines, each without the leading `sentinel`.
     pub fn state_lines(&self) -> Vec<Vec<u8>> {
-        let cx = &self.cx;
-        let mut lines = vec![format!("myid {}", cx.my_id)];
-        let defaults = Globals::default();
-        let yes_or_no = |value: bool| if value { "yes" } else { "no" };
-        let mut flag = |name: &str, value: bool, default: bool| {
-            if value != default {
-                lines.push(format!("{name} {}", yes_or_no(value)));
-            }
-        };
-        let globals = &cx.globals;
-        flag(
-            "deny-scripts-reconfig",
-            globals.deny_scripts_reconfig,
-            defaults.deny_scripts_reconfig,
-        );
-        flag("resolve-hostnames", globals.resolve_hostnames, defaults.resolve_hostnames);
-        flag("announce-hostnames", globals.announce_hostnames, defaults.announce_hostnames);
-        for master in self.masters.values() {
-            self.lines_of(master, &mut lines);
-        }
-        lines.push(format!("current-epoch {}", cx.epoch));
-        if let Some(ip) = &globals.announce_ip {
-            lines.push(format!("announce-ip {}", quoted(ip)));
-        }
-        if globals.announce_port > 0 {
-            lines.push(format!("announce-port {}", globals.announce_port));
-        }
-        if let Some(user) = &globals.sentinel_user {
-            lines.push(format!("sentinel-user {}", quoted(user)));
-        }
-        if let Some(password) = &globals.sentinel_pass {
-            lines.push(format!("sentinel-pass {}", quoted(password)));
-        }
-        lines.into_iter().map(String::into_bytes).collect()
+        self.settings().lines().into_iter().map(String::into_bytes).collect()
     }
 
-    fn lines_of(&self, master: &Master, lines: &mut Vec<String>) {
-        let (cx, settings) = (&self.cx, &master.settings);
-        let name = quoted(&settings.name);
+    /// Returns what a Sentinel that is started now would have to know.
+    fn settings(&self) -> Settings {
+        Settings {
+            my_id: Some(self.cx.my_id.clone()),
+            current_epoch: self.cx.epoch,
+            globals: self.cx.globals.clone(),
+            masters: self.masters.values().map(|master| self.settings_of(master)).collect(),
+        }
+    }
+
+    fn settings_of(&self, master: &Master) -> MasterSettings {
+        let globals = &self.cx.globals;
         let current = master.current_address();
-        let mut line = |text: String| lines.push(text);
-        let host = current.shown(&cx.globals);
-        line(format!("monitor {name} {host} {} {}", current.port, settings.quorum));
-        let mut number = |statement: &str, value: u64, default: u64| {
-            if value != default {
-                line(format!("{statement} {name} {value}"));
-            }
-        };
-        let periods = crate::periods::Periods::default();
-        number("down-after-milliseconds", settings.down_after_ms, periods.down_after);
-        number("failover-timeout", settings.failover_timeout_ms, periods.failover_timeout);
-        number("parallel-syncs", u64::from(settings.parallel_syncs), 1);
-        number("master-reboot-down-after-period", settings.reboot_down_after_ms, 0);
-        number("replica-forget-after", settings.replica_forget_after_ms, 0);
-        number("sentinel-forget-after", settings.sentinel_forget_after_ms, 0);
-        let mut text = |statement: &str, value: &Option<String>| {
-            if let Some(value) = value {
-                line(format!("{statement} {name} {}", quoted(value)));
-            }
-        };
-        text("notification-script", &settings.notification_script);
-        text("client-reconfig-script", &settings.client_reconfig_script);
-        text("auth-pass", &settings.auth_pass);
-        text("auth-user", &settings.auth_user);
-        line(format!("config-epoch {name} {}", settings.config_epoch));
-        line(format!("leader-epoch {name} {}", settings.leader_epoch));
+        let mut settings = master.settings.clone();
+        (settings.host, settings.port) = (current.shown(globals), current.port);
         for replica in &master.replicas {
             // After the promotion the old master is the replica.
             let is_current = replica.address.is_same(current);
             let address = if is_current { &master.server.address } else { &replica.address };
-            line(format!("known-replica {name} {} {}", address.shown(&cx.globals), address.port));
+            let known = KnownReplica { host: address.shown(globals), port: address.port };
+            // Two names may have the same address; a file that repeats a replica would be refused.
+            if !settings.known_replicas.contains(&known) {
+                settings.known_replicas.push(known);
+            }
         }
         for id in master.voters.keys() {
             if let Some(peer) = self.peers.get(id) {
-                let host = peer.address.shown(&cx.globals);
-                line(format!("known-sentinel {name} {host} {} {id}", peer.address.port));
+                let (host, port) = (peer.address.shown(globals), peer.address.port);
+                settings.known_sentinels.push(KnownSentinel { host, port, id: id.clone() });
             }
         }
-        for (command, renamed) in &settings.renamed {
-            line(format!("rename-command {name} {} {}", quoted(command), quoted(renamed)));
-        }
+        settings
     }
 }
 
-/// Quotes a word if the configuration's grammar needs it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\' | '#');
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Now;
+    use crate::machine::Boot;
+    use crate::settings::{FILE, STATEMENTS, Subject};
+
+    fn parse(lines: &[String]) -> Settings {
+        let words = |line: &String| line.split(' ').map(|word| word.into()).collect();
+        Settings::parse(&lines.iter().map(words).collect::<Vec<_>>()).unwrap()
     }
-    let mut text = String::from("\"");
-    for byte in word.bytes() {
-        match byte {
-            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
-            b'\n' => text.push_str("\\n"),
-            b'\r' => text.push_str("\\r"),
-            b'\t' => text.push_str("\\t"),
-            b' '..=b'~' => text.push(char::from(byte)),
-            _ => text.push_str(&format!("\\x{byte:02x}")),
+
+    #[test]
+    fn a_restart_loses_nothing() {
+        let mut lines = Vec::new();
+        for row in STATEMENTS.iter().filter(|row| row.has(FILE)) {
+            let masters: &[&str] = if row.subject == Subject::All { &[""] } else { &["a ", "b "] };
+            for (number, master) in masters.iter().enumerate() {
+                // No two masters have the same address.
+                let example = row.example.replace("127.0.0.1", &format!("10.0.{number}.1"));
+                lines.push(format!("{} {master}{example}", row.name));
+            }
         }
+        // A Sentinel that watches both has one address.
+        lines.retain(|line| !line.starts_with("known-sentinel b"));
+        let settings = parse(&lines);
+        let sentinel = Sentinel::new(settings.clone(), Boot::default(), Now::default());
+        let written: Vec<String> = sentinel.settings().lines();
+        assert_eq!(parse(&written), settings);
+        assert_eq!(written.len(), lines.len());
     }
-    text + "\""
 }

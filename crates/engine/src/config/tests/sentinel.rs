@@ -1,6 +1,7 @@
 //! The configuration of a Sentinel: loading, rewriting, and the state file beside it.
 
 use russet_sentinel::Settings;
+use russet_sentinel::settings::{SECRET, STATEMENTS};
 
 use crate::config::{Config, FatalError, Loaded, Place, SentinelLines, Source};
 use crate::io::ReadOthers;
@@ -93,6 +94,15 @@ fn a_refused_statement_is_named_with_its_line() {
     assert!(text.contains("sentinel directive while not in sentinel mode"), "{text}");
     // As the option that starts this mode.
     assert!(try_load("sentinel\n").is_ok() && Config::parse_text(b"sentinel").is_ok());
+}
+
+#[test]
+fn no_message_shows_a_secret() {
+    for row in STATEMENTS.iter().filter(|row| row.has(SECRET)) {
+        let text = format!("sentinel {} hush hush hush hush", row.name);
+        let error = try_load(&text).expect_err("too many words").to_string();
+        assert!(error.contains(row.name) && !error.contains("hush"), "{error}");
+    }
 }
 
 #[test]
