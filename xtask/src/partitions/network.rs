@@ -18,6 +18,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -73,7 +74,10 @@ impl Network {
             return Err("network namespaces need root".into());
         }
         remove_abandoned();
-        let prefix = format!("russet-{}-", std::process::id());
+        // There may be two at once: one for each side of a comparison.
+        static CREATED: AtomicU32 = AtomicU32::new(0);
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("russet-{}-{number}-", std::process::id());
         let switch = format!("{prefix}switch");
         ip(&["netns", "add", &switch])?;
         ip(&["-n", &switch, "link", "add", "name", "bridge0", "type", "bridge"])?;
