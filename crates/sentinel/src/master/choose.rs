@@ -69,7 +69,12 @@ impl Master {
             true => cx.periods.ping * 5,
             false => cx.periods.info * 3,
         };
-        let down_for = self.server.down_since.map_or(0, |since| now.saturating_sub(since));
+        // A master that has become a replica has served nobody since then, though it is found down only later.
+        let demoted_since =
+            Some(self.server.role_since).filter(|_| self.server.role == Role::Replica);
+        let gone_since =
+            self.server.down_since.map(|since| demoted_since.unwrap_or(since).min(since));
+        let down_for = gone_since.map_or(0, |since| now.saturating_sub(since));
         let link_down_max = down_for.saturating_add(self.settings.down_after_ms.saturating_mul(10));
         let info_age = replica.info_at.map_or(u64::MAX, |at| now.saturating_sub(at));
         if replica.is_down() {
