@@ -104,17 +104,27 @@ impl Master {
     }
 
     /// Returns how old the history of a replica's data is: 0 for the master's present one. None if the master never had it.
-    /// Old servers report none at all, and of a master that never answered nothing is known. One that was promoted by a leader
-    /// of which nobody has heard since has a new history, and so have those that follow it; the one before is known.
+    /// Old servers report none at all. Of a master that has not answered since our start nothing is known: then a replica
+    /// must not follow somebody else. One that was promoted by a leader of which nobody has heard since has a new history,
+    /// and so have those that follow it; the one before is known.
     fn history_rank(&self, replica: &Server) -> Option<usize> {
         let Some(lineage) = &replica.lineage else { return Some(self.lineages.len()) };
         if self.lineages.is_empty() {
-            return Some(0);
+            return (!self.has_other_master(replica)).then_some(0);
         }
         let rank = self.lineages.iter().position(|known| known == lineage);
         let former = replica.former_lineage.as_ref();
         let continues = former.is_some_and(|former| self.lineages.contains(former));
         rank.or(continues.then_some(self.lineages.len()))
+    }
+
+    /// Whether a replica has a link to a master that is none of our servers.
+    fn has_other_master(&self, replica: &Server) -> bool {
+        let mut servers = std::iter::once(&self.server).chain(&self.replicas);
+        let is_ours = |host: &str| servers.any(|it| it.address.is_at(host, replica.master_port));
+        replica.role == Role::Replica
+            && replica.is_link_up
+            && !replica.master_host.as_deref().is_some_and(is_ours)
     }
 
     /// Remembers the histories of the master's data.
