@@ -1,8 +1,8 @@
 //! Pages of documentation that are generated from the tables; a test refreshes them.
 //!
 //! This file generates those about commands and about several tables. `docs/config.md` and
-//! `russet.conf` come from [`crate::config::document`], `docs/info.md` from
-//! [`crate::info::document`].
+//! `russet.conf` come from [`crate::config::document`], `sentinel.conf` from [`crate::config::sentinel_document`],
+//! `docs/info.md` from [`crate::info::document`].
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

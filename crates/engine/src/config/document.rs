@@ -1,4 +1,5 @@
-//! Generates the example configuration and two pages of documentation from the table.
+//! Generates the example configuration and two pages of documentation from the table. `sentinel_document.rs` has what is
+//! about Sentinels.
 
 use std::fmt::Write as _;
 
@@ -13,7 +14,7 @@ fn sections() -> impl Iterator<Item = (&'static str, &'static [Directive])> {
 }
 
 /// Writes a text as comment lines of at most 78 columns.
-fn comment(out: &mut String, text: &str) {
+pub(super) fn comment(out: &mut String, text: &str) {
     let mut line = String::from("#");
     for word in text.split_whitespace() {
         if line.len() + 1 + word.len() > 78 {
@@ -83,12 +84,12 @@ fn treatment(status: Status) -> Option<String> {
 }
 
 /// Escapes a cell of a Markdown table.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
 /// Formats a value in a Markdown table; empty if there is none.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) }
 }
 
@@ -124,7 +125,7 @@ pub fn config_md() -> String {
     for row in FILE_ONLY {
         let _ = writeln!(out, "| {} | {} |", code(row.name), cell(row.doc));
     }
-    out
+    out + &super::sentinel_document::sentinel_md()
 }
 
 fn marks(row: &Directive) -> String {

@@ -16,6 +16,7 @@ pub mod password;
 pub mod refusal;
 pub mod rewrite;
 pub mod sentinel;
+pub mod sentinel_document;
 #[cfg(test)]
 mod tests;
 pub mod value;

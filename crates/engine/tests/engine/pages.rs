@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use russet_engine::config::document;
+use russet_engine::config::{document, sentinel_document};
 use russet_engine::{docs, info};
 
 /// Compares a page with the text generated from its table, or rewrites it with `RUSSET_REFRESH=1`.
@@ -31,6 +31,11 @@ fn docs_page_config() {
 #[test]
 fn docs_page_example_configuration() {
     check("russet.conf", |_| document::russet_conf());
+}
+
+#[test]
+fn docs_page_example_configuration_of_a_sentinel() {
+    check("sentinel.conf", |_| sentinel_document::sentinel_conf());
 }
 
 #[test]

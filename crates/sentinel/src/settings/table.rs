@@ -240,7 +240,7 @@ pub static STATEMENTS: &[Statement] = &[
         arguments: &["path"],
         example: "/var/lib/russet/reconfig.sh",
         doc: "A program that is run when the master has changed, with the arguments: name of the master, leader or observer, \
-              the word end, old host, old port, new host, new port.",
+              the word start, old host, old port, new host, new port.",
         kind: Kind::Script(field!(client_reconfig_script), NO_RECONFIG),
         ..OF_MASTER
     },
@@ -267,7 +267,7 @@ pub static STATEMENTS: &[Statement] = &[
         arguments: &["epoch"],
         example: "7",
         flags: FILE | STATE,
-        doc: "Epoch of the failover that made this server the master. Sentinels follow the configuration of the greatest.",
+        doc: "Epoch of the failover that made this server the master. Sentinels follow the configuration with the greatest one.",
         kind: Kind::Epoch(field!(config_epoch)),
         ..OF_MASTER
     },

@@ -1,7 +1,7 @@
 //! The configuration of a Sentinel: loading, rewriting, and the state file beside it.
 
 use russet_sentinel::Settings;
-use russet_sentinel::settings::{SECRET, STATEMENTS};
+use russet_sentinel::settings::{self, SECRET, STATEMENTS};
 
 use crate::config::{Config, FatalError, Loaded, Place, SentinelLines, Source};
 use crate::io::ReadOthers;
@@ -94,6 +94,33 @@ fn a_refused_statement_is_named_with_its_line() {
     assert!(text.contains("sentinel directive while not in sentinel mode"), "{text}");
     // As the option that starts this mode.
     assert!(try_load("sentinel\n").is_ok() && Config::parse_text(b"sentinel").is_ok());
+}
+
+/// The generated example is a configuration, and so it is with everything that it shows.
+#[test]
+fn the_example_is_a_configuration() {
+    let text = crate::config::sentinel_document::sentinel_conf();
+    let loaded = load(&text);
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(loaded.config, Config::default_of(Mode::Sentinel));
+    let master = &loaded.sentinel.expect("the mode").settings.masters[0];
+    assert_eq!((master.name.as_str(), master.quorum), ("mymaster", 2));
+    let shown = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with([' ', '#']) => rest,
+        _ => line,
+    });
+    let loaded = load(&shown.collect::<Vec<_>>().join("\n"));
+    assert_eq!(loaded.config, Config::default_of(Mode::Sentinel));
+    let read = loaded.sentinel.expect("the mode").settings;
+    let is_shown =
+        |row: &&settings::Statement| row.has(settings::FILE) && !row.has(settings::STATE);
+    for row in STATEMENTS.iter().filter(is_shown) {
+        assert!(text.contains(&format!("sentinel {} ", row.name)), "{}", row.name);
+        let is_default = !matches!(row.default_text().as_str(), "" | "0");
+        let is_written =
+            read.lines().iter().any(|line| line.starts_with(&format!("{} ", row.name)));
+        assert_ne!(is_written, is_default && row.name != "monitor", "{}", row.name);
+    }
 }
 
 #[test]
