@@ -81,7 +81,10 @@ impl Master {
             let info = match server.id == self.server.id {
                 true => cx.periods.info,
                 false if server.is_promoted && is_promotion => PROMOTION_INFO_MS,
-                false if is_close || server.link_down_ms > 0 => CLOSE_INFO_MS.min(cx.periods.info),
+                // One that says it is a master may have to be told otherwise.
+                false if is_close || server.link_down_ms > 0 || server.role == Role::Master => {
+                    CLOSE_INFO_MS.min(cx.periods.info)
+                }
                 false => cx.periods.info,
             };
             Pace { ping, info }
