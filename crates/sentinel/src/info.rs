@@ -70,10 +70,9 @@ impl Info {
             "master_port" => self.master_port = value.parse().ok(),
             "master_link_status" => self.is_link_up = value == "up",
             "master_link_down_since_seconds" => {
-                // -1 if it never was up.
+                // -1 if it never was up since the replica started: for how long is not known.
                 let secs = value.parse::<i64>().unwrap_or_default();
-                self.link_down_ms =
-                    u64::try_from(secs).map_or(u64::MAX, |s| s.saturating_mul(1000));
+                self.link_down_ms = u64::try_from(secs).map_or(1, |s| s.saturating_mul(1000));
             }
             "slave_priority" => self.priority = value.parse().ok(),
             "slave_repl_offset" => self.offset = value.parse().ok(),
@@ -140,6 +139,6 @@ mod tests {
             (info.role, info.priority, info.offset),
             (Some(Role::Replica), Some(7), Some(99))
         );
-        assert_eq!((info.link_down_ms, info.is_link_up), (u64::MAX, false));
+        assert_eq!((info.link_down_ms, info.is_link_up), (1, false));
     }
 }
