@@ -17,6 +17,7 @@ use super::Master;
 use super::elect::DESYNC_MS;
 use crate::address::Address;
 use crate::context::Context;
+use crate::info::Role;
 use crate::injected::Bug;
 use crate::io::{Level, Output};
 use crate::link::{Access, Expect};
@@ -179,6 +180,7 @@ impl Master {
         let choice = self.choose_replica(cx);
         self.note(cx, choice.explanation);
         let Some(id) = choice.replica else {
+            self.restore_master(cx);
             return self.report_abort(cx, "-failover-abort-no-good-slave");
         };
         self.server_event(cx, Level::Warning, "+selected-slave", id);
@@ -193,6 +195,16 @@ impl Master {
         }
         self.enter(cx, Phase::SendNoOne);
         self.server_event(cx, Level::Notice, "+failover-state-send-slaveof-noone", id);
+    }
+
+    /// A master that has become a replica, for example since it was restarted with an old file, is made a master again if
+    /// nobody can take its place. Else it might follow one of its own replicas for ever.
+    fn restore_master(&mut self, cx: &mut Context) {
+        let id = self.server.id;
+        if self.server.role == Role::Replica && self.server.link.has_commands() {
+            self.set_role(cx, id, None);
+            self.server_event(cx, Level::Warning, "+restore-master", id);
+        }
     }
 
     /// Tells the master to hand over to the replica, which loses no write.
