@@ -154,10 +154,12 @@ impl Link {
     }
 
     /// Connects what is not connected, at most once per period.
-    pub fn reconnect(&mut self, cx: &mut Context, to: &Address, owner: &Owner) {
+    pub fn reconnect(&mut self, cx: &mut Context, to: &Address, owner: &Owner, period: u64) {
         let now = cx.ms();
         let lacks_pubsub = self.has_pubsub && self.pubsub.is_none();
-        if to.port == 0 || (self.commands.is_some() && !lacks_pubsub) || now < self.reconnect_at(cx)
+        if to.port == 0
+            || (self.commands.is_some() && !lacks_pubsub)
+            || now < self.reconnect_at(period)
         {
             return;
         }
@@ -175,8 +177,8 @@ impl Link {
     }
 
     /// Returns when the next attempt to connect is due.
-    fn reconnect_at(&self, cx: &Context) -> u64 {
-        self.last_attempt.map_or(0, |at| at + cx.periods.ping)
+    fn reconnect_at(&self, period: u64) -> u64 {
+        self.last_attempt.map_or(0, |at| at + period)
     }
 
     /// Handles an open connection: authenticates and, on that for messages, subscribes.
@@ -317,10 +319,10 @@ impl Link {
     }
 
     /// Returns when the connections need attention.
-    pub fn due(&self, cx: &Context, down_after: u64) -> u64 {
+    pub fn due(&self, cx: &Context, down_after: u64, period: u64) -> u64 {
         let now = cx.ms();
         let lacks = self.commands.is_none() || (self.has_pubsub && self.pubsub.is_none());
-        let reconnect = if lacks { self.reconnect_at(cx) } else { u64::MAX };
+        let reconnect = if lacks { self.reconnect_at(period) } else { u64::MAX };
         let silent = match self.silent_since {
             Some(_) if self.commands.is_some() => now + (down_after / 4).clamp(50, 1000),
             _ => u64::MAX,

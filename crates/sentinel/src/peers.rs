@@ -105,7 +105,7 @@ impl Peers {
         let mut due = u64::MAX;
         for (id, peer) in &mut self.by_id {
             peer.link.close_silent(cx, down_after);
-            peer.link.reconnect(cx, &peer.address, &Owner::Peer(id.clone()));
+            peer.link.reconnect(cx, &peer.address, &Owner::Peer(id.clone()), ping_ms);
             if peer.link.accepts_more() {
                 if peer.link.last_ping + ping_ms <= now {
                     peer.link.ping(cx, "PING");
@@ -117,7 +117,7 @@ impl Peers {
                     }
                 }
             }
-            due = due.min(peer.link.due(cx, down_after));
+            due = due.min(peer.link.due(cx, down_after, ping_ms));
             if peer.link.accepts_more() {
                 due = due.min(peer.link.last_ping + ping_ms).min(peer.last_hello + publish);
             }

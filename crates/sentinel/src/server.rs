@@ -261,7 +261,7 @@ impl Server {
 
     /// Returns when something is due.
     pub fn due(&self, cx: &Context, pace: Pace, down_after: u64) -> u64 {
-        let mut due = self.link.due(cx, down_after);
+        let mut due = self.link.due(cx, down_after, pace.ping);
         if self.link.accepts_more() {
             due = due.min(self.link.last_ping + pace.ping);
             if !self.link.awaits(&Expect::Info) {

@@ -35,7 +35,7 @@ impl Master {
         self.with_access(|master, access| {
             for (server, pace) in master.servers_mut().zip(paces) {
                 let owner = Owner::Server(number, server.id);
-                server.link.reconnect(cx, &server.address, &owner);
+                server.link.reconnect(cx, &server.address, &owner, pace.ping);
                 server.send_periodic(cx, pace, access, &text);
             }
         });
