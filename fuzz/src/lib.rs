@@ -5,4 +5,5 @@ pub mod commands;
 pub mod input;
 pub mod rdb;
 pub mod replies;
+pub mod sentinel;
 pub mod world;

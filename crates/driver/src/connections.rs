@@ -135,6 +135,7 @@ impl Driver {
     /// Fails an outgoing connection of the node.
     pub fn connect_failed(&mut self, link: Handle, why: &str) {
         self.connecting.retain(|connecting| *connecting != link);
+        self.targets.remove(&link);
         self.input(Input::Connected { link, result: Err(why.to_owned()) });
     }
 
@@ -224,6 +225,7 @@ impl Driver {
         if let Some(connection) = self.connection(client).filter(|c| !c.is_closed) {
             connection.is_closed = true;
             connection.unread.clear();
+            self.targets.remove(&client);
             self.input(Input::Closed(client));
         }
     }

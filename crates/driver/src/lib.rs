@@ -83,6 +83,8 @@ pub struct Driver {
     pub closed: Vec<Handle>,
     /// Outgoing connections that the node requested and has not closed.
     pub connecting: Vec<Handle>,
+    /// Where open outgoing connections and those lead: host and port.
+    pub targets: BTreeMap<Handle, (String, u16)>,
     /// Log lines.
     pub log: Vec<String>,
     /// The role of the last one.
@@ -165,6 +167,7 @@ impl Driver {
             names: BTreeMap::new(),
             closed: Vec::new(),
             connecting: Vec::new(),
+            targets: BTreeMap::new(),
             log: Vec::new(),
             log_role: ' ',
             ready: Vec::new(),
@@ -289,9 +292,13 @@ impl Driver {
             Output::Close(handle) => {
                 self.connections.close(&mut self.node, handle);
                 self.connecting.retain(|link| *link != handle);
+                self.targets.remove(&handle);
                 self.closed.push(handle);
             }
-            Output::Connect { link, .. } => self.connecting.push(link),
+            Output::Connect { link, host, port } => {
+                self.connecting.push(link);
+                self.targets.insert(link, (host, port));
+            }
             Output::Resolve { job, host } => {
                 let known = host.parse().ok().or_else(|| self.names.get(&host).copied());
                 let result = known.ok_or_else(|| "Name or service not known".to_owned());

@@ -28,6 +28,11 @@ pub struct Requests {
 }
 
 impl Requests {
+    /// Whether a request waits for its answer.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     pub(crate) fn add(
         &mut self,
         id: RequestId,
