@@ -31,6 +31,9 @@ impl Master {
             self.config_changed(cx);
             if !self.server.address.is_at(&hello.master_host, hello.master_port) {
                 self.follow_config(cx, peers, hello);
+            } else if !is_here {
+                // Our own failover has led elsewhere: it is overtaken, and the master is the old one again.
+                self.report_abort(cx, "-failover-abort-superseded");
             }
         } else if theirs == ours && theirs > 0 && !is_here && cx.my_id > hello.id {
             // Two failovers with one epoch, which only happens if users ordered both while no majority could be asked. As with
