@@ -120,7 +120,8 @@ impl Master {
             number,
             server: Server::new(id, address, Role::Master, now),
             settings,
-            config_version: 0,
+            // A new id must not be told before it is on disk either.
+            config_version: cx.version_of_changes(),
             replicas: Vec::new(),
             voters: BTreeMap::new(),
             odown_since: None,
