@@ -26,7 +26,6 @@ mod scripts;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use russet_engine::config::Config;
@@ -77,8 +76,6 @@ pub struct Driver {
     pub requests: Requests,
     /// Scripts that the node runs.
     pub scripts: Scripts,
-    /// Addresses of host names; others do not exist.
-    pub names: BTreeMap<String, IpAddr>,
     /// Connections that the node closed.
     pub closed: Vec<Handle>,
     /// Outgoing connections that the node requested and has not closed.
@@ -164,7 +161,6 @@ impl Driver {
             appends: Appends::default(),
             requests: Requests::default(),
             scripts: Scripts::default(),
-            names: BTreeMap::new(),
             closed: Vec::new(),
             connecting: Vec::new(),
             targets: BTreeMap::new(),
@@ -298,11 +294,6 @@ impl Driver {
             Output::Connect { link, host, port } => {
                 self.connecting.push(link);
                 self.targets.insert(link, (host, port));
-            }
-            Output::Resolve { job, host } => {
-                let known = host.parse().ok().or_else(|| self.names.get(&host).copied());
-                let result = known.ok_or_else(|| "Name or service not known".to_owned());
-                inputs.push_back(Input::Resolved { job, result });
             }
             Output::RunScript { job, path, arguments } => {
                 self.scripts.run(job, path, arguments, inputs);

@@ -9,7 +9,7 @@ pub struct Handle {
     pub generation: u32,
 }
 
-/// A snapshot being written, a file being read, a script that runs or a name that is looked up. Assigned by the node, never reused.
+/// A snapshot being written, a file being read or a script that runs. Assigned by the node, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
 

@@ -20,7 +20,7 @@
 //! and out of outboxes.
 
 use std::any::Any;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use russet_sentinel::ScriptOutcome;
@@ -160,13 +160,6 @@ pub enum Input {
         /// How.
         outcome: ScriptOutcome,
     },
-    /// The result of [`Output::Resolve`].
-    Resolved {
-        /// The job of the lookup.
-        job: JobId,
-        /// The first address of the name, or why there is none.
-        result: Result<IpAddr, String>,
-    },
     /// The operating system requests a shutdown.
     Signal(Signal),
 }
@@ -267,13 +260,6 @@ pub enum Output {
         host: String,
         /// Port.
         port: u16,
-    },
-    /// Look up the address of a host; its result is [`Input::Resolved`].
-    Resolve {
-        /// The job of the lookup.
-        job: JobId,
-        /// Host name or address.
-        host: String,
     },
     /// Run a program, with the environment of the process and an empty standard input; its end is [`Input::ScriptEnded`].
     RunScript {

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 
-use russet_engine::io::{Handle, Input, JobId};
+use russet_engine::io::Handle;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -18,38 +18,19 @@ pub fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port))
 }
 
-/// Looks up a name for a connection on a separate thread, which reports `Resolved`.
+/// Looks up a name on a separate thread, which reports `Resolved`.
 pub fn resolve(link: Handle, host: String, port: u16, reporter: Reporter) {
-    let report = move |addresses| reporter.report(Completion::Resolved { link, addresses });
-    look_up(host, port, report);
-}
-
-/// Looks up the first address of a name on a separate thread, which reports it to the node.
-pub fn resolve_name(job: JobId, host: String, reporter: Reporter) {
-    let report = move |addresses: Addresses| {
-        let first = addresses.and_then(|found| {
-            found.first().map(SocketAddr::ip).ok_or_else(|| "the name has no address".to_owned())
-        });
-        reporter.input(Input::Resolved { job, result: first });
-    };
-    look_up(host, 0, report);
-}
-
-/// The addresses of a name, or why there are none.
-type Addresses = Result<Vec<SocketAddr>, String>;
-
-/// Looks up a name on a separate thread, which calls `report`.
-fn look_up(host: String, port: u16, report: impl Fn(Addresses) + Clone + Send + 'static) {
-    let fallback = report.clone();
+    let fallback = reporter.clone();
     let spawned = std::thread::Builder::new().name("russet-resolve".into()).spawn(move || {
         let addresses = (host.as_str(), port)
             .to_socket_addrs()
             .map(|found| found.collect())
             .map_err(|error| resolver_text(&error));
-        report(addresses);
+        reporter.report(Completion::Resolved { link, addresses });
     });
     if let Err(error) = spawned {
-        fallback(Err(error_text(&error)));
+        let addresses = Err(error_text(&error));
+        fallback.report(Completion::Resolved { link, addresses });
     }
 }
 

@@ -32,9 +32,9 @@ struct Line {
 /// Commands are lines: `big N` replies with N bytes, `later` replies at the next deadline, `bye` and
 /// `quit` reply before the connection or the server is closed, `full` rejects further connections,
 /// `connect PORT` opens a connection and sends `hello` there, `rewrite PATH` and `remove PATH` send a
-/// request to the loop and reply with its answer, `run PATH ARGUMENTS`, `kill` and `resolve NAME` reply
-/// what came of it, `hold` and `release` begin and end the work for all other connections, `looks` replies with the largest number of questions after it in a round; all
-/// other lines are echoed.
+/// request to the loop and reply with its answer, `run PATH ARGUMENTS` and `kill` reply what came of it, `hold` and
+/// `release` begin and end the work for all other connections, `looks` replies with the largest number of questions after
+/// it in a round; all other lines are echoed.
 #[derive(Default)]
 struct Lines {
     lines: BTreeMap<Handle, Line>,
@@ -121,10 +121,6 @@ impl Lines {
             "kill" => {
                 self.outputs.push_back(Output::KillScript { job: JobId(self.jobs.len() as u64) })
             }
-            "resolve" => {
-                let job = self.new_job(handle);
-                self.outputs.push_back(Output::Resolve { job, host: rest.to_owned() });
-            }
             "remove" => self.request(handle, Request::RemoveFile(rest.into())),
             "closed" => self.reply(handle, format!("{}\n", self.closed).into_bytes()),
             "hold" => {
@@ -156,7 +152,6 @@ impl Engine for Lines {
                 self.reply(self.requests[&id], format!("{text}\n").into_bytes());
             }
             Input::ScriptEnded { job, outcome } => self.job_ended(job, &format!("{outcome:?}")),
-            Input::Resolved { job, result } => self.job_ended(job, &format!("{result:?}")),
             other => panic!("{other:?}"),
         }
     }
@@ -477,26 +472,6 @@ fn a_script_that_hangs_delays_nobody_and_can_be_killed() {
         client.write_all(format!("run {path} {}\nkill\n", fifo.display()).as_bytes()).unwrap();
         expect(&mut client, "Killed(9)\n");
     }
-    server.end();
-}
-
-#[test]
-fn names_are_looked_up() {
-    let server = Server::start();
-    let mut client = server.client();
-    client.write_all(b"resolve 10.0.0.7\n").unwrap();
-    expect(&mut client, "Ok(10.0.0.7)\n");
-    client.write_all(b"resolve ::1\n").unwrap();
-    expect(&mut client, "Ok(::1)\n");
-    client.write_all(b"resolve localhost\n").unwrap();
-    expect(&mut client, "Ok(");
-    client.write_all(b"resolve no\tname\n").unwrap();
-    let mut reader = std::io::BufReader::new(client);
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
-    line.clear();
-    std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
-    assert!(line.starts_with("Err("), "{line}");
     server.end();
 }
 

@@ -36,10 +36,6 @@ impl<E: Engine> EventLoop<E> {
             Output::Wait(_) => {}
             Output::Close(handle) => self.close(handle),
             Output::Connect { link, host, port } => self.connect(link, host, port),
-            Output::Resolve { job, host } => match host.parse() {
-                Ok(ip) => self.inputs.push_back(Input::Resolved { job, result: Ok(ip) }),
-                Err(_) => connect::resolve_name(job, host, self.completions.reporter()),
-            },
             Output::RunScript { job, path, arguments } => self.scripts.run(job, path, arguments),
             Output::KillScript { job } => self.scripts.kill(job),
             Output::SnapshotBegin { job, target, settings, aux } => {

@@ -325,8 +325,8 @@ impl World {
                 self.check_log(node, &text);
             }
             Output::Exit(code) => self.processes[node].exited = Some(code),
-            Output::Resolve { .. } | Output::RunScript { .. } | Output::KillScript { .. } => {
-                self.fail(format!("node{node} is no Sentinel: it has neither scripts nor names"));
+            Output::RunScript { .. } | Output::KillScript { .. } => {
+                self.fail(format!("node{node} is no Sentinel: it has no scripts"));
             }
         }
     }

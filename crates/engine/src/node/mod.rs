@@ -149,7 +149,6 @@ impl Node {
             Input::ScriptEnded { job, outcome } => {
                 self.with_sentinel(|sentinel, world| sentinel.script_ended(world, job, outcome));
             }
-            Input::Resolved { .. } => {}
             Input::Signal(signal) => {
                 parts.shutdown.signalled(core, signal);
                 if !parts.cron_paused {
