@@ -32,6 +32,8 @@ pub(crate) struct Vote {
     /// For whom.
     pub leader: String,
     pub epoch: u64,
+    /// When it was given.
+    pub at: u64,
     /// The version of the state that has it.
     pub version: u64,
 }
@@ -82,7 +84,7 @@ impl Master {
             self.settings.leader_epoch = epoch;
             cx.changed();
             let version = cx.version_of_changes();
-            self.vote = Some(Vote { leader: candidate.to_owned(), epoch, version });
+            self.vote = Some(Vote { leader: candidate.to_owned(), epoch, at: cx.ms(), version });
             self.report(cx, Level::Warning, "+vote-for-leader", format!("{candidate} {epoch}"));
             if is_other {
                 if self.failover.is_some() {
@@ -173,12 +175,13 @@ impl Master {
         }
     }
 
-    /// If the Sentinel that we voted for is down itself, it will not do the failover.
+    /// If the Sentinel that we voted for is down itself, it will not do the failover. When it asked for the vote it was there,
+    /// even if it had been found down before.
     fn excuse_lost_leader(&mut self, cx: &Context) {
-        let leader = self.vote.as_ref().map(|vote| &vote.leader);
-        let voter = leader.and_then(|leader| self.voters.get(leader));
+        let Some(vote) = &self.vote else { return };
+        let voter = self.voters.get(&vote.leader);
         if let Some(since) = voter.and_then(|voter| voter.down_since) {
-            let after = since + self.settings.down_after_ms + cx.periods.ask;
+            let after = since.max(vote.at) + self.settings.down_after_ms + cx.periods.ask;
             self.not_before = self.not_before.min(after);
         }
     }
