@@ -32,5 +32,6 @@ mod requests;
 mod rows;
 mod saves;
 mod sentinel_mode;
+mod sentinel_peers;
 mod slots;
 mod snapshots;
