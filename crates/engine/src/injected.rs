@@ -2,6 +2,8 @@
 //!
 //! Without the feature `injected`, [`Core::injected`](crate::core::Core::injected) is always false.
 
+pub use russet_sentinel::{BUGS as SENTINEL_BUGS, Bug as SentinelBug};
+
 /// A bug to inject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {

@@ -24,3 +24,17 @@ pub enum Bug {
     /// A timer uses the wall clock.
     WallClockInTimer,
 }
+
+/// All bugs.
+pub const BUGS: [Bug; 10] = [
+    Bug::VoteBeforeSave,
+    Bug::MajorityOfReachable,
+    Bug::TwoVotesInEpoch,
+    Bug::StaleEpochAccepted,
+    Bug::ConfigEpochNotRaised,
+    Bug::PriorityZeroPromoted,
+    Bug::ForeignLineagePromoted,
+    Bug::OldMasterNotConverted,
+    Bug::FailoverTooEarly,
+    Bug::WallClockInTimer,
+];

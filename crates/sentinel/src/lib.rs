@@ -33,8 +33,8 @@ mod server;
 pub mod settings;
 
 pub use context::SimulatedFailures;
-pub use injected::Bug;
+pub use injected::{BUGS, Bug};
 pub use io::{Input, Level, LinkId, Now, Output, ScriptId, ScriptOutcome};
 pub use link::HELLO_CHANNEL;
-pub use machine::{Boot, End, Sentinel, Summary};
+pub use machine::{Belief, Boot, End, Sentinel, Summary};
 pub use settings::{LineError, Settings};

@@ -58,6 +58,8 @@ impl World {
                 return;
             }
         };
+        let parent = Some(id2.as_str()).filter(|_| second_offset >= 0);
+        self.note_family(node, id, parent);
         self.histories.insert(id.to_owned(), history);
     }
 

@@ -3,18 +3,27 @@
 
 use std::fmt;
 
-use crate::faults::FAULTS;
+use crate::faults::{FAULTS, Fault};
 use crate::machine::Machine;
 
 /// Floors are for so many seeds; a run of fewer or more has its share.
 const FLOOR_SEEDS: u64 = 2000;
 
+/// What kind of worlds a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worlds {
+    /// Data nodes and their operators.
+    Data,
+    /// Data nodes and the Sentinels that watch them.
+    Sentinels,
+}
+
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, at least $floor:literal;)*) => {
+    ($($worlds:ident { $($(#[doc = $doc:literal])* $name:ident = $text:literal, at least $floor:literal;)* })*) => {
         /// Counts of one seed, or the sum over many.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Coverage {
-            $($(#[doc = $doc])* pub $name: u64,)*
+            $($($(#[doc = $doc])* pub $name: u64,)*)*
             /// How often each of [`FAULTS`] was drawn.
             pub faults: [u64; FAULTS.len()],
         }
@@ -22,7 +31,7 @@ macro_rules! counters {
         impl Coverage {
             /// Adds another's counts.
             pub fn add(&mut self, other: &Coverage) {
-                $(self.$name += other.$name;)*
+                $($(self.$name += other.$name;)*)*
                 for (ours, theirs) in self.faults.iter_mut().zip(other.faults) {
                     *ours += theirs;
                 }
@@ -30,19 +39,20 @@ macro_rules! counters {
 
     /// The counts in the order of their declaration.
             pub fn values(&self) -> Vec<u64> {
-                [&[$(self.$name),*][..], &self.faults].concat()
+                [&[$($(self.$name,)*)*][..], &self.faults].concat()
             }
 
-            /// What stands beside each count but the faults', and its floor in [`FLOOR_SEEDS`], in the same order.
-            fn rows() -> Vec<(&'static str, u64)> {
-                vec![$(($text, $floor)),*]
+            /// What stands beside each count but the faults', in which worlds it has a floor, and its floor in [`FLOOR_SEEDS`], in
+            /// the same order.
+            fn rows() -> Vec<(&'static str, Worlds, u64)> {
+                vec![$($(($text, Worlds::$worlds, $floor),)*)*]
             }
 
             /// The inverse of `values`.
             pub fn from_values(values: &[u64]) -> Coverage {
                 let mut values = values.iter().copied();
                 Coverage {
-                    $($name: values.next().unwrap_or(0),)*
+                    $($($name: values.next().unwrap_or(0),)*)*
                     faults: [(); FAULTS.len()].map(|()| values.next().unwrap_or(0)),
                 }
             }
@@ -50,7 +60,10 @@ macro_rules! counters {
 
         impl fmt::Display for Coverage {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                $(writeln!(f, "{:>12}  {}", self.$name, $text)?;)*
+                // Worlds of one kind have nothing of what is only in the others.
+                $($(if self.$name > 0 || Worlds::$worlds == Worlds::Data {
+                    writeln!(f, "{:>12}  {}", self.$name, $text)?;
+                })*)*
                 for (fault, count) in FAULTS.iter().zip(self.faults) {
                     writeln!(f, "{count:>12}  faults: {}", fault.name)?;
                 }
@@ -61,6 +74,7 @@ macro_rules! counters {
 }
 
 counters! {
+    Data {
     /// Virtual time.
     simulated_seconds = "simulated seconds", at least 85_000;
     /// By all nodes, the stream's included.
@@ -242,6 +256,66 @@ counters! {
     partitions = "links blocked", at least 11_000;
     /// A node did not want a connection read now.
     reads_put_off = "reads put off by a node", at least 1200;
+
+    }
+    Sentinels {
+    /// Replies with a vote, and own votes that were counted.
+    votes = "votes told or counted", at least 17600;
+    /// Messages with a configuration.
+    hellos = "hello messages of Sentinels compared", at least 1780500;
+    /// A master was found down.
+    down_checks = "masters found down, compared with when they answered", at least 10000;
+    /// Of any kind.
+    tries = "failovers begun", at least 7700;
+    /// By a majority.
+    elections = "elections won", at least 4400;
+    /// Several candidates, and nobody had a majority.
+    split_votes = "elections that nobody won, with votes for several", at least 360;
+    /// Of the same master.
+    leader_changes = "leaders that changed", at least 2000;
+    /// A replica was chosen.
+    choices = "replicas chosen", at least 2100;
+    /// The history of the master is not known to a Sentinel that was restarted after it was lost.
+    blind_choices = "replicas chosen without knowing the master's history", at least 560;
+    /// A replica became a master.
+    promotions_by_leaders = "replicas promoted by a leader", at least 1700;
+    /// By order of a user.
+    failovers_by_users = "failovers that a user has forced", at least 200;
+    /// … without a majority.
+    forced_alone = "failovers forced without a majority", at least 120;
+    /// With the master's help.
+    coordinated_failovers = "coordinated failovers", at least 180;
+    /// All Sentinels count their own.
+    switches = "changes of a master's address", at least 4600;
+    /// By hello messages.
+    config_updates = "configurations taken over from others", at least 3300;
+    /// In the phase of election.
+    aborted_not_elected = "failovers aborted in the election", at least 2700;
+    /// In the choice.
+    aborted_no_replica = "failovers aborted for want of a replica", at least 2300;
+    /// In the promotion.
+    aborted_timeout = "failovers aborted while waiting for the promotion", at least 0;
+    /// By the master, that should have handed over.
+    aborted_refused = "coordinated failovers that the master refused", at least 0;
+    /// By a newer one.
+    aborted_superseded = "failovers that others have overtaken", at least 0;
+    /// Some replicas did not follow in time.
+    ended_for_timeout = "failovers that ended before all replicas followed", at least 240;
+    /// They returned as masters.
+    converted_masters = "old masters made replicas", at least 1800;
+    /// They followed somebody else.
+    fixed_replicas = "replicas that followed the wrong master, put right", at least 740;
+    /// A Sentinel ended while it carried one out.
+    restarts_in_failover = "Sentinels that ended amid their failover", at least 1200;
+    /// By the disk.
+    failed_state_saves = "saves of a Sentinel's state that failed", at least 5500;
+    /// … with a vote.
+    failed_vote_saves = "saves of a vote that failed", at least 2900;
+    /// After a pause.
+    tilts = "Sentinels that stopped judging after a pause", at least 300;
+    /// Virtual time from the end of the faults to agreement.
+    healing_seconds = "seconds until all was well after the faults", at least 6700;
+    }
 }
 
 impl Coverage {
@@ -264,20 +338,24 @@ impl Coverage {
     }
 
     /// Which bounds a run of so many seeds does not keep.
-    pub fn out_of_bounds(&self, seeds: u64) -> Vec<String> {
+    pub fn out_of_bounds(&self, worlds: Worlds, seeds: u64) -> Vec<String> {
         let mut bad = Vec::new();
-        for ((what, floor), count) in Coverage::rows().into_iter().zip(self.values()) {
-            if count * FLOOR_SEEDS < floor * seeds {
+        for ((what, of, floor), count) in Coverage::rows().into_iter().zip(self.values()) {
+            if of == worlds && count * FLOOR_SEEDS < floor * seeds {
                 bad.push(format!(
                     "TOO FEW {what}: {count} in {seeds} seeds, the floor is {floor} in {FLOOR_SEEDS}"
                 ));
             }
         }
         // Each fault is to have at least half of its share.
+        let weight = |fault: &Fault| match worlds {
+            Worlds::Data => fault.weight,
+            Worlds::Sentinels => fault.weight_with_sentinels,
+        };
         let (drawn, weights): (u64, u64) =
-            (self.faults.iter().sum(), FAULTS.iter().map(|fault| fault.weight).sum());
+            (self.faults.iter().sum(), FAULTS.iter().map(weight).sum());
         for (fault, count) in FAULTS.iter().zip(self.faults) {
-            let floor = drawn * fault.weight / weights / 2;
+            let floor = drawn * weight(fault) / weights / 2;
             if count < floor {
                 let name = fault.name;
                 bad.push(format!(
@@ -304,11 +382,11 @@ mod tests {
 
     #[test]
     fn what_vanishes_and_what_must_not_become_usual_is_noticed() {
-        let floors: Vec<u64> = Coverage::rows().iter().map(|(_, floor)| *floor).collect();
+        let floors: Vec<u64> = Coverage::rows().iter().map(|(.., floor)| *floor).collect();
         let usual = Coverage::from_values(&floors);
-        assert_eq!(usual.out_of_bounds(FLOOR_SEEDS), Vec::<String>::new());
+        assert_eq!(usual.out_of_bounds(Worlds::Data, FLOOR_SEEDS), Vec::<String>::new());
         let named = |coverage: Coverage, what: &str| {
-            let bad = coverage.out_of_bounds(FLOOR_SEEDS);
+            let bad = coverage.out_of_bounds(Worlds::Data, FLOOR_SEEDS);
             bad.len() == 1 && bad[0].contains(what)
         };
         assert!(named(Coverage { torn_tails: 0, ..usual }, "torn tails"));
@@ -316,13 +394,15 @@ mod tests {
         assert!(named(Coverage { unknown_states: 1, ..usual }, "could not be compared"));
         let mut faults = [(); FAULTS.len()].map(|()| 0);
         faults.iter_mut().zip(FAULTS).for_each(|(count, fault)| *count = fault.weight * 10);
-        assert_eq!(Coverage { faults, ..usual }.out_of_bounds(FLOOR_SEEDS), Vec::<String>::new());
+        let bad = Coverage { faults, ..usual }.out_of_bounds(Worlds::Data, FLOOR_SEEDS);
+        assert_eq!(bad, Vec::<String>::new());
         faults[3] /= 3;
         assert!(named(Coverage { faults, ..usual }, FAULTS[3].name));
         let rows = Coverage::rows();
         // What must not be usual.
-        let others = ["recorded anew", "could not be compared"];
+        let others =
+            ["recorded anew", "could not be compared", "overtaken", "promotion", "refused"];
         let is_other = |what: &str| others.iter().any(|other| what.contains(other));
-        assert!(rows.iter().all(|(what, floor)| *floor > 0 || is_other(what)));
+        assert!(rows.iter().all(|(what, _, floor)| *floor > 0 || is_other(what)));
     }
 }

@@ -303,6 +303,12 @@ impl Disk {
         Some(file.bytes.clone())
     }
 
+    /// What a loss of power would leave behind a name at least.
+    pub fn read_durable(&self, name: &str) -> Option<&[u8]> {
+        let file = self.files.get(self.durable.get(name)?)?;
+        Some(&file.bytes[..file.synced])
+    }
+
     /// The names in a folder.
     pub fn names_in(&self, folder: &str) -> Vec<String> {
         self.seen.keys().filter(|name| folder_of(name) == folder).cloned().collect()

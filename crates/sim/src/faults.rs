@@ -16,6 +16,8 @@ pub struct Fault {
     pub name: &'static str,
     /// How often it happens, against the others.
     pub weight: u64,
+    /// The same in worlds with Sentinels.
+    pub weight_with_sentinels: u64,
     /// What it is about.
     pub kind: Kind,
     /// Makes it happen, to this process if to one.
@@ -42,92 +44,184 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "connections cut",
         weight: 18,
+        weight_with_sentinels: 8,
         kind: Kind::Network,
         apply: |world, _| world.cut_some_link(),
     },
     Fault {
         name: "links blocked",
         weight: 12,
+        weight_with_sentinels: 14,
         kind: Kind::Network,
         apply: |world, _| world.block_some_link(),
     },
     Fault {
         name: "links slowed",
         weight: 5,
+        weight_with_sentinels: 4,
         kind: Kind::Network,
         apply: |world, _| world.slow_some_link(),
     },
-    Fault { name: "processes suspended", weight: 6, kind: Kind::Process, apply: World::suspend },
-    Fault { name: "processes killed", weight: 8, kind: Kind::Process, apply: World::crash },
+    Fault {
+        name: "processes suspended",
+        weight: 6,
+        weight_with_sentinels: 4,
+        kind: Kind::Process,
+        apply: World::suspend,
+    },
+    Fault {
+        name: "processes killed",
+        weight: 8,
+        weight_with_sentinels: 10,
+        kind: Kind::Process,
+        apply: World::crash,
+    },
     Fault {
         name: "processes told to end",
         weight: 4,
+        weight_with_sentinels: 3,
         kind: Kind::Process,
         apply: World::terminate,
     },
-    Fault { name: "wall clocks set", weight: 4, kind: Kind::Process, apply: World::jump_clock },
-    Fault { name: "disks in trouble", weight: 4, kind: Kind::Disk, apply: World::trouble_disk },
+    Fault {
+        name: "wall clocks set",
+        weight: 4,
+        weight_with_sentinels: 2,
+        kind: Kind::Process,
+        apply: World::jump_clock,
+    },
+    Fault {
+        name: "disks in trouble",
+        weight: 4,
+        weight_with_sentinels: 8,
+        kind: Kind::Disk,
+        apply: World::trouble_disk,
+    },
     Fault {
         name: "snapshots ordered",
         weight: 6,
+        weight_with_sentinels: 2,
         kind: Kind::Disk,
         apply: |world, node| world.order(node, "BGSAVE"),
     },
     Fault {
         name: "rewrites ordered",
         weight: 6,
+        weight_with_sentinels: 0,
         kind: Kind::Disk,
         apply: |world, node| world.order(node, "BGREWRITEAOF"),
     },
     Fault {
         name: "bits rotted",
         weight: 1,
+        weight_with_sentinels: 0,
         kind: Kind::Disk,
         apply: |world, node| world.processes[node].durability.is_to_rot = true,
     },
-    Fault { name: "appendfsync set", weight: 2, kind: Kind::People, apply: World::set_appendfsync },
+    Fault {
+        name: "appendfsync set",
+        weight: 2,
+        weight_with_sentinels: 0,
+        kind: Kind::People,
+        apply: World::set_appendfsync,
+    },
     Fault {
         name: "append-only files switched",
         weight: 1,
+        weight_with_sentinels: 0,
         kind: Kind::People,
         apply: World::switch_append_only,
     },
-    Fault { name: "other orders", weight: 4, kind: Kind::People, apply: World::order_something },
+    Fault {
+        name: "other orders",
+        weight: 4,
+        weight_with_sentinels: 0,
+        kind: Kind::People,
+        apply: World::order_something,
+    },
     Fault {
         name: "replicas told to follow another",
         weight: 12,
+        weight_with_sentinels: 0,
         kind: Kind::People,
         apply: World::rearrange,
     },
     Fault {
         name: "replicas promoted",
         weight: 8,
+        weight_with_sentinels: 0,
         kind: Kind::People,
         apply: |world, _| world.promote_somebody(),
     },
     Fault {
         name: "masters told to fail over",
         weight: 8,
+        weight_with_sentinels: 0,
         kind: Kind::People,
         apply: |world, _| world.fail_over(),
     },
     Fault {
         name: "backlogs resized",
         weight: 5,
+        weight_with_sentinels: 0,
         kind: Kind::People,
         apply: |world, node| world.order(node, "CONFIG SET repl-backlog-size {16384..1048576}"),
     },
     Fault {
         name: "bursts of a client",
         weight: 4,
+        weight_with_sentinels: 0,
         kind: Kind::People,
         apply: |world, _| world.hurry_some_client(),
     },
     Fault {
         name: "pipelines without end",
         weight: 2,
+        weight_with_sentinels: 0,
         kind: Kind::People,
         apply: |world, _| world.flood_by_some_client(),
+    },
+    Fault {
+        name: "processes stopped for long",
+        weight: 0,
+        weight_with_sentinels: 8,
+        kind: Kind::Process,
+        apply: World::stop_for_long,
+    },
+    Fault {
+        name: "wall clocks that leap",
+        weight: 0,
+        weight_with_sentinels: 6,
+        kind: Kind::Process,
+        apply: World::leap_clock,
+    },
+    Fault {
+        name: "hosts cut off",
+        weight: 0,
+        weight_with_sentinels: 12,
+        kind: Kind::Network,
+        apply: World::cut_off,
+    },
+    Fault {
+        name: "masters in trouble",
+        weight: 0,
+        weight_with_sentinels: 16,
+        kind: Kind::Process,
+        apply: |world, _| world.trouble_master(),
+    },
+    Fault {
+        name: "failovers ordered by users",
+        weight: 0,
+        weight_with_sentinels: 5,
+        kind: Kind::People,
+        apply: |world, _| world.order_failover(),
+    },
+    Fault {
+        name: "replicas led astray",
+        weight: 0,
+        weight_with_sentinels: 4,
+        kind: Kind::People,
+        apply: |world, _| world.lead_astray(),
     },
 ];
 
@@ -183,12 +277,23 @@ pub fn draw_odds(chance: &mut Chance) -> (Vec<u64>, Option<Kind>) {
         8..11 => (of_kind(kind, false), None),
         11..13 => (of_kind(kind, true), Some(kind)),
         _ => {
-            let leaning: Vec<u64> =
-                weights.iter().map(|w| w * chance.pick(&[0, 1, 1, 4])).collect();
+            let mut lean = |w: &u64| if *w > 0 { w * chance.pick(&[0, 1, 1, 4]) } else { 0 };
+            let leaning: Vec<u64> = weights.iter().map(&mut lean).collect();
             let none = leaning.iter().all(|&weight| weight == 0);
             (if none { weights } else { leaning }, None)
         }
     }
+}
+
+/// The same for worlds with Sentinels.
+pub fn draw_sentinel_odds(chance: &mut Chance) -> Vec<u64> {
+    let leans = chance.percent(50);
+    let mut odds = Vec::new();
+    for fault in FAULTS {
+        let factor = if leans { *chance.pick(&[0, 1, 1, 4]) } else { 1 };
+        odds.push(fault.weight_with_sentinels * factor);
+    }
+    odds
 }
 
 impl World {
@@ -207,7 +312,7 @@ impl World {
 
     /// Gives the operator of a node a request to make, with the numbers in it drawn.
     pub(crate) fn order(&mut self, node: usize, line: &str) {
-        if !self.processes[node].is_up() || node >= self.plan.data_nodes() {
+        if !self.processes[node].is_up() || node >= self.plan.operated() {
             return;
         }
         let operator = self.plan.clients + node;
@@ -447,7 +552,9 @@ impl World {
             (process.disk.failing, process.disk.failing_syncs) = (None, 0);
             (process.disk.slowness, process.disk.sync_us) = (1, self.plan.sync_us);
             process.busy_until = process.busy_until.min(self.now);
-            process.config.replicaof = self.arrangement[node].map(address);
+            if self.plan.sentinels.is_none() {
+                process.config.replicaof = self.arrangement[node].map(address);
+            }
             self.wake(node);
             self.queue.push(self.now + 1, Event::Start(node));
         }
@@ -456,9 +563,12 @@ impl World {
             let c = &mut self.clients[client];
             c.orders.clear();
             c.is_slow = false;
-            if !c.is_operator {
+            if !c.is_operator && self.plan.sentinels.is_none() {
                 c.target = root;
             }
+        }
+        if self.plan.sentinels.is_some() {
+            self.break_half_open();
         }
         self.tell(|| format!("all faults end; node{root} is to be the master"));
         self.phase = Phase::Healed { since_us: self.now, root };

@@ -26,6 +26,7 @@ impl World {
         process.exited = None;
         process.seen = Default::default();
         let now = process.now(self.now);
+        self.read_configuration(node);
         let loads_aof = self.find_append_only(node);
         let process = &mut self.processes[node];
         let dump = process.disk.read(DUMP).filter(|_| !loads_aof);
@@ -46,10 +47,12 @@ impl World {
             ledger: process.durability.ledger.clone(),
             bug: self.bug,
         };
-        process.machine = Some(match process.guest {
-            Some(guest) => guest(seed, now),
-            None => node::start(start, now),
-        });
+        let machine = match process.guest {
+            _ if process.is_sentinel => self.sentinel_starts(node, seed, now),
+            Some(guest) => Some(guest(seed, now)),
+            None => Some(node::start(start, now)),
+        };
+        self.processes[node].machine = machine;
         self.tell(|| format!("node{node} starts"));
         self.check_file(node);
         self.drain(node);
@@ -80,7 +83,7 @@ impl World {
             self.coverage.torn_tails += u64::from(loss.torn);
             self.coverage.lost_renames += u64::from(loss.names);
         }
-        let delay = self.chance.skewed(50_000, 15_000_000);
+        let delay = self.chance.skewed(50_000, self.plan.restart_us);
         self.queue.push(self.now + delay, Event::Start(node));
     }
 
@@ -142,9 +145,12 @@ impl World {
     }
 
     fn end_process(&mut self, node: usize, silently: bool) {
-        let process = &mut self.processes[node];
-        let Some(machine) = process.machine.take() else { return };
+        let Some(machine) = self.processes[node].machine.take() else { return };
+        if let Some(beliefs) = machine.beliefs() {
+            self.sentinel_ends(node, &beliefs);
+        }
         self.coverage.add_machine(machine.as_ref());
+        let process = &mut self.processes[node];
         // The file may say what the operator said last, or what it said at first.
         if self.chance.percent(70)
             && let Some(data) = machine.data()

@@ -52,6 +52,43 @@ pub trait Machine {
     fn data(&self) -> Option<&dyn DataNode> {
         None
     }
+
+    /// What it believes, if it is a Sentinel.
+    fn beliefs(&self) -> Option<Beliefs> {
+        None
+    }
+}
+
+/// What a Sentinel believes.
+#[derive(Clone, Debug, Default)]
+pub struct Beliefs {
+    /// Its id.
+    pub id: String,
+    /// Whether nothing is judged after a pause.
+    pub is_tilted: bool,
+    /// What it believes of each master.
+    pub masters: Vec<Belief>,
+}
+
+/// What a Sentinel believes of a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Belief {
+    /// The master's name.
+    pub name: String,
+    /// Where it is.
+    pub host: String,
+    /// Epoch of this configuration.
+    pub config_epoch: u64,
+    /// Greatest epoch in which it voted.
+    pub leader_epoch: u64,
+    /// How many Sentinels must agree that the master is down, itself included.
+    pub quorum: usize,
+    /// How many Sentinels it knows, itself included.
+    pub sentinels: usize,
+    /// Whether it finds the master down.
+    pub is_down: bool,
+    /// Epoch and phase of its failover.
+    pub failover: Option<(u64, &'static str)>,
 }
 
 /// A machine that holds data and replicates it.

@@ -5,14 +5,15 @@
 //!   russet-sim --from S --trace                       one seed, every line printed
 //!   russet-sim --hunt [--seeds N]                     each injected bug until it is caught, N seeds at most
 //!   russet-sim --bug NAME …                           with that bug injected (feature `injected`)
+//!   russet-sim --sentinels …                          the same of worlds in which Sentinels watch the nodes
 //! ```
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use russet_sim::coverage::Coverage;
-use russet_sim::node::Bug;
+use russet_sim::coverage::{Coverage, Worlds};
+use russet_sim::node::{Bug, SentinelBug};
 use russet_sim::world::{Common, Tracing, run};
 
 /// Lines of the trace that a failing seed shows.
@@ -37,6 +38,7 @@ struct Options {
     hunt: bool,
     worker: bool,
     hash: bool,
+    sentinels: bool,
 }
 
 fn options() -> Result<Options, String> {
@@ -50,6 +52,7 @@ fn options() -> Result<Options, String> {
         hunt: false,
         worker: false,
         hash: false,
+        sentinels: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -65,32 +68,59 @@ fn options() -> Result<Options, String> {
             "--hunt" => options.hunt = true,
             "--worker" => options.worker = true,
             "--hash" => options.hash = true,
+            "--sentinels" => options.sentinels = true,
             other => return Err(format!("{other} is unknown; see the head of main.rs")),
         }
     }
     Ok(options)
 }
 
+/// What is injected, and where.
+#[derive(Clone, Copy, Debug, Default)]
+struct Injected {
+    engine: Option<Bug>,
+    sentinel: Option<SentinelBug>,
+}
+
 #[cfg(feature = "injected")]
-fn bug(name: &str) -> Result<Bug, String> {
-    let bugs = russet_engine::injected::BUGS;
-    let found = bugs.into_iter().find(|bug| format!("{bug:?}").eq_ignore_ascii_case(name));
-    found.ok_or_else(|| format!("there is no bug {name}; there are {bugs:?}"))
+fn bug(name: &str, sentinels: bool) -> Result<Injected, String> {
+    let mut injected = Injected::default();
+    if sentinels {
+        let bugs = russet_engine::injected::SENTINEL_BUGS;
+        injected.sentinel = named(&bugs, name);
+    } else {
+        injected.engine = named(&russet_engine::injected::BUGS, name);
+    }
+    match injected.engine.is_some() || injected.sentinel.is_some() {
+        true => Ok(injected),
+        false => Err(format!("there is no bug {name}; there are {:?}", bug_names(sentinels)?)),
+    }
+}
+
+#[cfg(feature = "injected")]
+fn named<T: Copy + std::fmt::Debug>(bugs: &[T], name: &str) -> Option<T> {
+    bugs.iter().copied().find(|bug| format!("{bug:?}").eq_ignore_ascii_case(name))
 }
 
 #[cfg(not(feature = "injected"))]
-fn bug(_name: &str) -> Result<Bug, String> {
+fn bug(_name: &str, _sentinels: bool) -> Result<Injected, String> {
     Err("this build has no bugs to inject: build it with --features injected".to_owned())
 }
 
 #[cfg(feature = "injected")]
-fn bug_names() -> Result<Vec<String>, String> {
-    Ok(russet_engine::injected::BUGS.iter().map(|bug| format!("{bug:?}")).collect())
+fn bug_names(sentinels: bool) -> Result<Vec<String>, String> {
+    let names = |bugs: &[&dyn std::fmt::Debug]| bugs.iter().map(|bug| format!("{bug:?}")).collect();
+    if sentinels {
+        let bugs = russet_engine::injected::SENTINEL_BUGS;
+        return Ok(names(&bugs.each_ref().map(|bug| bug as &dyn std::fmt::Debug)));
+    }
+    let bugs = russet_engine::injected::BUGS;
+    Ok(names(&bugs.each_ref().map(|bug| bug as &dyn std::fmt::Debug)))
 }
 
 #[cfg(not(feature = "injected"))]
-fn bug_names() -> Result<Vec<String>, String> {
-    bug("").map(|_| Vec::new())
+fn bug_names(sentinels: bool) -> Result<Vec<String>, String> {
+    bug("", sentinels).map(|_| Vec::new())
 }
 
 fn main() -> ExitCode {
@@ -120,14 +150,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn injected(options: &Options) -> Result<Option<Bug>, String> {
-    options.bug.as_deref().map(bug).transpose()
+fn injected(options: &Options) -> Result<Injected, String> {
+    let name = options.bug.as_deref();
+    name.map_or(Ok(Injected::default()), |name| bug(name, options.sentinels))
+}
+
+/// What every run shares, and a bug of data nodes.
+fn prepare(options: &Options) -> Result<(Common, Option<Bug>), String> {
+    let injected = injected(options)?;
+    let common = match options.sentinels {
+        true => Common::with_sentinels(injected.sentinel),
+        false => Common::default(),
+    };
+    Ok((common, injected.engine))
 }
 
 /// One seed, printed as it goes or by its hash.
 fn one(options: &Options) -> Result<bool, String> {
     let tracing = if options.trace { Tracing::Print } else { Tracing::Off };
-    let report = run(&Common::default(), options.from, injected(options)?, tracing);
+    let (common, bug) = prepare(options)?;
+    let report = run(&common, options.from, bug, tracing);
     println!("seed {} hash {:016x}", options.from, report.hash);
     if options.trace {
         print!("{}", report.coverage);
@@ -140,7 +182,7 @@ fn one(options: &Options) -> Result<bool, String> {
 
 /// A part of the seeds; what came out goes to standard output for the process that asked.
 fn work(options: &Options) -> Result<bool, String> {
-    let (common, bug) = (Common::default(), injected(options)?);
+    let (common, bug) = prepare(options)?;
     let mut total = Coverage::default();
     let (mut seconds, mut commands) = (BTreeMap::new(), BTreeMap::new());
     for at in 0..options.seeds.unwrap_or(1) {
@@ -171,6 +213,9 @@ fn worker(options: &Options, extra: &[String]) -> Result<Child, String> {
     command.arg("--worker").args(extra);
     if let Some(bug) = &options.bug {
         command.args(["--bug", bug]);
+    }
+    if options.sentinels {
+        command.arg("--sentinels");
     }
     command.stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())
 }
@@ -262,10 +307,11 @@ fn many(options: &Options) -> Result<bool, String> {
     if let Some((seed, _, what)) = &sum.bad {
         println!("seed {seed}: {what}");
         println!("the same seed again, its last {TRACE_LINES} lines:");
-        let bug = injected(options)?;
-        let report = run(&Common::default(), *seed, bug, Tracing::Keep(TRACE_LINES));
+        let (common, bug) = prepare(options)?;
+        let report = run(&common, *seed, bug, Tracing::Keep(TRACE_LINES));
         report.trace.iter().for_each(|line| println!("{line}"));
-        println!("all of it: russet-sim --from {seed} --trace");
+        let which = if options.sentinels { "--sentinels " } else { "" };
+        println!("all of it: russet-sim {which}--from {seed} --trace");
         return Ok(false);
     }
     if sum.crashed {
@@ -284,11 +330,12 @@ fn many(options: &Options) -> Result<bool, String> {
     if seeds < FLOOR_SEEDS_MIN {
         return Ok(true);
     }
-    let mut bad = sum.total.out_of_bounds(seeds);
+    let worlds = if options.sentinels { Worlds::Sentinels } else { Worlds::Data };
+    let mut bad = sum.total.out_of_bounds(worlds, seeds);
     if seconds < 60 {
         bad.push(format!("TOO SHORT: the median seed lasts {seconds} s, the floor is 60"));
     }
-    if commands < 1000 {
+    if commands < 1000 && worlds == Worlds::Data {
         bad.push(format!("TOO FEW commands in the median seed: {commands}, the floor is 1000"));
     }
     bad.iter().for_each(|what| println!("{what}"));
@@ -299,7 +346,7 @@ fn many(options: &Options) -> Result<bool, String> {
 fn hunt(options: &Options) -> Result<bool, String> {
     let seeds = options.seeds.unwrap_or(HUNT_SEEDS);
     let mut all = true;
-    for name in bug_names()? {
+    for name in bug_names(options.sentinels)? {
         let options = Options { bug: Some(name.clone()), ..options.clone() };
         let words = [
             "--seeds".to_owned(),

@@ -6,8 +6,8 @@ use russet_engine::Node;
 use russet_engine::busy::Activity;
 use russet_engine::clients::client::Client;
 use russet_engine::clients::outbox::Outbox;
-use russet_engine::config::Config;
 use russet_engine::config::words::MasterAddress;
+use russet_engine::config::{self, Config, SentinelStart, Store};
 use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 use russet_engine::journal::{Origin, Sink, Unit};
 use russet_engine::keyspace::Entry;
@@ -19,7 +19,9 @@ use russet_engine::types::string::Text;
 
 use crate::digest;
 use crate::ledger::{Recording, SharedLedger};
-use crate::machine::{Append, Backlog, Counts, DataNode, FailoverStage, Machine, Place, Upstream};
+use crate::machine::{
+    Append, Backlog, Belief, Beliefs, Counts, DataNode, FailoverStage, Machine, Place, Upstream,
+};
 use crate::model::hash::Hash;
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
@@ -32,6 +34,15 @@ pub use russet_engine::injected::Bug;
 #[cfg(not(feature = "injected"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {}
+
+/// The same of a Sentinel.
+#[cfg(feature = "injected")]
+pub use russet_engine::injected::SentinelBug;
+
+/// No bug can be injected in this build.
+#[cfg(not(feature = "injected"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentinelBug {}
 
 /// Whether syncs of folders are forgotten.
 pub fn forgets_folders(bug: Option<Bug>) -> bool {
@@ -93,13 +104,49 @@ pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
         node.journal.attach(Box::new(Mirroring(mirror.clone())));
         mirror
     });
-    Box::new(Data { node, mirror })
+    Box::new(Data { node, mirror, is_sentinel: false })
+}
+
+/// What the process of a Sentinel starts with.
+pub struct SentinelBoot<'a> {
+    /// Its configuration file, with the state of its last life.
+    pub text: &'a [u8],
+    /// That file's path.
+    pub path: &'a str,
+    /// Everything random in the machine comes from this.
+    pub seed: [u64; 4],
+    /// Process id.
+    pub pid: u32,
+    /// The bug to have.
+    pub bug: Option<SentinelBug>,
+}
+
+/// Starts a Sentinel. The error is what is wrong with its file.
+pub fn start_sentinel(start: SentinelBoot<'_>, now: Now) -> Result<Box<dyn Machine>, String> {
+    let source = config::Source { place: config::Place::Text, text: start.text.to_vec() };
+    let loaded = Config::parse_for(Mode::Sentinel, &[source], &mut |_, _| Ok(Vec::new()));
+    let loaded = loaded.map_err(|error| format!("{error:?}"))?;
+    let settings = loaded.sentinel.ok_or("there are no lines about masters")?.settings;
+    let store = Store::Configuration { path: start.path.to_owned() };
+    let mut boot = Boot {
+        seeds: Seeds::derive(start.seed),
+        pid: start.pid,
+        mode: Mode::Sentinel,
+        config_file: Some(start.path.to_owned()),
+        sentinel: Some(SentinelStart { settings, store }),
+        ..Boot::default()
+    };
+    set_sentinel_bug(&mut boot, start.bug);
+    let node = Node::new(loaded.config, boot, now);
+    Ok(Box::new(Data { node, mirror: None, is_sentinel: true }))
 }
 
 /// A data node, and what a second sink of its journal makes of it.
 struct Data {
     node: Node,
     mirror: Option<Arc<Mutex<Mirror>>>,
+    /// It is a Sentinel, and holds no data.
+    is_sentinel: bool,
 }
 
 /// Data that is made of nothing but a journal's effects.
@@ -163,6 +210,19 @@ fn set_bug(boot: &mut Boot, bug: Option<Bug>) {
 
 #[cfg(not(feature = "injected"))]
 fn set_bug(_boot: &mut Boot, bug: Option<Bug>) {
+    match bug {
+        None => {}
+        Some(never) => match never {},
+    }
+}
+
+#[cfg(feature = "injected")]
+fn set_sentinel_bug(boot: &mut Boot, bug: Option<SentinelBug>) {
+    boot.sentinel_bug = bug;
+}
+
+#[cfg(not(feature = "injected"))]
+fn set_sentinel_bug(_boot: &mut Boot, bug: Option<SentinelBug>) {
     match bug {
         None => {}
         Some(never) => match never {},
@@ -247,7 +307,26 @@ impl Machine for Data {
     }
 
     fn data(&self) -> Option<&dyn DataNode> {
-        Some(self)
+        (!self.is_sentinel).then_some(self)
+    }
+
+    fn beliefs(&self) -> Option<Beliefs> {
+        let machine = self.node.parts.sentinel.machine()?;
+        let beliefs = machine.beliefs().into_iter().map(|it| Belief {
+            name: it.name,
+            host: it.host,
+            config_epoch: it.config_epoch,
+            leader_epoch: it.leader_epoch,
+            quorum: it.quorum,
+            sentinels: it.sentinels,
+            is_down: it.is_down,
+            failover: it.failover,
+        });
+        Some(Beliefs {
+            id: machine.my_id().to_owned(),
+            is_tilted: machine.tilted_secs().is_some(),
+            masters: beliefs.collect(),
+        })
     }
 }
 

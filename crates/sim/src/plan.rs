@@ -9,6 +9,7 @@ use russet_engine::mode::Mode;
 use crate::chance::Chance;
 use crate::faults::{Kind, draw_odds};
 use crate::net::Link;
+use crate::sentinel_plan::SentinelPlan;
 use crate::workload::Load;
 
 /// See the module.
@@ -64,6 +65,10 @@ pub struct Plan {
     pub transactions: bool,
     /// What clients and replicas must know.
     pub password: Option<&'static str>,
+    /// After how long at most a killed process starts again, microseconds.
+    pub restart_us: u64,
+    /// The Sentinels, if there are any.
+    pub sentinels: Option<SentinelPlan>,
 }
 
 /// So many seeds in a hundred have nodes without replication, which have append-only files. Of the others some nodes have, in a
@@ -96,10 +101,20 @@ pub fn node_of(host: &str) -> Option<usize> {
     }
 }
 
+/// The address of a node's host.
+pub fn host_address(node: usize) -> String {
+    format!("127.0.0.{}", node + 1)
+}
+
 impl Plan {
     /// How many processes are data nodes: the first ones.
     pub fn data_nodes(&self) -> usize {
         self.configs.len()
+    }
+
+    /// How many processes have an operator: data nodes and, behind them, Sentinels.
+    pub fn operated(&self) -> usize {
+        self.data_nodes() + self.sentinels.as_ref().map_or(0, |plan| plan.count)
     }
 
     /// Draws a plan; `usual` are the default settings, worked out once.
@@ -122,12 +137,8 @@ impl Plan {
             }
         }
         let has_files = configs.iter().any(|config| config.appendonly);
-        for config in configs.iter_mut().filter(|_| password.is_some()) {
-            let words: [(&[u8], &[u8]); 2] =
-                [(b"requirepass", b"open sesame"), (b"masterauth", b"open sesame")];
-            let context = SetContext { loading: false, is_local: true };
-            let set = config.set(&words, context);
-            debug_assert!(set.is_ok(), "both can be set: {set:?}");
+        if let Some(password) = password {
+            configs.iter_mut().for_each(|config| set_password(config, password));
         }
         let mut load = Load::draw(chance, known);
         load.peeks = has_files;
@@ -179,11 +190,13 @@ impl Plan {
             mirrors: chance.percent(60),
             awaits_saves: chance.percent(40),
             transactions,
+            restart_us: 15_000_000,
+            sentinels: None,
         }
     }
 }
 
-fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
+pub(crate) fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
     let mut config = usual.clone();
     config.databases = 8;
     config.protected_mode = false;
@@ -230,6 +243,15 @@ fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
         config.replicaof = Some(address(master));
     }
     config
+}
+
+/// With a password for clients and replicas.
+pub(crate) fn set_password(config: &mut Config, password: &str) {
+    let words: [(&[u8], &[u8]); 2] =
+        [(b"requirepass", password.as_bytes()), (b"masterauth", password.as_bytes())];
+    let context = SetContext { loading: false, is_local: true };
+    let set = config.set(&words, context);
+    debug_assert!(set.is_ok(), "both can be set: {set:?}");
 }
 
 /// With an append-only file.

@@ -78,6 +78,8 @@ pub struct Process {
     pub machine: Option<Box<dyn Machine>>,
     /// How its machine is started, if it is no data node.
     pub guest: Option<Guest>,
+    /// Its machine is a Sentinel.
+    pub is_sentinel: bool,
     /// Which life this is; what was meant for an earlier one is dropped.
     pub incarnation: u32,
     /// What the configuration file says.

@@ -149,6 +149,11 @@ impl World {
             process.heard_us.insert(c.hosts[0], now_us);
             c.tap.hear(&buffer[before..], now_us);
         }
+        let read = (process.is_sentinel && end == 0).then(|| buffer[before..].to_vec());
+        if let Some(bytes) = read {
+            self.watch_read(conn, &bytes);
+        }
+        let Some(n) = self.processes[node].machine.as_deref_mut() else { return };
         n.received(now, handle);
         self.note_asked(node, handle, conn);
         let pipe = &self.conns[conn].pipes[1 - end];
@@ -282,6 +287,9 @@ impl World {
                 break;
             }
         }
+        if self.processes[node].is_sentinel {
+            self.observe_sentinel(node);
+        }
         let changed = self.observe(node);
         self.check_saved(node, false);
         if let Some(code) = self.processes[node].exited {
@@ -318,6 +326,9 @@ impl World {
                 self.maybe_end_amid_exec(node);
             }
             Output::Log { text, level, .. } => {
+                if self.processes[node].is_sentinel {
+                    return self.sentinel_log(node, &text);
+                }
                 self.count_log(node, &text);
                 if level == Level::Warning && self.processes[node].durability.ledger.is_some() {
                     self.processes[node].durability.warnings.push(text.clone());

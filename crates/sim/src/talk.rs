@@ -85,7 +85,7 @@ impl World {
         let from = if c.is_operator { target } else { self.processes.len() };
         let conn = self.open(Owner::Client(client), from, target);
         self.clients[client].speech.restart();
-        if let Some(password) = self.plan.password {
+        if let Some(password) = self.plan.password.filter(|_| target < nodes) {
             self.clients[client].speech.say(&["AUTH", password], Expected::Session);
         }
         self.clients[client].conn = Some(conn);

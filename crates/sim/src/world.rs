@@ -18,10 +18,14 @@ use crate::durability::Durability;
 use crate::history::Histories;
 use crate::machine::Machine;
 use crate::net::{Arrival, Conn, ConnId, Link, Owner};
-use crate::node::{Bug, forgets_folders};
+use crate::node::{Bug, SentinelBug, forgets_folders};
 use crate::plan::{PORT, Plan};
 use crate::process::{Inbox, Process};
 use crate::queue::Queue;
+use crate::sentinels::{Watch, write_first};
+
+/// Sentinels learn of replicas from INFO of their master, once in ten seconds. Of one that they have never seen they know nothing.
+const LEARNING_US: u64 = 14_000_000;
 
 /// What is due at some time.
 #[derive(Debug)]
@@ -96,12 +100,19 @@ pub struct Common {
     usual: Config,
     commands: CommandTable,
     guests: Vec<Guest>,
+    has_sentinels: bool,
+    sentinel_bug: Option<SentinelBug>,
 }
 
 impl Common {
     /// The same for worlds with machines beside the data nodes, each on a host of its own behind theirs.
     pub fn with_guests(guests: Vec<Guest>) -> Common {
         Common { guests, ..Common::default() }
+    }
+
+    /// The same for worlds in which Sentinels watch the data nodes, perhaps with a bug.
+    pub fn with_sentinels(sentinel_bug: Option<SentinelBug>) -> Common {
+        Common { has_sentinels: true, sentinel_bug, ..Common::default() }
     }
 }
 
@@ -140,6 +151,9 @@ pub struct World {
     pub(crate) arrangement: Vec<Option<usize>>,
     pub(crate) last_tenure: Tenure,
     pub(crate) bug: Option<Bug>,
+    pub(crate) sentinel_bug: Option<SentinelBug>,
+    /// What is known of the Sentinels.
+    pub(crate) watch: Watch,
     tracing: Tracing,
     trace: VecDeque<String>,
 }
@@ -172,9 +186,10 @@ pub fn run(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> Re
 impl World {
     fn new(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> World {
         let mut chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance.fork(), &common.usual, &common.commands);
+        let draw = if common.has_sentinels { Plan::draw_with_sentinels } else { Plan::draw };
+        let plan = draw(&mut chance.fork(), &common.usual, &common.commands);
         let nodes = plan.data_nodes();
-        let hosts = nodes + common.guests.len() + 1;
+        let hosts = plan.operated() + common.guests.len() + 1;
         // The last host is where clients are.
         let links = vec![vec![plan.link; hosts]; hosts];
         let process = |config: &Config| {
@@ -191,11 +206,18 @@ impl World {
             }
         };
         let guest = |guest: &Guest| Process { guest: Some(*guest), ..process(&common.usual) };
+        let sentinel = |_| {
+            let mut process = Process { is_sentinel: true, ..process(&common.usual) };
+            write_first(&mut process.disk, &plan);
+            process
+        };
         let processes = plan.configs.iter().map(process);
+        let processes = processes.chain((nodes..plan.operated()).map(sentinel));
         let processes = processes.chain(common.guests.iter().map(guest)).collect();
         let mut clients: Vec<Client> =
             (0..plan.clients).map(|n| Client::new(n, chance.index(nodes), false)).collect();
-        clients.extend((0..nodes).map(|node| Client::new(plan.clients + node, node, true)));
+        let operated = 0..plan.operated();
+        clients.extend(operated.map(|node| Client::new(plan.clients + node, node, true)));
         World {
             now: 0,
             queue: Queue::default(),
@@ -214,6 +236,8 @@ impl World {
             last_tenure: 0,
             plan,
             bug,
+            sentinel_bug: common.sentinel_bug,
+            watch: Watch::default(),
             tracing,
             trace: VecDeque::new(),
         }
@@ -229,14 +253,17 @@ impl World {
                     self.links[node][to].jitter_us = 0;
                 }
             }
-            let at = self.chance.below(2_000_000);
+            // Else Sentinels would find a master down that was never up.
+            let after = if self.processes[node].is_sentinel { 2_000_000 } else { 0 };
+            let at = after + self.chance.below(2_000_000);
             self.queue.push(at, Event::Start(node));
         }
         for client in 0..self.clients.len() {
             let at = self.chance.below(3_000_000);
             self.client_acts_at(client, at);
         }
-        self.queue.push(2_000_000 + self.plan.fault_us, Event::Fault);
+        let calm_us = if self.plan.sentinels.is_some() { LEARNING_US } else { 2_000_000 };
+        self.queue.push(calm_us + self.plan.fault_us, Event::Fault);
         self.queue.push(self.plan.chaos_us, Event::Heal);
     }
 
@@ -379,6 +406,9 @@ impl World {
     pub(crate) fn send(&mut self, conn: ConnId, direction: usize, bytes: Vec<u8>) {
         if direction == 1 {
             self.tap_sent(conn, &bytes);
+        }
+        if self.plan.sentinels.is_some() {
+            self.watch_sent(conn, direction, &bytes);
         }
         let (from, to) = self.conns[conn].link(direction);
         let link = self.links[from][to];

@@ -36,3 +36,19 @@ fn a_seed_gives_one_hash_in_every_process() {
     }
     assert_ne!(ours, run(&Common::default(), 78, None, Tracing::Off).hash);
 }
+
+#[test]
+fn a_few_seeds_with_sentinels_see_failovers_and_no_violation() {
+    let common = Common::with_sentinels(None);
+    let mut sum = Coverage::default();
+    for seed in 1..=6 {
+        let report = run(&common, seed, None, Tracing::Keep(60));
+        if let Some(what) = report.violation {
+            let trace: Vec<String> = report.trace.into();
+            panic!("seed {seed}: {what}\n{}", trace.join("\n"));
+        }
+        sum.add(&report.coverage);
+    }
+    assert!(sum.elections > 6 && sum.promotions_by_leaders > 6 && sum.config_updates > 0, "{sum}");
+    assert!(sum.votes > 20 && sum.hellos > 1000 && sum.down_checks > 0, "{sum}");
+}

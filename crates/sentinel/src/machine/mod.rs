@@ -2,6 +2,7 @@
 
 mod admin;
 mod commands;
+mod observe;
 mod pause;
 mod set;
 mod state;
@@ -20,6 +21,7 @@ use crate::peers::Peers;
 use crate::scripts::Scripts;
 use crate::settings::{ID_LEN, Settings};
 pub use commands::Summary;
+pub use observe::Belief;
 
 /// Parameters of the start.
 #[derive(Clone, Debug, Default)]

@@ -277,7 +277,7 @@ impl Model {
         let name = args.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
         let name = std::str::from_utf8(&name).unwrap_or_default();
         match name {
-            "ping" | "replconf" => Ok(()),
+            "ping" | "replconf" | "publish" => Ok(()),
             "select" => {
                 self.selected = Some(number(args, 1)?);
                 Ok(())

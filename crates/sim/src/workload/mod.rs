@@ -217,6 +217,19 @@ impl Load {
         }
     }
 
+    /// The same without what costs much or is not of interest where other things are tested: large values, expiries, what
+    /// disturbs other clients.
+    pub fn light(mut self) -> Load {
+        let flushes = self.commands.iter().position(|(_, name)| *name == "flushall");
+        if let Some(index) = flushes {
+            self.commands.remove(index);
+            self.weights.remove(index);
+        }
+        (self.large, self.flushes_all, self.kills, self.peeks) = (None, false, false, false);
+        (self.expiry_percent, self.long_one_in, self.elements) = (0, 1000, 10);
+        self
+    }
+
     /// Draws a request on keys that all clients share.
     fn request(&self, chance: &mut Chance, wall_ms: i64) -> Vec<Vec<u8>> {
         let index = chance.weighted(&self.weights);

@@ -1,0 +1,142 @@
+//! What goes wrong among Sentinels in particular, and what their users order.
+
+use crate::net::Owner;
+use crate::plan::{PORT, host_address};
+use crate::world::{Event, Phase, World};
+
+/// How far wall clocks leap: an hour or ten years, forward or back.
+const LEAPS_US: [i64; 4] =
+    [3_600_000_000, -3_600_000_000, 315_360_000_000_000, -315_360_000_000_000];
+
+/// A killed Sentinel that leads a failover is killed within this time of one of its steps.
+const STEP_US: u64 = 300_000;
+
+impl World {
+    /// A process is stopped, for up to minutes.
+    pub(crate) fn stop_for_long(&mut self, node: usize) {
+        let us = self.chance.skewed(10_000, 180_000_000);
+        self.tell(|| format!("node{node} is stopped for {us} us"));
+        self.processes[node].busy_until = self.now + us;
+        self.processes[node].suspended_us += us;
+    }
+
+    pub(crate) fn leap_clock(&mut self, node: usize) {
+        let us = *self.chance.pick(&LEAPS_US);
+        self.tell(|| format!("node{node}'s wall clock leaps by {us} us"));
+        self.note_wall_clock(node);
+        let clients = self.clients.iter_mut().filter(|client| client.target == node);
+        clients.for_each(|client| client.clock_is_set(self.now));
+        // It stays within a century of the beginning.
+        let offset = self.processes[node].wall_offset_us.saturating_add(us);
+        self.processes[node].wall_offset_us =
+            offset.clamp(-1_000_000_000_000_000, 1_000_000_000_000_000);
+    }
+
+    /// A host is cut off from all others, or from some, in one direction or both.
+    pub(crate) fn cut_off(&mut self, node: usize) {
+        let us = self.chance.skewed(500_000, 60_000_000);
+        let (percent, way) = (*self.chance.pick(&[100, 100, 50]), self.chance.below(4));
+        self.coverage.partitions += 1;
+        self.tell(|| format!("node{node} is cut off from {percent} % for {us} us, way {way}"));
+        for other in 0..self.links.len() {
+            if other == node || !self.chance.percent(percent) {
+                continue;
+            }
+            for (from, to, is_meant) in [(node, other, way != 1), (other, node, way != 2)] {
+                if is_meant {
+                    self.links[from][to].blocked = true;
+                    self.queue.push(self.now + us, Event::Unblock { from, to });
+                }
+            }
+        }
+    }
+
+    /// A server that is a master now.
+    fn some_master(&mut self) -> Option<usize> {
+        let plan = self.plan.sentinels.as_ref()?;
+        let servers = plan.groups.iter().flatten().copied();
+        let masters: Vec<usize> = servers
+            .filter(|&node| self.processes[node].is_up() && !self.processes[node].seen.is_replica)
+            .collect();
+        (!masters.is_empty()).then(|| *self.chance.pick(&masters))
+    }
+
+    /// Something happens to a master.
+    pub(crate) fn trouble_master(&mut self) {
+        let Some(node) = self.some_master() else { return };
+        match self.chance.below(4) {
+            0 | 1 => self.crash(node),
+            2 => self.stop_for_long(node),
+            _ => self.cut_off(node),
+        }
+    }
+
+    /// A user orders a failover of some Sentinel.
+    pub(crate) fn order_failover(&mut self) {
+        let Some(plan) = &self.plan.sentinels else { return };
+        let (count, groups) = (plan.count, plan.groups.len());
+        let node = self.plan.data_nodes() + self.chance.index(count);
+        let group = self.chance.index(groups);
+        let word = if self.chance.percent(60) { " COORDINATED" } else { "" };
+        self.order(node, &format!("SENTINEL FAILOVER m{group}{word}"));
+    }
+
+    /// An operator makes a replica follow somebody else by mistake, or nobody, while all is calm.
+    pub(crate) fn lead_astray(&mut self) {
+        let Some(plan) = &self.plan.sentinels else { return };
+        let (groups, stranger) = (plan.groups.clone(), plan.stranger);
+        let group = self.chance.index(groups.len());
+        let replicas: Vec<usize> = groups[group]
+            .iter()
+            .copied()
+            .filter(|&node| self.processes[node].seen.is_replica)
+            .collect();
+        if replicas.is_empty() || !self.is_calm() {
+            return;
+        }
+        let node = *self.chance.pick(&replicas);
+        if self.processes[node].busy_until > self.now {
+            return;
+        }
+        let other = *self.chance.pick(&groups[group]);
+        let to = match stranger {
+            Some(stranger) if self.chance.percent(70) => Some(stranger),
+            _ if other != node => Some(other),
+            _ => None,
+        };
+        self.coverage.replicaofs += 1;
+        match to {
+            Some(to) => self.order(node, &format!("REPLICAOF {} {PORT}", host_address(to))),
+            None => self.order(node, "REPLICAOF NO ONE"),
+        }
+    }
+
+    /// No Sentinel finds anything wrong.
+    fn is_calm(&self) -> bool {
+        let lives = self.watch.lives.values();
+        let mut beliefs = lives.flat_map(|life| &life.beliefs.masters);
+        beliefs.all(|belief| !belief.is_down && belief.failover.is_none())
+    }
+
+    /// Connections whose peer was lost without a word break: that they are half open is a fault too.
+    pub(crate) fn break_half_open(&mut self) {
+        for conn in 0..self.conns.len() {
+            let c = &self.conns[conn];
+            let half = c.owners.iter().filter(|owner| **owner == Owner::Nobody).count() == 1;
+            if half && c.established && !c.pipes.iter().any(|pipe| pipe.is_over()) {
+                self.reset(conn);
+            }
+        }
+    }
+
+    /// Some Sentinels are killed amid their failover.
+    pub(crate) fn maybe_crash_sentinel(&mut self, node: usize) {
+        let Some(plan) = &self.plan.sentinels else { return };
+        let percent = plan.crash_in_failover_percent;
+        if percent > 0 && self.phase == Phase::Chaos && self.chance.percent(percent) {
+            let incarnation = self.processes[node].incarnation;
+            let at = self.now + self.chance.skewed(1, STEP_US);
+            self.queue.push(at, Event::Crash { node, incarnation });
+        }
+    }
+}

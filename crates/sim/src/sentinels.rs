@@ -1,0 +1,216 @@
+//! What is known of the Sentinels of a world, from outside: their votes, leaders and configurations as they have told them.
+//!
+//! Nothing that a Sentinel believes is taken for true. Votes and configurations are read from the wire (`sentinel_wire.rs`), its
+//! file from its disk, and its steps from its log; `sentinel_check.rs` compares.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::disk::Disk;
+use crate::machine::{Beliefs, Machine};
+use crate::net::ConnId;
+use crate::node::{self, SentinelBoot};
+use crate::plan::{Plan, node_of};
+use crate::sentinel_plan::{SENTINEL_FILE, SentinelPlan};
+use crate::sentinel_wire::Wire;
+use crate::world::World;
+
+/// The path of its file, as a Sentinel has it.
+const PATH: &str = "/etc/sentinel.conf";
+
+/// The file that servers write with CONFIG REWRITE.
+const SERVER_FILE: &str = "redis.conf";
+
+/// What was told about all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// Candidates by voter, group and epoch.
+    pub votes: BTreeMap<(String, usize, u64), String>,
+    /// Leaders of an epoch.
+    pub leaders: BTreeMap<(usize, u64), BTreeSet<String>>,
+    /// The last leader of each group.
+    pub last_leader: BTreeMap<usize, String>,
+    /// The greatest configuration epoch that a Sentinel has told of a group.
+    pub told: BTreeMap<(String, usize), u64>,
+    /// Where the master is in a configuration.
+    pub addresses: BTreeMap<(usize, u64), String>,
+    /// Groups in which a user's order was carried out without a majority: then an epoch may have two configurations.
+    pub forced_alone: BTreeSet<usize>,
+    /// The group whose data a history has; none: that of the stranger.
+    pub families: BTreeMap<String, Option<usize>>,
+    /// What is known of the present life of each Sentinel, by process.
+    pub lives: BTreeMap<usize, Life>,
+    /// Connections of Sentinels.
+    pub wires: BTreeMap<ConnId, Wire>,
+    /// Since when all has been well after the faults.
+    pub well_since_us: Option<u64>,
+    /// When it had been for long enough.
+    pub settled_us: Option<u64>,
+}
+
+/// The present life of a Sentinel's process.
+#[derive(Debug, Default)]
+pub(crate) struct Life {
+    pub id: String,
+    /// The epoch that it has announced last.
+    pub epoch: u64,
+    /// What it has seen and done of each group.
+    pub groups: BTreeMap<usize, Track>,
+    /// When it read a valid reply to PING of each server, the first of those that came together, and one before them.
+    pub pongs: BTreeMap<usize, [u64; 2]>,
+    /// What each server's last INFO said, as it has read it.
+    pub infos: BTreeMap<usize, Told>,
+    /// What it believed after its last call.
+    pub beliefs: Beliefs,
+}
+
+/// What a Sentinel was told by a server.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub is_replica: bool,
+    pub lineage: String,
+    /// Of a replica; a master says nothing of its own.
+    pub priority: Option<u32>,
+}
+
+/// A group, in the life of a Sentinel.
+#[derive(Debug, Default)]
+pub(crate) struct Track {
+    /// The epoch of its failover, and when it began.
+    pub trying: Option<(u64, u64)>,
+    /// A user has ordered it.
+    pub is_forced: bool,
+    /// … with the master's help.
+    pub is_coordinated: bool,
+    /// It was elected in that epoch.
+    pub is_elected: bool,
+    /// It must not begin the next one before.
+    pub not_before_us: u64,
+    /// It was told which history its master has.
+    pub knows_history: bool,
+    /// The greatest epoch of a configuration that it had.
+    pub config_epoch: u64,
+}
+
+/// The text of an INFO's field.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+impl Life {
+    /// It has read an INFO of a server.
+    pub fn note_told(&mut self, group: Option<usize>, server: usize, told: Told) {
+        if let Some(group) = group.filter(|_| !told.is_replica) {
+            let name = SentinelPlan::name(group);
+            let belief = self.beliefs.masters.iter().find(|belief| belief.name == name);
+            let is_master = belief.is_some_and(|belief| node_of(&belief.host) == Some(server));
+            self.groups.entry(group).or_default().knows_history |= is_master;
+        }
+        // What it has said once counts until it says something else.
+        let before = self.infos.get(&server).and_then(|told| told.priority);
+        let priority = told.priority.or(before);
+        self.infos.insert(server, Told { priority, ..told });
+    }
+}
+
+impl Told {
+    /// Reads an INFO.
+    pub fn read(text: &str) -> Told {
+        Told {
+            is_replica: field(text, "role") == Some("slave"),
+            lineage: field(text, "master_replid").unwrap_or_default().to_owned(),
+            priority: field(text, "slave_priority").and_then(|text| text.parse().ok()),
+        }
+    }
+}
+
+/// An epoch as a state file has it.
+pub(crate) fn epoch_in(text: &str, statement: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(statement)?.strip_prefix(' '));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Puts a Sentinel's first configuration on its disk.
+pub(crate) fn write_first(disk: &mut Disk, plan: &Plan) {
+    let Some(sentinels) = &plan.sentinels else { return };
+    let text = sentinels.text(plan.password);
+    let written = disk.create(SENTINEL_FILE).and_then(|file| {
+        disk.write(file, text.as_bytes())?;
+        disk.sync(file)?;
+        disk.sync_folder_of(SENTINEL_FILE)
+    });
+    assert!(written.is_ok(), "a new disk works: {written:?}");
+}
+
+impl World {
+    /// Starts the machine of a Sentinel from its file.
+    pub(crate) fn sentinel_starts(
+        &mut self,
+        node: usize,
+        seed: [u64; 4],
+        now: russet_engine::io::Now,
+    ) -> Option<Box<dyn Machine>> {
+        let text = self.processes[node].disk.read(SENTINEL_FILE).unwrap_or_default();
+        let pid = node as u32 + 100;
+        let boot = SentinelBoot { text: &text, path: PATH, seed, pid, bug: self.sentinel_bug };
+        match node::start_sentinel(boot, now) {
+            Ok(machine) => {
+                self.watch.lives.insert(node, Life::default());
+                Some(machine)
+            }
+            Err(what) => {
+                self.fail(format!("node{node} cannot read its own file: {what}"));
+                None
+            }
+        }
+    }
+
+    /// The process of a Sentinel ends.
+    pub(crate) fn sentinel_ends(&mut self, node: usize, beliefs: &Beliefs) {
+        let is_amid = beliefs.masters.iter().any(|master| master.failover.is_some());
+        self.coverage.restarts_in_failover += u64::from(is_amid);
+        self.watch.lives.remove(&node);
+        let conns = &self.conns;
+        self.watch.wires.retain(|&conn, _| conns[conn].hosts[0] != node);
+    }
+
+    /// A server among Sentinels starts: its file says what CONFIG REWRITE wrote last.
+    pub(crate) fn read_configuration(&mut self, node: usize) {
+        if self.plan.sentinels.is_none() || self.processes[node].is_sentinel {
+            return;
+        }
+        let process = &mut self.processes[node];
+        let first = self.plan.configs[node].replicaof.clone();
+        let Some(text) = process.disk.read(SERVER_FILE) else {
+            process.config.replicaof = first;
+            return;
+        };
+        let text = String::from_utf8_lossy(&text);
+        let line = text.lines().find_map(|line| line.strip_prefix("replicaof "));
+        let host = line.and_then(|line| line.split(' ').next());
+        process.config.replicaof = host.map(|host| russet_engine::config::words::MasterAddress {
+            host: host.trim_matches('"').as_bytes().to_vec(),
+            port: crate::plan::PORT,
+        });
+    }
+
+    /// A history begins: whose data is it?
+    pub(crate) fn note_family(&mut self, node: usize, id: &str, parent: Option<&str>) {
+        let Some(plan) = &self.plan.sentinels else { return };
+        let watch = &mut self.watch;
+        let inherited = parent.and_then(|parent| watch.families.get(parent).copied());
+        let family = inherited.unwrap_or_else(|| plan.group_of(node));
+        watch.families.entry(id.to_owned()).or_insert(family);
+    }
+
+    /// A server was made the master of a group: its data is the group's from now on.
+    pub(crate) fn note_master(&mut self, group: usize, node: usize) {
+        if let Some((id, _)) = &self.processes[node].seen.place {
+            self.watch.families.insert(id.clone(), Some(group));
+        }
+    }
+
+    /// The server that an address names.
+    pub(crate) fn server_at(&self, host: &str) -> Option<usize> {
+        node_of(host).filter(|&node| node < self.plan.data_nodes())
+    }
+}
