@@ -2,6 +2,7 @@
 
 use russet_driver::{Driver, Files};
 use russet_engine::config::{Config, Place, SentinelStart, Source, Store};
+use russet_engine::io::Endpoints;
 use russet_engine::mode::Mode;
 use russet_engine::node::{Boot, Seeds};
 
@@ -26,6 +27,42 @@ fn watching(statements: &str) -> Driver {
         ..Boot::default()
     };
     Driver::start(loaded.config, boot, Files::new())
+}
+
+#[test]
+fn other_sentinels_get_the_password() {
+    let id = "a".repeat(40);
+    let cases = [
+        ("requirepass ours", Some("*2\r\n$4\r\nAUTH\r\n$4\r\nours\r\n")),
+        (
+            "requirepass ours\nsentinel sentinel-pass theirs",
+            Some("*2\r\n$4\r\nAUTH\r\n$6\r\ntheirs\r\n"),
+        ),
+        (
+            "requirepass ours\nsentinel sentinel-pass theirs\nsentinel sentinel-user me",
+            Some("*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$6\r\ntheirs\r\n"),
+        ),
+        // A user without a password is nobody.
+        ("sentinel sentinel-user me", None),
+    ];
+    for (text, auth) in cases {
+        let mut world = watching(&format!("sentinel known-sentinel m 10.0.0.2 26379 {id}\n{text}"));
+        let links = world.connecting.clone();
+        assert_eq!(links.len(), 3, "two to the master, one to the other Sentinel");
+        let mut sent = Vec::new();
+        for link in links {
+            let ends = Endpoints::Tcp {
+                peer: "10.0.0.2:26379".parse().expect("an address"),
+                local: "10.0.0.3:4000".parse().expect("an address"),
+            };
+            world.connected(link, ends);
+            sent.push(world.take(link));
+        }
+        let with_auth: Vec<&String> = sent.iter().filter(|bytes| bytes.contains("AUTH")).collect();
+        assert_eq!(with_auth.len(), usize::from(auth.is_some()), "{text}: {sent:?}");
+        assert!(with_auth.iter().all(|bytes| bytes.starts_with(auth.unwrap_or_default())));
+        assert!(with_auth.iter().all(|bytes| bytes.contains("MYID")), "{text}: {sent:?}");
+    }
 }
 
 #[test]
