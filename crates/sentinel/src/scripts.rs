@@ -130,3 +130,50 @@ impl Scripts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Now;
+    use crate::settings::Globals;
+
+    fn context() -> Context {
+        Context::new(Now { mono_ms: 1000, wall_ms: 0 }, 1, Globals::default(), 0)
+    }
+
+    fn ask(cx: &mut Context, from: usize, to: usize) {
+        cx.script_requests.extend((from..to).map(|index| (format!("/{index}"), Vec::new())));
+    }
+
+    #[test]
+    fn sixteen_run_and_the_oldest_that_waits_gives_way() {
+        let (mut cx, mut scripts) = (context(), Scripts::default());
+        ask(&mut cx, 0, 20);
+        scripts.tick(&mut cx);
+        ask(&mut cx, 20, 1000);
+        scripts.tick(&mut cx);
+        assert_eq!((scripts.running(), scripts.queue.len()), (RUNNING_MAX, QUEUE_MAX));
+        let paths: Vec<&str> = scripts.queue.iter().map(|it| it.path.as_str()).collect();
+        assert_eq!(paths[..17], [&paths[..16], &["/760"]].concat()[..]);
+        assert_eq!((paths[15], paths.last()), ("/15", Some(&"/999")));
+    }
+
+    #[test]
+    fn ten_tries_are_enough() {
+        let (mut cx, mut scripts) = (context(), Scripts::default());
+        ask(&mut cx, 0, 1);
+        let mut starts = Vec::new();
+        for id in 1..=10 {
+            scripts.tick(&mut cx);
+            starts.push(cx.ms());
+            scripts.ended(&mut cx, ScriptId(id), &ScriptOutcome::Exited(1));
+            if let Some(State::Waiting(at)) = scripts.queue.front().map(|script| script.state) {
+                cx.now.mono_ms = at;
+            }
+        }
+        assert!(scripts.queue.is_empty(), "the tenth failure is final");
+        let delays: Vec<u64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let doubling: Vec<u64> = (0..9).map(|index| 30_000 << index).collect();
+        assert_eq!(delays, doubling);
+    }
+}
