@@ -38,14 +38,16 @@ impl Hello {
             |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_ascii_control());
         let are_words = [host, id, master, master_host].into_iter().all(is_word);
         are_words.then_some(())?;
+        // A port of 0 is nowhere.
+        let parse_port = |text: &str| text.parse().ok().filter(|&port: &u16| port > 0);
         Some(Hello {
             host: host.to_owned(),
-            port: port.parse().ok().filter(|&port| port > 0)?,
+            port: parse_port(port)?,
             id: id.to_owned(),
             epoch: epoch.parse().ok()?,
             master: master.to_owned(),
             master_host: master_host.to_owned(),
-            master_port: master_port.parse().ok()?,
+            master_port: parse_port(master_port)?,
             config_epoch: config_epoch.parse().ok()?,
         })
     }
@@ -70,6 +72,7 @@ mod tests {
             "10.0.0.1,26379,abc,7,mymaster,10.0.0.2,6379",
             "10.0.0.1,26379,abc,7,mymaster,10.0.0.2,6379,6,8",
             "10.0.0.1,0,abc,7,mymaster,10.0.0.2,6379,6",
+            "10.0.0.1,26379,abc,7,mymaster,10.0.0.2,0,6",
             "10.0.0.1,26379,abc,-7,mymaster,10.0.0.2,6379,6",
             "10.0.0.1,26379,,7,mymaster,10.0.0.2,6379,6",
             "10.0.0.1,26379,a\nc,7,mymaster,10.0.0.2,6379,6",
