@@ -94,6 +94,8 @@ impl Master {
     /// Forgets what was believed of the servers in their old roles.
     fn reset_after_switch(&mut self, cx: &mut Context) {
         let now = cx.ms();
+        // What it last said as a replica may be about the data of somebody else.
+        let is_known_as_master = self.server.role == Role::Master;
         (self.failover, self.vote, self.odown_since) = (None, None, None);
         (self.not_before, self.candidacy_at, self.lost_elections) = (0, None, 0);
         for voter in self.voters.values_mut() {
@@ -110,7 +112,9 @@ impl Master {
             server.link.restart_clock(now);
             server.forget_info();
         }
-        self.learn_lineage();
+        if is_known_as_master {
+            self.learn_lineage();
+        }
     }
 
     /// Forgets replicas, Sentinels and all that was believed, as SENTINEL RESET does.
