@@ -270,13 +270,13 @@ counters! {
     /// By a majority.
     elections = "elections won", at least 4400;
     /// Several candidates, and nobody had a majority.
-    split_votes = "elections that nobody won, with votes for several", at least 360;
+    split_votes = "elections that nobody won, with votes for several", at least 100;
     /// Of the same master.
     leader_changes = "leaders that changed", at least 2000;
     /// A replica was chosen.
     choices = "replicas chosen", at least 2100;
     /// The history of the master is not known to a Sentinel that was restarted after it was lost.
-    blind_choices = "replicas chosen without knowing the master's history", at least 560;
+    blind_choices = "replicas chosen without knowing the master's history", at least 250;
     /// A replica became a master.
     promotions_by_leaders = "replicas promoted by a leader", at least 1700;
     /// By order of a user.
@@ -290,7 +290,7 @@ counters! {
     /// By hello messages.
     config_updates = "configurations taken over from others", at least 3300;
     /// In the phase of election.
-    aborted_not_elected = "failovers aborted in the election", at least 2700;
+    aborted_not_elected = "failovers aborted in the election", at least 1100;
     /// In the choice.
     aborted_no_replica = "failovers aborted for want of a replica", at least 2300;
     /// In the promotion.

@@ -71,7 +71,7 @@ impl World {
             let Some(life) = self.watch.lives.get_mut(&sentinel) else { return };
             match (asked, reply) {
                 (Asked::Ping, reply) if is_alive(&reply) => {
-                    let pongs = life.pongs.entry(server).or_insert([now; 2]);
+                    let pongs = life.pongs.entry(server).or_insert([now, 0]);
                     if now > pongs[0] + TOGETHER_US {
                         *pongs = [now, pongs[0]];
                     }

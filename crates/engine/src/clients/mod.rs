@@ -319,6 +319,14 @@ impl Clients {
         Some(handle)
     }
 
+    /// Returns the connections in the queue that this part owns.
+    pub(crate) fn ready_links(&self, owner: LinkOwner) -> Vec<Handle> {
+        let is_owned = |handle: &&Handle| {
+            self.get(**handle).is_some_and(|client| client.role == Role::Link(owner))
+        };
+        self.ready.iter().filter(is_owned).copied().collect()
+    }
+
     /// Returns the length of the queue.
     #[inline]
     pub fn ready_len(&self) -> usize {

@@ -3,7 +3,7 @@
 use super::Node;
 use super::serve::TURN_US;
 use crate::busy::Activity;
-use crate::clients::Waiting;
+use crate::clients::{LinkOwner, Waiting};
 use crate::core::{Answer, Order};
 use crate::expiry;
 use crate::io::Host;
@@ -53,6 +53,10 @@ impl Node {
             self.parts.aof.cron(&mut self.core, &mut self.journal.tail);
         }
         if self.core.timers.take_due(Timer::Sentinel, now_us) {
+            // Nobody is found silent whose reply is here already.
+            for link in self.parts.clients.ready_links(LinkOwner::Sentinel) {
+                self.with_sentinel(|sentinel, world| sentinel.received(world, link));
+            }
             self.with_sentinel(Sentinel::tick);
         }
         if self.core.timers.take_due(Timer::Load, now_us) {
