@@ -429,6 +429,8 @@ impl Aof {
         match self.status {
             Status::Off => return None,
             Status::Starting => return Some(0),
+            // The files are being closed, and their last sync has not ended.
+            Status::On if self.found_logs().next().is_none() => return Some(0),
             Status::On => {}
         }
         let is_level = tail.pending_bytes(End::Present) == 0;
