@@ -20,8 +20,10 @@ impl World {
     /// This is what a node's dump file holds now.
     pub(crate) fn note_saved(&mut self, node: usize, model: Model) {
         let process = &mut self.processes[node];
-        let latest_ms = process.now(self.now).wall_ms();
-        process.saved = Some(Saved { model, latest_ms });
+        let now_ms = process.now(self.now).wall_ms();
+        // The clock may have been set back while the file was written: what had ended before is not in it.
+        let shown_ms = process.saved.as_ref().map_or(now_ms, |saved| saved.latest_ms);
+        process.saved = Some(Saved { model, latest_ms: now_ms.max(shown_ms) });
     }
 
     /// A wall clock will be set: what it shows now was shown.
