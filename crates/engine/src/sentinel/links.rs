@@ -71,36 +71,44 @@ impl Sentinel {
 
     /// Handles received bytes.
     pub(crate) fn received(&mut self, world: &mut World<'_>, handle: Handle) {
-        // The machine must not change the buffer of the reply that it is shown.
+        // The reply that the machine is shown must stay while it acts, so its buffer is taken meanwhile.
         let Some(client) = world.clients.get_mut(handle) else { return };
-        let bytes = client.wire.pending_bytes().to_vec();
+        let bytes = std::mem::take(&mut client.wire.query);
+        let begin = std::mem::take(&mut client.wire.start);
+        let (end, is_malformed) = self.replies(world, handle, &bytes[begin..]);
+        if let Some(client) = world.clients.get_mut(handle) {
+            (client.wire.query, client.wire.start) = (bytes, begin);
+            client.wire.consume(end);
+        }
+        if is_malformed {
+            world.clients.drop_without_flush(world.core, handle);
+        }
+    }
+
+    /// Handles whole replies. Returns their length, and whether what follows is none.
+    fn replies(&mut self, world: &mut World<'_>, handle: Handle, bytes: &[u8]) -> (usize, bool) {
         let mut at = 0;
         while let Some(link) = self.links.by_handle.get_mut(&handle) {
             let (id, mut parser) = (link.id, std::mem::take(&mut link.parser));
             let parsed = parser.parse(&bytes[at..], &LIMITS);
-            match parsed {
-                ParsedReply::Reply { len } => {
-                    if let Some(reply) = parser.reply(&bytes[at..]) {
-                        self.handle(world, Input::Reply { link: id, reply });
-                    }
-                    at += len;
-                    parser.reset();
+            if let ParsedReply::Reply { len } = parsed {
+                if let Some(reply) = parser.reply(&bytes[at..]) {
+                    self.handle(world, Input::Reply { link: id, reply });
                 }
-                ParsedReply::Malformed(_) => {
-                    return world.clients.drop_without_flush(world.core, handle);
-                }
-                ParsedReply::Incomplete => {}
+                at += len;
+                parser.reset();
             }
+            // The reply may have closed the connection.
             if let Some(link) = self.links.by_handle.get_mut(&handle) {
                 link.parser = parser;
             }
-            if parsed == ParsedReply::Incomplete {
-                break;
+            match parsed {
+                ParsedReply::Reply { .. } => {}
+                ParsedReply::Incomplete => break,
+                ParsedReply::Malformed(_) => return (at, true),
             }
         }
-        if let Some(client) = world.clients.get_mut(handle) {
-            client.wire.consume(at);
-        }
+        (at, false)
     }
 
     /// Forgets a connection: one of the machine, or a client whose reply waits for the disk.

@@ -38,8 +38,8 @@ fn flags(flags: &[(&'static str, bool)]) -> String {
     set.join(",")
 }
 
-/// A Sentinel that a command is about.
-pub(super) const NO_MASTER: &str = "No such master with that name";
+/// The error for a name that no master has.
+const NO_MASTER: &str = "No such master with that name";
 
 impl Sentinel {
     /// Returns a master by name.

@@ -286,7 +286,7 @@ impl Master {
             // are still connected.
             self.with_access(|master, access| {
                 for server in master.servers_mut() {
-                    finish_role(cx, server, access);
+                    send_role_change_end(cx, server, access);
                 }
             });
         }
@@ -398,23 +398,19 @@ impl Master {
             let slaveof = name("SLAVEOF");
             server.link.send(cx, Expect::Nothing, &[&name("MULTI")]);
             server.link.send(cx, Expect::Nothing, &[&slaveof, &host, &port]);
-            send_finish(cx, server, access);
+            send_role_change_end(cx, server, access);
             server.link.send(cx, Expect::Role, &[&name("EXEC")]);
             server.ask_info(cx, access);
         });
     }
 }
 
-fn send_finish(cx: &mut Context, server: &mut Server, access: Access<'_>) {
+/// Sends what goes with a change of roles: it is written into the server's file, and clients are disconnected.
+fn send_role_change_end(cx: &mut Context, server: &mut Server, access: Access<'_>) {
     let (config, client) = ((access.renamed)("CONFIG"), (access.renamed)("CLIENT"));
     server.link.send(cx, Expect::Nothing, &[&config, "REWRITE"]);
     server.link.send(cx, Expect::Nothing, &[&client, "KILL", "TYPE", "normal"]);
     server.link.send(cx, Expect::Nothing, &[&client, "KILL", "TYPE", "pubsub"]);
-}
-
-/// Does to a server that has changed its role by itself what goes with a change of roles.
-fn finish_role(cx: &mut Context, server: &mut Server, access: Access<'_>) {
-    send_finish(cx, server, access);
 }
 
 /// Ends the process, as SENTINEL SIMULATE-FAILURE has ordered.

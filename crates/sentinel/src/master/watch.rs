@@ -236,7 +236,7 @@ impl Master {
     }
 
     fn take_in(&mut self, cx: &mut Context, peers: &mut Peers, hello: &Hello) {
-        if !self.meet(cx, peers, hello) || !self.see_epoch(cx, hello.epoch) {
+        if !self.add_or_update_sentinel(cx, peers, hello) || !self.see_epoch(cx, hello.epoch) {
             return;
         }
         let now = cx.ms();
@@ -254,7 +254,12 @@ impl Master {
     }
 
     /// Adds a Sentinel that is not known yet, or notes that its address has changed. Returns false if it is not accepted.
-    fn meet(&mut self, cx: &mut Context, peers: &mut Peers, hello: &Hello) -> bool {
+    fn add_or_update_sentinel(
+        &mut self,
+        cx: &mut Context,
+        peers: &mut Peers,
+        hello: &Hello,
+    ) -> bool {
         let is_known = self.voters.contains_key(&hello.id);
         let is_refused = cx.globals.check_host(&hello.host).is_err() || hello.id == cx.my_id;
         if is_refused || (!is_known && self.voters.len() >= VOTERS_MAX) {
