@@ -1,6 +1,8 @@
 //! What INFO of a server says. Unknown lines are skipped; the text is a claim of a peer, so nothing in it is trusted with
 //! more than its own line.
 
+use crate::settings::LINEAGE_LEN;
+
 /// The role of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -89,9 +91,10 @@ impl Info {
     }
 }
 
-/// Returns 40 characters of an id.
+/// Returns a run id or a replication id, which are of the same form.
 fn id(value: &str) -> Option<String> {
-    value.get(..40).map(str::to_owned)
+    let id = value.get(..LINEAGE_LEN)?;
+    id.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| id.to_owned())
 }
 
 /// Parses `slave0:ip=127.0.0.1,port=6380,state=online,…`, or `slave0:127.0.0.1,6380,online` of old servers.

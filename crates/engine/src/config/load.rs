@@ -14,7 +14,7 @@ use super::refusal::{
     FatalError, Mention, Place, REFUSED_LINES_MAX, Reason, RefusedLine, Source, Unreadable,
     near_name,
 };
-use super::sentinel::{SentinelLine, SentinelLines};
+use super::sentinel::{SentinelLine, SentinelLines, said_by};
 use super::value::{Origin, Refusal};
 use super::{Config, directive_index};
 use crate::mode::Mode;
@@ -162,9 +162,7 @@ impl Loader<'_> {
             if self.is_stopped {
                 return;
             }
-            if line.is_empty() || line.starts_with(b"#") {
-                continue;
-            }
+            let Some(line) = said_by(self.mode, line) else { continue };
             self.lines += 1;
             let (place, order) = (place.clone(), self.lines);
             let mention = Mention { place, number: at + 1, text: line.to_vec(), order };

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::directives::DIRECTIVES;
 use super::grammar::{split_words, trim};
-use super::sentinel::Subject;
+use super::sentinel::{Subject, line_of, said_by};
 use super::{Config, IncludedFile, directive_index, file_only};
 use crate::io::ReadOthers;
 use crate::mode::Mode;
@@ -138,10 +138,10 @@ impl OldFile {
 
     fn line(&mut self, line: &[u8]) {
         let number = self.lines.len();
-        if line.is_empty() || line.starts_with(b"#") {
+        let Some(said) = said_by(Mode::Sentinel, line) else {
             return self.lines.push(line.to_vec());
-        }
-        let words = split_words(line).filter(|_| !line.contains(&0)).unwrap_or_default();
+        };
+        let words = split_words(said).filter(|_| !said.contains(&0)).unwrap_or_default();
         let name = words.first().map(Vec::as_slice).unwrap_or_default();
         if let Some(index) = directive_index(name) {
             self.mentions.entry(index).or_default().push_back(number);
@@ -196,7 +196,7 @@ impl OldFile {
         for ((line, words), _) in lines.iter().zip(&words).zip(is_new).filter(|(_, is_new)| *is_new)
         {
             let subject = Subject::of(words);
-            let text = [b"sentinel ", line.as_slice()].concat();
+            let text = line_of(line, words);
             match self.statements.iter().position(|(old, _)| Subject::of(old) == subject) {
                 Some(at) => {
                     let (_, number) = self.statements.remove(at);

@@ -24,6 +24,9 @@
 //!   `configured` with is another master: nothing of the state about this name counts.
 //! * Epochs never go back, whatever was edited: a vote would be given twice.
 //!
+//! Stock Sentinels refuse statements that they do not know, so state of ours that they have no statement for is in comments,
+//! which they keep: `#sentinel known-lineage …`.
+//!
 //! Nothing here opens a file.
 
 use russet_sentinel::Settings;
@@ -33,6 +36,7 @@ use super::Config;
 use super::grammar::{quote_if_needed, split_words, trim};
 use super::refusal::{FatalError, Mention, Place, RefusedLine};
 use crate::io::{Request, Rewrite};
+use crate::mode::Mode;
 
 /// The settings of a Sentinel at its start, and where its state is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +105,20 @@ fn state_text(configuration: &str, configured: &[Vec<u8>], lines: &[Vec<u8>]) ->
         lines.iter().for_each(|line| text.extend([word, line, b"\n"].concat()));
     }
     text
+}
+
+/// Returns what a line of a file says: the line, or the statement of a Sentinel in a comment. None if it says nothing.
+pub(super) fn said_by(mode: Mode, line: &[u8]) -> Option<&[u8]> {
+    let Some(comment) = line.strip_prefix(b"#") else { return (!line.is_empty()).then_some(line) };
+    let words = split_words(comment).filter(|_| mode == Mode::Sentinel)?;
+    let (first, statement) = words.split_first()?;
+    (first == b"sentinel" && settings::is_kept_in_comment(statement)).then_some(comment)
+}
+
+/// Returns the line of a statement.
+pub(super) fn line_of(statement: &[u8], words: &[Vec<u8>]) -> Vec<u8> {
+    let comment: &[u8] = if settings::is_kept_in_comment(words) { b"#" } else { b"" };
+    [comment, b"sentinel ", statement].concat()
 }
 
 /// A statement with the place that it was read from.

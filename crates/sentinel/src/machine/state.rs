@@ -2,7 +2,7 @@
 
 use super::Sentinel;
 use crate::master::Master;
-use crate::settings::{KnownReplica, KnownSentinel, MasterSettings, Settings};
+use crate::settings::{KnownLineage, KnownReplica, KnownSentinel, MasterSettings, Settings};
 
 impl Sentinel {
     /// Returns the lines, each without the leading `sentinel`.
@@ -35,6 +35,9 @@ impl Sentinel {
                 settings.known_replicas.push(known);
             }
         }
+        let config_epoch = settings.config_epoch;
+        let known = master.lineages.iter().map(|id| KnownLineage { config_epoch, id: id.clone() });
+        settings.known_lineages.extend(known);
         for id in master.voters.keys() {
             if let Some(peer) = self.peers.get(id) {
                 let (host, port) = (peer.address.shown(globals), peer.address.port);

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::info::Role;
 use crate::injected::Bug;
 use crate::server::Server;
+use crate::settings::LINEAGES_MAX;
 
 /// The outcome.
 pub(crate) struct Choice {
@@ -104,18 +105,23 @@ impl Master {
     }
 
     /// Returns how old the history of a replica's data is: 0 for the master's present one. None if the master never had it.
-    /// Old servers report none at all. Of a master that has not answered since our start nothing is known: then a replica
-    /// must not follow somebody else. One that was promoted by a leader of which nobody has heard since has a new history,
+    /// Old servers report none at all. Of a master that has not answered since our start only the histories of the last run
+    /// are known, if any: if no replica has one of them, much has happened since then, and a replica must not follow
+    /// somebody else. One that was promoted by a leader of which nobody has heard since has a new history,
     /// and so have those that follow it; the one before is known.
     fn history_rank(&self, replica: &Server) -> Option<usize> {
         let Some(lineage) = &replica.lineage else { return Some(self.lineages.len()) };
-        if self.lineages.is_empty() {
+        if !self.has_told_lineage && !self.replicas.iter().any(|it| self.has_lineage_of(it)) {
             return (!self.has_other_master(replica)).then_some(0);
         }
         let rank = self.lineages.iter().position(|known| known == lineage);
-        let former = replica.former_lineage.as_ref();
-        let continues = former.is_some_and(|former| self.lineages.contains(former));
-        rank.or(continues.then_some(self.lineages.len()))
+        rank.or(self.has_lineage_of(replica).then_some(self.lineages.len()))
+    }
+
+    /// Whether a server has the data of a history that is known to be the master's, or of one that continues it.
+    fn has_lineage_of(&self, server: &Server) -> bool {
+        let ids = [&server.lineage, &server.former_lineage];
+        ids.into_iter().flatten().any(|id| self.lineages.contains(id))
     }
 
     /// Whether a replica has a link to a master that is none of our servers.
@@ -127,16 +133,21 @@ impl Master {
             && !replica.master_host.as_deref().is_some_and(is_ours)
     }
 
-    /// Remembers the histories of the master's data.
-    pub(super) fn learn_lineage(&mut self) {
+    /// Remembers the histories of the master's data, as it tells them.
+    pub(super) fn learn_lineage(&mut self, cx: &mut Context) {
+        let before = self.lineages.clone();
         let known = &mut self.lineages;
         let server = &self.server;
+        self.has_told_lineage |= server.lineage.is_some();
         for lineage in [&server.former_lineage, &server.lineage].into_iter().flatten() {
             if known.first() != Some(lineage) {
                 known.retain(|other| other != lineage);
                 known.insert(0, lineage.clone());
             }
         }
-        known.truncate(super::LINEAGES_MAX);
+        known.truncate(LINEAGES_MAX);
+        if *known != before {
+            cx.changed();
+        }
     }
 }

@@ -37,8 +37,6 @@ use crate::settings::{KnownReplica, KnownSentinel, MasterSettings};
 const VOTERS_MAX: usize = 200;
 /// Limit of the replicas of a master.
 const REPLICAS_MAX: usize = 1000;
-/// Replication ids of the master that are remembered.
-const LINEAGES_MAX: usize = 4;
 
 /// Another Sentinel, as a voter about this master.
 #[derive(Debug)]
@@ -107,6 +105,8 @@ pub(crate) struct Master {
     forgotten_at: u64,
     /// Replication ids of the master, the latest first.
     pub lineages: Vec<String>,
+    /// Whether it has told one of them since our start; otherwise they are known from the last run.
+    pub has_told_lineage: bool,
     pub journal: Journal,
 }
 
@@ -135,8 +135,16 @@ impl Master {
             lost_elections: 0,
             forgotten_at: now,
             lineages: Vec::new(),
+            has_told_lineage: false,
             journal: Journal::default(),
         };
+        let config_epoch = master.settings.config_epoch;
+        for known in std::mem::take(&mut master.settings.known_lineages) {
+            // A stock Sentinel that has used the file since then keeps comments as they were.
+            if known.config_epoch == config_epoch {
+                master.lineages.push(known.id);
+            }
+        }
         for KnownReplica { host, port } in std::mem::take(&mut master.settings.known_replicas) {
             master.add_replica(cx, Address::new(&host, port));
         }

@@ -113,7 +113,7 @@ impl Master {
             server.forget_info();
         }
         if is_known_as_master {
-            self.learn_lineage();
+            self.learn_lineage(cx);
         }
     }
 
@@ -124,7 +124,7 @@ impl Master {
         }
         self.voters.clear();
         self.server.link.close(cx);
-        self.lineages.clear();
+        (self.lineages, self.has_told_lineage) = (Vec::new(), false);
         self.reset_after_switch(cx);
         self.server.run_id = None;
         self.event(cx, Level::Warning, "+reset-master");

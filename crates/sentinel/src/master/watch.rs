@@ -160,7 +160,7 @@ impl Master {
         self.report_changes(cx, id, &changes, role);
         let is_master = id == self.server.id;
         if is_master && role == Role::Master {
-            self.learn_lineage();
+            self.learn_lineage(cx);
             self.find_replicas(cx, &info);
         }
         if !is_master {

@@ -14,12 +14,18 @@ mod write;
 
 use std::collections::BTreeMap;
 
-pub use table::{CONFIG, FILE, RECONNECT, RUSSET, SECRET, SET, STATE, STATEMENTS};
+pub use read::is_kept_in_comment;
+pub use table::{COMMENT, CONFIG, FILE, RECONNECT, RUSSET, SECRET, SET, STATE, STATEMENTS};
 pub use table::{Statement, Subject};
 pub(crate) use value::{Source, Wrong, parse_ms};
 
 /// Length of a Sentinel's id: 40 hexadecimal digits.
 pub const ID_LEN: usize = 40;
+
+/// Length of a replication id.
+pub(crate) const LINEAGE_LEN: usize = 40;
+/// Replication ids of a master that are remembered.
+pub(crate) const LINEAGES_MAX: usize = 4;
 
 /// Default of `down-after-milliseconds`.
 pub(crate) const DOWN_AFTER_MS: u64 = 30_000;
@@ -101,6 +107,15 @@ pub struct KnownSentinel {
     pub id: String,
 }
 
+/// A history of a master's data that is known from the last run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownLineage {
+    /// The epoch of the configuration in which it was the master's.
+    pub config_epoch: u64,
+    /// Its replication id.
+    pub id: String,
+}
+
 /// Settings and state of a monitored master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasterSettings {
@@ -143,6 +158,8 @@ pub struct MasterSettings {
     pub known_replicas: Vec<KnownReplica>,
     /// Known other Sentinels.
     pub known_sentinels: Vec<KnownSentinel>,
+    /// Known histories of its data, the latest first.
+    pub known_lineages: Vec<KnownLineage>,
 }
 
 impl MasterSettings {
@@ -168,6 +185,7 @@ impl MasterSettings {
             leader_epoch: 0,
             known_replicas: Vec::new(),
             known_sentinels: Vec::new(),
+            known_lineages: Vec::new(),
         }
     }
 

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::table::{FILE, Statement, Subject};
+use super::table::{COMMENT, FILE, Statement, Subject};
 use super::value::{Kind, Source, Wrong, parse_epoch, parse_port};
-use super::{Globals, ID_LEN, KnownReplica, KnownSentinel, LineError, MasterSettings, Settings};
+use super::{
+    Globals, ID_LEN, KnownLineage, KnownReplica, KnownSentinel, LINEAGE_LEN, LINEAGES_MAX,
+    LineError, MasterSettings, Settings,
+};
 
 /// The error of a statement that does not exist, or has other arguments.
 pub(super) const UNRECOGNIZED: &str = "Unrecognized sentinel configuration statement.";
@@ -26,6 +29,13 @@ impl Statement {
         // Before Redis 3, Sentinels had no ids.
         count == len || (matches!(self.kind, Kind::KnownSentinel) && count == len - 1)
     }
+}
+
+/// Whether a statement is kept in a comment of the file.
+pub fn is_kept_in_comment(words: &[Vec<u8>]) -> bool {
+    let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+    let words: Vec<&str> = words.iter().map(|word| &**word).collect();
+    row_of(&words).is_some_and(|row| row.has(COMMENT))
 }
 
 /// Returns the row of a line.
@@ -51,7 +61,8 @@ impl Settings {
                 let error = |reason: &str| LineError { line, reason: reason.to_owned() };
                 match row_of(&words) {
                     Some(row) if row.stage() == stage => {
-                        settings.statement(row, &words[1..]).map_err(error)?;
+                        let read = settings.statement(row, &words[1..]).map_err(error);
+                        read.or_else(|error| if row.has(COMMENT) { Ok(()) } else { Err(error) })?;
                     }
                     // The order of errors is that of reading.
                     None if stage == 2 => return Err(error(UNRECOGNIZED)),
@@ -118,8 +129,19 @@ impl MasterSettings {
         match (&row.kind, arguments) {
             (Kind::KnownReplica, [host, port]) => self.known_replica(globals, host, port),
             (Kind::KnownSentinel, [host, port, id]) => self.known_sentinel(globals, host, port, id),
+            (Kind::KnownLineage, [epoch, id]) => self.known_lineage(epoch, id),
             _ => row.set_of(self, arguments, Source::File).map_err(Wrong::reason),
         }
+    }
+
+    fn known_lineage(&mut self, epoch: &str, id: &str) -> Result<(), &'static str> {
+        let config_epoch = parse_epoch(epoch)?;
+        let is_id = id.len() == LINEAGE_LEN && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_id || self.known_lineages.len() >= LINEAGES_MAX {
+            return Err(UNRECOGNIZED);
+        }
+        self.known_lineages.push(KnownLineage { config_epoch, id: id.to_owned() });
+        Ok(())
     }
 
     fn known_replica(

@@ -27,6 +27,9 @@ pub const SECRET: u8 = 1 << 4;
 pub const RECONNECT: u8 = 1 << 5;
 /// Stock Sentinels do not know it.
 pub const RUSSET: u8 = 1 << 6;
+/// It is written as a comment, `#sentinel …`: stock Sentinels refuse a file with statements that they do not know, and keep
+/// comments. One that cannot be understood is passed over.
+pub const COMMENT: u8 = 1 << 7;
 
 /// What a statement is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,6 +300,16 @@ pub static STATEMENTS: &[Statement] = &[
         flags: FILE | STATE,
         doc: "Another Sentinel that watches this master, with its id.",
         kind: Kind::KnownSentinel,
+        ..OF_MASTER
+    },
+    Statement {
+        name: "known-lineage",
+        arguments: &["epoch", "id"],
+        example: "7 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79",
+        flags: FILE | STATE | RUSSET | COMMENT,
+        doc: "A replication id of the master's data, the latest first, with the epoch of the configuration in which it was: if \
+              the master is down when this Sentinel starts, only a replica with that data is promoted. It is kept in a comment, which stock Sentinels pass over.",
+        kind: Kind::KnownLineage,
         ..OF_MASTER
     },
     Statement {

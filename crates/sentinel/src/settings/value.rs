@@ -42,6 +42,7 @@ pub(crate) enum Kind {
     CurrentEpoch,
     KnownReplica,
     KnownSentinel,
+    KnownLineage,
 }
 
 /// Where a value comes from.

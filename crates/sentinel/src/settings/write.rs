@@ -58,6 +58,11 @@ impl Statement {
                     line(format!("{} {} {}", quoted(&known.host), known.port, quoted(&known.id)));
                 }
             }
+            Kind::KnownLineage => {
+                for known in &master.known_lineages {
+                    line(format!("{} {}", known.config_epoch, known.id));
+                }
+            }
             Kind::Renamed => {
                 for (command, name) in &master.renamed {
                     line(format!("{} {}", quoted(command), quoted(name)));

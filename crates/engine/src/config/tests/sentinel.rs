@@ -267,3 +267,41 @@ fn statements_elsewhere_are_noticed() {
     assert!(!sentinel(CONFIGURED).are_only_in(b"/etc/other.conf"));
     assert!(sentinel("port 1").are_only_in(PATH));
 }
+
+#[test]
+fn what_stock_does_not_know_is_in_comments_and_is_read_again() {
+    let id = "8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79";
+    let known = format!("known-lineage mymaster 3 {id}");
+    let monitor = "monitor mymaster 127.0.0.1 36301 1";
+    let config = load("port 36379\n").config;
+    let text = rewrite(&config, "port 36379\n", &[monitor, &known]);
+    assert!(text.contains(&format!("\n#sentinel {known}\n")), "{text}");
+    assert!(!text.contains(&format!("\nsentinel {known}\n")), "{text}");
+    let master = sentinel(&text).settings.masters.remove(0);
+    assert_eq!(master.known_lineages.len(), 1);
+    assert_eq!((master.known_lineages[0].config_epoch, &*master.known_lineages[0].id), (3, id));
+
+    // It takes the place of the former one, which may also be removed.
+    let other = known.replace("mymaster 3", "mymaster 4");
+    let next = rewrite(&config, &text, &[monitor, &other]);
+    assert_eq!(next, text.replace(&known, &other));
+    assert!(!rewrite(&config, &text, &[monitor]).contains("known-lineage"));
+}
+
+#[test]
+fn a_comment_that_cannot_be_understood_stays_a_comment() {
+    let comments = "\
+#sentinel known-lineage gone 3 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79
+#sentinel known-lineage mymaster x 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79
+#sentinel known-lineage mymaster 3 short
+#sentinel known-lineage mymaster
+#sentinel monitor other 127.0.0.1 36302 1
+# sentinel \"
+";
+    let masters = sentinel(&format!("sentinel monitor mymaster 127.0.0.1 36301 1\n{comments}"));
+    assert_eq!(masters.settings.masters.len(), 1);
+    assert_eq!(masters.settings.masters[0].known_lineages, []);
+    // A server does not look into comments at all.
+    let source = Source { place: Place::File(PATH.to_vec()), text: comments.as_bytes().to_vec() };
+    assert!(Config::parse(&[source], &mut |_, _| Ok(vec![])).is_ok());
+}
