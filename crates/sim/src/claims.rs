@@ -111,6 +111,7 @@ impl World {
         }
         let checked =
             if is_elsewhere { self.check_second(node, before, (&id, offset)) } else { Ok(()) };
+        let checked = checked.and_then(|()| self.check_losses(node, before));
         let checked = checked.and_then(|()| {
             let looks = is_elsewhere || self.chance.one_in(ANSWERS_CHECK_ONE_IN);
             if looks { self.check_answers(node, &id) } else { Ok(()) }

@@ -36,6 +36,8 @@ pub enum Finding {
     Paused(u64),
     /// A place of some client's own holds, or held, this value.
     Shown(Place, Vec<u8>),
+    /// A write of its own was acknowledged, which gives a place this value.
+    Written(Place, Vec<u8>),
     /// A write was refused because of the append-only file.
     Refused,
 }
@@ -245,6 +247,7 @@ impl Client {
     fn note_shown(&mut self, expected: &Expected, reply: &Reply, sent_us: u64) {
         let finding = match (expected, reply) {
             (Expected::Set(place, value), Reply::Simple(_) | Reply::Int(_)) => {
+                self.findings.push((Finding::Written(place.clone(), value.clone()), sent_us));
                 Finding::Shown(place.clone(), value.clone())
             }
             (Expected::Increment(place), Reply::Int(count)) => {

@@ -285,6 +285,24 @@ counters! {
     forced_alone = "failovers forced without a majority", at least 120;
     /// With the master's help.
     coordinated_failovers = "coordinated failovers", at least 180;
+    /// By an older peer.
+    stock_refusals = "requests of Sentinels that older peers refused", at least 1;
+    /// The same.
+    stock_infos = "INFOs of older peers, which tell less", at least 1;
+    /// All was well.
+    resets_by_users = "masters that a user has reset", at least 1;
+    /// All was well.
+    monitored_again = "masters that a user has removed and monitored again", at least 1;
+    /// Writes of a client's own place, found in a history.
+    acknowledged = "acknowledged writes found in their history", at least 1;
+    /// A replica was promoted, in whose history clients have seen writes acknowledged.
+    loss_checks = "promotions after acknowledged writes", at least 1;
+    /// Some of them had not arrived.
+    lossy_promotions = "promotions that lost what had not arrived", at least 1;
+    /// From the order to the promotion.
+    undisturbed_failovers = "coordinated failovers that no fault disturbed", at least 1;
+    /// … in a history with acknowledged writes: none was lost.
+    handed_over_writes = "coordinated failovers that were found to lose nothing", at least 1;
     /// All Sentinels count their own.
     switches = "changes of a master's address", at least 4600;
     /// By hello messages.

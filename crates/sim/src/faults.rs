@@ -212,9 +212,16 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "failovers ordered by users",
         weight: 0,
-        weight_with_sentinels: 5,
+        weight_with_sentinels: 8,
         kind: Kind::People,
         apply: |world, _| world.order_failover(),
+    },
+    Fault {
+        name: "Sentinels reset, set or told anew",
+        weight: 0,
+        weight_with_sentinels: 10,
+        kind: Kind::People,
+        apply: |world, _| world.order_of_sentinel(),
     },
     Fault {
         name: "replicas led astray",
@@ -572,6 +579,7 @@ impl World {
         }
         self.tell(|| format!("all faults end; node{root} is to be the master"));
         self.phase = Phase::Healed { since_us: self.now, root };
+        self.complete_orders();
         self.queue.push(self.now + 1_000_000, Event::Verify);
     }
 }

@@ -17,7 +17,7 @@ const LAG_SLACK_US: u64 = 2_000_000;
 const TURNS_MAX: u64 = 36;
 
 /// Where these bytes stand last in others: the index of their end.
-fn last_end(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+pub(crate) fn last_end(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     let last = bytes.len().checked_sub(needle.len())?;
     (0..=last).rev().find(|&at| bytes[at..].starts_with(needle)).map(|at| at + needle.len())
 }
@@ -34,6 +34,7 @@ impl World {
                 self.check_shown(node, &place, &value, sent_us);
                 Ok(())
             }
+            Finding::Written(place, value) => self.note_acknowledged(node, &place, &value),
             Finding::Refused => {
                 self.coverage.aof_refused += 1;
                 Ok(())

@@ -100,6 +100,11 @@ impl History {
         &self.bytes
     }
 
+    /// The offset of the last byte of these bytes, where they stand last.
+    pub fn end_of(&self, bytes: &[u8]) -> Option<i64> {
+        crate::guarantees::last_end(&self.bytes, bytes).map(|end| self.first + end as i64 - 1)
+    }
+
     /// The first offset whose data is known.
     pub fn base(&self) -> i64 {
         self.base

@@ -8,8 +8,7 @@
 //! * A master that has answered within `down-after-milliseconds` is not down.
 //! * A leader whose failover came to nothing waits before it tries again, and so does who has lost an election.
 //!
-//! That a promoted replica loses nothing but what had not reached it follows from the checks of histories: at offset n of a
-//! history a node has its data up to n, and a promoted one says truly where it went on.
+//! What a promoted replica may lose is looked at in `losses.rs`.
 
 use crate::machine::Beliefs;
 use crate::resp::Reply;
@@ -97,7 +96,8 @@ impl World {
         }
         let host = host.to_owned();
         let known = self.watch.addresses.entry((group, epoch)).or_insert_with(|| host.clone());
-        if *known != host && !self.watch.forced_alone.contains(&group) {
+        let is_given = epoch == 0 && self.watch.monitored_again.iter().any(|it| it.0 == group);
+        if *known != host && !is_given && !self.watch.forced_alone.contains(&group) {
             let known = known.clone();
             self.fail(format!(
                 "Sentinel node{node} says that configuration {epoch} of m{group} is at {host}; it was at {known}"
@@ -171,9 +171,19 @@ impl World {
             "+sdown" if text.starts_with("master ") => self.check_down(node, group, text),
             "+try-failover" => self.check_try(node, group),
             "+elected-leader" => self.check_elected(node, group),
-            "+selected-slave" => self.check_selected(node, group, text),
-            "+failover-state-send-failover" => self.track(node, group).is_coordinated = true,
-            "+promoted-slave" => self.note_promoted(node, group, text),
+            "+selected-slave" => {
+                self.check_selected(node, group, text);
+                self.maybe_trouble_choice(node, text);
+            }
+            "+failover-state-send-failover" => {
+                let faults = self.faults_so_far(group, node);
+                let track = self.track(node, group);
+                (track.is_coordinated, track.faults_at_begin) = (true, faults);
+            }
+            "+promoted-slave" => {
+                self.note_promoted(node, group, text);
+                self.maybe_trouble_promoted(text);
+            }
             "+switch-master" => {
                 self.coverage.switches += 1;
                 // All begins anew.
@@ -181,6 +191,11 @@ impl World {
                 let (config_epoch, knows_history) = (track.config_epoch, track.knows_history);
                 *track = Track { config_epoch, knows_history, ..Track::default() };
             }
+            "+reset-master" => {
+                let track = self.track(node, group);
+                *track = Track { config_epoch: track.config_epoch, ..Track::default() };
+            }
+            "-monitor" => self.note_removed(node, group),
             "-failover-abort-not-elected" => {
                 self.coverage.aborted_not_elected += 1;
                 self.note_lost(node, group);
@@ -199,6 +214,16 @@ impl World {
         if steps.contains(&event) || event.starts_with("+failover-state") {
             self.maybe_crash_sentinel(node);
         }
+    }
+
+    /// A user has removed a master: what is told of one of that name from then on is another configuration.
+    fn note_removed(&mut self, node: usize, group: usize) {
+        let Some(life) = self.watch.lives.get_mut(&node) else { return };
+        life.groups.remove(&group);
+        let id = life.id.clone();
+        self.watch.told.remove(&(id, group));
+        self.watch.addresses.remove(&(group, 0));
+        self.watch.monitored_again.insert((group, node));
     }
 
     fn track(&mut self, node: usize, group: usize) -> &mut Track {
@@ -348,6 +373,9 @@ impl World {
         let host = text.split(' ').nth(2).unwrap_or_default();
         if let Some(server) = self.server_at(host) {
             self.note_master(group, server);
+            if self.track(node, group).is_coordinated {
+                self.check_handed_over(node, group, server);
+            }
         }
         let track = self.track(node, group);
         let (is_forced, is_coordinated) = (track.is_forced, track.is_coordinated);

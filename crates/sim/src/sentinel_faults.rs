@@ -1,4 +1,4 @@
-//! What goes wrong among Sentinels in particular, and what their users order.
+//! What goes wrong among Sentinels in particular. What their users order is in `sentinel_orders.rs`.
 
 use crate::net::Owner;
 use crate::plan::{PORT, host_address};
@@ -71,16 +71,6 @@ impl World {
         }
     }
 
-    /// A user orders a failover of some Sentinel.
-    pub(crate) fn order_failover(&mut self) {
-        let Some(plan) = &self.plan.sentinels else { return };
-        let (count, groups) = (plan.count, plan.groups.len());
-        let node = self.plan.data_nodes() + self.chance.index(count);
-        let group = self.chance.index(groups);
-        let word = if self.chance.percent(60) { " COORDINATED" } else { "" };
-        self.order(node, &format!("SENTINEL FAILOVER m{group}{word}"));
-    }
-
     /// An operator makes a replica follow somebody else by mistake, or nobody, while all is calm.
     pub(crate) fn lead_astray(&mut self) {
         let Some(plan) = &self.plan.sentinels else { return };
@@ -138,5 +128,45 @@ impl World {
             let at = self.now + self.chance.skewed(1, STEP_US);
             self.queue.push(at, Event::Crash { node, incarnation });
         }
+    }
+
+    /// The replica that was chosen is stopped, or cut off from the leader, until the leader gives it up.
+    pub(crate) fn maybe_trouble_choice(&mut self, node: usize, text: &str) {
+        let host = text.split(' ').nth(2).unwrap_or_default();
+        let (Some(plan), Some(server)) = (&self.plan.sentinels, self.server_at(host)) else {
+            return;
+        };
+        let (percent, timeout_us) = (plan.trouble_choice_percent, plan.failover_timeout_ms * 1000);
+        if self.phase != Phase::Chaos || !self.chance.percent(percent) {
+            return;
+        }
+        let us = timeout_us + self.chance.skewed(200_000, 20_000_000);
+        self.tell(|| format!("node{server}, which was chosen, is out of reach for {us} us"));
+        if self.chance.percent(60) {
+            self.processes[server].busy_until = self.now + us;
+            self.processes[server].suspended_us += us;
+            return;
+        }
+        self.coverage.partitions += 1;
+        for (from, to) in [(node, server), (server, node)] {
+            self.links[from][to].blocked = true;
+            self.queue.push(self.now + us, Event::Unblock { from, to });
+        }
+    }
+
+    /// The replica that was promoted is stopped before the others follow it: another leader may go back to the old master.
+    pub(crate) fn maybe_trouble_promoted(&mut self, text: &str) {
+        let host = text.split(' ').nth(2).unwrap_or_default();
+        let (Some(plan), Some(server)) = (&self.plan.sentinels, self.server_at(host)) else {
+            return;
+        };
+        let percent = plan.trouble_promoted_percent;
+        if self.phase != Phase::Chaos || !self.chance.percent(percent) {
+            return;
+        }
+        let us = self.chance.between(15_000_000, 60_000_000);
+        self.tell(|| format!("node{server}, which was promoted, is stopped for {us} us"));
+        self.processes[server].busy_until = self.now + us;
+        self.processes[server].suspended_us += us;
     }
 }

@@ -68,7 +68,7 @@ impl World {
         (0..plan.groups.len()).find_map(|group| self.unsettled_group(plan, group))
     }
 
-    fn unsettled_group(&self, plan: &SentinelPlan, group: usize) -> Option<String> {
+    pub(crate) fn unsettled_group(&self, plan: &SentinelPlan, group: usize) -> Option<String> {
         let name = SentinelPlan::name(group);
         let mut agreed: Option<(String, u64)> = None;
         let first = self.plan.data_nodes();

@@ -14,6 +14,7 @@ use russet_engine::mode::Mode;
 use crate::chance::Chance;
 use crate::faults::draw_sentinel_odds;
 use crate::plan::{PORT, Plan, host_address, set_password, settings};
+use crate::stock::{self, Stock};
 
 /// The file of a Sentinel's configuration and state.
 pub const SENTINEL_FILE: &str = "sentinel.conf";
@@ -35,6 +36,8 @@ pub struct SentinelPlan {
     pub groups: Vec<Vec<usize>>,
     /// A server that no Sentinel watches.
     pub stranger: Option<usize>,
+    /// What each process, server or Sentinel, knows beyond older stock programs.
+    pub stock: Vec<Stock>,
     /// `down-after-milliseconds`.
     pub down_after_ms: u64,
     /// `failover-timeout`.
@@ -43,6 +46,10 @@ pub struct SentinelPlan {
     pub parallel_syncs: u64,
     /// Kill so many in a hundred Sentinels soon after a step of their failover.
     pub crash_in_failover_percent: u64,
+    /// So many in a hundred replicas that were chosen cannot be promoted in time.
+    pub trouble_choice_percent: u64,
+    /// So many in a hundred replicas are stopped as soon as they were promoted.
+    pub trouble_promoted_percent: u64,
 }
 
 impl SentinelPlan {
@@ -62,15 +69,20 @@ impl SentinelPlan {
             groups.push((next..=next + replicas).collect());
             next += replicas + 1;
         }
+        let stranger = chance.percent(30).then_some(next);
+        let processes = next + usize::from(stranger.is_some()) + count;
         SentinelPlan {
             count,
             quorum,
             groups,
-            stranger: chance.percent(30).then_some(next),
+            stranger,
+            stock: stock::draw(chance, processes),
             down_after_ms: chance.skewed(800, 5000),
             failover_timeout_ms: chance.skewed(2000, 12_000),
             parallel_syncs: chance.between(1, 3),
             crash_in_failover_percent: *chance.pick(&[0, 0, 10, 30]),
+            trouble_choice_percent: *chance.pick(&[0, 0, 10, 30]),
+            trouble_promoted_percent: *chance.pick(&[0, 0, 0, 50]),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::disk::Disk;
+use crate::losses::Acknowledged;
 use crate::machine::{Beliefs, Machine};
 use crate::net::ConnId;
 use crate::node::{self, SentinelBoot};
@@ -37,8 +38,14 @@ pub(crate) struct Watch {
     pub forced_alone: BTreeSet<usize>,
     /// The group whose data a history has; none: that of the stranger.
     pub families: BTreeMap<String, Option<usize>>,
+    /// Acknowledged writes by history.
+    pub acknowledged: BTreeMap<String, Acknowledged>,
+    /// Masters that a user has removed from a Sentinel, to monitor them again: group and process.
+    pub monitored_again: BTreeSet<(usize, usize)>,
     /// What is known of the present life of each Sentinel, by process.
     pub lives: BTreeMap<usize, Life>,
+    /// Bytes on their way between a Sentinel and an older peer that are no whole request or reply yet, by direction.
+    pub held: BTreeMap<(ConnId, usize), Vec<u8>>,
     /// Connections of Sentinels.
     pub wires: BTreeMap<ConnId, Wire>,
     /// Since when all has been well after the faults.
@@ -81,6 +88,8 @@ pub(crate) struct Track {
     pub is_forced: bool,
     /// … with the master's help.
     pub is_coordinated: bool,
+    /// How many faults there had been when the master was asked to help, if none lasted then.
+    pub faults_at_begin: Option<u64>,
     /// It was elected in that epoch.
     pub is_elected: bool,
     /// It must not begin the next one before.
@@ -171,6 +180,7 @@ impl World {
         self.watch.lives.remove(&node);
         let conns = &self.conns;
         self.watch.wires.retain(|&conn, _| conns[conn].hosts[0] != node);
+        self.watch.held.retain(|&(conn, _), _| conns[conn].hosts[0] != node);
     }
 
     /// A server among Sentinels starts: its file says what CONFIG REWRITE wrote last.

@@ -56,6 +56,8 @@ pub(crate) enum Event {
     Fault,
     /// A process starts.
     Start(usize),
+    /// An operator makes a request.
+    Order { node: usize, line: String },
     /// A process is killed, if it still lives this life.
     Crash { node: usize, incarnation: u32 },
     /// A link carries again.
@@ -298,6 +300,7 @@ impl World {
             Event::Client(client) => self.client_acts(client),
             Event::ClientRead(client) => self.client_reads(client),
             Event::Fault => self.next_fault(),
+            Event::Order { node, line } => self.order(node, &line),
             Event::Start(node) => self.start_process(node),
             Event::Crash { node, incarnation } => {
                 if self.lives(node, incarnation) && self.phase == Phase::Chaos {
@@ -404,6 +407,10 @@ impl World {
 
     /// Puts bytes into a connection.
     pub(crate) fn send(&mut self, conn: ConnId, direction: usize, bytes: Vec<u8>) {
+        let bytes = self.as_stock(conn, direction, bytes);
+        if bytes.is_empty() {
+            return;
+        }
         if direction == 1 {
             self.tap_sent(conn, &bytes);
         }

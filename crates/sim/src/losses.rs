@@ -1,0 +1,139 @@
+//! Acknowledged writes and promotions: what a failover may lose.
+//!
+//! ```text
+//!   history of the old master   ├──────────────┼────────────▪──────┤
+//!                                              │            └ a write that a client has seen acknowledged
+//!                                              └ here the promoted replica went on by itself
+//! ```
+//!
+//! * A replica that is promoted goes on from all that it has received: an acknowledged write is lost only if it had not arrived.
+//! * A coordinated failover that no fault disturbs loses no acknowledged write, and the old master acknowledges none later.
+//!
+//! What the promoted replica's data is at that place is compared in `claims.rs`.
+
+use crate::process::Seen;
+use crate::workload::Place;
+use crate::world::World;
+
+/// What is known of acknowledged writes in a history.
+#[derive(Debug, Default)]
+pub(crate) struct Acknowledged {
+    /// The greatest end of one.
+    pub end: i64,
+    /// Where a coordinated failover has handed the history over, and to whom.
+    pub handed_over: Option<(i64, usize)>,
+}
+
+/// How many faults there have been.
+type Faults = u64;
+
+/// A request's two last words, as they stand in a stream.
+fn needle(place: &Place, value: &[u8]) -> Vec<u8> {
+    let name = place.field.as_deref().unwrap_or(&place.key);
+    let mut bytes = Vec::new();
+    for word in [name, value] {
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+impl World {
+    /// A client has seen a write of its own acknowledged.
+    pub(crate) fn note_acknowledged(
+        &mut self,
+        node: usize,
+        place: &Place,
+        value: &[u8],
+    ) -> Result<(), String> {
+        if self.plan.sentinels.is_none() {
+            return Ok(());
+        }
+        let seen = &self.processes[node].seen;
+        let needle = needle(place, value);
+        // The master may have handed its role over since it said so.
+        let ids = seen.place.iter().map(|(id, _)| id).chain([&seen.second.0]);
+        let found = ids.filter_map(|id| Some((id, self.histories.get(id)?.end_of(&needle)?)));
+        let Some((id, end)) = found.map(|(id, end)| (id.clone(), end)).next() else {
+            return Ok(());
+        };
+        self.coverage.acknowledged += 1;
+        let known = self.watch.acknowledged.entry(id.clone()).or_default();
+        known.end = known.end.max(end);
+        match known.handed_over {
+            Some((handed_over, target)) if end > handed_over => Err(format!(
+                "a write up to {end} of {id} was acknowledged, which was handed over to node{target} at {handed_over}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A replica was promoted.
+    pub(crate) fn check_losses(&mut self, node: usize, before: &Seen) -> Result<(), String> {
+        let seen = &self.processes[node].seen;
+        if self.plan.sentinels.is_none() || !before.is_replica || seen.is_replica {
+            return Ok(());
+        }
+        let (id, first_other) = &seen.second;
+        let Some(acknowledged) = self.watch.acknowledged.get(id) else { return Ok(()) };
+        let life = (node, self.processes[node].incarnation);
+        let reached = self.histories.get(id).and_then(|history| history.reached.get(&life));
+        let received = reached.copied().unwrap_or_default();
+        let (end, went_on) = (acknowledged.end, first_other - 1);
+        self.coverage.loss_checks += 1;
+        self.coverage.lossy_promotions += u64::from(end > went_on);
+        match end.min(received) > went_on {
+            true => Err(format!(
+                "promoted at {went_on} of {id}, it loses acknowledged writes up to {end}, and had received {received}"
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// How many faults there have been, if none lasts now.
+    pub(crate) fn faults_so_far(&self, group: usize, leader: usize) -> Option<Faults> {
+        let is_blocked = self.links.iter().flatten().any(|link| link.blocked);
+        let is_ill = self.processes.iter().any(|process| {
+            let disk = &process.disk;
+            let is_slow = disk.failing.is_some() || disk.slowness > 1 || disk.failing_syncs > 0;
+            !process.is_up() || process.busy_until > self.now + 100_000 || is_slow
+        });
+        // What users have ordered before may be carried out in the middle.
+        let operators = &self.clients[self.plan.clients..];
+        let is_ordered = operators.iter().enumerate().any(|(node, operator)| {
+            node != leader && (operator.is_waiting() || !operator.orders.is_empty())
+        });
+        let name = crate::sentinel_plan::SentinelPlan::name(group);
+        let others = self.watch.lives.iter().filter(|(node, _)| **node != leader);
+        let mut beliefs = others.flat_map(|(_, life)| &life.beliefs.masters);
+        let is_contended = beliefs.any(|belief| belief.name == name && belief.failover.is_some());
+        let count = &self.coverage;
+        let faults = count.faults.iter().sum::<u64>() + count.crashes + count.terminations;
+        (!is_blocked && !is_ill && !is_ordered && !is_contended).then_some(faults)
+    }
+
+    /// A coordinated failover has promoted a replica: if nothing has disturbed it, nothing is lost.
+    pub(crate) fn check_handed_over(&mut self, node: usize, group: usize, server: usize) {
+        let began = self.watch.lives.get(&node).and_then(|life| life.groups.get(&group));
+        let Some(faults) = began.and_then(|track| track.faults_at_begin) else { return };
+        if self.faults_so_far(group, node) != Some(faults) {
+            return;
+        }
+        let (id, first_other) = self.processes[server].seen.second.clone();
+        if first_other < 0 {
+            return;
+        }
+        self.coverage.undisturbed_failovers += 1;
+        let known = self.watch.acknowledged.entry(id.clone()).or_default();
+        let (end, handed_over) = (known.end, first_other - 1);
+        known.handed_over = Some((handed_over, server));
+        self.coverage.handed_over_writes += u64::from(end > 0);
+        if end > handed_over {
+            self.fail(format!(
+                "a coordinated failover of m{group}, which no fault disturbed, hands {id} over to node{server} at \
+                 {handed_over}, and a write up to {end} was acknowledged"
+            ));
+        }
+    }
+}
