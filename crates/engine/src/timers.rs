@@ -34,44 +34,62 @@ pub enum Timer {
 const COUNT: usize = Timer::Sentinel as usize + 1;
 
 /// Deadlines in monotonic microseconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Timers {
-    due: [Option<u64>; COUNT],
+    /// [`NEVER`] if a timer is not set. The minimum is taken after every turn, and plain numbers are compared at once.
+    due: [u64; COUNT],
+}
+
+/// The deadline of a timer that is not set; one that is set so late would never be due either.
+const NEVER: u64 = u64::MAX;
+
+impl Default for Timers {
+    fn default() -> Timers {
+        Timers { due: [NEVER; COUNT] }
+    }
 }
 
 impl Timers {
     /// Sets a timer, replacing its previous deadline.
     pub fn set(&mut self, timer: Timer, due_us: u64) {
-        self.due[timer as usize] = Some(due_us);
+        self.due[timer as usize] = due_us;
     }
 
     /// Sets a timer if it is not set.
     pub fn set_if_idle(&mut self, timer: Timer, due_us: u64) {
-        self.due[timer as usize].get_or_insert(due_us);
+        let due = &mut self.due[timer as usize];
+        if *due == NEVER {
+            *due = due_us;
+        }
     }
 
     /// Stops a timer.
     pub fn stop(&mut self, timer: Timer) {
-        self.due[timer as usize] = None;
+        self.due[timer as usize] = NEVER;
     }
 
     /// Whether a timer is set.
     pub fn is_set(&self, timer: Timer) -> bool {
-        self.due[timer as usize].is_some()
+        self.due[timer as usize] != NEVER
     }
 
     /// Returns the deadline of a timer, if it is set.
     pub fn due(&self, timer: Timer) -> Option<u64> {
-        self.due[timer as usize]
+        Some(self.due[timer as usize]).filter(|&due| due != NEVER)
     }
 
     /// Stops a timer if it is due. Returns whether it was.
     pub fn take_due(&mut self, timer: Timer, now_us: u64) -> bool {
-        self.due[timer as usize].take_if(|due| *due <= now_us).is_some()
+        let is_due = self.due[timer as usize] <= now_us;
+        if is_due {
+            self.stop(timer);
+        }
+        is_due
     }
 
     /// Returns the next deadline of all timers.
     pub fn next(&self) -> Option<u64> {
-        self.due.iter().flatten().min().copied()
+        let next = self.due.iter().fold(NEVER, |next, &due| next.min(due));
+        Some(next).filter(|&next| next != NEVER)
     }
 }
