@@ -18,6 +18,7 @@ mod tests;
 mod view;
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 pub use view::View;
 
@@ -261,38 +262,53 @@ pub fn selected<'a>(mode: Mode, words: impl Iterator<Item = &'a [u8]>) -> Vec<Se
 
 /// Returns the text of these sections.
 pub fn text(view: &View<'_>, sections: &[Section]) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(TEXT_BYTES);
     for (index, section) in sections.iter().enumerate() {
         let gap = if index > 0 { "\r\n" } else { "" };
-        let _ = write!(out, "{gap}# {}\r\n", section.title());
-        for field in fields().filter(|field| field.section == *section) {
+        out.extend([gap, "# ", section.title(), "\r\n"]);
+        for field in &BY_SECTION[*section as usize] {
             push(&mut out, field, view);
         }
     }
     out
 }
 
+/// Enough for the usual reply.
+const TEXT_BYTES: usize = 8 << 10;
+
+/// The fields of each section: a monitor asks once a second, and a Sentinel as often.
+static BY_SECTION: LazyLock<[Vec<&'static Field>; Section::ALL.len()]> = LazyLock::new(|| {
+    Section::ALL.map(|section| fields().filter(|field| field.section == section).collect())
+});
+
 fn push(out: &mut String, field: &Field, view: &View<'_>) {
     let value = match field.source {
-        Source::Always(text) => Value::Text(text.to_owned()),
+        Source::Always(text) => return out.extend([field.name, ":", text, "\r\n"]),
         Source::Read(read) => read(view),
     };
     // No text from outside may add a line.
-    let one_line = |text: String| match text.contains(char::is_control) {
+    let one_line = |text: String| match may_have_controls(&text) {
         true => text.replace(char::is_control, " "),
         false => text,
     };
-    // Formatting into a String cannot fail.
-    let _ = match value {
-        Value::Absent => Ok(()),
-        Value::Number(number) => write!(out, "{}:{number}\r\n", field.name),
-        Value::Text(text) => write!(out, "{}:{}\r\n", field.name, one_line(text)),
-        Value::Lines(lines) => {
-            let mut lines =
-                lines.into_iter().map(|(name, value)| (one_line(name), one_line(value)));
-            lines.try_for_each(|(name, value)| write!(out, "{name}:{value}\r\n"))
+    match value {
+        Value::Absent => {}
+        Value::Number(number) => {
+            out.extend([field.name, ":"]);
+            // Formatting into a String cannot fail.
+            let _ = write!(out, "{number}\r\n");
         }
-    };
+        Value::Text(text) => out.extend([field.name, ":", &one_line(text), "\r\n"]),
+        Value::Lines(lines) => {
+            let lines = lines.into_iter().map(|(name, value)| (one_line(name), one_line(value)));
+            lines.for_each(|(name, value)| out.extend([&*name, ":", &*value, "\r\n"]));
+        }
+    }
+}
+
+/// Whether a text may have control characters, which in UTF-8 are or begin with one of these bytes.
+fn may_have_controls(text: &str) -> bool {
+    text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte >= 0x7f))
 }
 
 impl From<i64> for Value {
