@@ -23,6 +23,7 @@ pub mod value;
 pub mod words;
 
 use std::fmt;
+use std::sync::LazyLock;
 
 pub use apply::{Apply, Hook, ShellStep, requests_at_start};
 pub use directives::{Config, DIRECTIVES, Directive, Impact, Status};
@@ -44,17 +45,22 @@ pub const SENTINEL_PORT: u16 = 26379;
 
 impl Default for Config {
     fn default() -> Config {
-        let mut config = Config::blank();
-        for row in DIRECTIVES {
-            // Cannot fail: a test assigns each row's default.
-            let words = split_words(row.default_in_file().as_bytes()).unwrap_or_default();
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            let assigned = (row.assign)(&mut config, &words, Origin::FirstLine);
-            debug_assert!(assigned.is_ok(), "the default of {} is refused", row.name);
-        }
-        config
+        DEFAULT.clone()
     }
 }
+
+/// The defaults, read from the table once: each save of a Sentinel's state compares with them.
+static DEFAULT: LazyLock<Config> = LazyLock::new(|| {
+    let mut config = Config::blank();
+    for row in DIRECTIVES {
+        // Cannot fail: a test assigns each row's default.
+        let words = split_words(row.default_in_file().as_bytes()).unwrap_or_default();
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let assigned = (row.assign)(&mut config, &words, Origin::FirstLine);
+        debug_assert!(assigned.is_ok(), "the default of {} is refused", row.name);
+    }
+    config
+});
 
 impl Config {
     /// Returns the defaults of a mode. A Sentinel has a port of its own, and must be reachable for others.
@@ -73,10 +79,19 @@ pub fn directive(name: &[u8]) -> Option<&'static Directive> {
 }
 
 fn directive_index(name: &[u8]) -> Option<usize> {
-    DIRECTIVES
-        .iter()
-        .position(|row| row.names().any(|known| name.eq_ignore_ascii_case(known.as_bytes())))
+    let order = |known: &str| known.bytes().cmp(name.iter().map(u8::to_ascii_lowercase));
+    let found = BY_NAME.binary_search_by(|(known, _)| order(known)).ok()?;
+    Some(BY_NAME[found].1)
 }
+
+/// All names in lower case, which a test makes sure of, with the numbers of their rows; sorted.
+static BY_NAME: LazyLock<Vec<(&'static str, usize)>> = LazyLock::new(|| {
+    let rows = DIRECTIVES.iter().enumerate();
+    let mut names: Vec<_> =
+        rows.flat_map(|(index, row)| row.names().map(move |name| (name, index))).collect();
+    names.sort_unstable();
+    names
+});
 
 /// Whether the value of this directive must not be logged.
 pub fn is_sensitive(name: &[u8]) -> bool {

@@ -29,8 +29,7 @@ impl Config {
     /// `replicaof` and `dir` are written as they are in `self`, so changes of the role or the
     /// working directory must update them.
     pub fn rewrite(&self, old: &[u8], read_others: &mut ReadOthers<'_>) -> Vec<u8> {
-        let text = self.rewrite_alone(OldFile::read(old), Mode::Standalone);
-        self.with_overrides(text, Mode::Standalone, read_others)
+        self.rewrite_file(OldFile::read(old), Mode::Standalone, read_others)
     }
 
     /// Returns the new text of a Sentinel's file. `lines` are its statements without the word `sentinel`.
@@ -42,8 +41,16 @@ impl Config {
     ) -> Vec<u8> {
         let mut file = OldFile::read(old);
         file.put_statements(lines);
-        let text = self.rewrite_alone(file, Mode::Sentinel);
-        self.with_overrides(text, Mode::Sentinel, read_others)
+        self.rewrite_file(file, Mode::Sentinel, read_others)
+    }
+
+    fn rewrite_file(&self, file: OldFile, mode: Mode, read_others: &mut ReadOthers<'_>) -> Vec<u8> {
+        let has_includes = file.has_includes;
+        let text = self.rewrite_alone(file, mode);
+        match has_includes {
+            true => self.with_overrides(text, mode, read_others),
+            false => text,
+        }
     }
 
     fn with_overrides(
@@ -118,6 +125,7 @@ struct OldFile {
     /// A Sentinel's statements: each with its words and the number of its line, if it is not used again yet.
     statements: Vec<(Vec<Vec<u8>>, usize)>,
     is_signed: bool,
+    has_includes: bool,
 }
 
 impl OldFile {
@@ -127,6 +135,7 @@ impl OldFile {
             mentions: BTreeMap::new(),
             statements: Vec::new(),
             is_signed: false,
+            has_includes: false,
         };
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         for line in text.split(|&byte| byte == b'\n').map(trim) {
@@ -155,9 +164,10 @@ impl OldFile {
         } else if is_default_user(&words) {
             self.mentions.entry(DEFAULT_USER).or_default().push_back(number);
             self.lines.push(line.to_vec());
-        } else if file_only::find(name)
-            .is_some_and(|row| row.treatment != file_only::Treatment::Ignored)
+        } else if let Some(row) = file_only::find(name)
+            && row.treatment != file_only::Treatment::Ignored
         {
+            self.has_includes |= row.treatment == file_only::Treatment::Include;
             self.lines.push(line.to_vec());
         } else {
             self.lines.push([b"# ??? ", line].concat());
