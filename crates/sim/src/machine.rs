@@ -55,7 +55,13 @@ pub trait Machine {
 
     /// What it believes, if it is a Sentinel.
     fn beliefs(&self) -> Option<Beliefs> {
-        None
+        let mut beliefs = Beliefs::default();
+        self.observe_beliefs(&mut beliefs).then_some(beliefs)
+    }
+
+    /// Brings what it believed before up to date; false if it is no Sentinel.
+    fn observe_beliefs(&self, _beliefs: &mut Beliefs) -> bool {
+        false
     }
 }
 
@@ -71,7 +77,7 @@ pub struct Beliefs {
 }
 
 /// What a Sentinel believes of a master.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Belief {
     /// The master's name.
     pub name: String,

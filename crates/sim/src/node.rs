@@ -229,6 +229,12 @@ fn set_sentinel_bug(_boot: &mut Boot, bug: Option<SentinelBug>) {
     }
 }
 
+/// Replaces a text, whose memory is used again.
+fn replace(text: &mut String, by: &str) {
+    text.clear();
+    text.push_str(by);
+}
+
 /// The value of an entry.
 fn value_of(entry: &Entry<'_>) -> Value {
     if let Some(text) = Text::of(entry) {
@@ -310,23 +316,23 @@ impl Machine for Data {
         (!self.is_sentinel).then_some(self)
     }
 
-    fn beliefs(&self) -> Option<Beliefs> {
-        let machine = self.node.parts.sentinel.machine()?;
-        let beliefs = machine.beliefs().into_iter().map(|it| Belief {
-            name: it.name,
-            host: it.host,
-            config_epoch: it.config_epoch,
-            leader_epoch: it.leader_epoch,
-            quorum: it.quorum,
-            sentinels: it.sentinels,
-            is_down: it.is_down,
-            failover: it.failover,
-        });
-        Some(Beliefs {
-            id: machine.my_id().to_owned(),
-            is_tilted: machine.tilted_secs().is_some(),
-            masters: beliefs.collect(),
-        })
+    fn observe_beliefs(&self, beliefs: &mut Beliefs) -> bool {
+        let Some(machine) = self.node.parts.sentinel.machine() else { return false };
+        replace(&mut beliefs.id, machine.my_id());
+        beliefs.is_tilted = machine.tilted_secs().is_some();
+        let now = machine.beliefs();
+        beliefs.masters.resize_with(now.len(), Belief::default);
+        for (belief, it) in beliefs.masters.iter_mut().zip(now) {
+            replace(&mut belief.name, it.name);
+            it.host.put_into(&mut belief.host);
+            belief.config_epoch = it.config_epoch;
+            belief.leader_epoch = it.leader_epoch;
+            belief.quorum = it.quorum;
+            belief.sentinels = it.sentinels;
+            belief.is_down = it.is_down;
+            belief.failover = it.failover;
+        }
+        true
     }
 }
 

@@ -44,6 +44,20 @@ impl World {
         String::from_utf8_lossy(text).into_owned()
     }
 
+    /// An epoch in that file, and whether an id is in it.
+    fn durable_epoch(
+        &mut self,
+        node: usize,
+        statement: &'static str,
+        group: usize,
+        id: &str,
+    ) -> (u64, bool) {
+        let bytes = self.processes[node].disk.read_durable(SENTINEL_FILE).unwrap_or_default();
+        let file = self.watch.files.entry(node).or_default();
+        file.update(bytes);
+        (file.epoch(statement, group), file.has(id))
+    }
+
     /// A reply with a vote leaves a Sentinel.
     pub(crate) fn vote_leaves(&mut self, node: usize, group: Option<usize>, reply: &Reply) {
         let Reply::Array(Some(parts)) = reply else { return };
@@ -69,9 +83,8 @@ impl World {
                 "Sentinel node{node} votes for {candidate} in epoch {epoch} of m{group}, and has voted for {known}"
             ));
         }
-        let text = self.durable_file(node);
-        let saved = epoch_in(&text, &format!("sentinel leader-epoch m{group}"));
-        if saved < epoch || !text.contains(&id) {
+        let (saved, has_id) = self.durable_epoch(node, "leader-epoch", group, &id);
+        if saved < epoch || !has_id {
             self.fail(format!(
                 "Sentinel node{node} tells its vote in epoch {epoch} of m{group}; its file has {saved}"
             ));
@@ -85,11 +98,13 @@ impl World {
         let Some(group) = self.sentinel_plan().group_named(name) else { return };
         let epoch: u64 = epoch.parse().unwrap_or(0);
         self.coverage.hellos += 1;
-        let told = self.watch.told.entry((id.to_owned(), group)).or_insert(0);
-        *told = epoch.max(*told);
-        let text = self.durable_file(node);
-        let saved = epoch_in(&text, &format!("sentinel config-epoch m{group}"));
-        if saved < epoch || !text.contains(id) {
+        let told = self.watch.told.entry(group).or_default();
+        match told.get_mut(id) {
+            Some(told) => *told = epoch.max(*told),
+            None => _ = told.insert(id.to_owned(), epoch),
+        }
+        let (saved, has_id) = self.durable_epoch(node, "config-epoch", group, id);
+        if saved < epoch || !has_id {
             self.fail(format!(
                 "Sentinel node{node} ({id}) tells of configuration {epoch} of m{group}; its file has {saved}"
             ));
@@ -108,18 +123,22 @@ impl World {
     /// Looks at what a Sentinel believes after a call.
     pub(crate) fn observe_sentinel(&mut self, node: usize) {
         let process = &self.processes[node];
-        let Some(beliefs) = process.machine.as_deref().and_then(|it| it.beliefs()) else { return };
+        let Some(machine) = process.machine.as_deref() else { return };
         let mut wrong = None;
         let watch = &mut self.watch;
         let Some(life) = watch.lives.get_mut(&node) else { return };
-        life.id.clone_from(&beliefs.id);
-        for belief in &beliefs.masters {
+        if !machine.observe_beliefs(&mut life.beliefs) {
+            return;
+        }
+        life.id.clone_from(&life.beliefs.id);
+        for belief in &life.beliefs.masters {
             let plan = self.plan.sentinels.as_ref();
             let Some(group) = plan.and_then(|plan| plan.group_named(&belief.name)) else {
                 continue;
             };
             let track = life.groups.entry(group).or_default();
-            let told = watch.told.get(&(beliefs.id.clone(), group)).copied().unwrap_or(0);
+            let told = watch.told.get(&group).and_then(|told| told.get(&life.id)).copied();
+            let told = told.unwrap_or(0);
             let before = track.config_epoch.max(told);
             if belief.config_epoch < before {
                 let is = belief.config_epoch;
@@ -129,7 +148,6 @@ impl World {
             }
             track.config_epoch = belief.config_epoch;
         }
-        life.beliefs = beliefs;
         if let Some(what) = wrong {
             self.fail(what);
         }

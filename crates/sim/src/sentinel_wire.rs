@@ -77,7 +77,7 @@ impl World {
                     }
                 }
                 (Asked::Info, Reply::Bulk(Some(text))) => {
-                    let told = Told::read(&String::from_utf8_lossy(&text));
+                    let told = Told::read(&text);
                     life.note_told(plan.group_of(server), server, told);
                 }
                 _ => {}

@@ -30,8 +30,8 @@ pub(crate) struct Watch {
     pub leaders: BTreeMap<(usize, u64), BTreeSet<String>>,
     /// The last leader of each group.
     pub last_leader: BTreeMap<usize, String>,
-    /// The greatest configuration epoch that a Sentinel has told of a group.
-    pub told: BTreeMap<(String, usize), u64>,
+    /// The greatest configuration epoch that a Sentinel has told of a group, by group and its id.
+    pub told: BTreeMap<usize, BTreeMap<String, u64>>,
     /// Where the master is in a configuration.
     pub addresses: BTreeMap<(usize, u64), String>,
     /// Groups in which a user's order was carried out without a majority: then an epoch may have two configurations.
@@ -46,6 +46,8 @@ pub(crate) struct Watch {
     pub lives: BTreeMap<usize, Life>,
     /// Bytes on their way between a Sentinel and an older peer that are no whole request or reply yet, by direction.
     pub held: BTreeMap<(ConnId, usize), Vec<u8>>,
+    /// The file of each Sentinel, by process, as it was looked at last.
+    pub files: BTreeMap<usize, StateFile>,
     /// Connections of Sentinels.
     pub wires: BTreeMap<ConnId, Wire>,
     /// Since when all has been well after the faults.
@@ -100,9 +102,42 @@ pub(crate) struct Track {
     pub config_epoch: u64,
 }
 
-/// The text of an INFO's field.
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+/// A state file, and what was found in it: the same bytes are not searched again.
+#[derive(Debug, Default)]
+pub(crate) struct StateFile {
+    bytes: Vec<u8>,
+    text: String,
+    epochs: BTreeMap<(&'static str, usize), u64>,
+    /// The id that was found last.
+    id: String,
+}
+
+impl StateFile {
+    /// Takes the present bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        if self.bytes != bytes {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            *self = StateFile { bytes: bytes.to_vec(), text, ..StateFile::default() };
+        }
+    }
+
+    /// The epoch of a statement about a group's master.
+    pub fn epoch(&mut self, statement: &'static str, group: usize) -> u64 {
+        let StateFile { text, epochs, .. } = self;
+        let search = || epoch_in(text, &format!("sentinel {statement} m{group}"));
+        *epochs.entry((statement, group)).or_insert_with(search)
+    }
+
+    /// Whether an id is anywhere in it.
+    pub fn has(&mut self, id: &str) -> bool {
+        if self.id != id || id.is_empty() {
+            if !self.text.contains(id) {
+                return false;
+            }
+            id.clone_into(&mut self.id);
+        }
+        true
+    }
 }
 
 impl Life {
@@ -122,12 +157,25 @@ impl Life {
 }
 
 impl Told {
-    /// Reads an INFO.
-    pub fn read(text: &str) -> Told {
+    /// Reads an INFO. The first line of each field counts.
+    pub fn read(text: &[u8]) -> Told {
+        let (mut role, mut lineage, mut priority) = (None, None, None);
+        for line in text.split(|&byte| byte == b'\n') {
+            let found = match line.first() {
+                Some(b'r') => (&mut role, line.strip_prefix(b"role:")),
+                Some(b'm') => (&mut lineage, line.strip_prefix(b"master_replid:")),
+                Some(b's') => (&mut priority, line.strip_prefix(b"slave_priority:")),
+                _ => continue,
+            };
+            if let (first @ None, Some(value)) = found {
+                *first = Some(value.strip_suffix(b"\r").unwrap_or(value));
+            }
+        }
+        let number = priority.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         Told {
-            is_replica: field(text, "role") == Some("slave"),
-            lineage: field(text, "master_replid").unwrap_or_default().to_owned(),
-            priority: field(text, "slave_priority").and_then(|text| text.parse().ok()),
+            is_replica: role == Some(b"slave"),
+            lineage: String::from_utf8_lossy(lineage.unwrap_or_default()).into_owned(),
+            priority: number,
         }
     }
 }

@@ -1,14 +1,15 @@
 //! What the machine believes, for those who judge it: the simulator and tests. Nothing in here changes anything.
 
 use super::Sentinel;
+use crate::address::Shown;
 
 /// What it believes of a master.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Belief {
+#[derive(Clone, Copy, Debug)]
+pub struct Belief<'a> {
     /// The master's name.
-    pub name: String,
+    pub name: &'a str,
     /// Where it tells others that the master is.
-    pub host: String,
+    pub host: Shown<'a>,
     /// The port there.
     pub port: u16,
     /// Epoch of this configuration.
@@ -29,12 +30,12 @@ pub struct Belief {
 
 impl Sentinel {
     /// Returns what it believes of each master.
-    pub fn beliefs(&self) -> Vec<Belief> {
-        let beliefs = self.masters.values().map(|master| {
+    pub fn beliefs(&self) -> impl ExactSizeIterator<Item = Belief<'_>> {
+        self.masters.values().map(|master| {
             let (address, settings) = (master.current_address(), &master.settings);
             Belief {
-                name: settings.name.clone(),
-                host: address.shown(&self.cx.globals),
+                name: &settings.name,
+                host: address.as_shown(&self.cx.globals),
                 port: address.port,
                 config_epoch: settings.config_epoch,
                 leader_epoch: settings.leader_epoch,
@@ -44,8 +45,7 @@ impl Sentinel {
                 is_down: master.server.is_down(),
                 failover: master.failover.as_ref().map(|it| (it.epoch, it.phase.name())),
             }
-        });
-        beliefs.collect()
+        })
     }
 
     /// Returns the greatest epoch that it has seen.
