@@ -1,4 +1,6 @@
 //! What will happen, in order of time; what falls on the same microsecond, in order of arrival.
+//!
+//! The heap has keys only, which are small: events stay where they are until they happen.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,36 +8,17 @@ use std::collections::BinaryHeap;
 /// Events with the virtual microsecond at which each is due.
 #[derive(Debug)]
 pub struct Queue<E> {
-    heap: BinaryHeap<Entry<E>>,
+    /// Times, serial numbers and places.
+    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
     serial: u64,
-}
-
-#[derive(Debug)]
-struct Entry<E> {
-    key: Reverse<(u64, u64)>,
-    event: E,
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-impl<E> Eq for Entry<E> {}
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<E> Ord for Entry<E> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
-    }
+    events: Vec<Option<E>>,
+    /// Places without an event.
+    free: Vec<usize>,
 }
 
 impl<E> Default for Queue<E> {
     fn default() -> Queue<E> {
-        Queue { heap: BinaryHeap::new(), serial: 0 }
+        Queue { heap: BinaryHeap::new(), serial: 0, events: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -43,12 +26,19 @@ impl<E> Queue<E> {
     /// Adds an event.
     pub fn push(&mut self, at_us: u64, event: E) {
         self.serial += 1;
-        self.heap.push(Entry { key: Reverse((at_us, self.serial)), event });
+        let place = self.free.pop().unwrap_or(self.events.len());
+        match self.events.get_mut(place) {
+            Some(free) => *free = Some(event),
+            None => self.events.push(Some(event)),
+        }
+        self.heap.push(Reverse((at_us, self.serial, place)));
     }
 
     /// Takes the next event and its time.
     pub fn pop(&mut self) -> Option<(u64, E)> {
-        self.heap.pop().map(|entry| (entry.key.0.0, entry.event))
+        let Reverse((at_us, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        self.events[place].take().map(|event| (at_us, event))
     }
 }
 
