@@ -6,6 +6,7 @@
 //!   elect.rs     votes and the leader of an epoch
 //!   failover.rs  the phases of a failover
 //!   choose.rs    the replica that is promoted
+//!   reconf.rs    the other replicas follow it
 //!   repair.rs    servers whose role is not what it should be
 //!   switch.rs    another server becomes the master that is watched
 //! ```
@@ -15,6 +16,7 @@ mod elect;
 mod events;
 mod failover;
 mod judge;
+mod reconf;
 mod repair;
 mod switch;
 mod watch;
