@@ -39,6 +39,7 @@ mod saves;
 mod sentinel_check;
 mod sentinel_faults;
 mod sentinel_heal;
+mod sentinel_lineages;
 mod sentinel_orders;
 pub mod sentinel_plan;
 mod sentinel_wire;

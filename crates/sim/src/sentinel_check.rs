@@ -34,7 +34,7 @@ fn master_in(text: &str) -> Option<&str> {
 }
 
 impl World {
-    fn sentinel_plan(&self) -> &SentinelPlan {
+    pub(crate) fn sentinel_plan(&self) -> &SentinelPlan {
         self.plan.sentinels.as_ref().expect("only Sentinels' worlds have Sentinels")
     }
 
@@ -212,6 +212,7 @@ impl World {
             "+reset-master" => {
                 let track = self.track(node, group);
                 *track = Track { config_epoch: track.config_epoch, ..Track::default() };
+                self.forget_lineages(node, group);
             }
             "-monitor" => self.note_removed(node, group),
             "-failover-abort-not-elected" => {
@@ -238,8 +239,10 @@ impl World {
     fn note_removed(&mut self, node: usize, group: usize) {
         let Some(life) = self.watch.lives.get_mut(&node) else { return };
         life.groups.remove(&group);
-        let id = life.id.clone();
-        self.watch.told.remove(&(id, group));
+        life.lineages.remove(&group);
+        if let Some(told) = self.watch.told.get_mut(&group) {
+            told.remove(&life.id);
+        }
         self.watch.addresses.remove(&(group, 0));
         self.watch.monitored_again.insert((group, node));
     }
@@ -375,10 +378,8 @@ impl World {
         }
         let told = self.watch.lives.get(&node).and_then(|life| life.infos.get(&server));
         let family = told.and_then(|told| self.watch.families.get(&told.lineage)).copied();
-        // Of a master that has not answered since it started a Sentinel does not know the history.
         if !self.track(node, group).knows_history {
-            self.coverage.blind_choices += 1;
-            return;
+            return self.check_selected_by_file(node, group, server);
         }
         if family.is_some_and(|family| family != Some(group)) {
             self.fail(format!(

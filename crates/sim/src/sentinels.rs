@@ -11,6 +11,7 @@ use crate::machine::{Beliefs, Machine};
 use crate::net::ConnId;
 use crate::node::{self, SentinelBoot};
 use crate::plan::{Plan, node_of};
+use crate::sentinel_lineages::lineages_in;
 use crate::sentinel_plan::{SENTINEL_FILE, SentinelPlan};
 use crate::sentinel_wire::Wire;
 use crate::world::World;
@@ -68,6 +69,8 @@ pub(crate) struct Life {
     pub pongs: BTreeMap<usize, [u64; 2]>,
     /// What each server's last INFO said, as it has read it.
     pub infos: BTreeMap<usize, Told>,
+    /// The histories of each group's master that its file had when it started.
+    pub lineages: BTreeMap<usize, Vec<String>>,
     /// What it believed after its last call.
     pub beliefs: Beliefs,
 }
@@ -77,6 +80,8 @@ pub(crate) struct Life {
 pub(crate) struct Told {
     pub is_replica: bool,
     pub lineage: String,
+    /// The history that this one continues; zeros if there is none.
+    pub former_lineage: String,
     /// Of a replica; a master says nothing of its own.
     pub priority: Option<u32>,
 }
@@ -159,10 +164,13 @@ impl Life {
 impl Told {
     /// Reads an INFO. The first line of each field counts.
     pub fn read(text: &[u8]) -> Told {
-        let (mut role, mut lineage, mut priority) = (None, None, None);
+        let (mut role, mut lineage, mut former, mut priority) = (None, None, None, None);
         for line in text.split(|&byte| byte == b'\n') {
             let found = match line.first() {
                 Some(b'r') => (&mut role, line.strip_prefix(b"role:")),
+                Some(b'm') if line.starts_with(b"master_replid2") => {
+                    (&mut former, line.strip_prefix(b"master_replid2:"))
+                }
                 Some(b'm') => (&mut lineage, line.strip_prefix(b"master_replid:")),
                 Some(b's') => (&mut priority, line.strip_prefix(b"slave_priority:")),
                 _ => continue,
@@ -172,9 +180,11 @@ impl Told {
             }
         }
         let number = priority.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        let id = |id: Option<&[u8]>| String::from_utf8_lossy(id.unwrap_or_default()).into_owned();
         Told {
             is_replica: role == Some(b"slave"),
-            lineage: String::from_utf8_lossy(lineage.unwrap_or_default()).into_owned(),
+            lineage: id(lineage),
+            former_lineage: id(former),
             priority: number,
         }
     }
@@ -211,7 +221,8 @@ impl World {
         let boot = SentinelBoot { text: &text, path: PATH, seed, pid, bug: self.sentinel_bug };
         match node::start_sentinel(boot, now) {
             Ok(machine) => {
-                self.watch.lives.insert(node, Life::default());
+                let lineages = lineages_in(&String::from_utf8_lossy(&text));
+                self.watch.lives.insert(node, Life { lineages, ..Life::default() });
                 Some(machine)
             }
             Err(what) => {

@@ -1,0 +1,63 @@
+//! The histories of masters that Sentinels know from their last run: one that starts while a master is down chooses by them.
+//!
+//! ```text
+//!   sentinel config-epoch m0 3
+//!   #sentinel known-lineage m0 3 1f0c…        counts, since the epoch is that of the configuration
+//!   #sentinel known-lineage m0 2 99a4…        does not
+//! ```
+//!
+//! If any replica has the data of one of them, or of one that continues it, a replica that has not must not be promoted. If
+//! none has, the file is older than the data, and the choice is blind.
+
+use std::collections::BTreeMap;
+
+use crate::plan::node_of;
+use crate::sentinel_plan::SentinelPlan;
+use crate::sentinels::{Told, epoch_in};
+use crate::world::World;
+
+/// Reads the histories in a state file, by group.
+pub(crate) fn lineages_in(text: &str) -> BTreeMap<usize, Vec<String>> {
+    let mut lineages: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("#sentinel known-lineage m")) {
+        let [group, epoch, id] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
+        let Ok(group) = group.parse::<usize>() else { continue };
+        let present = epoch_in(text, &format!("sentinel config-epoch m{group}"));
+        if epoch == present.to_string() {
+            lineages.entry(group).or_default().push(id.to_owned());
+        }
+    }
+    lineages
+}
+
+impl World {
+    /// A Sentinel has chosen a server without having heard of the master's history in its present life.
+    pub(crate) fn check_selected_by_file(&mut self, node: usize, group: usize, chosen: usize) {
+        let Some(life) = self.watch.lives.get(&node) else { return };
+        let known = life.lineages.get(&group).map(Vec::as_slice).unwrap_or_default();
+        let has =
+            |told: &Told| known.contains(&told.lineage) || known.contains(&told.former_lineage);
+        let name = SentinelPlan::name(group);
+        let belief = life.beliefs.masters.iter().find(|belief| belief.name == name);
+        let master = belief.and_then(|belief| node_of(&belief.host));
+        let servers = &self.sentinel_plan().groups[group];
+        let mut replicas = servers.iter().filter(|&&server| Some(server) != master);
+        if !replicas.any(|server| life.infos.get(server).is_some_and(has)) {
+            self.coverage.blind_choices += 1;
+            return;
+        }
+        self.coverage.choices_by_file += 1;
+        if !life.infos.get(&chosen).is_some_and(has) {
+            self.fail(format!(
+                "Sentinel node{node} chooses node{chosen} for m{group}, which has none of the histories in its file"
+            ));
+        }
+    }
+
+    /// A Sentinel forgets all about a master.
+    pub(crate) fn forget_lineages(&mut self, node: usize, group: usize) {
+        if let Some(life) = self.watch.lives.get_mut(&node) {
+            life.lineages.remove(&group);
+        }
+    }
+}
