@@ -98,7 +98,7 @@ fn push_v4(ip: Ipv4Addr, text: &mut String) {
             }
         }
     }
-    text.extend(bytes[..len].iter().map(|&byte| char::from(byte)));
+    text.push_str(std::str::from_utf8(&bytes[..len]).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -308,7 +308,7 @@ fn push(out: &mut String, field: &Field, view: &View<'_>) {
 
 /// Whether a text may have control characters, which in UTF-8 are or begin with one of these bytes.
 fn may_have_controls(text: &str) -> bool {
-    text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte >= 0x7f))
+    text.bytes().fold(false, |found, byte| found | !(b' '..0x7f).contains(&byte))
 }
 
 impl From<i64> for Value {

@@ -215,13 +215,11 @@ impl Master {
 
     /// Calls a function with how to talk to the servers.
     fn with_access<T>(&mut self, call: impl FnOnce(&mut Master, Access<'_>) -> T) -> T {
-        let settings = self.settings.clone();
-        let renamed = |name: &str| settings.command(name).to_owned();
-        let access = Access {
-            user: settings.auth_user.as_deref(),
-            password: settings.auth_pass.as_deref(),
-            renamed: &renamed,
-        };
+        let MasterSettings { auth_user, auth_pass, renamed, .. } = &self.settings;
+        let (user, password, renamed) = (auth_user.clone(), auth_pass.clone(), renamed.clone());
+        let renamed = |name: &str| renamed.get(name).map_or(name, String::as_str).to_owned();
+        let access =
+            Access { user: user.as_deref(), password: password.as_deref(), renamed: &renamed };
         call(self, access)
     }
 

@@ -188,9 +188,4 @@ impl MasterSettings {
             known_lineages: Vec::new(),
         }
     }
-
-    /// Returns the name of a command on this master's servers.
-    pub(crate) fn command<'a>(&'a self, name: &'a str) -> &'a str {
-        self.renamed.get(name).map_or(name, String::as_str)
-    }
 }
