@@ -65,6 +65,17 @@ impl Report {
         }
     }
 
+    /// Adds the samples and remarks of a report about the same sides.
+    pub fn merge(&mut self, other: Report) {
+        for figure in other.figures {
+            let metric = Metric { group: figure.group, name: figure.metric, unit: figure.unit };
+            for sample in figure.samples {
+                self.add(metric, &figure.case, figure.side, sample);
+            }
+        }
+        other.notes.into_iter().for_each(|note| self.note(note));
+    }
+
     /// Adds a remark that stands under the tables.
     pub fn note(&mut self, text: String) {
         if !self.notes.contains(&text) {

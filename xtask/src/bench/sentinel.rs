@@ -74,15 +74,32 @@ pub struct Subject {
 
 /// All figures of the group.
 pub fn run(plan: &Plan, report: &mut Report) -> Result {
-    for fault in [Fault::Kill, Fault::Stop, Fault::InterfaceDown] {
-        if fault == Fault::InterfaceDown && !rustix::process::geteuid().is_root() {
-            report.note("sentinel: switching an interface off needs root.".into());
-            continue;
-        }
-        cpu::at(Place::Both, || outages(plan, report, fault))?;
+    let mut faults = vec![Fault::Kill, Fault::Stop];
+    if rustix::process::geteuid().is_root() {
+        faults.push(Fault::InterfaceDown);
+    } else {
+        report.note("sentinel: switching an interface off needs root.".into());
+    }
+    for of_fault in cpu::at(Place::Both, || all_outages(plan, &faults))?? {
+        report.merge(of_fault);
     }
     cpu::at(Place::Both, || sentinel_planned::run(plan, report))?;
     sentinel_many::run(plan, report)
+}
+
+/// The rounds of all faults at once, each with deployments of its own: they wait nearly all the time.
+fn all_outages(plan: &Plan, faults: &[Fault]) -> Result<Vec<Report>> {
+    std::thread::scope(|scope| {
+        let measure = |fault| {
+            let mut report = Report::new(plan);
+            outages(plan, &mut report, fault);
+            report
+        };
+        let threads: Vec<_> =
+            faults.iter().map(|&fault| scope.spawn(move || measure(fault))).collect();
+        let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        joined.map(|report| report.map_err(|_| "a thread panicked".to_owned())).collect()
+    })
 }
 
 /// Alternating rounds of a fault. A side that fails is left out from then on, and its error noted.
