@@ -11,7 +11,9 @@
 //!
 //! What the promoted replica's data is at that place is compared in `claims.rs`.
 
+use crate::machine::Belief;
 use crate::process::Seen;
+use crate::sentinel_plan::SentinelPlan;
 use crate::workload::Place;
 use crate::world::World;
 
@@ -91,26 +93,40 @@ impl World {
         }
     }
 
-    /// How many faults there have been, if none lasts now.
+    /// How many faults there have been, if none lasts now that could disturb a failover: of the group's servers, the leader,
+    /// and the links between them.
     pub(crate) fn faults_so_far(&self, group: usize, leader: usize) -> Option<Faults> {
-        let is_blocked = self.links.iter().flatten().any(|link| link.blocked);
-        let is_ill = self.processes.iter().any(|process| {
+        let plan = self.plan.sentinels.as_ref()?;
+        let mut members = plan.groups[group].clone();
+        members.push(leader);
+        let is_disturbed = members.iter().any(|&node| {
+            let process = &self.processes[node];
             let disk = &process.disk;
-            let is_slow = disk.failing.is_some() || disk.slowness > 1 || disk.failing_syncs > 0;
-            !process.is_up() || process.busy_until > self.now + 100_000 || is_slow
+            let is_ill = disk.failing.is_some() || disk.slowness > 1 || disk.failing_syncs > 0;
+            let is_stopped = !process.is_up() || process.busy_until > self.now + 100_000;
+            is_ill || is_stopped || members.iter().any(|&to| self.links[node][to].blocked)
         });
-        // What users have ordered before may be carried out in the middle.
-        let operators = &self.clients[self.plan.clients..];
-        let is_ordered = operators.iter().enumerate().any(|(node, operator)| {
-            node != leader && (operator.is_waiting() || !operator.orders.is_empty())
-        });
-        let name = crate::sentinel_plan::SentinelPlan::name(group);
-        let others = self.watch.lives.iter().filter(|(node, _)| **node != leader);
-        let mut beliefs = others.flat_map(|(_, life)| &life.beliefs.masters);
-        let is_contended = beliefs.any(|belief| belief.name == name && belief.failover.is_some());
         let count = &self.coverage;
         let faults = count.faults.iter().sum::<u64>() + count.crashes + count.terminations;
-        (!is_blocked && !is_ill && !is_ordered && !is_contended).then_some(faults)
+        (!is_disturbed && !self.is_meddled_with(group, leader)).then_some(faults)
+    }
+
+    /// Whether somebody else may do something to a group's servers: what users have ordered before may be carried out in the
+    /// middle, and other Sentinels may have another configuration, or a failover of their own.
+    fn is_meddled_with(&self, group: usize, leader: usize) -> bool {
+        let operators = self.clients[self.plan.clients..].iter().enumerate();
+        let mut operators = operators.filter(|(node, _)| *node != leader);
+        let is_ordered = operators.any(|(_, it)| it.is_waiting() || !it.orders.is_empty());
+        let name = SentinelPlan::name(group);
+        let beliefs = self.watch.lives.iter().flat_map(|(node, life)| {
+            life.beliefs.masters.iter().map(move |belief| (*node, belief))
+        });
+        let beliefs: Vec<_> = beliefs.filter(|(_, belief)| belief.name == name).collect();
+        let ours = beliefs.iter().find(|(node, _)| *node == leader).map(|(_, it)| &it.host);
+        let differs = |&(node, belief): &(usize, &Belief)| {
+            node != leader && (belief.failover.is_some() || Some(&belief.host) != ours)
+        };
+        is_ordered || beliefs.iter().any(differs)
     }
 
     /// A coordinated failover has promoted a replica: if nothing has disturbed it, nothing is lost.

@@ -200,7 +200,7 @@ impl World {
             }
             "+promoted-slave" => {
                 self.note_promoted(node, group, text);
-                self.maybe_trouble_promoted(text);
+                self.maybe_trouble_promoted(node, group, text);
             }
             "+switch-master" => {
                 self.coverage.switches += 1;
@@ -226,7 +226,7 @@ impl World {
             "+failover-end-for-timeout" => self.coverage.ended_for_timeout += 1,
             "+convert-to-slave" => self.coverage.converted_masters += 1,
             "+fix-slave-config" => self.coverage.fixed_replicas += 1,
-            "+config-update-from" => self.coverage.config_updates += 1,
+            "+config-update-from" => self.note_update(node, group),
             _ => {}
         }
         let steps = ["+elected-leader", "+selected-slave", "+promoted-slave", "+slave-reconf-sent"];
@@ -235,16 +235,13 @@ impl World {
         }
     }
 
-    /// A user has removed a master: what is told of one of that name from then on is another configuration.
-    fn note_removed(&mut self, node: usize, group: usize) {
-        let Some(life) = self.watch.lives.get_mut(&node) else { return };
-        life.groups.remove(&group);
-        life.lineages.remove(&group);
-        if let Some(told) = self.watch.told.get_mut(&group) {
-            told.remove(&life.id);
-        }
-        self.watch.addresses.remove(&(group, 0));
-        self.watch.monitored_again.insert((group, node));
+    /// A Sentinel takes over the configuration of another one, perhaps while it carries out a failover itself.
+    fn note_update(&mut self, node: usize, group: usize) {
+        self.coverage.config_updates += 1;
+        let name = SentinelPlan::name(group);
+        let masters = self.watch.lives.get(&node).into_iter().flat_map(|it| &it.beliefs.masters);
+        let mut ours = masters.filter(|belief| belief.name == name);
+        self.coverage.overtaken += u64::from(ours.any(|belief| belief.failover.is_some()));
     }
 
     fn track(&mut self, node: usize, group: usize) -> &mut Track {

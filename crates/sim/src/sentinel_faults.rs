@@ -155,12 +155,18 @@ impl World {
     }
 
     /// The replica that was promoted is stopped before the others follow it: another leader may go back to the old master.
-    pub(crate) fn maybe_trouble_promoted(&mut self, text: &str) {
+    pub(crate) fn maybe_trouble_promoted(&mut self, node: usize, group: usize, text: &str) {
         let host = text.split(' ').nth(2).unwrap_or_default();
         let (Some(plan), Some(server)) = (&self.plan.sentinels, self.server_at(host)) else {
             return;
         };
-        let percent = plan.trouble_promoted_percent;
+        // After an order the old master still runs. With a third server the failover is not over at once.
+        let life = self.watch.lives.get(&node).and_then(|life| life.groups.get(&group));
+        let is_forced = life.is_some_and(|track| track.is_forced);
+        let percent = match is_forced && plan.groups[group].len() > 2 {
+            true => 60,
+            false => plan.trouble_promoted_percent,
+        };
         if self.phase != Phase::Chaos || !self.chance.percent(percent) {
             return;
         }

@@ -106,4 +106,16 @@ impl World {
         let known = self.watch.addresses.range((group, 0)..=(group, u64::MAX));
         known.last().map_or_else(|| host_address(plan.groups[group][0]), |(_, host)| host.clone())
     }
+
+    /// A user has removed a master: what is told of one of that name from then on is another configuration.
+    pub(crate) fn note_removed(&mut self, node: usize, group: usize) {
+        let Some(life) = self.watch.lives.get_mut(&node) else { return };
+        life.groups.remove(&group);
+        life.lineages.remove(&group);
+        if let Some(told) = self.watch.told.get_mut(&group) {
+            told.remove(&life.id);
+        }
+        self.watch.addresses.remove(&(group, 0));
+        self.watch.monitored_again.insert((group, node));
+    }
 }
