@@ -292,19 +292,19 @@ counters! {
     /// The same.
     stock_infos = "INFOs of older peers, which tell less", at least 55000;
     /// All was well.
-    resets_by_users = "masters that a user has reset", at least 90;
+    resets_by_users = "masters that a user has reset", at least 110;
     /// All was well.
-    monitored_again = "masters that a user has removed and monitored again", at least 60;
+    monitored_again = "masters that a user has removed and monitored again", at least 80;
     /// Writes of a client's own place, found in a history.
     acknowledged = "acknowledged writes found in their history", at least 110000;
     /// A replica was promoted, in whose history clients have seen writes acknowledged.
     loss_checks = "promotions after acknowledged writes", at least 1100;
     /// Some of them had not arrived.
-    lossy_promotions = "promotions that lost what had not arrived", at least 60;
+    lossy_promotions = "promotions that lost what had not arrived", at least 70;
     /// From the order to the promotion.
-    undisturbed_failovers = "coordinated failovers that no fault disturbed", at least 50;
+    undisturbed_failovers = "coordinated failovers that no fault disturbed", at least 120;
     /// … in a history with acknowledged writes: none was lost.
-    handed_over_writes = "coordinated failovers that were found to lose nothing", at least 40;
+    handed_over_writes = "coordinated failovers that were found to lose nothing", at least 80;
     /// All Sentinels count their own.
     switches = "changes of a master's address", at least 4600;
     /// By hello messages.
@@ -318,9 +318,9 @@ counters! {
     /// By the master, that should have handed over.
     aborted_refused = "coordinated failovers that the master refused", at least 170;
     /// By a newer one.
-    aborted_superseded = "failovers that others have overtaken", at least 10;
+    aborted_superseded = "failovers that others have overtaken", at least 20;
     /// By one with another replica.
-    overtaken = "failovers that ended since another leader had finished one", at least 40;
+    overtaken = "failovers that ended since another leader had finished one", at least 80;
     /// Some replicas did not follow in time.
     ended_for_timeout = "failovers that ended before all replicas followed", at least 200;
     /// They returned as masters.
