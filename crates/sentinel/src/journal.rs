@@ -1,27 +1,70 @@
 //! The journal: what happened in each failover, who saw and did what when, and why.
 //!
-//! `SENTINEL EVENTS` lists it, `SENTINEL EXPLAIN` tells the last failover as a text, and both are in a file of the state
-//! folder. Everything in it is an event that also was published, or a reason that only we know.
+//! `SENTINEL EVENTS` lists it, `SENTINEL EXPLAIN` tells the last failover ([`explain`](crate::explain)), and all of it is in
+//! a file of the state folder. Everything in it is an event that also was published, or a reason that only we know.
+//!
+//! ```text
+//!   2023-11-14T22:13:26.004Z mymaster epoch 1 +odown master mymaster 127.0.0.1 6379 #quorum 2/2      a line of the file
+//! ```
+//!
+//! The file is read at the next start. It is there for people, and nothing is decided by it: a line that is not one is
+//! skipped, and a missing or damaged file only means that less is known.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Entries kept for a master.
 const ENTRIES_MAX: usize = 512;
-/// Length of an entry's text.
-const TEXT_MAX: usize = 512;
+/// Length of an entry's text. The longest is the reason for a choice among many replicas.
+const TEXT_MAX: usize = 2048;
+/// Length of an event's name, as far as a file may have it.
+const EVENT_MAX: usize = 64;
+/// Length of the file; of more than that, the newest is kept.
+pub const FILE_MAX: usize = 4 << 20;
 
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Wall clock, milliseconds.
     pub wall_ms: i64,
-    /// Monotonic clock, milliseconds: for durations.
-    pub mono_ms: u64,
+    /// Monotonic clock, milliseconds: for durations. None if the entry is from before our start.
+    pub mono_ms: Option<u64>,
     /// The failover's epoch, or that of the configuration.
     pub epoch: u64,
     /// Name of the event, such as `+odown`; `note` for a reason.
     pub event: String,
     pub text: String,
+}
+
+impl Entry {
+    /// Returns how many milliseconds it is later than another one.
+    pub fn since(&self, earlier: &Entry) -> u64 {
+        match (self.mono_ms, earlier.mono_ms) {
+            (Some(own), Some(earlier)) => own.saturating_sub(earlier),
+            _ => u64::try_from(self.wall_ms.saturating_sub(earlier.wall_ms)).unwrap_or_default(),
+        }
+    }
+
+    /// Returns what sorts entries by time, also of several masters and of several runs.
+    pub fn order(&self) -> (Option<u64>, i64) {
+        (self.mono_ms, self.wall_ms)
+    }
+
+    /// Returns the line of the file.
+    fn line(&self, master: &str) -> String {
+        let (time, epoch, event) = (clock(self.wall_ms), self.epoch, &self.event);
+        format!("{time} {master} epoch {epoch} {event} {}\n", self.text)
+    }
+
+    /// Reads a line of the file: the name of the master, and the entry.
+    fn parse(line: &str) -> Option<(&str, Entry)> {
+        let mut words = line.splitn(6, ' ');
+        let (wall_ms, master) = (wall_ms(words.next()?)?, words.next()?);
+        words.next().filter(|word| *word == "epoch")?;
+        let (epoch, event) = (words.next()?.parse().ok()?, words.next()?.to_owned());
+        let text = words.next().unwrap_or_default().to_owned();
+        let is_event = (1..=EVENT_MAX).contains(&event.len());
+        is_event.then_some((master, Entry { wall_ms, mono_ms: None, epoch, event, text }))
+    }
 }
 
 /// The entries of a master, oldest first.
@@ -36,30 +79,41 @@ impl Journal {
             let end = (0..=TEXT_MAX).rev().find(|&at| entry.text.is_char_boundary(at));
             entry.text.truncate(end.unwrap_or_default());
         }
+        if entry.text.contains(char::is_control) {
+            // Text of others must not add lines to the file.
+            entry.text = entry.text.replace(char::is_control, " ");
+        }
         if self.entries.len() == ENTRIES_MAX {
             self.entries.pop_front();
         }
         self.entries.push_back(entry);
     }
+}
 
-    /// Returns the last failover as a text: from the first sign of trouble before its beginning to its end.
-    pub fn explain(&self) -> Option<String> {
-        let is_begin =
-            |entry: &Entry| matches!(entry.event.as_str(), "+try-failover" | "+config-update-from");
-        let begin = self.entries.iter().rposition(is_begin)?;
-        let since = self.entries.range(..begin).rposition(|entry| {
-            matches!(entry.event.as_str(), "+switch-master" | "-odown" | "-sdown" | "+failover-end")
-        });
-        let first = since.map_or(0, |index| index + 1);
-        let zero = self.entries.get(first)?.mono_ms;
-        let mut text = String::new();
-        for entry in self.entries.range(first..) {
-            let ms = entry.mono_ms.saturating_sub(zero);
-            let (time, event) = (clock(entry.wall_ms), &entry.event);
-            text.push_str(&format!("{time} +{ms} ms  {event} {}\n", entry.text));
-        }
-        Some(text)
+/// Returns the text of the file: the entries of all masters by time, with the masters' names.
+pub(crate) fn file_text<'a>(journals: impl Iterator<Item = (&'a str, &'a Journal)>) -> String {
+    let entries = |(name, journal): (&'a str, &'a Journal)| {
+        journal.entries.iter().map(move |entry| (name, entry))
+    };
+    let mut all: Vec<_> = journals.flat_map(entries).collect();
+    all.sort_by_key(|(_, entry)| entry.order());
+    let mut len = 0;
+    let mut lines: Vec<String> = all.iter().rev().map(|(name, entry)| entry.line(name)).collect();
+    lines.retain(|line| {
+        len += line.len();
+        len <= FILE_MAX
+    });
+    lines.into_iter().rev().collect()
+}
+
+/// Reads what the file says about each master.
+pub(crate) fn read_file(text: &[u8]) -> BTreeMap<String, Journal> {
+    let mut journals: BTreeMap<String, Journal> = BTreeMap::new();
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(FILE_MAX)..]);
+    for (master, entry) in text.lines().filter_map(Entry::parse) {
+        journals.entry(master.to_owned()).or_default().add(entry);
     }
+    journals
 }
 
 /// Returns a time of day in UTC, with milliseconds and the date.
@@ -85,6 +139,37 @@ fn date(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
+/// Reads a time as [`clock`] returns it.
+fn wall_ms(text: &str) -> Option<i64> {
+    let shape = b"0000-00-00T00:00:00.000Z";
+    let is_like = |(byte, shape): (u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        shape => byte == *shape,
+    };
+    if text.len() != shape.len() || !text.bytes().zip(shape).all(is_like) {
+        return None;
+    }
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+    let days = day(number(0, 4)?, number(5, 7)?, number(8, 10)?)?;
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    Some(seconds * 1000 + number(20, 23)?)
+}
+
+/// Returns the day since 1970 of a date: the reverse of [`date`].
+fn day(year: i64, month: i64, day: i64) -> Option<i64> {
+    let year_of_march = year - i64::from(month <= 2);
+    let era = year_of_march.div_euclid(400);
+    let year_of_era = year_of_march.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    let days = era * 146_097 + of_era - 719_468;
+    (date(days) == (year, month, day)).then_some(days)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,24 +183,67 @@ mod tests {
     }
 
     #[test]
-    fn an_explanation_is_about_the_last_failover() {
-        let mut journal = Journal::default();
-        let events = ["+sdown", "-sdown", "+sdown", "+odown", "+try-failover", "+switch-master"];
-        for (index, event) in events.into_iter().enumerate() {
-            let mono_ms = index as u64 * 10;
-            journal.add(Entry {
-                wall_ms: 0,
-                mono_ms,
-                epoch: 1,
-                event: event.into(),
-                text: String::new(),
-            });
+    fn times_are_read_again() {
+        for ms in [0, 951_782_400_001, 1_795_651_199_999, -1, 4_102_444_800_000] {
+            assert_eq!(wall_ms(&clock(ms)), Some(ms));
         }
-        let text = journal.explain().unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 4);
-        assert!(
-            lines[0].ends_with("+0 ms  +sdown ") && lines[3].ends_with("+30 ms  +switch-master ")
+        for text in ["", "2026-02-29T00:00:00.000Z", "2026-00-01T00:00:00.000Z"] {
+            assert_eq!(wall_ms(text), None, "{text}");
+        }
+        for text in
+            ["2026-01-01T24:00:00.000Z", "2026-01-01 00:00:00.000Z", "+026-01-01T00:00:00.000Z"]
+        {
+            assert_eq!(wall_ms(text), None, "{text}");
+        }
+    }
+
+    fn entry(ms: u64, event: &str, text: &str) -> Entry {
+        let (event, text) = (event.to_owned(), text.to_owned());
+        Entry { wall_ms: ms as i64, mono_ms: Some(ms), epoch: 1, event, text }
+    }
+
+    #[test]
+    fn a_file_is_read_again() {
+        let (mut a, mut b) = (Journal::default(), Journal::default());
+        a.add(entry(1, "+sdown", "master a 10.0.0.1 6379"));
+        b.add(entry(2, "note", ""));
+        a.add(entry(3, "note", "two\nlines"));
+        let text = file_text([("a", &a), ("b", &b)].into_iter());
+        assert_eq!(
+            text,
+            "1970-01-01T00:00:00.001Z a epoch 1 +sdown master a 10.0.0.1 6379\n\
+             1970-01-01T00:00:00.002Z b epoch 1 note \n\
+             1970-01-01T00:00:00.003Z a epoch 1 note two lines\n"
         );
+        let read = read_file(text.as_bytes());
+        assert_eq!(file_text(read.iter().map(|(name, it)| (name.as_str(), it))), text);
+        assert_eq!(read["a"].entries[0].mono_ms, None);
+    }
+
+    #[test]
+    fn damage_costs_the_damaged_lines_only() {
+        let good = "1970-01-01T00:00:00.001Z a epoch 1 +odown text\n";
+        let mut damaged = b"0:00:00.001Z a epoch 1 +odown cut off\n".to_vec();
+        damaged.extend(good.as_bytes());
+        damaged.extend(b"\xff\0\x80\n\n a epoch 1 +odown x\n");
+        damaged.extend(b"1970-01-01T00:00:00.001Z a epoch -1 +odown text\n");
+        damaged.extend([&good.as_bytes()[..34], &[b'+'; 4096], b" text\n"].concat());
+        damaged.extend(&good.as_bytes()[..30]);
+        let read = read_file(&damaged);
+        assert_eq!(file_text(read.iter().map(|(name, it)| (name.as_str(), it))), good);
+    }
+
+    #[test]
+    fn the_newest_are_kept() {
+        let mut journal = Journal::default();
+        for ms in 0..600 {
+            journal.add(entry(ms, "+event", &"x".repeat(2 * TEXT_MAX)));
+        }
+        assert_eq!((journal.entries.len(), journal.entries[0].mono_ms), (ENTRIES_MAX, Some(88)));
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let text = file_text(names.into_iter().map(|name| (name, &journal)));
+        assert!(text.len() <= FILE_MAX && text.len() > FILE_MAX - 2 * TEXT_MAX);
+        assert!(text.ends_with("xx\n") && text.contains("00.599Z a ") && !text.contains("00.088Z"));
+        assert_eq!(read_file(text.as_bytes()).len(), 6);
     }
 }

@@ -2,6 +2,7 @@
 //! working directory. The engine's `config/sentinel.rs` says what such a file means.
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,18 @@ fn open_in(
     file: Option<&Path>,
     lines: &SentinelLines,
 ) -> Result<(SentinelStart, Option<String>), Refusal> {
+    let (mut start, note) = open_state(folder, file, lines)?;
+    // Nothing depends on the journal: without it there is less to tell.
+    start.journal = read_end(Path::new(&start.store.journal_path())).unwrap_or_default();
+    Ok((start, note))
+}
+
+/// Reads all but the journal.
+fn open_state(
+    folder: &Path,
+    file: Option<&Path>,
+    lines: &SentinelLines,
+) -> Result<(SentinelStart, Option<String>), Refusal> {
     let Some(file) = file else {
         let text = "Sentinel needs config file on disk to save state. Exiting...";
         return Err(Refusal::Unreadable(text.into()));
@@ -43,7 +56,7 @@ fn open_in(
         Ok(state) => {
             let settings = lines.with_state(beside.as_os_str().as_bytes(), &state)?;
             let note = format!("The state of this Sentinel is in {}.", beside.display());
-            return Ok((SentinelStart { settings, store }, Some(note)));
+            return Ok((SentinelStart { settings, store, journal: Vec::new() }, Some(note)));
         }
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(fails(&beside, &error));
@@ -58,7 +71,7 @@ fn open_in(
         }
         Ok(()) => {
             let store = Store::Configuration { path: text(file) };
-            return Ok((SentinelStart { settings, store }, None));
+            return Ok((SentinelStart { settings, store, journal: Vec::new() }, None));
         }
     };
     if access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
@@ -71,7 +84,21 @@ fn open_in(
         file.display(),
         beside.display()
     );
-    Ok((SentinelStart { settings, store }, Some(note)))
+    Ok((SentinelStart { settings, store, journal: Vec::new() }, Some(note)))
+}
+
+/// Reads the end of a journal's file.
+fn read_end(path: &Path) -> std::io::Result<Vec<u8>> {
+    let len_max = russet_engine::sentinel::JOURNAL_LEN_MAX as u64;
+    let mut bytes = Vec::new();
+    // Anything but a file might make us wait.
+    if fs::metadata(path)?.is_file() {
+        let mut file = fs::File::open(path)?;
+        let len = file.metadata()?.len();
+        file.seek(SeekFrom::Start(len.saturating_sub(len_max)))?;
+        file.take(len_max).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// Returns the path of the state file that belongs to a configuration file.
@@ -181,5 +208,26 @@ mod tests {
                 gone.display()
             )
         );
+    }
+
+    #[test]
+    fn the_journal_is_read_as_far_as_it_can_be() {
+        let dir = crate::testing::directory("sentinel-journal");
+        let file = dir.path().join("s.conf");
+        fs::write(&file, TEXT).unwrap();
+        let lines = configuration(&file);
+        let journal = || open_in(dir.path(), Some(&file), &lines).ok().unwrap().0.journal;
+        assert_eq!(journal(), b"");
+        let path = dir.path().join("s.conf.journal");
+        fs::write(&path, "one\n").unwrap();
+        assert_eq!(journal(), b"one\n");
+        let len_max = russet_engine::sentinel::JOURNAL_LEN_MAX;
+        fs::write(&path, [vec![b'x'; len_max], b"end\n".to_vec()].concat()).unwrap();
+        let end = journal();
+        assert!(end.len() == len_max && end.ends_with(b"xend\n"));
+        // What is no file is none of our business.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(journal(), b"");
     }
 }

@@ -113,6 +113,8 @@ pub struct SentinelBoot<'a> {
     pub text: &'a [u8],
     /// That file's path.
     pub path: &'a str,
+    /// The file of the journal of its last life.
+    pub journal: &'a [u8],
     /// Everything random in the machine comes from this.
     pub seed: [u64; 4],
     /// Process id.
@@ -133,7 +135,7 @@ pub fn start_sentinel(start: SentinelBoot<'_>, now: Now) -> Result<Box<dyn Machi
         pid: start.pid,
         mode: Mode::Sentinel,
         config_file: Some(start.path.to_owned()),
-        sentinel: Some(SentinelStart { settings, store }),
+        sentinel: Some(SentinelStart { settings, store, journal: start.journal.to_vec() }),
         ..Boot::default()
     };
     set_sentinel_bug(&mut boot, start.bug);

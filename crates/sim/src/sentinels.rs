@@ -217,8 +217,10 @@ impl World {
         now: russet_engine::io::Now,
     ) -> Option<Box<dyn Machine>> {
         let text = self.processes[node].disk.read(SENTINEL_FILE).unwrap_or_default();
-        let pid = node as u32 + 100;
-        let boot = SentinelBoot { text: &text, path: PATH, seed, pid, bug: self.sentinel_bug };
+        let journal = self.processes[node].disk.read(&format!("{SENTINEL_FILE}.journal"));
+        let journal = &journal.unwrap_or_default();
+        let (pid, bug) = (node as u32 + 100, self.sentinel_bug);
+        let boot = SentinelBoot { text: &text, path: PATH, journal, seed, pid, bug };
         match node::start_sentinel(boot, now) {
             Ok(machine) => {
                 let lineages = lineages_in(&String::from_utf8_lossy(&text));

@@ -45,6 +45,8 @@ pub struct SentinelStart {
     pub settings: Settings,
     /// Where the state is kept.
     pub store: Store,
+    /// The file of the journal, or its end. Empty if there is none, or if it cannot be read.
+    pub journal: Vec<u8>,
 }
 
 /// Where a Sentinel's state is kept.
@@ -72,6 +74,11 @@ impl Store {
         match self {
             Store::Configuration { path } | Store::Beside { path, .. } => path,
         }
+    }
+
+    /// Returns the path of the journal's file.
+    pub fn journal_path(&self) -> String {
+        format!("{}.journal", self.path())
     }
 
     /// Returns the request that saves the state: statements without the word `sentinel`.

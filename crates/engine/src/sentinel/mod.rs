@@ -13,7 +13,7 @@ mod state;
 
 use std::collections::BTreeMap;
 
-pub use russet_sentinel::{End, HELLO_CHANNEL};
+pub use russet_sentinel::{End, HELLO_CHANNEL, JOURNAL_LEN_MAX};
 use russet_sentinel::{Input, Level as Severity, Now, Output, ScriptId, Sentinel as Machine};
 
 use crate::clients::{Clients, LinkOwner};
@@ -66,6 +66,7 @@ impl Sentinel {
             new_id: core.ids.hex40(),
             port: core.config.port,
             requirepass: requirepass(&core.config.requirepass),
+            journal: start.journal,
             #[cfg(feature = "injected")]
             bug: core.boot.sentinel_bug,
             #[cfg(not(feature = "injected"))]

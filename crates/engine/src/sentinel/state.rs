@@ -8,7 +8,7 @@ use russet_sentinel::{Input, ScriptOutcome};
 use super::{End, Sentinel, World};
 use crate::core::{Answer, Core, Order};
 use crate::ids::{Handle, JobId, RequestId};
-use crate::io::{Request, Rewrite};
+use crate::io::{Level, Request, Rewrite};
 
 /// Delay of the journal's file: what happens at once is written at once, and votes come before.
 const JOURNAL_DELAY_US: u64 = 1_000_000;
@@ -30,6 +30,8 @@ pub(super) struct Saves {
     /// When the journal is due, and the request that writes it.
     journal_at_us: Option<u64>,
     journal: Option<RequestId>,
+    /// Whether the last one could not be written, which is logged once.
+    journal_fails: bool,
 }
 
 impl Saves {
@@ -61,8 +63,8 @@ impl Sentinel {
         let (Some(machine), Some(store)) = (&self.machine, &self.store) else { return };
         if is_due {
             self.saves.journal_at_us = None;
-            let (path, text) = (format!("{}.journal", store.path()), machine.journal_text());
-            let rewrite = Rewrite::new(move |_, _| text.clone().into_bytes());
+            let (path, text) = (store.journal_path(), machine.journal_text().into_bytes());
+            let rewrite = Rewrite::new(move |_, _| text.clone());
             self.saves.journal = Some(core.request(Request::ReplaceFile { path, rewrite }));
         }
     }
@@ -83,6 +85,13 @@ impl Sentinel {
     ) {
         if self.saves.journal == Some(id) {
             self.saves.journal = None;
+            let had_failed = std::mem::replace(&mut self.saves.journal_fails, answer.is_err());
+            if let Err(error) = answer
+                && !had_failed
+            {
+                let text = format!("The journal's file cannot be written: {error}");
+                world.core.log(Level::Warning, text);
+            }
             return self.tick(world);
         }
         let Some(version) = self.saves.open.remove(&id) else { return };

@@ -14,6 +14,11 @@ fn sentinel(conf: &str) -> Driver {
 
 /// Starts one that watches a master.
 fn watching(statements: &str) -> Driver {
+    watching_again(statements, b"")
+}
+
+/// The same, with a journal of the run before.
+fn watching_again(statements: &str, journal: &[u8]) -> Driver {
     let text = format!("sentinel monitor m 10.0.0.1 6379 2\n{statements}").into_bytes();
     let sources = [Source { place: Place::Text, text }];
     let loaded = Config::parse_for(Mode::Sentinel, &sources, &mut |_, _| Ok(vec![]));
@@ -23,7 +28,7 @@ fn watching(statements: &str) -> Driver {
     let boot = Boot {
         seeds: Seeds::derive([1, 2, 3, 4]),
         mode: Mode::Sentinel,
-        sentinel: Some(SentinelStart { settings, store }),
+        sentinel: Some(SentinelStart { settings, store, journal: journal.to_vec() }),
         ..Boot::default()
     };
     Driver::start(loaded.config, boot, Files::new())
@@ -166,4 +171,45 @@ fn it_neither_follows_nor_saves() {
     assert_eq!(world.log.last().unwrap(), "Sentinel is now ready to exit, bye bye...");
     assert_eq!(world.log_role, 'X');
     assert!(!world.log.iter().any(|line| line.contains("Ready to accept")), "{:?}", world.log);
+}
+
+#[test]
+fn the_journal_goes_on_after_a_restart() {
+    let old = "2026-01-02T03:04:05.678Z m epoch 7 +odown master m 10.0.0.1 6379 #quorum 2/2\n";
+    let mut world = watching_again("", format!("damaged\n{old}").as_bytes());
+    let c = world.connect();
+    let events = world.request(c, "SENTINEL EVENTS m");
+    let [before, after] = ["2026-01-02T03:04:05.678Z", "+monitor"].map(|word| events.find(word));
+    assert!(before.is_some() && before < after, "{events}");
+    assert!(events.contains("\r\nepoch\r\n:7\r\n"), "{events}");
+    world.advance_ms(1100);
+    let file = String::from_utf8_lossy(&world.files["/sentinel.conf.journal"]).into_owned();
+    assert!(file.starts_with(old) && file.contains(" m epoch 0 +monitor master m "), "{file}");
+    let mut again = watching_again("", file.as_bytes());
+    again.advance_ms(1100);
+    let longer = String::from_utf8_lossy(&again.files["/sentinel.conf.journal"]).into_owned();
+    assert!(longer.starts_with(&file) && longer.matches(" +monitor ").count() == 2, "{longer}");
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_is_reported_once() {
+    let mut world = watching("");
+    let reports = |world: &Driver| {
+        let text = "The journal's file cannot be written: no space";
+        world.log.iter().filter(|line| *line == text).count()
+    };
+    world.requests.fails_with = Some("no space".into());
+    world.advance_ms(1100);
+    assert_eq!(reports(&world), 1);
+    let c = world.connect();
+    let monitor = |world: &mut Driver, name: &str, port: u16| {
+        world.request(c, &format!("SENTINEL MONITOR {name} 10.0.0.9 {port} 1"));
+        world.advance_ms(1100);
+    };
+    monitor(&mut world, "a", 1);
+    assert_eq!(reports(&world), 1);
+    world.requests.fails_with = None;
+    monitor(&mut world, "b", 2);
+    let file = String::from_utf8_lossy(&world.files["/sentinel.conf.journal"]).into_owned();
+    assert!(file.contains(" a epoch 0 +monitor ") && file.contains(" b epoch 0 +monitor "));
 }

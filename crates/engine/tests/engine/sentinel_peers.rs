@@ -23,7 +23,7 @@ fn watching() -> Driver {
     let boot = Boot {
         seeds: Seeds::derive([1, 2, 3, 4]),
         mode: Mode::Sentinel,
-        sentinel: Some(SentinelStart { settings, store }),
+        sentinel: Some(SentinelStart { settings, store, journal: Vec::new() }),
         ..Boot::default()
     };
     let files: Files = [("sentinel.conf".to_owned(), text)].into_iter().collect();

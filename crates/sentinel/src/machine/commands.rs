@@ -4,7 +4,9 @@ use russet_protocol::{ErrorReply, ReplyWriter};
 
 use super::fields::{master_fields, replica_fields, sentinel_fields};
 use super::{End, Sentinel};
+use crate::explain::explain;
 use crate::io::Now;
+use crate::journal::{self, Entry};
 use crate::master::Master;
 
 /// The error for a name that no master has.
@@ -200,18 +202,18 @@ impl Sentinel {
             Some(name) => vec![self.find(name)?],
             None => self.masters.values().collect(),
         };
-        let of = |master: &&'_ Master| -> Vec<(String, crate::journal::Entry)> {
+        let of = |master: &&'_ Master| -> Vec<(String, Entry)> {
             let name = &master.settings.name;
             master.journal.entries.iter().map(|entry| (name.clone(), entry.clone())).collect()
         };
         let mut entries: Vec<_> = masters.iter().flat_map(of).collect();
-        entries.sort_by_key(|(_, entry)| entry.mono_ms);
+        entries.sort_by_key(|(_, entry)| entry.order());
         let first = entries.len().saturating_sub(count);
         reply.array(entries.len() - first);
         for (name, entry) in &entries[first..] {
             reply.map(5);
             reply.bulk(b"time");
-            reply.bulk(crate::journal::clock(entry.wall_ms).as_bytes());
+            reply.bulk(journal::clock(entry.wall_ms).as_bytes());
             reply.bulk(b"master");
             reply.bulk(name.as_bytes());
             reply.bulk(b"epoch");
@@ -226,25 +228,17 @@ impl Sentinel {
 
     /// SENTINEL EXPLAIN: the last failover of a master as a text.
     pub fn explain(&self, name: &[u8], reply: &mut ReplyWriter<'_>) -> Result<(), ErrorReply> {
-        let text = self.find(name)?.journal.explain();
-        let text = text
-            .unwrap_or_else(|| "There was no failover since this Sentinel started.\n".to_owned());
+        let text = explain(&self.find(name)?.journal, self.my_id());
+        let text =
+            text.unwrap_or_else(|| "The journal has no failover of this master.\n".to_owned());
         reply.verbatim(text.as_bytes());
         Ok(())
     }
 
     /// Returns the text of the journal's file.
     pub fn journal_text(&self) -> String {
-        let mut text = String::new();
-        for master in self.masters.values() {
-            let name = &master.settings.name;
-            for entry in &master.journal.entries {
-                let time = crate::journal::clock(entry.wall_ms);
-                let (epoch, event) = (entry.epoch, &entry.event);
-                text.push_str(&format!("{time} {name} epoch {epoch} {event} {}\n", entry.text));
-            }
-        }
-        text
+        let journals = self.masters.values().map(|master| (master.name(), &master.journal));
+        journal::file_text(journals)
     }
 }
 

@@ -16,6 +16,7 @@ use russet_protocol::Reply;
 use crate::context::{Context, Owner};
 use crate::injected::Bug;
 use crate::io::{Input, Level, LinkId, Now, Output};
+use crate::journal;
 use crate::link::{Expect, Kind};
 use crate::master::Master;
 use crate::peers::Peers;
@@ -35,6 +36,8 @@ pub struct Boot {
     pub port: u16,
     /// `requirepass`, which is also used for connections to other Sentinels.
     pub requirepass: Option<String>,
+    /// The file of the journal, as the last run has left it.
+    pub journal: Vec<u8>,
     /// A bug to inject.
     pub bug: Option<Bug>,
 }
@@ -90,8 +93,10 @@ impl Sentinel {
         }
         let text = format!("Sentinel ID is {}", sentinel.cx.my_id);
         sentinel.cx.log(Level::Notice, text);
+        let mut journals = journal::read_file(&boot.journal);
         for settings in settings.masters {
-            let master = Master::new(&mut sentinel.cx, &mut sentinel.peers, settings);
+            let mut master = Master::new(&mut sentinel.cx, &mut sentinel.peers, settings);
+            master.journal = journals.remove(master.name()).unwrap_or_default();
             sentinel.add(master);
         }
         sentinel.cx.save();

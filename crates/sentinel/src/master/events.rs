@@ -9,6 +9,7 @@
 use super::Master;
 use crate::address::Address;
 use crate::context::Context;
+use crate::explain;
 use crate::io::{Level, Output};
 use crate::journal::Entry;
 
@@ -74,10 +75,17 @@ impl Master {
         self.record(cx, "note", text);
     }
 
+    /// Logs the account of the failover that has just ended: one line, to be read by people.
+    pub(super) fn log_account(&mut self, cx: &mut Context) {
+        if let Some(sentences) = explain::account(&self.journal, &cx.my_id) {
+            cx.log(Level::Notice, sentences.join(" "));
+        }
+    }
+
     fn record(&mut self, cx: &mut Context, event: &str, text: String) {
         cx.journal_is_new = true;
         let epoch = self.failover.as_ref().map_or(self.settings.config_epoch, |it| it.epoch);
-        let (wall_ms, mono_ms) = (cx.now.wall_ms, cx.now.mono_ms);
+        let (wall_ms, mono_ms) = (cx.now.wall_ms, Some(cx.now.mono_ms));
         self.journal.add(Entry { wall_ms, mono_ms, epoch, event: event.to_owned(), text });
     }
 }

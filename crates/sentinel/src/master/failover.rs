@@ -17,6 +17,7 @@ use super::Master;
 use super::elect::DESYNC_MS;
 use crate::address::Address;
 use crate::context::Context;
+use crate::explain;
 use crate::info::Role;
 use crate::injected::Bug;
 use crate::io::{Level, Output};
@@ -86,6 +87,13 @@ impl Master {
     pub fn start_failover(&mut self, cx: &mut Context, kind: Kind) {
         let epoch = self.next_epoch(cx);
         self.event(cx, Level::Warning, "+try-failover");
+        match kind {
+            Kind::Elected => {}
+            Kind::Forced => self.note(cx, explain::ORDERED.to_owned()),
+            Kind::Coordinated => {
+                self.note(cx, format!("{}: the master hands over", explain::ORDERED));
+            }
+        }
         let now = cx.ms();
         let id = cx.my_id.clone();
         self.vote_for(cx, epoch, &id);
@@ -148,6 +156,7 @@ impl Master {
         for replica in &mut self.replicas {
             (replica.is_promoted, replica.reconf) = (false, Reconf::None);
         }
+        self.log_account(cx);
     }
 
     /// Handles that we are the leader: asks all replicas for what they have now.
@@ -183,6 +192,9 @@ impl Master {
             self.restore_master(cx);
             return self.report_abort(cx, "-failover-abort-no-good-slave");
         };
+        if self.failover.as_ref().is_some_and(|it| it.kind != Kind::Coordinated) {
+            self.note_loss(cx, id);
+        }
         self.server_event(cx, Level::Warning, "+selected-slave", id);
         if let Some(failover) = &mut self.failover {
             failover.promoted = Some(id);
@@ -195,6 +207,27 @@ impl Master {
         }
         self.enter(cx, Phase::SendNoOne);
         self.server_event(cx, Level::Notice, "+failover-state-send-slaveof-noone", id);
+    }
+
+    /// Notes what is known of the writes that the chosen replica does not have.
+    fn note_loss(&mut self, cx: &mut Context, id: u32) {
+        let Some(replica) = self.replica(id) else { return };
+        let (master, has) = (&self.server, replica.offset);
+        let known = master.info_at.filter(|_| master.offset > 0);
+        let known = known.filter(|_| master.lineage == replica.lineage);
+        let age = known.map(|at| cx.ms().saturating_sub(at));
+        let may = format!("writes after offset {has}, which the replica has reached");
+        let text = match age.map(|age| (master.offset, age)) {
+            None => format!("{may}; how far the master had come is not known"),
+            Some((offset, age)) => {
+                let behind = match offset.saturating_sub(has) {
+                    0 => String::new(),
+                    behind => format!(", so at least {behind} bytes of writes are lost"),
+                };
+                format!("{may}; {age} ms before, the master had reached {offset}{behind}")
+            }
+        };
+        self.note(cx, format!("{}{text}", explain::LOSS));
     }
 
     /// A master that has become a replica, for example since it was restarted with an old file, is made a master again if

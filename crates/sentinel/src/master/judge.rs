@@ -5,6 +5,7 @@
 use super::Master;
 use crate::address::Address;
 use crate::context::Context;
+use crate::explain::FOUND_DOWN;
 use crate::info::{Info, Role};
 use crate::io::Level;
 use crate::link::Expect;
@@ -90,7 +91,7 @@ impl Master {
             self.report(cx, Level::Warning, "+odown", text);
             let others = self.voters.iter().filter(|(_, it)| it.says_down);
             let others: String = others.map(|(id, _)| format!(", {id}")).collect();
-            let text = format!("found down by this Sentinel ({}){others}", cx.my_id);
+            let text = format!("{FOUND_DOWN}this Sentinel ({}){others}", cx.my_id);
             self.note(cx, text);
         } else {
             self.odown_since = None;

@@ -88,6 +88,7 @@ impl Master {
         for label in labels {
             self.report(cx, Level::Notice, "+slave", label);
         }
+        self.log_account(cx);
         self.hurry_hello(peers);
     }
 

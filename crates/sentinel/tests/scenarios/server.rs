@@ -126,6 +126,7 @@ impl Server {
         }
         lines.push(format!("master_replid:{}", self.lineage));
         lines.push(format!("master_replid2:{}", self.former_lineage));
+        lines.push(format!("master_repl_offset:{}", self.offset));
         lines.join("\r\n") + "\r\n"
     }
 }
