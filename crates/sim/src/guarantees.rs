@@ -3,6 +3,7 @@
 use russet_engine::io::Handle;
 
 use crate::client::Finding;
+use crate::history::last_end;
 use crate::machine::DataNode;
 use crate::net::{ConnId, Owner};
 use crate::process::Seen;
@@ -15,12 +16,6 @@ const LAG_SLACK_US: u64 = 2_000_000;
 /// A ready client has its turn within so many of its node's turns, for each client: one may run its whole quota first, and slow
 /// commands take a turn for eight of them.
 const TURNS_MAX: u64 = 36;
-
-/// Where these bytes stand last in others: the index of their end.
-pub(crate) fn last_end(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    let last = bytes.len().checked_sub(needle.len())?;
-    (0..=last).rev().find(|&at| bytes[at..].starts_with(needle)).map(|at| at + needle.len())
-}
 
 impl World {
     /// A client was promised something: was it true?

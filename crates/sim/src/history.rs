@@ -51,6 +51,12 @@ impl Mark {
     }
 }
 
+/// Where these bytes stand last in others: the index of their end.
+pub(crate) fn last_end(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    let last = bytes.len().checked_sub(needle.len())?;
+    (0..=last).rev().find(|&at| bytes[at..].starts_with(needle)).map(|at| at + needle.len())
+}
+
 /// Whether a command of a stream changes data, or selects where.
 fn is_effect(name: &[u8]) -> bool {
     let others: [&[u8]; 4] = [b"ping", b"replconf", b"multi", b"exec"];
@@ -102,7 +108,7 @@ impl History {
 
     /// The offset of the last byte of these bytes, where they stand last.
     pub fn end_of(&self, bytes: &[u8]) -> Option<i64> {
-        crate::guarantees::last_end(&self.bytes, bytes).map(|end| self.first + end as i64 - 1)
+        last_end(&self.bytes, bytes).map(|end| self.first + end as i64 - 1)
     }
 
     /// The first offset whose data is known.
