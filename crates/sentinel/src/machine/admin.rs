@@ -109,11 +109,11 @@ impl Sentinel {
     /// SENTINEL RESET of the masters whose names match. Returns how many.
     pub fn reset(&mut self, now: Now, matches: &dyn Fn(&[u8]) -> bool) -> usize {
         self.advance(now);
-        let Sentinel { cx, masters, .. } = self;
+        let Sentinel { cx, masters, peers, .. } = self;
         let mut count = 0;
         for master in masters.values_mut().filter(|master| matches(master.settings.name.as_bytes()))
         {
-            master.reset(cx);
+            master.reset(cx, peers);
             count += 1;
         }
         self.settings_changed();

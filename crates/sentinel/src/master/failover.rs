@@ -80,6 +80,19 @@ pub(crate) struct Failover {
     pub has_asked: bool,
     /// The replica that was chosen.
     pub promoted: Option<u32>,
+    /// Whether the master has agreed to hand over to it.
+    pub is_accepted: bool,
+}
+
+impl Failover {
+    /// Whether the chosen replica is a master because of this failover, if it says that it is one. A master that has not
+    /// agreed to hand over goes on writing, and its replica was promoted by somebody else.
+    pub fn explains_promotion(&self, master: &Server) -> bool {
+        match self.phase {
+            Phase::HandOver => self.is_accepted || master.role == Role::Replica,
+            phase => phase == Phase::WaitPromotion,
+        }
+    }
 }
 
 impl Master {
@@ -101,9 +114,16 @@ impl Master {
         self.not_before = now + cx.random(DESYNC_MS) + self.settings.failover_timeout_ms * 2;
         self.delay_logged = false;
         let phase = Phase::WaitStart;
-        let (has_asked, promoted) = (false, None);
-        self.failover =
-            Some(Failover { kind, epoch, phase, since: now, version, has_asked, promoted });
+        self.failover = Some(Failover {
+            kind,
+            epoch,
+            phase,
+            since: now,
+            version,
+            has_asked: false,
+            promoted: None,
+            is_accepted: false,
+        });
     }
 
     /// Advances a failover.
@@ -259,14 +279,20 @@ impl Master {
 
     /// Handles the reply to FAILOVER.
     pub(crate) fn hand_over_replied(&mut self, cx: &mut Context, error: Option<&[u8]>) {
-        let Some(error) = error else { return };
-        if self.failover.as_ref().is_some_and(|it| it.phase == Phase::HandOver) {
-            let text = String::from_utf8_lossy(error);
-            self.note(cx, format!("the master refuses to hand over: {text}"));
-            let text = format!("{} {text}", self.label(cx));
-            self.report(cx, Level::Warning, "-failover-abort-refused", text);
-            self.abort_failover(cx);
-        }
+        let failover = self.failover.as_mut().filter(|it| it.phase == Phase::HandOver);
+        let Some(failover) = failover else { return };
+        let Some(error) = error else {
+            failover.is_accepted = true;
+            // What it said before did not count.
+            let promoted = failover.promoted;
+            let replica = self.replicas.iter_mut().find(|replica| Some(replica.id) == promoted);
+            return replica.into_iter().for_each(Server::forget_info);
+        };
+        let text = String::from_utf8_lossy(error);
+        self.note(cx, format!("the master refuses to hand over: {text}"));
+        let text = format!("{} {text}", self.label(cx));
+        self.report(cx, Level::Warning, "-failover-abort-refused", text);
+        self.abort_failover(cx);
     }
 
     fn send_no_one(&mut self, cx: &mut Context) {

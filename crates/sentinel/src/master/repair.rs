@@ -25,10 +25,8 @@ impl Master {
 
     /// Handles a replica that reports that it is a master.
     pub(super) fn replica_is_master(&mut self, cx: &mut Context, peers: &mut Peers, id: u32) {
-        let awaited = self.failover.as_ref().filter(|it| {
-            it.promoted == Some(id) && matches!(it.phase, Phase::HandOver | Phase::WaitPromotion)
-        });
-        if awaited.is_some() {
+        let own = self.failover.as_ref().filter(|it| it.promoted == Some(id));
+        if own.is_some_and(|failover| failover.explains_promotion(&self.server)) {
             return self.promotion_seen(cx, peers, id);
         }
         let (now, wait) = (cx.ms(), cx.periods.publish * 4);

@@ -1,7 +1,7 @@
 //! Another server becomes the master that is watched: at the end of our own failover, or because another Sentinel has a
 //! newer configuration. A configuration has an epoch, and the newest one wins.
 
-use super::Master;
+use super::{Master, Phase};
 use crate::address::Address;
 use crate::context::Context;
 use crate::hello::Hello;
@@ -119,7 +119,11 @@ impl Master {
     }
 
     /// Forgets replicas, Sentinels and all that was believed, as SENTINEL RESET does.
-    pub fn reset(&mut self, cx: &mut Context) {
+    pub fn reset(&mut self, cx: &mut Context, peers: &mut Peers) {
+        if self.failover.as_ref().is_some_and(|it| it.phase >= Phase::Reconfigure) {
+            // Others were told who the master is in this epoch.
+            self.switch_to_promoted(cx, peers);
+        }
         for mut replica in std::mem::take(&mut self.replicas) {
             replica.link.close(cx);
         }

@@ -147,6 +147,9 @@ impl World {
             }
             ["FAILOVER", "TO", _, to, ..] => match &server.refuses {
                 Some(error) => format!("-{error}\r\n").into_bytes(),
+                None if self.servers[&to.parse().expect("a port")].master != Some(port) => {
+                    b"-ERR FAILOVER target HOST and PORT is not a replica.\r\n".to_vec()
+                }
                 None => {
                     let event = Event::HandedOver(port, to.parse().expect("a port"));
                     if server.obeys {

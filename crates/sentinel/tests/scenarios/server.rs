@@ -90,7 +90,7 @@ impl Server {
                 self.link_down_since = now.saturating_sub(number() * 1000);
             }
             "follows" => {
-                self.master = Some(u16::try_from(number()).expect("a port"));
+                self.master = (value != "nobody").then(|| value.parse().expect("a port"));
                 self.link_up_at = now;
             }
             "ping" => self.ping = text(),
