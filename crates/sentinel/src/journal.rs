@@ -98,11 +98,12 @@ pub(crate) fn file_text<'a>(journals: impl Iterator<Item = (&'a str, &'a Journal
     let mut all: Vec<_> = journals.flat_map(entries).collect();
     all.sort_by_key(|(_, entry)| entry.order());
     let mut len = 0;
-    let mut lines: Vec<String> = all.iter().rev().map(|(name, entry)| entry.line(name)).collect();
-    lines.retain(|line| {
+    let newest = all.iter().rev().map(|(name, entry)| entry.line(name));
+    let kept = newest.take_while(|line| {
         len += line.len();
         len <= FILE_MAX
     });
+    let lines: Vec<String> = kept.collect();
     lines.into_iter().rev().collect()
 }
 
