@@ -12,6 +12,7 @@
 //! What the promoted replica's data is at that place is compared in `claims.rs`.
 
 use crate::machine::Belief;
+use crate::plan::node_of;
 use crate::process::Seen;
 use crate::sentinel_plan::SentinelPlan;
 use crate::workload::Place;
@@ -127,6 +128,17 @@ impl World {
             node != leader && (belief.failover.is_some() || Some(&belief.host) != ours)
         };
         is_ordered || beliefs.iter().any(differs)
+    }
+
+    /// Whether the server that a Sentinel takes for the master is one. After a loss of power the roles may be those of an
+    /// older configuration: then its data was given up before.
+    pub(crate) fn has_true_master(&self, group: usize, sentinel: usize) -> bool {
+        let name = SentinelPlan::name(group);
+        let life = self.watch.lives.get(&sentinel);
+        let belief = life.into_iter().flat_map(|life| &life.beliefs.masters);
+        let belief = belief.into_iter().find(|belief| belief.name == name);
+        let server = belief.and_then(|belief| node_of(&belief.host));
+        server.is_some_and(|server| !self.processes[server].seen.is_replica)
     }
 
     /// A coordinated failover has promoted a replica: if nothing has disturbed it, nothing is lost.

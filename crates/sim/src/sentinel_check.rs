@@ -194,7 +194,8 @@ impl World {
                 self.maybe_trouble_choice(node, text);
             }
             "+failover-state-send-failover" => {
-                let faults = self.faults_so_far(group, node);
+                let is_true = self.has_true_master(group, node);
+                let faults = self.faults_so_far(group, node).filter(|_| is_true);
                 let track = self.track(node, group);
                 (track.is_coordinated, track.faults_at_begin) = (true, faults);
             }
