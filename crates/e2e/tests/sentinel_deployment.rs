@@ -6,6 +6,8 @@
 use std::fs;
 use std::process::Command;
 
+use redis::TypedCommands;
+use redis::sentinel::{SentinelClient, SentinelServerType};
 use russet_e2e::sentinels::{DEADLINE, Example, Launch, SENTINELS, SERVERS};
 use russet_e2e::{Client, Program, Value, program, redis_cli, tools, wait_for_within};
 
@@ -29,7 +31,8 @@ fn deployment(servers: [&Program; 4], sentinels: [Launch; 3]) {
     }
     wait_until_all_know_each_other(&example);
     wait_until("all replicas are connected", || number_of_replicas(&example, 6379) == 3);
-    clients_write(&example, "before");
+    let mut application = application(&example);
+    clients_write(&example, "before", &mut application);
 
     example.kill(6379);
     let master = wait_for_within("all Sentinels name another master", DEADLINE, || {
@@ -38,7 +41,7 @@ fn deployment(servers: [&Program; 4], sentinels: [Launch; 3]) {
     for replica in SERVERS.into_iter().filter(|port| ![6379, master].contains(port)) {
         wait_until_it_follows(&example, replica, master);
     }
-    clients_write(&example, "after");
+    clients_write(&example, "after", &mut application);
 
     example.start_server(6379, servers[0]);
     wait_until_it_follows(&example, 6379, master);
@@ -73,9 +76,23 @@ fn wait_until_it_follows(example: &Example, replica: u16, master: u16) {
     });
 }
 
+/// An application with redis-rs, which knows only Sentinels.
+fn application(example: &Example) -> SentinelClient {
+    let sentinels = SENTINELS.map(|port| format!("redis://{}/", example.address(port)));
+    let name = "mymaster".to_owned();
+    SentinelClient::build(sentinels.to_vec(), name, None, SentinelServerType::Master)
+        .expect("the addresses are valid")
+}
+
 /// Several clients ask Sentinels for the master and write a key each, named after their `time`. A client whose write fails
 /// asks again.
-fn clients_write(example: &Example, time: &str) {
+fn clients_write(example: &Example, time: &str, application: &mut SentinelClient) {
+    wait_until("redis-rs writes", || {
+        let connection = application.get_connection();
+        let written =
+            connection.and_then(|mut server| server.set(format!("{time}:rust"), "written"));
+        written.is_ok()
+    });
     for sentinel in SENTINELS {
         wait_until("our client writes", || {
             let asked = example.ask(sentinel, "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster");
@@ -119,7 +136,7 @@ fn has_redis_py() -> bool {
 /// All servers have the keys of all clients.
 fn all_have_what_clients_wrote(example: &Example, master: u16) {
     let python = if has_redis_py() { 1 } else { 0 };
-    let count = Value::Int(2 * (2 * SENTINELS.len() as i64 + python));
+    let count = Value::Int(2 * (2 * SENTINELS.len() as i64 + 1 + python));
     assert_eq!(example.ask(master, "DBSIZE"), Some(count.clone()));
     for server in SERVERS {
         wait_until("a replica has all keys", || {
