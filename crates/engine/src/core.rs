@@ -40,6 +40,8 @@ pub struct Boot {
     pub mode: Mode,
     /// In Sentinel mode: the masters to watch, and where the state is kept.
     pub sentinel: Option<SentinelStart>,
+    /// Which programs there are, for scripts of a Sentinel.
+    pub programs: russet_sentinel::Programs,
     /// Whether to load the dump file before serving; never in Sentinel mode.
     pub load: bool,
     /// Limit of bytes read ahead from each client; none: 256 KiB.

@@ -23,7 +23,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use russet_sentinel::ScriptOutcome;
+pub use russet_sentinel::{Programs, ScriptOutcome};
 
 pub use crate::ids::{Handle, JobId, RequestId};
 use crate::rdb::RdbSettings;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::address::Address;
 use crate::injected::Bug;
-use crate::io::{Level, LinkId, Now, Output};
+use crate::io::{Level, LinkId, Now, Output, Programs};
 use crate::periods::Periods;
 use crate::settings::Globals;
 
@@ -24,6 +24,8 @@ pub(crate) struct Context {
     pub port: u16,
     /// `requirepass`: used for connections to other Sentinels if there is no `sentinel-pass`.
     pub requirepass: Option<String>,
+    /// Which programs there are.
+    pub programs: Programs,
     /// Settings.
     pub globals: Globals,
     /// Periods of the protocol.
@@ -86,6 +88,7 @@ impl Context {
             my_id: String::new(),
             port: 0,
             requirepass: None,
+            programs: Programs::default(),
             globals,
             periods: Periods::default(),
             epoch,

@@ -32,6 +32,16 @@ pub enum ScriptOutcome {
     NotStarted(String),
 }
 
+/// Tells whether there is a program at a path that may be run. Only the driver can look; by default there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Programs(pub fn(&str) -> bool);
+
+impl Default for Programs {
+    fn default() -> Programs {
+        Programs(|_| true)
+    }
+}
+
 /// An event.
 #[derive(Debug)]
 pub enum Input<'a> {

@@ -35,7 +35,7 @@ pub mod settings;
 
 pub use context::SimulatedFailures;
 pub use injected::{BUGS, Bug};
-pub use io::{Input, Level, LinkId, Now, Output, ScriptId, ScriptOutcome};
+pub use io::{Input, Level, LinkId, Now, Output, Programs, ScriptId, ScriptOutcome};
 pub use journal::FILE_MAX as JOURNAL_LEN_MAX;
 pub use link::HELLO_CHANNEL;
 pub use machine::{Belief, Boot, End, Sentinel, Summary};

@@ -1,8 +1,8 @@
-//! Prevents two servers from using the same dump file or the same append-only files.
+//! Prevents two servers from using the same dump file or the same append-only files, and two Sentinels from using the same state.
 //!
 //! Servers may share a directory if their dump files have different names, so the lock is a
 //! separate file next to the dump: `.<dbfilename>.lock`. That of append-only files is in their folder:
-//! `.<appendfilename>.lock`. The kernel releases its advisory lock when
+//! `.<appendfilename>.lock`. A file with a Sentinel's state, which each save replaces, has its lock next to it too. The kernel releases its advisory lock when
 //! the process ends for any reason; an orderly shutdown also removes the file.
 
 use std::fs::{self, File};
@@ -69,6 +69,18 @@ impl DataLock {
         })
     }
 
+    /// Acquires the lock of a file with the state of a Sentinel: with one state two of them would have the same id and votes.
+    pub fn take_state(path: &Path) -> Result<Taken, String> {
+        let (folder, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name());
+        let name = name.unwrap_or_default().to_string_lossy();
+        DataLock::take_file(folder, &name, None, &|pid| {
+            let path = path.display();
+            format!(
+                "Another Sentinel{pid} already keeps its state in '{path}': each needs a file of its own"
+            )
+        })
+    }
+
     /// Acquires the lock of append-only files for a tool that changes them while no server may.
     pub fn take_for_repair(folder: &Path, appendfilename: &str) -> Result<Taken, String> {
         DataLock::take_file(folder, appendfilename, None, &|pid| {
@@ -81,6 +93,11 @@ impl DataLock {
     /// Returns the folder of the lock.
     pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Writes the process id again: it is another one in the background.
+    pub fn renew(&mut self) {
+        write_pid(&mut self.file);
     }
 
     fn take_file(
@@ -158,11 +175,15 @@ fn try_take(path: &Path) -> Result<Option<(File, Identity)>, Refusal> {
         // A dump, perhaps, that must not be lost.
         return Err(Refusal::Foreign("contains something else".to_owned()));
     }
-    // The process id is only informative; the lock works without it.
+    write_pid(&mut file);
+    Ok(Some((file, identity_of_ours)))
+}
+
+/// Writes the process id, which is only informative: the lock works without it.
+fn write_pid(file: &mut File) {
     let _ = file.set_len(0);
     let _ = file.rewind();
     let _ = write!(file, "{}", std::process::id());
-    Ok(Some((file, identity_of_ours)))
 }
 
 /// Opens or creates the file. One of another user is opened for reading, which suffices to lock it.

@@ -9,11 +9,13 @@
 //! its process id belongs to nobody else.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use russet_engine::io::{Input, JobId, ScriptOutcome};
+use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
@@ -71,6 +73,12 @@ impl Scripts {
     pub fn ended(&mut self, job: JobId) -> bool {
         self.running.remove(&job).is_some()
     }
+}
+
+/// Whether there is a program at this path that may be run: what is there, and not whether it will succeed.
+pub fn can_run(path: &str) -> bool {
+    let is_file = fs::metadata(path).is_ok_and(|about| about.is_file());
+    is_file && access(path, Access::EXEC_OK).is_ok()
 }
 
 /// Runs a program and returns how it ended, or why it could not be started.

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config_files::{Refusal, Sources};
 use crate::crash;
 use crate::daemon::{self, PidFile};
+use crate::data_lock::DataLock;
 use crate::event_loop::EventLoop;
 use crate::limits;
 use crate::listen;
@@ -21,7 +22,7 @@ use crate::log;
 use crate::memory;
 use crate::process;
 use crate::resources::Resources;
-use crate::sentinel_state;
+use crate::sentinel_state::{self, Version};
 use crate::signals::Signals;
 use crate::snapshot_writer::remove_leftovers;
 use crate::supervise;
@@ -46,6 +47,7 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     if is_sentinel {
         log::set_role('X');
     }
+    let version = sources.file.as_deref().and_then(Version::of);
     let loaded = sources.load(mode).map_err(show_refusal)?;
     let mut config = loaded.config.clone();
     if arguments.is_empty() {
@@ -56,8 +58,9 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     let mut resources = log_error("Failed creating the event loop", resources.map_err(Into::into))?;
     enter_and_log(&mut resources, (&config, mode), &loaded)?;
     set_absolute_dir(&mut config);
-    let opened = sentinel_state::open(sources.file.as_deref(), loaded.sentinel.as_ref());
-    let sentinel = opened.map_err(show_refusal)?;
+    let file = (sources.file.as_deref(), version);
+    let opened = sentinel_state::open(file, loaded.sentinel.as_ref());
+    let mut sentinel = opened.map_err(show_refusal)?;
 
     let is_supervised = supervise::begin(config.supervised);
     let in_background = config.daemonize && !is_supervised;
@@ -70,7 +73,10 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     }
     crash::install();
     log_start(&sources, arguments.is_empty(), &loaded.warnings);
-    sentinel.iter().for_each(|(_, note)| note.iter().for_each(|note| log::warning(note)));
+    if let Some(opened) = &mut sentinel {
+        opened.lock.iter_mut().for_each(DataLock::renew);
+        opened.note.iter().for_each(|note| log::warning(note));
+    }
     config.maxclients = limits::adjust(config.maxclients).ok_or(Failed)?;
     log::set_role(match config.replicaof {
         _ if is_sentinel => 'X',
@@ -109,7 +115,7 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     {
         log::warning(&format!("'disable-thp': {why}"));
     }
-    let sentinel = sentinel.map(|(start, _)| start);
+    let (sentinel, state_lock) = sentinel.map(|it| (it.start, it.lock)).unzip();
     let boot = Boot { mode, load: !is_sentinel, sentinel, ..boot(&sources)? };
     let mut clock = Clock::new();
     let now = clock.now();
@@ -120,7 +126,7 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     daemon::listens();
     let status = event_loop.run();
     event_loop.release();
-    drop(pid_file);
+    drop((pid_file, state_lock));
     Ok(status)
 }
 
@@ -288,6 +294,7 @@ fn boot(sources: &Sources) -> Result<Boot, Failed> {
         executable: std::env::current_exe().map(|p| path(&p)).unwrap_or_default(),
         config_file: sources.file.as_deref().and_then(Path::to_str).map(str::to_owned),
         platform: process::platform(),
+        programs: sentinel_state::PROGRAMS,
         ..Boot::default()
     })
 }

@@ -29,8 +29,8 @@
 //!
 //! Nothing here opens a file.
 
-use russet_sentinel::Settings;
 use russet_sentinel::settings::{self, Statement};
+use russet_sentinel::{Programs, Settings};
 
 use super::Config;
 use super::grammar::{quote_if_needed, split_words, trim};
@@ -176,10 +176,22 @@ impl SentinelLines {
     }
 
     /// Reads the text of a state file into the configuration, as described above.
-    pub fn with_state(&self, path: &[u8], text: &[u8]) -> Result<Settings, FatalError> {
+    pub fn with_state(&self, path: &[u8], text: &[u8]) -> Result<SentinelLines, FatalError> {
         let state = State::read(path, text)?;
         let lines = SentinelLines::read(state.merge(&self.lines));
-        Ok(lines.map_err(|line| FatalError::lines(vec![*line]))?.settings)
+        lines.map_err(|line| FatalError::lines(vec![*line]))
+    }
+
+    /// Refuses statements about scripts that cannot be run.
+    pub fn check_programs(&self, programs: Programs) -> Result<(), FatalError> {
+        let refused = self.lines.iter().filter_map(|line| {
+            let [name, _, path] = &line.words[..] else { return None };
+            let row = std::str::from_utf8(name).ok().and_then(Statement::find)?;
+            let reason = row.refuse_program(&String::from_utf8_lossy(path), programs).err()?;
+            Some(line.mention.refuse(reason))
+        });
+        let refused: Vec<RefusedLine> = refused.collect();
+        if refused.is_empty() { Ok(()) } else { Err(FatalError::lines(refused)) }
     }
 }
 

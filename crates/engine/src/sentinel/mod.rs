@@ -67,6 +67,7 @@ impl Sentinel {
             port: core.config.port,
             requirepass: requirepass(&core.config.requirepass),
             journal: start.journal,
+            programs: core.boot.programs,
             #[cfg(feature = "injected")]
             bug: core.boot.sentinel_bug,
             #[cfg(not(feature = "injected"))]

@@ -2,7 +2,7 @@
 
 use russet_driver::{Driver, Files};
 use russet_engine::config::{Config, Place, SentinelStart, Source, Store};
-use russet_engine::io::Endpoints;
+use russet_engine::io::{Endpoints, Programs};
 use russet_engine::mode::Mode;
 use russet_engine::node::{Boot, Seeds};
 
@@ -29,9 +29,30 @@ fn watching_again(statements: &str, journal: &[u8]) -> Driver {
         seeds: Seeds::derive([1, 2, 3, 4]),
         mode: Mode::Sentinel,
         sentinel: Some(SentinelStart { settings, store, journal: journal.to_vec() }),
+        programs: Programs(|path| path == "/notify"),
         ..Boot::default()
     };
     Driver::start(loaded.config, boot, Files::new())
+}
+
+#[test]
+fn a_script_that_cannot_be_run_is_refused() {
+    let mut world = watching("sentinel deny-scripts-reconfig no");
+    let c = world.connect();
+    let scripts = [
+        ("notification-script", "Notification script"),
+        ("client-reconfig-script", "Client reconfiguration script"),
+    ];
+    for (option, name) in scripts {
+        let error = format!("-ERR {name} seems non existing or non executable\r\n");
+        let set = |path: &str| format!("SENTINEL SET m quorum 2 {option} {path}");
+        assert_eq!(world.request(c, &set("/notify")), "+OK\r\n");
+        assert_eq!(world.request(c, &set("/gone")), error);
+        let master = world.request(c, "SENTINEL MASTER m");
+        assert!(master.contains(&format!("{option}\r\n$7\r\n/notify\r\n")), "{master}");
+        assert_eq!(world.request(c, &set("''")), "+OK\r\n", "an empty path is none");
+        assert!(!world.request(c, "SENTINEL MASTER m").contains(option));
+    }
 }
 
 #[test]

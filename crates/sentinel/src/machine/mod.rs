@@ -15,7 +15,7 @@ use russet_protocol::Reply;
 
 use crate::context::{Context, Owner};
 use crate::injected::Bug;
-use crate::io::{Input, Level, LinkId, Now, Output};
+use crate::io::{Input, Level, LinkId, Now, Output, Programs};
 use crate::journal;
 use crate::link::{Expect, Kind};
 use crate::master::Master;
@@ -38,6 +38,8 @@ pub struct Boot {
     pub requirepass: Option<String>,
     /// The file of the journal, as the last run has left it.
     pub journal: Vec<u8>,
+    /// Which programs there are, for SENTINEL SET.
+    pub programs: Programs,
     /// A bug to inject.
     pub bug: Option<Bug>,
 }
@@ -71,7 +73,7 @@ impl Sentinel {
     pub fn new(settings: Settings, boot: Boot, now: Now) -> Sentinel {
         let mut cx = Context::new(now, boot.seed, settings.globals, settings.current_epoch);
         cx.bug = boot.bug;
-        cx.port = boot.port;
+        (cx.port, cx.programs) = (boot.port, boot.programs);
         cx.requirepass = boot.requirepass.filter(|password| !password.is_empty());
         let is_new = settings.my_id.is_none();
         cx.my_id = settings.my_id.unwrap_or(boot.new_id);

@@ -3,7 +3,7 @@
 use russet_protocol::{ErrorReply, ReplyWriter};
 
 use super::{End, Sentinel};
-use crate::io::{Level, Now};
+use crate::io::{Level, Now, Programs};
 use crate::settings::{
     CONFIG, Globals, MasterSettings, RECONNECT, SECRET, SET, STATEMENTS, Source, Statement, Wrong,
 };
@@ -18,13 +18,12 @@ impl Sentinel {
     pub fn set(&mut self, now: Now, name: &[u8], words: &[&str]) -> Result<End, ErrorReply> {
         self.advance(now);
         let number = self.find(name)?.number;
-        let denies_scripts = self.cx.globals.deny_scripts_reconfig;
+        let programs = (!self.cx.globals.deny_scripts_reconfig).then_some(self.cx.programs);
         let mut words_left = words;
         let mut result = Ok(());
         while let [option, rest @ ..] = words_left {
             let Some(master) = self.masters.get_mut(&number) else { break };
-            let (row, values) = match set_option(&mut master.settings, denies_scripts, option, rest)
-            {
+            let (row, values) = match set_option(&mut master.settings, programs, option, rest) {
                 Ok(set) => set,
                 Err(error) => {
                     result = Err(error);
@@ -91,10 +90,11 @@ impl Sentinel {
     }
 }
 
-/// Sets an option of a master. Returns its row, and its values at the start of `words`.
+/// Sets an option of a master; without `programs` no script may be set. Returns its row, and its values at the start of
+/// `words`.
 fn set_option<'a, 'b>(
     settings: &mut MasterSettings,
-    denies_scripts: bool,
+    programs: Option<Programs>,
     option: &str,
     words: &'a [&'b str],
 ) -> Result<(&'static Statement, &'a [&'b str]), ErrorReply> {
@@ -104,13 +104,16 @@ fn set_option<'a, 'b>(
         let text = "ERR Unknown option or number of arguments for SENTINEL SET '";
         return Err(ErrorReply::quoting(text, option.as_bytes(), "'"));
     };
-    if row.is_script() && denies_scripts {
+    if row.is_script() && programs.is_none() {
         return Err(ErrorReply::err(
             "Reconfiguration of scripts path is denied for security reasons. Check the \
              deny-scripts-reconfig configuration directive in your Sentinel configuration",
         ));
     }
-    row.set_of(settings, values, Source::Command).map_err(|wrong| match wrong {
+    let path = values.first().copied().unwrap_or_default();
+    let is_there = row.refuse_program(path, programs.unwrap_or_default());
+    let set = |()| row.set_of(settings, values, Source::Command);
+    is_there.map_err(Wrong::Reason).and_then(set).map_err(|wrong| match wrong {
         Wrong::Argument(index, _) => {
             let value = values.get(index).copied().unwrap_or_default();
             let text = format!("' for SENTINEL SET '{option}'");

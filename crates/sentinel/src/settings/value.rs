@@ -3,6 +3,7 @@
 use super::table::Statement;
 use super::write::quoted;
 use super::{Globals, MasterSettings};
+use crate::io::Programs;
 
 /// A field of settings.
 #[derive(Debug)]
@@ -79,6 +80,14 @@ impl Statement {
     /// Whether it is the path of a program.
     pub(crate) fn is_script(&self) -> bool {
         matches!(self.kind, Kind::Script(..))
+    }
+
+    /// Checks that the program of a script can be run, and returns the reason if it cannot. An empty path is none.
+    pub fn refuse_program(&self, path: &str, programs: Programs) -> Result<(), &'static str> {
+        match self.kind {
+            Kind::Script(_, error) if !path.is_empty() && !(programs.0)(path) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Sets a value about all masters.
@@ -201,8 +210,7 @@ fn rename(
     Ok(())
 }
 
-/// Whether a path may name a program, as far as the path itself tells. Stock Sentinels look for the file; here that it cannot
-/// be run shows when it is (`-script-error`).
+/// Whether a path may name a program, as far as the path itself tells.
 fn may_be_run(path: &str) -> bool {
     let is_name = |name: &str| name.len() <= 255;
     !path.is_empty()

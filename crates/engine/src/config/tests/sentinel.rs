@@ -185,7 +185,7 @@ fn merge(now: &str, before: &str, state: &str) -> Settings {
         before.lines().map(|line| line.replacen("sentinel", "configured", 1) + "\n").collect();
     let text = format!("# comment\n{before}{state}");
     let merged = sentinel(now).with_state(b"/data/sentinel.conf.state", text.as_bytes());
-    merged.unwrap_or_else(|error| panic!("{error}"))
+    merged.unwrap_or_else(|error| panic!("{error}")).settings
 }
 
 const CONFIGURED: &str = "\
