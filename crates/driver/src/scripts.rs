@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use russet_engine::io::{Input, JobId, ScriptOutcome};
 
+/// The process of the first script.
+const FIRST_PID: u32 = 1000;
+
 /// A script that was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
@@ -37,6 +40,8 @@ impl Scripts {
     ) {
         assert!(self.started.iter().all(|script| script.job != job), "a job is not used twice");
         self.running.push(job);
+        let pid = FIRST_PID + u32::try_from(self.started.len()).unwrap_or_default();
+        inputs.push_back(Input::ScriptStarted { job, pid });
         let outcome = self.outcomes.get(&path).cloned();
         self.started.push(Script { job, path, arguments });
         if let Some(outcome) = outcome {

@@ -153,7 +153,14 @@ pub enum Input {
         /// Success, or the error.
         answer: Result<(), String>,
     },
-    /// A script of [`Output::RunScript`] has ended.
+    /// A script of [`Output::RunScript`] runs.
+    ScriptStarted {
+        /// Its job.
+        job: JobId,
+        /// Its process.
+        pid: u32,
+    },
+    /// A script of [`Output::RunScript`] has ended, or could not be started.
     ScriptEnded {
         /// Its job.
         job: JobId,
@@ -261,7 +268,7 @@ pub enum Output {
         /// Port.
         port: u16,
     },
-    /// Run a program, with the environment of the process and an empty standard input; its end is [`Input::ScriptEnded`].
+    /// Run a program, with the environment of the process and an empty standard input; [`Input::ScriptStarted`] and [`Input::ScriptEnded`] follow.
     RunScript {
         /// Its job.
         job: JobId,

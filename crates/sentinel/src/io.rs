@@ -54,7 +54,14 @@ pub enum Input<'a> {
         /// The peer's address.
         peer: Option<IpAddr>,
     },
-    /// A connection could not be opened, or is closed.
+    /// A connection could not be opened.
+    NotConnected {
+        /// The connection.
+        link: LinkId,
+        /// The error.
+        error: String,
+    },
+    /// A connection is closed.
     Closed {
         /// The connection.
         link: LinkId,
@@ -73,7 +80,14 @@ pub enum Input<'a> {
         /// The error.
         result: Result<(), String>,
     },
-    /// A script has ended.
+    /// A script has been started.
+    ScriptStarted {
+        /// Its run.
+        id: ScriptId,
+        /// Its process.
+        pid: u32,
+    },
+    /// A script has ended, or could not be started.
     ScriptEnded {
         /// Its run.
         id: ScriptId,
@@ -100,7 +114,7 @@ pub enum Level {
 /// What the machine wants.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Open a connection; [`Input::Connected`] or [`Input::Closed`] follows.
+    /// Open a connection; [`Input::Connected`] or [`Input::NotConnected`] follows.
     Connect {
         /// The connection.
         link: LinkId,
@@ -140,7 +154,7 @@ pub enum Output {
         /// The line.
         text: String,
     },
-    /// Run a script; [`Input::ScriptEnded`] follows.
+    /// Run a script; [`Input::ScriptStarted`] and [`Input::ScriptEnded`] follow.
     RunScript {
         /// The run.
         id: ScriptId,

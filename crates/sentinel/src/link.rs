@@ -64,6 +64,16 @@ pub(crate) enum Kind {
     PubSub,
 }
 
+impl Kind {
+    /// Returns the event of an attempt to connect that failed.
+    pub fn failure(self) -> &'static str {
+        match self {
+            Kind::Commands => "-cmd-link-reconnection",
+            Kind::PubSub => "-pubsub-link-reconnection",
+        }
+    }
+}
+
 /// How to authenticate, and the names of commands.
 #[derive(Clone, Copy)]
 pub(crate) struct Access<'a> {

@@ -18,6 +18,8 @@ pub(crate) struct Script {
     pub path: String,
     pub arguments: Vec<String>,
     pub tries: u32,
+    /// Its process; 0 if it does not run.
+    pub pid: u32,
     pub state: State,
 }
 
@@ -67,7 +69,7 @@ impl Scripts {
         let now = cx.ms();
         for (path, arguments) in cx.script_requests.drain(..) {
             let state = State::Waiting(now);
-            self.queue.push_back(Script { path, arguments, tries: 0, state });
+            self.queue.push_back(Script { path, arguments, tries: 0, pid: 0, state });
             if self.queue.len() > QUEUE_MAX
                 && let Some(oldest) =
                     self.queue.iter().position(|script| matches!(script.state, State::Waiting(_)))
@@ -91,12 +93,11 @@ impl Scripts {
                     script.state = State::Running(id, now, false);
                     script.tries += 1;
                     let (path, arguments) = (script.path.clone(), script.arguments.clone());
-                    cx.event(Level::Debug, "+script-child", &id.0.to_string());
                     cx.output(Output::RunScript { id, path, arguments });
                 }
                 State::Running(id, since, false) if now > since + run_ms => {
                     script.state = State::Running(id, since, true);
-                    let text = format!("{} {}", script.path, id.0);
+                    let text = format!("{} {}", script.path, script.pid);
                     cx.event(Level::Warning, "-script-timeout", &text);
                     cx.output(Output::KillScript { id });
                 }
@@ -104,6 +105,13 @@ impl Scripts {
             }
         }
         self.due(run_ms).map_or(u64::MAX, |due| due.max(now + 1))
+    }
+
+    /// Handles that a script runs as this process.
+    pub fn started(&mut self, cx: &mut Context, id: ScriptId, pid: u32) {
+        let Some(index) = self.position(id) else { return };
+        self.queue[index].pid = pid;
+        cx.event(Level::Debug, "+script-child", &pid.to_string());
     }
 
     /// Handles the end of a script.
@@ -114,9 +122,12 @@ impl Scripts {
             ScriptOutcome::Killed(signal) => (*signal, 0),
             ScriptOutcome::NotStarted(_) => (0, 2),
         };
-        cx.event(Level::Debug, "-script-child", &format!("{} {status} {signal}", id.0));
         let now = cx.ms();
         let script = &mut self.queue[index];
+        let pid = std::mem::take(&mut script.pid);
+        if pid != 0 {
+            cx.event(Level::Debug, "-script-child", &format!("{pid} {status} {signal}"));
+        }
         if (signal != 0 || status == 1) && script.tries < TRIES_MAX {
             let delay = cx.periods.script_retry.saturating_mul(1 << (script.tries - 1));
             script.state = State::Waiting(now.saturating_add(delay));

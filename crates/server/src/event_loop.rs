@@ -246,6 +246,7 @@ impl<E: Engine> EventLoop<E> {
         match input {
             Input::Snapshot { job, event } => self.snapshots.admit(*job, event),
             Input::File { job, event } => self.files.admit(*job, event),
+            Input::ScriptStarted { job, .. } => self.scripts.is_known(*job),
             Input::ScriptEnded { job, .. } => self.scripts.ended(*job),
             _ => true,
         }

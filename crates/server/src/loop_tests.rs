@@ -151,6 +151,7 @@ impl Engine for Lines {
                 let text = answer.map_or_else(|why| why, |()| "done".into());
                 self.reply(self.requests[&id], format!("{text}\n").into_bytes());
             }
+            Input::ScriptStarted { pid, .. } => assert_ne!(pid, 0),
             Input::ScriptEnded { job, outcome } => self.job_ended(job, &format!("{outcome:?}")),
             other => panic!("{other:?}"),
         }

@@ -47,7 +47,8 @@ impl Scripts {
         self.running.insert(job, stage.clone());
         let reporter = self.reporter.clone();
         let spawned = std::thread::Builder::new().name("russet-script".into()).spawn(move || {
-            let outcome = run(&stage, &path, &arguments)
+            let started = |pid| reporter.input(Input::ScriptStarted { job, pid });
+            let outcome = run(&stage, &path, &arguments, started)
                 .unwrap_or_else(|error| ScriptOutcome::NotStarted(error_text(&error)));
             reporter.input(Input::ScriptEnded { job, outcome });
         });
@@ -69,6 +70,11 @@ impl Scripts {
         }
     }
 
+    /// Whether a program has not ended yet, as far as the event loop knows.
+    pub fn is_known(&self, job: JobId) -> bool {
+        self.running.contains_key(&job)
+    }
+
     /// Forgets a program that has ended. Returns whether it was known.
     pub fn ended(&mut self, job: JobId) -> bool {
         self.running.remove(&job).is_some()
@@ -81,12 +87,18 @@ pub fn can_run(path: &str) -> bool {
     is_file && access(path, Access::EXEC_OK).is_ok()
 }
 
-/// Runs a program and returns how it ended, or why it could not be started.
-fn run(stage: &Mutex<Stage>, path: &str, arguments: &[String]) -> std::io::Result<ScriptOutcome> {
+/// Runs a program, reports its process id, and returns how it ended, or why it could not be started.
+fn run(
+    stage: &Mutex<Stage>,
+    path: &str,
+    arguments: &[String],
+    started: impl FnOnce(u32),
+) -> std::io::Result<ScriptOutcome> {
     // A name alone would be searched in the directories of PATH.
     let path = if path.contains('/') { path.to_owned() } else { format!("./{path}") };
     let mut child = Command::new(path).args(arguments).stdin(Stdio::null()).spawn()?;
     let pid = Pid::from_child(&child);
+    started(child.id());
     {
         let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
         if *stage == (Stage::Starting { is_killed: true }) {

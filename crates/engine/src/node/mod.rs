@@ -146,6 +146,9 @@ impl Node {
                 aof.answered(core, clients, &mut self.journal.tail, id, &answer);
                 settings.answered(core, clients, busy, id, answer);
             }
+            Input::ScriptStarted { job, pid } => {
+                self.with_sentinel(|sentinel, world| sentinel.script_started(world, job, pid));
+            }
             Input::ScriptEnded { job, outcome } => {
                 self.with_sentinel(|sentinel, world| sentinel.script_ended(world, job, outcome));
             }

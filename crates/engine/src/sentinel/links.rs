@@ -64,7 +64,11 @@ impl Sentinel {
                 }
                 self.handle(world, Input::Connected { link, local, peer });
             }
-            Err(_) => world.clients.drop_without_flush(world.core, handle),
+            Err(error) => {
+                self.links.remove(link);
+                world.clients.drop_without_flush(world.core, handle);
+                self.handle(world, Input::NotConnected { link, error });
+            }
         }
         true
     }

@@ -112,6 +112,13 @@ impl Sentinel {
         self.handle(world, Input::Saved { version, result: answer.clone() });
     }
 
+    /// Handles that a script runs.
+    pub(crate) fn script_started(&mut self, world: &mut World<'_>, job: JobId, pid: u32) {
+        if let Some(&id) = self.scripts.get(&job) {
+            self.handle(world, Input::ScriptStarted { id, pid });
+        }
+    }
+
     /// Handles the end of a script.
     pub(crate) fn script_ended(
         &mut self,

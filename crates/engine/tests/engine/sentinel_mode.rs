@@ -56,6 +56,15 @@ fn a_script_that_cannot_be_run_is_refused() {
 }
 
 #[test]
+fn a_script_that_runs_has_the_id_of_its_process() {
+    let mut world = watching("sentinel notification-script m /notify");
+    let c = world.connect();
+    let scripts = world.request(c, "SENTINEL PENDING-SCRIPTS");
+    let running = "flags\r\n$7\r\nrunning\r\n$3\r\npid\r\n$4\r\n1000\r\n";
+    assert!(scripts.contains(running), "{scripts}");
+}
+
+#[test]
 fn other_sentinels_get_the_password() {
     let id = "a".repeat(40);
     let cases = [

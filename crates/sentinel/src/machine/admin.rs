@@ -177,11 +177,9 @@ impl Sentinel {
         let integer = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         reply.array(self.scripts.queue.len());
         for script in &self.scripts.queue {
-            let (state, pid, time, since) = match script.state {
-                State::Running(id, since, _) => {
-                    ("running", id.0, "run-time", ms.saturating_sub(since))
-                }
-                State::Waiting(at) => ("scheduled", 0, "run-delay", at.saturating_sub(ms)),
+            let (state, time, since) = match script.state {
+                State::Running(_, since, _) => ("running", "run-time", ms.saturating_sub(since)),
+                State::Waiting(at) => ("scheduled", "run-delay", at.saturating_sub(ms)),
             };
             reply.map(5);
             reply.bulk(b"argv");
@@ -191,7 +189,7 @@ impl Sentinel {
             reply.bulk(b"flags");
             reply.bulk(state.as_bytes());
             reply.bulk(b"pid");
-            reply.bulk_integer(integer(pid));
+            reply.bulk_integer(i64::from(script.pid));
             reply.bulk(time.as_bytes());
             reply.bulk_integer(integer(since));
             reply.bulk(b"retry-num");

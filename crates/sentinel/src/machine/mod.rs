@@ -8,6 +8,7 @@ mod observe;
 mod pause;
 mod set;
 mod state;
+mod unreachable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -144,6 +145,7 @@ impl Sentinel {
         self.advance(now);
         match input {
             Input::Connected { link, local, peer } => self.connected(link, (local, peer)),
+            Input::NotConnected { link, error } => self.not_connected(link, &error),
             Input::Closed { link } => self.closed(link),
             Input::Reply { link, reply } => self.reply(link, &reply),
             Input::Saved { version, result } => {
@@ -155,6 +157,7 @@ impl Sentinel {
                 numbers.into_iter().for_each(|number| self.schedule(number, 0));
                 self.peers_due = 0;
             }
+            Input::ScriptStarted { id, pid } => self.scripts.started(&mut self.cx, id, pid),
             Input::ScriptEnded { id, outcome } => {
                 self.scripts.ended(&mut self.cx, id, &outcome);
                 self.scripts_due = 0;

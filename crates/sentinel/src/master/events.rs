@@ -36,7 +36,7 @@ impl Master {
         format!("slave {name} {host} {} {}", address.port, self.behind(cx))
     }
 
-    pub(super) fn sentinel_label(&self, cx: &Context, id: &str, address: &Address) -> String {
+    pub(crate) fn sentinel_label(&self, cx: &Context, id: &str, address: &Address) -> String {
         let host = address.shown(&cx.globals);
         format!("sentinel {id} {host} {} {}", address.port, self.behind(cx))
     }

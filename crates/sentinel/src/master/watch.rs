@@ -41,6 +41,15 @@ impl Master {
         });
     }
 
+    /// Handles that a connection to one of its servers could not be opened.
+    pub fn not_connected(&mut self, cx: &mut Context, id: u32, link: LinkId, error: &str) {
+        let kind = self.server_mut(id).and_then(|server| server.link.kind_of(link));
+        if let Some(kind) = kind {
+            let text = format!("{} #{error}", self.server_label(cx, id));
+            self.report(cx, Level::Debug, kind.failure(), text);
+        }
+    }
+
     /// Returns the hello message, without our address.
     fn hello(&self, cx: &Context) -> Hello {
         let address = self.current_address();

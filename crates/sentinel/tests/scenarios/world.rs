@@ -244,6 +244,8 @@ impl World {
             }
             Output::RunScript { id, path, arguments } => {
                 self.write(index, &format!("runs {}: {path} {}", id.0, arguments.join(" ")));
+                let pid = id.0.try_into().expect("few scripts");
+                self.input(index, Input::ScriptStarted { id, pid });
             }
             Output::KillScript { id } => self.write(index, &format!("kills script {}", id.0)),
             Output::SaveJournal => {}
