@@ -79,6 +79,11 @@ impl Farm {
         Ok(command)
     }
 
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The source of a unit.
     pub fn unit_text(&self, unit: &str) -> Result<String> {
         let path = match sentinel::file_of(unit) {

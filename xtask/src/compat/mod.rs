@@ -9,6 +9,7 @@
 mod expected;
 mod farm;
 mod needs;
+mod page;
 mod parse;
 mod script;
 mod sentinel;
@@ -114,10 +115,17 @@ pub fn run(words: &[String]) -> Result {
     let missing = Missing::read()?;
     let mut sum = Outcomes::default();
     let mut sum_of_share = Share::default();
+    let mut of_sentinel = vec![];
     for unit in units.iter().map(String::as_str) {
-        let outcomes = plan.run_unit(unit, &expected.left_out(unit))?;
+        let text = plan.farm.unit_text(unit)?;
+        let by_source = missing.needs(&text);
+        let mut left_out = expected.left_out(unit);
+        if let Some(file) = sentinel::file_of(unit) {
+            left_out.extend(by_source.keys().map(String::as_str));
+            sentinel::leave_out(plan.farm.path(), file, &left_out.iter().copied().collect())?;
+        }
+        let outcomes = plan.run_unit(unit, &text, &left_out)?;
         let bad = outcomes.bad_names();
-        let by_source = missing.needs(&plan.farm.unit_text(unit)?);
         let need_of = |name: &String| {
             let need = needs::need_of(&by_source, name).cloned();
             Some((name.clone(), need.or_else(|| missing.of_error(name))?))
@@ -143,9 +151,15 @@ pub fn run(words: &[String]) -> Result {
         }
         sum.add(outcomes);
         sum_of_share.add(&share);
+        if sentinel::file_of(unit).is_some() {
+            of_sentinel.push((unit.to_owned(), share));
+        }
     }
     println!("{}{}", sum.line("all"), sum_of_share.line());
     if update {
+        if of_sentinel.len() == sentinel::units(suite.as_ref())?.len() {
+            page::write(&of_sentinel)?;
+        }
         return expected.write();
     }
     for complaint in &complaints {
@@ -211,8 +225,7 @@ impl Plan {
         }
     }
 
-    fn run_unit(&self, unit: &str, left_out: &[&str]) -> Result<Outcomes> {
-        let text = self.farm.unit_text(unit)?;
+    fn run_unit(&self, unit: &str, text: &str, left_out: &[&str]) -> Result<Outcomes> {
         let settings = SETTINGS.iter().filter(|(of, _)| *of == unit).map(|(_, lines)| *lines);
         self.farm.configure(&settings.collect::<String>())?;
         let mut command = self.farm.command()?;
@@ -255,11 +268,11 @@ impl Plan {
             let _ = kill_process_group(group, Signal::KILL); // mostly nobody is left
         }
         child.wait().map_err(|e| e.to_string())?;
-        let mut names = parse::names_in(&text);
+        let mut names = parse::names_in(text);
         if of_sentinel.is_some() {
             names.remove(sentinel::SIMULATED);
         }
-        outcomes.finish(&names, &Servers::of(&text));
+        outcomes.finish(&names, &Servers::of(text));
         Ok(outcomes)
     }
 }

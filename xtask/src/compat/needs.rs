@@ -6,7 +6,8 @@
 //!
 //! What is missing is read from the generated parts of `docs/commands.md` and `docs/compatibility.md`.
 //!
-//! Which words are commands of a server is a guess by their place: behind `r`, a variable (`$rd`, `$master`), or `R` and a number.
+//! Which words are commands of a server is a guess by their place: behind `r`, a variable (`$rd`, `$master`), or `R` or `S` and
+//! a number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -135,7 +136,7 @@ impl Missing {
             let first = match *word {
                 "formatCommand" => index + 1,
                 "r" if *is_first => index + 1,
-                "R" if *is_first => index + 2,
+                "R" | "S" if *is_first => index + 2,
                 word if *is_first && word.starts_with('$') => index + 1,
                 _ => continue,
             };
@@ -221,12 +222,14 @@ mod tests {
             test {two} {\n  set x [$rd LPUSH a b]\n}\n\
             test {three} {\n  fill\n}\n\
             test \"four\" {\n  r acl setuser x\n  r set \\{ \\}\n}\n\
+            test \"of a Sentinel\" {\n  assert_equal 1 [S 1 ACL SETUSER x]\n}\n\
             test {no command} {\n  assert_equal $port [lpush 1]\n}\n\
             test \"with a variable: $x\" {\n  if {$x} { r rpush 1 2 }\n}\n\
             test {five with eval in its name} {\n  R 1 get x\n} {} {needs:debug}\n\
             r lpush between tests\n";
         let expected = [
             ("four", "acl setuser"),
+            ("of a Sentinel", "acl setuser"),
             ("three", "rpush"),
             ("two", "lpush"),
             ("with a variable: $x", "rpush"),

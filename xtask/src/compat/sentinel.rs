@@ -7,6 +7,7 @@
 //!   GOOD! No errors.
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -69,6 +70,24 @@ pub fn prepare(suite: &Path, root: &Path, base_port: u64) -> Result {
 /// The arguments of `tclsh` for a file of tests.
 pub fn arguments(file: &str) -> [String; 3] {
     [format!("{FOLDER}/{RUNNER}"), "--single".to_owned(), file.to_owned()]
+}
+
+/// Writes a unit's file of tests below `root` without those of these names: behind one that fails the suite leaves out the
+/// rest of the file.
+pub fn leave_out(root: &Path, file: &str, names: &BTreeSet<&str>) -> Result {
+    let path = root.join(FOLDER).join("tests").join(format!("{file}.tcl"));
+    let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    // A link leads into the checkout, which stays as it is.
+    fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    fs::write(&path, without(&text, names)).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Returns a script in which the tests of these names are not run.
+fn without(text: &str, names: &BTreeSet<&str>) -> String {
+    names.iter().fold(text.to_owned(), |text, name| {
+        let text = text.replace(&format!("test \"{name}\" {{"), "if 0 {");
+        text.replace(&format!("test {{{name}}} {{"), "if 0 {")
+    })
 }
 
 /// Reads the suite's output.
@@ -147,6 +166,13 @@ mod tests {
         assert_eq!(outcomes.bad_names(), ["It fails", "never"].map(str::to_owned).into());
         assert!(outcomes.failed["It fails"].starts_with("Expected 1: OK"));
         assert_eq!(outcomes.ended_early, None);
+    }
+
+    #[test]
+    fn tests_are_left_out_by_name() {
+        let text = "test \"one\" {\n  x\n}\ntest {two} {\n}\ntest \"one more\" {\n}\n";
+        let expected = "if 0 {\n  x\n}\nif 0 {\n}\ntest \"one more\" {\n}\n";
+        assert_eq!(without(text, &["one", "two"].into()), expected);
     }
 
     #[test]
