@@ -268,7 +268,8 @@ pub enum Output {
         /// Port.
         port: u16,
     },
-    /// Run a program, with the environment of the process and an empty standard input; [`Input::ScriptStarted`] and [`Input::ScriptEnded`] follow.
+    /// Run a program, with the environment of the process and an empty standard input;
+    /// [`Input::ScriptStarted`] and [`Input::ScriptEnded`] follow.
     RunScript {
         /// Its job.
         job: JobId,

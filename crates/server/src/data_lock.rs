@@ -2,7 +2,8 @@
 //!
 //! Servers may share a directory if their dump files have different names, so the lock is a
 //! separate file next to the dump: `.<dbfilename>.lock`. That of append-only files is in their folder:
-//! `.<appendfilename>.lock`. A file with a Sentinel's state, which each save replaces, has its lock next to it too. The kernel releases its advisory lock when
+//! `.<appendfilename>.lock`.
+//! A file with a Sentinel's state, which each save replaces, has its lock next to it too. The kernel releases its advisory lock when
 //! the process ends for any reason; an orderly shutdown also removes the file.
 
 use std::fs::{self, File};
