@@ -133,7 +133,8 @@ impl Master {
             && !replica.master_host.as_deref().is_some_and(is_ours)
     }
 
-    /// Remembers the histories of the master's data, as it tells them.
+    /// Remembers the histories of the master's data, as it tells them. One that is restarted again and again without its data
+    /// begins a new one each time, which no replica ever has: those that replicas have are kept.
     pub(super) fn learn_lineage(&mut self, cx: &mut Context) {
         let before = self.lineages.clone();
         let known = &mut self.lineages;
@@ -145,7 +146,12 @@ impl Master {
                 known.insert(0, lineage.clone());
             }
         }
-        known.truncate(LINEAGES_MAX);
+        while known.len() > LINEAGES_MAX {
+            let replicas = &self.replicas;
+            let is_used = |id| replicas.iter().any(|it| it.lineage.as_ref() == Some(id));
+            let oldest = known.iter().rposition(|id| !is_used(id)).filter(|&at| at > 0);
+            known.remove(oldest.unwrap_or(known.len() - 1));
+        }
         if *known != before {
             cx.changed();
         }

@@ -5,7 +5,7 @@
 //! on taking writes that will be lost. If a majority has said since that there was no election after that of our
 //! configuration, there can be no newer one, and there is nothing to wait for.
 
-use super::{Master, Phase};
+use super::Master;
 use crate::context::Context;
 use crate::info::Role;
 use crate::injected::Bug;
