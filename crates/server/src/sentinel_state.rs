@@ -345,7 +345,7 @@ mod tests {
         let file = dir.path().join("s.conf");
         fs::write(&file, TEXT).unwrap();
         let lines = configuration(&file);
-        let journal = || open_in(dir.path(), Some(&file), &lines).ok().unwrap().0.journal;
+        let journal = || open_in(dir.path(), Some(&file), &lines).ok().unwrap().start.journal;
         assert_eq!(journal(), b"");
         let path = dir.path().join("s.conf.journal");
         fs::write(&path, "one\n").unwrap();
