@@ -10,7 +10,8 @@
 //! `sentinel_planned.rs` and `sentinel_many.rs` have the other figures of this group.
 
 use std::net::SocketAddrV4;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use russet_e2e::program;
@@ -219,19 +220,20 @@ impl Subject {
         let (sender, written) = mpsc::channel();
         let sentinels = self.deployment.sentinel_addresses();
         let client = self.client.clone();
+        let is_over = Arc::new(AtomicBool::new(false));
         let polling: Vec<_> = sentinels
             .into_iter()
             .map(|sentinel| {
                 let (client, sender) = (client.clone(), sender.clone());
-                let end = Instant::now() + FAILOVER_MAX;
-                std::thread::spawn(move || client.within(|| poll(sentinel, old, end, &sender)))
+                let is_over = is_over.clone();
+                std::thread::spawn(move || client.within(|| poll(sentinel, old, &is_over, &sender)))
             })
             .collect();
         let start = Instant::now();
         self.inject(fault, master)?;
         let first = written.recv_timeout(FAILOVER_MAX);
-        // The others end when their message finds nobody.
-        drop(written);
+        // A Sentinel beside the old master may never name another one.
+        is_over.store(true, Ordering::Relaxed);
         for thread in polling {
             thread.join().map_err(|_| "a client panicked")??;
         }
@@ -265,14 +267,14 @@ impl Subject {
     }
 }
 
-/// Asks a Sentinel until it names another master than `old` that acknowledges a write, or until nobody waits for it.
+/// Asks a Sentinel until it names another master than `old` that acknowledges a write, or until that is over.
 fn poll(
     sentinel: SocketAddrV4,
     old: SocketAddrV4,
-    end: Instant,
+    is_over: &AtomicBool,
     sender: &mpsc::Sender<(Instant, SocketAddrV4)>,
 ) {
-    while Instant::now() < end {
+    while !is_over.load(Ordering::Relaxed) {
         let new = master_of(sentinel).filter(|master| *master != old);
         if let Some(new) = new
             && is_written(new)
