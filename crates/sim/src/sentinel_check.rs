@@ -374,15 +374,10 @@ impl World {
         if told.and_then(|told| told.priority) == Some(NEVER) {
             self.fail(format!("Sentinel node{node} chooses node{server}, whose priority is 0"));
         }
-        let told = self.watch.lives.get(&node).and_then(|life| life.infos.get(&server));
-        let family = told.and_then(|told| self.watch.families.get(&told.lineage)).copied();
-        if !self.track(node, group).knows_history {
-            return self.check_selected_by_file(node, group, server);
-        }
-        if family.is_some_and(|family| family != Some(group)) {
-            self.fail(format!(
-                "Sentinel node{node} chooses node{server} for m{group}, which has the data of {family:?}"
-            ));
+        if self.track(node, group).knows_history {
+            self.check_family(node, group, server);
+        } else {
+            self.check_selected_by_file(node, group, server);
         }
     }
 

@@ -6,7 +6,7 @@
 //!   #sentinel known-lineage m0 2 99a4…        does not
 //! ```
 //!
-//! If any replica has the data of one of them, or of one that continues it, a replica that has not must not be promoted. If
+//! If any replica has the data of one of them, or of one that continues it, no replica with other data must be promoted. If
 //! none has, the file is older than the data, and the choice is blind.
 
 use std::collections::BTreeMap;
@@ -47,9 +47,20 @@ impl World {
             return;
         }
         self.coverage.choices_by_file += 1;
-        if !life.infos.get(&chosen).is_some_and(has) {
+        self.check_family(node, group, chosen);
+    }
+
+    /// A Sentinel that knows the histories of a master has chosen a server: as far as it was told, that has the group's data.
+    pub(crate) fn check_family(&mut self, node: usize, group: usize, chosen: usize) {
+        let told = self.watch.lives.get(&node).and_then(|life| life.infos.get(&chosen));
+        let family = told.and_then(|told| self.watch.families.get(&told.lineage)).copied();
+        if family.is_some_and(|family| family != Some(group)) {
+            let whose = match family.flatten() {
+                Some(other) => format!("m{other}"),
+                None => "a stranger".to_owned(),
+            };
             self.fail(format!(
-                "Sentinel node{node} chooses node{chosen} for m{group}, which has none of the histories in its file"
+                "Sentinel node{node} chooses node{chosen} for m{group}, which has the data of {whose}"
             ));
         }
     }

@@ -152,7 +152,9 @@ impl Life {
             let name = SentinelPlan::name(group);
             let belief = self.beliefs.masters.iter().find(|belief| belief.name == name);
             let is_master = belief.is_some_and(|belief| node_of(&belief.host) == Some(server));
-            self.groups.entry(group).or_default().knows_history |= is_master;
+            // An old master does not tell it.
+            let has_told = is_master && !told.lineage.is_empty();
+            self.groups.entry(group).or_default().knows_history |= has_told;
         }
         // What it has said once counts until it says something else.
         let before = self.infos.get(&server).and_then(|told| told.priority);
