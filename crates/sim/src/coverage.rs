@@ -278,7 +278,7 @@ counters! {
     /// The history of the master is not known to a Sentinel that was restarted after it was lost.
     blind_choices = "replicas chosen without knowing the master's history", at least 250;
     /// … but from the file of its last run.
-    choices_by_file = "replicas chosen by histories of the last run", at least 1;
+    choices_by_file = "replicas chosen by histories of the last run", at least 200;
     /// A replica became a master.
     promotions_by_leaders = "replicas promoted by a leader", at least 1700;
     /// By order of a user.

@@ -98,7 +98,7 @@ impl World {
         let Some(group) = self.sentinel_plan().group_named(name) else { return };
         let epoch: u64 = epoch.parse().unwrap_or(0);
         self.coverage.hellos += 1;
-        let told = self.watch.told.entry(group).or_default();
+        let told = self.watch.announced.entry(group).or_default();
         match told.get_mut(id) {
             Some(told) => *told = epoch.max(*told),
             None => _ = told.insert(id.to_owned(), epoch),
@@ -137,7 +137,7 @@ impl World {
                 continue;
             };
             let track = life.groups.entry(group).or_default();
-            let told = watch.told.get(&group).and_then(|told| told.get(&life.id)).copied();
+            let told = watch.announced.get(&group).and_then(|told| told.get(&life.id)).copied();
             let told = told.unwrap_or(0);
             let before = track.config_epoch.max(told);
             if belief.config_epoch < before {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::plan::node_of;
 use crate::sentinel_plan::SentinelPlan;
-use crate::sentinels::{Told, epoch_in};
+use crate::sentinels::{Reported, epoch_in};
 use crate::world::World;
 
 /// Reads the histories in a state file, by group.
@@ -36,7 +36,7 @@ impl World {
         let Some(life) = self.watch.lives.get(&node) else { return };
         let known = life.lineages.get(&group).map(Vec::as_slice).unwrap_or_default();
         let has =
-            |told: &Told| known.contains(&told.lineage) || known.contains(&told.former_lineage);
+            |told: &Reported| known.contains(&told.lineage) || known.contains(&told.former_lineage);
         let name = SentinelPlan::name(group);
         let belief = life.beliefs.masters.iter().find(|belief| belief.name == name);
         let master = belief.and_then(|belief| node_of(&belief.host));

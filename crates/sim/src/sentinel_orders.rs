@@ -112,7 +112,7 @@ impl World {
         let Some(life) = self.watch.lives.get_mut(&node) else { return };
         life.groups.remove(&group);
         life.lineages.remove(&group);
-        if let Some(told) = self.watch.told.get_mut(&group) {
+        if let Some(told) = self.watch.announced.get_mut(&group) {
             told.remove(&life.id);
         }
         self.watch.addresses.remove(&(group, 0));

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use crate::net::ConnId;
 use crate::plan::node_of;
 use crate::resp::{Reply, parse_command, parse_reply};
-use crate::sentinels::Told;
+use crate::sentinels::Reported;
 use crate::world::World;
 
 /// What a Sentinel reads within this time may be handled later: a slow machine has turns between.
@@ -77,8 +77,8 @@ impl World {
                     }
                 }
                 (Asked::Info, Reply::Bulk(Some(text))) => {
-                    let told = Told::read(&text);
-                    life.note_told(plan.group_of(server), server, told);
+                    let told = Reported::read(&text);
+                    life.note_reported(plan.group_of(server), server, told);
                 }
                 _ => {}
             }

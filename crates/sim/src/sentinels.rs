@@ -32,7 +32,7 @@ pub(crate) struct Watch {
     /// The last leader of each group.
     pub last_leader: BTreeMap<usize, String>,
     /// The greatest configuration epoch that a Sentinel has told of a group, by group and its id.
-    pub told: BTreeMap<usize, BTreeMap<String, u64>>,
+    pub announced: BTreeMap<usize, BTreeMap<String, u64>>,
     /// Where the master is in a configuration.
     pub addresses: BTreeMap<(usize, u64), String>,
     /// Groups in which a user's order was carried out without a majority: then an epoch may have two configurations.
@@ -68,7 +68,7 @@ pub(crate) struct Life {
     /// When it read a valid reply to PING of each server, the first of those that came together, and one before them.
     pub pongs: BTreeMap<usize, [u64; 2]>,
     /// What each server's last INFO said, as it has read it.
-    pub infos: BTreeMap<usize, Told>,
+    pub infos: BTreeMap<usize, Reported>,
     /// The histories of each group's master that its file had when it started.
     pub lineages: BTreeMap<usize, Vec<String>>,
     /// What it believed after its last call.
@@ -77,7 +77,7 @@ pub(crate) struct Life {
 
 /// What a Sentinel was told by a server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Reported {
     pub is_replica: bool,
     pub lineage: String,
     /// The history that this one continues; zeros if there is none.
@@ -147,7 +147,7 @@ impl StateFile {
 
 impl Life {
     /// It has read an INFO of a server.
-    pub fn note_told(&mut self, group: Option<usize>, server: usize, told: Told) {
+    pub fn note_reported(&mut self, group: Option<usize>, server: usize, told: Reported) {
         if let Some(group) = group.filter(|_| !told.is_replica) {
             let name = SentinelPlan::name(group);
             let belief = self.beliefs.masters.iter().find(|belief| belief.name == name);
@@ -159,13 +159,13 @@ impl Life {
         // What it has said once counts until it says something else.
         let before = self.infos.get(&server).and_then(|told| told.priority);
         let priority = told.priority.or(before);
-        self.infos.insert(server, Told { priority, ..told });
+        self.infos.insert(server, Reported { priority, ..told });
     }
 }
 
-impl Told {
+impl Reported {
     /// Reads an INFO. The first line of each field counts.
-    pub fn read(text: &[u8]) -> Told {
+    pub fn read(text: &[u8]) -> Reported {
         let (mut role, mut lineage, mut former, mut priority) = (None, None, None, None);
         for line in text.split(|&byte| byte == b'\n') {
             let found = match line.first() {
@@ -183,7 +183,7 @@ impl Told {
         }
         let number = priority.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let id = |id: Option<&[u8]>| String::from_utf8_lossy(id.unwrap_or_default()).into_owned();
-        Told {
+        Reported {
             is_replica: role == Some(b"slave"),
             lineage: id(lineage),
             former_lineage: id(former),
