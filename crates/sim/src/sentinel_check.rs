@@ -216,6 +216,7 @@ impl World {
                 self.forget_lineages(node, group);
             }
             "-monitor" => self.note_removed(node, group),
+            "+set" => self.note_set(node, group, text),
             "-failover-abort-not-elected" => {
                 self.coverage.aborted_not_elected += 1;
                 self.note_lost(node, group);

@@ -107,6 +107,19 @@ impl World {
         known.last().map_or_else(|| host_address(plan.groups[group][0]), |(_, host)| host.clone())
     }
 
+    /// A user has set something: a quorum counts at once, for votes that have arrived before.
+    pub(crate) fn note_set(&mut self, node: usize, group: usize, text: &str) {
+        let Some((_, quorum)) = text.split_once(" quorum ") else { return };
+        let quorum = quorum.split(' ').next().and_then(|text| text.parse().ok());
+        let name = SentinelPlan::name(group);
+        let life = self.watch.lives.get_mut(&node);
+        let beliefs = life.into_iter().flat_map(|life| &mut life.beliefs.masters);
+        let belief = beliefs.into_iter().find(|belief| belief.name == name);
+        if let (Some(belief), Some(quorum)) = (belief, quorum) {
+            belief.quorum = quorum;
+        }
+    }
+
     /// A user has removed a master: what is told of one of that name from then on is another configuration.
     pub(crate) fn note_removed(&mut self, node: usize, group: usize) {
         let Some(life) = self.watch.lives.get_mut(&node) else { return };

@@ -7,6 +7,7 @@
 
 use super::Master;
 use crate::context::Context;
+use crate::explain::{CHOSE, NONE_CHOSEN};
 use crate::info::Role;
 use crate::injected::Bug;
 use crate::server::Server;
@@ -46,11 +47,11 @@ impl Master {
             format!("{address} (priority {priority}, offset {offset}, run id {id})")
         };
         let explanation = match good.split_first() {
-            None => "no replica can be promoted".to_owned(),
-            Some((best, [])) => format!("chose {}", described(best)),
+            None => NONE_CHOSEN.to_owned(),
+            Some((best, [])) => format!("{CHOSE}{}", described(best)),
             Some((best, rest)) => {
                 let rest: Vec<String> = rest.iter().map(described).collect();
-                format!("chose {} over {}", described(best), rest.join(", "))
+                format!("{CHOSE}{} over {}", described(best), rest.join(", "))
             }
         };
         let passed = if passed.is_empty() {
