@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   sentinel config-epoch m0 3
-//!   #sentinel known-lineage m0 3 1f0c…        counts, since the epoch is that of the configuration
-//!   #sentinel known-lineage m0 2 99a4…        does not
+//!   #sentinel known-lineage m0 3 0 1f0c…      counts, since the epoch is that of the configuration
+//!   #sentinel known-lineage m0 2 0 99a4…      does not
 //! ```
 //!
 //! If any replica has the data of one of them, or of one that continues it, no replica with other data must be promoted. If
@@ -20,7 +20,7 @@ use crate::world::World;
 pub(crate) fn lineages_in(text: &str) -> BTreeMap<usize, Vec<String>> {
     let mut lineages: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("#sentinel known-lineage m")) {
-        let [group, epoch, id] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
+        let [group, epoch, _age, id] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
         let Ok(group) = group.parse::<usize>() else { continue };
         let present = epoch_in(text, &format!("sentinel config-epoch m{group}"));
         if epoch == present.to_string() {

@@ -36,7 +36,10 @@ impl Sentinel {
             }
         }
         let config_epoch = settings.config_epoch;
-        let known = master.lineages.iter().map(|id| KnownLineage { config_epoch, id: id.clone() });
+        let known = (0..).zip(&master.lineages).map(|(age, id)| {
+            let id = id.clone();
+            KnownLineage { config_epoch, age, id }
+        });
         settings.known_lineages.extend(known);
         for id in master.voters.keys() {
             if let Some(peer) = self.peers.get(id) {

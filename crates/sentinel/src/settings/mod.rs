@@ -112,6 +112,8 @@ pub struct KnownSentinel {
 pub struct KnownLineage {
     /// The epoch of the configuration in which it was the master's.
     pub config_epoch: u64,
+    /// How many later ones there are.
+    pub age: u32,
     /// Its replication id.
     pub id: String,
 }

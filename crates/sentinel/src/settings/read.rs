@@ -129,18 +129,20 @@ impl MasterSettings {
         match (&row.kind, arguments) {
             (Kind::KnownReplica, [host, port]) => self.known_replica(globals, host, port),
             (Kind::KnownSentinel, [host, port, id]) => self.known_sentinel(globals, host, port, id),
-            (Kind::KnownLineage, [epoch, id]) => self.known_lineage(epoch, id),
+            (Kind::KnownLineage, [epoch, age, id]) => self.known_lineage(epoch, age, id),
             _ => row.set_of(self, arguments, Source::File).map_err(Wrong::reason),
         }
     }
 
-    fn known_lineage(&mut self, epoch: &str, id: &str) -> Result<(), &'static str> {
-        let config_epoch = parse_epoch(epoch)?;
+    fn known_lineage(&mut self, epoch: &str, age: &str, id: &str) -> Result<(), &'static str> {
+        let (config_epoch, age) = (parse_epoch(epoch)?, age.parse().map_err(|_| UNRECOGNIZED)?);
         let is_id = id.len() == LINEAGE_LEN && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_id || self.known_lineages.len() >= LINEAGES_MAX {
             return Err(UNRECOGNIZED);
         }
-        self.known_lineages.push(KnownLineage { config_epoch, id: id.to_owned() });
+        // A file that is rewritten keeps its lines in their places.
+        let later = self.known_lineages.partition_point(|known| known.age <= age);
+        self.known_lineages.insert(later, KnownLineage { config_epoch, age, id: id.to_owned() });
         Ok(())
     }
 

@@ -304,11 +304,11 @@ pub static STATEMENTS: &[Statement] = &[
     },
     Statement {
         name: "known-lineage",
-        arguments: &["epoch", "id"],
-        example: "7 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79",
+        arguments: &["epoch", "age", "id"],
+        example: "7 0 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79",
         flags: FILE | STATE | RUSSET | COMMENT,
-        doc: "A replication id of the master's data, the latest first, with the epoch of the configuration in which it was: if \
-              the master is down when this Sentinel starts, only a replica with that data is promoted. It is kept in a comment, which stock Sentinels pass over.",
+        doc: "A replication id of the master's data, with the epoch of the configuration in which it was, and its age: 0 for \
+              the latest, 1 for the one before, and so on. If the master is down when this Sentinel starts, only a replica with that data is promoted. It is kept in a comment, which stock Sentinels pass over.",
         kind: Kind::KnownLineage,
         ..OF_MASTER
     },

@@ -60,7 +60,7 @@ impl Statement {
             }
             Kind::KnownLineage => {
                 for known in &master.known_lineages {
-                    line(format!("{} {}", known.config_epoch, known.id));
+                    line(format!("{} {} {}", known.config_epoch, known.age, known.id));
                 }
             }
             Kind::Renamed => {

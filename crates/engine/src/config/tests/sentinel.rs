@@ -271,7 +271,7 @@ fn statements_elsewhere_are_noticed() {
 #[test]
 fn what_stock_does_not_know_is_in_comments_and_is_read_again() {
     let id = "8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79";
-    let known = format!("known-lineage mymaster 3 {id}");
+    let known = format!("known-lineage mymaster 3 0 {id}");
     let monitor = "monitor mymaster 127.0.0.1 36301 1";
     let config = load("port 36379\n").config;
     let text = rewrite(&config, "port 36379\n", &[monitor, &known]);
@@ -280,6 +280,13 @@ fn what_stock_does_not_know_is_in_comments_and_is_read_again() {
     let master = sentinel(&text).settings.masters.remove(0);
     assert_eq!(master.known_lineages.len(), 1);
     assert_eq!((master.known_lineages[0].config_epoch, &*master.known_lineages[0].id), (3, id));
+
+    // The order of the lines does not matter.
+    let older = known.replace("3 0 8c6f", "3 1 9d70");
+    let before = text.replace("#sentinel ", &format!("#sentinel {older}\n#sentinel "));
+    let master = sentinel(&before).settings.masters.remove(0);
+    let ids: Vec<&str> = master.known_lineages.iter().map(|known| &known.id[..4]).collect();
+    assert_eq!(ids, ["8c6f", "9d70"]);
 
     // It takes the place of the former one, which may also be removed.
     let other = known.replace("mymaster 3", "mymaster 4");
@@ -291,9 +298,10 @@ fn what_stock_does_not_know_is_in_comments_and_is_read_again() {
 #[test]
 fn a_comment_that_cannot_be_understood_stays_a_comment() {
     let comments = "\
-#sentinel known-lineage gone 3 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79
-#sentinel known-lineage mymaster x 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79
-#sentinel known-lineage mymaster 3 short
+#sentinel known-lineage gone 3 0 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79
+#sentinel known-lineage mymaster x 0 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79
+#sentinel known-lineage mymaster 3 0 short
+#sentinel known-lineage mymaster 3 -1 8c6f8a2e4d1b0f3a5c7e9d2b4f6a8c0e1d3f5b79
 #sentinel known-lineage mymaster
 #sentinel monitor other 127.0.0.1 36302 1
 # sentinel \"
