@@ -205,14 +205,12 @@ impl World {
             }
             "+switch-master" => {
                 self.coverage.switches += 1;
-                // All begins anew.
-                let track = self.track(node, group);
-                let (config_epoch, knows_history) = (track.config_epoch, track.knows_history);
-                *track = Track { config_epoch, knows_history, ..Track::default() };
+                self.note_switch(node, group, text);
             }
             "+reset-master" => {
                 let track = self.track(node, group);
                 *track = Track { config_epoch: track.config_epoch, ..Track::default() };
+                self.watch.reset_groups.insert(group);
                 self.forget_lineages(node, group);
             }
             "-monitor" => self.note_removed(node, group),
@@ -375,8 +373,11 @@ impl World {
         if told.and_then(|told| told.priority) == Some(NEVER) {
             self.fail(format!("Sentinel node{node} chooses node{server}, whose priority is 0"));
         }
-        if self.track(node, group).knows_history {
+        let track = self.track(node, group);
+        if track.knows_history {
             self.check_family(node, group, server);
+        } else if track.has_heard_former {
+            self.coverage.blind_choices += 1;
         } else {
             self.check_selected_by_file(node, group, server);
         }

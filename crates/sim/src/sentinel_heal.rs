@@ -108,10 +108,21 @@ impl World {
         self.unfollowed(plan, group, master)
     }
 
+    /// Whether Sentinels may have forgotten a server: a user has reset the master while it was not connected to that, and
+    /// replicas are found by what their master says.
+    fn is_forgotten(&self, group: usize, node: usize, master: usize) -> bool {
+        let upstream = self.processes[node].data().and_then(|data| data.upstream());
+        let follows = upstream.is_some_and(|link| node_of(link.host) == Some(master));
+        self.watch.reset_groups.contains(&group) && node != master && !follows
+    }
+
     /// Which server of a group does not do what it should.
     fn unfollowed(&self, plan: &SentinelPlan, group: usize, master: usize) -> Option<String> {
         let host = host_address(master);
         plan.groups[group].iter().find_map(|&node| {
+            if self.is_forgotten(group, node, master) {
+                return None;
+            }
             let what = match self.processes[node].data() {
                 None => "does not run".to_owned(),
                 Some(data) if data.is_loading() => "loads".to_owned(),
@@ -140,6 +151,9 @@ impl World {
             let ours = self.processes[master].data()?;
             nodes.iter().find_map(|&node| {
                 let data = self.processes[node].data()?;
+                if self.is_forgotten(group, node, master) {
+                    return None;
+                }
                 let (is, should) = (data.place(), ours.place());
                 if (is.id, is.offset) != (should.id, should.offset) && node != master {
                     return Some(format!("node{node} is not where its master node{master} is"));

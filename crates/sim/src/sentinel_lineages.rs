@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::plan::node_of;
 use crate::sentinel_plan::SentinelPlan;
-use crate::sentinels::{Reported, epoch_in};
+use crate::sentinels::{Reported, Track, epoch_in};
 use crate::world::World;
 
 /// Reads the histories in a state file, by group.
@@ -63,6 +63,18 @@ impl World {
                 "Sentinel node{node} chooses node{chosen} for m{group}, which has the data of {whose}"
             ));
         }
+    }
+
+    /// A Sentinel watches another server as the master: all begins anew.
+    pub(crate) fn note_switch(&mut self, node: usize, group: usize, text: &str) {
+        let server = text.split(' ').nth(3).and_then(node_of);
+        let Some(life) = self.watch.lives.get_mut(&node) else { return };
+        let told = server.and_then(|server| life.infos.get(&server));
+        let knows_history = told.is_some_and(|told| !told.is_replica && !told.lineage.is_empty());
+        let track = life.groups.entry(group).or_default();
+        let has_heard_former = track.has_heard_former || track.knows_history;
+        let config_epoch = track.config_epoch;
+        *track = Track { config_epoch, knows_history, has_heard_former, ..Track::default() };
     }
 
     /// A Sentinel forgets all about a master.

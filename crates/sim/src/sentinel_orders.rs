@@ -92,6 +92,11 @@ impl World {
     /// A Sentinel that has failed between REMOVE and SET is told what it missed, as soon as it runs.
     pub(crate) fn complete_orders(&mut self) {
         let Some(plan) = self.plan.sentinels.clone() else { return };
+        for node in 0..self.plan.data_nodes() {
+            // One that could not save refuses PING until it can, and the disk works again.
+            let line = "BGSAVE".to_owned();
+            self.queue.push(self.now + STARTING_US, Event::Order { node, line });
+        }
         for (group, node) in self.watch.monitored_again.clone() {
             let (name, host) = (SentinelPlan::name(group), self.last_host(&plan, group));
             let monitor = format!("SENTINEL MONITOR {name} {host} {PORT} {}", plan.quorum);
@@ -123,6 +128,7 @@ impl World {
     /// A user has removed a master: what is told of one of that name from then on is another configuration.
     pub(crate) fn note_removed(&mut self, node: usize, group: usize) {
         let Some(life) = self.watch.lives.get_mut(&node) else { return };
+        self.watch.reset_groups.insert(group);
         life.groups.remove(&group);
         life.lineages.remove(&group);
         if let Some(told) = self.watch.announced.get_mut(&group) {

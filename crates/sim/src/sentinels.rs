@@ -43,6 +43,8 @@ pub(crate) struct Watch {
     pub acknowledged: BTreeMap<String, Acknowledged>,
     /// Masters that a user has removed from a Sentinel, to monitor them again: group and process.
     pub monitored_again: BTreeSet<(usize, usize)>,
+    /// Groups whose master a user has reset or removed somewhere.
+    pub reset_groups: BTreeSet<usize>,
     /// What is known of the present life of each Sentinel, by process.
     pub lives: BTreeMap<usize, Life>,
     /// Bytes on their way between a Sentinel and an older peer that are no whole request or reply yet, by direction.
@@ -103,6 +105,8 @@ pub(crate) struct Track {
     pub not_before_us: u64,
     /// It was told which history its master has.
     pub knows_history: bool,
+    /// It was told that of a former master, which may have been another one's by then.
+    pub has_heard_former: bool,
     /// The greatest epoch of a configuration that it had.
     pub config_epoch: u64,
 }

@@ -1,11 +1,13 @@
 //! The choice of the replica to promote: the one that loses least, among those that can be promoted at all.
 //!
+//! A master that hands over must have the replica as its own: one that does not say now that it is connected is passed over.
+//!
 //! A replica is passed over if it is down or disconnected, has not answered for a while, has been without its master for
 //! too long before the failure, has priority 0, or has the data of another history. Of the others the best has, in this
 //! order: the lowest priority, the master's latest history, the greatest offset in it, the smallest run id. But if a leader
 //! has died in the middle of a failover, the replica that it has promoted is chosen again: clients may write there already.
 
-use super::Master;
+use super::{FailoverKind as Kind, Master};
 use crate::context::Context;
 use crate::explain::{CHOSE, NONE_CHOSEN};
 use crate::info::Role;
@@ -79,6 +81,8 @@ impl Master {
         let down_for = gone_since.map_or(0, |since| now.saturating_sub(since));
         let link_down_max = down_for.saturating_add(self.settings.down_after_ms.saturating_mul(10));
         let info_age = replica.info_at.map_or(u64::MAX, |at| now.saturating_sub(at));
+        let hands_over = self.failover.as_ref().filter(|it| it.kind == Kind::Coordinated);
+        let is_attached = replica.role == Role::Replica && replica.is_link_up;
         if replica.is_down() {
             Some("it is down")
         } else if replica.link.is_disconnected() {
@@ -89,6 +93,10 @@ impl Master {
             Some("its priority is 0")
         } else if info_age > info_age_max {
             Some("its INFO is old")
+        } else if hands_over.is_some_and(|it| replica.info_at.is_none_or(|at| at < it.since)) {
+            Some("it has not answered since the failover began")
+        } else if hands_over.is_some() && !is_attached {
+            Some("it is not connected to the master")
         } else if replica.link_down_ms > link_down_max {
             Some("it lost its master too long ago")
         } else if self.history_rank(replica).is_none() && !cx.injected(Bug::ForeignLineagePromoted)
