@@ -210,7 +210,6 @@ impl World {
             "+reset-master" => {
                 let track = self.track(node, group);
                 *track = Track { config_epoch: track.config_epoch, ..Track::default() };
-                self.watch.reset_groups.insert(group);
                 self.forget_lineages(node, group);
             }
             "-monitor" => self.note_removed(node, group),

@@ -2,7 +2,7 @@
 //! agree on it within a bounded time, and then nothing happens any more.
 
 use crate::plan::{host_address, node_of};
-use crate::sentinel_plan::SentinelPlan;
+use crate::sentinel_plan::{SENTINEL_FILE, SentinelPlan};
 use crate::world::{Event, Phase, World};
 
 /// For so long all must stay as it is.
@@ -108,21 +108,20 @@ impl World {
         self.unfollowed(plan, group, master)
     }
 
-    /// Whether Sentinels may have forgotten a server: a user has reset the master while it was not connected to that, and
-    /// replicas are found by what their master says.
-    fn is_forgotten(&self, group: usize, node: usize, master: usize) -> bool {
-        let upstream = self.processes[node].data().and_then(|data| data.upstream());
-        let follows = upstream.is_some_and(|link| node_of(link.host) == Some(master));
-        self.watch.reset_groups.contains(&group) && node != master && !follows
+    /// Whether no Sentinel knows a server as a replica: they find those that are connected to the master. One that was not
+    /// since a user has reset the master, or that has never been, may follow another replica for ever.
+    fn is_unknown(&self, plan: &SentinelPlan, group: usize, node: usize) -> bool {
+        let known = format!("sentinel known-replica m{group} {} ", host_address(node));
+        let first = self.plan.data_nodes();
+        let mut files = (first..first + plan.count)
+            .map(|sentinel| self.processes[sentinel].disk.read(SENTINEL_FILE).unwrap_or_default());
+        !files.any(|file| String::from_utf8_lossy(&file).contains(&known))
     }
 
     /// Which server of a group does not do what it should.
     fn unfollowed(&self, plan: &SentinelPlan, group: usize, master: usize) -> Option<String> {
         let host = host_address(master);
         plan.groups[group].iter().find_map(|&node| {
-            if self.is_forgotten(group, node, master) {
-                return None;
-            }
             let what = match self.processes[node].data() {
                 None => "does not run".to_owned(),
                 Some(data) if data.is_loading() => "loads".to_owned(),
@@ -136,7 +135,8 @@ impl World {
                     Some(_) => return None,
                 },
             };
-            Some(format!("node{node} {what}, and m{group} is node{master} ({host})"))
+            let is_meant = node == master || !self.is_unknown(plan, group, node);
+            is_meant.then(|| format!("node{node} {what}, and m{group} is node{master} ({host})"))
         })
     }
 
@@ -151,7 +151,8 @@ impl World {
             let ours = self.processes[master].data()?;
             nodes.iter().find_map(|&node| {
                 let data = self.processes[node].data()?;
-                if self.is_forgotten(group, node, master) {
+                let upstream = data.upstream();
+                if upstream.is_none_or(|link| node_of(link.host) != Some(master)) {
                     return None;
                 }
                 let (is, should) = (data.place(), ours.place());

@@ -128,7 +128,6 @@ impl World {
     /// A user has removed a master: what is told of one of that name from then on is another configuration.
     pub(crate) fn note_removed(&mut self, node: usize, group: usize) {
         let Some(life) = self.watch.lives.get_mut(&node) else { return };
-        self.watch.reset_groups.insert(group);
         life.groups.remove(&group);
         life.lineages.remove(&group);
         if let Some(told) = self.watch.announced.get_mut(&group) {

@@ -43,8 +43,6 @@ pub(crate) struct Watch {
     pub acknowledged: BTreeMap<String, Acknowledged>,
     /// Masters that a user has removed from a Sentinel, to monitor them again: group and process.
     pub monitored_again: BTreeSet<(usize, usize)>,
-    /// Groups whose master a user has reset or removed somewhere.
-    pub reset_groups: BTreeSet<usize>,
     /// What is known of the present life of each Sentinel, by process.
     pub lives: BTreeMap<usize, Life>,
     /// Bytes on their way between a Sentinel and an older peer that are no whole request or reply yet, by direction.
