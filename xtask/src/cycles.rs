@@ -37,6 +37,7 @@ const TOGETHER: &[&[&str]] = &[&[
     "crates/sim/src/sentinel_check.rs",
     "crates/sim/src/sentinel_faults.rs",
     "crates/sim/src/sentinel_heal.rs",
+    "crates/sim/src/sentinel_lineages.rs",
     "crates/sim/src/sentinel_orders.rs",
     "crates/sim/src/sentinel_plan.rs",
     "crates/sim/src/sentinel_wire.rs",
