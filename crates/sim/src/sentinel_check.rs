@@ -301,14 +301,16 @@ impl World {
         }
     }
 
-    /// An election was lost or given up: the next one may be soon, but not at once.
+    /// An election was lost or given up: the next one may be soon, but not at once, unless this one has lasted for long, with
+    /// the process stopped in the middle.
     fn note_lost(&mut self, node: usize, group: usize) {
         let now = self.now;
         let track = self.track(node, group);
         track.is_forced = false;
         track.not_before_us = match track.is_elected {
             true => track.not_before_us,
-            false => now + TRIES_US,
+            false if track.not_before_us == 0 => now + TRIES_US,
+            false => track.not_before_us.min(now + TRIES_US),
         };
         let Some((epoch, _)) = track.trying.take() else { return };
         let votes = self.watch.votes.iter();
