@@ -214,6 +214,7 @@ impl World {
             }
             "-monitor" => self.note_removed(node, group),
             "+set" => self.note_set(node, group, text),
+            "+restore-master" => self.note_restored(group, text),
             "-failover-abort-not-elected" => {
                 self.coverage.aborted_not_elected += 1;
                 self.note_lost(node, group);

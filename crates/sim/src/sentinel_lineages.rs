@@ -77,6 +77,13 @@ impl World {
         *track = Track { config_epoch, knows_history, has_heard_former, ..Track::default() };
     }
 
+    /// A master that followed somebody else, and all its replicas with it, is made a master again: what it has is the group's.
+    pub(crate) fn note_restored(&mut self, group: usize, text: &str) {
+        if let Some(server) = text.split(' ').nth(2).and_then(node_of) {
+            self.note_master(group, server);
+        }
+    }
+
     /// A Sentinel forgets all about a master.
     pub(crate) fn forget_lineages(&mut self, node: usize, group: usize) {
         if let Some(life) = self.watch.lives.get_mut(&node) {

@@ -85,6 +85,17 @@ impl World {
         }
     }
 
+    /// A Sentinel's connection ends: what it has read of it at this moment came too late.
+    pub(crate) fn forget_unhandled(&mut self, conn: ConnId) {
+        let ([sentinel, server], now) = (self.conns[conn].hosts, self.now);
+        let life = self.watch.lives.get_mut(&sentinel);
+        if let Some(pongs) = life.and_then(|life| life.pongs.get_mut(&server))
+            && pongs[0] == now
+        {
+            pongs[0] = pongs[1];
+        }
+    }
+
     /// Takes the whole replies, with what they are about.
     fn replies(&mut self, conn: ConnId, bytes: &[u8]) -> Vec<(Asked, Reply)> {
         let mut found = Vec::new();

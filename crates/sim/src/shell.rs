@@ -180,6 +180,9 @@ impl World {
         if let Some((conn, end)) = self.processes[node].conns.remove(&handle) {
             let lost = end == 1 && self.conns[conn].tap.is_replica();
             self.processes[node].replicas_lost += u64::from(lost);
+            if end == 0 && self.processes[node].is_sentinel {
+                self.forget_unhandled(conn);
+            }
             self.close_end(conn, end);
         }
     }
