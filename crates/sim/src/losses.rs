@@ -80,9 +80,9 @@ impl World {
         }
         let (id, first_other) = &seen.second;
         let Some(acknowledged) = self.watch.acknowledged.get(id) else { return Ok(()) };
-        let life = (node, self.processes[node].incarnation);
-        let reached = self.histories.get(id).and_then(|history| history.reached.get(&life));
-        let received = reached.copied().unwrap_or_default();
+        // It may have had more before it was made to copy another replica.
+        let place = before.place.as_ref().filter(|(at, _)| at == id);
+        let received = place.map_or(0, |(_, offset)| *offset);
         let (end, went_on) = (acknowledged.end, first_other - 1);
         self.coverage.loss_checks += 1;
         self.coverage.lossy_promotions += u64::from(end > went_on);
