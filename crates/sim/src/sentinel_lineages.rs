@@ -53,8 +53,11 @@ impl World {
     /// A Sentinel that knows the histories of a master has chosen a server: as far as it was told, that has the group's data.
     pub(crate) fn check_family(&mut self, node: usize, group: usize, chosen: usize) {
         let told = self.watch.lives.get(&node).and_then(|life| life.infos.get(&chosen));
-        let family = told.and_then(|told| self.watch.families.get(&told.lineage)).copied();
-        if family.is_some_and(|family| family != Some(group)) {
+        let family_of = |id: &String| self.watch.families.get(id).copied();
+        let family = told.and_then(|told| family_of(&told.lineage));
+        let former = told.and_then(|told| family_of(&told.former_lineage));
+        let is_ours = former.flatten() == Some(group);
+        if family.is_some_and(|family| family != Some(group)) && !is_ours {
             let whose = match family.flatten() {
                 Some(other) => format!("m{other}"),
                 None => "a stranger".to_owned(),

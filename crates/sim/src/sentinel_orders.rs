@@ -107,7 +107,7 @@ impl World {
     }
 
     /// Where the newest configuration has a master.
-    fn last_host(&self, plan: &SentinelPlan, group: usize) -> String {
+    pub(crate) fn last_host(&self, plan: &SentinelPlan, group: usize) -> String {
         let known = self.watch.addresses.range((group, 0)..=(group, u64::MAX));
         known.last().map_or_else(|| host_address(plan.groups[group][0]), |(_, host)| host.clone())
     }

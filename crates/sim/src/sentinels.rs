@@ -271,16 +271,23 @@ impl World {
     /// A history begins: whose data is it?
     pub(crate) fn note_family(&mut self, node: usize, id: &str, parent: Option<&str>) {
         let Some(plan) = &self.plan.sentinels else { return };
+        let group = plan.group_of(node);
+        // What the configured master has is the group's, whatever file it has loaded.
+        let is_master =
+            group.is_some_and(|group| node_of(&self.last_host(plan, group)) == Some(node));
         let watch = &mut self.watch;
-        let inherited = parent.and_then(|parent| watch.families.get(parent).copied());
-        let family = inherited.unwrap_or_else(|| plan.group_of(node));
-        watch.families.entry(id.to_owned()).or_insert(family);
+        let inherited = parent.filter(|_| !is_master);
+        let inherited = inherited.and_then(|parent| watch.families.get(parent).copied());
+        watch.families.entry(id.to_owned()).or_insert(inherited.unwrap_or(group));
     }
 
-    /// A server was made the master of a group: its data is the group's from now on.
+    /// A server was made the master of a group: its data is the group's from now on, also where others have it.
     pub(crate) fn note_master(&mut self, group: usize, node: usize) {
-        if let Some((id, _)) = &self.processes[node].seen.place {
-            self.watch.families.insert(id.clone(), Some(group));
+        let seen = &self.processes[node].seen;
+        let present = seen.place.iter().map(|(id, _)| id);
+        let ids: Vec<String> = present.chain([&seen.second.0]).cloned().collect();
+        for id in ids.into_iter().filter(|id| !id.is_empty()) {
+            self.watch.families.insert(id, Some(group));
         }
     }
 
