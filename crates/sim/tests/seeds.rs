@@ -41,7 +41,7 @@ fn a_seed_gives_one_hash_in_every_process() {
 fn a_few_seeds_with_sentinels_see_failovers_and_no_violation() {
     let common = Common::with_sentinels(None);
     let mut sum = Coverage::default();
-    for seed in 1..=6 {
+    for seed in 1..=15 {
         let report = run(&common, seed, None, Tracing::Keep(60));
         if let Some(what) = report.violation {
             let trace: Vec<String> = report.trace.into();
