@@ -76,7 +76,6 @@ impl Sentinel {
         cx.bug = boot.bug;
         (cx.port, cx.programs) = (boot.port, boot.programs);
         cx.requirepass = boot.requirepass.filter(|password| !password.is_empty());
-        let is_new = settings.my_id.is_none();
         cx.my_id = settings.my_id.unwrap_or(boot.new_id);
         debug_assert_eq!(cx.my_id.len(), ID_LEN);
         let mut sentinel = Sentinel {
@@ -91,9 +90,9 @@ impl Sentinel {
             scripts_due: 0,
             pause: pause::Pause::default(),
         };
-        if is_new {
-            sentinel.cx.changed();
-        }
+        // What was read may not survive a loss of power yet: the process may have ended within a save. So it is saved again
+        // before anything of it is told.
+        sentinel.cx.changed();
         let text = format!("Sentinel ID is {}", sentinel.cx.my_id);
         sentinel.cx.log(Level::Notice, text);
         let mut journals = journal::read_file(&boot.journal);

@@ -122,7 +122,7 @@ impl Master {
             number,
             server: Server::new(id, address, Role::Master, now),
             settings,
-            // A new id must not be told before it is on disk either.
+            // What was read at the start must not be told before it is surely on disk, nor must a new id.
             config_version: cx.version_of_changes(),
             replicas: Vec::new(),
             voters: BTreeMap::new(),
