@@ -74,6 +74,10 @@ impl Default for Durable {
 impl Durable {
     /// Sets whether replies wait. What waits when it is switched off is sent by `Clients::batch_is_safe`.
     pub(crate) fn set_on(&mut self, is_on: bool) {
+        if is_on && !self.is_on {
+            // What has changed before, while the file was made, was not noted by key, and may not be on disk yet.
+            self.changes_all();
+        }
         self.is_on = is_on;
         if is_on && self.changed.is_empty() {
             self.changed = vec![0; CELLS].into_boxed_slice();
