@@ -490,6 +490,26 @@ fn it_is_switched_on_and_off_at_run_time() {
 }
 
 #[test]
+fn what_was_changed_while_it_was_switched_on_is_shown_when_it_is_safe() {
+    let (mut w, c) = start("appendonly no\nappendfsync always\nsave \"\"\n");
+    w.request(c, "SET a 1");
+    w.snapshots.held = true;
+    w.request(c, "CONFIG SET appendonly yes");
+    (w.requests.held, w.snapshots.held) = (true, false);
+    w.deliver_saves();
+    w.advance_ms(100);
+    assert!(w.requests.has_pending(), "the manifest is being written");
+    w.appends.syncs_held = true;
+    assert_eq!(w.request(c, "SET a 2"), "+OK\r\n", "nothing is promised yet");
+    w.requests.held = false;
+    w.answer();
+    assert!(manifest(&w).contains("appendonly.aof.1.base.rdb"));
+    assert_eq!(w.request(c, "GET a"), "", "a loss of power would take it back");
+    w.finish_syncs();
+    assert_eq!(w.take(c), "$1\r\n2\r\n");
+}
+
+#[test]
 fn replies_wait_while_the_file_moves_to_another_folder() {
     let (mut w, c) = start(&format!("{ALWAYS}enable-protected-configs yes\n"));
     let d = w.connect();
