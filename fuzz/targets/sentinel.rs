@@ -73,7 +73,7 @@ impl Scene {
         let boot = Boot {
             seeds: Seeds::derive([1, 2, 3, 4]),
             mode: Mode::Sentinel,
-            sentinel: Some(SentinelStart { settings, store }),
+            sentinel: Some(SentinelStart { settings, store, journal: Vec::new() }),
             ..Boot::default()
         };
         let files: Files = [(PATH.to_owned(), text.into_bytes())].into_iter().collect();
