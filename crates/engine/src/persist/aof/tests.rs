@@ -264,6 +264,38 @@ fn bytes_lost_with_the_power_are_cut_off_unless_they_were_synced() {
 }
 
 #[test]
+fn a_timestamp_on_disk_says_nothing_of_the_batch_behind_it() {
+    let mut writer = BatchWriter::new(ALL, FileEnd::empty());
+    put(&mut writer, 0, &["set", "a", "1"], 100);
+    let mut file = writer.take();
+    let first = file.len();
+    // An earlier process wrote the timestamp and the beginning of a batch; its successor cut the file behind the first.
+    file.extend_from_slice(b"#TS:101\r\n");
+    let timestamp = file.len();
+    file.extend_from_slice(b"#RS:1");
+    let Verdict::Truncated(_) = read(&file).verdict else { panic!("a batch line is incomplete") };
+    let mut writer = BatchWriter::new(ALL, read(&file).end);
+    file.truncate(timestamp);
+    writer.set_synced(timestamp as u64);
+    put(&mut writer, 0, &["set", "a", "2"], 101);
+    file.extend(writer.take());
+    let second = file.len();
+    put(&mut writer, 0, &["set", "a", "3"], 101);
+    file.extend(writer.take());
+    assert_eq!(read(&file).verdict, Verdict::Complete);
+    let zeroed = |from: usize, to: usize| {
+        let mut file = file.clone();
+        file[from..to].fill(0);
+        read(&file)
+    };
+    let lost = zeroed(timestamp, second);
+    assert!(matches!(lost.verdict, Verdict::Truncated(_)), "{:?}", lost.verdict);
+    assert_eq!(lost.boundary as usize, first);
+    let rotten = zeroed(first, timestamp);
+    assert!(matches!(rotten.verdict, Verdict::Corrupt(_)), "{:?}", rotten.verdict);
+}
+
+#[test]
 fn a_mark_protects_the_last_batch() {
     let mut writer = BatchWriter::new(ALL, FileEnd::empty());
     put(&mut writer, 0, &["set", "a", "1"], 0);

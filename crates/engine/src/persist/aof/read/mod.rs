@@ -99,6 +99,9 @@ pub enum Verdict {
 #[derive(Debug)]
 struct Failure {
     error: AofError,
+    /// Offset of the command, line or batch that is damaged. The boundary may be before timestamps in front of it, which a
+    /// sync may have covered although it did not cover what is damaged.
+    damaged_from: u64,
     /// Whether it may be the work of a lost write.
     may_be_torn: bool,
     /// Whether it may be that if nothing but zeros follows. The bytes of a verified batch are those that were written.
@@ -213,7 +216,7 @@ impl AofReader {
     pub fn end(&self) -> Verdict {
         if let Some(failure) = &self.failure {
             let error = failure.error.clone();
-            let was_on_disk = failure.scan.synced() > self.boundary();
+            let was_on_disk = failure.scan.synced() > failure.damaged_from;
             let is_unfilled = failure.may_be_unfilled && failure.scan.is_zero();
             let may_be_torn = failure.may_be_torn || is_unfilled;
             let has_more = error.kind == AofErrorKind::Beyond && failure.scan.ends_with_commands();
@@ -288,6 +291,8 @@ impl AofReader {
         self.clear_carry();
         let may_be_unfilled = !matches!(self.grammar.phase, Phase::Verified { .. });
         self.grammar.has_failed = true;
-        self.failure = Some(Box::new(Failure { error, may_be_torn, may_be_unfilled, scan }));
+        let damaged_from = self.grammar.offset;
+        let failure = Failure { error, damaged_from, may_be_torn, may_be_unfilled, scan };
+        self.failure = Some(Box::new(failure));
     }
 }
