@@ -18,8 +18,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("russet-ds", &[]),
     ("russet-protocol", &[]),
     ("russet-sentinel", &["russet-protocol"]),
+    ("russet-cluster", &["russet-protocol"]),
     // Only its tests and benches use the driver, which cargo ensures.
-    ("russet-engine", &["russet-ds", "russet-protocol", "russet-sentinel", "russet-driver"]),
+    (
+        "russet-engine",
+        &["russet-ds", "russet-protocol", "russet-sentinel", "russet-cluster", "russet-driver"],
+    ),
     ("russet-driver", &["russet-engine"]),
     // `ds` for the allocator only.
     ("russet-server", &["russet-ds", "russet-engine"]),
