@@ -69,11 +69,19 @@ impl MessageFlags {
     pub const PAUSED: MessageFlags = MessageFlags(1);
     /// A vote is asked for although the master is up.
     pub const FORCE_ACK: MessageFlags = MessageFlags(1 << 1);
-    /// The message has extensions.
+    /// The sender understands extensions; what follows gossip are extensions. Only in PING, PONG and MEET.
     pub const EXTENSIONS: MessageFlags = MessageFlags(1 << 2);
 
     /// Whether these are set.
     pub fn has(self, flags: MessageFlags) -> bool {
         self.0 & flags.0 == flags.0
+    }
+
+    /// Sets or clears flags.
+    pub fn set(&mut self, flags: MessageFlags, value: bool) {
+        match value {
+            true => self.0 |= flags.0,
+            false => self.0 &= !flags.0,
+        }
     }
 }

@@ -100,14 +100,17 @@ pub struct GossipEntry {
 }
 
 /// More about the sender of a PING, PONG or MEET. What it does not say is none.
+///
+/// What was received has been checked: names for people and hosts have only characters that a line of `nodes.conf` can
+/// hold, and addresses are addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
     /// Its host name.
     pub hostname: Option<String>,
     /// Its name for people.
     pub human_nodename: Option<String>,
-    /// A node that it was told to forget.
-    pub forgotten: Option<Forgotten>,
+    /// The nodes that it was told to forget.
+    pub forgotten: Vec<Forgotten>,
     /// Its shard.
     pub shard: Option<NodeId>,
     /// Its IPv4 address for clients.
