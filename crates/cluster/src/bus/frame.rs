@@ -129,7 +129,7 @@ mod tests {
         let may = |len, version, kind, is_known| {
             next_frame(&prefix(len, version, kind), is_known).is_ok()
         };
-        for kind in [0, 1, 2, 3, 5, 6, 7, 8] {
+        for kind in [0, 1, 2, 3, 5, 6, 7, 8, 0x8000] {
             assert!(may(short, 1, kind, true) && !may(short + 1, 1, kind, true), "{kind}");
         }
         for (version, kind) in [(1, 4), (1, 0x8004), (1, 10), (1, 0x800a), (1, 9), (1, 11), (2, 0)]

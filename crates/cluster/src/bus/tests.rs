@@ -103,6 +103,9 @@ fn each_truncation_of_a_message_is_refused() {
             assert_eq!(decode(&frame[..len]), Err(BusError::NotAFrame));
             // One that lies about its length.
             let bytes = with_len(frame[..len].to_vec());
+            if len < 14 {
+                assert_eq!(decode(&bytes), Err(BusError::NotAFrame));
+            }
             assert!(decode(&bytes).is_err(), "{len} of {}", frame.len());
         }
         let longer = with_len([frame, &[0; 8]].concat());
@@ -254,8 +257,10 @@ fn a_wrong_extension_spoils_only_itself() {
     let good = (0, &b"host\0\xff\xff\xff"[..]);
     let expected = Extensions { hostname: Some("host".into()), ..Extensions::default() };
     assert_eq!(extended(&[good]), Ok((expected.clone(), 0)));
-    let name_and_half = [b'a'; 44];
-    let wrong: [(u16, &[u8]); 10] = [
+    let (name_and_half, too_long) = ([b'a'; 44], [&[b'a'; 256][..], &[0; 8]].concat());
+    let wrong: [(u16, &[u8]); 12] = [
+        (0, &too_long),
+        (1, &too_long),
         (0, b"not-zero-ended-."),
         (0, b"a\nb\0\0\0\0\0"),
         (0, b""),
@@ -271,6 +276,10 @@ fn a_wrong_extension_spoils_only_itself() {
         assert_eq!(extended(&[extension, good]), Ok((expected.clone(), 1)), "{extension:?}");
         assert_eq!(extended(&[good, extension]), Ok((expected.clone(), 1)), "{extension:?}");
     }
+    let longest = extended(&[(0, &too_long[1..]), (0xffff, b"\0")]);
+    assert!(matches!(longest, Err(BusError::Length { .. })), "not padded");
+    let longest = extended(&[(0, &[&too_long[1..], b"\0"].concat())]).unwrap();
+    assert_eq!((longest.0.hostname.unwrap().len(), longest.1), (255, 0));
     assert_eq!(extended(&[(6, b""), good, (0xffff, &[1; 64])]), Ok((expected, 0)), "unknown");
 }
 
@@ -336,6 +345,35 @@ fn the_flag_of_extensions_is_only_in_messages_that_can_have_some() {
     write_ping(&mut ping, &header, PingKind::Pong, &[], &Extensions::default());
     write_auth_ack(&mut ack, &header);
     assert_eq!((flags(&ping), flags(&ack)), (5, 1));
+}
+
+#[test]
+fn without_their_flag_there_are_no_extensions() {
+    let mut bytes = ping_bytes(&[], &Extensions::default());
+    bytes[2214..2216].fill(255);
+    assert!(decode(&bytes).is_ok());
+    bytes[2253] = 4;
+    assert!(matches!(decode(&bytes), Err(BusError::Length { .. })));
+}
+
+#[test]
+fn a_cluster_is_up_only_if_the_sender_says_so() {
+    let mut bytes = ping_bytes(&[], &Extensions::default());
+    for (state, is_ok) in [(0, true), (1, false), (2, false), (255, false)] {
+        bytes[2252] = state;
+        assert_eq!(decode(&bytes).unwrap().header.unwrap().is_cluster_ok, is_ok);
+    }
+}
+
+#[test]
+fn a_publication_that_no_node_would_take_is_not_written() {
+    // Zeros that are never touched.
+    let long = vec![0; LONG_FRAME_LEN_MAX - 2264 + 1];
+    let publish = Publish { is_sharded: false, channel: b"", message: &long };
+    let mut bytes = vec![];
+    assert!(!write_publish(&mut bytes, &header(), &publish));
+    assert!(!write_publish_light(&mut bytes, &publish));
+    assert!(bytes.is_empty());
 }
 
 #[test]
