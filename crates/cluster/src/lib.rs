@@ -3,6 +3,7 @@
 
 pub mod bus;
 mod node_id;
+pub mod nodes_file;
 mod slots;
 
 pub use node_id::NodeId;

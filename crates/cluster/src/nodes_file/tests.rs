@@ -1,0 +1,1 @@
+//! Files that stock servers wrote, and files with one thing wrong.
