@@ -16,62 +16,94 @@ const WORDS: usize = SLOTS as usize / 64;
 ///   byte    0         1                   2047
 ///   slot    7 … 1 0   15 … 9 8      …     16383 … 16376
 /// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct SlotBitmap(Box<[u64; WORDS]>);
+///
+/// A set that never had a slot takes no memory: most nodes of a cluster are replicas.
+#[derive(Clone, Default)]
+pub struct SlotBitmap(Option<Box<[u64; WORDS]>>);
 
-impl Default for SlotBitmap {
-    fn default() -> SlotBitmap {
-        SlotBitmap(Box::new([0; WORDS]))
+static NONE: [u64; WORDS] = [0; WORDS];
+
+impl PartialEq for SlotBitmap {
+    fn eq(&self, other: &SlotBitmap) -> bool {
+        self.words() == other.words()
     }
 }
+
+impl Eq for SlotBitmap {}
 
 impl SlotBitmap {
     /// Reads a set from a message.
     pub fn from_bytes(bytes: &[u8; BITMAP_BYTES]) -> SlotBitmap {
-        let mut set = SlotBitmap::default();
-        for (word, bytes) in set.0.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        let mut words = [0; WORDS];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
             *word = u64::from_le_bytes(*bytes);
         }
-        set
+        SlotBitmap((words != NONE).then(|| Box::new(words)))
+    }
+
+    fn words(&self) -> &[u64; WORDS] {
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+
+    fn word_of(&mut self, slot: u16) -> &mut u64 {
+        &mut self.0.get_or_insert_with(|| Box::new(NONE))[usize::from(slot / 64)]
     }
 
     /// Appends the set as it is in messages.
     pub fn push_bytes(&self, out: &mut Vec<u8>) {
-        self.0.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+        self.words().iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
     }
 
     /// Whether the set has a slot.
     pub fn contains(&self, slot: u16) -> bool {
-        self.0[usize::from(slot / 64)] & (1 << (slot % 64)) != 0
+        self.words()[usize::from(slot / 64)] & (1 << (slot % 64)) != 0
     }
 
     /// Adds a slot. Returns whether it is new.
     pub fn insert(&mut self, slot: u16) -> bool {
         let is_new = !self.contains(slot);
-        self.0[usize::from(slot / 64)] |= 1 << (slot % 64);
+        *self.word_of(slot) |= 1 << (slot % 64);
         is_new
     }
 
     /// Removes a slot. Returns whether it was there.
     pub fn remove(&mut self, slot: u16) -> bool {
         let was_there = self.contains(slot);
-        self.0[usize::from(slot / 64)] &= !(1 << (slot % 64));
+        *self.word_of(slot) &= !(1 << (slot % 64));
         was_there
+    }
+
+    /// Returns the slots that are in both sets.
+    pub fn intersection(&self, other: &SlotBitmap) -> SlotBitmap {
+        self.combined(other, |a, b| a & b)
+    }
+
+    /// Returns the slots that are in this set and not in the other.
+    pub fn difference(&self, other: &SlotBitmap) -> SlotBitmap {
+        self.combined(other, |a, b| a & !b)
+    }
+
+    fn combined(&self, other: &SlotBitmap, with: fn(u64, u64) -> u64) -> SlotBitmap {
+        let mut words = [0; WORDS];
+        for (word, (a, b)) in words.iter_mut().zip(self.words().iter().zip(other.words())) {
+            *word = with(*a, *b);
+        }
+        SlotBitmap((words != NONE).then(|| Box::new(words)))
     }
 
     /// Returns the number of slots.
     pub fn len(&self) -> u16 {
-        self.0.iter().map(|word| word.count_ones() as u16).sum()
+        self.words().iter().map(|word| word.count_ones() as u16).sum()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|&word| word == 0)
+        self.words().iter().all(|&word| word == 0)
     }
 
     /// Returns the slots in order.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
-        self.0.iter().zip(0u16..).flat_map(|(&word, index)| {
+        self.words().iter().zip(0u16..).flat_map(|(&word, index)| {
             let mut rest = word;
             std::iter::from_fn(move || {
                 let bit = (rest != 0).then(|| rest.trailing_zeros() as u16)?;
@@ -134,6 +166,10 @@ mod tests {
         let ranges: Vec<_> = set.ranges().collect();
         assert_eq!(ranges, [0..=0, 60..=70, 128..=128, 16382..=16383]);
         assert_eq!(set.iter().count(), 15);
+        let other: SlotBitmap = (65..=80).collect();
+        assert_eq!(set.intersection(&other).ranges().collect::<Vec<_>>(), [65..=70]);
+        assert_eq!(other.difference(&set).ranges().collect::<Vec<_>>(), [71..=80]);
+        assert_eq!(other.difference(&other), SlotBitmap::default());
         let all: SlotBitmap = (0..SLOTS).collect();
         assert_eq!(all.ranges().collect::<Vec<_>>(), [0..=16383]);
     }

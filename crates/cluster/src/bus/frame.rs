@@ -73,6 +73,11 @@ pub fn next_frame(bytes: &[u8], is_known: bool) -> Result<NextFrame, FrameError>
     Ok(if bytes.len() < len { NextFrame::NeedMore } else { NextFrame::Frame(len) })
 }
 
+/// Returns the number of a message's type.
+pub fn type_of(message: &[u8]) -> usize {
+    usize::from(u16_at(message, field::KIND) & !LIGHT_BIT)
+}
+
 fn header_len(kind: u16) -> usize {
     if kind & LIGHT_BIT != 0 { LIGHT_HEADER_LEN } else { HEADER_LEN }
 }

@@ -84,7 +84,7 @@ pub use encode::{
     write_publish_light, write_update,
 };
 pub use flags::{MessageFlags, NodeFlags};
-pub use frame::{FRAME_LEN_MAX, FrameError, LONG_FRAME_LEN_MAX, NextFrame, next_frame};
+pub use frame::{FRAME_LEN_MAX, FrameError, LONG_FRAME_LEN_MAX, NextFrame, next_frame, type_of};
 pub use message::{
     Extensions, Forgotten, GossipEntry, Header, Message, Ping, PingKind, Publish, SlotsUpdate,
 };

@@ -1,0 +1,196 @@
+//! Who has which slot.
+//!
+//! A master claims its slots with its config epoch in every message. A slot belongs to whoever claims it with the highest
+//! epoch, and every node applies this rule by itself:
+//!
+//! ```text
+//!   A, epoch 3, claims 0–99            B, A's replica, wins epoch 7            A comes back: epoch 3, claims 0–99
+//!   ────────────────────────────▶ all  ────────────────────────────────▶ all  ───────────────────────────────────▶ C
+//!      0–99 ▶ A                           7 > 3: 0–99 ▶ B                                  C: B has 7 ▶ UPDATE to A
+//! ```
+//!
+//! So no message needs an order, and an old one does no harm. It needs different epochs: a failover gets its own by a
+//! vote, and two masters with the same one notice it at each other's next message ([`Cluster::resolve_collision`]).
+
+use super::Cluster;
+use crate::injected::Bug;
+use crate::io::{Level, Output};
+use crate::nodes::NodeKey;
+use crate::slots::SlotBitmap;
+
+impl Cluster {
+    /// Applies what a master claims with an epoch.
+    pub(super) fn apply_claims(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
+        let me = self.nodes.my_key();
+        if sender == me {
+            return;
+        }
+        let my_master = if self.nodes.me().is_master() { Some(me) } else { self.nodes.me().master };
+        let is_my_shard = self.nodes.share_shard(sender, me);
+        let mut new_master = None;
+        let mut lost = SlotBitmap::default();
+        for slot in claimed.difference(self.nodes[sender].slots()).iter() {
+            let owner = self.nodes.owner(slot);
+            if !self.yields(owner, epoch) {
+                continue;
+            }
+            if owner == Some(me) {
+                lost.insert(slot);
+            }
+            if owner.is_some() && owner == my_master {
+                new_master = Some(sender);
+            }
+            self.claimed_by(slot, sender, is_my_shard);
+        }
+        self.note_unclaimed(sender, epoch, claimed);
+        let my_epoch = my_master.map_or(0, |master| self.nodes[master].config_epoch);
+        let has_nothing = self.nodes.me().slot_count() == 0 && claimed.is_empty();
+        if new_master.is_none()
+            && is_my_shard
+            && has_nothing
+            && self.nodes.me().master != Some(sender)
+            && my_epoch < epoch
+        {
+            new_master = Some(sender);
+        }
+        let is_left_empty = my_master.is_some_and(|master| self.nodes[master].slot_count() == 0);
+        if let Some(master) = new_master
+            && is_left_empty
+        {
+            if self.settings.allow_replica_migration || is_my_shard {
+                let text = format!(
+                    "Configuration change detected. Reconfiguring myself as a replica of node {} in shard {}",
+                    self.nodes[master].label(),
+                    self.nodes[master].shard
+                );
+                self.log(Level::Notice, text);
+                return self.become_replica_of(master);
+            }
+            let text = format!(
+                "My last slot was migrated to node {} in shard {}. I am now an empty primary.",
+                self.nodes[master].label(),
+                self.nodes[master].shard
+            );
+            self.log(Level::Notice, text);
+        }
+        if !lost.is_empty() {
+            self.output(Output::DropKeys { slots: lost });
+        }
+    }
+
+    /// Whether an owner gives a slot up to a claim with this epoch.
+    fn yields(&self, owner: Option<NodeKey>, epoch: u64) -> bool {
+        owner.is_none_or(|owner| {
+            let held = self.nodes[owner].config_epoch;
+            held < epoch || (self.has_bug(Bug::EqualEpochClaim) && held == epoch)
+        })
+    }
+
+    /// Gives a slot to the node that claims it.
+    fn claimed_by(&mut self, slot: u16, sender: NodeKey, is_my_shard: bool) {
+        // Within a shard this is a failover, and the move of the slot goes on; else somebody has decided otherwise.
+        if self.migrating.contains_key(&slot) && !is_my_shard {
+            self.migrating.remove(&slot);
+        }
+        if let Some(source) = self.importing.get(&slot).copied()
+            && source != sender
+        {
+            match self.nodes.share_shard(sender, source) {
+                true => self.importing.insert(slot, sender),
+                false => self.importing.remove(&slot),
+            };
+        }
+        self.nodes.assign(slot, Some(sender));
+        self.unclaimed.remove(slot);
+        self.save_soon();
+    }
+
+    /// Notes which of a master's slots it does not claim any more. It keeps them until somebody else does, so that clients
+    /// are redirected and nothing is down in between; but others are not told so.
+    fn note_unclaimed(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
+        let held = self.nodes[sender].slots().clone();
+        for slot in held.difference(claimed).iter() {
+            self.unclaimed.insert(slot);
+        }
+        for slot in self.unclaimed.intersection(&held).intersection(claimed).iter() {
+            self.unclaimed.remove(slot);
+        }
+        let is_successor = |target: NodeKey| {
+            let node = &self.nodes[target];
+            let is_older = node.config_epoch < epoch || node.is_replica();
+            target != sender && is_older && self.nodes.share_shard(target, sender)
+        };
+        let moved = self
+            .migrating
+            .iter()
+            .filter(|(slot, to)| !claimed.contains(**slot) && is_successor(**to));
+        for slot in moved.map(|(slot, _)| *slot).collect::<Vec<u16>>() {
+            let text = format!(
+                "Failover occurred in migration target. Slot {slot} is now being migrated to node {} in shard {}.",
+                self.nodes[sender].label(),
+                self.nodes[sender].shard
+            );
+            self.log(Level::Notice, text);
+            self.migrating.insert(slot, sender);
+            self.save_soon();
+        }
+        if self.nodes.me().is_master() {
+            self.finish_imports(sender, &held.difference(claimed));
+        }
+    }
+
+    /// Takes slots that this node was importing when their owner gave them up: the owner was told that the move is over,
+    /// and this node, or the master in whose place it is, was not.
+    fn finish_imports(&mut self, from: NodeKey, given_up: &SlotBitmap) {
+        let is_finished = |slot: &u16, source: &NodeKey| {
+            *source == from && given_up.contains(*slot) && self.nodes.owner(*slot) == Some(from)
+        };
+        let finished = self.importing.iter().filter(|(slot, source)| is_finished(slot, source));
+        let finished: Vec<u16> = finished.map(|(slot, _)| *slot).collect();
+        if finished.is_empty() {
+            return;
+        }
+        let me = self.nodes.my_key();
+        for slot in finished {
+            self.importing.remove(&slot);
+            self.nodes.assign(slot, Some(me));
+            self.unclaimed.remove(slot);
+        }
+        self.bump_epoch();
+        self.save_soon();
+    }
+
+    /// Gives this node an epoch of its own if another master has the same: the one whose name is smaller takes a new one.
+    pub(super) fn resolve_collision(&mut self, sender: NodeKey, epoch: u64) {
+        let me = self.nodes.me();
+        let collides = me.is_master() && self.nodes[sender].is_master() && me.config_epoch == epoch;
+        if !collides || self.nodes[sender].id <= me.id {
+            return;
+        }
+        self.current_epoch += 1;
+        let epoch = self.current_epoch;
+        self.nodes.me_mut().config_epoch = epoch;
+        self.save_soon();
+        let text = format!(
+            "configEpoch collision with node {}. Updating my config epoch to {epoch}",
+            self.nodes[sender].label()
+        );
+        self.log(Level::Notice, text);
+    }
+
+    /// Gives this node the highest epoch, without asking anybody. Returns whether it is new.
+    pub(super) fn bump_epoch(&mut self) -> bool {
+        let highest = self.nodes.iter().map(|(_, node)| node.config_epoch).max().unwrap_or(0);
+        let highest = highest.max(self.current_epoch);
+        let mine = self.nodes.me().config_epoch;
+        if mine != 0 && mine == highest {
+            return false;
+        }
+        self.current_epoch += 1;
+        let epoch = self.current_epoch;
+        self.nodes.me_mut().config_epoch = epoch;
+        self.save_soon();
+        self.log(Level::Notice, format!("New configEpoch set to {epoch}"));
+        true
+    }
+}

@@ -1,0 +1,333 @@
+//! A replica takes the place of its master, if a majority of the masters votes for it.
+//!
+//! ```text
+//!   the master is FAIL     start: 150–300 ms + 1 s × rank          epoch 8          2 of 3 masters
+//!   ─────────────────────┬──────────────────────────────────────▶ asks for votes ──────────────────▶ saved ──▶ master
+//!                        └▶ tells the shard's replicas its offset       └▶ asks again who is silent
+//! ```
+//!
+//! The rank of a replica is the number of replicas of its master that have more of its data: they are given a second
+//! each to win before it. A master votes once in an epoch, and not twice for the same master's place within two
+//! timeouts. Its vote is on disk before it leaves, so it holds across restarts.
+//!
+//! Stock servers wait for half a second to a second, since a master that has not yet heard of the failure refuses its
+//! vote, and they do not ask again before several timeouts have passed. Here those that are silent are asked again in
+//! the same epoch, so an early start costs nothing.
+
+use std::collections::BTreeSet;
+
+use super::Cluster;
+use super::persist::Then;
+use crate::bus::{self, Header, MessageFlags, NodeFlags};
+use crate::injected::Bug;
+use crate::io::Level;
+use crate::nodes::NodeKey;
+
+/// A replica waits for so long at least, milliseconds: news of the failure and of offsets spread.
+const DELAY_MS: u64 = 150;
+
+/// … and for a random part of so long in addition, so that two do not ask at once.
+const DELAY_RANDOM_MS: u64 = 150;
+
+/// … and for so long for each replica that has more data.
+const DELAY_RANK_MS: u64 = 1_000;
+
+/// An election takes two timeouts, but at least so long, milliseconds.
+const ELECTION_MIN_MS: u64 = 2_000;
+
+/// Masters that have not voted are asked again after this time, milliseconds.
+const REPEAT_MS: u64 = 300;
+
+/// A reason why a replica does not take over is logged again after this time, milliseconds.
+const RELOG_MS: u64 = 10_000;
+
+/// An election of this node.
+#[derive(Debug, Default)]
+pub(super) struct Election {
+    /// When it asks for votes, or has asked.
+    start_ms: Option<u64>,
+    rank: usize,
+    epoch: u64,
+    is_asking: bool,
+    /// When it asks again.
+    repeat_ms: Option<u64>,
+    votes: BTreeSet<NodeKey>,
+    /// Why it does not take over, and when that was logged.
+    obstacle: Option<(&'static str, u64)>,
+}
+
+impl Election {
+    /// Gives up. When the last one was stays known, so that the next one does not follow at once.
+    pub fn abandon(&mut self) {
+        let start_ms = self.start_ms;
+        *self = Election { start_ms, ..Election::default() };
+    }
+
+    pub fn forget(&mut self, key: NodeKey) {
+        self.votes.remove(&key);
+    }
+
+    pub fn next_due(&self) -> Option<u64> {
+        match self.is_asking {
+            true => self.repeat_ms,
+            false => self.start_ms,
+        }
+    }
+}
+
+impl Cluster {
+    /// Goes on with an election, or begins one.
+    pub(super) fn check_election(&mut self) {
+        let Some(master) = self.nodes.me().master.filter(|_| self.nodes.me().is_replica()) else {
+            return;
+        };
+        let is_manual = self.manual.may_start();
+        let is_down = self.nodes[master].is(NodeFlags::FAIL) && !self.settings.no_failover;
+        if !(is_down || is_manual) || self.nodes[master].slot_count() == 0 {
+            self.election.obstacle = None;
+            if self.election.is_asking {
+                self.election.abandon();
+            }
+            return;
+        }
+        if !is_manual && !self.is_data_recent() {
+            return self.log_obstacle(
+                "Disconnected from primary for longer than allowed. Please check the \
+                 'cluster-replica-validity-factor' configuration option.",
+            );
+        }
+        let now = self.now_ms();
+        let duration = (self.settings.node_timeout_ms.saturating_mul(2)).max(ELECTION_MIN_MS);
+        let is_over = |start: u64| now.saturating_sub(start) > duration.saturating_mul(2);
+        match self.election.start_ms {
+            None => return self.schedule(is_manual),
+            Some(start) if is_over(start) => return self.schedule(is_manual),
+            Some(start) if now.saturating_sub(start) > duration => {
+                return self.log_obstacle("Failover attempt expired.");
+            }
+            Some(_) => {}
+        }
+        if !self.election.is_asking {
+            if !is_manual {
+                self.update_rank();
+            }
+            if self.election.start_ms.is_some_and(|start| now < start) {
+                return self.log_obstacle("Waiting the delay before I can start a new failover.");
+            }
+            return self.ask();
+        }
+        if self.election.votes.len() >= self.nodes.quorum() {
+            return self.win();
+        }
+        self.log_obstacle("Waiting for votes, but majority still not reached.");
+        if self.election.repeat_ms.is_some_and(|due| now >= due) {
+            self.send_requests();
+        }
+    }
+
+    fn log_obstacle(&mut self, text: &'static str) {
+        let now = self.now_ms();
+        let is_known =
+            |(known, at): (&str, u64)| known == text && now.saturating_sub(at) < RELOG_MS;
+        if self.election.obstacle.is_some_and(is_known) {
+            return;
+        }
+        self.election.obstacle = Some((text, now));
+        self.log(Level::Notice, format!("Currently unable to failover: {text}"));
+        let (size, quorum, votes) =
+            (self.nodes.voters(), self.nodes.quorum(), self.election.votes.len());
+        if self.election.is_asking {
+            self.log(
+                Level::Notice,
+                format!("Needed quorum: {quorum}. Number of votes received so far: {votes}/{size}"),
+            );
+        }
+    }
+
+    /// Whether the master was heard of lately enough, when it failed.
+    fn is_data_recent(&self) -> bool {
+        let settings = &self.settings;
+        let factor = settings.replica_validity_factor;
+        let Some(silent) = self.now.data.silent_ms else { return factor == 0 };
+        let age = match silent > settings.node_timeout_ms {
+            true => silent - settings.node_timeout_ms,
+            false => silent,
+        };
+        let limit = settings
+            .node_timeout_ms
+            .saturating_mul(factor)
+            .saturating_add(settings.replica_ping_ms);
+        factor == 0 || age <= limit
+    }
+
+    fn schedule(&mut self, is_manual: bool) {
+        let now = self.now_ms();
+        let rank = if is_manual { 0 } else { self.rank() };
+        let delay = match is_manual {
+            true => 0,
+            false => DELAY_MS + self.rng.below(DELAY_RANDOM_MS) + rank as u64 * DELAY_RANK_MS,
+        };
+        self.election = Election { start_ms: Some(now + delay), rank, ..Election::default() };
+        let text = format!(
+            "Start of election delayed for {delay} milliseconds (rank #{rank}, offset {}).",
+            self.now.data.offset
+        );
+        self.log(Level::Notice, text);
+        let master = self.nodes.me().master;
+        self.tell(|node| node.is_replica() && node.master == master);
+        if delay == 0 {
+            self.ask();
+        }
+    }
+
+    /// Returns how many replicas of our master have more of its data.
+    fn rank(&self) -> usize {
+        if self.has_bug(Bug::RankIgnored) {
+            return 0;
+        }
+        let me = self.nodes.me();
+        let (Some(master), mine) = (me.master, self.now.data.offset) else { return 0 };
+        let is_better = |node: &crate::nodes::Node| {
+            node.offset > mine || (node.offset == mine && node.id < me.id)
+        };
+        let others = self.nodes.replicas(master).filter(|(_, node)| {
+            !node.is(NodeFlags::MYSELF) && !node.is(NodeFlags::NO_FAILOVER) && is_better(node)
+        });
+        others.count()
+    }
+
+    /// Adapts the start to offsets that were heard of since.
+    fn update_rank(&mut self) {
+        let (old, new) = (self.election.rank, self.rank());
+        if new == old {
+            return;
+        }
+        let (before, after) = (old as u64 * DELAY_RANK_MS, new as u64 * DELAY_RANK_MS);
+        let start = self.election.start_ms.map(|start| (start + after).saturating_sub(before));
+        (self.election.rank, self.election.start_ms) = (new, start);
+        let added = after as i64 - before as i64;
+        self.log(
+            Level::Notice,
+            format!("Replica rank updated to #{new}, added {added} milliseconds of delay."),
+        );
+    }
+
+    /// Begins an epoch, and asks for votes when that is on disk.
+    fn ask(&mut self) {
+        self.current_epoch += 1;
+        let epoch = self.current_epoch;
+        self.election.epoch = epoch;
+        self.election.is_asking = true;
+        self.log(Level::Notice, format!("Starting a failover election for epoch {epoch}."));
+        self.save_then(Then::AskForVotes { epoch });
+    }
+
+    /// Asks the masters that have not voted yet.
+    pub(super) fn ask_for_votes(&mut self, epoch: u64) {
+        if self.election.is_asking && self.election.epoch == epoch {
+            self.send_requests();
+        }
+    }
+
+    fn send_requests(&mut self) {
+        self.election.repeat_ms = Some(self.now_ms() + REPEAT_MS);
+        let mut header = self.header();
+        header.message_flags.set(MessageFlags::FORCE_ACK, self.manual.is_running());
+        let mut bytes = Vec::new();
+        bus::write_auth_request(&mut bytes, &header);
+        for key in self.nodes.keys() {
+            if self.nodes[key].votes() && !self.election.votes.contains(&key) {
+                let Some(link) = self.nodes[key].link else { continue };
+                self.send(link, bytes.clone());
+            }
+        }
+    }
+
+    pub(super) fn count_vote(&mut self, sender: NodeKey, epoch: u64) {
+        if self.election.is_asking && self.nodes[sender].votes() && epoch >= self.election.epoch {
+            self.election.votes.insert(sender);
+        }
+    }
+
+    fn win(&mut self) {
+        let epoch = self.election.epoch;
+        self.log(Level::Notice, "Failover election won: I'm the new primary.".to_owned());
+        self.log(Level::Notice, format!("configEpoch set to {epoch} after successful failover"));
+        self.take_over(epoch);
+    }
+
+    /// Votes for a replica, or says in the log why not.
+    pub(super) fn consider_vote(&mut self, sender: NodeKey, header: &Header) {
+        if !self.nodes.me().votes() {
+            return;
+        }
+        let label = self.nodes[sender].label();
+        if let Err(why) = self.may_vote(sender, header) {
+            return self.log(Level::Warning, format!("Failover auth denied to {label}{why}"));
+        }
+        let now = self.now_ms();
+        let epoch = self.current_epoch;
+        self.last_vote_epoch = epoch;
+        if let Some(master) = self.nodes[sender].master {
+            self.nodes[master].voted_ms = Some(now);
+        }
+        let node = self.nodes[sender].id;
+        self.save_then(Then::Vote { node, epoch });
+        if self.has_bug(Bug::EarlyVote) {
+            self.vote(&node, epoch);
+        }
+        self.log(Level::Notice, format!("Failover auth granted to {label} for epoch {epoch}"));
+    }
+
+    fn may_vote(&self, sender: NodeKey, header: &Header) -> Result<(), String> {
+        let (asked, current) = (header.current_epoch, self.current_epoch);
+        if asked < current {
+            return Err(format!(": reqEpoch ({asked}) < curEpoch({current})"));
+        }
+        if self.last_vote_epoch >= current && !self.has_bug(Bug::SecondVote) {
+            return Err(format!(": already voted for epoch {current}"));
+        }
+        let node = &self.nodes[sender];
+        if node.is_master() {
+            return Err(format!(" for epoch {asked}: it is a primary node"));
+        }
+        let Some(master) = node.master else {
+            return Err(format!(" for epoch {asked}: I don't know its primary"));
+        };
+        let is_forced = header.message_flags.has(MessageFlags::FORCE_ACK);
+        if !self.nodes[master].is(NodeFlags::FAIL) && !is_forced {
+            return Err(format!(" for epoch {asked}: its primary is up"));
+        }
+        let pause = self.settings.node_timeout_ms.saturating_mul(2);
+        let since = self.nodes[master].voted_ms.map(|voted| self.now.mono_ms.saturating_sub(voted));
+        if let Some(since) = since.filter(|since| *since < pause && !self.has_bug(Bug::SecondVote))
+        {
+            let left = pause - since;
+            return Err(format!(": can't vote about this primary before {left} milliseconds"));
+        }
+        let is_newer = |slot: &u16| {
+            let owner = self.nodes.owner(*slot)?;
+            let epoch = self.nodes[owner].config_epoch;
+            (epoch > header.config_epoch).then_some((*slot, epoch))
+        };
+        match header.slots.iter().find_map(|slot| is_newer(&slot)) {
+            Some((slot, epoch)) => {
+                Err(format!(": slot {slot} epoch ({epoch}) > reqEpoch ({})", header.config_epoch))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a vote that is on disk.
+    pub(super) fn vote(&mut self, id: &crate::node_id::NodeId, epoch: u64) {
+        let Some(key) = self.nodes.find(id) else { return };
+        let Some(link) = self.nodes[key].link.filter(|_| self.last_vote_epoch == epoch) else {
+            return;
+        };
+        let mut header = self.header();
+        header.current_epoch = header.current_epoch.max(epoch);
+        let mut bytes = Vec::new();
+        bus::write_auth_ack(&mut bytes, &header);
+        self.send(link, bytes);
+    }
+}

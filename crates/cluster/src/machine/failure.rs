@@ -1,0 +1,168 @@
+//! Suspecting a node (PFAIL), and agreeing that it is down (FAIL).
+//!
+//! ```text
+//!            no answer for the timeout             a majority of masters says so
+//!   up ────────────────────────────▶ PFAIL ───────────────────────────────────▶ FAIL ──▶ everybody is told
+//!    ▲          an answer              │                                          │
+//!    └─────────────────────────────────┴──────────────────────────────────────────┘
+//!       an answer, from a replica or a master without slots; from a master with slots after two timeouts, if by
+//!       then nobody has taken them
+//! ```
+
+use super::Cluster;
+use crate::bus::{self, NodeFlags, PingKind};
+use crate::injected::Bug;
+use crate::io::Level;
+use crate::nodes::NodeKey;
+
+/// A report counts for this many timeouts.
+const REPORT_TIMEOUTS: u64 = 2;
+
+/// A master that is back keeps FAIL for this many timeouts, so that a replica can take over.
+const UNDO_TIMEOUTS: u64 = 2;
+
+/// So many masters are told of a suspicion at once. The others hear of it with the next pings.
+const TOLD_MAX: usize = 10;
+
+impl Cluster {
+    /// Suspects nodes that have not answered for the timeout.
+    pub(super) fn suspect_the_silent(&mut self) {
+        let mut is_new = false;
+        for key in self.nodes.keys() {
+            let node = &self.nodes[key];
+            let is_exempt =
+                NodeFlags(NodeFlags::MYSELF.0 | NodeFlags::NO_ADDRESS.0 | NodeFlags::HANDSHAKE.0);
+            if node.flags.0 & is_exempt.0 != 0 || node.is_failing() {
+                continue;
+            }
+            if !self.is_silent(key, self.settings.node_timeout_ms) {
+                continue;
+            }
+            let text = format!("*** NODE {} possibly failing", self.nodes[key].id);
+            self.log(Level::Debug, text);
+            self.nodes[key].flags.set(NodeFlags::PFAIL, true);
+            self.save_soon();
+            is_new = true;
+            self.fail_if_agreed(key);
+        }
+        if is_new && self.nodes.me().votes() {
+            self.tell_masters();
+        }
+    }
+
+    /// Tells some masters what this node suspects, without waiting for the next pings.
+    fn tell_masters(&mut self) {
+        let is_told = |key: &NodeKey| {
+            let node = &self.nodes[*key];
+            node.votes() && !node.is_failing() && !node.is(NodeFlags::MYSELF) && node.link.is_some()
+        };
+        let mut masters: Vec<NodeKey> = self.nodes.keys().into_iter().filter(is_told).collect();
+        for _ in 0..TOLD_MAX.min(masters.len()) {
+            let index = self.rng.below(masters.len() as u64) as usize;
+            let master = masters.swap_remove(index);
+            self.ping(master, PingKind::Ping);
+        }
+    }
+
+    /// Notes that a master says of a node that it does not answer, or that it does.
+    pub(super) fn report(&mut self, node: NodeKey, from: NodeKey, is_failing: bool) {
+        let now = self.now_ms();
+        let reports = &mut self.nodes[node].reports;
+        let is_news = match is_failing {
+            true => reports.insert(from, now).is_none(),
+            false => reports.remove(&from).is_some(),
+        };
+        if is_news {
+            let what = if is_failing { "as not reachable" } else { "is back online" };
+            let (from, about) = (self.nodes[from].label(), self.nodes[node].label());
+            self.log(Level::Notice, format!("Node {from} reported node {about} {what}."));
+        }
+        if is_failing {
+            self.fail_if_agreed(node);
+        }
+    }
+
+    /// Returns how many masters have said lately that a node does not answer.
+    pub(super) fn count_reports(&self, key: NodeKey) -> usize {
+        let oldest =
+            self.now.mono_ms.saturating_sub(self.settings.node_timeout_ms * REPORT_TIMEOUTS);
+        let votes = |from: &NodeKey| self.nodes[*from].votes();
+        let reports = self.nodes[key].reports.iter();
+        reports.filter(|(from, at)| **at >= oldest && votes(from)).count()
+    }
+
+    /// Marks a node as down if a majority of masters agrees, and tells everybody.
+    pub(super) fn fail_if_agreed(&mut self, key: NodeKey) {
+        let node = &self.nodes[key];
+        if !node.is(NodeFlags::PFAIL) || node.is(NodeFlags::FAIL) {
+            return;
+        }
+        let mine = usize::from(self.nodes.me().votes());
+        let needed = if self.has_bug(Bug::FailByOneWord) { 1 } else { self.nodes.quorum() };
+        if self.count_reports(key) + mine < needed {
+            return;
+        }
+        let label = self.nodes[key].label();
+        self.log(Level::Notice, format!("Marking node {label} as failing (quorum reached)."));
+        self.mark_failed(key);
+        let id = self.nodes[key].id;
+        let header = self.header();
+        let mut bytes = Vec::new();
+        bus::write_fail(&mut bytes, &header, &id);
+        self.broadcast(&bytes);
+    }
+
+    fn mark_failed(&mut self, key: NodeKey) {
+        let now = self.now_ms();
+        let node = &mut self.nodes[key];
+        node.flags.set(NodeFlags::PFAIL, false);
+        node.flags.set(NodeFlags::FAIL, true);
+        node.failed_ms = now;
+        self.save_soon();
+    }
+
+    /// Handles that a node says of another that it is down.
+    pub(super) fn told_failed(&mut self, from: NodeKey, about: NodeKey) {
+        let node = &self.nodes[about];
+        if node.is(NodeFlags::FAIL) || node.is(NodeFlags::MYSELF) {
+            return;
+        }
+        let (from, about_label) = (self.nodes[from].label(), node.label());
+        self.log(Level::Notice, format!("FAIL message received from {from} about {about_label}"));
+        self.mark_failed(about);
+    }
+
+    /// Handles that a node has answered.
+    pub(super) fn has_answered(&mut self, key: NodeKey) {
+        let now = self.now_ms();
+        let node = &mut self.nodes[key];
+        node.pong_ms = Some(now);
+        if let Some(sent) = node.ping_sent_ms.take() {
+            node.answered_ms = Some(sent);
+        }
+        if node.is(NodeFlags::PFAIL) {
+            node.flags.set(NodeFlags::PFAIL, false);
+            self.save_soon();
+        } else if node.is(NodeFlags::FAIL) {
+            self.forgive(key);
+        }
+    }
+
+    /// Takes back that a node is down, if the time has come.
+    fn forgive(&mut self, key: NodeKey) {
+        let node = &self.nodes[key];
+        let undo_ms = self.settings.node_timeout_ms.saturating_mul(UNDO_TIMEOUTS);
+        let why = match (node.votes(), node.is_replica()) {
+            (false, true) => "replica is reachable again",
+            (false, false) => "primary without slots is reachable again",
+            (true, _) if self.now.mono_ms.saturating_sub(node.failed_ms) > undo_ms => {
+                "is reachable again and nobody is serving its slots after some time"
+            }
+            (true, _) => return,
+        };
+        let text = format!("Clear FAIL state for node {}: {why}.", node.label());
+        self.nodes[key].flags.set(NodeFlags::FAIL, false);
+        self.log(Level::Notice, text);
+        self.save_soon();
+    }
+}

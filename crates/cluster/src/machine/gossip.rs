@@ -1,0 +1,409 @@
+//! PING, PONG and MEET: what they are sent with, and what is believed of what they say of others.
+
+use super::Cluster;
+use crate::bus::{
+    self, Extensions, Forgotten, GossipEntry, Header, MessageFlags, NodeFlags, PingKind,
+};
+use crate::io::{Level, LinkId};
+use crate::node_id::NodeId;
+use crate::nodes::{Address, Node, NodeKey};
+
+/// At least so many nodes are talked of, if there are so many; in a large cluster a tenth of all.
+///
+/// Within two timeouts a node exchanges four messages with every other, so that a tenth of the nodes' messages that have
+/// an entry of each node with a tenth's chance bring reports of a majority together within that time.
+const GOSSIP_MIN: usize = 3;
+
+/// A forgotten node is told of for so long at most, seconds.
+const FORGOTTEN_SECS_MAX: u64 = 60 * 60 * 24 * 7;
+
+impl Cluster {
+    /// Returns what every message says of this node. What must be on disk first is as it is there.
+    pub(super) fn header(&self) -> Header {
+        let me = self.nodes.me();
+        let announced = &self.settings.announced;
+        let own = self.saves.own();
+        let (config_epoch, slots) = match own.master {
+            None => (own.config_epoch, own.slots.clone()),
+            // A replica says what it knows of its master.
+            Some(id) => match self.nodes.find(&id) {
+                Some(key) => (self.nodes[key].config_epoch, self.nodes[key].slots().clone()),
+                None => (own.config_epoch, Default::default()),
+            },
+        };
+        let mut flags = NodeFlags::MYSELF | NodeFlags::LIGHT_HEADERS;
+        flags |= if own.master.is_none() { NodeFlags::MASTER } else { NodeFlags::REPLICA };
+        flags.set(NodeFlags::NO_FAILOVER, self.settings.no_failover);
+        let mut message_flags = MessageFlags::default();
+        message_flags.set(MessageFlags::PAUSED, self.manual.has_paused());
+        Header {
+            sender: me.id,
+            current_epoch: own.current_epoch,
+            config_epoch,
+            offset: self.now.data.offset,
+            slots,
+            master: own.master,
+            ip: Some(announced.ip.clone()).filter(|ip| !ip.is_empty()),
+            port: me.address.port,
+            second_port: me.address.tls_port,
+            bus_port: me.address.bus_port,
+            flags,
+            is_cluster_ok: self.is_ok(),
+            message_flags,
+        }
+    }
+
+    /// Takes what the settings say of this node.
+    pub(super) fn announce_settings(&mut self) {
+        let settings = &self.settings;
+        let announced = &settings.announced;
+        let or = |announced: u16, port: u16| if announced == 0 { port } else { announced };
+        let me = self.nodes.me();
+        let ip = match announced.ip.is_empty() {
+            true => me.address.ip.clone(),
+            false => announced.ip.clone(),
+        };
+        let address = Address {
+            ip,
+            port: or(announced.port, settings.port),
+            tls_port: or(announced.tls_port, settings.tls_port),
+            bus_port: or(announced.bus_port, settings.bus_port),
+        };
+        let names = crate::nodes::Names {
+            hostname: announced.hostname.clone(),
+            human: announced.human_nodename.clone(),
+            client_ipv4: announced.client_ipv4.clone(),
+            client_ipv6: announced.client_ipv6.clone(),
+        };
+        let no_failover = settings.no_failover;
+        let me = self.nodes.me_mut();
+        let is_new = me.address != address || me.names != names;
+        (me.address, me.names) = (address, names);
+        me.flags.set(NodeFlags::NO_FAILOVER, no_failover);
+        if is_new {
+            self.save_soon();
+        }
+    }
+
+    /// Asks a node, or tells it something, on our connection to it.
+    pub(super) fn ping(&mut self, key: NodeKey, kind: PingKind) {
+        if kind != PingKind::Pong {
+            let now = self.now_ms();
+            self.nodes[key].ping_sent_ms.get_or_insert(now);
+        }
+        if let Some(link) = self.nodes[key].link {
+            let has_extensions = self.nodes[key].is(NodeFlags::EXTENSIONS);
+            self.send_ping(link, Some(key), kind, has_extensions);
+        }
+    }
+
+    /// Sends the first message on a connection.
+    pub(super) fn send_first_ping(&mut self, link: LinkId, key: NodeKey) {
+        let is_meet = self.nodes[key].is(NodeFlags::MEET);
+        let kind = if is_meet { PingKind::Meet } else { PingKind::Ping };
+        self.nodes[key].ping_sent_ms = Some(self.now.mono_ms);
+        // Extensions are for those that understand them; a stock server says so in its answer.
+        let has_extensions = self.nodes[key].is(NodeFlags::EXTENSIONS);
+        self.send_ping(link, Some(key), kind, has_extensions);
+    }
+
+    /// Answers a PING or MEET.
+    pub(super) fn answer(&mut self, link: LinkId, sender: Option<NodeKey>, header: &Header) {
+        let has_extensions = header.message_flags.has(MessageFlags::EXTENSIONS)
+            || sender.is_some_and(|key| self.nodes[key].is(NodeFlags::EXTENSIONS));
+        self.send_ping(link, sender, PingKind::Pong, has_extensions);
+    }
+
+    /// Tells nodes about this one, without asking for an answer.
+    pub(super) fn tell(&mut self, whom: impl Fn(&Node) -> bool) {
+        for key in self.nodes.keys() {
+            let node = &self.nodes[key];
+            let is_other = !node.is(NodeFlags::MYSELF) && !node.is(NodeFlags::HANDSHAKE);
+            if is_other && node.link.is_some() && whom(node) {
+                self.ping(key, PingKind::Pong);
+            }
+        }
+    }
+
+    pub(super) fn send_ping(
+        &mut self,
+        link: LinkId,
+        to: Option<NodeKey>,
+        kind: PingKind,
+        has_extensions: bool,
+    ) {
+        if !self.links.get(link).is_some_and(|link| link.is_open) {
+            return;
+        }
+        let gossip = self.gossip(to);
+        let extensions = if has_extensions { self.extensions() } else { Extensions::default() };
+        let mut header = self.header();
+        // Also without any: the peer may send some.
+        header.message_flags.set(MessageFlags::EXTENSIONS, true);
+        let mut bytes = Vec::new();
+        bus::write_ping(&mut bytes, &header, kind, &gossip, &extensions);
+        self.send(link, bytes);
+    }
+
+    /// Sends a message to every node.
+    pub(super) fn broadcast(&mut self, bytes: &[u8]) {
+        for key in self.nodes.keys() {
+            let node = &self.nodes[key];
+            if node.is(NodeFlags::MYSELF) || node.is(NodeFlags::HANDSHAKE) {
+                continue;
+            }
+            if let Some(link) = node.link {
+                self.send(link, bytes.to_vec());
+            }
+        }
+    }
+
+    /// Chooses what to say of others: some at random, and all that are suspected.
+    fn gossip(&mut self, to: Option<NodeKey>) -> Vec<GossipEntry> {
+        let wanted =
+            (self.nodes.count() / 10).max(GOSSIP_MIN).min(self.nodes.count().saturating_sub(2));
+        let mut chosen: Vec<NodeKey> = Vec::with_capacity(wanted);
+        for _ in 0..wanted * 3 {
+            if chosen.len() == wanted {
+                break;
+            }
+            let place = self.rng.below(self.nodes.places());
+            let Some((key, node)) = self.nodes.at_place(place) else { continue };
+            let is_useful = node.is_known() && (node.link.is_some() || node.slot_count() > 0);
+            let is_excluded =
+                node.is(NodeFlags::MYSELF) || node.is(NodeFlags::PFAIL) || Some(key) == to;
+            if is_useful && !is_excluded && !chosen.contains(&key) {
+                chosen.push(key);
+            }
+        }
+        let suspected =
+            self.nodes.iter().filter(|(_, node)| node.is_known() && node.is(NodeFlags::PFAIL));
+        chosen.extend(suspected.map(|(key, _)| key));
+        chosen.into_iter().map(|key| self.gossip_entry(key)).collect()
+    }
+
+    fn gossip_entry(&self, key: NodeKey) -> GossipEntry {
+        let node = &self.nodes[key];
+        let secs = |mono: Option<u64>| {
+            mono.map_or(0, |mono| u32::try_from(self.wall_ms_of(mono) / 1000).unwrap_or(u32::MAX))
+        };
+        GossipEntry {
+            node: node.id,
+            ping_sent_secs: secs(node.ping_sent_ms),
+            pong_received_secs: secs(node.pong_ms),
+            ip: Some(node.address.ip.clone()).filter(|ip| !ip.is_empty()),
+            port: node.address.port,
+            second_port: node.address.tls_port,
+            bus_port: node.address.bus_port,
+            flags: node.flags,
+        }
+    }
+
+    /// Returns the wall clock's time of an instant of the monotonic clock, as far as one can say.
+    pub(super) fn wall_ms_of(&self, mono_ms: u64) -> u64 {
+        let ago = self.now.mono_ms.saturating_sub(mono_ms);
+        u64::try_from(self.now.wall_ms).unwrap_or(0).saturating_sub(ago)
+    }
+
+    fn extensions(&self) -> Extensions {
+        let me = self.nodes.me();
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let forgotten = self.blacklist.iter().map(|(id, until)| Forgotten {
+            node: *id,
+            ttl_secs: until.saturating_sub(self.now.mono_ms) / 1000,
+        });
+        Extensions {
+            hostname: text(&me.names.hostname),
+            human_nodename: text(&me.names.human),
+            forgotten: forgotten.collect(),
+            shard: Some(me.shard),
+            client_ipv4: text(&me.names.client_ipv4),
+            client_ipv6: text(&me.names.client_ipv6),
+        }
+    }
+
+    pub(super) fn read_extensions(&mut self, sender: NodeKey, extensions: &Extensions) {
+        let node = &mut self.nodes[sender];
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let names = crate::nodes::Names {
+            hostname: text(&extensions.hostname),
+            human: text(&extensions.human_nodename),
+            client_ipv4: text(&extensions.client_ipv4),
+            client_ipv6: text(&extensions.client_ipv6),
+        };
+        let mut is_new = node.names != names;
+        node.names = names;
+        // A replica is in its master's shard, whatever it says, as soon as its master is known.
+        let master_shard = node.master.map(|master| self.nodes[master].shard);
+        if let Some(shard) = master_shard.or(extensions.shard) {
+            is_new |= self.set_shard(sender, shard);
+        }
+        if is_new {
+            self.save_soon();
+        }
+        for forgotten in &extensions.forgotten {
+            self.told_to_forget(sender, forgotten);
+        }
+    }
+
+    /// Sets the shard of a node, and of its replicas. Returns whether it is new.
+    pub(super) fn set_shard(&mut self, key: NodeKey, shard: NodeId) -> bool {
+        let is_new = std::mem::replace(&mut self.nodes[key].shard, shard) != shard;
+        if is_new && self.nodes[key].is_master() {
+            let replicas: Vec<NodeKey> = self.nodes.replicas(key).map(|(key, _)| key).collect();
+            replicas.into_iter().for_each(|replica| self.nodes[replica].shard = shard);
+        }
+        is_new
+    }
+
+    /// Forgets a node that another was told to forget.
+    fn told_to_forget(&mut self, sender: NodeKey, forgotten: &Forgotten) {
+        let Some(key) = self.nodes.find(&forgotten.node) else { return };
+        let is_mine = key == self.nodes.my_key() || self.nodes.me().master == Some(key);
+        if is_mine || key == sender || self.blacklist.contains_key(&forgotten.node) {
+            return;
+        }
+        let ttl_ms = forgotten.ttl_secs.min(FORGOTTEN_SECS_MAX) * 1000;
+        self.blacklist.insert(forgotten.node, self.now.mono_ms + ttl_ms);
+        let text = format!(
+            "Forgetting node {} as {} was told to",
+            forgotten.node,
+            self.nodes[sender].label()
+        );
+        self.log(Level::Notice, text);
+        self.remove_node(key);
+    }
+
+    /// Reads what a node of the cluster says of others.
+    pub(super) fn read_gossip(&mut self, sender: NodeKey, entries: &[GossipEntry]) {
+        for entry in entries {
+            match self.nodes.find(&entry.node) {
+                Some(key) if key == self.nodes.my_key() || key == sender => {}
+                Some(key) => self.read_known(sender, key, entry),
+                None => self.meet_entry(entry),
+            }
+        }
+    }
+
+    /// Meets nodes that a stranger talks of.
+    pub(super) fn meet_gossiped(&mut self, entries: &[GossipEntry]) {
+        for entry in entries {
+            if self.nodes.find(&entry.node).is_none() {
+                self.meet_entry(entry);
+            }
+        }
+    }
+
+    fn meet_entry(&mut self, entry: &GossipEntry) {
+        let is_known =
+            !entry.flags.has(NodeFlags::NO_ADDRESS) && !entry.flags.has(NodeFlags::HANDSHAKE);
+        if is_known
+            && !self.blacklist.contains_key(&entry.node)
+            && let Some(address) = address_of(entry)
+        {
+            self.begin_handshake(address, false);
+        }
+    }
+
+    fn read_known(&mut self, sender: NodeKey, key: NodeKey, entry: &GossipEntry) {
+        let is_failing = entry.flags.has(NodeFlags::FAIL) || entry.flags.has(NodeFlags::PFAIL);
+        if self.nodes[sender].votes() {
+            self.report(key, sender, is_failing);
+        }
+        if is_failing {
+            return;
+        }
+        let node = &self.nodes[key];
+        if node.ping_sent_ms.is_none() && node.reports.is_empty() {
+            self.believe_pong(key, entry.pong_received_secs);
+        }
+        // What does not answer here may have moved to where another reaches it.
+        let node = &self.nodes[key];
+        if node.is_failing()
+            && let Some(address) = address_of(entry)
+            && node.address != address
+        {
+            self.set_address(key, address);
+        }
+    }
+
+    /// Believes that a node has answered another, which saves asking it. The clocks of the two are compared, so an answer
+    /// in the future is not believed.
+    fn believe_pong(&mut self, key: NodeKey, wall_secs: u32) {
+        let now_wall = u64::try_from(self.now.wall_ms).unwrap_or(0);
+        let wall_ms = u64::from(wall_secs) * 1000;
+        if wall_ms > now_wall + 500 {
+            return;
+        }
+        let mono = self.now.mono_ms.saturating_sub(now_wall.saturating_sub(wall_ms));
+        let node = &mut self.nodes[key];
+        node.pong_ms = node.pong_ms.max(Some(mono));
+    }
+
+    /// Sends a message of a client to the subscribers at other nodes: of all, or of this shard.
+    pub fn publish(
+        &mut self,
+        now: crate::io::Now,
+        is_sharded: bool,
+        channel: &[u8],
+        message: &[u8],
+    ) {
+        self.begin(now);
+        let publish = bus::Publish { is_sharded, channel, message };
+        let (mut full, mut light) = (Vec::new(), Vec::new());
+        let header = self.header();
+        let fits = bus::write_publish(&mut full, &header, &publish)
+            && bus::write_publish_light(&mut light, &publish);
+        for key in self.nodes.keys() {
+            let node = &self.nodes[key];
+            let is_other = !node.is(NodeFlags::MYSELF) && node.is_known();
+            let is_receiver = !is_sharded || self.nodes.share_shard(key, self.nodes.my_key());
+            if !fits || !is_other || !is_receiver {
+                continue;
+            }
+            let bytes = if node.is(NodeFlags::LIGHT_HEADERS) { &light } else { &full };
+            if let Some(link) = node.link {
+                self.send(link, bytes.clone());
+            }
+        }
+        self.finish();
+    }
+
+    /// Tells a node that claims slots of others who has them.
+    pub(super) fn correct(&mut self, sender: NodeKey, header: &Header) {
+        if self.has_bug(crate::injected::Bug::NoUpdate) {
+            return;
+        }
+        let is_newer = |slot: &u16| {
+            let owner = self.nodes.owner(*slot).filter(|owner| *owner != sender)?;
+            let is_newer = self.nodes[owner].config_epoch > header.config_epoch;
+            (is_newer && !self.unclaimed.contains(*slot)).then_some(owner)
+        };
+        let claimed = header.slots.difference(self.nodes[sender].slots());
+        let Some(owner) = claimed.iter().find_map(|slot| is_newer(&slot)) else { return };
+        let node = &self.nodes[owner];
+        let (id, config_epoch) = (node.id, node.config_epoch);
+        // This node's own claims leave only when they are on disk.
+        let slots = match owner == self.nodes.my_key() {
+            true => self.saves.owned().intersection(node.slots()),
+            false => node.slots().difference(&self.unclaimed),
+        };
+        let text = format!(
+            "Node {} has old slots configuration, sending an UPDATE message about {id}",
+            self.nodes[sender].id
+        );
+        self.log(Level::Verbose, text);
+        let mut bytes = Vec::new();
+        let update = bus::SlotsUpdate { node: id, config_epoch, slots };
+        bus::write_update(&mut bytes, &self.header(), &update);
+        if let Some(link) = self.nodes[sender].link {
+            self.send(link, bytes);
+        }
+    }
+}
+
+fn address_of(entry: &GossipEntry) -> Option<Address> {
+    let ip = entry.ip.clone().filter(|ip| !ip.is_empty())?;
+    let (port, tls_port, bus_port) = (entry.port, entry.second_port, entry.bus_port);
+    (bus_port != 0).then_some(Address { ip, port, tls_port, bus_port })
+}

@@ -1,0 +1,201 @@
+//! Connections: two for each pair of nodes. A node asks on the one that it has opened, and answers on the other.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::Cluster;
+use crate::bus::{self, NodeFlags};
+use crate::io::{Level, LinkId, Output};
+use crate::nodes::NodeKey;
+
+/// How many connections of strangers there may be.
+const STRANGERS_MAX: usize = 1024;
+
+/// A connection.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    /// Since when there is one.
+    pub created_ms: u64,
+    /// Whether it is open.
+    pub is_open: bool,
+    /// Whether the peer has opened it.
+    pub is_inbound: bool,
+    /// The node at its other end, if that is known.
+    pub node: Option<NodeKey>,
+    /// Our address.
+    pub local: Option<IpAddr>,
+    /// The peer's address.
+    pub peer: Option<IpAddr>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    links: BTreeMap<LinkId, Link>,
+    last_id: u64,
+}
+
+impl Links {
+    pub fn next_id(&mut self) -> LinkId {
+        self.last_id += 1;
+        LinkId(self.last_id)
+    }
+
+    pub fn get(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(&id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.links.iter().map(|(id, link)| (*id, link))
+    }
+}
+
+impl Cluster {
+    pub(super) fn accepted(&mut self, id: LinkId, local: Option<IpAddr>, peer: Option<IpAddr>) {
+        let strangers = self.links.links.values().filter(|link| link.node.is_none()).count();
+        if strangers >= STRANGERS_MAX {
+            self.output(Output::Close { link: id });
+            return;
+        }
+        let link = Link {
+            created_ms: self.now_ms(),
+            is_open: true,
+            is_inbound: true,
+            node: None,
+            local,
+            peer,
+        };
+        self.links.links.insert(id, link);
+    }
+
+    /// Opens a connection to a node.
+    pub(super) fn connect(&mut self, key: NodeKey) {
+        let id = self.links.next_id();
+        let link = Link {
+            created_ms: self.now_ms(),
+            is_open: false,
+            is_inbound: false,
+            node: Some(key),
+            local: None,
+            peer: None,
+        };
+        self.links.links.insert(id, link);
+        let node = &mut self.nodes[key];
+        node.link = Some(id);
+        let (host, port) = (node.address.ip.clone(), node.address.bus_port);
+        self.output(Output::Connect { link: id, host, port });
+    }
+
+    pub(super) fn connected(&mut self, id: LinkId, local: Option<IpAddr>, peer: Option<IpAddr>) {
+        let Some(link) = self.links.links.get_mut(&id) else { return };
+        (link.is_open, link.local, link.peer) = (true, local, peer);
+        let Some(key) = link.node else { return };
+        // The first message asks. What the node owed before, it still owes.
+        let owed_since = self.nodes[key].ping_sent_ms;
+        self.send_first_ping(id, key);
+        if owed_since.is_some() {
+            self.nodes[key].ping_sent_ms = owed_since;
+        }
+    }
+
+    pub(super) fn not_connected(&mut self, id: LinkId, error: &str) {
+        let Some(link) = self.links.links.remove(&id) else { return };
+        let Some(key) = link.node else { return };
+        let node = &mut self.nodes[key];
+        node.link.take_if(|link| *link == id);
+        // It owes an answer from when it was first asked for one.
+        node.ping_sent_ms.get_or_insert(self.now.mono_ms);
+        let text = format!(
+            "Unable to connect to Cluster Node [{}]:{} -> {error}",
+            node.address.ip, node.address.bus_port
+        );
+        self.log(Level::Debug, text);
+    }
+
+    pub(super) fn closed(&mut self, id: LinkId) {
+        self.unlink(id);
+    }
+
+    /// Closes a connection.
+    pub(super) fn close(&mut self, id: LinkId) {
+        if self.unlink(id) {
+            self.output(Output::Close { link: id });
+        }
+    }
+
+    fn unlink(&mut self, id: LinkId) -> bool {
+        let Some(link) = self.links.links.remove(&id) else { return false };
+        if let Some(key) = link.node {
+            let node = &mut self.nodes[key];
+            if node.link == Some(id) {
+                node.link = None;
+                // Silence counts from here: a process that has ended closes its connections at once.
+                node.ping_sent_ms.get_or_insert(self.now.mono_ms);
+            }
+            node.inbound.take_if(|inbound| *inbound == id);
+        }
+        true
+    }
+
+    /// Notes which node has opened a connection, by its first message.
+    pub(super) fn bind_inbound(&mut self, id: LinkId, key: NodeKey) {
+        let Some(link) = self.links.links.get_mut(&id) else { return };
+        if !link.is_inbound || link.node.is_some() {
+            return;
+        }
+        link.node = Some(key);
+        if let Some(old) = self.nodes[key].inbound.replace(id) {
+            // The peer has opened another one, so it has given this one up.
+            self.links.links.remove(&old);
+            self.output(Output::Close { link: old });
+        }
+    }
+
+    /// Closes connections that are of no use: strangers that say nothing, and nodes that do not answer on an old one.
+    pub(super) fn tend_links(&mut self) {
+        let (now, timeout) = (self.now_ms(), self.settings.node_timeout_ms);
+        let handshake_ms = timeout.max(1000);
+        let is_idle_stranger =
+            |link: &Link| link.node.is_none() && now.saturating_sub(link.created_ms) > handshake_ms;
+        let strangers = self.links.iter().filter(|(_, link)| is_idle_stranger(link));
+        let strangers: Vec<LinkId> = strangers.map(|(id, _)| id).collect();
+        strangers.into_iter().for_each(|id| self.close(id));
+        for key in self.nodes.keys() {
+            let node = &self.nodes[key];
+            if node.is(NodeFlags::MYSELF) || node.is(NodeFlags::NO_ADDRESS) {
+                continue;
+            }
+            if node.is(NodeFlags::HANDSHAKE) && now.saturating_sub(node.created_ms) > handshake_ms {
+                self.remove_node(key);
+                continue;
+            }
+            match node.link.and_then(|id| Some((id, self.links.get(id)?))) {
+                None => self.connect(key),
+                // The connection may be what is broken: half of the timeout is left for another one.
+                Some((id, link))
+                    if now.saturating_sub(link.created_ms) > timeout
+                        && self.is_silent(key, timeout / 2) =>
+                {
+                    self.close(id);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Whether a node has owed an answer for longer than this, and sent nothing else.
+    pub(super) fn is_silent(&self, key: NodeKey, ms: u64) -> bool {
+        let node = &self.nodes[key];
+        let since = node.ping_sent_ms.map(|sent| sent.max(node.heard_ms));
+        since.is_some_and(|since| self.now.mono_ms.saturating_sub(since) > ms)
+    }
+
+    /// Sends a message on a connection, if that is open.
+    pub(super) fn send(&mut self, id: LinkId, bytes: Vec<u8>) {
+        if self.links.get(id).is_some_and(|link| link.is_open) {
+            if let Some(count) = self.stats.sent.get_mut(bus::type_of(&bytes)) {
+                *count += 1;
+            }
+            self.output(Output::Send { link: id, bytes });
+        }
+    }
+}

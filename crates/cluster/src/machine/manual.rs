@@ -1,0 +1,140 @@
+//! A replica takes over because it was told to (CLUSTER FAILOVER), and without loss: its master holds its clients first.
+//!
+//! ```text
+//!   replica                                  master
+//!   CLUSTER FAILOVER ── MFSTART ───────────▶ holds writes of clients
+//!     waits for     ◀── PING, paused, 1042 ─ says how far its stream is then
+//!     offset 1042
+//!     asks for votes, though the master is up ……… wins ── claims the slots ──▶ becomes a replica, clients are redirected
+//! ```
+
+use super::Cluster;
+use crate::bus::{self, PingKind};
+use crate::io::{Level, LinkId, Output};
+use crate::nodes::NodeKey;
+
+/// While a replica waits for its master's stream, it looks every so often, milliseconds.
+const LOOK_MS: u64 = 10;
+
+/// A master holds its clients for this many times the time that a manual failover may take, unless it ends before.
+const HOLD_FACTOR: u64 = 2;
+
+#[derive(Debug, Default)]
+pub(super) struct Manual {
+    /// Until when it is tried; none: there is none.
+    end_ms: Option<u64>,
+    /// At a master: the replica that takes over.
+    replica: Option<NodeKey>,
+    /// At a replica: how far the master's stream is, with its clients held.
+    target: Option<u64>,
+    may_start: bool,
+    next_look_ms: Option<u64>,
+}
+
+impl Manual {
+    /// Whether one is going on.
+    pub fn is_running(&self) -> bool {
+        self.end_ms.is_some()
+    }
+
+    /// At a replica: whether it may ask for votes.
+    pub fn may_start(&self) -> bool {
+        self.end_ms.is_some() && self.may_start
+    }
+
+    /// At a master: whether it holds its clients.
+    pub fn has_paused(&self) -> bool {
+        self.end_ms.is_some() && self.replica.is_some()
+    }
+
+    /// At a master: whether this replica must know how far it is.
+    pub fn is_for_replica(&self, key: NodeKey) -> bool {
+        self.end_ms.is_some() && self.replica == Some(key)
+    }
+
+    pub fn forget(&mut self, key: NodeKey) {
+        self.replica.take_if(|replica| *replica == key);
+    }
+
+    pub fn next_due(&self) -> Option<u64> {
+        self.end_ms.map(|end| self.next_look_ms.map_or(end, |look| look.min(end)))
+    }
+}
+
+impl Cluster {
+    /// Begins one at a replica: with its master's consent, or at once.
+    pub(super) fn begin_manual_failover(&mut self, is_forced: bool) {
+        let now = self.now_ms();
+        self.end_manual_failover();
+        self.election = super::election::Election::default();
+        self.manual.end_ms = Some(now + self.settings.manual_failover_ms);
+        let Some(master) = self.nodes.me().master else { return };
+        if is_forced {
+            self.manual.may_start = true;
+            return;
+        }
+        self.manual.next_look_ms = Some(now + LOOK_MS);
+        let mut bytes = Vec::new();
+        bus::write_mf_start(&mut bytes, &self.header());
+        if let Some(link) = self.nodes[master].link {
+            self.send(link, bytes);
+        }
+    }
+
+    /// Handles that a replica asks its master to hold its clients.
+    pub(super) fn asked_to_pause(&mut self, link: LinkId, sender: NodeKey) {
+        if self.nodes[sender].master != Some(self.nodes.my_key()) || !self.nodes.me().is_master() {
+            return;
+        }
+        self.end_manual_failover();
+        let ms = self.settings.manual_failover_ms;
+        self.manual.end_ms = Some(self.now_ms() + ms);
+        self.manual.replica = Some(sender);
+        self.output(Output::PauseWrites { ms: ms.saturating_mul(HOLD_FACTOR) });
+        let text = format!("Manual failover requested by replica {}.", self.nodes[sender].label());
+        self.log(Level::Notice, text);
+        self.send_ping(link, Some(sender), PingKind::Ping, false);
+    }
+
+    /// Handles that a master says how far it is, with its clients held.
+    pub(super) fn told_paused_offset(&mut self, sender: NodeKey, offset: u64) {
+        let is_mine = self.nodes.me().is_replica() && self.nodes.me().master == Some(sender);
+        if !is_mine || !self.manual.is_running() || self.manual.target.is_some() {
+            return;
+        }
+        self.manual.target = Some(offset);
+        self.log(
+            Level::Notice,
+            format!("Received replication offset for paused primary manual failover: {offset}"),
+        );
+        self.check_manual_failover();
+    }
+
+    pub(super) fn check_manual_failover(&mut self) {
+        let now = self.now_ms();
+        if self.manual.end_ms.is_some_and(|end| now >= end) {
+            self.log(Level::Warning, "Manual failover timed out.".to_owned());
+            return self.end_manual_failover();
+        }
+        if let Some(due) = self.manual.next_look_ms
+            && now >= due
+        {
+            self.manual.next_look_ms = Some(now + LOOK_MS);
+        }
+        if self.manual.may_start || self.manual.target != Some(self.now.data.offset) {
+            return;
+        }
+        self.manual.may_start = true;
+        self.manual.next_look_ms = None;
+        let text = "All primary replication stream processed, manual failover can start.";
+        self.log(Level::Notice, text.to_owned());
+    }
+
+    /// Ends one, whatever has come of it.
+    pub(super) fn end_manual_failover(&mut self) {
+        if self.manual.has_paused() {
+            self.output(Output::ResumeWrites);
+        }
+        self.manual = Manual::default();
+    }
+}

@@ -1,0 +1,286 @@
+//! The machine: what a node of a cluster believes, decides and says.
+
+mod claims;
+mod commands;
+mod election;
+mod failure;
+mod gossip;
+mod links;
+mod manual;
+mod persist;
+mod receive;
+mod relocation;
+mod role;
+mod standing;
+mod timers;
+mod view;
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub use commands::{CommandError, Reset, Takeover};
+pub use view::{LinkView, SlotRange};
+
+use crate::injected::Bug;
+use crate::io::{Input, Level, LinkId, Now, Output, Route};
+use crate::node_id::NodeId;
+use crate::nodes::{Node, NodeKey, Nodes};
+use crate::nodes_file::NodesFile;
+use crate::rng::Rng;
+use crate::settings::Settings;
+use crate::slots::SlotBitmap;
+
+/// What a node starts with.
+#[derive(Debug)]
+pub struct Boot {
+    /// Determines every random choice.
+    pub seed: u64,
+    /// The name of a node without a state file.
+    pub new_id: NodeId,
+    /// The shard of a node without a state file.
+    pub new_shard: NodeId,
+    /// The state file, if there is one.
+    pub file: Option<NodesFile>,
+    /// A bug to inject.
+    pub bug: Option<Bug>,
+}
+
+/// A node of a cluster. See the crate's documentation.
+#[derive(Debug)]
+pub struct Cluster {
+    now: Now,
+    settings: Settings,
+    rng: Rng,
+    bug: Option<Bug>,
+    nodes: Nodes,
+    /// Slots that are moved away, with who takes them.
+    migrating: BTreeMap<u16, NodeKey>,
+    /// Slots that are moved here, with who has them.
+    importing: BTreeMap<u16, NodeKey>,
+    /// Slots that their owner does not claim any more.
+    unclaimed: SlotBitmap,
+    current_epoch: u64,
+    last_vote_epoch: u64,
+    /// Forgotten nodes that are not accepted again, and until when.
+    blacklist: BTreeMap<NodeId, u64>,
+    links: links::Links,
+    standing: standing::Standing,
+    election: election::Election,
+    manual: manual::Manual,
+    saves: persist::Saves,
+    timers: timers::Timers,
+    /// Slots that a command is served for without another look.
+    served: SlotBitmap,
+    stats: Stats,
+    outputs: VecDeque<Output>,
+}
+
+/// Counts of messages by type, in the order of their numbers, and other statistics.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Messages sent.
+    pub sent: [u64; 11],
+    /// Messages received.
+    pub received: [u64; 11],
+    /// Links closed because of the limit of their buffer; counted by the driver.
+    pub links_over_limit: u64,
+}
+
+impl Cluster {
+    /// Creates a node.
+    pub fn new(settings: Settings, boot: Boot, now: Now) -> Cluster {
+        let is_new = boot.file.is_none();
+        let loaded = persist::load(&boot, now.mono_ms);
+        let mut cluster = Cluster {
+            now,
+            rng: Rng::new(boot.seed),
+            bug: boot.bug,
+            nodes: loaded.nodes,
+            migrating: loaded.migrating,
+            importing: loaded.importing,
+            unclaimed: SlotBitmap::default(),
+            current_epoch: loaded.current_epoch,
+            last_vote_epoch: loaded.last_vote_epoch,
+            blacklist: BTreeMap::new(),
+            links: links::Links::default(),
+            standing: standing::Standing::new(now.mono_ms),
+            election: election::Election::default(),
+            manual: manual::Manual::default(),
+            saves: persist::Saves::default(),
+            timers: timers::Timers::default(),
+            served: SlotBitmap::default(),
+            stats: Stats::default(),
+            outputs: VecDeque::new(),
+            settings,
+        };
+        cluster.announce_settings();
+        cluster.saves.begin(&cluster.nodes, cluster.current_epoch);
+        if is_new {
+            cluster.log(
+                Level::Notice,
+                format!("No cluster configuration found, I'm {}", cluster.my_id()),
+            );
+            cluster.save_soon();
+        } else {
+            cluster
+                .log(Level::Notice, format!("Node configuration loaded, I'm {}", cluster.my_id()));
+        }
+        if cluster.nodes.me().is_replica() {
+            cluster.follow_master(false);
+        }
+        cluster.finish();
+        cluster
+    }
+
+    /// Handles an event.
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        self.begin(now);
+        match input {
+            Input::Accepted { link, local, peer } => self.accepted(link, local, peer),
+            Input::Connected { link, local, peer } => self.connected(link, local, peer),
+            Input::NotConnected { link, error } => self.not_connected(link, &error),
+            Input::Closed { link } => self.closed(link),
+            Input::Message { link, bytes } => self.received(link, bytes),
+            Input::Saved { version, result } => self.saved(version, result),
+            Input::Tick => self.tick(),
+        }
+        self.finish();
+    }
+
+    /// Begins an event or a command: what has happened since the last one is that time has passed.
+    fn begin(&mut self, now: Now) {
+        let before = std::mem::replace(&mut self.now, now);
+        self.notice_pause(before.mono_ms);
+    }
+
+    /// Ends an event or a command: what follows from it is done.
+    fn finish(&mut self) {
+        self.check_election();
+        self.update_standing();
+        self.save_if_due();
+        self.refresh_served();
+    }
+
+    /// Takes the next output.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when [`Input::Tick`] is due, in milliseconds of the monotonic clock.
+    pub fn next_due(&self) -> u64 {
+        self.timers.next_due(self.now.mono_ms, &self.election, &self.manual)
+    }
+
+    /// Returns a number for a connection that the driver has accepted.
+    pub fn next_link(&mut self) -> LinkId {
+        self.links.next_id()
+    }
+
+    /// Returns the node's name.
+    pub fn my_id(&self) -> NodeId {
+        self.nodes.me().id
+    }
+
+    /// Returns the nodes.
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// Returns the settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Changes the settings.
+    pub fn set(&mut self, now: Now, settings: Settings) {
+        self.begin(now);
+        self.settings = settings;
+        self.announce_settings();
+        self.finish();
+    }
+
+    /// Whether commands for a slot are served here without another look.
+    pub fn serves(&self, slot: u16) -> bool {
+        self.served.contains(slot)
+    }
+
+    /// Whether the cluster is up in the view of this node.
+    pub fn is_ok(&self) -> bool {
+        self.standing.is_ok()
+    }
+
+    /// Whether this node is a replica.
+    pub fn is_replica(&self) -> bool {
+        self.nodes.me().is_replica()
+    }
+
+    /// Returns where commands for a slot are served, whether the cluster is up or not.
+    pub fn route(&self, slot: u16) -> Route {
+        let Some(key) = self.nodes.owner(slot) else { return Route::Unassigned };
+        let owner = self.nodes[key].id;
+        if key == self.nodes.my_key() {
+            return match self.migrating.get(&slot) {
+                _ if !self.saves.owns(slot) => Route::Unassigned,
+                Some(to) => Route::Migrating { to: self.nodes[*to].id },
+                None => Route::Here,
+            };
+        }
+        if self.importing.contains_key(&slot) {
+            return Route::Importing { owner };
+        }
+        match self.nodes.me().master == Some(key) && self.is_replica() {
+            true => Route::Replicated { owner },
+            false => Route::Elsewhere { owner },
+        }
+    }
+
+    fn refresh_served(&mut self) {
+        let mut served = match self.is_ok() && self.nodes.me().is_master() {
+            true => self.saves.owned().intersection(self.nodes.me().slots()),
+            false => SlotBitmap::default(),
+        };
+        for slot in self.migrating.keys() {
+            served.remove(*slot);
+        }
+        if served != self.served {
+            self.served = served;
+            self.outputs.push_back(Output::SlotsChanged);
+        }
+    }
+
+    fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn log(&mut self, level: Level, text: String) {
+        self.outputs.push_back(Output::Log { level, text });
+    }
+
+    fn has_bug(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now.mono_ms
+    }
+
+    /// Returns a node by name, if it has exchanged the first messages.
+    fn find_known(&self, id: &NodeId) -> Option<NodeKey> {
+        self.nodes.find(id)
+    }
+
+    fn node(&self, key: NodeKey) -> &Node {
+        &self.nodes[key]
+    }
+
+    /// Removes a node, with its connections and all that refers to it.
+    fn remove_node(&mut self, key: NodeKey) {
+        let links = [self.nodes[key].link, self.nodes[key].inbound];
+        links.into_iter().flatten().for_each(|link| self.close(link));
+        self.migrating.retain(|_, to| *to != key);
+        self.importing.retain(|_, from| *from != key);
+        self.election.forget(key);
+        self.manual.forget(key);
+        self.nodes.remove(key);
+        self.save_soon();
+    }
+}

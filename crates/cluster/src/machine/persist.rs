@@ -1,0 +1,306 @@
+//! What a node has on disk, and what must be there before others hear of it.
+//!
+//! A node that has said something and forgets it in a crash breaks what others build on: a second vote in an epoch elects
+//! two masters. So what a node says *of itself* (its role, its slots, its epochs) is a copy that is replaced when the state
+//! with it has been saved, and what must follow a change waits for that:
+//!
+//! ```text
+//!   a vote is due        Save 7 ───────▶ disk ───────▶ Saved 7 ─▶ the vote leaves
+//!   a claim is dropped       └ meanwhile changes go into Save 8     the header says what is in 7
+//! ```
+//!
+//! A save that fails is tried again. Until it succeeds the node goes on as it was: no vote, no new role, no new slot.
+
+use std::collections::BTreeMap;
+
+use super::{Boot, Cluster};
+use crate::bus::NodeFlags;
+use crate::io::{Level, Output};
+use crate::node_id::NodeId;
+use crate::nodes::{Address, Names, Node, NodeKey, Nodes};
+use crate::nodes_file::{Aux, NodeLine, NodesFile};
+use crate::slots::SlotBitmap;
+
+/// A save that has failed is tried again after this time, milliseconds.
+const RETRY_MS: u64 = 1_000;
+
+/// What follows a save.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// A vote leaves.
+    Vote {
+        /// For whom.
+        node: NodeId,
+        /// In which epoch.
+        epoch: u64,
+    },
+    /// Votes are asked for.
+    AskForVotes {
+        /// In which epoch.
+        epoch: u64,
+    },
+    /// The node serves as a master.
+    Promote {
+        /// With which epoch.
+        epoch: u64,
+    },
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Own {
+    pub master: Option<NodeId>,
+    pub current_epoch: u64,
+    pub config_epoch: u64,
+    pub slots: SlotBitmap,
+}
+
+impl Own {
+    fn of(nodes: &Nodes, current_epoch: u64) -> Own {
+        let me = nodes.me();
+        Own {
+            master: me.master.map(|master| nodes[master].id).filter(|_| me.is_replica()),
+            current_epoch,
+            config_epoch: me.config_epoch,
+            slots: me.slots().clone(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Saves {
+    /// The version of the last save.
+    version: u64,
+    /// Whether something has changed since.
+    is_due: bool,
+    /// Not before this time, after a failure.
+    retry_ms: Option<u64>,
+    /// What is being saved.
+    in_flight: Option<Own>,
+    /// What is on disk.
+    own: Own,
+    waiting: Vec<(u64, Then)>,
+}
+
+impl Saves {
+    /// Begins with what is on disk.
+    pub fn begin(&mut self, nodes: &Nodes, current_epoch: u64) {
+        self.own = Own::of(nodes, current_epoch);
+    }
+
+    /// What the node says of itself.
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// The slots of the node that are on disk.
+    pub fn owned(&self) -> &SlotBitmap {
+        &self.own.slots
+    }
+
+    /// Whether a slot is on disk as the node's.
+    pub fn owns(&self, slot: u16) -> bool {
+        self.own.slots.contains(slot)
+    }
+
+    /// The version that will hold everything, if that is not on disk yet.
+    pub fn pending(&self) -> Option<u64> {
+        match (self.is_due, &self.in_flight) {
+            (true, _) => Some(self.version + 1),
+            (false, Some(_)) => Some(self.version),
+            (false, None) => None,
+        }
+    }
+}
+
+impl Cluster {
+    /// Notes that something on disk is out of date.
+    pub(super) fn save_soon(&mut self) {
+        self.saves.is_due = true;
+    }
+
+    /// Saves, and does something when that has succeeded.
+    pub(super) fn save_then(&mut self, then: Then) {
+        self.saves.is_due = true;
+        self.saves.waiting.push((self.saves.version + 1, then));
+    }
+
+    /// Saves what has changed, unless a save is under way.
+    pub(super) fn save_if_due(&mut self) {
+        let saves = &mut self.saves;
+        if !saves.is_due || saves.in_flight.is_some() || saves.retry_ms.is_some() {
+            return;
+        }
+        saves.is_due = false;
+        saves.version += 1;
+        saves.in_flight = Some(Own::of(&self.nodes, self.current_epoch));
+        let version = saves.version;
+        let mut text = Vec::new();
+        self.file().write(&mut text);
+        self.output(Output::Save { version, text });
+    }
+
+    pub(super) fn retry_save(&mut self) {
+        let now = self.now_ms();
+        self.saves.retry_ms.take_if(|due| now >= *due);
+    }
+
+    pub(super) fn saved(&mut self, version: u64, result: Result<(), String>) {
+        let Some(own) = self.saves.in_flight.take_if(|_| self.saves.version == version) else {
+            return;
+        };
+        if let Err(error) = result {
+            let text = format!(
+                "The cluster's state cannot be saved: {error}. No vote and no change leaves until it is"
+            );
+            self.log(Level::Warning, text);
+            self.saves.is_due = true;
+            self.saves.retry_ms = Some(self.now_ms() + RETRY_MS);
+            // A vote that is late is of no use; the others wait for the next save.
+            self.saves.waiting.retain(|(_, then)| !matches!(then, Then::Vote { .. }));
+            self.saves.waiting.iter_mut().for_each(|(due, _)| *due = version + 1);
+            return;
+        }
+        self.saves.own = own;
+        let waiting = std::mem::take(&mut self.saves.waiting);
+        let (ready, waiting) = waiting.into_iter().partition(|(due, _)| *due <= version);
+        self.saves.waiting = waiting;
+        for (_, then) in ready {
+            match then {
+                Then::Vote { node, epoch } => self.vote(&node, epoch),
+                Then::AskForVotes { epoch } => self.ask_for_votes(epoch),
+                Then::Promote { epoch } => self.promoted(epoch),
+            }
+        }
+    }
+
+    /// Returns the version of the state that a reply waits for, if something is not on disk yet.
+    pub fn unsaved_version(&self) -> Option<u64> {
+        self.saves.pending()
+    }
+
+    /// Returns the state as a file.
+    pub fn file(&self) -> NodesFile {
+        let known = self.nodes.iter().filter(|(_, node)| !node.is(NodeFlags::HANDSHAKE));
+        NodesFile {
+            nodes: known.map(|(key, _)| self.line(key)).collect(),
+            current_epoch: self.current_epoch,
+            last_vote_epoch: self.last_vote_epoch,
+        }
+    }
+
+    /// Returns a node as a line of the file and of CLUSTER NODES.
+    pub(super) fn line(&self, key: NodeKey) -> NodeLine {
+        let node = &self.nodes[key];
+        let is_me = node.is(NodeFlags::MYSELF);
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let moved = |slots: &BTreeMap<u16, NodeKey>| {
+            let slots = slots.iter().filter(|_| is_me);
+            slots.map(|(slot, other)| (*slot, self.nodes[*other].id)).collect()
+        };
+        let config_epoch = match node.master.filter(|_| node.is_replica()) {
+            Some(master) => self.nodes[master].config_epoch,
+            None => node.config_epoch,
+        };
+        NodeLine {
+            id: node.id,
+            ip: node.address.ip.clone(),
+            port: node.address.port,
+            bus_port: node.address.bus_port,
+            hostname: text(&node.names.hostname),
+            aux: Aux {
+                shard_id: Some(node.shard),
+                nodename: text(&node.names.human),
+                tcp_port: None,
+                tls_port: Some(node.address.tls_port),
+                client_ipv4: text(&node.names.client_ipv4),
+                client_ipv6: text(&node.names.client_ipv6),
+            },
+            flags: node.flags,
+            master: node.master.filter(|_| node.is_replica()).map(|master| self.nodes[master].id),
+            ping_sent_ms: node.ping_sent_ms.map_or(0, |at| self.wall_ms_of(at)),
+            pong_received_ms: node.pong_ms.map_or(0, |at| self.wall_ms_of(at)),
+            config_epoch,
+            is_connected: is_me || self.has_open_link(key),
+            slots: node.slots().clone(),
+            migrating: moved(&self.migrating),
+            importing: moved(&self.importing),
+        }
+    }
+
+    pub(super) fn has_open_link(&self, key: NodeKey) -> bool {
+        let link = self.nodes[key].link.and_then(|link| self.links.get(link));
+        link.is_some_and(|link| link.is_open)
+    }
+}
+
+/// What a node knows at its start.
+pub(super) struct Loaded {
+    pub nodes: Nodes,
+    pub migrating: BTreeMap<u16, NodeKey>,
+    pub importing: BTreeMap<u16, NodeKey>,
+    pub current_epoch: u64,
+    pub last_vote_epoch: u64,
+}
+
+/// Takes what the state file says.
+pub(super) fn load(boot: &Boot, now_ms: u64) -> Loaded {
+    let mine = boot.file.as_ref().and_then(NodesFile::myself);
+    let Some((file, mine)) = boot.file.as_ref().zip(mine) else {
+        let flags = NodeFlags::MYSELF | NodeFlags::MASTER;
+        return Loaded {
+            nodes: Nodes::new(Node::new(boot.new_id, boot.new_shard, flags, now_ms)),
+            migrating: BTreeMap::new(),
+            importing: BTreeMap::new(),
+            current_epoch: 0,
+            last_vote_epoch: 0,
+        };
+    };
+    let mut nodes = Nodes::new(node_of(mine, now_ms));
+    let others = file.nodes.iter().filter(|line| line.id != mine.id);
+    for line in others {
+        nodes.add(node_of(line, now_ms));
+    }
+    for line in &file.nodes {
+        let Some(key) = nodes.find(&line.id) else { continue };
+        nodes[key].master = line.master.as_ref().and_then(|id| nodes.find(id));
+        // A replica's slots are its master's to claim.
+        let slots = line.slots.iter().filter(|_| nodes[key].is_master());
+        slots.collect::<Vec<u16>>().into_iter().for_each(|slot| nodes.assign(slot, Some(key)));
+    }
+    for key in nodes.keys() {
+        if let Some(master) = nodes[key].master {
+            nodes[master].flags.set(NodeFlags::MIGRATE_TO, true);
+            let shard = nodes[master].shard;
+            nodes[key].shard = shard;
+        }
+    }
+    let highest = nodes.iter().map(|(_, node)| node.config_epoch).max().unwrap_or(0);
+    let moved = |slots: &[(u16, NodeId)]| {
+        slots.iter().filter_map(|(slot, id)| Some((*slot, nodes.find(id)?))).collect()
+    };
+    Loaded {
+        migrating: moved(&mine.migrating),
+        importing: moved(&mine.importing),
+        current_epoch: file.current_epoch.max(highest),
+        last_vote_epoch: file.last_vote_epoch,
+        nodes,
+    }
+}
+
+fn node_of(line: &NodeLine, now_ms: u64) -> Node {
+    let mut node = Node::new(line.id, line.aux.shard_id.unwrap_or(line.id), line.flags, now_ms);
+    let (port, tls_port) = line.client_ports(false);
+    node.address = Address { ip: line.ip.clone(), port, tls_port, bus_port: line.bus_port };
+    node.names = Names {
+        hostname: line.hostname.clone().unwrap_or_default(),
+        human: line.aux.nodename.clone().unwrap_or_default(),
+        client_ipv4: line.aux.client_ipv4.clone().unwrap_or_default(),
+        client_ipv6: line.aux.client_ipv6.clone().unwrap_or_default(),
+    };
+    node.config_epoch = line.config_epoch;
+    if node.is(NodeFlags::FAIL) {
+        node.failed_ms = now_ms;
+    }
+    node
+}

@@ -1,0 +1,316 @@
+//! Received messages.
+//!
+//! The bus is an open door to whoever can reach its port, so what a message may change depends on who sent it:
+//!
+//! | sender | what it may change |
+//! |---|---|
+//! | a node of the cluster, on a connection that is known to be its | everything that is its to say |
+//! | a stranger with MEET | the table of handshakes, which is bounded |
+//! | any other stranger | nothing; a PING is answered |
+//! | somebody with our own name, or a name that is not the connection's | nothing; the connection is closed |
+
+use super::Cluster;
+use crate::bus::{self, Header, Message, MessageFlags, NodeFlags, Ping, PingKind, SlotsUpdate};
+use crate::io::{Level, LinkId, Output};
+use crate::nodes::{Address, Node, NodeKey};
+
+/// Higher epochs are not believed: one more must always be possible.
+const EPOCH_MAX: u64 = 1 << 62;
+
+/// How many handshakes there may be at once.
+pub(super) const HANDSHAKES_MAX: usize = 1024;
+
+impl Cluster {
+    pub(super) fn received(&mut self, link: LinkId, bytes: &[u8]) {
+        let Some(known) = self.links.get(link) else { return };
+        let bound = known.node;
+        let received = match bus::decode(bytes) {
+            Ok(received) => received,
+            Err(error) => {
+                self.log(Level::Verbose, format!("Passing over a message of the bus: {error}"));
+                return;
+            }
+        };
+        if let Some(count) = self.stats.received.get_mut(bus::type_of(bytes)) {
+            *count += 1;
+        }
+        let Some(header) = received.header else {
+            return self.received_light(link, bound, received.message);
+        };
+        if header.sender == self.my_id() {
+            self.log(
+                Level::Warning,
+                "A node with the name of this one has sent a message".to_owned(),
+            );
+            return self.close(link);
+        }
+        if header.current_epoch.max(header.config_epoch) > EPOCH_MAX {
+            self.log(Level::Warning, format!("Node {} claims an impossible epoch", header.sender));
+            return self.close(link);
+        }
+        let sender = match self.sender(link, bound, &header) {
+            Ok(sender) => sender,
+            Err(()) => return self.close(link),
+        };
+        if let Some(sender) = sender {
+            self.bind_inbound(link, sender);
+            self.note_sender(sender, &header);
+        }
+        match (received.message, sender) {
+            (Message::Ping(ping), sender) => self.received_ping(link, sender, &header, &ping),
+            (_, None) => {}
+            (Message::Fail(id), Some(sender)) => {
+                if let Some(about) = self.find_known(&id) {
+                    self.told_failed(sender, about);
+                }
+            }
+            (Message::Publish(publish), Some(_)) => self.deliver(&publish),
+            (Message::AuthRequest, Some(sender)) => self.consider_vote(sender, &header),
+            (Message::AuthAck, Some(sender)) => self.count_vote(sender, header.current_epoch),
+            (Message::Update(update), Some(_)) => self.told_slots(&update),
+            (Message::MfStart, Some(sender)) => self.asked_to_pause(link, sender),
+            (Message::Module, Some(_)) => {}
+        }
+    }
+
+    /// A message without a header is of the node that the connection is known to belong to.
+    fn received_light(&mut self, link: LinkId, bound: Option<NodeKey>, message: Message<'_>) {
+        let sender = bound.filter(|key| !self.nodes[*key].is(NodeFlags::HANDSHAKE));
+        let (Some(sender), Message::Publish(publish)) = (sender, message) else {
+            return self.close(link);
+        };
+        self.nodes[sender].heard_ms = self.now.mono_ms;
+        self.deliver(&publish);
+    }
+
+    fn deliver(&mut self, publish: &bus::Publish<'_>) {
+        self.output(Output::Publish {
+            is_sharded: publish.is_sharded,
+            channel: publish.channel.to_vec(),
+            message: publish.message.to_vec(),
+        });
+    }
+
+    /// Returns the node that has sent a message, if it is one of the cluster. Fails if it cannot have sent it.
+    fn sender(
+        &mut self,
+        link: LinkId,
+        bound: Option<NodeKey>,
+        header: &Header,
+    ) -> Result<Option<NodeKey>, ()> {
+        let Some(key) = bound.filter(|key| !self.nodes[*key].is(NodeFlags::HANDSHAKE)) else {
+            return Ok(self.find_known(&header.sender));
+        };
+        if self.nodes[key].id == header.sender {
+            return Ok(Some(key));
+        }
+        let is_inbound = self.links.get(link).is_some_and(|link| link.is_inbound);
+        let label = self.nodes[key].label();
+        let text =
+            format!("PONG contains mismatching sender ID. About node {label}, {}", header.sender);
+        self.log(Level::Notice, text);
+        if !is_inbound {
+            // Somebody else is there now.
+            let node = &mut self.nodes[key];
+            node.flags.set(NodeFlags::NO_ADDRESS, true);
+            node.address = Address::default();
+            self.save_soon();
+        }
+        Err(())
+    }
+
+    /// Notes what each message says of a node of the cluster.
+    fn note_sender(&mut self, sender: NodeKey, header: &Header) {
+        if header.current_epoch > self.current_epoch {
+            self.current_epoch = header.current_epoch;
+            self.save_soon();
+        }
+        let now = self.now.mono_ms;
+        let node = &mut self.nodes[sender];
+        node.heard_ms = now;
+        node.offset = header.offset;
+        let (extensions, light) = (NodeFlags::EXTENSIONS, NodeFlags::LIGHT_HEADERS);
+        node.flags.set(light, header.flags.has(light));
+        if header.message_flags.has(MessageFlags::EXTENSIONS) {
+            node.flags.set(extensions, true);
+        }
+        if header.master.is_none() && header.config_epoch > node.config_epoch {
+            node.config_epoch = header.config_epoch;
+            self.save_soon();
+        }
+        if header.message_flags.has(MessageFlags::PAUSED) {
+            self.told_paused_offset(sender, header.offset);
+        }
+    }
+
+    fn received_ping(
+        &mut self,
+        link: LinkId,
+        sender: Option<NodeKey>,
+        header: &Header,
+        ping: &Ping,
+    ) {
+        if ping.kind != PingKind::Pong {
+            self.learn_own_ip(link, ping.kind);
+            if sender.is_none() && ping.kind == PingKind::Meet {
+                self.met(link, header, ping);
+            }
+            self.answer(link, sender, header);
+        }
+        let is_inbound = self.links.get(link).is_some_and(|link| link.is_inbound);
+        let bound = self.links.get(link).and_then(|link| link.node);
+        let mut sender = sender;
+        if !is_inbound
+            && let Some(key) = bound
+            && self.nodes[key].is(NodeFlags::HANDSHAKE)
+        {
+            match sender {
+                // It was known already, so this was to find out whether it is there.
+                Some(known) => {
+                    self.update_address(known, link, header);
+                    return self.remove_node(key);
+                }
+                None => {
+                    self.complete_handshake(key, header);
+                    sender = Some(key);
+                    self.note_sender(key, header);
+                }
+            }
+        }
+        let Some(sender) = sender else { return };
+        let node = &mut self.nodes[sender];
+        node.flags.set(NodeFlags::NO_FAILOVER, header.flags.has(NodeFlags::NO_FAILOVER));
+        node.flags.set(NodeFlags::MEET, false);
+        if is_inbound && ping.kind == PingKind::Ping {
+            self.update_address(sender, link, header);
+        }
+        if !is_inbound && ping.kind == PingKind::Pong {
+            self.has_answered(sender);
+        }
+        let was_replica = self.nodes[sender].is_replica();
+        self.update_role(sender, header);
+        if header.master.is_none() {
+            if was_replica || *self.nodes[sender].slots() != header.slots {
+                self.apply_claims(sender, header.config_epoch, &header.slots);
+                self.correct(sender, header);
+            }
+            self.resolve_collision(sender, header.config_epoch);
+        }
+        self.read_gossip(sender, &ping.gossip);
+        self.read_extensions(sender, &ping.extensions);
+    }
+
+    /// Learns our address from a peer that has reached us by it.
+    fn learn_own_ip(&mut self, link: LinkId, kind: PingKind) {
+        if !self.settings.announced.ip.is_empty() {
+            return;
+        }
+        let known = self.nodes.me().address.ip.clone();
+        let local = self.links.get(link).and_then(|link| link.local);
+        let Some(local) = local.filter(|_| kind == PingKind::Meet || known.is_empty()) else {
+            return;
+        };
+        let local = local.to_string();
+        if local != known {
+            self.log(Level::Notice, format!("IP address for this node updated to {local}"));
+            self.nodes.me_mut().address.ip = local;
+            self.save_soon();
+        }
+    }
+
+    /// Begins a handshake with a stranger that asks for it.
+    fn met(&mut self, link: LinkId, header: &Header, ping: &Ping) {
+        let Some(address) = self.address_of(link, header) else { return };
+        if let Some(key) = self.begin_handshake(address, false) {
+            let has_extensions = header.message_flags.has(MessageFlags::EXTENSIONS);
+            self.nodes[key].flags.set(NodeFlags::EXTENSIONS, has_extensions);
+        }
+        // Whoever asks for a handshake is believed to know nodes of the same cluster.
+        self.meet_gossiped(&ping.gossip);
+    }
+
+    /// Begins a handshake with whoever is at an address. None if one is under way, or there are too many.
+    pub(super) fn begin_handshake(&mut self, address: Address, is_meet: bool) -> Option<NodeKey> {
+        let in_handshake = || self.nodes.iter().filter(|(_, node)| node.is(NodeFlags::HANDSHAKE));
+        let is_same = |node: &Node| {
+            node.address.ip == address.ip && node.address.bus_port == address.bus_port
+        };
+        if in_handshake().any(|(_, node)| is_same(node)) || in_handshake().count() >= HANDSHAKES_MAX
+        {
+            return None;
+        }
+        let id = crate::node_id::NodeId::parse(&self.rng.hex40())?;
+        let mut node = Node::new(id, id, NodeFlags::HANDSHAKE, self.now_ms());
+        node.flags.set(NodeFlags::MEET, is_meet);
+        node.address = address;
+        let key = self.nodes.add(node)?;
+        self.connect(key);
+        Some(key)
+    }
+
+    fn complete_handshake(&mut self, key: NodeKey, header: &Header) {
+        self.nodes.rename(key, header.sender);
+        let node = &mut self.nodes[key];
+        node.flags.set(NodeFlags::HANDSHAKE, false);
+        node.flags.set(NodeFlags::MASTER, header.master.is_none());
+        node.flags.set(NodeFlags::REPLICA, header.master.is_some());
+        // Until it says otherwise, it is a shard of its own.
+        node.shard = header.sender;
+        self.log(Level::Debug, format!("Handshake with node {} completed.", header.sender));
+        self.save_soon();
+    }
+
+    /// Where a sender is by what it announces and by its connection.
+    fn address_of(&self, link: LinkId, header: &Header) -> Option<Address> {
+        let peer = self.links.get(link)?.peer;
+        let ip = header.ip.clone().or_else(|| Some(peer?.to_string()))?;
+        let (port, tls_port) = (header.port, header.second_port);
+        Some(Address { ip, port, tls_port, bus_port: header.bus_port })
+    }
+
+    fn update_address(&mut self, key: NodeKey, link: LinkId, header: &Header) {
+        let Some(address) = self.address_of(link, header) else { return };
+        let node = &self.nodes[key];
+        if self.nodes[key].link == Some(link) || (node.address == address && node.is_known()) {
+            return;
+        }
+        self.set_address(key, address);
+    }
+
+    /// Notes that a node is somewhere else.
+    pub(super) fn set_address(&mut self, key: NodeKey, address: Address) {
+        let is_moved = (&self.nodes[key].address.ip, self.nodes[key].address.port)
+            != (&address.ip, address.port);
+        let text = format!(
+            "Address updated for node {}, now {}:{}",
+            self.nodes[key].label(),
+            address.ip,
+            address.port
+        );
+        self.log(Level::Notice, text);
+        let node = &mut self.nodes[key];
+        node.address = address;
+        node.flags.set(NodeFlags::NO_ADDRESS, false);
+        if let Some(link) = node.link {
+            self.close(link);
+        }
+        if is_moved && self.nodes.me().master == Some(key) {
+            self.follow_master(false);
+        }
+        self.save_soon();
+    }
+
+    /// Handles news of the slots of a node, which somebody sends to one that claims them.
+    fn told_slots(&mut self, update: &SlotsUpdate) {
+        let Some(key) = self.find_known(&update.node) else { return };
+        if key == self.nodes.my_key() || self.nodes[key].config_epoch >= update.config_epoch {
+            return;
+        }
+        if self.nodes[key].is_replica() {
+            self.set_as_master(key);
+        }
+        self.nodes[key].config_epoch = update.config_epoch;
+        self.save_soon();
+        self.apply_claims(key, update.config_epoch, &update.slots);
+    }
+}

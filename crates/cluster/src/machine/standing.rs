@@ -1,0 +1,164 @@
+//! Whether this node serves: is the cluster up, and is this node still part of its majority?
+//!
+//! A master that is cut off must stop before the others put a replica in its place, or both serve, and what clients write
+//! here is lost when it becomes a replica. So what counts is not whom it suspects but who has heard of it:
+//!
+//! ```text
+//!   this node    PING ──┐          ┌──▶ PONG            serves until t + timeout
+//!                t      │          │
+//!   a master            └──▶ heard ┘                    suspects this node at t + timeout at the earliest
+//! ```
+//!
+//! While a majority of the masters has answered pings that were sent within the last timeout, none of that majority
+//! suspects this node, and no other majority exists. A node that was stopped finds all those answers too old as soon as
+//! it goes on, before it serves one command. (Clocks may differ, but must run at one rate, and all nodes need the same
+//! `cluster-node-timeout`.)
+//!
+//! In a large cluster masters are not asked often enough for that; there the rule is that of stock servers: a majority of
+//! masters is not suspected.
+
+use super::Cluster;
+use crate::bus::NodeFlags;
+use crate::io::Level;
+
+/// After its start a master waits for so long, milliseconds: it may have been replaced.
+const WRITABLE_DELAY_MS: u64 = 2_000;
+
+/// Bounds of how long a master waits that was in a minority, milliseconds; between them it is the timeout.
+const REJOIN_MIN_MS: u64 = 500;
+const REJOIN_MAX_MS: u64 = 5_000;
+
+/// With more masters than this, not all of them are asked within a timeout.
+pub(super) const LEASED_VOTERS_MAX: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Standing {
+    is_ok: bool,
+    started_ms: u64,
+    /// When this node last was in a minority.
+    minority_ms: Option<u64>,
+    /// Why it does not serve, as it was logged.
+    reason: Option<Reason>,
+}
+
+/// Why a node does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Started,
+    Uncovered,
+    Minority,
+    Unheard,
+    Rejoining,
+}
+
+impl Reason {
+    fn text(self) -> &'static str {
+        match self {
+            Reason::Started => "this master has just started",
+            Reason::Uncovered => {
+                "At least one hash slot is not served by any available node. Please check \
+                the 'cluster-require-full-coverage' configuration"
+            }
+            Reason::Minority => "I am part of a minority partition",
+            Reason::Unheard => {
+                "a majority of the masters has not answered this one for the node timeout"
+            }
+            Reason::Rejoining => "this master was part of a minority a moment ago",
+        }
+    }
+}
+
+impl Standing {
+    pub fn new(now_ms: u64) -> Standing {
+        Standing { is_ok: false, started_ms: now_ms, minority_ms: None, reason: None }
+    }
+
+    pub fn is_ok(&self) -> bool {
+        self.is_ok
+    }
+}
+
+impl Cluster {
+    /// Finds out anew whether this node serves.
+    pub(super) fn update_standing(&mut self) {
+        let obstacle = self.obstacle();
+        let is_ok = obstacle.is_none();
+        if self.standing.is_ok != is_ok {
+            self.standing.is_ok = is_ok;
+            self.standing.reason = None;
+            let level = if is_ok { Level::Notice } else { Level::Warning };
+            let state = if is_ok { "ok" } else { "fail" };
+            self.log(level, format!("Cluster state changed: {state}"));
+        }
+        if let Some(reason) = obstacle
+            && self.standing.reason != Some(reason)
+        {
+            self.standing.reason = Some(reason);
+            self.log(Level::Warning, format!("Cluster is currently down: {}", reason.text()));
+        }
+    }
+
+    fn obstacle(&mut self) -> Option<Reason> {
+        let now = self.now_ms();
+        let me = self.nodes.me();
+        let (is_master, votes) = (me.is_master(), me.votes());
+        if is_master
+            && !self.standing.is_ok
+            && now.saturating_sub(self.standing.started_ms) < WRITABLE_DELAY_MS
+        {
+            return Some(Reason::Started);
+        }
+        let mut obstacle = None;
+        if self.settings.require_full_coverage && !self.is_covered() {
+            obstacle = Some(Reason::Uncovered);
+        }
+        let reachable = self.nodes.iter().filter(|(_, node)| node.votes() && !node.is_failing());
+        let is_minority = reachable.count() < self.nodes.quorum();
+        if is_minority || (votes && !self.is_heard_by_majority()) {
+            self.standing.minority_ms = Some(now);
+            obstacle = Some(if is_minority { Reason::Minority } else { Reason::Unheard });
+        }
+        let rejoin_ms = self.settings.node_timeout_ms.clamp(REJOIN_MIN_MS, REJOIN_MAX_MS);
+        let was_minority = |since: u64| now.saturating_sub(since) < rejoin_ms;
+        if obstacle.is_none()
+            && !self.standing.is_ok
+            && is_master
+            && self.standing.minority_ms.is_some_and(was_minority)
+        {
+            return Some(Reason::Rejoining);
+        }
+        obstacle
+    }
+
+    fn is_covered(&self) -> bool {
+        let has_failed_owner =
+            || self.nodes.iter().any(|(_, node)| node.slot_count() > 0 && node.is(NodeFlags::FAIL));
+        self.nodes.are_all_assigned() && !has_failed_owner()
+    }
+
+    /// Whether a majority of the masters has answered what it was asked within the last timeout.
+    fn is_heard_by_majority(&self) -> bool {
+        let voters = self.nodes.voters();
+        if voters > LEASED_VOTERS_MAX {
+            return true;
+        }
+        let oldest = self.now.mono_ms.saturating_sub(self.settings.node_timeout_ms);
+        let has_answered = |node: &crate::nodes::Node| {
+            node.is(NodeFlags::MYSELF) || node.answered_ms.is_some_and(|asked| asked >= oldest)
+        };
+        let heard = self.nodes.iter().filter(|(_, node)| node.votes() && has_answered(node));
+        heard.count() >= self.nodes.quorum()
+    }
+
+    /// Notices that the process was stopped, or busy, for a while: others were not silent just because they were not heard.
+    pub(super) fn notice_pause(&mut self, before_ms: u64) {
+        let gap = self.now_ms().saturating_sub(before_ms);
+        if gap < self.settings.node_timeout_ms / 2 {
+            return;
+        }
+        for key in self.nodes.keys() {
+            let node = &mut self.nodes[key];
+            node.ping_sent_ms = node.ping_sent_ms.map(|sent| sent.saturating_add(gap));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What happens without a message.
+
+use super::Cluster;
+use super::election::Election;
+use super::manual::Manual;
+use crate::bus::{NodeFlags, PingKind};
+
+/// Interval of the checks of all nodes, milliseconds.
+const CHECK_MS: u64 = 100;
+
+/// How many random nodes the one is chosen from that is asked.
+const PINGED_OF: usize = 5;
+
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    next_check_ms: u64,
+    next_ping_ms: u64,
+}
+
+impl Timers {
+    pub fn next_due(&self, now_ms: u64, election: &Election, manual: &Manual) -> u64 {
+        let others = [election.next_due(), manual.next_due()];
+        others.into_iter().flatten().filter(|due| *due > now_ms).fold(self.next_check_ms, u64::min)
+    }
+}
+
+impl Cluster {
+    pub(super) fn tick(&mut self) {
+        let now = self.now_ms();
+        self.check_manual_failover();
+        if now < self.timers.next_check_ms {
+            return;
+        }
+        self.timers.next_check_ms = now + CHECK_MS;
+        self.blacklist.retain(|_, until| *until > now);
+        self.tend_links();
+        if now >= self.timers.next_ping_ms {
+            self.timers.next_ping_ms = now + self.settings.ping_interval_ms;
+            self.ping_somebody();
+        }
+        self.ping_the_silent();
+        self.suspect_the_silent();
+        self.relocate_if_needed();
+        self.retry_save();
+    }
+
+    /// Asks the node that has been silent for longest, of some chosen at random.
+    fn ping_somebody(&mut self) {
+        let mut oldest = None;
+        for _ in 0..PINGED_OF {
+            let place = self.rng.below(self.nodes.places());
+            let Some((key, node)) = self.nodes.at_place(place) else { continue };
+            let is_askable = node.link.is_some() && node.ping_sent_ms.is_none();
+            if is_askable && !node.is(NodeFlags::MYSELF) && !node.is(NodeFlags::HANDSHAKE) {
+                oldest = oldest.into_iter().chain([(node.pong_ms, key)]).min();
+            }
+        }
+        if let Some((_, key)) = oldest {
+            self.ping(key, PingKind::Ping);
+        }
+    }
+
+    /// Asks every node that has not answered for half of the timeout: with what is left it can be suspected in time.
+    fn ping_the_silent(&mut self) {
+        let (now, half) = (self.now_ms(), self.settings.node_timeout_ms / 2);
+        for key in self.nodes.keys() {
+            let node = &self.nodes[key];
+            let is_askable = node.link.is_some() && node.ping_sent_ms.is_none();
+            if !is_askable || node.is(NodeFlags::MYSELF) {
+                continue;
+            }
+            let age = node.pong_ms.map_or(u64::MAX, |pong| now.saturating_sub(pong));
+            // A replica that takes over with the consent of its master must know how far that one is.
+            if age > half || self.manual.is_for_replica(key) {
+                self.ping(key, PingKind::Ping);
+            }
+        }
+    }
+}

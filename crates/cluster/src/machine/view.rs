@@ -1,0 +1,141 @@
+//! What is shown to operators and clients.
+
+use super::{Cluster, Stats};
+use crate::bus::NodeFlags;
+use crate::io::LinkId;
+use crate::node_id::NodeId;
+use crate::nodes::{Node, NodeKey};
+use crate::nodes_file::NodeLine;
+
+/// Slots without a gap that one master has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotRange {
+    /// The first slot.
+    pub first: u16,
+    /// The last one.
+    pub last: u16,
+    /// The master.
+    pub owner: NodeKey,
+}
+
+/// A connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkView {
+    /// The connection.
+    pub link: LinkId,
+    /// Whether this node has opened it.
+    pub is_outgoing: bool,
+    /// The node at the other end.
+    pub node: NodeId,
+    /// Since when there is one, milliseconds since 1970.
+    pub created_wall_ms: u64,
+}
+
+impl Cluster {
+    /// Returns the newest epoch that this node knows.
+    pub fn current_epoch(&self) -> u64 {
+        self.current_epoch
+    }
+
+    /// Returns the epoch of this node's slots, or of its master's.
+    pub fn my_epoch(&self) -> u64 {
+        let me = self.nodes.me();
+        me.master
+            .filter(|_| me.is_replica())
+            .map_or(me.config_epoch, |master| self.nodes[master].config_epoch)
+    }
+
+    /// Returns the epoch of the last vote.
+    pub fn last_vote_epoch(&self) -> u64 {
+        self.last_vote_epoch
+    }
+
+    /// Returns how many slots have an owner that is suspected, and how many one that is down.
+    pub fn troubled_slots(&self) -> (u64, u64) {
+        let count = |flag: NodeFlags| {
+            let nodes = self.nodes.iter().filter(|(_, node)| node.is(flag));
+            nodes.map(|(_, node)| u64::from(node.slot_count())).sum()
+        };
+        (count(NodeFlags::PFAIL), count(NodeFlags::FAIL))
+    }
+
+    /// Returns counts of messages.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Counts a connection that was closed since too much waited to be sent on it.
+    pub fn link_over_limit(&mut self) {
+        self.stats.links_over_limit += 1;
+    }
+
+    /// Returns all nodes as lines of CLUSTER NODES, in the order of their names.
+    pub fn lines(&self) -> Vec<NodeLine> {
+        let mut keys = self.nodes.keys();
+        keys.sort_by_key(|key| self.nodes[*key].id);
+        keys.into_iter().map(|key| self.line(key)).collect()
+    }
+
+    /// Returns the lines of a master's replicas.
+    pub fn replica_lines(&self, master: NodeKey) -> Vec<NodeLine> {
+        self.nodes.replicas(master).map(|(key, _)| self.line(key)).collect()
+    }
+
+    /// Returns a node by the text of its name.
+    pub fn find(&self, id: &[u8]) -> Option<(NodeKey, &Node)> {
+        let key = self.nodes.find(&NodeId::parse(id)?)?;
+        Some((key, &self.nodes[key]))
+    }
+
+    /// Returns the slots that have an owner, in order.
+    pub fn slot_ranges(&self) -> Vec<SlotRange> {
+        let mut ranges: Vec<SlotRange> = Vec::new();
+        for slot in 0..russet_protocol::slot::SLOTS {
+            let Some(owner) = self.nodes.owner(slot) else { continue };
+            match ranges.last_mut() {
+                Some(range) if range.owner == owner && range.last + 1 == slot => range.last = slot,
+                _ => ranges.push(SlotRange { first: slot, last: slot, owner }),
+            }
+        }
+        ranges
+    }
+
+    /// Returns the shards in the order of their names, each with its nodes, the master first.
+    pub fn shards(&self) -> Vec<(NodeId, Vec<NodeKey>)> {
+        let mut shards = std::collections::BTreeMap::<NodeId, Vec<NodeKey>>::new();
+        let known = self.nodes.iter().filter(|(_, node)| !node.is(NodeFlags::HANDSHAKE));
+        for (key, node) in known {
+            shards.entry(node.shard).or_default().push(key);
+        }
+        let order = |key: &NodeKey| (!self.nodes[*key].is_master(), self.nodes[*key].id);
+        shards.values_mut().for_each(|nodes| nodes.sort_by_key(order));
+        shards.into_iter().collect()
+    }
+
+    /// Returns connections with nodes.
+    pub fn link_views(&self) -> Vec<LinkView> {
+        let links = self.links.iter().filter(|(_, link)| link.is_open);
+        let view = |(id, link): (LinkId, &super::links::Link)| {
+            let node = &self.nodes[link.node?];
+            let is_known = !node.is(NodeFlags::HANDSHAKE);
+            is_known.then(|| LinkView {
+                link: id,
+                is_outgoing: !link.is_inbound,
+                node: node.id,
+                created_wall_ms: self.wall_ms_of(link.created_ms),
+            })
+        };
+        links.filter_map(view).collect()
+    }
+
+    /// Whether messages of a connection may be long: it belongs to a node of the cluster.
+    pub fn is_link_known(&self, link: LinkId) -> bool {
+        let node = self.links.get(link).and_then(|link| link.node);
+        node.is_some_and(|key| !self.nodes[key].is(NodeFlags::HANDSHAKE))
+    }
+
+    /// Returns a number that says how healthy a node is: `online`, `fail` or `loading` in CLUSTER SHARDS.
+    pub fn is_node_failing(&self, key: NodeKey) -> bool {
+        self.node(key).is_failing()
+    }
+}

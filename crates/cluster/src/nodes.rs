@@ -1,0 +1,413 @@
+//! The nodes that a node knows, and which of them has which slot.
+//!
+//! ```text
+//!   by name   9f3c… ──▶ 0        nodes   0  myself, master     slots   0 … 5460 ──▶ 0
+//!             07a1… ──▶ 1                1  replica of 0               5461 …    ──▶ 2
+//!             c2d4… ──▶ 2                2  master
+//! ```
+//!
+//! A slot's owner is kept twice: as a number for each slot, and as a set for each node. Only [`Nodes::assign`] changes
+//! either, so that they agree.
+
+use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
+
+use russet_protocol::slot::SLOTS;
+
+use crate::bus::NodeFlags;
+use crate::io::LinkId;
+use crate::node_id::NodeId;
+use crate::slots::SlotBitmap;
+
+/// A node's number. It is valid until the node is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeKey(u16);
+
+/// More nodes are not kept.
+pub const NODES_MAX: usize = 16_384;
+
+/// Where a node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// IP address, or a host name; empty: not known.
+    pub ip: String,
+    /// Port for clients; 0: none.
+    pub port: u16,
+    /// Port for clients with TLS; 0: none.
+    pub tls_port: u16,
+    /// Port of the bus.
+    pub bus_port: u16,
+}
+
+/// What a node says of itself in extensions. Empty: nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Host name.
+    pub hostname: String,
+    /// Name for people.
+    pub human: String,
+    /// IPv4 address for clients.
+    pub client_ipv4: String,
+    /// IPv6 address for clients.
+    pub client_ipv6: String,
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name.
+    pub id: NodeId,
+    /// Its shard: it, its master and that one's replicas.
+    pub shard: NodeId,
+    /// What is known of it.
+    pub flags: NodeFlags,
+    /// Where it is.
+    pub address: Address,
+    /// What it says of itself.
+    pub names: Names,
+    /// The master of a replica, if that is known.
+    pub master: Option<NodeKey>,
+    /// The epoch of its slots.
+    pub config_epoch: u64,
+    slots: SlotBitmap,
+    slot_count: u16,
+    /// Its position in the replication stream.
+    pub offset: u64,
+    /// When it was added.
+    pub created_ms: u64,
+    /// Since when it owes an answer.
+    pub ping_sent_ms: Option<u64>,
+    /// When it last answered, or was said to have answered; none: never.
+    pub pong_ms: Option<u64>,
+    /// When the newest message was sent to it that it has answered.
+    pub answered_ms: Option<u64>,
+    /// When anything last came from it.
+    pub heard_ms: u64,
+    /// When it was marked FAIL.
+    pub failed_ms: u64,
+    /// When a vote was last given to one of its replicas.
+    pub voted_ms: Option<u64>,
+    /// Since when it has had no working replica.
+    pub orphaned_ms: Option<u64>,
+    /// The connection to it.
+    pub link: Option<LinkId>,
+    /// The connection from it.
+    pub inbound: Option<LinkId>,
+    /// Masters that say that it does not answer, and when they last said so.
+    pub reports: BTreeMap<NodeKey, u64>,
+}
+
+impl Node {
+    /// Creates a node.
+    pub fn new(id: NodeId, shard: NodeId, flags: NodeFlags, now_ms: u64) -> Node {
+        Node {
+            id,
+            shard,
+            flags,
+            address: Address::default(),
+            names: Names::default(),
+            master: None,
+            config_epoch: 0,
+            slots: SlotBitmap::default(),
+            slot_count: 0,
+            offset: 0,
+            created_ms: now_ms,
+            ping_sent_ms: None,
+            pong_ms: None,
+            answered_ms: None,
+            heard_ms: now_ms,
+            failed_ms: 0,
+            voted_ms: None,
+            orphaned_ms: None,
+            link: None,
+            inbound: None,
+            reports: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it has a flag.
+    pub fn is(&self, flag: NodeFlags) -> bool {
+        self.flags.has(flag)
+    }
+
+    /// Whether it is a master.
+    pub fn is_master(&self) -> bool {
+        self.is(NodeFlags::MASTER)
+    }
+
+    /// Whether it is a replica.
+    pub fn is_replica(&self) -> bool {
+        self.is(NodeFlags::REPLICA)
+    }
+
+    /// Whether it votes: a master that has slots.
+    pub fn votes(&self) -> bool {
+        self.is_master() && self.slot_count > 0
+    }
+
+    /// Whether it is suspected or known to be down.
+    pub fn is_failing(&self) -> bool {
+        self.is(NodeFlags::PFAIL) || self.is(NodeFlags::FAIL)
+    }
+
+    /// Whether others may be told of it.
+    pub fn is_known(&self) -> bool {
+        !self.is(NodeFlags::HANDSHAKE) && !self.is(NodeFlags::NO_ADDRESS)
+    }
+
+    /// Its slots.
+    pub fn slots(&self) -> &SlotBitmap {
+        &self.slots
+    }
+
+    /// How many slots it has.
+    pub fn slot_count(&self) -> u16 {
+        self.slot_count
+    }
+
+    /// Returns its name and the one for people, as lines of the log have them.
+    pub fn label(&self) -> String {
+        format!("{} ({})", self.id, self.names.human)
+    }
+}
+
+/// The nodes and the owners of slots.
+#[derive(Clone, Debug)]
+pub struct Nodes {
+    by_id: BTreeMap<NodeId, NodeKey>,
+    nodes: Vec<Option<Node>>,
+    free: Vec<NodeKey>,
+    owners: Vec<Option<NodeKey>>,
+    /// How many slots have an owner.
+    assigned: u16,
+    me: NodeKey,
+}
+
+impl Index<NodeKey> for Nodes {
+    type Output = Node;
+
+    fn index(&self, key: NodeKey) -> &Node {
+        self.nodes[usize::from(key.0)]
+            .as_ref()
+            .expect("a node's number is valid until it is removed")
+    }
+}
+
+impl IndexMut<NodeKey> for Nodes {
+    fn index_mut(&mut self, key: NodeKey) -> &mut Node {
+        self.nodes[usize::from(key.0)]
+            .as_mut()
+            .expect("a node's number is valid until it is removed")
+    }
+}
+
+impl Nodes {
+    /// Creates the table of a node that knows only itself.
+    pub fn new(me: Node) -> Nodes {
+        Nodes {
+            by_id: BTreeMap::from([(me.id, NodeKey(0))]),
+            nodes: vec![Some(me)],
+            free: Vec::new(),
+            owners: vec![None; usize::from(SLOTS)],
+            assigned: 0,
+            me: NodeKey(0),
+        }
+    }
+
+    /// Returns the number of the node itself.
+    pub fn my_key(&self) -> NodeKey {
+        self.me
+    }
+
+    /// Returns the node itself.
+    pub fn me(&self) -> &Node {
+        &self[self.me]
+    }
+
+    /// Returns the node itself.
+    pub fn me_mut(&mut self) -> &mut Node {
+        let me = self.me;
+        &mut self[me]
+    }
+
+    /// Returns how many nodes there are, this one included.
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Returns the number of a node by name.
+    pub fn find(&self, id: &NodeId) -> Option<NodeKey> {
+        self.by_id.get(id).copied()
+    }
+
+    /// Returns all nodes, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeKey, &Node)> {
+        let numbered = self.nodes.iter().zip(0u16..);
+        numbered.filter_map(|(node, number)| Some((NodeKey(number), node.as_ref()?)))
+    }
+
+    /// Returns the numbers of all nodes.
+    pub fn keys(&self) -> Vec<NodeKey> {
+        self.iter().map(|(key, _)| key).collect()
+    }
+
+    /// Returns the node in a place of the table, for a random choice: places are `0..places()`.
+    pub fn at_place(&self, place: u64) -> Option<(NodeKey, &Node)> {
+        let number = u16::try_from(place).ok()?;
+        Some((NodeKey(number), self.nodes.get(usize::from(number))?.as_ref()?))
+    }
+
+    /// Returns how many places there are, those of removed nodes included.
+    pub fn places(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
+    /// Adds a node; none if there are too many, or one of this name.
+    pub fn add(&mut self, node: Node) -> Option<NodeKey> {
+        if self.count() >= NODES_MAX || self.by_id.contains_key(&node.id) {
+            return None;
+        }
+        let id = node.id;
+        let key = match self.free.pop() {
+            Some(key) => {
+                self.nodes[usize::from(key.0)] = Some(node);
+                key
+            }
+            None => {
+                let key = NodeKey(u16::try_from(self.nodes.len()).ok()?);
+                self.nodes.push(Some(node));
+                key
+            }
+        };
+        self.by_id.insert(id, key);
+        Some(key)
+    }
+
+    /// Removes a node other than this one, with its slots, and all that refers to it.
+    pub fn remove(&mut self, key: NodeKey) -> Option<Node> {
+        if key == self.me {
+            return None;
+        }
+        self.unassign_all(key);
+        let node = self.nodes[usize::from(key.0)].take()?;
+        self.by_id.remove(&node.id);
+        self.free.push(key);
+        for other in self.nodes.iter_mut().flatten() {
+            other.reports.remove(&key);
+            other.master.take_if(|master| *master == key);
+        }
+        Some(node)
+    }
+
+    /// Gives a node its real name.
+    pub fn rename(&mut self, key: NodeKey, id: NodeId) {
+        let old = std::mem::replace(&mut self[key].id, id);
+        self.by_id.remove(&old);
+        self.by_id.insert(id, key);
+    }
+
+    /// Returns who has a slot.
+    pub fn owner(&self, slot: u16) -> Option<NodeKey> {
+        self.owners.get(usize::from(slot)).copied().flatten()
+    }
+
+    /// Whether all slots have an owner.
+    pub fn are_all_assigned(&self) -> bool {
+        self.assigned == SLOTS
+    }
+
+    /// Returns how many slots have an owner.
+    pub fn assigned(&self) -> u16 {
+        self.assigned
+    }
+
+    /// Gives a slot to a node, or to nobody.
+    pub fn assign(&mut self, slot: u16, to: Option<NodeKey>) {
+        let from = std::mem::replace(&mut self.owners[usize::from(slot)], to);
+        if let Some(from) = from {
+            let node = &mut self[from];
+            node.slots.remove(slot);
+            node.slot_count -= 1;
+            self.assigned -= 1;
+        }
+        if let Some(to) = to {
+            let node = &mut self[to];
+            node.slots.insert(slot);
+            node.slot_count += 1;
+            self.assigned += 1;
+        }
+    }
+
+    /// Takes all slots of a node. Returns how many there were.
+    pub fn unassign_all(&mut self, key: NodeKey) -> u16 {
+        let slots: Vec<u16> = self[key].slots.iter().collect();
+        slots.iter().for_each(|&slot| self.assign(slot, None));
+        slots.len() as u16
+    }
+
+    /// Returns the replicas of a node.
+    pub fn replicas(&self, master: NodeKey) -> impl Iterator<Item = (NodeKey, &Node)> {
+        self.iter().filter(move |(_, node)| node.is_replica() && node.master == Some(master))
+    }
+
+    /// Returns how many replicas of a node work.
+    pub fn working_replicas(&self, master: NodeKey) -> usize {
+        self.replicas(master).filter(|(_, node)| !node.is_failing()).count()
+    }
+
+    /// Returns how many masters vote, whether they work or not.
+    pub fn voters(&self) -> usize {
+        self.iter().filter(|(_, node)| node.votes()).count()
+    }
+
+    /// Returns how many votes are a majority.
+    pub fn quorum(&self) -> usize {
+        self.voters() / 2 + 1
+    }
+
+    /// Whether two nodes are in one shard.
+    pub fn share_shard(&self, a: NodeKey, b: NodeKey) -> bool {
+        a == b || self[a].shard == self[b].shard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(digit: char) -> Node {
+        let id = NodeId::parse(digit.to_string().repeat(40).as_bytes()).unwrap();
+        Node::new(id, id, NodeFlags::MASTER, 0)
+    }
+
+    #[test]
+    fn owners_and_sets_of_slots_agree() {
+        let mut nodes = Nodes::new(node('a'));
+        let (me, other) = (nodes.my_key(), nodes.add(node('b')).unwrap());
+        (0..SLOTS).for_each(|slot| nodes.assign(slot, Some(me)));
+        assert!(nodes.are_all_assigned());
+        (0..100).for_each(|slot| nodes.assign(slot, Some(other)));
+        nodes.assign(100, None);
+        assert_eq!((nodes.me().slot_count(), nodes[other].slot_count()), (SLOTS - 101, 100));
+        assert_eq!((nodes.owner(99), nodes.owner(100), nodes.voters()), (Some(other), None, 2));
+        nodes.remove(other);
+        assert_eq!((nodes.owner(99), nodes.assigned(), nodes.count()), (None, SLOTS - 101, 1));
+    }
+
+    #[test]
+    fn a_removed_node_is_not_referred_to() {
+        let mut nodes = Nodes::new(node('a'));
+        let (b, c) = (nodes.add(node('b')).unwrap(), nodes.add(node('c')).unwrap());
+        nodes[b].master = Some(c);
+        nodes[b].flags = NodeFlags::REPLICA;
+        nodes[b].reports.insert(c, 5);
+        assert_eq!(nodes.replicas(c).count(), 1);
+        nodes.remove(c);
+        assert_eq!((nodes[b].master, nodes[b].reports.len()), (None, 0));
+        assert_eq!(nodes.add(node('b')), None);
+        // Its number is used again.
+        assert_eq!(nodes.add(node('d')), Some(c));
+        nodes.rename(c, NodeId::parse(&[b'e'; 40]).unwrap());
+        assert!(nodes.find(&node('d').id).is_none() && nodes.find(&node('e').id) == Some(c));
+    }
+}

@@ -1,0 +1,108 @@
+//! Clusters of machines without keys.
+
+mod network;
+
+use network::Network;
+use russet_cluster::{Route, Settings, Takeover};
+
+fn settings() -> Settings {
+    Settings { node_timeout_ms: 2_000, ..Settings::default() }
+}
+
+/// All living nodes agree on who has a slot; returns the number of the node.
+fn owner(network: &Network, slot: u16) -> Option<usize> {
+    let living: Vec<_> = network.processes.iter().filter(|process| process.is_alive).collect();
+    let owners = living.iter().map(|process| {
+        let nodes = process.cluster.nodes();
+        nodes.owner(slot).map(|key| nodes[key].id)
+    });
+    let mut owners: Vec<_> = owners.collect();
+    owners.dedup();
+    assert_eq!(owners.len(), 1, "slot {slot}: {owners:?}");
+    let owner = owners[0]?;
+    network.processes.iter().position(|process| process.cluster.my_id() == owner)
+}
+
+#[test]
+fn nodes_meet_and_serve() {
+    let network = Network::formed(3, 3, settings());
+    for process in &network.processes {
+        assert_eq!(process.cluster.nodes().count(), 6, "{:#?}", process.log);
+        assert!(process.cluster.is_ok(), "{:#?}", process.log);
+    }
+    assert_eq!(owner(&network, 0), Some(0));
+    assert_eq!(owner(&network, 16383), Some(2));
+    assert!(network.cluster(0).serves(0) && !network.cluster(0).serves(16383));
+    let id = network.cluster(2).my_id();
+    assert_eq!(network.cluster(0).route(16383), Route::Elsewhere { owner: id });
+    assert_eq!(network.cluster(5).route(16383), Route::Replicated { owner: id });
+    assert_eq!(network.processes[5].follows.as_deref(), Some("10.0.0.3"));
+}
+
+#[test]
+fn a_replica_takes_over() {
+    let mut network = Network::formed(3, 3, settings());
+    network.kill(1);
+    network.run(3_000);
+    assert_eq!(owner(&network, 8000), Some(4), "{:#?}", network.processes[4].log);
+    assert!(network.cluster(4).serves(8000));
+    assert_eq!(network.processes[4].follows, None);
+    network.restart(1);
+    network.run(5_000);
+    assert_eq!(owner(&network, 8000), Some(4));
+    assert!(network.cluster(1).is_replica());
+    assert_eq!(network.processes[1].follows.as_deref(), Some("10.0.0.5"));
+}
+
+#[test]
+fn a_master_that_is_cut_off_stops_before_it_is_replaced() {
+    let mut network = Network::formed(3, 3, settings());
+    network.isolate(1);
+    let mut both = 0;
+    for _ in 0..6_000 {
+        network.run(1);
+        both += u32::from(network.cluster(1).serves(8000) && network.cluster(4).serves(8000));
+    }
+    assert!(network.cluster(4).serves(8000) && !network.cluster(1).serves(8000));
+    assert_eq!(both, 0);
+    network.heal();
+    network.run(10_000);
+    assert_eq!(owner(&network, 8000), Some(4));
+    assert!(network.cluster(1).is_replica());
+}
+
+#[test]
+fn a_replica_takes_over_with_its_masters_consent() {
+    let mut network = Network::formed(3, 3, settings());
+    network.processes[0].offset = 1042;
+    network.run(10);
+    network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();
+    network.run(200);
+    assert_eq!(owner(&network, 0), Some(3), "{:#?}", network.processes[3].log);
+    assert!(network.cluster(0).is_replica() && !network.processes[0].held);
+    assert_eq!(network.processes[0].follows.as_deref(), Some("10.0.0.4"));
+}
+
+#[test]
+fn a_vote_that_cannot_be_saved_is_not_given() {
+    let mut network = Network::formed(3, 3, settings());
+    network.failing_disks.extend([0, 2]);
+    network.kill(1);
+    network.run(6_000);
+    assert_eq!(owner(&network, 8000), Some(1));
+    network.failing_disks.clear();
+    network.run(20_000);
+    assert_eq!(owner(&network, 8000), Some(4));
+}
+
+#[test]
+fn a_replica_moves_to_a_master_that_has_lost_its_own() {
+    let mut network = Network::formed(3, 4, settings());
+    // Node 3 and node 6 replicate node 0; node 4 is the only replica of node 1.
+    network.kill(4);
+    network.run(12_000);
+    let moved = [3, 6]
+        .into_iter()
+        .filter(|replica| network.processes[*replica].follows.as_deref() == Some("10.0.0.2"));
+    assert_eq!(moved.count(), 1, "{:#?}", network.processes[3].log);
+}
