@@ -41,7 +41,7 @@ pub enum ErrorKind {
     SlotTwice {
         /// The slot.
         slot: u16,
-        /// The line of its owner; the same one if it is listed there twice.
+        /// The line of its owner.
         line: usize,
     },
     /// No node is the node itself.

@@ -38,8 +38,8 @@ pub struct NodeLine {
     pub flags: NodeFlags,
     /// Its master. A replica that only gossip has told of has none yet.
     pub master: Option<NodeId>,
-    /// When the ping was sent that it has not answered, in ms of the writer's clock; 0 if it has answered. Stock servers replace what is
-    /// not 0 by the time of loading.
+    /// When the ping was sent that it has not answered, in ms of the writer's clock; 0 if it has answered. Stock servers
+    /// replace what is not 0 by the time of loading.
     pub ping_sent_ms: u64,
     /// When its last pong came, likewise.
     pub pong_received_ms: u64,
@@ -116,8 +116,8 @@ impl NodeLine {
         self.push_state(out);
     }
 
-    /// Appends the line for a reply, without an end, with the address and port that this client is to use. Those of
-    /// the node are `ip` and `port`.
+    /// Appends the line for a reply, without an end, with the address and port for this client. Those are `ip` and `port` of
+    /// the node, or what it announces to clients over IPv4 or IPv6 (`client_ipv4`, `client_ipv6`) or with TLS.
     pub fn push_reply(&self, out: &mut Vec<u8>, ip: &str, port: u16) {
         self.push_address(out, ip, port);
         self.push_state(out);

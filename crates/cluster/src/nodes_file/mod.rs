@@ -4,9 +4,18 @@
 //!
 //! ```text
 //!   07c3…d1 127.0.0.1:7000@17000,,tls-port=0,shard-id=91ab…02 myself,master - 0 0 1 connected 0-98 100 [98->-3e1f…77]
-//!   └─ id   └──────── address, host name, aux fields ───────┘ └─ flags ───┘ │ │ │ │ │         │        └ open slots
-//!                                                                    master ┘ │ │ │ └ link    └ slots, in ranges
-//!                                     ms of the unanswered ping, the last pong ┴─┘ └ configuration epoch
+//!   │       │                     │                           │             │ │ │ │ │         │        └ slots on the move
+//!   │       │                     │                           │             │ │ │ │ │         └ slots, in ranges
+//!   │       │                     │                           │             │ │ │ │ └ link
+//!   │       │                     │                           │             │ │ │ └ configuration epoch
+//!   │       │                     │                           │             │ │ └ when the last pong came
+//!   │       │                     │                           │             │ └ when the ping without an answer was sent, in ms
+//!   │       │                     │                           │             └ master
+//!   │       │                     │                           └ flags
+//!   │       │                     └ behind the host name (none here): aux fields
+//!   │       └ address: ip:port@bus port
+//!   └ id
+//!
 //!   3e1f…77 127.0.0.1:7001@17001,b.example.com,tls-port=0,shard-id=c0de…11 master - 0 1764263600123 2 connected 101-16383
 //!   a5a5…00 127.0.0.1:7002@17002,,tls-port=0,shard-id=91ab…02 slave,fail 07c3…d1 1764263601005 1764263600871 1 disconnected
 //!   ee40…9b :0@0,,tls-port=0,shard-id=5d11…f3 master,noaddr - 1764263601005 1764263600871 0 disconnected
@@ -24,8 +33,8 @@
 //! on the end of each line: every proper prefix of a written file lacks one or the other, so it is refused.
 //!
 //! Stock servers are less strict. Their numbers are the digits at the start of a text (`12x` is 12, `x` is 0), and a file
-//! without `vars` is one with zeros. Nothing that they write is refused here; of what a person may have edited, all is that could
-//! only be understood by a guess, and the node does not start. Each error has the number of its line.
+//! without `vars` is one with zeros. Of what they write, only a `nodename` is refused that is not UTF-8; of what a person may have edited,
+//! all that could only be understood by a guess, and the node does not start. Each error has the number of its line.
 //!
 //! | in the file | stock | here |
 //! |---|---|---|
@@ -37,19 +46,20 @@
 //! | an epoch above `currentEpoch` | `currentEpoch` is raised | the same |
 //! | a slot of two nodes | belongs to the first | refused |
 //! | two lines with one id | merged | refused |
-//! | two lines with `myself`, unknown flags | stops with an assertion | refused |
+//! | two lines with `myself`, unknown flags, a line of blanks | crashes | refused |
+//! | a node that is master and replica, or its own master | accepted | refused |
 //! | unknown aux fields | refused | refused |
 //! | no `vars`, no end of the last line | accepted | refused |
 //! | an open slot of another node | becomes one of `myself` | refused |
-//! | quotes and escapes | resolved | refused |
+//! | quotes and escapes; a `nodename` that is not UTF-8 | accepted | refused |
 //!
 //! # Shards
 //!
-//! A master and its replicas have the same shard id. Versions before 7.2 did not write them, and 7.2.4 and 8.0.1 give each node
-//! without one a random id until it hears the real one. If they were stopped early they have written files in which a replica
-//! and its master disagree, and such a file they refuse to load. Later versions (Redis 7.4, Valkey 8.1.2) give the
-//! replica the id of its master instead, as this parser does; it also gives it to a replica that has none. What remains is
-//! none, and the machine chooses.
+//! A master and its replicas have the same shard id. Versions before 7.2 did not write them, and later ones give each node
+//! of such a file a random id until it tells them its own. What they write meanwhile has different ids for a replica and its
+//! master, and 7.2.4 and 8.0.1 refuse to load that, their own file. Later versions of both servers load it: the replica
+//! follows its master. So does this parser, and a replica without an id has that of its master too. If neither has one there
+//! is none, and the machine chooses. Replicas of replicas keep what they have.
 
 mod error;
 mod line;
@@ -117,8 +127,9 @@ impl NodesFile {
         self.nodes.iter().find(|node| node.flags.has(NodeFlags::MYSELF))
     }
 
-    /// Returns the line of a node. A master or the other node of an open slot may have none: stock servers write the temporary name of
-    /// a node in a handshake there, but not its line. They add it when they load the file, without flags, address and epoch.
+    /// Returns the line of a node. A master or the other node of an open slot may have none: stock servers write the
+    /// temporary name of a node in a handshake there, but not its line. They add it when they load the file, as
+    /// [`NodeLine::new`] is.
     pub fn node(&self, id: NodeId) -> Option<&NodeLine> {
         self.nodes.iter().find(|node| node.id == id)
     }
@@ -223,11 +234,13 @@ impl Reader {
         })
     }
 
-    /// Gives replicas the shard ids of their masters, one step along chains of replicas.
+    /// Gives replicas the shard ids of their masters. A replica of a replica keeps its own until the bus tells it who its
+    /// master really is.
     fn share_shards(&mut self) {
         let shard_of_master = |node: &NodeLine| {
             let (place, _) = self.places.get(&node.master?)?;
-            self.nodes[*place].aux.shard_id
+            let master = &self.nodes[*place];
+            if master.master.is_some() { None } else { master.aux.shard_id }
         };
         let shards: Vec<_> = self.nodes.iter().map(shard_of_master).collect();
         for (node, shard) in self.nodes.iter_mut().zip(shards) {

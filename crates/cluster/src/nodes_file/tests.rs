@@ -206,6 +206,9 @@ fn replicas_have_the_shard_of_their_master() {
     assert_eq!(shards("", ",shard-id=B"), (b.clone(), b));
     assert_eq!(shards(",shard-id=A", ""), (a, None));
     assert_eq!(shards("", ""), (None, None));
+    // A chain, the shortest one that is a cycle: as it was.
+    let chain = "A :1@2,,shard-id=A myself,slave B 0 0 0 connected\nB :1@2,,shard-id=B slave A 0 0 0 connected";
+    assert_eq!(write(&parse(&with_line(chain))), with_line(chain));
 }
 
 #[test]
