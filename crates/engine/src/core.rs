@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 
 use russet_protocol::{ErrorReply, ReplyWriter};
 
+use crate::cluster::{ClusterOrder, ClusterStart};
 use crate::config::{Config, Hook, SentinelStart};
 use crate::ids::{Handle, JobId, RequestId};
 use crate::injected::Bug;
@@ -40,6 +41,8 @@ pub struct Boot {
     pub mode: Mode,
     /// In Sentinel mode: the masters to watch, and where the state is kept.
     pub sentinel: Option<SentinelStart>,
+    /// In cluster mode: what the node knows of the cluster, and where that is kept.
+    pub cluster: Option<ClusterStart>,
     /// Which programs there are, for scripts of a Sentinel.
     pub programs: russet_sentinel::Programs,
     /// Whether to load the dump file before serving; never in Sentinel mode.
@@ -54,6 +57,9 @@ pub struct Boot {
     /// A bug of the Sentinel machine to inject.
     #[cfg(feature = "injected")]
     pub sentinel_bug: Option<russet_sentinel::Bug>,
+    /// A bug of the cluster's machine to inject.
+    #[cfg(feature = "injected")]
+    pub cluster_bug: Option<russet_cluster::Bug>,
 }
 
 /// The platform as INFO reports it; empty fields are omitted.
@@ -148,6 +154,8 @@ pub enum Order {
     Exit(i32),
     /// Run the hook of a changed directive.
     Apply(Hook),
+    /// Do what the cluster's machine wants of other parts.
+    Cluster(ClusterOrder),
 }
 
 /// The reply to a blocked client.

@@ -20,7 +20,7 @@
 //! and out of outboxes.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub use russet_sentinel::{Programs, ScriptOutcome};
@@ -97,6 +97,8 @@ pub struct ProcessMetrics {
 pub enum Service {
     /// Clients and replicas, in plain text.
     Clients,
+    /// Nodes of the cluster, on its bus.
+    Bus,
 }
 
 /// Both ends of a connection, as CLIENT LIST and INFO show them.
@@ -111,6 +113,18 @@ pub enum Endpoints {
     },
     /// A Unix socket, with its path.
     Unix(String),
+}
+
+impl Endpoints {
+    /// Returns our address and the peer's, if there are any.
+    pub fn addresses(&self) -> (Option<IpAddr>, Option<IpAddr>) {
+        match self {
+            Endpoints::Tcp { peer, local } => {
+                (Some(local.ip().to_canonical()), Some(peer.ip().to_canonical()))
+            }
+            Endpoints::Unix(_) => (None, None),
+        }
+    }
 }
 
 /// An event of the control plane for the node.

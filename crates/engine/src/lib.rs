@@ -5,6 +5,7 @@
 pub mod busy;
 pub mod call;
 pub mod clients;
+pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod core;

@@ -6,6 +6,7 @@
 
 use crate::busy::Busy;
 use crate::clients::{Client, Clients};
+use crate::cluster::Cluster;
 use crate::core::Core;
 use crate::journal::Journal;
 use crate::pause::Pause;
@@ -48,6 +49,8 @@ pub struct Parts {
     pub shutdown: Shutdown,
     /// The masters that are watched, in Sentinel mode.
     pub sentinel: Sentinel,
+    /// The nodes and slots of the cluster, in cluster mode.
+    pub cluster: Cluster,
     /// Channels and their subscribers.
     pub pubsub: PubSub,
     /// CLIENT PAUSE.
@@ -75,6 +78,7 @@ impl Parts {
             loading: Loading::default(),
             shutdown: Shutdown::default(),
             sentinel: Sentinel::default(),
+            cluster: Cluster::default(),
             pubsub: PubSub::default(),
             pause: Pause::default(),
             busy: Busy::default(),

@@ -35,6 +35,8 @@ pub enum PauseReason {
     Shutdown,
     /// FAILOVER.
     Failover,
+    /// CLUSTER FAILOVER of one of our replicas.
+    Cluster,
 }
 
 /// The active pauses and the clients held by them.
@@ -42,7 +44,7 @@ pub enum PauseReason {
 pub struct Pause {
     /// The combined pause: the strictest mode and the latest end, in monotonic microseconds.
     combined: Option<(PauseMode, u64)>,
-    by_reason: [Option<(PauseMode, u64)>; 3],
+    by_reason: [Option<(PauseMode, u64)>; 4],
     held: VecDeque<Handle>,
 }
 

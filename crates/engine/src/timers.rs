@@ -28,10 +28,12 @@ pub enum Timer {
     Append,
     /// The next thing that is due in Sentinel mode.
     Sentinel,
+    /// … and in cluster mode.
+    Cluster,
 }
 
 /// The number of timers, of which the last one is named here.
-const COUNT: usize = Timer::Sentinel as usize + 1;
+const COUNT: usize = Timer::Cluster as usize + 1;
 
 /// Deadlines in monotonic microseconds.
 #[derive(Debug)]

@@ -37,6 +37,8 @@ pub enum LinkOwner {
     Master,
     /// [`Sentinel`](crate::sentinel::Sentinel): a link to a server or Sentinel.
     Sentinel,
+    /// [`Cluster`](crate::cluster::Cluster): a link to or from another node of the cluster.
+    Bus,
 }
 
 /// Maximum output that waits for a server or Sentinel. Few commands are sent while replies are outstanding.
@@ -48,8 +50,12 @@ const MASTER_OUTPUT_MAX: u64 = 1 << 20;
 impl LinkOwner {
     /// Returns the limit of a link's output and its description. The limits of clients are for those
     /// that connected to us.
-    pub(super) fn output_limit(self) -> (&'static str, OutputLimit) {
+    pub(super) fn output_limit(self, config: &Config) -> (&'static str, OutputLimit) {
         match self {
+            LinkOwner::Bus => {
+                let hard_bytes = config.cluster_link_sendbuf_limit;
+                ("'cluster-link-sendbuf-limit'", OutputLimit { hard_bytes, ..Default::default() })
+            }
             LinkOwner::Master => {
                 let limit = OutputLimit { hard_bytes: MASTER_OUTPUT_MAX, ..Default::default() };
                 ("1 MB for the link to a master, which does not read", limit)
@@ -180,6 +186,10 @@ pub struct Client {
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// ASKING: its next command may use a slot that is being imported.
+    pub is_asking: bool,
+    /// READONLY: it reads from a replica.
+    pub reads_replica: bool,
     /// MULTI.
     pub transaction: Transaction,
     /// WATCH: database and name of each key.
@@ -237,6 +247,8 @@ impl Client {
             reply_mode: ReplyMode::default(),
             no_evict: false,
             no_touch: false,
+            is_asking: false,
+            reads_replica: false,
             transaction: Transaction::default(),
             watched: Vec::new(),
             watched_bytes: 0,
@@ -348,7 +360,7 @@ impl Client {
                 ("'client-output-buffer-limit pubsub'", limits.pubsub)
             }
             Role::Client => ("'client-output-buffer-limit normal'", limits.normal),
-            Role::Link(owner) => owner.output_limit(),
+            Role::Link(owner) => owner.output_limit(config),
         }
     }
 

@@ -211,6 +211,19 @@ impl Clients {
         link
     }
 
+    /// Adds a connection that a peer has opened to `owner`.
+    pub(crate) fn accept_link(
+        &mut self,
+        core: &mut Core,
+        owner: LinkOwner,
+        ends: Endpoints,
+    ) -> Handle {
+        let client = self.add(ends, core.now.mono_us);
+        client.role = Role::Link(owner);
+        client.authenticated = true;
+        client.handle
+    }
+
     /// Returns the buffer to read into; none if the connection must not be read now. `held`:
     /// whether all clients are held.
     #[inline]

@@ -43,6 +43,8 @@ pub const PUSHES_REPLY: u64 = 1 << 46;
 pub const SENTINEL: u64 = 1 << 48;
 /// A subcommand that Sentinel mode does not have, although it has its container.
 pub const NOT_SENTINEL: u64 = 1 << 50;
+/// Moves keys to another node, so it is served wherever a moving slot's keys are.
+pub const MOVES_KEYS: u64 = 1 << 51;
 /// Exists in Sentinel mode only.
 pub const ONLY_SENTINEL: u64 = 1 << 49;
 /// Fails like a write while the last save has failed: Sentinels and health checks rely on it.

@@ -42,6 +42,8 @@ impl Apply {
 /// A hook of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
+    /// `cluster-…`: the cluster's machine takes the settings.
+    Cluster,
     /// `hz`: changes the interval of the cron.
     CronPace,
     /// `repl-backlog-size`: resizes the backlog.

@@ -542,54 +542,54 @@ section "Memory" {
 }
 section "Cluster" {
     /// Enable cluster mode.
-    "cluster-enabled" [] cluster_enabled: bool = "no", Bool, IMMUTABLE, durability("the server would accept all keys, also those of other nodes of the cluster"), NONE;
+    "cluster-enabled" [] cluster_enabled: bool = "no", Bool, IMMUTABLE, IMPLEMENTED, NONE;
     /// File with the node's view of the cluster.
-    "cluster-config-file" [] cluster_config_file: Vec<u8> = "nodes.conf", Text(check::cluster_config_file), IMMUTABLE, PERFORMANCE, NONE;
+    "cluster-config-file" [] cluster_config_file: Vec<u8> = "nodes.conf", Text(check::cluster_config_file), IMMUTABLE, IMPLEMENTED, NONE;
     /// Milliseconds without contact after which a node is considered failing.
-    "cluster-node-timeout" [] cluster_node_timeout: u64 = "15000", Int(0, LONG), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-node-timeout" [] cluster_node_timeout: u64 = "15000", Int(0, LONG), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// TCP port of the cluster bus; 0 for the client port plus 10000.
-    "cluster-port" [] cluster_port: u16 = "0", Int(0, 65535), IMMUTABLE, PERFORMANCE, NONE;
+    "cluster-port" [] cluster_port: u16 = "0", Int(0, 65535), IMMUTABLE, IMPLEMENTED, NONE;
     /// Maximum age of a replica's data for a failover, as a multiple of the node timeout; 0 sets no
     /// limit.
-    "cluster-replica-validity-factor" ["cluster-slave-validity-factor"] cluster_replica_validity_factor: u32 = "10", Int(0, INT), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-replica-validity-factor" ["cluster-slave-validity-factor"] cluster_replica_validity_factor: u32 = "10", Int(0, INT), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Replicas that a master keeps when another one migrates to an orphaned master.
-    "cluster-migration-barrier" [] cluster_migration_barrier: u32 = "1", Int(0, INT), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-migration-barrier" [] cluster_migration_barrier: u32 = "1", Int(0, INT), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Allow replicas to migrate to orphaned masters.
-    "cluster-allow-replica-migration" [] cluster_allow_replica_migration: bool = "yes", Bool, MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-allow-replica-migration" [] cluster_allow_replica_migration: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Refuse queries while any slot is not covered.
-    "cluster-require-full-coverage" [] cluster_require_full_coverage: bool = "yes", Bool, MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-require-full-coverage" [] cluster_require_full_coverage: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Disable automatic failover by this replica.
-    "cluster-replica-no-failover" ["cluster-slave-no-failover"] cluster_replica_no_failover: bool = "no", Bool, MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-replica-no-failover" ["cluster-slave-no-failover"] cluster_replica_no_failover: bool = "no", Bool, MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Allow reads while the cluster is down.
-    "cluster-allow-reads-when-down" [] cluster_allow_reads_when_down: bool = "no", Bool, MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-allow-reads-when-down" [] cluster_allow_reads_when_down: bool = "no", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Allow shard channels while the cluster is down.
-    "cluster-allow-pubsubshard-when-down" [] cluster_allow_pubsubshard_when_down: bool = "yes", Bool, MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-allow-pubsubshard-when-down" [] cluster_allow_pubsubshard_when_down: bool = "yes", Bool, MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum send buffer of a cluster bus link; 0 sets no limit.
-    "cluster-link-sendbuf-limit" [] cluster_link_sendbuf_limit: u64 = "0", Memory(0, u64::MAX), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-link-sendbuf-limit" [] cluster_link_sendbuf_limit: u64 = "0", Memory(0, u64::MAX), MODIFIABLE, IMPLEMENTED, NONE;
     /// Announced address.
-    "cluster-announce-ip" [] cluster_announce_ip: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-announce-ip" [] cluster_announce_ip: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// IPv4 address that is announced to clients.
-    "cluster-announce-client-ipv4" [] cluster_announce_client_ipv4: Vec<u8> = "", OptionalText(check::ipv4), MODIFIABLE | VALKEY, PERFORMANCE, NONE;
+    "cluster-announce-client-ipv4" [] cluster_announce_client_ipv4: Vec<u8> = "", OptionalText(check::ipv4), MODIFIABLE | VALKEY, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// IPv6 address that is announced to clients.
-    "cluster-announce-client-ipv6" [] cluster_announce_client_ipv6: Vec<u8> = "", OptionalText(check::ipv6), MODIFIABLE | VALKEY, PERFORMANCE, NONE;
+    "cluster-announce-client-ipv6" [] cluster_announce_client_ipv6: Vec<u8> = "", OptionalText(check::ipv6), MODIFIABLE | VALKEY, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Client port that is announced.
-    "cluster-announce-port" [] cluster_announce_port: u16 = "0", Int(0, 65535), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-announce-port" [] cluster_announce_port: u16 = "0", Int(0, 65535), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Client port for TLS that is announced.
-    "cluster-announce-tls-port" [] cluster_announce_tls_port: u16 = "0", Int(0, 65535), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-announce-tls-port" [] cluster_announce_tls_port: u16 = "0", Int(0, 65535), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Port of the bus that is announced.
-    "cluster-announce-bus-port" [] cluster_announce_bus_port: u16 = "0", Int(0, 65535), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-announce-bus-port" [] cluster_announce_bus_port: u16 = "0", Int(0, 65535), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Host name that is announced.
-    "cluster-announce-hostname" [] cluster_announce_hostname: Vec<u8> = "", OptionalText(check::hostname), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-announce-hostname" [] cluster_announce_hostname: Vec<u8> = "", OptionalText(check::hostname), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Announced human-readable name of the node.
-    "cluster-announce-human-nodename" [] cluster_announce_human_nodename: Vec<u8> = "", OptionalText(check::node_name), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-announce-human-nodename" [] cluster_announce_human_nodename: Vec<u8> = "", OptionalText(check::node_name), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Kind of address that clients are redirected to.
-    "cluster-preferred-endpoint-type" [] cluster_preferred_endpoint_type: ClusterEndpointType = "ip", Enum(ClusterEndpointType::NAMES), MODIFIABLE, PERFORMANCE, NONE;
+    "cluster-preferred-endpoint-type" [] cluster_preferred_endpoint_type: ClusterEndpointType = "ip", Enum(ClusterEndpointType::NAMES), MODIFIABLE, IMPLEMENTED, NONE;
     /// For tests: milliseconds between pings of the cluster bus; 0 for the default.
-    "cluster-ping-interval" [] cluster_ping_interval: u64 = "0", Int(0, LONG), MODIFIABLE | HIDDEN, PERFORMANCE, NONE;
+    "cluster-ping-interval" [] cluster_ping_interval: u64 = "0", Int(0, LONG), MODIFIABLE | HIDDEN, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Seconds for which a forgotten node is not added again.
-    "cluster-blacklist-ttl" [] cluster_blacklist_ttl: u64 = "60", Int(0, LONG), MODIFIABLE | VALKEY, PERFORMANCE, NONE;
+    "cluster-blacklist-ttl" [] cluster_blacklist_ttl: u64 = "60", Int(0, LONG), MODIFIABLE | VALKEY, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Milliseconds after which a manual failover is aborted.
-    "cluster-manual-failover-timeout" [] cluster_manual_failover_timeout: u32 = "5000", Int(1, INT), MODIFIABLE | VALKEY, PERFORMANCE, NONE;
+    "cluster-manual-failover-timeout" [] cluster_manual_failover_timeout: u32 = "5000", Int(1, INT), MODIFIABLE | VALKEY, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Collect statistics for each slot.
     "cluster-slot-stats-enabled" [] cluster_slot_stats_enabled: bool = "no", Bool, MODIFIABLE | VALKEY, OBSERVABILITY, NONE;
 }

@@ -358,6 +358,12 @@ impl Keyspace {
         self.dbs[db as usize].get(key)
     }
 
+    /// Whether a key exists and has not expired. Nothing is counted, and nothing expires.
+    pub fn has_key(&self, db: u32, key: Key<'_>) -> bool {
+        let entry = self.dbs[db as usize].get(key);
+        entry.is_some_and(|entry| entry.expiry().is_none_or(|at| !self.is_past(at)))
+    }
+
     /// Opens the write guard of a key.
     #[inline]
     pub fn edit<'a>(&'a mut self, db: u32, key: Key<'a>) -> Edit<'a> {

@@ -165,7 +165,7 @@ impl Node {
     }
 
     /// Replies with an error; a replica, whose output is the stream, gets none.
-    fn reply_now(&mut self, handle: Handle, error: &ErrorReply) {
+    pub(super) fn reply_now(&mut self, handle: Handle, error: &ErrorReply) {
         let Node { core, parts, .. } = self;
         let is_replica = parts.clients.get(handle).is_some_and(|client| client.is_replica());
         parts.clients.reply_error(core, handle, error);

@@ -79,6 +79,10 @@ impl Node {
                 return true;
             }
         };
+        if let Err(error) = self.check_slot(handle, command, args) {
+            self.refuse_slot(handle, command, &error);
+            return true;
+        }
         if let Err(error) = self.admit(handle, command) {
             self.refuse(handle, Some(command), &error);
             return true;

@@ -11,6 +11,7 @@
 //! * `timers.rs`: timers and background work.
 
 mod admit;
+mod cluster;
 mod dispatch;
 mod exec;
 mod gathered;
@@ -22,6 +23,7 @@ mod upstream;
 
 use crate::busy::Activity;
 use crate::clients::{Blocked, LinkOwner, Outbox, Received, Role, Waiting};
+use crate::cluster::{Cluster, World as ClusterWorld};
 use crate::command::CommandTable;
 use crate::config::{Config, Hook};
 pub use crate::core::{Boot, Core, Platform};
@@ -99,6 +101,7 @@ impl Node {
             self.ready_to_serve();
         }
         self.with_sentinel(Sentinel::begin_at_start);
+        self.with_cluster(Cluster::begin_at_start);
     }
 
     /// Sets the current time.
@@ -144,7 +147,8 @@ impl Node {
                 }
                 clients.request_answered(core, id, answer.is_ok());
                 aof.answered(core, clients, &mut self.journal.tail, id, &answer);
-                settings.answered(core, clients, busy, id, answer);
+                settings.answered(core, clients, busy, id, answer.clone());
+                self.with_cluster(|cluster, world| cluster.answered(world, id, &answer));
             }
             Input::ScriptStarted { job, pid } => {
                 self.with_sentinel(|sentinel, world| sentinel.script_started(world, job, pid));
@@ -181,6 +185,18 @@ impl Node {
         call(sentinel, &mut World { core, clients, pubsub })
     }
 
+    /// Calls the cluster part with what it acts on.
+    pub(super) fn with_cluster<T>(
+        &mut self,
+        call: impl FnOnce(&mut Cluster, &mut ClusterWorld<'_>) -> T,
+    ) -> T {
+        let Node { core, parts, .. } = self;
+        let Parts { cluster, clients, pubsub, master, following, .. } = parts;
+        let link = following.master().map(|link| link.state(core.now.mono_us));
+        let data = cluster.note_data(master.stream.offset(), link);
+        call(cluster, &mut ClusterWorld { core, clients, pubsub, data })
+    }
+
     /// Passes the result of an outgoing connection to its owner.
     fn link_connected(&mut self, link: Handle, result: Result<Endpoints, String>) {
         let Node { core, parts, .. } = self;
@@ -190,6 +206,9 @@ impl Node {
             Some(Role::Link(LinkOwner::Master)) => following.connected(core, clients, link, result),
             Some(Role::Link(LinkOwner::Sentinel)) => {
                 self.with_sentinel(|sentinel, world| sentinel.connected(world, link, result))
+            }
+            Some(Role::Link(LinkOwner::Bus)) => {
+                self.with_cluster(|cluster, world| cluster.connected(world, link, result))
             }
             _ => false,
         };
@@ -315,6 +334,10 @@ impl Node {
         self.advance(now);
         let handle = match service {
             Service::Clients => self.parts.clients.accept(&mut self.core, ends)?,
+            Service::Bus => {
+                let accepted = self.with_cluster(|cluster, world| cluster.accepted(world, ends));
+                accepted.ok_or_else(Vec::new)?
+            }
         };
         self.core.timers.set_if_idle(Timer::Cron, now.mono_us + 100_000);
         Ok(handle)
@@ -343,7 +366,9 @@ impl Node {
             Received::LinkTooLong(LinkOwner::Master) => {
                 following.protocol_error(core, clients, handle, "a request without an end");
             }
-            Received::LinkTooLong(LinkOwner::Sentinel) => clients.drop_without_flush(core, handle),
+            Received::LinkTooLong(LinkOwner::Sentinel | LinkOwner::Bus) => {
+                clients.drop_without_flush(core, handle);
+            }
         }
         if self.core.has_orders() {
             self.carry_out_orders();
@@ -373,7 +398,7 @@ impl Node {
                 let on_disk = aof.synced_offset(&journal.tail, offset);
                 following.send_ack(core, clients, offset, on_disk);
             }
-            Some(Role::Client | Role::Link(LinkOwner::Sentinel)) | None => {}
+            Some(Role::Client | Role::Link(LinkOwner::Sentinel | LinkOwner::Bus)) | None => {}
         }
         if self.core.has_orders() {
             self.carry_out_orders();
@@ -434,9 +459,10 @@ impl Node {
         match client.role {
             Role::Client | Role::Replica => master.on_close(core, clients, saves, handle, by_peer),
             Role::Link(LinkOwner::Master) => following.on_close(core, handle, by_peer),
-            Role::Link(LinkOwner::Sentinel) => {}
+            Role::Link(LinkOwner::Sentinel | LinkOwner::Bus) => {}
         }
         self.with_sentinel(|sentinel, world| sentinel.on_close(world, handle));
+        self.with_cluster(|cluster, world| cluster.on_close(world, handle));
         let Node { core, data, parts, .. } = self;
         let Parts { clients, pubsub, .. } = parts;
         pubsub.on_close(handle);

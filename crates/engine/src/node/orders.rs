@@ -4,6 +4,7 @@ use russet_protocol::ErrorReply;
 
 use super::Node;
 use crate::busy::Activity;
+use crate::cluster::Cluster;
 use crate::config::Hook;
 use crate::core::{Answer, Core, Order};
 use crate::ids::JobId;
@@ -59,6 +60,7 @@ impl Node {
             }
             Order::Exit(status) => self.exit(status),
             Order::Apply(hook) => self.apply(hook),
+            Order::Cluster(order) => self.obey_cluster(order),
         }
     }
 
@@ -260,6 +262,7 @@ impl Node {
     pub(super) fn apply(&mut self, hook: Hook) {
         let Node { core, data, parts, .. } = self;
         match hook {
+            Hook::Cluster => self.with_cluster(Cluster::configure),
             Hook::CronPace => core.timers.set(Timer::Cron, core.now.mono_us),
             Hook::BacklogSize => parts.master.resize_backlog(core),
             Hook::UseCounting => data.set_policy(&core.config),

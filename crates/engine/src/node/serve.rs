@@ -209,9 +209,16 @@ impl Node {
             let most = (BATCH - batch.pending.len()).min(batch.quota);
             let before = batch.pending.len();
             let role = self.parts.clients.get(handle).map(|client| client.role);
-            if role == Some(Role::Link(LinkOwner::Sentinel)) {
-                self.with_sentinel(|sentinel, world| sentinel.received(world, handle));
-                continue;
+            match role {
+                Some(Role::Link(LinkOwner::Sentinel)) => {
+                    self.with_sentinel(|sentinel, world| sentinel.received(world, handle));
+                    continue;
+                }
+                Some(Role::Link(LinkOwner::Bus)) => {
+                    self.with_cluster(|cluster, world| cluster.received(world, handle));
+                    continue;
+                }
+                _ => {}
             }
             let is_link = role == Some(Role::Link(LinkOwner::Master));
             match if is_link { self.link_received(handle) } else { Rest::Stream } {

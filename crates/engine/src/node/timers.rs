@@ -4,6 +4,7 @@ use super::Node;
 use super::serve::TURN_US;
 use crate::busy::Activity;
 use crate::clients::{LinkOwner, Waiting};
+use crate::cluster::Cluster;
 use crate::core::{Answer, Order};
 use crate::expiry;
 use crate::io::Host;
@@ -22,10 +23,10 @@ impl Node {
         let now_us = self.core.now.mono_us;
         if self.parts.busy.is(Activity::Sleep) {
             // Like a sleeping process: nothing else happens, and peers notice.
-            if self.core.timers.take_due(Timer::Sleep, now_us) {
-                self.sleep_ended();
+            if !self.core.timers.take_due(Timer::Sleep, now_us) {
+                return;
             }
-            return;
+            self.sleep_ended();
         }
         if self.core.timers.next().is_none_or(|due| due > now_us) {
             return;
@@ -58,6 +59,13 @@ impl Node {
                 self.with_sentinel(|sentinel, world| sentinel.received(world, link));
             }
             self.with_sentinel(Sentinel::tick);
+        }
+        if self.core.timers.take_due(Timer::Cluster, now_us) {
+            // Before any command: a process that was stopped may have been replaced.
+            for link in self.parts.clients.ready_links(LinkOwner::Bus) {
+                self.with_cluster(|cluster, world| cluster.received(world, link));
+            }
+            self.with_cluster(Cluster::tick);
         }
         if self.core.timers.take_due(Timer::Load, now_us) {
             let Parts { loading, following, clients, .. } = &mut self.parts;

@@ -95,6 +95,12 @@ pub struct MasterLink {
 }
 
 impl MasterLink {
+    /// Returns whether the link is up, and for how many microseconds nothing has come from the master.
+    pub(crate) fn state(&self, now_us: u64) -> (bool, u64) {
+        let since = if self.is_online() { self.last_io_us } else { self.down_since_us };
+        (self.is_online(), now_us.saturating_sub(since))
+    }
+
     pub(super) fn new(
         host: String,
         port: u16,

@@ -1,7 +1,6 @@
 //! Connections to servers and other Sentinels.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use russet_protocol::{ParsedReply, ReplyLimits, ReplyParser};
 use russet_sentinel::{Input, LinkId};
@@ -58,7 +57,7 @@ impl Sentinel {
         let Some(link) = self.links.id(handle) else { return false };
         match result {
             Ok(ends) => {
-                let (local, peer) = addresses(&ends);
+                let (local, peer) = ends.addresses();
                 if let Some(client) = world.clients.get_mut(handle) {
                     client.ends = ends;
                 }
@@ -122,15 +121,5 @@ impl Sentinel {
             self.links.remove(link);
             self.handle(world, Input::Closed { link });
         }
-    }
-}
-
-/// Returns our address and the peer's.
-fn addresses(ends: &Endpoints) -> (Option<IpAddr>, Option<IpAddr>) {
-    match ends {
-        Endpoints::Tcp { peer, local } => {
-            (Some(local.ip().to_canonical()), Some(peer.ip().to_canonical()))
-        }
-        Endpoints::Unix(_) => (None, None),
     }
 }

@@ -1,0 +1,257 @@
+//! Cluster mode: carries the machine's connections, its state and its orders to the node and back.
+//!
+//! The machine ([`russet_cluster`]) decides everything about nodes and slots; this part has no opinion. What it owns is in
+//! between:
+//!
+//! ```text
+//!   links     a connection of the bus     ◀─▶ a connection of the node, split into messages
+//!   saves     a version of nodes.conf     ◀─▶ a request to the driver
+//!   waiting   replies that must not be sent before a version is on disk
+//!   redirect  a command and its keys       ─▶ served here, or where else
+//! ```
+
+mod links;
+pub(crate) mod redirect;
+mod state;
+
+use russet_cluster::nodes_file::NodesFile;
+use russet_cluster::{
+    Announced, Boot, Cluster as Machine, Data, Input, Level as Severity, NodeId, Now, Output,
+    Settings,
+};
+
+use crate::clients::{Clients, LinkOwner};
+use crate::config::Config;
+use crate::core::{Core, Order};
+use crate::io::Level;
+use crate::pubsub::PubSub;
+use crate::timers::Timer;
+
+/// Distance of the bus' port from that of clients.
+pub const BUS_PORT_OFFSET: u16 = 10_000;
+
+/// What a node of a cluster starts with.
+#[derive(Clone, Debug)]
+pub struct ClusterStart {
+    /// Absolute path of `cluster-config-file`.
+    pub path: String,
+    /// What it says; none if it is new.
+    pub file: Option<NodesFile>,
+}
+
+/// The part.
+#[derive(Default)]
+pub struct Cluster {
+    machine: Option<Box<Machine>>,
+    path: String,
+    links: links::Links,
+    saves: state::Saves,
+    /// Whether this process has been connected to a master: before, nobody knows how old its data is.
+    has_synced: bool,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("links", &self.links).finish_non_exhaustive()
+    }
+}
+
+/// What the part acts on.
+pub(crate) struct World<'a> {
+    /// The shared state.
+    pub core: &'a mut Core,
+    /// The connections.
+    pub clients: &'a mut Clients,
+    /// The subscribers.
+    pub pubsub: &'a PubSub,
+    /// How far the node's data is.
+    pub data: Data,
+}
+
+/// What the machine wants of other parts.
+#[derive(Debug)]
+pub enum ClusterOrder {
+    /// Replicate this node.
+    Follow {
+        /// Host name or address.
+        host: String,
+        /// Port for clients.
+        port: u16,
+    },
+    /// Be a master.
+    Promote,
+    /// Delete the keys of slots that others have taken.
+    DropKeys(russet_cluster::SlotBitmap),
+    /// Hold writes, for so many milliseconds at most.
+    PauseWrites(u64),
+    /// End that.
+    ResumeWrites,
+}
+
+fn now(world: &World<'_>) -> Now {
+    let now = world.core.now;
+    Now { mono_ms: now.mono_ms(), wall_ms: now.wall_ms(), data: world.data }
+}
+
+/// Returns the port of the bus.
+pub fn bus_port(config: &Config) -> u16 {
+    match config.cluster_port {
+        0 => config.port.saturating_add(BUS_PORT_OFFSET),
+        port => port,
+    }
+}
+
+/// Returns what an operator has set.
+fn settings(config: &Config) -> Settings {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Settings {
+        node_timeout_ms: config.cluster_node_timeout,
+        port: config.port,
+        tls_port: 0,
+        bus_port: bus_port(config),
+        announced: Announced {
+            ip: text(&config.cluster_announce_ip),
+            port: config.cluster_announce_port,
+            tls_port: config.cluster_announce_tls_port,
+            bus_port: config.cluster_announce_bus_port,
+            hostname: text(&config.cluster_announce_hostname),
+            human_nodename: text(&config.cluster_announce_human_nodename),
+            client_ipv4: text(&config.cluster_announce_client_ipv4),
+            client_ipv6: text(&config.cluster_announce_client_ipv6),
+        },
+        replica_validity_factor: config.cluster_replica_validity_factor.into(),
+        replica_ping_ms: u64::from(config.repl_ping_replica_period) * 1000,
+        migration_barrier: config.cluster_migration_barrier as usize,
+        allow_replica_migration: config.cluster_allow_replica_migration,
+        no_failover: config.cluster_replica_no_failover,
+        require_full_coverage: config.cluster_require_full_coverage,
+        blacklist_ttl_ms: config.cluster_blacklist_ttl.saturating_mul(1000),
+        manual_failover_ms: config.cluster_manual_failover_timeout.into(),
+        ping_interval_ms: match config.cluster_ping_interval {
+            0 => Settings::default().ping_interval_ms,
+            interval => interval,
+        },
+    }
+}
+
+/// Returns a new name of a node or shard.
+pub(crate) fn new_id(core: &mut Core) -> NodeId {
+    NodeId::parse(core.ids.hex40().as_bytes()).expect("40 lowercase hexadecimal digits")
+}
+
+impl Cluster {
+    /// Joins the cluster.
+    pub(crate) fn begin_at_start(&mut self, world: &mut World<'_>) {
+        let Some(start) = world.core.boot.cluster.take() else { return };
+        let boot = Boot {
+            seed: world.core.rng.draw(),
+            new_id: new_id(world.core),
+            new_shard: new_id(world.core),
+            file: start.file,
+            #[cfg(feature = "injected")]
+            bug: world.core.boot.cluster_bug,
+            #[cfg(not(feature = "injected"))]
+            bug: None,
+        };
+        self.path = start.path;
+        let settings = settings(&world.core.config);
+        self.machine = Some(Box::new(Machine::new(settings, boot, now(world))));
+        self.carry_out(world);
+    }
+
+    /// Returns the machine, in cluster mode.
+    #[inline]
+    pub fn machine(&self) -> Option<&Machine> {
+        self.machine.as_deref()
+    }
+
+    /// Returns how far the node's data is, by what replication says.
+    pub(crate) fn note_data(&mut self, offset: i64, link: Option<(bool, u64)>) -> Data {
+        let (is_connected, silent_us) = link.unwrap_or((false, 0));
+        self.has_synced |= is_connected;
+        Data {
+            offset: u64::try_from(offset).unwrap_or(0),
+            is_connected,
+            silent_ms: self.has_synced.then_some(silent_us / 1000),
+        }
+    }
+
+    /// Calls the machine, and carries out what it wants.
+    pub(crate) fn call<T>(
+        &mut self,
+        world: &mut World<'_>,
+        call: impl FnOnce(&mut Machine, Now) -> T,
+    ) -> Option<T> {
+        let now = now(world);
+        let result = call(self.machine.as_deref_mut()?, now);
+        self.carry_out(world);
+        Some(result)
+    }
+
+    fn handle(&mut self, world: &mut World<'_>, input: Input<'_>) {
+        self.call(world, |machine, now| machine.handle(now, input));
+    }
+
+    /// Handles that its timer is due.
+    pub(crate) fn tick(&mut self, world: &mut World<'_>) {
+        self.handle(world, Input::Tick);
+    }
+
+    /// Takes changed settings.
+    pub(crate) fn configure(&mut self, world: &mut World<'_>) {
+        let settings = settings(&world.core.config);
+        self.call(world, |machine, now| machine.set(now, settings));
+    }
+
+    /// Carries out what the machine wants, and sets the timer.
+    fn carry_out(&mut self, world: &mut World<'_>) {
+        while let Some(output) = self.machine.as_deref_mut().and_then(Machine::poll_output) {
+            self.output(world, output);
+        }
+        if let Some(machine) = &self.machine {
+            world.core.timers.set(Timer::Cluster, machine.next_due().saturating_mul(1000));
+        }
+    }
+
+    fn output(&mut self, world: &mut World<'_>, output: Output) {
+        let World { core, clients, pubsub, .. } = world;
+        let order = |core: &mut Core, order| core.order(Order::Cluster(order));
+        match output {
+            Output::Connect { link, host, port } => {
+                let handle = clients.connect(core, LinkOwner::Bus, &host, port);
+                self.links.add(link, handle);
+            }
+            Output::Send { link, bytes } => {
+                if let Some(handle) = self.links.handle(link) {
+                    clients.send(core, handle, &bytes);
+                }
+            }
+            Output::Close { link } => {
+                if let Some(handle) = self.links.remove(link) {
+                    clients.drop_without_flush(core, handle);
+                }
+            }
+            Output::Save { version, text } => self.save(core, version, text),
+            Output::Follow { host, port, .. } => order(core, ClusterOrder::Follow { host, port }),
+            Output::Promote => order(core, ClusterOrder::Promote),
+            Output::DropKeys { slots } => order(core, ClusterOrder::DropKeys(slots)),
+            Output::PauseWrites { ms } => order(core, ClusterOrder::PauseWrites(ms)),
+            Output::ResumeWrites => order(core, ClusterOrder::ResumeWrites),
+            Output::SlotsChanged => {}
+            Output::Publish { is_sharded, channel, message } => match is_sharded {
+                true => _ = pubsub.publish_to_shard(core, clients, &channel, &message),
+                false => _ = pubsub.publish(core, clients, &channel, &message),
+            },
+            Output::Log { level, text } => core.log(level_of(level), text),
+        }
+    }
+}
+
+fn level_of(level: Severity) -> Level {
+    match level {
+        Severity::Debug => Level::Debug,
+        Severity::Verbose => Level::Verbose,
+        Severity::Notice => Level::Notice,
+        Severity::Warning => Level::Warning,
+    }
+}

@@ -1,0 +1,146 @@
+//! Cluster mode: whether this node serves the keys of a command, which `cluster/redirect.rs` decides, and what the
+//! cluster's machine wants of other parts.
+
+use russet_protocol::ErrorReply;
+
+use super::Node;
+use crate::cluster::ClusterOrder;
+use crate::cluster::redirect::{Asked, decide};
+use crate::command::keyspec::key_flag;
+use crate::command::{Args, Command, flag};
+use crate::ids::Handle;
+use crate::io::Endpoints;
+use crate::journal::Origin;
+use crate::parts::Parts;
+use crate::pause::{PauseMode, PauseReason};
+
+/// The keys of a command, or of all commands of a transaction.
+#[derive(Default)]
+struct Keys {
+    slot: Option<u16>,
+    count: usize,
+    present: usize,
+    is_channel: bool,
+    /// Whether all of them are in one slot.
+    are_apart: bool,
+}
+
+impl Node {
+    /// Whether the keys of a client's command are served here; else the error that says where.
+    pub(super) fn check_slot(
+        &mut self,
+        handle: Handle,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Result<(), ErrorReply> {
+        let Some(machine) = self.parts.cluster.machine() else { return Ok(()) };
+        let Some(client) = self.parts.clients.get(handle) else { return Ok(()) };
+        if !client.authenticated || client.is_replica() {
+            // It is refused in any case.
+            return Ok(());
+        }
+        let (queued, is_exec) = match command.has(flag::RUNS_QUEUE) {
+            true => (client.transaction.flags, true),
+            false => (0, false),
+        };
+        let mut keys = Keys::default();
+        if is_exec {
+            for queued in &client.transaction.queue {
+                let row = self.commands.row(queued.command);
+                let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
+                    .with_large(&queued.large);
+                self.add_keys(&mut keys, row, &args, client.db);
+            }
+        } else {
+            self.add_keys(&mut keys, command, args, client.db);
+        }
+        let Some(slot) = keys.slot else { return Ok(()) };
+        if keys.are_apart {
+            return Err(ErrorReply::fixed("CROSSSLOT Keys in request don't hash to the same slot"));
+        }
+        if machine.serves(slot) {
+            return Ok(());
+        }
+        let flags = command.flags | queued;
+        let asked = Asked {
+            slot,
+            keys: keys.count,
+            present: keys.present,
+            writes: flags & flag::WRITE != 0,
+            is_channel: keys.is_channel,
+            migrates: flags & flag::MOVES_KEYS != 0,
+            is_asking: client.is_asking || command.has(flag::ASKING),
+            reads_replica: client.reads_replica,
+            is_ipv6: match &client.ends {
+                Endpoints::Tcp { local, .. } => local.ip().to_canonical().is_ipv6(),
+                Endpoints::Unix(_) => false,
+            },
+        };
+        decide(machine, &self.core.config, &asked)
+    }
+
+    fn add_keys(&self, keys: &mut Keys, command: &'static Command, args: &Args<'_>, db: u32) {
+        let args = args.of(command);
+        for spec in command.keys {
+            let is_channel = spec.flags & key_flag::NOT_KEY != 0;
+            for index in spec.indexes(args.len()).filter(|index| *index < args.len()) {
+                let key = args.key(index);
+                let slot = key.slot();
+                keys.are_apart |= keys.slot.is_some_and(|known| known != slot);
+                keys.slot = Some(slot);
+                keys.count += 1;
+                keys.is_channel |= is_channel;
+                // Only a slot on the move needs to know.
+                let is_served =
+                    self.parts.cluster.machine().is_some_and(|machine| machine.serves(slot));
+                if !is_served && !is_channel && self.data.has_key(db, key) {
+                    keys.present += 1;
+                }
+            }
+        }
+    }
+
+    /// Replies that a command is not served here, and aborts the transaction that it belongs to.
+    pub(super) fn refuse_slot(
+        &mut self,
+        handle: Handle,
+        command: &'static Command,
+        error: &ErrorReply,
+    ) {
+        let Node { core, data, parts, commands, .. } = self;
+        core.stats.rejected(commands.number_of(command));
+        if command.has(flag::RUNS_QUEUE) {
+            crate::watching::discard_transaction(&mut parts.clients, data, handle);
+        } else if let Some(client) = parts.clients.get_mut(handle) {
+            client.transaction.refused = client.transaction.open;
+        }
+        self.reply_now(handle, error);
+    }
+
+    /// Does what the cluster's machine wants of other parts.
+    pub(super) fn obey_cluster(&mut self, order: ClusterOrder) {
+        let Node { core, journal, parts, .. } = self;
+        let Parts { clients, master, following, pause, .. } = parts;
+        match order {
+            ClusterOrder::Follow { host, port } => {
+                following.follow(core, clients, journal, master, (&host, port), None);
+            }
+            ClusterOrder::Promote => following.promote(core, clients, journal, master),
+            ClusterOrder::DropKeys(slots) => slots.iter().for_each(|slot| self.drop_slot(slot)),
+            ClusterOrder::PauseWrites(ms) => {
+                let end_us = core.now.mono_us + ms.saturating_mul(1000);
+                pause.begin(core, PauseReason::Cluster, PauseMode::Write, end_us);
+            }
+            ClusterOrder::ResumeWrites => pause.end(core, PauseReason::Cluster),
+        }
+    }
+
+    /// Deletes the keys of a slot that another node has taken.
+    fn drop_slot(&mut self, slot: u16) {
+        let Node { data, journal, .. } = self;
+        journal.set_origin(Origin::Local);
+        for db in 0..data.count() {
+            data.flush_slot(db, slot, &mut |key| journal.add(db, &[b"DEL", key]));
+        }
+    }
+}
