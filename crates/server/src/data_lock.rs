@@ -82,6 +82,20 @@ impl DataLock {
         })
     }
 
+    /// Acquires the lock of a file with the state of a cluster node: with one state two of them would have the same name and
+    /// votes.
+    pub fn take_cluster_state(path: &Path) -> Result<Taken, String> {
+        let (folder, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name());
+        let name = name.unwrap_or_default().to_string_lossy();
+        DataLock::take_file(folder, &name, None, &|pid| {
+            let path = path.display();
+            format!(
+                "Sorry, the cluster configuration file {path} is already used by a different cluster node{pid}. Please \
+                 make sure that different nodes use different cluster configuration files."
+            )
+        })
+    }
+
     /// Acquires the lock of append-only files for a tool that changes them while no server may.
     pub fn take_for_repair(folder: &Path, appendfilename: &str) -> Result<Taken, String> {
         DataLock::take_file(folder, appendfilename, None, &|pid| {

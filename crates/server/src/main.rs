@@ -22,6 +22,7 @@ mod cgroup;
 mod check_aof;
 mod check_rdb;
 mod clock;
+mod cluster_state;
 mod completions;
 mod config_files;
 mod connect;

@@ -4,13 +4,14 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use russet_engine::config::{Config, Loaded, requests_at_start};
+use russet_engine::config::{BUS_PORT_OFFSET, Config, Loaded, requests_at_start};
 use russet_engine::io::{AppendFolder, Level, Request};
 use russet_engine::mode::Mode;
 use russet_engine::node::{Boot, Node, Seeds};
 
 use crate::banner;
 use crate::clock::Clock;
+use crate::cluster_state;
 use crate::config_files::{Refusal, Sources};
 use crate::crash;
 use crate::daemon::{self, PidFile};
@@ -50,6 +51,10 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     let version = sources.file.as_deref().and_then(Version::of);
     let loaded = sources.load(mode).map_err(show_refusal)?;
     let mut config = loaded.config.clone();
+    let mode = match mode {
+        Mode::Standalone if config.cluster_enabled => Mode::Cluster,
+        mode => mode,
+    };
     if arguments.is_empty() {
         // Without arguments, listen on loopback only.
         config.bind.0 = vec![b"127.0.0.1".to_vec(), b"-::1".to_vec()];
@@ -61,6 +66,7 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     let file = (sources.file.as_deref(), version);
     let opened = sentinel_state::open(file, loaded.sentinel.as_ref());
     let mut sentinel = opened.map_err(show_refusal)?;
+    let mut cluster = open_cluster_state(&config, mode)?;
 
     let is_supervised = supervise::begin(config.supervised);
     let in_background = config.daemonize && !is_supervised;
@@ -76,6 +82,9 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     if let Some(opened) = &mut sentinel {
         opened.lock.iter_mut().for_each(DataLock::renew);
         opened.note.iter().for_each(|note| log::warning(note));
+    }
+    if let Some(opened) = &mut cluster {
+        opened.lock.iter_mut().for_each(DataLock::renew);
     }
     config.maxclients = limits::adjust(config.maxclients).ok_or(Failed)?;
     log::set_role(match config.replicaof {
@@ -116,7 +125,8 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
         log::warning(&format!("'disable-thp': {why}"));
     }
     let (sentinel, state_lock) = sentinel.map(|it| (it.start, it.lock)).unzip();
-    let boot = Boot { mode, load: !is_sentinel, sentinel, ..boot(&sources)? };
+    let (cluster, cluster_lock) = cluster.map(|it| (it.start, it.lock)).unzip();
+    let boot = Boot { mode, load: !is_sentinel, sentinel, cluster, ..boot(&sources)? };
     let mut clock = Clock::new();
     let now = clock.now();
     let node = Node::new(config, boot, now);
@@ -126,7 +136,7 @@ fn start(arguments: &[Vec<u8>], mode: Mode) -> Result<i32, Failed> {
     daemon::listens();
     let status = event_loop.run();
     event_loop.release();
-    drop((pid_file, state_lock));
+    drop((pid_file, state_lock, cluster_lock));
     Ok(status)
 }
 
@@ -198,8 +208,12 @@ fn apply_at_start(
     request: Request,
     config: &Config,
 ) -> Result<(), Failed> {
+    let mut failing_port = config.port;
     let (name, is_needed) = match &request {
-        Request::Listen { .. } => ("port", true),
+        Request::Listen { port, .. } => {
+            failing_port = *port;
+            ("port", true)
+        }
         Request::DumpFile(_) => ("dbfilename", true),
         Request::AppendFolder(_) => ("appendonly", true),
         Request::MaxClients(_) => ("maxclients", false),
@@ -209,12 +223,36 @@ fn apply_at_start(
     let Err(why) = carry_out(resources, request) else { return Ok(()) };
     match name {
         "port" => {
-            log::warning(&format!("Failed listening on port {} (tcp), aborting.", config.port))
+            log::warning(&format!("Failed listening on port {failing_port} (tcp), aborting."))
         }
         "dbfilename" | "appendonly" => log::warning(&format!("{why}. Exiting.")),
         name => log::warning(&format!("'{name}': {why}")),
     }
     if is_needed { Err(Failed) } else { Ok(()) }
+}
+
+/// Reads what a node of a cluster knows of it.
+fn open_cluster_state(
+    config: &Config,
+    mode: Mode,
+) -> Result<Option<cluster_state::Opened>, Failed> {
+    if mode != Mode::Cluster {
+        return Ok(None);
+    }
+    if config.cluster_port == 0 && config.port > u16::MAX - BUS_PORT_OFFSET {
+        log::warning(
+            "Redis port number too high for cluster mode. Cluster communication port, which is usually 10,000 port \
+             numbers higher than your Redis port. Your Redis port number must be 55535 or less.",
+        );
+        return Err(Failed);
+    }
+    match cluster_state::open(config) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(why) => {
+            log::warning(&why);
+            Err(Failed)
+        }
+    }
 }
 
 /// Sets `dir` to the absolute path of the working directory, if that is valid UTF-8.

@@ -14,7 +14,7 @@ mod links;
 pub(crate) mod redirect;
 mod state;
 
-use russet_cluster::nodes_file::NodesFile;
+pub use russet_cluster::nodes_file::NodesFile;
 use russet_cluster::{
     Announced, Boot, Cluster as Machine, Data, Input, Level as Severity, NodeId, Now, Output,
     Settings,
@@ -26,9 +26,6 @@ use crate::core::{Core, Order};
 use crate::io::Level;
 use crate::pubsub::PubSub;
 use crate::timers::Timer;
-
-/// Distance of the bus' port from that of clients.
-pub const BUS_PORT_OFFSET: u16 = 10_000;
 
 /// What a node of a cluster starts with.
 #[derive(Clone, Debug)]
@@ -93,14 +90,6 @@ fn now(world: &World<'_>) -> Now {
     Now { mono_ms: now.mono_ms(), wall_ms: now.wall_ms(), data: world.data }
 }
 
-/// Returns the port of the bus.
-pub fn bus_port(config: &Config) -> u16 {
-    match config.cluster_port {
-        0 => config.port.saturating_add(BUS_PORT_OFFSET),
-        port => port,
-    }
-}
-
 /// Returns what an operator has set.
 fn settings(config: &Config) -> Settings {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -108,7 +97,7 @@ fn settings(config: &Config) -> Settings {
         node_timeout_ms: config.cluster_node_timeout,
         port: config.port,
         tls_port: 0,
-        bus_port: bus_port(config),
+        bus_port: config.bus_port(),
         announced: Announced {
             ip: text(&config.cluster_announce_ip),
             port: config.cluster_announce_port,

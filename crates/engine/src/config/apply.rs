@@ -96,16 +96,16 @@ pub(super) const fn listen(shown: &'static str) -> Apply {
 }
 
 fn listen_request(config: &Config) -> Request {
-    Request::Listen {
-        service: Service::Clients,
-        bind: config.bind.0.iter().map(|address| text(address)).collect(),
-        port: config.port,
-    }
+    Request::Listen { service: Service::Clients, bind: texts(&config.bind.0), port: config.port }
 }
 
 /// Returns the request of `loglevel`.
 pub(super) fn log_to(config: &Config) -> Request {
     Request::LogTo { path: text(&config.logfile), level: level_of(config.loglevel) }
+}
+
+fn texts(list: &[Vec<u8>]) -> Vec<String> {
+    list.iter().map(|item| text(item)).collect()
 }
 
 /// Converts a name or path to text. Rows of such values accept only valid UTF-8 (`check.rs`).
@@ -135,6 +135,10 @@ pub fn requests_at_start(config: &Config, mode: Mode) -> Vec<Request> {
         if is_needed && !requests.contains(&request) {
             requests.push(request);
         }
+    }
+    if mode == Mode::Cluster {
+        let (service, bind, port) = (Service::Bus, texts(&config.bind.0), config.bus_port());
+        requests.push(Request::Listen { service, bind, port });
     }
     requests
 }

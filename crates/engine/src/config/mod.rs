@@ -40,6 +40,9 @@ use value::{Origin, ProtectedAction};
 
 use crate::mode::Mode;
 
+/// Distance of the cluster bus' port from that of clients.
+pub const BUS_PORT_OFFSET: u16 = 10_000;
+
 /// The default of `port` in Sentinel mode.
 pub const SENTINEL_PORT: u16 = 26379;
 
@@ -63,6 +66,14 @@ static DEFAULT: LazyLock<Config> = LazyLock::new(|| {
 });
 
 impl Config {
+    /// Returns the port of the cluster bus.
+    pub fn bus_port(&self) -> u16 {
+        match self.cluster_port {
+            0 => self.port.saturating_add(BUS_PORT_OFFSET),
+            port => port,
+        }
+    }
+
     /// Returns the defaults of a mode. A Sentinel has a port of its own, and must be reachable for others.
     pub fn default_of(mode: Mode) -> Config {
         let mut config = Config::default();
