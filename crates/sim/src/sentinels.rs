@@ -276,6 +276,10 @@ impl World {
         let is_master =
             group.is_some_and(|group| node_of(&self.last_host(plan, group)) == Some(node));
         let watch = &mut self.watch;
+        if is_master && let Some(parent) = parent {
+            // It goes on from there, and says so, so others that have it have what the master had.
+            watch.families.insert(parent.to_owned(), group);
+        }
         let inherited = parent.filter(|_| !is_master);
         let inherited = inherited.and_then(|parent| watch.families.get(parent).copied());
         watch.families.entry(id.to_owned()).or_insert(inherited.unwrap_or(group));
