@@ -13,6 +13,7 @@
 )]
 
 pub mod client;
+pub mod clusters;
 pub mod process;
 pub mod program;
 pub mod sentinels;
