@@ -116,6 +116,11 @@ pub enum Endpoints {
 }
 
 impl Endpoints {
+    /// Whether the peer has connected to an IPv6 address.
+    pub fn is_ipv6(&self) -> bool {
+        self.addresses().0.is_some_and(|local| local.is_ipv6())
+    }
+
     /// Returns our address and the peer's, if there are any.
     pub fn addresses(&self) -> (Option<IpAddr>, Option<IpAddr>) {
         match self {

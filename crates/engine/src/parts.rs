@@ -6,7 +6,7 @@
 
 use crate::busy::Busy;
 use crate::clients::{Client, Clients};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, World};
 use crate::core::Core;
 use crate::journal::Journal;
 use crate::pause::Pause;
@@ -86,6 +86,18 @@ impl Parts {
             active_expire: true,
             cron_paused: false,
         }
+    }
+
+    /// Calls the cluster part with what it acts on.
+    pub(crate) fn with_cluster<T>(
+        &mut self,
+        core: &mut Core,
+        call: impl FnOnce(&mut Cluster, &mut World<'_>) -> T,
+    ) -> T {
+        let Parts { cluster, clients, pubsub, master, following, .. } = self;
+        let link = following.master().map(|link| link.state(core.now.mono_us));
+        let data = cluster.note_data(master.stream.offset(), link);
+        call(cluster, &mut World { core, clients, pubsub, data })
     }
 
     /// Returns FAILOVER and what it changes.

@@ -186,7 +186,7 @@ pub struct Client {
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
-    /// ASKING: its next command may use a slot that is being imported.
+    /// ASKING: its next command, or all of its transaction, may use a slot that is being imported.
     pub is_asking: bool,
     /// READONLY: it reads from a replica.
     pub reads_replica: bool,

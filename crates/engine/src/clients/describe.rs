@@ -65,6 +65,7 @@ impl Client {
             ('d', self.transaction.broken),
             ('c', self.closing),
             ('U', matches!(self.ends, Endpoints::Unix(_))),
+            ('r', self.reads_replica),
             ('e', self.no_evict),
             ('T', self.no_touch),
         ];

@@ -77,6 +77,8 @@ pub enum ClusterOrder {
     },
     /// Be a master.
     Promote,
+    /// Delete all keys: they were those of a master that this node does not replicate any more.
+    DropAll,
     /// Delete the keys of slots that others have taken.
     DropKeys(russet_cluster::SlotBitmap),
     /// Hold writes, for so many milliseconds at most.

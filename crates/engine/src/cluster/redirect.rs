@@ -105,7 +105,7 @@ fn redirection(
     let Some((_, node)) = machine.find(to.as_bytes()) else {
         return ErrorReply::fixed("CLUSTERDOWN Hash slot not served");
     };
-    let host = endpoint(node, config, asked.is_ipv6);
+    let host = endpoint(node, config.cluster_preferred_endpoint_type, asked.is_ipv6);
     ErrorReply::Text(format!("{code} {} {host}:{}", asked.slot, node.address.port).into())
 }
 
@@ -117,8 +117,8 @@ pub(crate) fn client_ip(node: &ClusterNode, is_ipv6: bool) -> &str {
 
 /// Returns what clients are told to connect to, by `cluster-preferred-endpoint-type`. Empty: the address that they
 /// have used already.
-pub(crate) fn endpoint<'a>(node: &'a ClusterNode, config: &Config, is_ipv6: bool) -> &'a str {
-    match config.cluster_preferred_endpoint_type {
+pub(crate) fn endpoint(node: &ClusterNode, preferred: ClusterEndpointType, is_ipv6: bool) -> &str {
+    match preferred {
         ClusterEndpointType::Ip => client_ip(node, is_ipv6),
         ClusterEndpointType::Hostname if node.names.hostname.is_empty() => "?",
         ClusterEndpointType::Hostname => &node.names.hostname,

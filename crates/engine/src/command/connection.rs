@@ -278,6 +278,7 @@ fn reset(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     (me.reply_mode.off, me.reply_mode.skip_next) = (false, false);
     me.no_evict = false;
     me.no_touch = false;
+    (me.is_asking, me.reads_replica) = (false, false);
     ctx.call.db = 0;
     reply.protocol = Protocol::Resp2;
     reply.simple("RESET");

@@ -45,6 +45,8 @@ pub const SENTINEL: u64 = 1 << 48;
 pub const NOT_SENTINEL: u64 = 1 << 50;
 /// Moves keys to another node, so it is served wherever a moving slot's keys are.
 pub const MOVES_KEYS: u64 = 1 << 51;
+/// Does not end the effect of ASKING, which is for the next command.
+pub const KEEPS_ASKING: u64 = 1 << 52;
 /// Exists in Sentinel mode only.
 pub const ONLY_SENTINEL: u64 = 1 << 49;
 /// Fails like a write while the last save has failed: Sentinels and health checks rely on it.

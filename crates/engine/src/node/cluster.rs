@@ -9,7 +9,6 @@ use crate::cluster::redirect::{Asked, decide};
 use crate::command::keyspec::key_flag;
 use crate::command::{Args, Command, flag};
 use crate::ids::Handle;
-use crate::io::Endpoints;
 use crate::journal::Origin;
 use crate::parts::Parts;
 use crate::pause::{PauseMode, PauseReason};
@@ -71,10 +70,7 @@ impl Node {
             migrates: flags & flag::MOVES_KEYS != 0,
             is_asking: client.is_asking || command.has(flag::ASKING),
             reads_replica: client.reads_replica,
-            is_ipv6: match &client.ends {
-                Endpoints::Tcp { local, .. } => local.ip().to_canonical().is_ipv6(),
-                Endpoints::Unix(_) => false,
-            },
+            is_ipv6: client.ends.is_ipv6(),
         };
         decide(machine, &self.core.config, &asked)
     }
@@ -100,6 +96,16 @@ impl Node {
         }
     }
 
+    /// Ends the effect of ASKING after a request, but not within a transaction, whose EXEC needs it.
+    pub(super) fn end_asking(&mut self, handle: Handle) {
+        if let Some(client) = self.parts.clients.get_mut(handle)
+            && client.is_asking
+            && !client.transaction.open
+        {
+            client.is_asking = false;
+        }
+    }
+
     /// Replies that a command is not served here, and aborts the transaction that it belongs to.
     pub(super) fn refuse_slot(
         &mut self,
@@ -119,13 +125,18 @@ impl Node {
 
     /// Does what the cluster's machine wants of other parts.
     pub(super) fn obey_cluster(&mut self, order: ClusterOrder) {
-        let Node { core, journal, parts, .. } = self;
+        let Node { core, data, journal, parts, .. } = self;
         let Parts { clients, master, following, pause, .. } = parts;
         match order {
             ClusterOrder::Follow { host, port } => {
                 following.follow(core, clients, journal, master, (&host, port), None);
             }
             ClusterOrder::Promote => following.promote(core, clients, journal, master),
+            ClusterOrder::DropAll => {
+                data.flush(None);
+                journal.set_origin(Origin::Local);
+                journal.add(0, &[b"FLUSHALL"]);
+            }
             ClusterOrder::DropKeys(slots) => slots.iter().for_each(|slot| self.drop_slot(slot)),
             ClusterOrder::PauseWrites(ms) => {
                 let end_us = core.now.mono_us + ms.saturating_mul(1000);

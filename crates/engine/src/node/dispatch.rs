@@ -50,6 +50,9 @@ impl Node {
             true => self.execute_upstream(handle, found, args, raw, host),
             false => self.execute_request(handle, found, args, host),
         };
+        if taken && !row.is_some_and(|row| row.has(flag::KEEPS_ASKING)) {
+            self.end_asking(handle);
+        }
         if self.core.has_orders() {
             self.carry_out_orders();
         }

@@ -190,11 +190,7 @@ impl Node {
         &mut self,
         call: impl FnOnce(&mut Cluster, &mut ClusterWorld<'_>) -> T,
     ) -> T {
-        let Node { core, parts, .. } = self;
-        let Parts { cluster, clients, pubsub, master, following, .. } = parts;
-        let link = following.master().map(|link| link.state(core.now.mono_us));
-        let data = cluster.note_data(master.stream.offset(), link);
-        call(cluster, &mut ClusterWorld { core, clients, pubsub, data })
+        self.parts.with_cluster(&mut self.core, call)
     }
 
     /// Passes the result of an outgoing connection to its owner.
