@@ -6,9 +6,10 @@ use russet_cluster::{CommandError, Reset, Takeover};
 use russet_protocol::ErrorReply;
 
 use super::{CHANGES, at_most, call, change, end, has_keys, machine, wrong_use};
-use crate::cluster::{BUS_PORT_OFFSET, ClusterOrder, new_id};
+use crate::cluster::{ClusterOrder, new_id};
 use crate::command::argument::{block, int, one_of, optional, string, token};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
+use crate::config::BUS_PORT_OFFSET;
 use crate::core::Order;
 
 pub(super) const MEET: Command = Command {
