@@ -160,6 +160,21 @@ impl Nodes {
         self.all().find(|&node| self.servers[node].port() == port)
     }
 
+    /// Waits until all replicas have the data of their masters: others do not take over.
+    ///
+    /// # Panics
+    /// If one does not get there.
+    pub fn wait_for_replicas(&self) {
+        let nodes: Vec<usize> = self.all().collect();
+        self.wait_at(&nodes, "it is a master, or has its master's data", |node| {
+            let role =
+                self.ask(node, "ROLE").map(|role| role.items().iter().map(Value::text).collect());
+            let role: Vec<String> = role.unwrap_or_default();
+            role.first().is_some_and(|role| role == "master")
+                || role.get(3).is_some_and(|state| state == "connected")
+        });
+    }
+
     /// Whether a node is a connected replica of another one.
     pub fn follows(&self, replica: usize, master: usize) -> bool {
         let Some(Value::Array(role)) = self.ask(replica, "ROLE") else { return false };

@@ -24,6 +24,7 @@ fn clients_write(nodes: &Nodes, through: &[usize], prefix: &str) {
 
 /// Kills the master of a slot, waits for its replica to take over, and starts it again.
 fn kill_a_master(nodes: &mut Nodes) {
+    nodes.wait_for_replicas();
     let master = nodes.owner(0, SLOT).expect("somebody has it");
     nodes.server_mut(master).kill();
     let living: Vec<usize> = ALL.into_iter().filter(|node| *node != master).collect();
@@ -34,7 +35,9 @@ fn kill_a_master(nodes: &mut Nodes) {
     let successor = nodes.owner(living[0], SLOT).expect("somebody has it");
     clients_write(nodes, &living, "after");
     nodes.server_mut(master).start_again();
-    nodes.wait_at(&[master], "it is a replica of its successor", |node| nodes.follows(node, successor));
+    nodes.wait_at(&[master], "it is a replica of its successor", |node| {
+        nodes.follows(node, successor)
+    });
     nodes.wait_until_ok(&ALL);
     clients_write(nodes, &ALL, "again");
 }
@@ -55,7 +58,10 @@ fn by_hand(programs: [&Program; 6]) {
     let mut nodes = Nodes::start(&programs, &[]);
     for node in 1..6 {
         let port = nodes.server(node).port().to_string();
-        assert_eq!(redis_cli(nodes.server(0).port(), &["cluster", "meet", "127.0.0.1", &port]).trim(), "OK");
+        assert_eq!(
+            redis_cli(nodes.server(0).port(), &["cluster", "meet", "127.0.0.1", &port]).trim(),
+            "OK"
+        );
     }
     for (node, first, last) in [(0, "0", "5500"), (1, "5501", "11000"), (2, "11001", "16383")] {
         let port = nodes.server(node).port();
