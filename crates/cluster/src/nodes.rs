@@ -79,8 +79,10 @@ pub struct Node {
     pub ping_sent_ms: Option<u64>,
     /// When it last answered, or was said to have answered; none: never.
     pub pong_ms: Option<u64>,
-    /// When the newest message was sent to it that it has answered.
+    /// When the newest message was sent to it that it has answered, as far as that is known.
     pub answered_ms: Option<u64>,
+    /// Whether it said in its last answer that this node is down.
+    pub denies_us: bool,
     /// When anything last came from it.
     pub heard_ms: u64,
     /// When it was marked FAIL.
@@ -115,6 +117,7 @@ impl Node {
             ping_sent_ms: None,
             pong_ms: None,
             answered_ms: None,
+            denies_us: false,
             heard_ms: now_ms,
             failed_ms: 0,
             voted_ms: None,

@@ -31,7 +31,7 @@ impl Cluster {
         let mut lost = SlotBitmap::default();
         for slot in claimed.difference(self.nodes[sender].slots()).iter() {
             let owner = self.nodes.owner(slot);
-            if !self.yields(owner, epoch) {
+            if !self.yields(slot, epoch) {
                 continue;
             }
             if owner == Some(me) {
@@ -78,12 +78,20 @@ impl Cluster {
         }
     }
 
-    /// Whether an owner gives a slot up to a claim with this epoch.
-    fn yields(&self, owner: Option<NodeKey>, epoch: u64) -> bool {
+    /// Whether a slot goes to a claim with this epoch: its owner's is older, or its owner does not claim it any more.
+    fn yields(&self, slot: u16, epoch: u64) -> bool {
+        let owner = self.nodes.owner(slot).filter(|_| !self.unclaimed.contains(slot));
         owner.is_none_or(|owner| {
             let held = self.nodes[owner].config_epoch;
             held < epoch || (self.has_bug(Bug::EqualEpochClaim) && held == epoch)
         })
+    }
+
+    /// Notes that a master claims all slots again that it had given up.
+    pub(super) fn note_claimed(&mut self, claimed: &SlotBitmap) {
+        if !self.unclaimed.is_empty() {
+            self.unclaimed = self.unclaimed.difference(claimed);
+        }
     }
 
     /// Gives a slot to the node that claims it.
@@ -176,6 +184,14 @@ impl Cluster {
             self.nodes[sender].label()
         );
         self.log(Level::Notice, text);
+    }
+
+    /// Gives this node an epoch that it has never had, as it becomes a master again: others may remember a higher one of
+    /// it than it does, since the file has none for replicas.
+    pub(super) fn take_new_epoch(&mut self) {
+        self.current_epoch += 1;
+        self.nodes.me_mut().config_epoch = self.current_epoch;
+        self.save_soon();
     }
 
     /// Gives this node the highest epoch, without asking anybody. Returns whether it is new.

@@ -113,7 +113,8 @@ impl Cluster {
             cluster.set_as_master(me);
             let node = cluster.nodes.me_mut();
             node.flags.set(NodeFlags::MIGRATE_TO, false);
-            (node.shard, node.config_epoch) = (new_shard, 0);
+            node.shard = new_shard;
+            cluster.take_new_epoch();
             cluster.election.abandon();
             cluster.end_manual_failover();
             cluster.save_soon();
@@ -338,7 +339,11 @@ impl Cluster {
             cluster.migrating.clear();
             cluster.importing.clear();
             cluster.blacklist.clear();
+            cluster.unclaimed = Default::default();
             cluster.nodes.me_mut().shard = new_shard;
+            if was_replica {
+                cluster.take_new_epoch();
+            }
             if how == Reset::Hard {
                 cluster.nodes.rename(me, new_id);
                 cluster.nodes.me_mut().config_epoch = 0;

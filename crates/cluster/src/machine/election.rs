@@ -97,7 +97,7 @@ impl Cluster {
             );
         }
         let now = self.now_ms();
-        let duration = (self.settings.node_timeout_ms.saturating_mul(2)).max(ELECTION_MIN_MS);
+        let duration = self.election_ms();
         let is_over = |start: u64| now.saturating_sub(start) > duration.saturating_mul(2);
         match self.election.start_ms {
             None => return self.schedule(is_manual),
@@ -244,7 +244,7 @@ impl Cluster {
     }
 
     pub(super) fn count_vote(&mut self, sender: NodeKey, epoch: u64) {
-        if self.election.is_asking && self.nodes[sender].votes() && epoch >= self.election.epoch {
+        if self.election.is_asking && self.nodes[sender].votes() && epoch == self.election.epoch {
             self.election.votes.insert(sender);
         }
     }
@@ -262,16 +262,21 @@ impl Cluster {
             return;
         }
         let label = self.nodes[sender].label();
+        let node = self.nodes[sender].id;
+        if self.voted_for == Some(node) && self.last_vote_epoch == header.current_epoch {
+            // The vote has been lost on its way.
+            return self.save_then(Then::Vote { node, epoch: header.current_epoch });
+        }
         if let Err(why) = self.may_vote(sender, header) {
             return self.log(Level::Warning, format!("Failover auth denied to {label}{why}"));
         }
         let now = self.now_ms();
         let epoch = self.current_epoch;
         self.last_vote_epoch = epoch;
+        self.voted_for = Some(node);
         if let Some(master) = self.nodes[sender].master {
             self.nodes[master].voted_ms = Some(now);
         }
-        let node = self.nodes[sender].id;
         self.save_then(Then::Vote { node, epoch });
         if self.has_bug(Bug::EarlyVote) {
             self.vote(&node, epoch);
@@ -298,6 +303,11 @@ impl Cluster {
         if !self.nodes[master].is(NodeFlags::FAIL) && !is_forced {
             return Err(format!(" for epoch {asked}: its primary is up"));
         }
+        if !is_forced && self.heard_lately(master) {
+            return Err(format!(
+                " for epoch {asked}: its primary is up, and was heard of just now"
+            ));
+        }
         let pause = self.settings.node_timeout_ms.saturating_mul(2);
         let since = self.nodes[master].voted_ms.map(|voted| self.now.mono_ms.saturating_sub(voted));
         if let Some(since) = since.filter(|since| *since < pause && !self.has_bug(Bug::SecondVote))
@@ -318,14 +328,32 @@ impl Cluster {
         }
     }
 
+    /// For how long an election can be won.
+    fn election_ms(&self) -> u64 {
+        self.settings.node_timeout_ms.saturating_mul(2).max(ELECTION_MIN_MS)
+    }
+
+    /// Whether a replica may still win by a vote of this node, and take the place of a master.
+    pub(super) fn has_voted_lately(&self, master: NodeKey) -> bool {
+        let voted_ms = self.nodes[master].voted_ms;
+        voted_ms.is_some_and(|voted| self.now.mono_ms.saturating_sub(voted) <= self.election_ms())
+    }
+
+    /// Whether a master may have been told by this node within the last timeout that it is heard.
+    fn heard_lately(&self, master: NodeKey) -> bool {
+        let silent_ms = self.now.mono_ms.saturating_sub(self.nodes[master].heard_ms);
+        silent_ms <= self.settings.node_timeout_ms
+    }
+
     /// Sends a vote that is on disk.
     pub(super) fn vote(&mut self, id: &crate::node_id::NodeId, epoch: u64) {
         let Some(key) = self.nodes.find(id) else { return };
-        let Some(link) = self.nodes[key].link.filter(|_| self.last_vote_epoch == epoch) else {
+        let is_the_last = self.last_vote_epoch == epoch && self.voted_for == Some(*id);
+        let Some(link) = self.nodes[key].link.filter(|_| is_the_last || self.bug.is_some()) else {
             return;
         };
-        let mut header = self.header();
-        header.current_epoch = header.current_epoch.max(epoch);
+        // A later epoch would make it a vote for whatever the replica asks for by then.
+        let header = Header { current_epoch: epoch, ..self.header() };
         let mut bytes = Vec::new();
         bus::write_auth_ack(&mut bytes, &header);
         self.send(link, bytes);

@@ -10,9 +10,9 @@
 //! ```
 
 use super::Cluster;
-use crate::bus::{self, NodeFlags, PingKind};
+use crate::bus::{self, GossipEntry, NodeFlags, PingKind};
 use crate::injected::Bug;
-use crate::io::Level;
+use crate::io::{Level, LinkId};
 use crate::nodes::NodeKey;
 
 /// A report counts for this many timeouts.
@@ -132,14 +132,18 @@ impl Cluster {
         self.mark_failed(about);
     }
 
-    /// Handles that a node has answered.
-    pub(super) fn has_answered(&mut self, key: NodeKey) {
+    /// Handles that a node has answered on our connection to it.
+    pub(super) fn has_answered(&mut self, key: NodeKey, link: LinkId, gossip: &[GossipEntry]) {
         let now = self.now_ms();
+        let asked_ms = self.links.get_mut(link).and_then(|link| link.asked.answered());
+        let my_id = self.my_id();
         let node = &mut self.nodes[key];
         node.pong_ms = Some(now);
-        if let Some(sent) = node.ping_sent_ms.take() {
-            node.answered_ms = Some(sent);
-        }
+        node.ping_sent_ms = None;
+        node.answered_ms = node.answered_ms.max(asked_ms);
+        let is_denial =
+            |entry: &GossipEntry| entry.node == my_id && entry.flags.has(NodeFlags::FAIL);
+        node.denies_us = gossip.iter().any(is_denial);
         if node.is(NodeFlags::PFAIL) {
             node.flags.set(NodeFlags::PFAIL, false);
             self.save_soon();
@@ -152,6 +156,9 @@ impl Cluster {
     fn forgive(&mut self, key: NodeKey) {
         let node = &self.nodes[key];
         let undo_ms = self.settings.node_timeout_ms.saturating_mul(UNDO_TIMEOUTS);
+        if self.has_voted_lately(key) {
+            return;
+        }
         let why = match (node.votes(), node.is_replica()) {
             (false, true) => "replica is reachable again",
             (false, false) => "primary without slots is reachable again",

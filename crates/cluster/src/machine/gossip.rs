@@ -37,7 +37,7 @@ impl Cluster {
         let mut message_flags = MessageFlags::default();
         message_flags.set(MessageFlags::PAUSED, self.manual.has_paused());
         Header {
-            sender: me.id,
+            sender: own.id.unwrap_or(me.id),
             current_epoch: own.current_epoch,
             config_epoch,
             offset: self.now.data.offset,
@@ -132,10 +132,13 @@ impl Cluster {
         kind: PingKind,
         has_extensions: bool,
     ) {
-        if !self.links.get(link).is_some_and(|link| link.is_open) {
-            return;
+        let now = self.now_ms();
+        let Some(known) = self.links.get_mut(link).filter(|link| link.is_open) else { return };
+        if kind != PingKind::Pong && !known.is_inbound {
+            known.asked.asked(now);
         }
-        let gossip = self.gossip(to);
+        let mut gossip = self.gossip(to);
+        gossip.extend(to.filter(|to| self.denies(*to)).map(|to| self.gossip_entry(to)));
         let extensions = if has_extensions { self.extensions() } else { Extensions::default() };
         let mut header = self.header();
         // Also without any: the peer may send some.
@@ -278,6 +281,7 @@ impl Cluster {
     pub(super) fn read_gossip(&mut self, sender: NodeKey, entries: &[GossipEntry]) {
         for entry in entries {
             match self.nodes.find(&entry.node) {
+                // See the essay in `standing`.
                 Some(key) if key == self.nodes.my_key() || key == sender => {}
                 Some(key) => self.read_known(sender, key, entry),
                 None => self.meet_entry(entry),
@@ -369,35 +373,42 @@ impl Cluster {
         self.finish();
     }
 
-    /// Tells a node that claims slots of others who has them.
-    pub(super) fn correct(&mut self, sender: NodeKey, header: &Header) {
+    /// Tells a node that claims slots of others who has them, on the connection that it has claimed them on: so it knows
+    /// before it is answered.
+    pub(super) fn correct(&mut self, sender: NodeKey, link: LinkId, header: &Header) {
         if self.has_bug(crate::injected::Bug::NoUpdate) {
             return;
         }
         let is_newer = |slot: &u16| {
             let owner = self.nodes.owner(*slot).filter(|owner| *owner != sender)?;
-            let is_newer = self.nodes[owner].config_epoch > header.config_epoch;
+            let is_newer = self.epoch_on_disk(owner)? > header.config_epoch;
             (is_newer && !self.unclaimed.contains(*slot)).then_some(owner)
         };
         let claimed = header.slots.difference(self.nodes[sender].slots());
         let Some(owner) = claimed.iter().find_map(|slot| is_newer(&slot)) else { return };
+        let Some(config_epoch) = self.epoch_on_disk(owner) else { return };
         let node = &self.nodes[owner];
-        let (id, config_epoch) = (node.id, node.config_epoch);
-        // This node's own claims leave only when they are on disk.
         let slots = match owner == self.nodes.my_key() {
             true => self.saves.owned().intersection(node.slots()),
             false => node.slots().difference(&self.unclaimed),
         };
+        let update = bus::SlotsUpdate { node: node.id, config_epoch, slots };
         let text = format!(
-            "Node {} has old slots configuration, sending an UPDATE message about {id}",
-            self.nodes[sender].id
+            "Node {} has old slots configuration, sending an UPDATE message about {}",
+            self.nodes[sender].id, node.id
         );
         self.log(Level::Verbose, text);
         let mut bytes = Vec::new();
-        let update = bus::SlotsUpdate { node: id, config_epoch, slots };
         bus::write_update(&mut bytes, &self.header(), &update);
-        if let Some(link) = self.nodes[sender].link {
-            self.send(link, bytes);
+        self.send(link, bytes);
+    }
+
+    /// Returns the epoch of a master's slots. This node's own claims leave only when they are on disk.
+    fn epoch_on_disk(&self, key: NodeKey) -> Option<u64> {
+        let own = self.saves.own();
+        match key == self.nodes.my_key() {
+            true => own.master.is_none().then_some(own.config_epoch),
+            false => Some(self.nodes[key].config_epoch),
         }
     }
 }

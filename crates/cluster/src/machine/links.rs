@@ -26,6 +26,32 @@ pub(super) struct Link {
     pub local: Option<IpAddr>,
     /// The peer's address.
     pub peer: Option<IpAddr>,
+    /// What was asked on it.
+    pub asked: Asked,
+}
+
+/// Questions on a connection, which are answered in their order. One at a time is timed: it has been answered when there
+/// are as many answers as there were questions with it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    questions: u64,
+    answers: u64,
+    /// The number of the timed question, and when it was asked.
+    timed: Option<(u64, u64)>,
+}
+
+impl Asked {
+    pub fn asked(&mut self, now_ms: u64) {
+        self.questions += 1;
+        self.timed.get_or_insert((self.questions, now_ms));
+    }
+
+    /// Counts an answer. Returns when the question was asked, if it is the timed one.
+    pub fn answered(&mut self) -> Option<u64> {
+        self.answers += 1;
+        let answers = self.answers;
+        self.timed.take_if(|(number, _)| *number <= answers).map(|(_, asked_ms)| asked_ms)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +68,10 @@ impl Links {
 
     pub fn get(&self, id: LinkId) -> Option<&Link> {
         self.links.get(&id)
+    }
+
+    pub fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.links.get_mut(&id)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
@@ -63,6 +93,7 @@ impl Cluster {
             node: None,
             local,
             peer,
+            asked: Asked::default(),
         };
         self.links.links.insert(id, link);
     }
@@ -77,6 +108,7 @@ impl Cluster {
             node: Some(key),
             local: None,
             peer: None,
+            asked: Asked::default(),
         };
         self.links.links.insert(id, link);
         let node = &mut self.nodes[key];
@@ -173,13 +205,19 @@ impl Cluster {
                 // The connection may be what is broken: half of the timeout is left for another one.
                 Some((id, link))
                     if now.saturating_sub(link.created_ms) > timeout
-                        && self.is_silent(key, timeout / 2) =>
+                        && (self.is_silent(key, timeout / 2) || self.owes_answer(key, timeout)) =>
                 {
                     self.close(id);
                 }
                 Some(_) => {}
             }
         }
+    }
+
+    /// Whether a node has owed an answer for longer than this, whatever else it has sent.
+    fn owes_answer(&self, key: NodeKey, ms: u64) -> bool {
+        let since = self.nodes[key].ping_sent_ms;
+        since.is_some_and(|since| self.now.mono_ms.saturating_sub(since) > ms)
     }
 
     /// Whether a node has owed an answer for longer than this, and sent nothing else.

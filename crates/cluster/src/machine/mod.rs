@@ -60,6 +60,8 @@ pub struct Cluster {
     unclaimed: SlotBitmap,
     current_epoch: u64,
     last_vote_epoch: u64,
+    /// Whom the last vote was for, since the start.
+    voted_for: Option<NodeId>,
     /// Forgotten nodes that are not accepted again, and until when.
     blacklist: BTreeMap<NodeId, u64>,
     links: links::Links,
@@ -100,6 +102,7 @@ impl Cluster {
             unclaimed: SlotBitmap::default(),
             current_epoch: loaded.current_epoch,
             last_vote_epoch: loaded.last_vote_epoch,
+            voted_for: None,
             blacklist: BTreeMap::new(),
             links: links::Links::default(),
             standing: standing::Standing::new(now.mono_ms),
@@ -167,7 +170,7 @@ impl Cluster {
 
     /// Returns when [`Input::Tick`] is due, in milliseconds of the monotonic clock.
     pub fn next_due(&self) -> u64 {
-        self.timers.next_due(self.now.mono_ms, &self.election, &self.manual)
+        self.timers.next_due(self.now.mono_ms, &self.election, &self.manual, &self.standing)
     }
 
     /// Returns a number for a connection that the driver has accepted.

@@ -49,6 +49,8 @@ pub(super) enum Then {
 /// What a node says of itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Own {
+    /// None at the start, before there is a file.
+    pub id: Option<NodeId>,
     pub master: Option<NodeId>,
     pub current_epoch: u64,
     pub config_epoch: u64,
@@ -59,6 +61,7 @@ impl Own {
     fn of(nodes: &Nodes, current_epoch: u64) -> Own {
         let me = nodes.me();
         Own {
+            id: Some(me.id),
             master: me.master.map(|master| nodes[master].id).filter(|_| me.is_replica()),
             current_epoch,
             config_epoch: me.config_epoch,
@@ -298,7 +301,8 @@ fn node_of(line: &NodeLine, now_ms: u64) -> Node {
         client_ipv4: line.aux.client_ipv4.clone().unwrap_or_default(),
         client_ipv6: line.aux.client_ipv6.clone().unwrap_or_default(),
     };
-    node.config_epoch = line.config_epoch;
+    // The line of a replica has that of its master.
+    node.config_epoch = if node.is_replica() { 0 } else { line.config_epoch };
     if node.is(NodeFlags::FAIL) {
         node.failed_ms = now_ms;
     }

@@ -150,6 +150,9 @@ impl Cluster {
         header: &Header,
         ping: &Ping,
     ) {
+        if let Some(sender) = sender.filter(|_| header.master.is_none()) {
+            self.correct(sender, link, header);
+        }
         if ping.kind != PingKind::Pong {
             self.learn_own_ip(link, ping.kind);
             if sender.is_none() && ping.kind == PingKind::Meet {
@@ -185,14 +188,15 @@ impl Cluster {
             self.update_address(sender, link, header);
         }
         if !is_inbound && ping.kind == PingKind::Pong {
-            self.has_answered(sender);
+            self.has_answered(sender, link, &ping.gossip);
         }
         let was_replica = self.nodes[sender].is_replica();
         self.update_role(sender, header);
         if header.master.is_none() {
             if was_replica || *self.nodes[sender].slots() != header.slots {
                 self.apply_claims(sender, header.config_epoch, &header.slots);
-                self.correct(sender, header);
+            } else {
+                self.note_claimed(&header.slots);
             }
             self.resolve_collision(sender, header.config_epoch);
         }
@@ -303,7 +307,8 @@ impl Cluster {
     /// Handles news of the slots of a node, which somebody sends to one that claims them.
     fn told_slots(&mut self, update: &SlotsUpdate) {
         let Some(key) = self.find_known(&update.node) else { return };
-        if key == self.nodes.my_key() || self.nodes[key].config_epoch >= update.config_epoch {
+        let is_known = self.nodes[key].config_epoch >= update.config_epoch;
+        if key == self.nodes.my_key() || is_known || update.config_epoch > EPOCH_MAX {
             return;
         }
         if self.nodes[key].is_replica() {

@@ -20,6 +20,7 @@
 use super::Cluster;
 use crate::bus::NodeFlags;
 use crate::io::Level;
+use crate::nodes::NodeKey;
 
 /// After its start a master waits for so long, milliseconds: it may have been replaced.
 const WRITABLE_DELAY_MS: u64 = 2_000;
@@ -37,6 +38,8 @@ pub(super) struct Standing {
     started_ms: u64,
     /// When this node last was in a minority.
     minority_ms: Option<u64>,
+    /// Until when a majority has heard of it.
+    heard_until_ms: Option<u64>,
     /// Why it does not serve, as it was logged.
     reason: Option<Reason>,
 }
@@ -70,11 +73,22 @@ impl Reason {
 
 impl Standing {
     pub fn new(now_ms: u64) -> Standing {
-        Standing { is_ok: false, started_ms: now_ms, minority_ms: None, reason: None }
+        Standing {
+            is_ok: false,
+            started_ms: now_ms,
+            minority_ms: None,
+            heard_until_ms: None,
+            reason: None,
+        }
     }
 
     pub fn is_ok(&self) -> bool {
         self.is_ok
+    }
+
+    /// When this node stops to serve unless it is answered.
+    pub fn next_due(&self) -> Option<u64> {
+        self.heard_until_ms.filter(|_| self.is_ok).map(|until| until.saturating_add(1))
     }
 }
 
@@ -137,17 +151,35 @@ impl Cluster {
     }
 
     /// Whether a majority of the masters has answered what it was asked within the last timeout.
-    fn is_heard_by_majority(&self) -> bool {
+    fn is_heard_by_majority(&mut self) -> bool {
+        self.standing.heard_until_ms = None;
         let voters = self.nodes.voters();
         if voters > LEASED_VOTERS_MAX {
             return true;
         }
-        let oldest = self.now.mono_ms.saturating_sub(self.settings.node_timeout_ms);
-        let has_answered = |node: &crate::nodes::Node| {
-            node.is(NodeFlags::MYSELF) || node.answered_ms.is_some_and(|asked| asked >= oldest)
-        };
-        let heard = self.nodes.iter().filter(|(_, node)| node.votes() && has_answered(node));
-        heard.count() >= self.nodes.quorum()
+        let others = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.votes() && !node.is(NodeFlags::MYSELF) && !node.denies_us);
+        let mut asked: Vec<u64> = others.filter_map(|(_, node)| node.answered_ms).collect();
+        asked.sort_unstable_by(|a, b| b.cmp(a));
+        // This node is one of the majority.
+        let Some(last) = self.nodes.quorum().checked_sub(2) else { return true };
+        let Some(asked_ms) = asked.get(last) else { return false };
+        let until = asked_ms.saturating_add(self.settings.node_timeout_ms);
+        self.standing.heard_until_ms = Some(until);
+        self.now.mono_ms <= until
+    }
+
+    /// Whether this node does not want another to serve: it is down, and a replica may take its place.
+    pub(super) fn denies(&self, key: NodeKey) -> bool {
+        let is_down = self.nodes[key].is(NodeFlags::FAIL) && self.nodes[key].is_known();
+        is_down && self.nodes.me().votes() && self.nodes.replicas(key).next().is_some()
+    }
+
+    /// Whether answers of masters matter, and these are asked often enough for that.
+    pub(super) fn needs_answers(&self) -> bool {
+        self.nodes.voters() <= LEASED_VOTERS_MAX
     }
 
     /// Notices that the process was stopped, or busy, for a while: others were not silent just because they were not heard.

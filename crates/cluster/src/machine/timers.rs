@@ -3,6 +3,7 @@
 use super::Cluster;
 use super::election::Election;
 use super::manual::Manual;
+use super::standing::Standing;
 use crate::bus::{NodeFlags, PingKind};
 
 /// Interval of the checks of all nodes, milliseconds.
@@ -18,8 +19,14 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub fn next_due(&self, now_ms: u64, election: &Election, manual: &Manual) -> u64 {
-        let others = [election.next_due(), manual.next_due()];
+    pub fn next_due(
+        &self,
+        now_ms: u64,
+        election: &Election,
+        manual: &Manual,
+        standing: &Standing,
+    ) -> u64 {
+        let others = [election.next_due(), manual.next_due(), standing.next_due()];
         others.into_iter().flatten().filter(|due| *due > now_ms).fold(self.next_check_ms, u64::min)
     }
 }
@@ -63,13 +70,17 @@ impl Cluster {
     /// Asks every node that has not answered for half of the timeout: with what is left it can be suspected in time.
     fn ping_the_silent(&mut self) {
         let (now, half) = (self.now_ms(), self.settings.node_timeout_ms / 2);
+        let needs_answers = self.needs_answers();
         for key in self.nodes.keys() {
             let node = &self.nodes[key];
             let is_askable = node.link.is_some() && node.ping_sent_ms.is_none();
             if !is_askable || node.is(NodeFlags::MYSELF) {
                 continue;
             }
-            let age = node.pong_ms.map_or(u64::MAX, |pong| now.saturating_sub(pong));
+            // That others hear it does not help this node to be heard.
+            let answer =
+                if needs_answers && node.votes() { node.answered_ms } else { node.pong_ms };
+            let age = answer.map_or(u64::MAX, |pong| now.saturating_sub(pong));
             // A replica that takes over with the consent of its master must know how far that one is.
             if age > half || self.manual.is_for_replica(key) {
                 self.ping(key, PingKind::Ping);

@@ -1,20 +1,37 @@
-//! A virtual network of machines without keys: messages take a millisecond, saves succeed at once.
+//! A virtual network of machines without keys. By default messages take a millisecond and saves succeed at once; every
+//! delay and fault can be set.
+//!
+//! A connection delivers bytes in order. In a direction that is cut they wait, as TCP keeps them, until it is healed or
+//! one end closes the connection; the other end hears of that when it sends something.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+pub mod checks;
+mod rng;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
+use checks::Checks;
+pub use rng::Rng;
 use russet_cluster::nodes_file::NodesFile;
-use russet_cluster::{Boot, Cluster, Data, Input, LinkId, NodeId, Now, Output, Settings};
+use russet_cluster::{Boot, Bug, Cluster, Data, Input, LinkId, NodeId, Now, Output, Settings};
 
-/// How long a message takes, milliseconds.
+/// How long a message takes unless something else is set, milliseconds.
 const DELAY_MS: u64 = 1;
+
+/// Bytes for a connection that the peer has given up are sent again after this time, until it can say so.
+const RETRANSMIT_MS: u64 = 200;
 
 /// A node with its address: `10.0.0.N`, with the same ports everywhere.
 pub struct Process {
     pub cluster: Cluster,
+    pub settings: Settings,
     /// What is on its disk.
     pub file: Vec<u8>,
     pub is_alive: bool,
+    /// It is stopped: what happens to it waits.
+    pub is_suspended: bool,
     /// Position in the replication stream.
     pub offset: u64,
     /// What it was last told to be.
@@ -22,87 +39,153 @@ pub struct Process {
     /// Lines of its log.
     pub log: Vec<String>,
     pub held: bool,
+    /// How far its wall clock is from the others'.
+    pub wall_ahead_ms: i64,
+    /// Its saves take so long, milliseconds.
+    pub save_ms: u64,
+    /// How often it was started.
+    starts: u64,
     /// When its master was last heard of.
-    heard_ms: u64,
+    heard_ms: Option<u64>,
     /// The other ends of its connections.
-    peers: BTreeMap<LinkId, (usize, LinkId)>,
+    peers: BTreeMap<LinkId, Peer>,
+    waiting: VecDeque<Event>,
 }
 
+struct Peer {
+    to: usize,
+    link: LinkId,
+    /// When the last bytes to it arrive.
+    last_ms: u64,
+    /// Bytes that do not get through.
+    stuck: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
 enum Event {
     Connect { from: usize, link: LinkId, to: usize },
-    Bytes { to: usize, link: LinkId, bytes: Vec<u8> },
+    Accepted { at: usize, link: LinkId, from: usize },
+    Connected { at: usize, link: LinkId, to: usize },
+    Refused { at: usize, link: LinkId },
+    Bytes { to: usize, link: LinkId, from: usize, back: LinkId, bytes: Vec<u8> },
     Closed { to: usize, link: LinkId },
-    Saved { at: usize, version: u64, text: Vec<u8> },
+    Saved { at: usize, start: u64, version: u64, text: Vec<u8> },
+}
+
+impl Event {
+    fn at(&self) -> usize {
+        match *self {
+            Event::Connect { from, .. } => from,
+            Event::Accepted { at, .. } | Event::Connected { at, .. } => at,
+            Event::Refused { at, .. } | Event::Saved { at, .. } => at,
+            Event::Bytes { to, .. } | Event::Closed { to, .. } => to,
+        }
+    }
 }
 
 pub struct Network {
     pub processes: Vec<Process>,
     pub now_ms: u64,
-    settings: Settings,
-    events: BTreeMap<u64, VecDeque<Event>>,
+    pub rng: Rng,
+    bug: Option<Bug>,
+    events: BTreeMap<(u64, u64), Event>,
+    last_event: u64,
     /// Directions in which nothing gets through.
     pub cut: BTreeSet<(usize, usize)>,
+    /// How long messages take in a direction at least, and a random time that is added.
+    pub delays: BTreeMap<(usize, usize), (u64, u64)>,
     pub bytes_sent: u64,
     /// Saves fail.
     pub failing_disks: BTreeSet<usize>,
+    pub checks: Checks,
+    /// What everybody has logged.
+    pub story: Vec<String>,
 }
 
-fn id_of(number: usize, kind: u8) -> NodeId {
-    NodeId::parse(format!("{:02x}{number:038x}", kind).as_bytes()).unwrap()
+pub fn id_of(number: u64, kind: u8) -> NodeId {
+    NodeId::parse(format!("{kind:02x}{number:038x}").as_bytes()).unwrap()
+}
+
+fn address(number: usize) -> Option<IpAddr> {
+    Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, number as u8 + 1)))
+}
+
+fn number_of(host: &str) -> Option<usize> {
+    host.rsplit('.').next()?.parse::<usize>().ok()?.checked_sub(1)
 }
 
 impl Network {
     pub fn new(count: usize, settings: Settings) -> Network {
+        Network::with_bug(count, settings, 0, None)
+    }
+
+    /// Creates nodes that do not know each other.
+    pub fn with_bug(count: usize, settings: Settings, seed: u64, bug: Option<Bug>) -> Network {
         let mut network = Network {
             processes: Vec::new(),
             now_ms: 1_000_000,
-            settings,
+            rng: Rng::new(seed),
+            bug,
             events: BTreeMap::new(),
+            last_event: 0,
             cut: BTreeSet::new(),
+            delays: BTreeMap::new(),
             bytes_sent: 0,
             failing_disks: BTreeSet::new(),
+            checks: Checks::new(count),
+            story: Vec::new(),
         };
         for number in 0..count {
-            let cluster = network.boot(number, None);
+            let cluster = network.boot(number, &settings, None);
             network.processes.push(Process {
                 cluster,
+                settings: settings.clone(),
                 file: Vec::new(),
                 is_alive: true,
+                is_suspended: false,
                 offset: 0,
                 follows: None,
                 log: Vec::new(),
                 held: false,
-                heard_ms: 0,
+                wall_ahead_ms: 0,
+                save_ms: DELAY_MS,
+                starts: 0,
+                heard_ms: None,
                 peers: BTreeMap::new(),
+                waiting: VecDeque::new(),
             });
             network.drain(number);
         }
         network
     }
 
-    fn boot(&self, number: usize, file: Option<NodesFile>) -> Cluster {
+    fn boot(&self, number: usize, settings: &Settings, file: Option<NodesFile>) -> Cluster {
         let boot = Boot {
             seed: number as u64 + self.now_ms,
-            new_id: id_of(number, 1),
-            new_shard: id_of(number, 2),
+            new_id: id_of(number as u64, 1),
+            new_shard: id_of(number as u64, 2),
             file,
-            bug: None,
+            bug: self.bug,
         };
-        Cluster::new(self.settings.clone(), boot, self.now_of(None))
+        let now = Now { mono_ms: self.now_ms, wall_ms: self.wall_ms(0), data: Data::default() };
+        Cluster::new(settings.clone(), boot, now)
     }
 
-    fn now_of(&self, process: Option<&Process>) -> Now {
-        let data = process.map_or(Data::default(), |process| Data {
-            offset: process.offset,
-            is_connected: true,
-            silent_ms: Some(self.now_ms.saturating_sub(process.heard_ms)),
-        });
-        Now { mono_ms: self.now_ms, wall_ms: 1_700_000_000_000 + self.now_ms as i64, data }
+    fn wall_ms(&self, ahead: i64) -> i64 {
+        1_700_000_000_000 + self.now_ms as i64 + ahead
+    }
+
+    fn now_of(&self, process: &Process) -> Now {
+        let silent_ms = process.heard_ms.map(|heard| self.now_ms.saturating_sub(heard));
+        let is_connected = silent_ms == Some(0);
+        let data = Data { offset: process.offset, is_connected, silent_ms };
+        Now { mono_ms: self.now_ms, wall_ms: self.wall_ms(process.wall_ahead_ms), data }
     }
 
     /// Gives an order to a node.
     pub fn order<T>(&mut self, number: usize, order: impl FnOnce(&mut Cluster, Now) -> T) -> T {
-        let now = self.now_of(Some(&self.processes[number]));
+        self.replicate(number);
+        let now = self.now_of(&self.processes[number]);
         let result = order(&mut self.processes[number].cluster, now);
         self.drain(number);
         result
@@ -114,54 +197,120 @@ impl Network {
         }
     }
 
-    fn later(&mut self, ms: u64, event: Event) {
-        self.events.entry(self.now_ms + ms).or_default().push_back(event);
+    fn later(&mut self, at_ms: u64, event: Event) {
+        self.last_event += 1;
+        self.events.insert((at_ms, self.last_event), event);
+    }
+
+    fn delay(&mut self, from: usize, to: usize) -> u64 {
+        match self.delays.get(&(from, to)) {
+            Some(&(least, random)) => least + self.rng.below(random + 1),
+            None => DELAY_MS,
+        }
     }
 
     fn drain(&mut self, number: usize) {
         while let Some(output) = self.processes[number].cluster.poll_output() {
+            self.checks.output(self.now_ms, number, &self.processes[number].cluster, &output);
             self.output(number, output);
         }
+        let process = &self.processes[number];
+        // A master that holds its clients' writes for a failover loses none of them.
+        let is_running = process.is_alive && !process.is_suspended && !process.held;
+        self.checks.state(self.now_ms, number, is_running.then_some(&process.cluster));
     }
 
     fn output(&mut self, from: usize, output: Output) {
+        let process = &mut self.processes[from];
         match output {
             Output::Connect { link, host, .. } => {
-                let last = host.rsplit('.').next().and_then(|last| last.parse::<usize>().ok());
-                let to = last.expect("an address of this network") - 1;
-                self.later(DELAY_MS, Event::Connect { from, link, to });
-            }
-            Output::Send { link, bytes } => {
-                self.bytes_sent += bytes.len() as u64;
-                if let Some(&(to, link)) = self.processes[from].peers.get(&link)
-                    && !self.cut.contains(&(from, to))
-                {
-                    self.later(DELAY_MS, Event::Bytes { to, link, bytes });
+                if let Some(to) = number_of(&host) {
+                    let delay = self.delay(from, to);
+                    self.later(self.now_ms + delay, Event::Connect { from, link, to });
                 }
             }
+            Output::Send { link, bytes } => self.send(from, link, bytes),
             Output::Close { link } => {
-                if let Some((to, link)) = self.processes[from].peers.remove(&link) {
-                    self.later(DELAY_MS, Event::Closed { to, link });
+                if let Some(peer) = process.peers.remove(&link) {
+                    self.hang_up(from, peer);
                 }
             }
             Output::Save { version, text } => {
-                self.later(DELAY_MS, Event::Saved { at: from, version, text });
+                let (start, at_ms) = (process.starts, self.now_ms + process.save_ms);
+                self.later(at_ms, Event::Saved { at: from, start, version, text });
             }
-            Output::Follow { host, .. } => self.processes[from].follows = Some(host),
-            Output::Promote => self.processes[from].follows = None,
-            Output::PauseWrites { .. } => self.processes[from].held = true,
-            Output::ResumeWrites => self.processes[from].held = false,
-            Output::Log { text, .. } => self.processes[from].log.push(text),
+            Output::Follow { host, .. } => process.follows = Some(host),
+            Output::Promote => process.follows = None,
+            Output::PauseWrites { .. } => process.held = true,
+            Output::ResumeWrites => process.held = false,
+            Output::Log { text, .. } => {
+                self.story.push(format!("{} {from}: {text}", self.now_ms));
+                process.log.push(text);
+            }
             Output::DropKeys { .. } | Output::SlotsChanged | Output::Publish { .. } => {}
         }
     }
 
+    fn send(&mut self, from: usize, link: LinkId, bytes: Vec<u8>) {
+        self.bytes_sent += bytes.len() as u64;
+        let Some(peer) = self.processes[from].peers.get_mut(&link) else { return };
+        let to = peer.to;
+        if self.cut.contains(&(from, to)) || !peer.stuck.is_empty() {
+            return peer.stuck.push(bytes);
+        }
+        let arrives = self.now_ms + self.delay(from, to);
+        let Some(peer) = self.processes[from].peers.get_mut(&link) else { return };
+        peer.last_ms = peer.last_ms.max(arrives);
+        let (at_ms, target) = (peer.last_ms, peer.link);
+        self.later(at_ms, Event::Bytes { to, link: target, from, back: link, bytes });
+    }
+
+    /// Tells the other end that this one has closed the connection, if that gets through.
+    fn hang_up(&mut self, from: usize, peer: Peer) {
+        if !self.cut.contains(&(from, peer.to)) {
+            let at_ms = peer.last_ms.max(self.now_ms + self.delay(from, peer.to));
+            self.later(at_ms, Event::Closed { to: peer.to, link: peer.link });
+        }
+    }
+
     fn event(&mut self, event: Event) {
+        let at = event.at();
+        let is_of_kernel = matches!(event, Event::Connect { .. });
+        if self.processes[at].is_suspended && !is_of_kernel {
+            return self.processes[at].waiting.push_back(event);
+        }
         match event {
             Event::Connect { from, link, to } => self.connect(from, link, to),
-            Event::Bytes { to, link, bytes } => {
+            Event::Accepted { at, link, from } => {
+                if self.processes[at].peers.contains_key(&link) {
+                    let (local, peer) = (address(at), address(from));
+                    self.input(at, Input::Accepted { link, local, peer });
+                }
+            }
+            Event::Connected { at, link, to } => {
+                if self.processes[at].peers.contains_key(&link) {
+                    let (local, peer) = (address(at), address(to));
+                    self.input(at, Input::Connected { link, local, peer });
+                }
+            }
+            Event::Refused { at, link } => {
+                let error = "Connection refused".to_owned();
+                self.input(at, Input::NotConnected { link, error });
+            }
+            Event::Bytes { to, link, from, back, bytes } => {
                 if self.processes[to].peers.contains_key(&link) {
+                    let timeout_ms = self.processes[to].settings.node_timeout_ms;
+                    self.checks.delivered(self.now_ms, from, to, timeout_ms);
                     self.input(to, Input::Message { link, bytes: &bytes });
+                } else if self.cut.contains(&(to, from)) {
+                    self.later(
+                        self.now_ms + RETRANSMIT_MS,
+                        Event::Bytes { to, link, from, back, bytes },
+                    );
+                } else {
+                    // Connection reset by peer.
+                    let at_ms = self.now_ms + self.delay(to, from);
+                    self.later(at_ms, Event::Closed { to: from, link: back });
                 }
             }
             Event::Closed { to, link } => {
@@ -169,130 +318,198 @@ impl Network {
                     self.input(to, Input::Closed { link });
                 }
             }
-            Event::Saved { at, version, text } => {
-                let result = match self.failing_disks.contains(&at) {
-                    true => Err("No space left on device".to_owned()),
-                    false => Ok(()),
-                };
-                if result.is_ok() && self.processes[at].is_alive {
-                    self.processes[at].file = text;
+            Event::Saved { at, start, version, text } => {
+                if self.processes[at].is_alive && self.processes[at].starts == start {
+                    self.saved(at, version, text);
                 }
-                self.input(at, Input::Saved { version, result });
             }
         }
     }
 
-    fn connect(&mut self, from: usize, link: LinkId, to: usize) {
-        let address = |number: usize| Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, number as u8 + 1)));
-        let is_cut = self.cut.contains(&(from, to)) || self.cut.contains(&(to, from));
-        if !self.processes[from].is_alive {
-            return;
+    fn saved(&mut self, at: usize, version: u64, text: Vec<u8>) {
+        let result = match self.failing_disks.contains(&at) {
+            true => Err("No space left on device".to_owned()),
+            false => Ok(()),
+        };
+        if result.is_ok() {
+            self.checks.saved(at, &text);
+            self.processes[at].file = text;
         }
-        if is_cut {
+        self.input(at, Input::Saved { version, result });
+    }
+
+    fn connect(&mut self, from: usize, link: LinkId, to: usize) {
+        let is_cut = self.cut.contains(&(from, to)) || self.cut.contains(&(to, from));
+        if !self.processes[from].is_alive || is_cut || to >= self.processes.len() {
             // The operating system tries for longer than the machine waits.
             return;
         }
+        let at_ms = self.now_ms + self.delay(to, from);
         if !self.processes[to].is_alive {
-            let error = "Connection refused".to_owned();
-            return self.input(from, Input::NotConnected { link, error });
+            return self.later(at_ms, Event::Refused { at: from, link });
         }
         let inbound = self.processes[to].cluster.next_link();
-        self.processes[from].peers.insert(link, (to, inbound));
-        self.processes[to].peers.insert(inbound, (from, link));
-        let (local, peer) = (address(to), address(from));
-        self.input(to, Input::Accepted { link: inbound, local, peer });
-        let (local, peer) = (address(from), address(to));
-        self.input(from, Input::Connected { link, local, peer });
+        let (now_ms, stuck) = (self.now_ms, Vec::new());
+        let peer = Peer { to, link: inbound, last_ms: at_ms, stuck: stuck.clone() };
+        self.processes[from].peers.insert(link, peer);
+        let peer = Peer { to: from, link, last_ms: at_ms, stuck };
+        self.processes[to].peers.insert(inbound, peer);
+        self.later(now_ms, Event::Accepted { at: to, link: inbound, from });
+        self.later(at_ms, Event::Connected { at: from, link, to });
     }
 
     /// Lets time pass.
     pub fn run(&mut self, ms: u64) {
         let end = self.now_ms + ms;
-        while self.now_ms < end {
-            self.now_ms += 1;
-            while let Some(events) = self.events.remove(&self.now_ms) {
-                events.into_iter().for_each(|event| self.event(event));
+        while self.now_ms < end && self.checks.problem.is_none() {
+            let event = self.events.first_key_value().map(|((at, _), _)| *at);
+            let running =
+                self.processes.iter().filter(|process| process.is_alive && !process.is_suspended);
+            let ticks = running.map(|process| process.cluster.next_due());
+            let next = ticks.chain(event).min().unwrap_or(end);
+            self.now_ms = next.clamp(self.now_ms, end);
+            while let Some(entry) = self.events.first_entry()
+                && entry.key().0 <= self.now_ms
+            {
+                let event = entry.remove();
+                self.event(event);
             }
             for number in 0..self.processes.len() {
-                let is_due = self.processes[number].cluster.next_due() <= self.now_ms;
-                if is_due {
+                let process = &self.processes[number];
+                let is_running = process.is_alive && !process.is_suspended;
+                if is_running && process.cluster.next_due() <= self.now_ms {
                     self.input(number, Input::Tick);
+                    let due = self.processes[number].cluster.next_due();
+                    self.checks.ticked(self.now_ms, number, due);
                 }
-                self.replicate(number);
             }
         }
     }
 
     /// Replicas have what their masters have, while those are there.
     fn replicate(&mut self, number: usize) {
-        let Some(host) = &self.processes[number].follows else { return };
-        let Some(master) = host.rsplit('.').next().and_then(|last| last.parse::<usize>().ok())
-        else {
-            return;
-        };
-        let is_up =
-            self.processes[master - 1].is_alive && !self.cut.contains(&(master - 1, number));
-        if is_up && self.processes[number].is_alive {
-            self.processes[number].offset = self.processes[master - 1].offset;
-            self.processes[number].heard_ms = self.now_ms;
+        let master = self.processes[number].follows.as_deref().and_then(number_of);
+        let Some(master) = master.filter(|master| *master < self.processes.len()) else { return };
+        let source = &self.processes[master];
+        let is_cut = self.cut.contains(&(master, number)) || self.cut.contains(&(number, master));
+        if source.is_alive && !source.is_suspended && !is_cut && master != number {
+            self.processes[number].offset = source.offset;
+            self.processes[number].heard_ms = Some(self.now_ms);
         }
     }
 
     pub fn kill(&mut self, number: usize) {
-        self.processes[number].is_alive = false;
-        let peers = std::mem::take(&mut self.processes[number].peers);
-        for (to, link) in peers.into_values() {
-            self.later(DELAY_MS, Event::Closed { to, link });
+        let process = &mut self.processes[number];
+        process.is_alive = false;
+        process.is_suspended = false;
+        process.waiting.clear();
+        process.starts += 1;
+        process.held = false;
+        process.heard_ms = None;
+        for peer in std::mem::take(&mut process.peers).into_values() {
+            self.hang_up(number, peer);
+        }
+        self.checks.state(self.now_ms, number, None);
+        // What was being saved may be on disk, or not.
+        let is_write = |event: &Event| matches!(event, Event::Saved { at, .. } if *at == number);
+        let key = self.events.iter().find(|(_, event)| is_write(event)).map(|(key, _)| *key);
+        if let Some(Event::Saved { text, .. }) = key.and_then(|key| self.events.remove(&key))
+            && !self.failing_disks.contains(&number)
+            && self.rng.below(2) == 0
+        {
+            self.processes[number].file = text;
         }
     }
 
     pub fn restart(&mut self, number: usize) {
         let file = NodesFile::parse(&self.processes[number].file).expect("what it has saved");
-        self.processes[number].cluster = self.boot(number, file);
+        self.checks.started(number, file.as_ref());
+        let settings = self.processes[number].settings.clone();
+        self.processes[number].cluster = self.boot(number, &settings, file);
+        self.processes[number].follows = None;
         self.processes[number].is_alive = true;
         self.drain(number);
+    }
+
+    pub fn suspend(&mut self, number: usize) {
+        self.processes[number].is_suspended = true;
+        self.checks.state(self.now_ms, number, None);
+    }
+
+    /// Lets a process go on: with its timers first, or with what it was sent in the meantime.
+    pub fn resume(&mut self, number: usize, is_tick_first: bool) {
+        self.processes[number].is_suspended = false;
+        if is_tick_first {
+            self.input(number, Input::Tick);
+        }
+        for event in std::mem::take(&mut self.processes[number].waiting) {
+            self.event(event);
+        }
+    }
+
+    pub fn set_cut(&mut self, from: usize, to: usize, is_cut: bool) {
+        if is_cut {
+            self.cut.insert((from, to));
+        } else if self.cut.remove(&(from, to)) {
+            let peers = self.processes[from].peers.iter_mut().filter(|(_, peer)| peer.to == to);
+            let stuck = peers.map(|(link, peer)| (*link, std::mem::take(&mut peer.stuck)));
+            for (link, messages) in stuck.collect::<Vec<_>>() {
+                messages.into_iter().for_each(|bytes| self.send(from, link, bytes));
+            }
+        }
     }
 
     /// Cuts a node off from all others, both ways.
     pub fn isolate(&mut self, number: usize) {
         for other in (0..self.processes.len()).filter(|other| *other != number) {
-            self.cut.insert((number, other));
-            self.cut.insert((other, number));
+            self.set_cut(number, other, true);
+            self.set_cut(other, number, true);
         }
     }
 
     pub fn heal(&mut self) {
-        self.cut.clear();
+        for (from, to) in self.cut.clone() {
+            self.set_cut(from, to, false);
+        }
     }
 
     pub fn cluster(&self, number: usize) -> &Cluster {
         &self.processes[number].cluster
     }
 
+    /// Returns the number of the process with a name.
+    pub fn find(&self, id: NodeId) -> Option<usize> {
+        self.processes.iter().position(|process| process.cluster.my_id() == id)
+    }
+
     /// Returns a cluster of masters with all slots, and replicas: the last `replicas` nodes, by turns.
     pub fn formed(masters: usize, replicas: usize, settings: Settings) -> Network {
         let mut network = Network::new(masters + replicas, settings);
-        for number in 1..masters + replicas {
+        network.form(masters);
+        network
+    }
+
+    /// Forms a cluster of all processes.
+    pub fn form(&mut self, masters: usize) {
+        let count = self.processes.len();
+        for number in 1..count {
             let ip = format!("10.0.0.{}", number + 1);
-            network.order(0, |cluster, now| cluster.meet(now, &ip, 6379, 16379));
+            self.order(0, |cluster, now| cluster.meet(now, &ip, 6379, 16379));
         }
-        network.run(3_000);
+        self.run(3_000);
         for number in 0..masters {
             let each = 16384 / masters;
             let end = if number + 1 == masters { 16384 } else { (number + 1) * each };
             let slots: Vec<u16> = (number * each..end).map(|slot| slot as u16).collect();
-            network.order(number, |cluster, now| cluster.add_slots(now, &slots)).unwrap();
-            let epoch = number as u64 + 1;
-            _ = network.order(number, |cluster, now| cluster.set_config_epoch(now, epoch));
+            self.order(number, |cluster, now| cluster.add_slots(now, &slots)).unwrap();
         }
-        network.run(3_000);
-        for number in masters..masters + replicas {
-            let master = network.cluster((number - masters) % masters).my_id();
+        self.run(3_000);
+        for number in masters..count {
+            let master = self.cluster((number - masters) % masters).my_id();
             let order =
                 |cluster: &mut Cluster, now| cluster.replicate(now, master.as_bytes(), false);
-            network.order(number, order).unwrap();
+            self.order(number, order).unwrap();
         }
-        network.run(10_000);
-        network
+        self.run(10_000);
     }
 }
