@@ -168,13 +168,49 @@ impl Node {
         self.slot_count
     }
 
+    /// What it counts as, a bit for each.
+    fn kinds(&self) -> u8 {
+        let bit = |kind: Counted, is: bool| u8::from(is) << kind as u8;
+        bit(Counted::Voter, self.votes())
+            | bit(Counted::WorkingVoter, self.votes() && !self.is_failing())
+            | bit(Counted::FailedOwner, self.slot_count > 0 && self.is(NodeFlags::FAIL))
+            | bit(Counted::Suspected, self.is(NodeFlags::PFAIL))
+            | bit(Counted::Handshake, self.is(NodeFlags::HANDSHAKE))
+    }
+
     /// Returns its name and the one for people, as lines of the log have them.
     pub fn label(&self) -> String {
         format!("{} ({})", self.id, self.names.human)
     }
 }
 
+/// How many replicas of each node work.
+#[derive(Clone, Debug)]
+pub struct WorkingReplicas(Vec<usize>);
+
+impl WorkingReplicas {
+    /// How many replicas of a node work.
+    pub fn of(&self, master: NodeKey) -> usize {
+        self.0.get(usize::from(master.0)).copied().unwrap_or(0)
+    }
+}
+
+/// What is counted of nodes: each is a bit of [`Node::kinds`].
+#[derive(Clone, Copy)]
+enum Counted {
+    Voter,
+    WorkingVoter,
+    FailedOwner,
+    Suspected,
+    Handshake,
+}
+
+const COUNTED: usize = 5;
+
 /// The nodes and the owners of slots.
+///
+/// How many vote, are suspected and so on is asked for with every message, so it is not counted each time: `counts` has
+/// it but for the nodes that may have changed since, which are in `touched`. Whoever gets a node to change it touches it.
 #[derive(Clone, Debug)]
 pub struct Nodes {
     by_id: BTreeMap<NodeId, NodeKey>,
@@ -184,6 +220,14 @@ pub struct Nodes {
     /// How many slots have an owner.
     assigned: u16,
     me: NodeKey,
+    /// How many nodes are of each kind, by `kinds`.
+    counts: [usize; COUNTED],
+    /// The kinds of which each node is counted, by its number.
+    kinds: Vec<u8>,
+    /// Nodes whose kinds may be others now.
+    touched: Vec<NodeKey>,
+    /// Whether a node is one of those, by its number.
+    is_touched: Vec<bool>,
 }
 
 impl Index<NodeKey> for Nodes {
@@ -198,6 +242,7 @@ impl Index<NodeKey> for Nodes {
 
 impl IndexMut<NodeKey> for Nodes {
     fn index_mut(&mut self, key: NodeKey) -> &mut Node {
+        self.touch(key);
         self.nodes[usize::from(key.0)]
             .as_mut()
             .expect("a node's number is valid until it is removed")
@@ -214,6 +259,10 @@ impl Nodes {
             owners: vec![None; usize::from(SLOTS)],
             assigned: 0,
             me: NodeKey(0),
+            counts: [0; COUNTED],
+            kinds: vec![0],
+            touched: vec![NodeKey(0)],
+            is_touched: vec![true],
         }
     }
 
@@ -279,9 +328,12 @@ impl Nodes {
             None => {
                 let key = NodeKey(u16::try_from(self.nodes.len()).ok()?);
                 self.nodes.push(Some(node));
+                self.kinds.push(0);
+                self.is_touched.push(false);
                 key
             }
         };
+        self.touch(key);
         self.by_id.insert(id, key);
         Some(key)
     }
@@ -292,6 +344,7 @@ impl Nodes {
             return None;
         }
         self.unassign_all(key);
+        self.touch(key);
         let node = self.nodes[usize::from(key.0)].take()?;
         self.by_id.remove(&node.id);
         self.free.push(key);
@@ -353,14 +406,75 @@ impl Nodes {
         self.iter().filter(move |(_, node)| node.is_replica() && node.master == Some(master))
     }
 
-    /// Returns how many replicas of a node work.
-    pub fn working_replicas(&self, master: NodeKey) -> usize {
-        self.replicas(master).filter(|(_, node)| !node.is_failing()).count()
+    /// Returns how many replicas of each node work, by its place.
+    pub fn working_replicas(&self) -> WorkingReplicas {
+        let mut counts = vec![0; self.nodes.len()];
+        let working = self.nodes.iter().flatten();
+        let working = working.filter(|node| node.is_replica() && !node.is_failing());
+        working.filter_map(|node| node.master).for_each(|key| counts[usize::from(key.0)] += 1);
+        WorkingReplicas(counts)
+    }
+
+    fn touch(&mut self, key: NodeKey) {
+        let is_touched = &mut self.is_touched[usize::from(key.0)];
+        if !std::mem::replace(is_touched, true) {
+            self.touched.push(key);
+        }
+    }
+
+    fn kinds_now(&self, key: NodeKey) -> u8 {
+        self.nodes[usize::from(key.0)].as_ref().map_or(0, Node::kinds)
+    }
+
+    /// Counts nodes that may have changed. It is only to make counts cheap that are asked for later.
+    pub fn settle(&mut self) {
+        while let Some(key) = self.touched.pop() {
+            let now = self.kinds_now(key);
+            let before = std::mem::replace(&mut self.kinds[usize::from(key.0)], now);
+            self.is_touched[usize::from(key.0)] = false;
+            for (bit, count) in self.counts.iter_mut().enumerate() {
+                *count = *count + usize::from(now >> bit & 1) - usize::from(before >> bit & 1);
+            }
+        }
+    }
+
+    fn count_of(&self, kind: Counted) -> usize {
+        let bit = |kinds: u8| usize::from(kinds >> kind as u8 & 1);
+        let (mut count, mut gone) = (self.counts[kind as usize], 0);
+        for key in &self.touched {
+            count += bit(self.kinds_now(*key));
+            gone += bit(self.kinds[usize::from(key.0)]);
+        }
+        debug_assert_eq!(
+            count - gone,
+            self.iter().filter(|(_, node)| bit(node.kinds()) == 1).count()
+        );
+        count - gone
     }
 
     /// Returns how many masters vote, whether they work or not.
     pub fn voters(&self) -> usize {
-        self.iter().filter(|(_, node)| node.votes()).count()
+        self.count_of(Counted::Voter)
+    }
+
+    /// Returns how many of them are neither suspected nor down.
+    pub fn working_voters(&self) -> usize {
+        self.count_of(Counted::WorkingVoter)
+    }
+
+    /// Whether a node with slots is down.
+    pub fn has_failed_owner(&self) -> bool {
+        self.count_of(Counted::FailedOwner) > 0
+    }
+
+    /// Returns how many nodes are suspected.
+    pub fn suspected(&self) -> usize {
+        self.count_of(Counted::Suspected)
+    }
+
+    /// Returns with how many nodes the first messages are being exchanged.
+    pub fn handshakes(&self) -> usize {
+        self.count_of(Counted::Handshake)
     }
 
     /// Returns how many votes are a majority.

@@ -179,9 +179,11 @@ impl Cluster {
                 chosen.push(key);
             }
         }
-        let suspected =
-            self.nodes.iter().filter(|(_, node)| node.is_known() && node.is(NodeFlags::PFAIL));
-        chosen.extend(suspected.map(|(key, _)| key));
+        if self.nodes.suspected() > 0 {
+            let suspected =
+                self.nodes.iter().filter(|(_, node)| node.is_known() && node.is(NodeFlags::PFAIL));
+            chosen.extend(suspected.map(|(key, _)| key));
+        }
         chosen.into_iter().map(|key| self.gossip_entry(key)).collect()
     }
 

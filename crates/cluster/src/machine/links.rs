@@ -1,6 +1,6 @@
 //! Connections: two for each pair of nodes. A node asks on the one that it has opened, and answers on the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Cluster;
@@ -58,6 +58,8 @@ impl Asked {
 pub(super) struct Links {
     links: BTreeMap<LinkId, Link>,
     last_id: u64,
+    /// Those whose other end is not known.
+    strangers: BTreeSet<LinkId>,
 }
 
 impl Links {
@@ -81,8 +83,7 @@ impl Links {
 
 impl Cluster {
     pub(super) fn accepted(&mut self, id: LinkId, local: Option<IpAddr>, peer: Option<IpAddr>) {
-        let strangers = self.links.links.values().filter(|link| link.node.is_none()).count();
-        if strangers >= STRANGERS_MAX {
+        if self.links.strangers.len() >= STRANGERS_MAX {
             self.output(Output::Close { link: id });
             return;
         }
@@ -97,6 +98,7 @@ impl Cluster {
         };
         self.links.links.insert(id, link);
     }
+        self.links.strangers.insert(id);
 
     /// Opens a connection to a node.
     pub(super) fn connect(&mut self, key: NodeKey) {
@@ -160,6 +162,8 @@ impl Cluster {
             let node = &mut self.nodes[key];
             if node.link == Some(id) {
                 node.link = None;
+        self.links.strangers.remove(&id);
+        let owes_from_now = !self.has_bug(Bug::StockRules);
                 // Silence counts from here: a process that has ended closes its connections at once.
                 node.ping_sent_ms.get_or_insert(self.now.mono_ms);
             }
@@ -181,15 +185,17 @@ impl Cluster {
             self.output(Output::Close { link: old });
         }
     }
+        self.links.strangers.remove(&id);
 
     /// Closes connections that are of no use: strangers that say nothing, and nodes that do not answer on an old one.
     pub(super) fn tend_links(&mut self) {
         let (now, timeout) = (self.now_ms(), self.settings.node_timeout_ms);
         let handshake_ms = timeout.max(1000);
-        let is_idle_stranger =
-            |link: &Link| link.node.is_none() && now.saturating_sub(link.created_ms) > handshake_ms;
-        let strangers = self.links.iter().filter(|(_, link)| is_idle_stranger(link));
-        let strangers: Vec<LinkId> = strangers.map(|(id, _)| id).collect();
+        let is_idle = |id: &&LinkId| {
+            let link = self.links.get(**id);
+            link.is_some_and(|link| now.saturating_sub(link.created_ms) > handshake_ms)
+        };
+        let strangers: Vec<LinkId> = self.links.strangers.iter().filter(is_idle).copied().collect();
         strangers.into_iter().for_each(|id| self.close(id));
         for key in self.nodes.keys() {
             let node = &self.nodes[key];
@@ -200,16 +206,15 @@ impl Cluster {
                 self.remove_node(key);
                 continue;
             }
-            match node.link.and_then(|id| Some((id, self.links.get(id)?))) {
-                None => self.connect(key),
-                // The connection may be what is broken: half of the timeout is left for another one.
-                Some((id, link))
-                    if now.saturating_sub(link.created_ms) > timeout
-                        && (self.is_silent(key, timeout / 2) || self.owes_answer(key, timeout)) =>
-                {
-                    self.close(id);
-                }
-                Some(_) => {}
+            let Some(id) = node.link else {
+                self.connect(key);
+                continue;
+            };
+            // The connection may be what is broken: half of the timeout is left for another one.
+            let is_old = |link: &Link| now.saturating_sub(link.created_ms) > timeout;
+            let is_useless = self.is_silent(key, timeout / 2) || self.owes_answer(key, timeout);
+            if is_useless && self.links.get(id).is_some_and(is_old) {
+                self.close(id);
             }
         }
     }

@@ -161,6 +161,7 @@ impl Cluster {
         self.update_standing();
         self.save_if_due();
         self.refresh_served();
+        self.nodes.settle();
     }
 
     /// Takes the next output.
@@ -237,7 +238,15 @@ impl Cluster {
     }
 
     fn refresh_served(&mut self) {
-        let mut served = match self.is_ok() && self.nodes.me().is_master() {
+        let serves = self.is_ok() && self.nodes.me().is_master();
+        let is_unchanged = match serves {
+            true => self.served.is_intersection(self.saves.owned(), self.nodes.me().slots()),
+            false => self.served.is_empty(),
+        };
+        if is_unchanged && self.migrating.is_empty() {
+            return;
+        }
+        let mut served = match serves {
             true => self.saves.owned().intersection(self.nodes.me().slots()),
             false => SlotBitmap::default(),
         };

@@ -235,12 +235,13 @@ impl Cluster {
 
     /// Begins a handshake with whoever is at an address. None if one is under way, or there are too many.
     pub(super) fn begin_handshake(&mut self, address: Address, is_meet: bool) -> Option<NodeKey> {
-        let in_handshake = || self.nodes.iter().filter(|(_, node)| node.is(NodeFlags::HANDSHAKE));
-        let is_same = |node: &Node| {
-            node.address.ip == address.ip && node.address.bus_port == address.bus_port
+        let is_same = |(_, node): (NodeKey, &Node)| {
+            node.is(NodeFlags::HANDSHAKE)
+                && node.address.bus_port == address.bus_port
+                && node.address.ip == address.ip
         };
-        if in_handshake().any(|(_, node)| is_same(node)) || in_handshake().count() >= HANDSHAKES_MAX
-        {
+        let handshakes = self.nodes.handshakes();
+        if handshakes >= HANDSHAKES_MAX || (handshakes > 0 && self.nodes.iter().any(is_same)) {
             return None;
         }
         let id = crate::node_id::NodeId::parse(&self.rng.hex40())?;

@@ -126,8 +126,7 @@ impl Cluster {
         if self.settings.require_full_coverage && !self.is_covered() {
             obstacle = Some(Reason::Uncovered);
         }
-        let reachable = self.nodes.iter().filter(|(_, node)| node.votes() && !node.is_failing());
-        let is_minority = reachable.count() < self.nodes.quorum();
+        let is_minority = self.nodes.working_voters() < self.nodes.quorum();
         if is_minority || (votes && !self.is_heard_by_majority()) {
             self.standing.minority_ms = Some(now);
             obstacle = Some(if is_minority { Reason::Minority } else { Reason::Unheard });
@@ -145,9 +144,12 @@ impl Cluster {
     }
 
     fn is_covered(&self) -> bool {
-        let has_failed_owner =
-            || self.nodes.iter().any(|(_, node)| node.slot_count() > 0 && node.is(NodeFlags::FAIL));
-        self.nodes.are_all_assigned() && !has_failed_owner()
+        self.nodes.are_all_assigned() && !self.nodes.has_failed_owner()
+    }
+
+    /// Whether this node asks all masters so often that it serves only while a majority answers.
+    pub(super) fn are_voters_leased(&self) -> bool {
+        self.nodes.voters() <= LEASED_VOTERS_MAX && !self.has_bug(Bug::StockRules)
     }
 
     /// Whether a majority of the masters has answered what it was asked within the last timeout.
