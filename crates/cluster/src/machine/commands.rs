@@ -35,6 +35,7 @@ impl Cluster {
     fn command<T>(&mut self, now: Now, command: impl FnOnce(&mut Cluster) -> T) -> T {
         self.begin(now);
         let result = command(self);
+        self.hurry_save();
         self.finish();
         result
     }

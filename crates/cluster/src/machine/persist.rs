@@ -9,6 +9,9 @@
 //!   a claim is dropped       └ meanwhile changes go into Save 8     the header says what is in 7
 //! ```
 //!
+//! What a node knows of others is not urgent: it would learn it again. In a large cluster there is always something new of
+//! somebody, and the file has a line for each node, so such changes are saved together, after some time.
+//!
 //! A save that fails is tried again. Until it succeeds the node goes on as it was: no vote, no new role, no new slot.
 
 use std::collections::BTreeMap;
@@ -23,6 +26,10 @@ use crate::slots::SlotBitmap;
 
 /// A save that has failed is tried again after this time, milliseconds.
 const RETRY_MS: u64 = 1_000;
+
+/// What is not urgent is saved this long after the last save for each node, and not longer than that, milliseconds.
+const INTERVAL_PER_NODE_MS: u64 = 1;
+const INTERVAL_MAX_MS: u64 = 1_000;
 
 /// What follows a save.
 #[derive(Debug)]
@@ -76,6 +83,10 @@ pub(super) struct Saves {
     version: u64,
     /// Whether something has changed since.
     is_due: bool,
+    /// Whether somebody waits for that.
+    is_urgent: bool,
+    /// What is not urgent is not saved before this time.
+    next_ms: u64,
     /// Not before this time, after a failure.
     retry_ms: Option<u64>,
     /// What is being saved.
@@ -122,6 +133,11 @@ impl Cluster {
         self.saves.is_due = true;
     }
 
+    /// Saves at once what has changed, if anything.
+    pub(super) fn hurry_save(&mut self) {
+        self.saves.is_urgent = true;
+    }
+
     /// Saves, and does something when that has succeeded.
     pub(super) fn save_then(&mut self, then: Then) {
         self.saves.is_due = true;
@@ -130,17 +146,33 @@ impl Cluster {
 
     /// Saves what has changed, unless a save is under way.
     pub(super) fn save_if_due(&mut self) {
-        let saves = &mut self.saves;
+        let (saves, now) = (&self.saves, self.now_ms());
         if !saves.is_due || saves.in_flight.is_some() || saves.retry_ms.is_some() {
             return;
         }
-        saves.is_due = false;
+        if now < saves.next_ms && !self.is_save_urgent() {
+            return;
+        }
+        let interval = self.nodes.count() as u64 * INTERVAL_PER_NODE_MS;
+        let saves = &mut self.saves;
+        saves.next_ms = now + interval.min(INTERVAL_MAX_MS);
+        (saves.is_due, saves.is_urgent) = (false, false);
         saves.version += 1;
         saves.in_flight = Some(Own::of(&self.nodes, self.current_epoch));
         let version = saves.version;
         let mut text = Vec::new();
         self.file().write(&mut text);
         self.output(Output::Save { version, text });
+    }
+
+    /// Whether something waits for a save: a vote, the reply to a command, or what this node says of itself.
+    fn is_save_urgent(&self) -> bool {
+        let (own, me) = (&self.saves.own, self.nodes.me());
+        let master = me.master.map(|master| self.nodes[master].id).filter(|_| me.is_replica());
+        self.saves.is_urgent
+            || !self.saves.waiting.is_empty()
+            || (own.master, own.config_epoch) != (master, me.config_epoch)
+            || own.slots != *me.slots()
     }
 
     pub(super) fn retry_save(&mut self) {
