@@ -97,8 +97,8 @@ impl Cluster {
             asked: Asked::default(),
         };
         self.links.links.insert(id, link);
-    }
         self.links.strangers.insert(id);
+    }
 
     /// Opens a connection to a node.
     pub(super) fn connect(&mut self, key: NodeKey) {
@@ -158,12 +158,11 @@ impl Cluster {
 
     fn unlink(&mut self, id: LinkId) -> bool {
         let Some(link) = self.links.links.remove(&id) else { return false };
+        self.links.strangers.remove(&id);
         if let Some(key) = link.node {
             let node = &mut self.nodes[key];
             if node.link == Some(id) {
                 node.link = None;
-        self.links.strangers.remove(&id);
-        let owes_from_now = !self.has_bug(Bug::StockRules);
                 // Silence counts from here: a process that has ended closes its connections at once.
                 node.ping_sent_ms.get_or_insert(self.now.mono_ms);
             }
@@ -184,8 +183,8 @@ impl Cluster {
             self.links.links.remove(&old);
             self.output(Output::Close { link: old });
         }
-    }
         self.links.strangers.remove(&id);
+    }
 
     /// Closes connections that are of no use: strangers that say nothing, and nodes that do not answer on an old one.
     pub(super) fn tend_links(&mut self) {

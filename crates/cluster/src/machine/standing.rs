@@ -19,6 +19,7 @@
 
 use super::Cluster;
 use crate::bus::NodeFlags;
+use crate::injected::Bug;
 use crate::io::Level;
 use crate::nodes::NodeKey;
 
@@ -30,7 +31,7 @@ const REJOIN_MIN_MS: u64 = 500;
 const REJOIN_MAX_MS: u64 = 5_000;
 
 /// With more masters than this, not all of them are asked within a timeout.
-pub(super) const LEASED_VOTERS_MAX: usize = 64;
+const LEASED_VOTERS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -147,16 +148,10 @@ impl Cluster {
         self.nodes.are_all_assigned() && !self.nodes.has_failed_owner()
     }
 
-    /// Whether this node asks all masters so often that it serves only while a majority answers.
-    pub(super) fn are_voters_leased(&self) -> bool {
-        self.nodes.voters() <= LEASED_VOTERS_MAX && !self.has_bug(Bug::StockRules)
-    }
-
     /// Whether a majority of the masters has answered what it was asked within the last timeout.
     fn is_heard_by_majority(&mut self) -> bool {
         self.standing.heard_until_ms = None;
-        let voters = self.nodes.voters();
-        if voters > LEASED_VOTERS_MAX {
+        if !self.needs_answers() {
             return true;
         }
         let others = self
@@ -181,7 +176,7 @@ impl Cluster {
 
     /// Whether answers of masters matter, and these are asked often enough for that.
     pub(super) fn needs_answers(&self) -> bool {
-        self.nodes.voters() <= LEASED_VOTERS_MAX
+        self.nodes.voters() <= LEASED_VOTERS_MAX && !self.has_bug(Bug::StockRules)
     }
 
     /// Notices that the process was stopped, or busy, for a while: others were not silent just because they were not heard.

@@ -68,6 +68,9 @@ impl Cluster {
     }
 
     /// Asks every node that has not answered for half of the timeout: with what is left it can be suspected in time.
+    ///
+    /// That it has answered others is enough for that, but not for a master that serves only while a majority of the
+    /// masters answers this very node.
     fn ping_the_silent(&mut self) {
         let (now, half) = (self.now_ms(), self.settings.node_timeout_ms / 2);
         let needs_answers = self.needs_answers();
