@@ -17,6 +17,9 @@ pub enum Bug {
     RankIgnored,
     /// A node that claims the slots of others is not told.
     NoUpdate,
+    /// No bug, and not one of [`BUGS`]: the rules of stock servers for suspicions and elections where ours differ, to
+    /// compare the two.
+    StockRules,
 }
 
 /// All of them, with the names by which they are asked for.

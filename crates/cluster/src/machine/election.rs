@@ -29,6 +29,9 @@ const DELAY_MS: u64 = 150;
 /// … and for a random part of so long in addition, so that two do not ask at once.
 const DELAY_RANDOM_MS: u64 = 150;
 
+/// What stock servers wait at least, and at random in addition, milliseconds: only to compare.
+const STOCK_DELAY_MS: u64 = 500;
+
 /// … and for so long for each replica that has more data.
 const DELAY_RANK_MS: u64 = 1_000;
 
@@ -120,7 +123,7 @@ impl Cluster {
             return self.win();
         }
         self.log_obstacle("Waiting for votes, but majority still not reached.");
-        if self.election.repeat_ms.is_some_and(|due| now >= due) {
+        if self.election.repeat_ms.is_some_and(|due| now >= due) && !self.has_bug(Bug::StockRules) {
             self.send_requests();
         }
     }
@@ -165,7 +168,7 @@ impl Cluster {
         let rank = if is_manual { 0 } else { self.rank() };
         let delay = match is_manual {
             true => 0,
-            false => DELAY_MS + self.rng.below(DELAY_RANDOM_MS) + rank as u64 * DELAY_RANK_MS,
+            false => self.draw_delay() + rank as u64 * DELAY_RANK_MS,
         };
         self.election = Election { start_ms: Some(now + delay), rank, ..Election::default() };
         let text = format!(
@@ -177,6 +180,13 @@ impl Cluster {
         self.tell(|node| node.is_replica() && node.master == master);
         if delay == 0 {
             self.ask();
+        }
+    }
+
+    fn draw_delay(&mut self) -> u64 {
+        match self.has_bug(Bug::StockRules) {
+            true => STOCK_DELAY_MS + self.rng.below(STOCK_DELAY_MS),
+            false => DELAY_MS + self.rng.below(DELAY_RANDOM_MS),
         }
     }
 

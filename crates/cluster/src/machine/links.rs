@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Cluster;
 use crate::bus::{self, NodeFlags};
+use crate::injected::Bug;
 use crate::io::{Level, LinkId, Output};
 use crate::nodes::NodeKey;
 
@@ -57,9 +58,9 @@ impl Asked {
 #[derive(Debug, Default)]
 pub(super) struct Links {
     links: BTreeMap<LinkId, Link>,
-    last_id: u64,
     /// Those whose other end is not known.
     strangers: BTreeSet<LinkId>,
+    last_id: u64,
 }
 
 impl Links {
@@ -134,10 +135,13 @@ impl Cluster {
     pub(super) fn not_connected(&mut self, id: LinkId, error: &str) {
         let Some(link) = self.links.links.remove(&id) else { return };
         let Some(key) = link.node else { return };
+        let owes_from_now = !self.has_bug(Bug::StockRules);
         let node = &mut self.nodes[key];
         node.link.take_if(|link| *link == id);
         // It owes an answer from when it was first asked for one.
-        node.ping_sent_ms.get_or_insert(self.now.mono_ms);
+        if owes_from_now {
+            node.ping_sent_ms.get_or_insert(self.now.mono_ms);
+        }
         let text = format!(
             "Unable to connect to Cluster Node [{}]:{} -> {error}",
             node.address.ip, node.address.bus_port
@@ -159,12 +163,15 @@ impl Cluster {
     fn unlink(&mut self, id: LinkId) -> bool {
         let Some(link) = self.links.links.remove(&id) else { return false };
         self.links.strangers.remove(&id);
+        let owes_from_now = !self.has_bug(Bug::StockRules);
         if let Some(key) = link.node {
             let node = &mut self.nodes[key];
             if node.link == Some(id) {
                 node.link = None;
                 // Silence counts from here: a process that has ended closes its connections at once.
-                node.ping_sent_ms.get_or_insert(self.now.mono_ms);
+                if owes_from_now {
+                    node.ping_sent_ms.get_or_insert(self.now.mono_ms);
+                }
             }
             node.inbound.take_if(|inbound| *inbound == id);
         }
@@ -178,6 +185,7 @@ impl Cluster {
             return;
         }
         link.node = Some(key);
+        self.links.strangers.remove(&id);
         if let Some(old) = self.nodes[key].inbound.replace(id) {
             // The peer has opened another one, so it has given this one up.
             self.links.links.remove(&old);
