@@ -14,19 +14,25 @@ pub struct Counts {
     pub requested: u64,
     /// New ones less those that were freed; below zero if others allocated what was freed here.
     pub live: i64,
+    /// Bytes of those.
+    pub live_bytes: i64,
 }
 
 impl Counts {
     /// What was counted since `earlier`.
     #[must_use]
     pub fn since(self, earlier: Counts) -> Counts {
-        Counts { requested: self.requested - earlier.requested, live: self.live - earlier.live }
+        Counts {
+            requested: self.requested - earlier.requested,
+            live: self.live - earlier.live,
+            live_bytes: self.live_bytes - earlier.live_bytes,
+        }
     }
 }
 
 thread_local! {
     // Neither needs an allocation: it is constant and has no destructor.
-    static COUNTS: Cell<Counts> = const { Cell::new(Counts { requested: 0, live: 0 }) };
+    static COUNTS: Cell<Counts> = const { Cell::new(Counts { requested: 0, live: 0, live_bytes: 0 }) };
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -41,35 +47,41 @@ pub fn counts() -> Counts {
     COUNTS.get()
 }
 
-fn count(requested: u64, live: i64, size: usize) {
-    LARGEST.set(LARGEST.get().max(size));
+/// Counts a call that gave `new` bytes, if any, and took `old` back, if any.
+fn count(new: Option<usize>, old: Option<usize>) {
+    LARGEST.set(LARGEST.get().max(new.unwrap_or(0)));
     let before = COUNTS.get();
-    COUNTS.set(Counts { requested: before.requested + requested, live: before.live + live });
+    let bytes = |size: Option<usize>| size.unwrap_or(0).cast_signed() as i64;
+    COUNTS.set(Counts {
+        requested: before.requested + u64::from(new.is_some()),
+        live: before.live + i64::from(new.is_some()) - i64::from(old.is_some()),
+        live_bytes: before.live_bytes + bytes(new) - bytes(old),
+    });
 }
 
 // SAFETY: each call is passed on to the system's allocator with the same arguments, and counting
 // neither allocates nor unwinds: sums of 64 bits do not overflow by counting.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(1, 1, layout.size());
+        count(Some(layout.size()), None);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(1, 1, layout.size());
+        count(Some(layout.size()), None);
         // SAFETY: the caller's promise.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(1, 0, new_size);
+        count(Some(new_size), Some(layout.size()));
         // SAFETY: the caller's promise.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(0, -1, 0);
+        count(None, Some(layout.size()));
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(ptr, layout) }
     }

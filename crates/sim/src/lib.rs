@@ -36,6 +36,7 @@ mod promises;
 pub mod queue;
 pub mod resp;
 mod saves;
+pub mod scale;
 mod sentinel_check;
 mod sentinel_faults;
 mod sentinel_heal;

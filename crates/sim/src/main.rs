@@ -6,7 +6,10 @@
 //!   russet-sim --hunt [--seeds N]                     each injected bug until it is caught, N seeds at most
 //!   russet-sim --bug NAME …                           with that bug injected (feature `injected`)
 //!   russet-sim --sentinels …                          the same of worlds in which Sentinels watch the nodes
+//!   russet-sim --scale [--nodes N] [--from S]         the model of a cluster of N nodes, with the seed S
 //! ```
+
+mod meter;
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -39,6 +42,8 @@ struct Options {
     worker: bool,
     hash: bool,
     sentinels: bool,
+    scale: bool,
+    nodes: u64,
 }
 
 fn options() -> Result<Options, String> {
@@ -53,6 +58,8 @@ fn options() -> Result<Options, String> {
         worker: false,
         hash: false,
         sentinels: false,
+        scale: false,
+        nodes: 1000,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -69,6 +76,8 @@ fn options() -> Result<Options, String> {
             "--worker" => options.worker = true,
             "--hash" => options.hash = true,
             "--sentinels" => options.sentinels = true,
+            "--scale" => options.scale = true,
+            "--nodes" => options.nodes = number(value()?)?.clamp(6, 16_000),
             other => return Err(format!("{other} is unknown; see the head of main.rs")),
         }
     }
@@ -130,7 +139,9 @@ fn main() -> ExitCode {
         usual(info);
     }));
     let done = options().and_then(|options| {
-        if options.worker {
+        if options.scale {
+            scale(&options)
+        } else if options.worker {
             work(&options)
         } else if options.hunt {
             hunt(&options)
@@ -148,6 +159,14 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The model of a cluster of many nodes.
+fn scale(options: &Options) -> Result<bool, String> {
+    let nodes = usize::try_from(options.nodes).map_err(|e| e.to_string())?;
+    let model = russet_sim::scale::Options { nodes, seed: options.from };
+    let mut print = |line| println!("{line}");
+    russet_sim::scale::run(model, &meter::ThreadMeter, &mut print).map(|()| true)
 }
 
 fn injected(options: &Options) -> Result<Injected, String> {

@@ -34,6 +34,11 @@ impl<E> Queue<E> {
         self.heap.push(Reverse((at_us, self.serial, place)));
     }
 
+    /// Returns when the next event is due.
+    pub fn next_us(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at_us, ..))| *at_us)
+    }
+
     /// Takes the next event and its time.
     pub fn pop(&mut self) -> Option<(u64, E)> {
         let Reverse((at_us, _, place)) = self.heap.pop()?;
