@@ -120,7 +120,12 @@ impl Driver {
 
     /// Opens a connection. Returns the error reply if the node rejects it.
     pub fn accept(&mut self, ends: Endpoints) -> Result<Handle, Vec<u8>> {
-        let handle = self.node.accept(self.now, Service::Clients, ends)?;
+        self.accept_for(Service::Clients, ends)
+    }
+
+    /// Opens a connection to a listener of this service.
+    pub fn accept_for(&mut self, service: Service, ends: Endpoints) -> Result<Handle, Vec<u8>> {
+        let handle = self.node.accept(self.now, service, ends)?;
         self.connections.all.insert(handle, Connection::default());
         Ok(handle)
     }

@@ -130,6 +130,34 @@ impl PubSub {
         sent
     }
 
+    /// Ends the subscriptions to shard channels that do not stay on this node, and tells the subscribers.
+    pub fn end_shard_channels(
+        &mut self,
+        core: &mut Core,
+        clients: &mut Clients,
+        stays: &dyn Fn(&[u8]) -> bool,
+    ) {
+        let topics = &self.topics[Kind::Shard as usize];
+        let ended = topics.iter().filter(|(name, _)| !stays(name));
+        let ended: Vec<(Name, BTreeSet<Handle>)> =
+            ended.map(|(name, handles)| (name.clone(), handles.clone())).collect();
+        for (name, handle) in ended
+            .iter()
+            .flat_map(|(name, handles)| handles.iter().map(move |handle| (name, *handle)))
+        {
+            self.unsubscribe(clients, handle, Kind::Shard, name);
+            let Some(client) = clients.get(handle) else { continue };
+            let mut out = Vec::new();
+            let mut writer = ReplyWriter::new(&mut out, client.protocol);
+            writer.push(3);
+            writer.bulk(b"sunsubscribe");
+            writer.bulk(name);
+            writer.count(client.subscriptions.reported(Kind::Shard));
+            let message = core.shared.share(out);
+            clients.push(core, handle, &message);
+        }
+    }
+
     /// Sends a message to the subscribers of a shard channel. Returns their number.
     pub fn publish_to_shard(
         &self,

@@ -17,9 +17,11 @@ mod state;
 pub use russet_cluster::nodes_file::NodesFile;
 use russet_cluster::{
     Announced, Boot, Cluster as Machine, Data, Input, Level as Severity, NodeId, Now, Output,
-    Settings,
+    Route, Settings, SlotBitmap,
 };
+use russet_protocol::slot::slot_of;
 
+use crate::clients::subscriptions::Kind;
 use crate::clients::{Clients, LinkOwner};
 use crate::config::Config;
 use crate::core::{Core, Order};
@@ -45,6 +47,8 @@ pub struct Cluster {
     saves: state::Saves,
     /// Whether this process has been connected to a master: before, nobody knows how old its data is.
     has_synced: bool,
+    /// The slots that this node's shard had when subscribers of shard channels were last looked at.
+    shard_slots: SlotBitmap,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -60,7 +64,7 @@ pub(crate) struct World<'a> {
     /// The connections.
     pub clients: &'a mut Clients,
     /// The subscribers.
-    pub pubsub: &'a PubSub,
+    pub pubsub: &'a mut PubSub,
     /// How far the node's data is.
     pub data: Data,
 }
@@ -199,9 +203,32 @@ impl Cluster {
         while let Some(output) = self.machine.as_deref_mut().and_then(Machine::poll_output) {
             self.output(world, output);
         }
+        self.end_lost_channels(world);
         if let Some(machine) = &self.machine {
             world.core.timers.set(Timer::Cluster, machine.next_due().saturating_mul(1000));
         }
+    }
+
+    /// Ends subscriptions to shard channels whose slots this node's shard has lost. A replica has them too, so that the
+    /// slots that the node serves itself do not matter.
+    fn end_lost_channels(&mut self, world: &mut World<'_>) {
+        let Some(machine) = self.machine.as_deref() else { return };
+        if world.pubsub.names(Kind::Shard).len() == 0 {
+            return;
+        }
+        let nodes = machine.nodes();
+        let me = nodes.me();
+        let owner = me.master.filter(|_| me.is_replica()).unwrap_or(nodes.my_key());
+        let slots = nodes[owner].slots();
+        if *slots == self.shard_slots {
+            return;
+        }
+        let stays = |channel: &[u8]| {
+            let slot = slot_of(channel);
+            slots.contains(slot) || matches!(machine.route(slot), Route::Importing { .. })
+        };
+        world.pubsub.end_shard_channels(world.core, world.clients, &stays);
+        self.shard_slots = slots.clone();
     }
 
     fn output(&mut self, world: &mut World<'_>, output: Output) {
@@ -228,6 +255,7 @@ impl Cluster {
             Output::DropKeys { slots } => order(core, ClusterOrder::DropKeys(slots)),
             Output::PauseWrites { ms } => order(core, ClusterOrder::PauseWrites(ms)),
             Output::ResumeWrites => order(core, ClusterOrder::ResumeWrites),
+            // No client waits for a key yet.
             Output::SlotsChanged => {}
             Output::Publish { is_sharded, channel, message } => match is_sharded {
                 true => _ = pubsub.publish_to_shard(core, clients, &channel, &message),

@@ -73,7 +73,12 @@ const SELECT: Command = Command {
 };
 
 fn select(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    ctx.call.db = args.db_index(1, ctx.data.count())?;
+    let count = ctx.data.count();
+    if ctx.core.boot.mode == Mode::Cluster && count == 1 && args.db_index(1, u32::MAX) != Ok(0) {
+        args.integer_within(1, i64::from(i32::MIN), i64::from(i32::MAX))?;
+        return Err(ErrorReply::err("SELECT is not allowed in cluster mode"));
+    }
+    ctx.call.db = args.db_index(1, count)?;
     reply.ok();
     Ok(Flow::Done)
 }

@@ -208,7 +208,7 @@ fn publish(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     }
     let (pubsub, clients) = (&ctx.parts.pubsub, &mut ctx.parts.clients);
     reply.count(pubsub.publish(ctx.core, clients, &args[1], &args[2]));
-    propagate(ctx, args)
+    propagate(ctx, args, false)
 }
 
 /// PUBLISH to a Sentinel: a greeting of another one. No subscriber receives it.
@@ -247,11 +247,20 @@ const SPUBLISH: Command = Command {
 fn spublish(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (pubsub, clients) = (&ctx.parts.pubsub, &mut ctx.parts.clients);
     reply.count(pubsub.publish_to_shard(ctx.core, clients, &args[1], &args[2]));
-    propagate(ctx, args)
+    propagate(ctx, args, true)
 }
 
-/// Replicas have subscribers of their own, so messages are propagated though they change no data.
-fn propagate(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Outcome {
+/// Replicas have subscribers of their own, so messages are propagated though they change no data. In a cluster all
+/// nodes have, so that messages go over its bus instead of the stream.
+fn propagate(ctx: &mut Ctx<'_>, args: &Args<'_>, is_sharded: bool) -> Outcome {
+    if ctx.parts.cluster.machine().is_some() {
+        ctx.parts.with_cluster(ctx.core, |cluster, world| {
+            cluster.call(world, |machine, now| {
+                machine.publish(now, is_sharded, &args[1], &args[2]);
+            })
+        });
+        return Ok(Flow::Done);
+    }
     let words: Vec<&[u8]> = args.iter().collect();
     ctx.effect(&words);
     Ok(Flow::Done)

@@ -59,6 +59,9 @@ const SLAVEOF: Command = Command {
 };
 
 fn replicaof(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.core.boot.mode == Mode::Cluster {
+        return Err(ErrorReply::err("REPLICAOF not allowed in cluster mode."));
+    }
     if ctx.parts.failover.is_running() {
         return Err(ErrorReply::err("REPLICAOF not allowed while failing over."));
     }

@@ -184,7 +184,6 @@ const IMPLEMENTED: Status = Status::Implemented;
 const PERFORMANCE: Status = Status::NotImplemented(Impact::Performance);
 const OBSERVABILITY: Status = Status::NotImplemented(Impact::Observability);
 const WITHOUT_TLS: Status = Status::Without("tls-port");
-const WITHOUT_CLUSTER: Status = Status::Without("cluster-enabled");
 const WITHOUT_USERS: Status = Status::Without("aclfile");
 const OFF: Status = Status::Off;
 const NONE: Apply = Apply::None;
@@ -274,7 +273,7 @@ section "TLS" {
     /// Use TLS for the link to the master.
     "tls-replication" [] tls_replication: bool = "no", Bool, MODIFIABLE, access("the link to the master would not be encrypted"), NONE;
     /// Use TLS between cluster nodes.
-    "tls-cluster" [] tls_cluster: bool = "no", Bool, MODIFIABLE, WITHOUT_CLUSTER, NONE;
+    "tls-cluster" [] tls_cluster: bool = "no", Bool, MODIFIABLE, access("the bus of the cluster would not be encrypted"), NONE;
     /// Supported versions of TLS.
     "tls-protocols" [] tls_protocols: Vec<u8> = "", OptionalText(check::any), MODIFIABLE, WITHOUT_TLS, NONE;
     /// Ciphers for TLS up to 1.2.
@@ -543,6 +542,8 @@ section "Memory" {
 section "Cluster" {
     /// Enable cluster mode.
     "cluster-enabled" [] cluster_enabled: bool = "no", Bool, IMMUTABLE, IMPLEMENTED, NONE;
+    /// Number of databases in cluster mode, in place of `databases`; a directive of Valkey 9.
+    "cluster-databases" [] cluster_databases: u32 = "1", Int(1, INT), IMMUTABLE | RUSSET, IMPLEMENTED, NONE;
     /// File with the node's view of the cluster.
     "cluster-config-file" [] cluster_config_file: Vec<u8> = "nodes.conf", Text(check::cluster_config_file), IMMUTABLE, IMPLEMENTED, NONE;
     /// Milliseconds without contact after which a node is considered failing.

@@ -318,6 +318,14 @@ impl Loader<'_> {
                 }
             }
         }
+        if self.config.cluster_enabled && self.config.replicaof.is_some() {
+            // Whom it replicates is decided by the cluster.
+            let line =
+                directive_index(b"replicaof").and_then(|index| self.mentions[index].as_ref());
+            let refuse =
+                |line: &Mention| line.refuse("replicaof directive not allowed in cluster mode");
+            self.refused.extend(line.map(refuse));
+        }
         if let Some((mention, hash)) = self.user.take()
             && let Err(reason) = self.set_password(hash)
         {

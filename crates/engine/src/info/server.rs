@@ -101,7 +101,9 @@ pub(super) const FIELDS: &[Field] = &[
     field(Clients, "connected_clients", Gauge, "Client connections, without replicas.", |view| {
         view.clients.into()
     }),
-    always(Clients, "cluster_connections", Gauge, "Connections of the cluster bus.", "0"),
+    field(Clients, "cluster_connections", Gauge, "Connections of the cluster bus.", |view| {
+        view.bus_links.into()
+    }),
     field(Clients, "maxclients", Gauge, "`maxclients`: maximum number of connections.", |view| {
         view.core.config.maxclients.into()
     }),
@@ -323,7 +325,9 @@ pub(super) const FIELDS: &[Field] = &[
     field(Memory, "mem_clients_normal", Bytes, "Memory of all other client connections.", |view| {
         view.client_bytes.into()
     }),
-    always(Memory, "mem_cluster_links", Bytes, "Connections of the cluster bus.", "0"),
+    field(Memory, "mem_cluster_links", Bytes, "Connections of the cluster bus.", |view| {
+        view.bus_bytes.into()
+    }),
     field(Memory, "mem_aof_buffer", Bytes, "Bytes for the AOF that are not written yet.", |view| {
         view.parts.aof.log().map_or(0, |log| log.unwritten_bytes()).into()
     }),

@@ -2,7 +2,7 @@
 //! with a line for each command, error and database, and Russet's own section.
 
 use super::{Field, Kind, Section, Value, field, ratio};
-use crate::clients::Client;
+use crate::clients::{Client, LinkOwner, Role};
 use crate::core::Core;
 use crate::journal::Journal;
 use crate::keyspace::{Db, Keyspace};
@@ -42,6 +42,10 @@ pub struct View<'a> {
     pub replica_bytes: u64,
     /// The largest output buffer of a replica.
     pub replica_output_max: u64,
+    /// Connections of the cluster bus.
+    pub bus_links: usize,
+    /// Their memory.
+    pub bus_bytes: u64,
 }
 
 impl<'a> View<'a> {
@@ -66,6 +70,8 @@ impl<'a> View<'a> {
             client_bytes: 0,
             replica_bytes: 0,
             replica_output_max: 0,
+            bus_links: 0,
+            bus_bytes: 0,
         };
         parts.clients.iter().for_each(|client| view.add(client));
         view
@@ -74,6 +80,11 @@ impl<'a> View<'a> {
     fn add(&mut self, client: &Client) {
         let bytes = client.memory_bytes() as u64;
         let output = client.wire.outbox.len() as u64;
+        if client.role == Role::Link(LinkOwner::Bus) {
+            self.bus_links += 1;
+            self.bus_bytes += bytes;
+            return;
+        }
         if client.is_replica() {
             self.replica_bytes += bytes;
             self.replica_output_max = self.replica_output_max.max(output);

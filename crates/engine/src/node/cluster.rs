@@ -2,6 +2,7 @@
 //! cluster's machine wants of other parts.
 
 use russet_protocol::ErrorReply;
+use russet_protocol::slot::SLOTS;
 
 use super::Node;
 use crate::cluster::ClusterOrder;
@@ -94,6 +95,19 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Takes the slots of loaded keys that nobody has, as a master.
+    pub(super) fn claim_loaded_slots(&mut self) {
+        let Some(machine) = self.parts.cluster.machine() else { return };
+        if machine.is_replica() {
+            return;
+        }
+        let has_keys = |slot: &u16| self.data.dbs().any(|(_, db)| db.slot(*slot).keys > 0);
+        let slots: Vec<u16> = (0..SLOTS).filter(has_keys).collect();
+        self.with_cluster(|cluster, world| {
+            cluster.call(world, |machine, now| machine.claim_loaded(now, &slots))
+        });
     }
 
     /// Ends the effect of ASKING after a request, but not within a transaction, whose EXEC needs it.

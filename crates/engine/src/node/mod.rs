@@ -61,7 +61,11 @@ impl Node {
     /// Creates a node.
     pub fn new(config: Config, boot: Boot, now: Now) -> Node {
         let seed = russet_ds::hash::Seed::new(boot.seeds.hash);
-        let mut data = Keyspace::new(config.databases, seed, boot.mode);
+        let databases = match boot.mode {
+            Mode::Cluster => config.cluster_databases,
+            Mode::Standalone | Mode::Sentinel => config.databases,
+        };
+        let mut data = Keyspace::new(databases, seed, boot.mode);
         data.set_policy(&config);
         let commands = CommandTable::of(boot.mode);
         let mut core = Core::new(config, boot, now);

@@ -143,10 +143,13 @@ impl Node {
     /// Handles the end of loading at the start.
     fn loaded_at_start(&mut self) {
         let Node { core, data, journal, parts, .. } = self;
-        let Parts { master, following, saves, loading, busy, .. } = parts;
+        let Parts { master, following, saves, loading, .. } = parts;
         saves.saved_dirty = data.dirty;
         journal.data_replaced();
         following.restore_position(core, journal, master, loading.take_position(), data.count());
+        self.claim_loaded_slots();
+        let Node { core, parts, .. } = self;
+        let Parts { busy, .. } = parts;
         if core.config.appendonly && !parts.aof.is_relied_on() {
             // Nothing is served before the file holds all data.
             return self.parts.aof.turn_on(core, &mut self.parts.clients);

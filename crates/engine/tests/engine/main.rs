@@ -5,6 +5,7 @@ mod admin;
 mod aof_load;
 mod append_only;
 mod clients;
+mod cluster;
 mod damage;
 mod debug;
 mod directives;

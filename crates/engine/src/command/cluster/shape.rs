@@ -244,9 +244,9 @@ fn write_slot_node(view: &View<'_>, node: &ClusterNode, reply: &mut Reply<'_>) {
     reply.bulk(node.id.as_bytes());
     let ip =
         (view.preferred != ClusterEndpointType::Ip).then(|| ("ip", client_ip(node, view.is_ipv6)));
-    let hostname = (view.preferred != ClusterEndpointType::Hostname
-        && !node.names.hostname.is_empty())
-    .then(|| ("hostname", node.names.hostname.as_str()));
+    let has_other_name =
+        view.preferred != ClusterEndpointType::Hostname && !node.names.hostname.is_empty();
+    let hostname = has_other_name.then_some(("hostname", node.names.hostname.as_str()));
     let others: Vec<(&str, &str)> = ip.into_iter().chain(hostname).collect();
     reply.map(others.len());
     for (kind, endpoint) in others {

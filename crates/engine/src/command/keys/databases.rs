@@ -7,6 +7,7 @@ use crate::call::Caller;
 use crate::clients::Waiting;
 use crate::command::argument::{int, one_of, optional, token};
 use crate::command::{Args, Command, Ctx, Flow, Group, Outcome, Reply, acl, flag as f};
+use crate::mode::Mode;
 
 pub(super) const DBSIZE: Command = Command {
     name: "dbsize",
@@ -39,6 +40,9 @@ pub(super) const SWAPDB: Command = Command {
 };
 
 fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.core.boot.mode == Mode::Cluster {
+        return Err(ErrorReply::err("SWAPDB is not allowed in cluster mode"));
+    }
     let first = index(args, 1, "invalid first DB index")?;
     let second = index(args, 2, "invalid second DB index")?;
     let count = ctx.data.count();

@@ -7,6 +7,7 @@ use crate::command::argument::{after, int, key, optional, token};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
+use crate::mode::Mode;
 use crate::types::Value;
 
 const SAME: ErrorReply = ErrorReply::fixed("ERR source and destination objects are the same");
@@ -75,7 +76,11 @@ pub(super) const MOVE: Command = Command {
 
 fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (source, key) = (ctx.call.db, args.key(1));
-    let target = args.db_index(2, ctx.data.count())?;
+    let count = ctx.data.count();
+    if ctx.core.boot.mode == Mode::Cluster && count == 1 {
+        return Err(ErrorReply::err("MOVE is not allowed in cluster mode"));
+    }
+    let target = args.db_index(2, count)?;
     if source == target {
         return Err(SAME);
     }

@@ -357,7 +357,7 @@ fn unimplemented_directives_are_refused_or_warned_about() {
         "maxmemory 1gb",
         "aclfile /etc/users.acl",
         "tls-port 6380",
-        "cluster-enabled yes",
+        "tls-cluster yes",
         "rename-command CONFIG ''",
         "user alice on >x",
     ] {
@@ -370,7 +370,7 @@ fn unimplemented_directives_are_refused_or_warned_about() {
     assert!(refusal("search.timeout 5").contains("modules can't be loaded"));
 
     let inert = "appendonly no\nappendfsync always\nappendfsync no\naof-load-truncated no\n\
-                 tls-port 0\ntls-auth-clients no\ntls-cert-file /etc/cert.pem\ntls-cluster yes\n\
+                 tls-port 0\ntls-auth-clients no\ntls-cert-file /etc/cert.pem\n\
                  acl-pubsub-default allchannels\nlatency-tracking no\nset-proc-title no\n";
     let loaded = Config::parse_text(inert.as_bytes()).expect("no effect without its switch");
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
@@ -386,6 +386,17 @@ fn unimplemented_directives_are_refused_or_warned_about() {
             "Configuration directive 'list-max-ziplist-entries' has no effect.",
             "Configuration directive 'io-threads' is accepted but not implemented yet: it has no effect.",
         ]
+    );
+}
+
+#[test]
+fn a_node_of_a_cluster_has_no_master_of_its_own_choice() {
+    let lines = refused(Config::parse_text(b"replicaof 10.0.0.1 6379\ncluster-enabled yes\n"));
+    let reasons: Vec<_> =
+        lines.iter().map(|line| (line.number, line.reason.message.clone())).collect();
+    assert_eq!(reasons, [(1, "replicaof directive not allowed in cluster mode".to_owned())]);
+    assert!(
+        load("replicaof 10.0.0.1 6379\nreplicaof no one\ncluster-enabled yes\n").cluster_enabled
     );
 }
 

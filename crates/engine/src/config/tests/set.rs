@@ -266,8 +266,8 @@ fn unimplemented_directives_are_refused_or_warned_about() {
     );
     assert_eq!(config.timeout, 0);
     assert_eq!(set(&mut config, &[("import-mode", "no"), ("maxmemory", "0")]), Ok(vec![]));
-    let inert = [("tls-cluster", "yes"), ("latency-tracking", "no")];
-    assert_eq!(set(&mut config, &inert), Ok(vec!["tls-cluster", "latency-tracking"]));
+    let inert = [("acl-pubsub-default", "allchannels"), ("latency-tracking", "no")];
+    assert_eq!(set(&mut config, &inert), Ok(vec!["acl-pubsub-default", "latency-tracking"]));
     let changes = config.set(&[(b"maxmemory-samples", b"3")], ORDINARY).expect("only performance");
     assert_eq!(changes.warnings.len(), 1);
     assert_eq!(config.maxmemory_samples, 3);

@@ -245,6 +245,7 @@ fn directives_of_the_first_release_are_implemented() {
         "hz",
         "active-expire-effort",
         "shutdown-timeout",
+        "cluster-enabled",
     ] {
         assert_eq!(
             directive(name.as_bytes()).map(|row| row.status),
@@ -257,14 +258,9 @@ fn directives_of_the_first_release_are_implemented() {
         .filter(|row| row.status.is_refused())
         .map(|row| row.name)
         .collect();
-    for name in [
-        "maxmemory",
-        "maxmemory-clients",
-        "aclfile",
-        "tls-port",
-        "tls-replication",
-        "cluster-enabled",
-    ] {
+    for name in
+        ["maxmemory", "maxmemory-clients", "aclfile", "tls-port", "tls-replication", "tls-cluster"]
+    {
         assert!(refused.contains(&name), "{name}");
     }
 }

@@ -1,0 +1,137 @@
+//! Replicas of a cluster: reading from them, and how roles change.
+
+use super::expect;
+use super::world::World;
+
+#[test]
+fn a_replica_is_read_by_who_says_so() {
+    let mut world = World::cluster(2, &[0], "");
+    expect(&mut world, 0, &[("SET hello 1", "+OK\r\n"), ("WAIT 1 0", ":1\r\n")]);
+    let moved = "-MOVED 866 127.0.0.1:7000";
+    expect(
+        &mut world,
+        2,
+        &[
+            ("GET hello", moved),
+            ("READONLY", "+OK\r\n"),
+            ("GET hello", "$1\r\n1\r\n"),
+            ("SET hello 2", moved),
+            ("GET foo", "-MOVED 12182 127.0.0.1:7001"),
+            ("MULTI", "+OK\r\n"),
+            ("GET hello", "+QUEUED\r\n"),
+            ("EXEC", "*1\r\n$1\r\n1\r\n"),
+            ("MULTI", "+OK\r\n"),
+            ("GET hello", "+QUEUED\r\n"),
+            ("SET hello 2", moved),
+            ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
+        ],
+    );
+    assert!(world.request(2, "CLIENT LIST").contains(" flags=r "));
+    expect(
+        &mut world,
+        2,
+        &[
+            ("READWRITE", "+OK\r\n"),
+            ("GET hello", moved),
+            ("READONLY", "+OK\r\n"),
+            ("RESET", "+RESET\r\n"),
+            ("GET hello", moved),
+            ("CLUSTER SETSLOT 1 STABLE", "-ERR Please use SETSLOT only with masters."),
+        ],
+    );
+    let replica = world.id(2);
+    expect(
+        &mut world,
+        0,
+        &[
+            (
+                &format!("CLUSTER REPLICATE {replica}"),
+                "-ERR I can only replicate a master, not a replica.",
+            ),
+            (&format!("CLUSTER REPLICAS {replica}"), "-ERR The specified node is not a master"),
+            (&format!("CLUSTER SETSLOT 1 MIGRATING {replica}"), "-ERR Target node is not a master"),
+        ],
+    );
+    let (master, other) = (world.id(0), world.id(1));
+    let forget = format!("CLUSTER FORGET {master}");
+    expect(&mut world, 2, &[(&forget, "-ERR Can't forget my master!")]);
+    let replicate = format!("CLUSTER REPLICATE {other}");
+    let full = "-ERR To set a master the node must be empty and without assigned slots.";
+    expect(&mut world, 0, &[(&replicate, full)]);
+}
+
+#[test]
+fn a_replica_takes_over_when_it_is_told() {
+    let mut world = World::cluster(3, &[0], "");
+    expect(&mut world, 0, &[("SET hello 1", "+OK\r\n")]);
+    world.ok(3, "CLUSTER FAILOVER");
+    world.until("the replica is a master", |world| {
+        world.request(3, "ROLE").starts_with("*3\r\n$6\r\nmaster")
+            && world.request(0, "ROLE").starts_with("*5\r\n$5\r\nslave")
+            && world.request(1, "GET hello").contains(":7003")
+    });
+    expect(&mut world, 3, &[("GET hello", "$1\r\n1\r\n"), ("SET hello 2", "+OK\r\n")]);
+    expect(&mut world, 0, &[("SET hello 3", "-MOVED 866 127.0.0.1:7003")]);
+    for how in ["FORCE", "TAKEOVER"] {
+        until_followed(&mut world, 0, 3);
+        world.ok(0, &format!("CLUSTER FAILOVER {how}"));
+        world.until("it is a master again", |world| world.request(0, "GET hello") == "$1\r\n2\r\n");
+        until_followed(&mut world, 3, 0);
+        world.ok(3, "CLUSTER FAILOVER");
+        world.until("and a replica", |world| world.request(3, "GET hello") == "$1\r\n2\r\n");
+    }
+}
+
+/// Waits until a replica has its master's data, and the master knows of it.
+fn until_followed(world: &mut World, replica: usize, master: usize) {
+    let list = format!("CLUSTER REPLICAS {}", world.id(master));
+    world.until("the replica is known and up", |world| {
+        world.request(replica, "INFO").contains("master_link_status:up")
+            && world.request(master, &list).starts_with("*1")
+    });
+}
+
+#[test]
+fn a_replica_takes_over_when_its_master_is_gone() {
+    let mut world = World::cluster(3, &[0], "");
+    expect(&mut world, 0, &[("SET hello 1", "+OK\r\n"), ("WAIT 1 0", ":1\r\n")]);
+    world.cut.push(0);
+    world.until("the replica serves", |world| world.request(3, "GET hello") == "$1\r\n1\r\n");
+    expect(&mut world, 0, &[("SET hello 2", "-CLUSTERDOWN The cluster is down")]);
+    world.cut.clear();
+    world.until("the old master follows", |world| {
+        world.request(0, "INFO").contains("role:slave")
+            && world.request(0, "INFO").contains("status:up")
+    });
+}
+
+#[test]
+fn a_replica_that_leaves_is_empty() {
+    for (leave, known) in [("CLUSTER REPLICATE NO ONE", 3), ("CLUSTER RESET", 1)] {
+        let mut world = World::cluster(2, &[0], "");
+        expect(&mut world, 0, &[("SET hello 1", "+OK\r\n"), ("WAIT 1 0", ":1\r\n")]);
+        expect(&mut world, 2, &[("DBSIZE", ":1\r\n")]);
+        let (id, shard) = (world.id(2), world.request(2, "CLUSTER MYSHARDID"));
+        world.ok(2, leave);
+        expect(&mut world, 2, &[("DBSIZE", ":0\r\n"), ("ROLE", "*3\r\n$6\r\nmaster")]);
+        assert_eq!(world.id(2), id);
+        assert_ne!(world.request(2, "CLUSTER MYSHARDID"), shard);
+        let info = world.request(2, "CLUSTER INFO");
+        assert!(info.contains(&format!("cluster_known_nodes:{known}\r\n")), "{leave}: {info}");
+        expect(&mut world, 0, &[("GET hello", "$1\r\n1\r\n")]);
+    }
+    // A master is not changed.
+    let mut world = World::cluster(2, &[], "");
+    world.ok(0, "CLUSTER REPLICATE NO ONE");
+    expect(&mut world, 0, &[("SET hello 1", "+OK\r\n")]);
+}
+
+#[test]
+fn a_node_is_forgotten() {
+    let mut world = World::cluster(2, &[], "");
+    let other = world.id(1);
+    world.ok(0, &format!("CLUSTER FORGET {other}"));
+    assert!(world.request(0, "CLUSTER INFO").contains("known_nodes:1\r\n"));
+    // Again: it may have been forgotten since another node said so.
+    world.ok(0, &format!("CLUSTER FORGET {other}"));
+}
