@@ -241,7 +241,8 @@ impl Cluster {
 
     fn send_requests(&mut self) {
         self.election.repeat_ms = Some(self.now_ms() + REPEAT_MS);
-        let mut header = self.header();
+        // Votes of another epoch would not count.
+        let mut header = Header { current_epoch: self.election.epoch, ..self.header() };
         header.message_flags.set(MessageFlags::FORCE_ACK, self.manual.is_running());
         let mut bytes = Vec::new();
         bus::write_auth_request(&mut bytes, &header);

@@ -1,6 +1,6 @@
 //! What must hold at any time, whatever happens. The checks know what leaves a machine and what is on its disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use russet_cluster::bus::{self, Header, Message};
 use russet_cluster::nodes_file::NodesFile;
@@ -22,7 +22,9 @@ pub struct Checks {
     /// Slots that are watched; at most 64.
     pub watched: Vec<u16>,
     /// Watched slots that operators have taken from their owners, and so go to older epochs, too.
-    pub loose: std::collections::BTreeSet<u16>,
+    pub loose: BTreeSet<u16>,
+    /// Those of them that were about to be moved when a replica won: it does not know of the move.
+    pub contested: BTreeSet<u16>,
     /// Two nodes may serve a slot: an operator has demanded it.
     pub may_both_serve: bool,
     /// A number of everything that was put out.
@@ -46,7 +48,8 @@ impl Checks {
         Checks {
             problem: None,
             watched: (0..16).map(|index| index * 1024 + 7).collect(),
-            loose: std::collections::BTreeSet::new(),
+            loose: BTreeSet::new(),
+            contested: BTreeSet::new(),
             may_both_serve: false,
             hash: 0,
             votes: BTreeMap::new(),
@@ -128,6 +131,7 @@ impl Checks {
         let epoch = epoch.and_then(|rest| rest.strip_suffix(" after successful failover"));
         if let Some(epoch) = epoch.and_then(|epoch| epoch.parse().ok()) {
             let id = cluster.my_id();
+            self.contested.extend(&self.loose);
             let winner = *self.winners.entry(epoch).or_insert(id);
             if winner != id {
                 self.fail(now_ms, number, format!("{winner} has won epoch {epoch}, too"));
@@ -233,6 +237,7 @@ impl Checks {
         let Some(cluster) = cluster else { return self.serving[number] = 0 };
         let watched = self.watched.clone();
         let bits = watched.iter().zip(0..).filter(|(slot, _)| cluster.serves(**slot));
+        let bits = bits.filter(|(slot, _)| !self.contested.contains(slot));
         let mask: u64 = bits.map(|(_, bit)| 1 << bit).sum();
         self.serving[number] = mask;
         let others = self.serving.iter().enumerate();
