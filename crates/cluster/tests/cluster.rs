@@ -2,8 +2,8 @@
 
 mod network;
 
-use network::Network;
-use russet_cluster::{Route, Settings, Takeover};
+use network::{Network, id_of};
+use russet_cluster::{Cluster, Route, Settings, Takeover};
 
 fn settings() -> Settings {
     Settings { node_timeout_ms: 2_000, ..Settings::default() }
@@ -105,4 +105,24 @@ fn a_replica_moves_to_a_master_that_has_lost_its_own() {
         .into_iter()
         .filter(|replica| network.processes[*replica].follows.as_deref() == Some("10.0.0.2"));
     assert_eq!(moved.count(), 1, "{:#?}", network.processes[3].log);
+}
+
+#[test]
+fn two_masters_that_replicate_each_other_end_it() {
+    let mut network = Network::formed(3, 2, settings());
+    for number in [3, 4] {
+        network
+            .order(number, |cluster, now| cluster.replicate_no_one(now, id_of(number as u64, 3)));
+    }
+    network.run(3_000);
+    // At the same time, so neither knows of the other's order.
+    let ids = [network.cluster(4).my_id(), network.cluster(3).my_id()];
+    for (number, id) in [3, 4].into_iter().zip(ids) {
+        let order = |cluster: &mut Cluster, now| cluster.replicate(now, id.as_bytes(), false);
+        network.order(number, order).unwrap();
+    }
+    network.run(8_000);
+    assert!(!network.cluster(3).is_replica(), "{:#?}", network.processes[3].log);
+    assert_eq!(network.processes[3].follows, None);
+    assert_eq!(network.processes[4].follows.as_deref(), Some("10.0.0.4"));
 }

@@ -110,16 +110,8 @@ impl Cluster {
             if cluster.nodes.me().is_master() {
                 return;
             }
-            let me = cluster.nodes.my_key();
-            cluster.set_as_master(me);
-            let node = cluster.nodes.me_mut();
-            node.flags.set(NodeFlags::MIGRATE_TO, false);
-            node.shard = new_shard;
-            cluster.take_new_epoch();
-            cluster.election.abandon();
-            cluster.end_manual_failover();
-            cluster.save_soon();
-            cluster.output(Output::Promote);
+            cluster.nodes.me_mut().shard = new_shard;
+            cluster.become_empty_master();
         });
     }
 

@@ -67,6 +67,8 @@ pub struct Cluster {
     links: links::Links,
     standing: standing::Standing,
     election: election::Election,
+    /// Since when this node and another replicate each other.
+    circle_ms: Option<u64>,
     manual: manual::Manual,
     saves: persist::Saves,
     timers: timers::Timers,
@@ -107,6 +109,7 @@ impl Cluster {
             links: links::Links::default(),
             standing: standing::Standing::new(now.mono_ms),
             election: election::Election::default(),
+            circle_ms: None,
             manual: manual::Manual::default(),
             saves: persist::Saves::default(),
             timers: timers::Timers::default(),

@@ -192,6 +192,9 @@ impl Cluster {
         }
         let was_replica = self.nodes[sender].is_replica();
         self.update_role(sender, header);
+        if self.nodes.me().master == Some(sender) {
+            self.leave_chain();
+        }
         if header.master.is_none() {
             if was_replica || *self.nodes[sender].slots() != header.slots {
                 self.apply_claims(sender, header.config_epoch, &header.slots);

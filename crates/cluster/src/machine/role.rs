@@ -31,28 +31,13 @@ impl Cluster {
     }
 
     fn set_as_replica(&mut self, key: NodeKey, master: Option<NodeKey>, epoch: u64) {
+        let master = master.filter(|master| *master != key);
         if self.nodes[key].is_master() {
-            let is_failover = master.is_some_and(|master| self.nodes.share_shard(key, master));
-            match master.filter(|_| is_failover) {
-                // Its slots go to whoever has its place, by that one's claim.
-                Some(master) if self.nodes[key].config_epoch <= epoch => {
-                    self.set_as_master(master);
-                    let known = self.nodes[master].config_epoch;
-                    self.nodes[master].config_epoch = known.max(epoch);
-                }
-                Some(_) => {}
-                None => _ = self.nodes.unassign_all(key),
-            }
-            let node = &mut self.nodes[key];
-            node.flags.set(NodeFlags::MASTER, false);
-            node.flags.set(NodeFlags::MIGRATE_TO, false);
-            node.flags.set(NodeFlags::REPLICA, true);
-            self.save_soon();
+            self.demote(key, master, epoch);
         }
-        let Some(master) = master.filter(|master| *master != key) else { return };
-        if self.nodes[key].master == Some(master) {
+        let Some(master) = master.filter(|master| self.nodes[key].master != Some(*master)) else {
             return;
-        }
+        };
         self.nodes[key].master = Some(master);
         self.nodes[master].flags.set(NodeFlags::MIGRATE_TO, true);
         let text = format!(
@@ -68,19 +53,93 @@ impl Cluster {
         self.set_shard(key, shard);
     }
 
-    /// Replicates the master of our master, if that is a replica now.
-    fn leave_chain(&mut self) {
-        let Some(master) = self.nodes.me().master else { return };
-        let Some(above) = self.nodes[master].master else { return };
-        if above == self.nodes.my_key() || !self.nodes[master].is_replica() {
-            return;
+    /// Notes that a master has become a replica.
+    fn demote(&mut self, key: NodeKey, master: Option<NodeKey>, epoch: u64) {
+        let label = self.nodes[key].label();
+        match master.filter(|master| self.nodes.share_shard(key, *master)) {
+            Some(_) if self.nodes[key].config_epoch > epoch => {
+                let known = self.nodes[key].config_epoch;
+                let text = format!(
+                    "Ignore stale message from {label} in shard {}; gossip config epoch: {epoch}, \
+                     current config epoch: {known}",
+                    self.nodes[key].shard
+                );
+                self.log(Level::Notice, text);
+            }
+            // What this node is itself, others do not tell it. The slots go to whoever has the place, by that one's claim.
+            Some(master) if master != self.nodes.my_key() => {
+                self.set_as_master(master);
+                let node = &mut self.nodes[master];
+                node.config_epoch = node.config_epoch.max(epoch);
+                let text = format!(
+                    "A failover occurred in shard {}; node {label} failed over to node {} with a config epoch of {}",
+                    self.nodes[key].shard,
+                    self.nodes[master].label(),
+                    self.nodes[master].config_epoch
+                );
+                self.log(Level::Notice, text);
+            }
+            Some(_) => {}
+            None => {
+                let shard = self.nodes[key].shard;
+                let count = self.nodes.unassign_all(key);
+                let text = format!(
+                    "Node {label} is no longer primary of shard {shard}; removed all {count} slot(s) it used to own"
+                );
+                self.log(Level::Notice, text);
+            }
         }
+        let node = &mut self.nodes[key];
+        node.flags.set(NodeFlags::MASTER, false);
+        node.flags.set(NodeFlags::MIGRATE_TO, false);
+        node.flags.set(NodeFlags::REPLICA, true);
+        self.save_soon();
+    }
+
+    /// Returns the master of this replica's master, if that is a replica now.
+    fn master_above(&self) -> Option<NodeKey> {
+        let master = self.nodes.me().master?;
+        self.nodes[master].master.filter(|_| self.nodes[master].is_replica())
+    }
+
+    /// Replicates the master of our master, if that is a replica now.
+    pub(super) fn leave_chain(&mut self) {
+        let Some(above) = self.master_above().filter(|above| *above != self.nodes.my_key()) else {
+            return;
+        };
         let text = format!(
-            "I'm a sub-replica! Reconfiguring myself as a replica of {} from {}",
-            self.nodes[above].id, self.nodes[master].id
+            "I'm a sub-replica! Reconfiguring myself as a replica of {}",
+            self.nodes[above].id
         );
         self.log(Level::Notice, text);
         self.become_replica_of(above);
+    }
+
+    /// Two orders at once can make two nodes replicate each other. If that lasts, so that it is not just an old message,
+    /// the one whose name is smaller becomes a master again.
+    pub(super) fn leave_circle(&mut self) {
+        let me = self.nodes.my_key();
+        let other = self.nodes.me().master.filter(|_| self.master_above() == Some(me));
+        let Some(other) = other.filter(|other| self.nodes.me().id < self.nodes[*other].id) else {
+            self.circle_ms = None;
+            return;
+        };
+        let (now, timeout) = (self.now_ms(), self.settings.node_timeout_ms);
+        if now.saturating_sub(*self.circle_ms.get_or_insert(now)) > timeout {
+            let label = self.nodes[other].label();
+            self.log(Level::Warning, format!("Node {label} and this one replicate each other"));
+            self.become_empty_master();
+        }
+    }
+
+    /// Becomes a master without slots.
+    pub(super) fn become_empty_master(&mut self) {
+        self.set_as_master(self.nodes.my_key());
+        self.nodes.me_mut().flags.set(NodeFlags::MIGRATE_TO, false);
+        self.take_new_epoch();
+        self.election = Default::default();
+        self.end_manual_failover();
+        self.output(Output::Promote);
     }
 
     /// Becomes a replica of a node.

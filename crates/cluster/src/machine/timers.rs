@@ -47,6 +47,7 @@ impl Cluster {
         }
         self.ping_the_silent();
         self.suspect_the_silent();
+        self.leave_circle();
         self.relocate_if_needed();
         self.retry_save();
     }

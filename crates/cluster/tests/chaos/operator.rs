@@ -57,13 +57,12 @@ impl World {
 
     fn replicate(&mut self, number: usize) {
         let Some(master) = self.running() else { return };
-        let cluster = self.network.cluster(number);
-        if !cluster.is_replica() || master == number {
+        if master == number {
             return;
         }
         let id = self.network.cluster(master).my_id();
         let result =
-            self.network.order(number, |cluster, now| cluster.replicate(now, id.as_bytes(), true));
+            self.network.order(number, |cluster, now| cluster.replicate(now, id.as_bytes(), false));
         self.note(format!("REPLICATE {number} {master}: {result:?}"));
     }
 
