@@ -19,6 +19,7 @@
 //! is lost.
 
 pub mod bus;
+mod id_index;
 mod injected;
 mod io;
 mod machine;

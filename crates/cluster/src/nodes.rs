@@ -15,6 +15,7 @@ use std::ops::{Index, IndexMut};
 use russet_protocol::slot::SLOTS;
 
 use crate::bus::NodeFlags;
+use crate::id_index::IdIndex;
 use crate::io::LinkId;
 use crate::node_id::NodeId;
 use crate::slots::SlotBitmap;
@@ -213,7 +214,7 @@ const COUNTED: usize = 5;
 /// it but for the nodes that may have changed since, which are in `touched`. Whoever gets a node to change it touches it.
 #[derive(Clone, Debug)]
 pub struct Nodes {
-    by_id: BTreeMap<NodeId, NodeKey>,
+    by_id: IdIndex,
     nodes: Vec<Option<Node>>,
     free: Vec<NodeKey>,
     owners: Vec<Option<NodeKey>>,
@@ -252,8 +253,10 @@ impl IndexMut<NodeKey> for Nodes {
 impl Nodes {
     /// Creates the table of a node that knows only itself.
     pub fn new(me: Node) -> Nodes {
+        let mut by_id = IdIndex::new();
+        by_id.rebuild([(&me.id, 0)].into_iter());
         Nodes {
-            by_id: BTreeMap::from([(me.id, NodeKey(0))]),
+            by_id,
             nodes: vec![Some(me)],
             free: Vec::new(),
             owners: vec![None; usize::from(SLOTS)],
@@ -289,13 +292,26 @@ impl Nodes {
 
     /// Returns the number of a node by name.
     pub fn find(&self, id: &NodeId) -> Option<NodeKey> {
-        self.by_id.get(id).copied()
+        let is_named = |number: u16| {
+            self.nodes[usize::from(number)].as_ref().is_some_and(|node| node.id == *id)
+        };
+        self.by_id.find(id, is_named).map(NodeKey)
     }
 
     /// Returns all nodes, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (NodeKey, &Node)> {
         let numbered = self.nodes.iter().zip(0u16..);
         numbered.filter_map(|(node, number)| Some((NodeKey(number), node.as_ref()?)))
+    }
+
+    /// Returns the nodes with which the first messages are being exchanged.
+    pub fn in_handshake(&self) -> impl Iterator<Item = (NodeKey, &Node)> {
+        let mark = 1 << Counted::Handshake as u8;
+        let numbered = self.kinds.iter().zip(&self.is_touched).zip(0u16..);
+        let maybe =
+            numbered.filter(move |((kinds, is_touched), _)| **is_touched || **kinds & mark != 0);
+        let nodes = maybe.filter_map(|(_, number)| self.at_place(u64::from(number)));
+        nodes.filter(|(_, node)| node.is(NodeFlags::HANDSHAKE))
     }
 
     /// Returns the numbers of all nodes.
@@ -316,7 +332,7 @@ impl Nodes {
 
     /// Adds a node; none if there are too many, or one of this name.
     pub fn add(&mut self, node: Node) -> Option<NodeKey> {
-        if self.count() >= NODES_MAX || self.by_id.contains_key(&node.id) {
+        if self.count() >= NODES_MAX || self.find(&node.id).is_some() {
             return None;
         }
         let id = node.id;
@@ -334,7 +350,9 @@ impl Nodes {
             }
         };
         self.touch(key);
-        self.by_id.insert(id, key);
+        if !self.by_id.insert(&id, key.0) {
+            self.rebuild_index();
+        }
         Some(key)
     }
 
@@ -346,8 +364,12 @@ impl Nodes {
         self.unassign_all(key);
         self.touch(key);
         let node = self.nodes[usize::from(key.0)].take()?;
-        self.by_id.remove(&node.id);
+        self.by_id.remove(&node.id, key.0);
         self.free.push(key);
+        if node.is(NodeFlags::HANDSHAKE) {
+            // Nobody refers to it yet.
+            return Some(node);
+        }
         for other in self.nodes.iter_mut().flatten() {
             other.reports.remove(&key);
             other.master.take_if(|master| *master == key);
@@ -358,8 +380,16 @@ impl Nodes {
     /// Gives a node its real name.
     pub fn rename(&mut self, key: NodeKey, id: NodeId) {
         let old = std::mem::replace(&mut self[key].id, id);
-        self.by_id.remove(&old);
-        self.by_id.insert(id, key);
+        self.by_id.remove(&old, key.0);
+        if !self.by_id.insert(&id, key.0) {
+            self.rebuild_index();
+        }
+    }
+
+    fn rebuild_index(&mut self) {
+        let numbered = self.nodes.iter().zip(0u16..);
+        let names = numbered.filter_map(|(node, number)| Some((&node.as_ref()?.id, number)));
+        self.by_id.rebuild(names);
     }
 
     /// Returns who has a slot.

@@ -144,7 +144,7 @@ fn header(reader: &mut Reader<'_>) -> Result<(Header, Counts), BusError> {
         bytes if bytes == &[0; NODE_ID_LEN] => None,
         bytes => Some(NodeId::parse(bytes).ok_or(BusError::Name)?),
     };
-    let ip = address(reader.array()?)?;
+    let ip = address(reader.array()?)?.map(str::to_owned);
     let extensions = reader.u16()?;
     reader.bytes(30)?;
     let (second_port, bus_port) = (reader.u16()?, reader.u16()?);
@@ -171,15 +171,16 @@ fn header(reader: &mut Reader<'_>) -> Result<(Header, Counts), BusError> {
     Ok((header, counts))
 }
 
-fn ping(
-    reader: &mut Reader<'_>,
+fn ping<'a>(
+    reader: &mut Reader<'a>,
     kind: PingKind,
     counts: &Counts,
     ignored: &mut usize,
-) -> Result<Ping, BusError> {
+) -> Result<Ping<'a>, BusError> {
     let entries = reader.bytes(usize::from(counts.gossip) * GOSSIP_LEN)?;
     let entries = entries.as_chunks::<GOSSIP_LEN>().0;
-    let gossip: Vec<_> = entries.iter().filter_map(|entry| gossip_entry(entry).ok()).collect();
+    let mut gossip = Vec::with_capacity(entries.len());
+    gossip.extend(entries.iter().filter_map(|entry| gossip_entry(entry).ok()));
     *ignored += entries.len() - gossip.len();
     let mut extensions = Extensions::default();
     for _ in 0..counts.extensions {
@@ -194,7 +195,7 @@ fn ping(
     Ok(Ping { kind, gossip, extensions })
 }
 
-fn gossip_entry(entry: &[u8; GOSSIP_LEN]) -> Result<GossipEntry, BusError> {
+fn gossip_entry(entry: &[u8; GOSSIP_LEN]) -> Result<GossipEntry<'_>, BusError> {
     let mut reader = Reader { rest: entry, bad_length: BusError::NotAFrame };
     Ok(GossipEntry {
         node: reader.name()?,
@@ -212,8 +213,10 @@ fn gossip_entry(entry: &[u8; GOSSIP_LEN]) -> Result<GossipEntry, BusError> {
 /// but each forgotten node.
 fn add_extension(extensions: &mut Extensions, kind: u16, content: &[u8]) -> Option<()> {
     match kind {
-        extension::HOSTNAME => extensions.hostname = text(content, is_in_hostname)?,
-        extension::HUMAN_NODENAME => extensions.human_nodename = text(content, is_in_nodename)?,
+        extension::HOSTNAME => extensions.hostname = owned(text(content, is_in_hostname)?),
+        extension::HUMAN_NODENAME => {
+            extensions.human_nodename = owned(text(content, is_in_nodename)?)
+        }
         extension::FORGOTTEN => {
             let (name, rest) = content.split_first_chunk::<NODE_ID_LEN>()?;
             let ttl_secs = u64::from_be_bytes(*rest.first_chunk()?);
@@ -222,29 +225,33 @@ fn add_extension(extensions: &mut Extensions, kind: u16, content: &[u8]) -> Opti
         extension::SHARD => {
             extensions.shard = Some(NodeId::parse(content.first_chunk::<NODE_ID_LEN>()?)?);
         }
-        extension::CLIENT_IPV4 => extensions.client_ipv4 = ip_text::<Ipv4Addr>(content)?,
-        extension::CLIENT_IPV6 => extensions.client_ipv6 = ip_text::<Ipv6Addr>(content)?,
+        extension::CLIENT_IPV4 => extensions.client_ipv4 = owned(ip_text::<Ipv4Addr>(content)?),
+        extension::CLIENT_IPV6 => extensions.client_ipv6 = owned(ip_text::<Ipv6Addr>(content)?),
         _ => {}
     }
     Some(())
 }
 
 /// Returns the text up to the first zero byte; none inside if it is empty, none at all if it is wrong.
-fn text(content: &[u8], may_have: fn(char) -> bool) -> Option<Option<String>> {
+fn text(content: &[u8], may_have: impl Fn(char) -> bool) -> Option<Option<&str>> {
     let len = content.iter().position(|&byte| byte == 0)?;
     let text = std::str::from_utf8(&content[..len]).ok()?;
     let is_good = text.len() <= NAME_LEN_MAX && text.chars().all(may_have);
-    is_good.then(|| (!text.is_empty()).then(|| text.to_owned()))
+    is_good.then_some(Some(text).filter(|text| !text.is_empty()))
 }
 
-fn ip_text<T: FromStr>(content: &[u8]) -> Option<Option<String>> {
+fn owned(text: Option<&str>) -> Option<String> {
+    text.map(str::to_owned)
+}
+
+fn ip_text<T: FromStr>(content: &[u8]) -> Option<Option<&str>> {
     let text = text(content, |_| true)?;
     text.as_ref().is_none_or(|text| text.parse::<T>().is_ok()).then_some(text)
 }
 
 /// Reads an address or host name: zero-terminated, with characters that can be in one. It will be written into
 /// `nodes.conf` and replies, so it must not bring syntax of its own.
-fn address(bytes: &[u8; IP_LEN]) -> Result<Option<String>, BusError> {
+fn address(bytes: &[u8; IP_LEN]) -> Result<Option<&str>, BusError> {
     text(bytes, |c| is_in_hostname(c) || matches!(c, ':' | '_' | '%')).ok_or(BusError::Address)
 }
 

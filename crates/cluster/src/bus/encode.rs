@@ -18,7 +18,7 @@ pub fn write_ping(
     out: &mut Vec<u8>,
     header: &Header,
     kind: PingKind,
-    gossip: &[GossipEntry],
+    gossip: &[GossipEntry<'_>],
     extensions: &Extensions,
 ) {
     let gossip = &gossip[..gossip.len().min(usize::from(u16::MAX))];
@@ -144,11 +144,11 @@ fn set_len(out: &mut [u8], start: usize) {
     out[at..at + 4].copy_from_slice(&len.to_be_bytes());
 }
 
-fn push_gossip(out: &mut Vec<u8>, entry: &GossipEntry) {
+fn push_gossip(out: &mut Vec<u8>, entry: &GossipEntry<'_>) {
     out.extend_from_slice(entry.node.as_bytes());
     out.extend_from_slice(&entry.ping_sent_secs.to_be_bytes());
     out.extend_from_slice(&entry.pong_received_secs.to_be_bytes());
-    push_address(out, entry.ip.as_deref());
+    push_address(out, entry.ip);
     for number in [entry.port, entry.bus_port, entry.flags.0, entry.second_port, 0] {
         push_u16(out, number);
     }

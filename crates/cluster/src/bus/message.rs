@@ -50,7 +50,7 @@ pub enum PingKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// PING, PONG or MEET.
-    Ping(Ping),
+    Ping(Ping<'a>),
     /// A node is down.
     Fail(NodeId),
     /// A message of a client for the subscribers of all nodes, or of the shard's.
@@ -69,18 +69,18 @@ pub enum Message<'a> {
 
 /// A PING, PONG or MEET.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ping {
+pub struct Ping<'a> {
     /// Which.
     pub kind: PingKind,
     /// What the sender knows of other nodes.
-    pub gossip: Vec<GossipEntry>,
+    pub gossip: Vec<GossipEntry<'a>>,
     /// More about the sender.
     pub extensions: Extensions,
 }
 
 /// What a sender knows of another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GossipEntry {
+pub struct GossipEntry<'a> {
     /// Its name.
     pub node: NodeId,
     /// When it was last sent a PING that is not answered yet, seconds since 1970; 0: it is answered.
@@ -88,7 +88,7 @@ pub struct GossipEntry {
     /// When it last answered, seconds since 1970.
     pub pong_received_secs: u32,
     /// Its address or host name; none if it is not known.
-    pub ip: Option<String>,
+    pub ip: Option<&'a str>,
     /// Port for clients.
     pub port: u16,
     /// The other port for clients.

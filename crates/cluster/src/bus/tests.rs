@@ -91,7 +91,7 @@ fn recordings_have_all_types_and_extensions() {
     assert!(has(|r| as_ping(r).is_some_and(|ping| ping.extensions.shard.is_some())));
 }
 
-fn as_ping<'a>(received: &'a Received<'_>) -> Option<&'a Ping> {
+fn as_ping<'a>(received: &'a Received<'_>) -> Option<&'a Ping<'a>> {
     if let Message::Ping(ping) = &received.message { Some(ping) } else { None }
 }
 
@@ -163,12 +163,12 @@ fn header() -> Header {
     }
 }
 
-fn entry(digit: char) -> GossipEntry {
+fn entry(digit: char) -> GossipEntry<'static> {
     GossipEntry {
         node: name(digit),
         ping_sent_secs: 1,
         pong_received_secs: 2,
-        ip: Some("10.0.0.2".into()),
+        ip: Some("10.0.0.2"),
         port: 3,
         second_port: 4,
         bus_port: 5,
@@ -176,7 +176,7 @@ fn entry(digit: char) -> GossipEntry {
     }
 }
 
-fn ping_bytes(gossip: &[GossipEntry], extensions: &Extensions) -> Vec<u8> {
+fn ping_bytes(gossip: &[GossipEntry<'_>], extensions: &Extensions) -> Vec<u8> {
     let mut bytes = vec![];
     write_ping(&mut bytes, &header(), PingKind::Ping, gossip, extensions);
     bytes

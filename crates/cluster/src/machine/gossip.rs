@@ -137,8 +137,9 @@ impl Cluster {
         if kind != PingKind::Pong && !known.is_inbound {
             known.asked.asked(now);
         }
-        let mut gossip = self.gossip(to);
-        gossip.extend(to.filter(|to| self.denies(*to)).map(|to| self.gossip_entry(to)));
+        let mut chosen = self.choose_gossip(to);
+        chosen.extend(to.filter(|to| self.denies(*to)));
+        let gossip: Vec<_> = chosen.into_iter().map(|key| self.gossip_entry(key)).collect();
         let extensions = if has_extensions { self.extensions() } else { Extensions::default() };
         let mut header = self.header();
         // Also without any: the peer may send some.
@@ -162,20 +163,24 @@ impl Cluster {
     }
 
     /// Chooses what to say of others: some at random, and all that are suspected.
-    fn gossip(&mut self, to: Option<NodeKey>) -> Vec<GossipEntry> {
+    fn choose_gossip(&mut self, to: Option<NodeKey>) -> Vec<NodeKey> {
         let wanted =
             (self.nodes.count() / 10).max(GOSSIP_MIN).min(self.nodes.count().saturating_sub(2));
         let mut chosen: Vec<NodeKey> = Vec::with_capacity(wanted);
+        let places = self.nodes.places();
+        let mut is_chosen = vec![false; usize::try_from(places).unwrap_or(0)];
         for _ in 0..wanted * 3 {
             if chosen.len() == wanted {
                 break;
             }
-            let place = self.rng.below(self.nodes.places());
+            let place = self.rng.below(places);
             let Some((key, node)) = self.nodes.at_place(place) else { continue };
             let is_useful = node.is_known() && (node.link.is_some() || node.slot_count() > 0);
             let is_excluded =
                 node.is(NodeFlags::MYSELF) || node.is(NodeFlags::PFAIL) || Some(key) == to;
-            if is_useful && !is_excluded && !chosen.contains(&key) {
+            // It is one of the places.
+            let is_chosen = &mut is_chosen[place as usize];
+            if is_useful && !is_excluded && !std::mem::replace(is_chosen, true) {
                 chosen.push(key);
             }
         }
@@ -184,10 +189,10 @@ impl Cluster {
                 self.nodes.iter().filter(|(_, node)| node.is_known() && node.is(NodeFlags::PFAIL));
             chosen.extend(suspected.map(|(key, _)| key));
         }
-        chosen.into_iter().map(|key| self.gossip_entry(key)).collect()
+        chosen
     }
 
-    fn gossip_entry(&self, key: NodeKey) -> GossipEntry {
+    fn gossip_entry(&self, key: NodeKey) -> GossipEntry<'_> {
         let node = &self.nodes[key];
         let secs = |mono: Option<u64>| {
             mono.map_or(0, |mono| u32::try_from(self.wall_ms_of(mono) / 1000).unwrap_or(u32::MAX))
@@ -196,7 +201,7 @@ impl Cluster {
             node: node.id,
             ping_sent_secs: secs(node.ping_sent_ms),
             pong_received_secs: secs(node.pong_ms),
-            ip: Some(node.address.ip.clone()).filter(|ip| !ip.is_empty()),
+            ip: Some(node.address.ip.as_str()).filter(|ip| !ip.is_empty()),
             port: node.address.port,
             second_port: node.address.tls_port,
             bus_port: node.address.bus_port,
@@ -280,7 +285,7 @@ impl Cluster {
     }
 
     /// Reads what a node of the cluster says of others.
-    pub(super) fn read_gossip(&mut self, sender: NodeKey, entries: &[GossipEntry]) {
+    pub(super) fn read_gossip(&mut self, sender: NodeKey, entries: &[GossipEntry<'_>]) {
         for entry in entries {
             match self.nodes.find(&entry.node) {
                 // See the essay in `standing`.
@@ -292,7 +297,7 @@ impl Cluster {
     }
 
     /// Meets nodes that a stranger talks of.
-    pub(super) fn meet_gossiped(&mut self, entries: &[GossipEntry]) {
+    pub(super) fn meet_gossiped(&mut self, entries: &[GossipEntry<'_>]) {
         for entry in entries {
             if self.nodes.find(&entry.node).is_none() {
                 self.meet_entry(entry);
@@ -300,7 +305,7 @@ impl Cluster {
         }
     }
 
-    fn meet_entry(&mut self, entry: &GossipEntry) {
+    fn meet_entry(&mut self, entry: &GossipEntry<'_>) {
         let is_known =
             !entry.flags.has(NodeFlags::NO_ADDRESS) && !entry.flags.has(NodeFlags::HANDSHAKE);
         if is_known
@@ -311,7 +316,7 @@ impl Cluster {
         }
     }
 
-    fn read_known(&mut self, sender: NodeKey, key: NodeKey, entry: &GossipEntry) {
+    fn read_known(&mut self, sender: NodeKey, key: NodeKey, entry: &GossipEntry<'_>) {
         let is_failing = entry.flags.has(NodeFlags::FAIL) || entry.flags.has(NodeFlags::PFAIL);
         if self.nodes[sender].votes() {
             self.report(key, sender, is_failing);
@@ -415,8 +420,8 @@ impl Cluster {
     }
 }
 
-fn address_of(entry: &GossipEntry) -> Option<Address> {
-    let ip = entry.ip.clone().filter(|ip| !ip.is_empty())?;
+fn address_of(entry: &GossipEntry<'_>) -> Option<Address> {
+    let ip = entry.ip.filter(|ip| !ip.is_empty())?.to_owned();
     let (port, tls_port, bus_port) = (entry.port, entry.second_port, entry.bus_port);
     (bus_port != 0).then_some(Address { ip, port, tls_port, bus_port })
 }

@@ -148,7 +148,7 @@ impl Cluster {
         link: LinkId,
         sender: Option<NodeKey>,
         header: &Header,
-        ping: &Ping,
+        ping: &Ping<'_>,
     ) {
         if let Some(sender) = sender.filter(|_| header.master.is_none()) {
             self.correct(sender, link, header);
@@ -226,7 +226,7 @@ impl Cluster {
     }
 
     /// Begins a handshake with a stranger that asks for it.
-    fn met(&mut self, link: LinkId, header: &Header, ping: &Ping) {
+    fn met(&mut self, link: LinkId, header: &Header, ping: &Ping<'_>) {
         let Some(address) = self.address_of(link, header) else { return };
         if let Some(key) = self.begin_handshake(address, false) {
             let has_extensions = header.message_flags.has(MessageFlags::EXTENSIONS);
@@ -239,12 +239,10 @@ impl Cluster {
     /// Begins a handshake with whoever is at an address. None if one is under way, or there are too many.
     pub(super) fn begin_handshake(&mut self, address: Address, is_meet: bool) -> Option<NodeKey> {
         let is_same = |(_, node): (NodeKey, &Node)| {
-            node.is(NodeFlags::HANDSHAKE)
-                && node.address.bus_port == address.bus_port
-                && node.address.ip == address.ip
+            node.address.bus_port == address.bus_port && node.address.ip == address.ip
         };
-        let handshakes = self.nodes.handshakes();
-        if handshakes >= HANDSHAKES_MAX || (handshakes > 0 && self.nodes.iter().any(is_same)) {
+        let is_full = self.nodes.handshakes() >= HANDSHAKES_MAX;
+        if is_full || self.nodes.in_handshake().any(is_same) {
             return None;
         }
         let id = crate::node_id::NodeId::parse(&self.rng.hex40())?;
