@@ -88,8 +88,8 @@ pub struct Node {
     pub heard_ms: u64,
     /// When it was marked FAIL.
     pub failed_ms: u64,
-    /// When a vote was last given to one of its replicas.
-    pub voted_ms: Option<u64>,
+    /// When a vote was last given to one of its replicas, and to which.
+    pub voted: Option<(u64, NodeId)>,
     /// Since when it has had no working replica.
     pub orphaned_ms: Option<u64>,
     /// The connection to it.
@@ -121,7 +121,7 @@ impl Node {
             denies_us: false,
             heard_ms: now_ms,
             failed_ms: 0,
-            voted_ms: None,
+            voted: None,
             orphaned_ms: None,
             link: None,
             inbound: None,

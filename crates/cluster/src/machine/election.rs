@@ -10,6 +10,18 @@
 //! each to win before it. A master votes once in an epoch, and not twice for the same master's place within two
 //! timeouts. Its vote is on disk before it leaves, so it holds across restarts.
 //!
+//! When several masters fail at once, with a machine or a rack, their replicas ask at about the same time, and since a
+//! master votes once in an epoch, they would take each other's votes. So they take turns, in the order of their masters'
+//! names: each waits until those before it have taken over, or would have had the time to.
+//!
+//! ```text
+//!   replica of A   ├─ delay ─┤ asks, wins ──▶ everybody hears that A has a successor
+//!   replica of B   ├─ delay ─┼── its turn ──┤ asks, wins ──▶ …
+//! ```
+//!
+//! A request that others have overtaken with a newer epoch is made again in an epoch newer than theirs. Masters that have
+//! voted for the same replica before vote for it again.
+//!
 //! Stock servers wait for half a second to a second, since a master that has not yet heard of the failure refuses its
 //! vote, and they do not ask again before several timeouts have passed. Here those that are silent are asked again in
 //! the same epoch, so an early start costs nothing.
@@ -35,6 +47,9 @@ const STOCK_DELAY_MS: u64 = 500;
 /// … and for so long for each replica that has more data.
 const DELAY_RANK_MS: u64 = 1_000;
 
+/// … and for so long for each other master that is down and whose replicas are to take over before, unless they have.
+const DELAY_TURN_MS: u64 = 100;
+
 /// An election takes two timeouts, but at least so long, milliseconds.
 const ELECTION_MIN_MS: u64 = 2_000;
 
@@ -50,6 +65,8 @@ pub(super) struct Election {
     /// When it asks for votes, or has asked.
     start_ms: Option<u64>,
     rank: usize,
+    /// How many other masters are to be replaced before.
+    turn: usize,
     epoch: u64,
     is_asking: bool,
     /// When it asks again.
@@ -112,7 +129,7 @@ impl Cluster {
         }
         if !self.election.is_asking {
             if !is_manual {
-                self.update_rank();
+                self.update_place();
             }
             if self.election.start_ms.is_some_and(|start| now < start) {
                 return self.log_obstacle("Waiting the delay before I can start a new failover.");
@@ -124,7 +141,7 @@ impl Cluster {
         }
         self.log_obstacle("Waiting for votes, but majority still not reached.");
         if self.election.repeat_ms.is_some_and(|due| now >= due) && !self.has_bug(Bug::StockRules) {
-            self.send_requests();
+            self.ask_again();
         }
     }
 
@@ -165,12 +182,12 @@ impl Cluster {
 
     fn schedule(&mut self, is_manual: bool) {
         let now = self.now_ms();
-        let rank = if is_manual { 0 } else { self.rank() };
+        let (rank, turn) = if is_manual { (0, 0) } else { (self.rank(), self.turn()) };
         let delay = match is_manual {
             true => 0,
-            false => self.draw_delay() + rank as u64 * DELAY_RANK_MS,
+            false => self.draw_delay() + place_delay(rank, turn),
         };
-        self.election = Election { start_ms: Some(now + delay), rank, ..Election::default() };
+        self.election = Election { start_ms: Some(now + delay), rank, turn, ..Election::default() };
         let text = format!(
             "Start of election delayed for {delay} milliseconds (rank #{rank}, offset {}).",
             self.now.data.offset
@@ -206,20 +223,35 @@ impl Cluster {
         others.count()
     }
 
-    /// Adapts the start to offsets that were heard of since.
-    fn update_rank(&mut self) {
+    /// Returns how many other masters are to be replaced before: those that are down, have a replica that can take over,
+    /// and the smaller name.
+    fn turn(&self) -> usize {
+        let Some(master) = self.nodes.me().master.filter(|_| !self.has_bug(Bug::StockRules)) else {
+            return 0;
+        };
+        let working = self.nodes.working_replicas();
+        let mine = self.nodes[master].id;
+        let is_before = |(key, node): &(NodeKey, &crate::nodes::Node)| {
+            node.votes() && node.is(NodeFlags::FAIL) && node.id < mine && working.of(*key) > 0
+        };
+        self.nodes.iter().filter(is_before).count()
+    }
+
+    /// Adapts the start to what was heard of since: offsets of others, and who has been replaced.
+    fn update_place(&mut self) {
         let (old, new) = (self.election.rank, self.rank());
-        if new == old {
-            return;
-        }
-        let (before, after) = (old as u64 * DELAY_RANK_MS, new as u64 * DELAY_RANK_MS);
+        let turn = self.turn();
+        let before = place_delay(old, self.election.turn);
+        let after = place_delay(new, turn);
         let start = self.election.start_ms.map(|start| (start + after).saturating_sub(before));
-        (self.election.rank, self.election.start_ms) = (new, start);
-        let added = after as i64 - before as i64;
-        self.log(
-            Level::Notice,
-            format!("Replica rank updated to #{new}, added {added} milliseconds of delay."),
-        );
+        (self.election.rank, self.election.turn, self.election.start_ms) = (new, turn, start);
+        if new != old {
+            let added = after as i64 - before as i64;
+            self.log(
+                Level::Notice,
+                format!("Replica rank updated to #{new}, added {added} milliseconds of delay."),
+            );
+        }
     }
 
     /// Begins an epoch, and asks for votes when that is on disk.
@@ -239,15 +271,31 @@ impl Cluster {
         }
     }
 
+    /// Asks those again who have not voted, in a new epoch if that of this election is not the newest any more.
+    fn ask_again(&mut self) {
+        if self.current_epoch > self.election.epoch {
+            self.election.votes.clear();
+            self.election.repeat_ms = None;
+            return self.ask();
+        }
+        self.send_requests();
+    }
+
     fn send_requests(&mut self) {
-        self.election.repeat_ms = Some(self.now_ms() + REPEAT_MS);
+        let repeat_ms = REPEAT_MS + self.rng.below(REPEAT_MS);
+        self.election.repeat_ms = Some(self.now_ms() + repeat_ms);
         // Votes of another epoch would not count.
         let mut header = Header { current_epoch: self.election.epoch, ..self.header() };
         header.message_flags.set(MessageFlags::FORCE_ACK, self.manual.is_running());
         let mut bytes = Vec::new();
         bus::write_auth_request(&mut bytes, &header);
         for key in self.nodes.keys() {
-            if self.nodes[key].votes() && !self.election.votes.contains(&key) {
+            let node = &self.nodes[key];
+            // Those that will ask, too, must know of this epoch.
+            let is_candidate = node.is_replica()
+                && node.master.is_some_and(|master| self.nodes[master].is(NodeFlags::FAIL));
+            let is_asked = node.votes() && !self.election.votes.contains(&key);
+            if is_asked || is_candidate {
                 let Some(link) = self.nodes[key].link else { continue };
                 self.send(link, bytes.clone());
             }
@@ -286,7 +334,8 @@ impl Cluster {
         self.last_vote_epoch = epoch;
         self.voted_for = Some(node);
         if let Some(master) = self.nodes[sender].master {
-            self.nodes[master].voted_ms = Some(now);
+            let id = self.nodes[sender].id;
+            self.nodes[master].voted = Some((now, id));
         }
         self.save_then(Then::Vote { node, epoch });
         if self.has_bug(Bug::EarlyVote) {
@@ -320,7 +369,9 @@ impl Cluster {
             ));
         }
         let pause = self.settings.node_timeout_ms.saturating_mul(2);
-        let since = self.nodes[master].voted_ms.map(|voted| self.now.mono_ms.saturating_sub(voted));
+        // The same replica may ask in one epoch after the other: what a vote must not do is to help two.
+        let voted = self.nodes[master].voted.filter(|(_, id)| *id != node.id);
+        let since = voted.map(|(voted, _)| self.now.mono_ms.saturating_sub(voted));
         if let Some(since) = since.filter(|since| *since < pause && !self.has_bug(Bug::SecondVote))
         {
             let left = pause - since;
@@ -346,8 +397,8 @@ impl Cluster {
 
     /// Whether a replica may still win by a vote of this node, and take the place of a master.
     pub(super) fn has_voted_lately(&self, master: NodeKey) -> bool {
-        let voted_ms = self.nodes[master].voted_ms;
-        voted_ms.is_some_and(|voted| self.now.mono_ms.saturating_sub(voted) <= self.election_ms())
+        let voted = self.nodes[master].voted;
+        voted.is_some_and(|(at, _)| self.now.mono_ms.saturating_sub(at) <= self.election_ms())
     }
 
     /// Whether a master may have been told by this node within the last timeout that it is heard.
@@ -369,4 +420,9 @@ impl Cluster {
         bus::write_auth_ack(&mut bytes, &header);
         self.send(link, bytes);
     }
+}
+
+/// Returns how long a replica lets others go first.
+fn place_delay(rank: usize, turn: usize) -> u64 {
+    rank as u64 * DELAY_RANK_MS + turn as u64 * DELAY_TURN_MS
 }
