@@ -95,7 +95,7 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
         debug_assert!(
-            self.row.is_none_or(|row| row.names_key(index, self.len())),
+            self.row.is_none_or(|row| row.names_key(index, self)),
             "no key spec names argument {index} of {:?}",
             self.row.map(|row| row.name)
         );

@@ -143,6 +143,11 @@ impl Command {
 
     /// Returns the index and flags of each key among these arguments.
     pub fn keys_of(&self, args: &Args<'_>) -> Vec<(usize, u32)> {
+        if let Some(find) = self.find_keys {
+            // They differ in their place only.
+            let flags = self.keys.first().map_or(0, |spec| spec.flags);
+            return find(args).map(|index| (index, flags)).collect();
+        }
         let mut found = Vec::new();
         for spec in self.key_specs() {
             let flags = self.key_flags.map_or(spec.flags, |now| now(args));
@@ -151,9 +156,13 @@ impl Command {
         found
     }
 
-    /// Returns the index of each key among `argc` arguments.
-    pub fn key_indexes(&self, argc: usize) -> impl Iterator<Item = usize> {
-        self.key_specs().flat_map(move |spec| spec.indexes(argc))
+    /// Returns the index of each key among these arguments.
+    pub fn key_indexes(&self, args: &Args<'_>) -> impl Iterator<Item = usize> {
+        let argc = args.len();
+        let found = self.find_keys.map(|find| find(args));
+        let specs = if found.is_some() { 0 } else { usize::MAX };
+        let by_specs = self.key_specs().take(specs).flat_map(move |spec| spec.indexes(argc));
+        found.into_iter().flatten().chain(by_specs)
     }
 
     fn key_specs(&self) -> impl Iterator<Item = &KeySpec> {

@@ -5,7 +5,7 @@ use russet_protocol::ErrorReply;
 
 use super::argument::{Argument, Kind, after, one_of, optional, pattern, repeated, string};
 use super::describe::{category, key_flag_names};
-use super::keyspec::key_flag;
+use super::keyspec::{Keyword, key_flag};
 use super::{
     Args, Command, CommandTable, Ctx, Flow, Group, KeySpec, Outcome, Reply, acl, catalogue,
     flag as f, help,
@@ -135,7 +135,12 @@ fn describe_keys(spec: &KeySpec, reply: &mut Reply<'_>) {
     reply.bulk(b"flags");
     statuses(&key_flag_names(spec.flags), reply);
     reply.bulk(b"begin_search");
-    typed(reply, "index", &[("index", spec.first as i64)]);
+    match spec.keyword {
+        None => typed(reply, "index", &[("index", spec.first as i64)]),
+        Some(Keyword { word, from }) => {
+            typed_with(reply, "keyword", Some(word), &[("startfrom", i64::from(from))]);
+        }
+    }
     reply.bulk(b"find_keys");
     // An end that counts from the front is reported as the distance from the first key.
     let last = i64::from(spec.last);
@@ -144,11 +149,16 @@ fn describe_keys(spec: &KeySpec, reply: &mut Reply<'_>) {
 }
 
 fn typed(reply: &mut Reply<'_>, kind: &str, numbers: &[(&str, i64)]) {
+    typed_with(reply, kind, None, numbers);
+}
+
+fn typed_with(reply: &mut Reply<'_>, kind: &str, word: Option<&str>, numbers: &[(&str, i64)]) {
     reply.map(2);
     reply.bulk(b"type");
     reply.bulk(kind.as_bytes());
     reply.bulk(b"spec");
-    reply.map(numbers.len());
+    reply.map(numbers.len() + usize::from(word.is_some()));
+    pairs(word.map(|word| ("keyword", word)).as_slice(), reply);
     for (name, number) in numbers {
         reply.bulk(name.as_bytes());
         reply.integer(*number);

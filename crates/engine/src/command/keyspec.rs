@@ -1,11 +1,13 @@
 //! Key specs: which arguments of a command are keys.
 //!
-//! Prefetching and COMMAND GETKEYS find keys by these alone, and so will ACL and cluster routing.
+//! Prefetching and COMMAND GETKEYS find keys by these, and so will ACL and cluster routing. Where a
+//! keyword precedes the keys, the row has a function that finds them
+//! ([`Command::find_keys`](super::Command::find_keys)), and the spec only describes it to clients.
 
 /// A range of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
-    /// Index of the first key.
+    /// Index of the first key; 0 if a keyword precedes it.
     pub first: usize,
     /// Index of the last one. If negative it counts from the end: -1 is the last argument.
     pub last: i32,
@@ -13,6 +15,17 @@ pub struct KeySpec {
     pub step: usize,
     /// What happens to them: bits of [`key_flag`].
     pub flags: u32,
+    /// The word behind which the keys begin, if their index depends on others.
+    pub keyword: Option<Keyword>,
+}
+
+/// A word behind which keys begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyword {
+    /// In upper case.
+    pub word: &'static str,
+    /// Where the search for it begins. If negative it counts from the end, and the search goes backwards.
+    pub from: i32,
 }
 
 /// What a command does with a key, as COMMAND INFO shows it.
@@ -34,12 +47,17 @@ pub mod key_flag {
 impl KeySpec {
     /// A single key.
     pub const fn one(index: usize, flags: u32) -> KeySpec {
-        KeySpec { first: index, last: index as i32, step: 1, flags }
+        KeySpec { first: index, last: index as i32, step: 1, flags, keyword: None }
     }
 
     /// Every `step`-th argument from this index to the end.
     pub const fn rest(first: usize, step: usize, flags: u32) -> KeySpec {
-        KeySpec { first, last: -1, step, flags }
+        KeySpec { first, last: -1, step, flags, keyword: None }
+    }
+
+    /// All arguments behind a keyword.
+    pub const fn behind(word: &'static str, from: i32, flags: u32) -> KeySpec {
+        KeySpec { first: 0, last: -1, step: 1, flags, keyword: Some(Keyword { word, from }) }
     }
 
     /// Returns the indexes of the keys among `argc` arguments.

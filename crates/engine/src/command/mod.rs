@@ -33,6 +33,8 @@ pub mod string;
 pub mod table;
 pub mod transaction;
 
+use std::ops::Range;
+
 use russet_ds::EntryRef;
 use russet_protocol::ErrorReply;
 
@@ -77,6 +79,8 @@ pub struct Command {
     /// Returns the access to its keys if it depends on other arguments (`VARIABLE_FLAGS`): bits of
     /// [`keyspec::key_flag`].
     pub key_flags: Option<fn(&Args<'_>) -> u32>,
+    /// Returns the indexes of its keys if the specs cannot find them.
+    pub find_keys: Option<fn(&Args<'_>) -> Range<usize>>,
     /// Its arguments, as COMMAND DOCS and HELP describe them.
     pub arguments: &'static [Argument],
     /// What it does, in a sentence or two.
@@ -102,6 +106,7 @@ impl Command {
         acl: 0,
         keys: &[],
         key_flags: None,
+        find_keys: None,
         arguments: &[],
         summary: "",
         complexity: "O(1)",

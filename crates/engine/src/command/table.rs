@@ -172,8 +172,12 @@ impl Command {
         if self.arity < 0 { argc >= want } else { argc == want }
     }
 
-    /// Whether a key spec names the argument at this index, given `argc` arguments.
-    pub(crate) fn names_key(&self, index: usize, argc: usize) -> bool {
+    /// Whether a key spec names the argument at this index of these.
+    pub(crate) fn names_key(&self, index: usize, args: &Args<'_>) -> bool {
+        let argc = args.len();
+        if let Some(find) = self.find_keys {
+            return find(args).contains(&index);
+        }
         self.keys.iter().any(|spec| spec.indexes(argc).any(|key| key == index))
     }
 

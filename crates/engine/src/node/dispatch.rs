@@ -222,7 +222,7 @@ impl Node {
         } else if command.keys.is_empty() {
             durable.read_all()
         } else {
-            durable.read(command.key_indexes(args.len()).map(|index| args.key(index).hash))
+            durable.read(command.key_indexes(args).map(|index| args.key(index).hash))
         };
         match caller {
             Caller::Exec => self.parts.clients.exec_shows(shows),
@@ -337,8 +337,9 @@ impl Node {
             let durable = &mut parts.clients.durable;
             match command.keys.is_empty() {
                 true => durable.changes_all(),
-                false => durable
-                    .changes(command.key_indexes(args.len()).map(|index| args.key(index).hash)),
+                false => {
+                    durable.changes(command.key_indexes(args).map(|index| args.key(index).hash))
+                }
             }
         }
         if data.watch.has_touched() {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use russet_engine::command::argument::{Argument, Kind};
 use russet_engine::command::describe::{category, key_flag_names};
-use russet_engine::command::keyspec::key_flag;
-use russet_engine::command::{Command, CommandTable, KeySpec, catalogue, flag};
+use russet_engine::command::keyspec::{Keyword, key_flag};
+use russet_engine::command::{Command, CommandTable, KeySpec, catalogue, flag, help};
 use russet_engine::config::directive;
 use russet_engine::mode::Mode;
 
@@ -70,7 +70,12 @@ fn flags_do_not_contradict_each_other() {
 fn keys_are_within_the_arity() {
     for (row, _) in listed() {
         let least = row.arity.unsigned_abs() as usize;
-        for spec in row.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
+        // Keys behind a word are found by a function.
+        let by_keyword = row.keys.iter().any(|spec| spec.keyword.is_some());
+        assert_eq!(row.find_keys.is_some(), by_keyword, "{}", row.name);
+        let is_place =
+            |spec: &&KeySpec| spec.flags & key_flag::NOT_KEY == 0 && spec.keyword.is_none();
+        for spec in row.keys.iter().filter(is_place) {
             assert!(spec.first >= 1 && spec.first < least, "{}: first key", row.name);
             let last = usize::try_from(spec.last).ok();
             assert!(last.is_none_or(|last| last >= spec.first && last < least), "{}", row.name);
@@ -265,7 +270,11 @@ fn copy(row: &Command) -> Command {
 fn spec_text(spec: &KeySpec) -> String {
     let last = if spec.last < 0 { spec.last } else { spec.last - spec.first as i32 };
     let names = key_flag_names(spec.flags).join("+").to_ascii_lowercase();
-    sorted_flags(&format!("{}:range({last},{},0):{names}", spec.first, spec.step))
+    let begin = match spec.keyword {
+        Some(Keyword { word, from }) => format!("{word}@{from}"),
+        None => spec.first.to_string(),
+    };
+    sorted_flags(&format!("{begin}:range({last},{},0):{names}", spec.step))
 }
 
 /// Sorts the flags of keys, whose order has no meaning.

@@ -72,7 +72,7 @@ pub(super) const LCS: Command = Command {
     since: "7.0.0",
     arity: -3,
     flags: f::READONLY,
-    keys: &[KeySpec { first: 1, last: 2, step: 1, flags: k::RO | k::ACCESS }],
+    keys: &[KeySpec { last: 2, ..KeySpec::one(1, k::RO | k::ACCESS) }],
     arguments: &[
         key("key1", 0),
         key("key2", 0),
