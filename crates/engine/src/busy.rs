@@ -28,6 +28,8 @@ pub enum Activity {
     Exec,
     /// A CONFIG SET in progress: nobody may see settings that are not applied yet.
     Settings,
+    /// A MIGRATE in progress: nobody may change keys whose copies are on their way.
+    Migrate,
     /// The exit of the process has been ordered.
     Stopped,
 }

@@ -86,6 +86,8 @@ pub enum Order {
     Answer(Handle, Answer),
     /// Resume a held client without a reply.
     Resume(Handle),
+    /// A MIGRATE has ended.
+    Migrated(Migrated),
     /// Start a full synchronization, now or after a delay, if replicas wait for one.
     ScheduleFullSync,
     /// A save has ended.
@@ -156,6 +158,19 @@ pub enum Order {
     Apply(Hook),
     /// Do what the cluster's machine wants of other parts.
     Cluster(ClusterOrder),
+}
+
+/// The result of a MIGRATE.
+#[derive(Debug)]
+pub struct Migrated {
+    /// Its client.
+    pub client: Handle,
+    /// The database of the keys.
+    pub db: u32,
+    /// The keys that have moved: they are to be deleted here.
+    pub keys: Vec<Box<[u8]>>,
+    /// Its reply.
+    pub answer: Answer,
 }
 
 /// The reply to a blocked client.

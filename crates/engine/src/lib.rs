@@ -18,6 +18,7 @@ pub mod injected;
 pub mod io;
 pub mod journal;
 pub mod keyspace;
+pub mod migrate;
 pub mod mode;
 pub mod node;
 mod notify;

@@ -9,6 +9,7 @@ use crate::clients::{Client, Clients};
 use crate::cluster::{Cluster, World};
 use crate::core::Core;
 use crate::journal::Journal;
+use crate::migrate::Migrate;
 use crate::pause::Pause;
 use crate::persist::aof::files::Aof;
 use crate::persist::loading::Loading;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub sentinel: Sentinel,
     /// The nodes and slots of the cluster, in cluster mode.
     pub cluster: Cluster,
+    /// MIGRATE.
+    pub migrate: Migrate,
     /// Channels and their subscribers.
     pub pubsub: PubSub,
     /// CLIENT PAUSE.
@@ -79,6 +82,7 @@ impl Parts {
             shutdown: Shutdown::default(),
             sentinel: Sentinel::default(),
             cluster: Cluster::default(),
+            migrate: Migrate::default(),
             pubsub: PubSub::default(),
             pause: Pause::default(),
             busy: Busy::default(),

@@ -26,6 +26,8 @@ pub enum Timer {
     Load,
     /// The next sync of the append-only file with `appendfsync everysec`, and the next try of a failed write.
     Append,
+    /// The timeout of a MIGRATE, and the end of connections that it keeps.
+    Migrate,
     /// The next thing that is due in Sentinel mode.
     Sentinel,
     /// … and in cluster mode.

@@ -39,6 +39,8 @@ pub enum LinkOwner {
     Sentinel,
     /// [`Cluster`](crate::cluster::Cluster): a link to or from another node of the cluster.
     Bus,
+    /// [`Migrate`](crate::migrate::Migrate): a connection to a server that keys move to.
+    Migrate,
 }
 
 /// Maximum output that waits for a server or Sentinel. Few commands are sent while replies are outstanding.
@@ -64,6 +66,8 @@ impl LinkOwner {
                 let limit = OutputLimit { hard_bytes: SENTINEL_OUTPUT_MAX, ..Default::default() };
                 ("1 MB for the link to a server that is watched, which does not read", limit)
             }
+            // A payload may have any length, and only one waits to be written.
+            LinkOwner::Migrate => ("no limit", OutputLimit::default()),
         }
     }
 }
@@ -140,6 +144,8 @@ pub enum Waiting {
     Shutdown,
     /// SENTINEL: its state on disk.
     State,
+    /// MIGRATE: the end of the migration.
+    Migrate,
     /// CLIENT PAUSE, which holds its next command, unread, in the query buffer.
     Pause,
     /// DEBUG SLEEP and DEBUG RELOAD, which hold all clients.
@@ -289,6 +295,11 @@ impl Client {
     /// Whether it is the link to the master.
     pub fn is_master_link(&self) -> bool {
         self.role == Role::Link(LinkOwner::Master)
+    }
+
+    /// Whether it is a connection of MIGRATE, which is no client to users.
+    pub fn is_migrate_link(&self) -> bool {
+        self.role == Role::Link(LinkOwner::Migrate)
     }
 
     /// Returns the peer's IP address.

@@ -52,6 +52,8 @@ const OUTPUT_UNCHECKED: usize = 16 * 1024;
 pub enum Received {
     /// The connection is in the queue of ready clients, or closed.
     Queued,
+    /// Its owner looks at the bytes in the next turn.
+    ForOwner(LinkOwner),
     /// A link has more unserved bytes than allowed.
     LinkTooLong(LinkOwner),
 }
@@ -264,6 +266,11 @@ impl Clients {
         core.stats.reads += 1;
         client.last_interaction_us = core.now.mono_us;
         let waiting = client.wire.limited_bytes() + client.transaction.queued_bytes;
+        if client.is_migrate_link() {
+            // Even while all clients are held, so these links are not in their queue.
+            core.stats.bytes_in += bytes;
+            return Received::ForOwner(LinkOwner::Migrate);
+        }
         if let Role::Link(owner) = client.role {
             core.stats.repl_bytes_in += bytes;
             if waiting > link_bytes_max(core) {

@@ -314,7 +314,9 @@ pub(super) const FIELDS: &[Field] = &[
     }),
     always(Stats, "latest_fork_usec", Gauge, "Duration of the last fork: nothing is forked.", "0"),
     always(Stats, "total_forks", Counter, "Forks.", "0"),
-    always(Stats, "migrate_cached_sockets", Gauge, "Connections cached by MIGRATE.", "0"),
+    field(Stats, "migrate_cached_sockets", Gauge, "Connections cached by MIGRATE.", |view| {
+        view.parts.migrate.sockets_len().into()
+    }),
     field(
         Stats,
         "slave_expires_tracked_keys",

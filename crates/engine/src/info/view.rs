@@ -90,6 +90,9 @@ impl<'a> View<'a> {
             self.replica_output_max = self.replica_output_max.max(output);
             return;
         }
+        if client.is_migrate_link() {
+            return;
+        }
         self.client_bytes += bytes;
         let online = self.parts.following.master().is_some_and(|master| master.is_online());
         self.clients += usize::from(!client.is_master_link() || online);

@@ -7,6 +7,7 @@
 //! * `serve.rs`: the hot path, ready clients' requests in batches;
 //! * `dispatch.rs`: checks, queueing and execution of commands, and their effects;
 //! * `exec.rs`: EXEC, which may span several turns;
+//! * `migrate.rs`: what a MIGRATE changes when it ends;
 //! * `orders.rs`: orders of parts to each other;
 //! * `timers.rs`: timers and background work.
 
@@ -15,6 +16,7 @@ mod cluster;
 mod dispatch;
 mod exec;
 mod gathered;
+mod migrate;
 mod orders;
 mod replay;
 mod serve;
@@ -32,6 +34,7 @@ use crate::injected::Bug;
 use crate::io::{AppendEvent, Endpoints, FileEvent, Host, Input, Now, Output, Service};
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
+use crate::migrate::Migrate;
 use crate::mode::Mode;
 use crate::parts::Parts;
 use crate::persist::aof::files::TurnEnd;
@@ -210,6 +213,9 @@ impl Node {
             Some(Role::Link(LinkOwner::Bus)) => {
                 self.with_cluster(|cluster, world| cluster.connected(world, link, result))
             }
+            Some(Role::Link(LinkOwner::Migrate)) => {
+                self.with_migrate(|migrate, world| migrate.connected(world, link, result))
+            }
             _ => false,
         };
         let core = &mut self.core;
@@ -225,6 +231,11 @@ impl Node {
         }
         self.advance(now);
         let began_us = host.ticks_us();
+        if self.parts.migrate.has_news() {
+            // Before the timers: nobody is found silent whose reply is here already.
+            self.with_migrate(Migrate::take_news);
+            self.carry_out_orders();
+        }
         self.run_timers(host);
         self.resume_exec(host, began_us);
         self.serve(host, began_us);
@@ -295,6 +306,7 @@ impl Node {
         let busy = &self.parts.busy;
         (self.parts.clients.ready_len() > 0 && !busy.holds_all())
             || self.may_resume_exec()
+            || self.parts.migrate.has_news()
             || self.has_background_work()
     }
 
@@ -363,10 +375,11 @@ impl Node {
         let Parts { clients, following, .. } = parts;
         match clients.received(core, handle) {
             Received::Queued => {}
+            Received::ForOwner(_) => parts.migrate.bytes_arrived(handle),
             Received::LinkTooLong(LinkOwner::Master) => {
                 following.protocol_error(core, clients, handle, "a request without an end");
             }
-            Received::LinkTooLong(LinkOwner::Sentinel | LinkOwner::Bus) => {
+            Received::LinkTooLong(LinkOwner::Sentinel | LinkOwner::Bus | LinkOwner::Migrate) => {
                 clients.drop_without_flush(core, handle);
             }
         }
@@ -398,6 +411,9 @@ impl Node {
                 let on_disk = aof.synced_offset(&journal.tail, offset);
                 following.send_ack(core, clients, offset, on_disk);
             }
+            Some(Role::Link(LinkOwner::Migrate)) => {
+                self.with_migrate(|migrate, world| migrate.written(world, handle));
+            }
             Some(Role::Client | Role::Link(LinkOwner::Sentinel | LinkOwner::Bus)) | None => {}
         }
         if self.core.has_orders() {
@@ -419,6 +435,7 @@ impl Node {
                     | Waiting::FlushInExec
                     | Waiting::Shutdown
                     | Waiting::State
+                    | Waiting::Migrate
                     | Waiting::Node
             )
         );
@@ -459,6 +476,9 @@ impl Node {
         match client.role {
             Role::Client | Role::Replica => master.on_close(core, clients, saves, handle, by_peer),
             Role::Link(LinkOwner::Master) => following.on_close(core, handle, by_peer),
+            Role::Link(LinkOwner::Migrate) => {
+                self.with_migrate(|migrate, world| migrate.link_closed(world, handle));
+            }
             Role::Link(LinkOwner::Sentinel | LinkOwner::Bus) => {}
         }
         self.with_sentinel(|sentinel, world| sentinel.on_close(world, handle));

@@ -35,6 +35,7 @@ impl Node {
                 self.resume(handle);
             }
             Order::Resume(handle) => self.resume(handle),
+            Order::Migrated(migrated) => self.migrated(migrated),
             Order::ScheduleFullSync => self.schedule_full_sync(),
             Order::SaveEnded { job, result } => self.save_ended(job, &result),
             Order::SyncEnded { job, result } => master.sync_ended(core, clients, job, &result),
@@ -214,6 +215,7 @@ impl Node {
     fn data_replaced(&mut self) {
         let Node { core, data, journal, parts, .. } = self;
         journal.data_replaced();
+        parts.migrate.data_replaced();
         let save_again = parts.shutdown.cancel_save();
         parts.saves.abort_all(core, data, "the data was replaced");
         parts.aof.begin_again(core, &mut parts.clients, &mut journal.tail, false);
@@ -228,6 +230,10 @@ impl Node {
             // It begins when the change has ended.
             return;
         }
+        if self.parts.busy.is(Activity::Migrate) {
+            // The file would have keys that are deleted after it was written.
+            return;
+        }
         let position = self.stream_position();
         let Node { core, data, parts, .. } = self;
         let Parts { saves, loading, aof, shutdown, pause, .. } = parts;
@@ -238,7 +244,8 @@ impl Node {
     /// EXEC or nothing of it.
     pub(super) fn begin_awaited_saves(&mut self) {
         let Parts { saves, loading, shutdown, busy, .. } = &self.parts;
-        let (is_final, after_flush) = (shutdown.awaits_save(), saves.wants_save_after_flush());
+        let is_final = shutdown.awaits_save() && !busy.is(Activity::Migrate);
+        let after_flush = saves.wants_save_after_flush();
         if !(is_final || after_flush) || busy.is_mid_change() || self.is_stopped() {
             return;
         }

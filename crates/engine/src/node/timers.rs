@@ -8,6 +8,7 @@ use crate::cluster::Cluster;
 use crate::core::{Answer, Order};
 use crate::expiry;
 use crate::io::Host;
+use crate::migrate::Migrate;
 use crate::parts::Parts;
 use crate::repl::following::FAILOVER_RETRY_US;
 use crate::sentinel::Sentinel;
@@ -66,6 +67,9 @@ impl Node {
                 self.with_cluster(|cluster, world| cluster.received(world, link));
             }
             self.with_cluster(Cluster::tick);
+        }
+        if self.core.timers.take_due(Timer::Migrate, now_us) {
+            self.with_migrate(Migrate::tick);
         }
         if self.core.timers.take_due(Timer::Load, now_us) {
             let Parts { loading, following, clients, .. } = &mut self.parts;

@@ -26,6 +26,7 @@ mod journal;
 mod keyspace;
 mod loads;
 mod log_lines;
+mod migrate;
 mod pages;
 mod pubsub;
 mod rdb;

@@ -125,7 +125,7 @@ fn by_ids<'n>(ctx: &'n Ctx<'_>, args: &Args<'_>) -> Result<Vec<&'n Client>, Erro
     Ok(chosen)
 }
 
-/// Iterates over the connections that users see: all but a link to a master that is not in use yet.
+/// Iterates over the connections that users see: all but those of MIGRATE and a link to a master that is not in use yet.
 pub(super) fn shown(parts: &Parts) -> impl Iterator<Item = &Client> {
     let online = |handle: Handle| {
         parts.following.master().is_some_and(|m| m.is_online() && m.link == Some(handle))
@@ -133,7 +133,8 @@ pub(super) fn shown(parts: &Parts) -> impl Iterator<Item = &Client> {
     parts
         .clients
         .iter()
-        .filter(move |client| !client.closed && (!client.is_master_link() || online(client.handle)))
+        .filter(|client| !client.closed && !client.is_migrate_link())
+        .filter(move |client| !client.is_master_link() || online(client.handle))
 }
 
 /// Describes a connection in a log line.

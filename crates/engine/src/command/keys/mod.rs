@@ -3,6 +3,7 @@
 //! * `life.rs`: existence, type and deletion
 //! * `places.rs`: renaming, copying and moving to another database
 //! * `dump.rs`: values as bytes, and back
+//! * `migrate.rs`: MIGRATE, which moves them to another server
 //! * `expiry.rs`: expiration times
 //! * `walk.rs`: listing keys
 //! * `databases.rs`: whole databases
@@ -12,6 +13,7 @@ mod databases;
 mod dump;
 mod expiry;
 mod life;
+mod migrate;
 mod object;
 mod places;
 mod walk;
@@ -28,6 +30,7 @@ pub const COMMANDS: &[Command] = &[
     dump::DUMP,
     dump::RESTORE,
     dump::RESTORE_ASKING,
+    migrate::MIGRATE,
     places::COPY,
     places::MOVE,
     places::RENAME,
