@@ -7,6 +7,7 @@
 //! | activity | commands meanwhile |
 //! |---|---|
 //! | loading at the start | refused with LOADING, but for those with the flag `loading` |
+//! | MIGRATE | held if they may touch its keys, the role or all data ([`crate::migrate`]) |
 //! | after the order to exit | held: what was answered now would be lost |
 //! | all others | held: the activity is atomic, so nobody may see a partial state |
 
@@ -28,7 +29,7 @@ pub enum Activity {
     Exec,
     /// A CONFIG SET in progress: nobody may see settings that are not applied yet.
     Settings,
-    /// A MIGRATE in progress: nobody may change keys whose copies are on their way.
+    /// A MIGRATE in progress.
     Migrate,
     /// The exit of the process has been ordered.
     Stopped,
@@ -37,7 +38,7 @@ pub enum Activity {
 impl Activity {
     /// Whether all clients are held meanwhile.
     fn holds_all(self) -> bool {
-        self != Activity::Loading
+        !matches!(self, Activity::Loading | Activity::Migrate)
     }
 }
 

@@ -22,6 +22,8 @@ pub const MOVABLEKEYS: u64 = 1 << 17;
 pub const ALLOW_BUSY: u64 = 1 << 18;
 // COMMAND INFO does not show the following.
 
+/// Waits for another server, which only one command does at a time.
+pub const TALKS: u64 = 1 << 51;
 /// Runs within MULTI instead of being queued.
 pub const IN_MULTI: u64 = 1 << 40;
 /// Runs the queued commands of a transaction: it needs the permissions that they need.

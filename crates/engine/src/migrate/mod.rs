@@ -14,20 +14,23 @@
 //! ```
 //!
 //! **A key is in exactly one of the two places, or the reply is an error.** Redis stops its whole process until the target
-//! has answered, for seconds if it has to. Here the loop goes on: timers, replication and the links to others work. But between a
-//! payload and its acknowledgement the key exists twice, and then we delete ours. If somebody changed it meanwhile, the
-//! change would be lost, although it was acknowledged. Three rules prevent it:
+//! has answered, for seconds if it has to. Here the server goes on, and a dead target delays only those who want these keys. But
+//! between a payload and its acknowledgement a key exists twice, and then we delete ours. If somebody changed it meanwhile,
+//! the change would be lost, although it was acknowledged. Three rules prevent it:
 //!
-//! 1. *Nobody changes the keys meanwhile.* [`Activity::Migrate`](crate::busy::Activity) holds commands like any other
-//!    activity that has to be seen as a whole; they run when it ends, and then find the keys as the migration left
-//!    them. The stream of a master, which a writable replica applies, waits too. To detect a change and not to delete
-//!    would be no alternative: the target has an old value by then, under a name that others already use.
+//! 1. *Nobody sees or changes the keys meanwhile.* A command waits for the end of the migration, and then finds the keys
+//!    as that left them, if it names one of them, in whatever database; if it is about all keys (FLUSHALL, SCAN); or if
+//!    it may change the node's role or reload its data (any with the flag `admin`). So do every EXEC, whose commands would
+//!    have to be looked at one by one, a second MIGRATE, and the stream of a master, which a writable replica applies.
+//!    During a MIGRATE within an EXEC all others are held anyway. To detect a change, and then not to delete, would be
+//!    no alternative: the target would keep an old value, under a name that others may use already.
 //! 2. *Whatever changes them in spite of that makes the migration void*: a full synchronization that replaces all data,
 //!    or the loss of the role of a master. Then nothing is deleted, and the reply is an error.
 //! 3. *Only `+OK` acknowledges.* A target that closes, is silent for `timeout`, or sends anything else leaves the rest
 //!    of the keys here, with an error. What it acknowledged before that is deleted all the same.
 //!
-//! A key that expires meanwhile is still deleted here when it is acknowledged: its copy has expired as well, or will.
+//! Only time changes a key meanwhile. One that expires, or a field of it, is removed here as ever, and its copy there expires as
+//! well. A key that was acknowledged is deleted whether it has expired or not.
 //!
 //! The replies to AUTH and SELECT are awaited before the first payload, unlike in Redis, which sends everything at once: a
 //! target that refuses the password or the database would store the keys where nobody looks for them. It costs a
@@ -105,6 +108,17 @@ impl Migrate {
         self.has_news
     }
 
+    /// Whether a migration is running.
+    #[inline]
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether a key with this hash is being moved.
+    pub(crate) fn moves(&self, hash: u64) -> bool {
+        self.running.as_ref().is_some_and(|running| running.hashes.contains(&hash))
+    }
+
     /// Notes that a link has received bytes.
     pub(crate) fn bytes_arrived(&mut self, link: Handle) {
         self.has_news = true;
@@ -119,8 +133,10 @@ impl Migrate {
         transfer: Transfer,
         keys: Vec<Box<[u8]>>,
     ) {
-        let is_replica = world.core.is_replica;
-        self.running = Some(Box::new(Running::new((client, db), transfer, keys, is_replica)));
+        let (is_replica, hasher) = (world.core.is_replica, world.data.hasher());
+        let mut running = Running::new((client, db), transfer, keys, is_replica);
+        running.hash_keys(|key| hasher.hash(key));
+        self.running = Some(Box::new(running));
         self.connect(world);
     }
 
@@ -221,11 +237,10 @@ impl Migrate {
         }
     }
 
-    /// Handles bytes written to a link. The rest is done in the next turn, which has the time.
-    pub(crate) fn written(&mut self, world: &mut World<'_>, link: Handle) {
+    /// Notes that bytes of a link were written: the next turn may send more.
+    pub(crate) fn written(&mut self, link: Handle) {
         if self.is_current(link) {
             (self.has_news, self.has_progress) = (true, true);
-            self.fill(world);
         }
     }
 

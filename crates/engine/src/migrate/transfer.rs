@@ -1,6 +1,6 @@
 //! A migration: what the client asked for, and how far it has come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use russet_protocol::{ErrorReply, Protocol, Reply, ReplyWriter};
 
@@ -70,6 +70,8 @@ pub(super) struct Running {
     pub db: u32,
     pub transfer: Transfer,
     keys: Vec<Box<[u8]>>,
+    /// Their hashes.
+    pub hashes: BTreeSet<u64>,
     /// The index of the next key to send.
     next: usize,
     pub link: Option<Handle>,
@@ -105,6 +107,7 @@ impl Running {
             db,
             transfer,
             keys,
+            hashes: BTreeSet::new(),
             next: 0,
             link: None,
             deadline_us: 0,
@@ -118,6 +121,11 @@ impl Running {
             is_void: false,
             was_replica: is_replica,
         }
+    }
+
+    /// Computes the hashes of the keys.
+    pub fn hash_keys(&mut self, hash: impl Fn(&[u8]) -> u64) {
+        self.hashes = self.keys.iter().map(|key| hash(key)).collect();
     }
 
     /// Sets the deadline after something was read or written.

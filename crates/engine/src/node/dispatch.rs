@@ -98,7 +98,13 @@ impl Node {
             pause.hold(core, clients, handle);
             return false;
         }
-        if client.transaction.open && !command.has(flag::IN_MULTI) {
+        let is_queued = client.transaction.open && !command.has(flag::IN_MULTI);
+        if !is_queued && !client.is_replica() && self.is_held_by_migration(command, args) {
+            let Node { core, parts, .. } = self;
+            parts.pause.hold(core, &mut parts.clients, handle);
+            return false;
+        }
+        if is_queued {
             self.enqueue(handle, command, args);
         } else {
             self.run_for_client(handle, Caller::Client, command, args, host);

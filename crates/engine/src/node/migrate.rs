@@ -3,6 +3,7 @@
 use super::Node;
 use super::dispatch::Propagation;
 use crate::busy::Activity;
+use crate::command::{Args, Command, flag};
 use crate::core::{Migrated, Order};
 use crate::journal::Origin;
 use crate::keyspace::EventKind;
@@ -18,11 +19,30 @@ impl Node {
         call(&mut parts.migrate, &mut World { core, clients: &mut parts.clients, data })
     }
 
+    /// Whether a client's command must wait until the migration in progress has ended.
+    #[inline]
+    pub(super) fn is_held_by_migration(&self, command: &Command, args: &Args<'_>) -> bool {
+        self.parts.migrate.is_running() && self.touches_migration(command, args)
+    }
+
+    #[cold]
+    fn touches_migration(&self, command: &Command, args: &Args<'_>) -> bool {
+        if command.has(flag::RUNS_QUEUE | flag::ADMIN | flag::TALKS) {
+            return true;
+        }
+        let mut keys = command.key_indexes(args).peekable();
+        match keys.peek() {
+            None => command.has(flag::READONLY | flag::WRITE),
+            Some(_) => keys.any(|index| self.parts.migrate.moves(args.key(index).hash)),
+        }
+    }
+
     /// Deletes the keys that have moved, which is the effect of the command, and replies.
     pub(super) fn migrated(&mut self, migrated: Migrated) {
         let Migrated { client, db, keys, answer } = migrated;
-        let Node { data, journal, parts, .. } = self;
+        let Node { core, data, journal, parts, .. } = self;
         parts.busy.end(Activity::Migrate);
+        parts.pause.ended(core);
         let (hasher, durable) = (data.hasher(), &mut parts.clients.durable);
         let mut effect: Vec<&[u8]> = vec![b"DEL"];
         for key in &keys {

@@ -411,9 +411,7 @@ impl Node {
                 let on_disk = aof.synced_offset(&journal.tail, offset);
                 following.send_ack(core, clients, offset, on_disk);
             }
-            Some(Role::Link(LinkOwner::Migrate)) => {
-                self.with_migrate(|migrate, world| migrate.written(world, handle));
-            }
+            Some(Role::Link(LinkOwner::Migrate)) => parts.migrate.written(handle),
             Some(Role::Client | Role::Link(LinkOwner::Sentinel | LinkOwner::Bus)) | None => {}
         }
         if self.core.has_orders() {
@@ -439,7 +437,8 @@ impl Node {
                     | Waiting::Node
             )
         );
-        requests || client.transaction.running
+        let awaits_migration = waiting == Some(Waiting::Pause) && self.parts.migrate.is_running();
+        requests || awaits_migration || client.transaction.running
     }
 
     /// Resumes a client that was blocked or held.

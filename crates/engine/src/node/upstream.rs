@@ -52,11 +52,11 @@ impl Node {
             return true;
         }
         let Node { core, parts, .. } = self;
-        let Parts { clients, following, pause, .. } = parts;
+        let Parts { clients, following, pause, migrate, .. } = parts;
         let Some(transaction) = following.transaction_mut() else { return true };
         let (is_open, queued_flags) = (transaction.open, transaction.flags);
         let queued = if command.has(flag::RUNS_QUEUE) { queued_flags } else { 0 };
-        if pause.holds(command.flags | queued, core.now) {
+        if pause.holds(command.flags | queued, core.now) || migrate.is_running() {
             pause.hold(core, clients, handle);
             return false;
         }

@@ -27,6 +27,7 @@ mod keyspace;
 mod loads;
 mod log_lines;
 mod migrate;
+mod migrate_pairs;
 mod pages;
 mod pubsub;
 mod rdb;
