@@ -1,7 +1,7 @@
 //! MIGRATE between processes, ours and stock ones in all combinations.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and files")]
 
-use russet_e2e::{Client, Program, Server, Setup, Value};
+use russet_e2e::{Client, Program, Server, Setup, Value, wait_until};
 
 fn start(program: &Program) -> Server {
     Setup::new(program).conf("enable-debug-command yes").start()
@@ -114,8 +114,14 @@ fn passwords_are_given_and_a_stopped_target_is_an_error() {
         let port = to.port().to_string();
         let reply = client.run(&format!("MIGRATE 127.0.0.1 {port} a 3 100 AUTH secret"));
         assert_eq!(reply.text(), "IOERR error or timeout reading to target instance");
+        // Others are served while it waits.
+        let words = ["MIGRATE", "127.0.0.1", &port, "a", "3", "60000", "REPLACE", "AUTH", "secret"];
+        client.send(&russet_e2e::client::encode(&words)).expect("it is sent");
+        wait_until("the migration begins", || from.info_field("clients", "blocked_clients") == "1");
+        from.client().ok("SET b 1");
         to.signal(rustix::process::Signal::CONT);
-        assert_eq!(client.text("GET a"), "2");
+        assert_eq!(client.read_reply().expect("a reply").text(), "OK");
+        assert_eq!(client.run("EXISTS a b").int(), 1);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use russet_driver::Driver;
+use russet_driver::{Driver, peers};
 use russet_engine::io::{Endpoints, Handle, Signal};
 
 const OK: &str = "+OK\r\n";
@@ -134,7 +134,7 @@ fn what_does_not_exist_is_left_out() {
 #[test]
 fn an_error_leaves_its_key_and_the_first_one_is_replied() {
     let (mut w, c) = node("");
-    let r = russet_driver::peers::attach(&mut w);
+    let r = peers::attach(&mut w);
     let link = begin(&mut w, c, "MIGRATE h 1 \"\" 0 100 KEYS a b c");
     w.send(link, b"+OK\r\n");
     w.send(link, b"+OK\r\n-BUSYKEY it\r\n-LATER\r\n");
@@ -213,7 +213,7 @@ fn nobody_changes_the_keys_meanwhile() {
 #[test]
 fn others_are_served_meanwhile() {
     let (mut w, c) = node("");
-    let r = russet_driver::peers::attach(&mut w);
+    let r = peers::attach(&mut w);
     let others: Vec<Handle> = (0..3).map(|_| w.connect()).collect();
     let link = begin(&mut w, c, "MIGRATE h 1 a 0 100");
     w.send(link, b"+OK\r\n");
@@ -442,7 +442,7 @@ fn a_client_that_closes_does_not_stop_the_migration() {
 #[test]
 fn a_transaction_waits_for_its_migrations() {
     let (mut w, c) = node("");
-    let r = russet_driver::peers::attach(&mut w);
+    let r = peers::attach(&mut w);
     let other = w.connect();
     for line in ["MULTI", "SET x 1", "MIGRATE h 1 a 0 100", "MIGRATE h 1 b 0 100", "EXISTS a b"] {
         w.request(c, line);
@@ -508,7 +508,7 @@ fn a_shutdown_waits_for_the_end() {
 }
 
 fn set_long(w: &mut Driver, c: Handle, key: &str) {
-    w.send(c, &russet_driver::peers::command(&["SET", key, &"x".repeat(200_000)]));
+    w.send(c, &peers::command(&["SET", key, &"x".repeat(200_000)]));
     assert_eq!(w.take(c), OK);
 }
 
@@ -591,4 +591,84 @@ fn connections_that_are_kept_have_a_limit() {
     assert!(!w.is_open(first.expect("the first")));
     assert!(w.request(c, "INFO clients").contains("connected_clients:1\r\n"));
     assert_eq!(w.request(c, "CLIENT LIST").matches("id=").count(), 1);
+}
+
+#[test]
+fn the_reply_waits_for_the_append_only_file() {
+    for in_exec in [false, true] {
+        let (mut w, c) = node("appendonly yes\nappendfsync always\n");
+        if in_exec {
+            w.request(c, "MULTI");
+            w.request(c, "MIGRATE h 1 a 0 100");
+        }
+        let line = if in_exec { "EXEC" } else { "MIGRATE h 1 a 0 100" };
+        let link = begin(&mut w, c, line);
+        w.send(link, b"+OK\r\n");
+        w.take(c);
+        w.appends.syncs_held = true;
+        let other = w.connect();
+        w.send(link, b"+OK\r\n");
+        assert_eq!([w.request(other, "EXISTS a"), w.take(c)], ["", ""], "{in_exec}");
+        w.finish_syncs();
+        let all = [w.take(other), w.take(c).replace("*1\r\n", "")];
+        assert_eq!(all, [":0\r\n", OK], "{in_exec}");
+        let mut again = Driver::with_files("appendonly yes\n", w.files);
+        assert_eq!(keys(&mut again), "bc");
+    }
+}
+
+/// Returns a writable replica that moves the key `a` of its master, the link to its master, and the client.
+fn moving_replica() -> (Driver, Handle, Handle, Handle) {
+    let (mut w, master) = peers::replica("replica-read-only no\n", &["a"]);
+    let c = w.connect();
+    let link = begin(&mut w, c, "MIGRATE h 1 a 0 100000");
+    w.send(link, b"+OK\r\n");
+    (w, master, link, c)
+}
+
+#[test]
+fn the_stream_of_a_master_waits() {
+    let (mut w, master, link, c) = moving_replica();
+    w.send(master, &peers::command(&["APPEND", "a", "more"]));
+    w.send(link, b"+OK\r\n");
+    assert_eq!(w.take(c), OK);
+    assert_eq!(w.request(c, "GET a"), "$4\r\nmore\r\n");
+}
+
+#[test]
+fn a_migration_of_data_that_was_replaced_deletes_nothing() {
+    let (mut w, master, link, c) = moving_replica();
+    w.disconnect(master);
+    w.advance_ms(2000);
+    let master = peers::link(&w).expect("it connects again");
+    peers::connected(&mut w, master);
+    w.send(master, &peers::payload(&["a", "new"]));
+    let other = w.connect();
+    assert_eq!(w.request(other, "EXISTS new"), ":1\r\n");
+    w.send(link, b"+OK\r\n");
+    let error = "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
+    assert_eq!(w.take(c), error);
+    assert_eq!(w.request(other, "GET a"), "$1\r\na\r\n");
+}
+
+#[test]
+fn a_client_that_sends_no_more_gets_its_replies() {
+    let (mut w, c) = node("");
+    let link = begin(&mut w, c, "MIGRATE h 1 a 0 100");
+    w.send(link, b"+OK\r\n");
+    let other = w.connect();
+    assert_eq!(w.request(other, "GET a"), "");
+    assert!(w.node.works_for(c) && w.node.works_for(other));
+    w.send(link, b"+OK\r\n");
+    assert!(!w.node.works_for(c) && !w.node.works_for(other));
+}
+
+#[test]
+fn a_process_that_was_stopped_hears_what_has_arrived() {
+    let (mut w, c) = node("");
+    let link = begin(&mut w, c, "MIGRATE h 1 a 0 100");
+    w.send(link, b"+OK\r\n");
+    w.queue(link, b"+OK\r\n");
+    w.jump(Duration::from_secs(10));
+    assert_eq!(w.take(c), OK);
 }

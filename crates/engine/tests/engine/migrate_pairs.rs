@@ -227,7 +227,10 @@ impl Pair {
 
     /// Lets everything end and compares.
     fn check(&mut self, seed: u64) {
+        let mut rounds = 0;
         while !self.waiting.is_empty() {
+            rounds += 1;
+            assert!(rounds < 10_000, "seed {seed}: a client gets no answer");
             (0..self.pipes.len()).for_each(|index| self.carry(index));
             self.nodes.iter_mut().for_each(|node| node.advance_ms(1));
             self.connect();
