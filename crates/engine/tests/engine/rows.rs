@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use russet_engine::command::argument::{Argument, Kind};
 use russet_engine::command::describe::{category, key_flag_names};
 use russet_engine::command::keyspec::{Keyword, key_flag};
-use russet_engine::command::{Command, CommandTable, KeySpec, catalogue, flag, help};
+use russet_engine::command::{Command, CommandTable, KeySpec, catalogue, flag};
 use russet_engine::config::directive;
 use russet_engine::mode::Mode;
 
