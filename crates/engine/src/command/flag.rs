@@ -46,7 +46,7 @@ pub const SENTINEL: u64 = 1 << 48;
 /// A subcommand that Sentinel mode does not have, although it has its container.
 pub const NOT_SENTINEL: u64 = 1 << 50;
 /// Moves keys to another node, so it is served wherever a moving slot's keys are.
-pub const MOVES_KEYS: u64 = 1 << 51;
+pub const MOVES_KEYS: u64 = 1 << 53;
 /// Does not end the effect of ASKING, which is for the next command.
 pub const KEEPS_ASKING: u64 = 1 << 52;
 /// Exists in Sentinel mode only.

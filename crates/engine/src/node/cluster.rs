@@ -78,21 +78,22 @@ impl Node {
 
     fn add_keys(&self, keys: &mut Keys, command: &'static Command, args: &Args<'_>, db: u32) {
         let args = args.of(command);
-        for spec in command.keys {
-            let is_channel = spec.flags & key_flag::NOT_KEY != 0;
-            for index in spec.indexes(args.len()).filter(|index| *index < args.len()) {
-                let key = args.key(index);
-                let slot = key.slot();
-                keys.are_apart |= keys.slot.is_some_and(|known| known != slot);
-                keys.slot = Some(slot);
-                keys.count += 1;
-                keys.is_channel |= is_channel;
-                // Only a slot on the move needs to know.
-                let is_served =
-                    self.parts.cluster.machine().is_some_and(|machine| machine.serves(slot));
-                if !is_served && !is_channel && self.data.has_key(db, key) {
-                    keys.present += 1;
-                }
+        let channels = command.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY != 0);
+        let channels =
+            channels.flat_map(|spec| spec.indexes(args.len())).map(|index| (index, true));
+        let named = command.key_indexes(&args).map(|index| (index, false));
+        for (index, is_channel) in named.chain(channels).filter(|(index, _)| *index < args.len()) {
+            let key = args.key(index);
+            let slot = key.slot();
+            keys.are_apart |= keys.slot.is_some_and(|known| known != slot);
+            keys.slot = Some(slot);
+            keys.count += 1;
+            keys.is_channel |= is_channel;
+            // Only a slot on the move needs to know.
+            let is_served =
+                self.parts.cluster.machine().is_some_and(|machine| machine.serves(slot));
+            if !is_served && !is_channel && self.data.has_key(db, key) {
+                keys.present += 1;
             }
         }
     }
