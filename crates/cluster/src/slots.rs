@@ -78,6 +78,11 @@ impl SlotBitmap {
         self.combined(other, |a, b| a & b)
     }
 
+    /// Returns the slots that are in either set.
+    pub fn union(&self, other: &SlotBitmap) -> SlotBitmap {
+        self.combined(other, |a, b| a | b)
+    }
+
     /// Returns the slots that are in this set and not in the other.
     pub fn difference(&self, other: &SlotBitmap) -> SlotBitmap {
         self.combined(other, |a, b| a & !b)
@@ -174,6 +179,7 @@ mod tests {
         assert_eq!(set.iter().count(), 15);
         let other: SlotBitmap = (65..=80).collect();
         assert_eq!(set.intersection(&other).ranges().collect::<Vec<_>>(), [65..=70]);
+        assert_eq!(set.union(&other).len(), 15 + 10);
         assert_eq!(other.difference(&set).ranges().collect::<Vec<_>>(), [71..=80]);
         assert_eq!(other.difference(&other), SlotBitmap::default());
         let all: SlotBitmap = (0..SLOTS).collect();

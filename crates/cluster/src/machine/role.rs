@@ -66,11 +66,12 @@ impl Cluster {
                 );
                 self.log(Level::Notice, text);
             }
-            // What this node is itself, others do not tell it. The slots go to whoever has the place, by that one's claim.
+            // What this node is itself, others do not tell it.
             Some(master) if master != self.nodes.my_key() => {
                 self.set_as_master(master);
                 let node = &mut self.nodes[master];
                 node.config_epoch = node.config_epoch.max(epoch);
+                self.inherit_slots(key, master);
                 let text = format!(
                     "A failover occurred in shard {}; node {label} failed over to node {} with a config epoch of {}",
                     self.nodes[key].shard,
@@ -79,7 +80,7 @@ impl Cluster {
                 );
                 self.log(Level::Notice, text);
             }
-            Some(_) => {}
+            Some(_) => self.unclaimed = self.unclaimed.union(self.nodes[key].slots()),
             None => {
                 let shard = self.nodes[key].shard;
                 let count = self.nodes.unassign_all(key);
@@ -94,6 +95,14 @@ impl Cluster {
         node.flags.set(NodeFlags::MIGRATE_TO, false);
         node.flags.set(NodeFlags::REPLICA, true);
         self.save_soon();
+    }
+
+    /// Gives the slots of a node to the one that has taken its place. If it has not got all of them, it does not claim them,
+    /// and they go to whoever does; with a replica they would stay for ever.
+    fn inherit_slots(&mut self, from: NodeKey, to: NodeKey) {
+        for slot in self.nodes[from].slots().clone().iter() {
+            self.nodes.assign(slot, Some(to));
+        }
     }
 
     /// Returns the master of this replica's master, if that is a replica now.
