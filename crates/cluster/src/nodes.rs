@@ -84,6 +84,8 @@ pub struct Node {
     pub answered_ms: Option<u64>,
     /// Whether it said in its last answer that this node is down.
     pub denies_us: bool,
+    /// Whether it claims slots of another master with the epoch of that one.
+    pub is_contested: bool,
     /// When anything last came from it.
     pub heard_ms: u64,
     /// When it was marked FAIL.
@@ -119,6 +121,7 @@ impl Node {
             pong_ms: None,
             answered_ms: None,
             denies_us: false,
+            is_contested: false,
             heard_ms: now_ms,
             failed_ms: 0,
             voted: None,

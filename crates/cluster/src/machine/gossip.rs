@@ -1,5 +1,7 @@
 //! PING, PONG and MEET: what they are sent with, and what is believed of what they say of others.
 
+use std::collections::BTreeSet;
+
 use super::Cluster;
 use crate::bus::{
     self, Extensions, Forgotten, GossipEntry, Header, MessageFlags, NodeFlags, PingKind,
@@ -137,9 +139,9 @@ impl Cluster {
         if kind != PingKind::Pong && !known.is_inbound {
             known.asked.asked(now);
         }
-        let mut chosen = self.choose_gossip(to);
-        chosen.extend(to.filter(|to| self.denies(*to)));
-        let gossip: Vec<_> = chosen.into_iter().map(|key| self.gossip_entry(key)).collect();
+        let chosen = self.choose_gossip(to);
+        let mut gossip: Vec<_> = chosen.into_iter().map(|key| self.gossip_entry(key)).collect();
+        gossip.extend(to.filter(|to| self.denies(*to)).map(|to| self.denial(to)));
         let extensions = if has_extensions { self.extensions() } else { Extensions::default() };
         let mut header = self.header();
         // Also without any: the peer may send some.
@@ -207,6 +209,12 @@ impl Cluster {
             bus_port: node.address.bus_port,
             flags: node.flags,
         }
+    }
+
+    /// Tells a node that it is taken to be down. Stock servers pass over what is said of themselves.
+    fn denial(&self, to: NodeKey) -> GossipEntry {
+        let entry = self.gossip_entry(to);
+        GossipEntry { flags: entry.flags | NodeFlags::FAIL, ..entry }
     }
 
     /// Returns the wall clock's time of an instant of the monotonic clock, as far as one can say.
@@ -386,13 +394,16 @@ impl Cluster {
         if self.has_bug(crate::injected::Bug::NoUpdate) {
             return;
         }
-        let is_newer = |slot: &u16| {
-            let owner = self.nodes.owner(*slot).filter(|owner| *owner != sender)?;
-            let is_newer = self.epoch_on_disk(owner)? > header.config_epoch;
-            (is_newer && !self.unclaimed.contains(*slot)).then_some(owner)
-        };
         let claimed = header.slots.difference(self.nodes[sender].slots());
-        let Some(owner) = claimed.iter().find_map(|slot| is_newer(&slot)) else { return };
+        let claimed = claimed.difference(&self.unclaimed);
+        let owners = claimed.iter().filter_map(|slot| self.nodes.owner(slot));
+        let owners: BTreeSet<NodeKey> = owners.filter(|owner| *owner != sender).collect();
+        let with_epochs = owners.iter().filter_map(|key| Some((*key, self.epoch_on_disk(*key)?)));
+        let newest = with_epochs.max_by_key(|(_, epoch)| *epoch);
+        let newest_epoch = newest.map(|(_, epoch)| epoch);
+        self.nodes[sender].is_contested = newest_epoch == Some(header.config_epoch);
+        let newer = newest.filter(|(_, epoch)| *epoch > header.config_epoch);
+        let Some((owner, _)) = newer else { return };
         let Some(config_epoch) = self.epoch_on_disk(owner) else { return };
         let node = &self.nodes[owner];
         let slots = match owner == self.nodes.my_key() {

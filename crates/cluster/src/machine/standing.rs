@@ -14,6 +14,27 @@
 //! it goes on, before it serves one command. (Clocks may differ, but must run at one rate, and all nodes need the same
 //! `cluster-node-timeout`.)
 //!
+//! For a majority of voters that must hold together with a majority of those that hear, so each master keeps these rules:
+//!
+//! * It does not vote against a master that it has heard of within the timeout, unless an operator forces the failover.
+//! * From FAIL on, and as long as its vote may still elect somebody, its answers to a master with replicas have an entry of
+//!   gossip about that master itself, with FAIL: such an answer does not count.
+//! * It corrects a master that claims slots of others before it answers, on the same connection; if the epochs are equal,
+//!   so that no correction can be believed, its answer does not count either.
+//!
+//! So no slot has two masters that serve it, except
+//!
+//! * after FAILOVER FORCE and TAKEOVER, for which nobody asks the old master, until it hears of it: at the latest with the
+//!   next answer of a voter that has. In a coordinated failover both serve reads for as long, but the old one holds writes;
+//! * when a replica wins while slots of its master are being moved: it does not know of the move, unless the driver
+//!   replicates SETSLOT, and claims them until it hears of the new owner;
+//! * if a winner has been cut off, or has waited for its disk, for longer than an election lasts before the voters hear of
+//!   it. By then they have forgiven the old master. The two share one place among the voters, so that with three masters
+//!   both can have a majority, if the cuts go between just those nodes;
+//! * if nodes do not agree who the voters are by more than one master: several got their first slots, or lost their last
+//!   ones, and not all have heard of it;
+//! * with stock servers among the voters, which have none of these rules.
+//!
 //! In a large cluster masters are not asked often enough for that; there the rule is that of stock servers: a majority of
 //! masters is not suspected.
 
@@ -168,10 +189,12 @@ impl Cluster {
         self.now.mono_ms <= until
     }
 
-    /// Whether this node does not want another to serve: it is down, and a replica may take its place.
+    /// Whether this node does not want another to serve: it is down, and a replica may take its place; or it has slots with
+    /// the epoch of another master, as an order to a master that was cut off can make it.
     pub(super) fn denies(&self, key: NodeKey) -> bool {
-        let is_down = self.nodes[key].is(NodeFlags::FAIL) && self.nodes[key].is_known();
-        is_down && self.nodes.me().votes() && self.nodes.replicas(key).next().is_some()
+        let node = &self.nodes[key];
+        let is_down = node.is(NodeFlags::FAIL) && self.nodes.replicas(key).next().is_some();
+        self.nodes.me().votes() && node.is_known() && (is_down || node.is_contested)
     }
 
     /// Whether answers of masters matter, and these are asked often enough for that.

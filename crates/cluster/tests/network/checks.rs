@@ -34,7 +34,9 @@ pub struct Checks {
     disks: Vec<Disk>,
     /// The watched slots that each process serves, as bits.
     serving: Vec<u64>,
-    owner_epochs: BTreeMap<(usize, u16), u64>,
+    /// Who has a slot in a process's view, and with which epoch it got it. A master that gets a newer one later may have
+    /// lost the slot by then.
+    owners: BTreeMap<(usize, u16), (NodeId, u64)>,
     ticks: BTreeMap<usize, (u64, u32)>,
     /// When a process last heard of another, and when a silence of the node timeout last ended.
     heard: BTreeMap<(usize, usize), (u64, Option<u64>)>,
@@ -56,7 +58,7 @@ impl Checks {
             winners: BTreeMap::new(),
             disks: (0..count).map(|_| Disk::default()).collect(),
             serving: vec![0; count],
-            owner_epochs: BTreeMap::new(),
+            owners: BTreeMap::new(),
             ticks: BTreeMap::new(),
             heard: BTreeMap::new(),
         }
@@ -68,7 +70,7 @@ impl Checks {
 
     /// An operator has changed a slot, or all, in the view of a node.
     pub fn excuse(&mut self, number: usize, slot: Option<u16>) {
-        self.owner_epochs.retain(|(node, watched), _| {
+        self.owners.retain(|(node, watched), _| {
             *node != number || slot.is_some_and(|slot| slot != *watched)
         });
     }
@@ -249,13 +251,16 @@ impl Checks {
         for slot in watched {
             let nodes = cluster.nodes();
             let Some(owner) = nodes.owner(slot) else {
-                self.owner_epochs.remove(&(number, slot));
+                self.owners.remove(&(number, slot));
                 continue;
             };
-            let epoch = nodes[owner].config_epoch;
-            let before = self.owner_epochs.insert((number, slot), epoch).unwrap_or(0);
+            let (id, epoch) = (nodes[owner].id, nodes[owner].config_epoch);
+            let known = self.owners.entry((number, slot)).or_insert((id, epoch));
+            if known.0 == id {
+                continue;
+            }
+            let (_, before) = std::mem::replace(known, (id, epoch));
             if before > epoch && !self.loose.contains(&slot) {
-                let id = nodes[owner].id;
                 let text = format!("slot {slot} goes from epoch {before} to {id} with {epoch}");
                 self.fail(now_ms, number, text);
             }
