@@ -126,3 +126,34 @@ fn two_masters_that_replicate_each_other_end_it() {
     assert_eq!(network.processes[3].follows, None);
     assert_eq!(network.processes[4].follows.as_deref(), Some("10.0.0.4"));
 }
+
+#[test]
+fn a_node_that_meets_itself_forgets_it() {
+    let mut network = Network::formed(3, 0, settings());
+    network.order(0, |cluster, now| cluster.meet(now, "10.0.0.1", 6379, 16379));
+    let before = network.processes[0].log.len();
+    network.run(10_000);
+    assert_eq!(network.cluster(0).nodes().count(), 3);
+    assert!(network.processes[0].log.len() < before + 5, "{:#?}", network.processes[0].log);
+}
+
+#[test]
+fn a_master_without_slots_replicates_whoever_got_the_last_one() {
+    let mut network = Network::new(3, settings());
+    network.form(2);
+    let (from, to) = (network.cluster(1).my_id(), network.cluster(0).my_id());
+    // The first new epoch is saved later.
+    network.checks.loose = network.checks.watched.iter().copied().collect();
+    for slot in 8192..16384 {
+        _ = network.order(0, |cluster, now| cluster.import_slot(now, slot, from.as_bytes()));
+        for number in [0, 1] {
+            let order =
+                |cluster: &mut Cluster, now| cluster.give_slot(now, slot, to.as_bytes(), false);
+            network.order(number, order).unwrap();
+        }
+    }
+    network.run(5_000);
+    assert!(network.cluster(0).serves(16383));
+    assert_eq!(network.processes[1].follows.as_deref(), Some("10.0.0.1"));
+    assert_eq!(network.cluster(2).route(16383), Route::Replicated { owner: to });
+}

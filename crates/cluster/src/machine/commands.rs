@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Cluster;
+use super::persist::Then;
 use crate::bus::NodeFlags;
 use crate::io::{Level, Now, Output};
 use crate::node_id::NodeId;
@@ -45,6 +46,15 @@ impl Cluster {
         known.ok_or_else(|| format!("Unknown node {}", String::from_utf8_lossy(id)))
     }
 
+    /// Returns a node whose name is its own, unlike those that are being met.
+    fn joined(&self, id: &[u8]) -> Result<NodeKey, CommandError> {
+        let key = self.known(id)?;
+        match self.nodes[key].is(NodeFlags::HANDSHAKE) {
+            true => Err(format!("Unknown node {}", self.nodes[key].id)),
+            false => Ok(key),
+        }
+    }
+
     /// Meets the node at an address. `bus_port`: 0 for that of clients and 10000.
     pub fn meet(&mut self, now: Now, ip: &str, port: u16, bus_port: u16) {
         self.command(now, |cluster| {
@@ -83,7 +93,7 @@ impl Cluster {
     /// Becomes a replica of a node. `has_keys`: whether this node has any.
     pub fn replicate(&mut self, now: Now, id: &[u8], has_keys: bool) -> Result<(), CommandError> {
         self.command(now, |cluster| {
-            let key = cluster.known(id)?;
+            let key = cluster.joined(id)?;
             if key == cluster.nodes.my_key() {
                 return Err("Can't replicate myself".to_owned());
             }
@@ -100,6 +110,7 @@ impl Cluster {
                 return Ok(());
             }
             cluster.become_replica_of(key);
+            cluster.save_then(Then::Tell);
             Ok(())
         })
     }
@@ -167,6 +178,7 @@ impl Cluster {
                 return Err(format!("I'm not the owner of hash slot {slot}"));
             }
             let to = cluster.slot_peer(id)?;
+            cluster.log_slot(format!("Migrating slot {slot} to"), to);
             cluster.migrating.insert(slot, to);
             cluster.save_soon();
             Ok(())
@@ -180,6 +192,7 @@ impl Cluster {
                 return Err(format!("I'm already the owner of hash slot {slot}"));
             }
             let from = cluster.slot_peer(id)?;
+            cluster.log_slot(format!("Importing slot {slot} from"), from);
             cluster.importing.insert(slot, from);
             cluster.save_soon();
             Ok(())
@@ -188,7 +201,7 @@ impl Cluster {
 
     fn slot_peer(&self, id: &[u8]) -> Result<NodeKey, CommandError> {
         let text = String::from_utf8_lossy(id);
-        let key = self.known(id).map_err(|_| format!("I don't know about node {text}"))?;
+        let key = self.joined(id).map_err(|_| format!("I don't know about node {text}"))?;
         if self.nodes[key].is_replica() {
             return Err("Target node is not a master".to_owned());
         }
@@ -201,6 +214,7 @@ impl Cluster {
     /// Ends the move of a slot, where it is.
     pub fn settle_slot(&mut self, now: Now, slot: u16) {
         self.command(now, |cluster| {
+            cluster.log(Level::Notice, format!("Marking slot {slot} stable"));
             cluster.migrating.remove(&slot);
             cluster.importing.remove(&slot);
             cluster.save_soon();
@@ -216,7 +230,7 @@ impl Cluster {
         has_keys: bool,
     ) -> Result<(), CommandError> {
         self.command(now, |cluster| {
-            let to = cluster.known(id)?;
+            let to = cluster.joined(id)?;
             if cluster.nodes[to].is_replica() {
                 return Err("Target node is not a master".to_owned());
             }
@@ -229,19 +243,51 @@ impl Cluster {
             if !has_keys {
                 cluster.migrating.remove(&slot);
             }
-            let is_imported = to == me && cluster.importing.remove(&slot).is_some();
+            cluster.log_slot(format!("Assigning slot {slot} to"), to);
+            let my_master = cluster.nodes.me().master.unwrap_or(me);
+            let was_mine = cluster.nodes.owner(slot) == Some(my_master) && to != my_master;
+            let is_imported = to == my_master && cluster.importing.remove(&slot).is_some();
             cluster.nodes.assign(slot, Some(to));
             cluster.unclaimed.remove(slot);
-            if is_imported && cluster.nodes.me().is_master() && cluster.bump_epoch() {
-                let text = "configEpoch updated after importing slot";
-                cluster.log(Level::Notice, format!("{text} {slot}"));
-            }
             cluster.save_soon();
-            if is_imported {
-                cluster.tell(|_| true);
+            if was_mine && cluster.nodes[my_master].slot_count() == 0 {
+                cluster.lost_last_slot(to);
+            }
+            if is_imported && to == me {
+                cluster.claim_imported(slot);
             }
             Ok(())
         })
+    }
+
+    /// Lets all know that a slot has been moved here, with an epoch that is newer than that of its old owner.
+    fn claim_imported(&mut self, slot: u16) {
+        if self.bump_epoch() {
+            self.log(Level::Notice, format!("ConfigEpoch updated after importing slot {slot}"));
+        }
+        self.save_then(Then::Tell);
+    }
+
+    /// An operator has moved the last slot of this shard away.
+    fn lost_last_slot(&mut self, to: NodeKey) {
+        let (label, shard) = (self.nodes[to].label(), self.nodes[to].shard);
+        if self.settings.allow_replica_migration {
+            let text = format!(
+                "Lost my last slot during slot migration. Reconfiguring myself as a replica of {label} in shard {shard}"
+            );
+            self.log(Level::Notice, text);
+            self.become_replica_of(to);
+        } else if self.nodes.me().is_master() {
+            let text = format!(
+                "My last slot was migrated to node {label} in shard {shard}. I am now an empty primary."
+            );
+            self.log(Level::Notice, text);
+        }
+    }
+
+    fn log_slot(&mut self, what: String, node: NodeKey) {
+        let (label, shard) = (self.nodes[node].label(), self.nodes[node].shard);
+        self.log(Level::Notice, format!("{what} node {label} in shard {shard}"));
     }
 
     /// Takes the highest epoch. Returns it, and whether it is new.

@@ -41,6 +41,8 @@ pub(super) enum Then {
         /// In which epoch.
         epoch: u64,
     },
+    /// All are told what this node is now.
+    Tell,
     /// Votes are asked for.
     AskForVotes {
         /// In which epoch.
@@ -202,6 +204,7 @@ impl Cluster {
         self.saves.waiting = waiting;
         for (_, then) in ready {
             match then {
+                Then::Tell => self.tell(|_| true),
                 Then::Vote { node, epoch } => self.vote(&node, epoch),
                 Then::AskForVotes { epoch } => self.ask_for_votes(epoch),
                 Then::Promote { epoch } => self.promoted(epoch),

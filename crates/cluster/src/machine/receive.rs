@@ -7,7 +7,8 @@
 //! | a node of the cluster, on a connection that is known to be its | everything that is its to say |
 //! | a stranger with MEET | the table of handshakes, which is bounded |
 //! | any other stranger | nothing; a PING is answered |
-//! | somebody with our own name, or a name that is not the connection's | nothing; the connection is closed |
+//! | somebody with our own name | nothing; it is not answered |
+//! | somebody with a name that is not the connection's | nothing; the connection is closed |
 
 use super::Cluster;
 use crate::bus::{self, Header, Message, MessageFlags, NodeFlags, Ping, PingKind, SlotsUpdate};
@@ -38,11 +39,7 @@ impl Cluster {
             return self.received_light(link, bound, received.message);
         };
         if header.sender == self.my_id() {
-            self.log(
-                Level::Warning,
-                "A node with the name of this one has sent a message".to_owned(),
-            );
-            return self.close(link);
+            return self.received_own_name(link, bound);
         }
         if header.current_epoch.max(header.config_epoch) > EPOCH_MAX {
             self.log(Level::Warning, format!("Node {} claims an impossible epoch", header.sender));
@@ -70,6 +67,18 @@ impl Cluster {
             (Message::Update(update), Some(_)) => self.told_slots(&update),
             (Message::MfStart, Some(sender)) => self.asked_to_pause(link, sender),
             (Message::Module, Some(_)) => {}
+        }
+    }
+
+    /// A node with our name: we have met ourselves, or somebody has copied the state file. It is not answered, so that its
+    /// handshake ends by itself; closing the connection would make it try again at once.
+    fn received_own_name(&mut self, link: LinkId, bound: Option<NodeKey>) {
+        let text = "A node with the name of this one has sent a message".to_owned();
+        self.log(Level::Verbose, text);
+        match bound.filter(|key| self.nodes[*key].is(NodeFlags::HANDSHAKE)) {
+            Some(key) => self.remove_node(key),
+            None if self.links.get(link).is_some_and(|link| !link.is_inbound) => self.close(link),
+            None => {}
         }
     }
 

@@ -129,6 +129,8 @@ impl World {
         let Some(master) = self.running() else { return };
         self.note(format!("DELSLOTS {slot}, ADDSLOTS at {master}"));
         self.network.checks.loose.insert(slot);
+        // Not all have been asked, perhaps not even the one that serves it.
+        self.network.checks.contested.insert(slot);
         for number in 0..self.count() {
             let process = &self.network.processes[number];
             if process.is_alive && !process.is_suspended {
