@@ -157,3 +157,48 @@ fn a_master_without_slots_replicates_whoever_got_the_last_one() {
     assert_eq!(network.processes[1].follows.as_deref(), Some("10.0.0.1"));
     assert_eq!(network.cluster(2).route(16383), Route::Replicated { owner: to });
 }
+
+#[test]
+fn a_forgotten_node_can_be_met_again() {
+    let settings = Settings { blacklist_ttl_ms: 3_600_000, ..settings() };
+    let mut network = Network::formed(3, 1, settings);
+    let id = network.cluster(3).my_id();
+    network.order(0, |cluster, now| cluster.forget(now, id.as_bytes())).unwrap();
+    network.run(3_000);
+    assert!((0..3).all(|number| network.cluster(number).find(id.as_bytes()).is_none()));
+    for number in 0..3 {
+        network.order(number, |cluster, now| cluster.meet(now, "10.0.0.4", 6379, 16379));
+    }
+    network.run(5_000);
+    assert!((0..3).all(|number| network.cluster(number).find(id.as_bytes()).is_some()));
+}
+
+#[test]
+fn names_survive_a_restart_of_their_node() {
+    let mut announced = settings();
+    announced.announced.hostname = "db.example.com".to_owned();
+    let mut network = Network::formed(3, 0, announced);
+    let id = network.cluster(1).my_id();
+    network.kill(1);
+    network.restart(1);
+    for _ in 0..3_000 {
+        network.run(1);
+        let (_, node) = network.cluster(0).find(id.as_bytes()).unwrap();
+        assert_eq!(node.names.hostname, "db.example.com");
+    }
+}
+
+#[test]
+fn a_replica_of_nobody_is_a_master() {
+    let text = format!(
+        "{} 10.0.0.1:6379@16379 myself,slave {} 0 0 3 connected\nvars currentEpoch 3 lastVoteEpoch 0\n",
+        id_of(0, 1),
+        id_of(9, 1)
+    );
+    let mut network = Network::new(1, settings());
+    network.run(10);
+    network.kill(0);
+    network.processes[0].file = text.into_bytes();
+    network.restart(0);
+    assert!(!network.cluster(0).is_replica());
+}

@@ -387,6 +387,7 @@ impl Cluster {
                 cluster.nodes.rename(me, new_id);
                 cluster.nodes.me_mut().config_epoch = 0;
                 (cluster.current_epoch, cluster.last_vote_epoch) = (0, 0);
+                cluster.voted_for = None;
                 cluster.log(Level::Notice, format!("Node hard reset, now I'm {new_id}"));
             }
             cluster.save_soon();

@@ -77,12 +77,6 @@ pub(super) struct Election {
 }
 
 impl Election {
-    /// Gives up. When the last one was stays known, so that the next one does not follow at once.
-    pub fn abandon(&mut self) {
-        let start_ms = self.start_ms;
-        *self = Election { start_ms, ..Election::default() };
-    }
-
     pub fn forget(&mut self, key: NodeKey) {
         self.votes.remove(&key);
     }
@@ -104,10 +98,8 @@ impl Cluster {
         let is_manual = self.manual.may_start();
         let is_down = self.nodes[master].is(NodeFlags::FAIL) && !self.settings.no_failover;
         if !(is_down || is_manual) || self.nodes[master].slot_count() == 0 {
-            self.election.obstacle = None;
-            if self.election.is_asking {
-                self.election.abandon();
-            }
+            // When the master fails again, that is another election, with a delay of its own.
+            self.election = Election::default();
             return;
         }
         if !is_manual && !self.is_data_recent() {

@@ -28,7 +28,9 @@ impl Cluster {
     /// Suspects nodes that have not answered for the timeout.
     pub(super) fn suspect_the_silent(&mut self) {
         let mut is_new = false;
+        let oldest = self.oldest_report();
         for key in self.nodes.keys() {
+            self.nodes[key].reports.retain(|_, at| *at >= oldest);
             let node = &self.nodes[key];
             let is_exempt =
                 NodeFlags(NodeFlags::MYSELF.0 | NodeFlags::NO_ADDRESS.0 | NodeFlags::HANDSHAKE.0);
@@ -84,10 +86,15 @@ impl Cluster {
         }
     }
 
+    /// Returns when a report that counts was made at the earliest.
+    fn oldest_report(&self) -> u64 {
+        let ms = self.settings.node_timeout_ms.saturating_mul(REPORT_TIMEOUTS);
+        self.now.mono_ms.saturating_sub(ms)
+    }
+
     /// Returns how many masters have said lately that a node does not answer.
     pub(super) fn count_reports(&self, key: NodeKey) -> usize {
-        let oldest =
-            self.now.mono_ms.saturating_sub(self.settings.node_timeout_ms * REPORT_TIMEOUTS);
+        let oldest = self.oldest_report();
         let votes = |from: &NodeKey| self.nodes[*from].votes();
         let reports = self.nodes[key].reports.iter();
         reports.filter(|(from, at)| **at >= oldest && votes(from)).count()

@@ -241,6 +241,10 @@ impl Cluster {
     }
 
     pub(super) fn read_extensions(&mut self, sender: NodeKey, extensions: &Extensions) {
+        if *extensions == Extensions::default() {
+            // The sender did not know yet that this node understands them, or does not know them itself.
+            return;
+        }
         let node = &mut self.nodes[sender];
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let names = crate::nodes::Names {
@@ -278,10 +282,11 @@ impl Cluster {
     fn told_to_forget(&mut self, sender: NodeKey, forgotten: &Forgotten) {
         let Some(key) = self.nodes.find(&forgotten.node) else { return };
         let is_mine = key == self.nodes.my_key() || self.nodes.me().master == Some(key);
-        if is_mine || key == sender || self.blacklist.contains_key(&forgotten.node) {
+        let ttl_ms = forgotten.ttl_secs.min(FORGOTTEN_SECS_MAX) * 1000;
+        let is_over = ttl_ms == 0 || self.blacklist.contains_key(&forgotten.node);
+        if is_mine || key == sender || is_over {
             return;
         }
-        let ttl_ms = forgotten.ttl_secs.min(FORGOTTEN_SECS_MAX) * 1000;
         self.blacklist.insert(forgotten.node, self.now.mono_ms + ttl_ms);
         let text = format!(
             "Forgetting node {} as {} was told to",

@@ -121,7 +121,8 @@ impl Cluster {
         {
             self.manual.next_look_ms = Some(now + LOOK_MS);
         }
-        if self.manual.may_start || self.manual.target != Some(self.now.data.offset) {
+        let has_all = self.manual.target.is_some_and(|target| self.now.data.offset >= target);
+        if self.manual.may_start || !has_all {
             return;
         }
         self.manual.may_start = true;

@@ -301,11 +301,13 @@ pub(super) fn load(boot: &Boot, now_ms: u64) -> Loaded {
     }
     for line in &file.nodes {
         let Some(key) = nodes.find(&line.id) else { continue };
-        nodes[key].master = line.master.as_ref().and_then(|id| nodes.find(id));
+        let master = line.master.as_ref().filter(|_| nodes[key].is_replica());
+        nodes[key].master = master.and_then(|id| nodes.find(id)).filter(|master| *master != key);
         // A replica's slots are its master's to claim.
         let slots = line.slots.iter().filter(|_| nodes[key].is_master());
         slots.collect::<Vec<u16>>().into_iter().for_each(|slot| nodes.assign(slot, Some(key)));
     }
+    load_myself(&mut nodes);
     for key in nodes.keys() {
         if let Some(master) = nodes[key].master {
             nodes[master].flags.set(NodeFlags::MIGRATE_TO, true);
@@ -324,6 +326,14 @@ pub(super) fn load(boot: &Boot, now_ms: u64) -> Loaded {
         last_vote_epoch: file.last_vote_epoch,
         nodes,
     }
+}
+
+/// Keeps what a node can be itself: a replica of a known master, or a master.
+fn load_myself(nodes: &mut Nodes) {
+    let me = nodes.me_mut();
+    let is_replica = me.is_replica() && me.master.is_some();
+    let role = if is_replica { NodeFlags::REPLICA } else { NodeFlags::MASTER };
+    me.flags = NodeFlags::MYSELF | role;
 }
 
 fn node_of(line: &NodeLine, now_ms: u64) -> Node {

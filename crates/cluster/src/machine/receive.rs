@@ -265,6 +265,8 @@ impl Cluster {
 
     fn complete_handshake(&mut self, key: NodeKey, header: &Header) {
         self.nodes.rename(key, header.sender);
+        // An operator has introduced it again; others need not forget it because of this node any more.
+        self.blacklist.remove(&header.sender);
         let node = &mut self.nodes[key];
         node.flags.set(NodeFlags::HANDSHAKE, false);
         node.flags.set(NodeFlags::MASTER, header.master.is_none());

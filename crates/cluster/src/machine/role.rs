@@ -169,7 +169,7 @@ impl Cluster {
         node.shard = shard;
         self.nodes[master].flags.set(NodeFlags::MIGRATE_TO, true);
         self.end_manual_failover();
-        self.election.abandon();
+        self.election = Default::default();
         self.follow_master(is_other_history);
         self.save_soon();
     }
@@ -196,7 +196,7 @@ impl Cluster {
             self.unclaimed.remove(slot);
         }
         self.nodes.me_mut().config_epoch = epoch;
-        self.election.abandon();
+        self.election = Default::default();
         self.save_then(super::persist::Then::Promote { epoch });
     }
 
