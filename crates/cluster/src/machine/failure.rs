@@ -71,6 +71,9 @@ impl Cluster {
     /// Notes that a master says of a node that it does not answer, or that it does.
     pub(super) fn report(&mut self, node: NodeKey, from: NodeKey, is_failing: bool) {
         let now = self.now_ms();
+        if is_failing && now < self.reports_count_ms {
+            return;
+        }
         let reports = &mut self.nodes[node].reports;
         let is_news = match is_failing {
             true => reports.insert(from, now).is_none(),

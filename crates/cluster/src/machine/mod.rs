@@ -74,6 +74,8 @@ pub struct Cluster {
     timers: timers::Timers,
     /// Slots that a command is served for without another look.
     served: SlotBitmap,
+    /// Reports of failures count from this time on: this node was stopped before.
+    reports_count_ms: u64,
     stats: Stats,
     outputs: VecDeque<Output>,
 }
@@ -114,6 +116,7 @@ impl Cluster {
             saves: persist::Saves::default(),
             timers: timers::Timers::default(),
             served: SlotBitmap::default(),
+            reports_count_ms: 0,
             stats: Stats::default(),
             outputs: VecDeque::new(),
             settings,

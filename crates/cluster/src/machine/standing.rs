@@ -208,8 +208,11 @@ impl Cluster {
         if gap < self.settings.node_timeout_ms / 2 {
             return;
         }
+        // What arrived in the meantime says how it was then.
+        self.reports_count_ms = self.now_ms() + self.settings.node_timeout_ms / 2;
         for key in self.nodes.keys() {
             let node = &mut self.nodes[key];
+            node.reports.clear();
             node.ping_sent_ms = node.ping_sent_ms.map(|sent| sent.saturating_add(gap));
         }
     }
