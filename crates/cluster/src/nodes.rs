@@ -179,7 +179,6 @@ impl Node {
             | bit(Counted::WorkingVoter, self.votes() && !self.is_failing())
             | bit(Counted::FailedOwner, self.slot_count > 0 && self.is(NodeFlags::FAIL))
             | bit(Counted::Suspected, self.is(NodeFlags::PFAIL))
-            | bit(Counted::Handshake, self.is(NodeFlags::HANDSHAKE))
     }
 
     /// Returns its name and the one for people, as lines of the log have them.
@@ -206,7 +205,6 @@ enum Counted {
     WorkingVoter,
     FailedOwner,
     Suspected,
-    Handshake,
 }
 
 const COUNTED: usize = 5;
@@ -305,16 +303,6 @@ impl Nodes {
     pub fn iter(&self) -> impl Iterator<Item = (NodeKey, &Node)> {
         let numbered = self.nodes.iter().zip(0u16..);
         numbered.filter_map(|(node, number)| Some((NodeKey(number), node.as_ref()?)))
-    }
-
-    /// Returns the nodes with which the first messages are being exchanged.
-    pub fn in_handshake(&self) -> impl Iterator<Item = (NodeKey, &Node)> {
-        let mark = 1 << Counted::Handshake as u8;
-        let numbered = self.kinds.iter().zip(&self.is_touched).zip(0u16..);
-        let maybe =
-            numbered.filter(move |((kinds, is_touched), _)| **is_touched || **kinds & mark != 0);
-        let nodes = maybe.filter_map(|(_, number)| self.at_place(u64::from(number)));
-        nodes.filter(|(_, node)| node.is(NodeFlags::HANDSHAKE))
     }
 
     /// Returns the numbers of all nodes.
@@ -503,11 +491,6 @@ impl Nodes {
     /// Returns how many nodes are suspected.
     pub fn suspected(&self) -> usize {
         self.count_of(Counted::Suspected)
-    }
-
-    /// Returns with how many nodes the first messages are being exchanged.
-    pub fn handshakes(&self) -> usize {
-        self.count_of(Counted::Handshake)
     }
 
     /// Returns how many votes are a majority.

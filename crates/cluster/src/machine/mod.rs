@@ -64,6 +64,8 @@ pub struct Cluster {
     voted_for: Option<NodeId>,
     /// Forgotten nodes that are not accepted again, and until when.
     blacklist: BTreeMap<NodeId, u64>,
+    /// Where the nodes are with which the first messages are being exchanged: addresses and ports of the bus.
+    handshakes: BTreeSet<(String, u16)>,
     links: links::Links,
     standing: standing::Standing,
     election: election::Election,
@@ -108,6 +110,7 @@ impl Cluster {
             last_vote_epoch: loaded.last_vote_epoch,
             voted_for: None,
             blacklist: BTreeMap::new(),
+            handshakes: BTreeSet::new(),
             links: links::Links::default(),
             standing: standing::Standing::new(now.mono_ms),
             election: election::Election::default(),
@@ -296,6 +299,7 @@ impl Cluster {
         links.into_iter().flatten().for_each(|link| self.close(link));
         self.migrating.retain(|_, to| *to != key);
         self.importing.retain(|_, from| *from != key);
+        self.end_handshake(key);
         self.election.forget(key);
         self.manual.forget(key);
         self.nodes.remove(key);

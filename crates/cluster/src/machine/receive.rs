@@ -247,11 +247,8 @@ impl Cluster {
 
     /// Begins a handshake with whoever is at an address. None if one is under way, or there are too many.
     pub(super) fn begin_handshake(&mut self, address: Address, is_meet: bool) -> Option<NodeKey> {
-        let is_same = |(_, node): (NodeKey, &Node)| {
-            node.address.bus_port == address.bus_port && node.address.ip == address.ip
-        };
-        let is_full = self.nodes.handshakes() >= HANDSHAKES_MAX;
-        if is_full || self.nodes.in_handshake().any(is_same) {
+        let place = (address.ip.clone(), address.bus_port);
+        if self.handshakes.len() >= HANDSHAKES_MAX || self.handshakes.contains(&place) {
             return None;
         }
         let id = crate::node_id::NodeId::parse(&self.rng.hex40())?;
@@ -259,11 +256,21 @@ impl Cluster {
         node.flags.set(NodeFlags::MEET, is_meet);
         node.address = address;
         let key = self.nodes.add(node)?;
+        self.handshakes.insert(place);
         self.connect(key);
         Some(key)
     }
 
+    /// Ends a handshake, if there is one: it has succeeded, or the node is removed.
+    pub(super) fn end_handshake(&mut self, key: NodeKey) {
+        let node = &self.nodes[key];
+        if node.is(NodeFlags::HANDSHAKE) {
+            self.handshakes.remove(&(node.address.ip.clone(), node.address.bus_port));
+        }
+    }
+
     fn complete_handshake(&mut self, key: NodeKey, header: &Header) {
+        self.end_handshake(key);
         self.nodes.rename(key, header.sender);
         // An operator has introduced it again; others need not forget it because of this node any more.
         self.blacklist.remove(&header.sender);
