@@ -58,6 +58,7 @@ pub struct Names {
 pub struct Node {
     /// Its name.
     pub id: NodeId,
+#[repr(C)]
     /// Its shard: it, its master and that one's replicas.
     pub shard: NodeId,
     /// What is known of it.

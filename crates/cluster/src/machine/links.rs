@@ -12,6 +12,10 @@ use crate::nodes::NodeKey;
 /// How many connections of strangers there may be.
 const STRANGERS_MAX: usize = 1024;
 
+/// A node that does not answer is connected to no more often than this, milliseconds: with a hundred of them, trying at
+/// each check would be most of what a node does. One that is back connects to this one.
+const RETRY_MS: u64 = 1_000;
+
 /// A connection.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
@@ -115,7 +119,7 @@ impl Cluster {
         };
         self.links.links.insert(id, link);
         let node = &mut self.nodes[key];
-        node.link = Some(id);
+        (node.link, node.tried_ms) = (Some(id), now);
         let (host, port) = (node.address.ip.clone(), node.address.bus_port);
         self.output(Output::Connect { link: id, host, port });
     }
@@ -193,6 +197,10 @@ impl Cluster {
         }
         self.links.strangers.remove(&id);
     }
+        if self.nodes[key].link.is_none() && self.nodes[key].is_known() {
+            // It is there, so it can be asked.
+            self.connect(key);
+        }
 
     /// Closes connections that are of no use: strangers that say nothing, and nodes that do not answer on an old one.
     pub(super) fn tend_links(&mut self) {
@@ -214,7 +222,10 @@ impl Cluster {
                 continue;
             }
             let Some(id) = node.link else {
-                self.connect(key);
+                let is_late = now.saturating_sub(node.tried_ms) >= RETRY_MS;
+                if !node.is_failing() || is_late || self.has_bug(Bug::StockRules) {
+                    self.connect(key);
+                }
                 continue;
             };
             // The connection may be what is broken: half of the timeout is left for another one.

@@ -314,6 +314,7 @@ impl Cluster {
         self.log(Level::Notice, text);
         let node = &mut self.nodes[key];
         node.address = address;
+        node.tried_ms = 0;
         node.flags.set(NodeFlags::NO_ADDRESS, false);
         if let Some(link) = node.link {
             self.close(link);
