@@ -13,6 +13,7 @@ use super::Cluster;
 use crate::bus::{self, GossipEntry, NodeFlags, PingKind};
 use crate::injected::Bug;
 use crate::io::{Level, LinkId};
+use crate::node_id::NodeId;
 use crate::nodes::NodeKey;
 
 /// A report counts for this many timeouts.
@@ -24,10 +25,14 @@ const UNDO_TIMEOUTS: u64 = 2;
 /// So many masters are told of a suspicion at once. The others hear of it with the next pings.
 const TOLD_MAX: usize = 10;
 
+/// So many of them are the same for all that suspect a node: they hear from all, so they soon know of a majority. In a
+/// large cluster random ones would hear of too few.
+const TOLD_BY_ALL: usize = 3;
+
 impl Cluster {
     /// Suspects nodes that have not answered for the timeout.
     pub(super) fn suspect_the_silent(&mut self) {
-        let mut is_new = false;
+        let mut first: Option<NodeId> = None;
         let oldest = self.oldest_report();
         for key in self.nodes.keys() {
             self.nodes[key].reports.retain(|_, at| *at >= oldest);
@@ -44,26 +49,34 @@ impl Cluster {
             self.log(Level::Debug, text);
             self.nodes[key].flags.set(NodeFlags::PFAIL, true);
             self.save_soon();
-            is_new = true;
+            let id = self.nodes[key].id;
+            first = Some(first.map_or(id, |first| first.min(id)));
             if !self.has_bug(Bug::StockRules) || self.nodes.voters() == 1 {
                 self.fail_if_agreed(key);
             }
         }
-        if is_new && self.nodes.me().votes() && !self.has_bug(Bug::StockRules) {
-            self.tell_masters();
+        if let Some(first) = first.filter(|_| self.nodes.me().votes())
+            && !self.has_bug(Bug::StockRules)
+        {
+            self.tell_masters(&first);
         }
     }
 
-    /// Tells some masters what this node suspects, without waiting for the next pings.
-    fn tell_masters(&mut self) {
+    /// Tells some masters what this node suspects, without waiting for the next pings: those whose names follow that of a
+    /// suspected node, and some at random.
+    fn tell_masters(&mut self, suspected: &NodeId) {
         let is_told = |key: &NodeKey| {
             let node = &self.nodes[*key];
             node.votes() && !node.is_failing() && !node.is(NodeFlags::MYSELF) && node.link.is_some()
         };
         let mut masters: Vec<NodeKey> = self.nodes.keys().into_iter().filter(is_told).collect();
-        for _ in 0..TOLD_MAX.min(masters.len()) {
-            let index = self.rng.below(masters.len() as u64) as usize;
-            let master = masters.swap_remove(index);
+        masters.sort_by_key(|key| (self.nodes[*key].id < *suspected, self.nodes[*key].id));
+        for count in 0..TOLD_MAX.min(masters.len()) {
+            let index = match count < TOLD_BY_ALL {
+                true => 0,
+                false => self.rng.below(masters.len() as u64) as usize,
+            };
+            let master = masters.remove(index);
             self.ping(master, PingKind::Ping);
         }
     }
