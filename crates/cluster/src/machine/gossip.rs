@@ -116,13 +116,20 @@ impl Cluster {
         self.send_ping(link, sender, PingKind::Pong, has_extensions);
     }
 
-    /// Tells nodes about this one, without asking for an answer.
+    /// Tells nodes about this one, without asking for an answer. Of others nothing is said, so it is short, and the same
+    /// for all that understand extensions.
     pub(super) fn tell(&mut self, whom: impl Fn(&Node) -> bool) {
+        let mut header = self.header();
+        header.message_flags.set(MessageFlags::EXTENSIONS, true);
+        let (mut plain, mut extended) = (Vec::new(), Vec::new());
+        bus::write_ping(&mut plain, &header, PingKind::Pong, &[], &Extensions::default());
+        bus::write_ping(&mut extended, &header, PingKind::Pong, &[], &self.extensions());
         for key in self.nodes.keys() {
             let node = &self.nodes[key];
             let is_other = !node.is(NodeFlags::MYSELF) && !node.is(NodeFlags::HANDSHAKE);
-            if is_other && node.link.is_some() && whom(node) {
-                self.ping(key, PingKind::Pong);
+            if let Some(link) = node.link.filter(|_| is_other && whom(node)) {
+                let bytes = if node.is(NodeFlags::EXTENSIONS) { &extended } else { &plain };
+                self.send(link, bytes.clone());
             }
         }
     }

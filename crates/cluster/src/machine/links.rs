@@ -118,6 +118,7 @@ impl Cluster {
             asked: Asked::default(),
         };
         self.links.links.insert(id, link);
+        let now = self.now_ms();
         let node = &mut self.nodes[key];
         (node.link, node.tried_ms) = (Some(id), now);
         let (host, port) = (node.address.ip.clone(), node.address.bus_port);
@@ -195,12 +196,11 @@ impl Cluster {
             self.links.links.remove(&old);
             self.output(Output::Close { link: old });
         }
-        self.links.strangers.remove(&id);
-    }
         if self.nodes[key].link.is_none() && self.nodes[key].is_known() {
             // It is there, so it can be asked.
             self.connect(key);
         }
+    }
 
     /// Closes connections that are of no use: strangers that say nothing, and nodes that do not answer on an old one.
     pub(super) fn tend_links(&mut self) {

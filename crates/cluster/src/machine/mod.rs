@@ -15,7 +15,7 @@ mod standing;
 mod timers;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use commands::{CommandError, Reset, Takeover};
 pub use view::{LinkView, SlotRange};

@@ -48,6 +48,9 @@ pub(super) enum Then {
         /// In which epoch.
         epoch: u64,
     },
+    /// All nodes are told that this one is a replica. By themselves they ask it only once in a while, and in large clusters
+    /// rarely, if others do.
+    TellRole,
     /// The node serves as a master.
     Promote {
         /// With which epoch.
@@ -207,6 +210,7 @@ impl Cluster {
                 Then::Tell => self.tell(|_| true),
                 Then::Vote { node, epoch } => self.vote(&node, epoch),
                 Then::AskForVotes { epoch } => self.ask_for_votes(epoch),
+                Then::TellRole => self.tell(|_| true),
                 Then::Promote { epoch } => self.promoted(epoch),
             }
         }

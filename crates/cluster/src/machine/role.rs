@@ -1,7 +1,9 @@
 //! Who is a master, and who replicates whom.
 
 use super::Cluster;
+use super::persist::Then;
 use crate::bus::{Header, NodeFlags};
+use crate::injected::Bug;
 use crate::io::{Level, Output};
 use crate::nodes::NodeKey;
 
@@ -171,7 +173,10 @@ impl Cluster {
         self.end_manual_failover();
         self.election = Default::default();
         self.follow_master(is_other_history);
-        self.save_soon();
+        match self.has_bug(Bug::StockRules) {
+            true => self.save_soon(),
+            false => self.save_then(Then::TellRole),
+        }
     }
 
     /// Lets the node replicate its master.
@@ -197,7 +202,7 @@ impl Cluster {
         }
         self.nodes.me_mut().config_epoch = epoch;
         self.election = Default::default();
-        self.save_then(super::persist::Then::Promote { epoch });
+        self.save_then(Then::Promote { epoch });
     }
 
     /// Serves as a master, now that it is on disk.
