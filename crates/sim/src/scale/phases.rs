@@ -120,7 +120,9 @@ pub fn run(
     };
 
     let begun = Begun::now(&network, meter);
-    create(&mut network, &mut figures)?;
+    meet(&mut network, &mut figures)?;
+    tell("meet", &begun.cost(&network, meter));
+    arrange(&mut network, &mut figures, begun.ms)?;
     figures.creation = begun.cost(&network, meter);
     tell("create", &figures.creation);
 
@@ -152,7 +154,7 @@ pub fn run(
     Ok(figures)
 }
 
-fn create(network: &mut Network, figures: &mut Figures) -> Result<(), String> {
+fn meet(network: &mut Network, figures: &mut Figures) -> Result<(), String> {
     let (nodes, masters) = (network.count(), masters(network.count()));
     let started_ms = network.now_ms();
     for number in 0..nodes {
@@ -167,6 +169,11 @@ fn create(network: &mut Network, figures: &mut Figures) -> Result<(), String> {
     }
     until(network, "meet", &mut Views::of(nodes))?;
     figures.met_ms = network.now_ms() - started_ms;
+    Ok(())
+}
+
+fn arrange(network: &mut Network, figures: &mut Figures, started_ms: u64) -> Result<(), String> {
+    let (nodes, masters) = (network.count(), masters(network.count()));
     for number in masters..nodes {
         let master = network.cluster(number - masters).map(Cluster::my_id);
         let master = master.ok_or("a node has ended")?;
