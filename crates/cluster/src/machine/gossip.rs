@@ -219,7 +219,7 @@ impl Cluster {
     }
 
     /// Tells a node that it is taken to be down. Stock servers pass over what is said of themselves.
-    fn denial(&self, to: NodeKey) -> GossipEntry {
+    fn denial(&self, to: NodeKey) -> GossipEntry<'_> {
         let entry = self.gossip_entry(to);
         GossipEntry { flags: entry.flags | NodeFlags::FAIL, ..entry }
     }
