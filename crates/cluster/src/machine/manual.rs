@@ -16,6 +16,9 @@ use crate::nodes::NodeKey;
 /// While a replica waits for its master's stream, it looks every so often, milliseconds.
 const LOOK_MS: u64 = 10;
 
+/// So long before the end of a manual failover a replica takes over at the latest, milliseconds.
+const NEWS_MS: u64 = 500;
+
 /// A master holds its clients for this many times the time that a manual failover may take, unless it ends before.
 const HOLD_FACTOR: u64 = 2;
 
@@ -40,6 +43,12 @@ impl Manual {
     /// At a replica: whether it may ask for votes.
     pub fn may_start(&self) -> bool {
         self.end_ms.is_some() && self.may_start
+    }
+
+    /// At a replica whose master holds its clients: until when that is sure to go on. It began to hold them later than this
+    /// one to wait, for the same time; what is left of it is for the news to get there.
+    pub fn handed_over_until(&self) -> Option<u64> {
+        self.target.and(self.end_ms).map(|end| end.saturating_sub(NEWS_MS))
     }
 
     /// At a master: whether it holds its clients.

@@ -55,6 +55,10 @@ pub(super) enum Then {
     Promote {
         /// With which epoch.
         epoch: u64,
+        /// In the place of this master.
+        former: NodeId,
+        /// Not later than this, if that one has held its clients for it.
+        until_ms: Option<u64>,
     },
 }
 
@@ -211,7 +215,7 @@ impl Cluster {
                 Then::Vote { node, epoch } => self.vote(&node, epoch),
                 Then::AskForVotes { epoch } => self.ask_for_votes(epoch),
                 Then::TellRole => self.tell(|_| true),
-                Then::Promote { epoch } => self.promoted(epoch),
+                Then::Promote { epoch, former, until_ms } => self.promoted(epoch, former, until_ms),
             }
         }
     }

@@ -5,6 +5,7 @@ use super::persist::Then;
 use crate::bus::{Header, NodeFlags};
 use crate::injected::Bug;
 use crate::io::{Level, Output};
+use crate::node_id::NodeId;
 use crate::nodes::NodeKey;
 
 impl Cluster {
@@ -202,17 +203,41 @@ impl Cluster {
         }
         self.nodes.me_mut().config_epoch = epoch;
         self.election = Default::default();
-        self.save_then(Then::Promote { epoch });
+        let (former, until_ms) = (self.nodes[old].id, self.manual.handed_over_until());
+        self.save_then(Then::Promote { epoch, former, until_ms });
     }
 
-    /// Serves as a master, now that it is on disk.
-    pub(super) fn promoted(&mut self, epoch: u64) {
+    /// Serves as a master, now that it is on disk. `until_ms`: unless it is later than that, and the former master, which has
+    /// held its clients for this one, does so no more.
+    pub(super) fn promoted(&mut self, epoch: u64, former: NodeId, until_ms: Option<u64>) {
         let me = self.nodes.me();
         if !me.is_master() || me.config_epoch < epoch {
             return;
         }
+        let former = self.nodes.find(&former).filter(|key| !self.nodes[*key].is(NodeFlags::FAIL));
+        if let Some(former) = former
+            && until_ms.is_some_and(|until| self.now_ms() > until)
+        {
+            return self.step_back(former);
+        }
         self.output(Output::Promote);
         self.end_manual_failover();
         self.tell(|_| true);
+    }
+
+    /// Stays the replica of a master, whose place it has won too late. Nobody has been told.
+    fn step_back(&mut self, master: NodeKey) {
+        let text = "Manual failover was won too late: the state could not be saved while the primary held its clients.";
+        self.log(Level::Warning, text.to_owned());
+        let slots: Vec<u16> = self.nodes.me().slots().iter().collect();
+        slots.into_iter().for_each(|slot| self.nodes.assign(slot, Some(master)));
+        let me = self.nodes.me_mut();
+        me.flags.set(NodeFlags::MASTER, false);
+        me.flags.set(NodeFlags::REPLICA, true);
+        (me.master, me.config_epoch) = (Some(master), 0);
+        self.end_manual_failover();
+        // To say less than what is on disk breaks nothing.
+        self.saves.begin(&self.nodes, self.current_epoch);
+        self.save_soon();
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use russet_cluster::bus::{self, Header, Message};
 use russet_cluster::nodes_file::NodesFile;
-use russet_cluster::{Cluster, NodeId, Output};
+use russet_cluster::{Cluster, NodeId, Output, Route};
 
 /// So often a machine may want to be called within a second: ten checks, and a look each 10 ms in a manual failover.
 const TICKS_PER_SECOND_MAX: u32 = 130;
@@ -226,8 +226,9 @@ impl Checks {
         };
         check(disk.id.is_none_or(|id| id == header.sender), "its name")?;
         check(header.current_epoch <= disk.file.current_epoch, "its current epoch")?;
-        check(header.master == line.master, "its role")?;
+        // A replica claims nothing: one that has stepped back may say so before that is on disk.
         if header.master.is_none() {
+            check(line.master.is_none(), "its role")?;
             check(header.config_epoch <= line.config_epoch, "its config epoch")?;
             check(header.slots.difference(&line.slots).is_empty(), "its slots")?;
         }
@@ -255,6 +256,10 @@ impl Checks {
                 continue;
             };
             let (id, epoch) = (nodes[owner].id, nodes[owner].config_epoch);
+            if id == cluster.my_id() && cluster.route(slot) == Route::Unassigned {
+                // It is not on disk, and nobody knows.
+                continue;
+            }
             let known = self.owners.entry((number, slot)).or_insert((id, epoch));
             if known.0 == id {
                 continue;
