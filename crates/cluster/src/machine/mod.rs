@@ -232,7 +232,7 @@ impl Cluster {
         let owner = self.nodes[key].id;
         if key == self.nodes.my_key() {
             return match self.migrating.get(&slot) {
-                _ if !self.saves.owns(slot) => Route::Unassigned,
+                _ if self.saves.is_taking_over() => Route::Unassigned,
                 Some(to) => Route::Migrating { to: self.nodes[*to].id },
                 None => Route::Here,
             };

@@ -22,8 +22,6 @@ pub const MOVABLEKEYS: u64 = 1 << 17;
 pub const ALLOW_BUSY: u64 = 1 << 18;
 // COMMAND INFO does not show the following.
 
-/// Waits for another server, which only one command does at a time.
-pub const TALKS: u64 = 1 << 51;
 /// Runs within MULTI instead of being queued.
 pub const IN_MULTI: u64 = 1 << 40;
 /// Runs the queued commands of a transaction: it needs the permissions that they need.
@@ -45,8 +43,8 @@ pub const PUSHES_REPLY: u64 = 1 << 46;
 pub const SENTINEL: u64 = 1 << 48;
 /// A subcommand that Sentinel mode does not have, although it has its container.
 pub const NOT_SENTINEL: u64 = 1 << 50;
-/// Moves keys to another node, so it is served wherever a moving slot's keys are.
-pub const MOVES_KEYS: u64 = 1 << 53;
+/// Moves keys to another node, so it is served wherever a moving slot's keys are. One such command runs at a time.
+pub const MOVES_KEYS: u64 = 1 << 51;
 /// Does not end the effect of ASKING, which is for the next command.
 pub const KEEPS_ASKING: u64 = 1 << 52;
 /// Exists in Sentinel mode only.

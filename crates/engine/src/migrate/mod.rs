@@ -25,7 +25,8 @@
 //!    During a MIGRATE within an EXEC all others are held anyway. To detect a change, and then not to delete, would be
 //!    no alternative: the target would keep an old value, under a name that others may use already.
 //! 2. *Whatever changes them in spite of that makes the migration void*: a full synchronization that replaces all data,
-//!    or the loss of the role of a master. Then nothing is deleted, and the reply is an error.
+//!    the loss of the role of a master, or the beginning of a cluster's manual failover, by which a replica takes over with
+//!    what it has. Then nothing is deleted, and the reply is an error.
 //! 3. *Only `+OK` acknowledges.* A target that closes, is silent for `timeout`, or sends anything else leaves the rest
 //!    of the keys here, with an error. What it acknowledged before that is deleted all the same.
 //!
@@ -313,8 +314,9 @@ impl Migrate {
         self.sockets.remove(link);
     }
 
-    /// Handles the replacement of all data: the keys that were sent are not those that are here now.
-    pub(crate) fn data_replaced(&mut self) {
+    /// Notes that the keys that were sent may not be those that are here when the migration ends, or that a replica that
+    /// takes over would not learn of their deletion.
+    pub(crate) fn make_void(&mut self) {
         if let Some(running) = &mut self.running {
             running.is_void = true;
         }

@@ -11,6 +11,7 @@ use crate::command::keyspec::key_flag;
 use crate::command::{Args, Command, flag};
 use crate::ids::Handle;
 use crate::journal::Origin;
+use crate::keyspace::Key;
 use crate::parts::Parts;
 use crate::pause::{PauseMode, PauseReason};
 
@@ -78,23 +79,27 @@ impl Node {
 
     fn add_keys(&self, keys: &mut Keys, command: &'static Command, args: &Args<'_>, db: u32) {
         let args = args.of(command);
-        let channels = command.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY != 0);
-        let channels =
-            channels.flat_map(|spec| spec.indexes(args.len())).map(|index| (index, true));
-        let named = command.key_indexes(&args).map(|index| (index, false));
-        for (index, is_channel) in named.chain(channels).filter(|(index, _)| *index < args.len()) {
-            let key = args.key(index);
-            let slot = key.slot();
-            keys.are_apart |= keys.slot.is_some_and(|known| known != slot);
-            keys.slot = Some(slot);
-            keys.count += 1;
-            keys.is_channel |= is_channel;
-            // Only a slot on the move needs to know.
-            let is_served =
-                self.parts.cluster.machine().is_some_and(|machine| machine.serves(slot));
-            if !is_served && !is_channel && self.data.has_key(db, key) {
-                keys.present += 1;
+        if let Some(find) = command.find_keys {
+            return find(&args).for_each(|index| self.add_key(keys, args.key(index), false, db));
+        }
+        for spec in command.keys {
+            let is_channel = spec.flags & key_flag::NOT_KEY != 0;
+            for index in spec.indexes(args.len()).filter(|index| *index < args.len()) {
+                self.add_key(keys, args.key(index), is_channel, db);
             }
+        }
+    }
+
+    fn add_key(&self, keys: &mut Keys, key: Key<'_>, is_channel: bool, db: u32) {
+        let slot = key.slot();
+        keys.are_apart |= keys.slot.is_some_and(|known| known != slot);
+        keys.slot = Some(slot);
+        keys.count += 1;
+        keys.is_channel |= is_channel;
+        // Only a slot on the move needs to know.
+        let is_served = self.parts.cluster.machine().is_some_and(|machine| machine.serves(slot));
+        if !is_served && !is_channel && self.data.has_key(db, key) {
+            keys.present += 1;
         }
     }
 
@@ -141,9 +146,10 @@ impl Node {
     /// Does what the cluster's machine wants of other parts.
     pub(super) fn obey_cluster(&mut self, order: ClusterOrder) {
         let Node { core, data, journal, parts, .. } = self;
-        let Parts { clients, master, following, pause, .. } = parts;
+        let Parts { clients, master, following, pause, migrate, .. } = parts;
         match order {
             ClusterOrder::Follow { host, port } => {
+                migrate.make_void();
                 following.follow(core, clients, journal, master, (&host, port), None);
             }
             ClusterOrder::Promote => following.promote(core, clients, journal, master),
@@ -154,6 +160,8 @@ impl Node {
             }
             ClusterOrder::DropKeys(slots) => slots.iter().for_each(|slot| self.drop_slot(slot)),
             ClusterOrder::PauseWrites(ms) => {
+                // A replica takes over with what it has now: it would not learn what is deleted later.
+                migrate.make_void();
                 let end_us = core.now.mono_us + ms.saturating_mul(1000);
                 pause.begin(core, PauseReason::Cluster, PauseMode::Write, end_us);
             }

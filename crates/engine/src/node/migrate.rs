@@ -27,7 +27,7 @@ impl Node {
 
     #[cold]
     fn touches_migration(&self, command: &Command, args: &Args<'_>) -> bool {
-        if command.has(flag::RUNS_QUEUE | flag::ADMIN | flag::TALKS) {
+        if command.has(flag::RUNS_QUEUE | flag::ADMIN | flag::MOVES_KEYS) {
             return true;
         }
         let mut keys = command.key_indexes(args).peekable();

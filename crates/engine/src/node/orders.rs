@@ -215,7 +215,7 @@ impl Node {
     fn data_replaced(&mut self) {
         let Node { core, data, journal, parts, .. } = self;
         journal.data_replaced();
-        parts.migrate.data_replaced();
+        parts.migrate.make_void();
         let save_again = parts.shutdown.cancel_save();
         parts.saves.abort_all(core, data, "the data was replaced");
         parts.aof.begin_again(core, &mut parts.clients, &mut journal.tail, false);

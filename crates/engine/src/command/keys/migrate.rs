@@ -22,7 +22,7 @@ pub(super) const MIGRATE: Command = Command {
     name: "migrate",
     since: "2.6.0",
     arity: -6,
-    flags: f::WRITE | f::TALKS | f::MOVES_KEYS,
+    flags: f::WRITE | f::MOVES_KEYS,
     acl: acl::KEYSPACE | acl::DANGEROUS,
     keys: &[KeySpec::one(3, MOVED), KeySpec::behind("KEYS", -2, MOVED | k::INCOMPLETE)],
     find_keys: Some(keys),
