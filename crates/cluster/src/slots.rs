@@ -96,12 +96,6 @@ impl SlotBitmap {
         SlotBitmap((words != NONE).then(|| Box::new(words)))
     }
 
-    /// Whether the set has just the slots that are in both others.
-    pub fn is_intersection(&self, a: &SlotBitmap, b: &SlotBitmap) -> bool {
-        let both = a.words().iter().zip(b.words()).map(|(a, b)| a & b);
-        self.words().iter().copied().eq(both)
-    }
-
     /// Returns the number of slots.
     pub fn len(&self) -> u16 {
         self.words().iter().map(|word| word.count_ones() as u16).sum()

@@ -248,15 +248,17 @@ impl Cluster {
 
     fn refresh_served(&mut self) {
         let serves = self.is_ok() && self.nodes.me().is_master();
+        // Slots that an operator gives are served at once; those that a vote gives, when that is on disk.
+        let serves = serves && !self.saves.is_taking_over();
         let is_unchanged = match serves {
-            true => self.served.is_intersection(self.saves.owned(), self.nodes.me().slots()),
+            true => self.served == *self.nodes.me().slots(),
             false => self.served.is_empty(),
         };
         if is_unchanged && self.migrating.is_empty() {
             return;
         }
         let mut served = match serves {
-            true => self.saves.owned().intersection(self.nodes.me().slots()),
+            true => self.nodes.me().slots().clone(),
             false => SlotBitmap::default(),
         };
         for slot in self.migrating.keys() {

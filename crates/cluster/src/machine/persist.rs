@@ -121,9 +121,9 @@ impl Saves {
         &self.own.slots
     }
 
-    /// Whether a slot is on disk as the node's.
-    pub fn owns(&self, slot: u16) -> bool {
-        self.own.slots.contains(slot)
+    /// Whether the node has won the place of its master, and that is not on disk yet.
+    pub fn is_taking_over(&self) -> bool {
+        self.waiting.iter().any(|(_, then)| matches!(then, Then::Promote { .. }))
     }
 
     /// The version that will hold everything, if that is not on disk yet.
