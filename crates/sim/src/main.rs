@@ -6,7 +6,7 @@
 //!   russet-sim --hunt [--seeds N]                     each injected bug until it is caught, N seeds at most
 //!   russet-sim --bug NAME …                           with that bug injected (feature `injected`)
 //!   russet-sim --sentinels …                          the same of worlds in which Sentinels watch the nodes
-//!   russet-sim --scale [--nodes N] [--from S]         the model of a cluster of N nodes, with the seed S
+//!   russet-sim --scale [--nodes N] [--stock] …        the model of a cluster of N nodes; also with stock's rules
 //! ```
 
 mod meter;
@@ -44,6 +44,7 @@ struct Options {
     sentinels: bool,
     scale: bool,
     nodes: u64,
+    stock: bool,
 }
 
 fn options() -> Result<Options, String> {
@@ -60,6 +61,7 @@ fn options() -> Result<Options, String> {
         sentinels: false,
         scale: false,
         nodes: 1000,
+        stock: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -77,6 +79,7 @@ fn options() -> Result<Options, String> {
             "--hash" => options.hash = true,
             "--sentinels" => options.sentinels = true,
             "--scale" => options.scale = true,
+            "--stock" => options.stock = true,
             "--nodes" => options.nodes = number(value()?)?.clamp(6, 16_000),
             other => return Err(format!("{other} is unknown; see the head of main.rs")),
         }
@@ -164,7 +167,7 @@ fn main() -> ExitCode {
 /// The model of a cluster of many nodes.
 fn scale(options: &Options) -> Result<bool, String> {
     let nodes = usize::try_from(options.nodes).map_err(|e| e.to_string())?;
-    let model = russet_sim::scale::Options { nodes, seed: options.from };
+    let model = russet_sim::scale::Options { nodes, seed: options.from, with_stock: options.stock };
     let mut print = |line| println!("{line}");
     russet_sim::scale::run(model, &meter::ThreadMeter, &mut print).map(|()| true)
 }

@@ -329,6 +329,7 @@ impl Cluster {
         let is_known =
             !entry.flags.has(NodeFlags::NO_ADDRESS) && !entry.flags.has(NodeFlags::HANDSHAKE);
         if is_known
+            && !entry.ip.is_some_and(|ip| self.has_handshake(ip, entry.bus_port))
             && !self.blacklist.contains_key(&entry.node)
             && let Some(address) = address_of(entry)
         {

@@ -64,8 +64,8 @@ pub struct Cluster {
     voted_for: Option<NodeId>,
     /// Forgotten nodes that are not accepted again, and until when.
     blacklist: BTreeMap<NodeId, u64>,
-    /// Where the nodes are with which the first messages are being exchanged: addresses and ports of the bus.
-    handshakes: BTreeSet<(String, u16)>,
+    /// Where the nodes are with which the first messages are being exchanged: ports of the bus and hashes of addresses.
+    handshakes: BTreeSet<(u16, u64)>,
     links: links::Links,
     standing: standing::Standing,
     election: election::Election,

@@ -12,6 +12,7 @@
 
 use super::Cluster;
 use crate::bus::{self, Header, Message, MessageFlags, NodeFlags, Ping, PingKind, SlotsUpdate};
+use crate::injected::Bug;
 use crate::io::{Level, LinkId, Output};
 use crate::nodes::{Address, Node, NodeKey};
 
@@ -247,10 +248,12 @@ impl Cluster {
 
     /// Begins a handshake with whoever is at an address. None if one is under way, or there are too many.
     pub(super) fn begin_handshake(&mut self, address: Address, is_meet: bool) -> Option<NodeKey> {
-        let place = (address.ip.clone(), address.bus_port);
-        if self.handshakes.len() >= HANDSHAKES_MAX || self.handshakes.contains(&place) {
+        if self.handshakes.len() >= HANDSHAKES_MAX
+            || self.has_handshake(&address.ip, address.bus_port)
+        {
             return None;
         }
+        let place = place_of(&address.ip, address.bus_port);
         let id = crate::node_id::NodeId::parse(&self.rng.hex40())?;
         let mut node = Node::new(id, id, NodeFlags::HANDSHAKE, self.now_ms());
         node.flags.set(NodeFlags::MEET, is_meet);
@@ -265,8 +268,13 @@ impl Cluster {
     pub(super) fn end_handshake(&mut self, key: NodeKey) {
         let node = &self.nodes[key];
         if node.is(NodeFlags::HANDSHAKE) {
-            self.handshakes.remove(&(node.address.ip.clone(), node.address.bus_port));
+            self.handshakes.remove(&place_of(&node.address.ip, node.address.bus_port));
         }
+    }
+
+    /// Whether there is a handshake with whoever is at an address.
+    pub(super) fn has_handshake(&self, ip: &str, bus_port: u16) -> bool {
+        self.handshakes.contains(&place_of(ip, bus_port))
     }
 
     fn complete_handshake(&mut self, key: NodeKey, header: &Header) {
@@ -281,6 +289,7 @@ impl Cluster {
         // Until it says otherwise, it is a shard of its own.
         node.shard = header.sender;
         self.log(Level::Debug, format!("Handshake with node {} completed.", header.sender));
+        self.timers.learned_ms = Some(self.now.mono_ms).filter(|_| !self.has_bug(Bug::StockRules));
         self.save_soon();
     }
 
@@ -339,4 +348,11 @@ impl Cluster {
         self.save_soon();
         self.apply_claims(key, update.config_epoch, &update.slots);
     }
+}
+
+/// Returns a number for an address. Two that have the same one wait for each other's handshake, no more.
+fn place_of(ip: &str, bus_port: u16) -> (u16, u64) {
+    // FNV-1a.
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    (bus_port, ip.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
 }

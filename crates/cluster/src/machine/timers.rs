@@ -12,8 +12,14 @@ const CHECK_MS: u64 = 100;
 /// How many random nodes the one is chosen from that is asked.
 const PINGED_OF: usize = 5;
 
+/// For so long after a node has learned of another, it asks at each check, milliseconds: when a cluster is created, those
+/// that it hears of last would take many seconds, since a message names only a tenth of all.
+const LEARNING_MS: u64 = 1_000;
+
 #[derive(Debug, Default)]
 pub(super) struct Timers {
+    /// When the node last learned of another.
+    pub learned_ms: Option<u64>,
     next_check_ms: u64,
     next_ping_ms: u64,
 }
@@ -41,7 +47,10 @@ impl Cluster {
         self.timers.next_check_ms = now + CHECK_MS;
         self.blacklist.retain(|_, until| *until > now);
         self.tend_links();
-        if now >= self.timers.next_ping_ms {
+        let is_learning = |at: u64| now.saturating_sub(at) < LEARNING_MS;
+        if self.timers.learned_ms.is_some_and(is_learning) {
+            self.ping_somebody();
+        } else if now >= self.timers.next_ping_ms {
             self.timers.next_ping_ms = now + self.settings.ping_interval_ms;
             self.ping_somebody();
         }

@@ -36,9 +36,11 @@ pub struct Options {
     pub nodes: usize,
     /// Determines everything random.
     pub seed: u64,
+    /// Whether the same is done with the rules of stock servers.
+    pub with_stock: bool,
 }
 
-/// Runs the model with our rules, and then with those of stock servers. Lines of the report go to `print`, as they come.
+/// Runs the model with our rules, and then, if wanted, with those of stock servers. Lines of the report go to `print`, as they come.
 ///
 /// Fails if a phase does not end.
 pub fn run(
@@ -54,7 +56,10 @@ pub fn run(
         options.seed
     ));
     let ours = phases::run(options, None, meter, print)?;
-    let stock = phases::run(options, Some(Bug::StockRules), meter, print)?;
-    table::lines(&ours, &stock).into_iter().for_each(print);
+    let stock = match options.with_stock {
+        true => Some(phases::run(options, Some(Bug::StockRules), meter, print)?),
+        false => None,
+    };
+    table::lines(&ours, stock.as_ref()).into_iter().for_each(print);
     Ok(())
 }

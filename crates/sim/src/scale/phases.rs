@@ -16,6 +16,9 @@ const PHASE_MAX_MS: u64 = 300_000;
 const SETTLE_MS: u64 = 15_000;
 const STEADY_MS: u64 = 10_000;
 
+/// Between the orders of `redis-cli --cluster create`, simulated milliseconds: what was ordered is saved by then.
+const ORDERS_MS: u64 = 100;
+
 /// One in so many masters dies.
 const DEAD_ONE_IN: usize = 4;
 
@@ -156,13 +159,14 @@ pub fn run(
 
 fn meet(network: &mut Network, figures: &mut Figures) -> Result<(), String> {
     let (nodes, masters) = (network.count(), masters(network.count()));
-    let started_ms = network.now_ms();
     for number in 0..nodes {
         let epoch = number as u64 + 1;
         let slots = slots_of(number, masters);
         network.order(number, |cluster, now| cluster.add_slots(now, &slots));
         network.order(number, |cluster, now| cluster.set_config_epoch(now, epoch));
     }
+    network.run(ORDERS_MS);
+    let started_ms = network.now_ms();
     let first = address_of(0).to_string();
     for number in 1..nodes {
         network.order(number, |cluster, now| cluster.meet(now, &first, 6379, 16379));

@@ -21,13 +21,15 @@ const KINDS: [&str; 11] = [
 type Row = (&'static str, fn(&Figures) -> f64, usize);
 
 /// Returns the table, a line each.
-pub fn lines(ours: &Figures, stock: &Figures) -> Vec<String> {
-    let mut lines = vec![format!("{:60} {:>12} {:>14}", "", "our rules", "stock's rules")];
-    let mut line = |name: String, ours: f64, stock: f64, digits: usize| {
-        lines.push(format!("{name:60} {ours:>12.digits$} {stock:>14.digits$}"));
+pub fn lines(ours: &Figures, stock: Option<&Figures>) -> Vec<String> {
+    let title = if stock.is_some() { "stock's rules" } else { "" };
+    let mut lines = vec![format!("{:60} {:>12} {title:>14}", "", "our rules")];
+    let mut line = |name: &str, digits: usize, value: &dyn Fn(&Figures) -> f64| {
+        let stock = stock.map_or(String::new(), |stock| format!("{:.digits$}", value(stock)));
+        lines.push(format!("{name:60} {:>12.digits$} {stock:>14}", value(ours)));
     };
     for (name, value, digits) in rows() {
-        line(name.to_owned(), value(ours), value(stock), digits);
+        line(name, digits, &value);
     }
     type PhaseCost = fn(&Figures) -> &Cost;
     let phases: [(&str, PhaseCost); 4] = [
@@ -39,10 +41,9 @@ pub fn lines(ours: &Figures, stock: &Figures) -> Vec<String> {
     for (phase, cost) in phases {
         for (kind, name) in KINDS.iter().enumerate() {
             let messages = |f: &Figures| cost(f).traffic.messages[kind];
-            if messages(ours) + messages(stock) > 0 {
+            if messages(ours) + stock.map_or(0, messages) > 0 {
                 let rate = |f: &Figures| messages(f) as f64 / node_seconds(f, cost(f));
-                let name = format!("{phase}: {name} per node and second");
-                line(name, rate(ours), rate(stock), 2);
+                line(&format!("{phase}: {name} per node and second"), 2, &rate);
             }
         }
     }
