@@ -1,10 +1,10 @@
 //! Allowed dependencies between crates, as in ARCHITECTURE.md, compared with those of cargo.
 //!
 //! ```text
-//!   protocol ◀── sentinel ◀─┐
-//!   ds, protocol ◀───── engine ◀─┬─ server ─▶ ds  e2e ◀── xtask
-//!                                ├─ sim
-//!                                └─ driver ◀── engine's tests and benches, fuzz
+//!   protocol ◀── sentinel, cluster ◀─┐
+//!   ds, protocol ◀────────────── engine ◀─┬─ server ─▶ ds  e2e ◀── xtask
+//!                                         ├─ sim ─▶ cluster, ds
+//!                                         └─ driver ◀── engine's tests and benches, fuzz
 //! ```
 //!
 //! Only the workspace's crates are checked here; `deny.toml` checks the others.
