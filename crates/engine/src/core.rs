@@ -13,8 +13,7 @@ use std::collections::VecDeque;
 
 use russet_protocol::{ErrorReply, ReplyWriter};
 
-use crate::cluster::{ClusterOrder, ClusterStart};
-use crate::config::{Config, Hook, SentinelStart};
+use crate::config::{ClusterStart, Config, Hook, SentinelStart};
 use crate::ids::{Handle, JobId, RequestId};
 use crate::injected::Bug;
 use crate::io::{Garbage, LARGE_BYTES, Level, Now, Output, Request};
@@ -171,6 +170,28 @@ pub struct Migrated {
     pub keys: Vec<Box<[u8]>>,
     /// Its reply.
     pub answer: Answer,
+}
+
+/// What the cluster's machine wants of other parts.
+#[derive(Debug)]
+pub enum ClusterOrder {
+    /// Replicate this node.
+    Follow {
+        /// Host name or address.
+        host: String,
+        /// Port for clients.
+        port: u16,
+    },
+    /// Be a master.
+    Promote,
+    /// Delete all keys: they were those of a master that this node does not replicate any more.
+    DropAll,
+    /// Delete the keys of slots that others have taken.
+    DropKeys(russet_cluster::SlotBitmap),
+    /// Hold writes, for so many milliseconds at most.
+    PauseWrites(u64),
+    /// End that.
+    ResumeWrites,
 }
 
 /// The reply to a blocked client.

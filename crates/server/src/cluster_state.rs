@@ -7,8 +7,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use russet_engine::cluster::{ClusterStart, NodesFile};
-use russet_engine::config::Config;
+use russet_engine::config::{ClusterStart, Config, NodesFile};
 
 use crate::data_lock::{DataLock, Taken};
 use crate::sys::error_text;

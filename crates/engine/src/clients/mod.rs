@@ -204,17 +204,13 @@ impl Clients {
     /// Opens a connection for `owner`, which handles
     /// [`Input::Connected`](crate::io::Input::Connected).
     pub fn connect(&mut self, core: &mut Core, owner: LinkOwner, host: &str, port: u16) -> Handle {
-        let nowhere = Endpoints::Unix(String::new());
-        let client = self.add(nowhere, core.now.mono_us);
-        client.role = Role::Link(owner);
-        client.authenticated = true;
-        let link = client.handle;
+        let link = self.add_link(core, owner, Endpoints::Unix(String::new()));
         core.output(Output::Connect { link, host: host.to_owned(), port });
         link
     }
 
-    /// Adds a connection that a peer has opened to `owner`.
-    pub(crate) fn accept_link(
+    /// Adds a connection of `owner`: one that a peer has opened.
+    pub(crate) fn add_link(
         &mut self,
         core: &mut Core,
         owner: LinkOwner,

@@ -48,7 +48,7 @@ impl Cluster {
     pub(crate) fn accepted(&mut self, world: &mut World<'_>, ends: Endpoints) -> Option<Handle> {
         let (local, peer) = ends.addresses();
         let link = self.machine.as_deref_mut()?.next_link();
-        let handle = world.clients.accept_link(world.core, LinkOwner::Bus, ends);
+        let handle = world.clients.add_link(world.core, LinkOwner::Bus, ends);
         self.links.add(link, handle);
         self.handle(world, Input::Accepted { link, local, peer });
         Some(handle)

@@ -14,7 +14,6 @@ mod links;
 pub(crate) mod redirect;
 mod state;
 
-pub use russet_cluster::nodes_file::NodesFile;
 use russet_cluster::{
     Announced, Boot, Cluster as Machine, Data, Input, Level as Severity, NodeId, Now, Output,
     Route, Settings, SlotBitmap,
@@ -24,19 +23,10 @@ use russet_protocol::slot::slot_of;
 use crate::clients::subscriptions::Kind;
 use crate::clients::{Clients, LinkOwner};
 use crate::config::Config;
-use crate::core::{Core, Order};
+use crate::core::{ClusterOrder, Core, Order};
 use crate::io::Level;
 use crate::pubsub::PubSub;
 use crate::timers::Timer;
-
-/// What a node of a cluster starts with.
-#[derive(Clone, Debug)]
-pub struct ClusterStart {
-    /// Absolute path of `cluster-config-file`.
-    pub path: String,
-    /// What it says; none if it is new.
-    pub file: Option<NodesFile>,
-}
 
 /// The part.
 #[derive(Default)]
@@ -67,28 +57,6 @@ pub(crate) struct World<'a> {
     pub pubsub: &'a mut PubSub,
     /// How far the node's data is.
     pub data: Data,
-}
-
-/// What the machine wants of other parts.
-#[derive(Debug)]
-pub enum ClusterOrder {
-    /// Replicate this node.
-    Follow {
-        /// Host name or address.
-        host: String,
-        /// Port for clients.
-        port: u16,
-    },
-    /// Be a master.
-    Promote,
-    /// Delete all keys: they were those of a master that this node does not replicate any more.
-    DropAll,
-    /// Delete the keys of slots that others have taken.
-    DropKeys(russet_cluster::SlotBitmap),
-    /// Hold writes, for so many milliseconds at most.
-    PauseWrites(u64),
-    /// End that.
-    ResumeWrites,
 }
 
 fn now(world: &World<'_>) -> Now {

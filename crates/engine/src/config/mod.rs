@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub(crate) mod check;
+pub mod cluster;
 pub mod directives;
 pub mod document;
 pub mod file_only;
@@ -26,6 +27,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 pub use apply::{Apply, Hook, ShellStep, requests_at_start};
+pub use cluster::{ClusterStart, NodesFile};
 pub use directives::{Config, DIRECTIVES, Directive, Impact, Status};
 pub use grammar::CommandLine;
 pub use load::{IncludedFile, Loaded};

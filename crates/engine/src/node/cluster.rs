@@ -5,10 +5,10 @@ use russet_protocol::ErrorReply;
 use russet_protocol::slot::SLOTS;
 
 use super::Node;
-use crate::cluster::ClusterOrder;
 use crate::cluster::redirect::{Asked, decide};
 use crate::command::keyspec::key_flag;
 use crate::command::{Args, Command, flag};
+use crate::core::ClusterOrder;
 use crate::ids::Handle;
 use crate::journal::Origin;
 use crate::keyspace::Key;

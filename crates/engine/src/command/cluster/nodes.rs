@@ -6,11 +6,11 @@ use russet_cluster::{CommandError, Reset, Takeover};
 use russet_protocol::ErrorReply;
 
 use super::{CHANGES, at_most, call, change, end, has_keys, machine, wrong_use};
-use crate::cluster::{ClusterOrder, new_id};
+use crate::cluster::new_id;
 use crate::command::argument::{block, int, one_of, optional, string, token};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::config::BUS_PORT_OFFSET;
-use crate::core::Order;
+use crate::core::{ClusterOrder, Order};
 
 pub(super) const MEET: Command = Command {
     name: "cluster|meet",

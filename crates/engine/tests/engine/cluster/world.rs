@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 
 use russet_driver::{Driver, Files};
-use russet_engine::cluster::ClusterStart;
-use russet_engine::config::BUS_PORT_OFFSET;
 use russet_engine::config::Config;
+use russet_engine::config::{BUS_PORT_OFFSET, ClusterStart};
 use russet_engine::io::{Endpoints, Handle, Service};
 use russet_engine::mode::Mode;
 use russet_engine::node::{Boot, Seeds};
