@@ -40,8 +40,9 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "sim",
-        usage: "sim [--seeds N] [--from S] […]",
-        about: "runs the simulator (release build) with these arguments",
+        usage: "sim [--seeds N] [--from S] […] | sim --scale [--nodes N] [--stock] [--from S]",
+        about: "runs the simulator (release build) with these arguments; --scale: the model of a cluster of N nodes \
+                (default 1000), also with stock's rules",
         run: sim::run,
     },
     Tool {

@@ -203,3 +203,30 @@ fn a_replica_of_nobody_is_a_master() {
     network.restart(0);
     assert!(!network.cluster(0).is_replica());
 }
+
+#[test]
+fn masters_that_die_together_are_replaced_one_after_the_other() {
+    let mut network = Network::formed(12, 12, settings());
+    for number in [1, 4, 7, 10] {
+        network.kill(number);
+    }
+    network.run(4_000);
+    for number in [1, 4, 7, 10] {
+        let slot = (number * (16384 / 12)) as u16;
+        assert_eq!(
+            owner(&network, slot),
+            Some(12 + number),
+            "{:#?}",
+            network.processes[12 + number].log
+        );
+    }
+}
+
+#[test]
+fn many_masters_hear_of_each_other_often_enough_to_serve() {
+    let mut network = Network::formed(30, 0, settings());
+    for _ in 0..40 {
+        network.run(100);
+        assert!(network.processes.iter().all(|process| process.cluster.is_ok()));
+    }
+}
