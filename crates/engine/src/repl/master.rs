@@ -190,7 +190,7 @@ impl Master {
     /// Creates a master without replicas, with a new replication id.
     pub fn new(core: &mut Core) -> Master {
         Master {
-            stream: Stream::new(&mut core.ids),
+            stream: Stream::new(&mut core.ids, core.boot.mode),
             payload_ahead_bytes: core.boot.payload_ahead_bytes.unwrap_or(PAYLOAD_AHEAD_BYTES),
             replicas: Vec::new(),
             announced: BTreeMap::new(),

@@ -14,6 +14,7 @@ use super::psync::ReplicationIds;
 use crate::core::Core;
 use crate::injected::Bug;
 use crate::journal::{Journal, Origin, Sink, Unit};
+use crate::mode::Mode;
 use crate::persist::fill::StreamPosition;
 use crate::rng::Ids;
 use crate::shared::Shared;
@@ -59,11 +60,12 @@ impl Sink for Stream {
 }
 
 impl Stream {
-    /// Creates a stream with a new history and no backlog.
-    pub fn new(ids: &mut Ids) -> Stream {
+    /// Creates a stream with a new history and no backlog. In a cluster it does not begin at 0, which is the offset of
+    /// replicas that have no data yet: clients would not be told of those of an empty master.
+    pub fn new(ids: &mut Ids, mode: Mode) -> Stream {
         Stream {
             ids: ReplicationIds::new(ids.hex40()),
-            offset: 0,
+            offset: i64::from(mode == Mode::Cluster),
             backlog: None,
             selected: None,
             open: VecDeque::new(),

@@ -135,3 +135,24 @@ fn a_node_is_forgotten() {
     // Again: it may have been forgotten since another node said so.
     world.ok(0, &format!("CLUSTER FORGET {other}"));
 }
+
+#[test]
+fn a_master_without_slots_follows_who_took_the_last() {
+    for (setting, role) in [("yes", "*5\r\n$5\r\nslave"), ("no", "*3\r\n$6\r\nmaster")] {
+        let mut world = World::new(2, &format!("cluster-allow-replica-migration {setting}"));
+        world.ok(0, "CLUSTER ADDSLOTS 866");
+        world.ok(1, "CLUSTER ADDSLOTSRANGE 0 865 867 16383");
+        world.ok(0, "CLUSTER SET-CONFIG-EPOCH 1");
+        world.ok(1, "CLUSTER SET-CONFIG-EPOCH 2");
+        world.ok(0, "CLUSTER MEET 127.0.0.1 7001");
+        world.until("they serve", |world| world.request(0, "SET hello 1") == "+OK\r\n");
+        let target = world.id(1);
+        expect(&mut world, 0, &[("DEL hello", ":1\r\n")]);
+        world.ok(0, &format!("CLUSTER SETSLOT 866 NODE {target}"));
+        expect(&mut world, 0, &[("ROLE", role)]);
+        let again = "CLUSTER SETSLOT 866 STABLE";
+        let refused = "-ERR Please use SETSLOT only with masters.";
+        let reply = if setting == "yes" { refused } else { "+OK\r\n" };
+        expect(&mut world, 0, &[(again, reply)]);
+    }
+}
