@@ -46,7 +46,7 @@ fn every_seed_ends_well() {
     }
     let (first, count) = (number_from("CHAOS_FIRST").unwrap_or(0), number_from("CHAOS_SEEDS"));
     let mut failed = Vec::new();
-    for seed in first..first + count.unwrap_or(100) {
+    for seed in first..first + count.unwrap_or(60) {
         if let Err(text) = run(seed, None) {
             eprintln!("{text}\n");
             failed.push(seed);
