@@ -298,7 +298,9 @@ impl Network {
                 self.input(at, Input::NotConnected { link, error });
             }
             Event::Bytes { to, link, from, back, bytes } => {
-                if self.processes[to].peers.contains_key(&link) {
+                // A machine numbers its connections anew when it starts.
+                let is_same = |peer: &Peer| peer.to == from && peer.link == back;
+                if self.processes[to].peers.get(&link).is_some_and(is_same) {
                     let timeout_ms = self.processes[to].settings.node_timeout_ms;
                     self.checks.delivered(self.now_ms, from, to, timeout_ms);
                     self.input(to, Input::Message { link, bytes: &bytes });
