@@ -16,6 +16,9 @@ use crate::parts::Parts;
 use crate::repl::failover::{Failover, Roles};
 use crate::timers::Timer;
 
+/// A full synchronization that cannot begin now is tried again after this time, in microseconds.
+const LATER_US: u64 = 50_000;
+
 impl Node {
     /// Carries out all pending orders, including those that result from them.
     pub(super) fn carry_out_orders(&mut self) {
@@ -95,8 +98,8 @@ impl Node {
     pub(super) fn begin_full_sync(&mut self) {
         let upstream_db = self.parts.following.upstream_db();
         if self.parts.busy.is_mid_change() {
-            // During an EXEC the data is also ahead of the stream.
-            let soon = self.core.now.mono_us + 1000;
+            // During an EXEC the data is also ahead of the stream. It may wait for a disk, so it is not looked at often.
+            let soon = self.core.now.mono_us + LATER_US;
             return self.core.timers.set_if_idle(Timer::SyncDelay, soon);
         }
         let Node { core, data, journal, parts, .. } = self;
