@@ -29,7 +29,8 @@ pub struct Nodes {
 fn free_port() -> u16 {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let ports = std::iter::repeat_with(crate::server::free_port);
-    let lower = ports.map(|port| 10_000 + port % 22_000);
+    // Both below the ports that outgoing connections get.
+    let lower = ports.map(|port| 10_000 + port % 12_000);
     let mut free =
         lower.take(1_000).filter(|&port| is_free(port) && is_free(port + BUS_PORT_OFFSET));
     free.next().expect("some port is free")

@@ -99,6 +99,10 @@ fn passwords_are_given_and_a_stopped_target_is_an_error() {
     for target in [Program::under_test(), Program::Stock] {
         let from = start(&Program::Russet);
         let to = Setup::new(&target).conf("requirepass secret").start();
+        // It says that a password is needed also while it loads.
+        let mut admin = to.client();
+        admin.ok("AUTH secret");
+        wait_until("it has loaded", || admin.run("PING").text() == "PONG");
         let mut client = from.client();
         client.ok("SET a 1");
         let key = ["a".to_owned()];
