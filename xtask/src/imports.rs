@@ -102,7 +102,7 @@ mod tests {
             complaints_about(&read(&more)),
             ["new is missing in imports.rs", "russet-ds must not depend on russet-engine"]
         );
-        let less = whole.replace("0russet-sim v0", "0russet-server v0");
+        let less = whole.replace("0russet-driver v0", "0russet-server v0");
         assert_eq!(complaints_about(&read(&less)).len(), 1);
     }
 }
