@@ -85,12 +85,12 @@ impl World {
         }
     }
 
-    /// A Sentinel's connection ends: what it has read of it at this moment came too late.
+    /// A Sentinel's connection ends: what it has read of it last, it may not have handled, and never will.
     pub(crate) fn forget_unhandled(&mut self, conn: ConnId) {
         let ([sentinel, server], now) = (self.conns[conn].hosts, self.now);
         let life = self.watch.lives.get_mut(&sentinel);
         if let Some(pongs) = life.and_then(|life| life.pongs.get_mut(&server))
-            && pongs[0] == now
+            && now <= pongs[0] + TOGETHER_US
         {
             pongs[0] = pongs[1];
         }
