@@ -38,6 +38,8 @@ pub struct Boot {
     pub platform: Platform,
     /// The mode.
     pub mode: Mode,
+    /// Spread keys by their slots as in cluster mode, whatever the mode is: for tests of slots without a cluster.
+    pub by_slot: bool,
     /// In Sentinel mode: the masters to watch, and where the state is kept.
     pub sentinel: Option<SentinelStart>,
     /// In cluster mode: what the node knows of the cluster, and where that is kept.

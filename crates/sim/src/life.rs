@@ -39,7 +39,7 @@ impl World {
             config: &process.config,
             seed,
             pid: node as u32 + 100,
-            mode: self.plan.mode,
+            by_slot: self.plan.by_slot,
             read_ahead_bytes: self.plan.read_ahead_bytes,
             payload_ahead_bytes: self.plan.payload_ahead_bytes,
             // A ledger is one too.

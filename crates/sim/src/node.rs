@@ -68,8 +68,8 @@ pub struct Start<'a> {
     pub seed: [u64; 4],
     /// Process id.
     pub pid: u32,
-    /// Which keys share a slot.
-    pub mode: Mode,
+    /// Whether keys are spread by their slots.
+    pub by_slot: bool,
     /// How far requests are read ahead.
     pub read_ahead_bytes: usize,
     /// How much of a payload is kept for a replica that has not read it.
@@ -87,7 +87,7 @@ pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
     let mut boot = Boot {
         seeds: Seeds::derive(start.seed),
         pid: start.pid,
-        mode: start.mode,
+        by_slot: start.by_slot,
         config_file: Some("/etc/redis.conf".to_owned()),
         load: true,
         read_ahead_bytes: Some(start.read_ahead_bytes),

@@ -4,7 +4,6 @@ use russet_engine::command::table::CommandTable;
 use russet_engine::config::value::{AppendFsync, ProtectedAction};
 use russet_engine::config::words::{MasterAddress, OutputLimit, SavePoint, SavePoints};
 use russet_engine::config::{Config, SetContext};
-use russet_engine::mode::Mode;
 
 use crate::chance::Chance;
 use crate::faults::{Kind, draw_odds};
@@ -45,8 +44,8 @@ pub struct Plan {
     pub short_read_percent: u64,
     /// Write this many in a hundred times only a part of what could be written.
     pub short_write_percent: u64,
-    /// How nodes spread keys over tables: one table, or one for each slot as in a cluster.
-    pub mode: Mode,
+    /// Nodes spread keys by their slots, as in a cluster.
+    pub by_slot: bool,
     /// How far nodes read a connection's requests ahead.
     pub read_ahead_bytes: usize,
     /// How much of a payload nodes keep for a replica that has not read it. Beyond that the snapshot waits.
@@ -150,10 +149,7 @@ impl Plan {
                 false => 0,
             },
             sync_us: if has_files { *chance.pick(&[0, 0, 50_000, 300_000]) } else { 0 },
-            mode: match chance.one_in(12) {
-                true => Mode::Cluster,
-                false => Mode::Standalone,
-            },
+            by_slot: chance.one_in(12),
             clients: chance.between(1, 4) as usize,
             load,
             configs,

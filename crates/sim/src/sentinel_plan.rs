@@ -9,7 +9,6 @@
 use russet_engine::command::table::CommandTable;
 use russet_engine::config::Config;
 use russet_engine::config::words::MasterAddress;
-use russet_engine::mode::Mode;
 
 use crate::chance::Chance;
 use crate::faults::draw_sentinel_odds;
@@ -148,7 +147,7 @@ impl Plan {
         Plan {
             configs,
             load: of_data.load.light(),
-            mode: Mode::Standalone,
+            by_slot: false,
             is_solo: false,
             crash_in_step_permille: 0,
             sync_us: 0,

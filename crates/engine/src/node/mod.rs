@@ -68,7 +68,8 @@ impl Node {
             Mode::Cluster => config.cluster_databases,
             Mode::Standalone | Mode::Sentinel => config.databases,
         };
-        let mut data = Keyspace::new(databases, seed, boot.mode);
+        let spread = if boot.by_slot { Mode::Cluster } else { boot.mode };
+        let mut data = Keyspace::new(databases, seed, spread);
         data.set_policy(&config);
         let commands = CommandTable::of(boot.mode);
         let mut core = Core::new(config, boot, now);
