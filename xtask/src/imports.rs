@@ -1,10 +1,10 @@
 //! Allowed dependencies between crates, as in ARCHITECTURE.md, compared with those of cargo.
 //!
 //! ```text
-//!   protocol ◀── sentinel, cluster ◀─┐
-//!   ds, protocol ◀────────────── engine ◀─┬─ server ─▶ ds  e2e ◀── xtask
-//!                                         ├─ sim ─▶ cluster, ds
-//!                                         └─ driver ◀── engine's tests and benches, fuzz
+//!   journal, protocol ◀── sentinel, cluster ◀─┐
+//!   ds, protocol ◀───────────────── engine ◀──┬─ server ─▶ ds  e2e ◀── xtask
+//!                                             ├─ sim ─▶ cluster, ds
+//!                                             └─ driver ◀── engine's tests and benches, fuzz
 //! ```
 //!
 //! Only the workspace's crates are checked here; `deny.toml` checks the others.
@@ -17,8 +17,9 @@ use crate::sh::{self, Result};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("russet-ds", &[]),
     ("russet-protocol", &[]),
-    ("russet-sentinel", &["russet-protocol"]),
-    ("russet-cluster", &["russet-protocol"]),
+    ("russet-journal", &[]),
+    ("russet-sentinel", &["russet-journal", "russet-protocol"]),
+    ("russet-cluster", &["russet-journal", "russet-protocol"]),
     // Only its tests and benches use the driver, which cargo ensures.
     (
         "russet-engine",

@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::journal::{Entry, Journal, clock};
-use crate::settings::ID_LEN;
+use russet_journal::{Entry, Journal, clock, durations, sentence, with_short_ids};
 
 /// Begins of the notes that are found again here.
 pub(crate) const CHOSE: &str = "chose ";
@@ -15,9 +14,6 @@ pub(crate) const NONE_CHOSEN: &str = "no replica can be promoted";
 pub(crate) const FOUND_DOWN: &str = "found down by ";
 pub(crate) const ORDERED: &str = "a user has ordered it";
 pub(crate) const LOSS: &str = "what may be lost: ";
-
-/// Letters of an id that are shown.
-const SHORT_ID_LEN: usize = 8;
 
 /// The entries of the last failover.
 struct Story<'a> {
@@ -259,40 +255,6 @@ fn headline(story: &Story<'_>, facts: &Facts<'_>, my_id: &str) -> Vec<String> {
     vec![format!("{begin}: given up, {why}."), format!("The master is still {old}.")]
 }
 
-/// Says how long each step took.
-fn durations(steps: &[(&str, &Entry)]) -> Option<String> {
-    let [(first, begin), .., (_, end)] = steps else { return None };
-    let mut took = Vec::new();
-    for pair in steps.windows(2) {
-        let [(_, before), (name, entry)] = pair else { continue };
-        took.push(format!("{} ms until {name}", entry.since(before)));
-    }
-    let (took, all) = (took.join(", "), end.since(begin));
-    Some(format!("Durations, since {first}: {took}; {all} ms in all."))
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(letters).chain(['.']).collect()
-}
-
-/// Returns a text in which ids are cut.
-fn with_short_ids(text: &str) -> String {
-    let is_id =
-        |word: &str| word.len() == ID_LEN && word.bytes().all(|it| it.is_ascii_alphanumeric());
-    let words = text.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric());
-    words
-        .map(|word| {
-            let letters = word.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
-            match is_id(letters) {
-                true => format!("{}{}", &letters[..SHORT_ID_LEN], &word[ID_LEN..]),
-                false => word.to_owned(),
-            }
-        })
-        .collect()
-}
-
 /// Returns the account of the last failover, and its events: from the first sign of trouble before its beginning.
 pub(crate) fn explain(journal: &Journal, my_id: &str) -> Option<String> {
     let mut text = account(journal, my_id)?.join("\n") + "\n\n";
@@ -308,7 +270,7 @@ pub(crate) fn explain(journal: &Journal, my_id: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{file_text, read_file};
+    use russet_journal::{file_text, read_file};
 
     /// Makes a journal of events and their texts, 10 ms apart.
     fn journal(events: &[(&str, &str)]) -> Journal {
@@ -383,15 +345,5 @@ mod tests {
             }
         }
         assert_eq!(account(&Journal::default(), ""), None);
-    }
-
-    #[test]
-    fn ids_are_cut() {
-        let id = "0123456789".repeat(4);
-        assert_eq!(
-            with_short_ids(&format!("by {id}, é({id})é{id}")),
-            "by 01234567, é(01234567)é01234567"
-        );
-        assert_eq!(with_short_ids(&format!("{id}0 {}", &id[1..])), format!("{id}0 {}", &id[1..]));
     }
 }

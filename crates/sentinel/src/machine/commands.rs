@@ -6,8 +6,8 @@ use super::fields::{master_fields, replica_fields, sentinel_fields};
 use super::{End, Sentinel};
 use crate::explain::explain;
 use crate::io::Now;
-use crate::journal::{self, Entry};
 use crate::master::Master;
+use russet_journal::{self as journal, Entry};
 
 /// The error for a name that no master has.
 const NO_MASTER: &str = "No such master with that name";

@@ -17,7 +17,6 @@ use russet_protocol::Reply;
 use crate::context::{Context, Owner};
 use crate::injected::Bug;
 use crate::io::{Input, Level, LinkId, Now, Output, Programs};
-use crate::journal;
 use crate::link::{Expect, Kind};
 use crate::master::Master;
 use crate::peers::Peers;
@@ -25,6 +24,7 @@ use crate::scripts::Scripts;
 use crate::settings::{ID_LEN, Settings};
 pub use commands::Summary;
 pub use observe::Belief;
+use russet_journal as journal;
 
 /// Parameters of the start.
 #[derive(Clone, Debug, Default)]

@@ -160,7 +160,7 @@ impl Master {
         if now < self.not_before && !cx.injected(Bug::FailoverTooEarly) {
             if !std::mem::replace(&mut self.delay_logged, true) {
                 let wait = i64::try_from(self.not_before - now).unwrap_or_default();
-                let when = crate::journal::clock(cx.now.wall_ms.saturating_add(wait));
+                let when = russet_journal::clock(cx.now.wall_ms.saturating_add(wait));
                 let text = "Next failover delay: I will not start a failover before";
                 cx.log(Level::Notice, format!("{text} {when}"));
             }

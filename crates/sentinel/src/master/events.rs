@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::context::Context;
 use crate::explain;
 use crate::io::{Level, Output};
-use crate::journal::Entry;
+use russet_journal::Entry;
 
 impl Master {
     /// Returns how events name this master.

@@ -29,11 +29,11 @@ pub(crate) use failover::{Failover, Kind as FailoverKind, Phase};
 use crate::address::Address;
 use crate::context::Context;
 use crate::info::Role;
-use crate::journal::Journal;
 use crate::link::Access;
 use crate::peers::Peers;
 use crate::server::Server;
 use crate::settings::{KnownReplica, KnownSentinel, MasterSettings};
+use russet_journal::Journal;
 
 /// Limit of the other Sentinels of a master.
 const VOTERS_MAX: usize = 200;

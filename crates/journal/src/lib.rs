@@ -1,19 +1,24 @@
-//! The journal: what happened in each failover, who saw and did what when, and why.
-//!
-//! `SENTINEL EVENTS` lists it, `SENTINEL EXPLAIN` tells the last failover ([`explain`](crate::explain)), and all of it is in
-//! a file of the state folder. Everything in it is an event that also was published, or a reason that only we know.
+//! The journal of what happened and why, which Sentinels and nodes of a cluster keep for people: entries with their time,
+//! and the words in which a failover is told.
 //!
 //! ```text
-//!   2023-11-14T22:13:26.004Z mymaster epoch 1 +odown master mymaster 127.0.0.1 6379 #quorum 2/2      a line of the file
+//!   2023-11-14T22:13:26.004Z mymaster epoch 1 +odown master mymaster 127.0.0.1 6379 #quorum 2/2      a line of a file
 //! ```
 //!
-//! The file is read at the next start. It is there for people, and nothing is decided by it: a line that is not one is
-//! skipped, and a missing or damaged file only means that less is known.
+//! A journal and each of its entries have a limit. It may be written to a file and read at the next start. It is there
+//! for people, and nothing is decided by it: a line that is not one is skipped, and a missing or damaged file only means
+//! that less is known.
+//!
+//! **Architecture invariant:** no clocks, no files, and no dependencies: time and text are arguments.
+
+mod account;
+
+pub use account::{durations, sentence, with_short_ids};
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Entries kept for a master.
-const ENTRIES_MAX: usize = 512;
+/// Entries that a journal keeps.
+pub const ENTRIES_MAX: usize = 512;
 /// Length of an entry's text. The longest is the reason for a choice among many replicas.
 const TEXT_MAX: usize = 2048;
 /// Length of an event's name, as far as a file may have it.
@@ -23,7 +28,7 @@ pub const FILE_MAX: usize = 4 << 20;
 
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Wall clock, milliseconds.
     pub wall_ms: i64,
     /// Monotonic clock, milliseconds: for durations. None if the entry is from before our start.
@@ -32,6 +37,7 @@ pub(crate) struct Entry {
     pub epoch: u64,
     /// Name of the event, such as `+odown`; `note` for a reason.
     pub event: String,
+    /// What it is about, and what else is known.
     pub text: String,
 }
 
@@ -50,30 +56,32 @@ impl Entry {
     }
 
     /// Returns the line of the file.
-    fn line(&self, master: &str) -> String {
+    fn line(&self, name: &str) -> String {
         let (time, epoch, event) = (clock(self.wall_ms), self.epoch, &self.event);
-        format!("{time} {master} epoch {epoch} {event} {}\n", self.text)
+        format!("{time} {name} epoch {epoch} {event} {}\n", self.text)
     }
 
-    /// Reads a line of the file: the name of the master, and the entry.
+    /// Reads a line of the file: the name of the journal, and the entry.
     fn parse(line: &str) -> Option<(&str, Entry)> {
         let mut words = line.splitn(6, ' ');
-        let (wall_ms, master) = (wall_ms(words.next()?)?, words.next()?);
+        let (wall_ms, name) = (wall_ms(words.next()?)?, words.next()?);
         words.next().filter(|word| *word == "epoch")?;
         let (epoch, event) = (words.next()?.parse().ok()?, words.next()?.to_owned());
         let text = words.next().unwrap_or_default().to_owned();
         let is_event = (1..=EVENT_MAX).contains(&event.len());
-        is_event.then_some((master, Entry { wall_ms, mono_ms: None, epoch, event, text }))
+        is_event.then_some((name, Entry { wall_ms, mono_ms: None, epoch, event, text }))
     }
 }
 
-/// The entries of a master, oldest first.
+/// Entries, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Journal {
+pub struct Journal {
+    /// The entries; no more than [`ENTRIES_MAX`].
     pub entries: VecDeque<Entry>,
 }
 
 impl Journal {
+    /// Adds an entry, in the place of the oldest one if there are too many. A long text is cut.
     pub fn add(&mut self, mut entry: Entry) {
         if entry.text.len() > TEXT_MAX {
             let end = (0..=TEXT_MAX).rev().find(|&at| entry.text.is_char_boundary(at));
@@ -90,8 +98,8 @@ impl Journal {
     }
 }
 
-/// Returns the text of the file: the entries of all masters by time, with the masters' names.
-pub(crate) fn file_text<'a>(journals: impl Iterator<Item = (&'a str, &'a Journal)>) -> String {
+/// Returns the text of a file: the entries of named journals by time, with their names.
+pub fn file_text<'a>(journals: impl Iterator<Item = (&'a str, &'a Journal)>) -> String {
     let entries = |(name, journal): (&'a str, &'a Journal)| {
         journal.entries.iter().map(move |entry| (name, entry))
     };
@@ -107,18 +115,18 @@ pub(crate) fn file_text<'a>(journals: impl Iterator<Item = (&'a str, &'a Journal
     lines.into_iter().rev().collect()
 }
 
-/// Reads what the file says about each master.
-pub(crate) fn read_file(text: &[u8]) -> BTreeMap<String, Journal> {
+/// Reads the journals of a file.
+pub fn read_file(text: &[u8]) -> BTreeMap<String, Journal> {
     let mut journals: BTreeMap<String, Journal> = BTreeMap::new();
     let text = String::from_utf8_lossy(&text[text.len().saturating_sub(FILE_MAX)..]);
-    for (master, entry) in text.lines().filter_map(Entry::parse) {
-        journals.entry(master.to_owned()).or_default().add(entry);
+    for (name, entry) in text.lines().filter_map(Entry::parse) {
+        journals.entry(name.to_owned()).or_default().add(entry);
     }
     journals
 }
 
 /// Returns a time of day in UTC, with milliseconds and the date.
-pub(crate) fn clock(wall_ms: i64) -> String {
+pub fn clock(wall_ms: i64) -> String {
     let (secs, ms) = (wall_ms.div_euclid(1000), wall_ms.rem_euclid(1000));
     let (days, second) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
     let (year, month, day) = date(days);
