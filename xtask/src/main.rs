@@ -65,8 +65,10 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "partitions",
-        usage: "partitions [--rounds N] [--only SCENARIO,…] [--sentinels ours|stock|mixed] [--servers ours|stock]",
-        about: "cuts networks between Sentinels and servers in namespaces; without programs, ours and then stock (as root)",
+        usage: "partitions [--cluster] [--rounds N] [--jobs N] [--only SCENARIO,…] [--servers ours|stock|mixed] \
+                [--sentinels ours|stock|mixed]",
+        about: "cuts networks between Sentinels and servers, or nodes of a cluster, in namespaces; without programs, ours \
+                and stock (as root); --jobs: scenarios at once",
         run: partitions::run,
     },
     Tool {

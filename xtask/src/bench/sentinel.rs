@@ -21,9 +21,9 @@ use rustix::process::Signal;
 use super::cpu::{self, Place};
 use super::report::{Metric, Report};
 use super::{Plan, Side, sentinel_many, sentinel_planned};
-use crate::partitions::deployment::{COUNT, Deployment, Programs};
 use crate::partitions::network::{Network, Site};
-use crate::partitions::writer::master_of;
+use crate::partitions::sentinel::deployment::{COUNT, Deployment, Programs};
+use crate::partitions::sentinel::route::master_of;
 use crate::sh::Result;
 
 /// The table of all these figures.

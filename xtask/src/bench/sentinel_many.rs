@@ -12,8 +12,8 @@ use super::report::{Metric, Report};
 use super::sentinel::{GROUP, fail, sentinel_of};
 use super::sentinel_peers::{Peers, REPLICAS, address_of};
 use super::{Plan, Side};
-use crate::partitions::deployment::{Endpoint, Process};
 use crate::partitions::network::Site;
+use crate::partitions::process::{Endpoint, Process};
 use crate::sh::Result;
 
 /// Masters.

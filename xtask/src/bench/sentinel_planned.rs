@@ -9,9 +9,10 @@ use russet_e2e::Value;
 use super::Plan;
 use super::report::{Metric, Report};
 use super::sentinel::{GROUP, Subject, fail, percentile_99, start};
-use crate::partitions::deployment::NAME;
 use crate::partitions::network::Site;
 use crate::partitions::report::longest_gap;
+use crate::partitions::sentinel::deployment::NAME;
+use crate::partitions::sentinel::route::Sentinels;
 use crate::partitions::writer::Writer;
 use crate::sh::Result;
 
@@ -32,8 +33,10 @@ pub fn run(plan: &Plan, report: &mut Report) {
     for side in 0..plan.sides.len() {
         let Some(subject) = start(plan, report, side, false) else { continue };
         let sentinels = subject.deployment.sentinel_addresses();
-        let client =
-            |index| Writer::start(&Site::here(), &format!("client{index}"), sentinels.clone());
+        let client = |index| {
+            let route = Sentinels::new(sentinels.clone());
+            Writer::start(&Site::here(), &format!("client{index}"), route)
+        };
         let mut clients: Vec<Writer> = (0..CLIENTS).map(client).collect();
         let (mut outages, mut lost, mut written) = (vec![], 0, 0);
         for number in 0..plan.rounds {

@@ -2,66 +2,69 @@
 
 use std::time::Duration;
 
-use super::scenarios::Outcome;
 use super::writer::Acknowledged;
+
+/// What a round gave.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// From the fault until there was another master.
+    pub failover: Option<Duration>,
+    /// From an event to the fault that it caused.
+    pub reaction: Option<Duration>,
+    /// From healing until all agreed.
+    pub agreed: Duration,
+    /// The longest time without an acknowledged write, of the clients of the faulty master.
+    pub outage: Duration,
+    /// The same of clients of other masters.
+    pub outage_elsewhere: Option<Duration>,
+    /// For how long two servers executed writes of the same slots.
+    pub overlap: Option<Duration>,
+    /// Writes of clients apart from the servers, and those that were lost.
+    pub client: [usize; 2],
+    /// The same of clients beside servers or Sentinels.
+    pub local: [usize; 2],
+}
 
 /// The results of a scenario with certain programs.
 pub struct Row {
-    scenario: &'static str,
-    servers: &'static str,
-    sentinels: &'static str,
+    /// The scenario and the programs, each with the head of its column.
+    labels: Vec<(&'static str, String)>,
     failed: usize,
     violations: Vec<String>,
-    failovers: Vec<Duration>,
-    reactions: Vec<Duration>,
-    agreed: Vec<Duration>,
-    outages: Vec<Duration>,
-    /// Writes of the client, and those that were lost.
-    client: [usize; 2],
-    /// The same of clients beside Sentinels.
-    local: [usize; 2],
+    rounds: Vec<Measured>,
 }
 
 impl Row {
     /// A row without rounds.
-    pub fn new(scenario: &'static str, servers: &'static str, sentinels: &'static str) -> Row {
-        Row {
-            scenario,
-            servers,
-            sentinels,
-            failed: 0,
-            violations: vec![],
-            failovers: vec![],
-            reactions: vec![],
-            agreed: vec![],
-            outages: vec![],
-            client: [0; 2],
-            local: [0; 2],
-        }
+    pub fn new(labels: Vec<(&'static str, String)>) -> Row {
+        Row { labels, failed: 0, violations: vec![], rounds: vec![] }
+    }
+
+    /// The scenario and the programs in a line.
+    pub fn name(&self) -> String {
+        let (_, scenario) = &self.labels[0];
+        let programs = self.labels[1..].iter().map(|(head, text)| format!(", {text} {head}"));
+        scenario.clone() + &programs.collect::<String>()
     }
 
     /// Adds a round that ended well.
-    pub fn add(
-        &mut self,
-        outcome: &Outcome,
-        agreed: Duration,
-        outage: Duration,
-        client: [usize; 2],
-        local: [usize; 2],
-    ) {
-        self.failovers.extend(outcome.failover);
-        self.reactions.extend(outcome.reaction);
-        self.agreed.push(agreed);
-        self.outages.push(outage);
-        for at in 0..2 {
-            self.client[at] += client[at];
-            self.local[at] += local[at];
-        }
+    pub fn add(&mut self, round: usize, measured: Measured) {
+        let failover =
+            measured.failover.map_or("none".to_owned(), |failover| format!("{failover:.1?}"));
+        let ([written, lost], [local, local_lost]) = (measured.client, measured.local);
+        eprintln!(
+            "  {}, round {}: failover {failover}, outage {:.1?}, agreed {:.1?}, {written} lost {lost}, beside {local} lost {local_lost}",
+            self.name(),
+            round + 1,
+            measured.outage,
+            measured.agreed,
+        );
+        self.rounds.push(measured);
     }
 
     /// Counts a round that failed.
     pub fn fail(&mut self, round: usize, error: &str) {
-        eprintln!("  round {}: FAILED: {error}", round + 1);
+        eprintln!("  {}, round {}: FAILED: {error}", self.name(), round + 1);
         self.failed += 1;
     }
 
@@ -75,46 +78,67 @@ impl Row {
         self.failed + self.violations.len()
     }
 
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.scenario.into(),
-            self.servers.into(),
-            self.sentinels.into(),
-            self.agreed.len().to_string(),
-            self.failed.to_string(),
-            self.violations.len().to_string(),
-            self.failovers.len().to_string(),
-            range(&self.failovers),
-            range(&self.outages),
-            range(&self.agreed),
-            format!("{} / {}", self.client[1], self.client[0]),
-            format!("{} / {}", self.local[1], self.local[0]),
-        ]
+    /// The columns with their heads; none for what does not apply.
+    fn columns(&self) -> Vec<(&'static str, Option<String>)> {
+        let all = |time: fn(&Measured) -> Option<Duration>| {
+            self.rounds.iter().filter_map(time).collect::<Vec<_>>()
+        };
+        let sum = |counts: fn(&Measured) -> [usize; 2]| {
+            let counts = self.rounds.iter().map(counts);
+            let [written, lost] =
+                counts.fold([0; 2], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
+            Some(format!("{lost} / {written}"))
+        };
+        let failovers = all(|round| round.failover);
+        let labels = self.labels.iter().map(|(head, text)| (*head, Some(text.clone())));
+        let figures = [
+            ("rounds", Some(self.rounds.len().to_string())),
+            ("failed", Some(self.failed.to_string())),
+            ("violations", Some(self.violations.len().to_string())),
+            ("failovers", Some(failovers.len().to_string())),
+            ("failover s", range(&failovers)),
+            ("outage s", range(&all(|round| Some(round.outage)))),
+            ("elsewhere s", range(&all(|round| round.outage_elsewhere))),
+            ("both s", range(&all(|round| round.overlap))),
+            ("agreed s", range(&all(|round| Some(round.agreed)))),
+            ("lost / written", sum(|round| round.client)),
+            ("lost / written beside", sum(|round| round.local)),
+        ];
+        labels.chain(figures).collect()
     }
 }
 
-const HEADS: [&str; 12] = [
-    "scenario",
-    "servers",
-    "Sentinels",
-    "rounds",
-    "failed",
-    "violations",
-    "failovers",
-    "failover s",
-    "outage s",
-    "agreed s",
-    "lost / written",
-    "lost / written beside",
-];
+/// Prints the table, and what its columns mean.
+pub fn print(rows: &[Row], meaning: &str) {
+    let columns: Vec<_> = rows.iter().map(Row::columns).collect();
+    let Some(first) = columns.first() else { return };
+    let is_used = |column: &usize| columns.iter().any(|row| row[*column].1.is_some());
+    let used: Vec<usize> = (0..first.len()).filter(is_used).collect();
+    let heads = used.iter().map(|column| first[*column].0.to_owned()).collect();
+    let cell = |row: &[(_, Option<String>)], column: usize| {
+        row[column].1.clone().unwrap_or_else(|| "–".to_owned())
+    };
+    let cells = columns.iter().map(|row| used.iter().map(|column| cell(row, *column)).collect());
+    print_table(&std::iter::once(heads).chain(cells).collect::<Vec<Vec<String>>>());
+    println!("\nTimes are p50 (max). {meaning}");
+    let reactions = rows.iter().flat_map(|row| &row.rounds).filter_map(|round| round.reaction);
+    if let Some(reaction) = reactions.max() {
+        println!(
+            "Leaders were cut off within {:.1} ms after their event.",
+            reaction.as_secs_f64() * 1e3
+        );
+    }
+    for row in rows.iter().filter(|row| !row.violations.is_empty()) {
+        println!("{}:", row.name());
+        row.violations.iter().for_each(|violation| println!("  {violation}"));
+    }
+}
 
-/// Prints the table.
-pub fn print(rows: &[Row]) {
-    let heads = HEADS.map(str::to_owned).to_vec();
-    let cells: Vec<Vec<String>> =
-        std::iter::once(heads).chain(rows.iter().map(Row::cells)).collect();
+/// Prints lines of cells, of which the first has the heads.
+fn print_table(cells: &[Vec<String>]) {
+    let columns = cells.first().map_or(0, Vec::len);
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..HEADS.len()).filter_map(width).collect();
+    let widths: Vec<usize> = (0..columns).filter_map(width).collect();
     println!();
     for (index, row) in cells.iter().enumerate() {
         let padded = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} "));
@@ -123,22 +147,6 @@ pub fn print(rows: &[Row]) {
             let lines = widths.iter().map(|width| "-".repeat(width + 2));
             println!("|{}|", lines.collect::<Vec<_>>().join("|"));
         }
-    }
-    println!(
-        "\nTimes are p50 (max). failover: from the fault until a quorum names another master; outage: the client's longest time \
-         without\nan acknowledged write; agreed: from healing until all agree. beside: clients beside a Sentinel, also those \
-         cut off with the old master."
-    );
-    let reaction = rows.iter().flat_map(|row| &row.reactions).max();
-    if let Some(reaction) = reaction {
-        println!(
-            "Leaders were cut off within {:.1} ms after their event.",
-            reaction.as_secs_f64() * 1e3
-        );
-    }
-    for row in rows.iter().filter(|row| !row.violations.is_empty()) {
-        println!("{}, {} servers, {} Sentinels:", row.scenario, row.servers, row.sentinels);
-        row.violations.iter().for_each(|violation| println!("  {violation}"));
     }
 }
 
@@ -149,15 +157,11 @@ pub fn longest_gap(acknowledged: &[Acknowledged]) -> Duration {
 }
 
 /// Median and maximum in seconds.
-fn range(samples: &[Duration]) -> String {
+fn range(samples: &[Duration]) -> Option<String> {
     let mut sorted = samples.to_vec();
     sorted.sort();
-    match (sorted.get(sorted.len() / 2), sorted.last()) {
-        (Some(middle), Some(max)) => {
-            format!("{:.1} ({:.1})", middle.as_secs_f64(), max.as_secs_f64())
-        }
-        _ => "–".into(),
-    }
+    let (middle, max) = (sorted.get(sorted.len() / 2)?, sorted.last()?);
+    Some(format!("{:.1} ({:.1})", middle.as_secs_f64(), max.as_secs_f64()))
 }
 
 #[cfg(test)]
@@ -168,7 +172,24 @@ mod tests {
     fn median_and_maximum() {
         let seconds =
             |list: &[u64]| list.iter().map(|s| Duration::from_secs(*s)).collect::<Vec<_>>();
-        assert_eq!(range(&seconds(&[5, 1, 3])), "3.0 (5.0)");
-        assert_eq!(range(&[]), "–");
+        assert_eq!(range(&seconds(&[5, 1, 3])).as_deref(), Some("3.0 (5.0)"));
+        assert_eq!(range(&[]), None);
+    }
+
+    #[test]
+    fn rounds_are_summed_up() {
+        let mut row = Row::new(vec![("scenario", "alone".into()), ("servers", "ours".into())]);
+        row.fail(0, "no");
+        for number in 1..3 {
+            row.add(number, Measured { client: [10, number], ..Measured::default() });
+        }
+        let columns = row.columns();
+        let cell = |head| {
+            let column = columns.iter().find(|(other, _)| *other == head);
+            column.and_then(|(_, text)| text.as_deref())
+        };
+        assert_eq!((cell("rounds"), cell("failed")), (Some("2"), Some("1")));
+        assert_eq!((cell("lost / written"), cell("both s")), (Some("3 / 20"), None));
+        assert_eq!((row.name().as_str(), row.failures()), ("alone, ours servers", 1));
     }
 }

@@ -1,4 +1,4 @@
-//! A client that asks Sentinels for the master, writes to it, and remembers what was acknowledged.
+//! A client that writes to the server which its route names, and remembers what was acknowledged.
 //!
 //! Each write sets a field of its own in one hash: the fields that the last master does not have are the writes that
 //! were lost. A write without a reply may have been executed and does not count.
@@ -13,15 +13,23 @@ use std::time::{Duration, Instant};
 
 use russet_e2e::{Client, Value};
 
-use super::deployment::{NAME, address_in};
 use super::network::Site;
 use crate::sh::Result;
 
 /// The timeout of connections and replies.
-const REPLY_MAX: Duration = Duration::from_millis(300);
+pub const REPLY_MAX: Duration = Duration::from_millis(300);
 
-/// Time between two writes, and before Sentinels are asked again.
+/// Time between two writes, and before the route is asked again.
 const PAUSE: Duration = Duration::from_millis(3);
+
+/// How a client finds the server to write to.
+pub trait Route: Send + 'static {
+    /// The server to write to now; none if none is known.
+    fn server(&mut self) -> Option<SocketAddrV4>;
+
+    /// Takes the reply of a server that did not execute a write.
+    fn refused(&mut self, reply: &Value);
+}
 
 /// A write that was acknowledged.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +53,6 @@ pub struct Writer {
 struct Shared {
     /// The hash.
     key: String,
-    sentinels: Vec<SocketAddrV4>,
     acknowledged: Mutex<Vec<Acknowledged>>,
     stop: AtomicBool,
 }
@@ -62,16 +69,15 @@ impl Shared {
 
 impl Writer {
     /// Starts a client at `site` that writes to the hash `key`.
-    pub fn start(site: &Site, key: &str, sentinels: Vec<SocketAddrV4>) -> Writer {
+    pub fn start(site: &Site, key: &str, mut route: impl Route) -> Writer {
         let shared = Arc::new(Shared {
             key: key.to_owned(),
-            sentinels,
             acknowledged: Mutex::default(),
             stop: AtomicBool::new(false),
         });
         let (site, its) = (site.clone(), shared.clone());
         let thread = std::thread::spawn(move || {
-            if let Err(error) = site.within(|| write_until_stopped(&its)) {
+            if let Err(error) = site.within(|| write_until_stopped(&its, &mut route)) {
                 eprintln!("a client could not start: {error}");
             }
         });
@@ -82,6 +88,13 @@ impl Writer {
     pub fn has_written(&self, since: Instant, master: SocketAddrV4) -> bool {
         let list = self.shared.acknowledged();
         list.iter().rev().take_while(|ack| ack.at > since).any(|ack| ack.by == master)
+    }
+
+    /// When the first write after `since` was acknowledged by another server than this one.
+    pub fn first_by_other(&self, since: Instant, old: SocketAddrV4) -> Option<Instant> {
+        let list = self.shared.acknowledged();
+        let recent = list.iter().rev().take_while(|ack| ack.at > since);
+        recent.filter(|ack| ack.by != old).last().map(|ack| ack.at)
     }
 
     /// Returns what was acknowledged since the last call, and how many writes `master` does not have of these and of those
@@ -107,38 +120,31 @@ impl Drop for Writer {
     }
 }
 
-fn write_until_stopped(shared: &Shared) {
+fn write_until_stopped(shared: &Shared, route: &mut impl Route) {
     let mut number = 0;
-    for sentinel in shared.sentinels.iter().cycle() {
-        if shared.stops() {
-            return;
-        }
-        if let Some(master) = master_of(*sentinel) {
-            let _ = write_to(shared, master, &mut number); // the Sentinels are asked again
+    while !shared.stops() {
+        if let Some(server) = route.server()
+            && let Ok(Some(reply)) = write_to(shared, server, &mut number)
+        {
+            route.refused(&reply);
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-/// Writes until the connection fails or the server refuses, as one that is not a master any more does.
-fn write_to(shared: &Shared, master: SocketAddrV4, number: &mut u64) -> io::Result<()> {
-    let mut client = Client::connect_within(master.into(), REPLY_MAX)?;
+/// Writes until the connection fails or the server refuses, as one that is not a master any more does. Returns its refusal;
+/// none when the client is to stop.
+fn write_to(shared: &Shared, server: SocketAddrV4, number: &mut u64) -> io::Result<Option<Value>> {
+    let mut client = Client::connect_within(server.into(), REPLY_MAX)?;
     while !shared.stops() {
         *number += 1;
         let reply = client.try_command(&["HSET", &shared.key, &number.to_string(), ""])?;
         if reply != Value::Int(1) {
-            return Ok(());
+            return Ok(Some(reply));
         }
         let at = Instant::now();
-        shared.acknowledged().push(Acknowledged { number: *number, at, by: master });
+        shared.acknowledged().push(Acknowledged { number: *number, at, by: server });
         std::thread::sleep(PAUSE);
     }
-    Ok(())
-}
-
-/// The master that a Sentinel names, if it replies.
-pub fn master_of(sentinel: SocketAddrV4) -> Option<SocketAddrV4> {
-    let mut client = Client::connect_within(sentinel.into(), REPLY_MAX).ok()?;
-    let question = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME];
-    address_in(&client.try_command(&question).ok()?)
+    Ok(None)
 }

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::deployment::{COUNT, Deployment, Programs};
-use super::network::{Network, Site};
 use super::observer::Observer;
-use super::writer::Writer;
+use super::route::Sentinels;
+use crate::partitions::network::{Network, Site};
+use crate::partitions::rounds;
+use crate::partitions::writer::Writer;
 use crate::sh::Result;
 
 /// How long a step may take: a failover, or to agree after healing. Stock Sentinels need up to 8 s until they convert
@@ -35,6 +37,16 @@ pub struct Lab {
     stopped: BTreeSet<usize>,
 }
 
+impl rounds::Lab for Lab {
+    fn violations(&self) -> Vec<String> {
+        self.observer.violations()
+    }
+
+    fn logs(&self) -> String {
+        self.deployment.logs()
+    }
+}
+
 impl Lab {
     /// Creates machines and starts all programs, and waits until they have come to rest.
     pub fn start(programs: &Programs) -> Result<Lab> {
@@ -43,9 +55,12 @@ impl Lab {
         let deployment = Deployment::start(programs, &sites)?;
         let observer = Observer::start(&deployment)?;
         let sentinels = deployment.sentinel_addresses();
-        let client = Writer::start(network.site(CLIENT), "client", sentinels.clone());
-        let beside =
-            |(index, site)| Writer::start(site, &format!("local{index}"), vec![sentinels[index]]);
+        let route = Sentinels::new(sentinels.clone());
+        let client = Writer::start(network.site(CLIENT), "client", route);
+        let beside = |(index, site)| {
+            let route = Sentinels::new(vec![sentinels[index]]);
+            Writer::start(site, &format!("local{index}"), route)
+        };
         let locals = sites.iter().enumerate().map(beside).collect();
         let stopped = BTreeSet::new();
         let lab = Lab { client, locals, observer, deployment, network, stopped };

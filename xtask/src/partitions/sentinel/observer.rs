@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use russet_e2e::client::encode;
 use russet_e2e::{Client, Value};
 
-use super::deployment::{COUNT, Deployment, Endpoint, NAME, QUORUM, address_in, pairs};
+use super::deployment::{COUNT, Deployment, NAME, QUORUM, address_in, pairs};
+use crate::partitions::process::Endpoint;
 use crate::sh::Result;
 
 /// Time between two questions to a Sentinel.
