@@ -36,21 +36,31 @@ fn free_port() -> u16 {
     free.next().expect("some port is free")
 }
 
+fn start(program: &Program, lines: &[&str]) -> Server {
+    let setup = Setup::new(program)
+        .port(free_port())
+        .conf("cluster-enabled yes")
+        .conf(&format!("cluster-node-timeout {NODE_TIMEOUT_MS}"))
+        .conf("appendonly yes");
+    lines.iter().fold(setup, |setup, line| setup.conf(line)).start()
+}
+
 impl Nodes {
     /// Starts a node of each program, with further lines in each configuration. They do not know each other.
     ///
     /// # Panics
     /// If one does not start.
     pub fn start(programs: &[&Program], lines: &[&str]) -> Nodes {
-        let start = |program: &&Program| {
-            let setup = Setup::new(program)
-                .port(free_port())
-                .conf("cluster-enabled yes")
-                .conf(&format!("cluster-node-timeout {NODE_TIMEOUT_MS}"))
-                .conf("appendonly yes");
-            lines.iter().fold(setup, |setup, line| setup.conf(line)).start()
-        };
-        Nodes { servers: programs.iter().map(start).collect() }
+        Nodes { servers: programs.iter().map(|program| start(program, lines)).collect() }
+    }
+
+    /// Starts a further node, which knows nobody, and returns its number.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_another(&mut self, program: &Program) -> usize {
+        self.servers.push(start(program, &[]));
+        self.servers.len() - 1
     }
 
     /// Returns a node.
@@ -85,7 +95,67 @@ impl Nodes {
     pub fn tool(&self, words: &[&str]) -> Output {
         let mut command = Command::new(stock("redis-cli"));
         command.arg("--cluster").args(words);
-        tools::run(command, b"yes\n")
+        // It asks for each kind of change.
+        tools::run(command, &b"yes\n".repeat(5))
+    }
+
+    /// Runs `redis-cli --cluster` like [`Nodes::tool`], which must succeed, and returns its output.
+    ///
+    /// # Panics
+    /// If it does not succeed.
+    pub fn run_tool(&self, words: &[&str]) -> String {
+        let output = self.tool(words);
+        assert_eq!(output.code, Some(0), "{words:?}: {}{}", output.out, output.err);
+        output.out
+    }
+
+    /// Returns the name of a node.
+    ///
+    /// # Panics
+    /// If it does not reply.
+    pub fn id(&self, node: usize) -> String {
+        self.ask(node, "CLUSTER MYID").expect("it replies").text()
+    }
+
+    /// Returns how many slots a node has in its own view.
+    pub fn slot_count(&self, node: usize) -> usize {
+        let mine = self.lines(node).into_iter().find(|words| words[2].contains("myself"));
+        let ranges = mine.into_iter().flat_map(|words| words.into_iter().skip(8));
+        let ranges = ranges.filter_map(|word| {
+            let (first, last) = word.split_once('-').unwrap_or((&word, &word));
+            Some(last.parse::<usize>().ok()? + 1 - first.parse::<usize>().ok()?)
+        });
+        ranges.sum()
+    }
+
+    /// Runs commands, one a line, by `redis-cli -c` at a node, which follows redirections, and returns a line for each
+    /// reply.
+    ///
+    /// # Panics
+    /// If there is not one line for each command.
+    pub fn follow_all(&self, node: usize, commands: &[String]) -> Vec<String> {
+        let mut command = Command::new(stock("redis-cli"));
+        command.args(["-c", "-p", &self.servers[node].port().to_string()]);
+        let output = tools::run(command, commands.join("\n").as_bytes());
+        let is_note = |line: &&str| line.starts_with("-> Redirected to slot");
+        let lines: Vec<_> = output.out.lines().filter(|line| !is_note(line)).collect();
+        assert_eq!(lines.len(), commands.len(), "{}{}", output.out, output.err);
+        lines.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Waits until `redis-cli --cluster check` finds nothing: all nodes agree, all slots are served, and none is moved.
+    ///
+    /// # Panics
+    /// If it still finds something.
+    pub fn wait_until_checked(&self, node: usize) {
+        wait_for_within("the check finds nothing", DEADLINE, || {
+            let check = self.tool(&["check", &self.address(node)]);
+            let is_good = check.code == Some(0)
+                && check.out.contains("[OK] All nodes agree about slots configuration.")
+                && check.out.contains("[OK] All 16384 slots covered.")
+                && !check.out.contains("[WARNING]");
+            is_good.then_some(())
+        });
     }
 
     /// Runs `redis-cli -c` at a node, which follows redirections.
