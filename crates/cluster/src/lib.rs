@@ -19,6 +19,7 @@
 //! is lost.
 
 pub mod bus;
+mod explain;
 mod id_index;
 mod injected;
 mod io;
@@ -34,5 +35,6 @@ pub use injected::{BUGS, Bug};
 pub use io::{Data, Input, Level, LinkId, Now, Output, Route};
 pub use machine::{Boot, Cluster, CommandError, LinkView, Reset, SlotRange, Stats, Takeover};
 pub use node_id::NodeId;
+pub use russet_journal::{Entry, clock};
 pub use settings::{Announced, Settings};
 pub use slots::SlotBitmap;

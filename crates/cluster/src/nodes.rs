@@ -228,6 +228,8 @@ pub struct Nodes {
     owners: Vec<Option<NodeKey>>,
     /// How many slots have an owner.
     assigned: u16,
+    /// Slots that have changed hands, by their former and their new owner.
+    moved: BTreeMap<(Option<NodeId>, Option<NodeId>), SlotBitmap>,
     me: NodeKey,
     /// How many nodes are of each kind, by `kinds`.
     counts: [usize; COUNTED],
@@ -269,6 +271,7 @@ impl Nodes {
             free: Vec::new(),
             owners: vec![None; usize::from(SLOTS)],
             assigned: 0,
+            moved: BTreeMap::new(),
             me: NodeKey(0),
             counts: [0; COUNTED],
             kinds: vec![0],
@@ -408,6 +411,10 @@ impl Nodes {
     /// Gives a slot to a node, or to nobody.
     pub fn assign(&mut self, slot: u16, to: Option<NodeKey>) {
         let from = std::mem::replace(&mut self.owners[usize::from(slot)], to);
+        if from != to {
+            let hands = (from.map(|from| self[from].id), to.map(|to| self[to].id));
+            self.moved.entry(hands).or_default().insert(slot);
+        }
         if let Some(from) = from {
             let node = &mut self[from];
             node.slots.remove(slot);
@@ -420,6 +427,11 @@ impl Nodes {
             node.slot_count += 1;
             self.assigned += 1;
         }
+    }
+
+    /// Returns which slots have changed hands since the last call, by their former and their new owner.
+    pub fn take_moved(&mut self) -> BTreeMap<(Option<NodeId>, Option<NodeId>), SlotBitmap> {
+        std::mem::take(&mut self.moved)
     }
 
     /// Takes all slots of a node. Returns how many there were.

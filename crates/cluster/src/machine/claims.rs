@@ -184,6 +184,8 @@ impl Cluster {
             self.nodes[sender].label()
         );
         self.log(Level::Notice, text);
+        let what = format!("it has the epoch of this node, whose new one is {epoch}");
+        self.note("+epoch", sender, what);
     }
 
     /// Gives this node an epoch that it has never had, as it becomes a master again: others may remember a higher one of

@@ -331,14 +331,20 @@ impl Cluster {
                     );
                 }
                 Takeover::Coordinated => {
+                    let what = "a user has ordered a failover without loss";
+                    cluster.note("+manual-failover", master, what);
                     cluster.log(Level::Notice, "Manual failover user request accepted.".to_owned());
                     cluster.begin_manual_failover(false);
                 }
                 Takeover::Forced => {
+                    let what = "a user has ordered a failover without the master";
+                    cluster.note("+manual-failover", master, what);
                     cluster.log(Level::Notice, "Forced failover user request accepted.".to_owned());
                     cluster.begin_manual_failover(true);
                 }
                 Takeover::Unasked => {
+                    let what = "a user has ordered a failover without a vote";
+                    cluster.note("+manual-failover", master, what);
                     cluster
                         .log(Level::Notice, "Taking over the primary (user request).".to_owned());
                     cluster.bump_epoch();

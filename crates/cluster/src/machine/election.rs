@@ -7,8 +7,7 @@
 //! ```
 //!
 //! The rank of a replica is the number of replicas of its master that have more of its data: they are given a second
-//! each to win before it. A master votes once in an epoch, and not twice for the same master's place within two
-//! timeouts. Its vote is on disk before it leaves, so it holds across restarts.
+//! each to win before it. Whom a master votes for is decided in [`vote`](super::vote).
 //!
 //! When several masters fail at once, with a machine or a rack, their replicas ask at about the same time, and since a
 //! master votes once in an epoch, they would take each other's votes. So they take turns, in the order of their masters'
@@ -29,6 +28,7 @@
 use std::collections::BTreeSet;
 
 use super::Cluster;
+use super::journal::listed;
 use super::persist::Then;
 use crate::bus::{self, Header, MessageFlags, NodeFlags};
 use crate::injected::Bug;
@@ -73,7 +73,30 @@ pub(super) struct Election {
     repeat_ms: Option<u64>,
     votes: BTreeSet<NodeKey>,
     /// Why it does not take over, and when that was logged.
-    obstacle: Option<(&'static str, u64)>,
+    obstacle: Option<(Obstacle, u64)>,
+}
+
+/// Why a replica does not take over, or not yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    OldData,
+    Waiting,
+    FewVotes,
+    Expired,
+}
+
+impl Obstacle {
+    fn text(self) -> &'static str {
+        match self {
+            Obstacle::OldData => {
+                "Disconnected from primary for longer than allowed. Please check the \
+                 'cluster-replica-validity-factor' configuration option."
+            }
+            Obstacle::Waiting => "Waiting the delay before I can start a new failover.",
+            Obstacle::FewVotes => "Waiting for votes, but majority still not reached.",
+            Obstacle::Expired => "Failover attempt expired.",
+        }
+    }
 }
 
 impl Election {
@@ -103,10 +126,7 @@ impl Cluster {
             return;
         }
         if !is_manual && !self.is_data_recent() {
-            return self.log_obstacle(
-                "Disconnected from primary for longer than allowed. Please check the \
-                 'cluster-replica-validity-factor' configuration option.",
-            );
+            return self.log_obstacle(Obstacle::OldData);
         }
         let now = self.now_ms();
         let duration = self.election_ms();
@@ -115,7 +135,7 @@ impl Cluster {
             None => return self.schedule(is_manual),
             Some(start) if is_over(start) => return self.schedule(is_manual),
             Some(start) if now.saturating_sub(start) > duration => {
-                return self.log_obstacle("Failover attempt expired.");
+                return self.log_obstacle(Obstacle::Expired);
             }
             Some(_) => {}
         }
@@ -124,28 +144,30 @@ impl Cluster {
                 self.update_place();
             }
             if self.election.start_ms.is_some_and(|start| now < start) {
-                return self.log_obstacle("Waiting the delay before I can start a new failover.");
+                return self.log_obstacle(Obstacle::Waiting);
             }
             return self.ask();
         }
         if self.election.votes.len() >= self.nodes.quorum() {
             return self.win();
         }
-        self.log_obstacle("Waiting for votes, but majority still not reached.");
+        self.log_obstacle(Obstacle::FewVotes);
         if self.election.repeat_ms.is_some_and(|due| now >= due) && !self.has_bug(Bug::StockRules) {
             self.ask_again();
         }
     }
 
-    fn log_obstacle(&mut self, text: &'static str) {
+    fn log_obstacle(&mut self, obstacle: Obstacle) {
         let now = self.now_ms();
-        let is_known =
-            |(known, at): (&str, u64)| known == text && now.saturating_sub(at) < RELOG_MS;
-        if self.election.obstacle.is_some_and(is_known) {
+        let last = self.election.obstacle.filter(|(last, _)| *last == obstacle);
+        if last.is_some_and(|(_, at)| now.saturating_sub(at) < RELOG_MS) {
             return;
         }
-        self.election.obstacle = Some((text, now));
-        self.log(Level::Notice, format!("Currently unable to failover: {text}"));
+        if last.is_none() {
+            self.note_obstacle(obstacle);
+        }
+        self.election.obstacle = Some((obstacle, now));
+        self.log(Level::Notice, format!("Currently unable to failover: {}", obstacle.text()));
         let (size, quorum, votes) =
             (self.nodes.voters(), self.nodes.quorum(), self.election.votes.len());
         if self.election.is_asking {
@@ -154,6 +176,48 @@ impl Cluster {
                 format!("Needed quorum: {quorum}. Number of votes received so far: {votes}/{size}"),
             );
         }
+    }
+
+    fn note_obstacle(&mut self, obstacle: Obstacle) {
+        match obstacle {
+            Obstacle::OldData => {
+                let silent = self.now.data.silent_ms;
+                let age = silent.map_or("has none of it".to_owned(), |ms| {
+                    format!("has heard nothing of it for {ms} ms")
+                });
+                self.note_of_master(
+                    "-election",
+                    format!("this replica's data is too old: it {age}"),
+                );
+            }
+            Obstacle::Expired => {
+                let (epoch, votes) = (self.election.epoch, self.told_votes());
+                self.note_of_master("-election", format!("not elected in epoch {epoch}: {votes}"));
+            }
+            Obstacle::Waiting | Obstacle::FewVotes => {}
+        }
+    }
+
+    /// Returns who has voted for this node, and who has not.
+    fn told_votes(&self) -> String {
+        let (mut given, mut missing) = (Vec::new(), Vec::new());
+        for (key, node) in self.nodes.iter().filter(|(_, node)| node.votes()) {
+            let has_voted = self.election.votes.contains(&key);
+            if has_voted { &mut given } else { &mut missing }.push(node.label());
+        }
+        let (count, quorum) = (given.len(), self.nodes.quorum());
+        let (given, missing) = (listed(&given), listed(&missing));
+        format!("{count} votes, {quorum} needed, by {given}; none by {missing}")
+    }
+
+    /// Returns how far the replicas of this one's master are, as this node has heard.
+    fn told_offsets(&self) -> String {
+        let me = self.nodes.me();
+        let others = me.master.into_iter().flat_map(|master| self.nodes.replicas(master));
+        let others = others.filter(|(_, node)| !node.is(NodeFlags::MYSELF));
+        let others: Vec<String> =
+            others.map(|(_, node)| format!("{} at {}", node.label(), node.offset)).collect();
+        format!("offset {}, others: {}", self.now.data.offset, listed(&others))
     }
 
     /// Whether the master was heard of lately enough, when it failed.
@@ -185,6 +249,9 @@ impl Cluster {
             self.now.data.offset
         );
         self.log(Level::Notice, text);
+        let offsets = self.told_offsets();
+        let what = format!("rank {rank} ({offsets}), {turn} other masters first, {delay} ms delay");
+        self.note_of_master("+election", what);
         let master = self.nodes.me().master;
         self.tell(|node| node.is_replica() && node.master == master);
         if delay == 0 {
@@ -253,6 +320,9 @@ impl Cluster {
         self.election.epoch = epoch;
         self.election.is_asking = true;
         self.log(Level::Notice, format!("Starting a failover election for epoch {epoch}."));
+        let (voters, quorum) = (self.nodes.voters(), self.nodes.quorum());
+        let what = format!("for epoch {epoch}, of {voters} masters, {quorum} needed");
+        self.note_of_master("+votes-asked", what);
         self.save_then(Then::AskForVotes { epoch });
     }
 
@@ -302,115 +372,16 @@ impl Cluster {
 
     fn win(&mut self) {
         let epoch = self.election.epoch;
+        let votes = self.told_votes();
+        self.note_of_master("+elected", format!("elected in epoch {epoch}: {votes}"));
         self.log(Level::Notice, "Failover election won: I'm the new primary.".to_owned());
         self.log(Level::Notice, format!("configEpoch set to {epoch} after successful failover"));
         self.take_over(epoch);
     }
 
-    /// Votes for a replica, or says in the log why not.
-    pub(super) fn consider_vote(&mut self, sender: NodeKey, header: &Header) {
-        if !self.nodes.me().votes() {
-            return;
-        }
-        let label = self.nodes[sender].label();
-        let node = self.nodes[sender].id;
-        if self.voted_for == Some(node) && self.last_vote_epoch == header.current_epoch {
-            // The vote has been lost on its way.
-            return self.save_then(Then::Vote { node, epoch: header.current_epoch });
-        }
-        if let Err(why) = self.may_vote(sender, header) {
-            return self.log(Level::Warning, format!("Failover auth denied to {label}{why}"));
-        }
-        let now = self.now_ms();
-        let epoch = self.current_epoch;
-        self.last_vote_epoch = epoch;
-        self.voted_for = Some(node);
-        if let Some(master) = self.nodes[sender].master {
-            let id = self.nodes[sender].id;
-            self.nodes[master].voted = Some((now, id));
-        }
-        self.save_then(Then::Vote { node, epoch });
-        if self.has_bug(Bug::EarlyVote) {
-            self.vote(&node, epoch);
-        }
-        self.log(Level::Notice, format!("Failover auth granted to {label} for epoch {epoch}"));
-    }
-
-    fn may_vote(&self, sender: NodeKey, header: &Header) -> Result<(), String> {
-        let (asked, current) = (header.current_epoch, self.current_epoch);
-        if asked < current {
-            return Err(format!(": reqEpoch ({asked}) < curEpoch({current})"));
-        }
-        if self.last_vote_epoch >= current && !self.has_bug(Bug::SecondVote) {
-            return Err(format!(": already voted for epoch {current}"));
-        }
-        let node = &self.nodes[sender];
-        if node.is_master() {
-            return Err(format!(" for epoch {asked}: it is a primary node"));
-        }
-        let Some(master) = node.master else {
-            return Err(format!(" for epoch {asked}: I don't know its primary"));
-        };
-        let is_forced = header.message_flags.has(MessageFlags::FORCE_ACK);
-        if !self.nodes[master].is(NodeFlags::FAIL) && !is_forced {
-            return Err(format!(" for epoch {asked}: its primary is up"));
-        }
-        if !is_forced && self.heard_lately(master) {
-            return Err(format!(
-                " for epoch {asked}: its primary is up, and was heard of just now"
-            ));
-        }
-        let pause = self.settings.node_timeout_ms.saturating_mul(2);
-        // The same replica may ask in one epoch after the other: what a vote must not do is to help two.
-        let voted = self.nodes[master].voted.filter(|(_, id)| *id != node.id);
-        let since = voted.map(|(voted, _)| self.now.mono_ms.saturating_sub(voted));
-        if let Some(since) = since.filter(|since| *since < pause && !self.has_bug(Bug::SecondVote))
-        {
-            let left = pause - since;
-            return Err(format!(": can't vote about this primary before {left} milliseconds"));
-        }
-        let is_newer = |slot: &u16| {
-            let owner = self.nodes.owner(*slot)?;
-            let epoch = self.nodes[owner].config_epoch;
-            (epoch > header.config_epoch).then_some((*slot, epoch))
-        };
-        match header.slots.iter().find_map(|slot| is_newer(&slot)) {
-            Some((slot, epoch)) => {
-                Err(format!(": slot {slot} epoch ({epoch}) > reqEpoch ({})", header.config_epoch))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// For how long an election can be won.
-    fn election_ms(&self) -> u64 {
+    pub(super) fn election_ms(&self) -> u64 {
         self.settings.node_timeout_ms.saturating_mul(2).max(ELECTION_MIN_MS)
-    }
-
-    /// Whether a replica may still win by a vote of this node, and take the place of a master.
-    pub(super) fn has_voted_lately(&self, master: NodeKey) -> bool {
-        let voted = self.nodes[master].voted;
-        voted.is_some_and(|(at, _)| self.now.mono_ms.saturating_sub(at) <= self.election_ms())
-    }
-
-    /// Whether a master may have been told by this node within the last timeout that it is heard.
-    fn heard_lately(&self, master: NodeKey) -> bool {
-        let silent_ms = self.now.mono_ms.saturating_sub(self.nodes[master].heard_ms);
-        silent_ms <= self.settings.node_timeout_ms
-    }
-
-    /// Sends a vote that is on disk.
-    pub(super) fn vote(&mut self, id: &crate::node_id::NodeId, epoch: u64) {
-        let Some(key) = self.nodes.find(id) else { return };
-        let is_the_last = self.last_vote_epoch == epoch && self.voted_for == Some(*id);
-        let Some(link) = self.nodes[key].link.filter(|_| is_the_last || self.bug.is_some()) else {
-            return;
-        };
-        // A later epoch would make it a vote for whatever the replica asks for by then.
-        let header = Header { current_epoch: epoch, ..self.header() };
-        let mut bytes = Vec::new();
-        bus::write_auth_ack(&mut bytes, &header);
-        self.send(link, bytes);
     }
 }
 

@@ -47,6 +47,7 @@ impl Cluster {
             }
             let text = format!("*** NODE {} possibly failing", self.nodes[key].id);
             self.log(Level::Debug, text);
+            self.note("+suspected", key, self.told_answer(key));
             self.nodes[key].flags.set(NodeFlags::PFAIL, true);
             self.save_soon();
             let id = self.nodes[key].id;
@@ -124,11 +125,16 @@ impl Cluster {
         }
         let mine = usize::from(self.nodes.me().votes());
         let needed = if self.has_bug(Bug::FailByOneWord) { 1 } else { self.nodes.quorum() };
-        if self.count_reports(key) + mine < needed {
+        let agreed = self.count_reports(key) + mine;
+        if agreed < needed {
             return;
         }
         let label = self.nodes[key].label();
         self.log(Level::Notice, format!("Marking node {label} as failing (quorum reached)."));
+        let by = if mine == 1 { ", this one included" } else { "" };
+        let voters = self.nodes.voters();
+        let by = format!("suspected by {agreed} of {voters} masters{by}, {needed} needed");
+        self.note_failed(key, &by);
         self.mark_failed(key);
         let id = self.nodes[key].id;
         let header = self.header();
@@ -154,6 +160,7 @@ impl Cluster {
         }
         let (from, about_label) = (self.nodes[from].label(), node.label());
         self.log(Level::Notice, format!("FAIL message received from {from} about {about_label}"));
+        self.note_failed(about, &format!("{from} says that a majority agrees"));
         self.mark_failed(about);
     }
 
@@ -171,6 +178,7 @@ impl Cluster {
         node.denies_us = gossip.iter().any(is_denial);
         if node.is(NodeFlags::PFAIL) {
             node.flags.set(NodeFlags::PFAIL, false);
+            self.note("-suspected", key, "it has answered");
             self.save_soon();
         } else if node.is(NodeFlags::FAIL) {
             self.forgive(key);
@@ -195,6 +203,7 @@ impl Cluster {
         let text = format!("Clear FAIL state for node {}: {why}.", node.label());
         self.nodes[key].flags.set(NodeFlags::FAIL, false);
         self.log(Level::Notice, text);
+        self.note("-fail", key, why);
         self.save_soon();
     }
 }

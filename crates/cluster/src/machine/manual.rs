@@ -100,8 +100,10 @@ impl Cluster {
         self.manual.end_ms = Some(self.now_ms() + ms);
         self.manual.replica = Some(sender);
         self.output(Output::PauseWrites { ms: ms.saturating_mul(HOLD_FACTOR) });
-        let text = format!("Manual failover requested by replica {}.", self.nodes[sender].label());
-        self.log(Level::Notice, text);
+        let label = self.nodes[sender].label();
+        self.log(Level::Notice, format!("Manual failover requested by replica {label}."));
+        let what = format!("writes are held for its replica {label}");
+        self.note("+manual-failover", self.nodes.my_key(), what);
         self.send_ping(link, Some(sender), PingKind::Ping, false);
     }
 
@@ -112,6 +114,7 @@ impl Cluster {
             return;
         }
         self.manual.target = Some(offset);
+        self.note_of_master("+paused", format!("it holds writes at offset {offset}"));
         self.log(
             Level::Notice,
             format!("Received replication offset for paused primary manual failover: {offset}"),
@@ -123,6 +126,8 @@ impl Cluster {
         let now = self.now_ms();
         if self.manual.end_ms.is_some_and(|end| now >= end) {
             self.log(Level::Warning, "Manual failover timed out.".to_owned());
+            let about = self.nodes.me().master.unwrap_or(self.nodes.my_key());
+            self.note("-manual-failover", about, "it took too long");
             return self.end_manual_failover();
         }
         if let Some(due) = self.manual.next_look_ms

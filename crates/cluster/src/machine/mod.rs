@@ -5,6 +5,7 @@ mod commands;
 mod election;
 mod failure;
 mod gossip;
+mod journal;
 mod links;
 mod manual;
 mod persist;
@@ -14,6 +15,7 @@ mod role;
 mod standing;
 mod timers;
 mod view;
+mod vote;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -79,6 +81,7 @@ pub struct Cluster {
     /// Reports of failures count from this time on: this node was stopped before.
     reports_count_ms: u64,
     stats: Stats,
+    events: journal::Events,
     outputs: VecDeque<Output>,
 }
 
@@ -121,9 +124,11 @@ impl Cluster {
             served: SlotBitmap::default(),
             reports_count_ms: 0,
             stats: Stats::default(),
+            events: journal::Events::default(),
             outputs: VecDeque::new(),
             settings,
         };
+        cluster.nodes.take_moved();
         cluster.announce_settings();
         cluster.saves.begin(&cluster.nodes, cluster.current_epoch);
         if is_new {
@@ -167,6 +172,7 @@ impl Cluster {
     /// Ends an event or a command: what follows from it is done.
     fn finish(&mut self) {
         self.check_election();
+        self.note_moved_slots();
         self.update_standing();
         self.save_if_due();
         self.refresh_served();

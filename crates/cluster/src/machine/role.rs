@@ -163,6 +163,7 @@ impl Cluster {
             self.importing.clear();
         }
         self.nodes.unassign_all(me);
+        self.note("+replica", master, "this node is its replica now");
         let shard = self.nodes[master].shard;
         let node = self.nodes.me_mut();
         node.flags.set(NodeFlags::MASTER, false);
@@ -214,8 +215,8 @@ impl Cluster {
         if !me.is_master() || me.config_epoch < epoch {
             return;
         }
-        let former = self.nodes.find(&former).filter(|key| !self.nodes[*key].is(NodeFlags::FAIL));
-        if let Some(former) = former
+        let former = self.nodes.find(&former);
+        if let Some(former) = former.filter(|key| !self.nodes[*key].is(NodeFlags::FAIL))
             && until_ms.is_some_and(|until| self.now_ms() > until)
         {
             return self.step_back(former);
@@ -223,12 +224,17 @@ impl Cluster {
         self.output(Output::Promote);
         self.end_manual_failover();
         self.tell(|_| true);
+        if let Some(former) = former {
+            self.note("+promoted", former, "the new state of this node is on disk");
+            self.tell_failover(former, self.nodes.my_key());
+        }
     }
 
     /// Stays the replica of a master, whose place it has won too late. Nobody has been told.
     fn step_back(&mut self, master: NodeKey) {
         let text = "Manual failover was won too late: the state could not be saved while the primary held its clients.";
         self.log(Level::Warning, text.to_owned());
+        self.note("-promoted", master, "its place was won too late");
         let slots: Vec<u16> = self.nodes.me().slots().iter().collect();
         slots.into_iter().for_each(|slot| self.nodes.assign(slot, Some(master)));
         let me = self.nodes.me_mut();

@@ -125,12 +125,16 @@ impl Cluster {
             let level = if is_ok { Level::Notice } else { Level::Warning };
             let state = if is_ok { "ok" } else { "fail" };
             self.log(level, format!("Cluster state changed: {state}"));
+            if is_ok {
+                self.note("+served", self.nodes.my_key(), "this node serves");
+            }
         }
         if let Some(reason) = obstacle
             && self.standing.reason != Some(reason)
         {
             self.standing.reason = Some(reason);
             self.log(Level::Warning, format!("Cluster is currently down: {}", reason.text()));
+            self.note("-served", self.nodes.my_key(), reason.text());
         }
     }
 

@@ -4,6 +4,7 @@
 //! no keys; so whoever needs to know whether there are any asks here and tells it. A change is answered when it is on disk.
 
 mod client;
+mod events;
 mod nodes;
 mod shape;
 mod slot_stats;
@@ -38,6 +39,7 @@ const CLUSTER: Command = Command {
         slots::COUNTKEYSINSLOT,
         slots::DELSLOTS,
         slots::DELSLOTSRANGE,
+        events::EVENTS,
         nodes::FAILOVER,
         slots::FLUSHSLOTS,
         nodes::FORGET,

@@ -15,6 +15,7 @@ fn a_server_alone_has_no_cluster() {
     for request in [
         "CLUSTER INFO",
         "CLUSTER HELP",
+        "CLUSTER EVENTS x",
         "CLUSTER ADDSLOTS x",
         "CLUSTER SETSLOT 1 2 3",
         "CLUSTER RESET 1 2 3",
@@ -43,6 +44,7 @@ fn arguments_are_checked() {
         "MEET 1.2.3.4 5 6 7",
         "RESET HARD NOW",
         "FAILOVER FORCE NOW",
+        "EVENTS 1 2",
         "REPLICATE NO TWO",
         "REPLICATE NO ONE 1",
         "SLOT-STATS SLOTSRANGE 1",
@@ -57,6 +59,8 @@ fn arguments_are_checked() {
     let number = "-ERR value is not an integer or out of range";
     let setslot = "-ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP";
     let cases = [
+        ("EVENTS x", number),
+        ("EVENTS -1", "-ERR value is out of range, value must between 0 and 9223372036854775807"),
         ("ADDSLOTS 1 x", range),
         ("ADDSLOTS 16384", range),
         ("ADDSLOTS -1", range),

@@ -156,3 +156,25 @@ fn a_master_without_slots_follows_who_took_the_last() {
         expect(&mut world, 0, &[(again, reply)]);
     }
 }
+
+#[test]
+fn the_journal_tells_a_failover() {
+    let mut world = World::cluster(2, &[0], "");
+    world.ok(2, "CLUSTER FAILOVER");
+    let (old, new) = (world.id(0), world.id(2));
+    world.until("the replica is the master", |world| {
+        world.request(1, "CLUSTER NODES").contains(&format!("{new} 127.0.0.1:7002@17002 master"))
+    });
+    let events = world.request(2, "CLUSTER EVENTS");
+    for event in ["+manual-failover", "+paused", "+elected", "+promoted"] {
+        let entry = format!("$5\r\nevent\r\n${}\r\n{event}\r\n", event.len());
+        let begin = format!("{old} (): ");
+        let found = events.split_once(&entry).is_some_and(|(_, rest)| rest.contains(&begin));
+        assert!(found, "{event}: {events}");
+    }
+    let last = world.request(2, "CLUSTER EVENTS 1");
+    assert!(last.starts_with("*1\r\n*8\r\n$4\r\ntime\r\n$24\r\n"), "{last}");
+    assert_eq!(world.request(2, "CLUSTER EVENTS 0"), "*0\r\n");
+    let is_account = |line: &&String| line.contains("its successor is this node");
+    assert_eq!(world.nodes[2].log.iter().filter(is_account).count(), 1);
+}
