@@ -3,7 +3,7 @@
 mod network;
 
 use network::{Network, id_of};
-use russet_cluster::{Cluster, Route, Settings, Takeover};
+use russet_cluster::{Cluster, Route, Settings, SlotStep, Takeover};
 
 fn settings() -> Settings {
     Settings { node_timeout_ms: 2_000, ..Settings::default() }
@@ -146,10 +146,11 @@ fn a_master_without_slots_replicates_whoever_got_the_last_one() {
     network.checks.loose = network.checks.watched.iter().copied().collect();
     network.checks.may_both_serve = true;
     for slot in 8192..16384 {
-        _ = network.order(0, |cluster, now| cluster.import_slot(now, slot, from.as_bytes()));
+        let step = SlotStep::Import(from.as_bytes().to_vec());
+        _ = network.order(0, |cluster, now| cluster.set_slot(now, slot, &step, false));
+        let step = SlotStep::Give(to.as_bytes().to_vec());
         for number in [0, 1] {
-            let order =
-                |cluster: &mut Cluster, now| cluster.give_slot(now, slot, to.as_bytes(), false);
+            let order = |cluster: &mut Cluster, now| cluster.set_slot(now, slot, &step, false);
             network.order(number, order).unwrap();
         }
     }

@@ -3,7 +3,7 @@
 mod network;
 
 use network::Network;
-use russet_cluster::{Cluster, Settings, Takeover};
+use russet_cluster::{Cluster, Settings, SlotStep, Takeover};
 
 fn network() -> Network {
     let settings = Settings { node_timeout_ms: 2_000, ..Settings::default() };
@@ -115,7 +115,8 @@ fn slots_that_move_one_by_one_are_one_entry() {
     let before = network.cluster(0).events().len();
     let to = network.cluster(0).my_id();
     for slot in 16_000..16_100 {
-        let order = |cluster: &mut Cluster, now| cluster.give_slot(now, slot, to.as_bytes(), false);
+        let step = SlotStep::Give(to.as_bytes().to_vec());
+        let order = |cluster: &mut Cluster, now| cluster.set_slot(now, slot, &step, false);
         network.order(0, order).unwrap();
     }
     let moved = entries(&network, 0, &["+slots"]);
@@ -129,7 +130,8 @@ fn the_journal_is_bounded() {
     let mut network = network();
     for round in 0..400 {
         let to = network.cluster(round % 2).my_id();
-        let order = |cluster: &mut Cluster, now| cluster.give_slot(now, 7, to.as_bytes(), false);
+        let step = SlotStep::Give(to.as_bytes().to_vec());
+        let order = |cluster: &mut Cluster, now| cluster.set_slot(now, 7, &step, false);
         network.order(2, order).unwrap();
         network.order(2, |cluster, now| cluster.delete_slots(now, &[7])).unwrap();
     }

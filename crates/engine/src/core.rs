@@ -194,6 +194,8 @@ pub enum ClusterOrder {
     PauseWrites(u64),
     /// End that.
     ResumeWrites,
+    /// Replicas have the step of a slot's move that this client waits for.
+    SetSlot(Handle),
 }
 
 /// The reply to a blocked client.

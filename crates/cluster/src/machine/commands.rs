@@ -23,6 +23,19 @@ pub enum Takeover {
     Unasked,
 }
 
+/// A step of the move of a slot, with the name of the other node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotStep {
+    /// It is going to be moved to a node.
+    Migrate(Vec<u8>),
+    /// It is going to be moved here from a node.
+    Import(Vec<u8>),
+    /// The move ends, where the slot is.
+    Settle,
+    /// It belongs to a node.
+    Give(Vec<u8>),
+}
+
 /// How much a node forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
@@ -171,29 +184,75 @@ impl Cluster {
         });
     }
 
-    /// Begins to move a slot to a node.
-    pub fn migrate_slot(&mut self, now: Now, slot: u16, id: &[u8]) -> Result<(), CommandError> {
-        self.command(now, |cluster| {
-            if cluster.nodes.owner(slot) != Some(cluster.nodes.my_key()) {
-                return Err(format!("I'm not the owner of hash slot {slot}"));
+    /// Whether a step of the move of a slot can be carried out here. `has_keys`: whether this node has keys of the slot. A
+    /// replica keeps the steps of its master, so that the move goes on when it takes over.
+    pub fn check_slot(
+        &self,
+        slot: u16,
+        step: &SlotStep,
+        has_keys: bool,
+    ) -> Result<(), CommandError> {
+        let (me, owner) = (self.nodes.my_key(), self.nodes.owner(slot));
+        match step {
+            SlotStep::Migrate(id) => {
+                if owner != Some(me) && !self.is_replica() {
+                    return Err(format!("I'm not the owner of hash slot {slot}"));
+                }
+                self.slot_peer(id)?;
             }
-            let to = cluster.slot_peer(id)?;
-            cluster.log_slot(format!("Migrating slot {slot} to"), to);
-            cluster.migrating.insert(slot, to);
-            cluster.save_soon();
-            Ok(())
-        })
+            SlotStep::Import(id) => {
+                if owner == Some(me) {
+                    return Err(format!("I'm already the owner of hash slot {slot}"));
+                }
+                self.slot_peer(id)?;
+            }
+            SlotStep::Settle => {}
+            SlotStep::Give(id) => {
+                let to = self.joined(id)?;
+                if self.nodes[to].is_replica() {
+                    return Err("Target node is not a master".to_owned());
+                }
+                if owner == Some(me) && to != me && has_keys {
+                    return Err(format!(
+                        "Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// Begins to take a slot from a node.
-    pub fn import_slot(&mut self, now: Now, slot: u16, id: &[u8]) -> Result<(), CommandError> {
+    /// Carries out a step of the move of a slot.
+    pub fn set_slot(
+        &mut self,
+        now: Now,
+        slot: u16,
+        step: &SlotStep,
+        has_keys: bool,
+    ) -> Result<(), CommandError> {
         self.command(now, |cluster| {
-            if cluster.nodes.owner(slot) == Some(cluster.nodes.my_key()) {
-                return Err(format!("I'm already the owner of hash slot {slot}"));
+            cluster.check_slot(slot, step, has_keys)?;
+            match step {
+                SlotStep::Migrate(id) => {
+                    let to = cluster.slot_peer(id)?;
+                    cluster.log_slot(format!("Migrating slot {slot} to"), to);
+                    cluster.migrating.insert(slot, to);
+                }
+                SlotStep::Import(id) => {
+                    let from = cluster.slot_peer(id)?;
+                    cluster.log_slot(format!("Importing slot {slot} from"), from);
+                    cluster.importing.insert(slot, from);
+                }
+                SlotStep::Settle => {
+                    cluster.log(Level::Notice, format!("Marking slot {slot} stable"));
+                    cluster.migrating.remove(&slot);
+                    cluster.importing.remove(&slot);
+                }
+                SlotStep::Give(id) => {
+                    let to = cluster.joined(id)?;
+                    cluster.give_slot(slot, to, has_keys);
+                }
             }
-            let from = cluster.slot_peer(id)?;
-            cluster.log_slot(format!("Importing slot {slot} from"), from);
-            cluster.importing.insert(slot, from);
             cluster.save_soon();
             Ok(())
         })
@@ -211,53 +270,23 @@ impl Cluster {
         Ok(key)
     }
 
-    /// Ends the move of a slot, where it is.
-    pub fn settle_slot(&mut self, now: Now, slot: u16) {
-        self.command(now, |cluster| {
-            cluster.log(Level::Notice, format!("Marking slot {slot} stable"));
-            cluster.migrating.remove(&slot);
-            cluster.importing.remove(&slot);
-            cluster.save_soon();
-        });
-    }
-
-    /// Gives a slot to a node. `has_keys`: whether this node has keys of the slot.
-    pub fn give_slot(
-        &mut self,
-        now: Now,
-        slot: u16,
-        id: &[u8],
-        has_keys: bool,
-    ) -> Result<(), CommandError> {
-        self.command(now, |cluster| {
-            let to = cluster.joined(id)?;
-            if cluster.nodes[to].is_replica() {
-                return Err("Target node is not a master".to_owned());
-            }
-            let me = cluster.nodes.my_key();
-            if cluster.nodes.owner(slot) == Some(me) && to != me && has_keys {
-                return Err(format!(
-                    "Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
-                ));
-            }
-            if !has_keys {
-                cluster.migrating.remove(&slot);
-            }
-            cluster.log_slot(format!("Assigning slot {slot} to"), to);
-            let my_master = cluster.nodes.me().master.unwrap_or(me);
-            let was_mine = cluster.nodes.owner(slot) == Some(my_master) && to != my_master;
-            let is_imported = to == my_master && cluster.importing.remove(&slot).is_some();
-            cluster.nodes.assign(slot, Some(to));
-            cluster.unclaimed.remove(slot);
-            cluster.save_soon();
-            if was_mine && cluster.nodes[my_master].slot_count() == 0 {
-                cluster.lost_last_slot(to);
-            }
-            if is_imported && to == me {
-                cluster.claim_imported(slot);
-            }
-            Ok(())
-        })
+    fn give_slot(&mut self, slot: u16, to: NodeKey, has_keys: bool) {
+        let me = self.nodes.my_key();
+        if !has_keys {
+            self.migrating.remove(&slot);
+        }
+        self.log_slot(format!("Assigning slot {slot} to"), to);
+        let my_master = self.nodes.me().master.unwrap_or(me);
+        let was_mine = self.nodes.owner(slot) == Some(my_master) && to != my_master;
+        let is_imported = to == my_master && self.importing.remove(&slot).is_some();
+        self.nodes.assign(slot, Some(to));
+        self.unclaimed.remove(slot);
+        if was_mine && self.nodes[my_master].slot_count() == 0 {
+            self.lost_last_slot(to);
+        }
+        if is_imported && to == me {
+            self.claim_imported(slot);
+        }
     }
 
     /// Lets all know that a slot has been moved here, with an epoch that is newer than that of its old owner.

@@ -19,7 +19,7 @@ mod vote;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use commands::{CommandError, Reset, Takeover};
+pub use commands::{CommandError, Reset, SlotStep, Takeover};
 pub use view::{LinkView, SlotRange};
 
 use crate::injected::Bug;

@@ -26,8 +26,8 @@
 //!
 //! * after FAILOVER FORCE and TAKEOVER, for which nobody asks the old master, until it hears of it: at the latest with the
 //!   next answer of a voter that has. In a coordinated failover both serve reads for as long, but the old one holds writes;
-//! * when a replica wins while slots of its master are being moved: it does not know of the move, unless the driver
-//!   replicates SETSLOT, and claims them until it hears of the new owner;
+//! * when a replica wins while slots of its master are being moved, and has not got the driver's replicated SETSLOT, as those
+//!   of stock servers before Valkey 8: it claims them until it hears of the new owner;
 //! * if a winner has been cut off, or has waited for its disk, for longer than an election lasts before the voters hear of
 //!   it. By then they have forgiven the old master. The two share one place among the voters, so that with three masters
 //!   both can have a majority, if the cuts go between just those nodes;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use russet_cluster::bus::NodeFlags;
-use russet_cluster::{Cluster, NodeId};
+use russet_cluster::{Cluster, NodeId, SlotStep};
 
 use crate::world::World;
 
@@ -108,7 +108,9 @@ impl World {
 
     fn settle(&mut self, slot: u16) {
         for number in 0..self.count() {
-            self.network.order(number, |cluster, now| cluster.settle_slot(now, slot));
+            let order =
+                |cluster: &mut Cluster, now| cluster.set_slot(now, slot, &SlotStep::Settle, false);
+            self.network.order(number, order).expect("it needs nothing");
         }
         let claims = |process: &crate::network::Process| {
             let nodes = process.cluster.nodes();

@@ -1,6 +1,6 @@
 //! What operators order, and what tools like redis-cli do in several steps, between which anything may happen.
 
-use russet_cluster::{NodeId, Reset, Settings, Takeover};
+use russet_cluster::{NodeId, Reset, Settings, SlotStep, Takeover};
 
 use crate::network::id_of;
 use crate::world::World;
@@ -191,9 +191,9 @@ impl World {
         let slot = one.slot;
         self.network.checks.loose.insert(slot);
         self.network.order(at, |cluster, now| match one.step {
-            0 => cluster.import_slot(now, slot, from.as_bytes()),
-            1 => cluster.migrate_slot(now, slot, to.as_bytes()),
-            _ => cluster.give_slot(now, slot, to.as_bytes(), false),
+            0 => cluster.set_slot(now, slot, &SlotStep::Import(from.as_bytes().to_vec()), false),
+            1 => cluster.set_slot(now, slot, &SlotStep::Migrate(to.as_bytes().to_vec()), false),
+            _ => cluster.set_slot(now, slot, &SlotStep::Give(to.as_bytes().to_vec()), false),
         })
     }
 }

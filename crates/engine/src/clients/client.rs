@@ -132,6 +132,8 @@ pub struct AwaitedOnDisk {
 pub enum Waiting {
     /// WAIT and WAITAOF: acknowledgements of the client's last write.
     Acks(Awaited),
+    /// CLUSTER SETSLOT: acknowledgements of the replicas that carry it out, too.
+    SlotAcks(Awaited),
     /// The result of a request to the driver.
     Answer(RequestId),
     /// SAVE: the end of this snapshot.

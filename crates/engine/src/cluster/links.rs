@@ -125,6 +125,7 @@ impl Cluster {
     /// Forgets a connection: one of the bus, or a client whose reply waits for the disk.
     pub(crate) fn on_close(&mut self, world: &mut World<'_>, handle: Handle) {
         self.saves.on_close(handle);
+        self.take_slot_order(handle);
         if let Some(link) = self.links.id(handle) {
             self.links.remove(link);
             self.handle(world, Input::Closed { link });

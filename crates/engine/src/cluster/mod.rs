@@ -7,11 +7,13 @@
 //!   links     a connection of the bus     ◀─▶ a connection of the node, split into messages
 //!   saves     a version of nodes.conf     ◀─▶ a request to the driver
 //!   waiting   replies that must not be sent before a version is on disk
+//!   steps     moves of slots that replicas must have before they are carried out here
 //!   redirect  a command and its keys       ─▶ served here, or where else
 //! ```
 
 mod links;
 pub(crate) mod redirect;
+pub(crate) mod slot_steps;
 mod state;
 
 use russet_cluster::{
@@ -35,6 +37,7 @@ pub struct Cluster {
     path: String,
     links: links::Links,
     saves: state::Saves,
+    slot_orders: slot_steps::SlotOrders,
     /// Whether this process has been connected to a master: before, nobody knows how old its data is.
     has_synced: bool,
     /// The slots that this node's shard had when subscribers of shard channels were last looked at.

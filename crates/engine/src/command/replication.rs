@@ -266,6 +266,7 @@ fn option(ctx: &mut Ctx<'_>, args: &Args<'_>, at: usize) -> Result<(), ErrorRepl
     } else if args.is(at, "capa") {
         announced.eof |= args.is(at + 1, "eof");
         announced.psync2 |= args.is(at + 1, "psync2");
+        announced.setslot |= args.is(at + 1, "setslot");
     } else if args.is(at, "version") {
         if !is_printable(value) || value.len() > VERSION_BYTES_MAX {
             return Err(ErrorReply::err("Invalid version in REPLCONF"));

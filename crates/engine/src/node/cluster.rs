@@ -5,10 +5,12 @@ use russet_protocol::ErrorReply;
 use russet_protocol::slot::SLOTS;
 
 use super::Node;
+use crate::clients::Waiting;
 use crate::cluster::redirect::{Asked, decide};
+use crate::cluster::slot_steps::SlotOrder;
 use crate::command::keyspec::key_flag;
 use crate::command::{Args, Command, flag};
-use crate::core::ClusterOrder;
+use crate::core::{Answer, ClusterOrder, Order};
 use crate::ids::Handle;
 use crate::journal::Origin;
 use crate::keyspace::Key;
@@ -166,6 +168,30 @@ impl Node {
                 pause.begin(core, PauseReason::Cluster, PauseMode::Write, end_us);
             }
             ClusterOrder::ResumeWrites => pause.end(core, PauseReason::Cluster),
+            ClusterOrder::SetSlot(client) => self.set_slot(client),
+        }
+    }
+
+    /// Carries out a step of a slot's move, now that replicas have it.
+    fn set_slot(&mut self, client: Handle) {
+        let Some(SlotOrder { slot, step }) = self.parts.cluster.take_slot_order(client) else {
+            return;
+        };
+        let has_keys = self.data.dbs().any(|(_, db)| db.slot(slot).keys > 0);
+        let result = self.with_cluster(|cluster, world| {
+            cluster.call(world, |machine, now| machine.set_slot(now, slot, &step, has_keys))
+        });
+        let Node { core, parts, .. } = self;
+        let Parts { clients, master, cluster, .. } = parts;
+        if let Some(Err(error)) = result {
+            return core.order(Order::Answer(client, Answer::Error(ErrorReply::err(error))));
+        }
+        if cluster.end_command(client, b"+OK\r\n") {
+            return core.order(Order::Answer(client, Answer::Ok));
+        }
+        if let Some(blocked) = clients.unblock(core, client) {
+            master.stop_waiting(blocked.waiting, client);
+            clients.block(core, client, Waiting::State, None);
         }
     }
 

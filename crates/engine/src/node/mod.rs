@@ -445,9 +445,10 @@ impl Node {
     /// Resumes a client that was blocked or held.
     fn resume(&mut self, handle: Handle) {
         let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, .. } = parts;
+        let Parts { clients, master, following, cluster, .. } = parts;
         let Some(Blocked { waiting, .. }) = clients.unblock(core, handle) else { return };
         master.stop_waiting(waiting, handle);
+        cluster.take_slot_order(handle);
         following.resumed(core.now.mono_us, handle);
         let Some(client) = clients.get_mut(handle) else { return };
         if client.transaction.running {

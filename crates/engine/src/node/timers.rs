@@ -1,5 +1,7 @@
 //! Due timers, and the background work of a turn.
 
+use russet_protocol::ErrorReply;
+
 use super::Node;
 use super::serve::TURN_US;
 use crate::busy::Activity;
@@ -117,6 +119,9 @@ impl Node {
                 Some(Waiting::Acks(awaited)) => {
                     let acks = parts.master.acks(&awaited, parts.aof.synced_batch());
                     Order::Answer(handle, acks.answer(&awaited))
+                }
+                Some(Waiting::SlotAcks(_)) => {
+                    Order::Answer(handle, Answer::Error(ErrorReply::NoReplicas))
                 }
                 _ => Order::Resume(handle),
             });

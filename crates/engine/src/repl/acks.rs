@@ -1,4 +1,5 @@
-//! Acknowledgements of replicas, for WAIT, WAITAOF, `min-replicas-to-write` and SHUTDOWN; for WAITAOF also our own disk's.
+//! Acknowledgements of replicas, for WAIT, WAITAOF, CLUSTER SETSLOT, `min-replicas-to-write` and SHUTDOWN; for WAITAOF
+//! also our own disk's.
 //!
 //! Thousands of clients may WAIT at once. Regardless of their number, acknowledgements are
 //! requested once at the end of a turn; and regardless of how many replicas acknowledge in a turn,
@@ -8,7 +9,7 @@ use russet_protocol::ErrorReply;
 
 use super::master::{Master, Replica, ReplicaStage};
 use crate::clients::{Awaited, Clients, Waiting};
-use crate::core::{Answer, Core, Order};
+use crate::core::{Answer, ClusterOrder, Core, Order};
 use crate::ids::Handle;
 
 impl Master {
@@ -77,7 +78,7 @@ impl Master {
         self.acks_requested = true;
     }
 
-    /// Adds a client in WAIT or WAITAOF.
+    /// Adds a client in WAIT, WAITAOF or CLUSTER SETSLOT.
     pub(crate) fn wait(&mut self, awaited: &Awaited, handle: Handle) {
         if awaited.on_disk.is_some() {
             self.disk_waiters.insert(handle);
@@ -87,9 +88,27 @@ impl Master {
         self.request_acks();
     }
 
-    /// Removes a client from WAIT or WAITAOF.
+    /// Returns how many replicas carry out CLUSTER SETSLOT, and have all of the stream up to an offset.
+    fn slot_replicas(&self, offset: i64) -> usize {
+        let takes_slots = |replica: &&Replica| replica.announced.takes_slots();
+        self.online().filter(takes_slots).filter(|replica| replica.acked >= offset).count()
+    }
+
+    /// Sends a command about a slot to the replicas. Returns what to wait for; none if no replica carries it out.
+    pub(crate) fn send_slot_step(&mut self, args: &[&[u8]]) -> Option<Awaited> {
+        let replicas = self.slot_replicas(i64::MIN);
+        if replicas == 0 {
+            return None;
+        }
+        self.stream.append_command(args);
+        Some(Awaited { offset: self.stream.offset(), replicas, on_disk: None })
+    }
+
+    /// Removes a client from WAIT, WAITAOF or CLUSTER SETSLOT.
     pub(crate) fn stop_waiting(&mut self, waiting: Waiting, handle: Handle) {
-        if let Waiting::Acks(Awaited { offset, .. }) = waiting {
+        if let Waiting::Acks(Awaited { offset, .. }) | Waiting::SlotAcks(Awaited { offset, .. }) =
+            waiting
+        {
             self.waiters.remove(&(offset, handle));
             self.disk_waiters.remove(&handle);
         }
@@ -149,7 +168,16 @@ impl Master {
         let Some(&furthest) = acked.last() else { return };
         for &(offset, handle) in self.waiters.iter().take_while(|&&(offset, _)| offset <= furthest)
         {
-            let Some(Waiting::Acks(awaited)) = clients.waiting(handle) else { continue };
+            let awaited = match clients.waiting(handle) {
+                Some(Waiting::Acks(awaited)) => awaited,
+                Some(Waiting::SlotAcks(awaited)) => {
+                    if self.slot_replicas(offset) >= awaited.replicas {
+                        core.order(Order::Cluster(ClusterOrder::SetSlot(handle)));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
             let have = acked.len() - acked.partition_point(|&at| at < offset);
             if have >= awaited.replicas {
                 core.order(Order::Answer(handle, Answer::Count(have)));

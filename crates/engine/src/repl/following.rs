@@ -384,7 +384,8 @@ impl Following {
 /// Unblocks clients in commands that only a master can complete.
 fn release_waiters(core: &mut Core, clients: &mut Clients) {
     let text = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
-    for handle in clients.waiting_for(|waiting| matches!(waiting, Waiting::Acks(_))) {
+    let awaits_acks = |waiting| matches!(waiting, Waiting::Acks(_) | Waiting::SlotAcks(_));
+    for handle in clients.waiting_for(awaits_acks) {
         core.order(Order::Answer(handle, Answer::Error(ErrorReply::fixed(text))));
         core.order(Order::CloseAfterReply(handle));
     }

@@ -202,7 +202,9 @@ impl Following {
             self.send_command(core, clients, &[b"REPLCONF", b"ip-address", &ip]);
             expected.push_back(Expect::IpAddress);
         }
-        self.send_command(core, clients, &[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]);
+        // Stock servers pass over those that they do not know.
+        let capabilities = [b"capa".as_slice(), b"eof", b"capa", b"psync2", b"capa", b"setslot"];
+        self.send_command(core, clients, &[&[b"REPLCONF".as_slice()], &capabilities[..]].concat());
         expected.push_back(Expect::Capabilities);
         self.send_command(
             core,

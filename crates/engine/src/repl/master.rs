@@ -50,10 +50,20 @@ pub struct Announced {
     pub eof: bool,
     /// Whether it supports `+CONTINUE <id>`.
     pub psync2: bool,
+    /// Whether it carries out CLUSTER SETSLOT of its master's stream.
+    pub setslot: bool,
     /// Whether it only wants a snapshot (redis-cli --rdb).
     pub rdb_only: bool,
     /// Announced version.
     pub version: Option<String>,
+}
+
+impl Announced {
+    /// Whether it carries out CLUSTER SETSLOT of its master's stream, as Valkey does from 8.0 on.
+    pub fn takes_slots(&self) -> bool {
+        let major = self.version.as_deref().and_then(|version| version.split('.').next());
+        self.setslot || major.and_then(|major| major.parse::<u32>().ok()).is_some_and(|it| it >= 8)
+    }
 }
 
 /// The stage of a replica.

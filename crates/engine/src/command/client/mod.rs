@@ -250,14 +250,22 @@ fn unblock(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
     let target = u64::try_from(id).ok().and_then(|id| ctx.parts.clients.by_id(id));
     let waits = target.and_then(|client| Some((client.handle, client.blocked.as_ref()?)));
     // Clients that wait for a pause, a save or a shutdown cannot be unblocked.
-    let Some((handle, Waiting::Acks(awaited))) = waits.map(|(h, b)| (h, &b.waiting)) else {
+    let Some((handle, waiting)) = waits.map(|(handle, blocked)| (handle, blocked.waiting)) else {
         reply.integer(0);
         return Ok(Flow::Done);
     };
-    let answer = if by_error {
-        Answer::Error(ErrorReply::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
-    } else {
-        ctx.parts.master.acks(awaited, ctx.parts.aof.synced_batch()).answer(awaited)
+    let answer = match waiting {
+        Waiting::Acks(_) | Waiting::SlotAcks(_) if by_error => {
+            Answer::Error(ErrorReply::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
+        }
+        Waiting::Acks(awaited) => {
+            ctx.parts.master.acks(&awaited, ctx.parts.aof.synced_batch()).answer(&awaited)
+        }
+        Waiting::SlotAcks(_) => Answer::Error(ErrorReply::NoReplicas),
+        _ => {
+            reply.integer(0);
+            return Ok(Flow::Done);
+        }
     };
     ctx.core.order(Order::Answer(handle, answer));
     reply.integer(1);

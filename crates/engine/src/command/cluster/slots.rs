@@ -1,10 +1,13 @@
 //! Slots: who has them, how they move, and the keys in them.
 
-use russet_cluster::{Cluster as Machine, SlotBitmap};
+use russet_cluster::{Cluster as Machine, SlotBitmap, SlotStep};
 use russet_protocol::ErrorReply;
 use russet_protocol::slot::{SLOTS, slot_of};
 
-use super::{CHANGES, ROW, change, has_keys, machine, slot};
+use super::{CHANGES, ROW, call, change, has_keys, machine, slot};
+use crate::call::Caller;
+use crate::clients::Waiting;
+use crate::cluster::slot_steps::SlotOrder;
 use crate::command::argument::{
     after, block, int, one_of, optional, repeated, shown_as, string, token,
 };
@@ -143,7 +146,7 @@ fn flush_slots(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Ou
 pub(super) const SETSLOT: Command = Command {
     name: "cluster|setslot",
     arity: -4,
-    flags: f::ADMIN | f::STALE | f::NO_ASYNC_LOADING | f::MAY_REPLICATE,
+    flags: f::ADMIN | f::STALE | f::NO_ASYNC_LOADING | f::MAY_REPLICATE | f::FROM_MASTER,
     arguments: &[
         int("slot"),
         one_of(
@@ -162,47 +165,51 @@ pub(super) const SETSLOT: Command = Command {
     ..CHANGES
 };
 
-/// What happens to a slot.
-enum Step<'a> {
-    Migrate(&'a [u8]),
-    Import(&'a [u8]),
-    Settle,
-    Give(&'a [u8]),
-}
-
 fn set_slot(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if machine(ctx)?.is_replica() {
+    let is_replica = machine(ctx)?.is_replica();
+    if is_replica != (ctx.call.caller == Caller::Master) {
         return Err(ErrorReply::err("Please use SETSLOT only with masters."));
     }
     let slot = slot(args, 2)?;
     let (step, options) = match args.get(4) {
-        Some(id) if args.is(3, "MIGRATING") => (Step::Migrate(id), 5),
-        Some(id) if args.is(3, "IMPORTING") => (Step::Import(id), 5),
-        Some(id) if args.is(3, "NODE") => (Step::Give(id), 5),
-        _ if args.is(3, "STABLE") => (Step::Settle, 4),
+        Some(id) if args.is(3, "MIGRATING") => (SlotStep::Migrate(id.to_vec()), 5),
+        Some(id) if args.is(3, "IMPORTING") => (SlotStep::Import(id.to_vec()), 5),
+        Some(id) if args.is(3, "NODE") => (SlotStep::Give(id.to_vec()), 5),
+        _ if args.is(3, "STABLE") => (SlotStep::Settle, 4),
         _ => return Err(invalid_step()),
     };
+    let (mut deadline_us, now) = (Some(ctx.core.now.mono_us + TIMEOUT_US), ctx.core.now);
     if args.len() > options {
-        // Replicas are not waited for, so there is nothing to time out.
         if !args.is(options, "TIMEOUT") {
             return Err(invalid_step());
         }
         if args.len() == options + 1 {
             return Err(ErrorReply::err("Missing timeout value"));
         }
-        args.timeout(options + 1, ctx.core.now)?;
+        let (timeout, due_us) = args.timeout(options + 1, now)?;
+        deadline_us = (timeout > 0).then_some(due_us);
     }
     let has_keys = keys_in(ctx, slot) > 0;
-    change(ctx, reply, |machine, now| match step {
-        Step::Migrate(id) => machine.migrate_slot(now, slot, id),
-        Step::Import(id) => machine.import_slot(now, slot, id),
-        Step::Give(id) => machine.give_slot(now, slot, id, has_keys),
-        Step::Settle => {
-            machine.settle_slot(now, slot);
-            Ok(())
-        }
-    })
+    machine(ctx)?.check_slot(slot, &step, has_keys).map_err(ErrorReply::err)?;
+    let sent: Vec<&[u8]> = args.iter().take(options).collect();
+    match is_replica {
+        true => call(ctx, |machine, now| machine.set_slot(now, slot, &step, has_keys))
+            .map(|()| Flow::Done),
+        false => match ctx.parts.master.send_slot_step(&sent) {
+            // A transaction does not wait.
+            Some(awaited) if ctx.call.caller == Caller::Client => {
+                let client = ctx.session()?;
+                ctx.parts.cluster.await_replicas(client, SlotOrder { slot, step });
+                ctx.parts.master.wait(&awaited, client);
+                ctx.block(Waiting::SlotAcks(awaited), deadline_us)
+            }
+            _ => change(ctx, reply, |machine, now| machine.set_slot(now, slot, &step, has_keys)),
+        },
+    }
 }
+
+/// How long replicas are waited for without a TIMEOUT, microseconds.
+const TIMEOUT_US: u64 = 2_000_000;
 
 fn invalid_step() -> ErrorReply {
     ErrorReply::err("Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP")

@@ -178,3 +178,87 @@ fn the_journal_tells_a_failover() {
     let is_account = |line: &&String| line.contains("its successor is this node");
     assert_eq!(world.nodes[2].log.iter().filter(is_account).count(), 1);
 }
+
+/// Two masters and a replica of each; the first master has slot 866 with a key, `hello`.
+fn two_shards() -> World {
+    let mut world = World::cluster(2, &[0, 1], "");
+    world.ok(0, "SET hello 1");
+    world
+}
+
+#[test]
+fn moves_of_slots_are_known_to_replicas() {
+    let mut world = two_shards();
+    let (from, to) = (world.id(0), world.id(1));
+    world.ok(1, &format!("CLUSTER SETSLOT 866 IMPORTING {from}"));
+    world.ok(0, &format!("CLUSTER SETSLOT 866 MIGRATING {to} TIMEOUT 100"));
+    assert!(world.request(3, "CLUSTER NODES").contains(&format!("[866-<-{from}]")));
+    assert!(world.request(2, "CLUSTER NODES").contains(&format!("[866->-{to}]")));
+    world.ok(0, "CLUSTER SETSLOT 866 STABLE");
+    assert!(!world.request(2, "CLUSTER NODES").contains("[866->-"));
+    assert_eq!(world.request(0, "DEL hello"), ":1\r\n");
+    world.ok(1, &format!("CLUSTER SETSLOT 866 NODE {to}"));
+    // The replica has it before anybody else hears of it.
+    let nodes = world.request(3, "CLUSTER NODES");
+    let owner = nodes.lines().find(|line| line.starts_with(&to)).expect("its master");
+    assert!(owner.ends_with(" 866 8192-16383"), "{nodes}");
+}
+
+#[test]
+fn a_replica_that_takes_over_goes_on_with_a_move() {
+    let mut world = two_shards();
+    let (from, to) = (world.id(0), world.id(1));
+    world.ok(1, &format!("CLUSTER SETSLOT 866 IMPORTING {from}"));
+    world.ok(0, &format!("CLUSTER SETSLOT 866 MIGRATING {to}"));
+    world.ok(2, "CLUSTER FAILOVER");
+    world.until("the replica serves", |world| world.request(2, "GET hello") == "$1\r\n1\r\n");
+    expect(&mut world, 2, &[("GET {hello}2", "-ASK 866 127.0.0.1:7001")]);
+}
+
+#[test]
+fn a_move_that_replicas_do_not_acknowledge_is_not_carried_out() {
+    let mut world = two_shards();
+    let to = world.id(1);
+    let migrate = format!("CLUSTER SETSLOT 866 MIGRATING {to}");
+    world.silent.push(2);
+    let client = world.connect(0);
+    assert_eq!(world.request_of(0, client, &migrate), "");
+    let list = world.request(0, "CLIENT LIST");
+    assert!(list.contains(" cmd=cluster|setslot "), "{list}");
+    world.advance_ms(1_900);
+    assert_eq!(world.nodes[0].take(client), "");
+    world.advance_ms(200);
+    let refused = "-NOREPLICAS Not enough good replicas to write.\r\n";
+    assert_eq!(world.nodes[0].take(client), refused);
+    assert!(!world.request(0, "CLUSTER NODES").contains("[866->-"));
+    // A shorter time of its own, and no end of it.
+    assert_eq!(world.request_of(0, client, &format!("{migrate} TIMEOUT 50")), "");
+    world.advance_ms(60);
+    assert_eq!(world.nodes[0].take(client), refused);
+    assert_eq!(world.request_of(0, client, &format!("{migrate} TIMEOUT 0")), "");
+    world.advance_ms(5_000);
+    assert_eq!(world.nodes[0].take(client), "");
+    world.silent.clear();
+    world.advance_ms(1_100);
+    assert_eq!(world.nodes[0].take(client), "+OK\r\n");
+    assert!(world.request(0, "CLUSTER NODES").contains("[866->-"));
+}
+
+#[test]
+fn errors_of_a_move_are_told_at_once() {
+    let mut world = two_shards();
+    let id = world.id(1);
+    let cases = [
+        (
+            format!("CLUSTER SETSLOT 9000 MIGRATING {id}"),
+            "-ERR I'm not the owner of hash slot 9000",
+        ),
+        (
+            format!("CLUSTER SETSLOT 866 NODE {id}"),
+            "-ERR Can't assign hashslot 866 to a different node while I still hold keys for this hash slot.",
+        ),
+    ];
+    for (request, error) in &cases {
+        expect(&mut world, 0, &[(request, error)]);
+    }
+}

@@ -24,8 +24,12 @@ pub struct World {
     pub nodes: Vec<Driver>,
     clients: Vec<Handle>,
     pipes: Vec<[End; 2]>,
+    /// Ends of connections of the bus.
+    buses: Vec<End>,
     /// Nodes that are cut off from all others.
     pub cut: Vec<usize>,
+    /// Nodes whose acknowledgements wait: what they send to clients' ports.
+    pub silent: Vec<usize>,
     opened: u16,
 }
 
@@ -55,7 +59,15 @@ impl World {
         let mut nodes: Vec<Driver> =
             (0..count).map(|number| node(number, conf, Files::new())).collect();
         let clients = nodes.iter_mut().map(Driver::connect).collect();
-        World { nodes, clients, pipes: Vec::new(), cut: Vec::new(), opened: 0 }
+        World {
+            nodes,
+            clients,
+            pipes: Vec::new(),
+            buses: Vec::new(),
+            cut: Vec::new(),
+            silent: Vec::new(),
+            opened: 0,
+        }
     }
 
     /// Starts masters that share the slots, and replicas: as many as `replicas` has elements, each of the master of that
@@ -181,11 +193,17 @@ impl World {
         let ends = Endpoints::Tcp { peer: here, local: there };
         let accepted = self.nodes[to].accept_for(service, ends).expect("the node accepts");
         self.pipes.push([(from, link), (to, accepted)]);
+        if is_bus {
+            self.buses.extend([(from, link), (to, accepted)]);
+        }
         self.nodes[from].connected(link, Endpoints::Tcp { peer: there, local: here });
         self.nodes[to].run();
     }
 
     fn carry(&mut self, from: End, to: End) -> bool {
+        if self.silent.contains(&from.0) && !self.buses.contains(&to) {
+            return false;
+        }
         let bytes = self.nodes[from.0].take_raw(from.1);
         if bytes.is_empty() {
             return false;
