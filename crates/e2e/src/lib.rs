@@ -12,6 +12,7 @@
     reason = "processes, sockets, files and clocks are what this crate is about"
 )]
 
+pub mod applications;
 pub mod client;
 pub mod clusters;
 pub mod process;

@@ -9,7 +9,9 @@ use std::process::Command;
 use redis::TypedCommands;
 use redis::sentinel::{SentinelClient, SentinelServerType};
 use russet_e2e::sentinels::{DEADLINE, Example, Launch, SENTINELS, SERVERS};
-use russet_e2e::{Client, Program, Value, program, redis_cli, tools, wait_for_within};
+use russet_e2e::{
+    Client, Program, Value, applications, program, redis_cli, tools, wait_for_within,
+};
 
 /// Waits as long as Sentinels may need.
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -111,7 +113,7 @@ fn clients_write(example: &Example, time: &str, application: &mut SentinelClient
             port.is_some_and(|port| redis_cli(port, &words).trim() == "OK")
         });
     }
-    if has_redis_py() {
+    if let Some(library) = applications::redis_py() {
         let ports = SENTINELS.map(|port| format!("('127.0.0.1', {})", example.port(port)));
         let script = format!(
             "from redis.sentinel import Sentinel\n\
@@ -121,21 +123,15 @@ fn clients_write(example: &Example, time: &str, application: &mut SentinelClient
         );
         wait_until("redis-py writes", || {
             let mut command = Command::new("python3");
-            command.args(["-c", &script]);
+            command.args(["-c", &script]).env("PYTHONPATH", &library);
             tools::run(command, b"").out.trim() == "True"
         });
     }
 }
 
-fn has_redis_py() -> bool {
-    let mut command = Command::new("python3");
-    command.args(["-c", "import redis.sentinel"]);
-    program::find("python3").is_some() && tools::run(command, b"").code == Some(0)
-}
-
 /// All servers have the keys of all clients.
 fn all_have_what_clients_wrote(example: &Example, master: u16) {
-    let python = if has_redis_py() { 1 } else { 0 };
+    let python = i64::from(applications::redis_py().is_some());
     let count = Value::Int(2 * (2 * SENTINELS.len() as i64 + 1 + python));
     assert_eq!(example.ask(master, "DBSIZE"), Some(count.clone()));
     for server in SERVERS {
