@@ -26,7 +26,10 @@ pub struct Nodes {
 }
 
 /// Returns a port that is free, and so is that of the bus.
-fn free_port() -> u16 {
+///
+/// # Panics
+/// If there is none.
+pub fn free_port() -> u16 {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let ports = std::iter::repeat_with(crate::server::free_port);
     // Both below the ports that outgoing connections get.

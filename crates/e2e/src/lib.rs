@@ -15,6 +15,7 @@
 pub mod applications;
 pub mod client;
 pub mod clusters;
+pub mod example;
 pub mod process;
 pub mod program;
 pub mod sentinels;

@@ -3,15 +3,13 @@
 //! Sentinels write again, and the old master, started again, becomes a replica.
 #![allow(clippy::disallowed_methods, reason = "end-to-end tests are about processes and sockets")]
 
-use std::fs;
 use std::process::Command;
 
 use redis::TypedCommands;
 use redis::sentinel::{SentinelClient, SentinelServerType};
-use russet_e2e::sentinels::{DEADLINE, Example, Launch, SENTINELS, SERVERS};
-use russet_e2e::{
-    Client, Program, Value, applications, program, redis_cli, tools, wait_for_within,
-};
+use russet_e2e::example::{DEADLINE, readme_commands};
+use russet_e2e::sentinels::{Deployment, Launch, SENTINELS, SERVERS};
+use russet_e2e::{Client, Program, Value, applications, redis_cli, tools, wait_for_within};
 
 /// Waits as long as Sentinels may need.
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -23,7 +21,7 @@ fn deployment(servers: [&Program; 4], sentinels: [Launch; 3]) {
     // The time must exceed the second that a Sentinel waits between two attempts to connect: it also starts when a
     // stock Sentinel switches to the promoted replica, which would otherwise be failed over immediately.
     let times = [("mymaster 5000", "mymaster 2500"), ("mymaster 60000", "mymaster 5000")];
-    let mut example = Example::new(&Program::under_test(), &times);
+    let mut example = Deployment::new(&Program::under_test(), &times);
     example.make_folders();
     for (port, program) in SERVERS.into_iter().zip(servers) {
         example.start_server(port, program);
@@ -51,7 +49,7 @@ fn deployment(servers: [&Program; 4], sentinels: [Launch; 3]) {
     all_have_what_clients_wrote(&example, master);
 }
 
-fn wait_until_all_know_each_other(example: &Example) {
+fn wait_until_all_know_each_other(example: &Deployment) {
     for sentinel in SENTINELS {
         wait_until("a Sentinel knows the others and all replicas", || {
             let reply = example.ask(sentinel, "SENTINEL MASTER mymaster").expect("it replies");
@@ -62,14 +60,14 @@ fn wait_until_all_know_each_other(example: &Example) {
     }
 }
 
-fn number_of_replicas(example: &Example, master: u16) -> usize {
+fn number_of_replicas(example: &Deployment, master: u16) -> usize {
     let text =
         example.ask(master, "INFO replication").map(|reply| reply.text()).unwrap_or_default();
     text.lines().filter(|l| l.starts_with("slave") && l.contains("state=online")).count()
 }
 
 /// Waits until a server is a connected replica of another one.
-fn wait_until_it_follows(example: &Example, replica: u16, master: u16) {
+fn wait_until_it_follows(example: &Deployment, replica: u16, master: u16) {
     let port = example.port(master).to_string();
     wait_until(&format!("{replica} follows {master}"), || {
         let Some(Value::Array(role)) = example.ask(replica, "ROLE") else { return false };
@@ -79,7 +77,7 @@ fn wait_until_it_follows(example: &Example, replica: u16, master: u16) {
 }
 
 /// An application with redis-rs, which knows only Sentinels.
-fn application(example: &Example) -> SentinelClient {
+fn application(example: &Deployment) -> SentinelClient {
     let sentinels = SENTINELS.map(|port| format!("redis://{}/", example.address(port)));
     let name = "mymaster".to_owned();
     SentinelClient::build(sentinels.to_vec(), name, None, SentinelServerType::Master)
@@ -88,7 +86,7 @@ fn application(example: &Example) -> SentinelClient {
 
 /// Several clients ask Sentinels for the master and write a key each, named after their `time`. A client whose write fails
 /// asks again.
-fn clients_write(example: &Example, time: &str, application: &mut SentinelClient) {
+fn clients_write(example: &Deployment, time: &str, application: &mut SentinelClient) {
     wait_until("redis-rs writes", || {
         let connection = application.get_connection();
         let written =
@@ -130,7 +128,7 @@ fn clients_write(example: &Example, time: &str, application: &mut SentinelClient
 }
 
 /// All servers have the keys of all clients.
-fn all_have_what_clients_wrote(example: &Example, master: u16) {
+fn all_have_what_clients_wrote(example: &Deployment, master: u16) {
     let python = i64::from(applications::redis_py().is_some());
     let count = Value::Int(2 * (2 * SENTINELS.len() as i64 + 1 + python));
     assert_eq!(example.ask(master, "DBSIZE"), Some(count.clone()));
@@ -141,87 +139,21 @@ fn all_have_what_clients_wrote(example: &Example, master: u16) {
     }
 }
 
-/// The commands of the example's README with their output, in which `…` stands for anything, and a line of it for any
-/// lines.
-fn readme_commands() -> Vec<(String, Vec<String>)> {
-    let path = program::workspace().join("examples/sentinel/README.md");
-    let text = fs::read_to_string(path).expect("README is there");
-    // Every second part is a block; those of other languages do not begin with a line break.
-    let blocks = text.split("```").skip(1).step_by(2).filter(|block| block.starts_with('\n'));
-    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
-    for line in blocks.flat_map(str::lines).filter(|line| !line.is_empty()) {
-        match (line.strip_prefix("$ "), commands.last_mut()) {
-            (Some(command), _) => commands.push((command.to_owned(), vec![])),
-            (None, Some((_, output))) => output.push(line.to_owned()),
-            (None, None) => panic!("output without a command: {line}"),
-        }
-    }
-    commands
-}
-
-/// Whether the output is the expected one.
-fn is_like(output: &str, expected: &[String]) -> bool {
-    let mut lines = output.lines();
-    let mut skips = false;
-    expected.iter().all(|expected| {
-        if expected == "…" {
-            skips = true;
-            return true;
-        }
-        let (start, end) = expected.split_once('…').unwrap_or((expected, ""));
-        let is_exact = !expected.contains('…');
-        let fits = |line: &str| {
-            if is_exact { line == start } else { line.starts_with(start) && line.ends_with(end) }
-        };
-        if std::mem::take(&mut skips) { lines.any(fits) } else { lines.next().is_some_and(fits) }
-    })
-}
-
-/// Runs a command as typed in a terminal, in which redis-cli shows the types of replies.
-fn shell(example: &Example, command: &str) -> String {
-    let typed = match command.strip_prefix("redis-cli ") {
-        Some(rest) if !rest.contains(" info ") => format!("redis-cli --no-raw {rest}"),
-        _ => command.to_owned(),
-    };
-    let path = std::env::var("PATH").expect("there is a PATH");
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &typed]).current_dir(example.path());
-    shell.env("PATH", format!("{}:{path}", example.bin().display()));
-    let output = tools::run(shell, b"");
-    (output.out + &output.err).replace('\r', "")
-}
-
-/// Runs a command of the README until its output is the expected one, if it has any: what Sentinels do takes time.
-fn run_readme_command(example: &mut Example, command: &str, expected: &[String], killed: &str) {
-    let command = example.renumber(command);
-    let expected: Vec<String> = expected.iter().map(|line| example.renumber(line)).collect();
-    if expected.is_empty() {
-        assert_eq!(shell(example, &command), "", "{command}");
-        return;
-    }
-    let what = format!("{command} prints\n{}", expected.join("\n"));
-    wait_until(&what, || {
-        let output = shell(example, &command);
-        is_like(&output, &expected) && (killed.is_empty() || !output.contains(killed))
-    });
-}
-
 /// Runs the command that shuts all down, until it has: a stock replica refuses while it writes its first append-only file.
-fn shut_down(example: &Example, command: &str) {
-    let command = example.renumber(command);
+fn shut_down(example: &Deployment, command: &str) {
     let ports = SERVERS.into_iter().chain(SENTINELS);
     wait_until("all have shut down", || {
-        shell(example, &command);
+        example.type_command(command);
         ports.clone().all(|port| Client::connect(example.address(port)).is_err())
     });
 }
 
 #[test]
 fn the_commands_of_the_readme_print_what_it_says() {
-    let mut example = Example::new(&Program::under_test(), &[]);
+    let mut example = Deployment::new(&Program::under_test(), &[]);
     // The port of the killed master, which Sentinels name until they have promoted another.
     let mut killed = String::new();
-    let commands = readme_commands();
+    let commands = readme_commands("sentinel");
     assert!(commands.len() > 20, "{commands:?}");
     for (command, expected) in commands {
         let words: Vec<&str> = command.split(' ').collect();
@@ -235,7 +167,8 @@ fn the_commands_of_the_readme_print_what_it_says() {
             ["russet", "server", "master.conf"] => killed.clear(),
             _ => {}
         }
-        run_readme_command(&mut example, &command, &expected, &killed);
+        let is_good = |printed: &str| killed.is_empty() || !printed.contains(&killed);
+        example.run_until(&command, &expected, is_good);
         let ports = SERVERS.into_iter().chain(SENTINELS);
         let name = words.iter().find_map(|word| word.strip_suffix(".conf")).unwrap_or_default();
         let started = ports.into_iter().find(|port| name.ends_with(&port.to_string()));
