@@ -242,8 +242,9 @@ impl Cluster {
         me.flags.set(NodeFlags::REPLICA, true);
         (me.master, me.config_epoch) = (Some(master), 0);
         self.end_manual_failover();
-        // To say less than what is on disk breaks nothing.
-        self.saves.begin(&self.nodes, self.current_epoch);
+        // To say less than what is on disk breaks nothing. A newer epoch, heard of meanwhile, would be more.
+        let current_epoch = self.saves.own().current_epoch;
+        self.saves.begin(&self.nodes, current_epoch);
         self.save_soon();
     }
 }
