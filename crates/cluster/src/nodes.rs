@@ -81,6 +81,8 @@ pub struct Node {
     pub heard_ms: u64,
     /// When the newest message was sent to it that it has answered, as far as that is known.
     pub answered_ms: Option<u64>,
+    /// When it was last answered without being told that it is down: so long it may think that this node wants it to serve.
+    pub assured_ms: u64,
     /// Whether it said in its last answer that this node is down.
     pub denies_us: bool,
     /// Whether it claims slots of another master with the epoch of that one.
@@ -130,6 +132,7 @@ impl Node {
             denies_us: false,
             is_contested: false,
             heard_ms: now_ms,
+            assured_ms: now_ms,
             failed_ms: 0,
             voted: None,
             orphaned_ms: None,

@@ -3,6 +3,7 @@
 mod network;
 
 use network::{Network, id_of};
+use russet_cluster::bus::NodeFlags;
 use russet_cluster::{Cluster, Route, Settings, SlotStep, Takeover};
 
 fn settings() -> Settings {
@@ -69,6 +70,43 @@ fn a_master_that_is_cut_off_stops_before_it_is_replaced() {
     network.run(10_000);
     assert_eq!(owner(&network, 8000), Some(4));
     assert!(network.cluster(1).is_replica());
+}
+
+#[test]
+fn a_master_that_comes_back_when_it_is_down_for_the_others_is_replaced() {
+    let mut network = Network::formed(3, 3, settings());
+    network.isolate(1);
+    let is_down = |network: &Network| {
+        let nodes = network.cluster(4).nodes();
+        nodes.iter().any(|(_, node)| node.is(NodeFlags::FAIL))
+    };
+    while !is_down(&network) {
+        network.run(1);
+    }
+    network.heal();
+    // The voters hear of it at once.
+    for ip in ["10.0.0.1", "10.0.0.3"] {
+        network.order(1, |cluster, now| cluster.meet(now, ip, 6379, 16379));
+    }
+    let mut both = 0;
+    for _ in 0..2_000 {
+        network.run(1);
+        both += u32::from(network.cluster(1).serves(8000) && network.cluster(4).serves(8000));
+    }
+    assert_eq!(owner(&network, 8000), Some(4), "{:#?}", network.processes[4].log);
+    assert_eq!(both, 0);
+}
+
+#[test]
+fn a_master_that_nobody_can_replace_serves_soon_after_it_is_back() {
+    let mut network = Network::formed(3, 3, settings());
+    network.kill(4);
+    network.isolate(1);
+    network.run(10_000);
+    network.heal();
+    // It waits for the timeout, as after every minority.
+    network.run(2_600);
+    assert!(network.cluster(1).serves(8000), "{:#?}", network.processes[1].log);
 }
 
 #[test]

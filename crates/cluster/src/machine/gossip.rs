@@ -147,8 +147,12 @@ impl Cluster {
             known.asked.asked(now);
         }
         let chosen = self.choose_gossip(to);
+        let denied = to.filter(|to| self.denies(*to));
+        if let Some(to) = to.filter(|_| kind == PingKind::Pong && denied.is_none()) {
+            self.nodes[to].assured_ms = now;
+        }
         let mut gossip: Vec<_> = chosen.into_iter().map(|key| self.gossip_entry(key)).collect();
-        gossip.extend(to.filter(|to| self.denies(*to)).map(|to| self.denial(to)));
+        gossip.extend(denied.map(|to| self.denial(to)));
         let extensions = if has_extensions { self.extensions() } else { Extensions::default() };
         let mut header = self.header();
         // Also without any: the peer may send some.

@@ -16,6 +16,10 @@ const STRANGERS_MAX: usize = 1024;
 /// each check would be most of what a node does. One that is back connects to this one.
 const RETRY_MS: u64 = 1_000;
 
+/// A connection that is not open after this time, milliseconds, or on which nothing is answered for so long, is not waited
+/// for if the node has just opened one of its own.
+const STALLED_MS: u64 = 250;
+
 /// A connection.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
@@ -196,10 +200,28 @@ impl Cluster {
             self.links.links.remove(&old);
             self.output(Output::Close { link: old });
         }
-        if self.nodes[key].link.is_none() && self.nodes[key].is_known() {
-            // It is there, so it can be asked.
-            self.connect(key);
+        if !self.nodes[key].is_known() {
+            return;
         }
+        // It is there, so it can be asked.
+        match self.nodes[key].link {
+            None => self.connect(key),
+            Some(own) if self.is_stalled(key, own) => {
+                self.close(own);
+                self.connect(key);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Whether our connection to a node has not been of use for a while. Where packets were lost, TCP tries again after
+    /// pauses that grow to seconds; when the node has got through to this one, there is no need to wait for that.
+    fn is_stalled(&self, key: NodeKey, own: LinkId) -> bool {
+        let Some(link) = self.links.get(own).filter(|_| !self.has_bug(Bug::StockRules)) else {
+            return false;
+        };
+        let is_old = self.now.mono_ms.saturating_sub(link.created_ms) > STALLED_MS;
+        is_old && (!link.is_open || self.owes_answer(key, STALLED_MS))
     }
 
     /// Closes connections that are of no use: strangers that say nothing, and nodes that do not answer on an old one.

@@ -286,6 +286,8 @@ impl Cluster {
         node.flags.set(NodeFlags::HANDSHAKE, false);
         node.flags.set(NodeFlags::MASTER, header.master.is_none());
         node.flags.set(NodeFlags::REPLICA, header.master.is_some());
+        // As a stranger it may have been answered.
+        node.assured_ms = self.now.mono_ms;
         // Until it says otherwise, it is a shard of its own.
         node.shard = header.sender;
         self.log(Level::Debug, format!("Handshake with node {} completed.", header.sender));

@@ -16,9 +16,11 @@
 //!
 //! For a majority of voters that must hold together with a majority of those that hear, so each master keeps these rules:
 //!
-//! * It does not vote against a master that it has heard of within the timeout, unless an operator forces the failover.
 //! * From FAIL on, and as long as its vote may still elect somebody, its answers to a master with replicas have an entry of
 //!   gossip about that master itself, with FAIL: such an answer does not count.
+//! * It does not vote against a master to which it has sent another answer within the timeout, unless an operator forces the
+//!   failover. (What it has heard of that master does not matter: one that comes back after FAIL is replaced, and does not
+//!   keep its slots unserved until the FAIL is taken back.)
 //! * It corrects a master that claims slots of others before it answers, on the same connection; if the epochs are equal,
 //!   so that no correction can be believed, its answer does not count either.
 //!

@@ -5,6 +5,7 @@ use super::election::Election;
 use super::manual::Manual;
 use super::standing::Standing;
 use crate::bus::{NodeFlags, PingKind};
+use crate::injected::Bug;
 
 /// Interval of the checks of all nodes, milliseconds.
 const CHECK_MS: u64 = 100;
@@ -15,6 +16,10 @@ const PINGED_OF: usize = 5;
 /// For so long after a node has learned of another, it asks at each check, milliseconds: when a cluster is created, those
 /// that it hears of last would take many seconds, since a message names only a tenth of all.
 const LEARNING_MS: u64 = 1_000;
+
+/// A node that says that this one is down, or that is marked FAIL itself and answers, is asked again after this time,
+/// milliseconds: either is over soon, and until then slots are not served.
+const RECOVERY_MS: u64 = 200;
 
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -94,8 +99,12 @@ impl Cluster {
             let answer =
                 if needs_answers && node.votes() { node.answered_ms } else { node.pong_ms };
             let age = answer.map_or(u64::MAX, |pong| now.saturating_sub(pong));
+            let recovers = needs_answers
+                && (node.denies_us || node.is(NodeFlags::FAIL))
+                && !self.has_bug(Bug::StockRules);
+            let pause = if recovers { RECOVERY_MS.min(half) } else { half };
             // A replica that takes over with the consent of its master must know how far that one is.
-            if age > half || self.manual.is_for_replica(key) {
+            if age > pause || self.manual.is_for_replica(key) {
                 self.ping(key, PingKind::Ping);
             }
         }

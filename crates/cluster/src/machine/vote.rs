@@ -62,9 +62,9 @@ impl Cluster {
         if !self.nodes[master].is(NodeFlags::FAIL) && !is_forced {
             return Err(format!(" for epoch {asked}: its primary is up"));
         }
-        if !is_forced && self.heard_lately(master) {
+        if !is_forced && self.assured_lately(master) {
             return Err(format!(
-                " for epoch {asked}: its primary is up, and was heard of just now"
+                " for epoch {asked}: its primary may still serve, since it was answered just now"
             ));
         }
         let pause = self.settings.node_timeout_ms.saturating_mul(2);
@@ -95,10 +95,10 @@ impl Cluster {
         voted.is_some_and(|(at, _)| self.now.mono_ms.saturating_sub(at) <= self.election_ms())
     }
 
-    /// Whether a master may have been told by this node within the last timeout that it is heard.
-    fn heard_lately(&self, master: NodeKey) -> bool {
-        let silent_ms = self.now.mono_ms.saturating_sub(self.nodes[master].heard_ms);
-        silent_ms <= self.settings.node_timeout_ms
+    /// Whether a master may still serve because of an answer of this node.
+    fn assured_lately(&self, master: NodeKey) -> bool {
+        let since_ms = self.now.mono_ms.saturating_sub(self.nodes[master].assured_ms);
+        since_ms <= self.settings.node_timeout_ms
     }
 
     /// Sends a vote that is on disk.
