@@ -47,9 +47,17 @@ pub enum Reset {
 
 impl Cluster {
     fn command<T>(&mut self, now: Now, command: impl FnOnce(&mut Cluster) -> T) -> T {
+        self.unhurried(now, |cluster| {
+            let result = command(cluster);
+            cluster.hurry_save();
+            result
+        })
+    }
+
+    /// Executes a command whose changes are saved when it suits.
+    fn unhurried<T>(&mut self, now: Now, command: impl FnOnce(&mut Cluster) -> T) -> T {
         self.begin(now);
         let result = command(self);
-        self.hurry_save();
         self.finish();
         result
     }
@@ -230,13 +238,14 @@ impl Cluster {
         step: &SlotStep,
         has_keys: bool,
     ) -> Result<(), CommandError> {
-        self.command(now, |cluster| {
+        self.unhurried(now, |cluster| {
             cluster.check_slot(slot, step, has_keys)?;
             match step {
                 SlotStep::Migrate(id) => {
                     let to = cluster.slot_peer(id)?;
                     cluster.log_slot(format!("Migrating slot {slot} to"), to);
                     cluster.migrating.insert(slot, to);
+                    cluster.hurry_save();
                 }
                 SlotStep::Import(id) => {
                     let from = cluster.slot_peer(id)?;
@@ -253,9 +262,18 @@ impl Cluster {
                     cluster.give_slot(slot, to, has_keys);
                 }
             }
-            cluster.save_soon();
+            cluster.save_later();
             Ok(())
         })
+    }
+
+    /// Whether the reply to a step that was carried out waits until that is on disk (`persist.rs` says why).
+    pub fn is_saved_first(&self, slot: u16, step: &SlotStep) -> bool {
+        match step {
+            SlotStep::Migrate(_) => true,
+            SlotStep::Give(_) => self.nodes.owner(slot) == Some(self.nodes.my_key()),
+            SlotStep::Import(_) | SlotStep::Settle => false,
+        }
     }
 
     fn slot_peer(&self, id: &[u8]) -> Result<NodeKey, CommandError> {

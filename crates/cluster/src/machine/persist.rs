@@ -12,6 +12,15 @@
 //! What a node knows of others is not urgent: it would learn it again. In a large cluster there is always something new of
 //! somebody, and the file has a line for each node, so such changes are saved together, after some time.
 //!
+//! When slots are moved one after the other, the disk decides how fast that is, so only two of the steps wait for it:
+//!
+//! | step | if it is forgotten in a crash |
+//! |---|---|
+//! | the source migrates | it would deny keys that are at the target already: **saved first** |
+//! | the target imports | a slot of another node with keys here is one that is imported, so it is found at the start |
+//! | the target has the slot | nobody would serve it: **saved first**, and then the source is told |
+//! | the source and others give it up | the target's claim is newer, and they hear of it again |
+//!
 //! A save that fails is tried again. Until it succeeds the node goes on as it was: no vote, no new role, no new slot.
 
 use std::collections::BTreeMap;
@@ -30,6 +39,9 @@ const RETRY_MS: u64 = 1_000;
 /// What is not urgent is saved this long after the last save for each node, and not longer than that, milliseconds.
 const INTERVAL_PER_NODE_MS: u64 = 1;
 const INTERVAL_MAX_MS: u64 = 1_000;
+
+/// What will have company soon is saved after this time, milliseconds.
+const LATER_MS: u64 = 20;
 
 /// What follows a save.
 #[derive(Debug)]
@@ -142,6 +154,14 @@ impl Cluster {
         self.saves.is_due = true;
     }
 
+    /// Notes that something on disk is out of date, but that there may be more to save soon.
+    pub(super) fn save_later(&mut self) {
+        if !self.saves.is_due {
+            self.saves.next_ms = self.saves.next_ms.max(self.now_ms() + LATER_MS);
+        }
+        self.saves.is_due = true;
+    }
+
     /// Saves at once what has changed, if anything.
     pub(super) fn hurry_save(&mut self) {
         self.saves.is_urgent = true;
@@ -174,14 +194,15 @@ impl Cluster {
         self.output(Output::Save { version, text });
     }
 
-    /// Whether something waits for a save: a vote, the reply to a command, or what this node says of itself.
+    /// Whether something waits for a save: a vote, the reply to a command, or what this node says of itself. A slot that it
+    /// still claims does not: whoever has it now has a newer claim.
     fn is_save_urgent(&self) -> bool {
         let (own, me) = (&self.saves.own, self.nodes.me());
         let master = me.master.map(|master| self.nodes[master].id).filter(|_| me.is_replica());
         self.saves.is_urgent
             || !self.saves.waiting.is_empty()
             || (own.master, own.config_epoch) != (master, me.config_epoch)
-            || own.slots != *me.slots()
+            || !me.slots().difference(&own.slots).is_empty()
     }
 
     pub(super) fn retry_save(&mut self) {

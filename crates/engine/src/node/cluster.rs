@@ -186,7 +186,9 @@ impl Node {
         if let Some(Err(error)) = result {
             return core.order(Order::Answer(client, Answer::Error(ErrorReply::err(error))));
         }
-        if cluster.end_command(client, b"+OK\r\n") {
+        let machine = cluster.machine();
+        let is_saved_first = machine.is_some_and(|machine| machine.is_saved_first(slot, &step));
+        if !is_saved_first || cluster.end_command(client, b"+OK\r\n") {
             return core.order(Order::Answer(client, Answer::Ok));
         }
         if let Some(blocked) = clients.unblock(core, client) {

@@ -4,7 +4,7 @@ use russet_cluster::{Cluster as Machine, SlotBitmap, SlotStep};
 use russet_protocol::ErrorReply;
 use russet_protocol::slot::{SLOTS, slot_of};
 
-use super::{CHANGES, ROW, call, change, has_keys, machine, slot};
+use super::{CHANGES, ROW, call, change, end, has_keys, machine, slot};
 use crate::call::Caller;
 use crate::clients::Waiting;
 use crate::cluster::slot_steps::SlotOrder;
@@ -203,7 +203,14 @@ fn set_slot(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
                 ctx.parts.master.wait(&awaited, client);
                 ctx.block(Waiting::SlotAcks(awaited), deadline_us)
             }
-            _ => change(ctx, reply, |machine, now| machine.set_slot(now, slot, &step, has_keys)),
+            _ => {
+                call(ctx, |machine, now| machine.set_slot(now, slot, &step, has_keys))?;
+                if machine(ctx)?.is_saved_first(slot, &step) {
+                    return end(ctx, reply, |reply| reply.ok());
+                }
+                reply.ok();
+                Ok(Flow::Done)
+            }
         },
     }
 }

@@ -35,6 +35,33 @@ fn a_change_is_answered_when_it_is_on_disk() {
 }
 
 #[test]
+fn two_steps_of_a_slots_move_are_answered_when_they_are_on_disk() {
+    let mut world = World::cluster(2, &[], "");
+    let id = |world: &mut World, node| world.request(node, "CLUSTER MYID")[5..45].to_owned();
+    let (source, target) = (id(&mut world, 0), id(&mut world, 1));
+    for (node, step, waits) in [
+        (1, format!("IMPORTING {source}"), false),
+        (0, format!("MIGRATING {target}"), true),
+        (1, format!("NODE {target}"), true),
+        (0, format!("NODE {target}"), false),
+        (0, "STABLE".to_owned(), false),
+    ] {
+        world.nodes[node].requests.held = true;
+        let got = world.request(node, &format!("CLUSTER SETSLOT 5061 {step}"));
+        assert_eq!(got, if waits { "" } else { "+OK\r\n" }, "{step}");
+        while world.nodes[node].requests.has_pending() {
+            world.nodes[node].answer();
+        }
+        world.nodes[node].requests.held = false;
+        let got = got + &world.request(node, "PING");
+        assert_eq!(got, "+OK\r\n+PONG\r\n", "{step}");
+    }
+    // What has not been waited for is saved soon.
+    world.advance_ms(500);
+    assert!(file(&world).contains("connected 0-5060 5062-8191\n"), "{}", file(&world));
+}
+
+#[test]
 fn a_change_that_cannot_be_saved_is_an_error() {
     let mut world = World::new(1, "");
     world.nodes[0].requests.answers.push_back(Err("No space left on device".to_owned()));
