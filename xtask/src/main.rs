@@ -59,7 +59,7 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "bench",
-        usage: "bench [--only NAME,…] [--quick] [--rounds N] [--json FILE] [--server CMD] [--peer CMD|none]",
+        usage: "bench [--only NAME,…] [--quick] [--rounds N] [--minutes N] [--json FILE] [--server CMD] [--peer CMD|none]",
         about: "compares Russet with the installed redis-server",
         run: bench::run,
     },

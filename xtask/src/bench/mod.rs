@@ -11,6 +11,12 @@
 
 mod append_only;
 mod append_only_latency;
+mod cluster_client;
+mod cluster_cpu;
+mod cluster_failover;
+mod cluster_masters;
+mod cluster_reshard;
+mod cluster_steady;
 mod cpu;
 mod disk;
 mod hash_stream;
@@ -43,6 +49,12 @@ use report::Report;
 /// How long a server may take to come up, with much to load on a machine with other work.
 const START_MAX: Duration = Duration::from_secs(300);
 
+/// How long what is about time itself goes on, in minutes.
+const MINUTES: u64 = 60;
+
+/// What is run only if it is named: it prints for itself, or takes hours.
+const BY_NAME: &[&str] = &["micro", "cluster-steady"];
+
 /// What was asked for.
 pub struct Plan {
     /// Ours first, then the peer.
@@ -51,6 +63,8 @@ pub struct Plan {
     pub rounds: usize,
     /// Fewer keys and shorter rounds: to see that it works, not to quote.
     pub quick: bool,
+    /// How long what is about time itself goes on.
+    pub minutes: u64,
 }
 
 /// A server that takes part.
@@ -156,6 +170,26 @@ const BENCHES: &[Bench] = &[
         about: "outage after kill -9, SIGSTOP, interface down and planned; a Sentinel of 500 masters",
         run: sentinel::run,
     },
+    Bench {
+        name: "cluster-failover",
+        about: "outage of the slots of a master after kill -9",
+        run: cluster_failover::run,
+    },
+    Bench {
+        name: "cluster-cpu",
+        about: "CPU per command in cluster mode and alone; redis-benchmark --cluster",
+        run: cluster_cpu::run,
+    },
+    Bench {
+        name: "cluster-reshard",
+        about: "redis-cli --cluster reshard under load: keys per second, latency of clients",
+        run: cluster_reshard::run,
+    },
+    Bench {
+        name: "cluster-steady",
+        about: "failovers without a cause under load at 90 % CPU, for --minutes N (default 60)",
+        run: cluster_steady::run,
+    },
     Bench { name: "micro", about: "tables and node without sockets (cargo bench)", run: micro },
 ];
 
@@ -166,6 +200,7 @@ pub fn run(words: &[String]) -> Result {
     let json = words.value("--json")?;
     let only = words.value("--only")?.map(|names| names.split(',').collect::<Vec<_>>());
     let rounds = words.number("--rounds")?.unwrap_or(if quick { 1 } else { 5 });
+    let minutes = words.number("--minutes")?.unwrap_or(if quick { 1 } else { MINUTES });
     let ours = words.value("--server")?;
     let peer = words.value("--peer")?.unwrap_or("stock");
     words.rest()?;
@@ -176,7 +211,7 @@ pub fn run(words: &[String]) -> Result {
         sides.push(side(Some(peer)));
     }
     let rounds = usize::try_from(rounds.clamp(1, 1000)).unwrap_or(1);
-    let plan = Plan { sides, rounds, quick };
+    let plan = Plan { sides, rounds, quick, minutes };
     let mut report = Report::new(&plan);
     let result = chosen.into_iter().try_for_each(|bench| {
         eprintln!("{}: {}", bench.name, bench.about);
@@ -192,8 +227,7 @@ pub fn run(words: &[String]) -> Result {
 
 fn choose(only: Option<&[&str]>) -> Result<Vec<&'static Bench>> {
     let Some(names) = only else {
-        // The micro-benchmarks print for themselves and are asked for by name.
-        return Ok(BENCHES.iter().filter(|bench| bench.name != "micro").collect());
+        return Ok(BENCHES.iter().filter(|bench| !BY_NAME.contains(&bench.name)).collect());
     };
     let find = |name: &&str| BENCHES.iter().find(|bench| bench.name == *name);
     names.iter().map(|name| find(name).ok_or_else(|| unknown(name))).collect()

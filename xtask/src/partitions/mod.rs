@@ -9,7 +9,7 @@
 //! are no failure: replication is asynchronous, and clients beside an isolated master write to it until it stops or is
 //! a replica.
 
-mod cluster;
+pub mod cluster;
 pub mod network;
 pub mod process;
 pub mod report;
