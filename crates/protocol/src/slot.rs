@@ -3,26 +3,52 @@
 /// The number of slots.
 pub const SLOTS: u16 = 16_384;
 
-/// Table of CRC16 XMODEM (polynomial 0x1021, initial value 0) by byte.
-const TABLE: [u16; 256] = {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        let mut crc = (i as u16) << 8;
+/// Bytes that are hashed at once.
+const STEP: usize = 8;
+
+/// Tables of CRC16 XMODEM (polynomial 0x1021, initial value 0): the first one by byte, each further one for a byte that is
+/// followed by one more.
+///
+/// A byte at a time, each look-up needs the result of the one before. With a table for each of eight bytes, their look-ups
+/// do not depend on each other, except those of the two bytes that the CRC so far is added to.
+static TABLES: [[u16; 256]; STEP] = {
+    let mut tables = [[0; 256]; STEP];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
             crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
             bit += 1;
         }
-        table[i] = crc;
-        i += 1;
+        tables[0][byte] = crc;
+        byte += 1;
     }
-    table
+    let mut behind = 1;
+    while behind < STEP {
+        let mut byte = 0;
+        while byte < 256 {
+            let crc = tables[behind - 1][byte];
+            tables[behind][byte] = (crc << 8) ^ tables[0][(crc >> 8) as usize];
+            byte += 1;
+        }
+        behind += 1;
+    }
+    tables
 };
 
 /// Returns the CRC16 XMODEM of `bytes`.
 pub fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &b| (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ b)])
+    let (steps, rest) = bytes.as_chunks::<STEP>();
+    let crc = steps.iter().fold(0, |crc, step| {
+        let [first, second] = u16::to_be_bytes(crc);
+        let mut step = *step;
+        step[0] ^= first;
+        step[1] ^= second;
+        let by_table = step.iter().zip(TABLES.iter().rev());
+        by_table.fold(0, |crc, (&byte, table)| crc ^ table[usize::from(byte)])
+    });
+    rest.iter().fold(crc, |crc, &b| (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ b)])
 }
 
 /// Returns the slot of a key. If there is a non-empty hash tag between the first `{` and the next
@@ -38,6 +64,21 @@ pub fn slot_of(key: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_at_once_are_those_one_by_one() {
+        let bytes: Vec<u8> =
+            (0..100_u32).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+        for (first, last) in (0..10).flat_map(|first| (first..100).map(move |last| (first, last))) {
+            let by_bit = |crc: u16, byte: &u8| {
+                (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
+                    if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 }
+                })
+            };
+            let part = &bytes[first..last];
+            assert_eq!(crc16(part), part.iter().fold(0, by_bit), "{first}..{last}");
+        }
+    }
 
     #[test]
     fn values_of_the_cluster_specification() {
