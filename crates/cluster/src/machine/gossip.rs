@@ -291,7 +291,7 @@ impl Cluster {
 
     /// Forgets a node that another was told to forget.
     fn told_to_forget(&mut self, sender: NodeKey, forgotten: &Forgotten) {
-        let Some(key) = self.nodes.find(&forgotten.node) else { return };
+        let Some(key) = self.find_known(&forgotten.node) else { return };
         let is_mine = key == self.nodes.my_key() || self.nodes.me().master == Some(key);
         let ttl_ms = forgotten.ttl_secs.min(FORGOTTEN_SECS_MAX) * 1000;
         let is_over = ttl_ms == 0 || self.blacklist.contains_key(&forgotten.node);
@@ -314,6 +314,8 @@ impl Cluster {
             match self.nodes.find(&entry.node) {
                 // See the essay in `standing`.
                 Some(key) if key == self.nodes.my_key() || key == sender => {}
+                // Its name is not real, so nobody can know it.
+                Some(key) if self.nodes[key].is(NodeFlags::HANDSHAKE) => {}
                 Some(key) => self.read_known(sender, key, entry),
                 None => self.meet_entry(entry),
             }

@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use commands::{CommandError, Reset, SlotStep, Takeover};
 pub use view::{LinkView, SlotRange};
 
+use crate::bus::NodeFlags;
 use crate::injected::Bug;
 use crate::io::{Input, Level, LinkId, Now, Output, Route};
 use crate::node_id::NodeId;
@@ -294,7 +295,7 @@ impl Cluster {
 
     /// Returns a node by name, if it has exchanged the first messages.
     fn find_known(&self, id: &NodeId) -> Option<NodeKey> {
-        self.nodes.find(id)
+        self.nodes.find(id).filter(|key| !self.nodes[*key].is(NodeFlags::HANDSHAKE))
     }
 
     fn node(&self, key: NodeKey) -> &Node {

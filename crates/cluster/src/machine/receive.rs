@@ -183,6 +183,8 @@ impl Cluster {
                     self.update_address(known, link, header);
                     return self.remove_node(key);
                 }
+                // It takes the name of another handshake, which this node has made up.
+                None if self.nodes.find(&header.sender).is_some() => return self.remove_node(key),
                 None => {
                     self.complete_handshake(key, header);
                     sender = Some(key);

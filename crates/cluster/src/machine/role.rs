@@ -14,7 +14,7 @@ impl Cluster {
         match header.master {
             None => self.set_as_master(sender),
             Some(master) => {
-                self.set_as_replica(sender, self.nodes.find(&master), header.config_epoch)
+                self.set_as_replica(sender, self.find_known(&master), header.config_epoch)
             }
         }
     }
