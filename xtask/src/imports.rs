@@ -3,7 +3,7 @@
 //! ```text
 //!   journal, protocol ◀── sentinel, cluster ◀─┐
 //!   ds, protocol ◀───────────────── engine ◀──┬─ server ─▶ ds  e2e ◀── xtask
-//!                                             ├─ sim ─▶ cluster, ds
+//!                                             ├─ sim ─▶ cluster, protocol, ds
 //!                                             └─ driver ◀── engine's tests and benches, fuzz
 //! ```
 //!
@@ -29,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // `ds` for the allocator only.
     ("russet-server", &["russet-ds", "russet-engine"]),
     // `ds` for the allocator that counts.
-    ("russet-sim", &["russet-engine", "russet-cluster", "russet-ds"]),
+    ("russet-sim", &["russet-engine", "russet-cluster", "russet-protocol", "russet-ds"]),
     ("russet-e2e", &[]),
     ("xtask", &["russet-e2e"]),
 ];

@@ -17,6 +17,12 @@ pub enum Bug {
     RankIgnored,
     /// A node that claims the slots of others is not told.
     NoUpdate,
+    /// A client is sent to the node that takes a slot for good, not for one command. In the driver.
+    AskAsMoved,
+    /// MIGRATE deletes a key before the other node has it. In the driver.
+    LostInMigrate,
+    /// A slot is given to another node although this one has keys of it, and so both have the slot.
+    SlotGivenTwice,
     /// No bug, and not one of [`BUGS`]: the rules of stock servers for suspicions and elections where ours differ, to
     /// compare the two.
     StockRules,

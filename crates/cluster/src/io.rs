@@ -21,7 +21,7 @@ pub struct Now {
 pub struct Data {
     /// Position in the replication stream: as a master, what it has written; as a replica, what it has applied.
     pub offset: u64,
-    /// Whether a replica's link to its master is up.
+    /// Whether a replica's link to the master of the last [`Output::Follow`] is up, so that it has that one's data.
     pub is_connected: bool,
     /// For how long a replica has heard nothing of its master; none if it never has.
     pub silent_ms: Option<u64>,
@@ -132,8 +132,6 @@ pub enum Output {
         host: String,
         /// Port for clients.
         port: u16,
-        /// Whether its data comes from another shard, so that only a full synchronization can be right.
-        is_other_history: bool,
     },
     /// Stop replicating: this node is a master.
     Promote,

@@ -386,4 +386,17 @@ impl Core {
     pub fn injected(&self, _bug: Bug) -> bool {
         false
     }
+
+    /// The same of a bug in cluster mode.
+    #[cfg(feature = "injected")]
+    pub fn injected_in_cluster(&self, bug: russet_cluster::Bug) -> bool {
+        self.boot.cluster_bug == Some(bug)
+    }
+
+    /// Returns false: no bug is injected.
+    #[cfg(not(feature = "injected"))]
+    #[inline(always)]
+    pub fn injected_in_cluster(&self, _bug: russet_cluster::Bug) -> bool {
+        false
+    }
 }

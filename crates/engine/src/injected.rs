@@ -2,7 +2,22 @@
 //!
 //! Without the feature `injected`, [`Core::injected`](crate::core::Core::injected) is always false.
 
+pub use russet_cluster::Bug as ClusterBug;
 pub use russet_sentinel::{BUGS as SENTINEL_BUGS, Bug as SentinelBug};
+
+/// Those of a node of a cluster that the simulator hunts.
+pub const CLUSTER_BUGS: [ClusterBug; 10] = [
+    ClusterBug::EarlyVote,
+    ClusterBug::SecondVote,
+    ClusterBug::EqualEpochClaim,
+    ClusterBug::FailByOneWord,
+    ClusterBug::MinorityServes,
+    ClusterBug::RankIgnored,
+    ClusterBug::AskAsMoved,
+    ClusterBug::LostInMigrate,
+    ClusterBug::SlotGivenTwice,
+    ClusterBug::NoUpdate,
+];
 
 /// A bug to inject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

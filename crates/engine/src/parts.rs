@@ -99,8 +99,8 @@ impl Parts {
         call: impl FnOnce(&mut Cluster, &mut World<'_>) -> T,
     ) -> T {
         let Parts { cluster, clients, pubsub, master, following, .. } = self;
-        let link = following.master().map(|link| link.state(core.now.mono_us));
-        let data = cluster.note_data(master.stream.offset(), link);
+        let (offset, now_us) = (master.stream.offset(), core.now.mono_us);
+        let data = cluster.note_data(offset, following.master(), now_us);
         call(cluster, &mut World { core, clients, pubsub, data })
     }
 

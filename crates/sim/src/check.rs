@@ -11,10 +11,10 @@ use russet_engine::io::JobId;
 
 use crate::appends::place_of;
 use crate::digest;
-use crate::dump::decode;
 use crate::files::{DUMP, Use};
 use crate::machine::DataNode;
 use crate::model::Model;
+use crate::model::dump::decode;
 use crate::process::{Begun, Process, Seen};
 use crate::world::{Phase, World};
 

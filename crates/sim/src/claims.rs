@@ -109,6 +109,9 @@ impl World {
         {
             self.fail(format!("node{node} at {offset} of {id}: {what}"));
         }
+        if is_elsewhere {
+            self.cluster.keys.note_parent(&id, &self.processes[node].seen.second);
+        }
         let checked =
             if is_elsewhere { self.check_second(node, before, (&id, offset)) } else { Ok(()) };
         let checked = checked.and_then(|()| self.check_losses(node, before));

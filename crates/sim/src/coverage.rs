@@ -10,12 +10,15 @@ use crate::machine::Machine;
 const FLOOR_SEEDS: u64 = 2000;
 
 /// What kind of worlds a run has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Worlds {
     /// Data nodes and their operators.
+    #[default]
     Data,
     /// Data nodes and the Sentinels that watch them.
     Sentinels,
+    /// Data nodes that are a cluster.
+    Cluster,
 }
 
 macro_rules! counters {
@@ -338,6 +341,55 @@ counters! {
     /// Virtual time from the end of the faults to agreement.
     healing_seconds = "seconds until all was well after the faults", at least 6700;
     }
+
+    Cluster {
+    /// Acknowledged to clients of a cluster.
+    cluster_writes = "writes acknowledged by clusters", at least 1;
+    /// … and what they read.
+    cluster_reads = "reads compared with what clusters acknowledged", at least 1;
+    /// MOVED and ASK.
+    redirections = "redirections followed", at least 1;
+    /// ASK alone.
+    asks = "keys asked for where their slot moves to", at least 1;
+    /// Replies of nodes to clients, when they leave.
+    serves_checked = "replies of which it was checked who may serve", at least 1;
+    /// FAIL, in any node's view.
+    nodes_failed = "nodes marked as failed", at least 1;
+    /// As they leave.
+    cluster_votes = "votes of masters", at least 1;
+    /// With the reason in the log.
+    votes_refused = "votes that masters refused", at least 1;
+    /// By votes.
+    elections_won = "elections won", at least 1;
+    /// Their time passed without a majority.
+    elections_lost = "elections lost", at least 1;
+    /// Replicas that asked for votes while others had more data.
+    ranks_checked = "elections of replicas that had to wait for better ones", at least 1;
+    /// A candidate's process ended.
+    restarts_in_election = "restarts of candidates", at least 1;
+    /// Two masters had one epoch.
+    epoch_collisions = "collisions of epochs", at least 1;
+    /// To masters without replicas.
+    replica_migrations = "replicas that moved to an orphaned master", at least 1;
+    /// From begin to end.
+    slots_moved = "slots moved", at least 1;
+    /// By MIGRATE.
+    keys_moved = "keys moved with them", at least 1;
+    /// Given away too early, with keys.
+    slots_refused = "slots that were not given away with their keys", at least 1;
+    /// After the faults.
+    slots_fixed = "slots that were left open, and mended", at least 1;
+    /// Both sides have nodes that run.
+    splits = "partitions with nodes on both sides", at least 1;
+    /// FORCE and TAKEOVER.
+    forced_takeovers = "failovers that operators forced", at least 1;
+    /// Acknowledged, and not received by the replica that was elected.
+    keys_lost = "keys of which a failover lost an acknowledged write", at least 1;
+    /// At the end of a run.
+    keys_checked = "keys compared at the end", at least 1;
+    /// Virtual time from the end of the faults to agreement.
+    cluster_healing_seconds = "seconds until all was well in clusters", at least 1;
+    }
 }
 
 impl Coverage {
@@ -370,10 +422,7 @@ impl Coverage {
             }
         }
         // Each fault is to have at least half of its share.
-        let weight = |fault: &Fault| match worlds {
-            Worlds::Data => fault.weight,
-            Worlds::Sentinels => fault.weight_with_sentinels,
-        };
+        let weight = |fault: &Fault| fault.weights.of(worlds);
         let (drawn, weights): (u64, u64) =
             (self.faults.iter().sum(), FAULTS.iter().map(weight).sum());
         for (fault, count) in FAULTS.iter().zip(self.faults) {
@@ -415,7 +464,7 @@ mod tests {
         assert!(named(Coverage { rebases: 2, ..usual }, "recorded anew"));
         assert!(named(Coverage { unknown_states: 1, ..usual }, "could not be compared"));
         let mut faults = [(); FAULTS.len()].map(|()| 0);
-        faults.iter_mut().zip(FAULTS).for_each(|(count, fault)| *count = fault.weight * 10);
+        faults.iter_mut().zip(FAULTS).for_each(|(count, fault)| *count = fault.weights.data * 10);
         let bad = Coverage { faults, ..usual }.out_of_bounds(Worlds::Data, FLOOR_SEEDS);
         assert_eq!(bad, Vec::<String>::new());
         faults[3] /= 3;

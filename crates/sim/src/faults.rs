@@ -1,6 +1,7 @@
 //! What goes wrong, and what operators do meanwhile: rows with their odds, and what each does.
 
 use crate::chance::Chance;
+use crate::coverage::Worlds;
 use crate::disk::{FULL, READ_ONLY};
 use crate::machine::FailoverStage;
 use crate::net::ConnId;
@@ -14,14 +15,34 @@ const ERRORS: [&str; 3] = ["I/O error", FULL, READ_ONLY];
 pub struct Fault {
     /// What a run's report calls it.
     pub name: &'static str,
-    /// How often it happens, against the others.
-    pub weight: u64,
-    /// The same in worlds with Sentinels.
-    pub weight_with_sentinels: u64,
+    /// How often it happens, against the others, in worlds of each kind.
+    pub weights: Weights,
     /// What it is about.
     pub kind: Kind,
     /// Makes it happen, to this process if to one.
     apply: fn(&mut World, usize),
+}
+
+/// How often a fault happens, against the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights {
+    /// In worlds of data nodes alone.
+    pub data: u64,
+    /// In worlds with Sentinels.
+    pub sentinels: u64,
+    /// In worlds with a cluster.
+    pub cluster: u64,
+}
+
+impl Weights {
+    /// The one for a kind of worlds.
+    pub fn of(self, worlds: Worlds) -> u64 {
+        match worlds {
+            Worlds::Data => self.data,
+            Worlds::Sentinels => self.sentinels,
+            Worlds::Cluster => self.cluster,
+        }
+    }
 }
 
 /// What a fault is about.
@@ -43,192 +64,189 @@ const KINDS: [Kind; 4] = [Kind::Network, Kind::Process, Kind::Disk, Kind::People
 pub const FAULTS: &[Fault] = &[
     Fault {
         name: "connections cut",
-        weight: 18,
-        weight_with_sentinels: 8,
+        weights: Weights { data: 18, sentinels: 8, cluster: 6 },
         kind: Kind::Network,
         apply: |world, _| world.cut_some_link(),
     },
     Fault {
         name: "links blocked",
-        weight: 12,
-        weight_with_sentinels: 14,
+        weights: Weights { data: 12, sentinels: 14, cluster: 10 },
         kind: Kind::Network,
         apply: |world, _| world.block_some_link(),
     },
     Fault {
         name: "links slowed",
-        weight: 5,
-        weight_with_sentinels: 4,
+        weights: Weights { data: 5, sentinels: 4, cluster: 4 },
         kind: Kind::Network,
         apply: |world, _| world.slow_some_link(),
     },
     Fault {
         name: "processes suspended",
-        weight: 6,
-        weight_with_sentinels: 4,
+        weights: Weights { data: 6, sentinels: 4, cluster: 4 },
         kind: Kind::Process,
         apply: World::suspend,
     },
     Fault {
         name: "processes killed",
-        weight: 8,
-        weight_with_sentinels: 10,
+        weights: Weights { data: 8, sentinels: 10, cluster: 8 },
         kind: Kind::Process,
         apply: World::crash,
     },
     Fault {
         name: "processes told to end",
-        weight: 4,
-        weight_with_sentinels: 3,
+        weights: Weights { data: 4, sentinels: 3, cluster: 3 },
         kind: Kind::Process,
         apply: World::terminate,
     },
     Fault {
         name: "wall clocks set",
-        weight: 4,
-        weight_with_sentinels: 2,
+        weights: Weights { data: 4, sentinels: 2, cluster: 2 },
         kind: Kind::Process,
         apply: World::jump_clock,
     },
     Fault {
         name: "disks in trouble",
-        weight: 4,
-        weight_with_sentinels: 8,
+        weights: Weights { data: 4, sentinels: 8, cluster: 6 },
         kind: Kind::Disk,
         apply: World::trouble_disk,
     },
     Fault {
         name: "snapshots ordered",
-        weight: 6,
-        weight_with_sentinels: 2,
+        weights: Weights { data: 6, sentinels: 2, cluster: 2 },
         kind: Kind::Disk,
         apply: |world, node| world.order(node, "BGSAVE"),
     },
     Fault {
         name: "rewrites ordered",
-        weight: 6,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 6, sentinels: 0, cluster: 0 },
         kind: Kind::Disk,
         apply: |world, node| world.order(node, "BGREWRITEAOF"),
     },
     Fault {
         name: "bits rotted",
-        weight: 1,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 1, sentinels: 0, cluster: 0 },
         kind: Kind::Disk,
         apply: |world, node| world.processes[node].durability.is_to_rot = true,
     },
     Fault {
         name: "appendfsync set",
-        weight: 2,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 2, sentinels: 0, cluster: 0 },
         kind: Kind::People,
         apply: World::set_appendfsync,
     },
     Fault {
         name: "append-only files switched",
-        weight: 1,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 1, sentinels: 0, cluster: 0 },
         kind: Kind::People,
         apply: World::switch_append_only,
     },
     Fault {
         name: "other orders",
-        weight: 4,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 4, sentinels: 0, cluster: 0 },
         kind: Kind::People,
         apply: World::order_something,
     },
     Fault {
         name: "replicas told to follow another",
-        weight: 12,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 12, sentinels: 0, cluster: 0 },
         kind: Kind::People,
         apply: World::rearrange,
     },
     Fault {
         name: "replicas promoted",
-        weight: 8,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 8, sentinels: 0, cluster: 0 },
         kind: Kind::People,
         apply: |world, _| world.promote_somebody(),
     },
     Fault {
         name: "masters told to fail over",
-        weight: 8,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 8, sentinels: 0, cluster: 0 },
         kind: Kind::People,
         apply: |world, _| world.fail_over(),
     },
     Fault {
         name: "backlogs resized",
-        weight: 5,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 5, sentinels: 0, cluster: 0 },
         kind: Kind::People,
         apply: |world, node| world.order(node, "CONFIG SET repl-backlog-size {16384..1048576}"),
     },
     Fault {
         name: "bursts of a client",
-        weight: 4,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 4, sentinels: 0, cluster: 0 },
         kind: Kind::People,
         apply: |world, _| world.hurry_some_client(),
     },
     Fault {
         name: "pipelines without end",
-        weight: 2,
-        weight_with_sentinels: 0,
+        weights: Weights { data: 2, sentinels: 0, cluster: 0 },
         kind: Kind::People,
         apply: |world, _| world.flood_by_some_client(),
     },
     Fault {
         name: "processes stopped for long",
-        weight: 0,
-        weight_with_sentinels: 8,
+        weights: Weights { data: 0, sentinels: 8, cluster: 5 },
         kind: Kind::Process,
         apply: World::stop_for_long,
     },
     Fault {
         name: "wall clocks that leap",
-        weight: 0,
-        weight_with_sentinels: 6,
+        weights: Weights { data: 0, sentinels: 6, cluster: 3 },
         kind: Kind::Process,
         apply: World::leap_clock,
     },
     Fault {
         name: "hosts cut off",
-        weight: 0,
-        weight_with_sentinels: 12,
+        weights: Weights { data: 0, sentinels: 12, cluster: 10 },
         kind: Kind::Network,
         apply: World::cut_off,
     },
     Fault {
         name: "masters in trouble",
-        weight: 0,
-        weight_with_sentinels: 16,
+        weights: Weights { data: 0, sentinels: 16, cluster: 0 },
         kind: Kind::Process,
         apply: |world, _| world.trouble_master(),
     },
     Fault {
         name: "failovers ordered by users",
-        weight: 0,
-        weight_with_sentinels: 8,
+        weights: Weights { data: 0, sentinels: 8, cluster: 0 },
         kind: Kind::People,
         apply: |world, _| world.order_failover(),
     },
     Fault {
         name: "Sentinels reset, set or told anew",
-        weight: 0,
-        weight_with_sentinels: 10,
+        weights: Weights { data: 0, sentinels: 10, cluster: 0 },
         kind: Kind::People,
         apply: |world, _| world.order_of_sentinel(),
     },
     Fault {
         name: "replicas led astray",
-        weight: 0,
-        weight_with_sentinels: 4,
+        weights: Weights { data: 0, sentinels: 4, cluster: 0 },
         kind: Kind::People,
         apply: |world, _| world.lead_astray(),
+    },
+    Fault {
+        name: "masters of slots in trouble",
+        weights: Weights { data: 0, sentinels: 0, cluster: 16 },
+        kind: Kind::Process,
+        apply: |world, _| world.trouble_cluster_master(),
+    },
+    Fault {
+        name: "clusters split",
+        weights: Weights { data: 0, sentinels: 0, cluster: 10 },
+        kind: Kind::Network,
+        apply: |world, _| world.split_cluster(),
+    },
+    Fault {
+        name: "replicas told to take over",
+        weights: Weights { data: 0, sentinels: 0, cluster: 10 },
+        kind: Kind::People,
+        apply: |world, _| world.order_cluster_failover(),
+    },
+    Fault {
+        name: "clusters rearranged",
+        weights: Weights { data: 0, sentinels: 0, cluster: 6 },
+        kind: Kind::People,
+        apply: World::rearrange_cluster,
     },
 ];
 
@@ -272,10 +290,11 @@ const ORDERS: &[(u64, &[&str])] = &[
 /// Some worlds have every fault, in half of the others some come more often and some never, and in a few all are of one kind or
 /// none is: what one fault would hide another must not.
 pub fn draw_odds(chance: &mut Chance) -> (Vec<u64>, Option<Kind>) {
-    let weights: Vec<u64> = FAULTS.iter().map(|fault| fault.weight).collect();
+    let weights: Vec<u64> = FAULTS.iter().map(|fault| fault.weights.data).collect();
     let of_kind = |kind: Kind, wanted: bool| {
-        let odds =
-            FAULTS.iter().map(|fault| fault.weight * u64::from((fault.kind == kind) == wanted));
+        let odds = FAULTS
+            .iter()
+            .map(|fault| fault.weights.data * u64::from((fault.kind == kind) == wanted));
         odds.collect::<Vec<_>>()
     };
     let kind = *chance.pick(&KINDS);
@@ -292,13 +311,13 @@ pub fn draw_odds(chance: &mut Chance) -> (Vec<u64>, Option<Kind>) {
     }
 }
 
-/// The same for worlds with Sentinels.
-pub fn draw_sentinel_odds(chance: &mut Chance) -> Vec<u64> {
+/// The same for worlds of another kind, in which faults are not of one kind only.
+pub fn draw_odds_in(chance: &mut Chance, worlds: Worlds) -> Vec<u64> {
     let leans = chance.percent(50);
     let mut odds = Vec::new();
     for fault in FAULTS {
         let factor = if leans { *chance.pick(&[0, 1, 1, 4]) } else { 1 };
-        odds.push(fault.weight_with_sentinels * factor);
+        odds.push(fault.weights.of(worlds) * factor);
     }
     odds
 }
@@ -559,7 +578,7 @@ impl World {
             (process.disk.failing, process.disk.failing_syncs) = (None, 0);
             (process.disk.slowness, process.disk.sync_us) = (1, self.plan.sync_us);
             process.busy_until = process.busy_until.min(self.now);
-            if self.plan.sentinels.is_none() {
+            if self.plan.is_of_data_alone() {
                 process.config.replicaof = self.arrangement[node].map(address);
             }
             self.wake(node);
@@ -570,11 +589,11 @@ impl World {
             let c = &mut self.clients[client];
             c.orders.clear();
             c.is_slow = false;
-            if !c.is_operator && self.plan.sentinels.is_none() {
+            if !c.is_operator && self.plan.is_of_data_alone() {
                 c.target = root;
             }
         }
-        if self.plan.sentinels.is_some() {
+        if !self.plan.is_of_data_alone() {
             self.break_half_open();
         }
         self.tell(|| format!("all faults end; node{root} is to be the master"));

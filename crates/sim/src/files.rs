@@ -195,6 +195,7 @@ impl World {
         if !is_dump {
             self.maybe_crash_in_step(node);
         }
+        let is_hasty = renames_unsynced(self.data_bug());
         let process = &mut self.processes[node];
         let disk = &mut process.disk;
         let file = match writer.file {
@@ -213,7 +214,7 @@ impl World {
                 writer.encoder.finish(&mut writer.pending);
                 writer.steps.extend([Step::Sync, Step::Rename, Step::SyncFolder]);
             }
-            Step::Sync if !is_dump && renames_unsynced(self.bug) => return Ok(false),
+            Step::Sync if !is_dump && is_hasty => return Ok(false),
             Step::Sync => {
                 disk.sync(file)?;
                 return Ok(false);

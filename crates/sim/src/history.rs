@@ -221,6 +221,19 @@ impl History {
         Ok(())
     }
 
+    /// The arguments of all commands behind an offset: keys are among them.
+    pub fn keys_since(&self, offset: i64) -> Vec<Vec<u8>> {
+        let mut at = (offset + 1 - self.first).max(0) as usize;
+        let mut keys = Vec::new();
+        while at < self.bytes.len()
+            && let Ok(Some((args, used))) = parse_command(&self.bytes[at..])
+        {
+            keys.extend(args[1..].iter().map(|arg| arg.to_vec()));
+            at += used;
+        }
+        keys
+    }
+
     /// Whether bytes from behind this offset on are known.
     pub fn knows_from(&self, offset: i64) -> bool {
         offset + 1 >= self.first

@@ -141,9 +141,10 @@ impl World {
     /// The first job takes its next step.
     pub(crate) fn job(&mut self, node: usize) {
         self.maybe_crash_within(node, RARE, 5000);
+        let is_hasty = renames_unsynced(self.data_bug());
         let process = &mut self.processes[node];
         let Some(job) = process.jobs.front_mut() else { return };
-        if matches!(job.stage, Stage::Sync(_)) && renames_unsynced(self.bug) {
+        if matches!(job.stage, Stage::Sync(_)) && is_hasty {
             job.stage = Stage::Rename;
         }
         let answer = match job.step(&mut process.disk) {

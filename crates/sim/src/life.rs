@@ -27,6 +27,8 @@ impl World {
         process.seen = Default::default();
         let now = process.now(self.now);
         self.read_configuration(node);
+        let cluster = self.cluster_start(node);
+        self.cluster_begins(node);
         let loads_aof = self.find_append_only(node);
         let process = &mut self.processes[node];
         let dump = process.disk.read(DUMP).filter(|_| !loads_aof);
@@ -45,7 +47,8 @@ impl World {
             // A ledger is one too.
             mirrors: self.plan.mirrors && process.durability.ledger.is_none(),
             ledger: process.durability.ledger.clone(),
-            bug: self.bug,
+            injected: self.injected,
+            cluster,
         };
         let machine = match process.guest {
             _ if process.is_sentinel => self.sentinel_starts(node, seed, now),
@@ -145,6 +148,7 @@ impl World {
     }
 
     fn end_process(&mut self, node: usize, silently: bool) {
+        self.cluster_ends(node);
         let Some(machine) = self.processes[node].machine.take() else { return };
         if let Some(beliefs) = machine.beliefs() {
             self.sentinel_ends(node, &beliefs);

@@ -50,17 +50,10 @@ impl World {
         place: &Place,
         value: &[u8],
     ) -> Result<(), String> {
-        if self.plan.sentinels.is_none() {
+        if self.plan.is_of_data_alone() {
             return Ok(());
         }
-        let seen = &self.processes[node].seen;
-        let needle = needle(place, value);
-        // The master may have handed its role over since it said so.
-        let ids = seen.place.iter().map(|(id, _)| id).chain([&seen.second.0]);
-        let found = ids.filter_map(|id| Some((id, self.histories.get(id)?.end_of(&needle)?)));
-        let Some((id, end)) = found.map(|(id, end)| (id.clone(), end)).next() else {
-            return Ok(());
-        };
+        let Some((id, end)) = self.find_write(node, place, value) else { return Ok(()) };
         self.coverage.acknowledged += 1;
         let known = self.watch.acknowledged.entry(id.clone()).or_default();
         known.end = known.end.max(end);
@@ -72,16 +65,32 @@ impl World {
         }
     }
 
+    /// Where a write is in a master's history.
+    pub(crate) fn find_write(
+        &self,
+        node: usize,
+        place: &Place,
+        value: &[u8],
+    ) -> Option<(String, i64)> {
+        let seen = &self.processes[node].seen;
+        let needle = needle(place, value);
+        // The master may have handed its role over since it said so.
+        let ids = seen.place.iter().map(|(id, _)| id).chain([&seen.second.0]);
+        let mut found = ids.filter_map(|id| Some((id, self.histories.get(id)?.end_of(&needle)?)));
+        found.next().map(|(id, end)| (id.clone(), end))
+    }
+
     /// A replica was promoted.
     pub(crate) fn check_losses(&mut self, node: usize, before: &Seen) -> Result<(), String> {
         let seen = &self.processes[node].seen;
-        if self.plan.sentinels.is_none() || !before.is_replica || seen.is_replica {
+        if self.plan.is_of_data_alone() || !before.is_replica || seen.is_replica {
             return Ok(());
         }
-        let (id, first_other) = &seen.second;
-        let Some(acknowledged) = self.watch.acknowledged.get(id) else { return Ok(()) };
+        let (id, first_other) = seen.second.clone();
+        self.cluster_promoted(node, &id, first_other - 1);
+        let Some(acknowledged) = self.watch.acknowledged.get(&id) else { return Ok(()) };
         // It may have had more before it was made to copy another replica.
-        let place = before.place.as_ref().filter(|(at, _)| at == id);
+        let place = before.place.as_ref().filter(|(at, _)| *at == id);
         let received = place.map_or(0, |(_, offset)| *offset);
         let (end, went_on) = (acknowledged.end, first_other - 1);
         self.coverage.loss_checks += 1;

@@ -53,6 +53,11 @@ pub trait Machine {
         None
     }
 
+    /// What it believes, if it is a node of a cluster.
+    fn cluster(&self) -> Option<&russet_cluster::Cluster> {
+        None
+    }
+
     /// What it believes, if it is a Sentinel.
     fn beliefs(&self) -> Option<Beliefs> {
         let mut beliefs = Beliefs::default();
@@ -107,6 +112,9 @@ pub trait DataNode {
 
     /// Whether an EXEC waits in its middle: the data is ahead of the stream, and nobody is served.
     fn is_within_exec(&self) -> bool;
+
+    /// Whether it has keys of a slot of a cluster.
+    fn has_keys_in(&self, slot: u16) -> bool;
 
     /// Whether it follows a master.
     fn is_replica(&self) -> bool;

@@ -6,6 +6,7 @@
 //!   russet-sim --hunt [--seeds N]                     each injected bug until it is caught, N seeds at most
 //!   russet-sim --bug NAME …                           with that bug injected (feature `injected`)
 //!   russet-sim --sentinels …                          the same of worlds in which Sentinels watch the nodes
+//!   russet-sim --cluster …                            the same of worlds whose nodes are a cluster
 //!   russet-sim --scale [--nodes N] [--stock] …        the model of a cluster of N nodes; also with stock's rules
 //! ```
 
@@ -16,7 +17,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use russet_sim::coverage::{Coverage, Worlds};
-use russet_sim::node::{Bug, SentinelBug};
+use russet_sim::node::Injected;
 use russet_sim::world::{Common, Tracing, run};
 
 /// Lines of the trace that a failing seed shows.
@@ -41,7 +42,7 @@ struct Options {
     hunt: bool,
     worker: bool,
     hash: bool,
-    sentinels: bool,
+    worlds: Worlds,
     scale: bool,
     nodes: u64,
     stock: bool,
@@ -58,7 +59,7 @@ fn options() -> Result<Options, String> {
         hunt: false,
         worker: false,
         hash: false,
-        sentinels: false,
+        worlds: Worlds::Data,
         scale: false,
         nodes: 1000,
         stock: false,
@@ -77,7 +78,8 @@ fn options() -> Result<Options, String> {
             "--hunt" => options.hunt = true,
             "--worker" => options.worker = true,
             "--hash" => options.hash = true,
-            "--sentinels" => options.sentinels = true,
+            "--sentinels" => options.worlds = Worlds::Sentinels,
+            "--cluster" => options.worlds = Worlds::Cluster,
             "--scale" => options.scale = true,
             "--stock" => options.stock = true,
             "--nodes" => options.nodes = number(value()?)?.clamp(6, 16_000),
@@ -87,26 +89,15 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-/// What is injected, and where.
-#[derive(Clone, Copy, Debug, Default)]
-struct Injected {
-    engine: Option<Bug>,
-    sentinel: Option<SentinelBug>,
-}
-
 #[cfg(feature = "injected")]
-fn bug(name: &str, sentinels: bool) -> Result<Injected, String> {
-    let mut injected = Injected::default();
-    if sentinels {
-        let bugs = russet_engine::injected::SENTINEL_BUGS;
-        injected.sentinel = named(&bugs, name);
-    } else {
-        injected.engine = named(&russet_engine::injected::BUGS, name);
-    }
-    match injected.engine.is_some() || injected.sentinel.is_some() {
-        true => Ok(injected),
-        false => Err(format!("there is no bug {name}; there are {:?}", bug_names(sentinels)?)),
-    }
+fn bug(name: &str, worlds: Worlds) -> Result<Injected, String> {
+    use russet_engine::injected::{BUGS, CLUSTER_BUGS, SENTINEL_BUGS};
+    let injected = match worlds {
+        Worlds::Data => named(&BUGS, name).map(Injected::Data),
+        Worlds::Sentinels => named(&SENTINEL_BUGS, name).map(Injected::Sentinel),
+        Worlds::Cluster => named(&CLUSTER_BUGS, name).map(Injected::Cluster),
+    };
+    injected.ok_or(format!("there is no bug {name}; there are {:?}", bug_names(worlds)?))
 }
 
 #[cfg(feature = "injected")]
@@ -115,24 +106,26 @@ fn named<T: Copy + std::fmt::Debug>(bugs: &[T], name: &str) -> Option<T> {
 }
 
 #[cfg(not(feature = "injected"))]
-fn bug(_name: &str, _sentinels: bool) -> Result<Injected, String> {
+fn bug(_name: &str, _worlds: Worlds) -> Result<Injected, String> {
     Err("this build has no bugs to inject: build it with --features injected".to_owned())
 }
 
 #[cfg(feature = "injected")]
-fn bug_names(sentinels: bool) -> Result<Vec<String>, String> {
-    let names = |bugs: &[&dyn std::fmt::Debug]| bugs.iter().map(|bug| format!("{bug:?}")).collect();
-    if sentinels {
-        let bugs = russet_engine::injected::SENTINEL_BUGS;
-        return Ok(names(&bugs.each_ref().map(|bug| bug as &dyn std::fmt::Debug)));
+fn bug_names(worlds: Worlds) -> Result<Vec<String>, String> {
+    fn names<T: std::fmt::Debug>(bugs: &[T]) -> Vec<String> {
+        bugs.iter().map(|bug| format!("{bug:?}")).collect()
     }
-    let bugs = russet_engine::injected::BUGS;
-    Ok(names(&bugs.each_ref().map(|bug| bug as &dyn std::fmt::Debug)))
+    use russet_engine::injected::{BUGS, CLUSTER_BUGS, SENTINEL_BUGS};
+    Ok(match worlds {
+        Worlds::Data => names(&BUGS),
+        Worlds::Sentinels => names(&SENTINEL_BUGS),
+        Worlds::Cluster => names(&CLUSTER_BUGS),
+    })
 }
 
 #[cfg(not(feature = "injected"))]
-fn bug_names(sentinels: bool) -> Result<Vec<String>, String> {
-    bug("", sentinels).map(|_| Vec::new())
+fn bug_names(worlds: Worlds) -> Result<Vec<String>, String> {
+    bug("", worlds).map(|_| Vec::new())
 }
 
 fn main() -> ExitCode {
@@ -172,26 +165,16 @@ fn scale(options: &Options) -> Result<bool, String> {
     russet_sim::scale::run(model, &meter::ThreadMeter, &mut print).map(|()| true)
 }
 
-fn injected(options: &Options) -> Result<Injected, String> {
-    let name = options.bug.as_deref();
-    name.map_or(Ok(Injected::default()), |name| bug(name, options.sentinels))
-}
-
-/// What every run shares, and a bug of data nodes.
-fn prepare(options: &Options) -> Result<(Common, Option<Bug>), String> {
-    let injected = injected(options)?;
-    let common = match options.sentinels {
-        true => Common::with_sentinels(injected.sentinel),
-        false => Common::default(),
-    };
-    Ok((common, injected.engine))
+/// What every run shares.
+fn prepare(options: &Options) -> Result<Common, String> {
+    let injected = options.bug.as_deref().map(|name| bug(name, options.worlds)).transpose()?;
+    Ok(Common::of(options.worlds, injected))
 }
 
 /// One seed, printed as it goes or by its hash.
 fn one(options: &Options) -> Result<bool, String> {
     let tracing = if options.trace { Tracing::Print } else { Tracing::Off };
-    let (common, bug) = prepare(options)?;
-    let report = run(&common, options.from, bug, tracing);
+    let report = run(&prepare(options)?, options.from, tracing);
     println!("seed {} hash {:016x}", options.from, report.hash);
     if options.trace {
         print!("{}", report.coverage);
@@ -204,13 +187,13 @@ fn one(options: &Options) -> Result<bool, String> {
 
 /// A part of the seeds; what came out goes to standard output for the process that asked.
 fn work(options: &Options) -> Result<bool, String> {
-    let (common, bug) = prepare(options)?;
+    let common = prepare(options)?;
     let mut total = Coverage::default();
     let (mut seconds, mut commands) = (BTreeMap::new(), BTreeMap::new());
     for at in 0..options.seeds.unwrap_or(1) {
         let seed = options.from + at * options.step;
         SEED.store(seed, Ordering::Relaxed);
-        let report = run(&common, seed, bug, Tracing::Off);
+        let report = run(&common, seed, Tracing::Off);
         if let Some(what) = report.violation {
             println!("bad {seed} {} {what}", at + 1);
             return Ok(false);
@@ -229,6 +212,15 @@ fn work(options: &Options) -> Result<bool, String> {
     Ok(true)
 }
 
+/// The flag for worlds of a kind.
+fn flag_of(worlds: Worlds) -> Option<&'static str> {
+    match worlds {
+        Worlds::Data => None,
+        Worlds::Sentinels => Some("--sentinels"),
+        Worlds::Cluster => Some("--cluster"),
+    }
+}
+
 fn worker(options: &Options, extra: &[String]) -> Result<Child, String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut command = Command::new(program);
@@ -236,9 +228,7 @@ fn worker(options: &Options, extra: &[String]) -> Result<Child, String> {
     if let Some(bug) = &options.bug {
         command.args(["--bug", bug]);
     }
-    if options.sentinels {
-        command.arg("--sentinels");
-    }
+    command.args(flag_of(options.worlds));
     command.stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())
 }
 
@@ -329,11 +319,10 @@ fn many(options: &Options) -> Result<bool, String> {
     if let Some((seed, _, what)) = &sum.bad {
         println!("seed {seed}: {what}");
         println!("the same seed again, its last {TRACE_LINES} lines:");
-        let (common, bug) = prepare(options)?;
-        let report = run(&common, *seed, bug, Tracing::Keep(TRACE_LINES));
+        let report = run(&prepare(options)?, *seed, Tracing::Keep(TRACE_LINES));
         report.trace.iter().for_each(|line| println!("{line}"));
-        let which = if options.sentinels { "--sentinels " } else { "" };
-        println!("all of it: russet-sim {which}--from {seed} --trace");
+        let which = flag_of(options.worlds).unwrap_or_default();
+        println!("all of it: russet-sim {which} --from {seed} --trace");
         return Ok(false);
     }
     if sum.crashed {
@@ -352,7 +341,7 @@ fn many(options: &Options) -> Result<bool, String> {
     if seeds < FLOOR_SEEDS_MIN {
         return Ok(true);
     }
-    let worlds = if options.sentinels { Worlds::Sentinels } else { Worlds::Data };
+    let worlds = options.worlds;
     let mut bad = sum.total.out_of_bounds(worlds, seeds);
     if seconds < 60 {
         bad.push(format!("TOO SHORT: the median seed lasts {seconds} s, the floor is 60"));
@@ -368,7 +357,7 @@ fn many(options: &Options) -> Result<bool, String> {
 fn hunt(options: &Options) -> Result<bool, String> {
     let seeds = options.seeds.unwrap_or(HUNT_SEEDS);
     let mut all = true;
-    for name in bug_names(options.sentinels)? {
+    for name in bug_names(options.worlds)? {
         let options = Options { bug: Some(name.clone()), ..options.clone() };
         let words = [
             "--seeds".to_owned(),

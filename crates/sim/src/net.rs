@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use russet_engine::io::Handle;
+use russet_engine::io::{Handle, Service};
 
 use crate::chance::Chance;
 use crate::tap::Tap;
@@ -32,6 +32,8 @@ pub enum Owner {
     },
     /// A client.
     Client(usize),
+    /// Somebody who asks nodes of a cluster.
+    Agent(usize),
     /// Nobody any more.
     Nobody,
 }
@@ -191,6 +193,8 @@ pub struct Conn {
     pub owners: [Owner; 2],
     /// On which hosts.
     pub hosts: [usize; 2],
+    /// What the far end serves.
+    pub service: Service,
     /// The bytes.
     pub pipes: [Pipe; 2],
     /// What its bytes show, if it is a replication link.
@@ -201,10 +205,11 @@ pub struct Conn {
 
 impl Conn {
     /// A connection being opened.
-    pub fn new(owner: Owner, hosts: [usize; 2], windows: [usize; 2]) -> Conn {
+    pub fn new(owner: Owner, hosts: [usize; 2], windows: [usize; 2], service: Service) -> Conn {
         Conn {
             owners: [owner, Owner::Nobody],
             hosts,
+            service,
             pipes: windows.map(Pipe::new),
             tap: Tap::default(),
             established: false,

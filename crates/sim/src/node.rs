@@ -7,7 +7,7 @@ use russet_engine::busy::Activity;
 use russet_engine::clients::client::Client;
 use russet_engine::clients::outbox::Outbox;
 use russet_engine::config::words::MasterAddress;
-use russet_engine::config::{self, Config, SentinelStart, Store};
+use russet_engine::config::{self, ClusterStart, Config, SentinelStart, Store};
 use russet_engine::io::{Endpoints, Handle, Host, Input, Now, Output, Service};
 use russet_engine::journal::{Origin, Sink, Unit};
 use russet_engine::keyspace::Entry;
@@ -44,6 +44,36 @@ pub use russet_engine::injected::SentinelBug;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SentinelBug {}
 
+/// The same of a node of a cluster.
+#[cfg(feature = "injected")]
+pub use russet_engine::injected::ClusterBug;
+
+/// No bug can be injected in this build.
+#[cfg(not(feature = "injected"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterBug {}
+
+/// A bug that all machines of a world have.
+#[derive(Clone, Copy, Debug)]
+pub enum Injected {
+    /// In data nodes.
+    Data(Bug),
+    /// In Sentinels.
+    Sentinel(SentinelBug),
+    /// In nodes of a cluster.
+    Cluster(ClusterBug),
+}
+
+impl Injected {
+    /// The one of data nodes, if it is that.
+    pub fn of_data(self) -> Option<Bug> {
+        match self {
+            Injected::Data(bug) => Some(bug),
+            _ => None,
+        }
+    }
+}
+
 /// Whether syncs of folders are forgotten.
 pub fn forgets_folders(bug: Option<Bug>) -> bool {
     #[cfg(feature = "injected")]
@@ -78,8 +108,10 @@ pub struct Start<'a> {
     pub mirrors: bool,
     /// A sink of its journal that outlives it.
     pub ledger: Option<SharedLedger>,
+    /// What it knows of its cluster, if it is a node of one.
+    pub cluster: Option<ClusterStart>,
     /// The bug to have.
-    pub bug: Option<Bug>,
+    pub injected: Option<Injected>,
 }
 
 /// Starts a data node, which loads its file first.
@@ -94,7 +126,10 @@ pub fn start(start: Start<'_>, now: Now) -> Box<dyn Machine> {
         payload_ahead_bytes: Some(start.payload_ahead_bytes),
         ..Boot::default()
     };
-    set_bug(&mut boot, start.bug);
+    if let Some(cluster) = start.cluster {
+        (boot.mode, boot.cluster) = (Mode::Cluster, Some(cluster));
+    }
+    set_bug(&mut boot, start.injected);
     let mut node = Node::new(start.config.clone(), boot, now);
     if let Some(ledger) = start.ledger {
         node.journal.attach(Box::new(Recording(ledger)));
@@ -206,16 +241,17 @@ fn lock(mirror: &Mutex<Mirror>) -> std::sync::MutexGuard<'_, Mirror> {
 }
 
 #[cfg(feature = "injected")]
-fn set_bug(boot: &mut Boot, bug: Option<Bug>) {
-    boot.bug = bug;
+fn set_bug(boot: &mut Boot, injected: Option<Injected>) {
+    match injected {
+        Some(Injected::Data(bug)) => boot.bug = Some(bug),
+        Some(Injected::Cluster(bug)) => boot.cluster_bug = Some(bug),
+        Some(Injected::Sentinel(_)) | None => {}
+    }
 }
 
 #[cfg(not(feature = "injected"))]
-fn set_bug(_boot: &mut Boot, bug: Option<Bug>) {
-    match bug {
-        None => {}
-        Some(never) => match never {},
-    }
+fn set_bug(_boot: &mut Boot, injected: Option<Injected>) {
+    debug_assert!(injected.is_none(), "there are none in this build");
 }
 
 #[cfg(feature = "injected")]
@@ -318,6 +354,10 @@ impl Machine for Data {
         (!self.is_sentinel).then_some(self)
     }
 
+    fn cluster(&self) -> Option<&russet_cluster::Cluster> {
+        self.node.parts.cluster.machine()
+    }
+
     fn observe_beliefs(&self, beliefs: &mut Beliefs) -> bool {
         let Some(machine) = self.node.parts.sentinel.machine() else { return false };
         replace(&mut beliefs.id, machine.my_id());
@@ -350,6 +390,10 @@ impl DataNode for Data {
 
     fn is_within_exec(&self) -> bool {
         self.node.parts.busy.is(Activity::Exec)
+    }
+
+    fn has_keys_in(&self, slot: u16) -> bool {
+        self.node.data.dbs().any(|(_, db)| db.slot(slot).keys > 0)
     }
 
     fn is_replica(&self) -> bool {

@@ -6,6 +6,7 @@ use russet_engine::config::words::{MasterAddress, OutputLimit, SavePoint, SavePo
 use russet_engine::config::{Config, SetContext};
 
 use crate::chance::Chance;
+use crate::cluster_plan::ClusterPlan;
 use crate::faults::{Kind, draw_odds};
 use crate::net::Link;
 use crate::sentinel_plan::SentinelPlan;
@@ -68,6 +69,8 @@ pub struct Plan {
     pub restart_us: u64,
     /// The Sentinels, if there are any.
     pub sentinels: Option<SentinelPlan>,
+    /// The cluster, if the nodes are one.
+    pub(crate) cluster: Option<ClusterPlan>,
 }
 
 /// So many seeds in a hundred have nodes without replication, which have append-only files. Of the others some nodes have, in a
@@ -109,6 +112,11 @@ impl Plan {
     /// How many processes are data nodes: the first ones.
     pub fn data_nodes(&self) -> usize {
         self.configs.len()
+    }
+
+    /// Whether nobody but operators arranges the nodes.
+    pub fn is_of_data_alone(&self) -> bool {
+        self.sentinels.is_none() && self.cluster.is_none()
     }
 
     /// How many processes have an operator: data nodes and, behind them, Sentinels.
@@ -188,6 +196,7 @@ impl Plan {
             transactions,
             restart_us: 15_000_000,
             sentinels: None,
+            cluster: None,
         }
     }
 }

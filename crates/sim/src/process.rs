@@ -187,6 +187,11 @@ impl Process {
         self.machine.as_deref().and_then(|machine| machine.data())
     }
 
+    /// What it believes, if it runs and is a node of a cluster.
+    pub fn cluster(&self) -> Option<&russet_cluster::Cluster> {
+        self.machine.as_deref().and_then(|machine| machine.cluster())
+    }
+
     /// The name of a file on its disk: the working directory is the first folder, whatever it is called, and the one for
     /// append-only files is within it.
     pub fn file_name(&self, path: &str) -> String {

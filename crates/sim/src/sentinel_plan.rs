@@ -11,7 +11,8 @@ use russet_engine::config::Config;
 use russet_engine::config::words::MasterAddress;
 
 use crate::chance::Chance;
-use crate::faults::draw_sentinel_odds;
+use crate::coverage::Worlds;
+use crate::faults::draw_odds_in;
 use crate::plan::{PORT, Plan, host_address, set_password, settings};
 use crate::stock::{self, Stock};
 
@@ -154,7 +155,7 @@ impl Plan {
             clients: chance.between(1, 2) as usize,
             chaos_us: chance.between(40, 100) * 1_000_000,
             fault_us: chance.skewed(1_000_000, 8_000_000),
-            fault_odds: draw_sentinel_odds(chance),
+            fault_odds: draw_odds_in(chance, Worlds::Sentinels),
             think_us: chance.skewed(500_000, 4_000_000),
             crash_in_snapshot_percent: 0,
             cut_percent: *chance.pick(&[0, 0, 10]),

@@ -223,7 +223,7 @@ impl World {
         let text = self.processes[node].disk.read(SENTINEL_FILE).unwrap_or_default();
         let journal = self.processes[node].disk.read(&format!("{SENTINEL_FILE}.journal"));
         let journal = &journal.unwrap_or_default();
-        let (pid, bug) = (node as u32 + 100, self.sentinel_bug);
+        let (pid, bug) = (node as u32 + 100, self.sentinel_bug());
         let boot = SentinelBoot { text: &text, path: PATH, journal, seed, pid, bug };
         match node::start_sentinel(boot, now) {
             Ok(machine) => {

@@ -9,6 +9,7 @@ use russet_engine::io::{
     AppendEvent, Input, Level, Output, Service, SnapshotEvent, SnapshotTarget,
 };
 
+use crate::cluster_start::BUS_PORT;
 use crate::net::Owner;
 use crate::plan::{PORT, node_of};
 use crate::process::{Inbox, VirtualHost};
@@ -19,6 +20,9 @@ const OUTPUTS_MAX: usize = 100_000;
 
 /// Turns in a second in which nothing comes in and nothing changes.
 const IDLE_TURNS_MAX: u64 = 60;
+
+/// The same of a node of a cluster: in a manual failover it looks each 10 ms how far its data is.
+const POLLING_TURNS_MAX: u64 = 130;
 
 /// Bytes that one read takes at most.
 const READ_BYTES: usize = 16 << 10;
@@ -92,10 +96,11 @@ impl World {
             Inbox::Input(input) => n.handle(now, input),
             Inbox::Accept(conn) => {
                 let [peer, local] = self.conns[conn].hosts;
+                let service = self.conns[conn].service;
                 let ends = self.ends(peer, local);
                 let process = &mut self.processes[node];
                 let Some(n) = process.machine.as_deref_mut() else { return };
-                match n.accept(now, Service::Clients, ends) {
+                match n.accept(now, service, ends) {
                     Ok(handle) => {
                         process.conns.insert(handle, (conn, 1));
                         let incarnation = process.incarnation;
@@ -143,7 +148,8 @@ impl World {
         };
         let before = buffer.len();
         buffer.extend_from_slice(pipe.take(max));
-        if end == 1 {
+        let (service, hosts) = (self.conns[conn].service, self.conns[conn].hosts);
+        if end == 1 && service == Service::Clients {
             let now_us = self.now.saturating_sub(process.suspended_us);
             let c = &mut self.conns[conn];
             process.heard_us.insert(c.hosts[0], now_us);
@@ -152,6 +158,11 @@ impl World {
         let read = (process.is_sentinel && end == 0).then(|| buffer[before..].to_vec());
         if let Some(bytes) = read {
             self.watch_read(conn, &bytes);
+        }
+        if service == Service::Bus {
+            self.bus_reads(node, hosts[1 - end]);
+        } else if let Owner::Agent(agent) = self.conns[conn].owners[0] {
+            self.note_agent_read(agent, node);
         }
         let Some(n) = self.processes[node].machine.as_deref_mut() else { return };
         n.received(now, handle);
@@ -254,8 +265,9 @@ impl World {
             return;
         }
         process.idle_turns += 1;
-        if process.idle_turns > IDLE_TURNS_MAX {
-            self.fail(format!("node{node} turned {IDLE_TURNS_MAX} times in a second for nothing"));
+        let most = if process.cluster().is_some() { POLLING_TURNS_MAX } else { IDLE_TURNS_MAX };
+        if process.idle_turns > most {
+            self.fail(format!("node{node} turned {most} times in a second for nothing"));
         }
     }
 
@@ -293,6 +305,7 @@ impl World {
         if self.processes[node].is_sentinel {
             self.observe_sentinel(node);
         }
+        self.observe_cluster(node);
         let changed = self.observe(node);
         self.check_saved(node, false);
         if let Some(code) = self.processes[node].exited {
@@ -333,6 +346,7 @@ impl World {
                     return self.sentinel_log(node, &text);
                 }
                 self.count_log(node, &text);
+                self.cluster_log(node, &text);
                 if level == Level::Warning && self.processes[node].durability.ledger.is_some() {
                     self.processes[node].durability.warnings.push(text.clone());
                 }
@@ -405,17 +419,24 @@ impl World {
 
     fn connect(&mut self, node: usize, link: russet_engine::io::Handle, host: &str, port: u16) {
         let incarnation = self.processes[node].incarnation;
-        let target = node_of(host).filter(|&to| to < self.processes.len() && port == PORT);
-        let Some(target) = target else {
+        let target = node_of(host).filter(|&to| to < self.processes.len());
+        let service = match port {
+            PORT => Some(Service::Clients),
+            BUS_PORT => Some(Service::Bus),
+            _ => None,
+        };
+        let (Some(target), Some(service)) = (target, service) else {
             let result = Err("Name or service not known".to_owned());
             let item = Inbox::Input(Input::Connected { link, result });
             self.queue.push(self.now + 100, Event::Deliver { node, incarnation, item });
             return;
         };
         let owner = Owner::Node { node, incarnation, handle: Some(link) };
-        let conn = self.open(owner, node, target);
+        let conn = self.open(owner, node, target, service);
         self.processes[node].conns.insert(link, (conn, 0));
-        self.maybe_arm_cut(node, conn);
+        if service == Service::Clients {
+            self.maybe_arm_cut(node, conn);
+        }
     }
 
     /// Writes what a connection takes of a node's output.

@@ -1,5 +1,7 @@
 //! Clients in the world: when they connect, speak, read and give up.
 
+use russet_engine::io::Service;
+
 use crate::model::excerpt;
 use crate::net::Owner;
 use crate::process::WALL_BASE_US;
@@ -83,7 +85,7 @@ impl World {
         }
         let target = c.target;
         let from = if c.is_operator { target } else { self.processes.len() };
-        let conn = self.open(Owner::Client(client), from, target);
+        let conn = self.open(Owner::Client(client), from, target, Service::Clients);
         self.clients[client].speech.restart();
         if let Some(password) = self.plan.password.filter(|_| target < nodes) {
             self.clients[client].speech.say(&["AUTH", password], Expected::Session);

@@ -20,6 +20,9 @@ impl World {
         if self.plan.sentinels.is_some() {
             return self.verify_sentinels(since_us);
         }
+        if self.plan.cluster.is_some() {
+            return self.verify_cluster(since_us);
+        }
         for node in 0..self.plan.data_nodes() {
             self.see_to_arrangement(node);
         }

@@ -7,18 +7,19 @@ use std::collections::VecDeque;
 
 use russet_engine::command::table::CommandTable;
 use russet_engine::config::Config;
-use russet_engine::io::{Endpoints, Input, JobId, Now};
+use russet_engine::io::{Endpoints, Input, JobId, Now, Service};
 
 use crate::chance::Chance;
 use crate::client::{Client, Tenure};
-use crate::coverage::Coverage;
+use crate::clusters::{CLUSTER_START_US, ClusterWatch};
+use crate::coverage::{Coverage, Worlds};
 use crate::digest::Running;
 use crate::disk::Disk;
 use crate::durability::Durability;
 use crate::history::Histories;
 use crate::machine::Machine;
 use crate::net::{Arrival, Conn, ConnId, Link, Owner};
-use crate::node::{Bug, SentinelBug, forgets_folders};
+use crate::node::{Bug, Injected, SentinelBug, forgets_folders};
 use crate::plan::{PORT, Plan};
 use crate::process::{Inbox, Process};
 use crate::queue::Queue;
@@ -52,6 +53,8 @@ pub(crate) enum Event {
     Client(usize),
     /// A slow client reads.
     ClientRead(usize),
+    /// Somebody who asks nodes of a cluster acts.
+    Agent(usize),
     /// The next fault.
     Fault,
     /// A process starts.
@@ -102,8 +105,8 @@ pub struct Common {
     usual: Config,
     commands: CommandTable,
     guests: Vec<Guest>,
-    has_sentinels: bool,
-    sentinel_bug: Option<SentinelBug>,
+    worlds: Worlds,
+    injected: Option<Injected>,
 }
 
 impl Common {
@@ -112,9 +115,9 @@ impl Common {
         Common { guests, ..Common::default() }
     }
 
-    /// The same for worlds in which Sentinels watch the data nodes, perhaps with a bug.
-    pub fn with_sentinels(sentinel_bug: Option<SentinelBug>) -> Common {
-        Common { has_sentinels: true, sentinel_bug, ..Common::default() }
+    /// What runs in worlds of a kind share, perhaps with a bug.
+    pub fn of(worlds: Worlds, injected: Option<Injected>) -> Common {
+        Common { worlds, injected, ..Common::default() }
     }
 }
 
@@ -152,17 +155,18 @@ pub struct World {
     /// In the healed phase: whom each node is to follow.
     pub(crate) arrangement: Vec<Option<usize>>,
     pub(crate) last_tenure: Tenure,
-    pub(crate) bug: Option<Bug>,
-    pub(crate) sentinel_bug: Option<SentinelBug>,
+    pub(crate) injected: Option<Injected>,
     /// What is known of the Sentinels.
     pub(crate) watch: Watch,
+    /// What is known of the cluster.
+    pub(crate) cluster: ClusterWatch,
     tracing: Tracing,
     trace: VecDeque<String>,
 }
 
 /// Runs one seed.
-pub fn run(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> Report {
-    let mut world = World::new(common, seed, bug, tracing);
+pub fn run(common: &Common, seed: u64, tracing: Tracing) -> Report {
+    let mut world = World::new(common, seed, tracing);
     world.start();
     while world.violation.is_none() && world.phase != Phase::Over {
         let Some((at, event)) = world.queue.pop() else {
@@ -186,9 +190,14 @@ pub fn run(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> Re
 }
 
 impl World {
-    fn new(common: &Common, seed: u64, bug: Option<Bug>, tracing: Tracing) -> World {
+    fn new(common: &Common, seed: u64, tracing: Tracing) -> World {
         let mut chance = Chance::new(seed);
-        let draw = if common.has_sentinels { Plan::draw_with_sentinels } else { Plan::draw };
+        let draw = match common.worlds {
+            Worlds::Data => Plan::draw,
+            Worlds::Sentinels => Plan::draw_with_sentinels,
+            Worlds::Cluster => Plan::draw_with_cluster,
+        };
+        let bug = common.injected.and_then(Injected::of_data);
         let plan = draw(&mut chance.fork(), &common.usual, &common.commands);
         let nodes = plan.data_nodes();
         let hosts = plan.operated() + common.guests.len() + 1;
@@ -215,7 +224,10 @@ impl World {
         };
         let processes = plan.configs.iter().map(process);
         let processes = processes.chain((nodes..plan.operated()).map(sentinel));
-        let processes = processes.chain(common.guests.iter().map(guest)).collect();
+        let mut processes: Vec<Process> =
+            processes.chain(common.guests.iter().map(guest)).collect();
+        let disks = processes.iter_mut().map(|process| &mut process.disk);
+        let cluster = ClusterWatch::begin(&plan, disks, &mut chance);
         let mut clients: Vec<Client> =
             (0..plan.clients).map(|n| Client::new(n, chance.index(nodes), false)).collect();
         let operated = 0..plan.operated();
@@ -237,9 +249,9 @@ impl World {
             agreed_us: 0,
             last_tenure: 0,
             plan,
-            bug,
-            sentinel_bug: common.sentinel_bug,
+            injected: common.injected,
             watch: Watch::default(),
+            cluster,
             tracing,
             trace: VecDeque::new(),
         }
@@ -263,6 +275,10 @@ impl World {
         for client in 0..self.clients.len() {
             let at = self.chance.below(3_000_000);
             self.client_acts_at(client, at);
+        }
+        for agent in 0..self.cluster.agents.len() {
+            let at = CLUSTER_START_US + self.chance.below(3_000_000);
+            self.agent_acts_at(agent, at);
         }
         let calm_us = if self.plan.sentinels.is_some() { LEARNING_US } else { 2_000_000 };
         self.queue.push(calm_us + self.plan.fault_us, Event::Fault);
@@ -299,6 +315,7 @@ impl World {
             | Event::AppendSync { .. } => {}
             Event::Client(client) => self.client_acts(client),
             Event::ClientRead(client) => self.client_reads(client),
+            Event::Agent(agent) => self.agent_acts(agent),
             Event::Fault => self.next_fault(),
             Event::Order { node, line } => self.order(node, &line),
             Event::Start(node) => self.start_process(node),
@@ -315,6 +332,19 @@ impl World {
             Event::Reset(conn) => self.reset(conn),
             Event::Heal => self.heal(),
             Event::Verify => self.verify(),
+        }
+    }
+
+    /// The bug that data nodes have.
+    pub(crate) fn data_bug(&self) -> Option<Bug> {
+        self.injected.and_then(Injected::of_data)
+    }
+
+    /// The bug that Sentinels have.
+    pub(crate) fn sentinel_bug(&self) -> Option<SentinelBug> {
+        match self.injected {
+            Some(Injected::Sentinel(bug)) => Some(bug),
+            _ => None,
         }
     }
 
@@ -352,9 +382,15 @@ impl World {
     // Connections.
 
     /// Opens a connection; its request to connect is on its way.
-    pub(crate) fn open(&mut self, owner: Owner, from: usize, to: usize) -> ConnId {
+    pub(crate) fn open(
+        &mut self,
+        owner: Owner,
+        from: usize,
+        to: usize,
+        service: Service,
+    ) -> ConnId {
         let windows = [(); 2].map(|()| self.chance.skewed(500, 100_000) as usize);
-        self.conns.push(Conn::new(owner, [from, to], windows));
+        self.conns.push(Conn::new(owner, [from, to], windows, service));
         let conn = self.conns.len() - 1;
         let delay = self.links[from][to].delay_us;
         self.queue.push(self.now + delay, Event::Syn { conn, tries: 0 });
@@ -396,6 +432,7 @@ impl World {
                 self.queue.push(self.now + delay, Event::Deliver { node, incarnation, item });
             }
             Owner::Client(client) => self.client_connected(client, result.is_ok()),
+            Owner::Agent(agent) => self.agent_connected(agent, conn, result.is_ok()),
             _ => {}
         }
     }
@@ -411,8 +448,13 @@ impl World {
         if bytes.is_empty() {
             return;
         }
-        if direction == 1 {
-            self.tap_sent(conn, &bytes);
+        match self.conns[conn].service {
+            Service::Bus => self.bus_sends(conn, direction, &bytes),
+            Service::Clients if direction == 1 => self.tap_sent(conn, &bytes),
+            Service::Clients => {}
+        }
+        if let (Owner::Agent(agent), 1) = (self.conns[conn].owners[0], direction) {
+            self.reply_leaves(conn, agent, &bytes);
         }
         if self.plan.sentinels.is_some() {
             self.watch_sent(conn, direction, &bytes);
@@ -468,6 +510,7 @@ impl World {
                     self.client_reads(client);
                 }
             }
+            Owner::Agent(agent) => self.agent_reads(agent, conn),
             Owner::Node { .. } | Owner::Nobody => {}
         }
     }

@@ -141,7 +141,7 @@ fn a_machine_without_data_lives_beside_data_nodes() {
     let common = Common::with_guests(vec![start, start]);
     for seed in 1..=6 {
         SEEN.set((0, 0));
-        let report = run(&common, seed, None, Tracing::Keep(60));
+        let report = run(&common, seed, Tracing::Keep(60));
         assert_eq!(report.violation, None, "seed {seed}: {:#?}", report.trace);
         let (started, replies) = SEEN.get();
         assert!(started >= 2 && replies > 20, "seed {seed}: {:?}", SEEN.get());

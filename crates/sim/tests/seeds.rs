@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use russet_sim::coverage::Coverage;
+use russet_sim::coverage::{Coverage, Worlds};
 use russet_sim::world::{Common, Tracing, run};
 
 #[test]
@@ -11,7 +11,7 @@ fn a_few_seeds_see_no_violation_and_enough_of_the_world() {
     let mut sum = Coverage::default();
     let seeds = 24;
     for seed in 1..=seeds {
-        let report = run(&common, seed, None, Tracing::Keep(60));
+        let report = run(&common, seed, Tracing::Keep(60));
         if let Some(what) = report.violation {
             let trace: Vec<String> = report.trace.into();
             panic!("seed {seed}: {what}\n{}", trace.join("\n"));
@@ -25,7 +25,7 @@ fn a_few_seeds_see_no_violation_and_enough_of_the_world() {
 
 #[test]
 fn a_seed_gives_one_hash_in_every_process() {
-    let ours = run(&Common::default(), 77, None, Tracing::Off).hash;
+    let ours = run(&Common::default(), 77, Tracing::Off).hash;
     for _ in 0..2 {
         let output = Command::new(env!("CARGO_BIN_EXE_russet-sim"))
             .args(["--from", "77", "--hash"])
@@ -34,15 +34,15 @@ fn a_seed_gives_one_hash_in_every_process() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(text.contains(&format!("hash {ours:016x}")), "ours is {ours:016x}; {text}");
     }
-    assert_ne!(ours, run(&Common::default(), 78, None, Tracing::Off).hash);
+    assert_ne!(ours, run(&Common::default(), 78, Tracing::Off).hash);
 }
 
 #[test]
 fn a_few_seeds_with_sentinels_see_failovers_and_no_violation() {
-    let common = Common::with_sentinels(None);
+    let common = Common::of(Worlds::Sentinels, None);
     let mut sum = Coverage::default();
     for seed in 1..=15 {
-        let report = run(&common, seed, None, Tracing::Keep(60));
+        let report = run(&common, seed, Tracing::Keep(60));
         if let Some(what) = report.violation {
             let trace: Vec<String> = report.trace.into();
             panic!("seed {seed}: {what}\n{}", trace.join("\n"));

@@ -57,7 +57,7 @@ impl Cluster {
         if let Some(master) = new_master
             && is_left_empty
         {
-            if self.settings.allow_replica_migration || is_my_shard {
+            if is_my_shard || self.may_join_shards() {
                 let text = format!(
                     "Configuration change detected. Reconfiguring myself as a replica of node {} in shard {}",
                     self.nodes[master].label(),
@@ -90,7 +90,15 @@ impl Cluster {
     /// Notes that a master claims all slots again that it had given up.
     pub(super) fn note_claimed(&mut self, claimed: &SlotBitmap) {
         if !self.unclaimed.is_empty() {
-            self.unclaimed = self.unclaimed.difference(claimed);
+            self.set_unclaimed(self.unclaimed.difference(claimed));
+        }
+    }
+
+    /// Notes which slots are not claimed by their owners any more. The file does not have them as theirs.
+    fn set_unclaimed(&mut self, slots: SlotBitmap) {
+        if self.unclaimed != slots {
+            self.unclaimed = slots;
+            self.save_soon();
         }
     }
 
@@ -117,12 +125,9 @@ impl Cluster {
     /// are redirected and nothing is down in between; but others are not told so.
     fn note_unclaimed(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
         let held = self.nodes[sender].slots().clone();
-        for slot in held.difference(claimed).iter() {
-            self.unclaimed.insert(slot);
-        }
-        for slot in self.unclaimed.intersection(&held).intersection(claimed).iter() {
-            self.unclaimed.remove(slot);
-        }
+        let gone = held.difference(claimed);
+        let claimed_again = held.intersection(claimed);
+        self.set_unclaimed(self.unclaimed.union(&gone).difference(&claimed_again));
         let is_successor = |target: NodeKey| {
             let node = &self.nodes[target];
             let is_older = node.config_epoch < epoch || node.is_replica();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Cluster;
 use super::persist::Then;
 use crate::bus::NodeFlags;
+use crate::injected::Bug;
 use crate::io::{Level, Now, Output};
 use crate::node_id::NodeId;
 use crate::nodes::{Address, NodeKey};
@@ -220,6 +221,7 @@ impl Cluster {
                 if self.nodes[to].is_replica() {
                     return Err("Target node is not a master".to_owned());
                 }
+                let has_keys = has_keys && !self.has_bug(Bug::SlotGivenTwice);
                 if owner == Some(me) && to != me && has_keys {
                     return Err(format!(
                         "Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
@@ -318,7 +320,7 @@ impl Cluster {
     /// An operator has moved the last slot of this shard away.
     fn lost_last_slot(&mut self, to: NodeKey) {
         let (label, shard) = (self.nodes[to].label(), self.nodes[to].shard);
-        if self.settings.allow_replica_migration {
+        if self.may_join_shards() {
             let text = format!(
                 "Lost my last slot during slot migration. Reconfiguring myself as a replica of {label} in shard {shard}"
             );
@@ -330,6 +332,12 @@ impl Cluster {
             );
             self.log(Level::Notice, text);
         }
+    }
+
+    /// Whether this master, if it has no slots left, becomes a replica in the shard that has got them. Not while slots are
+    /// being moved here: keys of theirs are here alone, and would be replaced by the data of the other shard.
+    pub(super) fn may_join_shards(&self) -> bool {
+        self.settings.allow_replica_migration && self.importing.is_empty()
     }
 
     fn log_slot(&mut self, what: String, node: NodeKey) {

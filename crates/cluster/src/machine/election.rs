@@ -65,6 +65,8 @@ pub(super) struct Election {
     /// When it asks for votes, or has asked.
     start_ms: Option<u64>,
     rank: usize,
+    /// How far the data was when it was scheduled.
+    offset: u64,
     /// How many other masters are to be replaced before.
     turn: usize,
     epoch: u64,
@@ -79,6 +81,7 @@ pub(super) struct Election {
 /// Why a replica does not take over, or not yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Obstacle {
+    ForeignData,
     OldData,
     Waiting,
     FewVotes,
@@ -88,6 +91,9 @@ enum Obstacle {
 impl Obstacle {
     fn text(self) -> &'static str {
         match self {
+            Obstacle::ForeignData => {
+                "This replica has the data of another shard: it has not synchronized with its primary yet."
+            }
             Obstacle::OldData => {
                 "Disconnected from primary for longer than allowed. Please check the \
                  'cluster-replica-validity-factor' configuration option."
@@ -125,6 +131,9 @@ impl Cluster {
             self.election = Election::default();
             return;
         }
+        if self.has_foreign_data {
+            return self.log_obstacle(Obstacle::ForeignData);
+        }
         if !is_manual && !self.is_data_recent() {
             return self.log_obstacle(Obstacle::OldData);
         }
@@ -138,6 +147,10 @@ impl Cluster {
                 return self.log_obstacle(Obstacle::Expired);
             }
             Some(_) => {}
+        }
+        if self.now.data.offset < self.election.offset {
+            // A full synchronization has replaced the data: others may have more now, and go first.
+            return self.schedule(is_manual);
         }
         if !self.election.is_asking {
             if !is_manual {
@@ -180,6 +193,11 @@ impl Cluster {
 
     fn note_obstacle(&mut self, obstacle: Obstacle) {
         match obstacle {
+            Obstacle::ForeignData => {
+                let text =
+                    "this replica has the data of another shard: it has not synchronized yet";
+                self.note_of_master("-election", text.to_owned());
+            }
             Obstacle::OldData => {
                 let silent = self.now.data.silent_ms;
                 let age = silent.map_or("has none of it".to_owned(), |ms| {
@@ -243,7 +261,13 @@ impl Cluster {
             true => 0,
             false => self.draw_delay() + place_delay(rank, turn),
         };
-        self.election = Election { start_ms: Some(now + delay), rank, turn, ..Election::default() };
+        self.election = Election {
+            start_ms: Some(now + delay),
+            rank,
+            turn,
+            offset: self.now.data.offset,
+            ..Election::default()
+        };
         let text = format!(
             "Start of election delayed for {delay} milliseconds (rank #{rank}, offset {}).",
             self.now.data.offset
@@ -376,6 +400,10 @@ impl Cluster {
         self.note_of_master("+elected", format!("elected in epoch {epoch}: {votes}"));
         self.log(Level::Notice, "Failover election won: I'm the new primary.".to_owned());
         self.log(Level::Notice, format!("configEpoch set to {epoch} after successful failover"));
+        // From now on this node has the vote of its master, which may be used up in this epoch: by the master itself, in a
+        // manual failover. Two winners in one epoch could have a majority each otherwise.
+        self.last_vote_epoch = self.last_vote_epoch.max(epoch);
+        self.voted_for = Some(self.my_id());
         self.take_over(epoch);
     }
 

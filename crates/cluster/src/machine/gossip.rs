@@ -42,7 +42,8 @@ impl Cluster {
             sender: own.id.unwrap_or(me.id),
             current_epoch: own.current_epoch,
             config_epoch,
-            offset: self.now.data.offset,
+            // An offset in the stream of another shard would count as more, or less, than it is.
+            offset: if self.has_foreign_data { 0 } else { self.now.data.offset },
             slots,
             master: own.master,
             ip: Some(announced.ip.clone()).filter(|ip| !ip.is_empty()),

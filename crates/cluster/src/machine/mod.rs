@@ -75,6 +75,8 @@ pub struct Cluster {
     /// Since when this node and another replicate each other.
     circle_ms: Option<u64>,
     manual: manual::Manual,
+    /// The data of this replica is that of another shard, until it has been connected to its master.
+    has_foreign_data: bool,
     saves: persist::Saves,
     timers: timers::Timers,
     /// Slots that a command is served for without another look.
@@ -120,6 +122,7 @@ impl Cluster {
             election: election::Election::default(),
             circle_ms: None,
             manual: manual::Manual::default(),
+            has_foreign_data: false,
             saves: persist::Saves::default(),
             timers: timers::Timers::default(),
             served: SlotBitmap::default(),
@@ -143,7 +146,7 @@ impl Cluster {
                 .log(Level::Notice, format!("Node configuration loaded, I'm {}", cluster.my_id()));
         }
         if cluster.nodes.me().is_replica() {
-            cluster.follow_master(false);
+            cluster.follow_master();
         }
         cluster.finish();
         cluster
@@ -168,6 +171,7 @@ impl Cluster {
     fn begin(&mut self, now: Now) {
         let before = std::mem::replace(&mut self.now, now);
         self.notice_pause(before.mono_ms);
+        self.note_data();
     }
 
     /// Ends an event or a command: what follows from it is done.
@@ -285,7 +289,8 @@ impl Cluster {
         self.outputs.push_back(Output::Log { level, text });
     }
 
-    fn has_bug(&self, bug: Bug) -> bool {
+    /// Whether this bug is injected.
+    pub fn has_bug(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
     }
 

@@ -246,11 +246,16 @@ impl Cluster {
         self.saves.pending()
     }
 
-    /// Returns the state as a file.
+    /// Returns the state as a file. Slots that their owner does not claim any more are nobody's there: after a restart this
+    /// node would tell their new owner, who may have them with a smaller epoch, that they are the old one's.
     pub fn file(&self) -> NodesFile {
         let known = self.nodes.iter().filter(|(_, node)| !node.is(NodeFlags::HANDSHAKE));
+        let line = |key| {
+            let line = self.line(key);
+            NodeLine { slots: line.slots.difference(&self.unclaimed), ..line }
+        };
         NodesFile {
-            nodes: known.map(|(key, _)| self.line(key)).collect(),
+            nodes: known.map(|(key, _)| line(key)).collect(),
             current_epoch: self.current_epoch,
             last_vote_epoch: self.last_vote_epoch,
         }

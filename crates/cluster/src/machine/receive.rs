@@ -333,7 +333,7 @@ impl Cluster {
             self.close(link);
         }
         if is_moved && self.nodes.me().master == Some(key) {
-            self.follow_master(false);
+            self.follow_master();
         }
         self.save_soon();
     }

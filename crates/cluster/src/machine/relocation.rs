@@ -22,7 +22,10 @@ impl Cluster {
         let now = self.now_ms();
         let is_due = |node: &crate::nodes::Node| {
             let since = node.orphaned_ms.map(|since| now.saturating_sub(since));
-            node.slot_count() > 0 && since.is_some_and(|since| since > DELAY_MS)
+            // One that is about to fail has nobody to give its data to.
+            node.slot_count() > 0
+                && !node.is_failing()
+                && since.is_some_and(|since| since > DELAY_MS)
         };
         let target = self.nodes.iter().find(|(_, node)| is_due(node)).map(|(key, _)| key);
         let Some(target) = target else { return };

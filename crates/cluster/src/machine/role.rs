@@ -144,6 +144,11 @@ impl Cluster {
         }
     }
 
+    /// Notes that the data is that of the master's shard as soon as the link to it is up.
+    pub(super) fn note_data(&mut self) {
+        self.has_foreign_data &= self.nodes.me().is_replica() && !self.now.data.is_connected;
+    }
+
     /// Becomes a master without slots.
     pub(super) fn become_empty_master(&mut self) {
         self.set_as_master(self.nodes.my_key());
@@ -157,8 +162,8 @@ impl Cluster {
     /// Becomes a replica of a node.
     pub(super) fn become_replica_of(&mut self, master: NodeKey) {
         let me = self.nodes.my_key();
-        let is_other_history = !self.nodes.share_shard(me, master);
-        if is_other_history {
+        if !self.nodes.share_shard(me, master) {
+            self.has_foreign_data = true;
             self.migrating.clear();
             self.importing.clear();
         }
@@ -174,7 +179,7 @@ impl Cluster {
         self.nodes[master].flags.set(NodeFlags::MIGRATE_TO, true);
         self.end_manual_failover();
         self.election = Default::default();
-        self.follow_master(is_other_history);
+        self.follow_master();
         match self.has_bug(Bug::StockRules) {
             true => self.save_soon(),
             false => self.save_then(Then::TellRole),
@@ -182,14 +187,14 @@ impl Cluster {
     }
 
     /// Lets the node replicate its master.
-    pub(super) fn follow_master(&mut self, is_other_history: bool) {
+    pub(super) fn follow_master(&mut self) {
         let Some(master) = self.nodes.me().master else { return };
         let address = &self.nodes[master].address;
         if address.ip.is_empty() || self.nodes[master].is(NodeFlags::NO_ADDRESS) {
             return;
         }
         let (host, port) = (address.ip.clone(), address.port);
-        self.output(Output::Follow { host, port, is_other_history });
+        self.output(Output::Follow { host, port });
     }
 
     /// Takes the place of this replica's master, with an epoch. It serves when that is on disk.

@@ -155,7 +155,8 @@ impl Cluster {
             obstacle = Some(Reason::Uncovered);
         }
         let is_minority = self.nodes.working_voters() < self.nodes.quorum();
-        if is_minority || (votes && !self.is_heard_by_majority()) {
+        let is_alone = is_minority || (votes && !self.is_heard_by_majority());
+        if is_alone && !self.has_bug(Bug::MinorityServes) {
             self.standing.minority_ms = Some(now);
             obstacle = Some(if is_minority { Reason::Minority } else { Reason::Unheard });
         }

@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::core::{ClusterOrder, Core, Order};
 use crate::io::Level;
 use crate::pubsub::PubSub;
+use crate::repl::link::MasterLink;
 use crate::timers::Timer;
 
 /// The part.
@@ -38,8 +39,12 @@ pub struct Cluster {
     links: links::Links,
     saves: state::Saves,
     slot_orders: slot_steps::SlotOrders,
+    /// The master that the machine wants to be followed.
+    follows: Option<(String, u16)>,
     /// Whether this process has been connected to a master: before, nobody knows how old its data is.
     has_synced: bool,
+    /// Slots that were lost while data was loaded: their keys are deleted when it is.
+    lost_while_loading: SlotBitmap,
     /// The slots that this node's shard had when subscribers of shard channels were last looked at.
     shard_slots: SlotBitmap,
 }
@@ -125,6 +130,25 @@ impl Cluster {
         self.carry_out(world);
     }
 
+    /// Notes slots that were lost while data was loaded: their keys are deleted when it is.
+    pub(crate) fn lose_while_loading(&mut self, slots: &SlotBitmap) {
+        self.lost_while_loading = self.lost_while_loading.union(slots);
+    }
+
+    /// Returns these slots.
+    pub(crate) fn lost_while_loading(&self) -> &SlotBitmap {
+        &self.lost_while_loading
+    }
+
+    /// Takes them, but not those that were got back.
+    pub(crate) fn take_lost_while_loading(&mut self) -> Vec<u16> {
+        let slots = std::mem::take(&mut self.lost_while_loading);
+        let Some(machine) = self.machine() else { return Vec::new() };
+        let nodes = machine.nodes();
+        let is_mine = |slot: &u16| nodes.owner(*slot) == Some(nodes.my_key());
+        slots.iter().filter(|slot| !machine.is_replica() && !is_mine(slot)).collect()
+    }
+
     /// Returns the machine, in cluster mode.
     #[inline]
     pub fn machine(&self) -> Option<&Machine> {
@@ -132,8 +156,16 @@ impl Cluster {
     }
 
     /// Returns how far the node's data is, by what replication says.
-    pub(crate) fn note_data(&mut self, offset: i64, link: Option<(bool, u64)>) -> Data {
-        let (is_connected, silent_us) = link.unwrap_or((false, 0));
+    pub(crate) fn note_data(
+        &mut self,
+        offset: i64,
+        link: Option<&MasterLink>,
+        now_us: u64,
+    ) -> Data {
+        // The link to a former master says nothing of the new one.
+        let follows = self.follows.as_ref();
+        let link = link.filter(|link| follows.is_some_and(|it| link.is_to(&it.0, it.1)));
+        let (is_connected, silent_us) = link.map_or((false, 0), |link| link.state(now_us));
         self.has_synced |= is_connected;
         Data {
             offset: u64::try_from(offset).unwrap_or(0),
@@ -221,7 +253,10 @@ impl Cluster {
                 }
             }
             Output::Save { version, text } => self.save(core, version, text),
-            Output::Follow { host, port, .. } => order(core, ClusterOrder::Follow { host, port }),
+            Output::Follow { host, port } => {
+                self.follows = Some((host.clone(), port));
+                order(core, ClusterOrder::Follow { host, port });
+            }
             Output::Promote => order(core, ClusterOrder::Promote),
             Output::DropKeys { slots } => order(core, ClusterOrder::DropKeys(slots)),
             Output::PauseWrites { ms } => order(core, ClusterOrder::PauseWrites(ms)),

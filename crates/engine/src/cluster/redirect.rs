@@ -15,7 +15,7 @@
 //! ```
 
 use russet_cluster::nodes::Node as ClusterNode;
-use russet_cluster::{Cluster as Machine, NodeId, Route};
+use russet_cluster::{Bug, Cluster as Machine, NodeId, Route};
 use russet_protocol::ErrorReply;
 
 use crate::config::Config;
@@ -61,7 +61,10 @@ pub(crate) fn decide(machine: &Machine, config: &Config, asked: &Asked) -> Resul
         Route::Unassigned | Route::Here => Ok(()),
         Route::Migrating { .. } if asked.is_channel || missing == 0 => Ok(()),
         Route::Migrating { .. } if asked.present > 0 => try_again(),
-        Route::Migrating { to } => Err(redirection("ASK", machine, config, asked, &to)),
+        Route::Migrating { to } => {
+            let code = if machine.has_bug(Bug::AskAsMoved) { "MOVED" } else { "ASK" };
+            Err(redirection(code, machine, config, asked, &to))
+        }
         Route::Importing { .. } if asked.is_asking => {
             match asked.keys > 1 && missing > 0 && !asked.is_channel {
                 true => try_again(),

@@ -82,7 +82,7 @@ pub(super) struct Running {
     /// How many of them must come before payloads are sent; none: there is no connection yet.
     pub greetings: Option<usize>,
     /// The indexes of the keys that the target has.
-    acknowledged: Vec<usize>,
+    pub acknowledged: Vec<usize>,
     /// The first error of the target.
     pub error: Option<ErrorReply>,
     /// Whether a payload has been answered.

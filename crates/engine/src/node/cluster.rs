@@ -111,11 +111,21 @@ impl Node {
         if machine.is_replica() {
             return;
         }
-        let has_keys = |slot: &u16| self.data.dbs().any(|(_, db)| db.slot(*slot).keys > 0);
+        let is_lost = |slot: u16| self.parts.cluster.lost_while_loading().contains(slot);
+        let has_keys =
+            |slot: &u16| self.data.dbs().any(|(_, db)| db.slot(*slot).keys > 0) && !is_lost(*slot);
         let slots: Vec<u16> = (0..SLOTS).filter(has_keys).collect();
         self.with_cluster(|cluster, world| {
             cluster.call(world, |machine, now| machine.claim_loaded(now, &slots))
         });
+    }
+
+    /// Deletes the keys of slots that were lost while data was loaded, when it is.
+    pub(super) fn drop_lost_slots(&mut self) {
+        if !self.parts.loading.is_loading() {
+            let slots = self.parts.cluster.take_lost_while_loading();
+            slots.into_iter().for_each(|slot| self.drop_slot(slot));
+        }
     }
 
     /// Ends the effect of ASKING after a request, but not within a transaction, whose EXEC needs it.
@@ -148,7 +158,7 @@ impl Node {
     /// Does what the cluster's machine wants of other parts.
     pub(super) fn obey_cluster(&mut self, order: ClusterOrder) {
         let Node { core, data, journal, parts, .. } = self;
-        let Parts { clients, master, following, pause, migrate, .. } = parts;
+        let Parts { clients, master, following, pause, migrate, loading, cluster, .. } = parts;
         match order {
             ClusterOrder::Follow { host, port } => {
                 migrate.make_void();
@@ -159,6 +169,10 @@ impl Node {
                 data.flush(None);
                 journal.set_origin(Origin::Local);
                 journal.add(0, &[b"FLUSHALL"]);
+            }
+            // What is loaded later would stay.
+            ClusterOrder::DropKeys(slots) if loading.is_loading() => {
+                cluster.lose_while_loading(&slots)
             }
             ClusterOrder::DropKeys(slots) => slots.iter().for_each(|slot| self.drop_slot(slot)),
             ClusterOrder::PauseWrites(ms) => {

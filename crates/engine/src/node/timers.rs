@@ -69,6 +69,7 @@ impl Node {
                 self.with_cluster(|cluster, world| cluster.received(world, link));
             }
             self.with_cluster(Cluster::tick);
+            self.drop_lost_slots();
         }
         if self.core.timers.take_due(Timer::Migrate, now_us) {
             self.with_migrate(Migrate::tick);

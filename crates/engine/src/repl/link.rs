@@ -95,6 +95,11 @@ pub struct MasterLink {
 }
 
 impl MasterLink {
+    /// Whether it is a link to this address.
+    pub(crate) fn is_to(&self, host: &str, port: u16) -> bool {
+        self.host == host && self.port == port
+    }
+
     /// Returns whether the link is up, and for how many microseconds nothing has come from the master.
     pub(crate) fn state(&self, now_us: u64) -> (bool, u64) {
         let since = if self.is_online() { self.last_io_us } else { self.down_since_us };

@@ -1,6 +1,7 @@
 //! Commands on keys and databases, whatever the type of the values.
 
-use super::{Applied, Db, Entry, Family, Model, arg, number};
+use super::{Applied, Db, Entry, Family, Model, Value, arg, number};
+use crate::model::dump::decode;
 
 pub(super) const FAMILY: Family = Family {
     names: &[
@@ -16,6 +17,8 @@ pub(super) const FAMILY: Family = Family {
         "swapdb",
         "flushdb",
         "flushall",
+        "restore",
+        "restore-asking",
     ],
     apply,
 };
@@ -51,6 +54,7 @@ fn apply(model: &mut Model, name: &str, args: &[&[u8]]) -> Applied {
             }
         }
         "copy" => copy(model, args)?,
+        "restore" | "restore-asking" => restore(model, args)?,
         "swapdb" => {
             let (a, b) = (number(args, 1)?, number(args, 2)?);
             let (first, second) = (model.dbs.remove(&a), model.dbs.remove(&b));
@@ -67,6 +71,36 @@ fn expire(model: &mut Model, key: &[u8], expiry: Option<i64>) {
     if let Some(entry) = model.db().remove(key) {
         model.db().insert(key, Entry { expiry, ..entry });
     }
+}
+
+/// A key from the payload of DUMP: a value as a file has it, with two bytes of version and eight of checksum behind it.
+fn restore(model: &mut Model, args: &[&[u8]]) -> Applied {
+    let (key, ttl, payload) = (arg(args, 1)?, number::<i64>(args, 2)?, arg(args, 3)?);
+    let has = |word: &[u8]| args[4..].iter().any(|arg| arg.eq_ignore_ascii_case(word));
+    if ttl != 0 && !has(b"absttl") {
+        return Err("has a relative expiry".to_owned());
+    }
+    if model.db().get(key).is_some() && !has(b"replace") {
+        return Err("finds a key that it must not replace".to_owned());
+    }
+    let value = payload_value(payload)?;
+    model.db().insert(key, Entry { value, expiry: (ttl != 0).then_some(ttl) });
+    Ok(())
+}
+
+/// The value in a payload, which becomes a file with that value alone.
+fn payload_value(payload: &[u8]) -> Result<Value, String> {
+    let len = payload.len().checked_sub(10).filter(|len| *len > 1);
+    let (value, footer) = payload.split_at(len.ok_or("a payload without a footer")?);
+    let version = u16::from_le_bytes([footer[0], footer[1]]);
+    let mut file = format!("REDIS{version:04}").into_bytes();
+    file.extend([0xfe, 0, value[0], 1, b'k']);
+    file.extend_from_slice(&value[1..]);
+    file.push(0xff);
+    // No checksum.
+    file.extend([0; 8]);
+    let content = decode(&file)?;
+    content.model.value(0, b"k").cloned().ok_or_else(|| "a payload without a value".to_owned())
 }
 
 fn copy(model: &mut Model, args: &[&[u8]]) -> Applied {

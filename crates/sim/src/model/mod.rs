@@ -6,6 +6,7 @@
 //!
 //! A type of values is a file, a variant of [`Value`] and a row of [`FAMILIES`].
 
+pub mod dump;
 pub mod hash;
 mod keys;
 mod string;
@@ -278,6 +279,8 @@ impl Model {
         let name = std::str::from_utf8(&name).unwrap_or_default();
         match name {
             "ping" | "replconf" | "publish" => Ok(()),
+            // Slots on the move are no data.
+            "cluster" => Ok(()),
             "select" => {
                 self.selected = Some(number(args, 1)?);
                 Ok(())

@@ -1,0 +1,103 @@
+//! The bus, as its bytes show it: votes when they leave, and who has read something of whom.
+
+use russet_cluster::bus::{self, Message, NextFrame, next_frame};
+use russet_cluster::nodes_file::NodesFile;
+
+use crate::cluster_start::FILE;
+use crate::net::ConnId;
+use crate::world::World;
+
+/// A silence counts for this time after its end: reports of it are still on their way, over links that were blocked meanwhile.
+const SILENCE_COUNTS_US: u64 = 75_000_000;
+
+/// What a node has read of another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub last_us: u64,
+    silence_end_us: Option<u64>,
+}
+
+impl Heard {
+    /// Whether the other one was silent for so long, now or lately.
+    pub fn was_silent(&self, now_us: u64, timeout_us: u64) -> bool {
+        now_us - self.last_us >= timeout_us
+            || self.silence_end_us.is_some_and(|end| now_us - end < SILENCE_COUNTS_US)
+    }
+}
+
+impl World {
+    /// Bytes leave an end of a connection of the bus.
+    pub(crate) fn bus_sends(&mut self, conn: ConnId, direction: usize, bytes: &[u8]) {
+        let (from, to) = self.conns[conn].link(direction);
+        let mut held = self.cluster.held.remove(&(conn, direction)).unwrap_or_default();
+        held.extend_from_slice(bytes);
+        let mut at = 0;
+        loop {
+            match next_frame(&held[at..], true) {
+                Ok(NextFrame::Frame(len)) => {
+                    self.message_leaves(from, to, &held[at..at + len]);
+                    at += len;
+                }
+                Ok(NextFrame::NeedMore) => break,
+                Err(what) => {
+                    return self.fail(format!("node{from} sends what is no message: {what}"));
+                }
+            }
+        }
+        held.drain(..at);
+        if !held.is_empty() {
+            self.cluster.held.insert((conn, direction), held);
+        }
+    }
+
+    fn message_leaves(&mut self, from: usize, to: usize, frame: &[u8]) {
+        if bus::type_of(frame) != AUTH_ACK {
+            return;
+        }
+        let message = match bus::decode(frame) {
+            Ok(message) => message,
+            Err(what) => {
+                return self.fail(format!("node{from} sends what cannot be decoded: {what}"));
+            }
+        };
+        let (Message::AuthAck, Some(header)) = (message.message, message.header) else { return };
+        self.bus_vote_leaves(from, to, header.current_epoch);
+    }
+
+    /// A vote counts from the moment when it leaves.
+    fn bus_vote_leaves(&mut self, voter: usize, candidate: usize, epoch: u64) {
+        self.coverage.cluster_votes += 1;
+        let known = *self.cluster.votes.entry((voter, epoch)).or_insert(candidate);
+        if known != candidate {
+            self.fail(format!(
+                "node{voter} votes for node{candidate} in epoch {epoch}, and has voted for node{known}"
+            ));
+        }
+        let text = self.processes[voter].disk.read_durable(FILE).unwrap_or_default();
+        let saved = NodesFile::parse(text).ok().flatten().map_or(0, |file| file.last_vote_epoch);
+        if saved < epoch {
+            self.fail(format!("node{voter} votes in epoch {epoch}, on its disk is {saved}"));
+        }
+    }
+
+    /// A node reads something of another.
+    pub(crate) fn bus_reads(&mut self, node: usize, other: usize) {
+        let now = self.now;
+        let timeout_us = self.timeout_us();
+        let heard = self.cluster.heard.entry((node, other));
+        let silence_end_us = (now >= timeout_us).then_some(now);
+        let heard = heard.or_insert(Heard { last_us: now, silence_end_us });
+        if now - heard.last_us >= timeout_us {
+            heard.silence_end_us = Some(now);
+        }
+        heard.last_us = now;
+    }
+
+    /// `cluster-node-timeout`.
+    pub(super) fn timeout_us(&self) -> u64 {
+        self.plan.cluster.as_ref().map_or(0, |plan| plan.timeout_ms * 1000)
+    }
+}
+
+/// The type of a vote.
+const AUTH_ACK: usize = 6;
