@@ -98,6 +98,24 @@ fn a_master_that_comes_back_when_it_is_down_for_the_others_is_replaced() {
 }
 
 #[test]
+fn a_master_whose_link_fails_for_less_than_the_timeout_goes_on() {
+    let mut network = Network::formed(3, 3, settings());
+    let mut served = 0;
+    for _ in 0..20 {
+        network.isolate(1);
+        for part in 0..2_000 {
+            if part == 1_400 {
+                network.heal();
+            }
+            network.run(1);
+            served += u32::from(network.cluster(1).serves(8000));
+        }
+    }
+    assert!(network.cluster(1).nodes().me().is_master());
+    assert!(served > 36_000, "{served} of 40000 ms\n{:#?}", network.processes[1].log);
+}
+
+#[test]
 fn a_master_that_nobody_can_replace_serves_soon_after_it_is_back() {
     let mut network = Network::formed(3, 3, settings());
     network.kill(4);

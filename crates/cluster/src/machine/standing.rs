@@ -49,7 +49,10 @@ use crate::nodes::NodeKey;
 /// After its start a master waits for so long, milliseconds: it may have been replaced.
 const WRITABLE_DELAY_MS: u64 = 2_000;
 
-/// Bounds of how long a master waits that was in a minority, milliseconds; between them it is the timeout.
+/// Bounds of how long a master waits that was in a minority, milliseconds; between them it is the timeout. One that suspected
+/// nobody, and was only not answered for a while, waits for the lower bound: voters that may have replaced it deny it, and
+/// stock ones have told it by then. With the timeout, a link that fails again and again would keep it from serving for as
+/// long, although nobody misses it.
 const REJOIN_MIN_MS: u64 = 500;
 const REJOIN_MAX_MS: u64 = 5_000;
 
@@ -62,6 +65,8 @@ pub(super) struct Standing {
     started_ms: u64,
     /// When this node last was in a minority.
     minority_ms: Option<u64>,
+    /// When a majority last had not answered it.
+    unheard_ms: Option<u64>,
     /// Until when a majority has heard of it.
     heard_until_ms: Option<u64>,
     /// Why it does not serve, as it was logged.
@@ -101,6 +106,7 @@ impl Standing {
             is_ok: false,
             started_ms: now_ms,
             minority_ms: None,
+            unheard_ms: None,
             heard_until_ms: None,
             reason: None,
         }
@@ -157,19 +163,27 @@ impl Cluster {
         let is_minority = self.nodes.working_voters() < self.nodes.quorum();
         let is_alone = is_minority || (votes && !self.is_heard_by_majority());
         if is_alone && !self.has_bug(Bug::MinorityServes) {
-            self.standing.minority_ms = Some(now);
-            obstacle = Some(if is_minority { Reason::Minority } else { Reason::Unheard });
+            let (since, reason) = match is_minority {
+                true => (&mut self.standing.minority_ms, Reason::Minority),
+                false => (&mut self.standing.unheard_ms, Reason::Unheard),
+            };
+            *since = Some(now);
+            obstacle = Some(reason);
         }
-        let rejoin_ms = self.settings.node_timeout_ms.clamp(REJOIN_MIN_MS, REJOIN_MAX_MS);
-        let was_minority = |since: u64| now.saturating_sub(since) < rejoin_ms;
-        if obstacle.is_none()
-            && !self.standing.is_ok
-            && is_master
-            && self.standing.minority_ms.is_some_and(was_minority)
-        {
+        if obstacle.is_none() && !self.standing.is_ok && is_master && self.rejoins() {
             return Some(Reason::Rejoining);
         }
         obstacle
+    }
+
+    /// Whether this master had no majority a moment ago.
+    fn rejoins(&self) -> bool {
+        let now = self.now.mono_ms;
+        let within =
+            |since: Option<u64>, ms: u64| since.is_some_and(|since| now.saturating_sub(since) < ms);
+        let rejoin_ms = self.settings.node_timeout_ms.clamp(REJOIN_MIN_MS, REJOIN_MAX_MS);
+        within(self.standing.minority_ms, rejoin_ms)
+            || within(self.standing.unheard_ms, REJOIN_MIN_MS)
     }
 
     fn is_covered(&self) -> bool {

@@ -85,10 +85,12 @@ impl Cluster {
     /// Asks every node that has not answered for half of the timeout: with what is left it can be suspected in time.
     ///
     /// That it has answered others is enough for that, but not for a master that serves only while a majority of the
-    /// masters answers this very node.
+    /// masters answers this very node. It asks the others twice as often: else a link that fails for hardly more than half of
+    /// the timeout would keep it from serving.
     fn ping_the_silent(&mut self) {
         let (now, half) = (self.now_ms(), self.settings.node_timeout_ms / 2);
         let needs_answers = self.needs_answers();
+        let votes = self.nodes.me().votes() && !self.has_bug(Bug::StockRules);
         for key in self.nodes.keys() {
             let node = &self.nodes[key];
             let is_askable = node.link.is_some() && node.ping_sent_ms.is_none();
@@ -102,7 +104,12 @@ impl Cluster {
             let recovers = needs_answers
                 && (node.denies_us || node.is(NodeFlags::FAIL))
                 && !self.has_bug(Bug::StockRules);
-            let pause = if recovers { RECOVERY_MS.min(half) } else { half };
+            let pause = match needs_answers && node.votes() && votes {
+                _ if recovers => RECOVERY_MS.min(half),
+                // What it may serve for after the last answer is the timeout less this.
+                true => half / 2,
+                false => half,
+            };
             // A replica that takes over with the consent of its master must know how far that one is.
             if age > pause || self.manual.is_for_replica(key) {
                 self.ping(key, PingKind::Ping);
