@@ -101,7 +101,7 @@ fn measure(plan: &Plan, report: &mut Report, index: usize, side: &Side) {
 
 /// Kills a master, and returns the seconds until a write was acknowledged.
 fn round(deployment: &mut Deployment, number: usize) -> Result<f64> {
-    let shards = within(STEP_MAX, || deployment.agreed())?;
+    let shards = within(STEP_MAX, || deployment.settled())?;
     std::thread::sleep(Duration::from_millis(number as u64 * 617 % 1000));
     let shard = number % MASTERS;
     let old = shards[shard].master;

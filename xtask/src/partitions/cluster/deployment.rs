@@ -97,6 +97,21 @@ impl Deployment {
         Ok(shards)
     }
 
+    /// The same if also each replica has all that its master had a moment ago. After a partition it may be connected, and TCP
+    /// wait for seconds before it goes on; a failover then loses what was written since the beginning of the partition.
+    pub fn settled(&self) -> Result<[Shard; MASTERS]> {
+        let shards = self.agreed()?;
+        for shard in &shards {
+            let [master, replica] = [shard.master, shard.replica].map(|node| &self.nodes[node]);
+            // In this order.
+            let (had, has) = (offset(master)?, offset(replica)?);
+            if has < had {
+                return Err(format!("{} is {} bytes behind", replica.address(), had - has));
+            }
+        }
+        Ok(shards)
+    }
+
     /// The end of all logs, for a failure that has to be understood.
     pub fn logs(&self) -> String {
         process::logs(self.nodes.iter())
@@ -162,6 +177,17 @@ impl Deployment {
             "connected".into(),
         ];
         if role == wanted { Ok(()) } else { Err(format!("{}: {role:?}", replica.address())) }
+    }
+}
+
+/// How far the data of a node is, by ROLE.
+fn offset(node: &Process) -> Result<i64> {
+    let reply = node.ask("ROLE")?;
+    let Value::Array(role) = &reply else { return Err(format!("ROLE: {reply:?}")) };
+    let index = if role.first().is_some_and(|role| role.text() == "master") { 1 } else { 4 };
+    match role.get(index) {
+        Some(Value::Int(offset)) => Ok(*offset),
+        _ => Err(format!("ROLE: {reply:?}")),
     }
 }
 

@@ -74,11 +74,12 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Waits until all agree, and a client writes to each master. Returns the shards.
+    /// Waits until all agree, replicas have the data of their masters, and a client writes to each of these. Returns the
+    /// shards.
     pub fn settle(&self) -> Result<[Shard; MASTERS]> {
         let start = Instant::now();
         within(BOUND, || {
-            let shards = self.deployment.agreed()?;
+            let shards = self.deployment.settled()?;
             for (shard, client) in shards.iter().zip(&self.clients) {
                 let master = self.deployment.nodes[shard.master].address();
                 if !client.has_written(start, master) {
