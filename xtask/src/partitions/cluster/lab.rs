@@ -91,18 +91,28 @@ impl Lab {
     }
 
     /// Isolates these machines from all others, not from each other.
-    pub fn part(&self, apart: &[usize]) -> Result {
+    pub fn part(&mut self, apart: &[usize]) -> Result {
         let drop_from = |machine: usize| {
             let address = self.network.site(machine).address;
             format!("ip saddr {address} drop")
         };
-        for machine in 0..=CLIENT {
+        let rules_of = |machine: usize| {
             let is_apart = apart.contains(&machine);
-            let others = (0..=CLIENT).filter(|other| apart.contains(other) != is_apart);
-            let rules: Vec<String> = others.map(drop_from).collect();
-            self.network.filter(machine, &rules.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let others = (0..=CLIENT).filter(move |other| apart.contains(other) != is_apart);
+            (machine, others.map(drop_from).collect())
+        };
+        let rules: Vec<(usize, Vec<String>)> = (0..=CLIENT).map(rules_of).collect();
+        self.filter_at_once(apart, &rules)
+    }
+
+    /// Sets packet filters, which takes a while for each. Meanwhile these machines are cut off: otherwise a client would
+    /// reach a master that its replica does not reach any more.
+    pub fn filter_at_once(&mut self, apart: &[usize], filters: &[(usize, Vec<String>)]) -> Result {
+        apart.iter().try_for_each(|machine| self.network.cut(*machine))?;
+        for (machine, rules) in filters {
+            self.network.filter(*machine, &rules.iter().map(String::as_str).collect::<Vec<_>>())?;
         }
-        Ok(())
+        apart.iter().try_for_each(|machine| self.network.heal(*machine))
     }
 
     /// Waits until another node than `old` has acknowledged a write of the shard after `start`, for as long as that is due.

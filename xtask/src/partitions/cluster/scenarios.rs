@@ -132,9 +132,9 @@ fn one_way(lab: &mut Lab, round: &Round) -> Result<Option<Duration>> {
             failed_over(lab, round, start)
         }
         1 => {
-            let rule = from(lab, master);
-            let mut others = (0..=CLIENT).filter(|machine| *machine != master);
-            others.try_for_each(|machine| lab.network.filter(machine, &[&rule]))?;
+            let others = (0..=CLIENT).filter(|machine| *machine != master);
+            let filters: Vec<_> = others.map(|other| (other, vec![from(lab, master)])).collect();
+            lab.filter_at_once(&[master], &filters)?;
             failed_over(lab, round, start)
         }
         _ => {
