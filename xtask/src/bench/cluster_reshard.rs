@@ -1,7 +1,8 @@
 //! Resharding under load: two thousand slots of small keys go from one master to another with stock `redis-cli --cluster
 //! reshard`, and in the next round back, while clients write and read all keys at a fixed rate.
 //!
-//! Three masters without replicas share the core of servers; the tool and the clients share the other one. Latencies
+//! Three masters without replicas, the tool and the clients share both cores: with all masters on one core it is measured how
+//! long a thread that syncs `nodes.conf` waits for the other masters, which on machines of their own it does not. Latencies
 //! are shown beside those of the same clients without resharding.
 
 use std::process::{Command, Stdio};
@@ -13,7 +14,7 @@ use russet_e2e::{Server, Value};
 
 use super::cluster_client::{Clients, populate};
 use super::cluster_masters::{self, SLOTS};
-use super::cpu::{CpuTime, Place};
+use super::cpu::{self, CpuTime, Place};
 use super::open_loop;
 use super::report::{Metric, Report};
 use super::{Plan, Side};
@@ -43,11 +44,15 @@ const REDIRECTED: Metric = Metric { group: GROUP, name: "redirections", unit: "p
 pub fn run(plan: &Plan, report: &mut Report) -> Result {
     let keys = plan.scaled(KEYS);
     let start = |side: &Side| {
-        let masters = cluster_masters::start(side, Place::SERVER, MASTERS)?;
+        let masters = cluster_masters::start(side, Place::Both, MASTERS)?;
         populate(&masters, keys)?;
         Ok(masters)
     };
     let clusters = plan.sides.iter().map(start).collect::<Result<Vec<_>>>()?;
+    cpu::at(Place::Both, || rounds(plan, report, &clusters, keys))?
+}
+
+fn rounds(plan: &Plan, report: &mut Report, clusters: &[Vec<Server>], keys: u64) -> Result {
     for round in 0..plan.rounds {
         for side in plan.order(round) {
             let masters = &clusters[side];
@@ -72,7 +77,7 @@ fn measure(
     keys: u64,
 ) -> Result {
     let clients = Clients::new(masters)?;
-    let (keys_before, cpu_before) = (size(&masters[to]), cpu(masters)?);
+    let (keys_before, cpu_before) = (size(&masters[to]), cpu_of(masters)?);
     let is_over = AtomicBool::new(false);
     let (elapsed, latencies) = std::thread::scope(|scope| {
         let moving = scope.spawn(|| {
@@ -87,7 +92,7 @@ fn measure(
         Ok::<_, String>((elapsed, latencies?))
     })?;
     let moved = size(&masters[to]) - keys_before;
-    let cpu = cpu(masters)? - cpu_before;
+    let cpu = cpu_of(masters)? - cpu_before;
     let seconds = elapsed.as_secs_f64();
     let name = &plan.sides[side].name;
     eprintln!("  {name}: {moved} keys in {seconds:.1} s");
@@ -111,7 +116,7 @@ fn size(master: &Server) -> u64 {
 }
 
 /// What all masters have used, in seconds.
-fn cpu(masters: &[Server]) -> Result<f64> {
+fn cpu_of(masters: &[Server]) -> Result<f64> {
     masters.iter().map(|master| CpuTime::of(master.pid()).map(CpuTime::total)).sum()
 }
 
