@@ -1,5 +1,5 @@
 //! A folder that looks to the suite like its own checkout after a build: links to its tests, and where its binaries would
-//! be, links to ours and to the installed stock tools.
+//! be, links to our server and to stock tools, those of the checkout if they have been built there.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,7 +12,8 @@ use russet_e2e::server::Folder;
 use super::sentinel;
 use crate::sh::Result;
 
-/// The tools that the suite calls under its own names, and the installed ones that stand in for them.
+/// The tools that the suite calls under its own names, and the installed ones that stand in for them if the checkout has not
+/// been built: an older `redis-cli` does not know all options that the suite uses.
 const TOOLS: &[(&str, &str)] = &[
     ("valkey-cli", "redis-cli"),
     ("valkey-benchmark", "redis-benchmark"),
@@ -64,7 +65,9 @@ impl Farm {
                 write_script(&root.join("src").join(name), &server, subcommand)?;
                 continue;
             }
-            let path = program::find(stock).ok_or_else(|| format!("{stock} is not installed"))?;
+            let built = Some(suite.join("src").join(name)).filter(|path| path.is_file());
+            let path = built.or_else(|| program::find(stock));
+            let path = path.ok_or_else(|| format!("{stock} is not installed"))?;
             link(&path, &root.join("src").join(name))?;
         }
         Ok(farm)
