@@ -108,6 +108,9 @@ pub struct Node {
     pub shard: NodeId,
     /// What it says of itself.
     pub names: Names,
+    /// In a handshake with a node that others have told of: its name. At its address there may be somebody else by now, who
+    /// belongs to another cluster.
+    pub expected: Option<NodeId>,
 }
 
 impl Node {
@@ -139,6 +142,7 @@ impl Node {
             link: None,
             inbound: None,
             reports: BTreeMap::new(),
+            expected: None,
         }
     }
 

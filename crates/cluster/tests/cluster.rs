@@ -4,7 +4,7 @@ mod network;
 
 use network::{Network, id_of};
 use russet_cluster::bus::NodeFlags;
-use russet_cluster::{Cluster, Route, Settings, SlotStep, Takeover};
+use russet_cluster::{Cluster, NodeId, Reset, Route, Settings, SlotStep, Takeover};
 
 fn settings() -> Settings {
     Settings { node_timeout_ms: 2_000, ..Settings::default() }
@@ -229,6 +229,30 @@ fn a_forgotten_node_can_be_met_again() {
     }
     network.run(5_000);
     assert!((0..3).all(|number| network.cluster(number).find(id.as_bytes()).is_some()));
+}
+
+#[test]
+fn whoever_is_at_the_address_of_another_is_not_met() {
+    let mut network = Network::new(4, settings());
+    network.form(3);
+    let former = network.cluster(2).my_id();
+    let id = id_of(99, 1);
+    for (node, id) in [(2, id), (3, id_of(98, 1))] {
+        let shard = id_of(97, 1);
+        network
+            .order(node, |cluster, now| cluster.reset(now, Reset::Hard, false, id, shard))
+            .unwrap();
+    }
+    // The others do not notice, and tell of the former node.
+    for other in 0..2 {
+        network.set_cut(other, 2, true);
+    }
+    network.order(3, |cluster, now| cluster.meet(now, "10.0.0.1", 6379, 16379));
+    let knows = |network: &Network, id: NodeId| network.cluster(3).nodes().find(&id).is_some();
+    network.run(10_000);
+    assert!(knows(&network, network.cluster(1).my_id()));
+    assert!(!knows(&network, id) && !knows(&network, former));
+    assert_eq!(network.cluster(2).nodes().count(), 1);
 }
 
 #[test]

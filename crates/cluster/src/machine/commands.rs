@@ -81,7 +81,7 @@ impl Cluster {
     pub fn meet(&mut self, now: Now, ip: &str, port: u16, bus_port: u16) {
         self.command(now, |cluster| {
             let address = Address { ip: ip.to_owned(), port, tls_port: 0, bus_port };
-            cluster.begin_handshake(address, true);
+            cluster.begin_handshake(address, None, true);
         });
     }
 

@@ -340,7 +340,7 @@ impl Cluster {
             && !self.blacklist.contains_key(&entry.node)
             && let Some(address) = address_of(entry)
         {
-            self.begin_handshake(address, false);
+            self.begin_handshake(address, Some(entry.node), false);
         }
     }
 

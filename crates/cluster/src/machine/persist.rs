@@ -275,7 +275,7 @@ impl Cluster {
             None => node.config_epoch,
         };
         NodeLine {
-            id: node.id,
+            id: node.expected.unwrap_or(node.id),
             ip: node.address.ip.clone(),
             port: node.address.port,
             bus_port: node.address.bus_port,

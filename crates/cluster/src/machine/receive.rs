@@ -14,6 +14,7 @@ use super::Cluster;
 use crate::bus::{self, Header, Message, MessageFlags, NodeFlags, Ping, PingKind, SlotsUpdate};
 use crate::injected::Bug;
 use crate::io::{Level, LinkId, Output};
+use crate::node_id::NodeId;
 use crate::nodes::{Address, Node, NodeKey};
 
 /// Higher epochs are not believed: one more must always be possible.
@@ -185,6 +186,9 @@ impl Cluster {
                 }
                 // It takes the name of another handshake, which this node has made up.
                 None if self.nodes.find(&header.sender).is_some() => return self.remove_node(key),
+                None if self.nodes[key].expected.is_some_and(|id| id != header.sender) => {
+                    return self.remove_node(key);
+                }
                 None => {
                     self.complete_handshake(key, header);
                     sender = Some(key);
@@ -240,7 +244,7 @@ impl Cluster {
     /// Begins a handshake with a stranger that asks for it.
     fn met(&mut self, link: LinkId, header: &Header, ping: &Ping<'_>) {
         let Some(address) = self.address_of(link, header) else { return };
-        if let Some(key) = self.begin_handshake(address, false) {
+        if let Some(key) = self.begin_handshake(address, None, false) {
             let has_extensions = header.message_flags.has(MessageFlags::EXTENSIONS);
             self.nodes[key].flags.set(NodeFlags::EXTENSIONS, has_extensions);
         }
@@ -249,17 +253,24 @@ impl Cluster {
     }
 
     /// Begins a handshake with whoever is at an address. None if one is under way, or there are too many.
-    pub(super) fn begin_handshake(&mut self, address: Address, is_meet: bool) -> Option<NodeKey> {
+    ///
+    /// `expected`: its name, if it is known.
+    pub(super) fn begin_handshake(
+        &mut self,
+        address: Address,
+        expected: Option<NodeId>,
+        is_meet: bool,
+    ) -> Option<NodeKey> {
         if self.handshakes.len() >= HANDSHAKES_MAX
             || self.has_handshake(&address.ip, address.bus_port)
         {
             return None;
         }
         let place = place_of(&address.ip, address.bus_port);
-        let id = crate::node_id::NodeId::parse(&self.rng.hex40())?;
+        let id = NodeId::parse(&self.rng.hex40())?;
         let mut node = Node::new(id, id, NodeFlags::HANDSHAKE, self.now_ms());
         node.flags.set(NodeFlags::MEET, is_meet);
-        node.address = address;
+        (node.address, node.expected) = (address, expected);
         let key = self.nodes.add(node)?;
         self.handshakes.insert(place);
         self.connect(key);
@@ -285,6 +296,7 @@ impl Cluster {
         // An operator has introduced it again; others need not forget it because of this node any more.
         self.blacklist.remove(&header.sender);
         let node = &mut self.nodes[key];
+        node.expected = None;
         node.flags.set(NodeFlags::HANDSHAKE, false);
         node.flags.set(NodeFlags::MASTER, header.master.is_none());
         node.flags.set(NodeFlags::REPLICA, header.master.is_some());
