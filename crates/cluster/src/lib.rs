@@ -34,7 +34,7 @@ mod slots;
 pub use injected::{BUGS, Bug};
 pub use io::{Data, Input, Level, LinkId, Now, Output, Route};
 pub use machine::{
-    Boot, Cluster, CommandError, LinkView, Reset, SlotRange, SlotStep, Stats, Takeover,
+    Boot, Cluster, CommandError, Direction, LinkView, Reset, SlotRange, SlotStep, Stats, Takeover,
 };
 pub use node_id::NodeId;
 pub use russet_journal::{Entry, clock};

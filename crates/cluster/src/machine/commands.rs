@@ -47,7 +47,7 @@ pub enum Reset {
 }
 
 impl Cluster {
-    fn command<T>(&mut self, now: Now, command: impl FnOnce(&mut Cluster) -> T) -> T {
+    pub(super) fn command<T>(&mut self, now: Now, command: impl FnOnce(&mut Cluster) -> T) -> T {
         self.unhurried(now, |cluster| {
             let result = command(cluster);
             cluster.hurry_save();
@@ -63,7 +63,7 @@ impl Cluster {
         result
     }
 
-    fn known(&self, id: &[u8]) -> Result<NodeKey, CommandError> {
+    pub(super) fn known(&self, id: &[u8]) -> Result<NodeKey, CommandError> {
         let known = NodeId::parse(id).and_then(|id| self.nodes.find(&id));
         known.ok_or_else(|| format!("Unknown node {}", String::from_utf8_lossy(id)))
     }

@@ -25,6 +25,8 @@ const STALLED_MS: u64 = 250;
 pub(super) struct Link {
     /// Since when there is one.
     pub created_ms: u64,
+    /// The same by the wall clock, to be shown.
+    pub created_wall_ms: i64,
     /// Whether it is open.
     pub is_open: bool,
     /// Whether the peer has opened it.
@@ -98,6 +100,7 @@ impl Cluster {
         }
         let link = Link {
             created_ms: self.now_ms(),
+            created_wall_ms: self.now.wall_ms,
             is_open: true,
             is_inbound: true,
             node: None,
@@ -114,6 +117,7 @@ impl Cluster {
         let id = self.links.next_id();
         let link = Link {
             created_ms: self.now_ms(),
+            created_wall_ms: self.now.wall_ms,
             is_open: false,
             is_inbound: false,
             node: Some(key),

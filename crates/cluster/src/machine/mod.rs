@@ -2,6 +2,7 @@
 
 mod claims;
 mod commands;
+mod debug;
 mod election;
 mod failure;
 mod gossip;
@@ -20,6 +21,7 @@ mod vote;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use commands::{CommandError, Reset, SlotStep, Takeover};
+pub use debug::Direction;
 pub use view::{LinkView, SlotRange};
 
 use crate::bus::NodeFlags;
@@ -85,6 +87,7 @@ pub struct Cluster {
     reports_count_ms: u64,
     stats: Stats,
     events: journal::Events,
+    lost: debug::Lost,
     outputs: VecDeque<Output>,
 }
 
@@ -129,6 +132,7 @@ impl Cluster {
             reports_count_ms: 0,
             stats: Stats::default(),
             events: journal::Events::default(),
+            lost: debug::Lost::default(),
             outputs: VecDeque::new(),
             settings,
         };

@@ -34,8 +34,12 @@ impl Cluster {
                 return;
             }
         };
-        if let Some(count) = self.stats.received.get_mut(bus::type_of(bytes)) {
+        let kind = bus::type_of(bytes);
+        if let Some(count) = self.stats.received.get_mut(kind) {
             *count += 1;
+        }
+        if self.is_lost(link, kind) {
+            return;
         }
         let Some(header) = received.header else {
             return self.received_light(link, bound, received.message);

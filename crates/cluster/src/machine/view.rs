@@ -2,7 +2,7 @@
 
 use super::{Cluster, Stats};
 use crate::bus::NodeFlags;
-use crate::io::LinkId;
+use crate::io::{Level, LinkId};
 use crate::node_id::NodeId;
 use crate::nodes::{Node, NodeKey};
 use crate::nodes_file::NodeLine;
@@ -28,7 +28,7 @@ pub struct LinkView {
     /// The node at the other end.
     pub node: NodeId,
     /// Since when there is one, milliseconds since 1970.
-    pub created_wall_ms: u64,
+    pub created_wall_ms: i64,
 }
 
 impl Cluster {
@@ -64,9 +64,17 @@ impl Cluster {
         &self.stats
     }
 
-    /// Counts a connection that was closed since too much waited to be sent on it.
-    pub fn link_over_limit(&mut self) {
+    /// Notes a connection that the driver closes, since so many bytes wait to be sent on it.
+    pub fn link_over_limit(&mut self, link: LinkId, bytes: usize) {
         self.stats.links_over_limit += 1;
+        let Some(link) = self.links.get(link) else { return };
+        let direction = if link.is_inbound { "from" } else { "to" };
+        let node = link.node.map_or_else(|| "a stranger".to_owned(), |key| self.nodes[key].label());
+        let text = format!(
+            "Closing the connection of the cluster bus {direction} {node}: {bytes} bytes wait to be sent, more than \
+             'cluster-link-sendbuf-limit'"
+        );
+        self.log(Level::Warning, text);
     }
 
     /// Returns all nodes as lines of CLUSTER NODES, in the order of their names.
@@ -122,7 +130,7 @@ impl Cluster {
                 link: id,
                 is_outgoing: !link.is_inbound,
                 node: node.id,
-                created_wall_ms: self.wall_ms_of(link.created_ms),
+                created_wall_ms: link.created_wall_ms,
             })
         };
         links.filter_map(view).collect()

@@ -350,7 +350,7 @@ fn links(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
             reply.bulk(text.as_bytes());
         }
         reply.bulk(b"create-time");
-        reply.integer(i64::try_from(link.created_wall_ms).unwrap_or(i64::MAX));
+        reply.integer(link.created_wall_ms);
         reply.bulk(b"events");
         reply.bulk(if waiting > 0 { b"rw" } else { b"r" });
         for name in ["send-buffer-allocated", "send-buffer-used"] {
