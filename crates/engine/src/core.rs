@@ -196,6 +196,13 @@ pub enum ClusterOrder {
     ResumeWrites,
     /// Replicas have the step of a slot's move that this client waits for.
     SetSlot(Handle),
+    /// A connection of the bus was closed, since too many bytes waited to be sent on it.
+    LinkOverLimit {
+        /// The connection.
+        handle: Handle,
+        /// The bytes.
+        bytes: usize,
+    },
 }
 
 /// The reply to a blocked client.
@@ -303,6 +310,12 @@ impl Core {
     pub fn free(&mut self, garbage: Garbage) {
         self.stats.lazyfreed_objects += garbage.objects as u64;
         self.output(Output::Garbage(garbage));
+    }
+
+    /// Counts the cost of each slot, if that is enabled: only in cluster mode requests have slots.
+    pub(crate) fn count_slots_if_enabled(&mut self) {
+        let is_cluster = self.boot.mode == Mode::Cluster;
+        self.stats.set_counts_slots(is_cluster && self.config.cluster_slot_stats_enabled);
     }
 
     /// Drops a value of this size: on another thread if it is large.

@@ -22,6 +22,12 @@ use crate::effects::Effect;
 pub use crate::effects::{Origin, Sink, Unit};
 use crate::persist::aof::append::AppendTail;
 
+/// Begins a unit of several effects in the replication stream.
+pub(crate) const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+
+/// Ends it.
+pub(crate) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+
 /// Larger scratch buffers are freed.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
@@ -145,6 +151,12 @@ impl Journal {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Returns the bytes of the pending effects as one unit of the replication stream, if they go anywhere.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        let is_atomic = self.count > 1 && !self.bytes.is_empty();
+        self.bytes.len() + if is_atomic { MULTI.len() + EXEC.len() } else { 0 }
     }
 
     /// Passes the pending effects to the replication stream and all other sinks as one unit.

@@ -32,6 +32,7 @@ pub mod rng;
 pub mod sentinel;
 pub mod settings;
 pub mod shared;
+pub mod slot_stats;
 pub mod stats;
 pub mod timers;
 pub mod transaction;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use russet_ds::glob::{self, Case};
+use russet_protocol::slot::slot_of;
 use russet_protocol::{Protocol, ReplyWriter};
 
 use crate::clients::Clients;
@@ -120,11 +121,13 @@ impl PubSub {
     ) -> usize {
         let mut sent = 0;
         if let Some(handles) = self.topics[Kind::Channel as usize].get(channel) {
-            sent += send(core, clients, handles, &[b"message", channel, message]);
+            send(core, clients, handles, &[b"message", channel, message]);
+            sent += handles.len();
         }
         for (pattern, handles) in &self.topics[Kind::Pattern as usize] {
             if glob::matches(pattern, channel, Case::Sensitive) {
-                sent += send(core, clients, handles, &[b"pmessage", pattern, channel, message]);
+                send(core, clients, handles, &[b"pmessage", pattern, channel, message]);
+                sent += handles.len();
             }
         }
         sent
@@ -166,12 +169,16 @@ impl PubSub {
         channel: &[u8],
         message: &[u8],
     ) -> usize {
-        let handles = self.topics[Kind::Shard as usize].get(channel);
-        handles.map_or(0, |handles| send(core, clients, handles, &[b"smessage", channel, message]))
+        let Some(handles) = self.topics[Kind::Shard as usize].get(channel) else { return 0 };
+        let bytes = send(core, clients, handles, &[b"smessage", channel, message]);
+        if let Some(slots) = &mut core.stats.slots {
+            slots.published(slot_of(channel), bytes);
+        }
+        handles.len()
     }
 }
 
-/// Sends a message to clients, each in its protocol.
+/// Sends a message to clients, each in its protocol. Returns the number of bytes.
 fn send(
     core: &mut Core,
     clients: &mut Clients,
@@ -179,6 +186,7 @@ fn send(
     words: &[&[u8]],
 ) -> usize {
     let mut encoded = [None, None];
+    let mut bytes = 0;
     for &handle in handles {
         let Some(client) = clients.get(handle) else { continue };
         let (protocol, place) = match client.protocol {
@@ -187,9 +195,10 @@ fn send(
         };
         let message =
             encoded[place].get_or_insert_with(|| core.shared.share(encode(protocol, words)));
+        bytes += message.len();
         clients.push(core, handle, message);
     }
-    handles.len()
+    bytes
 }
 
 fn encode(protocol: Protocol, words: &[&[u8]]) -> Vec<u8> {

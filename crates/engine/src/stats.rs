@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use russet_protocol::ErrorReply;
 
+use crate::slot_stats::SlotStats;
+
 /// Counters of one command.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CommandStats {
@@ -126,7 +128,13 @@ pub struct Stats {
     pub lazyfreed_objects: u64,
     /// Payloads of RESTORE that were checked to the last element.
     pub dump_payload_sanitizations: u64,
+    /// What each slot has cost, with `cluster-slot-stats-enabled` in cluster mode.
+    pub slots: Option<Box<SlotStats>>,
     by_command: Vec<CommandStats>,
+    /// The number of EXEC while a transaction runs: the time of its commands is its own, too.
+    transaction: Option<usize>,
+    /// The time that counts for a command and for EXEC.
+    nested_us: u64,
     last_tick_us: u64,
     /// Monotonic microseconds of the last log line about a possible attack.
     attack_warned_us: Option<u64>,
@@ -166,6 +174,13 @@ impl Stats {
         let took = tick_us.saturating_sub(self.last_tick_us);
         self.last_tick_us = tick_us;
         self.commands += 1;
+        if let Some(exec) = self.transaction {
+            self.command(exec).total_us += took;
+            self.nested_us += took;
+        }
+        if let Some(slots) = &mut self.slots {
+            slots.took(took);
+        }
         let stats = self.command(number);
         stats.calls += 1;
         stats.total_us += took;
@@ -173,6 +188,23 @@ impl Stats {
             stats.failed += 1;
             self.error(error);
         }
+    }
+
+    /// Sets whether the cost of each slot is counted, from now on.
+    pub(crate) fn set_counts_slots(&mut self, is_on: bool) {
+        if self.slots.is_some() != is_on {
+            self.slots = is_on.then(Box::default);
+        }
+    }
+
+    /// Begins a transaction: `exec` is the number of EXEC, which has just been counted itself.
+    pub(crate) fn transaction_began(&mut self, exec: usize) {
+        self.transaction = Some(exec);
+    }
+
+    /// Ends it.
+    pub(crate) fn transaction_ended(&mut self) {
+        self.transaction = None;
     }
 
     /// Counts a command rejected before execution.
@@ -213,7 +245,8 @@ impl Stats {
 
     /// Returns the total execution time of all commands in microseconds.
     pub fn commands_us(&self) -> u64 {
-        self.by_command.iter().map(|command| command.total_us).sum()
+        let sum: u64 = self.by_command.iter().map(|command| command.total_us).sum();
+        sum.saturating_sub(self.nested_us)
     }
 
     /// Resets the counters (CONFIG RESETSTAT).
@@ -228,6 +261,8 @@ impl Stats {
             memory_peak: self.memory_peak,
             last_load_keys: self.last_load_keys,
             last_load_expired: self.last_load_expired,
+            transaction: self.transaction,
+            slots: self.slots.take().map(|_| Box::default()),
             ..Stats::default()
         };
     }

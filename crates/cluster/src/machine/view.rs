@@ -126,7 +126,7 @@ impl Cluster {
         let view = |(id, link): (LinkId, &super::links::Link)| {
             let node = &self.nodes[link.node?];
             let is_known = !node.is(NodeFlags::HANDSHAKE);
-            is_known.then(|| LinkView {
+            is_known.then_some(LinkView {
                 link: id,
                 is_outgoing: !link.is_inbound,
                 node: node.id,

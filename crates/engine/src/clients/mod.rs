@@ -20,7 +20,7 @@ use std::sync::Arc;
 use russet_ds::SharedBytes;
 use russet_protocol::{ErrorReply, ReplyWriter};
 
-use crate::core::{Answer, Core, Order};
+use crate::core::{Answer, ClusterOrder, Core, Order};
 use crate::ids::{Handle, RequestId};
 use crate::io::{Endpoints, Garbage, Level, Output};
 use crate::shared::Shared;
@@ -43,6 +43,9 @@ const READ_AHEAD_BYTES: usize = 256 * 1024;
 
 /// Maximum number of spare buffers.
 const POOL_MAX: usize = 256;
+
+/// Spare memory of the output of a connection of the cluster bus: a large cluster has thousands of them.
+const BUS_SPARE_MAX: usize = 16 * 1024;
 
 /// Output up to this size is not checked against limits.
 const OUTPUT_UNCHECKED: usize = 16 * 1024;
@@ -420,6 +423,9 @@ impl Clients {
             client.last_interaction_us = now_us;
         }
         let role = client.role;
+        if role == Role::Link(LinkOwner::Bus) {
+            client.wire.outbox.free_spare(BUS_SPARE_MAX);
+        }
         if client.closing && client.wire.outbox.is_empty() && !client.transaction.running {
             self.close(core, handle);
             return None;
@@ -539,6 +545,11 @@ impl Clients {
     #[cold]
     pub(crate) fn close_for_output(&mut self, core: &mut Core, handle: Handle) {
         let Some(client) = self.get(handle).filter(|client| !client.closed) else { return };
+        if client.role == Role::Link(LinkOwner::Bus) {
+            let bytes = client.wire.outbox.len();
+            core.order(Order::Cluster(ClusterOrder::LinkOverLimit { handle, bytes }));
+            return self.drop_without_flush(core, handle);
+        }
         let (which, _) = client.output_limit(&core.config);
         let who = client.describe(core.now.mono_us, 0);
         core.stats.output_limit_disconnections += 1;

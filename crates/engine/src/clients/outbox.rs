@@ -392,6 +392,13 @@ impl Outbox {
         }
     }
 
+    /// Frees the tail's memory if it is empty and has more than this.
+    pub(crate) fn free_spare(&mut self, bytes_max: usize) {
+        if self.tail.is_empty() && self.tail.capacity() > bytes_max {
+            self.tail = Vec::new();
+        }
+    }
+
     /// Takes a large piece that was sent, which takes long to free.
     #[inline]
     pub(crate) fn take_spent(&mut self) -> Option<impl Any + Send> {

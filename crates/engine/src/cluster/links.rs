@@ -122,6 +122,14 @@ impl Cluster {
         (at, None)
     }
 
+    /// Notes that a connection is closed, since too many bytes waited to be sent on it. A peer that does not read keeps its
+    /// other connection, and is connected to again.
+    pub(crate) fn over_limit(&mut self, world: &mut World<'_>, handle: Handle, bytes: usize) {
+        if let Some(link) = self.links.id(handle) {
+            self.call(world, |machine, _| machine.link_over_limit(link, bytes));
+        }
+    }
+
     /// Forgets a connection: one of the bus, or a client whose reply waits for the disk.
     pub(crate) fn on_close(&mut self, world: &mut World<'_>, handle: Handle) {
         self.saves.on_close(handle);

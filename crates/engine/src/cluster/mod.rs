@@ -45,7 +45,7 @@ pub struct Cluster {
     has_synced: bool,
     /// Slots that were lost while data was loaded: their keys are deleted when it is.
     lost_while_loading: SlotBitmap,
-    /// The slots that this node's shard had when subscribers of shard channels were last looked at.
+    /// The slots that this node's shard had when that was last looked at.
     shard_slots: SlotBitmap,
 }
 
@@ -72,11 +72,15 @@ fn now(world: &World<'_>) -> Now {
     Now { mono_ms: now.mono_ms(), wall_ms: now.wall_ms(), data: world.data }
 }
 
+/// The shortest timeout, milliseconds. Nodes look at each other ten times a second, so with less than this a node that
+/// answers at once would be suspected, and a master would stop serving, in between.
+const NODE_TIMEOUT_MIN_MS: u64 = 500;
+
 /// Returns what an operator has set.
 fn settings(config: &Config) -> Settings {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Settings {
-        node_timeout_ms: config.cluster_node_timeout,
+        node_timeout_ms: config.cluster_node_timeout.max(NODE_TIMEOUT_MIN_MS),
         port: config.port,
         tls_port: 0,
         bus_port: config.bus_port(),
@@ -206,19 +210,15 @@ impl Cluster {
         while let Some(output) = self.machine.as_deref_mut().and_then(Machine::poll_output) {
             self.output(world, output);
         }
-        self.end_lost_channels(world);
+        self.note_slots(world);
         if let Some(machine) = &self.machine {
             world.core.timers.set(Timer::Cluster, machine.next_due().saturating_mul(1000));
         }
     }
 
-    /// Ends subscriptions to shard channels whose slots this node's shard has lost. A replica has them too, so that the
-    /// slots that the node serves itself do not matter.
-    fn end_lost_channels(&mut self, world: &mut World<'_>) {
+    /// Notes which slots this node's shard has: its master's, if it is a replica, which has the shard channels in them too.
+    fn note_slots(&mut self, world: &mut World<'_>) {
         let Some(machine) = self.machine.as_deref() else { return };
-        if world.pubsub.names(Kind::Shard).len() == 0 {
-            return;
-        }
         let nodes = machine.nodes();
         let me = nodes.me();
         let owner = me.master.filter(|_| me.is_replica()).unwrap_or(nodes.my_key());
@@ -226,11 +226,18 @@ impl Cluster {
         if *slots == self.shard_slots {
             return;
         }
-        let stays = |channel: &[u8]| {
-            let slot = slot_of(channel);
-            slots.contains(slot) || matches!(machine.route(slot), Route::Importing { .. })
-        };
-        world.pubsub.end_shard_channels(world.core, world.clients, &stays);
+        if let Some(stats) = &mut world.core.stats.slots {
+            let (gained, lost) =
+                (slots.difference(&self.shard_slots), self.shard_slots.difference(slots));
+            gained.iter().chain(lost.iter()).for_each(|slot| stats.reset(slot));
+        }
+        if world.pubsub.names(Kind::Shard).len() > 0 {
+            let stays = |channel: &[u8]| {
+                let slot = slot_of(channel);
+                slots.contains(slot) || matches!(machine.route(slot), Route::Importing { .. })
+            };
+            world.pubsub.end_shard_channels(world.core, world.clients, &stays);
+        }
         self.shard_slots = slots.clone();
     }
 

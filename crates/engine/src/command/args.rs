@@ -44,6 +44,11 @@ impl<'a> Args<'a> {
         self.large.get(self.ranges.get(index)?.detached()?)
     }
 
+    /// Returns the bytes of the long arguments.
+    pub(crate) fn large_bytes(&self) -> usize {
+        self.large.iter().map(|argument| argument.len()).sum()
+    }
+
     /// Adds the hash of one argument, if it has been computed already.
     #[inline]
     pub(crate) fn with_ready(mut self, index: usize, hash: u64) -> Args<'a> {

@@ -44,6 +44,8 @@ impl Apply {
 pub enum Hook {
     /// `cluster-…`: the cluster's machine takes the settings.
     Cluster,
+    /// `cluster-slot-stats-enabled`: begins or ends counting.
+    SlotStats,
     /// `hz`: changes the interval of the cron.
     CronPace,
     /// `repl-backlog-size`: resizes the backlog.

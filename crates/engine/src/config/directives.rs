@@ -546,7 +546,7 @@ section "Cluster" {
     "cluster-databases" [] cluster_databases: u32 = "1", Int(1, INT), IMMUTABLE | RUSSET, IMPLEMENTED, NONE;
     /// File with the node's view of the cluster.
     "cluster-config-file" [] cluster_config_file: Vec<u8> = "nodes.conf", Text(check::cluster_config_file), IMMUTABLE, IMPLEMENTED, NONE;
-    /// Milliseconds without contact after which a node is considered failing.
+    /// Milliseconds without contact after which a node is considered failing; less than 500 is 500.
     "cluster-node-timeout" [] cluster_node_timeout: u64 = "15000", Int(0, LONG), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// TCP port of the cluster bus; 0 for the client port plus 10000.
     "cluster-port" [] cluster_port: u16 = "0", Int(0, 65535), IMMUTABLE, IMPLEMENTED, NONE;
@@ -592,7 +592,7 @@ section "Cluster" {
     /// Milliseconds after which a manual failover is aborted.
     "cluster-manual-failover-timeout" [] cluster_manual_failover_timeout: u32 = "5000", Int(1, INT), MODIFIABLE | VALKEY, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Collect statistics for each slot.
-    "cluster-slot-stats-enabled" [] cluster_slot_stats_enabled: bool = "no", Bool, MODIFIABLE | VALKEY, OBSERVABILITY, NONE;
+    "cluster-slot-stats-enabled" [] cluster_slot_stats_enabled: bool = "no", Bool, MODIFIABLE | VALKEY, IMPLEMENTED, Apply::Engine(Hook::SlotStats);
 }
 section "Encodings" {
     /// Maximum number of entries of a listpack-encoded hash.

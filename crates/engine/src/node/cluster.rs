@@ -12,10 +12,11 @@ use crate::command::keyspec::key_flag;
 use crate::command::{Args, Command, flag};
 use crate::core::{Answer, ClusterOrder, Order};
 use crate::ids::Handle;
-use crate::journal::Origin;
+use crate::journal::{MULTI, Origin};
 use crate::keyspace::Key;
 use crate::parts::Parts;
 use crate::pause::{PauseMode, PauseReason};
+use crate::transaction::Transaction;
 
 /// The keys of a command, or of all commands of a transaction.
 #[derive(Default)]
@@ -29,18 +30,19 @@ struct Keys {
 }
 
 impl Node {
-    /// Whether the keys of a client's command are served here; else the error that says where.
+    /// Returns the slot of the keys of a client's command, if it has any and they are served here; else the error that says
+    /// where.
     pub(super) fn check_slot(
         &mut self,
         handle: Handle,
         command: &'static Command,
         args: &Args<'_>,
-    ) -> Result<(), ErrorReply> {
-        let Some(machine) = self.parts.cluster.machine() else { return Ok(()) };
-        let Some(client) = self.parts.clients.get(handle) else { return Ok(()) };
+    ) -> Result<Option<u16>, ErrorReply> {
+        let Some(machine) = self.parts.cluster.machine() else { return Ok(None) };
+        let Some(client) = self.parts.clients.get(handle) else { return Ok(None) };
         if !client.authenticated || client.is_replica() {
             // It is refused in any case.
-            return Ok(());
+            return Ok(None);
         }
         let (queued, is_exec) = match command.has(flag::RUNS_QUEUE) {
             true => (client.transaction.flags, true),
@@ -48,21 +50,16 @@ impl Node {
         };
         let mut keys = Keys::default();
         if is_exec {
-            for queued in &client.transaction.queue {
-                let row = self.commands.row(queued.command);
-                let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
-                    .with_large(&queued.large);
-                self.add_keys(&mut keys, row, &args, client.db);
-            }
+            self.add_queued(&mut keys, &client.transaction, client.db);
         } else {
             self.add_keys(&mut keys, command, args, client.db);
         }
-        let Some(slot) = keys.slot else { return Ok(()) };
+        let Some(slot) = keys.slot else { return Ok(None) };
         if keys.are_apart {
             return Err(ErrorReply::fixed("CROSSSLOT Keys in request don't hash to the same slot"));
         }
         if machine.serves(slot) {
-            return Ok(());
+            return Ok(Some(slot));
         }
         let flags = command.flags | queued;
         let asked = Asked {
@@ -76,7 +73,57 @@ impl Node {
             reads_replica: client.reads_replica,
             is_ipv6: client.ends.is_ipv6(),
         };
-        decide(machine, &self.core.config, &asked)
+        decide(machine, &self.core.config, &asked).map(|()| Some(slot))
+    }
+
+    /// Returns the slot of a request of the master's stream, of its first key if there are several.
+    pub(super) fn slot_of_upstream(
+        &self,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Option<u16> {
+        let mut keys = Keys::default();
+        let db = self.parts.following.db();
+        match self.parts.following.transaction() {
+            Some(transaction) if command.has(flag::RUNS_QUEUE) => {
+                self.add_queued(&mut keys, transaction, db);
+            }
+            _ => self.add_keys(&mut keys, command, args, db),
+        }
+        keys.slot
+    }
+
+    /// Counts that a request with this slot begins, for CLUSTER SLOT-STATS.
+    #[inline]
+    pub(super) fn count_request(
+        &mut self,
+        slot: Option<u16>,
+        command: &'static Command,
+        args: &Args<'_>,
+        raw: &[u8],
+    ) {
+        if let Some(slots) = &mut self.core.stats.slots {
+            // MULTI has no slot itself.
+            let multi = if command.has(flag::RUNS_QUEUE) { MULTI.len() } else { 0 };
+            slots.begin(slot, raw.len() + args.large_bytes() + multi);
+        }
+    }
+
+    /// Counts the effects of the running request that are about to go into the replication stream.
+    pub(super) fn count_effects(&mut self) {
+        let Some(slots) = &mut self.core.stats.slots else { return };
+        if slots.is_counting() {
+            slots.sent(self.journal.pending_bytes() * self.parts.master.replicas().len());
+        }
+    }
+
+    fn add_queued(&self, keys: &mut Keys, transaction: &Transaction, db: u32) {
+        for queued in &transaction.queue {
+            let row = self.commands.row(queued.command);
+            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
+                .with_large(&queued.large);
+            self.add_keys(keys, row, &args, db);
+        }
     }
 
     fn add_keys(&self, keys: &mut Keys, command: &'static Command, args: &Args<'_>, db: u32) {
@@ -182,6 +229,9 @@ impl Node {
                 pause.begin(core, PauseReason::Cluster, PauseMode::Write, end_us);
             }
             ClusterOrder::ResumeWrites => pause.end(core, PauseReason::Cluster),
+            ClusterOrder::LinkOverLimit { handle, bytes } => {
+                self.with_cluster(|cluster, world| cluster.over_limit(world, handle, bytes));
+            }
             ClusterOrder::SetSlot(client) => self.set_slot(client),
         }
     }

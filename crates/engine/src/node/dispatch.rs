@@ -48,7 +48,7 @@ impl Node {
         let is_upstream = client.is_master_link();
         let taken = match is_upstream {
             true => self.execute_upstream(handle, found, args, raw, host),
-            false => self.execute_request(handle, found, args, host),
+            false => self.execute_request(handle, found, args, raw, host),
         };
         if taken && !row.is_some_and(|row| row.has(flag::KEEPS_ASKING)) {
             self.end_asking(handle);
@@ -65,6 +65,7 @@ impl Node {
         handle: Handle,
         found: Option<&'static Command>,
         args: &Args<'_>,
+        raw: &[u8],
         host: &mut dyn Host,
     ) -> bool {
         let command = match self.resolve(found, args) {
@@ -82,10 +83,13 @@ impl Node {
                 return true;
             }
         };
-        if let Err(error) = self.check_slot(handle, command, args) {
-            self.refuse_slot(handle, command, &error);
-            return true;
-        }
+        let slot = match self.check_slot(handle, command, args) {
+            Ok(slot) => slot,
+            Err(error) => {
+                self.refuse_slot(handle, command, &error);
+                return true;
+            }
+        };
         if let Err(error) = self.admit(handle, command) {
             self.refuse(handle, Some(command), &error);
             return true;
@@ -104,6 +108,7 @@ impl Node {
             parts.pause.hold(core, &mut parts.clients, handle);
             return false;
         }
+        self.count_request(slot, command, args, raw);
         if is_queued {
             self.enqueue(handle, command, args);
         } else {
@@ -187,7 +192,7 @@ impl Node {
         }
         match outcome {
             Ok(Flow::Done | Flow::Blocked) | Err(_) => {}
-            Ok(Flow::Transaction) => self.begin_exec(handle, host),
+            Ok(Flow::Transaction) => self.begin_exec(handle, command, host),
             Ok(flow) => self.finish(handle, flow),
         }
         self.gather_effects(db, dirty, command, args);
@@ -195,6 +200,7 @@ impl Node {
             self.hold_reply(handle, reply_at, caller, command, args);
         }
         if !self.journal.is_empty() && !self.parts.busy.is(Activity::Exec) {
+            self.count_effects();
             self.propagate(match command.has(flag::ARBITRARY_KEYS) {
                 true => Propagation::Apart,
                 false => Propagation::Together,
@@ -291,6 +297,10 @@ impl Node {
         let tail = &mut client.wire.outbox.tail;
         let has_written = tail.len() > before || !shared.is_empty();
         let is_dropped = client.reply_mode.drops_reply() && !is_push;
+        if !is_dropped && let Some(slots) = &mut core.stats.slots {
+            let lent: usize = shared.iter().map(|(_, bytes)| bytes.len()).sum();
+            slots.sent(tail.len() - before + lent);
+        }
         if is_dropped || client.closed || (was_replica && has_written) {
             tail.truncate(before);
         } else if is_cut {

@@ -8,7 +8,7 @@ use super::Node;
 use super::dispatch::Propagation;
 use crate::busy::Activity;
 use crate::call::Caller;
-use crate::command::Args;
+use crate::command::{Args, Command};
 use crate::ids::Handle;
 use crate::io::Host;
 use crate::watching;
@@ -18,7 +18,13 @@ const TURN_US: u64 = 250;
 
 impl Node {
     /// Starts EXEC of a client after its header was written: unwatches all keys and runs the queue.
-    pub(super) fn begin_exec(&mut self, handle: Handle, host: &mut dyn Host) {
+    pub(super) fn begin_exec(
+        &mut self,
+        handle: Handle,
+        command: &'static Command,
+        host: &mut dyn Host,
+    ) {
+        self.core.stats.transaction_began(self.commands.number_of(command));
         watching::unwatch_all(&mut self.parts.clients, &mut self.data, handle);
         self.parts.busy.begin(Activity::Exec, Some(handle));
         let began_us = host.ticks_us();
@@ -72,7 +78,9 @@ impl Node {
 
     fn end_exec(&mut self, handle: Handle) {
         self.parts.busy.end(Activity::Exec);
+        self.core.stats.transaction_ended();
         watching::discard_transaction(&mut self.parts.clients, &mut self.data, handle);
+        self.count_effects();
         self.journal.flush(&mut self.parts.master.stream);
         let offset = self.parts.master.stream.offset();
         let Node { core, parts, .. } = self;
@@ -106,6 +114,7 @@ impl Node {
             *transaction = Default::default();
         }
         self.parts.busy.end(Activity::Exec);
+        self.core.stats.transaction_ended();
         self.propagate(Propagation::Together);
     }
 

@@ -73,6 +73,7 @@ impl Node {
         data.set_policy(&config);
         let commands = CommandTable::of(boot.mode);
         let mut core = Core::new(config, boot, now);
+        core.count_slots_if_enabled();
         let parts = Parts::new(&mut core);
         let mut node = Node {
             core,

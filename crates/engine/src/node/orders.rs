@@ -276,6 +276,7 @@ impl Node {
         let Node { core, data, parts, .. } = self;
         match hook {
             Hook::Cluster => self.with_cluster(Cluster::configure),
+            Hook::SlotStats => core.count_slots_if_enabled(),
             Hook::CronPace => core.timers.set(Timer::Cron, core.now.mono_us),
             Hook::BacklogSize => parts.master.resize_backlog(core),
             Hook::UseCounting => data.set_policy(&core.config),

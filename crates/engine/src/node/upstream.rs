@@ -60,6 +60,10 @@ impl Node {
             pause.hold(core, clients, handle);
             return false;
         }
+        if self.core.stats.slots.is_some() {
+            let slot = self.slot_of_upstream(command, args);
+            self.count_request(slot, command, args, raw);
+        }
         if is_open && !command.has(flag::IN_MULTI) {
             self.enqueue_upstream(handle, command, args);
         } else {
@@ -104,6 +108,7 @@ impl Node {
         }
         self.gather_effects(db, dirty, command, args);
         if let Ok(Flow::Transaction) = outcome {
+            self.core.stats.transaction_began(self.commands.number_of(command));
             self.exec_upstream(host);
         } else if !self.parts.busy.is(Activity::Exec) {
             self.propagate(Propagation::Together);

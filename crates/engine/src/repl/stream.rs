@@ -13,7 +13,7 @@ use super::backlog::Backlog;
 use super::psync::ReplicationIds;
 use crate::core::Core;
 use crate::injected::Bug;
-use crate::journal::{Journal, Origin, Sink, Unit};
+use crate::journal::{EXEC, Journal, MULTI, Origin, Sink, Unit};
 use crate::mode::Mode;
 use crate::persist::fill::StreamPosition;
 use crate::rng::Ids;
@@ -47,14 +47,14 @@ impl Sink for Stream {
 
     fn unit(&mut self, unit: &Unit<'_>) {
         if unit.is_atomic {
-            self.append(b"*1\r\n$5\r\nMULTI\r\n");
+            self.append(MULTI);
         }
         for (db, command) in unit.iter() {
             self.select(db);
             self.append(command);
         }
         if unit.is_atomic {
-            self.append(b"*1\r\n$4\r\nEXEC\r\n");
+            self.append(EXEC);
         }
     }
 }

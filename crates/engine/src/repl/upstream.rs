@@ -41,6 +41,11 @@ impl Following {
     }
 
     /// Returns the transaction of the stream.
+    pub(crate) fn transaction(&self) -> Option<&crate::transaction::Transaction> {
+        self.master.as_ref().map(|master| &master.transaction)
+    }
+
+    /// The same, to be changed.
     pub(crate) fn transaction_mut(&mut self) -> Option<&mut crate::transaction::Transaction> {
         self.master.as_mut().map(|master| &mut master.transaction)
     }

@@ -257,7 +257,7 @@ fn other_subcommands() {
     assert!(w.request(c, "DEBUG STRINGMATCH-TEST").ends_with("test passed\r\n"));
     assert!(
         w.request(c, "DEBUG HELP").starts_with(
-            "*39\r\n+DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"
+            "*45\r\n+DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"
         )
     );
     for line in ["SLEEP", "sleep 1 2", "OBJECT k fast x", "POPULATE 1 p 2 x", "HELP x", "NONE"] {

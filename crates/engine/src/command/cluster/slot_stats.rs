@@ -30,11 +30,43 @@ pub(super) const SLOT_STATS: Command = Command {
             ),
         ],
     )],
-    summary: "Returns how many keys each slot of this node's shard has.",
+    summary: "Returns how many keys each slot of this node's shard has and, with cluster-slot-stats-enabled, its time and bytes.",
     complexity: "O(N*log(N)) for N slots",
     run: slot_stats,
     ..ROW
 };
+
+/// What slots can be ordered by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Metric {
+    KeyCount,
+    CpuUsec,
+    NetworkBytesIn,
+    NetworkBytesOut,
+}
+
+/// Their names, in the order in which they are shown. All but the first need `cluster-slot-stats-enabled`.
+const METRICS: [(&str, Metric); 4] = [
+    ("key-count", Metric::KeyCount),
+    ("cpu-usec", Metric::CpuUsec),
+    ("network-bytes-in", Metric::NetworkBytesIn),
+    ("network-bytes-out", Metric::NetworkBytesOut),
+];
+
+/// Returns the metrics that there are.
+fn metrics(ctx: &Ctx<'_>) -> &'static [(&'static str, Metric)] {
+    if ctx.core.stats.slots.is_some() { &METRICS } else { &METRICS[..1] }
+}
+
+fn value(ctx: &Ctx<'_>, slot: u16, metric: Metric) -> u64 {
+    let cost = || ctx.core.stats.slots.as_ref().map(|slots| slots.of(slot)).unwrap_or_default();
+    match metric {
+        Metric::KeyCount => keys_in(ctx, slot) as u64,
+        Metric::CpuUsec => cost().cpu_us,
+        Metric::NetworkBytesIn => cost().bytes_in,
+        Metric::NetworkBytesOut => cost().bytes_out,
+    }
+}
 
 fn slot_stats(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     machine(ctx)?;
@@ -45,25 +77,25 @@ fn slot_stats(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outc
                 format_args!("Start slot number {first} is greater than end slot number {last}");
             return Err(ErrorReply::err(text));
         }
-        let stats = stats(ctx, first, last)?;
-        write(reply, &stats);
+        let slots = slots(ctx, first, last)?;
+        write(ctx, reply, &slots);
         return Ok(Flow::Done);
     }
     if !args.is(2, "ORDERBY") {
         return Err(wrong_use(args));
     }
-    if !args.is(3, "key-count") {
-        return Err(ErrorReply::err("Unrecognized sort metric for ORDERBY."));
-    }
+    let metric = metrics(ctx).iter().find(|(name, _)| args.is(3, name));
+    let (_, metric) =
+        metric.ok_or(ErrorReply::fixed("ERR Unrecognized sort metric for ORDERBY."))?;
     let order = order(args)?;
-    let mut stats = stats(ctx, 0, SLOTS - 1)?;
+    let mut slots = slots(ctx, 0, SLOTS - 1)?;
     // A stable sort: equal ones stay in the order of slots.
     match order.is_descending {
-        true => stats.sort_by_key(|(_, keys)| std::cmp::Reverse(*keys)),
-        false => stats.sort_by_key(|(_, keys)| *keys),
+        true => slots.sort_by_cached_key(|slot| std::cmp::Reverse(value(ctx, *slot, *metric))),
+        false => slots.sort_by_cached_key(|slot| value(ctx, *slot, *metric)),
     }
-    stats.truncate(order.limit);
-    write(reply, &stats);
+    slots.truncate(order.limit);
+    write(ctx, reply, &slots);
     Ok(Flow::Done)
 }
 
@@ -103,22 +135,25 @@ fn order(args: &Args<'_>) -> Result<Order, ErrorReply> {
     })
 }
 
-/// Returns the slots of this node's shard, with how many keys they have.
-fn stats(ctx: &Ctx<'_>, first: u16, last: u16) -> Result<Vec<(u16, usize)>, ErrorReply> {
+/// Returns the slots of this node's shard.
+fn slots(ctx: &Ctx<'_>, first: u16, last: u16) -> Result<Vec<u16>, ErrorReply> {
     let nodes = machine(ctx)?.nodes();
     let me = nodes.me();
     let master = me.master.filter(|_| me.is_replica()).unwrap_or(nodes.my_key());
     let slots = nodes[master].slots().iter().filter(|slot| (first..=last).contains(slot));
-    Ok(slots.map(|slot| (slot, keys_in(ctx, slot))).collect())
+    Ok(slots.collect())
 }
 
-fn write(reply: &mut Reply<'_>, stats: &[(u16, usize)]) {
-    reply.array(stats.len());
-    for (slot, keys) in stats {
+fn write(ctx: &Ctx<'_>, reply: &mut Reply<'_>, slots: &[u16]) {
+    let metrics = metrics(ctx);
+    reply.array(slots.len());
+    for slot in slots {
         reply.array(2);
         reply.integer((*slot).into());
-        reply.map(1);
-        reply.bulk(b"key-count");
-        reply.count(*keys);
+        reply.map(metrics.len());
+        for (name, metric) in metrics {
+            reply.bulk(name.as_bytes());
+            reply.integer(i64::try_from(value(ctx, *slot, *metric)).unwrap_or(i64::MAX));
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! its subcommands have rows for lookup and HELP, but no names, statistics or arity errors of their
 //! own.
 
+mod bus;
 mod data;
 mod digest;
 mod protocol;
@@ -32,8 +33,11 @@ const DEBUG: Command = Command {
     complexity: "Depends on the subcommand",
     subcommands: &[
         CHANGE_REPL_ID,
+        bus::CLOSE_CLUSTER_LINK_ON_PACKET_DROP,
+        bus::CLUSTERLINK,
         data::DIGEST,
         data::DIGEST_VALUE,
+        bus::DROP_CLUSTER_PACKET_FILTER,
         ERROR,
         data::HTSTATS,
         data::HTSTATS_KEY,

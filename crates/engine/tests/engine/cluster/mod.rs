@@ -2,9 +2,11 @@
 
 mod changes;
 mod commands;
+mod links;
 mod moves;
 mod replicas;
 mod shape;
+mod slot_stats;
 mod world;
 
 use world::World;

@@ -262,3 +262,17 @@ fn errors_of_a_move_are_told_at_once() {
         expect(&mut world, 0, &[(request, error)]);
     }
 }
+
+#[test]
+fn a_timeout_that_is_too_short_is_longer() {
+    let mut world = World::cluster(3, &[], "cluster-node-timeout 1");
+    for _ in 0..30 {
+        world.advance_ms(50);
+        for node in 0..3 {
+            assert!(
+                world.request(node, "CLUSTER INFO").contains("cluster_state:ok"),
+                "node {node}"
+            );
+        }
+    }
+}
