@@ -73,7 +73,7 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "compat",
-        usage: "compat --suite PATH [--update] [--server BINARY] [--omit DIRECTIVE,…] [unit/…|sentinel]",
+        usage: "compat --suite PATH [--update] [--server BINARY] [--omit DIRECTIVE,…] [unit/…|sentinel|cluster]",
         about: "runs units of a Valkey checkout's Tcl test suite against our binary",
         run: compat::run,
     },

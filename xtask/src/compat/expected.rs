@@ -104,6 +104,16 @@ impl Expected {
         by_reason.or_else(|| needs.get(name).map(by_need))
     }
 
+    /// Returns why a test fails or waits, for the page: what it needs, or else its reason.
+    pub fn why(&self, unit: &str, name: &str, needs: &Needs) -> Option<String> {
+        let listed = || {
+            let reason = self.reasons.get(&(unit.to_owned(), name.to_owned()))?;
+            let text = reason.strip_prefix(LEFT_OUT).unwrap_or(reason);
+            Some(text.strip_prefix("needs ").unwrap_or(text).to_owned())
+        };
+        needs.get(name).map(|need| need.to_uppercase()).or_else(listed)
+    }
+
     /// Takes `bad` as what is expected of the unit; known reasons stay.
     pub fn replace(&mut self, unit: &str, bad: &BTreeSet<String>, needs: &Needs) {
         self.reasons.retain(|(of, name), _| of != unit || bad.contains(name));

@@ -9,7 +9,7 @@ use std::process::Command;
 use russet_e2e::program;
 use russet_e2e::server::Folder;
 
-use super::sentinel;
+use super::instances;
 use crate::sh::Result;
 
 /// The tools that the suite calls under its own names, and the installed ones that stand in for them if the checkout has not
@@ -53,7 +53,7 @@ impl Farm {
         for folder in ["src", "tests", "tests/tmp", "tests/assets"] {
             fs::create_dir_all(root.join(folder)).map_err(|e| format!("{folder}: {e}"))?;
         }
-        sentinel::prepare(&suite, root, base_port)?;
+        instances::prepare(&suite, root, base_port)?;
         link_all(&suite.join("tests"), &root.join("tests"))?;
         link_all(&suite.join("tests/assets"), &root.join("tests/assets"))?;
         link(&suite.join("utils"), &root.join("utils"))?;
@@ -89,8 +89,8 @@ impl Farm {
 
     /// The source of a unit.
     pub fn unit_text(&self, unit: &str) -> Result<String> {
-        let path = match sentinel::file_of(unit) {
-            Some(file) => format!("sentinel/tests/{file}.tcl"),
+        let path = match instances::file_of(unit) {
+            Some(file) => format!("{}/tests/{}.tcl", file.folder, file.name),
             None => format!("{unit}.tcl"),
         };
         let path = self.folder.path().join("tests").join(path);

@@ -8,11 +8,11 @@
 
 mod expected;
 mod farm;
+mod instances;
 mod needs;
 mod page;
 mod parse;
 mod script;
-mod sentinel;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -27,6 +27,7 @@ use crate::sh::{self, Result};
 use expected::{Expected, Needs, Waits};
 use farm::Farm;
 use needs::Missing;
+use page::Row;
 use parse::Outcomes;
 use script::Servers;
 
@@ -95,7 +96,11 @@ pub fn run(words: &[String]) -> Result {
     let mut units: Vec<String> = vec![];
     for name in if named.is_empty() { UNITS.to_vec() } else { named } {
         match name {
-            "sentinel" => units.extend(sentinel::units(suite.as_ref())?),
+            "sentinel" => units.extend(instances::units(suite.as_ref(), name)?),
+            "cluster" => {
+                units.extend(instances::units(suite.as_ref(), "unit/cluster")?);
+                units.extend(instances::units(suite.as_ref(), name)?);
+            }
             _ => units.push(name.to_owned()),
         }
     }
@@ -115,14 +120,14 @@ pub fn run(words: &[String]) -> Result {
     let missing = Missing::read()?;
     let mut sum = Outcomes::default();
     let mut sum_of_share = Share::default();
-    let mut of_sentinel = vec![];
+    let mut rows = vec![];
     for unit in units.iter().map(String::as_str) {
         let text = plan.farm.unit_text(unit)?;
         let by_source = missing.needs(&text);
         let mut left_out = expected.left_out(unit);
-        if let Some(file) = sentinel::file_of(unit) {
+        if let Some(file) = instances::file_of(unit) {
             left_out.extend(by_source.keys().map(String::as_str));
-            sentinel::leave_out(plan.farm.path(), file, &left_out.iter().copied().collect())?;
+            instances::leave_out(plan.farm.path(), file, &left_out.iter().copied().collect())?;
         }
         let outcomes = plan.run_unit(unit, &text, &left_out)?;
         let bad = outcomes.bad_names();
@@ -151,15 +156,12 @@ pub fn run(words: &[String]) -> Result {
         }
         sum.add(outcomes);
         sum_of_share.add(&share);
-        if sentinel::file_of(unit).is_some() {
-            of_sentinel.push((unit.to_owned(), share));
-        }
+        let why = bad.iter().filter_map(|name| expected.why(unit, name, &needs)).collect();
+        rows.push(Row { unit: unit.to_owned(), share, why });
     }
     println!("{}{}", sum.line("all"), sum_of_share.line());
     if update {
-        if of_sentinel.len() == sentinel::units(suite.as_ref())?.len() {
-            page::write(&of_sentinel)?;
-        }
+        page::write(&rows)?;
         return expected.write();
     }
     for complaint in &complaints {
@@ -229,9 +231,9 @@ impl Plan {
         let settings = SETTINGS.iter().filter(|(of, _)| *of == unit).map(|(_, lines)| *lines);
         self.farm.configure(&settings.collect::<String>())?;
         let mut command = self.farm.command()?;
-        let of_sentinel = sentinel::file_of(unit);
-        match of_sentinel {
-            Some(file) => _ = command.args(sentinel::arguments(file)),
+        let of_instances = instances::file_of(unit);
+        match of_instances {
+            Some(file) => _ = command.args(instances::arguments(file)),
             None => self.add_arguments(&mut command, unit, left_out),
         }
         let (reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
@@ -249,10 +251,10 @@ impl Plan {
                 }
             }
         });
-        let (mut outcomes, mut reader) = (Outcomes::default(), sentinel::Reader::default());
+        let (mut outcomes, mut reader) = (Outcomes::default(), instances::Reader::default());
         loop {
             match incoming.recv_timeout(self.silence_max) {
-                Ok(line) if of_sentinel.is_some() => {
+                Ok(line) if of_instances.is_some() => {
                     reader.read(&parse::without_colours(&line), &mut outcomes);
                 }
                 Ok(line) => outcomes.read(&line),
@@ -269,8 +271,8 @@ impl Plan {
         }
         child.wait().map_err(|e| e.to_string())?;
         let mut names = parse::names_in(text);
-        if of_sentinel.is_some() {
-            names.remove(sentinel::SIMULATED);
+        if of_instances.is_some() {
+            names.remove(instances::SIMULATED);
         }
         outcomes.finish(&names, &Servers::of(text));
         Ok(outcomes)

@@ -22,9 +22,6 @@ const LIBRARY: &[(&str, &str)] =
 /// Mark a test that looks for the process that a server forks, or counts them.
 const CHILD: &[&str] = &["get_child_pid", "total_forks"];
 
-/// Switches Cluster on.
-const CLUSTER: &str = "cluster-enabled yes";
-
 /// What such a test needs.
 pub const FORKED_PROCESS: &str = "a forked process";
 
@@ -95,6 +92,7 @@ impl Missing {
         // Of two tests of a name, the first.
         let mut found = BTreeMap::new();
         needs.for_each(|(name, need)| _ = found.entry(name).or_insert(need));
+        self.add_readers(source, &tests, &mut found);
         found
     }
 
@@ -115,15 +113,51 @@ impl Missing {
         procs
     }
 
+    /// Returns the name of a command if it is missing. `next`: the word behind, which may be a subcommand.
+    fn missing_command(&self, command: &str, next: &str) -> Option<String> {
+        let command = command.to_lowercase();
+        let with_sub = format!("{command} {}", next.to_lowercase());
+        [command, with_sub].into_iter().find(|name| self.commands.contains(name))
+    }
+
+    /// Adds the tests that read the reply to a missing command which another test before them has sent: on a connection in a
+    /// variable, such as one that blocks until that test.
+    fn add_readers(&self, source: &str, tests: &[Block], needs: &mut BTreeMap<String, String>) {
+        // By the name of the variable, with its dollar.
+        let mut unanswered = BTreeMap::<String, String>::new();
+        let lines: Vec<&str> = source.lines().collect();
+        let mut begin = 0;
+        for test in tests {
+            let before = lines[begin..test.lines.start.max(begin)].iter();
+            for name in before.filter_map(|line| line.trim_start().strip_prefix("set ")) {
+                let name = name.split_whitespace().next().unwrap_or_default();
+                unanswered.remove(&format!("${name}"));
+            }
+            begin = test.lines.end;
+            let words: Vec<(bool, &str)> = words(&test.body).collect();
+            for pair in words.windows(3) {
+                let [(is_first, client), (_, command), (_, next)] = pair else { continue };
+                if !is_first || !client.starts_with('$') {
+                    continue;
+                }
+                if *command == "read"
+                    && let Some(need) = unanswered.get(*client)
+                {
+                    needs.entry(test.name.clone()).or_insert_with(|| need.clone());
+                }
+                if let Some(name) = self.missing_command(command, next) {
+                    unanswered.insert((*client).to_owned(), name);
+                }
+            }
+        }
+    }
+
     fn need(
         &self,
         body: &str,
         procs: &BTreeMap<String, String>,
         payloads: &BTreeMap<String, u8>,
     ) -> Option<String> {
-        if body.contains(CLUSTER) {
-            return Some("Cluster".to_owned());
-        }
         let words: Vec<(bool, &str)> = words(body).collect();
         let at = |index: usize| words.get(index).map_or("", |(_, word)| word);
         for (index, (is_first, word)) in words.iter().enumerate() {
@@ -136,18 +170,14 @@ impl Missing {
             let first = match *word {
                 "formatCommand" => index + 1,
                 "r" if *is_first => index + 1,
-                "R" | "S" if *is_first => index + 2,
+                "R" | "Rn" | "S" if *is_first => index + 2,
                 word if *is_first && word.starts_with('$') => index + 1,
                 _ => continue,
             };
-            let command = at(first).to_lowercase();
-            let with_sub = format!("{command} {}", at(first + 1).to_lowercase());
-            if let Some(name) =
-                [command.clone(), with_sub].into_iter().find(|c| self.commands.contains(c))
-            {
+            if let Some(name) = self.missing_command(at(first), at(first + 1)) {
                 return Some(name);
             }
-            if command == "restore" {
+            if at(first).eq_ignore_ascii_case("restore") {
                 let payload = at(first + 3);
                 let byte = first_byte(payload);
                 let named = || payloads.get(payload.strip_prefix('$')?).copied();
@@ -238,6 +268,20 @@ mod tests {
         let found = needs(source).into_iter().collect();
         assert_eq!(need_of(&found, "with a variable: yes").map(String::as_str), Some("rpush"));
         assert_eq!(need_of(&found, "fours"), None);
+    }
+
+    #[test]
+    fn replies_to_commands_of_other_tests() {
+        let source = "\
+            set rd [deferring]\n\
+            test {sends} {\n  $rd lpush a b\n  $rd flush\n}\n\
+            test {waits} {\n  assert_error {*x*} {$rd read}\n  r get a\n}\n\
+            test {reads of another} {\n  assert_equal [$other read] 1\n  r get a\n}\n\
+            set rd [deferring]\n\
+            test {reads of a new one} {\n  assert_equal [$rd read] 1\n  r get a\n}\n\
+            test {of a node} {\n  [Rn 0] lpush a b\n}\n";
+        let names: Vec<String> = needs(source).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["of a node", "sends", "waits"]);
     }
 
     #[test]

@@ -1,43 +1,88 @@
-//! What passes of Sentinel's suite, by file of tests: a table in `docs/compatibility.md`.
+//! What passes of the suites for Sentinel and for clusters, by file of tests: tables in `docs/compatibility.md`.
+//!
+//! A run replaces the rows of the units that it has run, and the sum.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use super::{Share, sentinel};
+use super::{Share, instances};
 use crate::sh::{self, Result};
 
-/// Stands before the table.
-const BEGIN: &str = "<!-- suite: sentinel -->\n";
-/// Stands behind it.
+/// A table for each of these.
+const TABLES: [&str; 2] = ["sentinel", "cluster"];
+
+/// Stands behind a table.
 const END: &str = "<!-- end -->";
 
-/// Writes the table of these units.
-pub fn write(shares: &[(String, Share)]) -> Result {
+const HEAD: &str = "| file | passed | waiting | failed | needs |\n|---|---|---|---|---|\n";
+
+/// The label of the last row.
+const SUM: &str = "all";
+
+/// What a unit has come to.
+pub struct Row {
+    pub unit: String,
+    pub share: Share,
+    /// Why tests fail or wait.
+    pub why: BTreeSet<String>,
+}
+
+/// Writes the rows of units that have a table.
+pub fn write(rows: &[Row]) -> Result {
     let path = sh::root().join("docs/compatibility.md");
-    let page = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let page = with_table(&page, &table(shares)).ok_or("the page has no place for the table")?;
+    let mut page = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    for table in TABLES {
+        let rows: Vec<&Row> =
+            rows.iter().filter(|row| table_of(&row.unit) == Some(table)).collect();
+        if !rows.is_empty() {
+            page = with_rows(&page, table, &rows)
+                .ok_or_else(|| format!("the page has no place for the table of {table}"))?;
+        }
+    }
     fs::write(&path, page).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// Returns the table: one row for each unit, and their sum.
-fn table(shares: &[(String, Share)]) -> String {
-    let mut sum = Share::default();
-    shares.iter().for_each(|(_, share)| sum.add(share));
-    let row = |name: &str, share: &Share| {
-        let Share { passed, waiting, rest, .. } = share;
-        format!("| {name} | {passed} | {waiting} | {rest} |\n")
-    };
-    let rows = shares
-        .iter()
-        .map(|(unit, share)| row(&format!("`{}`", sentinel::file_of(unit).unwrap_or(unit)), share));
-    let head = "| file | passed | waiting | failed |\n|---|---|---|---|\n".to_owned();
-    head + &rows.collect::<String>() + &row("all", &sum)
+fn table_of(unit: &str) -> Option<&'static str> {
+    let of_instances = instances::file_of(unit).map(|file| file.folder);
+    let folder = of_instances.or_else(|| unit.strip_prefix("unit/cluster/").map(|_| "cluster"))?;
+    TABLES.into_iter().find(|table| *table == folder)
 }
 
-/// Returns a page with this table in its place.
-fn with_table(page: &str, table: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{table}{END}{after}"))
+/// The name of a unit in its table.
+fn label(unit: &str) -> String {
+    format!("`{}`", unit.strip_prefix("sentinel/").unwrap_or(unit))
+}
+
+fn line(label: &str, numbers: [usize; 3], why: &str) -> String {
+    let [passed, waiting, failed] = numbers;
+    format!("| {label} | {passed} | {waiting} | {failed} | {why} |\n")
+}
+
+/// Returns a page with these rows in their table.
+fn with_rows(page: &str, table: &str, rows: &[&Row]) -> Option<String> {
+    let begin = format!("<!-- suite: {table} -->\n");
+    let (before, rest) = page.split_once(&begin)?;
+    let (old, after) = rest.split_once(END)?;
+    let cells = |line: &str| -> Option<(String, ([usize; 3], String))> {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let number = |at: usize| cells.get(at)?.parse().ok();
+        let numbers = [number(2)?, number(3)?, number(4)?];
+        let why = cells.get(5).copied().unwrap_or_default().to_owned();
+        Some((cells[1].to_owned(), (numbers, why)))
+    };
+    let mut lines: BTreeMap<String, ([usize; 3], String)> = old.lines().filter_map(cells).collect();
+    lines.remove(SUM);
+    for row in rows {
+        let Share { passed, waiting, fork, rest } = row.share;
+        let why: Vec<&str> = row.why.iter().map(String::as_str).collect();
+        lines.insert(label(&row.unit), ([passed, waiting + fork, rest], why.join(", ")));
+    }
+    let sum = lines
+        .values()
+        .fold([0; 3], |sum, (numbers, _)| std::array::from_fn(|at| sum[at] + numbers[at]));
+    let lines = lines.iter().map(|(label, (numbers, why))| line(label, *numbers, why));
+    let lines = lines.collect::<String>() + &line(SUM, sum, "");
+    Some(format!("{before}{begin}{HEAD}{lines}{END}{after}"))
 }
 
 #[cfg(test)]
@@ -45,17 +90,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_replaces_the_former_one() {
-        let share = |passed, waiting| Share { passed, waiting, ..Share::default() };
-        let shares = [("sentinel/00-base".to_owned(), share(27, 0)), ("x".to_owned(), share(8, 1))];
-        let table = table(&shares);
-        assert!(
-            table.ends_with(
-                "| `00-base` | 27 | 0 | 0 |\n| `x` | 8 | 1 | 0 |\n| all | 35 | 1 | 0 |\n"
-            )
+    fn rows_are_replaced_and_the_others_stay() {
+        let row = |unit: &str, passed, waiting, why: &[&str]| Row {
+            unit: unit.to_owned(),
+            share: Share { passed, waiting, ..Share::default() },
+            why: why.iter().map(|why| (*why).to_owned()).collect(),
+        };
+        let page =
+            |rows: &str| format!("text\n<!-- suite: cluster -->\n{HEAD}{rows}{END}\nmore {END}\n");
+        let old = page(
+            "| `cluster/a` | 1 | 0 | 0 | |\n| `unit/cluster/b` | 5 | 2 | 1 | x |\n| all | 6 | 2 | 1 | |\n",
         );
-        let page = |table: &str| format!("text\n{BEGIN}{table}{END}\nmore {END}\n");
-        assert_eq!(with_table(&page("old\n"), &table), Some(page(&table)));
-        assert_eq!(with_table("text", &table), None);
+        let rows =
+            [row("unit/cluster/b", 8, 2, &["EVAL", "BLPOP"]), row("unit/cluster/c", 1, 0, &[])];
+        let new = page(
+            "| `cluster/a` | 1 | 0 | 0 |  |\n| `unit/cluster/b` | 8 | 2 | 0 | BLPOP, EVAL |\n\
+             | `unit/cluster/c` | 1 | 0 | 0 |  |\n| all | 10 | 2 | 0 |  |\n",
+        );
+        assert_eq!(with_rows(&old, "cluster", &rows.iter().collect::<Vec<_>>()), Some(new));
+        assert_eq!(with_rows("text", "cluster", &[]), None);
+    }
+
+    #[test]
+    fn units_have_their_tables() {
+        let cases = [
+            ("sentinel/00-base", Some("sentinel")),
+            ("cluster/03-failover-loop", Some("cluster")),
+            ("unit/cluster/links", Some("cluster")),
+            ("unit/other", None),
+        ];
+        for (unit, table) in cases {
+            assert_eq!(table_of(unit), table, "{unit}");
+        }
+        assert_eq!(label("sentinel/00-base"), "`00-base`");
     }
 }

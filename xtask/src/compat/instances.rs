@@ -1,5 +1,5 @@
-//! The suite of Sentinel, a runner of its own in `tests/sentinel`: five Sentinels and five servers for each file of tests.
-//! A file is a unit `sentinel/NAME`; `sentinel` stands for all.
+//! The suites with runners of their own, which start many instances for each file of tests: `tests/sentinel` five Sentinels and
+//! five servers, `tests/cluster` twenty nodes. A file is a unit `sentinel/NAME` or `cluster/NAME`.
 //!
 //! ```text
 //!   12:00:00> Basic failover works if the primary is down: OK
@@ -15,13 +15,10 @@ use super::farm::link_all;
 use super::parse::Outcomes;
 use crate::sh::Result;
 
-/// What all units of it begin with.
-const PREFIX: &str = "sentinel/";
+/// The folders of the suites, in `tests`.
+const FOLDERS: [&str; 2] = ["sentinel", "cluster"];
 
-/// Its folder in a checkout.
-const FOLDER: &str = "tests/sentinel";
-
-/// Its runner, in that folder.
+/// The runner in each of them.
 const RUNNER: &str = "run.tcl";
 
 /// The line of the runner behind which its settings may be changed.
@@ -30,29 +27,48 @@ const LIBRARY: &str = "source ../instances.tcl";
 /// A test that runs only to see that failures are reported.
 pub const SIMULATED: &str = "This test will fail";
 
-/// Number of ports among which those of five Sentinels, or of five servers, are found.
+/// Number of ports among which those of all Sentinels, or of all servers, are found.
 const PORTS: u64 = 400;
 
-/// The name of a unit's file of tests, if it is one of Sentinel's.
-pub fn file_of(unit: &str) -> Option<&str> {
-    unit.strip_prefix(PREFIX)
+/// A unit's folder and file of tests, if it belongs to one of these suites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File<'a> {
+    /// The folder in `tests`.
+    pub folder: &'a str,
+    /// The file's name, without its extension.
+    pub name: &'a str,
 }
 
-/// Returns the units of a checkout, in the order in which the suite runs them.
-pub fn units(suite: &Path) -> Result<Vec<String>> {
-    let folder = suite.join(FOLDER).join("tests");
-    let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+/// Splits the name of a unit.
+pub fn file_of(unit: &str) -> Option<File<'_>> {
+    let (folder, name) = unit.split_once('/')?;
+    FOLDERS.contains(&folder).then_some(File { folder, name })
+}
+
+/// Returns the units in a folder of `tests`, in the order in which the suite runs them.
+pub fn units(suite: &Path, folder: &str) -> Result<Vec<String>> {
+    let files = suite.join("tests").join(folder);
+    let files = if FOLDERS.contains(&folder) { files.join("tests") } else { files };
+    units_in(&files, folder)
+}
+
+fn units_in(folder: &Path, prefix: &str) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let mut units: Vec<String> =
-        names.filter_map(|name| Some(format!("{PREFIX}{}", name.strip_suffix(".tcl")?))).collect();
+        names.filter_map(|name| Some(format!("{prefix}/{}", name.strip_suffix(".tcl")?))).collect();
     units.sort();
     Ok(units)
 }
 
-/// Makes its folder below `root`: it writes beside its tests. The ports of Sentinels and servers, for which the suite has no
+/// Makes the folders below `root`: the suites write beside their tests. The ports of Sentinels and servers, for which they have no
 /// option, are those from `base_port` on: those of two runs at a time must not know each other.
 pub fn prepare(suite: &Path, root: &Path, base_port: u64) -> Result {
-    let (from, to) = (suite.join(FOLDER), root.join(FOLDER));
+    FOLDERS.iter().try_for_each(|folder| prepare_folder(suite, root, folder, base_port))
+}
+
+fn prepare_folder(suite: &Path, root: &Path, folder: &str, base_port: u64) -> Result {
+    let (from, to) = (suite.join("tests").join(folder), root.join("tests").join(folder));
     for folder in ["tmp", "tests"] {
         fs::create_dir_all(to.join(folder)).map_err(|e| format!("{folder}: {e}"))?;
     }
@@ -64,18 +80,23 @@ pub fn prepare(suite: &Path, root: &Path, base_port: u64) -> Result {
         "{LIBRARY}\nset ::sentinel_base_port {sentinels}\nset ::valkey_base_port {servers}\n\
          set ::valkey_port_count {PORTS}"
     );
+    for file in ["cluster.tcl"].into_iter().filter(|file| from.join(file).is_file()) {
+        fs::copy(from.join(file), to.join(file)).map_err(|e| format!("{file}: {e}"))?;
+    }
     fs::write(to.join(RUNNER), text.replacen(LIBRARY, &set, 1)).map_err(|e| e.to_string())
 }
 
 /// The arguments of `tclsh` for a file of tests.
-pub fn arguments(file: &str) -> [String; 3] {
-    [format!("{FOLDER}/{RUNNER}"), "--single".to_owned(), file.to_owned()]
+pub fn arguments(file: File<'_>) -> [String; 3] {
+    let File { folder, name } = file;
+    [format!("tests/{folder}/{RUNNER}"), "--single".to_owned(), name.to_owned()]
 }
 
 /// Writes a unit's file of tests below `root` without those of these names: behind one that fails the suite leaves out the
 /// rest of the file.
-pub fn leave_out(root: &Path, file: &str, names: &BTreeSet<&str>) -> Result {
-    let path = root.join(FOLDER).join("tests").join(format!("{file}.tcl"));
+pub fn leave_out(root: &Path, file: File<'_>, names: &BTreeSet<&str>) -> Result {
+    let File { folder, name } = file;
+    let path = root.join("tests").join(folder).join("tests").join(format!("{name}.tcl"));
     let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     // A link leads into the checkout, which stays as it is.
     fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
