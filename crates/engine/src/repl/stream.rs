@@ -19,9 +19,12 @@ use crate::persist::fill::StreamPosition;
 use crate::rng::Ids;
 use crate::shared::Shared;
 
-/// Maximum length of a block. A longer command spans several, so that the backlog need not keep all of
+/// Maximum length of a block with a large backlog. A longer command spans several, so that the backlog need not keep all of
 /// it: a replica that was closed for the length of its output could only be closed for it again.
 const BLOCK_BYTES_MAX: usize = 256 * 1024;
+
+/// The same with the smallest one.
+const BLOCK_BYTES_MIN: usize = 16 * 1024;
 
 /// The replication stream.
 #[derive(Debug)]
@@ -82,20 +85,30 @@ impl Stream {
     pub(super) fn append(&mut self, bytes: &[u8]) {
         self.offset += bytes.len() as i64;
         let mut rest = bytes;
+        let most = self.block_bytes_max();
         while !rest.is_empty() {
             let block = self.open_block(rest.len());
-            let room = BLOCK_BYTES_MAX.saturating_sub(block.len());
+            let room = most.saturating_sub(block.len());
             let (first, later) = rest.split_at(room.min(rest.len()));
             block.extend_from_slice(first);
             rest = later;
         }
     }
 
+    /// Returns the maximum length of a block: the backlog keeps whole blocks, and a small one should not keep much more than its
+    /// size.
+    #[inline]
+    fn block_bytes_max(&self) -> usize {
+        let size = self.backlog.as_ref().map_or(BLOCK_BYTES_MAX, Backlog::size_max);
+        size.clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX)
+    }
+
     /// Returns the last block, with room for at least a byte. `bytes`: the length of what is appended.
     #[inline]
     fn open_block(&mut self, bytes: usize) -> &mut Vec<u8> {
-        if self.open.back().is_none_or(|last| last.len() >= BLOCK_BYTES_MAX) {
-            self.open.push_back(Vec::with_capacity(bytes.min(BLOCK_BYTES_MAX)));
+        let most = self.block_bytes_max();
+        if self.open.back().is_none_or(|last| last.len() >= most) {
+            self.open.push_back(Vec::with_capacity(bytes.min(most)));
         }
         let last = self.open.len() - 1;
         &mut self.open[last]
@@ -189,6 +202,7 @@ impl Stream {
             id: self.ids.id.clone(),
             offset: self.offset,
             db: upstream_db.unwrap_or(self.selected_db()),
+            open_slots: String::new(),
         })
     }
 }
