@@ -120,7 +120,6 @@ pub fn run(words: &[String]) -> Result {
     let missing = Missing::read()?;
     let mut sum = Outcomes::default();
     let mut sum_of_share = Share::default();
-    let mut rows = vec![];
     for unit in units.iter().map(String::as_str) {
         let text = plan.farm.unit_text(unit)?;
         let by_source = missing.needs(&text);
@@ -150,19 +149,23 @@ pub fn run(words: &[String]) -> Result {
             println!("    ended early: {}", reason.replace('\n', "\n        "));
         }
         if update {
+            // At once, for those units that are not listed by another run meanwhile.
+            expected = Expected::read()?;
             expected.replace(unit, &bad, &needs);
+            expected.write()?;
         } else {
             complaints.extend(expected.compare(unit, &bad, &needs));
         }
         sum.add(outcomes);
         sum_of_share.add(&share);
         let why = bad.iter().filter_map(|name| expected.why(unit, name, &needs)).collect();
-        rows.push(Row { unit: unit.to_owned(), share, why });
+        if update {
+            page::write(&Row { unit: unit.to_owned(), share, why })?;
+        }
     }
     println!("{}{}", sum.line("all"), sum_of_share.line());
     if update {
-        page::write(&rows)?;
-        return expected.write();
+        return Ok(());
     }
     for complaint in &complaints {
         println!("{complaint}");

@@ -1,6 +1,6 @@
 //! What passes of the suites for Sentinel and for clusters, by file of tests: tables in `docs/compatibility.md`.
 //!
-//! A run replaces the rows of the units that it has run, and the sum.
+//! A run replaces the row of each unit that it has run, and the sum.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,18 +27,13 @@ pub struct Row {
     pub why: BTreeSet<String>,
 }
 
-/// Writes the rows of units that have a table.
-pub fn write(rows: &[Row]) -> Result {
+/// Writes the row of a unit, if it has a table.
+pub fn write(row: &Row) -> Result {
+    let Some(table) = table_of(&row.unit) else { return Ok(()) };
     let path = sh::root().join("docs/compatibility.md");
-    let mut page = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    for table in TABLES {
-        let rows: Vec<&Row> =
-            rows.iter().filter(|row| table_of(&row.unit) == Some(table)).collect();
-        if !rows.is_empty() {
-            page = with_rows(&page, table, &rows)
-                .ok_or_else(|| format!("the page has no place for the table of {table}"))?;
-        }
-    }
+    let page = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let page = with_row(&page, table, row)
+        .ok_or_else(|| format!("the page has no place for the table of {table}"))?;
     fs::write(&path, page).map_err(|e| format!("{}: {e}", path.display()))
 }
 
@@ -58,8 +53,8 @@ fn line(label: &str, numbers: [usize; 3], why: &str) -> String {
     format!("| {label} | {passed} | {waiting} | {failed} | {why} |\n")
 }
 
-/// Returns a page with these rows in their table.
-fn with_rows(page: &str, table: &str, rows: &[&Row]) -> Option<String> {
+/// Returns a page with this row in its table.
+fn with_row(page: &str, table: &str, row: &Row) -> Option<String> {
     let begin = format!("<!-- suite: {table} -->\n");
     let (before, rest) = page.split_once(&begin)?;
     let (old, after) = rest.split_once(END)?;
@@ -72,11 +67,9 @@ fn with_rows(page: &str, table: &str, rows: &[&Row]) -> Option<String> {
     };
     let mut lines: BTreeMap<String, ([usize; 3], String)> = old.lines().filter_map(cells).collect();
     lines.remove(SUM);
-    for row in rows {
-        let Share { passed, waiting, fork, rest } = row.share;
-        let why: Vec<&str> = row.why.iter().map(String::as_str).collect();
-        lines.insert(label(&row.unit), ([passed, waiting + fork, rest], why.join(", ")));
-    }
+    let Share { passed, waiting, fork, rest } = row.share;
+    let why: Vec<&str> = row.why.iter().map(String::as_str).collect();
+    lines.insert(label(&row.unit), ([passed, waiting + fork, rest], why.join(", ")));
     let sum = lines
         .values()
         .fold([0; 3], |sum, (numbers, _)| std::array::from_fn(|at| sum[at] + numbers[at]));
@@ -101,14 +94,15 @@ mod tests {
         let old = page(
             "| `cluster/a` | 1 | 0 | 0 | |\n| `unit/cluster/b` | 5 | 2 | 1 | x |\n| all | 6 | 2 | 1 | |\n",
         );
-        let rows =
-            [row("unit/cluster/b", 8, 2, &["EVAL", "BLPOP"]), row("unit/cluster/c", 1, 0, &[])];
+        let (b, c) =
+            (row("unit/cluster/b", 8, 2, &["EVAL", "BLPOP"]), row("unit/cluster/c", 1, 0, &[]));
         let new = page(
             "| `cluster/a` | 1 | 0 | 0 |  |\n| `unit/cluster/b` | 8 | 2 | 0 | BLPOP, EVAL |\n\
              | `unit/cluster/c` | 1 | 0 | 0 |  |\n| all | 10 | 2 | 0 |  |\n",
         );
-        assert_eq!(with_rows(&old, "cluster", &rows.iter().collect::<Vec<_>>()), Some(new));
-        assert_eq!(with_rows("text", "cluster", &[]), None);
+        let with_b = with_row(&old, "cluster", &b).expect("there is a place");
+        assert_eq!(with_row(&with_b, "cluster", &c), Some(new));
+        assert_eq!(with_row("text", "cluster", &c), None);
     }
 
     #[test]
