@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::script::Servers;
+use super::script::{Servers, blocks};
 
 /// The error of a server that does not start.
 const NO_SERVER: &str = "Can't start the Valkey server";
@@ -176,7 +176,11 @@ impl Outcomes {
 
 /// Names of the tests that stand in a unit's source. Those that are put together when it runs are left out.
 pub fn names_in(source: &str) -> BTreeSet<String> {
-    source.lines().filter_map(name_in).collect()
+    // What upstream has switched off.
+    let off = blocks(source, "if {0} ");
+    let is_on = |at: usize| !off.iter().any(|block| block.lines.contains(&at));
+    let lines = source.lines().enumerate().filter(|(at, _)| is_on(*at));
+    lines.filter_map(|(_, line)| name_in(line)).collect()
 }
 
 fn name_in(line: &str) -> Option<String> {
@@ -294,5 +298,7 @@ mod tests {
         assert_eq!(name_in("test \"A b\" {").as_deref(), Some("A b"));
         assert_eq!(name_in("test \"A $b\" {"), None);
         assert_eq!(name_in("# test {A b} {"), None);
+        let source = "test {a} {\n}\nif {0} {\n  test {b} {\n  }\n}\ntest {c} {\n}\n";
+        assert_eq!(names_in(source), ["a", "c"].map(str::to_owned).into());
     }
 }
