@@ -169,7 +169,8 @@ impl Missing {
             }
             let first = match *word {
                 "formatCommand" => index + 1,
-                "r" if *is_first => index + 1,
+                // A level of servers may be in between.
+                "r" if *is_first => index + 1 + usize::from(at(index + 1).parse::<i32>().is_ok()),
                 "R" | "Rn" | "S" if *is_first => index + 2,
                 word if *is_first && word.starts_with('$') => index + 1,
                 _ => continue,
@@ -251,6 +252,7 @@ mod tests {
             test {one} {\n  r set a lpush\n  # r lpush a\n}\n\
             test {two} {\n  set x [$rd LPUSH a b]\n}\n\
             test {three} {\n  fill\n}\n\
+            test {of a level} {\n  assert_equal [r -1 eval x] 1\n}\n\
             test \"four\" {\n  r acl setuser x\n  r set \\{ \\}\n}\n\
             test \"of a Sentinel\" {\n  assert_equal 1 [S 1 ACL SETUSER x]\n}\n\
             test {no command} {\n  assert_equal $port [lpush 1]\n}\n\
@@ -260,6 +262,7 @@ mod tests {
         let expected = [
             ("four", "acl setuser"),
             ("of a Sentinel", "acl setuser"),
+            ("of a level", "eval"),
             ("three", "rpush"),
             ("two", "lpush"),
             ("with a variable: $x", "rpush"),
