@@ -144,6 +144,8 @@ pub enum Order {
     FinalSaveFailed(&'static str),
     /// All data was replaced, which invalidates snapshots and watched keys.
     DataReplaced,
+    /// A replica has taken over before a shutdown, or none does.
+    HandedOver,
     /// A replica has caught up or disconnected: a shutdown may have waited for it.
     CheckShutdown,
     /// The target of a FAILOVER has accepted or refused to take over.
@@ -194,6 +196,10 @@ pub enum ClusterOrder {
     PauseWrites(u64),
     /// End that.
     ResumeWrites,
+    /// Let a replica take over before a shutdown, within so many microseconds.
+    HandOver(u64),
+    /// Give that up.
+    CancelHandOver,
     /// Replicas have the step of a slot's move that this client waits for.
     SetSlot(Handle),
     /// A connection of the bus was closed, since too many bytes waited to be sent on it.

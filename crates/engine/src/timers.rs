@@ -32,10 +32,12 @@ pub enum Timer {
     Sentinel,
     /// … and in cluster mode.
     Cluster,
+    /// The next step of a hand-over before a shutdown.
+    HandOver,
 }
 
 /// The number of timers, of which the last one is named here.
-const COUNT: usize = Timer::Cluster as usize + 1;
+const COUNT: usize = Timer::HandOver as usize + 1;
 
 /// Deadlines in monotonic microseconds.
 #[derive(Debug)]

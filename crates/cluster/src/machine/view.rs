@@ -18,6 +18,23 @@ pub struct SlotRange {
     pub owner: NodeKey,
 }
 
+/// A replica that can take this master's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Successor {
+    /// Its name.
+    pub id: NodeId,
+    /// The name with that for people.
+    pub label: String,
+    /// Host name or address.
+    pub host: String,
+    /// Port for clients.
+    pub port: u16,
+    /// Whether it takes over only if it is told to.
+    pub is_reluctant: bool,
+    /// How far its data was when it last said so.
+    pub offset: u64,
+}
+
 /// A connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkView {
@@ -87,6 +104,23 @@ impl Cluster {
     /// Returns the lines of a master's replicas.
     pub fn replica_lines(&self, master: NodeKey) -> Vec<NodeLine> {
         self.nodes.replicas(master).map(|(key, _)| self.line(key)).collect()
+    }
+
+    /// Returns the replicas that can take this master's place, if it has slots.
+    pub fn successors(&self) -> Vec<Successor> {
+        let is_ready = |(_, node): &(NodeKey, &Node)| {
+            !node.is_failing() && node.is_known() && self.nodes.me().votes()
+        };
+        let ready = self.nodes.replicas(self.nodes.my_key()).filter(is_ready);
+        let successor = |(_, node): (NodeKey, &Node)| Successor {
+            id: node.id,
+            label: node.label(),
+            host: node.address.ip.clone(),
+            port: node.address.port,
+            is_reluctant: node.is(NodeFlags::NO_FAILOVER),
+            offset: node.offset,
+        };
+        ready.map(successor).collect()
     }
 
     /// Returns a node by the text of its name.

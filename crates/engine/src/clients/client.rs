@@ -41,6 +41,8 @@ pub enum LinkOwner {
     Bus,
     /// [`Migrate`](crate::migrate::Migrate): a connection to a server that keys move to.
     Migrate,
+    /// [`Cluster`](crate::cluster::Cluster): a connection to a replica that is asked to take over.
+    Successor,
 }
 
 /// Maximum output that waits for a server or Sentinel. Few commands are sent while replies are outstanding.
@@ -66,6 +68,8 @@ impl LinkOwner {
                 let limit = OutputLimit { hard_bytes: SENTINEL_OUTPUT_MAX, ..Default::default() };
                 ("1 MB for the link to a server that is watched, which does not read", limit)
             }
+            // Few bytes are sent.
+            LinkOwner::Successor => ("no limit", OutputLimit::default()),
             // A payload may have any length, and only one waits to be written.
             LinkOwner::Migrate => ("no limit", OutputLimit::default()),
         }

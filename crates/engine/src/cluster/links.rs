@@ -134,6 +134,7 @@ impl Cluster {
     pub(crate) fn on_close(&mut self, world: &mut World<'_>, handle: Handle) {
         self.saves.on_close(handle);
         self.take_slot_order(handle);
+        self.successor_closed(world, handle);
         if let Some(link) = self.links.id(handle) {
             self.links.remove(link);
             self.handle(world, Input::Closed { link });

@@ -8,9 +8,11 @@
 //!   saves     a version of nodes.conf     ◀─▶ a request to the driver
 //!   waiting   replies that must not be sent before a version is on disk
 //!   steps     moves of slots that replicas must have before they are carried out here
+//!   hand-over a replica that is asked to take over before a shutdown
 //!   redirect  a command and its keys       ─▶ served here, or where else
 //! ```
 
+mod hand_over;
 mod links;
 pub(crate) mod redirect;
 pub(crate) mod slot_steps;
@@ -41,6 +43,7 @@ pub struct Cluster {
     slot_orders: slot_steps::SlotOrders,
     /// The master that the machine wants to be followed.
     follows: Option<(String, u16)>,
+    hand_over: Option<hand_over::HandOver>,
     /// Whether this process has been connected to a master: before, nobody knows how old its data is.
     has_synced: bool,
     /// Slots that were lost while data was loaded: their keys are deleted when it is.
@@ -211,6 +214,7 @@ impl Cluster {
             self.output(world, output);
         }
         self.note_slots(world);
+        self.note_replaced(world);
         if let Some(machine) = &self.machine {
             world.core.timers.set(Timer::Cluster, machine.next_due().saturating_mul(1000));
         }

@@ -167,6 +167,7 @@ const SHUTDOWN: Command = Command {
         optional(token("NOW")),
         optional(token("FORCE")),
         optional(token("ABORT")),
+        optional(token("FAILOVER")),
     ],
     summary: "Shuts the server down once replicas have caught up and the data is saved.",
     complexity: "O(N) for N keys if the data is saved, O(1) otherwise",
@@ -189,6 +190,8 @@ fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
             options.now = true;
         } else if args.is(at, "FORCE") {
             options.force = true;
+        } else if args.is(at, "FAILOVER") {
+            options.failover = true;
         } else if args.is(at, "ABORT") {
             abort = true;
             continue;
@@ -199,6 +202,9 @@ fn shutdown(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     }
     if abort {
         return if others { Err(ErrorReply::Syntax) } else { abort_shutdown(ctx, reply) };
+    }
+    if options.now && options.failover {
+        return Err(ErrorReply::Syntax);
     }
     let blocked = ctx.block(Waiting::Shutdown, None)?;
     let Parts { shutdown, pause, master, .. } = ctx.parts;

@@ -341,10 +341,10 @@ section "General" {
     "enable-module-command" [] enable_module_command: ProtectedAction = "no", Enum(ProtectedAction::NAMES), IMMUTABLE, OFF, NONE;
     /// Maximum seconds to wait for lagging replicas on shutdown.
     "shutdown-timeout" [] shutdown_timeout: u32 = "10", Int(0, INT), MODIFIABLE, IMPLEMENTED, NONE;
-    /// Options of SHUTDOWN on SIGINT.
-    "shutdown-on-sigint" [] shutdown_on_sigint: ShutdownFlags = "default", Words("default, save, nosave, now, force"), MODIFIABLE, IMPLEMENTED, NONE;
-    /// Options of SHUTDOWN on SIGTERM.
-    "shutdown-on-sigterm" [] shutdown_on_sigterm: ShutdownFlags = "default", Words("default, save, nosave, now, force"), MODIFIABLE, IMPLEMENTED, NONE;
+    /// Options of SHUTDOWN on SIGINT. With `failover`, a master of a cluster lets a replica take over first.
+    "shutdown-on-sigint" [] shutdown_on_sigint: ShutdownFlags = "default", Words("default, save, nosave, now, force, failover"), MODIFIABLE, IMPLEMENTED, NONE;
+    /// Options of SHUTDOWN on SIGTERM. With `failover`, a master of a cluster lets a replica take over first.
+    "shutdown-on-sigterm" [] shutdown_on_sigterm: ShutdownFlags = "default", Words("default, save, nosave, now, force, failover"), MODIFIABLE, IMPLEMENTED, NONE;
 }
 section "Snapshots" {
     /// Pairs of seconds and changes: save a snapshot after that many seconds if there were at least

@@ -341,10 +341,13 @@ pub struct ShutdownFlags {
     pub now: bool,
     /// Exit even if the save fails.
     pub force: bool,
+    /// Let a replica take over first, as a master of a cluster.
+    pub failover: bool,
 }
 
 impl ShutdownFlags {
-    const NAMES: &'static [&'static str] = &["default", "save", "nosave", "now", "force"];
+    const NAMES: &'static [&'static str] =
+        &["default", "save", "nosave", "now", "force", "failover"];
 }
 
 impl Setting for ShutdownFlags {
@@ -359,11 +362,15 @@ impl Setting for ShutdownFlags {
                 "nosave" => flags.nosave = true,
                 "now" => flags.now = true,
                 "force" => flags.force = true,
+                "failover" => flags.failover = true,
                 _ => {}
             }
         }
         if flags.save && flags.nosave {
             return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".into());
+        }
+        if flags.now && flags.failover {
+            return Err("shutdown options NOW and FAILOVER can't be used simultaneously".into());
         }
         *self = flags;
         Ok(())
@@ -378,6 +385,7 @@ impl Setting for ShutdownFlags {
             (self.nosave, "nosave"),
             (self.now, "now"),
             (self.force, "force"),
+            (self.failover, "failover"),
         ];
         join(flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name))
     }

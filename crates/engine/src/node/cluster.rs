@@ -6,6 +6,7 @@ use russet_protocol::slot::SLOTS;
 
 use super::Node;
 use crate::clients::Waiting;
+use crate::cluster::Cluster;
 use crate::cluster::redirect::{Asked, decide};
 use crate::cluster::slot_steps::SlotOrder;
 use crate::command::keyspec::key_flag;
@@ -232,6 +233,13 @@ impl Node {
             ClusterOrder::LinkOverLimit { handle, bytes } => {
                 self.with_cluster(|cluster, world| cluster.over_limit(world, handle, bytes));
             }
+            ClusterOrder::HandOver(timeout_us) => {
+                let acknowledged = master.acknowledged_by_address();
+                self.with_cluster(|cluster, world| {
+                    cluster.begin_hand_over(world, timeout_us, &acknowledged);
+                });
+            }
+            ClusterOrder::CancelHandOver => self.with_cluster(Cluster::cancel_hand_over),
             ClusterOrder::SetSlot(client) => self.set_slot(client),
         }
     }

@@ -37,6 +37,7 @@ use crate::keyspace::Keyspace;
 use crate::migrate::Migrate;
 use crate::mode::Mode;
 use crate::parts::Parts;
+use crate::pause::PauseReason;
 use crate::persist::aof::files::TurnEnd;
 use crate::persist::fill::StreamPosition;
 pub use crate::rng::Seeds;
@@ -215,6 +216,9 @@ impl Node {
             Some(Role::Link(LinkOwner::Bus)) => {
                 self.with_cluster(|cluster, world| cluster.connected(world, link, result))
             }
+            Some(Role::Link(LinkOwner::Successor)) => {
+                self.with_cluster(|cluster, world| cluster.successor_connected(world, link, result))
+            }
             Some(Role::Link(LinkOwner::Migrate)) => {
                 self.with_migrate(|migrate, world| migrate.connected(world, link, result))
             }
@@ -266,7 +270,9 @@ impl Node {
         self.begin_awaited_replay();
         let Node { core, data, parts, .. } = self;
         let Parts { clients, master, following, saves, .. } = parts;
-        let is_failing_over = parts.failover.is_running();
+        // Stock replicas take over at the very offset that they were told, so nothing may be added to it.
+        let is_failing_over =
+            parts.failover.is_running() || parts.pause.of(PauseReason::Cluster).is_some();
         master.process_acks(core, clients, parts.aof.synced_batch(), is_failing_over);
         if is_level {
             let is_mid_change = parts.busy.is_mid_change();
@@ -381,7 +387,7 @@ impl Node {
             Received::LinkTooLong(LinkOwner::Master) => {
                 following.protocol_error(core, clients, handle, "a request without an end");
             }
-            Received::LinkTooLong(LinkOwner::Sentinel | LinkOwner::Bus | LinkOwner::Migrate) => {
+            Received::LinkTooLong(_) => {
                 clients.drop_without_flush(core, handle);
             }
         }
@@ -414,7 +420,7 @@ impl Node {
                 following.send_ack(core, clients, offset, on_disk);
             }
             Some(Role::Link(LinkOwner::Migrate)) => parts.migrate.written(handle),
-            Some(Role::Client | Role::Link(LinkOwner::Sentinel | LinkOwner::Bus)) | None => {}
+            Some(Role::Client | Role::Link(_)) | None => {}
         }
         if self.core.has_orders() {
             self.carry_out_orders();
@@ -481,7 +487,7 @@ impl Node {
             Role::Link(LinkOwner::Migrate) => {
                 self.with_migrate(|migrate, world| migrate.link_closed(world, handle));
             }
-            Role::Link(LinkOwner::Sentinel | LinkOwner::Bus) => {}
+            Role::Link(LinkOwner::Sentinel | LinkOwner::Bus | LinkOwner::Successor) => {}
         }
         self.with_sentinel(|sentinel, world| sentinel.on_close(world, handle));
         self.with_cluster(|cluster, world| cluster.on_close(world, handle));

@@ -54,6 +54,7 @@ impl Node {
             Order::LoadedAtStart => self.loaded_at_start(),
             Order::Reloaded { client, result } => self.reloaded(client, result),
             Order::DataReplaced => self.data_replaced(),
+            Order::HandedOver => shutdown.handed_over(core, pause, master),
             Order::CheckShutdown => shutdown.check(core, master, false),
             Order::FinalSave => self.final_save(),
             Order::FinalSaveFailed(why) => shutdown.save_failed(core, clients, pause, why),

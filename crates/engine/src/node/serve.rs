@@ -216,6 +216,13 @@ impl Node {
                 }
                 Some(Role::Link(LinkOwner::Bus)) => {
                     self.with_cluster(|cluster, world| cluster.received(world, handle));
+                    // Before the commands of this batch: if writes are to be held, a replica was told where the stream
+                    // ends without them.
+                    self.carry_out_orders();
+                    continue;
+                }
+                Some(Role::Link(LinkOwner::Successor)) => {
+                    self.with_cluster(|cluster, world| cluster.successor_replied(world, handle));
                     continue;
                 }
                 _ => {}

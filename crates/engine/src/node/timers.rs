@@ -71,6 +71,9 @@ impl Node {
             self.with_cluster(Cluster::tick);
             self.drop_lost_slots();
         }
+        if self.core.timers.take_due(Timer::HandOver, now_us) {
+            self.with_cluster(Cluster::hand_over_due);
+        }
         if self.core.timers.take_due(Timer::Migrate, now_us) {
             self.with_migrate(Migrate::tick);
         }

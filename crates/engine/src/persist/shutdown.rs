@@ -1,4 +1,5 @@
-//! SHUTDOWN: waits for replicas, saves the data and exits. A failing step cancels the shutdown.
+//! SHUTDOWN: hands over to a replica if that is wanted, waits for replicas, saves the data and exits. A failing step
+//! cancels the shutdown, except that a master without a successor goes, too.
 
 use russet_protocol::ErrorReply;
 
@@ -7,7 +8,7 @@ use super::fill::StreamPosition;
 use super::loading::Loading;
 use super::saves::Saves;
 use crate::clients::{Clients, Waiting};
-use crate::core::{Answer, Core, Order};
+use crate::core::{Answer, ClusterOrder, Core, Order};
 use crate::ids::JobId;
 use crate::io::{Level, Output, Signal, Status};
 use crate::keyspace::Keyspace;
@@ -28,18 +29,30 @@ pub struct ShutdownOptions {
     pub now: bool,
     /// Whether to exit even if the save fails.
     pub force: bool,
+    /// Whether a master of a cluster lets a replica take over first.
+    pub failover: bool,
 }
 
 /// A running shutdown.
 #[derive(Clone, Copy, Debug)]
 struct Running {
     options: ShutdownOptions,
-    /// Whether it waits for replicas.
-    awaits_replicas: bool,
+    stage: Stage,
     /// Whether the final save has begun, or none is needed.
     is_saving: bool,
     /// The final save.
     job: Option<JobId>,
+}
+
+/// What a shutdown is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A replica is asked to take over.
+    HandsOver,
+    /// It waits for replicas.
+    AwaitsReplicas,
+    /// Nothing but the final save is left.
+    Exits,
 }
 
 /// The state of a shutdown.
@@ -58,12 +71,14 @@ impl Shutdown {
 
     /// Whether the shutdown is past waiting for replicas: nothing but its final save may start.
     pub fn is_exiting(&self) -> bool {
-        self.running.as_ref().is_some_and(|shutdown| !shutdown.awaits_replicas)
+        self.running.as_ref().is_some_and(|shutdown| shutdown.stage == Stage::Exits)
     }
 
     /// Whether the final save has yet to begin.
     pub(crate) fn awaits_save(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| !running.awaits_replicas && !running.is_saving)
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.stage == Stage::Exits && !running.is_saving)
     }
 
     /// Starts a shutdown.
@@ -79,10 +94,30 @@ impl Shutdown {
         }
         core.log(Level::Warning, "User requested shutdown...");
         core.output(Output::Status(Status::Stopping));
-        let timeout_us = core.config.shutdown_timeout as u64 * 1_000_000;
-        let waits = !options.now && timeout_us > 0 && master.lagging_replicas() > 0;
-        self.running =
-            Some(Running { options, awaits_replicas: waits, is_saving: false, job: None });
+        let stage = Stage::HandsOver;
+        self.running = Some(Running { options, stage, is_saving: false, job: None });
+        if !options.failover {
+            return self.handed_over(core, pause, master);
+        }
+        if core.boot.mode != Mode::Cluster {
+            core.log(Level::Notice, "Nobody takes over: this is not a node of a cluster.");
+            return self.handed_over(core, pause, master);
+        }
+        let timeout_us = match timeout_us(core) {
+            0 => u64::from(core.config.cluster_manual_failover_timeout) * 1000,
+            timeout_us => timeout_us,
+        };
+        core.order(Order::Cluster(ClusterOrder::HandOver(timeout_us)));
+    }
+
+    /// Proceeds when a replica has taken over, or none was to.
+    pub(crate) fn handed_over(&mut self, core: &mut Core, pause: &mut Pause, master: &mut Master) {
+        let Some(shutdown) = self.running.as_mut().filter(|it| it.stage == Stage::HandsOver) else {
+            return;
+        };
+        let timeout_us = timeout_us(core);
+        let waits = !shutdown.options.now && timeout_us > 0 && master.lagging_replicas() > 0;
+        shutdown.stage = if waits { Stage::AwaitsReplicas } else { Stage::Exits };
         if waits {
             pause.begin(core, PauseReason::Shutdown, PauseMode::Write, u64::MAX);
             master.request_acks();
@@ -97,8 +132,10 @@ impl Shutdown {
     /// Proceeds with the shutdown if replicas have caught up or its timeout has passed.
     pub(crate) fn check(&mut self, core: &mut Core, master: &Master, is_time_over: bool) {
         let Some(shutdown) = &mut self.running else { return };
-        if shutdown.awaits_replicas && (is_time_over || master.lagging_replicas() == 0) {
-            shutdown.awaits_replicas = false;
+        if shutdown.stage == Stage::AwaitsReplicas
+            && (is_time_over || master.lagging_replicas() == 0)
+        {
+            shutdown.stage = Stage::Exits;
             log_replicas(core, master);
             core.timers.stop(Timer::Shutdown);
             core.order(Order::FinalSave);
@@ -147,7 +184,7 @@ impl Shutdown {
     pub(crate) fn cancel_save(&mut self) -> bool {
         let Some(shutdown) = &mut self.running else { return false };
         (shutdown.job, shutdown.is_saving) = (None, false);
-        !shutdown.awaits_replicas
+        shutdown.stage == Stage::Exits
     }
 
     /// Handles the end of a save, which may be the final one.
@@ -201,6 +238,7 @@ impl Shutdown {
         }
         core.output(Output::Status(Status::ShutdownCancelled));
         core.timers.stop(Timer::Shutdown);
+        core.order(Order::Cluster(ClusterOrder::CancelHandOver));
         pause.end(core, PauseReason::Shutdown);
         for handle in clients.waiting_for(|waiting| waiting == Waiting::Shutdown) {
             core.order(Order::Answer(handle, Answer::Error(error.clone())));
@@ -237,9 +275,15 @@ impl Shutdown {
             save: if flags.save { Some(true) } else { flags.nosave.then_some(false) },
             now: flags.now,
             force: flags.force,
+            failover: flags.failover,
         };
         self.begin(core, pause, master, options);
     }
+}
+
+/// How long replicas are waited for, microseconds; 0: they are not.
+fn timeout_us(core: &Core) -> u64 {
+    u64::from(core.config.shutdown_timeout) * 1_000_000
 }
 
 /// Logs the offsets of lagging replicas, which helps to choose one for a failover.

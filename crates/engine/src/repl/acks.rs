@@ -5,6 +5,8 @@
 //! requested once at the end of a turn; and regardless of how many replicas acknowledge in a turn,
 //! waiting clients are checked once.
 
+use std::collections::BTreeMap;
+
 use russet_protocol::ErrorReply;
 
 use super::master::{Master, Replica, ReplicaStage};
@@ -92,6 +94,15 @@ impl Master {
     fn slot_replicas(&self, offset: i64) -> usize {
         let takes_slots = |replica: &&Replica| replica.announced.takes_slots();
         self.online().filter(takes_slots).filter(|replica| replica.acked >= offset).count()
+    }
+
+    /// Returns how far the replicas are, by their addresses.
+    pub(crate) fn acknowledged_by_address(&self) -> BTreeMap<(String, u16), u64> {
+        let place = |replica: &Replica| {
+            let (host, port) = replica.address();
+            ((host.to_owned(), port), u64::try_from(replica.acked).unwrap_or(0))
+        };
+        self.online().map(place).collect()
     }
 
     /// Sends a command about a slot to the replicas. Returns what to wait for; none if no replica carries it out.

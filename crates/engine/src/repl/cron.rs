@@ -32,6 +32,7 @@ impl Master {
             && !self.replicas.is_empty()
             && now_us.saturating_sub(self.last_ping_us) >= period_us
             && pause.of(PauseReason::Shutdown).is_none()
+            && pause.of(PauseReason::Cluster).is_none()
         {
             self.last_ping_us = now_us;
             self.stream.append_command(&[b"PING"]);

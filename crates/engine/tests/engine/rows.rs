@@ -194,6 +194,7 @@ fn rows_agree_with_redis() {
         }
         match name {
             "sentinel|failover" => theirs.push_str(FAILOVER_MORE),
+            "shutdown" => theirs.push_str(SHUTDOWN_MORE),
             "cluster|setslot" => theirs.push_str(SETSLOT_MORE),
             "cluster|replicate" => theirs = REPLICATE_ARGUMENTS.to_owned(),
             _ => {}
@@ -217,6 +218,9 @@ const REPLICATE_ARGUMENTS: &str =
     "args:oneof(node-id:string no-one:block(no:pure-token=NO one:pure-token=ONE))";
 /// The arity of the two without those options.
 const OLD_ARITY: i32 = 3;
+
+/// SHUTDOWN has an option of Valkey 9.
+const SHUTDOWN_MORE: &str = " failover:pure-token=FAILOVER?";
 
 /// CLUSTER SETSLOT has an option that Redis 7.2 does not have.
 const SETSLOT_MORE: &str = " timeout:integer=TIMEOUT?";

@@ -206,7 +206,7 @@ prop_compose! {
             },
             oom_score_adj_values: OomScores(scores),
             latency_tracking_info_percentiles: Percentiles(percentiles),
-            shutdown_on_sigterm: ShutdownFlags { save: save_flag, nosave: false, now, force },
+            shutdown_on_sigterm: ShutdownFlags { save: save_flag, nosave: false, now, force, failover: !now && force },
             notify_keyspace_events: KeyspaceEvents(events),
             loglevel: levels[level],
             oom_score_adj: [OomScoreAdj::No, OomScoreAdj::Relative, OomScoreAdj::Absolute][oom],

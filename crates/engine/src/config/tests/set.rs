@@ -134,7 +134,7 @@ fn refusals_have_the_texts_of_redis() {
         (
             "shutdown-on-sigint",
             "",
-            "argument(s) must be one of the following: default, save, nosave, now, force",
+            "argument(s) must be one of the following: default, save, nosave, now, force, failover",
         ),
         (
             "latency-tracking-info-percentiles",

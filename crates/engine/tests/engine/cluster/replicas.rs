@@ -1,5 +1,7 @@
 //! Replicas of a cluster: reading from them, and how roles change.
 
+use russet_engine::io::Handle;
+
 use super::expect;
 use super::world::World;
 
@@ -275,4 +277,73 @@ fn a_timeout_that_is_too_short_is_longer() {
             );
         }
     }
+}
+
+/// Whether a node that was told to go has done so, and its replica has its slots.
+fn has_handed_over(world: &mut World, from: usize, to: usize) -> bool {
+    world.nodes[from].exit == Some(0) && world.request(to, "GET hello") == "$1\r\n1\r\n"
+}
+
+#[test]
+fn a_master_that_goes_hands_over() {
+    let mut world = World::cluster(3, &[0, 1, 2], "");
+    world.ok(0, "SET hello 1");
+    world.ok(0, "CONFIG SET masterauth secret");
+    world.ok(3, "CONFIG SET requirepass secret");
+    let client = world.connect(0);
+    assert_eq!(world.request_of(0, client, "SHUTDOWN FAILOVER"), "");
+    world.until("the replica has taken over", |world| has_handed_over(world, 0, 3));
+    let log = world.nodes[0].log.join("\n");
+    assert!(log.contains("A replica has taken over."), "{log}");
+    assert!(!log.contains("does not take over"), "{log}");
+}
+
+#[test]
+fn a_master_without_a_successor_goes_at_once() {
+    let mut world = World::cluster(2, &[], "");
+    world.request(0, "SHUTDOWN FAILOVER");
+    assert_eq!(world.nodes[0].exit, Some(0));
+    let log = world.nodes[0].log.join("\n");
+    assert!(log.contains("so it does not hand over"), "{log}");
+}
+
+#[test]
+fn a_replica_that_is_not_there_is_not_waited_for() {
+    let mut world = World::cluster(2, &[0], "");
+    world.cut.push(2);
+    world.request(0, "SHUTDOWN FAILOVER NOSAVE");
+    assert_eq!(world.nodes[0].exit, Some(0));
+    let log = world.nodes[0].log.join("\n");
+    assert!(log.contains("The replica does not take over: Connection refused"), "{log}");
+    assert!(log.contains("No replica has taken over"), "{log}");
+}
+
+/// Begins a shutdown in which the replica agrees to take over, and is not elected since a master is not there.
+fn stuck_shutdown() -> (World, Handle) {
+    let mut world = World::cluster(2, &[0], "");
+    world.cut.push(1);
+    let client = world.connect(0);
+    assert_eq!(world.request_of(0, client, "SHUTDOWN FAILOVER NOSAVE"), "");
+    (world, client)
+}
+
+#[test]
+fn a_hand_over_that_does_not_succeed_ends_in_time() {
+    let (mut world, _) = stuck_shutdown();
+    world.advance_ms(4_900);
+    assert_eq!(world.nodes[0].exit, None);
+    world.advance_ms(200);
+    assert_eq!(world.nodes[0].exit, Some(0));
+    let log = world.nodes[0].log.join("\n");
+    assert!(log.contains("The replica does not take over: it took too long"), "{log}");
+}
+
+#[test]
+fn a_hand_over_is_cancelled_with_its_shutdown() {
+    let (mut world, client) = stuck_shutdown();
+    world.ok(0, "SHUTDOWN ABORT");
+    assert!(world.nodes[0].take(client).starts_with("-ERR Errors trying to SHUTDOWN"));
+    world.advance_ms(20_000);
+    assert_eq!(world.nodes[0].exit, None);
+    expect(&mut world, 0, &[("SHUTDOWN NOW FAILOVER", "-ERR syntax error")]);
 }
