@@ -65,6 +65,8 @@
 //! To receive, split bytes by [`next_frame`] and [`decode`] each frame; an error of the former closes the connection, one of
 //! the latter passes over a message. To send, call the writer of a message: it appends to a buffer.
 //!
+//! With a bus secret, messages have proofs: [`Seal`].
+//!
 //! Not here: who may say what. A decoded message is well-formed, not true.
 //!
 //! Sources: `cluster_legacy.h` of Valkey after 8.0, and messages recorded from it and from Redis 7.0 (`fixtures`).
@@ -75,6 +77,7 @@ mod flags;
 mod frame;
 mod layout;
 mod message;
+mod seal;
 #[cfg(test)]
 mod tests;
 
@@ -88,3 +91,4 @@ pub use frame::{FRAME_LEN_MAX, FrameError, LONG_FRAME_LEN_MAX, NextFrame, next_f
 pub use message::{
     Extensions, Forgotten, GossipEntry, Header, Message, Ping, PingKind, Publish, SlotsUpdate,
 };
+pub use seal::{NONCE_LEN, NextSealed, Seal, SealError};

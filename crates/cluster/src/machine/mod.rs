@@ -100,6 +100,8 @@ pub struct Stats {
     pub received: [u64; 11],
     /// Links closed because of the limit of their buffer; counted by the driver.
     pub links_over_limit: u64,
+    /// Links closed since the peer did not prove that it has the bus secret; counted by the driver.
+    pub links_unproved: u64,
 }
 
 impl Cluster {

@@ -94,6 +94,11 @@ impl Cluster {
         self.log(Level::Warning, text);
     }
 
+    /// Counts a connection that was closed since the peer did not prove that it has the bus secret.
+    pub fn link_unproved(&mut self) {
+        self.stats.links_unproved += 1;
+    }
+
     /// Returns all nodes as lines of CLUSTER NODES, in the order of their names.
     pub fn lines(&self) -> Vec<NodeLine> {
         let mut keys = self.nodes.keys();

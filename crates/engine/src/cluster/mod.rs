@@ -132,6 +132,7 @@ impl Cluster {
             bug: None,
         };
         self.path = start.path;
+        self.set_secret(world);
         let settings = settings(&world.core.config);
         self.machine = Some(Box::new(Machine::new(settings, boot, now(world))));
         self.carry_out(world);
@@ -205,6 +206,7 @@ impl Cluster {
     /// Takes changed settings.
     pub(crate) fn configure(&mut self, world: &mut World<'_>) {
         let settings = settings(&world.core.config);
+        self.set_secret(world);
         self.call(world, |machine, now| machine.set(now, settings));
     }
 
@@ -253,11 +255,7 @@ impl Cluster {
                 let handle = clients.connect(core, LinkOwner::Bus, &host, port);
                 self.links.add(link, handle);
             }
-            Output::Send { link, bytes } => {
-                if let Some(handle) = self.links.handle(link) {
-                    clients.send(core, handle, &bytes);
-                }
-            }
+            Output::Send { link, bytes } => self.send(world, link, bytes),
             Output::Close { link } => {
                 if let Some(handle) = self.links.remove(link) {
                     clients.drop_without_flush(core, handle);

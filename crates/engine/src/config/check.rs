@@ -129,6 +129,13 @@ pub fn node_name(name: &[u8]) -> Checked {
     refuse("Announced human node name contained invalid character", name.iter().all(plain))
 }
 
+/// Validates a secret that others must not find by trying.
+pub fn bus_secret(secret: &[u8]) -> Checked {
+    const LEN_MIN: usize = 16;
+    let is_long = secret.is_empty() || secret.len() >= LEN_MIN;
+    refuse("A secret of the bus needs 16 characters at least", is_long)
+}
+
 /// Validates a process title with known variables in braces; `{{` is a literal brace.
 pub fn title_template(template: &[u8]) -> Checked {
     const KNOWN: [&str; 7] =

@@ -583,6 +583,9 @@ section "Cluster" {
     "cluster-announce-hostname" [] cluster_announce_hostname: Vec<u8> = "", OptionalText(check::hostname), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Announced human-readable name of the node.
     "cluster-announce-human-nodename" [] cluster_announce_human_nodename: Vec<u8> = "", OptionalText(check::node_name), MODIFIABLE, IMPLEMENTED, Apply::Engine(Hook::Cluster);
+    /// Secret of at least 16 characters that nodes of the cluster prove to each other in every message of the bus. All
+    /// nodes need the same one; stock servers cannot have one.
+    "cluster-bus-secret" [] cluster_bus_secret: Secret = "", OptionalText(check::bus_secret), MODIFIABLE | SENSITIVE | RUSSET, IMPLEMENTED, Apply::Engine(Hook::Cluster);
     /// Kind of address that clients are redirected to.
     "cluster-preferred-endpoint-type" [] cluster_preferred_endpoint_type: ClusterEndpointType = "ip", Enum(ClusterEndpointType::NAMES), MODIFIABLE, IMPLEMENTED, NONE;
     /// For tests: milliseconds between pings of the cluster bus; 0 for the default.

@@ -75,6 +75,9 @@ fn info(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     push_messages(&mut text, "received", &stats.received);
     let closed = stats.links_over_limit;
     _ = write!(text, "total_cluster_links_buffer_limit_exceeded:{closed}\r\n");
+    if !ctx.core.config.cluster_bus_secret.is_empty() {
+        _ = write!(text, "cluster_links_without_secret:{}\r\n", stats.links_unproved);
+    }
     reply.verbatim(text.as_bytes());
     Ok(Flow::Done)
 }

@@ -5,6 +5,7 @@ mod commands;
 mod links;
 mod moves;
 mod replicas;
+mod secret;
 mod shape;
 mod slot_stats;
 mod world;
