@@ -38,6 +38,7 @@ pub use machine::{
     Takeover,
 };
 pub use node_id::NodeId;
+pub use rng::Rng;
 pub use russet_journal::{Entry, clock};
 pub use settings::{Announced, Settings};
 pub use slots::SlotBitmap;
