@@ -79,7 +79,9 @@ impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SealError::NoGreeting => f.write_str("it does not use a bus secret"),
-            SealError::WrongProof => f.write_str("it has another bus secret, or is not who it says"),
+            SealError::WrongProof => {
+                f.write_str("it has another bus secret, or is not who it says")
+            }
             SealError::Frame(error) => error.fmt(f),
             SealError::TooManyWait => f.write_str("it does not prove that it has the bus secret"),
         }

@@ -10,6 +10,7 @@ mod describe;
 pub(crate) mod durable;
 mod holds;
 mod large;
+mod limits;
 pub mod outbox;
 pub mod subscriptions;
 pub mod wire;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use russet_ds::SharedBytes;
 use russet_protocol::{ErrorReply, ReplyWriter};
 
-use crate::core::{Answer, ClusterOrder, Core, Order};
+use crate::core::{Answer, Core, Order};
 use crate::ids::{Handle, RequestId};
 use crate::io::{Endpoints, Garbage, Level, Output};
 use crate::shared::Shared;
@@ -539,26 +540,6 @@ impl Clients {
         if !client.closed && client.is_over(&limit, core.now.mono_us) {
             self.close_for_output(core, handle);
         }
-    }
-
-    /// Closes a connection for the length of its output.
-    #[cold]
-    pub(crate) fn close_for_output(&mut self, core: &mut Core, handle: Handle) {
-        let Some(client) = self.get(handle).filter(|client| !client.closed) else { return };
-        if client.role == Role::Link(LinkOwner::Bus) {
-            let bytes = client.wire.outbox.len();
-            core.order(Order::Cluster(ClusterOrder::LinkOverLimit { handle, bytes }));
-            return self.drop_without_flush(core, handle);
-        }
-        let (which, _) = client.output_limit(&core.config);
-        let who = client.describe(core.now.mono_us, 0);
-        core.stats.output_limit_disconnections += 1;
-        let text = format!(
-            "Client {who} scheduled to be closed ASAP for overcoming of output buffer limits. \
-             Its limit is {which}."
-        );
-        core.log(Level::Warning, text);
-        self.drop_without_flush(core, handle);
     }
 }
 
