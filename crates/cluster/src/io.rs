@@ -21,7 +21,8 @@ pub struct Now {
 pub struct Data {
     /// Position in the replication stream: as a master, what it has written; as a replica, what it has applied.
     pub offset: u64,
-    /// Whether a replica's link to the master of the last [`Output::Follow`] is up, so that it has that one's data.
+    /// Whether a replica's link to the master of the last [`Output::Follow`] is up, or has been, so that it has that one's
+    /// data.
     pub is_connected: bool,
     /// For how long a replica has heard nothing of its master; none if it never has.
     pub silent_ms: Option<u64>,

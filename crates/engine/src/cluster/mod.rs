@@ -173,7 +173,8 @@ impl Cluster {
         // The link to a former master says nothing of the new one.
         let follows = self.follows.as_ref();
         let link = link.filter(|link| follows.is_some_and(|it| link.is_to(&it.0, it.1)));
-        let (is_connected, silent_us) = link.map_or((false, 0), |link| link.state(now_us));
+        let silent_us = link.map_or(0, |link| link.state(now_us).1);
+        let is_connected = link.is_some_and(MasterLink::has_been_online);
         self.has_synced |= is_connected;
         Data {
             offset: u64::try_from(offset).unwrap_or(0),

@@ -100,6 +100,11 @@ impl MasterLink {
         self.host == host && self.port == port
     }
 
+    /// Whether the link is up, or has been, so that the data is that of this master.
+    pub(crate) fn has_been_online(&self) -> bool {
+        self.is_online() || self.online_us > 0
+    }
+
     /// Returns whether the link is up, and for how many microseconds nothing has come from the master.
     pub(crate) fn state(&self, now_us: u64) -> (bool, u64) {
         let since = if self.is_online() { self.last_io_us } else { self.down_since_us };
