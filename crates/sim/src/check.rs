@@ -164,7 +164,11 @@ impl World {
     ) {
         self.coverage.backlog_checks += 1;
         let Some(history) = self.histories.get_mut(id) else {
-            self.begin_history(node, id, offset, bytes.to_vec(), None);
+            // Of one that begins anew the bytes kept need not say which database is selected.
+            let begins_anew = self.lost_histories.remove(id);
+            let data = self.processes[node].data().filter(|_| begins_anew);
+            let selected = data.map(|data| data.selected_db());
+            self.begin_history(node, id, offset, bytes.to_vec(), selected);
             return;
         };
         if let Err(what) = history.compare(from, bytes) {
@@ -196,6 +200,7 @@ impl World {
             if data.is_some_and(|data| data.is_within_exec()) {
                 // It begins anew when the data is level with the stream.
                 self.histories.remove(id);
+                self.lost_histories.insert(id.to_owned());
                 return;
             }
             let selected = data.map(|data| data.selected_db());

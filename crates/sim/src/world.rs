@@ -3,7 +3,7 @@
 //! First anything may happen (*chaos*), and only what must never be is checked. Then faults end, the operators
 //! arrange the nodes, and within a bounded time all must agree (*healed*).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use russet_engine::command::table::CommandTable;
 use russet_engine::config::Config;
@@ -146,6 +146,8 @@ pub struct World {
     pub(crate) processes: Vec<Process>,
     pub(crate) clients: Vec<Client>,
     pub(crate) histories: Histories,
+    /// Those whose record was given up in the middle of a transaction, and begins anew.
+    pub(crate) lost_histories: BTreeSet<String>,
     pub(crate) coverage: Coverage,
     pub(crate) hash: Running,
     pub(crate) violation: Option<String>,
@@ -241,6 +243,7 @@ impl World {
             processes,
             clients,
             histories: Histories::new(),
+            lost_histories: BTreeSet::new(),
             coverage: Coverage::default(),
             hash: Running(seed),
             violation: None,
