@@ -6,8 +6,7 @@ use russet_engine::config::value::AppendFsync;
 
 use crate::chance::Chance;
 use crate::coverage::Worlds;
-use crate::faults::draw_odds_in;
-use crate::plan::{Plan, set_password, settings};
+use crate::plan::{Plan, arranged_settings};
 
 /// Most nodes of a cluster.
 const NODES_MAX: usize = 12;
@@ -71,8 +70,9 @@ impl Plan {
         let cluster = ClusterPlan::draw(chance);
         let of_data = Plan::draw(chance, usual, known);
         let nodes: usize = cluster.shards.iter().map(Vec::len).sum();
-        let mut configs: Vec<Config> =
-            (0..nodes).map(|node| settings(chance, usual, node)).collect();
+        let mut configs: Vec<Config> = (0..nodes)
+            .map(|node| arranged_settings(chance, usual, node, of_data.password))
+            .collect();
         for config in &mut configs {
             config.replicaof = None;
             config.cluster_enabled = true;
@@ -86,39 +86,18 @@ impl Plan {
             config.stop_writes_on_bgsave_error = false;
             // Else a link with nothing to say would end each time before the next PING.
             config.repl_timeout = config.repl_timeout.max(config.repl_ping_replica_period + 4);
-            config.repl_backlog_ttl = 3600;
-            config.client_output_buffer_limit.replica = Default::default();
             if cluster.is_durable {
                 config.appendonly = true;
                 config.appendfsync = AppendFsync::Always;
                 config.rdbchecksum = true;
             }
-            if let Some(password) = of_data.password {
-                set_password(config, password);
-            }
         }
         Plan {
             configs,
-            load: of_data.load.light(),
-            by_slot: false,
-            is_solo: false,
-            crash_in_step_permille: 0,
-            sync_us: 0,
             clients: 0,
-            chaos_us: chance.between(40, 100) * 1_000_000,
-            fault_us: chance.skewed(1_000_000, 8_000_000),
-            fault_odds: draw_odds_in(chance, Worlds::Cluster),
             think_us: chance.skewed(50_000, 500_000),
-            crash_in_snapshot_percent: 0,
-            cut_percent: *chance.pick(&[0, 0, 10]),
-            refusal_percent: *chance.pick(&[0, 0, 5, 20]),
-            short_read_percent: *chance.pick(&[0, 0, 20]),
-            short_write_percent: *chance.pick(&[0, 0, 20]),
-            mirrors: false,
-            awaits_saves: false,
-            restart_us: *chance.pick(&[5_000_000, 20_000_000, 60_000_000]),
             cluster: Some(cluster),
-            ..of_data
+            ..of_data.arranged(chance, Worlds::Cluster)
         }
     }
 }

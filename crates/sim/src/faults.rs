@@ -168,7 +168,7 @@ pub const FAULTS: &[Fault] = &[
         name: "backlogs resized",
         weights: Weights { data: 5, sentinels: 0, cluster: 0 },
         kind: Kind::People,
-        apply: |world, node| world.order(node, "CONFIG SET repl-backlog-size {16384..1048576}"),
+        apply: |world, node| world.order(node, "CONFIG SET repl-backlog-size {65536..1048576}"),
     },
     Fault {
         name: "bursts of a client",

@@ -7,7 +7,8 @@ use russet_engine::config::{Config, SetContext};
 
 use crate::chance::Chance;
 use crate::cluster_plan::ClusterPlan;
-use crate::faults::{Kind, draw_odds};
+use crate::coverage::Worlds;
+use crate::faults::{Kind, draw_odds, draw_odds_in};
 use crate::net::Link;
 use crate::sentinel_plan::SentinelPlan;
 use crate::workload::Load;
@@ -199,9 +200,49 @@ impl Plan {
             cluster: None,
         }
     }
+
+    /// The same for a world whose nodes Sentinels or the nodes themselves arrange, which takes them longer: faults that come
+    /// less often, and a light load.
+    pub(crate) fn arranged(self, chance: &mut Chance, worlds: Worlds) -> Plan {
+        Plan {
+            load: self.load.light(),
+            by_slot: false,
+            is_solo: false,
+            crash_in_step_permille: 0,
+            sync_us: 0,
+            chaos_us: chance.between(40, 100) * 1_000_000,
+            fault_us: chance.skewed(1_000_000, 8_000_000),
+            fault_odds: draw_odds_in(chance, worlds),
+            crash_in_snapshot_percent: 0,
+            cut_percent: *chance.pick(&[0, 0, 10]),
+            refusal_percent: *chance.pick(&[0, 0, 5, 20]),
+            short_read_percent: *chance.pick(&[0, 0, 20]),
+            short_write_percent: *chance.pick(&[0, 0, 20]),
+            mirrors: false,
+            awaits_saves: false,
+            restart_us: *chance.pick(&[5_000_000, 20_000_000, 60_000_000]),
+            ..self
+        }
+    }
 }
 
-pub(crate) fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
+/// The settings of a node in such a world: its stream stays known while somebody arranges.
+pub(crate) fn arranged_settings(
+    chance: &mut Chance,
+    usual: &Config,
+    node: usize,
+    password: Option<&str>,
+) -> Config {
+    let mut config = settings(chance, usual, node);
+    config.repl_backlog_ttl = 3600;
+    config.client_output_buffer_limit.replica = Default::default();
+    if let Some(password) = password {
+        set_password(&mut config, password);
+    }
+    config
+}
+
+fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Config {
     let mut config = usual.clone();
     config.databases = 8;
     config.protected_mode = false;
@@ -214,7 +255,8 @@ pub(crate) fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Conf
     config.repl_diskless_sync_max_replicas = *chance.pick(&[0, 1, 2]);
     config.repl_ping_replica_period = chance.between(1, 5) as _;
     config.repl_timeout = chance.between(4, 15) as _;
-    config.repl_backlog_size = chance.skewed(16 << 10, 1 << 20);
+    // Not the smallest: the recorder reads a history from the backlog, which has to keep what one turn writes.
+    config.repl_backlog_size = chance.skewed(64 << 10, 1 << 20);
     config.repl_backlog_ttl = *chance.pick(&[0, 5, 3600]);
     config.replica_serve_stale_data = chance.percent(80);
     config.rdbcompression = chance.percent(70);
@@ -251,7 +293,7 @@ pub(crate) fn settings(chance: &mut Chance, usual: &Config, node: usize) -> Conf
 }
 
 /// With a password for clients and replicas.
-pub(crate) fn set_password(config: &mut Config, password: &str) {
+fn set_password(config: &mut Config, password: &str) {
     let words: [(&[u8], &[u8]); 2] =
         [(b"requirepass", password.as_bytes()), (b"masterauth", password.as_bytes())];
     let context = SetContext { loading: false, is_local: true };

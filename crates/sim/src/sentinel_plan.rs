@@ -12,8 +12,7 @@ use russet_engine::config::words::MasterAddress;
 
 use crate::chance::Chance;
 use crate::coverage::Worlds;
-use crate::faults::draw_odds_in;
-use crate::plan::{PORT, Plan, host_address, set_password, settings};
+use crate::plan::{PORT, Plan, arranged_settings, host_address};
 use crate::stock::{self, Stock};
 
 /// The file of a Sentinel's configuration and state.
@@ -130,8 +129,9 @@ impl Plan {
         let of_data = Plan::draw(chance, usual, known);
         let servers = plan.groups.iter().map(Vec::len).sum::<usize>();
         let nodes = servers + usize::from(plan.stranger.is_some());
-        let mut configs: Vec<Config> =
-            (0..nodes).map(|node| settings(chance, usual, node)).collect();
+        let mut configs: Vec<Config> = (0..nodes)
+            .map(|node| arranged_settings(chance, usual, node, of_data.password))
+            .collect();
         for (node, config) in configs.iter_mut().enumerate() {
             let group = plan.group_of(node).map(|group| plan.groups[group][0]);
             config.replicaof = group.filter(|&master| master != node).map(|master| MasterAddress {
@@ -139,34 +139,13 @@ impl Plan {
                 port: PORT,
             });
             config.replica_priority = *chance.pick(&[100, 100, 100, 100, 10, NEVER]);
-            config.repl_backlog_ttl = 3600;
-            config.client_output_buffer_limit.replica = Default::default();
-            if let Some(password) = of_data.password {
-                set_password(config, password);
-            }
         }
         Plan {
             configs,
-            load: of_data.load.light(),
-            by_slot: false,
-            is_solo: false,
-            crash_in_step_permille: 0,
-            sync_us: 0,
             clients: chance.between(1, 2) as usize,
-            chaos_us: chance.between(40, 100) * 1_000_000,
-            fault_us: chance.skewed(1_000_000, 8_000_000),
-            fault_odds: draw_odds_in(chance, Worlds::Sentinels),
             think_us: chance.skewed(500_000, 4_000_000),
-            crash_in_snapshot_percent: 0,
-            cut_percent: *chance.pick(&[0, 0, 10]),
-            refusal_percent: *chance.pick(&[0, 0, 5, 20]),
-            short_read_percent: *chance.pick(&[0, 0, 20]),
-            short_write_percent: *chance.pick(&[0, 0, 20]),
-            mirrors: false,
-            awaits_saves: false,
-            restart_us: *chance.pick(&[5_000_000, 20_000_000, 60_000_000]),
             sentinels: Some(plan),
-            ..of_data
+            ..of_data.arranged(chance, Worlds::Sentinels)
         }
     }
 }

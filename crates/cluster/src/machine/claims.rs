@@ -148,7 +148,7 @@ impl Cluster {
             self.save_soon();
         }
         if self.nodes.me().is_master() {
-            self.finish_imports(sender, &held.difference(claimed));
+            self.finish_imports(sender, &gone);
         }
     }
 
