@@ -34,8 +34,8 @@ mod slots;
 pub use injected::{BUGS, Bug};
 pub use io::{Data, Input, Level, LinkId, Now, Output, Route};
 pub use machine::{
-    Boot, Cluster, CommandError, Direction, LinkView, Reset, SlotRange, SlotStep, Stats, Successor,
-    Takeover,
+    Boot, Cluster, CommandError, Direction, LinkView, OpenSlot, Reset, SlotRange, SlotStep, Stats,
+    Successor, Takeover,
 };
 pub use node_id::NodeId;
 pub use rng::Rng;

@@ -202,6 +202,8 @@ pub enum ClusterOrder {
     CancelHandOver,
     /// Replicas have the step of a slot's move that this client waits for.
     SetSlot(Handle),
+    /// The moves of slots of this replica's master, as its payload has them.
+    OpenSlots(String),
     /// A connection of the bus was closed, since too many bytes waited to be sent on it.
     LinkOverLimit {
         /// The connection.

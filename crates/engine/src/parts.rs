@@ -98,10 +98,20 @@ impl Parts {
         core: &mut Core,
         call: impl FnOnce(&mut Cluster, &mut World<'_>) -> T,
     ) -> T {
-        let Parts { cluster, clients, pubsub, master, following, .. } = self;
-        let (offset, now_us) = (master.stream.offset(), core.now.mono_us);
-        let data = cluster.note_data(offset, following.master(), now_us);
+        let offset = self.offset_of_data();
+        let Parts { cluster, clients, pubsub, following, .. } = self;
+        let data = cluster.note_data(offset, following.master(), core.now.mono_us);
         call(cluster, &mut World { core, clients, pubsub, data })
+    }
+
+    /// Returns how far the data is in the history of the node's master, or in its own: 0 if a replica has none, and while it loads
+    /// the whole data. That is what other nodes of a cluster are told: they show no such replica to clients, and prefer any
+    /// other one as a successor.
+    pub fn offset_of_data(&self) -> i64 {
+        match self.following.master() {
+            Some(link) if !link.has_history() || link.is_loading() => 0,
+            _ => self.master.stream.offset(),
+        }
     }
 
     /// Returns FAILOVER and what it changes.

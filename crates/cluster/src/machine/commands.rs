@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Cluster;
 use super::persist::Then;
+use super::view::OpenSlot;
 use crate::bus::NodeFlags;
 use crate::injected::Bug;
 use crate::io::{Level, Now, Output};
@@ -276,6 +277,27 @@ impl Cluster {
             SlotStep::Give(_) => self.nodes.owner(slot) == Some(self.nodes.my_key()),
             SlotStep::Import(_) | SlotStep::Settle => false,
         }
+    }
+
+    /// Takes the moves of slots that this replica's master has under way, instead of what is known of them.
+    pub fn set_open_slots(&mut self, now: Now, open: &[OpenSlot]) {
+        self.command(now, |cluster| {
+            if !cluster.is_replica() {
+                return;
+            }
+            cluster.migrating.clear();
+            cluster.importing.clear();
+            for OpenSlot { slot, is_importing, node } in open {
+                // Who is not known yet is told of by the master, as soon as the slot has a new owner.
+                let Some(key) = cluster.nodes.find(node) else { continue };
+                let moves = match is_importing {
+                    true => &mut cluster.importing,
+                    false => &mut cluster.migrating,
+                };
+                moves.insert(*slot, key);
+            }
+            cluster.save_soon();
+        });
     }
 
     fn slot_peer(&self, id: &[u8]) -> Result<NodeKey, CommandError> {

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use commands::{CommandError, Reset, SlotStep, Takeover};
 pub use debug::Direction;
-pub use view::{LinkView, SlotRange, Successor};
+pub use view::{LinkView, OpenSlot, SlotRange, Successor};
 
 use crate::bus::NodeFlags;
 use crate::injected::Bug;

@@ -35,6 +35,17 @@ pub struct Successor {
     pub offset: u64,
 }
 
+/// A slot that is being moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSlot {
+    /// The slot.
+    pub slot: u16,
+    /// Whether it is moved to this node's shard, not away from it.
+    pub is_importing: bool,
+    /// The node at the other end.
+    pub node: NodeId,
+}
+
 /// A connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkView {
@@ -157,6 +168,22 @@ impl Cluster {
         let order = |key: &NodeKey| (!self.nodes[*key].is_master(), self.nodes[*key].id);
         shards.values_mut().for_each(|nodes| nodes.sort_by_key(order));
         shards.into_iter().collect()
+    }
+
+    /// Returns the moves of slots that are under way.
+    pub fn open_slots(&self) -> impl Iterator<Item = OpenSlot> {
+        let importing = self.importing.iter().map(|(slot, key)| (*slot, true, *key));
+        let migrating = self.migrating.iter().map(|(slot, key)| (*slot, false, *key));
+        importing.chain(migrating).map(|(slot, is_importing, key)| OpenSlot {
+            slot,
+            is_importing,
+            node: self.nodes[key].id,
+        })
+    }
+
+    /// Returns the node that a slot is moved to from this shard.
+    pub fn migrating_to(&self, slot: u16) -> Option<NodeId> {
+        self.migrating.get(&slot).map(|key| self.nodes[*key].id)
     }
 
     /// Returns connections with nodes.

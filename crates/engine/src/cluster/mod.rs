@@ -14,6 +14,7 @@
 
 mod hand_over;
 mod links;
+mod open_slots;
 pub(crate) mod redirect;
 pub(crate) mod slot_steps;
 mod state;

@@ -5,8 +5,8 @@
 //!   ─────────────────────────  ──────────────────────────────────────────  ──────────────────────
 //!   not the same for all                                                   CROSSSLOT
 //!   nobody's                                                               CLUSTERDOWN
-//!   another node's             the client reads, and said READONLY to      –
-//!                              one of its replicas
+//!   another node's             the client reads, and said READONLY to      –, or ASK or TRYAGAIN as
+//!                              one of its replicas                         the node itself would say
 //!                              it is imported, and the client said ASKING  –, or TRYAGAIN
 //!                              else                                        MOVED
 //!   this node's                it is migrated, and no key is here          ASK
@@ -71,8 +71,13 @@ pub(crate) fn decide(machine: &Machine, config: &Config, asked: &Asked) -> Resul
                 false => Ok(()),
             }
         }
-        Route::Replicated { .. } if (asked.reads_replica || asked.is_channel) && !asked.writes => {
-            Ok(())
+        Route::Replicated { .. } if asked.is_channel && !asked.writes => Ok(()),
+        Route::Replicated { .. } if asked.reads_replica && !asked.writes => {
+            match machine.migrating_to(asked.slot) {
+                Some(_) if missing > 0 && asked.present > 0 => try_again(),
+                Some(to) if missing > 0 => Err(redirection("ASK", machine, config, asked, &to)),
+                _ => Ok(()),
+            }
         }
         Route::Importing { owner } | Route::Replicated { owner } | Route::Elsewhere { owner } => {
             Err(redirection("MOVED", machine, config, asked, &owner))

@@ -230,6 +230,9 @@ impl Node {
                 pause.begin(core, PauseReason::Cluster, PauseMode::Write, end_us);
             }
             ClusterOrder::ResumeWrites => pause.end(core, PauseReason::Cluster),
+            ClusterOrder::OpenSlots(text) => {
+                self.with_cluster(|cluster, world| cluster.take_open_slots(world, &text));
+            }
             ClusterOrder::LinkOverLimit { handle, bytes } => {
                 self.with_cluster(|cluster, world| cluster.over_limit(world, handle, bytes));
             }

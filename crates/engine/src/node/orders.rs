@@ -13,6 +13,7 @@ use crate::io::{Level, Output, Status};
 use crate::mode::Mode;
 use crate::notify;
 use crate::parts::Parts;
+use crate::persist::fill::StreamPosition;
 use crate::repl::failover::{Failover, Roles};
 use crate::timers::Timer;
 
@@ -104,13 +105,17 @@ impl Node {
             return self.core.timers.set_if_idle(Timer::SyncDelay, soon);
         }
         let Node { core, data, journal, parts, .. } = self;
-        let Parts { clients, master, saves, loading, shutdown, .. } = parts;
+        let Parts { clients, cluster, master, saves, loading, shutdown, .. } = parts;
         core.timers.stop(Timer::SyncDelay);
         if shutdown.is_exiting() || loading.is_loading() {
             return;
         }
         journal.flush(&mut master.stream);
-        master.begin_full_sync(core, clients, data, saves, |stream| stream.position(upstream_db));
+        let open_slots = cluster.open_slots();
+        master.begin_full_sync(core, clients, data, saves, |stream| {
+            let position = stream.position(upstream_db)?;
+            Some(StreamPosition { open_slots, ..position })
+        });
     }
 
     /// Handles the end of a save.

@@ -57,6 +57,8 @@ pub struct StreamPosition {
     pub offset: i64,
     /// The database selected by the stream.
     pub db: u32,
+    /// For a replica of a cluster: the slots that its master was moving, as text.
+    pub open_slots: String,
 }
 
 /// The state of filling a keyspace that persists between pieces of a file.
@@ -294,6 +296,7 @@ impl RdbSink for Filler<'_> {
         match name {
             b"repl-id" => self.position.id = text(),
             b"repl-offset" => self.position.offset = text().parse().unwrap_or(0),
+            b"cluster-slot-states" => self.position.open_slots = text(),
             // A number that cannot be read is that of no database.
             b"repl-stream-db" => self.position.db = text().parse().unwrap_or(u32::MAX),
             b"redis-ver" => {

@@ -314,11 +314,14 @@ fn aux_fields(
         ("ctime", core.now.wall_secs().to_string()),
         ("used-mem", data.allocated_bytes().to_string()),
     ];
-    if let Some(StreamPosition { id, offset, db }) = position {
+    if let Some(StreamPosition { id, offset, db, open_slots }) = position {
         let is_hidden = purpose == Purpose::Sync && core.injected(Bug::MissingSelect);
         aux.push(("repl-stream-db", if is_hidden { 0 } else { db }.to_string()));
         aux.push(("repl-id", id));
         aux.push(("repl-offset", offset.to_string()));
+        if !open_slots.is_empty() {
+            aux.push(("cluster-slot-states", open_slots));
+        }
     }
     let is_base = matches!(purpose, Purpose::AofBase(_));
     aux.push(("aof-base", if is_base { "1" } else { "0" }.to_owned()));

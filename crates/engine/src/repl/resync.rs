@@ -8,12 +8,13 @@ use super::link::Stage;
 use super::master::Master;
 use super::payload::Payload;
 use crate::clients::Clients;
-use crate::core::{Core, Order};
+use crate::core::{ClusterOrder, Core, Order};
 use crate::ids::Handle;
 use crate::injected::Bug;
 use crate::io::{Level, Output, Status};
 use crate::journal::Journal;
 use crate::keyspace::Keyspace;
+use crate::mode::Mode;
 use crate::persist::fill::{Fill, SLICE_BYTES, StreamPosition, reserve_max};
 use crate::persist::progress::Progress;
 use crate::persist::rdb_load::{LoadSettings, RdbLoader};
@@ -149,6 +150,9 @@ impl Following {
         master.stream.ids.clear_previous();
         master.stream.restart_at(core, journal, payload.offset);
         core.order(Order::DataReplaced);
+        if core.boot.mode == Mode::Cluster {
+            core.order(Order::Cluster(ClusterOrder::OpenSlots(payload.position.open_slots)));
+        }
         core.log(Level::Notice, "MASTER <-> REPLICA sync: Finished with success");
         core.output(Output::Status(Status::Synced));
         self.go_online(core, selected_db);

@@ -202,6 +202,7 @@ impl Stream {
             id: self.ids.id.clone(),
             offset: self.offset,
             db: upstream_db.unwrap_or(self.selected_db()),
+            open_slots: String::new(),
         })
     }
 }

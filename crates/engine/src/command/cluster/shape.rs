@@ -189,7 +189,7 @@ struct View<'a> {
 impl<'a> View<'a> {
     fn of(ctx: &'a mut Ctx<'_>) -> Result<View<'a>, ErrorReply> {
         let is_ipv6 = is_ipv6(ctx);
-        let own_offset = u64::try_from(ctx.parts.master.stream.offset()).unwrap_or(0);
+        let own_offset = u64::try_from(ctx.parts.offset_of_data()).unwrap_or(0);
         let preferred = ctx.core.config.cluster_preferred_endpoint_type;
         Ok(View { machine: machine(ctx)?, preferred, is_ipv6, own_offset })
     }

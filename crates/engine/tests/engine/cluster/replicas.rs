@@ -347,3 +347,69 @@ fn a_hand_over_is_cancelled_with_its_shutdown() {
     assert_eq!(world.nodes[0].exit, None);
     expect(&mut world, 0, &[("SHUTDOWN NOW FAILOVER", "-ERR syntax error")]);
 }
+
+#[test]
+fn a_new_replica_learns_of_moves() {
+    let mut world = two_shards();
+    let (from, to) = (world.id(0), world.id(1));
+    world.ok(1, &format!("CLUSTER SETSLOT 866 IMPORTING {from}"));
+    world.ok(0, &format!("CLUSTER SETSLOT 866 MIGRATING {to}"));
+    for (replica, master, open) in
+        [(2, from.clone(), format!("[866->-{to}]")), (3, to, format!("[866-<-{from}]"))]
+    {
+        world.ok(replica, "CLUSTER RESET");
+        let knows = |world: &mut World| world.request(replica, "CLUSTER NODES").contains(&open);
+        assert!(!knows(&mut world));
+        world.ok(replica, "CLUSTER MEET 127.0.0.1 7000");
+        world.until("it knows its master", |world| {
+            world.request(replica, "CLUSTER NODES").contains(&master)
+                && !world.request(replica, "CLUSTER NODES").contains("handshake")
+        });
+        world.ok(replica, &format!("CLUSTER REPLICATE {master}"));
+        world.until("it has the data", |world| {
+            world.request(replica, "INFO replication").contains("master_link_status:up")
+        });
+        assert!(knows(&mut world), "{}", world.request(replica, "CLUSTER NODES"));
+    }
+}
+
+#[test]
+fn a_replica_answers_for_a_slot_on_the_move_as_its_master() {
+    let mut world = two_shards();
+    let (from, to) = (world.id(0), world.id(1));
+    world.ok(1, &format!("CLUSTER SETSLOT 866 IMPORTING {from}"));
+    world.ok(0, &format!("CLUSTER SETSLOT 866 MIGRATING {to}"));
+    world.ok(2, "READONLY");
+    expect(
+        &mut world,
+        2,
+        &[
+            ("GET hello", "$1\r\n1\r\n"),
+            ("GET {hello}2", "-ASK 866 127.0.0.1:7001"),
+            ("MGET hello {hello}2", "-TRYAGAIN Multiple keys request during rehashing of slot"),
+            ("SET hello 2", "-MOVED 866 127.0.0.1:7000"),
+        ],
+    );
+}
+
+#[test]
+fn data_of_another_history_counts_for_nothing() {
+    let mut world = World::cluster(
+        3,
+        &[0],
+        "cluster-replica-validity-factor 0\ncluster-require-full-coverage no",
+    );
+    // Much more than the master that it is going to replicate.
+    for number in 0..50 {
+        world.request(2, &format!("SET {{bar}}{number} {}", "x".repeat(100)));
+    }
+    world.request(2, "FLUSHALL");
+    world.ok(2, "CLUSTER FLUSHSLOTS");
+    world.ok(0, "SET hello 1");
+    let master = world.id(0);
+    world.until("the replica has it", |world| world.request(3, "INFO keyspace").contains("keys=1"));
+    // The master cannot give it its data any more.
+    world.silent.push(0);
+    world.ok(2, &format!("CLUSTER REPLICATE {master}"));
+    assert!(world.request(2, "CLUSTER SHARDS").contains("replication-offset\r\n:0\r\n"));
+}
