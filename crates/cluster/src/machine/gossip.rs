@@ -43,7 +43,7 @@ impl Cluster {
             current_epoch: own.current_epoch,
             config_epoch,
             // An offset in the stream of another shard would count as more, or less, than it is.
-            offset: if self.has_foreign_data { 0 } else { self.now.data.offset },
+            offset: self.offset_in_shard(self.now.data.offset),
             slots,
             master: own.master,
             ip: Some(announced.ip.clone()).filter(|ip| !ip.is_empty()),

@@ -170,6 +170,11 @@ impl Cluster {
         shards.into_iter().collect()
     }
 
+    /// Returns how far this node is in the history of its shard, if its data is so far: 0 with the data of another shard.
+    pub fn offset_in_shard(&self, offset: u64) -> u64 {
+        if self.has_foreign_data { 0 } else { offset }
+    }
+
     /// Returns the moves of slots that are under way.
     pub fn open_slots(&self) -> impl Iterator<Item = OpenSlot> {
         let importing = self.importing.iter().map(|(slot, key)| (*slot, true, *key));

@@ -73,3 +73,12 @@ impl Client {
         if set.is_empty() { "N".to_owned() } else { set }
     }
 }
+
+/// What a connection is told that protected mode does not accept.
+pub(super) const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because protected mode is \
+enabled and no password is set for the default user. In this mode connections are only accepted \
+from the loopback interface. To connect from elsewhere, do one of these: 1) set a password \
+('requirepass' in the configuration file, or CONFIG SET requirepass from this host); 2) bind only \
+to interfaces that you trust and switch the mode off with 'CONFIG SET protected-mode no' from this \
+host, then CONFIG REWRITE to keep it so; 3) start the server with '--protected-mode no'. Never do \
+2 or 3 where strangers can reach this port.\r\n";

@@ -200,7 +200,7 @@ impl Clients {
             Endpoints::Unix(_) => false,
         };
         if stranger && core.config.protected_mode && core.config.requirepass.is_empty() {
-            return Err(PROTECTED_MODE.as_bytes().to_vec());
+            return Err(describe::PROTECTED_MODE.as_bytes().to_vec());
         }
         Ok(())
     }
@@ -679,11 +679,3 @@ impl Clients {
         }
     }
 }
-
-const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because protected mode is \
-enabled and no password is set for the default user. In this mode connections are only accepted \
-from the loopback interface. To connect from elsewhere, do one of these: 1) set a password \
-('requirepass' in the configuration file, or CONFIG SET requirepass from this host); 2) bind only \
-to interfaces that you trust and switch the mode off with 'CONFIG SET protected-mode no' from this \
-host, then CONFIG REWRITE to keep it so; 3) start the server with '--protected-mode no'. Never do \
-2 or 3 where strangers can reach this port.\r\n";

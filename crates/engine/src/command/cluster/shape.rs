@@ -191,7 +191,9 @@ impl<'a> View<'a> {
         let is_ipv6 = is_ipv6(ctx);
         let own_offset = u64::try_from(ctx.parts.offset_of_data()).unwrap_or(0);
         let preferred = ctx.core.config.cluster_preferred_endpoint_type;
-        Ok(View { machine: machine(ctx)?, preferred, is_ipv6, own_offset })
+        let machine = machine(ctx)?;
+        let own_offset = machine.offset_in_shard(own_offset);
+        Ok(View { machine, preferred, is_ipv6, own_offset })
     }
 
     fn node(&self, key: NodeKey) -> &'a ClusterNode {
