@@ -9,8 +9,9 @@
 //! ```
 
 use super::Cluster;
-use crate::bus::{self, PingKind};
-use crate::io::{Level, LinkId, Output};
+use super::commands::CommandError;
+use crate::bus::{self, NodeFlags, PingKind};
+use crate::io::{Level, LinkId, Now, Output};
 use crate::nodes::NodeKey;
 
 /// While a replica waits for its master's stream, it looks every so often, milliseconds.
@@ -21,6 +22,17 @@ const NEWS_MS: u64 = 500;
 
 /// A master holds its clients for this many times the time that a manual failover may take, unless it ends before.
 const HOLD_FACTOR: u64 = 2;
+
+/// How a replica takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takeover {
+    /// Its master holds its clients first, so nothing is lost.
+    Coordinated,
+    /// Its master is not asked, but the other masters are.
+    Forced,
+    /// Nobody is asked.
+    Unasked,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Manual {
@@ -71,6 +83,49 @@ impl Manual {
 }
 
 impl Cluster {
+    /// Takes the place of this replica's master.
+    pub fn failover(&mut self, now: Now, how: Takeover) -> Result<(), CommandError> {
+        self.command(now, |cluster| {
+            if cluster.nodes.me().is_master() {
+                return Err("You should send CLUSTER FAILOVER to a replica".to_owned());
+            }
+            let Some(master) = cluster.nodes.me().master else {
+                return Err("I'm a replica but my master is unknown to me".to_owned());
+            };
+            let node = &cluster.nodes[master];
+            let is_reachable = !node.is(NodeFlags::FAIL) && cluster.has_open_link(master);
+            match how {
+                Takeover::Coordinated if !is_reachable => {
+                    return Err(
+                        "Master is down or failed, please use CLUSTER FAILOVER FORCE".to_owned()
+                    );
+                }
+                Takeover::Coordinated => {
+                    let what = "a user has ordered a failover without loss";
+                    cluster.note("+manual-failover", master, what);
+                    cluster.log(Level::Notice, "Manual failover user request accepted.".to_owned());
+                    cluster.begin_manual_failover(false);
+                }
+                Takeover::Forced => {
+                    let what = "a user has ordered a failover without the master";
+                    cluster.note("+manual-failover", master, what);
+                    cluster.log(Level::Notice, "Forced failover user request accepted.".to_owned());
+                    cluster.begin_manual_failover(true);
+                }
+                Takeover::Unasked => {
+                    let what = "a user has ordered a failover without a vote";
+                    cluster.note("+manual-failover", master, what);
+                    cluster
+                        .log(Level::Notice, "Taking over the primary (user request).".to_owned());
+                    cluster.bump_epoch();
+                    let epoch = cluster.nodes.me().config_epoch;
+                    cluster.take_over(epoch);
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Begins one at a replica: with its master's consent, or at once.
     pub(super) fn begin_manual_failover(&mut self, is_forced: bool) {
         let now = self.now_ms();

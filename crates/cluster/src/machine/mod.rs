@@ -9,10 +9,12 @@ mod gossip;
 mod journal;
 mod links;
 mod manual;
+mod moves;
 mod persist;
 mod receive;
 mod relocation;
 mod role;
+mod send;
 mod standing;
 mod timers;
 mod view;
@@ -20,8 +22,10 @@ mod vote;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use commands::{CommandError, Reset, SlotStep, Takeover};
+pub use commands::{CommandError, Reset};
 pub use debug::Direction;
+pub use manual::Takeover;
+pub use moves::SlotStep;
 pub use view::{LinkView, OpenSlot, SlotRange, Successor};
 
 use crate::bus::NodeFlags;

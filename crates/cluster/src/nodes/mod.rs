@@ -9,14 +9,18 @@
 //! A slot's owner is kept twice: as a number for each slot, and as a set for each node. Only [`Nodes::assign`] changes
 //! either, so that they agree.
 
+mod counts;
+mod node;
+
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
+use counts::{Counted, Counts};
+pub use node::{Address, Names, Node};
 use russet_protocol::slot::SLOTS;
 
 use crate::bus::NodeFlags;
 use crate::id_index::IdIndex;
-use crate::io::LinkId;
 use crate::node_id::NodeId;
 use crate::slots::SlotBitmap;
 
@@ -26,180 +30,6 @@ pub struct NodeKey(u16);
 
 /// More nodes are not kept.
 pub const NODES_MAX: usize = 16_384;
-
-/// Where a node is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Address {
-    /// IP address, or a host name; empty: not known.
-    pub ip: String,
-    /// Port for clients; 0: none.
-    pub port: u16,
-    /// Port for clients with TLS; 0: none.
-    pub tls_port: u16,
-    /// Port of the bus.
-    pub bus_port: u16,
-}
-
-/// What a node says of itself in extensions. Empty: nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    /// Host name.
-    pub hostname: String,
-    /// Name for people.
-    pub human: String,
-    /// IPv4 address for clients.
-    pub client_ipv4: String,
-    /// IPv6 address for clients.
-    pub client_ipv6: String,
-}
-
-/// A node.
-///
-/// What a message reads and changes of each node that it names is in the first two cache lines: a message names a tenth of
-/// all nodes, at random.
-#[derive(Clone, Debug)]
-#[repr(C)]
-pub struct Node {
-    /// What is known of it.
-    pub flags: NodeFlags,
-    slot_count: u16,
-    /// The master of a replica, if that is known.
-    pub master: Option<NodeKey>,
-    /// Since when it owes an answer.
-    pub ping_sent_ms: Option<u64>,
-    /// When it last answered, or was said to have answered; none: never.
-    pub pong_ms: Option<u64>,
-    /// Its name.
-    pub id: NodeId,
-    /// The connection to it.
-    pub link: Option<LinkId>,
-    /// Where it is.
-    pub address: Address,
-    /// Masters that say that it does not answer, and when they last said so.
-    pub reports: BTreeMap<NodeKey, u64>,
-    /// When anything last came from it.
-    pub heard_ms: u64,
-    /// When the newest message was sent to it that it has answered, as far as that is known.
-    pub answered_ms: Option<u64>,
-    /// When it was last answered without being told that it is down: so long it may think that this node wants it to serve.
-    pub assured_ms: u64,
-    /// Whether it said in its last answer that this node is down.
-    pub denies_us: bool,
-    /// Whether it claims slots of another master with the epoch of that one.
-    pub is_contested: bool,
-    /// The epoch of its slots.
-    pub config_epoch: u64,
-    slots: SlotBitmap,
-    /// Its position in the replication stream.
-    pub offset: u64,
-    /// The connection from it.
-    pub inbound: Option<LinkId>,
-    /// When a connection to it was last asked for.
-    pub tried_ms: u64,
-    /// When it was added.
-    pub created_ms: u64,
-    /// When it was marked FAIL.
-    pub failed_ms: u64,
-    /// When a vote was last given to one of its replicas, and to which.
-    pub voted: Option<(u64, NodeId)>,
-    /// Since when it has had no working replica.
-    pub orphaned_ms: Option<u64>,
-    /// Its shard: it, its master and that one's replicas.
-    pub shard: NodeId,
-    /// What it says of itself.
-    pub names: Names,
-    /// In a handshake with a node that others have told of: its name. At its address there may be somebody else by now, who
-    /// belongs to another cluster.
-    pub expected: Option<NodeId>,
-}
-
-impl Node {
-    /// Creates a node.
-    pub fn new(id: NodeId, shard: NodeId, flags: NodeFlags, now_ms: u64) -> Node {
-        Node {
-            id,
-            shard,
-            flags,
-            address: Address::default(),
-            names: Names::default(),
-            master: None,
-            config_epoch: 0,
-            slots: SlotBitmap::default(),
-            slot_count: 0,
-            offset: 0,
-            created_ms: now_ms,
-            tried_ms: 0,
-            ping_sent_ms: None,
-            pong_ms: None,
-            answered_ms: None,
-            denies_us: false,
-            is_contested: false,
-            heard_ms: now_ms,
-            assured_ms: now_ms,
-            failed_ms: 0,
-            voted: None,
-            orphaned_ms: None,
-            link: None,
-            inbound: None,
-            reports: BTreeMap::new(),
-            expected: None,
-        }
-    }
-
-    /// Whether it has a flag.
-    pub fn is(&self, flag: NodeFlags) -> bool {
-        self.flags.has(flag)
-    }
-
-    /// Whether it is a master.
-    pub fn is_master(&self) -> bool {
-        self.is(NodeFlags::MASTER)
-    }
-
-    /// Whether it is a replica.
-    pub fn is_replica(&self) -> bool {
-        self.is(NodeFlags::REPLICA)
-    }
-
-    /// Whether it votes: a master that has slots.
-    pub fn votes(&self) -> bool {
-        self.is_master() && self.slot_count > 0
-    }
-
-    /// Whether it is suspected or known to be down.
-    pub fn is_failing(&self) -> bool {
-        self.is(NodeFlags::PFAIL) || self.is(NodeFlags::FAIL)
-    }
-
-    /// Whether others may be told of it.
-    pub fn is_known(&self) -> bool {
-        !self.is(NodeFlags::HANDSHAKE) && !self.is(NodeFlags::NO_ADDRESS)
-    }
-
-    /// Its slots.
-    pub fn slots(&self) -> &SlotBitmap {
-        &self.slots
-    }
-
-    /// How many slots it has.
-    pub fn slot_count(&self) -> u16 {
-        self.slot_count
-    }
-
-    /// What it counts as, a bit for each.
-    fn kinds(&self) -> u8 {
-        let bit = |kind: Counted, is: bool| u8::from(is) << kind as u8;
-        bit(Counted::Voter, self.votes())
-            | bit(Counted::WorkingVoter, self.votes() && !self.is_failing())
-            | bit(Counted::FailedOwner, self.slot_count > 0 && self.is(NodeFlags::FAIL))
-            | bit(Counted::Suspected, self.is(NodeFlags::PFAIL))
-    }
-
-    /// Returns its name and the one for people, as lines of the log have them.
-    pub fn label(&self) -> String {
-        format!("{} ({})", self.id, self.names.human)
-    }
-}
 
 /// How many replicas of each node work.
 #[derive(Clone, Debug)]
@@ -212,21 +42,7 @@ impl WorkingReplicas {
     }
 }
 
-/// What is counted of nodes: each is a bit of [`Node::kinds`].
-#[derive(Clone, Copy)]
-enum Counted {
-    Voter,
-    WorkingVoter,
-    FailedOwner,
-    Suspected,
-}
-
-const COUNTED: usize = 4;
-
 /// The nodes and the owners of slots.
-///
-/// How many vote, are suspected and so on is asked for with every message, so it is not counted each time: `counts` has
-/// it but for the nodes that may have changed since, which are in `touched`. Whoever gets a node to change it touches it.
 #[derive(Clone, Debug)]
 pub struct Nodes {
     by_id: IdIndex,
@@ -238,14 +54,7 @@ pub struct Nodes {
     /// Slots that have changed hands, by their former and their new owner.
     moved: BTreeMap<(Option<NodeId>, Option<NodeId>), SlotBitmap>,
     me: NodeKey,
-    /// How many nodes are of each kind, by `kinds`.
-    counts: [usize; COUNTED],
-    /// The kinds of which each node is counted, by its number.
-    kinds: Vec<u8>,
-    /// Nodes whose kinds may be others now.
-    touched: Vec<NodeKey>,
-    /// Whether a node is one of those, by its number.
-    is_touched: Vec<bool>,
+    counts: Counts,
 }
 
 impl Index<NodeKey> for Nodes {
@@ -260,7 +69,7 @@ impl Index<NodeKey> for Nodes {
 
 impl IndexMut<NodeKey> for Nodes {
     fn index_mut(&mut self, key: NodeKey) -> &mut Node {
-        self.touch(key);
+        self.counts.touch(key);
         self.nodes[usize::from(key.0)]
             .as_mut()
             .expect("a node's number is valid until it is removed")
@@ -272,6 +81,9 @@ impl Nodes {
     pub fn new(me: Node) -> Nodes {
         let mut by_id = IdIndex::new();
         by_id.rebuild([(&me.id, 0)].into_iter());
+        let mut counts = Counts::default();
+        counts.add_place();
+        counts.touch(NodeKey(0));
         Nodes {
             by_id,
             nodes: vec![Some(me)],
@@ -280,10 +92,7 @@ impl Nodes {
             assigned: 0,
             moved: BTreeMap::new(),
             me: NodeKey(0),
-            counts: [0; COUNTED],
-            kinds: vec![0],
-            touched: vec![NodeKey(0)],
-            is_touched: vec![true],
+            counts,
         }
     }
 
@@ -352,12 +161,11 @@ impl Nodes {
             None => {
                 let key = NodeKey(u16::try_from(self.nodes.len()).ok()?);
                 self.nodes.push(Some(node));
-                self.kinds.push(0);
-                self.is_touched.push(false);
+                self.counts.add_place();
                 key
             }
         };
-        self.touch(key);
+        self.counts.touch(key);
         if !self.by_id.insert(&id, key.0) {
             self.rebuild_index();
         }
@@ -370,7 +178,7 @@ impl Nodes {
             return None;
         }
         self.unassign_all(key);
-        self.touch(key);
+        self.counts.touch(key);
         let node = self.nodes[usize::from(key.0)].take()?;
         self.by_id.remove(&node.id, key.0);
         self.free.push(key);
@@ -462,61 +270,29 @@ impl Nodes {
         WorkingReplicas(counts)
     }
 
-    fn touch(&mut self, key: NodeKey) {
-        let is_touched = &mut self.is_touched[usize::from(key.0)];
-        if !std::mem::replace(is_touched, true) {
-            self.touched.push(key);
-        }
-    }
-
-    fn kinds_now(&self, key: NodeKey) -> u8 {
-        self.nodes[usize::from(key.0)].as_ref().map_or(0, Node::kinds)
-    }
-
     /// Counts nodes that may have changed. It is only to make counts cheap that are asked for later.
     pub fn settle(&mut self) {
-        while let Some(key) = self.touched.pop() {
-            let now = self.kinds_now(key);
-            let before = std::mem::replace(&mut self.kinds[usize::from(key.0)], now);
-            self.is_touched[usize::from(key.0)] = false;
-            for (bit, count) in self.counts.iter_mut().enumerate() {
-                *count = *count + usize::from(now >> bit & 1) - usize::from(before >> bit & 1);
-            }
-        }
-    }
-
-    fn count_of(&self, kind: Counted) -> usize {
-        let bit = |kinds: u8| usize::from(kinds >> kind as u8 & 1);
-        let (mut count, mut gone) = (self.counts[kind as usize], 0);
-        for key in &self.touched {
-            count += bit(self.kinds_now(*key));
-            gone += bit(self.kinds[usize::from(key.0)]);
-        }
-        debug_assert_eq!(
-            count - gone,
-            self.iter().filter(|(_, node)| bit(node.kinds()) == 1).count()
-        );
-        count - gone
+        self.counts.settle(&self.nodes);
     }
 
     /// Returns how many masters vote, whether they work or not.
     pub fn voters(&self) -> usize {
-        self.count_of(Counted::Voter)
+        self.counts.of(Counted::Voter, &self.nodes)
     }
 
     /// Returns how many of them are neither suspected nor down.
     pub fn working_voters(&self) -> usize {
-        self.count_of(Counted::WorkingVoter)
+        self.counts.of(Counted::WorkingVoter, &self.nodes)
     }
 
     /// Whether a node with slots is down.
     pub fn has_failed_owner(&self) -> bool {
-        self.count_of(Counted::FailedOwner) > 0
+        self.counts.of(Counted::FailedOwner, &self.nodes) > 0
     }
 
     /// Returns how many nodes are suspected.
     pub fn suspected(&self) -> usize {
-        self.count_of(Counted::Suspected)
+        self.counts.of(Counted::Suspected, &self.nodes)
     }
 
     /// Returns how many votes are a majority.
