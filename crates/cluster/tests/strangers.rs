@@ -494,3 +494,31 @@ fn messages_in_any_order_come_to_the_same_end() {
         assert_eq!(owners, [Some(id(4)), Some(id(2))], "{order:?}");
     }
 }
+
+#[test]
+fn a_message_from_before_says_nothing_of_now() {
+    let mut node = Node::new();
+    let (old, new) = (node.accept(), node.accept());
+    // Node 4 is a replica of 1, and then takes its place; what it said before comes on an older connection.
+    let header = |epoch: u64, master: Option<usize>| Header {
+        current_epoch: epoch,
+        config_epoch: epoch,
+        slots: if master.is_some() { SlotBitmap::default() } else { third(1) },
+        master: master.map(id),
+        flags: if master.is_some() { NodeFlags::REPLICA } else { NodeFlags::MASTER },
+        ..header(4)
+    };
+    node.receive(new, &ping(&header(10, None), PingKind::Ping, &[]));
+    assert_eq!(node.owner(5_000), Some(id(4)));
+    let state = node.state();
+    node.sent.clear();
+    let mut fail = Vec::new();
+    bus::write_fail(&mut fail, &header(9, Some(1)), &id(2));
+    for bytes in [ping(&header(9, Some(2)), PingKind::Ping, &[]), fail] {
+        node.receive(old, &bytes);
+        assert_eq!(node.state(), state);
+    }
+    assert!(!node.sent.is_empty(), "it is answered");
+    node.receive(old, &ping(&header(11, Some(2)), PingKind::Ping, &[]));
+    assert_ne!(node.state(), state);
+}

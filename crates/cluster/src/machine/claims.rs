@@ -29,18 +29,26 @@ impl Cluster {
         let is_my_shard = self.nodes.share_shard(sender, me);
         let mut new_master = None;
         let mut lost = SlotBitmap::default();
+        let mut is_outdated = false;
         for slot in claimed.difference(self.nodes[sender].slots()).iter() {
             let owner = self.nodes.owner(slot);
             if !self.yields(slot, epoch) {
                 continue;
             }
             if owner == Some(me) {
+                if self.is_outdated_claim(slot, sender) {
+                    is_outdated = true;
+                    continue;
+                }
                 lost.insert(slot);
             }
             if owner.is_some() && owner == my_master {
                 new_master = Some(sender);
             }
             self.claimed_by(slot, sender, is_my_shard);
+        }
+        if is_outdated {
+            self.claim_again(sender);
         }
         self.note_unclaimed(sender, epoch, claimed);
         let my_epoch = my_master.map_or(0, |master| self.nodes[master].config_epoch);
@@ -87,8 +95,9 @@ impl Cluster {
         })
     }
 
-    /// Notes that a master claims all slots again that it had given up.
-    pub(super) fn note_claimed(&mut self, claimed: &SlotBitmap) {
+    /// Notes that a master claims just the slots that it has: also those again that it had given up.
+    pub(super) fn note_claimed(&mut self, sender: NodeKey, claimed: &SlotBitmap) {
+        self.note_source(sender, claimed);
         if !self.unclaimed.is_empty() {
             self.set_unclaimed(self.unclaimed.difference(claimed));
         }
@@ -116,6 +125,7 @@ impl Cluster {
                 false => self.importing.remove(&slot),
             };
         }
+        self.arrivals.forget_slot(slot);
         self.nodes.assign(slot, Some(sender));
         self.unclaimed.remove(slot);
         self.save_soon();
@@ -147,30 +157,7 @@ impl Cluster {
             self.migrating.insert(slot, sender);
             self.save_soon();
         }
-        if self.nodes.me().is_master() {
-            self.finish_imports(sender, &gone);
-        }
-    }
-
-    /// Takes slots that this node was importing when their owner gave them up: the owner was told that the move is over,
-    /// and this node, or the master in whose place it is, was not.
-    fn finish_imports(&mut self, from: NodeKey, given_up: &SlotBitmap) {
-        let is_finished = |slot: &u16, source: &NodeKey| {
-            *source == from && given_up.contains(*slot) && self.nodes.owner(*slot) == Some(from)
-        };
-        let finished = self.importing.iter().filter(|(slot, source)| is_finished(slot, source));
-        let finished: Vec<u16> = finished.map(|(slot, _)| *slot).collect();
-        if finished.is_empty() {
-            return;
-        }
-        let me = self.nodes.my_key();
-        for slot in finished {
-            self.importing.remove(&slot);
-            self.nodes.assign(slot, Some(me));
-            self.unclaimed.remove(slot);
-        }
-        self.bump_epoch();
-        self.save_soon();
+        self.note_source(sender, claimed);
     }
 
     /// Gives this node an epoch of its own if another master has the same: the one whose name is smaller takes a new one.

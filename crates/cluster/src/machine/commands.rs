@@ -172,6 +172,7 @@ impl Cluster {
             }
             cluster.migrating.clear();
             cluster.importing.clear();
+            cluster.arrivals = Default::default();
             cluster.blacklist.clear();
             cluster.unclaimed = Default::default();
             cluster.nodes.me_mut().shard = new_shard;

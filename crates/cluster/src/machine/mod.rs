@@ -1,5 +1,6 @@
 //! The machine: what a node of a cluster believes, decides and says.
 
+mod arrivals;
 mod claims;
 mod commands;
 mod debug;
@@ -65,6 +66,8 @@ pub struct Cluster {
     migrating: BTreeMap<u16, NodeKey>,
     /// Slots that are moved here, with who has them.
     importing: BTreeMap<u16, NodeKey>,
+    /// What is not certain of them.
+    arrivals: arrivals::Arrivals,
     /// Slots that their owner does not claim any more.
     unclaimed: SlotBitmap,
     current_epoch: u64,
@@ -120,6 +123,7 @@ impl Cluster {
             nodes: loaded.nodes,
             migrating: loaded.migrating,
             importing: loaded.importing,
+            arrivals: arrivals::Arrivals::default(),
             unclaimed: SlotBitmap::default(),
             current_epoch: loaded.current_epoch,
             last_vote_epoch: loaded.last_vote_epoch,
@@ -187,6 +191,7 @@ impl Cluster {
     /// Ends an event or a command: what follows from it is done.
     fn finish(&mut self) {
         self.check_election();
+        self.take_given_up();
         self.note_moved_slots();
         self.update_standing();
         self.save_if_due();
@@ -323,6 +328,7 @@ impl Cluster {
         links.into_iter().flatten().for_each(|link| self.close(link));
         self.migrating.retain(|_, to| *to != key);
         self.importing.retain(|_, from| *from != key);
+        self.arrivals.forget_node(key);
         self.end_handshake(key);
         self.election.forget(key);
         self.manual.forget(key);

@@ -83,6 +83,12 @@ impl Cluster {
                 if owner != Some(me) && !self.is_replica() {
                     return Err(format!("I'm not the owner of hash slot {slot}"));
                 }
+                if owner == Some(me) && self.may_be_replaced() {
+                    return Err(
+                        "This master may have been replaced: it has no majority of masters"
+                            .to_owned(),
+                    );
+                }
                 self.slot_peer(id)?;
             }
             SlotStep::Import(id) => {
@@ -123,6 +129,7 @@ impl Cluster {
                     let to = cluster.slot_peer(id)?;
                     cluster.log_slot(format!("Migrating slot {slot} to"), to);
                     cluster.migrating.insert(slot, to);
+                    cluster.arrivals.forget_slot(slot);
                     cluster.hurry_save();
                 }
                 SlotStep::Import(id) => {
@@ -196,6 +203,12 @@ impl Cluster {
         let my_master = self.nodes.me().master.unwrap_or(me);
         let was_mine = self.nodes.owner(slot) == Some(my_master) && to != my_master;
         let is_imported = to == my_master && self.importing.remove(&slot).is_some();
+        match self.nodes.owner(slot) {
+            Some(from) if is_imported && from != to => self.arrivals.take(slot, from),
+            // Told again.
+            Some(owner) if owner == to => {}
+            _ => self.arrivals.forget_slot(slot),
+        }
         self.nodes.assign(slot, Some(to));
         self.unclaimed.remove(slot);
         if was_mine && self.nodes[my_master].slot_count() == 0 {

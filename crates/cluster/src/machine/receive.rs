@@ -57,6 +57,9 @@ impl Cluster {
         };
         if let Some(sender) = sender {
             self.bind_inbound(link, sender);
+            if header.current_epoch < self.nodes[sender].told_epoch {
+                return self.received_outdated(link, sender, &header, &received.message);
+            }
             self.note_sender(sender, &header);
         }
         match (received.message, sender) {
@@ -73,6 +76,29 @@ impl Cluster {
             (Message::Update(update), Some(_)) => self.told_slots(&update),
             (Message::MfStart, Some(sender)) => self.asked_to_pause(link, sender),
             (Message::Module, Some(_)) => {}
+        }
+    }
+
+    /// A message that was sent before another one which has been read: the connections between two nodes overtake each other,
+    /// most of all when one of the nodes was stopped. It shows that the sender is there, but what it says of itself and of others
+    /// is not true any more, and a node that has another role or master by now would be given the old one back.
+    fn received_outdated(
+        &mut self,
+        link: LinkId,
+        sender: NodeKey,
+        header: &Header,
+        message: &Message<'_>,
+    ) {
+        self.nodes[sender].heard_ms = self.now.mono_ms;
+        match message {
+            Message::Ping(ping) if ping.kind != PingKind::Pong => {
+                self.answer(link, Some(sender), header);
+            }
+            Message::Ping(ping) if self.nodes[sender].link == Some(link) => {
+                self.has_answered(sender, link, &ping.gossip);
+            }
+            Message::Publish(publish) => self.deliver(publish),
+            _ => {}
         }
     }
 
@@ -143,6 +169,7 @@ impl Cluster {
         let now = self.now.mono_ms;
         let node = &mut self.nodes[sender];
         node.heard_ms = now;
+        node.told_epoch = header.current_epoch;
         node.offset = header.offset;
         let (extensions, light) = (NodeFlags::EXTENSIONS, NodeFlags::LIGHT_HEADERS);
         node.flags.set(light, header.flags.has(light));
@@ -219,7 +246,7 @@ impl Cluster {
             if was_replica || *self.nodes[sender].slots() != header.slots {
                 self.apply_claims(sender, header.config_epoch, &header.slots);
             } else {
-                self.note_claimed(&header.slots);
+                self.note_claimed(sender, &header.slots);
             }
             self.resolve_collision(sender, header.config_epoch);
         }

@@ -166,6 +166,7 @@ impl Cluster {
             self.has_foreign_data = true;
             self.migrating.clear();
             self.importing.clear();
+            self.arrivals = Default::default();
         }
         self.nodes.unassign_all(me);
         self.note("+replica", master, "this node is its replica now");

@@ -116,6 +116,11 @@ impl Standing {
         self.is_ok
     }
 
+    /// Whether this node does not serve since it may have been replaced.
+    pub fn may_be_replaced(&self) -> bool {
+        !self.is_ok && !matches!(self.reason, None | Some(Reason::Uncovered))
+    }
+
     /// When this node stops to serve unless it is answered.
     pub fn next_due(&self) -> Option<u64> {
         self.heard_until_ms.filter(|_| self.is_ok).map(|until| until.saturating_add(1))

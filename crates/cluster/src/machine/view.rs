@@ -175,6 +175,11 @@ impl Cluster {
         if self.has_foreign_data { 0 } else { offset }
     }
 
+    /// Whether the owner of a slot has claimed it in its last message.
+    pub fn is_claimed(&self, slot: u16) -> bool {
+        self.nodes.owner(slot).is_some() && !self.unclaimed.contains(slot)
+    }
+
     /// Returns the moves of slots that are under way.
     pub fn open_slots(&self) -> impl Iterator<Item = OpenSlot> {
         let importing = self.importing.iter().map(|(slot, key)| (*slot, true, *key));
@@ -184,6 +189,12 @@ impl Cluster {
             is_importing,
             node: self.nodes[key].id,
         })
+    }
+
+    /// Whether this node is a master that does not serve since it may have been replaced. Whoever moves a slot must not take for
+    /// its keys what is here.
+    pub fn may_be_replaced(&self) -> bool {
+        self.nodes.me().is_master() && self.standing.may_be_replaced()
     }
 
     /// Returns the node that a slot is moved to from this shard.

@@ -68,6 +68,8 @@ pub struct Node {
     pub denies_us: bool,
     /// Whether it claims slots of another master with the epoch of that one.
     pub is_contested: bool,
+    /// The newest epoch that it has told of: it never tells of an older one again, if its file is not.
+    pub told_epoch: u64,
     /// The epoch of its slots.
     pub config_epoch: u64,
     pub(super) slots: SlotBitmap,
@@ -104,6 +106,7 @@ impl Node {
             address: Address::default(),
             names: Names::default(),
             master: None,
+            told_epoch: 0,
             config_epoch: 0,
             slots: SlotBitmap::default(),
             slot_count: 0,

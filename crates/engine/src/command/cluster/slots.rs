@@ -288,7 +288,7 @@ pub(super) const GETKEYSINSLOT: Command = Command {
 };
 
 fn get_keys_in_slot(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    machine(ctx)?;
+    let machine = machine(ctx)?;
     let (slot, max) = (args.integer(2)?, args.integer(3)?);
     let slot = u16::try_from(slot).ok().filter(|slot| *slot < SLOTS);
     // More than a machine word can count is all of them.
@@ -296,6 +296,10 @@ fn get_keys_in_slot(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -
     let Some((slot, max)) = slot.zip(max) else {
         return Err(ErrorReply::err("Invalid slot or number of keys"));
     };
+    if machine.migrating_to(slot).is_some() && machine.may_be_replaced() {
+        // Who moves the slot would believe that these are all, or the newest.
+        return Err(ErrorReply::fixed("CLUSTERDOWN This master may have been replaced"));
+    }
     let db = ctx.call.db;
     reply.array(max.min(ctx.data.db(db).slot(slot).keys as usize));
     ctx.data.keys_in_slot(db, slot, max, &mut |entry| reply.bulk(entry.key()));

@@ -185,6 +185,31 @@ fn a_move_is_given_up() {
 }
 
 #[test]
+fn who_may_have_been_replaced_moves_nothing() {
+    let mut world = two_masters();
+    let target = world.id(1);
+    let [migrating, keys] =
+        [&format!("CLUSTER SETSLOT 866 MIGRATING {target}"), "CLUSTER GETKEYSINSLOT 866 10"];
+    world.ok(0, "SET hello 1");
+    world.ok(0, migrating);
+    expect(&mut world, 0, &[(keys, "*1\r\n$5\r\nhello\r\n")]);
+    world.cut.push(0);
+    world.advance_ms(3_000);
+    expect(
+        &mut world,
+        0,
+        &[
+            (keys, "-CLUSTERDOWN This master may have been replaced"),
+            (migrating, "-ERR This master may have been replaced: it has no majority of masters"),
+            ("CLUSTER GETKEYSINSLOT 867 10", "*0\r\n"),
+        ],
+    );
+    world.cut.clear();
+    world.until("it serves again", |world| world.request(0, keys).starts_with('*'));
+    world.ok(0, migrating);
+}
+
+#[test]
 fn a_cluster_with_a_gap_serves_what_its_settings_allow() {
     let mut world = World::new(1, "cluster-allow-pubsubshard-when-down no");
     let unbound = "-CLUSTERDOWN Hash slot not served";

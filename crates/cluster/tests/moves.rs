@@ -1,0 +1,98 @@
+//! Slots that move between machines, while messages are late or nodes are away.
+
+mod network;
+
+use network::Network;
+use russet_cluster::{Settings, SlotStep};
+
+const SLOT: u16 = 8_000;
+
+fn settings() -> Settings {
+    Settings { node_timeout_ms: 2_000, ..Settings::default() }
+}
+
+fn set(network: &mut Network, at: usize, slot: u16, step: &SlotStep) {
+    network.checks.loose.extend(network.checks.watched.clone());
+    let order = network.order(at, |cluster, now| cluster.set_slot(now, slot, step, false));
+    assert_eq!(order, Ok(()));
+}
+
+fn name(network: &Network, number: usize) -> Vec<u8> {
+    network.cluster(number).my_id().as_bytes().to_vec()
+}
+
+/// Begins the move of a slot.
+fn open(network: &mut Network, slot: u16, from: usize, to: usize) {
+    let (source, target) = (name(network, from), name(network, to));
+    set(network, to, slot, &SlotStep::Import(source));
+    set(network, from, slot, &SlotStep::Migrate(target));
+}
+
+/// Tells a node that a slot is another one's now.
+fn give(network: &mut Network, at: usize, slot: u16, to: usize) {
+    let target = name(network, to);
+    set(network, at, slot, &SlotStep::Give(target));
+}
+
+fn owners(network: &Network, slot: u16) -> Vec<Option<usize>> {
+    let owner = |number: usize| {
+        let nodes = network.cluster(number).nodes();
+        network.find(nodes[nodes.owner(slot)?].id)
+    };
+    (0..network.processes.len()).map(owner).collect()
+}
+
+#[test]
+fn an_old_owner_that_has_not_been_told_does_not_get_its_slot_back() {
+    let mut network = Network::formed(3, 0, settings());
+    open(&mut network, SLOT, 1, 0);
+    network.set_cut(0, 1, true);
+    give(&mut network, 0, SLOT, 0);
+    network.run(50);
+    // It gets a newer epoch for another reason, and claims what it has.
+    open(&mut network, 16_000, 2, 1);
+    give(&mut network, 1, 16_000, 1);
+    give(&mut network, 2, 16_000, 1);
+    let epoch =
+        |network: &Network, number: usize| network.cluster(number).nodes().me().config_epoch;
+    assert!(epoch(&network, 1) > epoch(&network, 0));
+    network.set_cut(0, 1, false);
+    network.run(3_000);
+    assert_eq!(owners(&network, SLOT), [Some(0); 3], "{:#?}", network.processes[0].log);
+    assert!(network.processes[0].log.iter().any(|line| line.contains("Claiming them again")));
+    // Once it has let the slot go, a newer claim is a newer claim.
+    open(&mut network, SLOT, 0, 1);
+    give(&mut network, 1, SLOT, 1);
+    network.run(3_000);
+    assert_eq!(owners(&network, SLOT), [Some(1); 3]);
+}
+
+#[test]
+fn a_slot_that_its_owner_gives_up_is_taken_by_who_imports_it() {
+    let mut network = Network::formed(3, 0, settings());
+    open(&mut network, SLOT, 1, 0);
+    give(&mut network, 1, SLOT, 0);
+    network.run(3_000);
+    assert_eq!(owners(&network, SLOT), [Some(0); 3]);
+}
+
+#[test]
+fn a_slot_that_was_moved_to_another_meanwhile_is_not_taken() {
+    let mut network = Network::formed(4, 0, settings());
+    let slot = 4_500;
+    open(&mut network, slot, 1, 0);
+    network.run(500);
+    network.kill(0);
+    open(&mut network, slot, 1, 2);
+    give(&mut network, 2, slot, 2);
+    network.run(500);
+    give(&mut network, 1, slot, 2);
+    network.run(500);
+    // Back again, it does not hear of the new owner at first.
+    network.set_cut(0, 2, true);
+    network.restart(0);
+    network.run(1_000);
+    network.set_cut(0, 2, false);
+    network.run(5_000);
+    assert_eq!(owners(&network, slot), [Some(2); 4], "{:#?}", network.processes[0].log);
+}
