@@ -25,28 +25,31 @@ impl Heard {
     }
 }
 
+/// The begin of a message on a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Begun(Vec<u8>);
+
+impl Begun {
+    /// Takes bytes, and returns the messages that are whole with them.
+    fn take(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+        self.0.extend_from_slice(bytes);
+        let mut frames = Vec::new();
+        while let NextFrame::Frame(len) =
+            next_frame(&self.0, true).map_err(|what| what.to_string())?
+        {
+            frames.push(self.0.drain(..len).collect());
+        }
+        Ok(frames)
+    }
+}
+
 impl World {
     /// Bytes leave an end of a connection of the bus.
     pub(crate) fn bus_sends(&mut self, conn: ConnId, direction: usize, bytes: &[u8]) {
         let (from, to) = self.conns[conn].link(direction);
-        let mut held = self.cluster.held.remove(&(conn, direction)).unwrap_or_default();
-        held.extend_from_slice(bytes);
-        let mut at = 0;
-        loop {
-            match next_frame(&held[at..], true) {
-                Ok(NextFrame::Frame(len)) => {
-                    self.message_leaves(from, to, &held[at..at + len]);
-                    at += len;
-                }
-                Ok(NextFrame::NeedMore) => break,
-                Err(what) => {
-                    return self.fail(format!("node{from} sends what is no message: {what}"));
-                }
-            }
-        }
-        held.drain(..at);
-        if !held.is_empty() {
-            self.cluster.held.insert((conn, direction), held);
+        match self.cluster.sent.entry((conn, direction)).or_default().take(bytes) {
+            Ok(frames) => frames.iter().for_each(|frame| self.message_leaves(from, to, frame)),
+            Err(what) => self.fail(format!("node{from} sends what is no message: {what}")),
         }
     }
 
@@ -80,8 +83,17 @@ impl World {
         }
     }
 
-    /// A node reads something of another.
-    pub(crate) fn bus_reads(&mut self, node: usize, other: usize) {
+    /// A node reads bytes of another. Part of a message says nothing.
+    pub(crate) fn bus_reads(&mut self, conn: ConnId, direction: usize, bytes: &[u8]) {
+        let (other, node) = self.conns[conn].link(direction);
+        match self.cluster.read.entry((conn, direction)).or_default().take(bytes) {
+            Ok(frames) if frames.is_empty() => {}
+            Ok(_) => self.bus_hears(node, other),
+            Err(what) => self.fail(format!("node{node} reads what is no message: {what}")),
+        }
+    }
+
+    fn bus_hears(&mut self, node: usize, other: usize) {
         let now = self.now;
         let timeout_us = self.timeout_us();
         let heard = self.cluster.heard.entry((node, other));

@@ -46,8 +46,10 @@ pub(crate) struct ClusterWatch {
     pub winners: BTreeMap<u64, NodeId>,
     /// When a node last read something of another, and when the last long silence before that ended.
     pub heard: BTreeMap<(usize, usize), cluster_bus::Heard>,
-    /// Bytes on their way that are no whole message yet, by connection and direction.
-    pub held: BTreeMap<(crate::net::ConnId, usize), Vec<u8>>,
+    /// Messages that are sent in part, by connection and direction.
+    pub sent: BTreeMap<(crate::net::ConnId, usize), cluster_bus::Begun>,
+    /// Messages that are read in part.
+    pub read: BTreeMap<(crate::net::ConnId, usize), cluster_bus::Begun>,
     /// Who served each tag with the greatest epoch, and since when.
     pub served: BTreeMap<usize, cluster_check::Served>,
     /// Who has each tag in a node's view, with the epoch that it got it with.

@@ -148,19 +148,20 @@ impl World {
         };
         let before = buffer.len();
         buffer.extend_from_slice(pipe.take(max));
-        let (service, hosts) = (self.conns[conn].service, self.conns[conn].hosts);
+        let service = self.conns[conn].service;
         if end == 1 && service == Service::Clients {
             let now_us = self.now.saturating_sub(process.suspended_us);
             let c = &mut self.conns[conn];
             process.heard_us.insert(c.hosts[0], now_us);
             c.tap.hear(&buffer[before..], now_us);
         }
-        let read = (process.is_sentinel && end == 0).then(|| buffer[before..].to_vec());
-        if let Some(bytes) = read {
-            self.watch_read(conn, &bytes);
+        let is_watched = process.is_sentinel && end == 0;
+        let read = (is_watched || service == Service::Bus).then(|| buffer[before..].to_vec());
+        if let Some(bytes) = read.as_ref().filter(|_| is_watched) {
+            self.watch_read(conn, bytes);
         }
-        if service == Service::Bus {
-            self.bus_reads(node, hosts[1 - end]);
+        if let Some(bytes) = read.filter(|_| service == Service::Bus) {
+            self.bus_reads(conn, 1 - end, &bytes);
         } else if let Owner::Agent(agent) = self.conns[conn].owners[0] {
             self.note_agent_read(agent, node);
         }
