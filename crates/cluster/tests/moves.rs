@@ -45,26 +45,28 @@ fn owners(network: &Network, slot: u16) -> Vec<Option<usize>> {
 #[test]
 fn an_old_owner_that_has_not_been_told_does_not_get_its_slot_back() {
     let mut network = Network::formed(3, 0, settings());
-    open(&mut network, SLOT, 1, 0);
+    let slot = 100;
+    open(&mut network, slot, 0, 1);
     network.set_cut(0, 1, true);
-    give(&mut network, 0, SLOT, 0);
+    give(&mut network, 1, slot, 1);
+    // It gets a new epoch for another reason, and claims what it has.
+    open(&mut network, 16_000, 2, 0);
+    give(&mut network, 0, 16_000, 0);
+    give(&mut network, 2, 16_000, 0);
     network.run(50);
-    // It gets a newer epoch for another reason, and claims what it has.
-    open(&mut network, 16_000, 2, 1);
-    give(&mut network, 1, 16_000, 1);
-    give(&mut network, 2, 16_000, 1);
+    // Both have the same one, so the first, which hears the other one, takes a newer one.
     let epoch =
         |network: &Network, number: usize| network.cluster(number).nodes().me().config_epoch;
-    assert!(epoch(&network, 1) > epoch(&network, 0));
+    assert!(epoch(&network, 0) > epoch(&network, 1));
     network.set_cut(0, 1, false);
     network.run(3_000);
-    assert_eq!(owners(&network, SLOT), [Some(0); 3], "{:#?}", network.processes[0].log);
-    assert!(network.processes[0].log.iter().any(|line| line.contains("Claiming them again")));
+    assert_eq!(owners(&network, slot), [Some(1); 3], "{:#?}", network.processes[1].log);
+    assert!(network.processes[1].log.iter().any(|line| line.contains("Claiming them again")));
     // Once it has let the slot go, a newer claim is a newer claim.
-    open(&mut network, SLOT, 0, 1);
-    give(&mut network, 1, SLOT, 1);
+    open(&mut network, slot, 1, 0);
+    give(&mut network, 0, slot, 0);
     network.run(3_000);
-    assert_eq!(owners(&network, SLOT), [Some(1); 3]);
+    assert_eq!(owners(&network, slot), [Some(0); 3]);
 }
 
 #[test]
@@ -89,10 +91,24 @@ fn a_slot_that_was_moved_to_another_meanwhile_is_not_taken() {
     give(&mut network, 1, slot, 2);
     network.run(500);
     // Back again, it does not hear of the new owner at first.
-    network.set_cut(0, 2, true);
+    for (from, to) in [(0, 2), (2, 0)] {
+        network.set_cut(from, to, true);
+    }
     network.restart(0);
     network.run(1_000);
-    network.set_cut(0, 2, false);
+    network.heal();
     network.run(5_000);
     assert_eq!(owners(&network, slot), [Some(2); 4], "{:#?}", network.processes[0].log);
+}
+
+#[test]
+fn a_slot_is_taken_by_who_has_forgotten_that_it_imports_it() {
+    let mut network = Network::formed(3, 0, settings());
+    open(&mut network, SLOT, 1, 0);
+    set(&mut network, 0, SLOT, &SlotStep::Settle);
+    give(&mut network, 0, SLOT, 0);
+    network.run(500);
+    give(&mut network, 1, SLOT, 0);
+    network.run(3_000);
+    assert_eq!(owners(&network, SLOT), [Some(0); 3]);
 }

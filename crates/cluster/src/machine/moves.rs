@@ -202,19 +202,22 @@ impl Cluster {
         self.log_slot(format!("Assigning slot {slot} to"), to);
         let my_master = self.nodes.me().master.unwrap_or(me);
         let was_mine = self.nodes.owner(slot) == Some(my_master) && to != my_master;
-        let is_imported = to == my_master && self.importing.remove(&slot).is_some();
-        match self.nodes.owner(slot) {
-            Some(from) if is_imported && from != to => self.arrivals.take(slot, from),
+        let was_importing = to == my_master && self.importing.remove(&slot).is_some();
+        let former = self.nodes.owner(slot).filter(|former| *former != to);
+        match former {
+            // Also if this node has forgotten that it imports the slot: without a newer epoch nobody would believe it, and when
+            // the former owner gives the slot up as well, it would be nobody's.
+            Some(former) if to == my_master => self.arrivals.take(slot, former),
+            Some(_) => self.arrivals.forget_slot(slot),
             // Told again.
-            Some(owner) if owner == to => {}
-            _ => self.arrivals.forget_slot(slot),
+            None => {}
         }
         self.nodes.assign(slot, Some(to));
         self.unclaimed.remove(slot);
         if was_mine && self.nodes[my_master].slot_count() == 0 {
             self.lost_last_slot(to);
         }
-        if is_imported && to == me {
+        if to == me && (was_importing || former.is_some()) {
             self.claim_imported(slot);
         }
     }
