@@ -12,7 +12,7 @@
 use russet_cluster::bus::NodeFlags;
 use russet_cluster::{Cluster, NodeId, Route};
 
-use crate::clusters::{is, slot_of_tag};
+use crate::clusters::{TAGS, is, slot_of_tag};
 use crate::net::ConnId;
 use crate::plan::node_of;
 use crate::world::World;
@@ -37,9 +37,8 @@ pub(crate) struct Served {
 impl World {
     /// A node's process begins: what it had seen is forgotten.
     pub(crate) fn cluster_begins(&mut self, node: usize) {
-        self.cluster.views.retain(|(viewer, _), _| *viewer != node);
+        self.cluster.views.remove(&node);
         self.cluster.failed_us.remove(&node);
-        self.cluster.routes.retain(|(viewer, _), _| *viewer != node);
         if self.cluster.electing.remove(&node) {
             self.coverage.restarts_in_election += 1;
         }
@@ -48,23 +47,22 @@ impl World {
 
     /// Looks at a node of a cluster after a call.
     pub(crate) fn observe_cluster(&mut self, node: usize) {
-        let Some(plan) = &self.plan.cluster else { return };
-        let tags = plan.tags;
         let Some(machine) = self.processes[node].cluster() else { return };
         let (mut wrong, mut news) = (None, Vec::new());
         let nodes = machine.nodes();
-        for tag in 0..tags {
-            self.cluster.routes.insert((node, tag), machine.route(slot_of_tag(tag)));
+        let view = self.cluster.views.entry(node).or_default();
+        for tag in 0..TAGS {
+            view.routes[tag] = Some(machine.route(slot_of_tag(tag)));
             // A slot that its owner has given up goes to whoever claims it, with whatever epoch.
             let claimed =
                 nodes.owner(slot_of_tag(tag)).filter(|_| machine.is_claimed(slot_of_tag(tag)));
             let Some(owner) = claimed else {
-                self.cluster.views.remove(&(node, tag));
+                view.owners[tag] = None;
                 continue;
             };
             let owner = &nodes[owner];
             let now = (owner.id, owner.config_epoch);
-            let before = self.cluster.views.insert((node, tag), now);
+            let before = view.owners[tag].replace(now);
             if before != Some(now) {
                 let (owner, epoch) = now;
                 news.push(format!("for node{node} tag {tag} is {owner:?}'s (epoch {epoch})"));
@@ -120,7 +118,7 @@ impl World {
             self.cluster.told.insert(node);
         } else if text.starts_with("Manual failover was won too late") {
             // It takes back what it has told nobody.
-            self.cluster.views.retain(|(viewer, _), _| *viewer != node);
+            self.cluster.views.remove(&node);
         } else if text.starts_with("Failover auth denied") {
             self.coverage.votes_refused += 1;
         } else if text.starts_with("configEpoch collision") {
@@ -310,7 +308,7 @@ impl World {
     /// Where a node has sent clients before the present turn, and where it does now.
     fn routes_in_turn(&self, node: usize, tag: usize) -> Vec<Route> {
         let now = self.processes[node].cluster().map(|machine| machine.route(slot_of_tag(tag)));
-        let before = self.cluster.routes.get(&(node, tag)).copied();
+        let before = self.cluster.views.get(&node).and_then(|view| view.routes[tag]);
         before.into_iter().chain(now).collect()
     }
 
@@ -330,8 +328,7 @@ impl World {
                 owner == nodes.my_key() || nodes.share_shard(owner, nodes.my_key())
             })
         };
-        let tags = self.plan.cluster.as_ref().map_or(0, |plan| plan.tags);
-        let mine: Vec<usize> = (0..tags).filter(mine).collect();
+        let mine: Vec<usize> = (0..TAGS).filter(mine).collect();
         let is_told = self.cluster.told.remove(&node);
         self.coverage.keys_lost += self.cluster.keys.excuse_absent(&mine, (id, went_on));
         for tag in mine {
@@ -359,7 +356,7 @@ impl World {
             let is_imported = matches!(machine.route(slot), Route::Importing { .. });
             is_imported || nodes.owner(slot) == Some(nodes.my_key())
         };
-        let tags: Vec<usize> = (0..plan.tags).filter(is_mine).collect();
+        let tags: Vec<usize> = (0..TAGS).filter(is_mine).collect();
         tags.into_iter().for_each(|tag| self.cluster.keys.excuse_tag(tag));
     }
 }

@@ -5,7 +5,7 @@ use russet_cluster::Route;
 
 use crate::cluster_agent::{Answer, Next, Question};
 use crate::cluster_mover::{Move, Mover, migrate, words};
-use crate::clusters::slot_of_tag;
+use crate::clusters::{TAGS, slot_of_tag};
 use crate::resp::Reply;
 use crate::world::World;
 
@@ -31,9 +31,8 @@ enum Step {
 impl World {
     /// The slots that nodes still move, or have keys of without having the slot.
     fn open_slots(&self) -> Vec<Fix> {
-        let Some(plan) = &self.plan.cluster else { return Vec::new() };
         let mut fixes = Vec::new();
-        for tag in 0..plan.tags {
+        for tag in 0..TAGS {
             for node in 0..self.plan.data_nodes() {
                 if self.is_open_at(tag, node) {
                     fixes.push(Fix { tag, node, step: Step::Open });
@@ -58,8 +57,7 @@ impl World {
 
     /// A slot that its owner still moves to somebody.
     fn open_move(&self) -> Option<Move> {
-        let plan = self.plan.cluster.as_ref()?;
-        (0..plan.tags).find_map(|tag| {
+        (0..TAGS).find_map(|tag| {
             let from = self.owner_of(tag)?;
             let Route::Migrating { to } = self.processes[from].cluster()?.route(slot_of_tag(tag))
             else {

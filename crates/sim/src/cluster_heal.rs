@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use russet_cluster::bus::NodeFlags;
 use russet_cluster::{Cluster, NodeId, SlotBitmap};
 
-use crate::clusters::is;
+use crate::clusters::{TAGS, is};
 use crate::model::Value;
 use crate::plan::node_of;
 use crate::world::{Event, Phase, World};
@@ -72,9 +72,10 @@ impl World {
     fn tell_views(&mut self) {
         for node in 0..self.plan.data_nodes() {
             let mut line = format!("node{node} believes:");
-            for (&(viewer, tag), (id, epoch)) in &self.cluster.views {
-                if viewer == node {
-                    let owner = self.cluster.node(id).unwrap_or(usize::MAX);
+            let owners = self.cluster.views.get(&node).into_iter().flat_map(|view| view.owners);
+            for (tag, owner) in owners.enumerate() {
+                if let Some((id, epoch)) = owner {
+                    let owner = self.cluster.node(&id).unwrap_or(usize::MAX);
                     line += &format!(" {tag}@node{owner}({epoch})");
                 }
             }
@@ -151,12 +152,11 @@ impl World {
         if let Some(busy) = self.cluster.agents.iter().position(|agent| !agent.is_idle_mover()) {
             return Some(format!("agent {busy} mends something"));
         }
-        let tags = self.plan.cluster.as_ref().map_or(0, |plan| plan.tags);
         let has_mover = self.plan.cluster.as_ref().is_some_and(|plan| plan.movers > 0);
         let is_open = |tag: &usize| {
             has_mover && (0..self.plan.data_nodes()).any(|node| self.is_open_at(*tag, node))
         };
-        (0..tags).find(is_open).map(|tag| format!("the slot of tag {tag} is still moved"))
+        (0..TAGS).find(is_open).map(|tag| format!("the slot of tag {tag} is still moved"))
     }
 
     /// The node whose replica a node is.

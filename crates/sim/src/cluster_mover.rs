@@ -11,7 +11,7 @@
 
 use crate::cluster_agent::{Answer, Next, Question};
 use crate::cluster_fixer::Fix;
-use crate::clusters::slot_of_tag;
+use crate::clusters::{TAGS, slot_of_tag};
 use crate::plan::{PORT, host_address};
 use crate::resp::Reply;
 use crate::world::{Phase, World};
@@ -145,8 +145,7 @@ impl World {
     }
 
     fn begin_move(&mut self) -> Option<Move> {
-        let plan = self.plan.cluster.as_ref()?;
-        let tag = self.chance.index(plan.tags);
+        let tag = self.chance.index(TAGS);
         let from = self.owner_of(tag).filter(|_| !self.cluster.moving.contains(&tag))?;
         let is_master = |node: &usize| {
             let machine = self.processes[*node].cluster();

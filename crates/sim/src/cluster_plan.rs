@@ -24,8 +24,6 @@ pub(crate) struct ClusterPlan {
     pub users: usize,
     /// Those who move slots.
     pub movers: usize,
-    /// How many tags keys have.
-    pub tags: usize,
     /// What a master acknowledges survives its process.
     pub is_durable: bool,
     /// Operators may force failovers.
@@ -52,7 +50,6 @@ impl ClusterPlan {
             timeout_ms: chance.skewed(800, 5000),
             users: chance.between(1, 3) as usize,
             movers: *chance.pick(&[0, 1, 1, 2]),
-            tags: 16,
             is_durable: chance.percent(50),
             forces: chance.percent(30),
         }

@@ -2,6 +2,7 @@
 
 use crate::cluster_agent::{Answer, Next, Question};
 use crate::cluster_keys::Name;
+use crate::clusters::TAGS;
 use crate::plan::node_of;
 use crate::resp::Reply;
 use crate::workload::Place;
@@ -42,8 +43,8 @@ struct Doing {
 }
 
 impl User {
-    pub fn new(number: usize, tags: usize) -> User {
-        User { number, generations: vec![0; tags], table: vec![0; tags], last: 0, doing: None }
+    pub fn new(number: usize) -> User {
+        User { number, generations: vec![0; TAGS], table: vec![0; TAGS], last: 0, doing: None }
     }
 
     /// The tag that it asks about, and whether it writes.

@@ -15,6 +15,7 @@
 //! Keys are named after *tags*, hash tags in slots that lie far from each other. Whatever is checked of slots is checked of these.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use russet_cluster::bus::NodeFlags;
 use russet_cluster::{NodeId, Route};
@@ -27,6 +28,9 @@ use crate::cluster_user::User;
 use crate::disk::Disk;
 use crate::plan::Plan;
 use crate::{cluster_bus, cluster_check, cluster_keys, cluster_start};
+
+/// How many tags keys have.
+pub(crate) const TAGS: usize = 16;
 
 /// Nodes have started by then, and serve soon.
 pub(crate) const CLUSTER_START_US: u64 = 3_000_000;
@@ -52,10 +56,8 @@ pub(crate) struct ClusterWatch {
     pub read: BTreeMap<(crate::net::ConnId, usize), cluster_bus::Begun>,
     /// Who served each tag with the greatest epoch, and since when.
     pub served: BTreeMap<usize, cluster_check::Served>,
-    /// Who has each tag in a node's view, with the epoch that it got it with.
-    pub views: BTreeMap<(usize, usize), (NodeId, u64)>,
-    /// Where each node sends those who ask for a tag, as seen last.
-    pub routes: BTreeMap<(usize, usize), Route>,
+    /// What each node was last seen to believe of tags.
+    pub views: BTreeMap<usize, View>,
     /// Since when each node has taken its master for failed.
     pub failed_us: BTreeMap<usize, u64>,
     /// Nodes that ask for votes.
@@ -74,9 +76,20 @@ pub(crate) struct ClusterWatch {
     pub well_since_us: Option<u64>,
 }
 
-/// The slot of a tag.
+/// What a node believes of each tag.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    /// Who has it, with the epoch that it got it with.
+    pub owners: [Option<(NodeId, u64)>; TAGS],
+    /// Where the node sends those who ask for it.
+    pub routes: [Option<Route>; TAGS],
+}
+
+/// The slot of a tag. All calls are followed by a look at all tags.
 pub(crate) fn slot_of_tag(tag: usize) -> u16 {
-    slot_of(tag_text(tag).as_bytes())
+    static SLOTS: LazyLock<[u16; TAGS]> =
+        LazyLock::new(|| std::array::from_fn(|tag| slot_of(tag_text(tag).as_bytes())));
+    SLOTS[tag]
 }
 
 /// A tag, as keys have it between braces.
@@ -92,7 +105,7 @@ impl ClusterWatch {
         chance: &mut Chance,
     ) -> ClusterWatch {
         let Some(cluster) = &plan.cluster else { return ClusterWatch::default() };
-        let users = (0..cluster.users).map(|n| Agent::user(User::new(n, cluster.tags)));
+        let users = (0..cluster.users).map(|n| Agent::user(User::new(n)));
         let movers = (0..cluster.movers).map(|n| Agent::mover(Mover::new(n == 0)));
         let agents = users.chain(movers).collect();
         ClusterWatch {
