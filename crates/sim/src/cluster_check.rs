@@ -322,11 +322,14 @@ impl World {
         }
         let Some(machine) = self.processes[node].cluster() else { return };
         let nodes = machine.nodes();
+        // Keys of a slot that it imports were served there too.
         let mine = |tag: &usize| {
-            let owner = nodes.owner(slot_of_tag(*tag));
-            owner.is_some_and(|owner| {
-                owner == nodes.my_key() || nodes.share_shard(owner, nodes.my_key())
-            })
+            let slot = slot_of_tag(*tag);
+            let is_imported = matches!(machine.route(slot), Route::Importing { .. });
+            is_imported
+                || nodes.owner(slot).is_some_and(|owner| {
+                    owner == nodes.my_key() || nodes.share_shard(owner, nodes.my_key())
+                })
         };
         let mine: Vec<usize> = (0..TAGS).filter(mine).collect();
         let is_told = self.cluster.told.remove(&node);
