@@ -12,6 +12,8 @@
 //! So no message needs an order, and an old one does no harm. It needs different epochs: a failover gets its own by a
 //! vote, and two masters with the same one notice it at each other's next message ([`Cluster::resolve_collision`]).
 
+use std::collections::BTreeSet;
+
 use super::Cluster;
 use crate::injected::Bug;
 use crate::io::{Level, Output};
@@ -30,6 +32,7 @@ impl Cluster {
         let mut new_master = None;
         let mut lost = SlotBitmap::default();
         let mut is_outdated = false;
+        let mut former = BTreeSet::new();
         for slot in claimed.difference(self.nodes[sender].slots()).iter() {
             let owner = self.nodes.owner(slot);
             if !self.yields(slot, epoch) {
@@ -42,6 +45,7 @@ impl Cluster {
                 }
                 lost.insert(slot);
             }
+            former.extend(owner);
             if owner.is_some() && owner == my_master {
                 new_master = Some(sender);
             }
@@ -50,7 +54,8 @@ impl Cluster {
         if is_outdated {
             self.claim_again(sender);
         }
-        self.note_unclaimed(sender, epoch, claimed);
+        self.follow_targets(sender, &former);
+        self.note_unclaimed(sender, claimed);
         let my_epoch = my_master.map_or(0, |master| self.nodes[master].config_epoch);
         let has_nothing = self.nodes.me().slot_count() == 0 && claimed.is_empty();
         if new_master.is_none()
@@ -98,6 +103,7 @@ impl Cluster {
     /// Notes that a master claims just the slots that it has: also those again that it had given up.
     pub(super) fn note_claimed(&mut self, sender: NodeKey, claimed: &SlotBitmap) {
         self.note_source(sender, claimed);
+        self.follow_targets(sender, &BTreeSet::new());
         if !self.unclaimed.is_empty() {
             self.set_unclaimed(self.unclaimed.difference(claimed));
         }
@@ -133,20 +139,24 @@ impl Cluster {
 
     /// Notes which of a master's slots it does not claim any more. It keeps them until somebody else does, so that clients
     /// are redirected and nothing is down in between; but others are not told so.
-    fn note_unclaimed(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
+    fn note_unclaimed(&mut self, sender: NodeKey, claimed: &SlotBitmap) {
         let held = self.nodes[sender].slots().clone();
         let gone = held.difference(claimed);
         let claimed_again = held.intersection(claimed);
         self.set_unclaimed(self.unclaimed.union(&gone).difference(&claimed_again));
-        let is_successor = |target: NodeKey| {
-            let node = &self.nodes[target];
-            let is_older = node.config_epoch < epoch || node.is_replica();
-            target != sender && is_older && self.nodes.share_shard(target, sender)
+        self.note_source(sender, claimed);
+    }
+
+    /// Lets slots that are moved to a master be moved to the one that has taken its place. `former`: from whom that one has just
+    /// taken slots. Two masters may be of one shard, so a newer epoch alone says nothing.
+    fn follow_targets(&mut self, sender: NodeKey, former: &BTreeSet<NodeKey>) {
+        let is_replaced = |target: NodeKey| {
+            let is_follower = self.nodes[target].master == Some(sender);
+            let is_empty = former.contains(&target) && self.nodes[target].slot_count() == 0;
+            let has_lost_all = is_empty && self.nodes.share_shard(target, sender);
+            target != sender && (is_follower || has_lost_all)
         };
-        let moved = self
-            .migrating
-            .iter()
-            .filter(|(slot, to)| !claimed.contains(**slot) && is_successor(**to));
+        let moved = self.migrating.iter().filter(|(_, to)| is_replaced(**to));
         for slot in moved.map(|(slot, _)| *slot).collect::<Vec<u16>>() {
             let text = format!(
                 "Failover occurred in migration target. Slot {slot} is now being migrated to node {} in shard {}.",
@@ -157,7 +167,6 @@ impl Cluster {
             self.migrating.insert(slot, sender);
             self.save_soon();
         }
-        self.note_source(sender, claimed);
     }
 
     /// Gives this node an epoch of its own if another master has the same: the one whose name is smaller takes a new one.
