@@ -168,7 +168,10 @@ impl World {
         }
         let nodes = machine.nodes();
         let (me, key) = (nodes.me(), nodes.my_key());
-        let Some(master) = me.master else { return };
+        // It may have been told in the same turn that somebody else has won.
+        let Some(master) = me.master.filter(|master| is(&nodes[*master], NodeFlags::FAIL)) else {
+            return;
+        };
         let ours = self.processes[node].data().map_or(0, |data| data.place().offset.max(0) as u64);
         let better = nodes
             .replicas(master)
@@ -217,7 +220,10 @@ impl World {
             return Err(format!("it serves its slot: {:?}", self.routes_in_turn(node, tag)));
         }
         let epoch = machine.nodes().me().config_epoch;
-        self.is_heard(machine, node, read_us)?;
+        // Or has noticed meanwhile that it must not serve, in a view with other masters.
+        if read_us == self.now || machine.is_ok() {
+            self.is_heard(machine, node, read_us)?;
+        }
         self.coverage.serves_checked += 1;
         let is_handed_over =
             self.cluster.handed_over_us.get(&tag).is_some_and(|end| self.now < *end);
@@ -345,11 +351,12 @@ impl World {
         }
     }
 
-    /// The process of a master ends: without a file that has it all, what it had acknowledged may be gone when it comes back.
+    /// The process of a master ends: what is not on its disk may be gone when it comes back.
     pub(crate) fn cluster_ends(&mut self, node: usize) {
         let Some(plan) = &self.plan.cluster else { return };
         let Some(machine) = self.processes[node].cluster() else { return };
-        if plan.is_durable || machine.is_replica() {
+        let is_durable = plan.is_durable;
+        if machine.is_replica() {
             return;
         }
         let nodes = machine.nodes();
@@ -360,6 +367,16 @@ impl World {
             is_imported || nodes.owner(slot) == Some(nodes.my_key())
         };
         let tags: Vec<usize> = (0..TAGS).filter(is_mine).collect();
-        tags.into_iter().for_each(|tag| self.cluster.keys.excuse_tag(tag));
+        if !is_durable {
+            return tags.into_iter().for_each(|tag| self.cluster.keys.excuse_tag(tag));
+        }
+        // Its own writes are on its disk, or nobody was told of them. What it had as a replica may not be: the disk failed, or
+        // was slow.
+        let seen = &self.processes[node].seen;
+        let Some((own, _)) = seen.place.clone() else { return };
+        let life = (node, self.processes[node].incarnation);
+        let on_disk = |id: &str| Some(*self.histories.get(id)?.on_disk.get(&life)?);
+        let place = [&own, &seen.second.0].into_iter().find_map(|id| Some((&id[..], on_disk(id)?)));
+        self.coverage.keys_lost += self.cluster.keys.excuse_unsaved(&tags, place, &own);
     }
 }

@@ -109,11 +109,32 @@ impl Keys {
     /// A replica goes on as master of these tags, from this place: what it did not have is lost. Returns how many
     /// acknowledged writes that are.
     pub fn excuse_absent(&mut self, tags: &[usize], place: (&str, i64)) -> u64 {
-        let is_lost = |(name, promise): &(&Name, &Promise)| {
-            let is_there = promise.written_at.as_ref().is_some_and(|write| self.has(place, write));
-            tags.contains(&name.tag) && !is_there
-        };
-        let lost: Vec<Name> = self.promises.iter().filter(is_lost).map(|(name, _)| *name).collect();
+        self.excuse_if(tags, |keys, write| !write.is_some_and(|write| keys.has(place, write)))
+    }
+
+    /// A master's process ends, whose disk has what is at this place: what it has not got of the time before its own history
+    /// is lost. Returns how many acknowledged writes that are.
+    pub fn excuse_unsaved(
+        &mut self,
+        tags: &[usize],
+        on_disk: Option<(&str, i64)>,
+        own: &str,
+    ) -> u64 {
+        self.excuse_if(tags, |keys, write| {
+            let is_saved =
+                |write: &(String, i64)| on_disk.is_some_and(|place| keys.has(place, write));
+            !write.is_some_and(|write| write.0 == own || is_saved(write))
+        })
+    }
+
+    fn excuse_if(
+        &mut self,
+        tags: &[usize],
+        is_lost: impl Fn(&Keys, Option<&(String, i64)>) -> bool,
+    ) -> u64 {
+        let of_tags = self.promises.iter().filter(|(name, _)| tags.contains(&name.tag));
+        let lost = of_tags.filter(|(_, promise)| is_lost(self, promise.written_at.as_ref()));
+        let lost: Vec<Name> = lost.map(|(name, _)| *name).collect();
         lost.into_iter().map(|name| u64::from(self.excuse(name))).sum()
     }
 

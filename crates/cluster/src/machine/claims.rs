@@ -21,12 +21,16 @@ use crate::nodes::NodeKey;
 use crate::slots::SlotBitmap;
 
 impl Cluster {
-    /// Applies what a master claims with an epoch.
+    /// Applies what a master claims with an epoch: it has those slots, and no others.
     pub(super) fn apply_claims(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
+        let held = self.nodes[sender].slots().clone();
+        self.note_unclaimed(sender, &held, claimed);
+        self.take_claimed(sender, epoch, claimed);
+    }
+
+    /// Gives a master the slots that it claims with an epoch, if that is newer than that of their owners.
+    pub(super) fn take_claimed(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
         let me = self.nodes.my_key();
-        if sender == me {
-            return;
-        }
         let my_master = if self.nodes.me().is_master() { Some(me) } else { self.nodes.me().master };
         let is_my_shard = self.nodes.share_shard(sender, me);
         let mut new_master = None;
@@ -55,7 +59,6 @@ impl Cluster {
             self.claim_again(sender);
         }
         self.follow_targets(sender, &former);
-        self.note_unclaimed(sender, claimed);
         let my_epoch = my_master.map_or(0, |master| self.nodes[master].config_epoch);
         let has_nothing = self.nodes.me().slot_count() == 0 && claimed.is_empty();
         if new_master.is_none()
@@ -139,8 +142,7 @@ impl Cluster {
 
     /// Notes which of a master's slots it does not claim any more. It keeps them until somebody else does, so that clients
     /// are redirected and nothing is down in between; but others are not told so.
-    fn note_unclaimed(&mut self, sender: NodeKey, claimed: &SlotBitmap) {
-        let held = self.nodes[sender].slots().clone();
+    fn note_unclaimed(&mut self, sender: NodeKey, held: &SlotBitmap, claimed: &SlotBitmap) {
         let gone = held.difference(claimed);
         let claimed_again = held.intersection(claimed);
         self.set_unclaimed(self.unclaimed.union(&gone).difference(&claimed_again));

@@ -384,8 +384,19 @@ impl Cluster {
     /// Handles news of the slots of a node, which somebody sends to one that claims them.
     fn told_slots(&mut self, update: &SlotsUpdate) {
         let Some(key) = self.find_known(&update.node) else { return };
-        let is_known = self.nodes[key].config_epoch >= update.config_epoch;
-        if key == self.nodes.my_key() || is_known || update.config_epoch > EPOCH_MAX {
+        let known = self.nodes[key].config_epoch;
+        if key == self.nodes.my_key()
+            || known > update.config_epoch
+            || update.config_epoch > EPOCH_MAX
+        {
+            return;
+        }
+        if known == update.config_epoch {
+            // A replica may have told of this epoch, which says nothing of the slots. What the sender knows of them may be old,
+            // so it can only add to what is known here.
+            if self.nodes[key].is_master() {
+                self.take_claimed(key, known, &update.slots);
+            }
             return;
         }
         if self.nodes[key].is_replica() {
