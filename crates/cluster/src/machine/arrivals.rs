@@ -72,8 +72,11 @@ impl Cluster {
         from.is_some_and(|from| *from == sender || self.nodes.share_shard(*from, sender))
     }
 
-    /// Answers outdated claims with a newer epoch.
+    /// Answers outdated claims with a newer epoch; later, if this node may have been replaced itself.
     pub(super) fn claim_again(&mut self, sender: NodeKey) {
+        if self.may_be_replaced() {
+            return;
+        }
         let text = format!(
             "Node {} still claims slots that were moved here, with a newer epoch. Claiming them again.",
             self.nodes[sender].label()
@@ -85,7 +88,8 @@ impl Cluster {
 
     /// Takes the slots whose owners gave them up, if nobody else has them.
     pub(super) fn take_given_up(&mut self) {
-        if self.arrivals.given_up_ms.is_empty() || !self.nodes.me().is_master() {
+        let is_idle = self.arrivals.given_up_ms.is_empty();
+        if is_idle || !self.nodes.me().is_master() || self.may_be_replaced() {
             return;
         }
         // A dead one that has no slots has nothing to say; one that has is replaced first.

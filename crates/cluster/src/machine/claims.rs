@@ -175,7 +175,8 @@ impl Cluster {
     pub(super) fn resolve_collision(&mut self, sender: NodeKey, epoch: u64) {
         let me = self.nodes.me();
         let collides = me.is_master() && self.nodes[sender].is_master() && me.config_epoch == epoch;
-        if !collides || self.nodes[sender].id <= me.id {
+        // One that may have been replaced would take its slots back.
+        if !collides || self.nodes[sender].id <= me.id || self.may_be_replaced() {
             return;
         }
         self.current_epoch += 1;

@@ -83,11 +83,8 @@ impl Cluster {
                 if owner != Some(me) && !self.is_replica() {
                     return Err(format!("I'm not the owner of hash slot {slot}"));
                 }
-                if owner == Some(me) && self.may_be_replaced() {
-                    return Err(
-                        "This master may have been replaced: it has no majority of masters"
-                            .to_owned(),
-                    );
+                if owner == Some(me) {
+                    self.check_standing()?;
                 }
                 self.slot_peer(id)?;
             }
@@ -102,6 +99,9 @@ impl Cluster {
                 let to = self.joined(id)?;
                 if self.nodes[to].is_replica() {
                     return Err("Target node is not a master".to_owned());
+                }
+                if to == me && owner != Some(me) {
+                    self.check_standing()?;
                 }
                 let has_keys = has_keys && !self.has_bug(Bug::SlotGivenTwice);
                 if owner == Some(me) && to != me && has_keys {
@@ -180,6 +180,17 @@ impl Cluster {
             }
             cluster.save_soon();
         });
+    }
+
+    /// A master that may have been replaced has no part in moves: its keys are old, and with a new epoch it would take all its
+    /// slots back from whoever has got them.
+    fn check_standing(&self) -> Result<(), CommandError> {
+        match self.may_be_replaced() {
+            true => {
+                Err("This master may have been replaced: it has no majority of masters".to_owned())
+            }
+            false => Ok(()),
+        }
     }
 
     fn slot_peer(&self, id: &[u8]) -> Result<NodeKey, CommandError> {

@@ -191,10 +191,10 @@ impl Cluster {
         })
     }
 
-    /// Whether this node is a master that does not serve since it may have been replaced. Whoever moves a slot must not take for
-    /// its keys what is here.
+    /// Whether this node is a master with slots that does not serve since it may have been replaced. Whoever moves a slot must not
+    /// take for its keys what is here.
     pub fn may_be_replaced(&self) -> bool {
-        self.nodes.me().is_master() && self.standing.may_be_replaced()
+        self.nodes.me().votes() && self.standing.may_be_replaced()
     }
 
     /// Returns the node that a slot is moved to from this shard.
