@@ -113,11 +113,13 @@ fn slots_that_move_one_by_one_are_one_entry() {
     network.checks.loose = network.checks.watched.iter().copied().collect();
     network.checks.may_both_serve = true;
     let before = network.cluster(0).events().len();
-    let to = network.cluster(0).my_id();
+    let (from, to) = (network.cluster(2).my_id(), network.cluster(0).my_id());
     for slot in 16_000..16_100 {
-        let step = SlotStep::Give(to.as_bytes().to_vec());
-        let order = |cluster: &mut Cluster, now| cluster.set_slot(now, slot, &step, false);
-        network.order(0, order).unwrap();
+        let import = SlotStep::Import(from.as_bytes().to_vec());
+        for step in [import, SlotStep::Give(to.as_bytes().to_vec())] {
+            let order = |cluster: &mut Cluster, now| cluster.set_slot(now, slot, &step, false);
+            network.order(0, order).unwrap();
+        }
     }
     let moved = entries(&network, 0, &["+slots"]);
     let last = moved.last().expect("slots");

@@ -102,13 +102,23 @@ fn a_slot_that_was_moved_to_another_meanwhile_is_not_taken() {
 }
 
 #[test]
-fn a_slot_is_taken_by_who_has_forgotten_that_it_imports_it() {
+fn who_does_not_import_a_slot_does_not_take_it() {
     let mut network = Network::formed(3, 0, settings());
     open(&mut network, SLOT, 1, 0);
     set(&mut network, 0, SLOT, &SlotStep::Settle);
-    give(&mut network, 0, SLOT, 0);
+    let take = SlotStep::Give(name(&network, 0));
+    let order = network.order(0, |cluster, now| cluster.set_slot(now, SLOT, &take, false));
+    let owner = String::from_utf8(name(&network, 1)).expect("it is text");
+    assert_eq!(
+        order,
+        Err(format!("Slot {SLOT} is not being imported, and belongs to node {owner}"))
+    );
     network.run(500);
-    give(&mut network, 1, SLOT, 0);
+    assert_eq!(owners(&network, SLOT), [Some(1); 3]);
+    // What its owner has given up is to be had.
+    give(&mut network, 1, SLOT, 2);
+    network.run(500);
+    give(&mut network, 0, SLOT, 0);
     network.run(3_000);
     assert_eq!(owners(&network, SLOT), [Some(0); 3]);
 }

@@ -9,6 +9,8 @@
 //!
 //! Where users move slots or force failovers less is promised: `standing.rs` of the machine says what, and so does each check here.
 
+use std::collections::BTreeSet;
+
 use russet_cluster::bus::NodeFlags;
 use russet_cluster::{Cluster, NodeId, Route};
 
@@ -27,11 +29,19 @@ const RANK_US: u64 = 1_000_000;
 const HANDED_OVER_US: u64 = 30_000_000;
 
 /// Who has served a tag.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Served {
     node: usize,
+    /// The masters that count for it.
+    voters: BTreeSet<NodeId>,
     epoch: u64,
     since_us: u64,
+}
+
+/// The masters that count for a node.
+fn voters(machine: &Cluster) -> BTreeSet<NodeId> {
+    let voters = machine.nodes().iter().filter(|(_, node)| node.votes());
+    voters.map(|(_, node)| node.id).collect()
 }
 
 impl World {
@@ -153,10 +163,14 @@ impl World {
         self.coverage.elections_won += 1;
         self.cluster.electing.remove(&node);
         let id = self.cluster.ids[node];
-        let winner = *self.cluster.winners.entry(epoch).or_insert(id);
-        // Two replicas that an operator had take one master's place at once count twice among the voters.
-        if winner != id && !self.cluster.is_forced {
-            self.fail(format!("node{node} has won epoch {epoch}, and so has {winner:?}"));
+        let Some(machine) = self.processes[node].cluster() else { return };
+        let voters = voters(machine);
+        // Where a master and the one that has taken its place both count, to different nodes, two majorities need not meet.
+        let winners = self.cluster.winners.entry((epoch, voters)).or_default();
+        winners.insert(id);
+        if winners.len() > 1 {
+            let what = format!("epoch {epoch} has the winners {winners:?}, of the same voters");
+            self.fail(what);
         }
     }
 
@@ -228,20 +242,24 @@ impl World {
         let is_handed_over =
             self.cluster.handed_over_us.get(&tag).is_some_and(|end| self.now < *end);
         let is_loose = self.cluster.is_forced || self.cluster.moving.contains(&tag);
-        match self.cluster.served.get(&tag) {
+        let voters = voters(machine);
+        match self.cluster.served.get_mut(&tag) {
             // A node may forget an epoch that was not on its disk, of which it has told nobody.
             Some(known) if known.epoch > epoch && known.node != node => {
                 let is_late = read_us > known.since_us && (is_write || !is_handed_over);
-                if is_late && !is_loose {
+                if is_late && known.voters.symmetric_difference(&voters).count() > 2 {
+                    // They do not agree who the voters are by more than one place, and each has a majority.
+                    self.cluster.keys.excuse_tag(tag);
+                } else if is_late && !is_loose {
                     return Err(format!(
                         "it serves with epoch {epoch} what node{} has served with {} since {}",
                         known.node, known.epoch, known.since_us
                     ));
                 }
             }
-            Some(known) if known.epoch == epoch && known.node == node => {}
+            Some(known) if known.epoch == epoch && known.node == node => known.voters = voters,
             _ => {
-                let served = Served { node, epoch, since_us: self.now };
+                let served = Served { node, voters, epoch, since_us: self.now };
                 self.cluster.served.insert(tag, served);
             }
         }

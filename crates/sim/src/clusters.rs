@@ -46,8 +46,8 @@ pub(crate) struct ClusterWatch {
     pub keys: cluster_keys::Keys,
     /// Whom a voter has voted for in an epoch.
     pub votes: BTreeMap<(usize, u64), usize>,
-    /// Who has won an epoch.
-    pub winners: BTreeMap<u64, NodeId>,
+    /// Who has won an epoch, by the voters that count for the winner.
+    pub winners: BTreeMap<(u64, BTreeSet<NodeId>), BTreeSet<NodeId>>,
     /// When a node last read something of another, and when the last long silence before that ended.
     pub heard: BTreeMap<(usize, usize), cluster_bus::Heard>,
     /// Messages that are sent in part, by connection and direction.

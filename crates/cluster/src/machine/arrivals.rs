@@ -30,15 +30,22 @@ use crate::slots::SlotBitmap;
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
     /// Slots that were moved here, with the old owner, until it has been heard without them.
-    taken: BTreeMap<u16, NodeKey>,
+    taken: BTreeMap<u16, Taken>,
     /// Slots that are imported and that their owner does not claim any more, with the time when that was heard, milliseconds.
     given_up_ms: BTreeMap<u16, u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    from: NodeKey,
+    /// Whether the old owner has claimed it with a newer epoch.
+    is_reclaimed: bool,
 }
 
 impl Arrivals {
     /// Notes that a slot has been moved here.
     pub fn take(&mut self, slot: u16, from: NodeKey) {
-        self.taken.insert(slot, from);
+        self.taken.insert(slot, Taken { from, is_reclaimed: false });
     }
 
     /// Notes that a slot has another owner, or is going to have one.
@@ -48,7 +55,7 @@ impl Arrivals {
     }
 
     pub fn forget_node(&mut self, key: NodeKey) {
-        self.taken.retain(|_, from| *from != key);
+        self.taken.retain(|_, taken| taken.from != key);
     }
 }
 
@@ -57,7 +64,7 @@ impl Cluster {
     pub(super) fn note_source(&mut self, source: NodeKey, claimed: &SlotBitmap) {
         let (nodes, now) = (&self.nodes, self.now.mono_ms);
         let is_source = |from: NodeKey| from == source || nodes.share_shard(from, source);
-        self.arrivals.taken.retain(|slot, from| claimed.contains(*slot) || !is_source(*from));
+        self.arrivals.taken.retain(|slot, taken| claimed.contains(*slot) || !is_source(taken.from));
         self.arrivals.given_up_ms.retain(|slot, _| !claimed.contains(*slot));
         for (slot, from) in &self.importing {
             if *from == source && nodes.owner(*slot) == Some(source) && !claimed.contains(*slot) {
@@ -66,16 +73,25 @@ impl Cluster {
         }
     }
 
-    /// Whether a claim to a slot of this node is one from before the slot was moved here.
+    /// Whether a claim to a slot of this node is one from before the slot was moved here. Only once: who claims it again, with a
+    /// newer epoch than the one that it was answered with, means it.
     pub(super) fn is_outdated_claim(&self, slot: u16, sender: NodeKey) -> bool {
-        let from = self.arrivals.taken.get(&slot).filter(|_| self.nodes.me().is_master());
-        from.is_some_and(|from| *from == sender || self.nodes.share_shard(*from, sender))
+        let taken = self.arrivals.taken.get(&slot).filter(|_| self.nodes.me().is_master());
+        taken.is_some_and(|taken| {
+            let is_source = taken.from == sender || self.nodes.share_shard(taken.from, sender);
+            is_source && !taken.is_reclaimed
+        })
     }
 
     /// Answers outdated claims with a newer epoch; later, if this node may have been replaced itself.
-    pub(super) fn claim_again(&mut self, sender: NodeKey) {
+    pub(super) fn claim_again(&mut self, sender: NodeKey, slots: &SlotBitmap) {
         if self.may_be_replaced() {
             return;
+        }
+        for slot in slots.iter() {
+            if let Some(taken) = self.arrivals.taken.get_mut(&slot) {
+                taken.is_reclaimed = true;
+            }
         }
         let text = format!(
             "Node {} still claims slots that were moved here, with a newer epoch. Claiming them again.",

@@ -35,7 +35,7 @@ impl Cluster {
         let is_my_shard = self.nodes.share_shard(sender, me);
         let mut new_master = None;
         let mut lost = SlotBitmap::default();
-        let mut is_outdated = false;
+        let mut outdated = SlotBitmap::default();
         let mut former = BTreeSet::new();
         for slot in claimed.difference(self.nodes[sender].slots()).iter() {
             let owner = self.nodes.owner(slot);
@@ -44,7 +44,7 @@ impl Cluster {
             }
             if owner == Some(me) {
                 if self.is_outdated_claim(slot, sender) {
-                    is_outdated = true;
+                    outdated.insert(slot);
                     continue;
                 }
                 lost.insert(slot);
@@ -55,8 +55,8 @@ impl Cluster {
             }
             self.claimed_by(slot, sender, is_my_shard);
         }
-        if is_outdated {
-            self.claim_again(sender);
+        if !outdated.is_empty() {
+            self.claim_again(sender, &outdated);
         }
         self.follow_targets(sender, &former);
         let my_epoch = my_master.map_or(0, |master| self.nodes[master].config_epoch);

@@ -102,6 +102,7 @@ impl Cluster {
                 }
                 if to == me && owner != Some(me) {
                     self.check_standing()?;
+                    self.check_import(slot, owner)?;
                 }
                 let has_keys = has_keys && !self.has_bug(Bug::SlotGivenTwice);
                 if owner == Some(me) && to != me && has_keys {
@@ -193,6 +194,18 @@ impl Cluster {
         }
     }
 
+    /// An order to take a slot may come late, when the slot has gone elsewhere. Without a newer epoch nobody would believe it, and
+    /// when the owner is told the same, the slot is nobody's; with one, the owner would drop its keys.
+    fn check_import(&self, slot: u16, owner: Option<NodeKey>) -> Result<(), CommandError> {
+        match owner.filter(|_| self.is_claimed(slot) && !self.importing.contains_key(&slot)) {
+            Some(owner) => Err(format!(
+                "Slot {slot} is not being imported, and belongs to node {}",
+                self.nodes[owner].id
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn slot_peer(&self, id: &[u8]) -> Result<NodeKey, CommandError> {
         let text = String::from_utf8_lossy(id);
         let key = self.joined(id).map_err(|_| format!("I don't know about node {text}"))?;
@@ -216,8 +229,6 @@ impl Cluster {
         let was_importing = to == my_master && self.importing.remove(&slot).is_some();
         let former = self.nodes.owner(slot).filter(|former| *former != to);
         match former {
-            // Also if this node has forgotten that it imports the slot: without a newer epoch nobody would believe it, and when
-            // the former owner gives the slot up as well, it would be nobody's.
             Some(former) if to == my_master => self.arrivals.take(slot, former),
             Some(_) => self.arrivals.forget_slot(slot),
             // Told again.

@@ -57,7 +57,9 @@ impl Cluster {
         };
         if let Some(sender) = sender {
             self.bind_inbound(link, sender);
-            if header.current_epoch < self.nodes[sender].told_epoch {
+            // Whoever has slots with an epoch knows of that one, too.
+            let node = &self.nodes[sender];
+            if header.current_epoch < node.told_epoch.max(node.config_epoch) {
                 return self.received_outdated(link, sender, &header, &received.message);
             }
             self.note_sender(sender, &header);

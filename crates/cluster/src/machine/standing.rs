@@ -21,6 +21,7 @@
 //! * It does not vote against a master to which it has sent another answer within the timeout, unless an operator forces the
 //!   failover. (What it has heard of that master does not matter: one that comes back after FAIL is replaced, and does not
 //!   keep its slots unserved until the FAIL is taken back.)
+//! * It does not vote when no majority has answered it within the timeout: it may have been replaced itself.
 //! * It corrects a master that claims slots of others before it answers, on the same connection; if the epochs are equal,
 //!   so that no correction can be believed, its answer does not count either.
 //!
@@ -196,7 +197,7 @@ impl Cluster {
     }
 
     /// Whether a majority of the masters has answered what it was asked within the last timeout.
-    fn is_heard_by_majority(&mut self) -> bool {
+    pub(super) fn is_heard_by_majority(&mut self) -> bool {
         self.standing.heard_until_ms = None;
         if !self.needs_answers() {
             return true;

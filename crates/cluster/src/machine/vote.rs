@@ -2,6 +2,9 @@
 //!
 //! It votes once in an epoch, and not for two replicas of the same master within two timeouts. Its vote is on disk before
 //! it leaves, so it holds across restarts. A vote that is refused is not answered, but the journal has the reason.
+//!
+//! Who may have been replaced does not vote: its successor votes in its place, and two votes of one place make two majorities
+//! that need not have a node in common.
 
 use super::Cluster;
 use super::persist::Then;
@@ -23,7 +26,9 @@ impl Cluster {
             // The vote has been lost on its way.
             return self.save_then(Then::Vote { node, epoch: header.current_epoch });
         }
-        if let Err(why) = self.may_vote(sender, header) {
+        // Before anything else: it finds out until when this is so.
+        let is_heard = self.is_heard_by_majority();
+        if let Err(why) = self.may_vote(sender, header, is_heard) {
             self.note_refusal(sender, &why);
             return self.log(Level::Warning, format!("Failover auth denied to {label}{why}"));
         }
@@ -43,7 +48,7 @@ impl Cluster {
         self.log(Level::Notice, format!("Failover auth granted to {label} for epoch {epoch}"));
     }
 
-    fn may_vote(&self, sender: NodeKey, header: &Header) -> Result<(), String> {
+    fn may_vote(&self, sender: NodeKey, header: &Header, is_heard: bool) -> Result<(), String> {
         let (asked, current) = (header.current_epoch, self.current_epoch);
         if asked < current {
             return Err(format!(": reqEpoch ({asked}) < curEpoch({current})"));
@@ -58,6 +63,9 @@ impl Cluster {
         let Some(master) = node.master else {
             return Err(format!(" for epoch {asked}: I don't know its primary"));
         };
+        if !is_heard {
+            return Err(format!(" for epoch {asked}: this node may have been replaced itself"));
+        }
         let is_forced = header.message_flags.has(MessageFlags::FORCE_ACK);
         if !self.nodes[master].is(NodeFlags::FAIL) && !is_forced {
             return Err(format!(" for epoch {asked}: its primary is up"));

@@ -271,6 +271,8 @@ fn subscriptions_end_when_their_slot_leaves() {
         world.request_of(node, client, "SSUBSCRIBE bar");
     }
     let target = world.id(1);
+    let source = world.id(0);
+    world.ok(1, &format!("CLUSTER SETSLOT 866 IMPORTING {source}"));
     for node in [1, 0] {
         world.ok(node, &format!("CLUSTER SETSLOT 866 NODE {target}"));
     }
