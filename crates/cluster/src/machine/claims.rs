@@ -23,13 +23,7 @@ use crate::slots::SlotBitmap;
 impl Cluster {
     /// Applies what a master claims with an epoch: it has those slots, and no others.
     pub(super) fn apply_claims(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
-        let held = self.nodes[sender].slots().clone();
-        self.note_unclaimed(sender, &held, claimed);
-        self.take_claimed(sender, epoch, claimed);
-    }
-
-    /// Gives a master the slots that it claims with an epoch, if that is newer than that of their owners.
-    pub(super) fn take_claimed(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
+        self.nodes[sender].claimed_epoch = epoch;
         let me = self.nodes.my_key();
         let my_master = if self.nodes.me().is_master() { Some(me) } else { self.nodes.me().master };
         let is_my_shard = self.nodes.share_shard(sender, me);
@@ -59,6 +53,7 @@ impl Cluster {
             self.claim_again(sender, &outdated);
         }
         self.follow_targets(sender, &former);
+        self.note_unclaimed(sender, claimed);
         let my_epoch = my_master.map_or(0, |master| self.nodes[master].config_epoch);
         let has_nothing = self.nodes.me().slot_count() == 0 && claimed.is_empty();
         if new_master.is_none()
@@ -104,7 +99,8 @@ impl Cluster {
     }
 
     /// Notes that a master claims just the slots that it has: also those again that it had given up.
-    pub(super) fn note_claimed(&mut self, sender: NodeKey, claimed: &SlotBitmap) {
+    pub(super) fn note_claimed(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
+        self.nodes[sender].claimed_epoch = epoch;
         self.note_source(sender, claimed);
         self.follow_targets(sender, &BTreeSet::new());
         if !self.unclaimed.is_empty() {
@@ -142,7 +138,8 @@ impl Cluster {
 
     /// Notes which of a master's slots it does not claim any more. It keeps them until somebody else does, so that clients
     /// are redirected and nothing is down in between; but others are not told so.
-    fn note_unclaimed(&mut self, sender: NodeKey, held: &SlotBitmap, claimed: &SlotBitmap) {
+    fn note_unclaimed(&mut self, sender: NodeKey, claimed: &SlotBitmap) {
+        let held = self.nodes[sender].slots().clone();
         let gone = held.difference(claimed);
         let claimed_again = held.intersection(claimed);
         self.set_unclaimed(self.unclaimed.union(&gone).difference(&claimed_again));
@@ -175,8 +172,7 @@ impl Cluster {
     pub(super) fn resolve_collision(&mut self, sender: NodeKey, epoch: u64) {
         let me = self.nodes.me();
         let collides = me.is_master() && self.nodes[sender].is_master() && me.config_epoch == epoch;
-        // One that may have been replaced would take its slots back.
-        if !collides || self.nodes[sender].id <= me.id || self.may_be_replaced() {
+        if !collides || self.nodes[sender].id <= me.id {
             return;
         }
         self.current_epoch += 1;

@@ -382,6 +382,7 @@ fn node_of(line: &NodeLine, now_ms: u64) -> Node {
     };
     // The line of a replica has that of its master.
     node.config_epoch = if node.is_replica() { 0 } else { line.config_epoch };
+    node.claimed_epoch = node.config_epoch;
     if node.is(NodeFlags::FAIL) {
         node.failed_ms = now_ms;
     }

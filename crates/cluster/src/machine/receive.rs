@@ -248,7 +248,7 @@ impl Cluster {
             if was_replica || *self.nodes[sender].slots() != header.slots {
                 self.apply_claims(sender, header.config_epoch, &header.slots);
             } else {
-                self.note_claimed(sender, &header.slots);
+                self.note_claimed(sender, header.config_epoch, &header.slots);
             }
             self.resolve_collision(sender, header.config_epoch);
         }
@@ -386,19 +386,10 @@ impl Cluster {
     /// Handles news of the slots of a node, which somebody sends to one that claims them.
     fn told_slots(&mut self, update: &SlotsUpdate) {
         let Some(key) = self.find_known(&update.node) else { return };
-        let known = self.nodes[key].config_epoch;
-        if key == self.nodes.my_key()
-            || known > update.config_epoch
-            || update.config_epoch > EPOCH_MAX
-        {
-            return;
-        }
-        if known == update.config_epoch {
-            // A replica may have told of this epoch, which says nothing of the slots. What the sender knows of them may be old,
-            // so it can only add to what is known here.
-            if self.nodes[key].is_master() {
-                self.take_claimed(key, known, &update.slots);
-            }
+        let node = &self.nodes[key];
+        let is_old = node.config_epoch > update.config_epoch;
+        let is_known = node.claimed_epoch >= update.config_epoch;
+        if key == self.nodes.my_key() || is_old || is_known || update.config_epoch > EPOCH_MAX {
             return;
         }
         if self.nodes[key].is_replica() {

@@ -197,13 +197,13 @@ impl Cluster {
         let claimed = claimed.difference(&self.unclaimed);
         let owners = claimed.iter().filter_map(|slot| self.nodes.owner(slot));
         let owners: BTreeSet<NodeKey> = owners.filter(|owner| *owner != sender).collect();
-        let with_epochs = owners.iter().filter_map(|key| Some((*key, self.epoch_on_disk(*key)?)));
+        let with_epochs = owners.iter().filter_map(|key| Some((*key, self.epoch_of_slots(*key)?)));
         let newest = with_epochs.max_by_key(|(_, epoch)| *epoch);
         let newest_epoch = newest.map(|(_, epoch)| epoch);
         self.nodes[sender].is_contested = newest_epoch == Some(header.config_epoch);
         let newer = newest.filter(|(_, epoch)| *epoch > header.config_epoch);
         let Some((owner, _)) = newer else { return };
-        let Some(config_epoch) = self.epoch_on_disk(owner) else { return };
+        let Some(config_epoch) = self.epoch_of_slots(owner) else { return };
         let node = &self.nodes[owner];
         let slots = match owner == self.nodes.my_key() {
             true => self.saves.owned().intersection(node.slots()),
@@ -220,12 +220,13 @@ impl Cluster {
         self.send(link, bytes);
     }
 
-    /// Returns the epoch of a master's slots. This node's own claims leave only when they are on disk.
-    fn epoch_on_disk(&self, key: NodeKey) -> Option<u64> {
+    /// Returns the epoch with which a master has its slots. This node's own claims leave only when they are on disk, and of
+    /// others it may know a newer epoch, but not what they have with it.
+    fn epoch_of_slots(&self, key: NodeKey) -> Option<u64> {
         let own = self.saves.own();
         match key == self.nodes.my_key() {
             true => own.master.is_none().then_some(own.config_epoch),
-            false => Some(self.nodes[key].config_epoch),
+            false => Some(self.nodes[key].claimed_epoch),
         }
     }
 }

@@ -70,8 +70,10 @@ pub struct Node {
     pub is_contested: bool,
     /// The newest epoch that it has told of: it never tells of an older one again, if its file is not.
     pub told_epoch: u64,
-    /// The epoch of its slots.
+    /// The epoch of its slots, by what it or its replicas say.
     pub config_epoch: u64,
+    /// The epoch with which it was last heard to have its slots. A replica tells its master's epoch, and not the slots.
+    pub claimed_epoch: u64,
     pub(super) slots: SlotBitmap,
     /// Its position in the replication stream.
     pub offset: u64,
@@ -107,6 +109,7 @@ impl Node {
             names: Names::default(),
             master: None,
             told_epoch: 0,
+            claimed_epoch: 0,
             config_epoch: 0,
             slots: SlotBitmap::default(),
             slot_count: 0,
