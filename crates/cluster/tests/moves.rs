@@ -3,7 +3,8 @@
 mod network;
 
 use network::Network;
-use russet_cluster::{Settings, SlotStep};
+use russet_cluster::nodes_file::NodesFile;
+use russet_cluster::{OpenSlot, Settings, SlotStep};
 
 const SLOT: u16 = 8_000;
 
@@ -121,4 +122,26 @@ fn who_does_not_import_a_slot_does_not_take_it() {
     give(&mut network, 0, SLOT, 0);
     network.run(3_000);
     assert_eq!(owners(&network, SLOT), [Some(0); 3]);
+}
+
+#[test]
+fn a_slot_moves_in_one_direction() {
+    let mut network = Network::formed(3, 3, settings());
+    let replica = 3;
+    let [a, b] = [1, 2].map(|number| name(&network, number));
+    let is_one = |network: &Network| {
+        let mut text = Vec::new();
+        network.cluster(replica).file().write(&mut text);
+        let file = NodesFile::parse(&text).expect("it can be read").expect("it is not empty");
+        let me = file.nodes.iter().find(|line| line.id == network.cluster(replica).my_id());
+        me.is_some_and(|me| me.migrating.len() + me.importing.len() == 1)
+    };
+    for step in [SlotStep::Migrate(a.clone()), SlotStep::Import(b), SlotStep::Migrate(a)] {
+        set(&mut network, replica, SLOT, &step);
+        assert!(is_one(&network), "{step:?}");
+    }
+    let node = network.cluster(1).my_id();
+    let open = [true, false].map(|is_importing| OpenSlot { slot: SLOT, is_importing, node });
+    network.order(replica, |cluster, now| cluster.set_open_slots(now, &open));
+    assert!(is_one(&network));
 }

@@ -77,7 +77,10 @@ impl World {
             ));
         }
         let text = self.processes[voter].disk.read_durable(FILE).unwrap_or_default();
-        let saved = NodesFile::parse(text).ok().flatten().map_or(0, |file| file.last_vote_epoch);
+        let saved = match NodesFile::parse(text) {
+            Ok(file) => file.map_or(0, |file| file.last_vote_epoch),
+            Err(what) => return self.fail(format!("node{voter}'s file cannot be read: {what}")),
+        };
         if saved < epoch {
             self.fail(format!("node{voter} votes in epoch {epoch}, on its disk is {saved}"));
         }

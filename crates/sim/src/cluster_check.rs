@@ -28,7 +28,7 @@ const RANK_US: u64 = 1_000_000;
 /// After an operator had a master hand over, it may serve reads until it hears of its successor.
 const HANDED_OVER_US: u64 = 30_000_000;
 
-/// Who has served a tag.
+/// Who has served a tag, or was elected to.
 #[derive(Clone, Debug)]
 pub(crate) struct Served {
     node: usize,
@@ -243,12 +243,13 @@ impl World {
             self.cluster.handed_over_us.get(&tag).is_some_and(|end| self.now < *end);
         let is_loose = self.cluster.is_forced || self.cluster.moving.contains(&tag);
         let voters = voters(machine);
+        let known = self.cluster.served.get(&tag);
+        let is_unknown = known.is_some_and(|known| self.is_cut_off(known, &voters));
         match self.cluster.served.get_mut(&tag) {
             // A node may forget an epoch that was not on its disk, of which it has told nobody.
             Some(known) if known.epoch > epoch && known.node != node => {
                 let is_late = read_us > known.since_us && (is_write || !is_handed_over);
-                if is_late && known.voters.symmetric_difference(&voters).count() > 2 {
-                    // They do not agree who the voters are by more than one place, and each has a majority.
+                if is_late && is_unknown {
                     self.cluster.keys.excuse_tag(tag);
                 } else if is_late && !is_loose {
                     return Err(format!(
@@ -264,6 +265,18 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether an older master may go on, since it and the new one do not agree who the voters are by more than one place, or since
+    /// no majority of its voters has heard of the new one: that was cut off from them before they could.
+    fn is_cut_off(&self, new: &Served, voters: &BTreeSet<NodeId>) -> bool {
+        let has_heard = |voter: &NodeId| {
+            let voter = self.cluster.node(voter);
+            let heard = voter.and_then(|voter| self.cluster.heard.get(&(voter, new.node)));
+            heard.is_some_and(|heard| heard.last_us > new.since_us)
+        };
+        new.voters.symmetric_difference(voters).count() > 2
+            || voters.iter().filter(|voter| has_heard(voter)).count() <= voters.len() / 2
     }
 
     /// Whether a majority of the masters that a node knows was heard within the last timeout.
@@ -356,6 +369,19 @@ impl World {
                 })
         };
         let mine: Vec<usize> = (0..TAGS).filter(mine).collect();
+        let served = Served {
+            node,
+            voters: voters(machine),
+            epoch: nodes.me().config_epoch,
+            since_us: self.now,
+        };
+        for tag in &mine {
+            let is_own = nodes.owner(slot_of_tag(*tag)) == Some(nodes.my_key());
+            let known = self.cluster.served.get(tag);
+            if is_own && known.is_none_or(|known| known.epoch < served.epoch) {
+                self.cluster.served.insert(*tag, served.clone());
+            }
+        }
         let is_told = self.cluster.told.remove(&node);
         self.coverage.keys_lost += self.cluster.keys.excuse_absent(&mine, (id, went_on));
         for tag in mine {

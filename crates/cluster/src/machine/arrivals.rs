@@ -12,6 +12,10 @@
 //! would be nobody's. So until A has been heard without the slot, what A claims, or a replica that has taken A's place, is what it
 //! was before the move, and B makes its claim newer.
 //!
+//! It is the same when B is a replica that was elected in A's place, while A had given itself a new epoch for a slot that it
+//! imported, of which nobody had heard: when A comes back, it would replace B, and what B has written since would be lost. As
+//! long as B has a majority, nobody was elected in its own place, so that a newer epoch of A is not one that A was voted for.
+//!
 //! The other way round, the old owner may be told and the new one not, since it was replaced at that moment. A slot that is
 //! imported, and that its owner claims no more, is taken; but only when every other master has answered a ping that was sent
 //! later, and none of them claims it. A node that comes back after a while could otherwise take for the end of its own move that
@@ -23,13 +27,13 @@ use super::Cluster;
 use super::persist::Then;
 use crate::bus::NodeFlags;
 use crate::io::Level;
-use crate::nodes::{Node, NodeKey};
+use crate::nodes::{Node, NodeKey, Nodes};
 use crate::slots::SlotBitmap;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
-    /// Slots that were moved here, with the old owner, until it has been heard without them.
+    /// Slots that have come here, until their old owner has been heard without them.
     taken: BTreeMap<u16, Taken>,
     /// Slots that are imported and that their owner does not claim any more, with the time when that was heard, milliseconds.
     given_up_ms: BTreeMap<u16, u64>,
@@ -37,15 +41,25 @@ pub(super) struct Arrivals {
 
 #[derive(Clone, Copy, Debug)]
 struct Taken {
+    /// The old owner.
     from: NodeKey,
+    how: How,
     /// Whether the old owner has claimed it with a newer epoch.
     is_reclaimed: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// An operator has moved it. A replica of its old owner may have taken that one's place without knowing.
+    Moved,
+    /// This node has taken the place of its master.
+    Inherited,
+}
+
 impl Arrivals {
-    /// Notes that a slot has been moved here.
-    pub fn take(&mut self, slot: u16, from: NodeKey) {
-        self.taken.insert(slot, Taken { from, is_reclaimed: false });
+    /// Notes that a slot has come here.
+    pub fn take(&mut self, slot: u16, from: NodeKey, how: How) {
+        self.taken.insert(slot, Taken { from, how, is_reclaimed: false });
     }
 
     /// Notes that a slot has another owner, or is going to have one.
@@ -57,14 +71,25 @@ impl Arrivals {
     pub fn forget_node(&mut self, key: NodeKey) {
         self.taken.retain(|_, taken| taken.from != key);
     }
+
+    /// Notes that this node is a replica. It knows of moves, as its master does.
+    pub fn lose_place(&mut self) {
+        self.taken.retain(|_, taken| taken.how == How::Moved);
+    }
+
+    /// Notes that a master whose place this node has taken knows of it.
+    pub fn is_replica(&mut self, key: NodeKey) {
+        self.taken.retain(|_, taken| taken.from != key || taken.how == How::Moved);
+    }
 }
 
 impl Cluster {
     /// Notes what a master claims of the slots that come here from it.
     pub(super) fn note_source(&mut self, source: NodeKey, claimed: &SlotBitmap) {
         let (nodes, now) = (&self.nodes, self.now.mono_ms);
-        let is_source = |from: NodeKey| from == source || nodes.share_shard(from, source);
-        self.arrivals.taken.retain(|slot, taken| claimed.contains(*slot) || !is_source(taken.from));
+        self.arrivals
+            .taken
+            .retain(|slot, taken| claimed.contains(*slot) || !is_source(nodes, taken, source));
         self.arrivals.given_up_ms.retain(|slot, _| !claimed.contains(*slot));
         for (slot, from) in &self.importing {
             if *from == source && nodes.owner(*slot) == Some(source) && !claimed.contains(*slot) {
@@ -73,28 +98,25 @@ impl Cluster {
         }
     }
 
-    /// Whether a claim to a slot of this node is one from before the slot was moved here. Only once: who claims it again, with a
-    /// newer epoch than the one that it was answered with, means it.
+    /// Whether a claim to a slot of this node is one from before the slot came here. Only once: who claims it again, with a newer
+    /// epoch than the one that it was answered with, means it. And only if this node has not been replaced itself.
     pub(super) fn is_outdated_claim(&self, slot: u16, sender: NodeKey) -> bool {
         let taken = self.arrivals.taken.get(&slot).filter(|_| self.nodes.me().is_master());
-        taken.is_some_and(|taken| {
-            let is_source = taken.from == sender || self.nodes.share_shard(taken.from, sender);
-            is_source && !taken.is_reclaimed
-        })
+        let is_outdated = |taken: &Taken| {
+            is_source(&self.nodes, taken, sender) && !taken.is_reclaimed && !self.may_be_replaced()
+        };
+        taken.is_some_and(is_outdated)
     }
 
-    /// Answers outdated claims with a newer epoch; later, if this node may have been replaced itself.
+    /// Answers outdated claims with a newer epoch.
     pub(super) fn claim_again(&mut self, sender: NodeKey, slots: &SlotBitmap) {
-        if self.may_be_replaced() {
-            return;
-        }
         for slot in slots.iter() {
             if let Some(taken) = self.arrivals.taken.get_mut(&slot) {
                 taken.is_reclaimed = true;
             }
         }
         let text = format!(
-            "Node {} still claims slots that were moved here, with a newer epoch. Claiming them again.",
+            "Node {} still claims slots that this one has got since, with a newer epoch. Claiming them again.",
             self.nodes[sender].label()
         );
         self.log(Level::Notice, text);
@@ -135,4 +157,10 @@ impl Cluster {
             self.save_then(Then::Tell);
         }
     }
+}
+
+/// Whether a node has had a slot before, or has taken the place of the one that had.
+fn is_source(nodes: &Nodes, taken: &Taken, key: NodeKey) -> bool {
+    let is_heir = taken.how == How::Moved && nodes.share_shard(taken.from, key);
+    taken.from == key || is_heir
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Cluster;
+use super::arrivals::How;
 use super::commands::CommandError;
 use super::persist::Then;
 use super::view::OpenSlot;
@@ -129,6 +130,7 @@ impl Cluster {
                 SlotStep::Migrate(id) => {
                     let to = cluster.slot_peer(id)?;
                     cluster.log_slot(format!("Migrating slot {slot} to"), to);
+                    cluster.importing.remove(&slot);
                     cluster.migrating.insert(slot, to);
                     cluster.arrivals.forget_slot(slot);
                     cluster.hurry_save();
@@ -136,6 +138,8 @@ impl Cluster {
                 SlotStep::Import(id) => {
                     let from = cluster.slot_peer(id)?;
                     cluster.log_slot(format!("Importing slot {slot} from"), from);
+                    // A move away from here may be left of the time when the slot was this shard's.
+                    cluster.migrating.remove(&slot);
                     cluster.importing.insert(slot, from);
                 }
                 SlotStep::Settle => {
@@ -173,11 +177,12 @@ impl Cluster {
             for OpenSlot { slot, is_importing, node } in open {
                 // Who is not known yet is told of by the master, as soon as the slot has a new owner.
                 let Some(key) = cluster.nodes.find(node) else { continue };
-                let moves = match is_importing {
-                    true => &mut cluster.importing,
-                    false => &mut cluster.migrating,
+                let (moves, others) = match is_importing {
+                    true => (&mut cluster.importing, &mut cluster.migrating),
+                    false => (&mut cluster.migrating, &mut cluster.importing),
                 };
                 moves.insert(*slot, key);
+                others.remove(slot);
             }
             cluster.save_soon();
         });
@@ -229,7 +234,7 @@ impl Cluster {
         let was_importing = to == my_master && self.importing.remove(&slot).is_some();
         let former = self.nodes.owner(slot).filter(|former| *former != to);
         match former {
-            Some(former) if to == my_master => self.arrivals.take(slot, former),
+            Some(former) if to == my_master => self.arrivals.take(slot, former, How::Moved),
             Some(_) => self.arrivals.forget_slot(slot),
             // Told again.
             None => {}
@@ -301,6 +306,7 @@ impl Cluster {
                              importing state."
                         );
                         cluster.log(Level::Notice, text);
+                        cluster.migrating.remove(&slot);
                         cluster.importing.insert(slot, owner);
                     }
                     Some(_) => continue,

@@ -1,6 +1,7 @@
 //! Who is a master, and who replicates whom.
 
 use super::Cluster;
+use super::arrivals::How;
 use super::persist::Then;
 use crate::bus::{Header, NodeFlags};
 use crate::injected::Bug;
@@ -35,6 +36,7 @@ impl Cluster {
 
     fn set_as_replica(&mut self, key: NodeKey, master: Option<NodeKey>, epoch: u64) {
         let master = master.filter(|master| *master != key);
+        self.arrivals.is_replica(key);
         if self.nodes[key].is_master() {
             self.demote(key, master, epoch);
         }
@@ -169,6 +171,7 @@ impl Cluster {
             self.arrivals = Default::default();
         }
         self.nodes.unassign_all(me);
+        self.arrivals.lose_place();
         self.note("+replica", master, "this node is its replica now");
         let shard = self.nodes[master].shard;
         let node = self.nodes.me_mut();
@@ -207,6 +210,7 @@ impl Cluster {
         for slot in slots {
             self.nodes.assign(slot, Some(me));
             self.unclaimed.remove(slot);
+            self.arrivals.take(slot, old, How::Inherited);
         }
         self.nodes.me_mut().config_epoch = epoch;
         self.election = Default::default();
@@ -247,6 +251,7 @@ impl Cluster {
         me.flags.set(NodeFlags::MASTER, false);
         me.flags.set(NodeFlags::REPLICA, true);
         (me.master, me.config_epoch) = (Some(master), 0);
+        self.arrivals.lose_place();
         self.end_manual_failover();
         // To say less than what is on disk breaks nothing. A newer epoch, heard of meanwhile, would be more.
         let current_epoch = self.saves.own().current_epoch;
