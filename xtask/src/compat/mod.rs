@@ -276,6 +276,8 @@ impl Plan {
         let mut names = parse::names_in(text);
         if of_instances.is_some() {
             names.remove(instances::SIMULATED);
+            // Also those whose names are put together when they run.
+            names.extend(left_out.iter().map(|name| (*name).to_owned()));
         }
         outcomes.finish(&names, &Servers::of(text));
         Ok(outcomes)

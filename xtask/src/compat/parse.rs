@@ -153,9 +153,10 @@ impl Outcomes {
         self.failed.keys().chain(&self.not_run).cloned().collect()
     }
 
-    /// Number of different names that passed.
+    /// Number of different names that passed each time.
     pub fn passed_names(&self) -> usize {
-        self.passed.iter().collect::<BTreeSet<_>>().len()
+        let names: BTreeSet<_> = self.passed.iter().collect();
+        names.iter().filter(|name| !self.failed.contains_key(**name)).count()
     }
 
     /// Adds another unit's.
@@ -195,9 +196,9 @@ fn name_in(line: &str) -> Option<String> {
     (is_plain && !name.contains('{')).then(|| name.to_owned())
 }
 
-/// `[kind]: rest`.
+/// `[kind]: rest`, behind the dots with which the suite shows while a test is silent that it is alive.
 fn bracketed(line: &str) -> Option<(&str, &str)> {
-    line.strip_prefix('[')?.split_once("]: ")
+    line.trim_start_matches('.').strip_prefix('[')?.split_once("]: ")
 }
 
 /// Without ` (12 ms)` at the end.
@@ -234,15 +235,16 @@ mod tests {
             "[err]: second in tests/unit/a.tcl",
             "Expected 1",
             "[ignore]: third: large memory flag not provided",
+            "..[ok]: fifth (2004 ms)",
             "[1/1 done]: unit/a (1 seconds)",
             "                   The End",
             "*** [err]: second in tests/unit/a.tcl",
         ] {
             outcomes.read(line);
         }
-        let names = ["first (in brackets)", "second", "third", "fourth"];
+        let names = ["first (in brackets)", "second", "third", "fourth", "fifth"];
         outcomes.finish(&names.iter().map(|name| (*name).to_owned()).collect(), &Servers::of(""));
-        assert_eq!(outcomes.passed, ["first (in brackets)"]);
+        assert_eq!(outcomes.passed, ["first (in brackets)", "fifth"]);
         assert_eq!(outcomes.failed["second"], "Expected 1");
         assert_eq!(outcomes.not_run.iter().collect::<Vec<_>>(), ["fourth"]);
         assert_eq!(outcomes.ended_early, None);

@@ -173,8 +173,29 @@ impl Node {
         self.slot_count
     }
 
-    /// Returns its name and the one for people, as lines of the log have them.
+    /// Returns its name and the one for people, as lines of the log have them: without the latter its address, since
+    /// nobody knows by heart whose name the 40 digits are.
     pub fn label(&self) -> String {
-        format!("{} ({})", self.id, self.names.human)
+        let Address { ip, port, .. } = &self.address;
+        match (self.names.human.is_empty(), ip.is_empty()) {
+            (true, false) => format!("{} ({ip}:{port})", self.id),
+            _ => format!("{} ({})", self.id, self.names.human),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_has_what_people_know_a_node_by() {
+        let id = NodeId::parse(&[b'a'; 40]).unwrap();
+        let mut node = Node::new(id, id, NodeFlags::MASTER, 0);
+        assert_eq!(node.label(), format!("{id} ()"));
+        node.address = Address { ip: "10.0.0.1".to_owned(), port: 6379, ..Address::default() };
+        assert_eq!(node.label(), format!("{id} (10.0.0.1:6379)"));
+        node.names.human = "a".to_owned();
+        assert_eq!(node.label(), format!("{id} (a)"));
     }
 }

@@ -170,7 +170,7 @@ fn the_journal_tells_a_failover() {
     let events = world.request(2, "CLUSTER EVENTS");
     for event in ["+manual-failover", "+paused", "+elected", "+promoted"] {
         let entry = format!("$5\r\nevent\r\n${}\r\n{event}\r\n", event.len());
-        let begin = format!("{old} (): ");
+        let begin = format!("{old} (127.0.0.1:7000): ");
         let found = events.split_once(&entry).is_some_and(|(_, rest)| rest.contains(&begin));
         assert!(found, "{event}: {events}");
     }
