@@ -199,12 +199,15 @@ impl Cluster {
         }
     }
 
-    /// An order to take a slot may come late, when the slot has gone elsewhere. Without a newer epoch nobody would believe it, and
-    /// when the owner is told the same, the slot is nobody's; with one, the owner would drop its keys.
+    /// An order to take a slot may come late, when the slot has gone elsewhere, or to a node that has forgotten that it imports
+    /// it. Without a newer epoch nobody would believe the node, and when the owner is told the same, the slot is nobody's.
     fn check_import(&self, slot: u16, owner: Option<NodeKey>) -> Result<(), CommandError> {
-        match owner.filter(|_| self.is_claimed(slot) && !self.importing.contains_key(&slot)) {
+        let mine = self.nodes.me().config_epoch;
+        let is_kept =
+            |owner: &NodeKey| self.is_claimed(slot) && self.nodes[*owner].config_epoch >= mine;
+        match owner.filter(|owner| is_kept(owner) && !self.importing.contains_key(&slot)) {
             Some(owner) => Err(format!(
-                "Slot {slot} is not being imported, and belongs to node {}",
+                "Slot {slot} is not being imported, and belongs to node {} with a newer config epoch",
                 self.nodes[owner].id
             )),
             None => Ok(()),
