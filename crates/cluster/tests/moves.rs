@@ -71,6 +71,23 @@ fn an_old_owner_that_has_not_been_told_does_not_get_its_slot_back() {
 }
 
 #[test]
+fn a_slot_that_moves_on_at_once_arrives() {
+    let mut network = Network::formed(3, 0, settings());
+    // The last one has the newest epoch, and does not hear of the first move in time.
+    network.order(2, |cluster, now| cluster.bump_config_epoch(now));
+    network.run(1_000);
+    open(&mut network, SLOT, 1, 0);
+    give(&mut network, 0, SLOT, 0);
+    give(&mut network, 1, SLOT, 0);
+    open(&mut network, SLOT, 0, 2);
+    give(&mut network, 2, SLOT, 2);
+    network.run(100);
+    give(&mut network, 0, SLOT, 2);
+    network.run(3_000);
+    assert_eq!(owners(&network, SLOT), [Some(2); 3], "{:#?}", network.processes[2].log);
+}
+
+#[test]
 fn a_slot_that_its_owner_gives_up_is_taken_by_who_imports_it() {
     let mut network = Network::formed(3, 0, settings());
     open(&mut network, SLOT, 1, 0);

@@ -234,10 +234,13 @@ impl Cluster {
         self.log_slot(format!("Assigning slot {slot} to"), to);
         let my_master = self.nodes.me().master.unwrap_or(me);
         let was_mine = self.nodes.owner(slot) == Some(my_master) && to != my_master;
-        let was_importing = to == my_master && self.importing.remove(&slot).is_some();
+        let source = (to == my_master).then(|| self.importing.remove(&slot)).flatten();
         let former = self.nodes.owner(slot).filter(|former| *former != to);
         match former {
-            Some(former) if to == my_master => self.arrivals.take(slot, former, How::Moved),
+            // The operator may know of an owner that this node has not heard of yet.
+            Some(former) if to == my_master => {
+                self.arrivals.take(slot, source.unwrap_or(former), How::Moved);
+            }
             Some(_) => self.arrivals.forget_slot(slot),
             // Told again.
             None => {}
@@ -247,7 +250,7 @@ impl Cluster {
         if was_mine && self.nodes[my_master].slot_count() == 0 {
             self.lost_last_slot(to);
         }
-        if to == me && (was_importing || former.is_some()) {
+        if to == me && (source.is_some() || former.is_some()) {
             self.claim_imported(slot);
         }
     }
