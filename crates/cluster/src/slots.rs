@@ -120,14 +120,22 @@ impl SlotBitmap {
 
     /// Returns the slots as ranges, in order.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> + '_ {
-        let mut slots = self.iter().peekable();
+        let mut at = 0;
         std::iter::from_fn(move || {
-            let first = slots.next()?;
-            let mut last = first;
-            while slots.next_if_eq(&(last + 1)).is_some() {
-                last += 1;
-            }
-            Some(first..=last)
+            let first = self.next(at, true)?;
+            at = self.next(first, false).unwrap_or(SLOTS);
+            Some(first..=at - 1)
+        })
+    }
+
+    /// Returns the first slot from this one on that the set has, or does not have.
+    fn next(&self, from: u16, is_in: bool) -> Option<u16> {
+        let flipped = if is_in { 0 } else { u64::MAX };
+        let (first, mut mask) = (from / 64, u64::MAX << (from % 64));
+        let words = self.words().get(usize::from(first)..)?;
+        (first..).zip(words).find_map(|(index, word)| {
+            let bits = (word ^ flipped) & std::mem::replace(&mut mask, u64::MAX);
+            (bits != 0).then(|| index * 64 + bits.trailing_zeros() as u16)
         })
     }
 }
@@ -170,6 +178,10 @@ mod tests {
         let set: SlotBitmap = (60..=70).chain([0, 128, 16382, 16383]).collect();
         let ranges: Vec<_> = set.ranges().collect();
         assert_eq!(ranges, [0..=0, 60..=70, 128..=128, 16382..=16383]);
+        let words: SlotBitmap = (63..=128).chain(192..=255).chain([257]).collect();
+        let ranges: Vec<_> = words.ranges().collect();
+        assert_eq!(ranges, [63..=128, 192..=255, 257..=257]);
+        assert_eq!(SlotBitmap::default().ranges().count(), 0);
         assert_eq!(set.iter().count(), 15);
         let other: SlotBitmap = (65..=80).collect();
         assert_eq!(set.intersection(&other).ranges().collect::<Vec<_>>(), [65..=70]);
