@@ -344,51 +344,51 @@ counters! {
 
     Cluster {
     /// Acknowledged to clients of a cluster.
-    cluster_writes = "writes acknowledged by clusters", at least 1;
+    cluster_writes = "writes acknowledged by clusters", at least 700_000;
     /// … and what they read.
-    cluster_reads = "reads compared with what clusters acknowledged", at least 1;
+    cluster_reads = "reads compared with what clusters acknowledged", at least 470_000;
     /// MOVED and ASK.
-    redirections = "redirections followed", at least 1;
+    redirections = "redirections followed", at least 210_000;
     /// ASK alone.
-    asks = "keys asked for where their slot moves to", at least 1;
+    asks = "keys asked for where their slot moves to", at least 29_000;
     /// Replies of nodes to clients, when they leave.
-    serves_checked = "replies of which it was checked who may serve", at least 1;
+    serves_checked = "replies of which it was checked who may serve", at least 1_150_000;
     /// FAIL, in any node's view.
-    nodes_failed = "nodes marked as failed", at least 1;
+    nodes_failed = "nodes marked as failed", at least 17_000;
     /// As they leave.
-    cluster_votes = "votes of masters", at least 1;
+    cluster_votes = "votes of masters", at least 14_000;
     /// With the reason in the log.
-    votes_refused = "votes that masters refused", at least 1;
+    votes_refused = "votes that masters refused", at least 30_000;
     /// By votes.
-    elections_won = "elections won", at least 1;
+    elections_won = "elections won", at least 3300;
     /// Their time passed without a majority.
-    elections_lost = "elections lost", at least 1;
+    elections_lost = "elections lost", at least 1400;
     /// Replicas that asked for votes while others had more data.
-    ranks_checked = "elections of replicas that had to wait for better ones", at least 1;
+    ranks_checked = "elections of replicas that had to wait for better ones", at least 150;
     /// A candidate's process ended.
-    restarts_in_election = "restarts of candidates", at least 1;
+    restarts_in_election = "restarts of candidates", at least 300;
     /// Two masters had one epoch.
-    epoch_collisions = "collisions of epochs", at least 1;
+    epoch_collisions = "collisions of epochs", at least 80;
     /// To masters without replicas.
-    replica_migrations = "replicas that moved to an orphaned master", at least 1;
+    replica_migrations = "replicas that moved to an orphaned master", at least 600;
     /// From begin to end.
-    slots_moved = "slots moved", at least 1;
+    slots_moved = "slots moved", at least 5800;
     /// By MIGRATE.
-    keys_moved = "keys moved with them", at least 1;
+    keys_moved = "keys moved with them", at least 11_000;
     /// Given away too early, with keys.
-    slots_refused = "slots that were not given away with their keys", at least 1;
+    slots_refused = "slots that were not given away with their keys", at least 700;
     /// After the faults.
-    slots_fixed = "slots that were left open, and mended", at least 1;
+    slots_fixed = "slots that were left open, and mended", at least 1000;
     /// Both sides have nodes that run.
-    splits = "partitions with nodes on both sides", at least 1;
+    splits = "partitions with nodes on both sides", at least 5200;
     /// FORCE and TAKEOVER.
-    forced_takeovers = "failovers that operators forced", at least 1;
+    forced_takeovers = "failovers that operators forced", at least 500;
     /// Acknowledged, and not received by the replica that was elected.
-    keys_lost = "keys of which a failover lost an acknowledged write", at least 1;
+    keys_lost = "keys of which a failover lost an acknowledged write", at least 5000;
     /// At the end of a run.
-    keys_checked = "keys compared at the end", at least 1;
+    keys_checked = "keys compared at the end", at least 69_000;
     /// Virtual time from the end of the faults to agreement.
-    cluster_healing_seconds = "seconds until all was well in clusters", at least 1;
+    cluster_healing_seconds = "seconds until all was well in clusters", at least 11_000;
     }
 }
 
