@@ -33,22 +33,20 @@ use crate::slots::SlotBitmap;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
-    /// Slots that have come here, until their old owner has been heard without them.
-    taken: BTreeMap<u16, Taken>,
+    /// Slots that have come here, by their old owner, until that one has been heard without them.
+    taken: BTreeMap<(NodeKey, How), Taken>,
     /// Slots that are imported and that their owner does not claim any more, with the time when that was heard, milliseconds.
     given_up_ms: BTreeMap<u16, u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Default)]
 struct Taken {
-    /// The old owner.
-    from: NodeKey,
-    how: How,
-    /// Whether the old owner has claimed it with a newer epoch.
-    is_reclaimed: bool,
+    slots: SlotBitmap,
+    /// Those that the old owner has claimed with a newer epoch.
+    reclaimed: SlotBitmap,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum How {
     /// An operator has moved it. A replica of its old owner may have taken that one's place without knowing.
     Moved,
@@ -59,27 +57,31 @@ pub(super) enum How {
 impl Arrivals {
     /// Notes that a slot has come here.
     pub fn take(&mut self, slot: u16, from: NodeKey, how: How) {
-        self.taken.insert(slot, Taken { from, how, is_reclaimed: false });
+        self.forget_slot(slot);
+        self.taken.entry((from, how)).or_default().slots.insert(slot);
     }
 
     /// Notes that a slot has another owner, or is going to have one.
     pub fn forget_slot(&mut self, slot: u16) {
-        self.taken.remove(&slot);
+        for taken in self.taken.values_mut() {
+            taken.slots.remove(slot);
+            taken.reclaimed.remove(slot);
+        }
         self.given_up_ms.remove(&slot);
     }
 
     pub fn forget_node(&mut self, key: NodeKey) {
-        self.taken.retain(|_, taken| taken.from != key);
+        self.taken.retain(|(from, _), _| *from != key);
     }
 
     /// Notes that this node is a replica. It knows of moves, as its master does.
     pub fn lose_place(&mut self) {
-        self.taken.retain(|_, taken| taken.how == How::Moved);
+        self.taken.retain(|(_, how), _| *how == How::Moved);
     }
 
     /// Notes that a master whose place this node has taken knows of it.
     pub fn is_replica(&mut self, key: NodeKey) {
-        self.taken.retain(|_, taken| taken.from != key || taken.how == How::Moved);
+        self.taken.remove(&(key, How::Inherited));
     }
 }
 
@@ -87,9 +89,13 @@ impl Cluster {
     /// Notes what a master claims of the slots that come here from it.
     pub(super) fn note_source(&mut self, source: NodeKey, claimed: &SlotBitmap) {
         let (nodes, now) = (&self.nodes, self.now.mono_ms);
-        self.arrivals
-            .taken
-            .retain(|slot, taken| claimed.contains(*slot) || !is_source(nodes, taken, source));
+        self.arrivals.taken.retain(|from, taken| {
+            if is_source(nodes, *from, source) {
+                taken.slots = taken.slots.intersection(claimed);
+                taken.reclaimed = taken.reclaimed.intersection(claimed);
+            }
+            !taken.slots.is_empty()
+        });
         self.arrivals.given_up_ms.retain(|slot, _| !claimed.contains(*slot));
         for (slot, from) in &self.importing {
             if *from == source && nodes.owner(*slot) == Some(source) && !claimed.contains(*slot) {
@@ -101,19 +107,18 @@ impl Cluster {
     /// Whether a claim to a slot of this node is one from before the slot came here. Only once: who claims it again, with a newer
     /// epoch than the one that it was answered with, means it. And only if this node has not been replaced itself.
     pub(super) fn is_outdated_claim(&self, slot: u16, sender: NodeKey) -> bool {
-        let taken = self.arrivals.taken.get(&slot).filter(|_| self.nodes.me().is_master());
-        let is_outdated = |taken: &Taken| {
-            is_source(&self.nodes, taken, sender) && !taken.is_reclaimed && !self.may_be_replaced()
-        };
-        taken.is_some_and(is_outdated)
+        let mut taken = self.arrivals.taken.iter();
+        let is_outdated = taken.any(|(from, taken)| {
+            let is_open = taken.slots.contains(slot) && !taken.reclaimed.contains(slot);
+            is_open && is_source(&self.nodes, *from, sender)
+        });
+        is_outdated && self.nodes.me().is_master() && !self.may_be_replaced()
     }
 
     /// Answers outdated claims with a newer epoch.
     pub(super) fn claim_again(&mut self, sender: NodeKey, slots: &SlotBitmap) {
-        for slot in slots.iter() {
-            if let Some(taken) = self.arrivals.taken.get_mut(&slot) {
-                taken.is_reclaimed = true;
-            }
+        for taken in self.arrivals.taken.values_mut() {
+            taken.reclaimed = taken.reclaimed.union(&taken.slots.intersection(slots));
         }
         let text = format!(
             "Node {} still claims slots that this one has got since, with a newer epoch. Claiming them again.",
@@ -159,8 +164,7 @@ impl Cluster {
     }
 }
 
-/// Whether a node has had a slot before, or has taken the place of the one that had.
-fn is_source(nodes: &Nodes, taken: &Taken, key: NodeKey) -> bool {
-    let is_heir = taken.how == How::Moved && nodes.share_shard(taken.from, key);
-    taken.from == key || is_heir
+/// Whether a node has had such slots before, or has taken the place of the one that had.
+fn is_source(nodes: &Nodes, (from, how): (NodeKey, How), key: NodeKey) -> bool {
+    from == key || (how == How::Moved && nodes.share_shard(from, key))
 }
