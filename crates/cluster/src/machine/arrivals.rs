@@ -24,7 +24,6 @@
 use std::collections::BTreeMap;
 
 use super::Cluster;
-use super::persist::Then;
 use crate::bus::NodeFlags;
 use crate::io::Level;
 use crate::nodes::{Node, NodeKey, Nodes};
@@ -125,8 +124,7 @@ impl Cluster {
             self.nodes[sender].label()
         );
         self.log(Level::Notice, text);
-        self.bump_epoch();
-        self.save_then(Then::Tell);
+        self.claim_anew();
     }
 
     /// Takes the slots whose owners gave them up, if nobody else has them.
@@ -158,8 +156,7 @@ impl Cluster {
             }
         }
         if has_taken {
-            self.bump_epoch();
-            self.save_then(Then::Tell);
+            self.claim_anew();
         }
     }
 }

@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 
 use super::Cluster;
+use super::persist::Then;
 use crate::injected::Bug;
 use crate::io::{Level, Output};
 use crate::nodes::NodeKey;
@@ -69,24 +70,34 @@ impl Cluster {
             && is_left_empty
         {
             if is_my_shard || self.may_join_shards() {
-                let text = format!(
-                    "Configuration change detected. Reconfiguring myself as a replica of node {} in shard {}",
-                    self.nodes[master].label(),
-                    self.nodes[master].shard
-                );
-                self.log(Level::Notice, text);
-                return self.become_replica_of(master);
+                return self.reconfigure(master);
             }
-            let text = format!(
-                "My last slot was migrated to node {} in shard {}. I am now an empty primary.",
-                self.nodes[master].label(),
-                self.nodes[master].shard
-            );
-            self.log(Level::Notice, text);
+            self.log_empty(master);
         }
         if !lost.is_empty() {
             self.output(Output::DropKeys { slots: lost });
         }
+    }
+
+    /// Replicates the master that has got the last slot of this shard.
+    fn reconfigure(&mut self, master: NodeKey) {
+        let text = format!(
+            "Configuration change detected. Reconfiguring myself as a replica of node {} in shard {}",
+            self.nodes[master].label(),
+            self.nodes[master].shard
+        );
+        self.log(Level::Notice, text);
+        self.become_replica_of(master);
+    }
+
+    /// Notes that the last slot of this master has gone to another one, and that it stays a master.
+    pub(super) fn log_empty(&mut self, to: NodeKey) {
+        let text = format!(
+            "My last slot was migrated to node {} in shard {}. I am now an empty primary.",
+            self.nodes[to].label(),
+            self.nodes[to].shard
+        );
+        self.log(Level::Notice, text);
     }
 
     /// Whether a slot goes to a claim with this epoch: its owner's is older, or its owner does not claim it any more.
@@ -166,6 +177,13 @@ impl Cluster {
             self.migrating.insert(slot, sender);
             self.save_soon();
         }
+    }
+
+    /// Claims this node's slots with the highest epoch, and lets all know when that is on disk. Returns whether the epoch is new.
+    pub(super) fn claim_anew(&mut self) -> bool {
+        let is_new = self.bump_epoch();
+        self.save_then(Then::Tell);
+        is_new
     }
 
     /// Gives this node an epoch of its own if another master has the same: the one whose name is smaller takes a new one.

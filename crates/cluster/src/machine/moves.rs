@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::Cluster;
 use super::arrivals::How;
 use super::commands::CommandError;
-use super::persist::Then;
 use super::view::OpenSlot;
 use crate::injected::Bug;
 use crate::io::{Level, Now};
@@ -257,10 +256,9 @@ impl Cluster {
 
     /// Lets all know that a slot has been moved here, with an epoch that is newer than that of its old owner.
     fn claim_imported(&mut self, slot: u16) {
-        if self.bump_epoch() {
+        if self.claim_anew() {
             self.log(Level::Notice, format!("ConfigEpoch updated after importing slot {slot}"));
         }
-        self.save_then(Then::Tell);
     }
 
     /// An operator has moved the last slot of this shard away.
@@ -273,10 +271,7 @@ impl Cluster {
             self.log(Level::Notice, text);
             self.become_replica_of(to);
         } else if self.nodes.me().is_master() {
-            let text = format!(
-                "My last slot was migrated to node {label} in shard {shard}. I am now an empty primary."
-            );
-            self.log(Level::Notice, text);
+            self.log_empty(to);
         }
     }
 
