@@ -1,7 +1,7 @@
 //! What must hold at every moment among the nodes of a cluster.
 //!
 //! * A master votes once in an epoch, and the vote is on its disk before it leaves (`bus.rs`). An epoch has one winner.
-//! * Who is marked FAIL was silent for a majority of the masters that its judge knows.
+//! * Who is marked FAIL was silent for a majority of the masters that its judge knows, or such a judge has told them.
 //! * A replica lets those go first that have more of the data.
 //! * In no node's view does a slot go to an older epoch, or to another node with the same one.
 //! * A node serves slots that it believes its own, and sends clients to whom it believes they belong.
@@ -111,6 +111,8 @@ impl World {
         }
         if let Some(rest) = text.strip_prefix("Marking node ") {
             self.node_is_marked(node, rest);
+        } else if let Some(rest) = text.strip_prefix("FAIL message received from ") {
+            self.node_is_told_failed(node, rest);
         } else if let Some(rest) = text.strip_prefix("configEpoch set to ") {
             let epoch = rest.split(' ').next().and_then(|epoch| epoch.parse().ok());
             self.election_is_won(node, epoch.unwrap_or(0));
@@ -146,7 +148,7 @@ impl World {
         let (now, timeout_us) = (self.now, self.timeout_us());
         let is_silent = |voter: usize| {
             let heard = self.cluster.heard.get(&(voter, about));
-            heard.is_none_or(|heard| heard.was_silent(now, timeout_us))
+            heard.is_none_or(|heard| heard.may_report(now, timeout_us))
         };
         let voters = machine.nodes().iter().filter(|(_, node)| node.votes());
         let silent =
@@ -156,6 +158,15 @@ impl World {
             self.fail(format!(
                 "node{judge} marks node{about} as FAIL, and only {silent} masters do not hear it"
             ));
+        }
+    }
+
+    fn node_is_told_failed(&mut self, node: usize, text: &str) {
+        let about = text.split(" about ").nth(1).and_then(|rest| rest.split(' ').next());
+        let about = about.and_then(|id| NodeId::parse(id.as_bytes()));
+        let about = about.and_then(|id| self.cluster.node(&id));
+        if let Some(heard) = about.and_then(|about| self.cluster.heard.get_mut(&(node, about))) {
+            heard.told_failed_us = Some(self.now);
         }
     }
 

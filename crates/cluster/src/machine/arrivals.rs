@@ -10,7 +10,8 @@
 //!
 //! If B believed the number alone, it would drop the only keys of the slot, and a moment later A would let it go as well: it
 //! would be nobody's. So until A has been heard without the slot, what A claims, or a replica that has taken A's place, is what it
-//! was before the move, and B makes its claim newer.
+//! was before the move, and B makes its claim newer. A B that was cut off, and does not know yet whether it was replaced
+//! meanwhile, keeps the slot and waits: it will hear of its successor first.
 //!
 //! It is the same when B is a replica that was elected in A's place, while A had given itself a new epoch for a slot that it
 //! imported, of which nobody had heard: when A comes back, it would replace B, and what B has written since would be lost. As
@@ -41,9 +42,13 @@ pub(super) struct Arrivals {
 #[derive(Debug, Default)]
 struct Taken {
     slots: SlotBitmap,
-    /// Those that the old owner has claimed with a newer epoch.
-    reclaimed: SlotBitmap,
+    /// How often claims to those that the old owner has claimed with a newer epoch were answered.
+    answers: BTreeMap<u16, u8>,
 }
+
+/// So often a claim to a slot is answered. An old owner that meets this one's epoch by chance takes a newer one and does not mean
+/// more by it; but two that have had a slot from each other, and were not told the last word, must not go on for ever.
+const ANSWERS_MAX: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum How {
@@ -64,7 +69,7 @@ impl Arrivals {
     pub fn forget_slot(&mut self, slot: u16) {
         for taken in self.taken.values_mut() {
             taken.slots.remove(slot);
-            taken.reclaimed.remove(slot);
+            taken.answers.remove(&slot);
         }
         self.given_up_ms.remove(&slot);
     }
@@ -88,10 +93,11 @@ impl Cluster {
     /// Notes what a master claims of the slots that come here from it.
     pub(super) fn note_source(&mut self, source: NodeKey, claimed: &SlotBitmap) {
         let (nodes, now) = (&self.nodes, self.now.mono_ms);
-        self.arrivals.taken.retain(|from, taken| {
-            if is_source(nodes, *from, source) {
+        self.arrivals.taken.retain(|(from, _), taken| {
+            // A sibling that never had them says nothing.
+            if *from == source || nodes[*from].master == Some(source) {
                 taken.slots = taken.slots.intersection(claimed);
-                taken.reclaimed = taken.reclaimed.intersection(claimed);
+                taken.answers.retain(|slot, _| claimed.contains(*slot));
             }
             !taken.slots.is_empty()
         });
@@ -103,21 +109,38 @@ impl Cluster {
         }
     }
 
-    /// Whether a claim to a slot of this node is one from before the slot came here. Only once: who claims it again, with a newer
-    /// epoch than the one that it was answered with, means it. And only if this node has not been replaced itself.
+    /// Whether a claim to a slot of this node is one from before the slot came here. Not for ever: who goes on claiming it with
+    /// newer epochs than those that it was answered with means it. And only if this node has not been replaced itself.
     pub(super) fn is_outdated_claim(&self, slot: u16, sender: NodeKey) -> bool {
+        let may_be_replaced = self.may_be_replaced();
         let mut taken = self.arrivals.taken.iter();
         let is_outdated = taken.any(|(from, taken)| {
-            let is_open = taken.slots.contains(slot) && !taken.reclaimed.contains(slot);
-            is_open && is_source(&self.nodes, *from, sender)
+            let answers = taken.answers.get(&slot).copied().unwrap_or(0);
+            let is_open = taken.slots.contains(slot) && answers < ANSWERS_MAX;
+            let is_certain = from.1 == How::Moved || !may_be_replaced;
+            is_open && is_certain && is_source(&self.nodes, *from, sender)
         });
-        is_outdated && self.nodes.me().is_master() && !self.may_be_replaced()
+        is_outdated && self.nodes.me().is_master() && !self.has_successor(sender)
     }
 
-    /// Answers outdated claims with a newer epoch.
+    /// Whether another master than `sender` seems to have taken this one's place.
+    fn has_successor(&self, sender: NodeKey) -> bool {
+        let (me, epoch) = (self.nodes.my_key(), self.nodes.me().config_epoch);
+        self.nodes.iter().any(|(key, node)| {
+            let is_newer = node.is_master() && node.config_epoch > epoch;
+            key != sender && is_newer && self.nodes.share_shard(key, me)
+        })
+    }
+
+    /// Answers outdated claims with a newer epoch; or the next ones, if this node may have been replaced just now.
     pub(super) fn claim_again(&mut self, sender: NodeKey, slots: &SlotBitmap) {
+        if self.may_be_replaced() {
+            return;
+        }
         for taken in self.arrivals.taken.values_mut() {
-            taken.reclaimed = taken.reclaimed.union(&taken.slots.intersection(slots));
+            for slot in taken.slots.intersection(slots).iter() {
+                *taken.answers.entry(slot).or_default() += 1;
+            }
         }
         let text = format!(
             "Node {} still claims slots that this one has got since, with a newer epoch. Claiming them again.",

@@ -22,7 +22,7 @@ use crate::nodes::NodeKey;
 use crate::slots::SlotBitmap;
 
 impl Cluster {
-    /// Applies what a master claims with an epoch: it has those slots, and no others.
+    /// Applies what a master claims with an epoch, or what another node says that it does: it has those slots.
     pub(super) fn apply_claims(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
         self.nodes[sender].claimed_epoch = epoch;
         let me = self.nodes.my_key();
@@ -54,7 +54,6 @@ impl Cluster {
             self.claim_again(sender, &outdated);
         }
         self.follow_targets(sender, &former);
-        self.note_unclaimed(sender, claimed);
         let my_epoch = my_master.map_or(0, |master| self.nodes[master].config_epoch);
         let has_nothing = self.nodes.me().slot_count() == 0 && claimed.is_empty();
         if new_master.is_none()
@@ -148,8 +147,9 @@ impl Cluster {
     }
 
     /// Notes which of a master's slots it does not claim any more. It keeps them until somebody else does, so that clients
-    /// are redirected and nothing is down in between; but others are not told so.
-    fn note_unclaimed(&mut self, sender: NodeKey, claimed: &SlotBitmap) {
+    /// are redirected and nothing is down in between; but others are not told so. Only the master itself can say it: another node
+    /// may have heard already to whom a slot is moved.
+    pub(super) fn note_unclaimed(&mut self, sender: NodeKey, claimed: &SlotBitmap) {
         let held = self.nodes[sender].slots().clone();
         let gone = held.difference(claimed);
         let claimed_again = held.intersection(claimed);

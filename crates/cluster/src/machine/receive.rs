@@ -247,6 +247,7 @@ impl Cluster {
         if header.master.is_none() {
             if was_replica || *self.nodes[sender].slots() != header.slots {
                 self.apply_claims(sender, header.config_epoch, &header.slots);
+                self.note_unclaimed(sender, &header.slots);
             } else {
                 self.note_claimed(sender, header.config_epoch, &header.slots);
             }
