@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use russet_cluster::bus::NodeFlags;
 use russet_cluster::{Cluster, NodeId, Route};
 
-use crate::clusters::{TAGS, is, slot_of_tag};
+use crate::clusters::{Seen, TAGS, is, slot_of_tag};
 use crate::net::ConnId;
 use crate::plan::node_of;
 use crate::world::World;
@@ -70,14 +70,15 @@ impl World {
                 view.owners[tag] = None;
                 continue;
             };
-            let owner = &nodes[owner];
-            let now = (owner.id, owner.config_epoch);
-            let before = view.owners[tag].replace(now);
-            if before != Some(now) {
-                let (owner, epoch) = now;
-                news.push(format!("for node{node} tag {tag} is {owner:?}'s (epoch {epoch})"));
+            let (key, owner) = (owner, &nodes[owner]);
+            let before = view.owners[tag];
+            if before.is_some_and(|it| (it.key, it.epoch) == (key, owner.config_epoch)) {
+                continue;
             }
-            let Some((id, epoch)) = before else { continue };
+            let (id, epoch) = (owner.id, owner.config_epoch);
+            view.owners[tag] = Some(Seen { key, id, epoch });
+            news.push(format!("for node{node} tag {tag} is {id:?}'s (epoch {epoch})"));
+            let Some(Seen { id, epoch, .. }) = before else { continue };
             let went_back = match id == owner.id {
                 true => owner.config_epoch < epoch,
                 // Whoever wins an epoch may not know that its master has taken the same one meanwhile.
@@ -86,8 +87,10 @@ impl World {
             };
             if went_back && !self.cluster.moved.contains(&tag) && !self.cluster.is_forced {
                 wrong = Some(format!(
-                    "for node{node} slot {} goes from {id:?} (epoch {epoch}) to {now:?}",
-                    slot_of_tag(tag)
+                    "for node{node} slot {} goes from {id:?} (epoch {epoch}) to {:?} (epoch {})",
+                    slot_of_tag(tag),
+                    owner.id,
+                    owner.config_epoch
                 ));
             }
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use russet_cluster::bus::NodeFlags;
 use russet_cluster::{Cluster, NodeId, SlotBitmap};
 
-use crate::clusters::{TAGS, is};
+use crate::clusters::{Seen, TAGS, is};
 use crate::model::Value;
 use crate::plan::node_of;
 use crate::world::{Event, Phase, World};
@@ -74,7 +74,7 @@ impl World {
             let mut line = format!("node{node} believes:");
             let owners = self.cluster.views.get(&node).into_iter().flat_map(|view| view.owners);
             for (tag, owner) in owners.enumerate() {
-                if let Some((id, epoch)) = owner {
+                if let Some(Seen { id, epoch, .. }) = owner {
                     let owner = self.cluster.node(&id).unwrap_or(usize::MAX);
                     line += &format!(" {tag}@node{owner}({epoch})");
                 }

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use russet_cluster::bus::NodeFlags;
+use russet_cluster::nodes::NodeKey;
 use russet_cluster::{NodeId, Route};
 use russet_protocol::slot::slot_of;
 
@@ -79,10 +80,19 @@ pub(crate) struct ClusterWatch {
 /// What a node believes of each tag.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    /// Who has it, with the epoch that it got it with.
-    pub owners: [Option<(NodeId, u64)>; TAGS],
+    /// Who has it.
+    pub owners: [Option<Seen>; TAGS],
     /// Where the node sends those who ask for it.
     pub routes: [Option<Route>; TAGS],
+}
+
+/// An owner of a slot, as a node was seen to know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub key: NodeKey,
+    pub id: NodeId,
+    /// What it got the slot with.
+    pub epoch: u64,
 }
 
 /// The slot of a tag. All calls are followed by a look at all tags.

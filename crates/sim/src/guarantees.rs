@@ -141,6 +141,9 @@ impl World {
     /// Clients that wait for nothing but their turn have it.
     pub(crate) fn check_served(&mut self, node: usize) {
         let process = &mut self.processes[node];
+        if process.unanswered.is_empty() {
+            return;
+        }
         let Some(data) = process.machine.as_deref().and_then(|machine| machine.data()) else {
             return;
         };
