@@ -55,6 +55,7 @@ impl SlotBitmap {
     }
 
     /// Whether the set has a slot.
+    #[inline]
     pub fn contains(&self, slot: u16) -> bool {
         self.words()[usize::from(slot / 64)] & (1 << (slot % 64)) != 0
     }

@@ -105,8 +105,7 @@ impl World {
         let timeout_us = self.timeout_us();
         let heard = self.cluster.heard.entry((node, other));
         let silence_end_us = (now >= timeout_us).then_some(now);
-        let heard =
-            heard.or_insert(Heard { last_us: now, silence_end_us, told_failed_us: None });
+        let heard = heard.or_insert(Heard { last_us: now, silence_end_us, told_failed_us: None });
         if now - heard.last_us >= timeout_us {
             heard.silence_end_us = Some(now);
         }

@@ -238,6 +238,7 @@ impl Cluster {
     }
 
     /// Whether commands for a slot are served here without another look.
+    #[inline]
     pub fn serves(&self, slot: u16) -> bool {
         self.served.contains(slot)
     }

@@ -60,6 +60,13 @@ impl KeySpec {
         KeySpec { first: 0, last: -1, step: 1, flags, keyword: Some(Keyword { word, from }) }
     }
 
+    /// Returns the index of the key, if there is one that does not depend on the arguments.
+    #[inline]
+    pub(crate) fn only_index(&self) -> Option<usize> {
+        let is_one = self.first > 0 && self.last > 0 && self.last as usize == self.first;
+        is_one.then_some(self.first)
+    }
+
     /// Returns the indexes of the keys among `argc` arguments.
     pub fn indexes(&self, argc: usize) -> impl Iterator<Item = usize> + use<> {
         let last = if self.last < 0 {

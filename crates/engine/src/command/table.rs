@@ -181,6 +181,15 @@ impl Command {
         self.keys.iter().any(|spec| spec.indexes(argc).any(|key| key == index))
     }
 
+    /// Returns the index of its key, if it always has one and that is always there.
+    #[inline]
+    pub(crate) fn only_key(&self) -> Option<usize> {
+        match self.keys {
+            [spec] if self.find_keys.is_none() => spec.only_index(),
+            _ => None,
+        }
+    }
+
     /// Whether a node of this mode has the command.
     pub fn exists_in(&self, mode: Mode) -> bool {
         match mode {

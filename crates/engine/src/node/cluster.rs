@@ -40,6 +40,13 @@ impl Node {
         args: &Args<'_>,
     ) -> Result<Option<u16>, ErrorReply> {
         let Some(machine) = self.parts.cluster.machine() else { return Ok(None) };
+        // Nearly all commands: one key, which is served here.
+        if let Some(index) = command.only_key().filter(|index| *index < args.len()) {
+            let slot = args.key(index).slot();
+            if machine.serves(slot) {
+                return Ok(Some(slot));
+            }
+        }
         let Some(client) = self.parts.clients.get(handle) else { return Ok(None) };
         if !client.authenticated || client.is_replica() {
             // It is refused in any case.
