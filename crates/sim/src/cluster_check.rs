@@ -124,6 +124,8 @@ impl World {
             if self.cluster.electing.insert(node) {
                 self.check_rank(node);
             }
+        } else if text.starts_with("Taking over the primary") {
+            self.cluster.taken_over = Some((node, self.now));
         } else if text.contains("Failover attempt expired.") {
             self.cluster.electing.remove(&node);
             self.coverage.elections_lost += 1;
@@ -328,7 +330,9 @@ impl World {
     ) -> Result<(), String> {
         let text = String::from_utf8_lossy(bytes);
         let words: Vec<&str> = text.trim_end().split(' ').collect();
-        if read_us != self.now || words.len() < 3 {
+        // One that takes over in the same turn, by order, may have had another master before that than before the turn.
+        let takes_over = self.cluster.taken_over == Some((node, self.now));
+        if read_us != self.now || words.len() < 3 || takes_over {
             return Ok(());
         }
         if !["-MOVED", "-ASK"].contains(&words[0]) {
