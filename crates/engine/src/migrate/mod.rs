@@ -241,9 +241,14 @@ impl Migrate {
         }
     }
 
-    /// Notes that bytes of a link were written: the next turn may send more.
-    pub(crate) fn written(&mut self, link: Handle) {
-        if self.is_current(link) {
+    /// Notes that bytes of a link were written, and whether that was all. What is written whole in the round that made it
+    /// is no news: it was made at this time, and there is no more to send.
+    pub(crate) fn written(&mut self, link: Handle, is_all: bool) {
+        let Some(running) = self.running.as_mut().filter(|it| it.link == Some(link)) else {
+            return;
+        };
+        running.is_behind |= !is_all;
+        if running.is_behind || running.has_more() {
             (self.has_news, self.has_progress) = (true, true);
         }
     }

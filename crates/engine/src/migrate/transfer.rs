@@ -88,6 +88,8 @@ pub(super) struct Running {
     /// Whether a payload has been answered.
     has_answers: bool,
     has_retried: bool,
+    /// Whether the target was once slower than this node.
+    pub is_behind: bool,
     /// Whether the connection was lost with output that was not written.
     pub is_writing: bool,
     /// Whether the keys that are here now may not be those that were sent.
@@ -117,6 +119,7 @@ impl Running {
             error: None,
             has_answers: false,
             has_retried: false,
+            is_behind: false,
             is_writing: false,
             is_void: false,
             was_replica: is_replica,
@@ -140,6 +143,11 @@ impl Running {
         (self.next > index).then_some(index)
     }
 
+    /// Whether there are keys to send.
+    pub fn has_more(&self) -> bool {
+        self.next < self.keys.len()
+    }
+
     /// Returns a key by its index.
     pub fn key(&self, index: usize) -> &[u8] {
         &self.keys[index]
@@ -147,7 +155,7 @@ impl Running {
 
     /// Whether everything is sent and answered.
     pub fn is_complete(&self) -> bool {
-        self.next == self.keys.len() && self.awaited.is_empty()
+        !self.has_more() && self.awaited.is_empty()
     }
 
     /// Handles a reply. Returns false if it is none that a server gives to these commands.

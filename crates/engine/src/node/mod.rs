@@ -419,7 +419,10 @@ impl Node {
                 let on_disk = aof.synced_offset(&journal.tail, offset);
                 following.send_ack(core, clients, offset, on_disk);
             }
-            Some(Role::Link(LinkOwner::Migrate)) => parts.migrate.written(handle),
+            Some(Role::Link(LinkOwner::Migrate)) => {
+                let is_all = clients.outbox(handle).is_none_or(|outbox| outbox.is_empty());
+                parts.migrate.written(handle, is_all);
+            }
             Some(Role::Client | Role::Link(_)) | None => {}
         }
         if self.core.has_orders() {
