@@ -140,6 +140,31 @@ fn a_replica_takes_over_with_its_masters_consent() {
 }
 
 #[test]
+fn a_place_that_cannot_be_saved_in_time_is_never_on_disk() {
+    let mut network = Network::formed(3, 3, settings());
+    network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();
+    let has_won = |network: &Network| {
+        network.processes[3].log.iter().any(|line| line.starts_with("Failover election won"))
+    };
+    for _ in 0..200 {
+        if !has_won(&network) {
+            network.run(1);
+        }
+    }
+    assert!(has_won(&network));
+    network.failing_disks.insert(3);
+    network.run(10_000);
+    network.failing_disks.clear();
+    for _ in 0..2_000 {
+        network.run(1);
+        let file = String::from_utf8_lossy(&network.processes[3].file).into_owned();
+        assert!(file.contains("myself,slave"), "{file}");
+    }
+    assert_eq!(owner(&network, 0), Some(0));
+    assert!(!network.processes[0].held);
+}
+
+#[test]
 fn a_vote_that_cannot_be_saved_is_not_given() {
     let mut network = Network::formed(3, 3, settings());
     network.failing_disks.extend([0, 2]);

@@ -123,6 +123,19 @@ impl Saves {
         self.own = Own::of(nodes, current_epoch);
     }
 
+    /// Returns the master whose place this node takes when that is on disk, and until when.
+    pub fn place(&self) -> Option<(NodeId, Option<u64>)> {
+        self.waiting.iter().find_map(|(_, then)| match then {
+            Then::Promote { former, until_ms, .. } => Some((*former, *until_ms)),
+            _ => None,
+        })
+    }
+
+    /// Does not take that place.
+    pub fn forgo_place(&mut self) {
+        self.waiting.retain(|(_, then)| !matches!(then, Then::Promote { .. }));
+    }
+
     /// What the node says of itself.
     pub fn own(&self) -> &Own {
         &self.own
@@ -135,7 +148,7 @@ impl Saves {
 
     /// Whether the node has won the place of its master, and that is not on disk yet.
     pub fn is_taking_over(&self) -> bool {
-        self.waiting.iter().any(|(_, then)| matches!(then, Then::Promote { .. }))
+        self.place().is_some()
     }
 
     /// The version that will hold everything, if that is not on disk yet.
@@ -182,6 +195,7 @@ impl Cluster {
         if now < saves.next_ms && !self.is_save_urgent() {
             return;
         }
+        self.forgo_late_place();
         let interval = self.nodes.count() as u64 * INTERVAL_PER_NODE_MS;
         let saves = &mut self.saves;
         saves.next_ms = now + interval.min(INTERVAL_MAX_MS);

@@ -225,12 +225,10 @@ impl Cluster {
         if !me.is_master() || me.config_epoch < epoch {
             return;
         }
-        let former = self.nodes.find(&former);
-        if let Some(former) = former.filter(|key| !self.nodes[*key].is(NodeFlags::FAIL))
-            && until_ms.is_some_and(|until| self.now_ms() > until)
-        {
-            return self.step_back(former);
+        if let Some(master) = self.serving_again(&former, until_ms) {
+            return self.step_back(master);
         }
+        let former = self.nodes.find(&former);
         self.output(Output::Promote);
         self.end_manual_failover();
         self.tell(|_| true);
@@ -238,6 +236,24 @@ impl Cluster {
             self.note("+promoted", former, "the new state of this node is on disk");
             self.tell_failover(former, self.nodes.my_key());
         }
+    }
+
+    /// Gives a place up that could not be saved in time, before the next attempt: with it on disk, this node would have it after
+    /// a restart.
+    pub(super) fn forgo_late_place(&mut self) {
+        if let Some((former, until_ms)) = self.saves.place()
+            && let Some(master) = self.serving_again(&former, until_ms)
+        {
+            self.saves.forgo_place();
+            self.step_back(master);
+        }
+    }
+
+    /// Returns the former master, if it has held its clients for this node until a time that is past.
+    fn serving_again(&self, former: &NodeId, until_ms: Option<u64>) -> Option<NodeKey> {
+        let is_over = until_ms.is_some_and(|until| self.now_ms() > until);
+        let former = self.nodes.find(former).filter(|_| is_over)?;
+        (!self.nodes[former].is(NodeFlags::FAIL)).then_some(former)
     }
 
     /// Stays the replica of a master, whose place it has won too late. Nobody has been told.
@@ -257,5 +273,6 @@ impl Cluster {
         let current_epoch = self.saves.own().current_epoch;
         self.saves.begin(&self.nodes, current_epoch);
         self.save_soon();
+        self.hurry_save();
     }
 }
