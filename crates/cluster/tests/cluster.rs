@@ -152,6 +152,9 @@ fn a_place_that_cannot_be_saved_in_time_is_never_on_disk() {
         }
     }
     assert!(has_won(&network));
+    // What is on its way to the disk claims all slots, so none of them moves now.
+    let give = SlotStep::Give(network.cluster(1).my_id().as_bytes().to_vec());
+    assert!(network.order(3, |cluster, now| cluster.set_slot(now, 100, &give, false)).is_err());
     network.failing_disks.insert(3);
     network.run(10_000);
     network.failing_disks.clear();

@@ -147,14 +147,12 @@ impl Cluster {
     }
 
     /// Notes which of a master's slots it does not claim any more. It keeps them until somebody else does, so that clients
-    /// are redirected and nothing is down in between; but others are not told so. Only the master itself can say it: another node
-    /// may have heard already to whom a slot is moved.
+    /// are redirected and nothing is down in between; but others are not told so.
     pub(super) fn note_unclaimed(&mut self, sender: NodeKey, claimed: &SlotBitmap) {
         let held = self.nodes[sender].slots().clone();
         let gone = held.difference(claimed);
         let claimed_again = held.intersection(claimed);
         self.set_unclaimed(self.unclaimed.union(&gone).difference(&claimed_again));
-        self.note_source(sender, claimed);
     }
 
     /// Lets slots that are moved to a master be moved to the one that has taken its place. `former`: from whom that one has just

@@ -78,6 +78,10 @@ impl Cluster {
         has_keys: bool,
     ) -> Result<(), CommandError> {
         let (me, owner) = (self.nodes.my_key(), self.nodes.owner(slot));
+        // What is on its way to the disk claims the slots that its master had.
+        if self.saves.is_taking_over() {
+            return Err("This node is taking over from its master. Please try again".to_owned());
+        }
         match step {
             SlotStep::Migrate(id) => {
                 if owner != Some(me) && !self.is_replica() {

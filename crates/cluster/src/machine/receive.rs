@@ -248,6 +248,7 @@ impl Cluster {
             if was_replica || *self.nodes[sender].slots() != header.slots {
                 self.apply_claims(sender, header.config_epoch, &header.slots);
                 self.note_unclaimed(sender, &header.slots);
+                self.note_source(sender, &header.slots);
             } else {
                 self.note_claimed(sender, header.config_epoch, &header.slots);
             }
@@ -398,7 +399,9 @@ impl Cluster {
         }
         self.nodes[key].config_epoch = update.config_epoch;
         self.save_soon();
+        // That it has let others go is not its own word: who says so may have heard already to whom a slot is moved.
         self.apply_claims(key, update.config_epoch, &update.slots);
+        self.note_unclaimed(key, &update.slots);
     }
 }
 
