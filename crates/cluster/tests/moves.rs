@@ -6,7 +6,11 @@ use network::Network;
 use russet_cluster::nodes_file::NodesFile;
 use russet_cluster::{OpenSlot, Settings, SlotStep};
 
+/// Of node 1.
 const SLOT: u16 = 8_000;
+
+/// Of node 0.
+const OTHER_SLOT: u16 = 100;
 
 fn settings() -> Settings {
     Settings { node_timeout_ms: 2_000, ..Settings::default() }
@@ -46,10 +50,9 @@ fn owners(network: &Network, slot: u16) -> Vec<Option<usize>> {
 #[test]
 fn an_old_owner_that_has_not_been_told_does_not_get_its_slot_back() {
     let mut network = Network::formed(3, 0, settings());
-    let slot = 100;
-    open(&mut network, slot, 0, 1);
+    open(&mut network, OTHER_SLOT, 0, 1);
     network.set_cut(0, 1, true);
-    give(&mut network, 1, slot, 1);
+    give(&mut network, 1, OTHER_SLOT, 1);
     // It gets a new epoch for another reason, and claims what it has.
     open(&mut network, 16_000, 2, 0);
     give(&mut network, 0, 16_000, 0);
@@ -61,22 +64,21 @@ fn an_old_owner_that_has_not_been_told_does_not_get_its_slot_back() {
     assert!(epoch(&network, 0) > epoch(&network, 1));
     network.set_cut(0, 1, false);
     network.run(3_000);
-    assert_eq!(owners(&network, slot), [Some(1); 3], "{:#?}", network.processes[1].log);
+    assert_eq!(owners(&network, OTHER_SLOT), [Some(1); 3], "{:#?}", network.processes[1].log);
     assert!(network.processes[1].log.iter().any(|line| line.contains("Claiming them again")));
     // Once it has let the slot go, a newer claim is a newer claim.
-    open(&mut network, slot, 1, 0);
-    give(&mut network, 0, slot, 0);
+    open(&mut network, OTHER_SLOT, 1, 0);
+    give(&mut network, 0, OTHER_SLOT, 0);
     network.run(3_000);
-    assert_eq!(owners(&network, slot), [Some(0); 3]);
+    assert_eq!(owners(&network, OTHER_SLOT), [Some(0); 3]);
 }
 
 #[test]
 fn who_was_cut_off_keeps_a_slot_that_has_come_to_it() {
     let mut network = Network::formed(3, 0, settings());
-    let slot = 100;
-    open(&mut network, slot, 0, 1);
+    open(&mut network, OTHER_SLOT, 0, 1);
     network.set_cut(0, 1, true);
-    give(&mut network, 1, slot, 1);
+    give(&mut network, 1, OTHER_SLOT, 1);
     open(&mut network, 16_000, 2, 0);
     give(&mut network, 0, 16_000, 0);
     give(&mut network, 2, 16_000, 0);
@@ -85,45 +87,43 @@ fn who_was_cut_off_keeps_a_slot_that_has_come_to_it() {
     assert!(!network.cluster(1).is_ok());
     network.heal();
     network.run(5_000);
-    assert_eq!(owners(&network, slot), [Some(1); 3], "{:#?}", network.processes[1].log);
+    assert_eq!(owners(&network, OTHER_SLOT), [Some(1); 3], "{:#?}", network.processes[1].log);
 }
 
 #[test]
 fn what_others_say_of_an_old_owner_is_not_its_own_word() {
     let mut network = Network::formed(3, 0, settings());
-    let slot = 100;
-    open(&mut network, slot, 0, 1);
+    open(&mut network, OTHER_SLOT, 0, 1);
     open(&mut network, SLOT, 1, 0);
     [(0, 1), (1, 2)].into_iter().for_each(|(a, b)| network.set_cut(a, b, true));
-    give(&mut network, 1, slot, 1);
+    give(&mut network, 1, OTHER_SLOT, 1);
     give(&mut network, 0, SLOT, 0);
     network.run(50);
     // The third one, which has heard of both moves, corrects the new owner, which claims `SLOT` still.
     network.set_cut(0, 2, true);
-    give(&mut network, 2, slot, 1);
+    give(&mut network, 2, OTHER_SLOT, 1);
     network.set_cut(1, 2, false);
     network.run(1_000);
     assert_eq!(owners(&network, SLOT), [Some(0); 3]);
     network.heal();
     network.run(3_000);
-    assert_eq!(owners(&network, slot), [Some(1); 3], "{:#?}", network.processes[1].log);
+    assert_eq!(owners(&network, OTHER_SLOT), [Some(1); 3], "{:#?}", network.processes[1].log);
 }
 
 #[test]
 fn an_epoch_that_an_old_owner_gets_by_chance_does_not_bring_its_slot_back() {
     let mut network = Network::formed(3, 0, settings());
-    let slot = 100;
-    open(&mut network, slot, 0, 1);
+    open(&mut network, OTHER_SLOT, 0, 1);
     open(&mut network, SLOT, 1, 0);
     network.set_cut(0, 1, true);
-    give(&mut network, 1, slot, 1);
+    give(&mut network, 1, OTHER_SLOT, 1);
     give(&mut network, 0, SLOT, 0);
     network.order(0, |cluster, now| cluster.bump_config_epoch(now));
     // The new owner hears of the old one's epoch by the third one, and answers with one that the old one has taken, too.
     network.run(1_500);
     network.heal();
     network.run(3_000);
-    assert_eq!(owners(&network, slot), [Some(1); 3], "{:#?}", network.processes[1].log);
+    assert_eq!(owners(&network, OTHER_SLOT), [Some(1); 3], "{:#?}", network.processes[1].log);
 }
 
 #[test]

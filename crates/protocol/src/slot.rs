@@ -65,7 +65,8 @@ fn has_brace(key: &[u8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; STEP]);
     let (steps, rest) = key.as_chunks::<STEP>();
     let has = |step: &[u8; STEP]| {
-        // A byte that becomes 0 borrows from its top bit, which it did not have.
+        // Subtracting 1 sets the top bit of a byte that is 0, which did not have it. The borrow can do the same to the byte
+        // above, but only if there is a 0.
         let zero_if_brace = u64::from_ne_bytes(*step) ^ (ONES * b'{' as u64);
         zero_if_brace.wrapping_sub(ONES) & !zero_if_brace & (ONES << 7) != 0
     };

@@ -15,17 +15,17 @@ const SILENCE_COUNTS_US: u64 = 75_000_000;
 pub(crate) struct Heard {
     pub last_us: u64,
     silence_end_us: Option<u64>,
-    /// When somebody last said that a majority does not hear the other one. Its own reports repeat that.
-    pub told_failed_us: Option<u64>,
+    /// When it last received a FAIL message about the other one. Its own reports repeat that.
+    pub fail_received_us: Option<u64>,
 }
 
 impl Heard {
     /// Whether it may report the other one: that was silent for so long, or is said to be, now or lately.
     pub fn may_report(&self, now_us: u64, timeout_us: u64) -> bool {
-        let is_late = |at: Option<u64>| at.is_some_and(|at| now_us - at < SILENCE_COUNTS_US);
+        let is_recent = |at: Option<u64>| at.is_some_and(|at| now_us - at < SILENCE_COUNTS_US);
         now_us - self.last_us >= timeout_us
-            || is_late(self.silence_end_us)
-            || is_late(self.told_failed_us)
+            || is_recent(self.silence_end_us)
+            || is_recent(self.fail_received_us)
     }
 }
 
@@ -105,7 +105,7 @@ impl World {
         let timeout_us = self.timeout_us();
         let heard = self.cluster.heard.entry((node, other));
         let silence_end_us = (now >= timeout_us).then_some(now);
-        let heard = heard.or_insert(Heard { last_us: now, silence_end_us, told_failed_us: None });
+        let heard = heard.or_insert(Heard { last_us: now, silence_end_us, fail_received_us: None });
         if now - heard.last_us >= timeout_us {
             heard.silence_end_us = Some(now);
         }

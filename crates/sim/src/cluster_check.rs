@@ -1,7 +1,7 @@
 //! What must hold at every moment among the nodes of a cluster.
 //!
 //! * A master votes once in an epoch, and the vote is on its disk before it leaves (`bus.rs`). An epoch has one winner.
-//! * Who is marked FAIL was silent for a majority of the masters that its judge knows, or such a judge has told them.
+//! * Who is marked FAIL was silent for a majority of the masters that its judge knows, or they have received FAIL about it.
 //! * A replica lets those go first that have more of the data.
 //! * In no node's view does a slot go to an older epoch, or to another node with the same one.
 //! * A node serves slots that it believes its own, and sends clients to whom it believes they belong.
@@ -115,7 +115,7 @@ impl World {
         if let Some(rest) = text.strip_prefix("Marking node ") {
             self.node_is_marked(node, rest);
         } else if let Some(rest) = text.strip_prefix("FAIL message received from ") {
-            self.node_is_told_failed(node, rest);
+            self.node_receives_fail(node, rest);
         } else if let Some(rest) = text.strip_prefix("configEpoch set to ") {
             let epoch = rest.split(' ').next().and_then(|epoch| epoch.parse().ok());
             self.election_is_won(node, epoch.unwrap_or(0));
@@ -166,12 +166,12 @@ impl World {
         }
     }
 
-    fn node_is_told_failed(&mut self, node: usize, text: &str) {
+    fn node_receives_fail(&mut self, node: usize, text: &str) {
         let about = text.split(" about ").nth(1).and_then(|rest| rest.split(' ').next());
         let about = about.and_then(|id| NodeId::parse(id.as_bytes()));
         let about = about.and_then(|id| self.cluster.node(&id));
         if let Some(heard) = about.and_then(|about| self.cluster.heard.get_mut(&(node, about))) {
-            heard.told_failed_us = Some(self.now);
+            heard.fail_received_us = Some(self.now);
         }
     }
 

@@ -30,6 +30,10 @@ use crate::io::Level;
 use crate::nodes::{Node, NodeKey, Nodes};
 use crate::slots::SlotBitmap;
 
+/// So often a claim to a slot is answered. An old owner that meets this one's epoch by chance takes a newer one and does not mean
+/// more by it; but two that have had a slot from each other, and were not told the last word, must not go on for ever.
+const ANSWERS_MAX: u8 = 3;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
@@ -45,10 +49,6 @@ struct Taken {
     /// How often claims to those that the old owner has claimed with a newer epoch were answered.
     answers: BTreeMap<u16, u8>,
 }
-
-/// So often a claim to a slot is answered. An old owner that meets this one's epoch by chance takes a newer one and does not mean
-/// more by it; but two that have had a slot from each other, and were not told the last word, must not go on for ever.
-const ANSWERS_MAX: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum How {
@@ -110,26 +110,28 @@ impl Cluster {
     }
 
     /// Whether a claim to a slot of this node is one from before the slot came here. Not for ever: who goes on claiming it with
-    /// newer epochs than those that it was answered with means it. And only if this node has not been replaced itself.
+    /// newer epochs than those that it was answered with means it.
     pub(super) fn is_outdated_claim(&self, slot: u16, sender: NodeKey) -> bool {
         let may_be_replaced = self.may_be_replaced();
         let mut taken = self.arrivals.taken.iter();
-        let is_outdated = taken.any(|(from, taken)| {
+        taken.any(|(from, taken)| {
             let answers = taken.answers.get(&slot).copied().unwrap_or(0);
             let is_open = taken.slots.contains(slot) && answers < ANSWERS_MAX;
             let is_certain = from.1 == How::Moved || !may_be_replaced;
             is_open && is_certain && is_source(&self.nodes, *from, sender)
-        });
-        is_outdated && self.nodes.me().is_master() && !self.has_successor(sender)
+        })
     }
 
-    /// Whether another master than `sender` seems to have taken this one's place.
-    fn has_successor(&self, sender: NodeKey) -> bool {
-        let (me, epoch) = (self.nodes.my_key(), self.nodes.me().config_epoch);
-        self.nodes.iter().any(|(key, node)| {
-            let is_newer = node.is_master() && node.config_epoch > epoch;
-            key != sender && is_newer && self.nodes.share_shard(key, me)
-        })
+    /// Whether this node keeps slots that have come here against outdated claims of a node: not if another master seems to have
+    /// taken its place.
+    pub(super) fn keeps_arrivals(&self, sender: NodeKey) -> bool {
+        let (key, me) = (self.nodes.my_key(), self.nodes.me());
+        let is_successor = |(other, node): (NodeKey, &Node)| {
+            let is_newer = node.is_master() && node.config_epoch > me.config_epoch;
+            other != sender && is_newer && self.nodes.share_shard(other, key)
+        };
+        let is_idle = self.arrivals.taken.is_empty();
+        !is_idle && me.is_master() && !self.nodes.iter().any(is_successor)
     }
 
     /// Answers outdated claims with a newer epoch; or the next ones, if this node may have been replaced just now.

@@ -28,6 +28,7 @@ impl Cluster {
         let me = self.nodes.my_key();
         let my_master = if self.nodes.me().is_master() { Some(me) } else { self.nodes.me().master };
         let is_my_shard = self.nodes.share_shard(sender, me);
+        let keeps_arrivals = self.keeps_arrivals(sender);
         let mut new_master = None;
         let mut lost = SlotBitmap::default();
         let mut outdated = SlotBitmap::default();
@@ -38,7 +39,7 @@ impl Cluster {
                 continue;
             }
             if owner == Some(me) {
-                if self.is_outdated_claim(slot, sender) {
+                if keeps_arrivals && self.is_outdated_claim(slot, sender) {
                     outdated.insert(slot);
                     continue;
                 }
