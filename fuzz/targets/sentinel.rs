@@ -46,6 +46,8 @@ struct Scene {
     events: BTreeMap<u64, usize>,
     epochs: BTreeMap<String, u64>,
     has_flooded: bool,
+    /// How long a run goes on with a flood of servers.
+    flooded_ms: u64,
     /// Who is gone, by port.
     gone: u16,
 }
@@ -90,6 +92,7 @@ impl Scene {
             events: BTreeMap::new(),
             epochs: BTreeMap::new(),
             has_flooded: false,
+            flooded_ms: 5000,
             gone: 0,
         }
     }
@@ -314,8 +317,9 @@ impl Scene {
             }
             80..112 => {
                 let ms = [1, 20, 100, 500, 1000, 3000, 10_000, 20_000][input.below(8)];
-                // A thousand servers that do not answer take long.
-                let ms = if self.has_flooded { ms.min(1000) } else { ms };
+                // A second of a thousand servers that do not answer takes long.
+                let ms = if self.has_flooded { ms.min(self.flooded_ms) } else { ms };
+                self.flooded_ms -= if self.has_flooded { ms - 1 } else { 0 };
                 self.driver.advance(Duration::from_millis(ms));
             }
             112..116 => {

@@ -18,31 +18,30 @@ pub(super) const ASK_AGAIN_MS: u64 = 10;
 impl Master {
     /// Updates who is down.
     pub(super) fn judge(&mut self, cx: &mut Context, peers: &Peers) {
-        let ids: Vec<u32> = self.servers_mut().map(|server| server.id).collect();
-        for id in ids {
-            self.judge_server(cx, id);
-        }
+        self.judge_servers(cx);
         self.judge_voters(cx, peers);
         self.judge_objectively(cx);
     }
 
-    fn judge_server(&mut self, cx: &mut Context, id: u32) {
+    /// Marks the servers that are down, in one pass: there may be a thousand of them.
+    fn judge_servers(&mut self, cx: &mut Context) {
         let (now, down_after) = (cx.ms(), self.settings.down_after_ms);
-        let (info_period, reboot_after) = (cx.periods.info, self.settings.reboot_down_after_ms);
-        let is_master = self.server.id == id;
-        let Some(server) = self.server_mut(id) else { return };
-        server.link.close_silent(cx, down_after);
-        let is_silent = server.link.silence(now) > down_after;
-        let role_for = now.saturating_sub(server.role_since);
-        let is_demoted =
-            is_master && server.role == Role::Replica && role_for > down_after + info_period * 2;
-        let reboots = server.reboot_since.is_some_and(|at| now.saturating_sub(at) > reboot_after);
-        let is_down = is_silent || is_demoted || (is_master && reboots);
-        if is_down == server.is_down() {
-            return;
-        }
-        if is_down {
-            (server.down_since, server.last_down) = (Some(now), Some(now));
+        let demoted_after = down_after + cx.periods.info * 2;
+        let reboot_after = self.settings.reboot_down_after_ms;
+        let master = self.server.id;
+        let mut changed: Vec<(u32, Option<&str>)> = Vec::new();
+        for server in self.servers_mut() {
+            let is_master = server.id == master;
+            server.link.close_silent(cx, down_after);
+            let is_silent = server.link.silence(now) > down_after;
+            let role_for = now.saturating_sub(server.role_since);
+            let is_demoted = is_master && server.role == Role::Replica && role_for > demoted_after;
+            let reboots =
+                server.reboot_since.is_some_and(|at| now.saturating_sub(at) > reboot_after);
+            let is_down = is_silent || is_demoted || (is_master && reboots);
+            if is_down == server.is_down() {
+                continue;
+            }
             let why = match (is_silent, is_demoted) {
                 (true, _) if server.link.is_busy => "it is busy with a script",
                 (true, _) if server.link.has_commands() => "connected, but without a valid reply",
@@ -50,12 +49,20 @@ impl Master {
                 (_, true) => "it reports that it is a replica",
                 _ => "it does not answer after a restart",
             };
-            self.server_event(cx, Level::Warning, "+sdown", id);
-            let text = format!("{}: {why}", self.server_label(cx, id));
-            self.note(cx, text);
-        } else {
-            (server.down_since, server.script_kill_sent) = (None, false);
-            self.server_event(cx, Level::Warning, "-sdown", id);
+            if is_down {
+                (server.down_since, server.last_down) = (Some(now), Some(now));
+            } else {
+                (server.down_since, server.script_kill_sent) = (None, false);
+            }
+            changed.push((server.id, is_down.then_some(why)));
+        }
+        for (id, why) in changed {
+            let event = if why.is_some() { "+sdown" } else { "-sdown" };
+            self.server_event(cx, Level::Warning, event, id);
+            if let Some(why) = why {
+                let text = format!("{}: {why}", self.server_label(cx, id));
+                self.note(cx, text);
+            }
         }
     }
 
