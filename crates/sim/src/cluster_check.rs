@@ -53,6 +53,13 @@ impl World {
             self.coverage.restarts_in_election += 1;
         }
         self.cluster.told.remove(&node);
+        // An epoch that was not on its disk it has told nobody, and does not know any more.
+        let Some(machine) = self.processes[node].cluster() else { return };
+        let me = machine.nodes().me();
+        if me.is_master() {
+            let own = self.cluster.served.values_mut().filter(|served| served.node == node);
+            own.for_each(|served| served.epoch = served.epoch.min(me.config_epoch));
+        }
     }
 
     /// Looks at a node of a cluster after a call.

@@ -105,6 +105,8 @@ impl World {
         if self.cluster.keys.of(name).is_excused {
             user.generations[tag] += 1;
             name.generation += 1;
+            // Already now: it may be excused before its first write is answered.
+            self.cluster.keys.of(name);
         }
         let write = self.chance.percent(60).then(|| {
             user.last += 1;

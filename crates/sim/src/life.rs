@@ -28,7 +28,6 @@ impl World {
         let now = process.now(self.now);
         self.read_configuration(node);
         let cluster = self.cluster_start(node);
-        self.cluster_begins(node);
         let loads_aof = self.find_append_only(node);
         let process = &mut self.processes[node];
         let dump = process.disk.read(DUMP).filter(|_| !loads_aof);
@@ -56,6 +55,7 @@ impl World {
             None => Some(node::start(start, now)),
         };
         self.processes[node].machine = machine;
+        self.cluster_begins(node);
         self.tell(|| format!("node{node} starts"));
         self.check_file(node);
         self.drain(node);

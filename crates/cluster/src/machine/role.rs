@@ -8,6 +8,7 @@ use crate::injected::Bug;
 use crate::io::{Level, Output};
 use crate::node_id::NodeId;
 use crate::nodes::NodeKey;
+use crate::slots::SlotBitmap;
 
 impl Cluster {
     /// Notes the role that a node says it has.
@@ -102,11 +103,16 @@ impl Cluster {
         self.save_soon();
     }
 
-    /// Gives the slots of a node to the one that has taken its place. If it has not got all of them, it does not claim them,
-    /// and they go to whoever does; with a replica they would stay for ever.
+    /// Gives the slots of a node to the one that has taken its place; with a replica they would stay for ever. If it has not
+    /// got all of them, it does not claim them, and they go to whoever does: already now, if it has said what it claims.
     fn inherit_slots(&mut self, from: NodeKey, to: NodeKey) {
-        for slot in self.nodes[from].slots().clone().iter() {
+        let has_claimed = self.nodes[to].claimed_epoch >= self.nodes[to].config_epoch;
+        let slots = self.nodes[from].slots().clone();
+        for slot in slots.iter() {
             self.nodes.assign(slot, Some(to));
+        }
+        if has_claimed {
+            self.unclaimed = self.unclaimed.union(&slots);
         }
     }
 
@@ -129,8 +135,8 @@ impl Cluster {
         self.become_replica_of(above);
     }
 
-    /// Two orders at once can make two nodes replicate each other. If that lasts, so that it is not just an old message,
-    /// the one whose name is smaller becomes a master again.
+    /// Two orders at once can make two nodes replicate each other. If that lasts, and the other node has said so again, so that
+    /// it is not just an old message, the one whose name is smaller becomes a master again.
     pub(super) fn leave_circle(&mut self) {
         let me = self.nodes.my_key();
         let other = self.nodes.me().master.filter(|_| self.master_above() == Some(me));
@@ -139,7 +145,9 @@ impl Cluster {
             return;
         };
         let (now, timeout) = (self.now_ms(), self.settings.node_timeout_ms);
-        if now.saturating_sub(*self.circle_ms.get_or_insert(now)) > timeout {
+        let since = *self.circle_ms.get_or_insert(now);
+        let is_confirmed = self.nodes[other].heard_ms > since + timeout / 2;
+        if is_confirmed && now.saturating_sub(since) > timeout {
             let label = self.nodes[other].label();
             self.log(Level::Warning, format!("Node {label} and this one replicate each other"));
             self.become_empty_master();
@@ -201,15 +209,25 @@ impl Cluster {
         self.output(Output::Follow { host, port });
     }
 
-    /// Takes the place of this replica's master, with an epoch. It serves when that is on disk.
+    /// Takes the place of this replica's master, with an epoch. It serves when that is on disk. Slots that the master had
+    /// given up are not taken: they have gone to a node that cannot tell this one yet, with all their keys.
     pub(super) fn take_over(&mut self, epoch: u64) {
         let me = self.nodes.my_key();
         let Some(old) = self.nodes.me().master else { return };
+        let had_left = match self.nodes[old].is_master() {
+            true => self.nodes[old].slots().intersection(&self.unclaimed),
+            // It has given all of them up to be a replica.
+            false => SlotBitmap::default(),
+        };
         let slots: Vec<u16> = self.nodes[old].slots().iter().collect();
         self.set_as_master(me);
         for slot in slots {
-            self.nodes.assign(slot, Some(me));
             self.unclaimed.remove(slot);
+            if had_left.contains(slot) {
+                self.nodes.assign(slot, None);
+                continue;
+            }
+            self.nodes.assign(slot, Some(me));
             self.arrivals.take(slot, old, How::Inherited);
         }
         self.nodes.me_mut().config_epoch = epoch;
