@@ -14,6 +14,8 @@ const SILENCE_COUNTS_US: u64 = 75_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heard {
     pub last_us: u64,
+    /// The newest config epoch that the other one has said it has.
+    pub config_epoch: u64,
     silence_end_us: Option<u64>,
     /// When it last received a FAIL message about the other one. Its own reports repeat that.
     pub fail_received_us: Option<u64>,
@@ -95,21 +97,31 @@ impl World {
         let (other, node) = self.conns[conn].link(direction);
         match self.cluster.read.entry((conn, direction)).or_default().take(bytes) {
             Ok(frames) if frames.is_empty() => {}
-            Ok(_) => self.bus_hears(node, other),
+            Ok(frames) => {
+                let header = |frame: &Vec<u8>| bus::decode(frame).ok()?.header;
+                let epochs = frames.iter().filter_map(header).map(|header| header.config_epoch);
+                self.bus_hears(node, other, epochs.max());
+            }
             Err(what) => self.fail(format!("node{node} reads what is no message: {what}")),
         }
     }
 
-    fn bus_hears(&mut self, node: usize, other: usize) {
+    fn bus_hears(&mut self, node: usize, other: usize, config_epoch: Option<u64>) {
         let now = self.now;
         let timeout_us = self.timeout_us();
         let heard = self.cluster.heard.entry((node, other));
         let silence_end_us = (now >= timeout_us).then_some(now);
-        let heard = heard.or_insert(Heard { last_us: now, silence_end_us, fail_received_us: None });
+        let heard = heard.or_insert(Heard {
+            last_us: now,
+            config_epoch: 0,
+            silence_end_us,
+            fail_received_us: None,
+        });
         if now - heard.last_us >= timeout_us {
             heard.silence_end_us = Some(now);
         }
         heard.last_us = now;
+        heard.config_epoch = heard.config_epoch.max(config_epoch.unwrap_or(0));
     }
 
     /// `cluster-node-timeout`.

@@ -258,7 +258,8 @@ impl World {
         }
         let epoch = machine.nodes().me().config_epoch;
         // Or has noticed meanwhile that it must not serve, in a view with other masters.
-        if read_us == self.now || machine.is_ok() {
+        let has_stopped = read_us != self.now && !machine.is_ok();
+        if !has_stopped {
             self.is_heard(machine, node, read_us)?;
         }
         self.coverage.serves_checked += 1;
@@ -267,7 +268,7 @@ impl World {
         let is_loose = self.cluster.is_forced || self.cluster.moving.contains(&tag);
         let voters = voters(machine);
         let known = self.cluster.served.get(&tag);
-        let is_unknown = known.is_some_and(|known| self.is_cut_off(known, &voters));
+        let is_unknown = has_stopped || known.is_some_and(|known| self.is_cut_off(known, &voters));
         match self.cluster.served.get_mut(&tag) {
             // A node may forget an epoch that was not on its disk, of which it has told nobody.
             Some(known) if known.epoch > epoch && known.node != node => {
@@ -291,15 +292,15 @@ impl World {
     }
 
     /// Whether an older master may go on, since it and the new one do not agree who the voters are by more than one place, or since
-    /// no majority of its voters has heard of the new one: that was cut off from them before they could.
+    /// no majority of its voters was told by the new one: that was cut off from them before they could.
     fn is_cut_off(&self, new: &Served, voters: &BTreeSet<NodeId>) -> bool {
-        let has_heard = |voter: &NodeId| {
+        let is_told = |voter: &NodeId| {
             let voter = self.cluster.node(voter);
             let heard = voter.and_then(|voter| self.cluster.heard.get(&(voter, new.node)));
-            heard.is_some_and(|heard| heard.last_us > new.since_us)
+            heard.is_some_and(|heard| heard.config_epoch >= new.epoch)
         };
         new.voters.symmetric_difference(voters).count() > 2
-            || voters.iter().filter(|voter| has_heard(voter)).count() <= voters.len() / 2
+            || voters.iter().filter(|voter| is_told(voter)).count() <= voters.len() / 2
     }
 
     /// Whether a majority of the masters that a node knows was heard within the last timeout.

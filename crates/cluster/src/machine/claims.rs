@@ -74,8 +74,16 @@ impl Cluster {
             }
             self.log_empty(master);
         }
-        if !lost.is_empty() {
-            self.output(Output::DropKeys { slots: lost });
+        match self.saves.promotion() {
+            Some(promotion) => promotion.lost = promotion.lost.union(&lost),
+            None => self.drop_keys(lost),
+        }
+    }
+
+    /// Drops the keys of slots that others have.
+    pub(super) fn drop_keys(&mut self, slots: SlotBitmap) {
+        if !slots.is_empty() {
+            self.output(Output::DropKeys { slots });
         }
     }
 

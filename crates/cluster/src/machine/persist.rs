@@ -64,14 +64,20 @@ pub(super) enum Then {
     /// rarely, if others do.
     TellRole,
     /// The node serves as a master.
-    Promote {
-        /// With which epoch.
-        epoch: u64,
-        /// In the place of this master.
-        former: NodeId,
-        /// Not later than this, if that one has held its clients for it.
-        until_ms: Option<u64>,
-    },
+    Promote(Promotion),
+}
+
+/// A place that a replica has won.
+#[derive(Debug)]
+pub(super) struct Promotion {
+    /// With which epoch.
+    pub epoch: u64,
+    /// Whose place it was.
+    pub former: NodeId,
+    /// It is not taken later than this, if that one has held its clients for it.
+    pub until_ms: Option<u64>,
+    /// Slots that others have taken meanwhile. Their keys are dropped as a master drops them, so that replicas do the same.
+    pub lost: SlotBitmap,
 }
 
 /// What a node says of itself.
@@ -123,17 +129,17 @@ impl Saves {
         self.own = Own::of(nodes, current_epoch);
     }
 
-    /// Returns the master whose place this node takes when that is on disk, and until when.
-    pub fn place(&self) -> Option<(NodeId, Option<u64>)> {
-        self.waiting.iter().find_map(|(_, then)| match then {
-            Then::Promote { former, until_ms, .. } => Some((*former, *until_ms)),
+    /// Returns the place that this node takes when that is on disk.
+    pub fn promotion(&mut self) -> Option<&mut Promotion> {
+        self.waiting.iter_mut().find_map(|(_, then)| match then {
+            Then::Promote(promotion) => Some(promotion),
             _ => None,
         })
     }
 
     /// Does not take that place.
     pub fn forgo_place(&mut self) {
-        self.waiting.retain(|(_, then)| !matches!(then, Then::Promote { .. }));
+        self.waiting.retain(|(_, then)| !matches!(then, Then::Promote(_)));
     }
 
     /// What the node says of itself.
@@ -148,7 +154,7 @@ impl Saves {
 
     /// Whether the node has won the place of its master, and that is not on disk yet.
     pub fn is_taking_over(&self) -> bool {
-        self.place().is_some()
+        self.waiting.iter().any(|(_, then)| matches!(then, Then::Promote(_)))
     }
 
     /// The version that will hold everything, if that is not on disk yet.
@@ -250,7 +256,7 @@ impl Cluster {
                 Then::Vote { node, epoch } => self.vote(&node, epoch),
                 Then::AskForVotes { epoch } => self.ask_for_votes(epoch),
                 Then::TellRole => self.tell(|_| true),
-                Then::Promote { epoch, former, until_ms } => self.promoted(epoch, former, until_ms),
+                Then::Promote(promotion) => self.promoted(promotion),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::arrivals::How;
-use super::persist::Then;
+use super::persist::{Promotion, Then};
 use crate::bus::{Header, NodeFlags};
 use crate::injected::Bug;
 use crate::io::{Level, Output};
@@ -233,12 +233,14 @@ impl Cluster {
         self.nodes.me_mut().config_epoch = epoch;
         self.election = Default::default();
         let (former, until_ms) = (self.nodes[old].id, self.manual.handed_over_until());
-        self.save_then(Then::Promote { epoch, former, until_ms });
+        let lost = SlotBitmap::default();
+        self.save_then(Then::Promote(Promotion { epoch, former, until_ms, lost }));
     }
 
-    /// Serves as a master, now that it is on disk. `until_ms`: unless it is later than that, and the former master, which has
-    /// held its clients for this one, does so no more.
-    pub(super) fn promoted(&mut self, epoch: u64, former: NodeId, until_ms: Option<u64>) {
+    /// Serves as a master, now that it is on disk: unless it is too late, and the former master, which has held its clients for
+    /// this one, does so no more.
+    pub(super) fn promoted(&mut self, promotion: Promotion) {
+        let Promotion { epoch, former, until_ms, lost } = promotion;
         let me = self.nodes.me();
         if !me.is_master() || me.config_epoch < epoch {
             return;
@@ -248,6 +250,7 @@ impl Cluster {
         }
         let former = self.nodes.find(&former);
         self.output(Output::Promote);
+        self.drop_keys(lost.difference(self.nodes.me().slots()));
         self.end_manual_failover();
         self.tell(|_| true);
         if let Some(former) = former {
@@ -259,7 +262,8 @@ impl Cluster {
     /// Gives a place up that could not be saved in time, before the next attempt: with it on disk, this node would have it after
     /// a restart.
     pub(super) fn forgo_late_place(&mut self) {
-        if let Some((former, until_ms)) = self.saves.place()
+        let place = self.saves.promotion().map(|it| (it.former, it.until_ms));
+        if let Some((former, until_ms)) = place
             && let Some(master) = self.serving_again(&former, until_ms)
         {
             self.saves.forgo_place();
