@@ -212,6 +212,29 @@ fn two_masters_that_replicate_each_other_end_it() {
 }
 
 #[test]
+fn one_old_message_makes_no_circle() {
+    let mut network = Network::formed(3, 2, settings());
+    for number in [3, 4] {
+        network
+            .order(number, |cluster, now| cluster.replicate_no_one(now, id_of(number as u64, 3)));
+    }
+    network.run(3_000);
+    let ids = [network.cluster(4).my_id(), network.cluster(3).my_id()];
+    for (number, id) in [3, 4].into_iter().zip(ids) {
+        let order = |cluster: &mut Cluster, now| cluster.replicate(now, id.as_bytes(), false);
+        network.order(number, order).unwrap();
+    }
+    network.run(5);
+    // Nothing is heard of the other any more: what it has said last may be long past.
+    network.set_cut(4, 3, true);
+    network.run(8_000);
+    assert!(network.cluster(3).is_replica(), "{:#?}", network.processes[3].log);
+    network.heal();
+    network.run(8_000);
+    assert!(!network.cluster(3).is_replica(), "{:#?}", network.processes[3].log);
+}
+
+#[test]
 fn a_node_that_meets_itself_forgets_it() {
     let mut network = Network::formed(3, 0, settings());
     network.order(0, |cluster, now| cluster.meet(now, "10.0.0.1", 6379, 16379));

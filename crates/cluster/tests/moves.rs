@@ -4,7 +4,7 @@ mod network;
 
 use network::Network;
 use russet_cluster::nodes_file::NodesFile;
-use russet_cluster::{OpenSlot, Settings, SlotStep};
+use russet_cluster::{OpenSlot, Settings, SlotStep, Takeover};
 
 /// Of node 1.
 const SLOT: u16 = 8_000;
@@ -124,6 +124,73 @@ fn an_epoch_that_an_old_owner_gets_by_chance_does_not_bring_its_slot_back() {
     network.heal();
     network.run(3_000);
     assert_eq!(owners(&network, OTHER_SLOT), [Some(1); 3], "{:#?}", network.processes[1].log);
+}
+
+#[test]
+fn what_a_master_has_given_up_is_not_its_successors() {
+    let mut network = Network::formed(5, 5, settings());
+    // The new owner cannot tell the replica of the old one, which hears from its master that it has the slot no more.
+    network.set_cut(1, 5, true);
+    open(&mut network, OTHER_SLOT, 0, 1);
+    give(&mut network, 1, OTHER_SLOT, 1);
+    give(&mut network, 0, OTHER_SLOT, 1);
+    network.run(1_500);
+    network.kill(0);
+    network.run(10_000);
+    assert_eq!(owners(&network, OTHER_SLOT + 1)[5], Some(5), "{:#?}", network.story);
+    assert_ne!(owners(&network, OTHER_SLOT)[5], Some(5));
+    network.heal();
+    network.run(5_000);
+    assert_eq!(owners(&network, OTHER_SLOT)[1..], [Some(1); 9], "{:#?}", network.processes[1].log);
+}
+
+#[test]
+fn what_a_successor_does_not_claim_goes_to_who_does() {
+    let mut network = Network::formed(3, 3, settings());
+    // Node 2 does not hear of the move, nor of the old owner until that has been replaced.
+    [0, 1].into_iter().for_each(|from| network.set_cut(from, 2, true));
+    open(&mut network, SLOT, 1, 0);
+    give(&mut network, 0, SLOT, 0);
+    give(&mut network, 1, SLOT, 0);
+    network.run(50);
+    network.checks.may_both_serve = true;
+    network.order(4, |cluster, now| cluster.failover(now, Takeover::Unasked)).unwrap();
+    network.run(1_000);
+    assert_eq!(owners(&network, SLOT + 1)[2], Some(4), "{:#?}", network.story);
+    network.drop_stuck(1, 2);
+    network.set_cut(1, 2, false);
+    while owners(&network, SLOT)[2] == Some(1) {
+        network.run(1);
+    }
+    assert_eq!(owners(&network, SLOT)[2], Some(4));
+    assert!(!network.cluster(2).is_claimed(SLOT), "{:#?}", network.processes[2].log);
+    network.heal();
+    network.run(5_000);
+    assert_eq!(owners(&network, SLOT), [Some(0); 6]);
+}
+
+#[test]
+fn keys_of_slots_lost_before_a_promotion_are_dropped_after_it() {
+    let mut network = Network::formed(5, 5, settings());
+    network.processes[5].save_ms = 5;
+    network.kill(0);
+    for _ in 0..10_000 {
+        let has_won = owners(&network, OTHER_SLOT)[5] == Some(5);
+        if !has_won {
+            network.run(1);
+        }
+    }
+    assert_eq!(owners(&network, OTHER_SLOT)[5], Some(5), "{:#?}", network.processes[5].log);
+    network.failing_disks.insert(5);
+    network.order(1, |cluster, now| cluster.bump_config_epoch(now));
+    give(&mut network, 1, OTHER_SLOT, 1);
+    network.run(3_000);
+    assert_eq!(owners(&network, OTHER_SLOT)[5], Some(1), "{:#?}", network.processes[5].log);
+    assert!(network.processes[5].follows.is_some() && network.processes[5].dropped.is_empty());
+    network.failing_disks.clear();
+    network.run(5_000);
+    assert_eq!(network.processes[5].follows, None);
+    assert_eq!(network.processes[5].dropped, [OTHER_SLOT]);
 }
 
 #[test]

@@ -442,11 +442,9 @@ impl World {
         }
         // Its own writes are on its disk, or nobody was told of them. What it had as a replica may not be: the disk failed, or
         // was slow.
-        let seen = &self.processes[node].seen;
-        let Some((own, _)) = seen.place.clone() else { return };
-        let life = (node, self.processes[node].incarnation);
-        let on_disk = |id: &str| Some(*self.histories.get(id)?.on_disk.get(&life)?);
-        let place = [&own, &seen.second.0].into_iter().find_map(|id| Some((&id[..], on_disk(id)?)));
-        self.coverage.keys_lost += self.cluster.keys.excuse_unsaved(&tags, place, &own);
+        let process = &self.processes[node];
+        let Some((own, _)) = &process.seen.place else { return };
+        let place = process.disk_place.as_ref().map(|(id, offset)| (&id[..], *offset));
+        self.coverage.keys_lost += self.cluster.keys.excuse_unsaved(&tags, place, own);
     }
 }

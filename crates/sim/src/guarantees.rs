@@ -95,6 +95,7 @@ impl World {
             let on_disk = history.on_disk.entry(life).or_insert(offset);
             *on_disk = offset.max(*on_disk);
         }
+        self.processes[node].disk_place = Some((id, offset));
     }
 
     /// A write was accepted: enough replicas were there.

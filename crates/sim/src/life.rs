@@ -25,6 +25,7 @@ impl World {
         process.was_flooded = false;
         process.exited = None;
         process.seen = Default::default();
+        process.disk_place = None;
         let now = process.now(self.now);
         self.read_configuration(node);
         let cluster = self.cluster_start(node);

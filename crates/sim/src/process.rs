@@ -116,6 +116,8 @@ pub struct Process {
     pub readers: BTreeMap<JobId, Reader>,
     /// What the checkers saw.
     pub seen: Seen,
+    /// Which place in a history its append-only file is known to have reached on disk, since the start.
+    pub disk_place: Option<(String, i64)>,
     /// The stretch of its life as a master in which it is; 0 if it is none.
     pub tenure: Tenure,
     /// Snapshots that run.

@@ -209,24 +209,26 @@ impl Cluster {
         self.output(Output::Follow { host, port });
     }
 
-    /// Takes the place of this replica's master, with an epoch. It serves when that is on disk. Slots that the master had
-    /// given up are not taken: they have gone to a node that cannot tell this one yet, with all their keys.
+    /// Returns the slots that a replica takes with its master's place. What the master had given up is not among them: that has
+    /// gone, with all its keys, to a node that may not have been able to say so yet.
+    pub(super) fn heritage(&self, master: NodeKey) -> SlotBitmap {
+        let slots = self.nodes[master].slots();
+        match self.nodes[master].is_master() {
+            true => slots.difference(&self.unclaimed),
+            // It has given all of them up to be a replica.
+            false => slots.clone(),
+        }
+    }
+
+    /// Takes the place of this replica's master, with an epoch. It serves when that is on disk.
     pub(super) fn take_over(&mut self, epoch: u64) {
         let me = self.nodes.my_key();
         let Some(old) = self.nodes.me().master else { return };
-        let had_left = match self.nodes[old].is_master() {
-            true => self.nodes[old].slots().intersection(&self.unclaimed),
-            // It has given all of them up to be a replica.
-            false => SlotBitmap::default(),
-        };
-        let slots: Vec<u16> = self.nodes[old].slots().iter().collect();
+        let heritage = self.heritage(old);
         self.set_as_master(me);
-        for slot in slots {
-            self.unclaimed.remove(slot);
-            if had_left.contains(slot) {
-                self.nodes.assign(slot, None);
-                continue;
-            }
+        self.unclaimed = self.unclaimed.difference(self.nodes[old].slots());
+        self.nodes.unassign_all(old);
+        for slot in heritage.iter() {
             self.nodes.assign(slot, Some(me));
             self.arrivals.take(slot, old, How::Inherited);
         }

@@ -15,9 +15,9 @@ impl Cluster {
         let own = self.saves.own();
         let (config_epoch, slots) = match own.master {
             None => (own.config_epoch, own.slots.clone()),
-            // A replica says what it knows of its master.
+            // A replica says what it would take of its master: voters look whether that is still so.
             Some(id) => match self.nodes.find(&id) {
-                Some(key) => (self.nodes[key].config_epoch, self.nodes[key].slots().clone()),
+                Some(key) => (self.nodes[key].config_epoch, self.heritage(key)),
                 None => (own.config_epoch, Default::default()),
             },
         };

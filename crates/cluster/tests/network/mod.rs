@@ -36,6 +36,8 @@ pub struct Process {
     pub offset: u64,
     /// What it was last told to be.
     pub follows: Option<String>,
+    /// Slots whose keys it was told to drop, as a master.
+    pub dropped: Vec<u16>,
     /// Lines of its log.
     pub log: Vec<String>,
     pub held: bool,
@@ -145,6 +147,7 @@ impl Network {
                 is_suspended: false,
                 offset: 0,
                 follows: None,
+                dropped: Vec::new(),
                 log: Vec::new(),
                 held: false,
                 wall_ahead_ms: 0,
@@ -247,7 +250,11 @@ impl Network {
                 self.story.push(format!("{} {from}: {text}", self.now_ms));
                 process.log.push(text);
             }
-            Output::DropKeys { .. } | Output::SlotsChanged | Output::Publish { .. } => {}
+            Output::DropKeys { slots } => {
+                assert_eq!(process.follows, None, "a replica has the data of its master");
+                process.dropped.extend(slots.iter());
+            }
+            Output::SlotsChanged | Output::Publish { .. } => {}
         }
     }
 
@@ -459,6 +466,12 @@ impl Network {
                 messages.into_iter().for_each(|bytes| self.send(from, link, bytes));
             }
         }
+    }
+
+    /// Loses what has not got through in a direction.
+    pub fn drop_stuck(&mut self, from: usize, to: usize) {
+        let peers = self.processes[from].peers.values_mut().filter(|peer| peer.to == to);
+        peers.for_each(|peer| peer.stuck.clear());
     }
 
     /// Cuts a node off from all others, both ways.
