@@ -170,6 +170,38 @@ fn what_a_successor_does_not_claim_goes_to_who_does() {
 }
 
 #[test]
+fn an_epoch_without_its_claims_is_not_kept_across_a_restart() {
+    let mut network = Network::formed(3, 3, settings());
+    // Node 5 does not hear of the move, nor from the old owner.
+    [0, 1].into_iter().for_each(|from| network.set_cut(from, 5, true));
+    open(&mut network, SLOT, 1, 0);
+    give(&mut network, 0, SLOT, 0);
+    give(&mut network, 1, SLOT, 0);
+    // The old owner's successor gets a newer epoch, of which node 5 hears, but not with which slots.
+    network.run(50);
+    [0, 5].into_iter().for_each(|to| network.set_cut(4, to, true));
+    network.checks.may_both_serve = true;
+    network.order(4, |cluster, now| cluster.failover(now, Takeover::Unasked)).unwrap();
+    network.run(1_000);
+    network.drop_stuck(1, 5);
+    network.set_cut(1, 5, false);
+    network.run(1_000);
+    assert!(network.cluster(5).is_claimed(SLOT) && owners(&network, SLOT)[5] == Some(4));
+    [0, 5].into_iter().for_each(|to| network.drop_stuck(4, to));
+    [0, 5].into_iter().for_each(|number| {
+        network.kill(number);
+        network.restart(number);
+    });
+    network.set_cut(0, 5, false);
+    network.run(1_000);
+    let log = &network.processes[5].log;
+    assert!(!log.iter().any(|line| line.contains("sending an UPDATE message")), "{log:#?}");
+    network.heal();
+    network.run(5_000);
+    assert_eq!(owners(&network, SLOT), [Some(0); 6], "{:#?}", network.processes[5].log);
+}
+
+#[test]
 fn keys_of_slots_lost_before_a_promotion_are_dropped_after_it() {
     let mut network = Network::formed(5, 5, settings());
     network.processes[5].save_ms = 5;

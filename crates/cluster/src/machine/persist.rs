@@ -266,13 +266,18 @@ impl Cluster {
         self.saves.pending()
     }
 
-    /// Returns the state as a file. Slots that their owner does not claim any more are nobody's there: after a restart this
-    /// node would tell their new owner, who may have them with a smaller epoch, that they are the old one's.
+    /// Returns the state as a file. Slots that their owner does not claim any more are nobody's there, and the epoch of another
+    /// master is the one that it has claimed its slots with, as far as this node knows, though it may have a newer one: after
+    /// a restart this node would tell their new owner, who may have them with a smaller epoch, that they are the old one's.
     pub fn file(&self) -> NodesFile {
         let known = self.nodes.iter().filter(|(_, node)| !node.is(NodeFlags::HANDSHAKE));
         let line = |key| {
-            let line = self.line(key);
-            NodeLine { slots: line.slots.difference(&self.unclaimed), ..line }
+            let (line, node) = (self.line(key), &self.nodes[key]);
+            let config_epoch = match node.is_master() && !node.is(NodeFlags::MYSELF) {
+                true => line.config_epoch.min(node.claimed_epoch),
+                false => line.config_epoch,
+            };
+            NodeLine { slots: line.slots.difference(&self.unclaimed), config_epoch, ..line }
         };
         NodesFile {
             nodes: known.map(|(key, _)| line(key)).collect(),

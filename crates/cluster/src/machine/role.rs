@@ -227,11 +227,11 @@ impl Cluster {
         let heritage = self.heritage(old);
         self.set_as_master(me);
         self.unclaimed = self.unclaimed.difference(self.nodes[old].slots());
-        self.nodes.unassign_all(old);
         for slot in heritage.iter() {
             self.nodes.assign(slot, Some(me));
             self.arrivals.take(slot, old, How::Inherited);
         }
+        self.nodes.unassign_all(old);
         self.nodes.me_mut().config_epoch = epoch;
         self.election = Default::default();
         let (former, until_ms) = (self.nodes[old].id, self.manual.handed_over_until());
