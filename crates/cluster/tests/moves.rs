@@ -4,7 +4,7 @@ mod network;
 
 use network::Network;
 use russet_cluster::nodes_file::NodesFile;
-use russet_cluster::{OpenSlot, Settings, SlotStep, Takeover};
+use russet_cluster::{OpenSlot, Route, Settings, SlotStep, Takeover};
 
 /// Of node 1.
 const SLOT: u16 = 8_000;
@@ -199,6 +199,19 @@ fn an_epoch_without_its_claims_is_not_kept_across_a_restart() {
     network.heal();
     network.run(5_000);
     assert_eq!(owners(&network, SLOT), [Some(0); 6], "{:#?}", network.processes[5].log);
+}
+
+#[test]
+fn clients_are_sent_after_keys_when_the_move_is_on_disk() {
+    let mut network = Network::formed(3, 0, settings());
+    network.failing_disks.insert(0);
+    open(&mut network, OTHER_SLOT, 0, 1);
+    network.run(500);
+    assert_eq!(network.cluster(0).route(OTHER_SLOT), Route::Here);
+    network.failing_disks.clear();
+    network.run(2_000);
+    let to = network.cluster(1).my_id();
+    assert_eq!(network.cluster(0).route(OTHER_SLOT), Route::Migrating { to });
 }
 
 #[test]

@@ -55,10 +55,18 @@ impl World {
         self.cluster.told.remove(&node);
         // An epoch that was not on its disk it has told nobody, and does not know any more.
         let Some(machine) = self.processes[node].cluster() else { return };
-        let me = machine.nodes().me();
-        if me.is_master() {
-            let own = self.cluster.served.values_mut().filter(|served| served.node == node);
-            own.for_each(|served| served.epoch = served.epoch.min(me.config_epoch));
+        let (nodes, me) = (machine.nodes(), machine.nodes().me());
+        if !me.is_master() {
+            return;
+        }
+        // It may have been elected, and come back with that only now: its voters let the old master go on.
+        for (tag, served) in &mut self.cluster.served {
+            let is_own = nodes.owner(slot_of_tag(*tag)) == Some(nodes.my_key());
+            if served.node == node {
+                served.epoch = served.epoch.min(me.config_epoch);
+            } else if is_own && served.epoch < me.config_epoch {
+                self.cluster.keys.excuse_tag(*tag);
+            }
         }
     }
 

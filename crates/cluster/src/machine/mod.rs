@@ -148,7 +148,7 @@ impl Cluster {
         };
         cluster.nodes.take_moved();
         cluster.announce_settings();
-        cluster.saves.begin(&cluster.nodes, cluster.current_epoch);
+        cluster.saves.begin(&cluster.nodes, &cluster.migrating, cluster.current_epoch);
         if is_new {
             cluster.log(
                 Level::Notice,
@@ -260,8 +260,10 @@ impl Cluster {
         if key == self.nodes.my_key() {
             return match self.migrating.get(&slot) {
                 _ if self.saves.is_taking_over() => Route::Unassigned,
-                Some(to) => Route::Migrating { to: self.nodes[*to].id },
-                None => Route::Here,
+                Some(to) if self.saves.own().migrating.contains(&slot) => {
+                    Route::Migrating { to: self.nodes[*to].id }
+                }
+                _ => Route::Here,
             };
         }
         if self.importing.contains_key(&slot) {

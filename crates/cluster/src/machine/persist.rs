@@ -23,7 +23,7 @@
 //!
 //! A save that fails is tried again. Until it succeeds the node goes on as it was: no vote, no new role, no new slot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Boot, Cluster};
 use crate::bus::NodeFlags;
@@ -89,10 +89,13 @@ pub(super) struct Own {
     pub current_epoch: u64,
     pub config_epoch: u64,
     pub slots: SlotBitmap,
+    /// Slots that it moves away. Clients are sent after the keys only from then on: after a restart it would not know where
+    /// they are.
+    pub migrating: BTreeSet<u16>,
 }
 
 impl Own {
-    fn of(nodes: &Nodes, current_epoch: u64) -> Own {
+    fn of(nodes: &Nodes, migrating: &BTreeMap<u16, NodeKey>, current_epoch: u64) -> Own {
         let me = nodes.me();
         Own {
             id: Some(me.id),
@@ -100,6 +103,7 @@ impl Own {
             current_epoch,
             config_epoch: me.config_epoch,
             slots: me.slots().clone(),
+            migrating: migrating.keys().copied().collect(),
         }
     }
 }
@@ -125,8 +129,8 @@ pub(super) struct Saves {
 
 impl Saves {
     /// Begins with what is on disk.
-    pub fn begin(&mut self, nodes: &Nodes, current_epoch: u64) {
-        self.own = Own::of(nodes, current_epoch);
+    pub fn begin(&mut self, nodes: &Nodes, migrating: &BTreeMap<u16, NodeKey>, current_epoch: u64) {
+        self.own = Own::of(nodes, migrating, current_epoch);
     }
 
     /// Returns the place that this node takes when that is on disk.
@@ -207,7 +211,7 @@ impl Cluster {
         saves.next_ms = now + interval.min(INTERVAL_MAX_MS);
         (saves.is_due, saves.is_urgent) = (false, false);
         saves.version += 1;
-        saves.in_flight = Some(Own::of(&self.nodes, self.current_epoch));
+        saves.in_flight = Some(Own::of(&self.nodes, &self.migrating, self.current_epoch));
         let version = saves.version;
         let mut text = Vec::new();
         self.file().write(&mut text);

@@ -295,7 +295,7 @@ impl Cluster {
         self.end_manual_failover();
         // To say less than what is on disk breaks nothing. A newer epoch, heard of meanwhile, would be more.
         let current_epoch = self.saves.own().current_epoch;
-        self.saves.begin(&self.nodes, current_epoch);
+        self.saves.begin(&self.nodes, &self.migrating, current_epoch);
         self.save_soon();
         self.hurry_save();
     }
