@@ -261,12 +261,13 @@ impl World {
         let Some(machine) = self.processes[node].cluster() else { return Ok(()) };
         // Else the reply has waited for a disk, and the node may have lost the slot meanwhile.
         let is_here = |route: &Route| matches!(route, Route::Here | Route::Migrating { .. });
-        if read_us == self.now && !self.routes_in_turn(node, tag).iter().any(is_here) {
+        let has_slot = self.routes_in_turn(node, tag).iter().any(is_here);
+        if read_us == self.now && !has_slot {
             return Err(format!("it serves its slot: {:?}", self.routes_in_turn(node, tag)));
         }
         let epoch = machine.nodes().me().config_epoch;
         // Or has noticed meanwhile that it must not serve, in a view with other masters.
-        let has_stopped = read_us != self.now && !machine.is_ok();
+        let has_stopped = read_us != self.now && !(machine.is_ok() && has_slot);
         if !has_stopped {
             self.is_heard(machine, node, read_us)?;
         }
