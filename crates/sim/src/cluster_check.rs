@@ -66,6 +66,7 @@ impl World {
                 served.epoch = served.epoch.min(me.config_epoch);
             } else if is_own && served.epoch < me.config_epoch {
                 self.cluster.keys.excuse_tag(*tag);
+                self.cluster.promoted_us.insert(*tag, self.now);
             }
         }
     }
@@ -422,6 +423,8 @@ impl World {
         for tag in mine {
             if is_told {
                 self.cluster.handed_over_us.insert(tag, self.now + HANDED_OVER_US);
+            } else {
+                self.cluster.promoted_us.insert(tag, self.now);
             }
         }
         // It does not know which slots its master was moving, or is given.

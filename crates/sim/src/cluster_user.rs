@@ -36,6 +36,8 @@ struct Doing {
     name: Name,
     /// SET with this number; else GET.
     write: Option<u64>,
+    /// When it has asked.
+    since_us: u64,
     node: usize,
     is_asking: bool,
     hops: u32,
@@ -68,6 +70,7 @@ impl World {
         match answer {
             None => {
                 // It has waited before it tries again.
+                doing.since_us = self.now;
                 user.doing = Some(doing.clone());
                 return Next::Ask(question(&doing));
             }
@@ -113,7 +116,8 @@ impl World {
             user.last
         });
         let node = user.table[tag];
-        let doing = Doing { name, write, node, is_asking: false, hops: 0, tries: 0 };
+        let since_us = self.now;
+        let doing = Doing { name, write, since_us, node, is_asking: false, hops: 0, tries: 0 };
         user.doing = Some(doing.clone());
         Next::Ask(question(&doing))
     }
@@ -125,6 +129,7 @@ impl World {
         let think = self.chance.skewed(self.plan.think_us / 20 + 1, self.plan.think_us);
         doing.is_asking = false;
         doing.tries += 1;
+        doing.since_us = self.now;
         match code {
             "MOVED" | "ASK" => {
                 let host = words.get(2).and_then(|host| host.split(':').next());
@@ -190,6 +195,9 @@ impl World {
         promise.written_at = written_at;
         let former = promise.acknowledged.replace(number);
         promise.former.extend(former);
+        if self.cluster.promoted_us.get(&name.tag).is_some_and(|at| *at >= doing.since_us) {
+            self.cluster.keys.excuse(name);
+        }
         self.coverage.cluster_writes += 1;
         if let Err(what) = self.note_acknowledged(node, &place, number.to_string().as_bytes()) {
             self.fail(what);

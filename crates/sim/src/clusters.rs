@@ -75,6 +75,8 @@ pub(crate) struct ClusterWatch {
     pub is_forced: bool,
     /// Until when two nodes may serve reads of a tag, since one has handed it over.
     pub handed_over_us: BTreeMap<usize, u64>,
+    /// When each tag last got a new master without the old one's consent. A write that was on its way may be lost.
+    pub promoted_us: BTreeMap<usize, u64>,
     /// When all was as it must become.
     pub well_since_us: Option<u64>,
 }
