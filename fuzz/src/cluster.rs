@@ -540,6 +540,13 @@ fn boot(disk: &[u8], now: Now, starts: u64) -> Cluster {
         ..Settings::default()
     };
     let file = NodesFile::parse(disk).expect("what it has saved can be read");
-    let boot = Boot { seed: starts, new_id: id(ME), new_shard: id(ME), file, bug: bug() };
+    let boot = Boot {
+        seed: starts,
+        new_id: id(ME),
+        new_shard: id(ME),
+        file,
+        journal: Vec::new(),
+        bug: bug(),
+    };
     Cluster::new(settings, boot, now)
 }

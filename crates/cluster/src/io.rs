@@ -127,6 +127,8 @@ pub enum Output {
         /// The text of the file.
         text: Vec<u8>,
     },
+    /// Write the journal ([`Cluster::journal_text`](crate::Cluster::journal_text)) to its file soon. Nothing waits for it.
+    SaveJournal,
     /// Replicate this node.
     Follow {
         /// Host name or address.

@@ -66,6 +66,20 @@ fn a_failover_is_told_by_who_has_won_it() {
 }
 
 #[test]
+fn the_journal_goes_on_after_a_restart() {
+    let mut network = network();
+    network.kill(1);
+    network.run(4_000);
+    let before = entries(&network, 4, &["+failover", "+slots"]);
+    assert!(!before.is_empty());
+    network.kill(4);
+    network.restart(4);
+    assert_eq!(entries(&network, 4, &["+failover", "+slots"]), before);
+    network.run(4_000);
+    assert!(network.cluster(4).events().len() > before.len());
+}
+
+#[test]
 fn a_failover_is_told_by_who_has_voted() {
     let mut network = network();
     network.kill(1);

@@ -65,7 +65,14 @@ impl Node {
             ..Settings::default()
         };
         let now = Now { mono_ms: 10_000, wall_ms: 1_764_000_000_000, ..Now::default() };
-        let boot = Boot { seed: 1, new_id: id(0), new_shard: id(0), file: Some(file), bug: None };
+        let boot = Boot {
+            seed: 1,
+            new_id: id(0),
+            new_shard: id(0),
+            file: Some(file),
+            journal: Vec::new(),
+            bug: None,
+        };
         let cluster = Cluster::new(settings, boot, now);
         let mut node = Node { cluster, now, sent: Vec::new(), closed: Vec::new(), published: 0 };
         node.settle();

@@ -17,6 +17,7 @@ pub mod info;
 pub mod injected;
 pub mod io;
 pub mod journal;
+pub mod journal_file;
 pub mod keyspace;
 pub mod migrate;
 pub mod mode;

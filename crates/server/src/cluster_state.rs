@@ -10,6 +10,7 @@ use std::path::Path;
 use russet_engine::config::{ClusterStart, Config, NodesFile};
 
 use crate::data_lock::{DataLock, Taken};
+use crate::journal_file;
 use crate::sys::error_text;
 
 /// The state of a node.
@@ -50,7 +51,8 @@ fn open_at(path: &Path) -> Result<Opened, String> {
         )
     })?;
     let path = path.to_str().ok_or("The path of the cluster config file is not valid UTF-8")?;
-    Ok(Opened { start: ClusterStart { path: path.to_owned(), file }, lock })
+    let journal = journal_file::read(path);
+    Ok(Opened { start: ClusterStart { path: path.to_owned(), file, journal }, lock })
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod engine;
 mod event_loop;
 mod file_reader;
 mod garbage;
+mod journal_file;
 mod limits;
 mod listen;
 mod listeners;

@@ -4,7 +4,6 @@
 //! Two processes with one state would be one Sentinel that votes twice, so the file is locked before its state counts.
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, access, stat
 
 use crate::config_files::{Refusal, read};
 use crate::data_lock::{DataLock, Taken};
+use crate::journal_file;
 use crate::scripts;
 use crate::sys::error_text;
 
@@ -78,8 +78,7 @@ fn lock(path: &Path) -> Result<Option<DataLock>, Refusal> {
 fn open_in(folder: &Path, file: Option<&Path>, lines: &SentinelLines) -> Result<Opened, Refusal> {
     let mut opened = open_state(folder, file, lines)?;
     // Nothing depends on the journal: without it there is less to tell.
-    let journal = opened.start.store.journal_path();
-    opened.start.journal = read_end(Path::new(&journal)).unwrap_or_default();
+    opened.start.journal = journal_file::read(opened.start.store.path());
     Ok(opened)
 }
 
@@ -147,20 +146,6 @@ fn open_state(
     let lock = lock(&beside)?;
     let start = SentinelStart { settings, store, journal: Vec::new() };
     Ok(Opened { start, note: Some(note), lock })
-}
-
-/// Reads the end of a journal's file.
-fn read_end(path: &Path) -> std::io::Result<Vec<u8>> {
-    let len_max = russet_engine::sentinel::JOURNAL_LEN_MAX as u64;
-    let mut bytes = Vec::new();
-    // Anything but a file might make us wait.
-    if fs::metadata(path)?.is_file() {
-        let mut file = fs::File::open(path)?;
-        let len = file.metadata()?.len();
-        file.seek(SeekFrom::Start(len.saturating_sub(len_max)))?;
-        file.take(len_max).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }
 
 /// Returns the path of the state file that belongs to a configuration file.
@@ -337,26 +322,5 @@ mod tests {
                 gone.display()
             )
         );
-    }
-
-    #[test]
-    fn the_journal_is_read_as_far_as_it_can_be() {
-        let dir = crate::testing::directory("sentinel-journal");
-        let file = dir.path().join("s.conf");
-        fs::write(&file, TEXT).unwrap();
-        let lines = configuration(&file);
-        let journal = || open_in(dir.path(), Some(&file), &lines).ok().unwrap().start.journal;
-        assert_eq!(journal(), b"");
-        let path = dir.path().join("s.conf.journal");
-        fs::write(&path, "one\n").unwrap();
-        assert_eq!(journal(), b"one\n");
-        let len_max = russet_engine::sentinel::JOURNAL_LEN_MAX;
-        fs::write(&path, [vec![b'x'; len_max], b"end\n".to_vec()].concat()).unwrap();
-        let end = journal();
-        assert!(end.len() == len_max && end.ends_with(b"xend\n"));
-        // What is no file is none of our business.
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert_eq!(journal(), b"");
     }
 }

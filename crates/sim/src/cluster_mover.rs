@@ -220,6 +220,8 @@ impl World {
                 self.coverage.slots_moved += 1;
                 self.tell(|| format!("tag {} has moved to node{}", moving.tag, moving.to));
                 self.cluster.moving.remove(&moving.tag);
+                // The former owner may have had a newer epoch that it has told nobody yet.
+                self.cluster.served.remove(&moving.tag);
                 return None;
             }
             _ => None,

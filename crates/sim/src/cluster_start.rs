@@ -14,6 +14,9 @@ use crate::world::World;
 /// The file of a node of a cluster.
 pub(super) const FILE: &str = "nodes.conf";
 
+/// The file of its journal.
+const JOURNAL: &str = "nodes.conf.journal";
+
 /// From the port for clients to that of the bus.
 pub(crate) const BUS_PORT: u16 = PORT + 10_000;
 
@@ -82,7 +85,8 @@ impl World {
                 if file.is_none() {
                     self.fail(format!("node{node} has lost its {FILE}"));
                 }
-                Some(ClusterStart { path: format!("/data/{FILE}"), file })
+                let journal = self.processes[node].disk.read(JOURNAL).unwrap_or_default();
+                Some(ClusterStart { path: format!("/data/{FILE}"), file, journal })
             }
             Err(what) => {
                 self.fail(format!("node{node} cannot read its {FILE}: {what}"));

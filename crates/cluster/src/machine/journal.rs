@@ -17,7 +17,7 @@ use russet_journal::{Entry, Journal};
 
 use super::Cluster;
 use crate::explain;
-use crate::io::Level;
+use crate::io::{Level, Output};
 use crate::node_id::NodeId;
 use crate::nodes::NodeKey;
 use crate::slots::SlotBitmap;
@@ -28,13 +28,26 @@ const SHOWN_MAX: usize = 12;
 /// Former and new owner of slots.
 type Hands = (Option<NodeId>, Option<NodeId>);
 
+/// The name of the journal in its file: the node's own may change.
+const NAME: &str = "cluster";
+
 #[derive(Debug, Default)]
 pub(super) struct Events {
     journal: Journal,
+    /// Whether it has entries that are not in its file.
+    is_new: bool,
     /// The last vote that was refused, and why.
     refused: Option<(NodeId, String)>,
     /// The slots of the last entry, if it is about such.
     last_moved: Option<(Hands, SlotBitmap)>,
+}
+
+impl Events {
+    /// Goes on with what the last run has left.
+    pub fn read(file: &[u8]) -> Events {
+        let journal = russet_journal::read_file(file).remove(NAME).unwrap_or_default();
+        Events { journal, ..Events::default() }
+    }
 }
 
 impl Cluster {
@@ -53,6 +66,7 @@ impl Cluster {
 
     fn note_text(&mut self, event: &str, text: String) {
         self.events.last_moved = None;
+        self.events.is_new = true;
         self.events.journal.add(Entry {
             wall_ms: self.now.wall_ms,
             mono_ms: Some(self.now.mono_ms),
@@ -164,6 +178,18 @@ impl Cluster {
             self.log(Level::Notice, account.clone());
             self.note("+failover", from, account);
         }
+    }
+
+    /// Has the journal written to its file if there are new entries.
+    pub(super) fn save_journal(&mut self) {
+        if std::mem::take(&mut self.events.is_new) {
+            self.output(Output::SaveJournal);
+        }
+    }
+
+    /// Returns the text of the journal's file.
+    pub fn journal_text(&self) -> String {
+        russet_journal::file_text(std::iter::once((NAME, &self.events.journal)))
     }
 
     /// Returns the entries of the journal, the last one last.

@@ -50,6 +50,8 @@ pub struct Boot {
     pub new_shard: NodeId,
     /// The state file, if there is one.
     pub file: Option<NodesFile>,
+    /// The file of the journal, as the last run has left it.
+    pub journal: Vec<u8>,
     /// A bug to inject.
     pub bug: Option<Bug>,
 }
@@ -141,7 +143,7 @@ impl Cluster {
             served: SlotBitmap::default(),
             reports_count_ms: 0,
             stats: Stats::default(),
-            events: journal::Events::default(),
+            events: journal::Events::read(&boot.journal),
             lost: debug::Lost::default(),
             outputs: VecDeque::new(),
             settings,
@@ -195,6 +197,7 @@ impl Cluster {
         self.note_moved_slots();
         self.update_standing();
         self.save_if_due();
+        self.save_journal();
         self.refresh_served();
         self.nodes.settle();
     }

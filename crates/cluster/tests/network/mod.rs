@@ -29,6 +29,8 @@ pub struct Process {
     pub settings: Settings,
     /// What is on its disk.
     pub file: Vec<u8>,
+    /// The file of its journal.
+    pub journal: Vec<u8>,
     pub is_alive: bool,
     /// It is stopped: what happens to it waits.
     pub is_suspended: bool,
@@ -143,6 +145,7 @@ impl Network {
                 cluster,
                 settings: settings.clone(),
                 file: Vec::new(),
+                journal: Vec::new(),
                 is_alive: true,
                 is_suspended: false,
                 offset: 0,
@@ -163,11 +166,13 @@ impl Network {
     }
 
     fn boot(&self, number: usize, settings: &Settings, file: Option<NodesFile>) -> Cluster {
+        let journal = self.processes.get(number).map(|process| process.journal.clone());
         let boot = Boot {
             seed: number as u64 + self.now_ms,
             new_id: id_of(number as u64, 1),
             new_shard: id_of(number as u64, 2),
             file,
+            journal: journal.unwrap_or_default(),
             bug: self.bug,
         };
         let now = Now { mono_ms: self.now_ms, wall_ms: self.wall_ms(0), data: Data::default() };
@@ -254,6 +259,7 @@ impl Network {
                 assert_eq!(process.follows, None, "a replica has the data of its master");
                 process.dropped.extend(slots.iter());
             }
+            Output::SaveJournal => process.journal = process.cluster.journal_text().into_bytes(),
             Output::SlotsChanged | Output::Publish { .. } => {}
         }
     }

@@ -30,6 +30,7 @@ use crate::clients::{Clients, LinkOwner};
 use crate::config::Config;
 use crate::core::{ClusterOrder, Core, Order};
 use crate::io::Level;
+use crate::journal_file::JournalFile;
 use crate::pubsub::PubSub;
 use crate::repl::link::MasterLink;
 use crate::timers::Timer;
@@ -41,6 +42,7 @@ pub struct Cluster {
     path: String,
     links: links::Links,
     saves: state::Saves,
+    journal_file: JournalFile,
     slot_orders: slot_steps::SlotOrders,
     /// The master that the machine wants to be followed.
     follows: Option<(String, u16)>,
@@ -127,6 +129,7 @@ impl Cluster {
             new_id: new_id(world.core),
             new_shard: new_id(world.core),
             file: start.file,
+            journal: start.journal,
             #[cfg(feature = "injected")]
             bug: world.core.boot.cluster_bug,
             #[cfg(not(feature = "injected"))]
@@ -202,6 +205,9 @@ impl Cluster {
 
     /// Handles that its timer is due.
     pub(crate) fn tick(&mut self, world: &mut World<'_>) {
+        if let Some(machine) = &self.machine {
+            self.journal_file.write_if_due(world.core, &self.path, || machine.journal_text());
+        }
         self.handle(world, Input::Tick);
     }
 
@@ -220,7 +226,8 @@ impl Cluster {
         self.note_slots(world);
         self.note_replaced(world);
         if let Some(machine) = &self.machine {
-            world.core.timers.set(Timer::Cluster, machine.next_due().saturating_mul(1000));
+            let due_us = machine.next_due().saturating_mul(1000).min(self.journal_file.due_us());
+            world.core.timers.set(Timer::Cluster, due_us);
         }
     }
 
@@ -264,6 +271,7 @@ impl Cluster {
                 }
             }
             Output::Save { version, text } => self.save(core, version, text),
+            Output::SaveJournal => self.journal_file.is_new(core.now.mono_us),
             Output::Follow { host, port } => {
                 self.follows = Some((host.clone(), port));
                 order(core, ClusterOrder::Follow { host, port });

@@ -55,6 +55,9 @@ impl Cluster {
         id: RequestId,
         answer: &Result<(), String>,
     ) {
+        if self.journal_file.answered(world.core, id, answer) {
+            return self.tick(world);
+        }
         let Some(version) = self.saves.open.remove(&id) else { return };
         let is_over = |waiting: &mut Waiting| waiting.version <= version;
         let over: Vec<Waiting> = self.saves.waiting.extract_if(.., is_over).collect();

@@ -9,4 +9,6 @@ pub struct ClusterStart {
     pub path: String,
     /// What it says; none if it is new.
     pub file: Option<NodesFile>,
+    /// The file of the journal, or its end. Empty if there is none, or if it cannot be read.
+    pub journal: Vec<u8>,
 }

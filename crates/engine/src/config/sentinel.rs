@@ -76,11 +76,6 @@ impl Store {
         }
     }
 
-    /// Returns the path of the journal's file.
-    pub fn journal_path(&self) -> String {
-        format!("{}.journal", self.path())
-    }
-
     /// Returns the request that saves the state: statements without the word `sentinel`.
     pub fn save(&self, config: &Config, lines: Vec<Vec<u8>>) -> Request {
         let path = self.path().to_owned();

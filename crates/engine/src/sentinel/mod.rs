@@ -13,7 +13,7 @@ mod state;
 
 use std::collections::BTreeMap;
 
-pub use russet_sentinel::{End, HELLO_CHANNEL, JOURNAL_LEN_MAX};
+pub use russet_sentinel::{End, HELLO_CHANNEL};
 use russet_sentinel::{Input, Level as Severity, Now, Output, ScriptId, Sentinel as Machine};
 
 use crate::clients::{Clients, LinkOwner};
@@ -22,6 +22,7 @@ use crate::config::password::Password;
 use crate::core::{Core, Order};
 use crate::ids::JobId;
 use crate::io::Level;
+use crate::journal_file::JournalFile;
 use crate::pubsub::PubSub;
 use crate::timers::Timer;
 
@@ -32,6 +33,7 @@ pub struct Sentinel {
     store: Option<Store>,
     links: links::Links,
     saves: state::Saves,
+    journal_file: JournalFile,
     scripts: BTreeMap<JobId, ScriptId>,
 }
 
@@ -102,7 +104,9 @@ impl Sentinel {
 
     /// Handles that its timer is due.
     pub(crate) fn tick(&mut self, world: &mut World<'_>) {
-        self.save_journal_if_due(world.core);
+        if let (Some(machine), Some(store)) = (&self.machine, &self.store) {
+            self.journal_file.write_if_due(world.core, store.path(), || machine.journal_text());
+        }
         self.handle(world, Input::Tick);
     }
 
@@ -112,7 +116,7 @@ impl Sentinel {
             self.output(world, output);
         }
         let machine_due = self.machine.as_ref().map_or(u64::MAX, |machine| machine.next_due());
-        let due_us = machine_due.saturating_mul(1000).min(self.saves.journal_due_us());
+        let due_us = machine_due.saturating_mul(1000).min(self.journal_file.due_us());
         if due_us < u64::MAX {
             world.core.timers.set(Timer::Sentinel, due_us);
         }
@@ -150,7 +154,7 @@ impl Sentinel {
                     core.output(crate::io::Output::KillScript { job });
                 }
             }
-            Output::SaveJournal => self.saves.journal_is_new(core.now.mono_us),
+            Output::SaveJournal => self.journal_file.is_new(core.now.mono_us),
             Output::Exit(status) => core.order(Order::Exit(status)),
         }
     }

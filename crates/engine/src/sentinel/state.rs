@@ -1,4 +1,4 @@
-//! The state on disk: saves, replies that wait for them, and the file of the journal.
+//! The state on disk: saves, and replies that wait for them.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,6 @@ use russet_sentinel::{Input, ScriptOutcome};
 use super::{End, Sentinel, World};
 use crate::core::{Answer, Core, Order};
 use crate::ids::{Handle, JobId, RequestId};
-use crate::io::{Level, Request, Rewrite};
-
-/// Delay of the journal's file: what happens at once is written at once, and votes come before.
-const JOURNAL_DELAY_US: u64 = 1_000_000;
 
 /// A reply that waits for a version of the state.
 #[derive(Debug)]
@@ -27,24 +23,11 @@ pub(super) struct Saves {
     /// The version that each request saves.
     open: BTreeMap<RequestId, u64>,
     waiting: Vec<Waiting>,
-    /// When the journal is due, and the request that writes it.
-    journal_at_us: Option<u64>,
-    journal: Option<RequestId>,
-    /// Whether the last one could not be written, which is logged once.
-    journal_fails: bool,
 }
 
 impl Saves {
     pub fn on_close(&mut self, client: Handle) {
         self.waiting.retain(|waiting| waiting.client != client);
-    }
-
-    pub fn journal_is_new(&mut self, now_us: u64) {
-        self.journal_at_us.get_or_insert(now_us + JOURNAL_DELAY_US);
-    }
-
-    pub fn journal_due_us(&self) -> u64 {
-        self.journal_at_us.filter(|_| self.journal.is_none()).unwrap_or(u64::MAX)
     }
 }
 
@@ -55,18 +38,6 @@ impl Sentinel {
         let request = store.save(&core.config, machine.state_lines());
         let id = core.request(request);
         self.saves.open.insert(id, version);
-    }
-
-    /// Writes the journal's file, beside the state.
-    pub(super) fn save_journal_if_due(&mut self, core: &mut Core) {
-        let is_due = self.saves.journal_due_us() <= core.now.mono_us;
-        let (Some(machine), Some(store)) = (&self.machine, &self.store) else { return };
-        if is_due {
-            self.saves.journal_at_us = None;
-            let (path, text) = (store.journal_path(), machine.journal_text().into_bytes());
-            let rewrite = Rewrite::new(move |_, _| text.clone());
-            self.saves.journal = Some(core.request(Request::ReplaceFile { path, rewrite }));
-        }
     }
 
     /// Ends a command: its reply is sent now, or when the state is on disk. Returns whether it is sent now.
@@ -83,15 +54,7 @@ impl Sentinel {
         id: RequestId,
         answer: &Result<(), String>,
     ) {
-        if self.saves.journal == Some(id) {
-            self.saves.journal = None;
-            let had_failed = std::mem::replace(&mut self.saves.journal_fails, answer.is_err());
-            if let Err(error) = answer
-                && !had_failed
-            {
-                let text = format!("The journal's file cannot be written: {error}");
-                world.core.log(Level::Warning, text);
-            }
+        if self.journal_file.answered(world.core, id, answer) {
             return self.tick(world);
         }
         let Some(version) = self.saves.open.remove(&id) else { return };

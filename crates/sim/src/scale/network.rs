@@ -259,6 +259,7 @@ impl Network {
             new_id: id_of(number, 1),
             new_shard: id_of(number, 2),
             file,
+            journal: Vec::new(),
             bug: self.bug,
         };
         let cluster = Cluster::new(self.settings.clone(), boot, self.now_of(number));
@@ -363,6 +364,7 @@ impl Network {
             Output::Promote => self.processes[from].follows = None,
             Output::Log { text, .. } => self.note(&text),
             Output::DropKeys { .. }
+            | Output::SaveJournal
             | Output::SlotsChanged
             | Output::Publish { .. }
             | Output::PauseWrites { .. }

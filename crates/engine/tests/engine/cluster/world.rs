@@ -46,7 +46,11 @@ pub fn node(number: usize, conf: &str, files: Files) -> Driver {
     let boot = Boot {
         seeds: Seeds::derive([1, (number as u64 + 1) << 32, 3, 4]),
         mode: Mode::Cluster,
-        cluster: Some(ClusterStart { path: NODES_CONF.to_owned(), file: None }),
+        cluster: Some(ClusterStart {
+            path: NODES_CONF.to_owned(),
+            file: None,
+            journal: Vec::new(),
+        }),
         load: !files.is_empty(),
         ..Boot::default()
     };
