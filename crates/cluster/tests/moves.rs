@@ -239,6 +239,17 @@ fn keys_of_slots_lost_before_a_promotion_are_dropped_after_it() {
 }
 
 #[test]
+fn old_keys_are_no_claim_to_a_slot_that_another_may_have() {
+    let mut network = Network::formed(2, 0, settings());
+    network.order(0, |cluster, now| cluster.delete_slots(now, &[OTHER_SLOT])).unwrap();
+    network.order(0, |cluster, now| cluster.claim_loaded(now, &[OTHER_SLOT]));
+    assert_eq!(network.cluster(0).route(OTHER_SLOT), Route::Unassigned);
+    let mut alone = Network::new(1, settings());
+    alone.order(0, |cluster, now| cluster.claim_loaded(now, &[OTHER_SLOT]));
+    assert_eq!(alone.cluster(0).route(OTHER_SLOT), Route::Here);
+}
+
+#[test]
 fn a_slot_that_moves_on_at_once_arrives() {
     let mut network = Network::formed(3, 0, settings());
     // The last one has the newest epoch, and does not hear of the first move in time.

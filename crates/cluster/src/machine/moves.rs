@@ -290,8 +290,9 @@ impl Cluster {
         self.log(Level::Notice, format!("{what} node {label} in shard {shard}"));
     }
 
-    /// Handles that the node has keys of slots that it does not have: after a load. Slots that nobody has become its own,
-    /// those of others are kept for the operator to move.
+    /// Handles that the node has keys of slots that it does not have: after a load. Slots that nobody has become its own if it
+    /// is alone; else somebody may have them whose word has not come here, so their keys wait for an operator, who has the
+    /// tool find them. Those of others are kept for the operator to move.
     pub fn claim_loaded(&mut self, now: Now, slots: &[u16]) {
         self.command(now, |cluster| {
             let me = cluster.nodes.my_key();
@@ -300,6 +301,11 @@ impl Cluster {
             }
             for &slot in slots {
                 match cluster.nodes.owner(slot) {
+                    None if cluster.nodes.count() > 1 => {
+                        let text = format!("I have keys for unassigned slot {slot}, and others may have it. It is left alone.");
+                        cluster.log(Level::Warning, text);
+                        continue;
+                    }
                     None => {
                         let text = format!("I have keys for unassigned slot {slot}. Taking responsibility for it.");
                         cluster.log(Level::Notice, text);
