@@ -239,6 +239,33 @@ fn keys_of_slots_lost_before_a_promotion_are_dropped_after_it() {
 }
 
 #[test]
+fn an_old_owner_that_is_this_nodes_successor_gets_the_slot() {
+    let mut network = Network::formed(3, 3, settings());
+    open(&mut network, SLOT, 1, 0);
+    [1, 4].into_iter().for_each(|from| network.set_cut(from, 0, true));
+    give(&mut network, 0, SLOT, 0);
+    give(&mut network, 1, SLOT, 0);
+    network.run(50);
+    network.checks.may_both_serve = true;
+    // The old owner loses its own place, and becomes the only replica of the new one, and then its successor.
+    network.order(4, |cluster, now| cluster.failover(now, Takeover::Unasked)).unwrap();
+    network.run(200);
+    [1, 4].into_iter().for_each(|from| network.drop_stuck(from, 0));
+    network.set_cut(1, 0, false);
+    let new_owner = name(&network, 0);
+    network.order(1, |cluster, now| cluster.replicate(now, &new_owner, false)).unwrap();
+    network.run(300);
+    network.suspend(0);
+    network.kill(3);
+    network.run(10_000);
+    assert_eq!(owners(&network, SLOT)[2], Some(1), "{:#?}", network.story);
+    network.resume(0, false);
+    network.heal();
+    network.run(5_000);
+    assert_eq!(owners(&network, SLOT)[0], Some(1), "{:#?}", network.processes[0].log);
+}
+
+#[test]
 fn old_keys_are_no_claim_to_a_slot_that_another_may_have() {
     let mut network = Network::formed(2, 0, settings());
     network.order(0, |cluster, now| cluster.delete_slots(now, &[OTHER_SLOT])).unwrap();

@@ -197,6 +197,10 @@ impl Cluster {
             let replicas: Vec<NodeKey> = self.nodes.replicas(key).map(|(key, _)| key).collect();
             replicas.into_iter().for_each(|replica| self.nodes[replica].shard = shard);
         }
+        if is_new && shard == self.nodes.me().shard {
+            // What it claims from now on, it claims as this node's successor.
+            self.arrivals.forget_node(key);
+        }
         is_new
     }
 

@@ -104,8 +104,11 @@ impl Cluster {
                 if self.nodes[to].is_replica() {
                     return Err("Target node is not a master".to_owned());
                 }
-                if to == me && owner != Some(me) {
+                // Also if it has the slot as far as it knows: a node that has just started may not know that it has moved on.
+                if to == me {
                     self.check_standing()?;
+                }
+                if to == me && owner != Some(me) {
                     self.check_import(slot, owner)?;
                 }
                 let has_keys = has_keys && !self.has_bug(Bug::SlotGivenTwice);
