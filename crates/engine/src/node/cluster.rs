@@ -259,12 +259,17 @@ impl Node {
         let Some(SlotOrder { slot, step }) = self.parts.cluster.take_slot_order(client) else {
             return;
         };
+        // With its last slot this node may become a replica, and whoever waits for replicas is told so; this one waits no more.
+        let Node { core, parts, .. } = self;
+        if let Some(blocked) = parts.clients.unblock(core, client) {
+            parts.master.stop_waiting(blocked.waiting, client);
+        }
         let has_keys = self.data.dbs().any(|(_, db)| db.slot(slot).keys > 0);
         let result = self.with_cluster(|cluster, world| {
             cluster.call(world, |machine, now| machine.set_slot(now, slot, &step, has_keys))
         });
         let Node { core, parts, .. } = self;
-        let Parts { clients, master, cluster, .. } = parts;
+        let Parts { clients, cluster, .. } = parts;
         if let Some(Err(error)) = result {
             return core.order(Order::Answer(client, Answer::Error(ErrorReply::err(error))));
         }
@@ -273,10 +278,7 @@ impl Node {
         if !is_saved_first || cluster.end_command(client, b"+OK\r\n") {
             return core.order(Order::Answer(client, Answer::Ok));
         }
-        if let Some(blocked) = clients.unblock(core, client) {
-            master.stop_waiting(blocked.waiting, client);
-            clients.block(core, client, Waiting::State, None);
-        }
+        clients.block(core, client, Waiting::State, None);
     }
 
     /// Deletes the keys of a slot that another node has taken.

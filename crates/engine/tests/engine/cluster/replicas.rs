@@ -160,6 +160,35 @@ fn a_master_without_slots_follows_who_took_the_last() {
 }
 
 #[test]
+fn who_gives_the_last_slot_away_is_answered_once() {
+    let mut world = World::new(3, "");
+    world.ok(0, "CLUSTER ADDSLOTS 866");
+    world.ok(1, "CLUSTER ADDSLOTSRANGE 0 865 867 16383");
+    world.ok(0, "CLUSTER SET-CONFIG-EPOCH 1");
+    world.ok(1, "CLUSTER SET-CONFIG-EPOCH 2");
+    world.ok(0, "CLUSTER MEET 127.0.0.1 7001");
+    world.ok(0, "CLUSTER MEET 127.0.0.1 7002");
+    world.until("they serve", |world| world.request(0, "SET hello 1") == "+OK\r\n");
+    expect(&mut world, 0, &[("DEL hello", ":1\r\n")]);
+    let (giver, target) = (world.id(0), world.id(1));
+    world.until("it replicates", |world| {
+        world.request(2, &format!("CLUSTER REPLICATE {giver}")) == "+OK\r\n"
+    });
+    world.until("its link is up", |world| {
+        world.request(2, "INFO").contains("master_link_status:up")
+    });
+    world.ok(2, "CONFIG SET cluster-allow-replica-migration no");
+    let client = world.connect(0);
+    let give = format!("CLUSTER SETSLOT 866 NODE {target}");
+    let mut reply = world.request_of(0, client, &give);
+    world.advance_ms(1_500);
+    reply.push_str(&world.nodes[0].take(client));
+    assert_eq!(reply, "+OK\r\n");
+    expect(&mut world, 0, &[("ROLE", "*5\r\n$5\r\nslave")]);
+    assert_eq!(world.request_of(0, client, "PING"), "+PONG\r\n");
+}
+
+#[test]
 fn the_journal_tells_a_failover() {
     let mut world = World::cluster(2, &[0], "");
     world.ok(2, "CLUSTER FAILOVER");
