@@ -212,6 +212,31 @@ fn two_masters_that_replicate_each_other_end_it() {
 }
 
 #[test]
+fn a_collision_gives_a_replaced_master_nothing_back() {
+    let mut network = Network::formed(3, 6, settings());
+    // It takes an epoch of which nobody hears, and its successor takes the same one.
+    for other in 1..9 {
+        network.set_cut(0, other, true);
+    }
+    network.order(0, |cluster, now| cluster.bump_config_epoch(now));
+    network.run(1);
+    network.suspend(0);
+    network.checks.may_both_serve = true;
+    network.order(3, |cluster, now| cluster.failover(now, Takeover::Unasked)).unwrap();
+    network.run(100);
+    let epoch = |at: usize| network.cluster(at).nodes().me().config_epoch;
+    assert_eq!(epoch(0), epoch(3));
+    // That one is replaced, too. The first one reads what both have said in this order, when it goes on.
+    network.kill(3);
+    network.order(6, |cluster, now| cluster.failover(now, Takeover::Unasked)).unwrap();
+    network.run(5_000);
+    network.resume(0, false);
+    network.heal();
+    network.run(5_000);
+    assert_eq!(owner(&network, 0), Some(6), "{:#?}", network.processes[0].log);
+}
+
+#[test]
 fn one_old_message_makes_no_circle() {
     let mut network = Network::formed(3, 2, settings());
     for number in [3, 4] {

@@ -193,11 +193,12 @@ impl Cluster {
         is_new
     }
 
-    /// Gives this node an epoch of its own if another master has the same: the one whose name is smaller takes a new one.
+    /// Gives this node an epoch of its own if another master has the same: the one whose name is smaller takes a new one. Not
+    /// a master that may have been replaced, which would take all its slots back with that.
     pub(super) fn resolve_collision(&mut self, sender: NodeKey, epoch: u64) {
         let me = self.nodes.me();
         let collides = me.is_master() && self.nodes[sender].is_master() && me.config_epoch == epoch;
-        if !collides || self.nodes[sender].id <= me.id {
+        if !collides || self.may_be_replaced() || self.nodes[sender].id <= me.id {
             return;
         }
         self.current_epoch += 1;

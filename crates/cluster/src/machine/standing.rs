@@ -242,5 +242,7 @@ impl Cluster {
             node.reports.clear();
             node.ping_sent_ms = node.ping_sent_ms.map(|sent| sent.saturating_add(gap));
         }
+        // Before anything that was said meanwhile is read: what a master does with that depends on whether it may be replaced.
+        self.update_standing();
     }
 }
