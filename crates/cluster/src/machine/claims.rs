@@ -198,7 +198,7 @@ impl Cluster {
     pub(super) fn resolve_collision(&mut self, sender: NodeKey, epoch: u64) {
         let me = self.nodes.me();
         let collides = me.is_master() && self.nodes[sender].is_master() && me.config_epoch == epoch;
-        if !collides || self.may_be_replaced() || self.nodes[sender].id <= me.id {
+        if !collides || self.may_have_unknown_successor() || self.nodes[sender].id <= me.id {
             return;
         }
         self.current_epoch += 1;

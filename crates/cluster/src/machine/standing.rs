@@ -64,6 +64,8 @@ const LEASED_VOTERS_MAX: usize = 64;
 pub(super) struct Standing {
     is_ok: bool,
     started_ms: u64,
+    /// When this node last ceased to serve, or went on after a pause.
+    fell_ms: u64,
     /// When this node last was in a minority.
     minority_ms: Option<u64>,
     /// When a majority last had not answered it.
@@ -106,6 +108,7 @@ impl Standing {
         Standing {
             is_ok: false,
             started_ms: now_ms,
+            fell_ms: now_ms,
             minority_ms: None,
             unheard_ms: None,
             heard_until_ms: None,
@@ -136,6 +139,7 @@ impl Cluster {
         if self.standing.is_ok != is_ok {
             self.standing.is_ok = is_ok;
             self.standing.reason = None;
+            self.standing.fell_ms = self.now_ms();
             let level = if is_ok { Level::Notice } else { Level::Warning };
             let state = if is_ok { "ok" } else { "fail" };
             self.log(level, format!("Cluster state changed: {state}"));
@@ -244,5 +248,14 @@ impl Cluster {
         }
         // Before anything that was said meanwhile is read: what a master does with that depends on whether it may be replaced.
         self.update_standing();
+        self.standing.fell_ms = self.now_ms();
+    }
+
+    /// Whether a successor of this node, if there is one, may not have been heard of yet. Others do not let two masters serve
+    /// that have the same slots with the same epoch, so this does not last until they do.
+    pub(super) fn may_have_unknown_successor(&self) -> bool {
+        let heard_ms = self.standing.fell_ms + self.settings.node_timeout_ms;
+        let is_cut_off = matches!(self.standing.reason, Some(Reason::Minority | Reason::Started));
+        self.may_be_replaced() && (is_cut_off || self.now_ms() < heard_ms)
     }
 }
