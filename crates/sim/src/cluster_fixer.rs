@@ -1,5 +1,6 @@
 //! What is left of moves is mended when the faults have ended, as `redis-cli --cluster fix` does it: keys go to whoever has the
-//! slot, and then nobody moves it any more.
+//! slot, and then nobody moves it any more. A slot that its old owner was told to give, and the new one not to take, is nobody's:
+//! it goes to who has keys of it, or to anybody.
 
 use russet_cluster::Route;
 
@@ -7,7 +8,7 @@ use crate::cluster_agent::{Answer, Next, Question};
 use crate::cluster_mover::{Move, Mover, migrate, words};
 use crate::clusters::{TAGS, slot_of_tag};
 use crate::resp::Reply;
-use crate::world::World;
+use crate::world::{Phase, World};
 
 /// A slot that was left open at a node.
 #[derive(Clone, Debug)]
@@ -26,7 +27,14 @@ enum Step {
     /// The owner has this one too, and it is the newer one.
     Drop(Vec<u8>, Vec<Vec<u8>>),
     Close,
+    /// Nobody has the slot: this node forgets who had it, takes it, and lets all know.
+    Vacate,
+    Cover,
+    Bump,
 }
+
+/// From the end of the faults on, nodes find the owners of slots by themselves for so long.
+const UNCOVERED_US: u64 = 60_000_000;
 
 impl World {
     /// The slots that nodes still move, or have keys of without having the slot.
@@ -53,6 +61,23 @@ impl World {
         let has_keys =
             || self.processes[node].data().is_some_and(|data| data.has_keys_in(slot_of_tag(tag)));
         !machine.is_replica() && (is_moved || (!is_owner && has_keys()))
+    }
+
+    /// A slot whose move was broken off, and that is nobody's since.
+    fn uncovered(&self) -> Option<Fix> {
+        let Phase::Healed { since_us, .. } = self.phase else { return None };
+        if self.now < since_us + UNCOVERED_US {
+            return None;
+        }
+        let tag = *self.cluster.moving.iter().find(|tag| self.owner_of(**tag).is_none())?;
+        let has_keys = |node: &usize| {
+            self.processes[*node].data().is_some_and(|data| data.has_keys_in(slot_of_tag(tag)))
+        };
+        let votes = |node: &usize| {
+            self.processes[*node].cluster().is_some_and(|machine| machine.nodes().me().votes())
+        };
+        let node = (0..self.plan.data_nodes()).filter(votes).max_by_key(has_keys)?;
+        Some(Fix { tag, node, step: Step::Vacate })
     }
 
     /// A slot that its owner still moves to somebody.
@@ -101,6 +126,10 @@ impl World {
                 None => _ = mover.fixes.pop(),
             }
         }
+        mover.fixes.extend(self.uncovered());
+        if let Some(question) = mover.fixes.last().and_then(|fix| self.fix_question(fix)) {
+            return Next::Ask(question);
+        }
         // Failovers must be over, or the owner may be another one in the middle of it.
         if self.is_agreed() {
             mover.moving = self.open_move();
@@ -116,6 +145,15 @@ impl World {
     /// None if there is nothing to do any more.
     fn fix_question(&self, fix: &Fix) -> Option<Question> {
         let slot = slot_of_tag(fix.tag);
+        let alone = match fix.step {
+            Step::Vacate => Some(format!("CLUSTER DELSLOTS {slot}")),
+            Step::Cover => Some(format!("CLUSTER ADDSLOTS {slot}")),
+            Step::Bump => Some("CLUSTER BUMPEPOCH".to_owned()),
+            _ => None,
+        };
+        if let Some(text) = alone {
+            return Some(Question { node: fix.node, words: words(&text), is_asking: false });
+        }
         let owner = self.owner_of(fix.tag)?;
         let is_owner = owner == fix.node;
         let (words, is_asking) = match &fix.step {
@@ -129,7 +167,9 @@ impl World {
             Step::Open | Step::List => (words(&format!("CLUSTER GETKEYSINSLOT {slot} 3")), false),
             Step::Keys(keys) => (migrate(owner, keys, false, self.plan.password), false),
             Step::Drop(key, _) => (vec![b"DEL".to_vec(), key.clone()], true),
-            Step::Close => (words(&format!("CLUSTER SETSLOT {slot} STABLE")), false),
+            Step::Close | Step::Vacate | Step::Cover | Step::Bump => {
+                (words(&format!("CLUSTER SETSLOT {slot} STABLE")), false)
+            }
         };
         Some(Question { node: fix.node, words, is_asking })
     }
@@ -140,6 +180,18 @@ impl World {
         let next = |step: Step| Ok(Some(Fix { step, ..fix.clone() }));
         let is_owner = self.owner_of(fix.tag) == Some(fix.node);
         match (fix.step.clone(), reply) {
+            // It may be nobody's for this node already.
+            (Step::Vacate, _) => next(Step::Cover),
+            (Step::Cover, reply) if reply.is_ok() => {
+                self.coverage.slots_covered += 1;
+                // Keys may be at several nodes, and others have had the slot before.
+                self.cluster.keys.excuse_tag(fix.tag);
+                self.cluster.moving.remove(&fix.tag);
+                self.cluster.moved.insert(fix.tag);
+                self.cluster.served.remove(&fix.tag);
+                next(Step::Bump)
+            }
+            (Step::Cover | Step::Bump, _) => Ok(None),
             (Step::Open | Step::List, reply) if is_owner && reply.is_ok() => Ok(None),
             (Step::Open, reply) if reply.is_ok() => next(Step::List),
             (Step::List, Reply::Array(Some(keys))) => {

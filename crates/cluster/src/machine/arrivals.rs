@@ -10,7 +10,8 @@
 //!
 //! If B believed the number alone, it would drop the only keys of the slot, and a moment later A would let it go as well: it
 //! would be nobody's. So until A has been heard without the slot, what A claims, or a replica that has taken A's place, is what it
-//! was before the move, and B makes its claim newer. A B that was cut off, and does not know yet whether it was replaced
+//! was before the move, and B makes its claim newer; and for one timeout after that, since messages over the two links of a pair
+//! overtake each other, and A takes no newer epoch for what it lets go. A B that was cut off, and does not know yet whether it was replaced
 //! meanwhile, keeps the slot and waits: it will hear of its successor first.
 //!
 //! It is the same when B is a replica that was elected in A's place, while A had given itself a new epoch for a slot that it
@@ -48,6 +49,27 @@ struct Taken {
     slots: SlotBitmap,
     /// How often claims to those that the old owner has claimed with a newer epoch were answered.
     answers: BTreeMap<u16, u8>,
+    /// Since when the old owner has been heard without slots, milliseconds.
+    left_ms: BTreeMap<u16, u64>,
+}
+
+impl Taken {
+    fn forget(&mut self, slot: u16) {
+        self.slots.remove(slot);
+        self.answers.remove(&slot);
+        self.left_ms.remove(&slot);
+    }
+
+    /// Notes which slots the old owner claims, and forgets those that it has not claimed for some time.
+    fn note_claimed(&mut self, claimed: &SlotBitmap, now_ms: u64, grace_ms: u64) {
+        for slot in self.slots.clone().iter() {
+            match claimed.contains(slot) {
+                true => _ = self.left_ms.remove(&slot),
+                false if now_ms - *self.left_ms.entry(slot).or_insert(now_ms) < grace_ms => {}
+                false => self.forget(slot),
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,10 +89,7 @@ impl Arrivals {
 
     /// Notes that a slot has another owner, or is going to have one.
     pub fn forget_slot(&mut self, slot: u16) {
-        for taken in self.taken.values_mut() {
-            taken.slots.remove(slot);
-            taken.answers.remove(&slot);
-        }
+        self.taken.values_mut().for_each(|taken| taken.forget(slot));
         self.given_up_ms.remove(&slot);
     }
 
@@ -92,12 +111,11 @@ impl Arrivals {
 impl Cluster {
     /// Notes what a master claims of the slots that come here from it.
     pub(super) fn note_source(&mut self, source: NodeKey, claimed: &SlotBitmap) {
-        let (nodes, now) = (&self.nodes, self.now.mono_ms);
+        let (nodes, now, grace_ms) = (&self.nodes, self.now.mono_ms, self.settings.node_timeout_ms);
         self.arrivals.taken.retain(|(from, _), taken| {
             // A sibling that never had them says nothing.
             if *from == source || nodes[*from].master == Some(source) {
-                taken.slots = taken.slots.intersection(claimed);
-                taken.answers.retain(|slot, _| claimed.contains(*slot));
+                taken.note_claimed(claimed, now, grace_ms);
             }
             !taken.slots.is_empty()
         });
@@ -189,4 +207,24 @@ impl Cluster {
 /// Whether a node has had such slots before, or has taken the place of the one that had.
 fn is_source(nodes: &Nodes, (from, how): (NodeKey, How), key: NodeKey) -> bool {
     from == key || (how == How::Moved && nodes.share_shard(from, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_has_not_quite_arrived_when_its_old_owner_lets_it_go() {
+        let (mut with, without) = (SlotBitmap::default(), SlotBitmap::default());
+        with.insert(7);
+        let mut taken = Taken { slots: with.clone(), ..Taken::default() };
+        taken.note_claimed(&without, 100, 50);
+        assert!(taken.slots.contains(7));
+        // A message that was sent before the last one.
+        taken.note_claimed(&with, 120, 50);
+        taken.note_claimed(&without, 155, 50);
+        assert!(taken.slots.contains(7));
+        taken.note_claimed(&without, 205, 50);
+        assert!(taken.slots.is_empty() && taken.left_ms.is_empty());
+    }
 }
