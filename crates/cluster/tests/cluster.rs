@@ -168,6 +168,30 @@ fn a_place_that_cannot_be_saved_in_time_is_never_on_disk() {
 }
 
 #[test]
+fn a_place_that_is_saved_after_the_votes_have_ended_is_voted_for_again() {
+    let mut network = Network::formed(3, 3, settings());
+    network.processes[3].save_ms = 5;
+    network.kill(0);
+    let logged = |network: &Network, text: &str| {
+        network.processes[3].log.iter().filter(|line| line.starts_with(text)).count()
+    };
+    for _ in 0..10_000 {
+        if logged(&network, "Failover election won") == 0 {
+            network.run(1);
+        }
+    }
+    network.failing_disks.insert(3);
+    network.run(3_000);
+    assert_eq!(logged(&network, "Failover was won too late"), 0);
+    network.run(3_000);
+    assert_eq!(logged(&network, "Failover was won too late"), 1, "{:#?}", network.story);
+    network.failing_disks.clear();
+    network.run(10_000);
+    assert_eq!(owner(&network, 0), Some(3));
+    assert_eq!(logged(&network, "Failover election won"), 2);
+}
+
+#[test]
 fn a_vote_that_cannot_be_saved_is_not_given() {
     let mut network = Network::formed(3, 3, settings());
     network.failing_disks.extend([0, 2]);

@@ -149,7 +149,7 @@ impl World {
             || text.starts_with("Forced failover user request accepted")
         {
             self.cluster.told.insert(node);
-        } else if text.starts_with("Manual failover was won too late") {
+        } else if text.starts_with("Failover was won too late") {
             // It takes back what it has told nobody.
             self.cluster.views.remove(&node);
         } else if text.starts_with("Failover auth denied") {

@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 
 use super::Cluster;
 use super::journal::listed;
-use super::persist::Then;
+use super::persist::{Then, Until};
 use crate::bus::{self, Header, MessageFlags, NodeFlags};
 use crate::injected::Bug;
 use crate::io::Level;
@@ -405,6 +405,15 @@ impl Cluster {
         self.last_vote_epoch = self.last_vote_epoch.max(epoch);
         self.voted_for = Some(self.my_id());
         self.take_over(epoch);
+    }
+
+    /// Returns how long the place that was won can be taken: an election that nobody has ordered ends for those who have voted,
+    /// too, and a master that has held its clients for this node lets them go on.
+    pub(super) fn place_until(&self) -> Option<Until> {
+        let handed_over = self.manual.handed_over_until().map(Until::ClientsGoOn);
+        let asked_ms = self.election.start_ms.filter(|_| !self.manual.is_running());
+        let votes_end = || asked_ms.map(|asked| Until::VotesEnd(asked + self.election_ms()));
+        handed_over.or_else(votes_end)
     }
 
     /// For how long an election can be won.

@@ -74,10 +74,19 @@ pub(super) struct Promotion {
     pub epoch: u64,
     /// Whose place it was.
     pub former: NodeId,
-    /// It is not taken later than this, if that one has held its clients for it.
-    pub until_ms: Option<u64>,
+    /// It is not taken later than this.
+    pub until: Option<Until>,
     /// Slots that others have taken meanwhile. Their keys are dropped as a master drops them, so that replicas do the same.
     pub lost: SlotBitmap,
+}
+
+/// How long a place can be taken, by the monotonic clock in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Until {
+    /// So long the former master holds its clients. Later on the place can be taken if that one is down.
+    ClientsGoOn(u64),
+    /// So long those who have voted take the former master for failing. Later on it may serve again, with their consent.
+    VotesEnd(u64),
 }
 
 /// What a node says of itself.

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::arrivals::How;
-use super::persist::{Promotion, Then};
+use super::persist::{Promotion, Then, Until};
 use crate::bus::{Header, NodeFlags};
 use crate::injected::Bug;
 use crate::io::{Level, Output};
@@ -233,21 +233,20 @@ impl Cluster {
         }
         self.nodes.unassign_all(old);
         self.nodes.me_mut().config_epoch = epoch;
+        let (former, until) = (self.nodes[old].id, self.place_until());
         self.election = Default::default();
-        let (former, until_ms) = (self.nodes[old].id, self.manual.handed_over_until());
         let lost = SlotBitmap::default();
-        self.save_then(Then::Promote(Promotion { epoch, former, until_ms, lost }));
+        self.save_then(Then::Promote(Promotion { epoch, former, until, lost }));
     }
 
-    /// Serves as a master, now that it is on disk: unless it is too late, and the former master, which has held its clients for
-    /// this one, does so no more.
+    /// Serves as a master, now that it is on disk: unless it is too late.
     pub(super) fn promoted(&mut self, promotion: Promotion) {
-        let Promotion { epoch, former, until_ms, lost } = promotion;
+        let Promotion { epoch, former, until, lost } = promotion;
         let me = self.nodes.me();
         if !me.is_master() || me.config_epoch < epoch {
             return;
         }
-        if let Some(master) = self.serving_again(&former, until_ms) {
+        if let Some(master) = self.serving_again(&former, until) {
             return self.step_back(master);
         }
         let former = self.nodes.find(&former);
@@ -264,25 +263,28 @@ impl Cluster {
     /// Gives a place up that could not be saved in time, before the next attempt: with it on disk, this node would have it after
     /// a restart.
     pub(super) fn forgo_late_place(&mut self) {
-        let place = self.saves.promotion().map(|it| (it.former, it.until_ms));
-        if let Some((former, until_ms)) = place
-            && let Some(master) = self.serving_again(&former, until_ms)
+        let place = self.saves.promotion().map(|it| (it.former, it.until));
+        if let Some((former, until)) = place
+            && let Some(master) = self.serving_again(&former, until)
         {
             self.saves.forgo_place();
             self.step_back(master);
         }
     }
 
-    /// Returns the former master, if it has held its clients for this node until a time that is past.
-    fn serving_again(&self, former: &NodeId, until_ms: Option<u64>) -> Option<NodeKey> {
-        let is_over = until_ms.is_some_and(|until| self.now_ms() > until);
-        let former = self.nodes.find(former).filter(|_| is_over)?;
-        (!self.nodes[former].is(NodeFlags::FAIL)).then_some(former)
+    /// Returns the former master, if it may serve again.
+    fn serving_again(&self, former: &NodeId, until: Option<Until>) -> Option<NodeKey> {
+        let (until_ms, by_others) = match until? {
+            Until::ClientsGoOn(until_ms) => (until_ms, false),
+            Until::VotesEnd(until_ms) => (until_ms, true),
+        };
+        let former = self.nodes.find(former).filter(|_| self.now_ms() > until_ms)?;
+        (by_others || !self.nodes[former].is(NodeFlags::FAIL)).then_some(former)
     }
 
     /// Stays the replica of a master, whose place it has won too late. Nobody has been told.
     fn step_back(&mut self, master: NodeKey) {
-        let text = "Manual failover was won too late: the state could not be saved while the primary held its clients.";
+        let text = "Failover was won too late: the state could not be saved before the primary may serve again.";
         self.log(Level::Warning, text.to_owned());
         self.note("-promoted", master, "its place was won too late");
         let slots: Vec<u16> = self.nodes.me().slots().iter().collect();
