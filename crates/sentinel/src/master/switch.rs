@@ -1,7 +1,7 @@
 //! Another server becomes the master that is watched: at the end of our own failover, or because another Sentinel has a
 //! newer configuration. A configuration has an epoch, and the newest one wins.
 
-use super::{Master, Phase};
+use super::{Master, Phase, REPLICAS_MAX};
 use crate::address::Address;
 use crate::context::Context;
 use crate::hello::Hello;
@@ -79,7 +79,15 @@ impl Master {
         let mut demoted = std::mem::replace(&mut self.server, new);
         match demoted.address.is_same(address) {
             true => demoted.link.close(cx),
-            false => self.replicas.push(demoted),
+            false => {
+                // The new master may be one that was not known.
+                if self.replicas.len() >= REPLICAS_MAX
+                    && let Some(mut last) = self.replicas.pop()
+                {
+                    last.link.close(cx);
+                }
+                self.replicas.push(demoted);
+            }
         }
         self.reset_after_switch(cx);
         self.config_changed(cx);
