@@ -183,7 +183,7 @@ impl World {
             // It may be nobody's for this node already.
             (Step::Vacate, _) => next(Step::Cover),
             (Step::Cover, reply) if reply.is_ok() => {
-                self.coverage.slots_covered += 1;
+                self.coverage.slots_fixed += 1;
                 // Keys may be at several nodes, and others have had the slot before.
                 self.cluster.keys.excuse_tag(fix.tag);
                 self.cluster.moving.remove(&fix.tag);

@@ -379,8 +379,6 @@ counters! {
     slots_refused = "slots that were not given away with their keys", at least 700;
     /// After the faults.
     slots_fixed = "slots that were left open, and mended", at least 1000;
-    /// By orders in the wrong sequence.
-    slots_covered = "slots that were left to nobody, and covered", at least 0;
     /// Both sides have nodes that run.
     splits = "partitions with nodes on both sides", at least 5200;
     /// FORCE and TAKEOVER.
