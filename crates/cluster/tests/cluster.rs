@@ -215,20 +215,25 @@ fn a_replica_moves_to_a_master_that_has_lost_its_own() {
     assert_eq!(moved.count(), 1, "{:#?}", network.processes[3].log);
 }
 
-#[test]
-fn two_masters_that_replicate_each_other_end_it() {
+/// Returns a cluster whose nodes 3 and 4 were told at the same time to replicate each other, so neither knows of the other's order.
+fn circle() -> Network {
     let mut network = Network::formed(3, 2, settings());
     for number in [3, 4] {
         network
             .order(number, |cluster, now| cluster.replicate_no_one(now, id_of(number as u64, 3)));
     }
     network.run(3_000);
-    // At the same time, so neither knows of the other's order.
     let ids = [network.cluster(4).my_id(), network.cluster(3).my_id()];
     for (number, id) in [3, 4].into_iter().zip(ids) {
         let order = |cluster: &mut Cluster, now| cluster.replicate(now, id.as_bytes(), false);
         network.order(number, order).unwrap();
     }
+    network
+}
+
+#[test]
+fn two_masters_that_replicate_each_other_end_it() {
+    let mut network = circle();
     network.run(8_000);
     assert!(!network.cluster(3).is_replica(), "{:#?}", network.processes[3].log);
     assert_eq!(network.processes[3].follows, None);
@@ -262,17 +267,7 @@ fn a_collision_gives_a_replaced_master_nothing_back() {
 
 #[test]
 fn one_old_message_makes_no_circle() {
-    let mut network = Network::formed(3, 2, settings());
-    for number in [3, 4] {
-        network
-            .order(number, |cluster, now| cluster.replicate_no_one(now, id_of(number as u64, 3)));
-    }
-    network.run(3_000);
-    let ids = [network.cluster(4).my_id(), network.cluster(3).my_id()];
-    for (number, id) in [3, 4].into_iter().zip(ids) {
-        let order = |cluster: &mut Cluster, now| cluster.replicate(now, id.as_bytes(), false);
-        network.order(number, order).unwrap();
-    }
+    let mut network = circle();
     network.run(5);
     // Nothing is heard of the other any more: what it has said last may be long past.
     network.set_cut(4, 3, true);

@@ -11,8 +11,8 @@
 //! If B believed the number alone, it would drop the only keys of the slot, and a moment later A would let it go as well: it
 //! would be nobody's. So until A has been heard without the slot, what A claims, or a replica that has taken A's place, is what it
 //! was before the move, and B makes its claim newer; and for one timeout after that, since messages over the two links of a pair
-//! overtake each other, and A takes no newer epoch for what it lets go. A B that was cut off, and does not know yet whether it was replaced
-//! meanwhile, keeps the slot and waits: it will hear of its successor first.
+//! overtake each other, and A takes no newer epoch for what it lets go. A B that was cut off, and does not know yet whether it was
+//! replaced meanwhile, keeps the slot and waits: it will hear of its successor first.
 //!
 //! It is the same when B is a replica that was elected in A's place, while A had given itself a new epoch for a slot that it
 //! imported, of which nobody had heard: when A comes back, it would replace B, and what B has written since would be lost. As
