@@ -140,6 +140,59 @@ fn a_replica_takes_over_with_its_masters_consent() {
 }
 
 #[test]
+fn a_master_that_held_its_clients_for_nothing_asks_before_they_go_on() {
+    let mut network = Network::formed(3, 3, settings());
+    network.processes[3].is_stalled = true;
+    network.processes[0].offset = 1042;
+    network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();
+    network.run(4_000);
+    network.processes[3].is_stalled = false;
+    network.run(1);
+    network.isolate(0);
+    network.run(100);
+    assert_eq!(network.processes[3].follows, None, "{:#?}", network.processes[3].log);
+    // It suspects nobody yet when its replica's time is over, and has the answers of a moment ago.
+    for _ in 0..5_000 {
+        assert!(network.processes[0].held || !network.cluster(0).serves(0));
+        network.run(1);
+    }
+    assert!(!network.processes[0].held);
+    network.heal();
+    network.run(1_000);
+    assert!(network.cluster(0).is_replica());
+}
+
+#[test]
+fn clients_go_on_after_a_failover_that_took_too_long() {
+    let mut network = Network::formed(3, 3, settings());
+    network.processes[3].is_stalled = true;
+    network.processes[0].offset = 1042;
+    network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();
+    network.run(4_990);
+    assert!(network.processes[0].held);
+    network.run(20);
+    assert!(!network.processes[0].held && network.cluster(0).serves(0));
+}
+
+#[test]
+fn a_replica_does_not_rely_on_what_its_master_held_for_an_earlier_attempt() {
+    let mut network = Network::formed(3, 3, settings());
+    network.processes[3].is_stalled = true;
+    network.processes[0].offset = 1042;
+    network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();
+    network.run(3_000);
+    // The master hears nothing of the second attempt, but says all the time that it holds its clients.
+    network.set_cut(3, 0, true);
+    network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();
+    network.processes[3].is_stalled = false;
+    network.run(1_000);
+    assert!(network.processes[0].held);
+    let log = &network.processes[3].log;
+    let is_ready = log.iter().any(|line| line.starts_with("All primary replication stream"));
+    assert!(!is_ready, "{log:#?}");
+}
+
+#[test]
 fn a_place_that_cannot_be_saved_in_time_is_never_on_disk() {
     let mut network = Network::formed(3, 3, settings());
     network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();

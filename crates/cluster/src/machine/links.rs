@@ -57,6 +57,16 @@ impl Asked {
         self.timed.get_or_insert((self.questions, now_ms));
     }
 
+    /// Returns the number of the last question.
+    pub fn questions(&self) -> u64 {
+        self.questions
+    }
+
+    /// Returns the number of questions that were answered.
+    pub fn answers(&self) -> u64 {
+        self.answers
+    }
+
     /// Counts an answer. Returns when the question was asked, if it is the timed one.
     pub fn answered(&mut self) -> Option<u64> {
         self.answers += 1;

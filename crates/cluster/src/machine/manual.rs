@@ -3,16 +3,25 @@
 //! ```text
 //!   replica                                  master
 //!   CLUSTER FAILOVER ── MFSTART ───────────▶ holds writes of clients
-//!     waits for     ◀── PING, paused, 1042 ─ says how far its stream is then
+//!     PING ────────────────────────────────▶
+//!     waits for     ◀── PONG, paused, 1042 ─ says how far its stream is then
 //!     offset 1042
 //!     asks for votes, though the master is up ……… wins ── claims the slots ──▶ becomes a replica, clients are redirected
 //! ```
+//!
+//! The master holds its clients for as long as the replica may try, from when it is asked, so for longer than the replica tries.
+//! Three things are needed for that:
+//!
+//! * The replica believes that the master holds them when it has answered a PING that was sent after MFSTART on the same
+//!   connection. Another message may be about an earlier attempt, whose end is nearer.
+//! * It takes over some time before it gives up ([`NEWS_MS`]), in which the voters hear of it.
+//! * A master that nobody has replaced asks the voters before it lets its clients go on: it may only not have heard of it.
 
 use super::Cluster;
 use super::commands::CommandError;
 use crate::bus::{self, NodeFlags, PingKind};
 use crate::io::{Level, LinkId, Now, Output};
-use crate::nodes::NodeKey;
+use crate::nodes::{Node, NodeKey};
 
 /// While a replica waits for its master's stream, it looks every so often, milliseconds.
 const LOOK_MS: u64 = 10;
@@ -40,10 +49,14 @@ pub(super) struct Manual {
     end_ms: Option<u64>,
     /// At a master: the replica that takes over.
     replica: Option<NodeKey>,
+    /// At a replica: the connection to its master, and the number of the question that was asked after MFSTART there.
+    asked: Option<(LinkId, u64)>,
     /// At a replica: how far the master's stream is, with its clients held.
     target: Option<u64>,
     may_start: bool,
     next_look_ms: Option<u64>,
+    /// At a master whose replica had its time: since when it asks whether it was replaced, with its clients held.
+    unconfirmed_since: Option<u64>,
 }
 
 impl Manual {
@@ -66,6 +79,12 @@ impl Manual {
     /// At a master: whether it holds its clients.
     pub fn has_paused(&self) -> bool {
         self.end_ms.is_some() && self.replica.is_some()
+    }
+
+    /// At a master: whether it must know, after an attempt, if it was replaced, and a node was not asked since then.
+    pub fn awaits_answer(&self, node: &Node) -> bool {
+        let is_later = |since: u64| node.answered_ms.is_none_or(|asked| asked < since);
+        node.votes() && self.unconfirmed_since.is_some_and(is_later)
     }
 
     /// At a master: whether this replica must know how far it is.
@@ -140,9 +159,10 @@ impl Cluster {
         self.manual.next_look_ms = Some(now + LOOK_MS);
         let mut bytes = Vec::new();
         bus::write_mf_start(&mut bytes, &self.header());
-        if let Some(link) = self.nodes[master].link {
-            self.send(link, bytes);
-        }
+        let Some(link) = self.nodes[master].link else { return };
+        self.send(link, bytes);
+        self.ping(master, PingKind::Ping);
+        self.manual.asked = self.links.get(link).map(|known| (link, known.asked.questions()));
     }
 
     /// Handles that a replica asks its master to hold its clients.
@@ -162,10 +182,14 @@ impl Cluster {
         self.send_ping(link, Some(sender), PingKind::Ping, false);
     }
 
-    /// Handles that a master says how far it is, with its clients held.
-    pub(super) fn told_paused_offset(&mut self, sender: NodeKey, offset: u64) {
+    /// Handles that a master has answered that it holds its clients, and how far it is.
+    pub(super) fn told_paused_offset(&mut self, link: LinkId, sender: NodeKey, offset: u64) {
         let is_mine = self.nodes.me().is_replica() && self.nodes.me().master == Some(sender);
-        if !is_mine || !self.manual.is_running() || self.manual.target.is_some() {
+        let has_heard = self.manual.asked.is_some_and(|(asked, number)| {
+            asked == link
+                && self.links.get(link).is_some_and(|known| known.asked.answers() >= number)
+        });
+        if !is_mine || !has_heard || !self.manual.is_running() || self.manual.target.is_some() {
             return;
         }
         self.manual.target = Some(offset);
@@ -183,7 +207,7 @@ impl Cluster {
             self.log(Level::Warning, "Manual failover timed out.".to_owned());
             let about = self.nodes.me().master.unwrap_or(self.nodes.my_key());
             self.note("-manual-failover", about, "it took too long");
-            return self.end_manual_failover();
+            return self.give_up_manual_failover();
         }
         if let Some(due) = self.manual.next_look_ms
             && now >= due
@@ -200,9 +224,34 @@ impl Cluster {
         self.log(Level::Notice, text.to_owned());
     }
 
+    /// Ends one whose time is over. A master that does not know of a successor asks all that would have voted for it.
+    fn give_up_manual_failover(&mut self) {
+        if !self.manual.has_paused() || !self.needs_answers() {
+            return self.end_manual_failover();
+        }
+        self.manual = Manual { unconfirmed_since: Some(self.now_ms()), ..Manual::default() };
+        // When it is over, this node has the answers, or does not serve for want of them.
+        let ms = self.settings.node_timeout_ms.saturating_mul(HOLD_FACTOR);
+        self.output(Output::PauseWrites { ms });
+        for key in self.nodes.keys() {
+            if self.nodes[key].votes() && !self.nodes[key].is(NodeFlags::MYSELF) {
+                self.ping(key, PingKind::Ping);
+            }
+        }
+    }
+
+    /// Lets clients go on when it is sure that nobody has replaced this master, or when it does not serve.
+    pub(super) fn confirm_no_successor(&mut self) {
+        let Some(since) = self.manual.unconfirmed_since else { return };
+        let is_answered = self.majority_answered_ms().is_some_and(|asked_ms| asked_ms >= since);
+        if is_answered || !self.standing.is_ok() {
+            self.end_manual_failover();
+        }
+    }
+
     /// Ends one, whatever has come of it.
     pub(super) fn end_manual_failover(&mut self) {
-        if self.manual.has_paused() {
+        if self.manual.has_paused() || self.manual.unconfirmed_since.is_some() {
             self.output(Output::ResumeWrites);
         }
         self.manual = Manual::default();

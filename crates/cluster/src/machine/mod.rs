@@ -196,6 +196,7 @@ impl Cluster {
         self.take_given_up();
         self.note_moved_slots();
         self.update_standing();
+        self.confirm_no_successor();
         self.save_if_due();
         self.save_journal();
         self.refresh_served();

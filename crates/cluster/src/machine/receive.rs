@@ -182,9 +182,6 @@ impl Cluster {
             node.config_epoch = header.config_epoch;
             self.save_soon();
         }
-        if header.message_flags.has(MessageFlags::PAUSED) {
-            self.told_paused_offset(sender, header.offset);
-        }
     }
 
     fn received_ping(
@@ -238,6 +235,9 @@ impl Cluster {
         }
         if !is_inbound && ping.kind == PingKind::Pong {
             self.has_answered(sender, link, &ping.gossip);
+            if header.message_flags.has(MessageFlags::PAUSED) {
+                self.told_paused_offset(link, sender, header.offset);
+            }
         }
         let was_replica = self.nodes[sender].is_replica();
         self.update_role(sender, header);

@@ -206,18 +206,26 @@ impl Cluster {
         if !self.needs_answers() {
             return true;
         }
+        // This node is one of the majority.
+        if self.nodes.quorum() < 2 {
+            return true;
+        }
+        let Some(asked_ms) = self.majority_answered_ms() else { return false };
+        let until = asked_ms.saturating_add(self.settings.node_timeout_ms);
+        self.standing.heard_until_ms = Some(until);
+        self.now.mono_ms <= until
+    }
+
+    /// Returns the latest time at which so many were asked and have answered that they are a majority with this node.
+    pub(super) fn majority_answered_ms(&self) -> Option<u64> {
+        let Some(last) = self.nodes.quorum().checked_sub(2) else { return Some(u64::MAX) };
         let others = self
             .nodes
             .iter()
             .filter(|(_, node)| node.votes() && !node.is(NodeFlags::MYSELF) && !node.denies_us);
         let mut asked: Vec<u64> = others.filter_map(|(_, node)| node.answered_ms).collect();
         asked.sort_unstable_by(|a, b| b.cmp(a));
-        // This node is one of the majority.
-        let Some(last) = self.nodes.quorum().checked_sub(2) else { return true };
-        let Some(asked_ms) = asked.get(last) else { return false };
-        let until = asked_ms.saturating_add(self.settings.node_timeout_ms);
-        self.standing.heard_until_ms = Some(until);
-        self.now.mono_ms <= until
+        asked.get(last).copied()
     }
 
     /// Whether this node does not want another to serve: it is down, and a replica may take its place; or it has slots with

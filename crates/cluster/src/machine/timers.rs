@@ -111,7 +111,8 @@ impl Cluster {
                 false => half,
             };
             // A replica that takes over with the consent of its master must know how far that one is.
-            if age > pause || self.manual.is_for_replica(key) {
+            let is_urgent = self.manual.is_for_replica(key) || self.manual.awaits_answer(node);
+            if age > pause || is_urgent {
                 self.ping(key, PingKind::Ping);
             }
         }

@@ -36,6 +36,8 @@ pub struct Process {
     pub is_suspended: bool,
     /// Position in the replication stream.
     pub offset: u64,
+    /// Its stream from its master stands still.
+    pub is_stalled: bool,
     /// What it was last told to be.
     pub follows: Option<String>,
     /// Slots whose keys it was told to drop, as a master.
@@ -149,6 +151,7 @@ impl Network {
                 is_alive: true,
                 is_suspended: false,
                 offset: 0,
+                is_stalled: false,
                 follows: None,
                 dropped: Vec::new(),
                 log: Vec::new(),
@@ -408,7 +411,10 @@ impl Network {
         let source = &self.processes[master];
         let is_cut = self.cut.contains(&(master, number)) || self.cut.contains(&(number, master));
         if source.is_alive && !source.is_suspended && !is_cut && master != number {
-            self.processes[number].offset = source.offset;
+            let offset = source.offset;
+            if !self.processes[number].is_stalled {
+                self.processes[number].offset = offset;
+            }
             self.processes[number].heard_ms = Some(self.now_ms);
         }
     }
