@@ -83,6 +83,8 @@ pub struct Cluster {
     links: links::Links,
     standing: standing::Standing,
     election: election::Election,
+    /// The node that has the last slot of this replica's master, and when this replica goes there.
+    leaving: Option<(NodeId, u64)>,
     /// Since when this node and another replicate each other.
     circle_ms: Option<u64>,
     manual: manual::Manual,
@@ -135,6 +137,7 @@ impl Cluster {
             links: links::Links::default(),
             standing: standing::Standing::new(now.mono_ms),
             election: election::Election::default(),
+            leaving: None,
             circle_ms: None,
             manual: manual::Manual::default(),
             has_foreign_data: false,

@@ -10,6 +10,9 @@ use crate::injected::Bug;
 use crate::io::{Level, Now};
 use crate::nodes::NodeKey;
 
+/// A replica whose master gives its last slot away stays for so long, milliseconds.
+const LEAVE_MS: u64 = 200;
+
 /// A step of the move of a slot, with the name of the other node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlotStep {
@@ -270,15 +273,34 @@ impl Cluster {
 
     /// An operator has moved the last slot of this shard away.
     fn lost_last_slot(&mut self, to: NodeKey) {
+        match (self.nodes.me().is_master(), self.may_join_shards()) {
+            (true, true) => self.go_with_last_slot(to),
+            (true, false) => self.log_empty(to),
+            // The order has come from its master, which waits for it to acknowledge it.
+            (false, _) => self.leaving = Some((self.nodes[to].id, self.now_ms() + LEAVE_MS)),
+        }
+    }
+
+    fn go_with_last_slot(&mut self, to: NodeKey) {
         let (label, shard) = (self.nodes[to].label(), self.nodes[to].shard);
-        if self.may_join_shards() {
-            let text = format!(
-                "Lost my last slot during slot migration. Reconfiguring myself as a replica of {label} in shard {shard}"
-            );
-            self.log(Level::Notice, text);
-            self.become_replica_of(to);
-        } else if self.nodes.me().is_master() {
-            self.log_empty(to);
+        let text = format!(
+            "Lost my last slot during slot migration. Reconfiguring myself as a replica of {label} in shard {shard}"
+        );
+        self.log(Level::Notice, text);
+        self.become_replica_of(to);
+    }
+
+    /// Lets a replica whose master has given its last slot away go with that, unless its master has given it a reason not to.
+    pub(super) fn leave_empty_master(&mut self) {
+        let now = self.now_ms();
+        let Some((to, _)) = self.leaving.take_if(|(_, at)| now >= *at) else { return };
+        let is_empty = |master: NodeKey| self.nodes[master].slot_count() == 0;
+        let to = self.nodes.find(&to).filter(|to| self.nodes[*to].is_master());
+        if let Some(to) = to
+            && self.nodes.me().master.is_some_and(|master| master != to && is_empty(master))
+            && self.may_join_shards()
+        {
+            self.go_with_last_slot(to);
         }
     }
 

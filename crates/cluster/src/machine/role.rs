@@ -179,6 +179,7 @@ impl Cluster {
             self.arrivals = Default::default();
         }
         self.nodes.unassign_all(me);
+        self.leaving = None;
         self.arrivals.lose_place();
         self.note("+replica", master, "this node is its replica now");
         let shard = self.nodes[master].shard;

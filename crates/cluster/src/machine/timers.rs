@@ -62,6 +62,7 @@ impl Cluster {
         self.ping_the_silent();
         self.suspect_the_silent();
         self.leave_circle();
+        self.leave_empty_master();
         self.relocate_if_needed();
         self.retry_save();
     }

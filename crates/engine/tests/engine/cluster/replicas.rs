@@ -141,15 +141,9 @@ fn a_node_is_forgotten() {
 #[test]
 fn a_master_without_slots_follows_who_took_the_last() {
     for (setting, role) in [("yes", "*5\r\n$5\r\nslave"), ("no", "*3\r\n$6\r\nmaster")] {
-        let mut world = World::new(2, &format!("cluster-allow-replica-migration {setting}"));
-        world.ok(0, "CLUSTER ADDSLOTS 866");
-        world.ok(1, "CLUSTER ADDSLOTSRANGE 0 865 867 16383");
-        world.ok(0, "CLUSTER SET-CONFIG-EPOCH 1");
-        world.ok(1, "CLUSTER SET-CONFIG-EPOCH 2");
-        world.ok(0, "CLUSTER MEET 127.0.0.1 7001");
-        world.until("they serve", |world| world.request(0, "SET hello 1") == "+OK\r\n");
+        let mut world =
+            one_slot_and_the_rest(&format!("cluster-allow-replica-migration {setting}"));
         let target = world.id(1);
-        expect(&mut world, 0, &[("DEL hello", ":1\r\n")]);
         world.ok(0, &format!("CLUSTER SETSLOT 866 NODE {target}"));
         expect(&mut world, 0, &[("ROLE", role)]);
         let again = "CLUSTER SETSLOT 866 STABLE";
@@ -159,9 +153,9 @@ fn a_master_without_slots_follows_who_took_the_last() {
     }
 }
 
-#[test]
-fn who_gives_the_last_slot_away_is_answered_once() {
-    let mut world = World::new(3, "");
+/// Two masters, the first of which has only slot 866, and a third node without any.
+fn one_slot_and_the_rest(conf: &str) -> World {
+    let mut world = World::new(3, conf);
     world.ok(0, "CLUSTER ADDSLOTS 866");
     world.ok(1, "CLUSTER ADDSLOTSRANGE 0 865 867 16383");
     world.ok(0, "CLUSTER SET-CONFIG-EPOCH 1");
@@ -170,22 +164,37 @@ fn who_gives_the_last_slot_away_is_answered_once() {
     world.ok(0, "CLUSTER MEET 127.0.0.1 7002");
     world.until("they serve", |world| world.request(0, "SET hello 1") == "+OK\r\n");
     expect(&mut world, 0, &[("DEL hello", ":1\r\n")]);
-    let (giver, target) = (world.id(0), world.id(1));
-    world.until("it replicates", |world| {
-        world.request(2, &format!("CLUSTER REPLICATE {giver}")) == "+OK\r\n"
-    });
-    world.until("its link is up", |world| {
-        world.request(2, "INFO").contains("master_link_status:up")
-    });
-    world.ok(2, "CONFIG SET cluster-allow-replica-migration no");
-    let client = world.connect(0);
-    let give = format!("CLUSTER SETSLOT 866 NODE {target}");
-    let mut reply = world.request_of(0, client, &give);
-    world.advance_ms(1_500);
-    reply.push_str(&world.nodes[0].take(client));
-    assert_eq!(reply, "+OK\r\n");
-    expect(&mut world, 0, &[("ROLE", "*5\r\n$5\r\nslave")]);
-    assert_eq!(world.request_of(0, client, "PING"), "+PONG\r\n");
+    world
+}
+
+#[test]
+fn who_gives_the_last_slot_away_is_answered_once() {
+    for replica_goes_with_it in [true, false] {
+        let mut world = one_slot_and_the_rest("");
+        let (giver, target) = (world.id(0), world.id(1));
+        world.until("it replicates", |world| {
+            world.request(2, &format!("CLUSTER REPLICATE {giver}")) == "+OK\r\n"
+        });
+        world.until("its link is up", |world| {
+            world.request(2, "INFO").contains("master_link_status:up")
+        });
+        if !replica_goes_with_it {
+            world.ok(2, "CONFIG SET cluster-allow-replica-migration no");
+        }
+        let client = world.connect(0);
+        let give = format!("CLUSTER SETSLOT 866 NODE {target}");
+        let mut reply = world.request_of(0, client, &give);
+        // Its replica acknowledges the order before it leaves.
+        world.advance_ms(50);
+        reply.push_str(&world.nodes[0].take(client));
+        assert_eq!(reply, "+OK\r\n");
+        world.advance_ms(1_500);
+        assert_eq!(world.nodes[0].take(client), "");
+        expect(&mut world, 0, &[("ROLE", "*5\r\n$5\r\nslave")]);
+        assert_eq!(world.request_of(0, client, "PING"), "+PONG\r\n");
+        let list = format!("CLUSTER REPLICAS {target}");
+        world.until("all replicate it", |world| world.request(1, &list).starts_with("*2"));
+    }
 }
 
 #[test]
