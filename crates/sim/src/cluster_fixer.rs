@@ -114,8 +114,10 @@ impl World {
         {
             match self.fixed(fix, answer) {
                 Ok(next) => mover.fixes.extend(next),
+                // An order of somebody else may have come in between, so it is looked again at what is open.
                 Err(fix) => {
-                    mover.fixes.push(fix);
+                    mover.fixes.clear();
+                    mover.fixes.extend(Some(fix).filter(|fix| fix.step == Step::Bump));
                     return Next::Wait(self.chance.skewed(50_000, 500_000));
                 }
             }
@@ -174,7 +176,7 @@ impl World {
         Some(Question { node: fix.node, words, is_asking })
     }
 
-    /// What comes next, or the same again.
+    /// What comes next, or what has failed.
     fn fixed(&mut self, fix: Fix, answer: Answer) -> Result<Option<Fix>, Fix> {
         let Answer::Reply(reply) = answer else { return Err(fix) };
         let next = |step: Step| Ok(Some(Fix { step, ..fix.clone() }));
@@ -221,7 +223,7 @@ impl World {
             (_, Reply::Error(text)) if text.contains("only with masters") => Ok(None),
             (_, reply) => {
                 self.tell(|| format!("the fix {fix:?} is answered by {reply:?}"));
-                Err(Fix { step: Step::Open, ..fix })
+                Err(fix)
             }
         }
     }
