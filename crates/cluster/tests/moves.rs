@@ -19,7 +19,7 @@ fn settings() -> Settings {
 fn set(network: &mut Network, at: usize, slot: u16, step: &SlotStep) {
     network.checks.loose.extend(network.checks.watched.clone());
     let order = network.order(at, |cluster, now| cluster.set_slot(now, slot, step, false));
-    assert_eq!(order, Ok(()));
+    order.expect("it is carried out");
 }
 
 fn name(network: &Network, number: usize) -> Vec<u8> {
@@ -338,6 +338,19 @@ fn who_does_not_import_a_slot_does_not_take_it() {
     assert_eq!(owners(&network, SLOT), [Some(1); 3]);
     // With a newer epoch it is believed.
     assert!(network.order(0, |cluster, now| cluster.bump_config_epoch(now)).0);
+    give(&mut network, 0, SLOT, 0);
+    network.run(3_000);
+    assert_eq!(owners(&network, SLOT), [Some(0); 3]);
+}
+
+#[test]
+fn a_slot_that_was_given_up_is_taken_without_being_imported() {
+    let mut network = Network::formed(3, 0, settings());
+    let gift = SlotStep::Give(name(&network, 0));
+    let order = network.order(1, |cluster, now| cluster.set_slot(now, SLOT, &gift, false));
+    assert_eq!(order, Ok(true), "the reply waits until it is saved");
+    // Saved, and told at the same time.
+    network.run(3);
     give(&mut network, 0, SLOT, 0);
     network.run(3_000);
     assert_eq!(owners(&network, SLOT), [Some(0); 3]);

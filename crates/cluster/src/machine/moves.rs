@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Cluster;
 use super::arrivals::How;
 use super::commands::CommandError;
+use super::persist::Then;
 use super::view::OpenSlot;
 use crate::injected::Bug;
 use crate::io::{Level, Now};
@@ -125,17 +126,18 @@ impl Cluster {
         Ok(())
     }
 
-    /// Carries out a step of the move of a slot.
+    /// Carries out a step of the move of a slot. Returns whether the reply to it waits until that is on disk (`persist.rs` says
+    /// why).
     pub fn set_slot(
         &mut self,
         now: Now,
         slot: u16,
         step: &SlotStep,
         has_keys: bool,
-    ) -> Result<(), CommandError> {
+    ) -> Result<bool, CommandError> {
         self.unhurried(now, |cluster| {
             cluster.check_slot(slot, step, has_keys)?;
-            match step {
+            let is_saved_first = match step {
                 SlotStep::Migrate(id) => {
                     let to = cluster.slot_peer(id)?;
                     cluster.log_slot(format!("Migrating slot {slot} to"), to);
@@ -143,6 +145,7 @@ impl Cluster {
                     cluster.migrating.insert(slot, to);
                     cluster.arrivals.forget_slot(slot);
                     cluster.hurry_save();
+                    true
                 }
                 SlotStep::Import(id) => {
                     let from = cluster.slot_peer(id)?;
@@ -150,29 +153,30 @@ impl Cluster {
                     // A move away from here may be left of the time when the slot was this shard's.
                     cluster.migrating.remove(&slot);
                     cluster.importing.insert(slot, from);
+                    false
                 }
                 SlotStep::Settle => {
                     cluster.log(Level::Notice, format!("Marking slot {slot} stable"));
                     cluster.migrating.remove(&slot);
                     cluster.importing.remove(&slot);
+                    false
                 }
                 SlotStep::Give(id) => {
-                    let to = cluster.joined(id)?;
+                    let (me, to) = (cluster.nodes.my_key(), cluster.joined(id)?);
+                    let is_mine = cluster.nodes.owner(slot) == Some(me);
+                    let is_moved = cluster.migrating.contains_key(&slot);
                     cluster.give_slot(slot, to, has_keys);
+                    // A node that was not told to import it takes it when this one is known to have given it up.
+                    let is_gift = is_mine && to != me && !is_moved;
+                    if is_gift {
+                        cluster.save_then(Then::Tell);
+                    }
+                    is_gift || cluster.nodes.owner(slot) == Some(me)
                 }
-            }
+            };
             cluster.save_later();
-            Ok(())
+            Ok(is_saved_first)
         })
-    }
-
-    /// Whether the reply to a step that was carried out waits until that is on disk (`persist.rs` says why).
-    pub fn is_saved_first(&self, slot: u16, step: &SlotStep) -> bool {
-        match step {
-            SlotStep::Migrate(_) => true,
-            SlotStep::Give(_) => self.nodes.owner(slot) == Some(self.nodes.my_key()),
-            SlotStep::Import(_) | SlotStep::Settle => false,
-        }
     }
 
     /// Takes the moves of slots that this replica's master has under way, instead of what is known of them.

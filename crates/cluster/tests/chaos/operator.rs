@@ -190,10 +190,14 @@ impl World {
         self.network.checks.excuse(at, Some(one.slot));
         let slot = one.slot;
         self.network.checks.loose.insert(slot);
-        self.network.order(at, |cluster, now| match one.step {
-            0 => cluster.set_slot(now, slot, &SlotStep::Import(from.as_bytes().to_vec()), false),
-            1 => cluster.set_slot(now, slot, &SlotStep::Migrate(to.as_bytes().to_vec()), false),
-            _ => cluster.set_slot(now, slot, &SlotStep::Give(to.as_bytes().to_vec()), false),
-        })
+        self.network
+            .order(at, |cluster, now| match one.step {
+                0 => {
+                    cluster.set_slot(now, slot, &SlotStep::Import(from.as_bytes().to_vec()), false)
+                }
+                1 => cluster.set_slot(now, slot, &SlotStep::Migrate(to.as_bytes().to_vec()), false),
+                _ => cluster.set_slot(now, slot, &SlotStep::Give(to.as_bytes().to_vec()), false),
+            })
+            .map(drop)
     }
 }

@@ -270,11 +270,13 @@ impl Node {
         });
         let Node { core, parts, .. } = self;
         let Parts { clients, cluster, .. } = parts;
-        if let Some(Err(error)) = result {
-            return core.order(Order::Answer(client, Answer::Error(ErrorReply::err(error))));
-        }
-        let machine = cluster.machine();
-        let is_saved_first = machine.is_some_and(|machine| machine.is_saved_first(slot, &step));
+        let is_saved_first = match result {
+            Some(Err(error)) => {
+                return core.order(Order::Answer(client, Answer::Error(ErrorReply::err(error))));
+            }
+            Some(Ok(is_saved_first)) => is_saved_first,
+            None => false,
+        };
         if !is_saved_first || cluster.end_command(client, b"+OK\r\n") {
             return core.order(Order::Answer(client, Answer::Ok));
         }

@@ -208,7 +208,7 @@ fn set_slot(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     let sent: Vec<&[u8]> = args.iter().take(options).collect();
     match is_replica {
         true => call(ctx, |machine, now| machine.set_slot(now, slot, &step, has_keys))
-            .map(|()| Flow::Done),
+            .map(|_| Flow::Done),
         false => match ctx.parts.master.send_slot_step(&sent) {
             // A transaction does not wait.
             Some(awaited) if ctx.call.caller == Caller::Client => {
@@ -218,8 +218,9 @@ fn set_slot(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
                 ctx.block(Waiting::SlotAcks(awaited), deadline_us)
             }
             _ => {
-                call(ctx, |machine, now| machine.set_slot(now, slot, &step, has_keys))?;
-                if machine(ctx)?.is_saved_first(slot, &step) {
+                let is_saved_first =
+                    call(ctx, |machine, now| machine.set_slot(now, slot, &step, has_keys))?;
+                if is_saved_first {
                     return end(ctx, reply, |reply| reply.ok());
                 }
                 reply.ok();
