@@ -10,6 +10,7 @@
 //! * [`lzf`]: the compression used inside RDB files.
 //! * [`listpack`]: strings and integers in a contiguous buffer; [`ziplist`] and [`zipmap`], its
 //!   predecessors in older files.
+//! * [`intset`]: small sets of integers.
 //!
 //! Not here: commands, types, replies, clocks, threads, input and output. Time, random numbers and
 //! the hash of a key are arguments.
@@ -24,6 +25,7 @@ pub mod block;
 pub mod counting;
 pub mod glob;
 pub mod hash;
+pub mod intset;
 #[cfg(feature = "jemalloc")]
 pub mod jemalloc;
 pub mod listpack;

@@ -25,6 +25,7 @@
 //! Reading functions accept any bytes: malformed ones end early and never panic. [`check`]
 //! validates bytes. Functions that change a listpack, and positions, require valid ones.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Number of bytes before the first element.
@@ -94,6 +95,24 @@ impl<'a> Element<'a> {
         match *self {
             Element::Int(value) => print(value, digits),
             Element::Text(text) => text,
+        }
+    }
+
+    /// Returns its text, which is borrowed unless it is an integer.
+    #[must_use]
+    pub fn to_text(self) -> Cow<'a, [u8]> {
+        match self {
+            Element::Text(text) => Cow::Borrowed(text),
+            Element::Int(_) => Cow::Owned(self.text(&mut Digits::default()).to_vec()),
+        }
+    }
+
+    /// Returns the integer that a text stands for, or itself.
+    #[must_use]
+    pub fn canonical(self) -> Element<'a> {
+        match self {
+            Element::Text(text) => Element::of(text),
+            Element::Int(_) => self,
         }
     }
 

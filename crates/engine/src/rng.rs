@@ -4,6 +4,8 @@
 //! used as it is and never leaves the node, [`Ids`] draws what must not be guessed, [`Rng`] what
 //! clients may observe.
 
+use std::collections::BTreeSet;
+
 use sha2::{Digest, Sha256};
 
 /// Seeds of a node's random numbers, independent of each other.
@@ -109,6 +111,24 @@ impl Rng {
         s[2] ^= t;
         s[3] = s[3].rotate_left(45);
         result
+    }
+
+    /// Returns a uniformly random number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        ((u128::from(self.draw()) * end as u128) >> 64) as usize
+    }
+
+    /// Returns `count` different indexes below `len`, each choice equally likely, by Floyd's algorithm with a random number for
+    /// each.
+    pub fn choose(&mut self, count: usize, len: usize) -> BTreeSet<usize> {
+        let mut chosen = BTreeSet::new();
+        for last in len.saturating_sub(count)..len {
+            let index = self.below(last + 1);
+            if !chosen.insert(index) {
+                chosen.insert(last);
+            }
+        }
+        chosen
     }
 }
 

@@ -123,16 +123,18 @@ impl Command {
     /// Returns the first key, last key and step of COMMAND INFO, which predate key specs, and
     /// whether they describe less than the key specs do.
     pub fn key_range(&self) -> ((i64, i64, i64), bool) {
-        let incomplete = |spec: &KeySpec| spec.flags & key_flag::INCOMPLETE != 0;
+        let incomplete = |spec: &KeySpec| spec.is_counted || spec.flags & key_flag::INCOMPLETE != 0;
         match self.keys {
             [] => ((0, 0, 0), false),
+            [one] if one.is_counted => ((0, 0, 0), true),
             [one] => ((one.first as i64, i64::from(one.last), one.step as i64), incomplete(one)),
             [first, rest @ ..] => {
                 // Adjacent specs form one range.
                 let mut last = first.last;
                 let mut less = incomplete(first);
                 for spec in rest {
-                    let follows = spec.step == 1 && last >= 0 && spec.first as i32 == last + 1;
+                    let is_next = last >= 0 && spec.first as i32 == last + 1;
+                    let follows = spec.step == 1 && !spec.is_counted && is_next;
                     less |= !follows || incomplete(spec);
                     last = if follows { spec.last } else { last };
                 }
@@ -151,17 +153,16 @@ impl Command {
         let mut found = Vec::new();
         for spec in self.key_specs() {
             let flags = self.key_flags.map_or(spec.flags, |now| now(args));
-            found.extend(spec.indexes(args.len()).map(|index| (index, flags)));
+            found.extend(spec.indexes(args).map(|index| (index, flags)));
         }
         found
     }
 
     /// Returns the index of each key among these arguments.
     pub fn key_indexes(&self, args: &Args<'_>) -> impl Iterator<Item = usize> {
-        let argc = args.len();
         let found = self.find_keys.map(|find| find(args));
         let specs = if found.is_some() { 0 } else { usize::MAX };
-        let by_specs = self.key_specs().take(specs).flat_map(move |spec| spec.indexes(argc));
+        let by_specs = self.key_specs().take(specs).flat_map(move |spec| spec.indexes(args));
         found.into_iter().flatten().chain(by_specs)
     }
 

@@ -136,12 +136,19 @@ fn describe_keys(spec: &KeySpec, reply: &mut Reply<'_>) {
     statuses(&key_flag_names(spec.flags), reply);
     reply.bulk(b"begin_search");
     match spec.keyword {
-        None => typed(reply, "index", &[("index", spec.first as i64)]),
+        None => {
+            let first = spec.first - usize::from(spec.is_counted);
+            typed(reply, "index", &[("index", first as i64)]);
+        }
         Some(Keyword { word, from }) => {
             typed_with(reply, "keyword", Some(word), &[("startfrom", i64::from(from))]);
         }
     }
     reply.bulk(b"find_keys");
+    if spec.is_counted {
+        let numbers = [("keynumidx", 0), ("firstkey", 1), ("keystep", spec.step as i64)];
+        return typed(reply, "keynum", &numbers);
+    }
     // An end that counts from the front is reported as the distance from the first key.
     let last = i64::from(spec.last);
     let last = if last < 0 { last } else { last - spec.first as i64 };

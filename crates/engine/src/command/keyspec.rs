@@ -1,8 +1,10 @@
 //! Key specs: which arguments of a command are keys.
 //!
-//! Prefetching and COMMAND GETKEYS find keys by these, and so will ACL and cluster routing. Where a
+//! Prefetching, COMMAND GETKEYS and cluster routing find keys by these, and so will ACL. Where a
 //! keyword precedes the keys, the row has a function that finds them
 //! ([`Command::find_keys`](super::Command::find_keys)), and the spec only describes it to clients.
+
+use super::Args;
 
 /// A range of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct KeySpec {
     pub flags: u32,
     /// The word behind which the keys begin, if their index depends on others.
     pub keyword: Option<Keyword>,
+    /// Whether the argument in front of the first key is the number of keys.
+    pub is_counted: bool,
 }
 
 /// A word behind which keys begin.
@@ -47,17 +51,22 @@ pub mod key_flag {
 impl KeySpec {
     /// A single key.
     pub const fn one(index: usize, flags: u32) -> KeySpec {
-        KeySpec { first: index, last: index as i32, step: 1, flags, keyword: None }
+        KeySpec { first: index, last: index as i32, flags, ..KeySpec::rest(index, 1, flags) }
     }
 
     /// Every `step`-th argument from this index to the end.
     pub const fn rest(first: usize, step: usize, flags: u32) -> KeySpec {
-        KeySpec { first, last: -1, step, flags, keyword: None }
+        KeySpec { first, last: -1, step, flags, keyword: None, is_counted: false }
     }
 
     /// All arguments behind a keyword.
     pub const fn behind(word: &'static str, from: i32, flags: u32) -> KeySpec {
-        KeySpec { first: 0, last: -1, step: 1, flags, keyword: Some(Keyword { word, from }) }
+        KeySpec { keyword: Some(Keyword { word, from }), ..KeySpec::rest(0, 1, flags) }
+    }
+
+    /// As many arguments as the one at this index says, behind it.
+    pub const fn counted(count: usize, flags: u32) -> KeySpec {
+        KeySpec { is_counted: true, ..KeySpec::rest(count + 1, 1, flags) }
     }
 
     /// Returns the index of the key, if there is one that does not depend on the arguments.
@@ -67,14 +76,19 @@ impl KeySpec {
         is_one.then_some(self.first)
     }
 
-    /// Returns the indexes of the keys among `argc` arguments.
-    pub fn indexes(&self, argc: usize) -> impl Iterator<Item = usize> + use<> {
-        let last = if self.last < 0 {
-            argc.checked_sub(self.last.unsigned_abs() as usize)
+    /// Returns the indexes of the keys among these arguments. A number of keys that there cannot be stands for none.
+    pub fn indexes(&self, args: &Args<'_>) -> impl Iterator<Item = usize> + use<> {
+        let argc = args.len();
+        let end = if self.is_counted {
+            let count =
+                args.integer(self.first - 1).ok().and_then(|count| usize::try_from(count).ok());
+            let end = count.and_then(|count| count.checked_add(self.first));
+            end.filter(|end| *end <= argc)
+        } else if self.last < 0 {
+            argc.checked_sub(self.last.unsigned_abs() as usize).map(|last| last + 1)
         } else {
-            Some(self.last as usize)
+            Some((self.last as usize + 1).min(argc))
         };
-        let end = last.map_or(self.first, |last| last.min(argc.saturating_sub(1)) + 1);
-        (self.first..end.max(self.first)).step_by(self.step)
+        (self.first..end.unwrap_or(0).max(self.first)).step_by(self.step)
     }
 }

@@ -1,10 +1,10 @@
 //! Shared by SCAN and its variants for collections: cursors, patterns, counts.
 
 use russet_ds::glob::{Case, matches};
-use russet_protocol::ErrorReply;
 use russet_protocol::number::parse_i64;
+use russet_protocol::{ErrorReply, ReplyWriter};
 
-use super::Args;
+use super::{Args, Reply};
 
 /// The default of SCAN's COUNT.
 pub const COUNT: usize = 10;
@@ -34,6 +34,55 @@ impl<'a> Pattern<'a> {
 pub fn count(args: &Args<'_>, at: usize) -> Result<usize, ErrorReply> {
     let given = usize::try_from(args.integer(at)?).ok().filter(|&given| given > 0);
     given.ok_or(ErrorReply::Syntax)
+}
+
+/// The options of HSCAN, SSCAN and ZSCAN.
+pub struct Options<'a> {
+    /// What an element's name must match.
+    pub pattern: Pattern<'a>,
+    /// How many elements are to be returned, more or less.
+    pub count: usize,
+    /// Whether the values of elements are wanted.
+    pub values: bool,
+}
+
+impl<'a> Options<'a> {
+    /// Parses the arguments behind the cursor. `has_values`: whether there are values, which NOVALUES leaves out.
+    pub fn parse(args: &Args<'a>, has_values: bool) -> Result<Options<'a>, ErrorReply> {
+        let mut options = Options { pattern: Pattern::any(), count: COUNT, values: has_values };
+        let mut at = 3;
+        while at < args.len() {
+            let value = args.get(at + 1);
+            if has_values && args.is(at, "NOVALUES") {
+                options.values = false;
+                at += 1;
+                continue;
+            } else if args.is(at, "COUNT") && value.is_some() {
+                options.count = count(args, at + 1)?;
+            } else if let Some(pattern) = value.filter(|_| args.is(at, "MATCH")) {
+                options.pattern = Pattern::new(pattern);
+            } else {
+                return Err(ErrorReply::Syntax);
+            }
+            at += 2;
+        }
+        Ok(options)
+    }
+}
+
+/// Replies with the next cursor and the texts that `scan` shows; it returns the cursor.
+pub fn reply_scanned(reply: &mut Reply<'_>, scan: impl FnOnce(&mut dyn FnMut(&[u8])) -> u64) {
+    let (mut found, mut shown) = (Vec::new(), 0);
+    let mut writer = ReplyWriter::new(&mut found, reply.protocol).with_max(reply.room());
+    let next = scan(&mut |text| {
+        writer.bulk(text);
+        shown += 1;
+    });
+    let is_cut = writer.is_cut();
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    reply.array(shown);
+    reply.append(&found, is_cut);
 }
 
 /// Parses a cursor as C's `strtoul` does: with a sign and leading zeros, and -1 as the largest.

@@ -174,11 +174,10 @@ impl Command {
 
     /// Whether a key spec names the argument at this index of these.
     pub(crate) fn names_key(&self, index: usize, args: &Args<'_>) -> bool {
-        let argc = args.len();
         if let Some(find) = self.find_keys {
             return find(args).contains(&index);
         }
-        self.keys.iter().any(|spec| spec.indexes(argc).any(|key| key == index))
+        self.keys.iter().any(|spec| spec.indexes(args).any(|key| key == index))
     }
 
     /// Returns the index of its key, if it always has one and that is always there.

@@ -93,6 +93,13 @@ kinds! {
     IncrBy         "incrby"         String;
     IncrByFloat    "incrbyfloat"    String;
 
+    SAdd           "sadd"           Set;
+    SRem           "srem"           Set;
+    SPop           "spop"           Set;
+    SInterStore    "sinterstore"    Set;
+    SUnionStore    "sunionstore"    Set;
+    SDiffStore     "sdiffstore"     Set;
+
     HSet           "hset"           Hash;
     HDel           "hdel"           Hash;
     HIncrBy        "hincrby"        Hash;

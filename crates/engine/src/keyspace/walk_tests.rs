@@ -379,7 +379,7 @@ impl World {
                         });
                         Value::Large(all)
                     }
-                    crate::types::ValueRef::Object(Object::Hash(_)) => panic!("elements"),
+                    crate::types::ValueRef::Object(_) => panic!("elements"),
                 };
                 found.insert((number, entry.key().to_vec()), (value, entry.expiry()));
             });

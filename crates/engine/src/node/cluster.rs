@@ -141,7 +141,7 @@ impl Node {
         }
         for spec in command.keys {
             let is_channel = spec.flags & key_flag::NOT_KEY != 0;
-            for index in spec.indexes(args.len()).filter(|index| *index < args.len()) {
+            for index in spec.indexes(&args).filter(|index| *index < args.len()) {
                 self.add_key(keys, args.key(index), is_channel, db);
             }
         }

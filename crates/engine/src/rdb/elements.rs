@@ -10,6 +10,13 @@ pub struct Head {
     pub earliest: Option<i64>,
 }
 
+impl Head {
+    /// Returns the head of a collection whose elements do not expire.
+    pub fn of(count: u64) -> Head {
+        Head { count, earliest: None }
+    }
+}
+
 /// An element of a collection. Its type determines which of the fields are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Element<'a> {

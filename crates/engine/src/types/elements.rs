@@ -111,6 +111,29 @@ impl Elements {
         self.table.scan(from, &|name| self.seed.hash(name), sink)
     }
 
+    /// Emits elements from a position on, at least `count`. Returns the next position, 0 at the end. A scan starts at 0. It
+    /// visits at most `10 * count` buckets, so that the work is bounded.
+    pub fn scan_some(
+        &self,
+        from: u64,
+        count: usize,
+        sink: &mut dyn FnMut(EntryRef<'_, ()>),
+    ) -> u64 {
+        let (mut emitted, mut visited) = (0_usize, 0_usize);
+        let mut next = Some(from);
+        while let Some(from) = next {
+            visited += 1;
+            next = self.scan(from, &mut |element| {
+                emitted += 1;
+                sink(element);
+            });
+            if emitted >= count || visited >= count.saturating_mul(10) {
+                break;
+            }
+        }
+        next.unwrap_or(0)
+    }
+
     /// Returns a uniformly random element.
     pub fn random(&self, draw: &mut dyn FnMut() -> u64) -> Option<EntryRef<'_, ()>> {
         self.table.random(draw)

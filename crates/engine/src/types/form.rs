@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 
 use russet_ds::hash::Seed;
+use russet_ds::listpack;
 
 use super::{Value, ValueRef};
 use crate::config::Config;
@@ -148,6 +149,22 @@ pub enum Write {
         /// Writes an element.
         element: fn(&Head, &Element<'_>, &mut StringWriter, &mut Vec<u8>),
     },
+}
+
+/// Whether all names of a small collection are different. A text that could be an integer is the same name as that integer.
+pub fn check_unique<'a>(names: impl Iterator<Item = listpack::Element<'a>>) -> Result<(), Invalid> {
+    let (mut integers, mut texts) = (Vec::new(), Vec::new());
+    for name in names {
+        match name.canonical() {
+            listpack::Element::Int(value) => integers.push(value),
+            listpack::Element::Text(text) => texts.push(text),
+        }
+    }
+    integers.sort_unstable();
+    texts.sort_unstable();
+    let twice = integers.windows(2).any(|pair| pair[0] == pair[1])
+        || texts.windows(2).any(|pair| pair[0] == pair[1]);
+    if twice { Err(Invalid::Duplicate) } else { Ok(()) }
 }
 
 /// Writes bytes as a single string.

@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 
-use russet_ds::listpack::{Digits, Element as Stored};
+use russet_ds::listpack::Element as Stored;
 use russet_ds::{Block, EntryRef};
 
 use super::commands::Commands;
@@ -144,20 +144,12 @@ impl<'a> Field<'a> {
 
     /// Returns the bytes of its name.
     pub fn name_text(&self) -> Cow<'a, [u8]> {
-        text(self.name)
+        self.name.to_text()
     }
 
     /// Returns the bytes of its value.
     pub fn value_text(&self) -> Cow<'a, [u8]> {
-        text(self.value)
-    }
-}
-
-/// Returns the bytes of a stored text.
-pub fn text(stored: Stored<'_>) -> Cow<'_, [u8]> {
-    match stored {
-        Stored::Text(text) => Cow::Borrowed(text),
-        stored @ Stored::Int(_) => Cow::Owned(stored.text(&mut Digits::default()).to_vec()),
+        self.value.to_text()
     }
 }
 
@@ -181,7 +173,6 @@ impl<'a> HashRef<'a> {
         match value {
             ValueRef::Object(Object::Hash(hash)) => HashRef::Table(hash),
             ValueRef::Bytes(bytes) => HashRef::Compact(bytes, form_of(kind)),
-            #[cfg(test)]
             ValueRef::Object(_) => unreachable!("an entry's kind tells the type of its value"),
         }
     }
@@ -246,22 +237,9 @@ pub struct Hash {
 
 impl Hash {
     /// Emits fields from a position on, at least `count`, including expired ones. Returns the next
-    /// position, 0 at the end. A scan starts at 0. It visits at most `10 * count` buckets, so that
-    /// the work is bounded.
+    /// position, 0 at the end. A scan starts at 0. See [`Elements::scan_some`].
     pub fn scan(&self, from: u64, count: usize, sink: &mut dyn FnMut(Field<'_>)) -> u64 {
-        let (mut emitted, mut visited) = (0_usize, 0_usize);
-        let mut next = Some(from);
-        while let Some(from) = next {
-            visited += 1;
-            next = self.elements.scan(from, &mut |element| {
-                emitted += 1;
-                sink(Field::of_element(&element));
-            });
-            if emitted >= count || visited >= count.saturating_mul(10) {
-                break;
-            }
-        }
-        next.unwrap_or(0)
+        self.elements.scan_some(from, count, &mut |element| sink(Field::of_element(&element)))
     }
 
     /// Returns a uniformly random field, even if it is expired.
@@ -353,9 +331,4 @@ fn digest(digest: &mut Digest, kind: u8, value: ValueRef<'_>) {
         }
         digest.add_digest(one);
     });
-}
-
-/// Returns the head of a collection without expiries.
-pub(super) fn head(count: u64) -> Head {
-    Head { count, earliest: None }
 }

@@ -70,11 +70,8 @@ impl Editable for Hash {
         walkers: Walkers<'a>,
         context: &BuildContext<'_>,
     ) -> Option<HashMut<'a>> {
-        let state = match object {
-            Object::Hash(hash) => State::Table(hash, walkers),
-            #[cfg(test)]
-            _ => return None,
-        };
+        let Object::Hash(hash) = object else { return None };
+        let state = State::Table(hash, walkers);
         Some(HashMut { state, limits: Limits::of(context.config), seed: context.seed })
     }
 

@@ -18,7 +18,8 @@ use std::borrow::Cow;
 use russet_ds::listpack::{self, Element as Stored, Malformed};
 use russet_ds::{ziplist, zipmap};
 
-use super::hash::{EXPIRY_MAX, Hash, HashMut, KIND_PAIRS, Limits, head, value_of_compact};
+use super::form::check_unique;
+use super::hash::{EXPIRY_MAX, Hash, HashMut, KIND_PAIRS, Limits, value_of_compact};
 use super::hash_compact::{self as compact, Compact, Form};
 use super::{Build, BuildContext, Editable, Invalid, RdbForm, Read, StoredElement, Value};
 use crate::rdb::elements::{Element, Head};
@@ -121,7 +122,7 @@ const fn elements(
 }
 
 fn read_head(fields: &mut Fields<'_>) -> Parsed<Head> {
-    Ok(head(fields.length()?))
+    Ok(Head::of(fields.length()?))
 }
 
 fn read_head_with_earliest(fields: &mut Fields<'_>) -> Parsed<Head> {
@@ -211,7 +212,7 @@ fn decode_pairs<'a>(
     if let Some(table) = table_if_large(&bytes, Form::Pairs, context, limits)? {
         return Ok(table);
     }
-    check_names(&bytes, Form::Pairs)?;
+    check_unique(compact::fields(&bytes, Form::Pairs).map(|field| field.name))?;
     Ok(Value::compact(KIND_PAIRS, bytes))
 }
 
@@ -225,7 +226,7 @@ fn decode_triplets<'a>(
     if let Some(table) = table_if_large(&bytes, Form::Triplets, context, limits)? {
         return Ok(table);
     }
-    check_names(&bytes, Form::Triplets)?;
+    check_unique(compact::fields(&bytes, Form::Triplets).map(|field| field.name))?;
     Ok(value_of_compact(Compact::copy_of(&bytes, Form::Triplets)))
 }
 
@@ -249,28 +250,6 @@ fn check_expiries(bytes: &[u8]) -> Result<(), Invalid> {
         }
     }
     Ok(())
-}
-
-/// Whether all fields are unique.
-fn check_names(bytes: &[u8], form: Form) -> Result<(), Invalid> {
-    // A text that could be an integer is the same name as that integer.
-    let mut integers = Vec::new();
-    let mut texts = Vec::new();
-    for field in compact::fields(bytes, form) {
-        let name = match field.name {
-            Stored::Text(text) => Stored::of(text),
-            integer => integer,
-        };
-        match name {
-            Stored::Int(value) => integers.push(value),
-            Stored::Text(text) => texts.push(text),
-        }
-    }
-    integers.sort_unstable();
-    texts.sort_unstable();
-    let twice = integers.windows(2).any(|pair| pair[0] == pair[1])
-        || texts.windows(2).any(|pair| pair[0] == pair[1]);
-    if twice { Err(Invalid::Duplicate) } else { Ok(()) }
 }
 
 /// Converts a compact hash with too many fields to a table.

@@ -12,6 +12,7 @@ use russet_ds::{Block, Content, EntryRef, NewPayload, Payload};
 use super::encoding_of;
 use super::form::{BuildContext, Names};
 use super::hash::Hash;
+use super::set::Set;
 use super::walkers::{Walker, Walkers};
 use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::{Element, Head};
@@ -25,6 +26,8 @@ pub const INLINE_MAX: usize = 1024;
 pub enum Object {
     /// A hash.
     Hash(Hash),
+    /// A set.
+    Set(Set),
     /// Elements without a type, for tests of walks.
     #[cfg(test)]
     Elements(super::elements::Elements),
@@ -73,7 +76,7 @@ pub trait Collection {
 
     /// Returns the head for files.
     fn head(&self) -> Head {
-        Head { count: self.len() as u64, earliest: None }
+        Head::of(self.len() as u64)
     }
 }
 
@@ -120,6 +123,7 @@ impl Object {
     pub fn collection(&self) -> &dyn Collection {
         match *self {
             Object::Hash(ref hash) => hash,
+            Object::Set(ref set) => set,
             #[cfg(test)]
             Object::Elements(ref elements) => elements,
         }
@@ -129,6 +133,7 @@ impl Object {
     pub fn collection_mut(&mut self) -> &mut dyn Collection {
         match *self {
             Object::Hash(ref mut hash) => hash,
+            Object::Set(ref mut set) => set,
             #[cfg(test)]
             Object::Elements(ref mut elements) => elements,
         }

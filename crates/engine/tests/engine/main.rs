@@ -36,5 +36,6 @@ mod rows;
 mod saves;
 mod sentinel_mode;
 mod sentinel_peers;
+mod sets;
 mod slots;
 mod snapshots;

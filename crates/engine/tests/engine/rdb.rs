@@ -344,11 +344,6 @@ fn other_types_are_refused_by_name() {
             &b"\x12\x01l\x01\x02\x0a\x0a\0\0\0\x01\0\x81a\x02\xff"[..],
             "'list' (listpack quicklist, RDB type 18) yet, key \"l\"",
         ),
-        (b"\x02\x01s\x01\x01a", "'set' (plain set, RDB type 2) yet, key \"s\""),
-        (
-            b"\x0b\xc0\x05\x0a\x02\0\0\0\x01\0\0\0\x01\0",
-            "'set' (intset, RDB type 11) yet, key \"5\"",
-        ),
         (
             b"\x11\x01z\x0c\x0c\0\0\0\x02\0\x81m\x02\x01\x01\xff",
             "'zset' (listpack, RDB type 17) yet, key \"z\"",

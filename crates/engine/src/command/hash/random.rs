@@ -7,6 +7,7 @@ use russet_protocol::{ErrorReply, Protocol};
 use super::{ROW, View, reply_text, view};
 use crate::command::argument::{block, int, key, optional, token};
 use crate::command::keyspec::{KeySpec, key_flag as k};
+use crate::command::sample::check_reply;
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::rng::Rng;
 use crate::types::hash::{Field, Hash, HashRef};
@@ -99,10 +100,12 @@ fn any(
 ) -> Outcome {
     let draw = Draw::new(hash);
     let fields = if draw.next(rng).is_some() { count } else { 0 };
-    // The length of the reply depends only on the count, so it is limited to that of a request.
-    if fields.saturating_mul(draw.mean_bytes(shown.with_values, rng)) > bytes_max {
-        return Err(ErrorReply::err("value is out of range"));
-    }
+    let with_values = shown.with_values;
+    check_reply(fields, bytes_max, &mut || {
+        let field = draw.next(rng)?;
+        let value_bytes = if with_values { field.value.text_len() } else { 0 };
+        Some(field.name.text_len() + value_bytes)
+    })?;
     shown.begin(fields as usize);
     for _ in 0..fields {
         if shown.reply.is_cut() {
@@ -132,7 +135,7 @@ fn distinct(hash: View<'_>, count: usize, rng: &mut Rng, shown: &mut Shown<'_, '
             }
         }
         _ => {
-            let chosen = choose(count, len, rng);
+            let chosen = rng.choose(count, len);
             let mut place = 0;
             hash.each(&mut |field| {
                 if chosen.contains(&place) {
@@ -142,23 +145,6 @@ fn distinct(hash: View<'_>, count: usize, rng: &mut Rng, shown: &mut Shown<'_, '
             });
         }
     }
-}
-
-/// Returns uniformly random different indexes, by Floyd's algorithm with a random number for each.
-fn choose(count: usize, len: usize, rng: &mut Rng) -> BTreeSet<usize> {
-    let mut chosen = BTreeSet::new();
-    for last in len - count..len {
-        let place = below(last + 1, rng);
-        if !chosen.insert(place) {
-            chosen.insert(last);
-        }
-    }
-    chosen
-}
-
-/// Returns a uniformly random number below `end`.
-fn below(end: usize, rng: &mut Rng) -> usize {
-    ((u128::from(rng.draw()) * end as u128) >> 64) as usize
 }
 
 /// Samples visible fields.
@@ -184,20 +170,7 @@ impl<'a> Draw<'a> {
     fn next(&self, rng: &mut Rng) -> Option<Field<'a>> {
         match self {
             Draw::Table(table) => table.random(&mut || rng.draw()),
-            Draw::List(listed) => listed.get(below(listed.len(), rng)).copied(),
+            Draw::List(listed) => listed.get(rng.below(listed.len())).copied(),
         }
-    }
-
-    /// Estimates the size of a field in a reply in bytes, as the average of some.
-    fn mean_bytes(&self, with_values: bool, rng: &mut Rng) -> u64 {
-        const SAMPLES: u64 = 64;
-        // Minimum overhead of a text.
-        const BYTES_MIN: u64 = 6;
-        let mut sum = 0;
-        for field in (0..SAMPLES).filter_map(|_| self.next(rng)) {
-            sum += field.name.text_len() as u64;
-            sum += if with_values { field.value.text_len() as u64 } else { 0 };
-        }
-        sum / SAMPLES + BYTES_MIN
     }
 }

@@ -1,11 +1,9 @@
 //! HSCAN: a few fields at a time.
 
-use russet_protocol::{ErrorReply, ReplyWriter};
-
 use super::{ROW, read};
 use crate::command::argument::{after, int, key, optional, pattern, token};
 use crate::command::keyspec::{KeySpec, key_flag as k};
-use crate::command::scan::{COUNT, Pattern, count, cursor};
+use crate::command::scan::{Options, cursor, reply_scanned};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::types::hash::{Field, HashRef};
 
@@ -28,65 +26,34 @@ pub(super) const HSCAN: Command = Command {
     ..ROW
 };
 
-/// The options of HSCAN.
-struct Options<'a> {
-    pattern: Pattern<'a>,
-    count: usize,
-    values: bool,
-}
-
-impl<'a> Options<'a> {
-    fn parse(args: &Args<'a>) -> Result<Options<'a>, ErrorReply> {
-        let mut options = Options { pattern: Pattern::any(), count: COUNT, values: true };
-        let mut at = 3;
-        while at < args.len() {
-            let value = args.get(at + 1);
-            if args.is(at, "NOVALUES") {
-                options.values = false;
-                at += 1;
-                continue;
-            } else if args.is(at, "COUNT") && value.is_some() {
-                options.count = count(args, at + 1)?;
-            } else if let Some(pattern) = value.filter(|_| args.is(at, "MATCH")) {
-                options.pattern = Pattern::new(pattern);
-            } else {
-                return Err(ErrorReply::Syntax);
-            }
-            at += 2;
-        }
-        Ok(options)
-    }
-}
-
 fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let cursor = cursor(&args[2])?;
     let hash = read(ctx, args.key(1))?;
-    let (mut found, mut is_cut, mut shown, mut next) = (Vec::new(), false, 0, 0);
-    if let Some(scanned) = hash.hash {
-        let options = Options::parse(args)?;
-        let mut writer = ReplyWriter::new(&mut found, reply.protocol).with_max(reply.room());
-        let mut show = |field: Field<'_>| {
+    // Those of a missing hash are not looked at, as in Redis.
+    let Some(scanned) = hash.hash else {
+        reply_scanned(reply, |_| 0);
+        return Ok(Flow::Done);
+    };
+    let options = Options::parse(args, true)?;
+    reply_scanned(reply, |show| {
+        let mut sink = |field: Field<'_>| {
             let name = field.name_text();
             if !hash.is_visible(&field) || !options.pattern.fits(&name) {
                 return;
             }
-            writer.bulk(&name);
-            shown += 1;
+            show(&name);
             if options.values {
-                writer.bulk(&field.value_text());
-                shown += 1;
+                show(&field.value_text());
             }
         };
-        // A compact hash is small enough for a single reply.
         match scanned {
-            HashRef::Compact(..) => scanned.each(&mut show),
-            HashRef::Table(table) => next = table.scan(cursor, options.count, &mut show),
+            // A compact hash is small enough for a single reply.
+            HashRef::Compact(..) => {
+                scanned.each(&mut sink);
+                0
+            }
+            HashRef::Table(table) => table.scan(cursor, options.count, &mut sink),
         }
-        is_cut = writer.is_cut();
-    }
-    reply.array(2);
-    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-    reply.array(shown);
-    reply.append(&found, is_cut);
+    });
     Ok(Flow::Done)
 }
