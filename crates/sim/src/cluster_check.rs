@@ -278,7 +278,10 @@ impl World {
         let is_loose = self.cluster.is_forced || self.cluster.moving.contains(&tag);
         let voters = voters(machine);
         let known = self.cluster.served.get(&tag);
-        let is_unknown = has_stopped || known.is_some_and(|known| self.is_cut_off(known, &voters));
+        let is_unknown = has_stopped
+            || known.is_some_and(|known| {
+                self.is_cut_off(known, &voters) || !self.is_told(&known.voters, node, epoch)
+            });
         match self.cluster.served.get_mut(&tag) {
             // A node may forget an epoch that was not on its disk, of which it has told nobody.
             Some(known) if known.epoch > epoch && known.node != node => {
@@ -302,15 +305,21 @@ impl World {
     }
 
     /// Whether an older master may go on, since it and the new one do not agree who the voters are by more than one place, or since
-    /// no majority of its voters was told by the new one: that was cut off from them before they could.
+    /// no majority of its voters was told by the new one: that was cut off from them before they could. (Or the older one was
+    /// cut off from the voters of the new one, when it had won. So they voted in the place of the master before both.)
     fn is_cut_off(&self, new: &Served, voters: &BTreeSet<NodeId>) -> bool {
+        new.voters.symmetric_difference(voters).count() > 2
+            || !self.is_told(voters, new.node, new.epoch)
+    }
+
+    /// Whether a majority of voters has heard of a master with an epoch.
+    fn is_told(&self, voters: &BTreeSet<NodeId>, master: usize, epoch: u64) -> bool {
         let is_told = |voter: &NodeId| {
             let voter = self.cluster.node(voter);
-            let heard = voter.and_then(|voter| self.cluster.heard.get(&(voter, new.node)));
-            heard.is_some_and(|heard| heard.config_epoch >= new.epoch)
+            let heard = voter.and_then(|voter| self.cluster.heard.get(&(voter, master)));
+            heard.is_some_and(|heard| heard.config_epoch >= epoch)
         };
-        new.voters.symmetric_difference(voters).count() > 2
-            || voters.iter().filter(|voter| is_told(voter)).count() <= voters.len() / 2
+        voters.iter().filter(|voter| is_told(voter)).count() > voters.len() / 2
     }
 
     /// Whether a majority of the masters that a node knows was heard within the last timeout.
