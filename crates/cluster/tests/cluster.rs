@@ -319,6 +319,27 @@ fn a_collision_gives_a_replaced_master_nothing_back() {
 }
 
 #[test]
+fn a_replaced_master_with_the_epoch_of_its_successor_does_not_take_its_place_back() {
+    let mut network = Network::formed(3, 3, settings());
+    // It takes an epoch of which nobody hears, and its replica is elected with the same one.
+    network.isolate(0);
+    network.order(0, |cluster, now| cluster.bump_config_epoch(now));
+    network.run(8_000);
+    let epoch = |network: &Network, at: usize| network.cluster(at).nodes().me().config_epoch;
+    assert_eq!(epoch(&network, 0), epoch(&network, 3));
+    assert!(network.cluster(0).nodes().me().is_master());
+    assert!(network.cluster(3).nodes().me().is_master());
+    network.heal();
+    let before = epoch(&network, 3);
+    for _ in 0..5_000 {
+        network.run(1);
+        assert!(!network.cluster(0).nodes().me().is_master() || epoch(&network, 0) == before);
+    }
+    assert_eq!(owner(&network, 0), Some(3), "{:#?}", network.processes[0].log);
+    assert!(network.cluster(0).is_replica() && epoch(&network, 3) > before);
+}
+
+#[test]
 fn one_old_message_makes_no_circle() {
     let mut network = circle();
     network.run(5);

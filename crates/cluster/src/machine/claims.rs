@@ -195,16 +195,28 @@ impl Cluster {
 
     /// Gives this node an epoch of its own if another master has the same: the one whose name is smaller takes a new one. Not
     /// a master that may have been replaced, which would take all its slots back with that.
-    pub(super) fn resolve_collision(&mut self, sender: NodeKey, epoch: u64) {
+    ///
+    /// Two masters can have the same slots with the same epoch: a replica was elected with an epoch that its master had taken
+    /// without a vote, and that had not got to the others. Only one of them serves, the elected one; it takes the new epoch,
+    /// whatever the names, and the other one learns from it that it was replaced.
+    pub(super) fn resolve_collision(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
         let me = self.nodes.me();
-        let collides = me.is_master() && self.nodes[sender].is_master() && me.config_epoch == epoch;
-        if !collides || self.may_have_unknown_successor() || self.nodes[sender].id <= me.id {
+        if !me.is_master() || !self.nodes[sender].is_master() || me.config_epoch != epoch {
+            return;
+        }
+        let is_contested = !me.slots().intersection(claimed).is_empty();
+        let is_winner = is_contested && self.standing.is_ok() && !self.has_bug(Bug::StockRules);
+        let waits = self.may_have_unknown_successor() || self.nodes[sender].id <= me.id;
+        if waits && !is_winner {
             return;
         }
         self.current_epoch += 1;
         let epoch = self.current_epoch;
         self.nodes.me_mut().config_epoch = epoch;
-        self.save_soon();
+        match is_winner {
+            true => self.save_then(Then::Tell),
+            false => self.save_soon(),
+        }
         let text = format!(
             "configEpoch collision with node {}. Updating my config epoch to {epoch}",
             self.nodes[sender].label()

@@ -243,7 +243,8 @@ impl Cluster {
     /// Lets clients go on when it is sure that nobody has replaced this master, or when it does not serve.
     pub(super) fn confirm_no_successor(&mut self) {
         let Some(since) = self.manual.unconfirmed_since else { return };
-        let is_answered = self.majority_answered_ms().is_some_and(|asked_ms| asked_ms >= since);
+        let is_answered =
+            self.majority_answered_ms(false).is_some_and(|asked_ms| asked_ms >= since);
         if is_answered || !self.standing.is_ok() {
             self.end_manual_failover();
         }

@@ -252,7 +252,7 @@ impl Cluster {
             } else {
                 self.note_claimed(sender, header.config_epoch, &header.slots);
             }
-            self.resolve_collision(sender, header.config_epoch);
+            self.resolve_collision(sender, header.config_epoch, &header.slots);
         }
         self.read_gossip(sender, &ping.gossip);
         self.read_extensions(sender, &ping.extensions);

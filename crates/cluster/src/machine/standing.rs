@@ -68,8 +68,10 @@ pub(super) struct Standing {
     fell_ms: u64,
     /// When this node last was in a minority.
     minority_ms: Option<u64>,
-    /// When a majority last had not answered it.
+    /// When a majority last had not answered it, or had denied it.
     unheard_ms: Option<u64>,
+    /// When it last had just started, was in a minority, or had no answers of a majority, not even denials.
+    cut_off_ms: u64,
     /// Until when a majority has heard of it.
     heard_until_ms: Option<u64>,
     /// Why it does not serve, as it was logged.
@@ -111,6 +113,7 @@ impl Standing {
             fell_ms: now_ms,
             minority_ms: None,
             unheard_ms: None,
+            cut_off_ms: now_ms,
             heard_until_ms: None,
             reason: None,
         }
@@ -164,6 +167,7 @@ impl Cluster {
             && !self.standing.is_ok
             && now.saturating_sub(self.standing.started_ms) < WRITABLE_DELAY_MS
         {
+            self.standing.cut_off_ms = now;
             return Some(Reason::Started);
         }
         let mut obstacle = None;
@@ -172,6 +176,9 @@ impl Cluster {
         }
         let is_minority = self.nodes.working_voters() < self.nodes.quorum();
         let is_alone = is_minority || (votes && !self.is_heard_by_majority());
+        if is_minority || (votes && self.is_unanswered()) {
+            self.standing.cut_off_ms = now;
+        }
         if is_alone && !self.has_bug(Bug::MinorityServes) {
             let (since, reason) = match is_minority {
                 true => (&mut self.standing.minority_ms, Reason::Minority),
@@ -210,19 +217,28 @@ impl Cluster {
         if self.nodes.quorum() < 2 {
             return true;
         }
-        let Some(asked_ms) = self.majority_answered_ms() else { return false };
+        let Some(asked_ms) = self.majority_answered_ms(false) else { return false };
         let until = asked_ms.saturating_add(self.settings.node_timeout_ms);
         self.standing.heard_until_ms = Some(until);
         self.now.mono_ms <= until
     }
 
+    /// Whether no majority has answered what it was asked within the last timeout, not even with a denial.
+    fn is_unanswered(&self) -> bool {
+        let timeout_ms = self.settings.node_timeout_ms;
+        let answered_ms = self.majority_answered_ms(true);
+        let is_late = |asked_ms: u64| self.now.mono_ms > asked_ms.saturating_add(timeout_ms);
+        self.needs_answers() && answered_ms.is_none_or(is_late)
+    }
+
     /// Returns the latest time at which so many were asked and have answered that they are a majority with this node.
-    pub(super) fn majority_answered_ms(&self) -> Option<u64> {
+    pub(super) fn majority_answered_ms(&self, counts_denials: bool) -> Option<u64> {
         let Some(last) = self.nodes.quorum().checked_sub(2) else { return Some(u64::MAX) };
         let others = self
             .nodes
             .iter()
-            .filter(|(_, node)| node.votes() && !node.is(NodeFlags::MYSELF) && !node.denies_us);
+            .filter(|(_, node)| node.votes() && !node.is(NodeFlags::MYSELF))
+            .filter(|(_, node)| counts_denials || !node.denies_us);
         let mut asked: Vec<u64> = others.filter_map(|(_, node)| node.answered_ms).collect();
         asked.sort_unstable_by(|a, b| b.cmp(a));
         asked.get(last).copied()
@@ -259,11 +275,11 @@ impl Cluster {
         self.standing.fell_ms = self.now_ms();
     }
 
-    /// Whether a successor of this node, if there is one, may not have been heard of yet. Others do not let two masters serve
-    /// that have the same slots with the same epoch, so this does not last until they do.
+    /// Whether a successor of this node, if there is one, may not have been heard of yet: it was cut off, or stopped, a moment
+    /// ago. Others do not let two masters serve that have the same slots with the same epoch, so this does not last until they
+    /// do.
     pub(super) fn may_have_unknown_successor(&self) -> bool {
-        let heard_ms = self.standing.fell_ms + self.settings.node_timeout_ms;
-        let is_cut_off = matches!(self.standing.reason, Some(Reason::Minority | Reason::Started));
-        self.may_be_replaced() && (is_cut_off || self.now_ms() < heard_ms)
+        let since = self.standing.fell_ms.max(self.standing.cut_off_ms);
+        self.may_be_replaced() && self.now_ms() < since + self.settings.node_timeout_ms
     }
 }
