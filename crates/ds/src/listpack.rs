@@ -107,6 +107,12 @@ impl<'a> Element<'a> {
         }
     }
 
+    /// Whether its text is this one.
+    #[must_use]
+    pub fn is_text(&self, text: &[u8]) -> bool {
+        self.text(&mut Digits::default()) == text
+    }
+
     /// Returns the integer that a text stands for, or itself.
     #[must_use]
     pub fn canonical(self) -> Element<'a> {

@@ -40,6 +40,7 @@ const INSTEAD: &[(&str, &str)] = &[
     ("hmset", "`HSET` with multiple field-value pairs"),
     ("psetex", "`SET` with the `PX` argument"),
     ("quit", "just closing the connection"),
+    ("rpoplpush", "`LMOVE` with the `RIGHT` and `LEFT` arguments"),
     ("setex", "`SET` with the `EX` argument"),
     ("setnx", "`SET` with the `NX` argument"),
     ("slaveof", "`REPLICAOF`"),

@@ -3,7 +3,7 @@
 
 use super::{
     Command, CommandTable, client, cluster, config, connection, debug, hash, introspect, keys,
-    memory, pubsub, replication, sentinel, server, set, string, transaction,
+    list, memory, pubsub, replication, sentinel, server, set, string, transaction,
 };
 use crate::mode::Mode;
 
@@ -11,6 +11,7 @@ use crate::mode::Mode;
 pub static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     hash::COMMANDS,
+    list::COMMANDS,
     set::COMMANDS,
     keys::COMMANDS,
     transaction::COMMANDS,

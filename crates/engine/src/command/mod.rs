@@ -22,6 +22,7 @@ pub mod help;
 pub mod introspect;
 pub mod keys;
 pub mod keyspec;
+pub mod list;
 pub mod memory;
 pub mod pubsub;
 pub mod replication;

@@ -93,6 +93,15 @@ kinds! {
     IncrBy         "incrby"         String;
     IncrByFloat    "incrbyfloat"    String;
 
+    LPush          "lpush"          List;
+    RPush          "rpush"          List;
+    LPop           "lpop"           List;
+    RPop           "rpop"           List;
+    LInsert        "linsert"        List;
+    LSet           "lset"           List;
+    LRem           "lrem"           List;
+    LTrim          "ltrim"          List;
+
     SAdd           "sadd"           Set;
     SRem           "srem"           Set;
     SPop           "spop"           Set;

@@ -28,6 +28,9 @@
 //!               key ─ large value        registered ─▶ begin, 1 million elements in slices, end
 //! ```
 //!
+//! A value that can be copied in constant time, since copies share what has not changed, is copied when its bucket is visited,
+//! and the copy is gone through in the same slices. Nothing that happens to the value concerns it any more.
+//!
 //! Large values are walked one after the other as soon as they are found, since a file must contain
 //! each in one piece. So few of them are waiting, unless writes reach many buckets first.
 //!
@@ -46,8 +49,8 @@ use crate::io::{Garbage, JobId};
 use crate::rdb::Access;
 use crate::rdb::chunk::{Chunk, ChunkKey, ChunkValue};
 use crate::rdb::elements::Head;
-use crate::types::Object;
-use crate::types::walkers::{Walker, Walkers};
+use crate::types::walkers::{Frozen, Walker, Walkers};
+use crate::types::{Collection, Object};
 
 /// Maximum number of concurrent walks: a dump file, a full synchronization, a slot migration.
 pub const WALKS_MAX: usize = WALKERS;
@@ -63,15 +66,24 @@ struct Walk {
     position: u64,
     /// Large values found and not walked yet, in the order of the walk.
     waiting: VecDeque<LargeValue>,
-    /// The large value being walked, and the position in it.
-    current_value: Option<(ValueId, u64)>,
+    /// The large value being walked.
+    current_value: Option<Current>,
     output: Output,
+}
+
+/// A large value that is being walked.
+#[derive(Debug)]
+enum Current {
+    /// A registered one, and the position in it.
+    Registered(ValueId, u64),
+    /// A copy.
+    Frozen(Box<dyn Frozen>),
 }
 
 /// A large value, with its key as it was when the walk began.
 #[derive(Debug)]
 struct LargeValue {
-    id: ValueId,
+    value: Current,
     /// Number of its database at the start of the walk.
     number: u32,
     key: Box<[u8]>,
@@ -213,10 +225,14 @@ impl Keyspace {
     pub fn end_walk(&mut self, job: JobId) {
         let Some(index) = self.walks.index_of(job) else { return };
         let Some(walk) = self.walks.slots[index].take() else { return };
-        let unfinished = walk.waiting.iter().map(|value| value.id);
-        for id in unfinished.chain(walk.current_value.map(|(id, _)| id)) {
-            let left = self.walks.values.finish(id, index);
-            self.garbage.extend(left.map(|block| Garbage::new(1, block)));
+        let waiting = walk.waiting.into_iter().map(|value| value.value);
+        for value in waiting.chain(walk.current_value) {
+            self.garbage.extend(match value {
+                Current::Registered(id, _) => {
+                    self.walks.values.finish(id, index).map(|block| Garbage::new(1, block))
+                }
+                Current::Frozen(frozen) => Some(Garbage::new(1, frozen)),
+            });
         }
         self.release_detached();
     }
@@ -245,8 +261,15 @@ impl Keyspace {
             if let Some(chunk) = walk.output.next(is_finished) {
                 return Slice::Chunk(chunk);
             }
-            if let Some((id, position)) = walk.current_value {
-                self.walk_value(walk, index, id, position);
+            if let Some(current) = walk.current_value.take() {
+                match current {
+                    Current::Registered(id, position) => self.walk_value(walk, index, id, position),
+                    Current::Frozen(frozen) => {
+                        let done = walk.walk_frozen(frozen);
+                        // It may be the last that has its memory.
+                        self.garbage.extend(done.map(|frozen| Garbage::new(1, frozen)));
+                    }
+                }
             } else if let Some(value) = walk.waiting.pop_front() {
                 walk.begin_value(value);
             } else if let Some((number, identity)) = place {
@@ -296,7 +319,7 @@ impl Keyspace {
                 next.expect("a registered value is found by its key")
             }
         };
-        walk.current_value = next.map(|next| (id, next));
+        walk.current_value = next.map(|next| Current::Registered(id, next));
         if next.is_some() && position == 0 {
             values.entered(id, index);
         } else if next.is_none() {
@@ -366,10 +389,22 @@ impl Walk {
     }
 
     fn begin_value(&mut self, value: LargeValue) {
-        let LargeValue { id, number, key, kind, expiry, head } = value;
+        let LargeValue { value, number, key, kind, expiry, head } = value;
         let key = ChunkKey { kind, bytes: &key, expiry, access: Access::default() };
         self.output.begin_value(number).begin(&key, head);
-        self.current_value = Some((id, 0));
+        self.current_value = Some(value);
+    }
+
+    /// Continues the current copy, and returns it at its end.
+    fn walk_frozen(&mut self, mut frozen: Box<dyn Frozen>) -> Option<Box<dyn Frozen>> {
+        let chunk = self.output.value_chunk();
+        if frozen.emit(chunk) {
+            self.current_value = Some(Current::Frozen(frozen));
+            return None;
+        }
+        chunk.end();
+        self.output.end_value();
+        Some(frozen)
     }
 }
 
@@ -392,16 +427,22 @@ impl Visit<'_> {
             Payload::Inline(bytes) => ChunkValue::Bytes(bytes),
             Payload::Block(block) => match block.content() {
                 Content::Bytes(bytes) => ChunkValue::Shared(bytes.share()),
-                Content::Value(object) => return self.register(entry, object.collection().head()),
+                Content::Value(object) => return self.large(entry, object.collection()),
             },
         };
         self.chunk.push(kind, key, expiry, value);
     }
 
-    fn register(&mut self, entry: &EntryRef<'_, Object>, head: Head) {
+    fn large(&mut self, entry: &EntryRef<'_, Object>, collection: &dyn Collection) {
         let (number, kind, expiry) = (self.number, entry.kind(), entry.expiry());
-        let id = self.values.register(self.identity, entry.key(), self.walker, number);
-        let key = entry.key().into();
-        self.waiting.push_back(LargeValue { id, number, key, kind, expiry, head });
+        let value = collection.freeze().map_or_else(
+            || {
+                let id = self.values.register(self.identity, entry.key(), self.walker, number);
+                Current::Registered(id, 0)
+            },
+            Current::Frozen,
+        );
+        let (key, head) = (entry.key().into(), collection.head());
+        self.waiting.push_back(LargeValue { value, number, key, kind, expiry, head });
     }
 }

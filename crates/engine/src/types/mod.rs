@@ -15,8 +15,14 @@ pub mod hash;
 mod hash_change;
 mod hash_compact;
 mod hash_rdb;
+pub mod list;
+mod list_change;
+mod list_leaf;
+mod list_rdb;
 pub mod long_double;
 pub mod set;
+mod set_change;
+mod set_rdb;
 pub mod string;
 mod value;
 pub mod walkers;
@@ -58,19 +64,10 @@ impl PartialEq for Type {
 impl Eq for Type {}
 
 /// All types.
-pub static TYPES: &[&Type] = &[&string::STRING, &set::SET, &hash::HASH];
+pub static TYPES: &[&Type] = &[&string::STRING, &list::LIST, &set::SET, &hash::HASH];
 
 /// Types that are not implemented yet, by name, with their forms in files.
 pub static NOT_IMPLEMENTED: &[(&str, &[RdbForm])] = &[
-    (
-        "list",
-        &[
-            not_implemented(1, "plain list"),
-            not_implemented(10, "ziplist"),
-            not_implemented(14, "ziplist quicklist"),
-            not_implemented(18, "listpack quicklist"),
-        ],
-    ),
     (
         "zset",
         &[

@@ -12,8 +12,9 @@ use russet_ds::{Block, Content, EntryRef, NewPayload, Payload};
 use super::encoding_of;
 use super::form::{BuildContext, Names};
 use super::hash::Hash;
+use super::list::List;
 use super::set::Set;
-use super::walkers::{Walker, Walkers};
+use super::walkers::{Frozen, Walker, Walkers};
 use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::{Element, Head};
 
@@ -26,6 +27,8 @@ pub const INLINE_MAX: usize = 1024;
 pub enum Object {
     /// A hash.
     Hash(Hash),
+    /// A list.
+    List(List),
     /// A set.
     Set(Set),
     /// Elements without a type, for tests of walks.
@@ -65,10 +68,22 @@ pub trait Collection {
     /// Returns a deep copy in a new block.
     fn copy(&self) -> Block<Object>;
 
-    /// Continues a walk: emits a part of the elements, unless a change has already copied its
-    /// pre-image. Returns the next position, none at the end. A walk starts at 0. See
-    /// [`super::walkers`].
-    fn walk(&mut self, walker: Walker, position: u64, chunk: &mut Chunk) -> Option<u64>;
+    /// Copies it for a walk, if that takes constant time.
+    fn freeze(&self) -> Option<Box<dyn Frozen>> {
+        None
+    }
+
+    /// Continues a walk through a value that is not copied for it: emits a part of the elements, unless a change has already
+    /// copied its pre-image. Returns the next position, none at the end. A walk starts at 0. See [`super::walkers`].
+    fn walk(&mut self, walker: Walker, position: u64, chunk: &mut Chunk) -> Option<u64> {
+        let _ = (walker, position, chunk);
+        None
+    }
+
+    /// Returns the number of allocations to free.
+    fn free_cost(&self) -> usize {
+        self.len()
+    }
 
     /// Returns the memory that it owns in bytes, without the object itself: by size class, from counters, since it is
     /// called after each change. MEMORY USAGE and `used_memory` are made of it.
@@ -123,6 +138,7 @@ impl Object {
     pub fn collection(&self) -> &dyn Collection {
         match *self {
             Object::Hash(ref hash) => hash,
+            Object::List(ref list) => list,
             Object::Set(ref set) => set,
             #[cfg(test)]
             Object::Elements(ref elements) => elements,
@@ -133,6 +149,7 @@ impl Object {
     pub fn collection_mut(&mut self) -> &mut dyn Collection {
         match *self {
             Object::Hash(ref mut hash) => hash,
+            Object::List(ref mut list) => list,
             Object::Set(ref mut set) => set,
             #[cfg(test)]
             Object::Elements(ref mut elements) => elements,
@@ -176,7 +193,7 @@ impl<'a> ValueRef<'a> {
     pub fn free_cost(self) -> usize {
         match self {
             ValueRef::Bytes(_) => 1,
-            ValueRef::Object(object) => object.collection().len(),
+            ValueRef::Object(object) => object.collection().free_cost(),
         }
     }
 }

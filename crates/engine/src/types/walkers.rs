@@ -12,6 +12,12 @@ use russet_ds::{EntryRef, HashOf, Payload, Scope, Table, WALKERS};
 
 use crate::rdb::chunk::{Chunk, ChunkValue};
 
+/// A copy of a large value that shares memory with it, for a walk: made when the walk finds the value, and gone through later.
+pub trait Frozen: std::fmt::Debug + Send {
+    /// Emits the next part. Returns whether there are more.
+    fn emit(&mut self, chunk: &mut Chunk) -> bool;
+}
+
 /// A walk, for tables of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walker {

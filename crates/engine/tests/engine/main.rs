@@ -24,6 +24,7 @@ mod info;
 mod introspect;
 mod journal;
 mod keyspace;
+mod lists;
 mod loads;
 mod log_lines;
 mod migrate;

@@ -66,6 +66,10 @@ fn change(w: &mut Driver, c: Handle, step: usize) {
         // Growth of the table, in which segments split.
         lines.extend((0..5).map(|more| format!("SET new:{step}:{key}:{more} {step}")));
         lines.push(format!("HSET hash:{} f{key} {step} g{} 1", key % 5, key * 3));
+        lines.push(format!("RPUSH list:{} {step} {key} {}", key % 5, "x".repeat(key * 7)));
+        lines.push(format!("LSET list:{} {} {step}", key % 5, key * 3));
+        lines.push(format!("LREM list:{} -1 {}", key % 5, step.saturating_sub(1)));
+        lines.push(format!("LPOP list:{}", key % 5));
         lines.push(format!("RENAME key:{} moved:{step}:{key}", (key * 43 + step) % KEYS));
     }
     requests(w, c, &lines);
@@ -92,6 +96,7 @@ fn a_save_a_full_synchronization_and_a_base_have_the_data_of_their_beginnings() 
     for hash in 0..5 {
         for field in 0..600 {
             w.request(c, &format!("HSET hash:{hash} field:{field} {field}"));
+            w.request(c, &format!("RPUSH list:{hash} {field} element:{field}"));
         }
     }
     w.take(c);

@@ -10,9 +10,6 @@
 //! `set-max-listpack-entries` members that are no longer than `set-max-listpack-value`. A set that has become a table remains
 //! one. Form 20 of files is a listpack, but redis-server before 7.2 does not know it; so members are written one by one.
 
-mod change;
-mod rdb;
-
 use russet_ds::listpack::{self, Digits, Element as Member};
 use russet_ds::{Block, EntryRef, intset};
 
@@ -20,12 +17,13 @@ use super::commands::Commands;
 use super::digest::Digest;
 use super::elements::Elements;
 use super::form::write_string;
+pub use super::set_change::SetMut;
+use super::set_rdb as rdb;
 use super::walkers::Walker;
 use super::{Collection, Encoding, Object, Type, ValueRef, Write, kind};
 use crate::config::Config;
 use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::Element;
-pub use change::SetMut;
 
 /// The row.
 pub static SET: Type = Type {
@@ -69,16 +67,16 @@ pub static SET: Type = Type {
     digest,
 };
 
-const NUMBER: u8 = 2;
-const KIND_INTSET: u8 = kind(NUMBER, 0);
-const KIND_LISTPACK: u8 = kind(NUMBER, 1);
-const KIND_TABLE: u8 = kind(NUMBER, 2);
+pub(super) const NUMBER: u8 = 2;
+pub(super) const KIND_INTSET: u8 = kind(NUMBER, 0);
+pub(super) const KIND_LISTPACK: u8 = kind(NUMBER, 1);
+pub(super) const KIND_TABLE: u8 = kind(NUMBER, 2);
 
 /// The limits of compact sets.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+pub(super) struct Limits {
     /// Maximum number of integers of an intset.
-    integers: usize,
+    pub integers: usize,
     /// Maximum number of members of a listpack.
     members: u64,
     /// Maximum length of a member of a listpack in bytes.
@@ -86,7 +84,7 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(config: &Config) -> Limits {
+    pub fn of(config: &Config) -> Limits {
         let integers = usize::try_from(config.set_max_intset_entries).unwrap_or(usize::MAX);
         Limits {
             integers: integers.min(intset::LEN_MAX),
@@ -95,11 +93,11 @@ impl Limits {
         }
     }
 
-    fn allow_members(&self, members: usize) -> bool {
+    pub fn allow_members(&self, members: usize) -> bool {
         members as u64 <= self.members
     }
 
-    fn allow_member(&self, member: Member<'_>) -> bool {
+    pub fn allow_member(&self, member: Member<'_>) -> bool {
         member.text_len() as u64 <= self.member_bytes
     }
 }
@@ -203,14 +201,14 @@ impl<'a> SetRef<'a> {
 }
 
 /// Returns the position of a member of a listpack.
-fn find(bytes: &[u8], member: Member<'_>) -> Option<usize> {
+pub(super) fn find(bytes: &[u8], member: Member<'_>) -> Option<usize> {
     listpack::find(bytes, listpack::first(bytes)?, member.text(&mut Digits::default()), 1)
 }
 
 /// A set as a table of elements.
 #[derive(Debug)]
 pub struct Set {
-    elements: Elements,
+    pub(super) elements: Elements,
 }
 
 impl Set {

@@ -8,11 +8,11 @@ use russet_ds::hash::Seed;
 use russet_ds::intset;
 use russet_ds::listpack::{self, Digits, Element as Member};
 
-use super::{KIND_INTSET, KIND_LISTPACK, KIND_TABLE, Limits, NUMBER, Set, SetRef, find};
+use super::elements::Elements;
+use super::set::{KIND_INTSET, KIND_LISTPACK, KIND_TABLE, Limits, NUMBER, Set, SetRef, find};
+use super::walkers::Walkers;
+use super::{BuildContext, Editable, Object, Value};
 use crate::rng::Rng;
-use crate::types::elements::Elements;
-use crate::types::walkers::Walkers;
-use crate::types::{BuildContext, Editable, Object, Value};
 
 /// Maximum number of members to reserve memory for by a claim.
 const ANNOUNCED_MAX: usize = 4096;

@@ -10,13 +10,13 @@ use std::borrow::Cow;
 use russet_ds::intset;
 use russet_ds::listpack::{self, Digits, Element as Member};
 
-use super::{KIND_INTSET, KIND_LISTPACK, Limits, Set, SetMut, SetRef};
+use super::form::check_unique;
+use super::set::{KIND_INTSET, KIND_LISTPACK, Limits, Set, SetMut, SetRef};
+use super::{Build, BuildContext, Editable, Invalid, RdbForm, Read, StoredElement, Value};
 use crate::rdb::elements::{Element, Head};
 use crate::rdb::fields::Stored;
 use crate::rdb::format;
 use crate::rdb::strings::StringWriter;
-use crate::types::form::check_unique;
-use crate::types::{Build, BuildContext, Editable, Invalid, RdbForm, Read, StoredElement, Value};
 
 pub const PLAIN: u8 = 2;
 pub const INTSET: u8 = 11;
