@@ -1,10 +1,10 @@
 //! Dump files: what a loader finds in one, and bytes that look like one.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use russet_ds::listpack::{self, Digits, Element as Stored};
-use russet_ds::{ziplist, zipmap};
+use russet_ds::{intset, ziplist, zipmap};
 use russet_engine::Node;
 use russet_engine::persist::rdb_load::{Fed, LoadSettings, RdbLoader, RdbSink, Refusal};
 use russet_engine::rdb::Access;
@@ -13,6 +13,8 @@ use russet_engine::rdb::error::RdbError;
 use russet_engine::rdb::format::Checksum;
 use russet_engine::types::RdbForm;
 use russet_engine::types::hash::HashRef;
+use russet_engine::types::list::ListRef;
+use russet_engine::types::set::SetRef;
 use russet_engine::types::string::Text;
 
 /// A key of a file: database, name, value, expiry, what is known of its use.
@@ -25,6 +27,22 @@ pub enum Value {
     String(Vec<u8>),
     /// A hash.
     Hash(Fields),
+    /// A list.
+    List(Vec<Vec<u8>>),
+    /// A set.
+    Set(BTreeSet<Vec<u8>>),
+}
+
+impl Value {
+    /// Whether it is a collection without elements.
+    fn is_empty(&self) -> bool {
+        match self {
+            Value::String(_) => false,
+            Value::Hash(fields) => fields.is_empty(),
+            Value::List(elements) => elements.is_empty(),
+            Value::Set(members) => members.is_empty(),
+        }
+    }
 }
 
 /// Fields by name, with value and expiry.
@@ -38,7 +56,7 @@ pub fn is_permanent(data: &Data, now_ms: i64) -> bool {
     let stays = |expiry: Option<i64>| expiry.is_none_or(|at| at > now_ms);
     data.values().all(|(value, expiry)| {
         let fields_stay = match value {
-            Value::String(_) => true,
+            Value::String(_) | Value::List(_) | Value::Set(_) => true,
             Value::Hash(fields) => fields.values().all(|(_, expiry)| stays(*expiry)),
         };
         stays(*expiry) && fields_stay
@@ -55,14 +73,61 @@ pub struct Recorder {
     pub others: Vec<(Vec<u8>, Vec<u8>)>,
     /// The data. The last key of a name counts. Values that no node accepts are left out.
     pub data: Data,
-    /// The collection that has begun: its elements one behind another, and as fields.
-    open: Option<(Entry, Fields)>,
+    /// The collection that has begun.
+    open: Option<Open>,
+}
+
+/// A collection whose elements come one by one.
+#[derive(PartialEq, Debug)]
+struct Open {
+    /// Its elements one behind another.
+    entry: Entry,
+    /// Its form.
+    code: u8,
+    elements: Vec<(Vec<u8>, Vec<u8>, Option<i64>)>,
+}
+
+impl Open {
+    /// Its value; none if an element is malformed.
+    fn value(&self) -> Option<Value> {
+        let names = || self.elements.iter().map(|(name, ..)| name.clone());
+        Some(match self.code {
+            1 | 14 | 18 => {
+                let mut list = Vec::new();
+                for (name, value, _) in &self.elements {
+                    list.extend(leaf_of(self.code, name, value)?);
+                }
+                Value::List(list)
+            }
+            2 => Value::Set(names().collect()),
+            _ => {
+                let fields = self.elements.iter().cloned();
+                Value::Hash(fields.map(|(name, value, expiry)| (name, (value, expiry))).collect())
+            }
+        })
+    }
+}
+
+/// The elements in a node of a list.
+fn leaf_of(code: u8, name: &[u8], bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut texts = Vec::new();
+    let mut push = |element: Stored<'_>| texts.push(element.to_text().into_owned());
+    match (code, name) {
+        (14, _) => ziplist::each(bytes, &mut push).ok()?,
+        (18, [2]) => {
+            listpack::check(bytes).ok()?;
+            listpack::iter(bytes).for_each(|(_, element)| push(element));
+        }
+        (1, _) | (18, [1]) => push(Stored::Text(bytes)),
+        _ => return None,
+    }
+    Some(texts)
 }
 
 impl Recorder {
     fn insert(&mut self, key: &[u8], value: Value, expiry: Option<i64>) {
-        // Loaders leave out hashes without fields.
-        if !matches!(&value, Value::Hash(fields) if fields.is_empty()) {
+        // Loaders leave them out.
+        if !value.is_empty() {
             self.data.insert((self.db, key.to_vec()), (value, expiry));
         }
     }
@@ -74,6 +139,16 @@ fn value_of(code: u8, bytes: &[u8]) -> Option<Value> {
     let mut push = |element: Stored<'_>| texts.push(element.text(&mut Digits::default()).to_vec());
     let elements = match code {
         0 => return Some(Value::String(bytes.to_vec())),
+        10 => return leaf_of(14, b"", bytes).map(Value::List),
+        11 => {
+            intset::check(bytes).ok()?;
+            let members = intset::iter(bytes).map(|member| member.to_string().into_bytes());
+            return Some(Value::Set(members.collect()));
+        }
+        20 => {
+            return leaf_of(18, &[2], bytes)
+                .map(|members| Value::Set(members.into_iter().collect()));
+        }
         9 => {
             let mut push = |name: &[u8], value: &[u8]| {
                 texts.extend([name.to_vec(), value.to_vec()]);
@@ -135,33 +210,36 @@ impl RdbSink for Recorder {
     fn begin(
         &mut self,
         key: &[u8],
-        _form: &'static RdbForm,
+        form: &'static RdbForm,
         _head: Head,
         expiry: Option<i64>,
         access: Access,
     ) -> Result<(), Refusal> {
         assert!(self.open.is_none(), "one at a time");
         let entry = (self.db, key.to_vec(), Vec::new(), expiry, access);
-        self.open = Some((entry, Fields::new()));
+        self.open = Some(Open { entry, code: form.code, elements: Vec::new() });
         Ok(())
     }
 
     fn element(&mut self, element: Element<'_>) -> Result<(), Refusal> {
-        let (entry, fields) = self.open.as_mut().expect("an element of what has begun");
+        let Open { entry, elements, .. } =
+            self.open.as_mut().expect("an element of what has begun");
         let Element { name, value, expiry } = element;
         for part in [name, value, &expiry.unwrap_or(-1).to_le_bytes()] {
             entry.2.extend_from_slice(&(part.len() as u64).to_le_bytes());
             entry.2.extend_from_slice(part);
         }
-        fields.insert(name.to_vec(), (value.to_vec(), expiry));
+        elements.push((name.to_vec(), value.to_vec(), expiry));
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), Refusal> {
-        let (entry, fields) = self.open.take().expect("the end of what has begun");
-        let (_, key, _, expiry, _) = &entry;
-        self.insert(key, Value::Hash(fields), *expiry);
-        self.entries.push(entry);
+        let open = self.open.take().expect("the end of what has begun");
+        let (_, key, _, expiry, _) = &open.entry;
+        if let Some(value) = open.value() {
+            self.insert(key, value, *expiry);
+        }
+        self.entries.push(open.entry);
         Ok(())
     }
 
@@ -222,16 +300,34 @@ pub fn held(node: &Node) -> Data {
         let (mut keys, mut expiring) = (0, 0);
         db.table().for_each(&mut |entry| {
             (keys, expiring) = (keys + 1, expiring + usize::from(entry.expiry().is_some()));
-            let value = match Text::of(&entry) {
-                Some(text) => Value::String(text.bytes().to_vec()),
-                None => Value::Hash(fields_of(HashRef::of(&entry).expect("a string or a hash"))),
-            };
+            let value = None
+                .or_else(|| Text::of(&entry).map(|text| Value::String(text.bytes().to_vec())))
+                .or_else(|| HashRef::of(&entry).map(|hash| Value::Hash(fields_of(hash))))
+                .or_else(|| ListRef::of(&entry).map(|list| Value::List(elements_of(list))))
+                .or_else(|| SetRef::of(&entry).map(|set| Value::Set(members_of(set))))
+                .expect("a value of a type");
             let twice = data.insert((number, entry.key().to_vec()), (value, entry.expiry()));
             assert_eq!(twice, None, "a key stands once in its database");
         });
         assert_eq!((db.len(), db.len_with_expiry()), (keys, expiring), "of database {number}");
     }
     data
+}
+
+fn elements_of(list: ListRef<'_>) -> Vec<Vec<u8>> {
+    let mut elements = Vec::new();
+    list.each(&mut |element| elements.push(element.to_text().into_owned()));
+    assert_eq!(list.len(), elements.len());
+    elements
+}
+
+fn members_of(set: SetRef<'_>) -> BTreeSet<Vec<u8>> {
+    let mut members = BTreeSet::new();
+    set.each(&mut |member| {
+        assert!(members.insert(member.to_text().into_owned()), "a member stands once in its set");
+    });
+    assert_eq!(set.len(), members.len());
+    members
 }
 
 fn fields_of(hash: HashRef<'_>) -> Fields {
