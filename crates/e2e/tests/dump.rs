@@ -28,6 +28,18 @@ fn fill(client: &mut Client, other: &mut Client) -> Vec<String> {
         }
         client.command(&["HSET", "values", "a", &"x".repeat(1000), "b", ""]);
     }
+    if has_command(client, "rpush") && has_command(other, "rpush") {
+        client.run("RPUSH list a 1 b");
+        for i in 0..3000 {
+            client.run(&format!("RPUSH elements element:{i} {i}"));
+        }
+        client.command(&["RPUSH", "long", "a", &"x".repeat(30_000), "b", ""]);
+        client.run("SADD integers 1 -70000 3");
+        client.run("SADD members a 1 b");
+        for i in 0..600 {
+            client.run(&format!("SADD many member:{i} {i}"));
+        }
+    }
     let mut keys: Vec<String> = client.run("KEYS *").items().iter().map(Value::text).collect();
     keys.sort();
     keys
@@ -58,7 +70,9 @@ fn there_and_back(here: &Program, there: &Program) {
         let expected = digest(&mut from, &key);
         assert_eq!(digest(&mut to, &key), expected, "{key}");
         let encoding = format!("OBJECT ENCODING {key}");
-        assert_eq!(to.text(&encoding), from.text(&encoding), "{key}");
+        // Before 7.2 a short list is a quicklist, and a short set of texts a table.
+        let is_newer = here == there || !["list", "members"].contains(&&*key);
+        assert!(!is_newer || to.text(&encoding) == from.text(&encoding), "{key}");
         let back = format!("back:{key}");
         let payload = dump(&mut to, &key);
         restore(&mut from, &back, &payload);

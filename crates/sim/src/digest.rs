@@ -43,6 +43,16 @@ pub fn of_hash(sum: u64) -> u64 {
     mix(3, sum)
 }
 
+/// The digest of a set, from the sum of its members' digests.
+pub fn of_set(sum: u64) -> u64 {
+    mix(6, sum)
+}
+
+/// What the digest of a list begins with, into which those of its elements are mixed in order.
+pub fn of_list() -> u64 {
+    mix(7, 0)
+}
+
 /// The digest of an element of a collection.
 pub fn of_element(name: &[u8], value: &[u8], expiry: Option<i64>) -> u64 {
     mix(of_bytes(4, name), of_bytes(5, value) ^ of_expiry(expiry))

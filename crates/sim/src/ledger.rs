@@ -204,7 +204,8 @@ impl Ledger {
                     }
                 }
             }
-            None => {}
+            // Of these types no client has values of its own.
+            Some(Value::List(_) | Value::Set(_)) | None => {}
         }
         Ok(())
     }

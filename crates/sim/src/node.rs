@@ -15,6 +15,8 @@ use russet_engine::mode::Mode;
 use russet_engine::node::{Boot, Seeds};
 use russet_engine::repl::psync;
 use russet_engine::types::hash::HashRef;
+use russet_engine::types::list::ListRef;
+use russet_engine::types::set::SetRef;
 use russet_engine::types::string::Text;
 
 use crate::digest;
@@ -23,6 +25,8 @@ use crate::machine::{
     Append, Backlog, Belief, Beliefs, Counts, DataNode, FailoverStage, Machine, Place, Upstream,
 };
 use crate::model::hash::Hash;
+use crate::model::list::List;
+use crate::model::set::Set;
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
 
@@ -278,6 +282,20 @@ fn value_of(entry: &Entry<'_>) -> Value {
     if let Some(text) = Text::of(entry) {
         return Value::String(text.bytes().to_vec());
     }
+    if let Some(list) = ListRef::of(entry) {
+        let mut elements = List::new();
+        list.each(&mut |element| elements.push(element.to_text().into_owned()));
+        assert_eq!(list.len(), elements.len(), "a list knows how many elements it has");
+        return Value::List(Arc::new(elements));
+    }
+    if let Some(set) = SetRef::of(entry) {
+        let mut members = Set::new();
+        set.each(&mut |member| {
+            assert!(members.insert(member.to_text().into_owned()), "a member stands once");
+        });
+        assert_eq!(set.len(), members.len(), "a set knows how many members it has");
+        return Value::Set(Arc::new(members));
+    }
     let mut hash = Hash::default();
     each_field(entry, |name, value, expiry| {
         assert!(hash.set(name, value, expiry), "a field stands once in its hash");
@@ -292,7 +310,18 @@ fn digest_of(entry: &Entry<'_>) -> u64 {
     if let Some(text) = Text::of(entry) {
         return digest::of_string(text.bytes());
     }
+    if let Some(list) = ListRef::of(entry) {
+        let mut sum = digest::of_list();
+        list.each(&mut |element| sum = digest::mix(sum, digest::of_string(&element.to_text())));
+        return sum;
+    }
     let mut sum = 0_u64;
+    if let Some(set) = SetRef::of(entry) {
+        set.each(&mut |member| {
+            sum = sum.wrapping_add(digest::of_element(&member.to_text(), b"", None));
+        });
+        return digest::of_set(sum);
+    }
     each_field(entry, |name, value, expiry| {
         sum = sum.wrapping_add(digest::of_element(name, value, expiry));
     });
@@ -301,7 +330,7 @@ fn digest_of(entry: &Entry<'_>) -> u64 {
 
 /// Hands over the fields of a hash: their names, values and expiries.
 fn each_field(entry: &Entry<'_>, mut sink: impl FnMut(&[u8], &[u8], Option<i64>)) {
-    let hash = HashRef::of(entry).expect("the load sets strings and hashes");
+    let hash = HashRef::of(entry).expect("a value of a type that the load sets");
     hash.each(&mut |field| sink(&field.name_text(), &field.value_text(), field.expiry));
 }
 

@@ -12,6 +12,7 @@ use russet_engine::types::RdbForm;
 
 use crate::listpack;
 use crate::model::hash::Hash;
+use crate::model::set::Set;
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
 
@@ -28,16 +29,19 @@ struct Form {
 enum Read {
     /// Of one string.
     Bytes(fn(&[u8]) -> Result<Value, String>),
-    /// Of fields that come one by one.
-    Fields,
+    /// Of elements that come one by one, of this collection.
+    Elements(fn() -> Value),
 }
 
 /// All forms that the nodes write.
 const FORMS: &[Form] = &[
     Form { code: 0, version: 1, read: Read::Bytes(|bytes| Ok(Value::String(bytes.to_vec()))) },
-    Form { code: 4, version: 1, read: Read::Fields },
+    Form { code: 2, version: 1, read: Read::Elements(|| Value::Set(Arc::default())) },
+    Form { code: 4, version: 1, read: Read::Elements(|| Value::Hash(Arc::default())) },
+    Form { code: 11, version: 2, read: Read::Bytes(set_of_integers) },
     Form { code: 16, version: 10, read: Read::Bytes(|bytes| hash_of(bytes, 2)) },
-    Form { code: 24, version: 12, read: Read::Fields },
+    Form { code: 18, version: 10, read: Read::Elements(|| Value::List(Arc::default())) },
+    Form { code: 24, version: 12, read: Read::Elements(|| Value::Hash(Arc::default())) },
     Form { code: 25, version: 12, read: Read::Bytes(|bytes| hash_of(bytes, 3)) },
 ];
 
@@ -78,6 +82,51 @@ fn whole(hash: Hash) -> Result<Value, String> {
     }
 }
 
+/// The set in a sorted array of integers, behind their width and their number.
+fn set_of_integers(bytes: &[u8]) -> Result<Value, String> {
+    let (head, integers) = bytes.split_at_checked(8).ok_or("half a head")?;
+    let width = usize::from(head[0]);
+    let count = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+    if ![2, 4, 8].contains(&width) || count == 0 || integers.len() != count * width {
+        return Err(format!("{count} integers of {width} bytes in {}", integers.len()));
+    }
+    let mut latest = None;
+    let mut set = Set::new();
+    for integer in integers.chunks(width) {
+        let mut wide = [if integer[width - 1] < 0x80 { 0 } else { 0xff }; 8];
+        wide[..width].copy_from_slice(integer);
+        let integer = i64::from_le_bytes(wide);
+        if latest.is_some_and(|latest| latest >= integer) {
+            return Err("integers that are not in order".to_owned());
+        }
+        latest = Some(integer);
+        set.insert(integer.to_string().into_bytes());
+    }
+    Ok(Value::Set(Arc::new(set)))
+}
+
+/// Adds what a file calls an element: a field, a member, or a node of a list.
+fn add_element(value: &mut Value, element: Element<'_>) -> Result<(), String> {
+    let Element { name, value: bytes, expiry } = element;
+    match value {
+        Value::Hash(hash) => add(Arc::make_mut(hash), name, bytes, expiry),
+        Value::Set(set) => match Arc::make_mut(set).insert(name.to_vec()) {
+            true => Ok(()),
+            false => Err("a member twice".to_owned()),
+        },
+        Value::List(list) => {
+            let list = Arc::make_mut(list);
+            match name {
+                [1] => list.push(bytes.to_vec()),
+                [2] => list.extend(listpack::read(bytes)?),
+                _ => return Err(format!("a node of kind {name:?}")),
+            }
+            Ok(())
+        }
+        Value::String(_) => Err("an element of a string".to_owned()),
+    }
+}
+
 /// What a file holds.
 #[derive(Debug, Default)]
 pub struct Content {
@@ -92,13 +141,14 @@ pub struct Content {
     open: Option<Open>,
 }
 
-/// A hash whose fields come.
+/// A collection whose elements come.
 #[derive(Debug)]
 struct Open {
     key: Vec<u8>,
     expiry: Option<i64>,
     head: Head,
-    hash: Hash,
+    value: Value,
+    elements: u64,
 }
 
 impl Content {
@@ -159,12 +209,12 @@ impl RdbSink for Content {
         expiry: Option<i64>,
         _access: Access,
     ) -> Result<(), Refusal> {
-        let Read::Fields = self.form(form)?.read else {
+        let Read::Elements(fresh) = self.form(form)?.read else {
             return Err(Refusal(format!("{form:?} in pieces")));
         };
         self.large += 1;
-        let (key, hash) = (key.to_vec(), Hash::default());
-        match self.open.replace(Open { key, expiry, head, hash }) {
+        let (key, value) = (key.to_vec(), fresh());
+        match self.open.replace(Open { key, expiry, head, value, elements: 0 }) {
             None => Ok(()),
             Some(_) => Err(Refusal("a collection within another".to_owned())),
         }
@@ -174,21 +224,24 @@ impl RdbSink for Content {
         let Some(open) = &mut self.open else {
             return Err(Refusal("an element of nothing".to_owned()));
         };
-        let Element { name, value, expiry } = element;
+        let expiry = element.expiry;
         if expiry.is_some_and(|at| open.head.earliest.is_none_or(|earliest| at < earliest)) {
             return Err(Refusal("an element that expires before the earliest".to_owned()));
         }
-        add(&mut open.hash, name, value, expiry).map_err(Refusal)
+        open.elements += 1;
+        add_element(&mut open.value, element).map_err(Refusal)
     }
 
     fn end(&mut self) -> Result<(), Refusal> {
-        let Some(Open { key, expiry, head, hash }) = self.open.take() else {
+        let Some(Open { key, expiry, head, value, elements }) = self.open.take() else {
             return Err(Refusal("the end of nothing".to_owned()));
         };
-        if hash.len() as u64 != head.count {
-            return Err(Refusal(format!("{} of {} elements", hash.len(), head.count)));
+        if elements != head.count {
+            return Err(Refusal(format!("{elements} of {} elements", head.count)));
         }
-        let value = whole(hash).map_err(Refusal)?;
+        if value.is_empty() {
+            return Err(Refusal("a collection without elements".to_owned()));
+        }
         self.insert(&key, value, expiry)
     }
 }

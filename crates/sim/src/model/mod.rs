@@ -9,6 +9,8 @@
 pub mod dump;
 pub mod hash;
 mod keys;
+pub mod list;
+pub mod set;
 mod string;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +19,8 @@ use std::sync::Arc;
 
 use crate::digest;
 use hash::Hash;
+use list::List;
+use set::Set;
 
 /// How the names of keys begin that come in pairs: one EXEC writes both.
 pub const PAIR: &[u8] = b"pair:";
@@ -28,6 +32,10 @@ pub enum Value {
     String(Vec<u8>),
     /// A hash.
     Hash(Arc<Hash>),
+    /// A list.
+    List(Arc<List>),
+    /// A set.
+    Set(Arc<Set>),
 }
 
 /// Commands that are applied by one function, which is given the name in lower case.
@@ -36,7 +44,8 @@ struct Family {
     apply: fn(&mut Model, &str, &[&[u8]]) -> Applied,
 }
 
-const FAMILIES: &[Family] = &[keys::FAMILY, string::FAMILY, hash::FAMILY];
+const FAMILIES: &[Family] =
+    &[keys::FAMILY, string::FAMILY, hash::FAMILY, list::FAMILY, set::FAMILY];
 
 type Applied = Result<(), String>;
 
@@ -45,6 +54,8 @@ impl Value {
         match self {
             Value::String(_) => "string",
             Value::Hash(_) => "hash",
+            Value::List(_) => "list",
+            Value::Set(_) => "set",
         }
     }
 
@@ -53,6 +64,8 @@ impl Value {
         match self {
             Value::String(bytes) => digest::of_string(bytes),
             Value::Hash(hash) => hash.digest(),
+            Value::List(list) => list::digest_of(list),
+            Value::Set(set) => set::digest_of(set),
         }
     }
 
@@ -61,13 +74,15 @@ impl Value {
         match self {
             Value::String(_) => false,
             Value::Hash(hash) => hash.is_empty(),
+            Value::List(list) => list.is_empty(),
+            Value::Set(set) => set.is_empty(),
         }
     }
 
     /// The digest without the elements that `keep` refuses, by their expiry; none if no element is left.
     fn digest_if(&self, keep: &impl Fn(Option<i64>) -> bool) -> Option<u64> {
         match self {
-            Value::String(_) => Some(self.digest()),
+            Value::String(_) | Value::List(_) | Value::Set(_) => Some(self.digest()),
             Value::Hash(hash) => hash.digest_if(keep),
         }
     }
@@ -76,6 +91,8 @@ impl Value {
         match self {
             Value::String(bytes) => excerpt(bytes),
             Value::Hash(hash) => hash.in_words(),
+            Value::List(list) => format!("a list of {} elements", list.len()),
+            Value::Set(set) => format!("a set of {} members", set.len()),
         }
     }
 }
@@ -246,10 +263,13 @@ impl Model {
         let key_text = excerpt(key);
         let head = format!("{count} keys differ; first: db {db} key {key_text}");
         let values = (ours.get(&(db, key)), theirs.get(&(db, key)));
-        if let (Some(ours), Some(theirs)) = values
-            && let (Value::Hash(a), Value::Hash(b)) = (&ours.value, &theirs.value)
-            && let Some(what) = a.difference(b)
-        {
+        let what = match (values.0.map(|it| &it.value), values.1.map(|it| &it.value)) {
+            (Some(Value::Hash(a)), Some(Value::Hash(b))) => a.difference(b),
+            (Some(Value::List(a)), Some(Value::List(b))) => list::difference(a, b),
+            (Some(Value::Set(a)), Some(Value::Set(b))) => set::difference(a, b),
+            _ => None,
+        };
+        if let Some(what) = what {
             return Some(format!("{head}, {what}"));
         }
         let show = |entry: Option<&&Entry>| {
@@ -380,6 +400,39 @@ mod tests {
         assert_eq!(gone.digest(), Model::new(0).digest());
         let kept = |at: Option<i64>| at.is_none_or(|at| at > 50);
         assert_eq!(one.digest_if(kept), model(&["HSET h c 3"]).digest());
+    }
+
+    #[test]
+    fn lists_and_sets_are_changed_as_their_commands_say() {
+        let one = model(&[
+            "RPUSH l a b c a",
+            "LPUSH l y x",
+            "LREM l -1 a",
+            "LINSERT l AFTER b n",
+            "LSET l -1 z",
+            "LMOVE l l LEFT RIGHT",
+            "RPOPLPUSH l m",
+            "LPOP l 1",
+            "LTRIM l 0 -2",
+            "SADD s a b c",
+            "SMOVE s t a",
+            "SUNIONSTORE u s t",
+            "SDIFFSTORE v u t",
+            "SINTERSTORE w s t",
+        ]);
+        let lines =
+            ["RPUSH l a b n", "RPUSH m x", "SADD s c b", "SADD t a", "SADD u a b c", "SADD v b c"];
+        let two = model(&lines);
+        assert_eq!(one.difference(&two), None);
+        assert_eq!(one.digest(), two.digest());
+        for (line, what) in [("LSET l 1 c", "element 1"), ("SREM u b", "member b")] {
+            let mut other = one.clone();
+            other.apply(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>()).expect(line);
+            assert_ne!(one.digest(), other.digest(), "{line}");
+            assert!(one.difference(&other).is_some_and(|text| text.contains(what)), "{line}");
+        }
+        let other = model(&["RPUSH l b a n"]);
+        assert_ne!(model(&["RPUSH l a b n"]).digest(), other.digest());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod hash;
 mod keys;
+mod list;
+mod set;
 mod string;
 mod together;
 
@@ -124,7 +126,8 @@ struct Family {
     request: fn(&Load, &mut Chance, i64, &'static str) -> Vec<Vec<u8>>,
 }
 
-const FAMILIES: &[Family] = &[string::FAMILY, keys::FAMILY, hash::FAMILY];
+const FAMILIES: &[Family] =
+    &[string::FAMILY, keys::FAMILY, hash::FAMILY, list::FAMILY, set::FAMILY];
 
 /// Shapes of the load, drawn once for a seed.
 #[derive(Clone, Debug)]
@@ -277,6 +280,17 @@ impl Load {
         match &self.large {
             Some(large) if chance.percent(60) => (large.key(chance), large.elements),
             _ => (self.key_or_collection(chance, 88), self.elements),
+        }
+    }
+
+    /// A key that mostly holds a collection of a type, and a large one in seeds that lean on those.
+    fn typed_key(&self, chance: &mut Chance, ty: &str) -> Vec<u8> {
+        match &self.large {
+            _ if chance.percent(10) => self.key_or_collection(chance, 50),
+            Some(large) if chance.percent(60) => {
+                format!("large-{ty}{}", chance.below(large.keys)).into_bytes()
+            }
+            _ => format!("{ty}{}", chance.below(self.collections)).into_bytes(),
         }
     }
 
@@ -460,9 +474,11 @@ impl Speech {
         self.disturbs -= 1;
         let Some(large) = &load.large else { return };
         let key = large.key(chance);
-        let args = match chance.percent(85) {
-            true => hash::change(load, chance, wall_ms),
-            false => keys::change(load, chance, key),
+        let args = match chance.below(100) {
+            0..45 => hash::change(load, chance, wall_ms),
+            45..70 => list::change(load, chance, wall_ms),
+            70..85 => set::change(load, chance, wall_ms),
+            _ => keys::change(load, chance, key),
         };
         self.select(self.built_in);
         self.say(&args, Expected::Anything);
@@ -538,12 +554,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_commands_for_hashes_are_in_the_load() {
+    fn all_commands_for_collections_are_in_the_load() {
         let table = CommandTable::default();
-        let rows = table.all().filter(|row| row.group == Group::Hash);
-        let names: BTreeSet<&str> = rows.map(|row| row.name).collect();
-        let drawn: BTreeSet<&str> = hash::FAMILY.commands.iter().map(|(_, name)| *name).collect();
-        assert_eq!(names, drawn);
+        for (group, family) in
+            [(Group::Hash, hash::FAMILY), (Group::List, list::FAMILY), (Group::Set, set::FAMILY)]
+        {
+            let rows = table.all().filter(|row| row.group == group);
+            let names: BTreeSet<&str> = rows.map(|row| row.name).collect();
+            let drawn: BTreeSet<&str> = family.commands.iter().map(|(_, name)| *name).collect();
+            assert_eq!(names, drawn);
+        }
     }
 
     #[test]
