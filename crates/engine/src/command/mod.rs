@@ -254,11 +254,32 @@ impl Ctx<'_> {
         Ok(Flow::Blocked)
     }
 
-    /// Reads a string: hides an expired key, counts a hit or a miss, updates the access time.
+    /// Reads a string. See [`Ctx::read_as`].
     #[inline]
     pub fn string<'s>(&'s mut self, key: Key<'_>) -> Result<Option<Text<'s>>, ErrorReply> {
+        self.read_as(key, Text::of)
+    }
+
+    /// Reads a value of a type: hides an expired key, counts a hit or a miss, updates the access time. `of` returns none if a
+    /// value has another type.
+    #[inline]
+    pub fn read_as<'s, V>(
+        &'s mut self,
+        key: Key<'_>,
+        of: impl FnOnce(&EntryRef<'s, Object>) -> Option<V>,
+    ) -> Result<Option<V>, ErrorReply> {
         let entry = self.data.read(self.call.db, key);
-        entry.map(|entry| Text::of(&entry).ok_or(ErrorReply::WrongType)).transpose()
+        entry.map(|entry| of(&entry).ok_or(ErrorReply::WrongType)).transpose()
+    }
+
+    /// Looks at a value of a type that the command is going to change: no hit, no miss.
+    pub fn peek_as<'s, V>(
+        &'s mut self,
+        key: Key<'_>,
+        of: impl FnOnce(&EntryRef<'s, Object>) -> Option<V>,
+    ) -> Result<Option<V>, ErrorReply> {
+        let entry = self.data.peek(self.call.db, key);
+        entry.map(|entry| of(&entry).ok_or(ErrorReply::WrongType)).transpose()
     }
 
     /// Opens the write guard of a key that was not read before: an expired one is removed first.

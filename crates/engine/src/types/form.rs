@@ -15,7 +15,7 @@ use super::{Value, ValueRef};
 use crate::config::Config;
 use crate::rdb::elements::{Element, Head};
 use crate::rdb::fields::{Fields, Parsed, Stored};
-use crate::rdb::format::Flavour;
+use crate::rdb::format::{self, Flavour};
 use crate::rdb::strings::StringWriter;
 
 /// A form of a type's values in files.
@@ -165,6 +165,11 @@ pub fn check_unique<'a>(names: impl Iterator<Item = listpack::Element<'a>>) -> R
     let twice = integers.windows(2).any(|pair| pair[0] == pair[1])
         || texts.windows(2).any(|pair| pair[0] == pair[1]);
     if twice { Err(Invalid::Duplicate) } else { Ok(()) }
+}
+
+/// Writes the number of elements.
+pub fn write_count(head: &Head, out: &mut Vec<u8>) {
+    format::put_len(head.count, out);
 }
 
 /// Writes bytes as a single string.

@@ -19,7 +19,7 @@ use russet_ds::{Block, EntryRef};
 use super::commands::Commands;
 use super::digest::Digest;
 use super::elements::{Elements, value_of};
-use super::form::write_string;
+use super::form::{write_count, write_string};
 pub use super::hash_change::HashMut;
 use super::hash_compact::{self as compact, Compact, Form};
 use super::hash_rdb as rdb;
@@ -54,7 +54,7 @@ pub static HASH: Type = Type {
             name: "hashtable",
             code: rdb::PLAIN,
             version: 1,
-            write: Write::Elements { head: rdb::write_head, element: rdb::write_element },
+            write: Write::Elements { head: write_count, element: rdb::write_element },
             expiring: None,
         },
         Encoding {

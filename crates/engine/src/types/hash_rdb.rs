@@ -272,10 +272,6 @@ fn table_if_large(
     Ok(hash.into_value())
 }
 
-pub fn write_head(head: &Head, out: &mut Vec<u8>) {
-    format::put_len(head.count, out);
-}
-
 pub fn write_element(
     _head: &Head,
     element: &Element<'_>,

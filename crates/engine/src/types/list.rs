@@ -20,6 +20,7 @@ use russet_ds::{Block, EntryRef};
 
 use super::commands::Commands;
 use super::digest::Digest;
+use super::form::write_count;
 pub use super::list_change::{ListMut, Popped, Side};
 use super::list_leaf::{Content, LeafLimits, ListLeaf, ListSum};
 use super::list_rdb as rdb;
@@ -61,7 +62,7 @@ const QUICKLIST: Encoding = Encoding {
     name: "quicklist",
     code: rdb::QUICKLIST_2,
     version: 10,
-    write: Write::Elements { head: rdb::write_head, element: rdb::write_leaf },
+    write: Write::Elements { head: write_count, element: rdb::write_leaf },
     expiring: None,
 };
 

@@ -345,6 +345,12 @@ impl List {
                 *(if is_left { &mut beside.before } else { &mut beside.after }) = new;
             }
         });
+        self.note_leaves();
+    }
+
+    /// A list with several leaves is a quicklist: what elements take beside their texts is not known before they are added.
+    fn note_leaves(&mut self) {
+        self.is_quicklist |= self.tree.summary().leaves > 1;
     }
 
     fn insert(&mut self, index: usize, element: &[u8]) {
@@ -366,6 +372,7 @@ impl List {
                 beside.before = Some(new);
             }
         });
+        self.note_leaves();
     }
 
     fn replace(&mut self, index: usize, element: &[u8]) {
@@ -374,9 +381,10 @@ impl List {
             |leaf: &ListLeaf| !ListLeaf::new(limits).takes(element.len()) || leaf.pack().is_none();
         let divides = self.tree.find(&mut at(index)).is_some_and(|(leaf, _)| is_long(leaf));
         if !divides {
-            return self.tree.change(&mut at(index), |leaf, before: &ListSum, _| {
+            self.tree.change(&mut at(index), |leaf, before: &ListSum, _| {
                 leaf.replace(index - before.elements, element);
             });
+            return self.note_leaves();
         }
         self.remove(index, 1);
         match index {

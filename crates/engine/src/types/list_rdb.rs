@@ -143,10 +143,6 @@ pub fn each_member(leaf: &Element<'_>, sink: &mut dyn FnMut(Member<'_>)) {
     }
 }
 
-pub fn write_head(head: &Head, out: &mut Vec<u8>) {
-    format::put_len(head.count, out);
-}
-
 pub fn write_leaf(_head: &Head, leaf: &Element<'_>, strings: &mut StringWriter, out: &mut Vec<u8>) {
     format::put_len(leaf.name.first().map_or(0, |name| u64::from(*name)), out);
     strings.put(leaf.value, out);

@@ -16,7 +16,7 @@ use russet_ds::{Block, EntryRef, intset};
 use super::commands::Commands;
 use super::digest::Digest;
 use super::elements::Elements;
-use super::form::write_string;
+use super::form::{write_count, write_string};
 pub use super::set_change::SetMut;
 use super::set_rdb as rdb;
 use super::walkers::Walker;
@@ -48,7 +48,7 @@ pub static SET: Type = Type {
             name: "hashtable",
             code: rdb::PLAIN,
             version: 1,
-            write: Write::Elements { head: rdb::write_head, element: rdb::write_element },
+            write: Write::Elements { head: write_count, element: rdb::write_element },
             expiring: None,
         },
     ],

@@ -110,10 +110,6 @@ fn rebuild(set: SetRef<'_>, context: &BuildContext<'_>) -> Result<Value<'static>
     Set::into_value(building).ok_or(Invalid::Empty)
 }
 
-pub fn write_head(head: &Head, out: &mut Vec<u8>) {
-    format::put_len(head.count, out);
-}
-
 pub fn write_element(
     _head: &Head,
     element: &Element<'_>,

@@ -157,6 +157,8 @@ proptest! {
         put(&mut keyspace, b"copy", copy);
         put(&mut keyspace, b"restored", restored);
         let before = under(&keyspace, b"key");
+        let text_bytes: usize = model.iter().map(Vec::len).sum();
+        prop_assert!(before.1 == "quicklist" || setting != -2 || text_bytes <= 8192, "{}", text_bytes);
         prop_assert_eq!(&before.0, &model);
         prop_assert_eq!(under(&keyspace, b"copy"), before.clone());
         prop_assert_eq!(&under(&keyspace, b"restored").0, &model);
@@ -170,8 +172,27 @@ proptest! {
             }
             assert_eq!(content(list.view()), model);
         });
+        let text_bytes: usize = model.iter().map(Vec::len).sum();
+        let after = keyspace.db(0).get(key).map(|entry| encoding_of(entry.kind()).name);
+        prop_assert!(after == Some("quicklist") || setting != -2 || text_bytes <= 8192 || model == original);
         prop_assert_eq!(&under(&keyspace, b"copy").0, &original);
     }
+}
+
+/// Elements that come one by one, too.
+#[test]
+fn a_list_that_grows_becomes_a_quicklist() {
+    let mut w = Driver::new("");
+    let c = w.connect();
+    let mut names = Vec::new();
+    for number in 0..3000 {
+        w.request(c, &format!("RPUSH l element:{number}"));
+        names.push(w.request(c, "OBJECT ENCODING l"));
+    }
+    names.dedup();
+    assert_eq!(names, ["$8\r\nlistpack\r\n", "$9\r\nquicklist\r\n"]);
+    w.request(c, "LTRIM l 0 99");
+    assert_eq!(w.request(c, "OBJECT ENCODING l"), "$8\r\nlistpack\r\n");
 }
 
 /// The digits are those of redis-server 7.0.15 after the same commands.

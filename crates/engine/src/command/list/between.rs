@@ -1,14 +1,12 @@
 //! From one list to another: LMOVE and RPOPLPUSH.
 
-use russet_protocol::ErrorReply;
-
 use super::ends::take;
-use super::{ROW, parse_side, peek, side};
+use super::{ROW, parse_side, side};
 use crate::command::argument::key;
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{Change, EventKind};
-use crate::types::list::{List, Popped, Side};
+use crate::types::list::{List, ListRef, Popped, Side};
 
 pub(super) const LMOVE: Command = Command {
     name: "lmove",
@@ -44,11 +42,11 @@ fn move_element(
     to: Side,
 ) -> Outcome {
     let (source, destination) = (args.key(1), args.key(2));
-    if peek(ctx, source)?.is_none() {
+    if ctx.peek_as(source, ListRef::of)?.is_none() {
         reply.null();
         return Ok(Flow::Done);
     }
-    peek(ctx, destination)?;
+    ctx.peek_as(destination, ListRef::of)?;
     let dirty = ctx.data.dirty;
     let moved = match source.bytes == destination.bytes {
         true => ctx.change::<List, Option<Popped>>(source, |list| {
@@ -60,7 +58,7 @@ fn move_element(
             Change::of(moved, 1, events(from, to))
         })?,
         false => {
-            let last = peek(ctx, source)?.and_then(|list| {
+            let last = ctx.peek_as(source, ListRef::of)?.and_then(|list| {
                 let index = if from == Side::Left { 0 } else { list.len() - 1 };
                 list.get(index)
             });
@@ -74,8 +72,10 @@ fn move_element(
         }
     };
     ctx.data.dirty = dirty + 1;
-    let Some(moved) = moved else { return Err(ErrorReply::WrongType) };
-    reply.bulk(&moved);
+    match moved {
+        Some(moved) => reply.bulk(&moved),
+        None => reply.null(),
+    }
     Ok(Flow::Done)
 }
 

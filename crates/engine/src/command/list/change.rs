@@ -2,13 +2,13 @@
 
 use russet_protocol::ErrorReply;
 
-use super::{ROW, index_of, peek, range};
+use super::{ROW, index_of, range};
 use crate::command::argument::{int, key, one_of, string, token};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{Change, EventKind};
 use crate::types::Names;
-use crate::types::list::{List, Side};
+use crate::types::list::{List, ListRef, Side};
 
 pub(super) const LINSERT: Command = Command {
     name: "linsert",
@@ -29,12 +29,11 @@ pub(super) const LINSERT: Command = Command {
 };
 
 fn linsert(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let is_behind = match () {
-        () if args.is(2, "AFTER") => true,
-        () if args.is(2, "BEFORE") => false,
-        () => return Err(ErrorReply::Syntax),
-    };
-    let Some(list) = peek(ctx, args.key(1))? else {
+    let is_behind = args.is(2, "AFTER");
+    if !is_behind && !args.is(2, "BEFORE") {
+        return Err(ErrorReply::Syntax);
+    }
+    let Some(list) = ctx.peek_as(args.key(1), ListRef::of)? else {
         reply.integer(0);
         return Ok(Flow::Done);
     };
@@ -71,7 +70,7 @@ pub(super) const LSET: Command = Command {
 };
 
 fn lset(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let len = peek(ctx, args.key(1))?.ok_or(ErrorReply::NoSuchKey)?.len();
+    let len = ctx.peek_as(args.key(1), ListRef::of)?.ok_or(ErrorReply::NoSuchKey)?.len();
     let index = index_of(args.integer(2)?, len).filter(|index| *index < len);
     let index = index.ok_or_else(|| ErrorReply::err("index out of range"))?;
     ctx.change::<List, ()>(args.key(1), |list| {
@@ -103,7 +102,7 @@ fn lrem(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         Ok(0) | Err(_) => usize::MAX,
         Ok(most) => most,
     };
-    let removed = match peek(ctx, args.key(1))? {
+    let removed = match ctx.peek_as(args.key(1), ListRef::of)? {
         None => 0,
         Some(_) => ctx.change::<List, usize>(args.key(1), |list| {
             let removed = list.remove_equal(&args[3], from, most);
@@ -129,7 +128,7 @@ pub(super) const LTRIM: Command = Command {
 
 fn ltrim(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (first, last) = (args.integer(2)?, args.integer(3)?);
-    if peek(ctx, args.key(1))?.is_some() {
+    if ctx.peek_as(args.key(1), ListRef::of)?.is_some() {
         ctx.change::<List, ()>(args.key(1), |list| {
             let len = list.len();
             let kept = range(first, last, len);

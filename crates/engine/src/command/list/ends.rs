@@ -2,12 +2,12 @@
 
 use russet_protocol::ErrorReply;
 
-use super::{ROW, parse_side, peek, push_event, side};
+use super::{ROW, parse_side, push_event, side};
 use crate::command::argument::{after, int, key, optional, repeated, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{Change, EventKind, Key};
-use crate::types::list::{List, Popped, Side};
+use crate::types::list::{List, ListRef, Popped, Side};
 
 pub(super) const LPUSH: Command = Command {
     name: "lpush",
@@ -65,7 +65,7 @@ fn push_if_exists(
     reply: &mut Reply<'_>,
     side: Side,
 ) -> Outcome {
-    if peek(ctx, args.key(1))?.is_some() {
+    if ctx.peek_as(args.key(1), ListRef::of)?.is_some() {
         return push(ctx, args, reply, side);
     }
     reply.integer(0);
@@ -104,7 +104,7 @@ fn pop(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>, side: Side) ->
         }
         _ => None,
     };
-    let is_there = peek(ctx, args.key(1))?.is_some();
+    let is_there = ctx.peek_as(args.key(1), ListRef::of)?.is_some();
     match count {
         None => match take(ctx, args.key(1), side, 1)?.pop() {
             Some(element) => reply.bulk(&element),
@@ -160,7 +160,7 @@ fn lmpop(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let Wanted { keys, side, count } = Wanted::parse(args, 1)?;
     for at in keys {
         let key = args.key(at);
-        if peek(ctx, key)?.is_some() {
+        if ctx.peek_as(key, ListRef::of)?.is_some() {
             let taken = take(ctx, key, side, count)?;
             reply.array(2);
             reply.bulk(key.bytes);

@@ -14,9 +14,9 @@ use russet_ds::listpack::{Digits, Element as Member};
 use russet_protocol::ErrorReply;
 
 use super::argument::{Argument, one_of, token};
-use super::{Args, Command, Ctx, Group, Reply, acl};
-use crate::keyspace::{EventKind, Key};
-use crate::types::list::{ListRef, Side};
+use super::{Args, Command, Group, Reply, acl};
+use crate::keyspace::EventKind;
+use crate::types::list::Side;
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[
@@ -49,10 +49,12 @@ const fn side(name: &'static str) -> Argument {
 }
 
 fn parse_side(args: &Args<'_>, at: usize) -> Result<Side, ErrorReply> {
-    match () {
-        () if args.is(at, "LEFT") => Ok(Side::Left),
-        () if args.is(at, "RIGHT") => Ok(Side::Right),
-        () => Err(ErrorReply::Syntax),
+    if args.is(at, "LEFT") {
+        Ok(Side::Left)
+    } else if args.is(at, "RIGHT") {
+        Ok(Side::Right)
+    } else {
+        Err(ErrorReply::Syntax)
     }
 }
 
@@ -62,18 +64,6 @@ const fn push_event(side: Side) -> EventKind {
         Side::Left => EventKind::LPush,
         Side::Right => EventKind::RPush,
     }
-}
-
-/// Reads a list: hides an expired key, counts a hit or a miss, updates the access time.
-fn read<'a>(ctx: &'a mut Ctx<'_>, key: Key<'_>) -> Result<Option<ListRef<'a>>, ErrorReply> {
-    let entry = ctx.data.read(ctx.call.db, key);
-    entry.map(|entry| ListRef::of(&entry).ok_or(ErrorReply::WrongType)).transpose()
-}
-
-/// Looks at a list that is going to be changed: no hit, no miss.
-fn peek<'a>(ctx: &'a mut Ctx<'_>, key: Key<'_>) -> Result<Option<ListRef<'a>>, ErrorReply> {
-    let entry = ctx.data.peek(ctx.call.db, key);
-    entry.map(|entry| ListRef::of(&entry).ok_or(ErrorReply::WrongType)).transpose()
 }
 
 /// Replies with an element.

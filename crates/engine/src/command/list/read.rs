@@ -2,7 +2,7 @@
 
 use russet_protocol::ErrorReply;
 
-use super::{ROW, index_of, range, read, reply_element};
+use super::{ROW, index_of, range, reply_element};
 use crate::command::argument::{after, int, key, optional, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
@@ -21,7 +21,7 @@ pub(super) const LLEN: Command = Command {
 };
 
 fn llen(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let len = read(ctx, args.key(1))?.map_or(0, ListRef::len);
+    let len = ctx.read_as(args.key(1), ListRef::of)?.map_or(0, ListRef::len);
     reply.count(len);
     Ok(Flow::Done)
 }
@@ -40,7 +40,7 @@ pub(super) const LINDEX: Command = Command {
 };
 
 fn lindex(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let Some(list) = read(ctx, args.key(1))? else {
+    let Some(list) = ctx.read_as(args.key(1), ListRef::of)? else {
         reply.null();
         return Ok(Flow::Done);
     };
@@ -67,7 +67,7 @@ pub(super) const LRANGE: Command = Command {
 
 fn lrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (first, last) = (args.integer(2)?, args.integer(3)?);
-    let Some(list) = read(ctx, args.key(1))? else {
+    let Some(list) = ctx.read_as(args.key(1), ListRef::of)? else {
         reply.array(0);
         return Ok(Flow::Done);
     };
@@ -169,7 +169,7 @@ impl Search {
 
 fn lpos(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let search = Search::parse(args)?;
-    let list = read(ctx, args.key(1))?;
+    let list = ctx.read_as(args.key(1), ListRef::of)?;
     let found = list.map(|list| search.run(list, &args[2])).unwrap_or_default();
     match (search.count, found.first()) {
         (Some(_), _) => {

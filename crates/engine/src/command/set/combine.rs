@@ -225,7 +225,7 @@ fn read_all<'a>(
 ) -> Result<Vec<Option<SetRef<'a>>>, ErrorReply> {
     let mut are_there = Vec::with_capacity(keys.len());
     for at in keys.clone() {
-        are_there.push(super::read(ctx, args.key(at))?.is_some());
+        are_there.push(ctx.read_as(args.key(at), SetRef::of)?.is_some());
     }
     // An expired key may still be there, on a replica.
     let db = ctx.data.db(ctx.call.db);

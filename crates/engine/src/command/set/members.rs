@@ -1,13 +1,12 @@
 //! Adding, removing and asking for members.
 
 use russet_ds::listpack::Element as Member;
-use russet_protocol::ErrorReply;
 
-use super::{ROW, read, reply_all};
+use super::{ROW, reply_all};
 use crate::command::argument::{key, repeated, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
-use crate::keyspace::{Change, EventKind, Key};
+use crate::keyspace::{Change, EventKind};
 use crate::types::set::{Set, SetRef};
 
 pub(super) const SADD: Command = Command {
@@ -71,12 +70,12 @@ fn smove(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let member = Member::Text(&args[3]);
     let has_member = |set: Option<SetRef<'_>>| set.is_some_and(|set| set.contains(member));
     let (source, destination) = (args.key(1), args.key(2));
-    let Some(set) = peek(ctx, source)? else {
+    let Some(set) = ctx.peek_as(source, SetRef::of)? else {
         reply.integer(0);
         return Ok(Flow::Done);
     };
     let is_there = has_member(Some(set));
-    peek(ctx, destination)?;
+    ctx.peek_as(destination, SetRef::of)?;
     if is_there && source.bytes != destination.bytes {
         ctx.change::<Set, ()>(source, |set| {
             Change::of((), u64::from(set.remove(member)), &[EventKind::SRem])
@@ -88,12 +87,6 @@ fn smove(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     reply.integer(i64::from(is_there));
     Ok(Flow::Done)
-}
-
-/// Looks at a set that is going to be changed: no hit, no miss.
-fn peek<'a>(ctx: &'a mut Ctx<'_>, key: Key<'_>) -> Result<Option<SetRef<'a>>, ErrorReply> {
-    let entry = ctx.data.peek(ctx.call.db, key);
-    entry.map(|entry| SetRef::of(&entry).ok_or(ErrorReply::WrongType)).transpose()
 }
 
 pub(super) const SCARD: Command = Command {
@@ -109,7 +102,7 @@ pub(super) const SCARD: Command = Command {
 };
 
 fn scard(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let len = read(ctx, args.key(1))?.map_or(0, SetRef::len);
+    let len = ctx.read_as(args.key(1), SetRef::of)?.map_or(0, SetRef::len);
     reply.count(len);
     Ok(Flow::Done)
 }
@@ -127,7 +120,7 @@ pub(super) const SISMEMBER: Command = Command {
 };
 
 fn sismember(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let set = read(ctx, args.key(1))?;
+    let set = ctx.read_as(args.key(1), SetRef::of)?;
     let is_there = set.is_some_and(|set| set.contains(Member::Text(&args[2])));
     reply.integer(i64::from(is_there));
     Ok(Flow::Done)
@@ -147,7 +140,7 @@ pub(super) const SMISMEMBER: Command = Command {
 };
 
 fn smismember(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let set = read(ctx, args.key(1))?;
+    let set = ctx.read_as(args.key(1), SetRef::of)?;
     reply.array(args.len() - 2);
     for member in args.from(2) {
         let is_there = set.is_some_and(|set| set.contains(Member::Text(member)));
@@ -170,7 +163,7 @@ pub(super) const SMEMBERS: Command = Command {
 };
 
 fn smembers(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    match read(ctx, args.key(1))? {
+    match ctx.read_as(args.key(1), SetRef::of)? {
         Some(set) => reply_all(reply, set),
         None => reply.set(0),
     }

@@ -11,10 +11,8 @@ mod random;
 mod scan;
 
 use russet_ds::listpack::{Digits, Element as Member};
-use russet_protocol::ErrorReply;
 
-use super::{Command, Ctx, Group, Reply, acl};
-use crate::keyspace::{Key, Keyspace};
+use super::{Command, Group, Reply, acl};
 use crate::types::set::SetRef;
 
 /// The commands of the family.
@@ -40,21 +38,6 @@ pub const COMMANDS: &[Command] = &[
 
 /// The common fields of the rows.
 const ROW: Command = Command { group: Group::Set, acl: acl::SET, ..Command::ROW };
-
-/// Reads a set: hides an expired key, counts a hit or a miss, updates the access time.
-fn read<'a>(ctx: &'a mut Ctx<'_>, key: Key<'_>) -> Result<Option<SetRef<'a>>, ErrorReply> {
-    view(ctx.data, ctx.call.db, key)
-}
-
-/// Reads a set as above, without borrowing the whole context.
-fn view<'a>(
-    data: &'a mut Keyspace,
-    db: u32,
-    key: Key<'_>,
-) -> Result<Option<SetRef<'a>>, ErrorReply> {
-    let entry = data.read(db, key);
-    entry.map(|entry| SetRef::of(&entry).ok_or(ErrorReply::WrongType)).transpose()
-}
 
 /// Replies with a member.
 fn reply_member(reply: &mut Reply<'_>, member: Member<'_>) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use russet_ds::listpack::Element as Member;
 use russet_protocol::ErrorReply;
 
-use super::{ROW, reply_all, reply_member, view};
+use super::{ROW, reply_all, reply_member};
 use crate::command::argument::{int, key, optional};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::sample::check_reply;
@@ -35,14 +35,10 @@ fn spop(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         return Err(ErrorReply::Syntax);
     }
     let Some(count) = parse_pop_count(args)? else { return pop_one(ctx, args, reply) };
-    let db = ctx.call.db;
     let key = args.key(1);
-    let set = match ctx.data.peek(db, key) {
-        Some(entry) => SetRef::of(&entry).ok_or(ErrorReply::WrongType)?,
-        None => {
-            reply.set(0);
-            return Ok(Flow::Done);
-        }
+    let Some(set) = ctx.peek_as(key, SetRef::of)? else {
+        reply.set(0);
+        return Ok(Flow::Done);
     };
     let len = set.len();
     if count >= len {
@@ -121,8 +117,9 @@ fn srandmember(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Out
         _ => None,
     };
     let bytes_max = ctx.core.config.proto_max_bulk_len;
+    let entry = ctx.data.read(ctx.call.db, args.key(1));
+    let set = entry.map(|entry| SetRef::of(&entry).ok_or(ErrorReply::WrongType)).transpose()?;
     let rng = &mut ctx.core.rng;
-    let set = view(ctx.data, ctx.call.db, args.key(1))?;
     match (set, count) {
         (None, None) => reply.null(),
         (None, Some(_)) => reply.array(0),

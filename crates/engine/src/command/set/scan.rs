@@ -2,7 +2,7 @@
 
 use russet_ds::listpack::Digits;
 
-use super::{ROW, read};
+use super::ROW;
 use crate::command::argument::{after, int, key, optional, pattern};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::scan::{Options, cursor, reply_scanned};
@@ -29,7 +29,7 @@ pub(super) const SSCAN: Command = Command {
 
 fn sscan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let cursor = cursor(&args[2])?;
-    let Some(set) = read(ctx, args.key(1))? else {
+    let Some(set) = ctx.read_as(args.key(1), SetRef::of)? else {
         reply_scanned(reply, |_| 0);
         return Ok(Flow::Done);
     };
