@@ -22,7 +22,7 @@ use super::commands::Commands;
 use super::digest::Digest;
 use super::form::write_count;
 pub use super::list_change::{ListMut, Popped, Side};
-use super::list_leaf::{Content, LeafLimits, ListLeaf, ListSum};
+use super::list_leaf::{Content, LeafLimits, ListLeaf, ListSum, seek};
 use super::list_rdb as rdb;
 use super::walkers::Frozen;
 use super::{Collection, Encoding, Object, Type, ValueRef, Write, kind};
@@ -111,10 +111,7 @@ impl<'a> ListRef<'a> {
     /// Returns the element at an index.
     pub fn get(self, index: usize) -> Option<Member<'a>> {
         match self {
-            ListRef::Compact(bytes) => {
-                let index = isize::try_from(index).ok()?;
-                listpack::get(bytes, listpack::seek(bytes, index)?)
-            }
+            ListRef::Compact(bytes) => listpack::get(bytes, seek(bytes, index)?),
             ListRef::Large(list) => {
                 let (leaf, before) = list.tree.find(&mut at(index))?;
                 leaf.get(index - before.elements)
@@ -168,7 +165,7 @@ fn each_in_pack<'a>(
     side: Side,
     sink: &mut dyn FnMut(Member<'a>) -> bool,
 ) -> bool {
-    let mut at = listpack::seek(bytes, index as isize);
+    let mut at = seek(bytes, index);
     while let Some(here) = at {
         if !listpack::get(bytes, here).is_some_and(&mut *sink) {
             return false;

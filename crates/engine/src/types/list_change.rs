@@ -10,7 +10,7 @@ use russet_ds::listpack::{self, Element as Member};
 use russet_ds::tree::Tree;
 
 use super::list::{KIND_COMPACT, List, ListRef, NUMBER, at};
-use super::list_leaf::{Content, LeafLimits, ListLeaf, ListSum, Place};
+use super::list_leaf::{Content, LeafLimits, ListLeaf, ListSum, Place, seek};
 use super::walkers::Walkers;
 use super::{BuildContext, Collection, Editable, INLINE_MAX, Object, Value};
 
@@ -221,7 +221,7 @@ impl ListMut<'_> {
         }
         match &mut self.state {
             State::Compact(bytes) => {
-                if let Some(at) = listpack::seek(bytes, index as isize) {
+                if let Some(at) = seek(bytes, index) {
                     listpack::insert(bytes, at, Member::of(element));
                 }
             }
@@ -234,7 +234,7 @@ impl ListMut<'_> {
     pub fn replace(&mut self, index: usize, element: &[u8]) {
         match &mut self.state {
             State::Compact(bytes) => {
-                if let Some(at) = listpack::seek(bytes, index as isize) {
+                if let Some(at) = seek(bytes, index) {
                     listpack::replace(bytes, at, Member::of(element));
                 }
             }
@@ -248,7 +248,7 @@ impl ListMut<'_> {
     pub fn remove(&mut self, index: usize, count: usize) {
         match &mut self.state {
             State::Compact(bytes) => {
-                if let Some(at) = listpack::seek(bytes, index as isize) {
+                if let Some(at) = seek(bytes, index) {
                     listpack::delete(bytes, at, count);
                 }
             }

@@ -141,7 +141,7 @@ impl ListLeaf {
     /// Returns the element at an index.
     pub fn get(&self, index: usize) -> Option<Element<'_>> {
         match &self.content {
-            Content::Pack(bytes) => listpack::get(bytes, listpack::seek(bytes, index as isize)?),
+            Content::Pack(bytes) => listpack::get(bytes, seek(bytes, index)?),
             Content::Long(bytes) => (index == 0).then_some(Element::Text(bytes)),
         }
     }
@@ -150,7 +150,7 @@ impl ListLeaf {
     pub fn insert(&mut self, place: Place, element: &[u8]) {
         let Content::Pack(bytes) = &mut self.content else { return };
         let at = match place {
-            Place::At(index) => listpack::seek(bytes, index as isize),
+            Place::At(index) => seek(bytes, index),
             Place::End => None,
         };
         match at {
@@ -163,7 +163,7 @@ impl ListLeaf {
     pub fn replace(&mut self, index: usize, element: &[u8]) {
         match &mut self.content {
             Content::Pack(bytes) => {
-                if let Some(at) = listpack::seek(bytes, index as isize) {
+                if let Some(at) = seek(bytes, index) {
                     listpack::replace(bytes, at, Element::of(element));
                 }
             }
@@ -175,7 +175,7 @@ impl ListLeaf {
     pub fn remove(&mut self, index: usize, count: usize) {
         match &mut self.content {
             Content::Pack(bytes) => {
-                if let Some(at) = listpack::seek(bytes, index as isize) {
+                if let Some(at) = seek(bytes, index) {
                     listpack::delete(bytes, at, count);
                 }
             }
@@ -189,7 +189,7 @@ impl ListLeaf {
         let mut second = ListLeaf::new(self.limits);
         let count = self.len().saturating_sub(index);
         if let (Content::Pack(bytes), Content::Pack(rest)) = (&self.content, &mut second.content)
-            && let Some(at) = listpack::seek(bytes, index as isize)
+            && let Some(at) = seek(bytes, index)
         {
             listpack::iter_from(bytes, at).for_each(|(_, element)| listpack::append(rest, element));
         }
@@ -210,6 +210,14 @@ impl ListLeaf {
             Content::Long(bytes) => bytes.allocated_bytes(),
         }
     }
+}
+
+/// Returns the position of the element at an index of a listpack, from the nearer end.
+pub fn seek(bytes: &[u8], index: usize) -> Option<usize> {
+    let len = listpack::len(bytes);
+    let from_front = index as isize;
+    listpack::seek(bytes, if index > len / 2 { from_front - len as isize } else { from_front })
+        .filter(|_| index < len)
 }
 
 impl Default for ListLeaf {
