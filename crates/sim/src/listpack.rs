@@ -72,8 +72,9 @@ fn element(bytes: &[u8]) -> Result<(Vec<u8>, usize), String> {
 
 /// How many bytes at `at` say, seven bits each and the highest first, that an element of `len` bytes ends there.
 fn check_backwards(bytes: &[u8], at: usize, len: usize) -> Result<usize, String> {
-    let used =
-        [1 << 7, 1 << 14, 1 << 21, 1 << 28].iter().filter(|&&limit| len >= limit).count() + 1;
+    // But for the first limit, stock servers stop one before what the digits could hold.
+    let limits = [1 << 7, (1 << 14) - 1, (1 << 21) - 1, (1 << 28) - 1];
+    let used = limits.iter().filter(|&&limit| len >= limit).count() + 1;
     let digits = part(bytes, at, used)?;
     let is = digits.iter().fold(0, |number, &byte| number << 7 | usize::from(byte & 0x7f));
     let marked = digits.iter().enumerate().all(|(i, &byte)| (byte & 0x80 != 0) == (i > 0));
@@ -86,6 +87,18 @@ fn check_backwards(bytes: &[u8], at: usize, len: usize) -> Result<usize, String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A text of 16 378 bytes has a head of five; both take one byte less than 2^14, which stock servers write in three.
+    #[test]
+    fn the_limits_are_those_of_stock_servers() {
+        for (text, backwards) in [(16_377, &[0x7f, 0xfe][..]), (16_378, &[0, 0xff, 0xff])] {
+            let head = [&[0xf0][..], &(text as u32).to_le_bytes()].concat();
+            let body = [&head[..], &vec![b'x'; text], backwards, &[0xff]].concat();
+            let total = (body.len() as u32 + 6).to_le_bytes();
+            let bytes = [&total[..], &[1, 0], &body].concat();
+            assert_eq!(read(&bytes).map(|list| list[0].len()), Ok(text));
+        }
+    }
 
     #[test]
     fn what_is_written_by_hand_is_read() {
