@@ -25,6 +25,7 @@
 use russet_engine::config::Config;
 use russet_engine::config::value::AppendFsync;
 use russet_engine::io::JobId;
+use russet_engine::persist::aof::manifest::Manifest;
 
 use crate::ledger::{Found, SharedLedger, lock};
 use crate::model::excerpt;
@@ -270,9 +271,15 @@ impl World {
         exists
     }
 
-    /// A bit of a file flips.
+    /// A bit of the manifest flips, or of a file in it: no other one is read, unless a loss of power brings back a manifest
+    /// that names it.
     fn rot(&mut self, node: usize) {
-        let names = self.processes[node].disk.names_in("appendonlydir");
+        let disk = &self.processes[node].disk;
+        let mut names = disk.names_in("appendonlydir");
+        if let Some(manifest) = disk.read(MANIFEST).and_then(|text| Manifest::parse(&text).ok()) {
+            let is_read = |name: &str| manifest.files().any(|file| name.ends_with(&file.name));
+            names.retain(|name| name == MANIFEST || is_read(name));
+        }
         let name = self.chance.pick(&names).clone();
         let len = self.processes[node].disk.read(&name).map_or(0, |bytes| bytes.len());
         if len == 0 {

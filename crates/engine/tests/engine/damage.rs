@@ -19,7 +19,7 @@ use russet_engine::Node;
 use russet_engine::config::Config;
 use russet_engine::node::{Boot, Seeds};
 use russet_engine::persist::aof::batch::BatchLine;
-use russet_engine::persist::aof::manifest::Manifest;
+use russet_engine::persist::aof::manifest::{BaseFormat, Manifest};
 use russet_engine::types::hash::HashRef;
 
 const MANIFEST: &str = "appendonlydir/appendonly.aof.manifest";
@@ -323,6 +323,25 @@ fn no_other_file_may_be_cut() {
         missing.remove(name);
         let w = start(&config(CONF), &missing, 4096);
         assert_eq!(w.exit, (name != MANIFEST).then_some(1), "{:?}", w.log);
+    }
+}
+
+#[test]
+fn a_base_without_incremental_files_may_not_be_cut_either() {
+    let mut files = History::new(AOF_BASE).files;
+    let mut manifest = Manifest::default();
+    assert_eq!(manifest.next_base("appendonly.aof", BaseFormat::Aof), AOF_BASE[14..]);
+    files.insert(MANIFEST.to_owned(), manifest.format(true));
+    files.retain(|name, _| name != FIRST && name != LAST);
+    assert!(start(&config(CONF), &files, 4096).exit.is_none());
+    let whole = files[AOF_BASE].clone();
+    // Without its only batch it would be a whole file.
+    let batch = whole.windows(4).position(|bytes| bytes == b"#RS:").expect("it has one");
+    for len in batch + 1..whole.len() {
+        files.insert(AOF_BASE.to_owned(), whole[..len].to_vec());
+        let w = start(&config(CONF), &files, 4096);
+        assert_eq!(w.exit, Some(1), "{len} of {} bytes: {:?}", whole.len(), w.log);
+        assert_eq!(w.files[AOF_BASE].len(), len);
     }
 }
 

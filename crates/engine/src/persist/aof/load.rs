@@ -241,7 +241,10 @@ impl AofLoad {
     /// Handles the end of the current file, all of whose bytes were loaded.
     pub(crate) fn ended(&mut self, core: &mut Core) -> Ended {
         let name = self.name().to_owned();
-        let is_last = self.names.len() == 1;
+        let is_base = self.manifest.base().is_some_and(|base| base.name == name);
+        // A base that a rewrite made was complete before the manifest named it; the old single file was appended to.
+        let is_complete = is_base && name != filename(core);
+        let may_be_torn = self.names.len() == 1 && !is_complete;
         let source = std::mem::replace(&mut self.source, Source::Unknown(Vec::new(), 0));
         let end = match source {
             Source::Manifest(text) => return self.manifest_read(core, &name, &text),
@@ -252,7 +255,7 @@ impl AofLoad {
             }
             Source::Commands(reader) => match reader.end() {
                 Verdict::Complete => reader.file_end(),
-                Verdict::Truncated(error) if is_last && core.config.aof_load_truncated => {
+                Verdict::Truncated(error) if may_be_torn && core.config.aof_load_truncated => {
                     let at = reader.boundary();
                     let text = format!(
                         "!!! Warning: short read while loading the AOF file {name} ({error}) !!! AOF loaded anyway \
@@ -263,7 +266,7 @@ impl AofLoad {
                 }
                 Verdict::Truncated(error) => {
                     let text = "Unexpected end of file reading the append only file";
-                    let also = match is_last {
+                    let also = match may_be_torn {
                         true => ", or set 'aof-load-truncated' to yes",
                         false => "",
                     };
@@ -276,7 +279,7 @@ impl AofLoad {
             },
         };
         self.transaction = Transaction::default();
-        if self.manifest.base().is_some_and(|base| base.name == name) {
+        if is_base {
             self.base_bytes = self.progress.loaded_bytes;
         }
         self.names.pop_front();
