@@ -340,6 +340,32 @@ fn a_replaced_master_with_the_epoch_of_its_successor_does_not_take_its_place_bac
 }
 
 #[test]
+fn a_replaced_master_waits_for_its_successor_that_is_cut_off() {
+    let mut network = Network::formed(3, 3, settings());
+    // It takes an epoch of which nobody hears, and its replica is elected with the same one, and starts again.
+    network.isolate(0);
+    network.order(0, |cluster, now| cluster.bump_config_epoch(now));
+    network.run(8_000);
+    network.kill(3);
+    network.heal();
+    network.restart(3);
+    for other in [0, 1, 2, 4, 5] {
+        network.set_cut(3, other, true);
+        network.set_cut(other, 3, true);
+    }
+    let epoch = |network: &Network, at: usize| network.cluster(at).nodes().me().config_epoch;
+    assert_eq!(epoch(&network, 0), epoch(&network, 3));
+    // All have forgotten by now that the first one failed, and nobody has its slots but the one who is not there.
+    network.run(5_000);
+    assert!(!network.cluster(0).is_ok(), "{:#?}", network.processes[0].log);
+    let before = epoch(&network, 3);
+    network.heal();
+    network.run(5_000);
+    assert_eq!(owner(&network, 0), Some(3), "{:#?}", network.processes[0].log);
+    assert!(network.cluster(0).is_replica() && epoch(&network, 3) > before);
+}
+
+#[test]
 fn one_old_message_makes_no_circle() {
     let mut network = circle();
     network.run(5);

@@ -50,7 +50,7 @@ fn first_file(plan: &ClusterPlan, ids: &[NodeId], shards: &[NodeId], node: usize
         line
     };
     let nodes: Vec<NodeLine> = (0..ids.len()).map(line).collect();
-    NodesFile { nodes, current_epoch: plan.shards.len() as u64, last_vote_epoch: 0 }
+    NodesFile { nodes, current_epoch: plan.shards.len() as u64, last_vote_epoch: 0, won_epoch: 0 }
 }
 
 /// Puts the first files on the disks; returns the nodes' names.

@@ -21,6 +21,10 @@ use crate::io::{Level, Output};
 use crate::nodes::NodeKey;
 use crate::slots::SlotBitmap;
 
+/// Time, in node timeouts, that a master which does not serve gives another one with the same slots and the same epoch. The other
+/// may be a stock server, or may have been cut off for good, so it is not endless.
+const CONTEST_TIMEOUTS: u64 = 10;
+
 impl Cluster {
     /// Applies what a master claims with an epoch, or what another node says that it does: it has those slots.
     pub(super) fn apply_claims(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
@@ -197,16 +201,22 @@ impl Cluster {
     /// a master that may have been replaced, which would take all its slots back with that.
     ///
     /// Two masters can have the same slots with the same epoch: a replica was elected with an epoch that its master had taken
-    /// without a vote, and that had not got to the others. Only one of them serves, the elected one; it takes the new epoch,
-    /// whatever the names, and the other one learns from it that it was replaced.
+    /// without a vote, and that had not got to the others. The elected one takes the new epoch, whatever the names, and the other
+    /// one learns from it that it was replaced. One that was not elected does not know whether the other was, unless it serves:
+    /// it gives the other one time, which may be cut off still.
     pub(super) fn resolve_collision(&mut self, sender: NodeKey, epoch: u64, claimed: &SlotBitmap) {
         let me = self.nodes.me();
         if !me.is_master() || !self.nodes[sender].is_master() || me.config_epoch != epoch {
             return;
         }
         let is_contested = !me.slots().intersection(claimed).is_empty();
-        let is_winner = is_contested && self.standing.is_ok() && !self.has_bug(Bug::StockRules);
-        let waits = self.may_have_unknown_successor() || self.nodes[sender].id <= me.id;
+        let has_won = me.config_epoch == self.won_epoch;
+        let timeouts = if is_contested && !has_won { CONTEST_TIMEOUTS } else { 1 };
+        let may_be_replaced = self.may_have_unknown_successor(timeouts);
+        let is_winner = is_contested
+            && (self.standing.is_ok() || (has_won && !may_be_replaced))
+            && !self.has_bug(Bug::StockRules);
+        let waits = may_be_replaced || self.nodes[sender].id <= me.id;
         if waits && !is_winner {
             return;
         }

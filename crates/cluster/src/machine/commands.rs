@@ -182,7 +182,7 @@ impl Cluster {
             if how == Reset::Hard {
                 cluster.nodes.rename(me, new_id);
                 cluster.nodes.me_mut().config_epoch = 0;
-                (cluster.current_epoch, cluster.last_vote_epoch) = (0, 0);
+                (cluster.current_epoch, cluster.last_vote_epoch, cluster.won_epoch) = (0, 0, 0);
                 cluster.voted_for = None;
                 cluster.log(Level::Notice, format!("Node hard reset, now I'm {new_id}"));
             }

@@ -74,6 +74,8 @@ pub struct Cluster {
     unclaimed: SlotBitmap,
     current_epoch: u64,
     last_vote_epoch: u64,
+    /// The last epoch that this node got with the place of its master.
+    won_epoch: u64,
     /// Whom the last vote was for, since the start.
     voted_for: Option<NodeId>,
     /// Forgotten nodes that are not accepted again, and until when.
@@ -131,6 +133,7 @@ impl Cluster {
             unclaimed: SlotBitmap::default(),
             current_epoch: loaded.current_epoch,
             last_vote_epoch: loaded.last_vote_epoch,
+            won_epoch: loaded.won_epoch,
             voted_for: None,
             blacklist: BTreeMap::new(),
             handshakes: BTreeSet::new(),

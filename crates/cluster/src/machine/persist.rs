@@ -296,6 +296,7 @@ impl Cluster {
             nodes: known.map(|(key, _)| line(key)).collect(),
             current_epoch: self.current_epoch,
             last_vote_epoch: self.last_vote_epoch,
+            won_epoch: self.won_epoch,
         }
     }
 
@@ -351,6 +352,7 @@ pub(super) struct Loaded {
     pub importing: BTreeMap<u16, NodeKey>,
     pub current_epoch: u64,
     pub last_vote_epoch: u64,
+    pub won_epoch: u64,
 }
 
 /// Takes what the state file says.
@@ -364,6 +366,7 @@ pub(super) fn load(boot: &Boot, now_ms: u64) -> Loaded {
             importing: BTreeMap::new(),
             current_epoch: 0,
             last_vote_epoch: 0,
+            won_epoch: 0,
         };
     };
     let mut nodes = Nodes::new(node_of(mine, now_ms));
@@ -396,6 +399,7 @@ pub(super) fn load(boot: &Boot, now_ms: u64) -> Loaded {
         importing: moved(&mine.importing),
         current_epoch: file.current_epoch.max(highest),
         last_vote_epoch: file.last_vote_epoch,
+        won_epoch: file.won_epoch,
         nodes,
     }
 }

@@ -234,6 +234,7 @@ impl Cluster {
         }
         self.nodes.unassign_all(old);
         self.nodes.me_mut().config_epoch = epoch;
+        self.won_epoch = epoch;
         let (former, until) = (self.nodes[old].id, self.place_until());
         self.election = Default::default();
         let lost = SlotBitmap::default();

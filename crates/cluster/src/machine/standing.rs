@@ -276,10 +276,11 @@ impl Cluster {
     }
 
     /// Whether a successor of this node, if there is one, may not have been heard of yet: it was cut off, or stopped, a moment
-    /// ago. Others do not let two masters serve that have the same slots with the same epoch, so this does not last until they
-    /// do.
-    pub(super) fn may_have_unknown_successor(&self) -> bool {
+    /// ago, within so many node timeouts. Others do not let two masters serve that have the same slots with the same epoch, so
+    /// this does not last until they do.
+    pub(super) fn may_have_unknown_successor(&self, timeouts: u64) -> bool {
         let since = self.standing.fell_ms.max(self.standing.cut_off_ms);
-        self.may_be_replaced() && self.now_ms() < since + self.settings.node_timeout_ms
+        let wait_ms = self.settings.node_timeout_ms.saturating_mul(timeouts);
+        self.may_be_replaced() && self.now_ms() < since.saturating_add(wait_ms)
     }
 }

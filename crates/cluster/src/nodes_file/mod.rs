@@ -26,6 +26,9 @@
 //!
 //! # What the file is trusted with
 //!
+//! `wonEpoch` is there if the node has once got the place of its master: with the same epoch as another master, it tells the two
+//! apart. Stock servers skip it, with a line in the log.
+//!
 //! `lastVoteEpoch` is a promise: a master that has voted in an epoch never votes in it again. `currentEpoch` and the
 //! configuration epochs decide which of two owners of a slot is right. A node that read older or smaller numbers than it once
 //! wrote could elect two masters for the same slots, so a damaged file must not be taken for a shorter one. Its format has no
@@ -92,6 +95,8 @@ pub struct NodesFile {
     pub current_epoch: u64,
     /// The last epoch that the node has voted in.
     pub last_vote_epoch: u64,
+    /// The last epoch that the node got with the place of its master; 0 if it never did, or if a stock server wrote the file.
+    pub won_epoch: u64,
 }
 
 impl NodesFile {
@@ -119,6 +124,10 @@ impl NodesFile {
         push_u64(out, self.current_epoch);
         out.extend_from_slice(b" lastVoteEpoch ");
         push_u64(out, self.last_vote_epoch);
+        if self.won_epoch != 0 {
+            out.extend_from_slice(b" wonEpoch ");
+            push_u64(out, self.won_epoch);
+        }
         out.push(b'\n');
     }
 
@@ -148,6 +157,7 @@ struct Reader {
     myself_line: Option<usize>,
     current_epoch: Option<u64>,
     last_vote_epoch: Option<u64>,
+    won_epoch: Option<u64>,
 }
 
 impl Reader {
@@ -176,6 +186,7 @@ impl Reader {
             let variable = match name.to_ascii_lowercase().as_str() {
                 "currentepoch" => &mut self.current_epoch,
                 "lastvoteepoch" => &mut self.last_vote_epoch,
+                "wonepoch" => &mut self.won_epoch,
                 // One of a later version; stock servers skip it too.
                 _ => continue,
             };
@@ -231,6 +242,7 @@ impl Reader {
             nodes: self.nodes,
             current_epoch: current_epoch.max(newest),
             last_vote_epoch,
+            won_epoch: self.won_epoch.unwrap_or(0),
         })
     }
 

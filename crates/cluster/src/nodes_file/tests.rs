@@ -172,6 +172,10 @@ fn old_and_strange_files_are_accepted() {
     let file = parse(&text);
     assert_eq!((file.current_epoch, file.last_vote_epoch, file.nodes[0].slots.len()), (7, 6, 1));
     assert_eq!(parse(&write(&file)), file);
+    // What only this server writes.
+    let won = text.replace("other x", "wonEpoch 5");
+    assert_eq!((file.won_epoch, parse(&won).won_epoch), (0, 5));
+    assert!(write(&parse(&won)).ends_with("vars currentEpoch 7 lastVoteEpoch 6 wonEpoch 5\n"));
     // Replicas of each other.
     parse(&with_line("A :1@2 myself,slave B 0 0 0 connected\nB :1@2 slave A 0 0 0 connected"));
     // Aux fields in any order.
