@@ -193,6 +193,51 @@ fn a_replica_does_not_rely_on_what_its_master_held_for_an_earlier_attempt() {
 }
 
 #[test]
+fn a_master_that_has_started_again_holds_nobody() {
+    for heard_after_ms in (1_500..2_100).step_by(20) {
+        let mut network = Network::formed(3, 3, settings());
+        network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();
+        for voter in [1, 2] {
+            network.set_cut(voter, 3, true);
+        }
+        network.run(200);
+        assert!(network.processes[0].held);
+        let log = &network.processes[3].log;
+        assert!(log.iter().any(|line| line.starts_with("Starting a failover election")));
+        network.kill(0);
+        network.restart(0);
+        // The two do not hear of each other either, as after a loss of power.
+        network.set_cut(0, 3, true);
+        network.run(heard_after_ms);
+        for voter in [1, 2] {
+            network.set_cut(voter, 3, false);
+        }
+        // Nobody may serve what another one serves, which is checked all the time.
+        network.run(2_000);
+        network.heal();
+        network.run(3_000);
+        assert!(network.cluster(0).serves(0), "{:#?}", network.processes[0].log);
+    }
+}
+
+#[test]
+fn a_replica_asks_a_master_again_that_has_started_again() {
+    let mut network = Network::formed(3, 3, settings());
+    network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();
+    for voter in [1, 2] {
+        network.set_cut(voter, 3, true);
+    }
+    network.run(200);
+    network.kill(0);
+    network.restart(0);
+    network.run(2_200);
+    assert!(network.processes[0].held, "{:#?}", network.processes[0].log);
+    network.heal();
+    network.run(2_000);
+    assert_eq!(owner(&network, 0), Some(3), "{:#?}", network.processes[3].log);
+}
+
+#[test]
 fn a_place_that_cannot_be_saved_in_time_is_never_on_disk() {
     let mut network = Network::formed(3, 3, settings());
     network.order(3, |cluster, now| cluster.failover(now, Takeover::Coordinated)).unwrap();

@@ -124,7 +124,7 @@ impl Cluster {
         let Some(master) = self.nodes.me().master.filter(|_| self.nodes.me().is_replica()) else {
             return;
         };
-        let is_manual = self.manual.may_start();
+        let is_manual = self.manual.may_start(self.now_ms());
         let is_down = self.nodes[master].is(NodeFlags::FAIL) && !self.settings.no_failover;
         if !(is_down || is_manual) || self.nodes[master].slot_count() == 0 {
             // When the master fails again, that is another election, with a delay of its own.

@@ -164,8 +164,13 @@ impl Cluster {
         self.mark_failed(about);
     }
 
-    /// Handles that a node has answered on our connection to it.
-    pub(super) fn has_answered(&mut self, key: NodeKey, link: LinkId, gossip: &[GossipEntry]) {
+    /// Handles that a node has answered on our connection to it. Returns when it was asked that, if it is known.
+    pub(super) fn has_answered(
+        &mut self,
+        key: NodeKey,
+        link: LinkId,
+        gossip: &[GossipEntry],
+    ) -> Option<u64> {
         let now = self.now_ms();
         let asked_ms = self.links.get_mut(link).and_then(|link| link.asked.answered());
         let my_id = self.my_id();
@@ -183,6 +188,7 @@ impl Cluster {
         } else if node.is(NodeFlags::FAIL) {
             self.forgive(key);
         }
+        asked_ms
     }
 
     /// Takes back that a node is down, if the time has come.

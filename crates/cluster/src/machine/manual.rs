@@ -10,21 +10,27 @@
 //! ```
 //!
 //! The master holds its clients for as long as the replica may try, from when it is asked, so for longer than the replica tries.
-//! Three things are needed for that:
+//! Four things are needed for that:
 //!
 //! * The replica believes that the master holds them when it has answered a PING that was sent after MFSTART on the same
 //!   connection. Another message may be about an earlier attempt, whose end is nearer.
+//! * It goes on asking, for a master that starts again has forgotten that it holds anybody, and serves after
+//!   [`WRITABLE_DELAY_MS`]: an answer is good for that long. When the connection is lost, it begins anew with MFSTART.
 //! * It takes over some time before it gives up ([`NEWS_MS`]), in which the voters hear of it.
 //! * A master that nobody has replaced asks the voters before it lets its clients go on: it may only not have heard of it.
 
 use super::Cluster;
 use super::commands::CommandError;
+use super::standing::WRITABLE_DELAY_MS;
 use crate::bus::{self, NodeFlags, PingKind};
 use crate::io::{Level, LinkId, Now, Output};
 use crate::nodes::{Node, NodeKey};
 
 /// While a replica waits for its master's stream, it looks every so often, milliseconds.
 const LOOK_MS: u64 = 10;
+
+/// Age of the master's last answer, milliseconds, from which on a replica asks again.
+const ASK_MS: u64 = 250;
 
 /// So long before the end of a manual failover a replica takes over at the latest, milliseconds.
 const NEWS_MS: u64 = 500;
@@ -53,6 +59,10 @@ pub(super) struct Manual {
     asked: Option<(LinkId, u64)>,
     /// At a replica: how far the master's stream is, with its clients held.
     target: Option<u64>,
+    /// At a replica: when it asked what its master has answered last, with its clients held.
+    held_ms: Option<u64>,
+    /// At a replica: whether it needs no master that holds its clients.
+    is_forced: bool,
     may_start: bool,
     next_look_ms: Option<u64>,
     /// At a master whose replica had its time: since when it asks whether it was replaced, with its clients held.
@@ -66,14 +76,18 @@ impl Manual {
     }
 
     /// At a replica: whether it may ask for votes.
-    pub fn may_start(&self) -> bool {
-        self.end_ms.is_some() && self.may_start
+    pub fn may_start(&self, now_ms: u64) -> bool {
+        let is_sure = || self.handed_over_until().is_some_and(|until| now_ms <= until);
+        self.end_ms.is_some() && self.may_start && (self.is_forced || is_sure())
     }
 
     /// At a replica whose master holds its clients: until when that is sure to go on. It began to hold them later than this
-    /// one to wait, for the same time; what is left of it is for the news to get there.
+    /// one to wait, for the same time, and if it has started again since its last answer, it does not serve yet. What is left of
+    /// that is for the news to get there.
     pub fn handed_over_until(&self) -> Option<u64> {
-        self.target.and(self.end_ms).map(|end| end.saturating_sub(NEWS_MS))
+        let end_ms = self.target.and(self.end_ms)?;
+        let sure_ms = self.held_ms.map_or(0, |asked| asked.saturating_add(WRITABLE_DELAY_MS));
+        Some(end_ms.min(sure_ms).saturating_sub(NEWS_MS))
     }
 
     /// At a master: whether it holds its clients.
@@ -153,10 +167,17 @@ impl Cluster {
         self.manual.end_ms = Some(now + self.settings.manual_failover_ms);
         let Some(master) = self.nodes.me().master else { return };
         if is_forced {
-            self.manual.may_start = true;
+            (self.manual.is_forced, self.manual.may_start) = (true, true);
             return;
         }
         self.manual.next_look_ms = Some(now + LOOK_MS);
+        self.ask_to_pause(master);
+    }
+
+    /// Asks the master of this replica to hold its clients, on the connection that there is.
+    fn ask_to_pause(&mut self, master: NodeKey) {
+        (self.manual.target, self.manual.held_ms) = (None, None);
+        self.manual.may_start = false;
         let mut bytes = Vec::new();
         bus::write_mf_start(&mut bytes, &self.header());
         let Some(link) = self.nodes[master].link else { return };
@@ -182,14 +203,41 @@ impl Cluster {
         self.send_ping(link, Some(sender), PingKind::Ping, false);
     }
 
-    /// Handles that a master has answered that it holds its clients, and how far it is.
-    pub(super) fn told_paused_offset(&mut self, link: LinkId, sender: NodeKey, offset: u64) {
+    /// Makes sure that the master of this replica goes on to hold its clients.
+    fn keep_held(&mut self) {
+        let Some(master) = self.nodes.me().master.filter(|_| self.nodes.me().is_replica()) else {
+            return;
+        };
+        let node = &self.nodes[master];
+        let Some(link) = node.link.filter(|_| self.has_open_link(master)) else { return };
+        if self.manual.asked.is_none_or(|(asked, _)| asked != link) {
+            return self.ask_to_pause(master);
+        }
+        let age_ms = |asked: u64| self.now_ms().saturating_sub(asked);
+        let is_old = self.manual.held_ms.is_none_or(|asked| age_ms(asked) >= ASK_MS);
+        if is_old && node.ping_sent_ms.is_none() {
+            self.ping(master, PingKind::Ping);
+        }
+    }
+
+    /// Handles that a master has answered that it holds its clients, and how far it is. `asked_ms`: when it was asked that.
+    pub(super) fn told_paused_offset(
+        &mut self,
+        link: LinkId,
+        sender: NodeKey,
+        offset: u64,
+        asked_ms: Option<u64>,
+    ) {
         let is_mine = self.nodes.me().is_replica() && self.nodes.me().master == Some(sender);
         let has_heard = self.manual.asked.is_some_and(|(asked, number)| {
             asked == link
                 && self.links.get(link).is_some_and(|known| known.asked.answers() >= number)
         });
-        if !is_mine || !has_heard || !self.manual.is_running() || self.manual.target.is_some() {
+        if !is_mine || !has_heard || !self.manual.is_running() {
+            return;
+        }
+        self.manual.held_ms = self.manual.held_ms.max(asked_ms);
+        if self.manual.target.is_some() {
             return;
         }
         self.manual.target = Some(offset);
@@ -213,13 +261,13 @@ impl Cluster {
             && now >= due
         {
             self.manual.next_look_ms = Some(now + LOOK_MS);
+            self.keep_held();
         }
         let has_all = self.manual.target.is_some_and(|target| self.now.data.offset >= target);
         if self.manual.may_start || !has_all {
             return;
         }
         self.manual.may_start = true;
-        self.manual.next_look_ms = None;
         let text = "All primary replication stream processed, manual failover can start.";
         self.log(Level::Notice, text.to_owned());
     }

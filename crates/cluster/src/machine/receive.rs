@@ -234,9 +234,9 @@ impl Cluster {
             self.update_address(sender, link, header);
         }
         if !is_inbound && ping.kind == PingKind::Pong {
-            self.has_answered(sender, link, &ping.gossip);
+            let asked_ms = self.has_answered(sender, link, &ping.gossip);
             if header.message_flags.has(MessageFlags::PAUSED) {
-                self.told_paused_offset(link, sender, header.offset);
+                self.told_paused_offset(link, sender, header.offset, asked_ms);
             }
         }
         let was_replica = self.nodes[sender].is_replica();

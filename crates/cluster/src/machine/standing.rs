@@ -48,7 +48,7 @@ use crate::io::Level;
 use crate::nodes::NodeKey;
 
 /// After its start a master waits for so long, milliseconds: it may have been replaced.
-const WRITABLE_DELAY_MS: u64 = 2_000;
+pub(super) const WRITABLE_DELAY_MS: u64 = 2_000;
 
 /// Bounds of how long a master waits that was in a minority, milliseconds; between them it is the timeout. One that suspected
 /// nobody, and was only not answered for a while, waits for the lower bound: voters that may have replaced it deny it, and
