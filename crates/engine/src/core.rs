@@ -220,6 +220,8 @@ pub enum Answer {
     Ok,
     /// An encoded reply.
     Bytes(Vec<u8>),
+    /// An array that is not there, for a command that waited in vain.
+    NullArray,
     /// A count, for WAIT.
     Count(usize),
     /// Whether this server has a write on disk, and how many replicas, for WAITAOF.
@@ -234,6 +236,7 @@ impl Answer {
         match self {
             Answer::Ok => reply.ok(),
             Answer::Bytes(bytes) => reply.append(bytes, false),
+            Answer::NullArray => reply.null_array(),
             Answer::Count(count) => reply.count(*count),
             Answer::OnDisk(here, replicas) => {
                 reply.array(2);

@@ -2,6 +2,7 @@
 //!
 //! Start at [`io`], the contract with the driver, then [`node`].
 
+pub mod blocking;
 pub mod busy;
 pub mod call;
 pub mod clients;

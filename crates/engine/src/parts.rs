@@ -4,6 +4,7 @@
 //! and everything else they touch as arguments, so that a signature shows what a call may change.
 //! For anything else a part queues an [`Order`](crate::core::Order).
 
+use crate::blocking::Blocking;
 use crate::busy::Busy;
 use crate::clients::{Client, Clients};
 use crate::cluster::{Cluster, World};
@@ -58,6 +59,8 @@ pub struct Parts {
     pub pubsub: PubSub,
     /// CLIENT PAUSE.
     pub pause: Pause,
+    /// Clients that wait for keys.
+    pub blocking: Blocking,
     /// Activities during which not every command is admitted.
     pub busy: Busy,
     /// A running CONFIG SET, and other requests that commands wait for.
@@ -85,6 +88,7 @@ impl Parts {
             migrate: Migrate::default(),
             pubsub: PubSub::default(),
             pause: Pause::default(),
+            blocking: Blocking::default(),
             busy: Busy::default(),
             settings: Settings::default(),
             active_expire: true,
@@ -140,7 +144,7 @@ impl Parts {
     pub fn used_memory(&self, core: &Core) -> usize {
         let startup = core.stats.startup_bytes.unwrap_or_default() as usize;
         let clients: usize = self.clients.iter().map(Client::own_memory_bytes).sum();
-        let shared = core.shared.bytes() + self.clients.lent_bytes();
+        let shared = core.shared.bytes() + self.clients.lent_bytes() + self.blocking.memory_bytes();
         let snapshots: u64 = self.saves.snapshots.iter().map(Snapshot::ahead_bytes).sum();
         startup + shared + clients + snapshots as usize
     }

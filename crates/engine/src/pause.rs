@@ -92,6 +92,11 @@ impl Pause {
         self.held.push_back(handle);
     }
 
+    /// Resumes a client, which waits for something else already, when the pause ends.
+    pub(crate) fn hold_blocked(&mut self, handle: Handle) {
+        self.held.push_back(handle);
+    }
+
     /// Starts a pause, or extends the active one for this reason; it is never shortened or relaxed.
     pub fn begin(&mut self, core: &mut Core, reason: PauseReason, mode: PauseMode, end_us: u64) {
         let pause = &mut self.by_reason[reason as usize];

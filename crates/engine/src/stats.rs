@@ -190,6 +190,12 @@ impl Stats {
         }
     }
 
+    /// Counts a command that has waited in vain.
+    pub(crate) fn command_waited(&mut self, number: usize) {
+        self.commands += 1;
+        self.command(number).calls += 1;
+    }
+
     /// Sets whether the cost of each slot is counted, from now on.
     pub(crate) fn set_counts_slots(&mut self, is_on: bool) {
         if self.slots.is_some() != is_on {

@@ -21,8 +21,16 @@ pub struct Queued {
 }
 
 impl Queued {
+    /// Keeps a request: bytes, ranges and long arguments are those of [`crate::command::Args::to_owned_parts`].
+    pub(crate) fn new(
+        command: CommandId,
+        (bytes, ranges, large): (Vec<u8>, Vec<ArgRange>, Vec<SharedBytes>),
+    ) -> Queued {
+        Queued { command, bytes, ranges, large }
+    }
+
     /// Returns its memory usage in bytes.
-    fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         let large: usize = self.large.iter().map(SharedBytes::allocated_bytes).sum();
         let ranges = self.ranges.capacity() * size_of::<ArgRange>();
         size_of::<Queued>() + self.bytes.capacity() + ranges + large

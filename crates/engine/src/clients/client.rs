@@ -152,6 +152,8 @@ pub enum Waiting {
     State,
     /// MIGRATE: the end of the migration.
     Migrate,
+    /// BLPOP and the like: a change of one of its keys.
+    Keys,
     /// CLIENT PAUSE, which holds its next command, unread, in the query buffer.
     Pause,
     /// DEBUG SLEEP and DEBUG RELOAD, which hold all clients.

@@ -9,6 +9,8 @@ use russet_protocol::{ArgRange, ErrorReply};
 use super::Command;
 use crate::io::Now;
 use crate::keyspace::{Key, KeyHasher};
+use crate::transaction::Queued;
+use crate::types::long_double::LongDouble;
 
 /// Arguments borrowed from a query buffer or a transaction's queue. The first is the name of the
 /// command.
@@ -29,6 +31,11 @@ impl<'a> Args<'a> {
     /// Takes the arguments at `ranges` of `bytes`.
     pub fn new(bytes: &'a [u8], ranges: &'a [ArgRange], hasher: KeyHasher) -> Args<'a> {
         Args { bytes, ranges, large: &[], hasher, ready: None, row: None }
+    }
+
+    /// Takes those of a request that was kept.
+    pub(crate) fn of_queued(queued: &'a Queued, hasher: KeyHasher) -> Args<'a> {
+        Args::new(&queued.bytes, &queued.ranges, hasher).with_large(&queued.large)
     }
 
     /// Adds the detached arguments.
@@ -157,6 +164,15 @@ impl<'a> Args<'a> {
         Ok((timeout, now.mono_us.saturating_add(wait_us)))
     }
 
+    /// Parses an argument as the seconds that a command may block, with a fraction. Returns the monotonic microseconds at which
+    /// that ends; none: never.
+    pub fn blocking_seconds(&self, index: usize, now: Now) -> Result<Option<u64>, ErrorReply> {
+        let not_a_float = ErrorReply::fixed("ERR timeout is not a float or out of range");
+        let seconds = LongDouble::parse(&self[index]).ok_or(not_a_float)?;
+        let out_of_range = ErrorReply::fixed("ERR timeout is out of range");
+        blocking_deadline(seconds.to_millis().ok_or(out_of_range)?, now)
+    }
+
     /// Returns an argument as text for messages, with invalid UTF-8 replaced.
     pub fn text(&self, index: usize) -> String {
         String::from_utf8_lossy(self.get(index).unwrap_or_default()).into_owned()
@@ -177,6 +193,26 @@ impl<'a> Args<'a> {
             ranges.push(ArgRange { start, end: bytes.len() });
         }
         (bytes, ranges, self.large.to_vec())
+    }
+}
+
+/// Returns the monotonic microseconds at which a command ends that may block so many milliseconds; none: never.
+pub(in crate::command) fn blocking_deadline(
+    millis: i64,
+    now: Now,
+) -> Result<Option<u64>, ErrorReply> {
+    let Ok(millis) = u64::try_from(millis) else {
+        return Err(ErrorReply::fixed("ERR timeout is negative"));
+    };
+    if millis == 0 {
+        return Ok(None);
+    }
+    let is_in_range = now.wall_ms().checked_add_unsigned(millis).is_some();
+    let end_us = millis.checked_mul(1000).and_then(|wait_us| now.mono_us.checked_add(wait_us));
+    match is_in_range {
+        // So late that it is never due.
+        true => Ok(Some(end_us.unwrap_or(u64::MAX - 1))),
+        false => Err(ErrorReply::fixed("ERR timeout is out of range")),
     }
 }
 

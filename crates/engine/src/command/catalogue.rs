@@ -36,6 +36,7 @@ const LINES: &str = include_str!("redis-7.2.tsv");
 
 /// The successors of deprecated commands that exist here, as COMMAND DOCS names them.
 const INSTEAD: &[(&str, &str)] = &[
+    ("brpoplpush", "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
     ("getset", "`SET` with the `!GET` argument"),
     ("hmset", "`HSET` with multiple field-value pairs"),
     ("psetex", "`SET` with the `PX` argument"),

@@ -59,6 +59,11 @@ impl KeySpec {
         KeySpec { first, last: -1, step, flags, keyword: None, is_counted: false }
     }
 
+    /// All arguments from this index to the last but one.
+    pub const fn before_last(first: usize, flags: u32) -> KeySpec {
+        KeySpec { last: -2, ..KeySpec::rest(first, 1, flags) }
+    }
+
     /// All arguments behind a keyword.
     pub const fn behind(word: &'static str, from: i32, flags: u32) -> KeySpec {
         KeySpec { keyword: Some(Keyword { word, from }), ..KeySpec::rest(0, 1, flags) }

@@ -41,6 +41,7 @@ use std::ops::Range;
 use russet_ds::EntryRef;
 use russet_protocol::ErrorReply;
 
+use crate::blocking::Awaits;
 pub use crate::call::{Call, Caller};
 use crate::clients::{Client, Waiting};
 use crate::config::Config;
@@ -53,7 +54,7 @@ use crate::keyspace::{Change, Edit, Key, Keyspace};
 use crate::parts::Parts;
 use crate::persist::fill::StreamPosition;
 use crate::rdb::format::STRING_BYTES_MAX;
-use crate::transaction::Transaction;
+use crate::transaction::{Queued, Transaction};
 use crate::types::string::Text;
 use crate::types::{BuildContext, Editable, Object};
 pub use args::Args;
@@ -141,6 +142,8 @@ pub enum Flow {
     Done,
     /// The client is blocked ([`Client::blocked`]). The reply is written when it is unblocked.
     Blocked,
+    /// The client waits for keys. The command runs again when they have changed.
+    Waits,
     /// The client has become a replica. Its synchronization starts after the reply.
     Attached,
     /// EXEC has written the header of its reply. The queued commands run next.
@@ -252,6 +255,26 @@ impl Ctx<'_> {
         let handle = self.session()?;
         self.parts.clients.block(self.core, handle, waiting, deadline_us);
         Ok(Flow::Blocked)
+    }
+
+    /// Blocks the calling client until one of its keys has changed, when the command runs again. Within EXEC, and for a master's
+    /// stream, nothing waits: returns false.
+    pub(in crate::command) fn waits(
+        &mut self,
+        args: &Args<'_>,
+        awaits: Awaits,
+    ) -> Result<bool, ErrorReply> {
+        if self.call.caller != Caller::Client {
+            return Ok(false);
+        }
+        let (handle, db) = (self.session()?, self.call.db);
+        let request = Queued::new(self.commands.id_of(self.command), args.to_owned_parts());
+        let keys = awaits.keys.clone().filter_map(|index| args.get(index)).map(Into::into);
+        let request = (request, keys.collect());
+        let Parts { blocking, clients, .. } = &mut *self.parts;
+        let deadline_us = blocking.wait(self.data, handle, db, request, awaits);
+        clients.block(self.core, handle, Waiting::Keys, deadline_us);
+        Ok(true)
     }
 
     /// Reads a string. See [`Ctx::read_as`].

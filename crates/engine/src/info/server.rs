@@ -125,7 +125,7 @@ pub(super) const FIELDS: &[Field] = &[
         Clients,
         "blocked_clients",
         Gauge,
-        "Blocked clients: in WAIT, SAVE, a pause, or a pending request.",
+        "Blocked clients: in BLPOP and the like, WAIT, SAVE, a pause, or a pending request.",
         |view| view.blocked.into(),
     ),
     always(Clients, "tracking_clients", Gauge, "Clients with CLIENT TRACKING.", "0"),
@@ -141,13 +141,15 @@ pub(super) const FIELDS: &[Field] = &[
     field(Clients, "total_watched_keys", Gauge, "Watched keys (Valkey only).", |view| {
         view.data.watch.len().into()
     }),
-    always(Clients, "total_blocking_keys", Gauge, "Keys that block clients.", "0"),
-    always(
+    field(Clients, "total_blocking_keys", Gauge, "Keys that block clients.", |view| {
+        view.data.awaited.len().into()
+    }),
+    field(
         Clients,
         "total_blocking_keys_on_nokey",
         Gauge,
         "Keys whose deletion unblocks clients.",
-        "0",
+        |view| view.data.awaited.len_or_gone().into(),
     ),
     field(
         Memory,

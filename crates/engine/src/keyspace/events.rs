@@ -190,11 +190,14 @@ impl Keyspace {
         std::mem::take(&mut self.events.list)
     }
 
-    /// Reports a change of a key: marks its watchers and collects the event.
+    /// Reports a change of a key: marks its watchers and those that wait for it, and collects the event.
     #[inline]
     pub(super) fn key_changed(&mut self, db: u32, key: Key<'_>, kind: EventKind) {
         if !self.watch.is_empty() {
             self.watch.touch(db, key.bytes, kind.removes());
+        }
+        if !self.awaited.is_empty() {
+            self.awaited.touch(db, key.bytes);
         }
         self.event(db, key, kind);
     }

@@ -5,6 +5,7 @@
 //! replies or replication: callers detect changes by [`Keyspace::dirty`], and collect expired keys
 //! with [`Keyspace::take_expired`].
 
+mod awaited;
 mod change;
 pub mod edit;
 pub mod events;
@@ -32,6 +33,7 @@ use crate::io::{Garbage, LARGE_BYTES};
 use crate::mode::Mode;
 use crate::rng::Rng;
 use crate::types::{Object, Value};
+pub use awaited::{AwaitedKeys, Place, Wanted};
 pub use change::Change;
 pub use edit::{Edit, Expiry};
 pub use events::{Event, EventKind};
@@ -198,6 +200,8 @@ pub struct Keyspace {
     pub walks: walk::Walks,
     /// Watched keys.
     pub watch: WatchTable,
+    /// Keys that blocked clients wait for.
+    pub awaited: AwaitedKeys,
     /// Wall clock of this turn in milliseconds.
     pub now_ms: i64,
     /// Access clock of this turn in seconds, 24 bits.
@@ -239,6 +243,7 @@ impl Keyspace {
             next_identity: u64::from(count),
             walks: walk::Walks::default(),
             watch: WatchTable::default(),
+            awaited: AwaitedKeys::default(),
             now_ms: 0,
             clock: 0,
             lfu: None,
@@ -409,6 +414,7 @@ impl Keyspace {
             }
             let old = &self.dbs[number as usize];
             self.watch.touch_all(number, old, None, self.hasher, self.now_ms);
+            self.awaited.touch_all(number);
             let fresh = self.fresh_db();
             let old = std::mem::replace(&mut self.dbs[number as usize], fresh);
             removed += old.len();
@@ -438,6 +444,7 @@ impl Keyspace {
         for number in 0..self.count() {
             let (old, new) = (&self.dbs[number as usize], &other.dbs[number as usize]);
             self.watch.touch_all(number, old, Some(new), self.hasher, self.now_ms);
+            self.awaited.touch_all(number);
             self.next_identity += 1;
             other.dbs[number as usize].identity = self.next_identity;
             let new = std::mem::replace(
@@ -502,6 +509,7 @@ impl Keyspace {
         for (number, other) in [(a, b), (b, a)] {
             let (old, new) = (&self.dbs[number as usize], &self.dbs[other as usize]);
             self.watch.touch_all(number, old, Some(new), self.hasher, self.now_ms);
+            self.awaited.touch_all(number);
         }
         self.dbs.swap(a as usize, b as usize);
         self.own_expiries.swap(a, b);

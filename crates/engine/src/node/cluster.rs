@@ -128,8 +128,7 @@ impl Node {
     fn add_queued(&self, keys: &mut Keys, transaction: &Transaction, db: u32) {
         for queued in &transaction.queue {
             let row = self.commands.row(queued.command);
-            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
-                .with_large(&queued.large);
+            let args = Args::of_queued(queued, self.data.hasher());
             self.add_keys(keys, row, &args, db);
         }
     }

@@ -56,6 +56,9 @@ impl Node {
         if self.core.has_orders() {
             self.carry_out_orders();
         }
+        if self.data.awaited.has_changed() {
+            self.serve_blocked(host);
+        }
         taken
     }
 
@@ -142,8 +145,7 @@ impl Node {
     }
 
     pub(super) fn queued(&self, command: &'static Command, args: &Args<'_>) -> Queued {
-        let (bytes, ranges, large) = args.to_owned_parts();
-        Queued { command: self.commands.id_of(command), bytes, ranges, large }
+        Queued::new(self.commands.id_of(command), args.to_owned_parts())
     }
 
     /// Runs a command for a client and writes its reply to the outbox.
@@ -191,7 +193,7 @@ impl Node {
             self.parts.clients.hold_exec(handle, reply_at);
         }
         match outcome {
-            Ok(Flow::Done | Flow::Blocked) | Err(_) => {}
+            Ok(Flow::Done | Flow::Blocked | Flow::Waits) | Err(_) => {}
             Ok(Flow::Transaction) => self.begin_exec(handle, command, host),
             Ok(flow) => self.finish(handle, flow),
         }
@@ -269,7 +271,11 @@ impl Node {
             reply.error(error);
         }
         let number = self.commands.number_of(command);
-        self.core.stats.command_ended(number, host.ticks_us(), outcome.as_ref().err());
+        match &outcome {
+            // It counts when it ends.
+            Ok(Flow::Waits) => self.core.stats.tick(host.ticks_us()),
+            _ => self.core.stats.command_ended(number, host.ticks_us(), outcome.as_ref().err()),
+        }
         outcome
     }
 
@@ -281,7 +287,7 @@ impl Node {
             Flow::Request(request) => settings.request(core, clients, busy, handle, request),
             Flow::Attached => master.attached(core, clients, handle),
             Flow::Close => clients.close_after_reply(core, handle),
-            Flow::Done | Flow::Blocked | Flow::Transaction => {}
+            Flow::Done | Flow::Blocked | Flow::Waits | Flow::Transaction => {}
         }
     }
 

@@ -62,8 +62,7 @@ impl Node {
             };
             let row = self.commands.row(queued.command);
             let reply_at = client.wire.outbox.end();
-            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
-                .with_large(&queued.large);
+            let args = Args::of_queued(&queued, self.data.hasher());
             self.run_for_client(handle, Caller::Exec, row, &args, host);
             self.core.free_sized(queued.own_bytes(), queued);
             self.carry_out_orders();
@@ -105,8 +104,7 @@ impl Node {
             self.parts.following.transaction_mut().and_then(|t| t.queue.pop_front())
         {
             let row = self.commands.row(queued.command);
-            let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
-                .with_large(&queued.large);
+            let args = Args::of_queued(&queued, self.data.hasher());
             self.run_upstream(row, &args, host);
             self.core.free_sized(queued.own_bytes(), queued);
         }

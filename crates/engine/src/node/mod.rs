@@ -6,12 +6,14 @@
 //!
 //! * `serve.rs`: the hot path, ready clients' requests in batches;
 //! * `dispatch.rs`: checks, queueing and execution of commands, and their effects;
+//! * `blocked.rs`: clients that wait for keys;
 //! * `exec.rs`: EXEC, which may span several turns;
 //! * `migrate.rs`: what a MIGRATE changes when it ends;
 //! * `orders.rs`: orders of parts to each other;
 //! * `timers.rs`: timers and background work.
 
 mod admit;
+mod blocked;
 mod cluster;
 mod dispatch;
 mod exec;
@@ -244,6 +246,7 @@ impl Node {
         }
         self.run_timers(host);
         self.resume_exec(host, began_us);
+        self.serve_blocked(host);
         self.serve(host, began_us);
         if !self.is_stopped() {
             self.background(host, began_us);
@@ -314,6 +317,7 @@ impl Node {
         let busy = &self.parts.busy;
         (self.parts.clients.ready_len() > 0 && !busy.holds_all())
             || self.may_resume_exec()
+            || self.may_serve_blocked()
             || self.parts.migrate.has_news()
             || self.has_background_work()
     }
@@ -454,10 +458,13 @@ impl Node {
 
     /// Resumes a client that was blocked or held.
     fn resume(&mut self, handle: Handle) {
-        let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, cluster, .. } = parts;
+        let Node { core, data, parts, .. } = self;
+        let Parts { clients, master, following, cluster, blocking, .. } = parts;
         let Some(Blocked { waiting, .. }) = clients.unblock(core, handle) else { return };
         master.stop_waiting(waiting, handle);
+        if waiting == Waiting::Keys {
+            blocking.forget(data, handle);
+        }
         cluster.take_slot_order(handle);
         following.resumed(core.now.mono_us, handle);
         let Some(client) = clients.get_mut(handle) else { return };
@@ -473,8 +480,8 @@ impl Node {
 
     /// Removes a connection from all parts. During EXEC its client stays until the end.
     fn remove_client(&mut self, handle: Handle) {
-        let Node { core, parts, .. } = self;
-        let Parts { clients, master, following, saves, .. } = parts;
+        let Node { core, data, parts, .. } = self;
+        let Parts { clients, master, following, saves, blocking, .. } = parts;
         let Some(client) = clients.get_mut(handle) else { return };
         let by_peer = !std::mem::replace(&mut client.closed, true);
         if client.transaction.running {
@@ -483,6 +490,7 @@ impl Node {
         }
         if let Some(blocked) = client.blocked {
             master.stop_waiting(blocked.waiting, handle);
+            blocking.forget(data, handle);
         }
         match client.role {
             Role::Client | Role::Replica => master.on_close(core, clients, saves, handle, by_peer),

@@ -38,6 +38,7 @@ impl Node {
                 clients.answer(core, handle, &answer);
                 self.resume(handle);
             }
+            Order::Resume(handle) if parts.blocking.release(data, handle) => {}
             Order::Resume(handle) => self.resume(handle),
             Order::Migrated(migrated) => self.migrated(migrated),
             Order::ScheduleFullSync => self.schedule_full_sync(),

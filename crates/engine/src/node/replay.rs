@@ -177,8 +177,7 @@ impl Node {
                 transaction.open = false;
                 while let Some(queued) = transaction.queue.pop_front() {
                     let row = self.commands.row(queued.command);
-                    let args = Args::new(&queued.bytes, &queued.ranges, self.data.hasher())
-                        .with_large(&queued.large);
+                    let args = Args::of_queued(&queued, self.data.hasher());
                     self.replay_one(db, row, &args, host)?;
                 }
             }

@@ -70,6 +70,7 @@ impl Node {
             }
             self.with_cluster(Cluster::tick);
             self.drop_lost_slots();
+            self.redirect_blocked();
         }
         if self.core.timers.take_due(Timer::HandOver, now_us) {
             self.with_cluster(Cluster::hand_over_due);
@@ -117,8 +118,9 @@ impl Node {
 
     /// Unblocks clients whose timeout has passed.
     fn time_out_clients(&mut self) {
-        let Node { core, parts, .. } = self;
-        while let Some(handle) = parts.clients.take_timed_out(core) {
+        while let Some(handle) = self.parts.clients.take_timed_out(&mut self.core) {
+            self.count_blocked(handle);
+            let Node { core, parts, .. } = self;
             core.order(match parts.clients.waiting(handle) {
                 Some(Waiting::Acks(awaited)) => {
                     let acks = parts.master.acks(&awaited, parts.aof.synced_batch());
@@ -127,6 +129,7 @@ impl Node {
                 Some(Waiting::SlotAcks(_)) => {
                     Order::Answer(handle, Answer::Error(ErrorReply::NoReplicas))
                 }
+                Some(Waiting::Keys) => Order::Answer(handle, Answer::NullArray),
                 _ => Order::Resume(handle),
             });
         }

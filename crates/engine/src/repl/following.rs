@@ -381,11 +381,12 @@ impl Following {
     }
 }
 
-/// Unblocks clients in commands that only a master can complete.
+/// Unblocks clients in commands that only a master can complete, or that wait for keys: a replica has those of another master.
 fn release_waiters(core: &mut Core, clients: &mut Clients) {
     let text = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
-    let awaits_acks = |waiting| matches!(waiting, Waiting::Acks(_) | Waiting::SlotAcks(_));
-    for handle in clients.waiting_for(awaits_acks) {
+    let is_released =
+        |waiting| matches!(waiting, Waiting::Acks(_) | Waiting::SlotAcks(_) | Waiting::Keys);
+    for handle in clients.waiting_for(is_released) {
         core.order(Order::Answer(handle, Answer::Error(ErrorReply::fixed(text))));
         core.order(Order::CloseAfterReply(handle));
     }

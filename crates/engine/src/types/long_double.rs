@@ -11,8 +11,8 @@
 //! Formatting is exact. Below 2^63 the number times 10^17 is a 121-bit integer divided by a power
 //! of two; above it the number is an integer of at most 16384 bits.
 
-use rustc_apfloat::Float;
 use rustc_apfloat::ieee::X87DoubleExtended;
+use rustc_apfloat::{Float, Round};
 
 /// Maximum length of a parsed text in bytes, as in stock servers.
 const TEXT_LEN_MAX: usize = 5 * 1024 - 1;
@@ -56,6 +56,16 @@ impl LongDouble {
     pub fn plus(self, other: LongDouble) -> Option<LongDouble> {
         let sum = (self.0 + other.0).value;
         sum.is_finite().then_some(LongDouble(sum))
+    }
+
+    /// Returns seconds as milliseconds, rounded up; none if they are out of range.
+    pub fn to_millis(self) -> Option<i64> {
+        let thousand = X87DoubleExtended::from_i128(1000).value;
+        let millis = (self.0 * thousand).value.to_i128_r(128, Round::TowardPositive, &mut false);
+        match self.0.is_negative() {
+            true => Some(i64::try_from(millis.value).unwrap_or(i64::MIN)),
+            false => i64::try_from(millis.value).ok(),
+        }
     }
 
     /// Formats the number with 17 digits after the decimal point, without trailing zeros. Must be

@@ -4,6 +4,7 @@ mod acks;
 mod admin;
 mod aof_load;
 mod append_only;
+mod blocking;
 mod clients;
 mod cluster;
 mod damage;

@@ -14,6 +14,9 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Timeout of replies.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Timeout of replies, after which the client may be blocked.
+const PATIENCE_BLOCKED: Duration = Duration::from_millis(50);
+
 /// A remote server.
 pub struct Remote {
     address: String,
@@ -54,12 +57,16 @@ impl Link {
     }
 
     fn reply(&mut self) -> Option<Vec<String>> {
+        self.reply_within(PATIENCE)
+    }
+
+    fn reply_within(&mut self, time: Duration) -> Option<Vec<String>> {
         loop {
             if let Some((len, lines)) = resp::reply(&self.bytes) {
                 self.bytes.drain(..len);
                 return Some(lines);
             }
-            if !self.read(PATIENCE) {
+            if !self.read(time) {
                 return None;
             }
         }
@@ -69,6 +76,21 @@ impl Link {
         let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
         self.send(&resp::request(&words));
         self.reply().expect("a reply")
+    }
+}
+
+impl Link {
+    /// Returns a reply as it is.
+    fn text(&mut self, words: &[&str]) -> String {
+        let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        self.send(&resp::request(&words));
+        loop {
+            if let Some((len, _)) = resp::reply(&self.bytes) {
+                let bytes: Vec<u8> = self.bytes.drain(..len).collect();
+                return String::from_utf8_lossy(&bytes).into_owned();
+            }
+            assert!(self.read(PATIENCE), "a reply");
+        }
     }
 }
 
@@ -114,6 +136,15 @@ impl Remote {
         let offset = offset + link.bytes.len() as i64;
         self.replica = Some((link, offset));
     }
+}
+
+/// Whether a client is blocked.
+fn is_blocked(control: &mut Link, link: &Link) -> bool {
+    let address = link.socket.local_addr().expect("a socket");
+    let list = control.text(&["CLIENT", "LIST"]);
+    let line = list.lines().find(|line| line.contains(&format!(" addr={address} ")));
+    let flags = line.and_then(|line| line.split(" flags=").nth(1)?.split(' ').next());
+    flags.is_some_and(|flags| flags.contains('b'))
 }
 
 impl Drop for Remote {
@@ -170,8 +201,13 @@ impl Server for Remote {
         let awaited = self.awaited.remove(client).unwrap_or(0);
         let Some(link) = self.clients.get_mut(client) else { return Vec::new() };
         let mut lines = Vec::new();
-        for _ in 0..awaited {
-            match link.reply() {
+        for at in 0..awaited {
+            let reply = link.reply_within(PATIENCE_BLOCKED);
+            if reply.is_none() && is_blocked(&mut self.control, link) {
+                self.awaited.insert(client.to_owned(), awaited - at);
+                break;
+            }
+            match reply.or_else(|| link.reply()) {
                 Some(reply) => lines.extend(reply),
                 None => lines.push("(closed)".to_owned()),
             }

@@ -22,6 +22,11 @@ pub(super) const FAMILY: Family = Family {
         (4, "lset"),
         (4, "lrem"),
         (2, "ltrim"),
+        (2, "blpop"),
+        (1, "brpop"),
+        (1, "blmpop"),
+        (2, "blmove"),
+        (1, "brpoplpush"),
     ],
     request,
 };
@@ -45,6 +50,20 @@ fn request(load: &Load, chance: &mut Chance, _wall_ms: i64, name: &'static str) 
         }
         "lmove" => args.extend([load.typed_key(chance, "list"), side(chance), side(chance)]),
         "rpoplpush" => args.push(load.typed_key(chance, "list")),
+        "blpop" | "brpop" => {
+            args.extend((0..chance.below(3)).map(|_| load.typed_key(chance, "list")));
+            args.push(seconds(chance));
+        }
+        "blmpop" => {
+            let other = load.typed_key(chance, "list");
+            args = vec![name.into(), seconds(chance), text(2), key, other, side(chance)];
+            args.extend([b"COUNT".to_vec(), text(chance.skewed(1, 20))]);
+        }
+        "blmove" => {
+            args.extend([load.typed_key(chance, "list"), side(chance), side(chance)]);
+            args.push(seconds(chance));
+        }
+        "brpoplpush" => args.extend([load.typed_key(chance, "list"), seconds(chance)]),
         "lindex" => args.push(index(chance)),
         "lrange" => args.extend([index(chance), index(chance)]),
         "lpos" => args.push(element(load, chance)),
@@ -61,6 +80,11 @@ fn request(load: &Load, chance: &mut Chance, _wall_ms: i64, name: &'static str) 
         _ => {}
     }
     args
+}
+
+/// For how long a command may wait.
+fn seconds(chance: &mut Chance) -> Vec<u8> {
+    text(format!("0.{:03}", chance.skewed(1, 999)))
 }
 
 fn side(chance: &mut Chance) -> Vec<u8> {

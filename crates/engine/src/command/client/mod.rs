@@ -255,13 +255,14 @@ fn unblock(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome
         return Ok(Flow::Done);
     };
     let answer = match waiting {
-        Waiting::Acks(_) | Waiting::SlotAcks(_) if by_error => {
+        Waiting::Acks(_) | Waiting::SlotAcks(_) | Waiting::Keys if by_error => {
             Answer::Error(ErrorReply::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
         }
         Waiting::Acks(awaited) => {
             ctx.parts.master.acks(&awaited, ctx.parts.aof.synced_batch()).answer(&awaited)
         }
         Waiting::SlotAcks(_) => Answer::Error(ErrorReply::NoReplicas),
+        Waiting::Keys => Answer::NullArray,
         _ => {
             reply.integer(0);
             return Ok(Flow::Done);

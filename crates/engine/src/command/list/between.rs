@@ -34,7 +34,7 @@ pub(super) const RPOPLPUSH: Command = Command {
 };
 
 /// Moves an element. The event of the push comes first, as in Redis.
-fn move_element(
+pub(super) fn move_element(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,
     reply: &mut Reply<'_>,

@@ -1,5 +1,7 @@
 //! Pushing and popping at the ends of lists.
 
+use std::ops::Range;
+
 use russet_protocol::ErrorReply;
 
 use super::{ROW, parse_side, push_event, side};
@@ -157,27 +159,56 @@ pub(super) const LMPOP: Command = Command {
 };
 
 fn lmpop(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let Wanted { keys, side, count } = Wanted::parse(args, 1)?;
-    for at in keys {
-        let key = args.key(at);
-        if ctx.peek_as(key, ListRef::of)?.is_some() {
-            let taken = take(ctx, key, side, count)?;
-            reply.array(2);
-            reply.bulk(key.bytes);
-            reply.array(taken.len());
-            taken.iter().for_each(|element| reply.bulk(element));
-            let word: &[u8] = if side == Side::Left { b"LPOP" } else { b"RPOP" };
-            ctx.effect(&[word, key.bytes, taken.len().to_string().as_bytes()]);
-            return Ok(Flow::Done);
-        }
+    let wanted = Wanted::parse(args, 1)?;
+    if !pop_first(ctx, args, reply, &wanted)? {
+        reply.null_array();
     }
-    reply.null_array();
     Ok(Flow::Done)
+}
+
+/// Pops from the first list that exists. Returns false if there is none.
+pub(super) fn pop_first(
+    ctx: &mut Ctx<'_>,
+    args: &Args<'_>,
+    reply: &mut Reply<'_>,
+    wanted: &Wanted,
+) -> Result<bool, ErrorReply> {
+    let Some(at) = first_list(ctx, args, wanted.keys.clone())? else { return Ok(false) };
+    let key = args.key(at);
+    let taken = take(ctx, key, wanted.side, wanted.count)?;
+    reply.array(2);
+    reply.bulk(key.bytes);
+    reply.array(taken.len());
+    taken.iter().for_each(|element| reply.bulk(element));
+    ctx.effect(&[pop_word(wanted.side), key.bytes, taken.len().to_string().as_bytes()]);
+    Ok(true)
+}
+
+/// Returns which of some keys is the first that exists; all up to it must be lists.
+pub(super) fn first_list(
+    ctx: &mut Ctx<'_>,
+    args: &Args<'_>,
+    mut keys: Range<usize>,
+) -> Result<Option<usize>, ErrorReply> {
+    let found = keys.find_map(|at| match ctx.peek_as(args.key(at), ListRef::of) {
+        Ok(None) => None,
+        Ok(Some(_)) => Some(Ok(at)),
+        Err(error) => Some(Err(error)),
+    });
+    found.transpose()
+}
+
+/// The command that pops at an end.
+pub(super) const fn pop_word(side: Side) -> &'static [u8] {
+    match side {
+        Side::Left => b"LPOP",
+        Side::Right => b"RPOP",
+    }
 }
 
 /// What LMPOP takes.
 pub(super) struct Wanted {
-    pub keys: std::ops::Range<usize>,
+    pub keys: Range<usize>,
     pub side: Side,
     pub count: usize,
 }

@@ -1,11 +1,13 @@
 //! Lists.
 //!
 //! * `ends.rs`: pushing and popping at the ends
+//! * `blocking.rs`: commands that wait for elements
 //! * `between.rs`: from one list to another
 //! * `read.rs`: elements, ranges, searches
 //! * `change.rs`: elements within a list
 
 mod between;
+mod blocking;
 mod change;
 mod ends;
 mod read;
@@ -29,6 +31,11 @@ pub const COMMANDS: &[Command] = &[
     ends::LMPOP,
     between::LMOVE,
     between::RPOPLPUSH,
+    blocking::BLPOP,
+    blocking::BRPOP,
+    blocking::BLMPOP,
+    blocking::BLMOVE,
+    blocking::BRPOPLPUSH,
     read::LLEN,
     read::LINDEX,
     read::LRANGE,

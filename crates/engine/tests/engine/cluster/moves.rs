@@ -70,6 +70,31 @@ fn a_transaction_is_of_one_slot() {
 }
 
 #[test]
+fn who_waits_for_keys_of_a_slot_that_leaves_is_redirected() {
+    let mut world = two_masters();
+    let other = world.id(1);
+    let (waiting, imported) = (world.connect(0), world.connect(1));
+    assert_eq!(world.request_of(0, waiting, "BLPOP hello 0"), "");
+    let operator = world.connect(0);
+    let source = world.id(0);
+    assert_eq!(world.request(1, &format!("CLUSTER SETSLOT 866 IMPORTING {source}")), "+OK\r\n");
+    assert_eq!(world.request(1, "ASKING"), "+OK\r\n");
+    let migrate = format!("CLUSTER SETSLOT 866 MIGRATING {other}");
+    assert_eq!(world.request_of(0, operator, &migrate), "+OK\r\n");
+    // While it is on the move, keys may still appear here.
+    world.advance_ms(500);
+    assert_eq!(world.nodes[0].take(waiting), "");
+    let give = format!("CLUSTER SETSLOT 866 NODE {other}");
+    assert_eq!(world.request(1, &give), "+OK\r\n");
+    assert_eq!(world.request_of(0, operator, &give), "+OK\r\n");
+    world.advance_ms(500);
+    assert_eq!(world.nodes[0].take(waiting), "-MOVED 866 127.0.0.1:7001\r\n");
+    assert_eq!(world.request_of(1, imported, "BLPOP hello 0"), "");
+    assert_eq!(world.request(1, "RPUSH hello 1"), ":1\r\n");
+    assert_eq!(world.nodes[1].take(imported), "*2\r\n$5\r\nhello\r\n$1\r\n1\r\n");
+}
+
+#[test]
 fn exec_is_redirected_when_its_slot_has_left() {
     let mut world = two_masters();
     let other = world.id(1);
