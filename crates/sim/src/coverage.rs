@@ -131,7 +131,7 @@ counters! {
     /// By a full synchronisation, or DEBUG RELOAD.
     replaced = "replacements of all data of a node with an append-only file", at least 1000;
     /// Those of replicas.
-    disk_checks = "answers of WAITAOF compared with what is on replicas' disks", at least 200;
+    disk_checks = "answers of WAITAOF compared with what is on replicas' disks", at least 120;
     /// A torn end.
     aof_cut = "append-only files cut off at a torn end", at least 800;
     /// States executed that were not found: none of them had been seen.
@@ -203,7 +203,7 @@ counters! {
     /// Its key got another value then.
     replaced_in_walk = "overwritings of large values in the middle of their walk", at least 120;
     /// Fields of hashes.
-    expired_elements = "expired elements of collections", at least 150_000;
+    expired_elements = "expired elements of collections", at least 100_000;
     /// From listpack to table.
     converted = "collections that became large", at least 35_000;
     /// Data compared with the applier's.

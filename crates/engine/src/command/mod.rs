@@ -50,13 +50,13 @@ use crate::core::Core;
 use crate::ids::Handle;
 use crate::io::Request;
 use crate::journal::Journal;
-use crate::keyspace::{Change, Edit, Key, Keyspace};
+use crate::keyspace::{Change, Edit, Key, Keyspace, Wanted};
 use crate::parts::Parts;
 use crate::persist::fill::StreamPosition;
 use crate::rdb::format::STRING_BYTES_MAX;
 use crate::transaction::{Queued, Transaction};
 use crate::types::string::Text;
-use crate::types::{BuildContext, Editable, Object};
+use crate::types::{BuildContext, Editable, Object, Type};
 pub use args::Args;
 pub use argument::Argument;
 pub use keyspec::KeySpec;
@@ -275,6 +275,23 @@ impl Ctx<'_> {
         let deadline_us = blocking.wait(self.data, handle, db, request, awaits);
         clients.block(self.core, handle, Waiting::Keys, deadline_us);
         Ok(true)
+    }
+
+    /// The same until one of these keys has this type. Where nothing waits, the reply is no array.
+    pub(in crate::command) fn wait_for_type(
+        &mut self,
+        args: &Args<'_>,
+        reply: &mut Reply<'_>,
+        keys: Range<usize>,
+        wanted: &Type,
+        deadline_us: Option<u64>,
+    ) -> Outcome {
+        let wanted = Wanted { number: wanted.number, or_gone: false };
+        if self.waits(args, Awaits { keys, wanted, deadline_us })? {
+            return Ok(Flow::Waits);
+        }
+        reply.null_array();
+        Ok(Flow::Done)
     }
 
     /// Reads a string. See [`Ctx::read_as`].

@@ -82,9 +82,10 @@ fn request(load: &Load, chance: &mut Chance, _wall_ms: i64, name: &'static str) 
     args
 }
 
-/// For how long a command may wait.
+/// For how long a command may wait: mostly not for long, since its client does nothing else meanwhile.
 fn seconds(chance: &mut Chance) -> Vec<u8> {
-    text(format!("0.{:03}", chance.skewed(1, 999)))
+    let millis = if chance.percent(10) { chance.skewed(100, 999) } else { chance.skewed(1, 50) };
+    text(format!("0.{millis:03}"))
 }
 
 fn side(chance: &mut Chance) -> Vec<u8> {

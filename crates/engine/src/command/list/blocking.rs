@@ -2,8 +2,6 @@
 //!
 //! Each does what its form without B does, as soon as there is an element ([`crate::blocking`]), and is propagated as that form.
 
-use std::ops::Range;
-
 use super::between::{LMOVE, RPOPLPUSH, move_element};
 use super::ends::{LMPOP, Wanted, first_list, pop_first, pop_word, take};
 use super::{ROW, parse_side, side};
@@ -38,7 +36,7 @@ fn pop(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>, side: Side) ->
     let last = args.len() - 1;
     let deadline_us = args.blocking_seconds(last, ctx.core.now)?;
     let Some(at) = first_list(ctx, args, 1..last)? else {
-        return wait(ctx, args, reply, 1..last, deadline_us);
+        return ctx.wait_for_type(args, reply, 1..last, &LIST, deadline_us);
     };
     let key = args.key(at);
     let taken = take(ctx, key, side, 1)?;
@@ -68,7 +66,7 @@ pub(super) const BLMPOP: Command = Command {
         let wanted = Wanted::parse(args, 2)?;
         match pop_first(ctx, args, reply, &wanted)? {
             true => Ok(Flow::Done),
-            false => wait(ctx, args, reply, wanted.keys, deadline_us),
+            false => ctx.wait_for_type(args, reply, wanted.keys, &LIST, deadline_us),
         }
     },
     ..LMPOP
@@ -116,7 +114,8 @@ fn wait_and_move(
     deadline_us: Option<u64>,
 ) -> Outcome {
     if ctx.peek_as(args.key(1), ListRef::of)?.is_none() {
-        if ctx.waits(args, awaits(1..2, deadline_us))? {
+        let wanted = WantedType { number: LIST.number, or_gone: false };
+        if ctx.waits(args, Awaits { keys: 1..2, wanted, deadline_us })? {
             return Ok(Flow::Waits);
         }
         reply.null();
@@ -128,24 +127,4 @@ fn wait_and_move(
         _ => ctx.effect(&[b"LMOVE", &args[1], &args[2], &args[3], &args[4]]),
     }
     Ok(Flow::Done)
-}
-
-/// Waits for one of these keys.
-fn wait(
-    ctx: &mut Ctx<'_>,
-    args: &Args<'_>,
-    reply: &mut Reply<'_>,
-    keys: Range<usize>,
-    deadline_us: Option<u64>,
-) -> Outcome {
-    if ctx.waits(args, awaits(keys, deadline_us))? {
-        return Ok(Flow::Waits);
-    }
-    reply.null_array();
-    Ok(Flow::Done)
-}
-
-fn awaits(keys: Range<usize>, deadline_us: Option<u64>) -> Awaits {
-    let wanted = WantedType { number: LIST.number, or_gone: false };
-    Awaits { keys, wanted, deadline_us }
 }
