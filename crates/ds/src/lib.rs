@@ -12,6 +12,7 @@
 //! * [`listpack`]: strings and integers in a contiguous buffer; [`ziplist`] and [`zipmap`], its
 //!   predecessors in older files.
 //! * [`intset`]: small sets of integers.
+//! * [`bits`]: bytes as arrays of bits.
 //!
 //! Not here: commands, types, replies, clocks, threads, input and output. Time, random numbers and
 //! the hash of a key are arguments.
@@ -21,6 +22,7 @@
               every block states why it is sound"
 )]
 
+pub mod bits;
 pub mod block;
 #[cfg(feature = "counting")]
 pub mod counting;

@@ -2,14 +2,15 @@
 //! its table ([`CommandTable`]).
 
 use super::{
-    Command, CommandTable, client, cluster, config, connection, debug, hash, introspect, keys,
-    list, memory, pubsub, replication, sentinel, server, set, string, transaction,
+    Command, CommandTable, bitmap, client, cluster, config, connection, debug, hash, introspect,
+    keys, list, memory, pubsub, replication, sentinel, server, set, string, transaction,
 };
 use crate::mode::Mode;
 
 /// All families. One line adds a family; its rows add its commands.
 pub static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    bitmap::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,

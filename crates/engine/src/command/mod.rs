@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod argument;
+mod bitmap;
 pub mod catalogue;
 pub mod client;
 mod cluster;
@@ -38,7 +39,7 @@ pub mod transaction;
 
 use std::ops::Range;
 
-use russet_ds::EntryRef;
+use russet_ds::{EntryRef, OutOfMemory};
 use russet_protocol::ErrorReply;
 
 use crate::blocking::Awaits;
@@ -50,7 +51,7 @@ use crate::core::Core;
 use crate::ids::Handle;
 use crate::io::Request;
 use crate::journal::Journal;
-use crate::keyspace::{Change, Edit, Key, Keyspace, Wanted};
+use crate::keyspace::{Change, Edit, EventKind, Key, Keyspace, Wanted};
 use crate::parts::Parts;
 use crate::persist::fill::StreamPosition;
 use crate::rdb::format::STRING_BYTES_MAX;
@@ -349,6 +350,45 @@ impl Ctx<'_> {
         edit.change::<C, R>(&context, change).ok_or(ErrorReply::WrongType)
     }
 
+    /// Lends the bytes of a string to `change`, which returns a result and how many changes that was. Zero bytes are
+    /// added up to a length of `len`. See [`Edit::change_bytes`]; the caller has seen that the value has no other type.
+    pub fn change_bytes<R>(
+        &mut self,
+        key: Key<'_>,
+        len: usize,
+        event: EventKind,
+        change: impl FnOnce(&mut [u8]) -> (R, u64),
+    ) -> Result<R, ErrorReply> {
+        let changed = self.edit(key).change_bytes(len, event, change);
+        changed.map_err(|OutOfMemory| ErrorReply::StringTooLong)
+    }
+
+    /// Reads the values of several keys: hides expired keys, counts hits and misses, updates access times. Fails if one has
+    /// another type, whatever the others are.
+    pub(in crate::command) fn read_all_as<'s, V>(
+        &'s mut self,
+        args: &Args<'_>,
+        keys: Range<usize>,
+        of: impl Fn(&EntryRef<'s, Object>) -> Option<V>,
+    ) -> Result<Vec<Option<V>>, ErrorReply>
+    where
+        V: 's,
+    {
+        let mut are_there = Vec::with_capacity(keys.len());
+        for at in keys.clone() {
+            let entry = self.data.read(self.call.db, args.key(at));
+            are_there.push(entry.is_some());
+        }
+        // An expired key may still be there, on a replica.
+        let db = self.data.db(self.call.db);
+        let seen = keys.zip(are_there);
+        seen.map(|(at, is_there)| {
+            let entry = db.get(args.key(at)).filter(|_| is_there);
+            entry.map(|entry| of(&entry).ok_or(ErrorReply::WrongType)).transpose()
+        })
+        .collect()
+    }
+
     /// Reads a key without updating its access time and those of keys that the command reads later.
     /// It counts as a hit or a miss.
     pub(in crate::command) fn read_without_touch(
@@ -409,6 +449,10 @@ impl Ctx<'_> {
         is_level.then(|| self.parts.master.stream.position(upstream_db)).flatten()
     }
 }
+
+/// The largest gap that a command fills with zero bytes, whatever the configuration allows. A gap costs the client
+/// nothing, so it must not allocate without limit.
+const STRING_GAP_MAX: u64 = 1 << 32;
 
 /// The error of a command that needs a connection and has none.
 const NO_SESSION: ErrorReply = ErrorReply::fixed("ERR This command needs a connection");

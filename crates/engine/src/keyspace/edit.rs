@@ -4,7 +4,7 @@
 //! change is counted as dirty and reported as an event. No other part of the engine has mutable
 //! access to a table.
 
-use russet_ds::{BytesMut, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload, SharedBytes};
+use russet_ds::{Block, EntryRef, NewPayload, OutOfMemory, OwnedEntry, Payload, SharedBytes};
 
 use super::{EventKind, Key, Keyspace};
 use crate::injected::Bug;
@@ -215,30 +215,88 @@ impl<'a> Edit<'a> {
         Some(result)
     }
 
-    /// Changes a long string in place, after copying it if a snapshot or a reply shares it.
+    /// Lends the bytes of a string to `change`, which returns a result and how many changes that was. Zero bytes are
+    /// added up to a length of `len`; a missing key is created, an expiry kept.
     ///
-    /// `change` receives the bytes, with capacity for `len` in total. Returns false if the value is
-    /// not such a string. Changes nothing if memory is insufficient.
-    pub fn change_long_string(
+    /// A long string is changed in place, after copying it if a snapshot or a reply shares it; so is a short one whose
+    /// length stays the same. Changes nothing if memory is insufficient. The value must not have another type.
+    pub fn change_bytes<R>(
         mut self,
         len: usize,
         event: EventKind,
-        change: impl FnOnce(&mut BytesMut<'_>),
-    ) -> Result<bool, OutOfMemory> {
+        change: impl FnOnce(&mut [u8]) -> (R, u64),
+    ) -> Result<R, OutOfMemory> {
         let clock = self.keyspace.clock_after_use(self.db, self.key);
-        let db = self.keyspace.db_mut(self.db);
-        let Some(mut entry) = db.get_mut(self.key) else { return Ok(false) };
-        let changed = entry.edit_block(|block| {
-            let bytes = block.try_bytes_mut(len)?;
-            Ok(bytes.map(|mut bytes| change(&mut bytes)).is_some())
-        });
-        if !changed.transpose()?.unwrap_or(false) {
-            return Ok(false);
+        let mut change = Some(change);
+        let mut change = |bytes: &mut [u8]| change.take().expect("one form is changed")(bytes);
+        let (result, count) = match self.change_bytes_in_place(len, clock, &mut change)? {
+            Some(done) => done,
+            None => {
+                let short = match self.entry().map(|entry| ValueRef::of(&entry)) {
+                    Some(ValueRef::Bytes(bytes)) => bytes,
+                    None | Some(ValueRef::Object(_)) => &[],
+                };
+                debug_assert!(short.len() <= INLINE_MAX, "a long string was changed in place");
+                let mut buffer = [0; INLINE_MAX];
+                buffer[..short.len()].copy_from_slice(short);
+                self.change_short_string(buffer, len.max(short.len()), clock, &mut change)?
+            }
+        };
+        if count > 0 {
+            self.changed(event);
+            self.keyspace.dirty += count - 1;
         }
+        Ok(result)
+    }
+
+    /// Returns none, without calling `change`, if there is no string that can be changed in place.
+    fn change_bytes_in_place<R>(
+        &mut self,
+        len: usize,
+        clock: u32,
+        change: &mut impl FnMut(&mut [u8]) -> R,
+    ) -> Result<Option<R>, OutOfMemory> {
+        let db = self.keyspace.db_mut(self.db);
+        let Some(mut entry) = db.get_mut(self.key) else { return Ok(None) };
+        let result = match entry.inline_mut() {
+            Some(bytes) if bytes.len() >= len => Some(change(bytes)),
+            Some(_) => return Ok(None),
+            None => entry
+                .edit_block(|block| {
+                    let Some(mut bytes) = block.try_bytes_mut(len)? else { return Ok(None) };
+                    bytes.resize(len.max(bytes.len()));
+                    Ok(Some(change(&mut bytes)))
+                })
+                .transpose()?
+                .flatten(),
+        };
         entry.set_kind(string::KIND_RAW);
         entry.set_clock(clock);
-        self.changed(event);
-        Ok(true)
+        Ok(result)
+    }
+
+    /// Changes a copy of a short string, which may become a long one, and stores it.
+    fn change_short_string<R>(
+        &mut self,
+        mut short: [u8; INLINE_MAX],
+        len: usize,
+        clock: u32,
+        change: &mut impl FnMut(&mut [u8]) -> R,
+    ) -> Result<R, OutOfMemory> {
+        let mut result = None;
+        let payload = if len <= INLINE_MAX {
+            result = Some(change(&mut short[..len]));
+            NewPayload::Inline(&short[..len])
+        } else {
+            NewPayload::Block(Block::try_filled(len, |bytes| {
+                bytes[..INLINE_MAX].copy_from_slice(&short);
+                result = Some(change(bytes));
+            })?)
+        };
+        if self.put(string::KIND_RAW, payload, Expiry::Keep, clock) {
+            self.keyspace.event(self.db, self.key, EventKind::New);
+        }
+        Ok(result.expect("the bytes were changed"))
     }
 
     /// Sets or clears the expiry. Returns false if the key does not exist.

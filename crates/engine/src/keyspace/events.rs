@@ -90,6 +90,7 @@ kinds! {
     Set            "set"            String;
     SetRange       "setrange"       String;
     Append         "append"         String;
+    SetBit         "setbit"         String;
     IncrBy         "incrby"         String;
     IncrByFloat    "incrbyfloat"    String;
 

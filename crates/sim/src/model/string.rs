@@ -4,8 +4,8 @@ use super::{Applied, Entry, Family, Model, Value, arg, excerpt, number, wrong_ty
 
 pub(super) const FAMILY: Family = Family {
     names: &[
-        "set", "setnx", "getset", "getdel", "append", "setrange", "incr", "decr", "incrby",
-        "decrby", "mset", "msetnx",
+        "set", "setnx", "getset", "getdel", "append", "setrange", "setbit", "bitop", "incr",
+        "decr", "incrby", "decrby", "mset", "msetnx",
     ],
     apply,
 };
@@ -25,6 +25,7 @@ fn apply(model: &mut Model, name: &str, args: &[&[u8]]) -> Applied {
             model.db().remove(key);
             Ok(())
         }
+        "bitop" => combine(model, args),
         "mset" | "msetnx" => set_several(model, name == "msetnx", &args[1..]),
         "setrange" if arg(args, 3)?.is_empty() => Ok(()),
         _ => {
@@ -87,6 +88,12 @@ fn change(name: &str, bytes: &mut Vec<u8>, args: &[&[u8]]) -> Applied {
             bytes.resize(bytes.len().max(start + part.len()), 0);
             bytes[start..start + part.len()].copy_from_slice(part);
         }
+        "setbit" => {
+            let (at, is_set) = (number::<usize>(args, 2)?, arg(args, 3)? == b"1");
+            bytes.resize(bytes.len().max(at / 8 + 1), 0);
+            let mask = 1 << (7 - at % 8);
+            bytes[at / 8] = bytes[at / 8] & !mask | if is_set { mask } else { 0 };
+        }
         _ => {
             let by = if args.len() > 2 { number::<i64>(args, 2)? } else { 1 };
             let by = if name.starts_with("decr") { -by } else { by };
@@ -106,4 +113,35 @@ fn set_several(model: &mut Model, only_new: bool, pairs: &[&[u8]]) -> Applied {
         put(model, pair[0], arg(pair, 1)?, None)?;
     }
     Ok(())
+}
+
+/// BITOP: the longest string decides about the length, and zeros follow the others.
+fn combine(model: &mut Model, args: &[&[u8]]) -> Applied {
+    let operation = arg(args, 1)?.to_ascii_lowercase();
+    let mut sources = Vec::new();
+    for key in &args[3..] {
+        check(model, key)?;
+        let value = model.db().get(key).map(|entry| &entry.value);
+        sources.push(match value {
+            Some(Value::String(bytes)) => bytes.clone(),
+            _ => Vec::new(),
+        });
+    }
+    let len = sources.iter().map(Vec::len).max().unwrap_or(0);
+    sources.iter_mut().for_each(|source| source.resize(len, 0));
+    let mut result = sources.remove(0);
+    for (at, byte) in result.iter_mut().enumerate() {
+        *byte = match &operation[..] {
+            b"and" => sources.iter().fold(*byte, |all, source| all & source[at]),
+            b"or" => sources.iter().fold(*byte, |all, source| all | source[at]),
+            b"xor" => sources.iter().fold(*byte, |all, source| all ^ source[at]),
+            _ => !*byte,
+        };
+    }
+    let key = arg(args, 2)?;
+    if len == 0 {
+        model.db().remove(key);
+        return Ok(());
+    }
+    put(model, key, &result, None)
 }

@@ -12,6 +12,8 @@ pub(super) const FAMILY: Family = Family {
         (3, "incrbyfloat"),
         (8, "append"),
         (4, "setrange"),
+        (3, "setbit"),
+        (2, "bitop"),
         (3, "setnx"),
         (4, "setex"),
         (4, "psetex"),
@@ -36,6 +38,13 @@ fn request(load: &Load, chance: &mut Chance, wall_ms: i64, name: &'static str) -
         "set" => return set(load, chance, wall_ms, args),
         "setnx" | "getset" | "append" => args.push(load.value(chance)),
         "setrange" => args.extend([text(chance.skewed(0, 300)), load.value(chance)]),
+        "setbit" => args.extend([text(chance.skewed(0, 3000)), text(chance.below(2))]),
+        "bitop" => {
+            let operation = *chance.pick(&["AND", "OR", "XOR", "NOT"]);
+            let sources = if operation == "NOT" { 1 } else { chance.between(1, 3) };
+            args.insert(1, operation.into());
+            args.extend((0..sources).map(|_| load.key(chance)));
+        }
         "decrby" => args.push(text(chance.below(1000))),
         "incrbyfloat" => args.push(text(chance.below(1000) as f64 / 8.0)),
         "setex" => args.extend([text(load.expiry_s(chance)), load.value(chance)]),

@@ -29,7 +29,7 @@ pub(super) const SINTER: Command = Command {
 };
 
 fn sinter(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let sets = read_all(ctx, args, 1..args.len())?;
+    let sets = ctx.read_all_as(args, 1..args.len(), SetRef::of)?;
     let mut found = Vec::new();
     intersect(&sets, &mut |member| found.push(member));
     reply.set(found.len());
@@ -57,7 +57,7 @@ fn sintercard(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outc
     let too_many = || ErrorReply::err("Number of keys can't be greater than number of args");
     let end = end.filter(|end| *end <= args.len()).ok_or_else(too_many)?;
     let limit = parse_limit(args, end)?;
-    let sets = read_all(ctx, args, 2..end)?;
+    let sets = ctx.read_all_as(args, 2..end, SetRef::of)?;
     let mut count = 0;
     if let Some((first, rest)) = by_size(&sets) {
         first.each_while(&mut |member| {
@@ -211,29 +211,9 @@ fn combined(
     let seed = ctx.data.hasher().seed();
     // The sets borrow the whole context.
     let mut result = Set::empty(&BuildContext { config: &ctx.core.config, seed });
-    let sets = read_all(ctx, args, first..args.len())?;
+    let sets = ctx.read_all_as(args, first..args.len(), SetRef::of)?;
     combine(&sets, &mut result);
     Ok(result)
-}
-
-/// Reads the sets of several keys: hides expired keys, counts hits and misses, updates access times. Fails if one has another
-/// type, whatever the others are.
-fn read_all<'a>(
-    ctx: &'a mut Ctx<'_>,
-    args: &Args<'_>,
-    keys: std::ops::Range<usize>,
-) -> Result<Vec<Option<SetRef<'a>>>, ErrorReply> {
-    let mut are_there = Vec::with_capacity(keys.len());
-    for at in keys.clone() {
-        are_there.push(ctx.read_as(args.key(at), SetRef::of)?.is_some());
-    }
-    // An expired key may still be there, on a replica.
-    let db = ctx.data.db(ctx.call.db);
-    let seen = keys.zip(are_there);
-    Ok(seen
-        .map(|(at, is_there)| db.get(args.key(at)).filter(|_| is_there))
-        .map(|entry| entry.and_then(|entry| SetRef::of(&entry)))
-        .collect())
 }
 
 /// Returns the smallest set and the others by size; none if a set has no members.

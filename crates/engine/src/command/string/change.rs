@@ -1,22 +1,16 @@
 //! Commands that change a part of a string.
 //!
-//! A short string is copied and stored anew. A long one grows in place, so that appending takes
+//! A short string is copied and stored anew if it grows. A long one grows in place, so that appending takes
 //! amortized time and changing a part does not copy the whole.
 
-use russet_ds::{Block, NewPayload, OutOfMemory};
 use russet_protocol::ErrorReply;
 
 use super::ROW;
 use crate::command::argument::{int, key, string};
 use crate::command::keyspec::{KeySpec, key_flag as k};
-use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
+use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, STRING_GAP_MAX, flag as f};
 use crate::keyspace::{EventKind, Expiry};
-use crate::types::INLINE_MAX;
-use crate::types::string::KIND_RAW;
-
-/// The largest gap that SETRANGE fills with zero bytes, whatever the configuration allows. A gap
-/// costs the client nothing, so it must not allocate without limit.
-const GAP_MAX: u64 = 1 << 32;
+use crate::types::string::Text;
 
 pub(super) const APPEND: Command = Command {
     name: "append",
@@ -33,7 +27,7 @@ pub(super) const APPEND: Command = Command {
 
 fn append(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, more) = (args.key(1), &args[2]);
-    let Some(old) = super::old(ctx, key)?.map(|text| text.bytes().len()) else {
+    let Some(old) = ctx.peek_as(key, Text::of)?.map(|text| text.bytes().len()) else {
         super::store(ctx.edit(key), args, 2, Expiry::Clear, EventKind::Append);
         reply.count(more.len());
         return Ok(Flow::Done);
@@ -61,7 +55,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
     let (key, part) = (args.key(1), &args[3]);
     let offset =
         u64::try_from(args.integer(2)?).map_err(|_| ErrorReply::err("offset is out of range"))?;
-    let old = super::old(ctx, key)?.map(|text| text.bytes().len());
+    let old = ctx.peek_as(key, Text::of)?.map(|text| text.bytes().len());
     if part.is_empty() {
         reply.count(old.unwrap_or(0));
         return Ok(Flow::Done);
@@ -77,7 +71,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcom
 fn checked_len(ctx: &Ctx<'_>, old: usize, offset: u64, more: &[u8]) -> Result<usize, ErrorReply> {
     let most = ctx.string_bytes_max();
     let end = offset.checked_add(more.len() as u64).filter(|&end| end <= most);
-    end.filter(|_| offset.saturating_sub(old as u64) <= GAP_MAX)
+    end.filter(|_| offset.saturating_sub(old as u64) <= STRING_GAP_MAX)
         .and_then(|end| usize::try_from(end).ok())
         .ok_or(ErrorReply::StringTooLong)
 }
@@ -90,33 +84,9 @@ fn write_at(
     part: &[u8],
     event: EventKind,
 ) -> Result<(), ErrorReply> {
-    let key = args.key(1);
     let end = offset + part.len();
-    let in_place = ctx.edit(key).change_long_string(end, event, |bytes| {
-        bytes.resize(end.max(bytes.len()));
+    ctx.change_bytes(args.key(1), end, event, |bytes| {
         bytes[offset..end].copy_from_slice(part);
-    });
-    if in_place.map_err(too_long)? {
-        return Ok(());
-    }
-    let old = super::old(ctx, key)?.map_or(&[][..], |text| text.bytes());
-    debug_assert!(old.len() <= INLINE_MAX, "a long string was changed in place");
-    let len = end.max(old.len());
-    let fill = |bytes: &mut [u8]| {
-        bytes[..old.len()].copy_from_slice(old);
-        bytes[offset..end].copy_from_slice(part);
-    };
-    if len <= INLINE_MAX {
-        let mut bytes = [0; INLINE_MAX];
-        fill(&mut bytes[..len]);
-        ctx.edit(key).set(KIND_RAW, NewPayload::Inline(&bytes[..len]), Expiry::Keep, event);
-    } else {
-        let block = Block::try_filled(len, fill).map_err(too_long)?;
-        ctx.edit(key).set(KIND_RAW, NewPayload::Block(block), Expiry::Keep, event);
-    }
-    Ok(())
-}
-
-fn too_long(_: OutOfMemory) -> ErrorReply {
-    ErrorReply::StringTooLong
+        ((), 1)
+    })
 }

@@ -12,11 +12,8 @@ mod number;
 mod read;
 mod set;
 
-use russet_protocol::ErrorReply;
-
-use super::{Args, Command, Ctx, Group, acl};
-use crate::keyspace::{Edit, EventKind, Expiry, Key};
-use crate::types::string::Text;
+use super::{Args, Command, Group, acl};
+use crate::keyspace::{Edit, EventKind, Expiry};
 
 /// The commands of the family.
 pub const COMMANDS: &[Command] = &[
@@ -54,11 +51,4 @@ fn store(edit: Edit<'_>, args: &Args<'_>, index: usize, expiry: Expiry, event: E
         None => edit.set_string(&args[index], expiry, event),
         Some(bytes) => edit.set_shared(bytes, expiry, event),
     }
-}
-
-/// Returns the string that a command is about to change, without counting a read or updating its
-/// access time.
-fn old<'a>(ctx: &'a mut Ctx<'_>, key: Key<'_>) -> Result<Option<Text<'a>>, ErrorReply> {
-    let entry = ctx.data.peek(ctx.call.db, key);
-    entry.map(|entry| Text::of(&entry).ok_or(ErrorReply::WrongType)).transpose()
 }

@@ -11,7 +11,7 @@ use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
 use crate::keyspace::{EventKind, Expiry};
 use crate::types::long_double::LongDouble;
 use crate::types::payload;
-use crate::types::string::{KIND_INT, kind_of_text};
+use crate::types::string::{KIND_INT, Text, kind_of_text};
 
 pub(super) const INCR: Command = Command {
     name: "incr",
@@ -82,7 +82,7 @@ fn decrby(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 
 fn add(ctx: &mut Ctx<'_>, args: &Args<'_>, by: i64, reply: &mut Reply<'_>) -> Outcome {
     let key = args.key(1);
-    let (value, expiry) = match super::old(ctx, key)? {
+    let (value, expiry) = match ctx.peek_as(key, Text::of)? {
         Some(text) => (parse_i64(text.bytes()).ok_or(ErrorReply::NotInteger)?, Expiry::Keep),
         None => (0, Expiry::Clear),
     };
@@ -108,7 +108,7 @@ pub(super) const INCRBYFLOAT: Command = Command {
 
 fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = args.key(1);
-    let (value, expiry) = match super::old(ctx, key)? {
+    let (value, expiry) = match ctx.peek_as(key, Text::of)? {
         Some(text) => (LongDouble::parse(text.bytes()).ok_or(ErrorReply::NotFloat)?, Expiry::Keep),
         None => (LongDouble::ZERO, Expiry::Clear),
     };
