@@ -13,6 +13,7 @@
 //!   predecessors in older files.
 //! * [`intset`]: small sets of integers.
 //! * [`bits`]: bytes as arrays of bits.
+//! * [`hyperloglog`]: estimates of how many different elements there are.
 //!
 //! Not here: commands, types, replies, clocks, threads, input and output. Time, random numbers and
 //! the hash of a key are arguments.
@@ -28,6 +29,7 @@ pub mod block;
 pub mod counting;
 pub mod glob;
 pub mod hash;
+pub mod hyperloglog;
 pub mod intset;
 #[cfg(feature = "jemalloc")]
 pub mod jemalloc;

@@ -2,8 +2,9 @@
 //! its table ([`CommandTable`]).
 
 use super::{
-    Command, CommandTable, bitmap, client, cluster, config, connection, debug, hash, introspect,
-    keys, list, memory, pubsub, replication, sentinel, server, set, string, transaction,
+    Command, CommandTable, bitmap, client, cluster, config, connection, debug, hash, hyperloglog,
+    introspect, keys, list, memory, pubsub, replication, sentinel, server, set, string,
+    transaction,
 };
 use crate::mode::Mode;
 
@@ -11,6 +12,7 @@ use crate::mode::Mode;
 pub static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,

@@ -20,6 +20,7 @@ pub mod families;
 pub mod flag;
 pub mod hash;
 pub mod help;
+mod hyperloglog;
 pub mod introspect;
 pub mod keys;
 pub mod keyspec;
@@ -356,7 +357,7 @@ impl Ctx<'_> {
         &mut self,
         key: Key<'_>,
         len: usize,
-        event: EventKind,
+        event: impl Into<Option<EventKind>>,
         change: impl FnOnce(&mut [u8]) -> (R, u64),
     ) -> Result<R, ErrorReply> {
         let changed = self.edit(key).change_bytes(len, event, change);

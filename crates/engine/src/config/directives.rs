@@ -617,7 +617,7 @@ section "Encodings" {
     /// Maximum size of elements of a listpack-encoded sorted set.
     "zset-max-listpack-value" ["zset-max-ziplist-value"] zset_max_listpack_value: u64 = "64", Memory(0, LONG_SIZE), MODIFIABLE, PERFORMANCE, NONE;
     /// Maximum size of a sparse HyperLogLog.
-    "hll-sparse-max-bytes" [] hll_sparse_max_bytes: u64 = "3000", Memory(0, LONG_SIZE), MODIFIABLE, PERFORMANCE, NONE;
+    "hll-sparse-max-bytes" [] hll_sparse_max_bytes: u64 = "3000", Memory(0, LONG_SIZE), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum size of a stream node; 0 sets no limit.
     "stream-node-max-bytes" [] stream_node_max_bytes: u64 = "4096", Memory(0, LONG_SIZE), MODIFIABLE, PERFORMANCE, NONE;
     /// Maximum number of entries of a stream node; 0 sets no limit.

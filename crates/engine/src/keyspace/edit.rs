@@ -216,14 +216,14 @@ impl<'a> Edit<'a> {
     }
 
     /// Lends the bytes of a string to `change`, which returns a result and how many changes that was. Zero bytes are
-    /// added up to a length of `len`; a missing key is created, an expiry kept.
+    /// added up to a length of `len`; a missing key is created, an expiry kept. Without an event, only watchers are told.
     ///
     /// A long string is changed in place, after copying it if a snapshot or a reply shares it; so is a short one whose
     /// length stays the same. Changes nothing if memory is insufficient. The value must not have another type.
     pub fn change_bytes<R>(
         mut self,
         len: usize,
-        event: EventKind,
+        event: impl Into<Option<EventKind>>,
         change: impl FnOnce(&mut [u8]) -> (R, u64),
     ) -> Result<R, OutOfMemory> {
         let clock = self.keyspace.clock_after_use(self.db, self.key);
@@ -243,8 +243,11 @@ impl<'a> Edit<'a> {
             }
         };
         if count > 0 {
-            self.changed(event);
-            self.keyspace.dirty += count - 1;
+            self.keyspace.dirty += count;
+            match event.into() {
+                Some(event) => self.keyspace.key_changed(self.db, self.key, event),
+                None => self.keyspace.key_touched(self.db, self.key),
+            }
         }
         Ok(result)
     }

@@ -91,6 +91,7 @@ kinds! {
     SetRange       "setrange"       String;
     Append         "append"         String;
     SetBit         "setbit"         String;
+    PfAdd          "pfadd"          String;
     IncrBy         "incrby"         String;
     IncrByFloat    "incrbyfloat"    String;
 
@@ -201,6 +202,11 @@ impl Keyspace {
             self.awaited.touch(db, key.bytes);
         }
         self.event(db, key, kind);
+    }
+
+    /// Marks the watchers of a key that was changed without an event.
+    pub(super) fn key_touched(&mut self, db: u32, key: Key<'_>) {
+        self.watch.touch(db, key.bytes, false);
     }
 
     /// Collects an event, if events are enabled.
