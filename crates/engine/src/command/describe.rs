@@ -123,7 +123,9 @@ impl Command {
     /// Returns the first key, last key and step of COMMAND INFO, which predate key specs, and
     /// whether they describe less than the key specs do.
     pub fn key_range(&self) -> ((i64, i64, i64), bool) {
-        let incomplete = |spec: &KeySpec| spec.is_counted || spec.flags & key_flag::INCOMPLETE != 0;
+        let incomplete = |spec: &KeySpec| {
+            spec.is_counted || spec.hidden.is_some() || spec.flags & key_flag::INCOMPLETE != 0
+        };
         match self.keys {
             [] => ((0, 0, 0), false),
             [one] if one.is_counted => ((0, 0, 0), true),
@@ -133,6 +135,10 @@ impl Command {
                 let mut last = first.last;
                 let mut less = incomplete(first);
                 for spec in rest {
+                    if spec.hidden.is_some() {
+                        less = true;
+                        continue;
+                    }
                     let is_next = last >= 0 && spec.first as i32 == last + 1;
                     let follows = spec.step == 1 && !spec.is_counted && is_next;
                     less |= !follows || incomplete(spec);
@@ -164,6 +170,11 @@ impl Command {
         let specs = if found.is_some() { 0 } else { usize::MAX };
         let by_specs = self.key_specs().take(specs).flat_map(move |spec| spec.indexes(args));
         found.into_iter().flatten().chain(by_specs)
+    }
+
+    /// Whether it also reads keys that no argument names.
+    pub(crate) fn reads_derived_keys(&self) -> bool {
+        self.keys.iter().any(|spec| spec.hidden.is_some())
     }
 
     fn key_specs(&self) -> impl Iterator<Item = &KeySpec> {

@@ -135,6 +135,11 @@ fn describe_keys(spec: &KeySpec, reply: &mut Reply<'_>) {
     reply.bulk(b"flags");
     statuses(&key_flag_names(spec.flags), reply);
     reply.bulk(b"begin_search");
+    if spec.hidden.is_some() {
+        typed(reply, "unknown", &[]);
+        reply.bulk(b"find_keys");
+        return typed(reply, "unknown", &[]);
+    }
     match spec.keyword {
         None => {
             let first = spec.first - usize::from(spec.is_counted);

@@ -7,7 +7,7 @@
 use super::Args;
 
 /// A range of keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
     /// Index of the first key; 0 if a keyword precedes it.
     pub first: usize,
@@ -21,6 +21,8 @@ pub struct KeySpec {
     pub keyword: Option<Keyword>,
     /// Whether the argument in front of the first key is the number of keys.
     pub is_counted: bool,
+    /// Finds the only key where a spec cannot tell clients where it is; none for keys that are no arguments.
+    pub hidden: Option<fn(&Args<'_>) -> Option<usize>>,
 }
 
 /// A word behind which keys begin.
@@ -56,7 +58,7 @@ impl KeySpec {
 
     /// Every `step`-th argument from this index to the end.
     pub const fn rest(first: usize, step: usize, flags: u32) -> KeySpec {
-        KeySpec { first, last: -1, step, flags, keyword: None, is_counted: false }
+        KeySpec { first, last: -1, step, flags, keyword: None, is_counted: false, hidden: None }
     }
 
     /// All arguments from this index to the last but one.
@@ -74,6 +76,11 @@ impl KeySpec {
         KeySpec { is_counted: true, ..KeySpec::rest(count + 1, 1, flags) }
     }
 
+    /// A key that only `find` can find: clients are told that its place is unknown.
+    pub const fn unknown(find: fn(&Args<'_>) -> Option<usize>, flags: u32) -> KeySpec {
+        KeySpec { hidden: Some(find), ..KeySpec::rest(0, 1, flags) }
+    }
+
     /// Returns the index of the key, if there is one that does not depend on the arguments.
     #[inline]
     pub(crate) fn only_index(&self) -> Option<usize> {
@@ -84,6 +91,11 @@ impl KeySpec {
     /// Returns the indexes of the keys among these arguments. A number of keys that there cannot be stands for none.
     pub fn indexes(&self, args: &Args<'_>) -> impl Iterator<Item = usize> + use<> {
         let argc = args.len();
+        if let Some(find) = self.hidden {
+            let found = find(args).filter(|index| *index < argc);
+            let (first, end) = found.map_or((0, 0), |index| (index, index + 1));
+            return (first..end).step_by(1);
+        }
         let end = if self.is_counted {
             let count =
                 args.integer(self.first - 1).ok().and_then(|count| usize::try_from(count).ok());

@@ -103,6 +103,7 @@ kinds! {
     LSet           "lset"           List;
     LRem           "lrem"           List;
     LTrim          "ltrim"          List;
+    SortStore      "sortstore"      List;
 
     SAdd           "sadd"           Set;
     SRem           "srem"           Set;

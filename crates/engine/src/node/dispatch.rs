@@ -233,7 +233,7 @@ impl Node {
             durable.written()
         } else if !command.has(flag::READONLY | flag::WRITE) {
             Shows::Nothing
-        } else if command.keys.is_empty() {
+        } else if command.keys.is_empty() || command.reads_derived_keys() {
             durable.read_all()
         } else {
             durable.read(command.key_indexes(args).map(|index| args.key(index).hash))

@@ -75,8 +75,10 @@ fn keys_are_within_the_arity() {
         // Keys behind a word are found by a function.
         let by_keyword = row.keys.iter().any(|spec| spec.keyword.is_some());
         assert_eq!(row.find_keys.is_some(), by_keyword, "{}", row.name);
-        let is_place =
-            |spec: &&KeySpec| spec.flags & key_flag::NOT_KEY == 0 && spec.keyword.is_none();
+        let is_place = |spec: &&KeySpec| {
+            let is_known = spec.keyword.is_none() && spec.hidden.is_none();
+            spec.flags & key_flag::NOT_KEY == 0 && is_known
+        };
         for spec in row.keys.iter().filter(is_place) {
             assert!(spec.first >= 1 && spec.first < least, "{}: first key", row.name);
             let last = usize::try_from(spec.last).ok();
@@ -145,10 +147,13 @@ fn key_specs(arguments: &[Argument]) -> BTreeSet<usize> {
 #[test]
 fn arguments_and_key_specs_refer_to_the_same_keys() {
     for (row, _) in rows() {
-        let is_key = |spec: &KeySpec| spec.flags & key_flag::NOT_KEY == 0;
+        // Some keys that a spec cannot find are no arguments.
+        let is_key = |spec: &KeySpec| spec.flags & key_flag::NOT_KEY == 0 && spec.hidden.is_none();
         let specs: BTreeSet<usize> =
             (0..row.keys.len()).filter(|&at| is_key(&row.keys[at])).collect();
-        assert_eq!(key_specs(row.arguments), specs, "{}", row.name);
+        let mut named = key_specs(row.arguments);
+        named.retain(|at| row.keys.get(*at).is_none_or(|spec| spec.hidden.is_none()));
+        assert_eq!(named, specs, "{}", row.name);
         let variable = row.keys.iter().any(|spec| spec.flags & key_flag::VARIABLE_FLAGS != 0);
         assert_eq!(row.key_flags.is_some(), variable, "{}", row.name);
     }
@@ -276,6 +281,9 @@ fn copy(row: &Command) -> Command {
 fn spec_text(spec: &KeySpec) -> String {
     let last = if spec.last < 0 { spec.last } else { spec.last - spec.first as i32 };
     let names = key_flag_names(spec.flags).join("+").to_ascii_lowercase();
+    if spec.hidden.is_some() {
+        return sorted_flags(&format!("?:?:{names}"));
+    }
     let begin = match spec.keyword {
         Some(Keyword { word, from }) => format!("{word}@{from}"),
         None => (spec.first - usize::from(spec.is_counted)).to_string(),

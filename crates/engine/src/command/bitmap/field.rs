@@ -188,14 +188,15 @@ fn change(
     let old_len = ctx.peek_as(key, Text::of)?.map_or(0, |text| text.bytes().len());
     let len = grown_len(old_len, last_bit)?;
     let replies = ctx.change_bytes(key, len, EventKind::SetBit, |bytes| {
-        let mut count = u64::from(len > old_len);
+        let (is_longer, mut count) = (len > old_len, 0);
         let run = |operation: &Operation| {
             let (shown, is_changed) = operation.run(bytes);
-            count += u64::from(is_changed);
+            let is_written = shown.is_some() && operation.last_written_bit().is_some();
+            count += u64::from(is_changed || (is_longer && is_written));
             shown
         };
         let replies: Vec<Option<i64>> = operations.iter().map(run).collect();
-        (replies, count)
+        (replies, count.max(u64::from(is_longer)))
     })?;
     reply.array(replies.len());
     for shown in replies {

@@ -112,12 +112,12 @@ fn view<'a>(data: &'a mut Keyspace, db: u32, key: Key<'_>) -> Result<View<'a>, E
 }
 
 /// Fields whose expiry is before this are hidden from the command.
-fn hidden_before(data: &Keyspace) -> i64 {
+pub(in crate::command) fn hidden_before(data: &Keyspace) -> i64 {
     if data.policy == ExpiryPolicy::Ignore { i64::MIN } else { data.now_ms }
 }
 
 /// Whether a field has not expired, or expired ones are not hidden.
-fn is_visible(field: &Field<'_>, hidden_before: i64) -> bool {
+pub(in crate::command) fn is_visible(field: &Field<'_>, hidden_before: i64) -> bool {
     field.expiry.is_none_or(|at| at >= hidden_before)
 }
 

@@ -6,6 +6,7 @@
 //! * `migrate.rs`: MIGRATE, which moves them to another server
 //! * `expiry.rs`: expiration times
 //! * `walk.rs`: listing keys
+//! * `sort.rs`: SORT, with `sort_lookup.rs` for the values of other keys and `sort_weight.rs` for numbers
 //! * `databases.rs`: whole databases
 //! * `object.rs`: OBJECT
 
@@ -16,6 +17,9 @@ mod life;
 mod migrate;
 mod object;
 mod places;
+mod sort;
+mod sort_lookup;
+mod sort_weight;
 mod walk;
 
 use super::{Command, Group, acl};
@@ -44,6 +48,8 @@ pub const COMMANDS: &[Command] = &[
     expiry::EXPIRETIME,
     expiry::PEXPIRETIME,
     expiry::PERSIST,
+    sort::SORT,
+    sort::SORT_RO,
     walk::KEYS,
     walk::SCAN,
     walk::RANDOMKEY,
