@@ -179,26 +179,29 @@ fn split(bytes: &[u8], range: Range<u64>) -> Option<(Edge, Range<usize>, Option<
 /// Bytes of the result that are computed together, so that they stay in the cache.
 const COMBINED: usize = 16 * 1024;
 
-/// Combines arrays into `result`, whose length is that of the longest. The others are as if zeros followed.
-///
-/// # Panics
-/// If an array is longer than `result`.
-pub fn combine(operation: Operation, sources: &[&[u8]], result: &mut [u8]) {
-    let Some((first, rest)) = sources.split_first() else { return result.fill(0) };
-    for (index, result) in result.chunks_mut(COMBINED).enumerate() {
-        let (start, len) = (index * COMBINED, result.len());
-        let part = |source: &'_ [u8]| start.min(source.len())..(start + len).min(source.len());
-        let range = part(first);
-        let (copied, zeros) = result.split_at_mut(range.len());
-        copied.copy_from_slice(&first[range]);
-        zeros.fill(0);
+/// Combines arrays, and emits the result piece by piece. It is as long as the longest of them; the others are as if zeros
+/// followed.
+pub fn combine(operation: Operation, sources: &[&[u8]], sink: &mut dyn FnMut(&[u8])) {
+    let len = sources.iter().map(|source| source.len()).max().unwrap_or(0);
+    let mut buffer = [0; COMBINED];
+    for start in (0..len).step_by(COMBINED) {
+        let result = &mut buffer[..COMBINED.min(len - start)];
+        let part = |source: &'_ [u8]| start.min(source.len())..(start + COMBINED).min(source.len());
+        for (index, source) in sources.iter().enumerate() {
+            let source = &source[part(source)];
+            match index {
+                0 => {
+                    let (copied, zeros) = result.split_at_mut(source.len());
+                    copied.copy_from_slice(source);
+                    zeros.fill(0);
+                }
+                _ => apply(operation, result, source),
+            }
+        }
         if operation == Operation::Not {
             result.iter_mut().for_each(|byte| *byte = !*byte);
-            continue;
         }
-        for source in rest {
-            apply(operation, result, &source[part(source)]);
-        }
+        sink(result);
     }
 }
 
@@ -307,8 +310,9 @@ mod tests {
             for operation in [Operation::And, Operation::Or, Operation::Xor, Operation::Not] {
                 let sources: Vec<&[u8]> =
                     sources[..count].iter().map(|source| &source[..]).collect();
-                let mut result = vec![0x55; 40_000];
-                combine(operation, &sources, &mut result);
+                let mut result = Vec::new();
+                combine(operation, &sources, &mut |part| result.extend_from_slice(part));
+                assert_eq!(result.len(), 40_000);
                 for (index, byte) in result.iter().enumerate() {
                     let bytes = sources.iter().map(|source| at(source, index));
                     let expected = match operation {
@@ -321,9 +325,8 @@ mod tests {
                 }
             }
         }
-        let mut nothing = [1, 2];
-        combine(Operation::Or, &[], &mut nothing);
-        assert_eq!(nothing, [0, 0]);
+        combine(Operation::Or, &[], &mut |_| unreachable!("there is no result"));
+        combine(Operation::Not, &[b"", b""], &mut |_| unreachable!("there is no result"));
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub mod sentinel;
 pub mod settings;
 pub mod shared;
 pub mod slot_stats;
+pub mod slowlog;
 pub mod stats;
 pub mod timers;
 pub mod transaction;

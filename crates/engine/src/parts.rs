@@ -23,6 +23,7 @@ use crate::repl::following::Following;
 use crate::repl::master::Master;
 use crate::sentinel::Sentinel;
 use crate::settings::Settings;
+use crate::slowlog::SlowLog;
 
 /// With `dynamic-hz`, the clients per run of the cron above which its frequency is doubled.
 const CLIENTS_PER_RUN: usize = 200;
@@ -57,6 +58,8 @@ pub struct Parts {
     pub migrate: Migrate,
     /// Channels and their subscribers.
     pub pubsub: PubSub,
+    /// Commands that took long.
+    pub slowlog: SlowLog,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Clients that wait for keys.
@@ -87,6 +90,7 @@ impl Parts {
             cluster: Cluster::default(),
             migrate: Migrate::default(),
             pubsub: PubSub::default(),
+            slowlog: SlowLog::default(),
             pause: Pause::default(),
             blocking: Blocking::default(),
             busy: Busy::default(),

@@ -163,14 +163,15 @@ impl Stats {
         self.last_tick_us = tick_us;
     }
 
-    /// Counts a command that ended at this tick. It started when the previous one ended.
+    /// Counts a command that ended at this tick, and returns how many microseconds it took. It started when the previous
+    /// one ended.
     #[inline]
     pub(crate) fn command_ended(
         &mut self,
         number: usize,
         tick_us: u64,
         error: Option<&ErrorReply>,
-    ) {
+    ) -> u64 {
         let took = tick_us.saturating_sub(self.last_tick_us);
         self.last_tick_us = tick_us;
         self.commands += 1;
@@ -188,6 +189,7 @@ impl Stats {
             stats.failed += 1;
             self.error(error);
         }
+        took
     }
 
     /// Counts a command that has waited in vain.

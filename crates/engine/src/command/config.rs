@@ -4,7 +4,7 @@ use russet_protocol::ErrorReply;
 
 use super::argument::{block, repeated, string};
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Reply, flag as f, help};
-use crate::config::{SetContext, SetError};
+use crate::config::{SetContext, SetError, is_sensitive};
 use crate::io::{Request, Rewrite};
 
 /// The commands of the family.
@@ -59,6 +59,7 @@ const SET: Command = Command {
     arguments: &[repeated(block("data", &[string("parameter"), string("value")]))],
     summary: "Changes parameters: all that are given, or none.",
     complexity: "O(N) for N parameters",
+    secrets: Some(|args, at| at > 2 && at % 2 == 1 && args.get(at - 1).is_some_and(is_sensitive)),
     run: set,
     ..ROW
 };

@@ -106,6 +106,7 @@ const AUTH: Command = Command {
     arguments: &[optional(string("username")), string("password")],
     summary: "Authenticates the connection.",
     complexity: "O(N) for N passwords of the user",
+    secrets: Some(|_, at| at > 0),
     run: auth,
     ..ROW
 };
@@ -206,6 +207,7 @@ const HELLO: Command = Command {
         ],
     ))],
     summary: "Selects the version of the protocol and describes the server.",
+    secrets: Some(|args, at| at > 2 && (args.is(at - 1, "AUTH") || args.is(at - 2, "AUTH"))),
     run: hello,
     ..ROW
 };

@@ -172,6 +172,11 @@ impl Command {
         found.into_iter().flatten().chain(by_specs)
     }
 
+    /// Whether the argument at an index is a secret.
+    pub(crate) fn is_secret(&self, args: &Args<'_>, at: usize) -> bool {
+        self.secrets.is_some_and(|secrets| secrets(args, at))
+    }
+
     /// Whether it also reads keys that no argument names.
     pub(crate) fn reads_derived_keys(&self) -> bool {
         self.keys.iter().any(|spec| spec.hidden.is_some())

@@ -3,7 +3,7 @@
 
 use super::{
     Command, CommandTable, bitmap, client, cluster, config, connection, debug, hash, hyperloglog,
-    introspect, keys, list, memory, pubsub, replication, sentinel, server, set, string,
+    introspect, keys, list, memory, pubsub, replication, sentinel, server, set, slowlog, string,
     transaction,
 };
 use crate::mode::Mode;
@@ -27,6 +27,7 @@ pub static FAMILIES: &[&[Command]] = &[
     pubsub::COMMANDS,
     replication::COMMANDS,
     server::COMMANDS,
+    slowlog::COMMANDS,
     sentinel::COMMANDS,
     cluster::COMMANDS,
 ];

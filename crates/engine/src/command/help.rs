@@ -29,6 +29,12 @@ fn help(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
+/// The error for a subcommand with too many arguments.
+pub(super) fn wrong_use(container: &str, args: &Args<'_>) -> ErrorReply {
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    ErrorReply::quoting(before, &args[1], &format!("'. Try {container} HELP."))
+}
+
 /// The function of containers. It is never called, since their arity demands a subcommand.
 pub fn container(ctx: &mut Ctx<'_>, _args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
     Err(ErrorReply::WrongArity(ctx.command.name.to_owned()))

@@ -34,6 +34,7 @@ pub mod scan;
 pub mod sentinel;
 pub mod server;
 pub mod set;
+pub mod slowlog;
 pub mod string;
 pub mod table;
 pub mod transaction;
@@ -97,6 +98,8 @@ pub struct Command {
     pub subcommands: &'static [Command],
     /// The directive that must allow it, if it is not allowed by default.
     pub protection: Option<Protection>,
+    /// Tells whether the argument at an index is a secret, which the slow log does not keep.
+    pub secrets: Option<fn(&Args<'_>, usize) -> bool>,
     /// Its function.
     pub run: Handler,
 }
@@ -118,6 +121,7 @@ impl Command {
         complexity: "O(1)",
         subcommands: &[],
         protection: None,
+        secrets: None,
         run: help::container,
     };
 }

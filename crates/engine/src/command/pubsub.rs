@@ -313,7 +313,7 @@ fn shardchannels(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> O
 
 fn list_names(ctx: &mut Ctx<'_>, args: &Args<'_>, kind: Kind, reply: &mut Reply<'_>) -> Outcome {
     if args.len() > 3 {
-        return Err(wrong_use(args));
+        return Err(help::wrong_use("PUBSUB", args));
     }
     let matches = |name: &&[u8]| {
         args.get(2).is_none_or(|pattern| glob::matches(pattern, name, Case::Sensitive))
@@ -383,10 +383,4 @@ const NUMPAT: Command = Command {
 fn numpat(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.count(ctx.parts.pubsub.names(Kind::Pattern).len());
     Ok(Flow::Done)
-}
-
-/// The error for a subcommand with too many arguments.
-fn wrong_use(args: &Args<'_>) -> ErrorReply {
-    let before = "ERR unknown subcommand or wrong number of arguments for '";
-    ErrorReply::quoting(before, &args[1], "'. Try PUBSUB HELP.")
 }

@@ -659,9 +659,9 @@ section "Background work" {
 }
 section "Observability" {
     /// Microseconds above which a command is added to the slow log; 0 logs all, -1 none.
-    "slowlog-log-slower-than" ["commandlog-execution-slower-than"] slowlog_log_slower_than: i64 = "10000", Int(-1, LONG), MODIFIABLE, OBSERVABILITY, NONE;
+    "slowlog-log-slower-than" ["commandlog-execution-slower-than"] slowlog_log_slower_than: i64 = "10000", Int(-1, LONG), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum length of the slow log.
-    "slowlog-max-len" ["commandlog-slow-execution-max-len"] slowlog_max_len: u64 = "128", Int(0, LONG), MODIFIABLE, OBSERVABILITY, NONE;
+    "slowlog-max-len" ["commandlog-slow-execution-max-len"] slowlog_max_len: u64 = "128", Int(0, LONG), MODIFIABLE, IMPLEMENTED, NONE;
     /// Bytes above which a request is added to the command log; -1 disables it.
     "commandlog-request-larger-than" [] commandlog_request_larger_than: i64 = "1048576", Int(-1, LONG), MODIFIABLE | VALKEY, OBSERVABILITY, NONE;
     /// Maximum number of large requests in the command log.

@@ -8,6 +8,7 @@ use super::admit::is_http;
 use crate::busy::Activity;
 use crate::call::{Call, Caller};
 use crate::clients::{Outbox, Shows, query_bytes_max};
+use crate::command::slowlog::shown;
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag};
 use crate::expiry;
 use crate::ids::Handle;
@@ -271,10 +272,16 @@ impl Node {
             reply.error(error);
         }
         let number = self.commands.number_of(command);
-        match &outcome {
+        let ticks_us = host.ticks_us();
+        if matches!(outcome, Ok(Flow::Waits)) {
             // It counts when it ends.
-            Ok(Flow::Waits) => self.core.stats.tick(host.ticks_us()),
-            _ => self.core.stats.command_ended(number, host.ticks_us(), outcome.as_ref().err()),
+            self.core.stats.tick(ticks_us);
+            return outcome;
+        }
+        let took_us = self.core.stats.command_ended(number, ticks_us, outcome.as_ref().err());
+        if !command.has(flag::SKIP_SLOWLOG) && !matches!(outcome, Ok(Flow::Blocked)) {
+            let Parts { slowlog, clients, .. } = &mut self.parts;
+            slowlog.executed(&self.core, clients, call.session, took_us, || shown(command, args));
         }
         outcome
     }

@@ -111,6 +111,8 @@ impl Node {
 
     fn sleep_ended(&mut self) {
         if let Some(client) = self.parts.busy.end(Activity::Sleep) {
+            let Parts { slowlog, clients, .. } = &mut self.parts;
+            slowlog.sleep_ended(&self.core, clients, client);
             self.core.order(Order::Answer(client, Answer::Ok));
         }
         self.carry_out_orders();

@@ -40,4 +40,5 @@ mod sentinel_mode;
 mod sentinel_peers;
 mod sets;
 mod slots;
+mod slowlog;
 mod snapshots;

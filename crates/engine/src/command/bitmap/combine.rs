@@ -77,11 +77,14 @@ impl Combined {
             return Ok(Combined::Nothing);
         }
         if len <= INLINE_MAX {
-            let mut bytes = vec![0; len];
-            bits::combine(operation, sources, &mut bytes);
+            let mut bytes = Vec::with_capacity(len);
+            bits::combine(operation, sources, &mut |part| bytes.extend_from_slice(part));
             return Ok(Combined::Short(bytes));
         }
-        let fill = |bytes: &mut [u8]| bits::combine(operation, sources, bytes);
-        Block::try_filled(len, fill).map(Combined::Long)
+        let mut block = Block::try_with_capacity(len)?;
+        if let Some(mut bytes) = block.try_bytes_mut(len)? {
+            bits::combine(operation, sources, &mut |part| bytes.extend_from_slice(part));
+        }
+        Ok(Combined::Long(block))
     }
 }

@@ -137,7 +137,8 @@ fn parse(ctx: &Ctx<'_>, args: &Args<'_>) -> Result<Vec<Operation>, ErrorReply> {
         }
         let is_get = args.is(at, "GET") && rest >= 2;
         let is_set = args.is(at, "SET") && rest >= 3;
-        if !is_get && !is_set && !(args.is(at, "INCRBY") && rest >= 3) {
+        let is_increment = args.is(at, "INCRBY") && rest >= 3;
+        if !(is_get || is_set || is_increment) {
             return Err(ErrorReply::Syntax);
         }
         let encoding = Encoding::parse(&args[at + 1])?;

@@ -13,6 +13,7 @@ use russet_ds::glob::{self, Case};
 use russet_protocol::ErrorReply;
 
 use super::argument::{double, one_of, optional, repeated, string, token};
+use super::slowlog::shown;
 use super::{Args, Command, Ctx, Flow, Group, Outcome, Protection, Reply, flag as f, help};
 use crate::busy::Activity;
 use crate::clients::Waiting;
@@ -147,6 +148,7 @@ const SLEEP: Command = Command {
 };
 
 fn sleep(ctx: &mut Ctx<'_>, args: &Args<'_>, _reply: &mut Reply<'_>) -> Outcome {
+    ctx.parts.slowlog.sleep_began(ctx.core, shown(ctx.command, args));
     let seconds: f64 = args.text(2).trim().parse().unwrap_or(0.0);
     // The cast turns a negative number or NaN into 0, and caps one that is too large.
     let micros = (seconds * 1e6) as u64;

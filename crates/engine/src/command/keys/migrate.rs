@@ -45,9 +45,15 @@ pub(super) const MIGRATE: Command = Command {
     ],
     summary: "Moves keys to another server, or copies them.",
     complexity: "O(N) for N keys, and like DUMP and DEL here and RESTORE there for each",
+    secrets: Some(is_secret),
     run: migrate,
     ..ROW
 };
+
+/// Whether an argument is a name or a password for the other server.
+fn is_secret(args: &Args<'_>, at: usize) -> bool {
+    at > 6 && (args.is(at - 1, "AUTH") || args.is(at - 1, "AUTH2") || args.is(at - 2, "AUTH2"))
+}
 
 /// The options behind the timeout.
 #[derive(Default)]
