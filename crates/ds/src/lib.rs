@@ -3,7 +3,8 @@
 //! * [`Table`]: the hash table of the keyspace. Keys, small values, expiries and access clocks are
 //!   in a single allocation per entry; growth is incremental, so that no insert costs more than one
 //!   small resize; positions of scans and snapshots are hashes.
-//! * [`tree`]: sequences in which any place is found in logarithmic time and a copy takes constant time.
+//! * [`tree`]: sequences in which any place is found in logarithmic time and a copy takes constant time; [`ordered`]: maps
+//!   made of it.
 //! * [`Block`]: bytes or a value in a reference-counted allocation, for values too large for an
 //!   entry.
 //! * [`hash`]: the keyed hash for untrusted names.
@@ -35,6 +36,7 @@ pub mod intset;
 pub mod jemalloc;
 pub mod listpack;
 pub mod lzf;
+pub mod ordered;
 pub mod size;
 pub mod table;
 pub mod tree;
