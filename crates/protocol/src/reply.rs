@@ -272,11 +272,20 @@ impl<'a> ReplyWriter<'a> {
 
     /// Inserts the header of the array at `mark`.
     pub fn close_array(&mut self, mark: usize, len: usize) {
+        self.close(b'*', mark, len);
+    }
+
+    /// Inserts the header of a map of `len` pairs at `mark`. For RESP2 it is an array of `len` arrays, whose headers are there.
+    pub fn close_map(&mut self, mark: usize, len: usize) {
+        self.close(if self.protocol == Protocol::Resp2 { b'*' } else { b'%' }, mark, len);
+    }
+
+    fn close(&mut self, kind: u8, mark: usize, len: usize) {
         if !self.fits(HEADER_MAX) {
             return;
         }
         let mut header = [0; 24];
-        header[0] = b'*';
+        header[0] = kind;
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(len).as_bytes();
         header[1..=digits.len()].copy_from_slice(digits);

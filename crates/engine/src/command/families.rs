@@ -3,8 +3,8 @@
 
 use super::{
     Command, CommandTable, bitmap, client, cluster, config, connection, debug, hash, hyperloglog,
-    introspect, keys, list, memory, pubsub, replication, sentinel, server, set, slowlog, string,
-    transaction,
+    introspect, keys, list, memory, pubsub, replication, sentinel, server, set, slowlog, stream,
+    string, transaction,
 };
 use crate::mode::Mode;
 
@@ -16,6 +16,7 @@ pub static FAMILIES: &[&[Command]] = &[
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
+    stream::COMMANDS,
     keys::COMMANDS,
     transaction::COMMANDS,
     connection::COMMANDS,

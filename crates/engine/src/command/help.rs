@@ -29,10 +29,12 @@ fn help(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-/// The error for a subcommand with too many arguments.
-pub(super) fn wrong_use(container: &str, args: &Args<'_>) -> ErrorReply {
+/// The error for a subcommand whose arguments do not fit, as Redis words it.
+pub fn wrong_use(ctx: &Ctx<'_>, args: &Args<'_>) -> ErrorReply {
+    let container = ctx.command.name.split('|').next().unwrap_or_default().to_ascii_uppercase();
     let before = "ERR unknown subcommand or wrong number of arguments for '";
-    ErrorReply::quoting(before, &args[1], &format!("'. Try {container} HELP."))
+    let given = &args[1][..args[1].len().min(128)];
+    ErrorReply::quoting(before, given, &format!("'. Try {container} HELP."))
 }
 
 /// The function of containers. It is never called, since their arity demands a subcommand.

@@ -157,7 +157,8 @@ fn describe_keys(spec: &KeySpec, reply: &mut Reply<'_>) {
     // An end that counts from the front is reported as the distance from the first key.
     let last = i64::from(spec.last);
     let last = if last < 0 { last } else { last - spec.first as i64 };
-    typed(reply, "range", &[("lastkey", last), ("keystep", spec.step as i64), ("limit", 0)]);
+    let (step, limit) = (spec.step as i64, i64::from(spec.limit));
+    typed(reply, "range", &[("lastkey", last), ("keystep", step), ("limit", limit)]);
 }
 
 fn typed(reply: &mut Reply<'_>, kind: &str, numbers: &[(&str, i64)]) {

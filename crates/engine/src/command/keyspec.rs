@@ -23,6 +23,8 @@ pub struct KeySpec {
     pub is_counted: bool,
     /// Finds the only key where a spec cannot tell clients where it is; none for keys that are no arguments.
     pub hidden: Option<fn(&Args<'_>) -> Option<usize>>,
+    /// If not 0, only the first part of that many equal ones in the range are keys.
+    pub limit: u8,
 }
 
 /// A word behind which keys begin.
@@ -58,7 +60,16 @@ impl KeySpec {
 
     /// Every `step`-th argument from this index to the end.
     pub const fn rest(first: usize, step: usize, flags: u32) -> KeySpec {
-        KeySpec { first, last: -1, step, flags, keyword: None, is_counted: false, hidden: None }
+        KeySpec {
+            first,
+            last: -1,
+            step,
+            flags,
+            keyword: None,
+            is_counted: false,
+            limit: 0,
+            hidden: None,
+        }
     }
 
     /// All arguments from this index to the last but one.
@@ -69,6 +80,11 @@ impl KeySpec {
     /// All arguments behind a keyword.
     pub const fn behind(word: &'static str, from: i32, flags: u32) -> KeySpec {
         KeySpec { keyword: Some(Keyword { word, from }), ..KeySpec::rest(0, 1, flags) }
+    }
+
+    /// The first half of the arguments behind a keyword.
+    pub const fn half_behind(word: &'static str, from: i32, flags: u32) -> KeySpec {
+        KeySpec { limit: 2, ..KeySpec::behind(word, from, flags) }
     }
 
     /// As many arguments as the one at this index says, behind it.

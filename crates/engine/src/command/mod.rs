@@ -35,6 +35,7 @@ pub mod sentinel;
 pub mod server;
 pub mod set;
 pub mod slowlog;
+pub mod stream;
 pub mod string;
 pub mod table;
 pub mod transaction;

@@ -313,7 +313,7 @@ fn shardchannels(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> O
 
 fn list_names(ctx: &mut Ctx<'_>, args: &Args<'_>, kind: Kind, reply: &mut Reply<'_>) -> Outcome {
     if args.len() > 3 {
-        return Err(help::wrong_use("PUBSUB", args));
+        return Err(help::wrong_use(ctx, args));
     }
     let matches = |name: &&[u8]| {
         args.get(2).is_none_or(|pattern| glob::matches(pattern, name, Case::Sensitive))

@@ -47,7 +47,7 @@ fn get(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let count = match args.len() {
         2 => Some(COUNT),
         3 => args.integer(2).ok().filter(|count| *count >= -1),
-        _ => return Err(help::wrong_use("SLOWLOG", args)),
+        _ => return Err(help::wrong_use(ctx, args)),
     };
     let too_small = || ErrorReply::err("count should be greater than or equal to -1");
     let count = count.ok_or_else(too_small)?;

@@ -112,6 +112,16 @@ kinds! {
     SUnionStore    "sunionstore"    Set;
     SDiffStore     "sdiffstore"     Set;
 
+    XAdd           "xadd"           Stream;
+    XTrim          "xtrim"          Stream;
+    XDel           "xdel"           Stream;
+    XSetId         "xsetid"         Stream;
+    XGroupCreate   "xgroup-create"  Stream;
+    XGroupSetId    "xgroup-setid"   Stream;
+    XGroupDestroy  "xgroup-destroy" Stream;
+    XGroupCreateConsumer "xgroup-createconsumer" Stream;
+    XGroupDelConsumer "xgroup-delconsumer" Stream;
+
     HSet           "hset"           Hash;
     HDel           "hdel"           Hash;
     HIncrBy        "hincrby"        Hash;

@@ -15,12 +15,13 @@ use std::borrow::Cow;
 use russet_ds::EntryRef;
 
 use crate::rdb::DEFAULT_VERSION;
-use crate::rdb::elements::Element;
+use crate::rdb::elements::{Element, Head};
 use crate::rdb::fields::{Fields, Parsed, Stop, Stored};
 use crate::rdb::format::{Checksum, Flavour, Header, VALKEY_VERSION_MIN};
 use crate::rdb::strings::StringWriter;
 use crate::types::{
-    self, BuildContext, Invalid, Object, RdbForm, Read, Value, ValueRef, encoding_of,
+    self, Build, BuildContext, Invalid, Object, RdbForm, Read, StoredElement, Value, ValueRef,
+    encoding_of,
 };
 
 /// Bytes of version and checksum.
@@ -174,18 +175,29 @@ fn read_form<'a>(
             fields.take(*skip)?;
             decode(unpacked(fields.string()?)?, context)?
         }
+        Read::Parts { first, next, begin } => {
+            let mut cursor = first(&mut fields)?;
+            let mut value = begin(&Head::default(), context);
+            while !cursor.is_at_end() {
+                add(&mut *value, next(&mut cursor, &mut fields)?)?;
+            }
+            value.finish()?
+        }
         Read::Elements { head, element, begin } => {
             let head = head(&mut fields)?;
             let mut value = begin(&head, context);
             for _ in 0..head.count {
-                let stored = element(&head, &mut fields)?;
-                let (name, text) = (unpacked(stored.name)?, unpacked(stored.value)?);
-                value.element(Element { name: &name, value: &text, expiry: stored.expiry })?;
+                add(&mut *value, element(&head, &mut fields)?)?;
             }
             value.finish()?
         }
     };
     if fields.at == bytes.len() { Ok(value) } else { Err(Bad::More) }
+}
+
+fn add(value: &mut dyn Build, stored: StoredElement<'_>) -> Result<(), Bad> {
+    let (name, text) = (unpacked(stored.name)?, unpacked(stored.value)?);
+    Ok(value.element(Element { name: &name, value: &text, expiry: stored.expiry })?)
 }
 
 fn unpacked(stored: Stored<'_>) -> Parsed<Cow<'_, [u8]>> {

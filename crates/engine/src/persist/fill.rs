@@ -367,13 +367,11 @@ impl RdbSink for Filler<'_> {
         expiry: Option<i64>,
         access: Access,
     ) -> Result<(), Refusal> {
-        let Read::Elements { begin, .. } = &form.read else {
-            return Err(refusal(key, Invalid::Malformed));
-        };
         self.fill.value = if self.is_dropped(expiry) {
             Unfinished::Dropped
         } else {
-            let value = begin(&head, &self.context());
+            let value = form.read.begin(&head, &self.context());
+            let value = value.ok_or_else(|| refusal(key, Invalid::Malformed))?;
             let clock = self.keyspace.clock_of(access);
             Unfinished::Building { key: key.to_vec(), expiry, clock, value }
         };

@@ -120,11 +120,10 @@ impl RdbSink for RdbCheck {
         expiry: Option<i64>,
         _access: Access,
     ) -> Result<(), Refusal> {
-        let Read::Elements { begin, .. } = &form.read else {
-            return Err(refusal(key, Invalid::Malformed));
-        };
         let context = BuildContext { config: &self.config, seed: self.seed };
-        self.value = Some((key.to_vec(), begin(&head, &context)));
+        let value = form.read.begin(&head, &context);
+        let value = value.ok_or_else(|| refusal(key, Invalid::Malformed))?;
+        self.value = Some((key.to_vec(), value));
         self.count(expiry);
         Ok(())
     }

@@ -23,11 +23,11 @@ use std::borrow::Cow;
 
 use crate::core::Core;
 use crate::rdb::Access;
-use crate::rdb::elements::{Element, Head};
+use crate::rdb::elements::{Cursor, Element, Head};
 use crate::rdb::error::{RdbError, RdbErrorKind};
-use crate::rdb::fields::{Fields, Parsed, Stop};
+use crate::rdb::fields::{Fields, Parsed, Stop, Stored};
 use crate::rdb::format::{self, Checksum, Flavour, Header, module_opcode, opcode};
-use crate::types::{self, RdbForm, Read, string};
+use crate::types::{self, RdbForm, Read, StoredElement, string};
 
 /// A larger carry is freed when its item is complete.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -139,6 +139,7 @@ enum Phase {
     ExpectHeader,
     ExpectEntry,
     ExpectElement(&'static RdbForm, Head),
+    ExpectPart(&'static RdbForm, Cursor),
     ExpectModuleData,
     ExpectChecksum,
     Done,
@@ -150,7 +151,7 @@ impl Phase {
         match self {
             Phase::ExpectHeader => "the header",
             Phase::ExpectEntry => "the keys, before the EOF opcode",
-            Phase::ExpectElement(..) => "a value",
+            Phase::ExpectElement(..) | Phase::ExpectPart(..) => "a value",
             Phase::ExpectModuleData => "module data",
             Phase::ExpectChecksum => "the checksum",
             Phase::Done | Phase::Failed(_) => "nothing",
@@ -220,7 +221,7 @@ impl RdbLoader {
 
     /// Whether elements of a value are expected.
     pub fn is_inside_value(&self) -> bool {
-        matches!(self.phase, Phase::ExpectElement(..))
+        matches!(self.phase, Phase::ExpectElement(..) | Phase::ExpectPart(..))
     }
 
     /// Returns the memory of the carry in bytes.
@@ -358,6 +359,7 @@ impl RdbLoader {
         match self.phase {
             Phase::ExpectEntry => self.entry_or_opcode(&mut fields, sink)?,
             Phase::ExpectElement(form, head) => self.element(form, head, &mut fields, sink)?,
+            Phase::ExpectPart(form, cursor) => self.part(form, cursor, &mut fields, sink)?,
             Phase::ExpectHeader => self.read_header(&mut fields)?,
             Phase::ExpectModuleData => self.skip_module_data(&mut fields)?,
             Phase::ExpectChecksum => self.check(&mut fields)?,
@@ -436,13 +438,17 @@ impl RdbLoader {
     ) -> Parsed<()> {
         match &form.read {
             Read::String { skip, .. } => self.string_value(form, *skip, fields, sink),
+            Read::Parts { first, .. } => {
+                let key = fields.string()?;
+                let cursor = first(fields)?;
+                self.begin(key, form, Head::default(), sink)?;
+                self.phase = Phase::ExpectPart(form, cursor);
+                Ok(())
+            }
             Read::Elements { head, .. } => {
                 let key = fields.string()?;
                 let head = head(fields)?;
-                let mut digits = itoa::Buffer::new();
-                let key = key.bytes(&mut digits)?;
-                let Attributes { expiry, access } = std::mem::take(&mut self.attributes);
-                sink.begin(&key, form, head, expiry, access).map_err(refused)?;
+                self.begin(key, form, head, sink)?;
                 self.phase = Phase::ExpectElement(form, head);
                 self.elements_left = head.count;
                 self.end_value(sink)
@@ -457,6 +463,19 @@ impl RdbLoader {
         }
     }
 
+    fn begin(
+        &mut self,
+        key: Stored<'_>,
+        form: &'static RdbForm,
+        head: Head,
+        sink: &mut dyn RdbSink,
+    ) -> Parsed<()> {
+        let mut digits = itoa::Buffer::new();
+        let key = key.bytes(&mut digits)?;
+        let Attributes { expiry, access } = std::mem::take(&mut self.attributes);
+        sink.begin(&key, form, head, expiry, access).map_err(refused)
+    }
+
     fn element(
         &mut self,
         form: &'static RdbForm,
@@ -467,14 +486,29 @@ impl RdbLoader {
         let Read::Elements { element, .. } = &form.read else {
             unreachable!("only values with elements expect one")
         };
-        let stored = element(&head, fields)?;
-        let (mut name_digits, mut value_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
-        let name = stored.name.bytes(&mut name_digits)?;
-        let value = stored.value.bytes(&mut value_digits)?;
-        let element = Element { name: &name, value: &value, expiry: stored.expiry };
-        sink.element(element).map_err(refused)?;
+        pass_on(element(&head, fields)?, sink)?;
         self.elements_left -= 1;
         self.end_value(sink)
+    }
+
+    /// Parses an element of several kinds. A value has at least one, so that none is needed when it begins.
+    fn part(
+        &mut self,
+        form: &'static RdbForm,
+        mut cursor: Cursor,
+        fields: &mut Fields<'_>,
+        sink: &mut dyn RdbSink,
+    ) -> Parsed<()> {
+        let Read::Parts { next, .. } = &form.read else {
+            unreachable!("only values with elements of several kinds expect one")
+        };
+        pass_on(next(&mut cursor, fields)?, sink)?;
+        self.phase = Phase::ExpectPart(form, cursor);
+        if cursor.is_at_end() {
+            sink.end().map_err(refused)?;
+            self.phase = Phase::ExpectEntry;
+        }
+        Ok(())
     }
 
     fn end_value(&mut self, sink: &mut dyn RdbSink) -> Parsed<()> {
@@ -583,6 +617,13 @@ impl RdbLoader {
         }
         Ok(())
     }
+}
+
+fn pass_on(stored: StoredElement<'_>, sink: &mut dyn RdbSink) -> Parsed<()> {
+    let (mut name_digits, mut value_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let name = stored.name.bytes(&mut name_digits)?;
+    let value = stored.value.bytes(&mut value_digits)?;
+    sink.element(Element { name: &name, value: &value, expiry: stored.expiry }).map_err(refused)
 }
 
 fn refused(refusal: Refusal) -> Stop {

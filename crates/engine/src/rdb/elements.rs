@@ -17,6 +17,25 @@ impl Head {
     }
 }
 
+/// Where a reader is in a value whose elements are of several kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The kind of the next element, as the type has it, or [`Cursor::END`].
+    pub part: u8,
+    /// Numbers of elements that are left, as the type counts them.
+    pub left: [u64; 3],
+}
+
+impl Cursor {
+    /// There are no more elements.
+    pub const END: u8 = u8::MAX;
+
+    /// Whether there are no more elements.
+    pub fn is_at_end(self) -> bool {
+        self.part == Cursor::END
+    }
+}
+
 /// An element of a collection. Its type determines which of the fields are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Element<'a> {

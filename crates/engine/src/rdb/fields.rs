@@ -64,6 +64,11 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
+    /// Returns the bytes that were read since an earlier position.
+    pub fn since(&self, at: usize) -> &'a [u8] {
+        self.bytes.get(at..self.at).unwrap_or_default()
+    }
+
     /// Reads the next `N` bytes.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Parsed<[u8; N]> {

@@ -6,6 +6,8 @@
 //!   SET key value             HSET key field value field value …             at most `most` elements each
 //!                             HPEXPIREAT key milliseconds FIELDS 1 field     for each element that expires
 //! ```
+//!
+//! Elements of several kinds become commands each as its type has it ([`Commands::parts`]).
 
 use crate::rdb::elements::Element;
 
@@ -14,6 +16,21 @@ pub type Args<'a> = &'a mut dyn FnMut(&[u8]);
 
 /// Takes elements.
 pub type Elements<'a> = &'a mut dyn FnMut(&Element<'_>);
+
+/// Takes the arguments of a command, with its name.
+pub type CommandSink<'a> = &'a mut dyn FnMut(&[&[u8]]);
+
+/// What elements of a value have said of those that follow, as the type likes it.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// One thing.
+    pub first: Vec<u8>,
+    /// Another one.
+    pub second: Vec<u8>,
+}
+
+/// Passes on the commands for an element of the value of a key.
+pub type Parts = fn(&mut Earlier, &[u8], &Element<'_>, CommandSink<'_>);
 
 /// The commands of a type.
 #[derive(Debug)]
@@ -28,4 +45,6 @@ pub struct Commands {
     pub expire: Option<&'static [u8]>,
     /// Calls back for each element of a compact value of a kind.
     pub each: fn(u8, &[u8], Elements<'_>),
+    /// The commands for elements of several kinds, in place of all that.
+    pub parts: Option<Parts>,
 }

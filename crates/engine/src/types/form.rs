@@ -13,7 +13,7 @@ use russet_ds::listpack;
 
 use super::{Value, ValueRef};
 use crate::config::Config;
-use crate::rdb::elements::{Element, Head};
+use crate::rdb::elements::{Cursor, Element, Head};
 use crate::rdb::fields::{Fields, Parsed, Stored};
 use crate::rdb::format::{self, Flavour};
 use crate::rdb::strings::StringWriter;
@@ -43,6 +43,15 @@ pub enum Read {
         /// Decodes the string.
         decode: Decode,
     },
+    /// Elements of several kinds.
+    Parts {
+        /// Reads what is in front of the first element.
+        first: fn(&mut Fields<'_>) -> Parsed<Cursor>,
+        /// Reads the element at a cursor, and moves it to the next one.
+        next: for<'a> fn(&mut Cursor, &mut Fields<'a>) -> Parsed<StoredElement<'a>>,
+        /// Begins a value.
+        begin: fn(&Head, &BuildContext<'_>) -> Box<dyn Build>,
+    },
     /// A head, and elements.
     Elements {
         /// Reads the head.
@@ -52,6 +61,16 @@ pub enum Read {
         /// Begins a value.
         begin: fn(&Head, &BuildContext<'_>) -> Box<dyn Build>,
     },
+}
+
+impl Read {
+    /// Begins a value that has elements.
+    pub fn begin(&self, head: &Head, context: &BuildContext<'_>) -> Option<Box<dyn Build>> {
+        match self {
+            Read::Elements { begin, .. } | Read::Parts { begin, .. } => Some(begin(head, context)),
+            Read::String { .. } | Read::NotImplemented => None,
+        }
+    }
 }
 
 /// Decodes a value from a string of a file.

@@ -83,6 +83,7 @@ pub static HASH: Type = Type {
                 sink(&Element { name: &name, value: &value, expiry: field.expiry });
             }
         },
+        parts: None,
     },
     digest,
 };

@@ -54,6 +54,7 @@ pub static LIST: Type = Type {
         each: |_, bytes, sink| {
             sink(&Element { name: &[rdb::PACKED], value: bytes, expiry: None });
         },
+        parts: None,
     },
     digest,
 };

@@ -23,6 +23,14 @@ pub mod long_double;
 pub mod set;
 mod set_change;
 mod set_rdb;
+pub mod stream;
+mod stream_commands;
+mod stream_group;
+mod stream_id;
+mod stream_log;
+mod stream_node;
+mod stream_parts;
+mod stream_rdb;
 pub mod string;
 mod value;
 pub mod walkers;
@@ -64,7 +72,8 @@ impl PartialEq for Type {
 impl Eq for Type {}
 
 /// All types.
-pub static TYPES: &[&Type] = &[&string::STRING, &list::LIST, &set::SET, &hash::HASH];
+pub static TYPES: &[&Type] =
+    &[&string::STRING, &list::LIST, &set::SET, &hash::HASH, &stream::STREAM];
 
 /// Types that are not implemented yet, by name, with their forms in files.
 pub static NOT_IMPLEMENTED: &[(&str, &[RdbForm])] = &[
@@ -78,16 +87,6 @@ pub static NOT_IMPLEMENTED: &[(&str, &[RdbForm])] = &[
         ],
     ),
     (
-        "stream",
-        &[
-            not_implemented(15, "listpacks"),
-            not_implemented(19, "listpacks, version 2"),
-            not_implemented(21, "listpacks, version 3"),
-            only(Flavour::Redis, not_implemented(26, "listpacks, version 4")),
-            only(Flavour::Redis, not_implemented(27, "listpacks, version 5")),
-        ],
-    ),
-    (
         "module",
         &[
             not_implemented(6, "module value of 4.0 release candidates"),
@@ -98,11 +97,6 @@ pub static NOT_IMPLEMENTED: &[(&str, &[RdbForm])] = &[
 
 const fn not_implemented(code: u8, name: &'static str) -> RdbForm {
     RdbForm { code, flavour: None, name, read: Read::NotImplemented }
-}
-
-/// Restricts a form to one magic.
-const fn only(flavour: Flavour, form: RdbForm) -> RdbForm {
-    RdbForm { flavour: Some(flavour), ..form }
 }
 
 /// Rows by number.
@@ -214,7 +208,9 @@ mod tests {
                 // A compact value may be written element by element, a large one is always.
                 let fits = form.is_some_and(|form| match encoding.write {
                     Write::Bytes(_) => !matches!(form.read, Read::NotImplemented),
-                    Write::Elements { .. } => matches!(form.read, Read::Elements { .. }),
+                    Write::Elements { .. } => {
+                        matches!(form.read, Read::Elements { .. } | Read::Parts { .. })
+                    }
                 });
                 assert!(fits, "{} {}", ty.name, encoding.name);
             }

@@ -63,6 +63,7 @@ pub static SET: Type = Type {
                 sink(&Element { name: &member.to_text(), value: b"", expiry: None });
             });
         },
+        parts: None,
     },
     digest,
 };

@@ -28,6 +28,7 @@ pub static STRING: Type = Type {
         args: |element, args| args(element.name),
         expire: None,
         each: |_, bytes, sink| sink(&Element { name: bytes, value: b"", expiry: None }),
+        parts: None,
     },
     digest,
 };

@@ -14,6 +14,7 @@ use super::form::{BuildContext, Names};
 use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
+use super::stream::Stream;
 use super::walkers::{Frozen, Walker, Walkers};
 use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::{Element, Head};
@@ -31,6 +32,8 @@ pub enum Object {
     List(List),
     /// A set.
     Set(Set),
+    /// A stream.
+    Stream(Stream),
     /// Elements without a type, for tests of walks.
     #[cfg(test)]
     Elements(super::elements::Elements),
@@ -140,6 +143,7 @@ impl Object {
             Object::Hash(ref hash) => hash,
             Object::List(ref list) => list,
             Object::Set(ref set) => set,
+            Object::Stream(ref stream) => stream,
             #[cfg(test)]
             Object::Elements(ref elements) => elements,
         }
@@ -151,6 +155,7 @@ impl Object {
             Object::Hash(ref mut hash) => hash,
             Object::List(ref mut list) => list,
             Object::Set(ref mut set) => set,
+            Object::Stream(ref mut stream) => stream,
             #[cfg(test)]
             Object::Elements(ref mut elements) => elements,
         }

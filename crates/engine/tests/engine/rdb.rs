@@ -345,8 +345,8 @@ fn other_types_are_refused_by_name() {
             "'zset' (listpack, RDB type 17) yet, key \"z\"",
         ),
         (
-            b"\x13\x04a\n\"\xff\x01\x10",
-            "'stream' (listpacks, version 2, RDB type 19) yet, key \"a\\n\\\"\\xff\"",
+            b"\x1a\x04a\n\"\xff\x01\x10",
+            "'stream' (listpacks, version 4, RDB type 26) yet, key \"a\\n\\\"\\xff\"",
         ),
         (b"\x07\x01m\x02\x01\x00", "'module' (annotated module value, RDB type 7) yet, key \"m\""),
     ] {

@@ -293,7 +293,7 @@ fn spec_text(spec: &KeySpec) -> String {
     if spec.is_counted {
         return sorted_flags(&format!("{begin}:keynum(0,1,{}):{names}", spec.step));
     }
-    sorted_flags(&format!("{begin}:range({last},{},0):{names}", spec.step))
+    sorted_flags(&format!("{begin}:range({last},{},{}):{names}", spec.step, spec.limit))
 }
 
 /// Sorts the flags of keys, whose order has no meaning.

@@ -9,7 +9,7 @@ use russet_protocol::{Protocol, ReplyWriter};
 use super::batch::{BaseSettings, BatchWriter, FileEnd};
 use crate::rdb::chunk::{Chunk, ChunkKey, Record};
 use crate::rdb::elements::Element;
-use crate::types::commands::Commands;
+use crate::types::commands::{Commands, Earlier};
 use crate::types::type_of;
 
 /// A value that is being encoded.
@@ -24,6 +24,8 @@ struct Value {
     elements: usize,
     /// The commands for the elements' expiries.
     expiries: Vec<u8>,
+    /// What elements say of those that follow.
+    earlier: Earlier,
 }
 
 /// Encodes one file.
@@ -82,6 +84,10 @@ impl BaseEncoder {
 impl Value {
     fn element(&mut self, element: &Element<'_>, out: &mut Vec<u8>) {
         let Some(commands) = self.commands else { return };
+        if let Some(parts) = commands.parts {
+            let mut sink = |args: &[&[u8]]| push_command(out, args);
+            return parts(&mut self.earlier, &self.key, element, &mut sink);
+        }
         let (args, argc) = (&mut self.args, &mut self.argc);
         (commands.args)(element, &mut |arg| {
             *argc += 1;
