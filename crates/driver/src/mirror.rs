@@ -12,6 +12,7 @@ use russet_engine::busy::Activity;
 use russet_engine::io::Handle;
 use russet_engine::journal::{Origin, Sink, Unit};
 use russet_engine::types::digest::Digest;
+use russet_engine::types::stream::Stream;
 use russet_engine::types::{ValueRef, type_of};
 
 use crate::{Driver, peers};
@@ -107,14 +108,32 @@ impl Mirror {
     }
 }
 
-/// Returns expiry and digest of each key, by database and key, including expired keys.
+/// Describes the groups of a stream, which are no part of its digest, but for the times of consumers.
+fn groups(stream: &Stream) -> String {
+    let mut text = String::new();
+    for (name, group) in &stream.groups {
+        let (last, read) = (group.last_id, group.entries_read);
+        text += &format!("; group {name:?} at {last}, {read:?} read");
+        for (name, consumer) in group.consumers() {
+            let ids: Vec<_> = consumer.pending().iter().map(|(id, ())| id.to_string()).collect();
+            text += &format!(", {name:?} has {ids:?}");
+        }
+        for (id, pending) in group.pending() {
+            text += &format!(", {id} {pending:?}");
+        }
+    }
+    text
+}
+
+/// Returns expiry, digest and groups of each key, by database and key, including expired keys.
 pub fn contents(node: &Node) -> BTreeMap<(u32, Vec<u8>), (Option<i64>, String)> {
     let mut found = BTreeMap::new();
     for (number, db) in node.data.dbs() {
         db.table().for_each(&mut |entry| {
             let (ty, mut digest) = (type_of(entry.kind()), Digest::default());
             (ty.digest)(&mut digest, entry.kind(), ValueRef::of(&entry));
-            let value = (entry.expiry(), format!("{} {}", ty.name, digest.hex()));
+            let groups = Stream::of(&entry).map(groups).unwrap_or_default();
+            let value = (entry.expiry(), format!("{} {}{groups}", ty.name, digest.hex()));
             found.insert((number, entry.key().to_vec()), value);
         });
     }

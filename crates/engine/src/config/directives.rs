@@ -619,9 +619,9 @@ section "Encodings" {
     /// Maximum size of a sparse HyperLogLog.
     "hll-sparse-max-bytes" [] hll_sparse_max_bytes: u64 = "3000", Memory(0, LONG_SIZE), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum size of a stream node; 0 sets no limit.
-    "stream-node-max-bytes" [] stream_node_max_bytes: u64 = "4096", Memory(0, LONG_SIZE), MODIFIABLE, PERFORMANCE, NONE;
+    "stream-node-max-bytes" [] stream_node_max_bytes: u64 = "4096", Memory(0, LONG_SIZE), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum number of entries of a stream node; 0 sets no limit.
-    "stream-node-max-entries" [] stream_node_max_entries: u64 = "100", Int(0, LONG), MODIFIABLE, PERFORMANCE, NONE;
+    "stream-node-max-entries" [] stream_node_max_entries: u64 = "100", Int(0, LONG), MODIFIABLE, IMPLEMENTED, NONE;
 }
 section "Background work" {
     /// Frequency of the cron per second; clamped to 1 to 500.

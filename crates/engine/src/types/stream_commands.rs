@@ -9,7 +9,8 @@
 //!   XCLAIM key group consumer 0 id TIME ms RETRYCOUNT count JUSTID FORCE      for each pending entry
 //! ```
 //!
-//! As in Redis, a pending entry whose entry is deleted is lost, and so are the times of consumers.
+//! A pending entry whose entry is deleted stays pending here; Redis drops it when it loads such a file. The times of consumers
+//! are lost.
 
 use super::commands::{CommandSink, Earlier};
 use super::stream::StreamId;

@@ -57,6 +57,30 @@ fn extreme_numbers_are_refused_without_overflow() {
         "OBJECT IDLETIME a",
         "WAIT 0 N",
         "WAIT N 1",
+        "XADD s N-N f v",
+        "XADD s N-* f v",
+        "XADD s MAXLEN ~ N LIMIT N * f v",
+        "XTRIM s MINID ~ N-N LIMIT N",
+        "XTRIM s MAXLEN N",
+        "XRANGE s (N (N COUNT N",
+        "XREVRANGE s N - COUNT N",
+        "XDEL s N-N",
+        "XSETID s N-N ENTRIESADDED N MAXDELETEDID N",
+        "XGROUP CREATE s g N MKSTREAM ENTRIESREAD N",
+        "XGROUP SETID s g N-N ENTRIESREAD N",
+        "XGROUP SETID s g 0 ENTRIESREAD N",
+        "XADD s * f v",
+        "XREAD COUNT N BLOCK N STREAMS s N-N",
+        "XREADGROUP GROUP g c COUNT N STREAMS s >",
+        "XREADGROUP GROUP g c COUNT N STREAMS s N-N",
+        "XCLAIM s g c N N-N IDLE N RETRYCOUNT N FORCE LASTID N",
+        "XCLAIM s g c 0 N-N TIME N RETRYCOUNT N",
+        "XAUTOCLAIM s g c N N-N COUNT N",
+        "XAUTOCLAIM s g c 0 0 COUNT 10",
+        "XPENDING s g IDLE N (N + N",
+        "XINFO STREAM s FULL COUNT N",
+        "XINFO GROUPS s",
+        "XINFO CONSUMERS s g",
         "CLIENT KILL ID N",
         "CLIENT KILL MAXAGE N",
         "CLIENT UNBLOCK N",
@@ -77,6 +101,7 @@ fn extreme_numbers_are_refused_without_overflow() {
         for template in templates {
             let d = w.connect();
             w.request(c, "SET a 1");
+            w.request(c, "XADD s 1-1 f v");
             w.request(d, &template.replace('N', number));
             w.disconnect(d);
             w.advance_ms(10);

@@ -42,3 +42,4 @@ mod sets;
 mod slots;
 mod slowlog;
 mod snapshots;
+mod streams;

@@ -24,11 +24,11 @@ fn round(w: &mut Driver) {
     w.flush();
 }
 
-/// Sends requests with replies of a line, and runs turns until they are carried out. Walks go on a little meanwhile.
+/// Sends requests, and runs turns until they are carried out. Walks go on a little meanwhile.
 fn requests(w: &mut Driver, c: Handle, lines: &[String]) {
-    w.queue(c, (lines.join("\r\n") + "\r\n").as_bytes());
+    w.queue(c, (lines.join("\r\n") + "\r\nECHO done\r\n").as_bytes());
     let mut replies = String::new();
-    while replies.lines().count() < lines.len() {
+    while !replies.ends_with("$4\r\ndone\r\n") {
         round(w);
         replies += &w.take(c);
     }
@@ -70,6 +70,15 @@ fn change(w: &mut Driver, c: Handle, step: usize) {
         lines.push(format!("LSET list:{} {} {step}", key % 5, key * 3));
         lines.push(format!("LREM list:{} -1 {}", key % 5, step.saturating_sub(1)));
         lines.push(format!("LPOP list:{}", key % 5));
+        if key % 8 == 0 {
+            let stream = format!("stream:{}", key / 8);
+            lines.push(format!("XADD {stream} {}-{key} f {step}", 1000 + step));
+            lines.push(format!("XDEL {stream} 5-{}", key * 13 + step));
+            lines.push(format!("XTRIM {stream} MAXLEN {}", 590 - step));
+            lines.push(format!("XACK {stream} g 5-{}", key * 10 + step));
+            lines.push(format!("XCLAIM {stream} g new 0 5-{} JUSTID", key * 11 + step));
+            lines.push(format!("XGROUP DESTROY {stream} g{}", key + step));
+        }
         lines.push(format!("RENAME key:{} moved:{step}:{key}", (key * 43 + step) % KEYS));
     }
     requests(w, c, &lines);
@@ -97,7 +106,11 @@ fn a_save_a_full_synchronization_and_a_base_have_the_data_of_their_beginnings() 
         for field in 0..600 {
             w.request(c, &format!("HSET hash:{hash} field:{field} {field}"));
             w.request(c, &format!("RPUSH list:{hash} {field} element:{field}"));
+            w.request(c, &format!("XADD stream:{hash} 5-{} f element:{field}", field + 1));
+            w.request(c, &format!("XGROUP CREATE stream:{hash} g{field} $"));
         }
+        w.request(c, &format!("XGROUP CREATE stream:{hash} g 0"));
+        w.request(c, &format!("XREADGROUP GROUP g old COUNT 500 STREAMS stream:{hash} >"));
     }
     w.take(c);
     let r = w.connect();

@@ -79,6 +79,9 @@ struct Options {
     force: bool,
     just_id: bool,
     last_id: StreamId,
+    /// Whether an entry that is not there can be pending: so it is in the base of an append-only file. Where masters tell of
+    /// deliveries they tell the last ID too.
+    keeps_missing: bool,
 }
 
 impl Options {
@@ -95,6 +98,7 @@ impl Options {
             force: false,
             just_id: false,
             last_id: StreamId::MIN,
+            keeps_missing: ctx.call.caller == Caller::Master,
         };
         let mut given_ms = None;
         while at < args.len() {
@@ -112,6 +116,7 @@ impl Options {
                 options.deliveries = u64::try_from(integer_or(args, value, why)?).ok();
             } else if args.is(option, "LASTID") && has_value {
                 options.last_id = parse_id(&args[value])?;
+                options.keeps_missing = false;
             } else {
                 at = value;
                 match () {
@@ -220,7 +225,8 @@ fn xclaim(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 }
 
 fn claim_one(claim: &mut Claim<'_, '_>, id: StreamId, options: &Options) {
-    if claim.log.get(id).is_none() {
+    let is_kept = options.keeps_missing && options.force && options.just_id;
+    if !is_kept && claim.log.get(id).is_none() {
         claim.remove_deleted(id);
         return;
     }

@@ -2,7 +2,7 @@
 
 use russet_protocol::ErrorReply;
 
-use super::{End, HELP, ROW, no_such_group, parse_end, parse_id, parse_ids};
+use super::{HELP, ROW, no_such_group, parse_id, parse_ids};
 use crate::command::argument::{
     Argument, after, int, key, named, one_of, optional, repeated, string, token,
 };
@@ -143,7 +143,9 @@ fn setid(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     check_group(ctx, key, name)?;
     let id = match &args[4] {
         b"$" => None,
-        id => Some(parse_end(id, End::Start)?),
+        b"-" => Some(StreamId::MIN),
+        b"+" => Some(StreamId::MAX),
+        id => Some(parse_id(id)?),
     };
     ctx.change::<Stream, ()>(key, |stream| {
         let id = id.unwrap_or(stream.log.last_id);
