@@ -15,6 +15,7 @@ use russet_engine::types::RdbForm;
 use russet_engine::types::hash::HashRef;
 use russet_engine::types::list::ListRef;
 use russet_engine::types::set::SetRef;
+use russet_engine::types::stream::{Stream, StreamId};
 use russet_engine::types::string::Text;
 
 /// A key of a file: database, name, value, expiry, what is known of its use.
@@ -31,13 +32,16 @@ pub enum Value {
     List(Vec<Vec<u8>>),
     /// A set.
     Set(BTreeSet<Vec<u8>>),
+    /// The entries of a stream: names and values in turn.
+    Stream(Vec<(StreamId, Vec<Vec<u8>>)>),
 }
 
 impl Value {
     /// Whether it is a collection without elements.
     fn is_empty(&self) -> bool {
         match self {
-            Value::String(_) => false,
+            // A stream stays without entries.
+            Value::String(_) | Value::Stream(_) => false,
             Value::Hash(fields) => fields.is_empty(),
             Value::List(elements) => elements.is_empty(),
             Value::Set(members) => members.is_empty(),
@@ -56,7 +60,7 @@ pub fn is_permanent(data: &Data, now_ms: i64) -> bool {
     let stays = |expiry: Option<i64>| expiry.is_none_or(|at| at > now_ms);
     data.values().all(|(value, expiry)| {
         let fields_stay = match value {
-            Value::String(_) | Value::List(_) | Value::Set(_) => true,
+            Value::String(_) | Value::List(_) | Value::Set(_) | Value::Stream(_) => true,
             Value::Hash(fields) => fields.values().all(|(_, expiry)| stays(*expiry)),
         };
         stays(*expiry) && fields_stay
@@ -100,12 +104,63 @@ impl Open {
                 Value::List(list)
             }
             2 => Value::Set(names().collect()),
+            15 | 19 | 21 => Value::Stream(self.entries()?),
             _ => {
                 let fields = self.elements.iter().cloned();
                 Value::Hash(fields.map(|(name, value, expiry)| (name, (value, expiry))).collect())
             }
         })
     }
+}
+
+impl Open {
+    /// The entries of a stream, whose parts are IDs and nodes among others.
+    fn entries(&self) -> Option<Vec<(StreamId, Vec<Vec<u8>>)>> {
+        let (mut id, mut entries) = (StreamId::MIN, Vec::new());
+        for (name, value, _) in &self.elements {
+            match **name {
+                [0] => id = StreamId::from_bytes(value.as_slice().try_into().ok()?),
+                [1] => entries.extend(node_of(id, value)?),
+                _ => {}
+            }
+        }
+        Some(entries)
+    }
+}
+
+/// The entries in a node of a stream.
+fn node_of(id: StreamId, bytes: &[u8]) -> Option<Vec<(StreamId, Vec<Vec<u8>>)>> {
+    listpack::check(bytes).ok()?;
+    let mut elements = listpack::iter(bytes).map(|(_, element)| element.to_text().into_owned());
+    let number = |text: Vec<u8>| std::str::from_utf8(&text).ok()?.parse::<i64>().ok();
+    let (live, deleted) = (number(elements.next()?)?, number(elements.next()?)?);
+    let count = number(elements.next()?)?;
+    let mut names = Vec::new();
+    for _ in 0..count {
+        names.push(elements.next()?);
+    }
+    elements.next()?;
+    let mut entries = Vec::new();
+    for _ in 0..live.checked_add(deleted)? {
+        let flags = number(elements.next()?)?;
+        let (ms, seq) = (number(elements.next()?)?, number(elements.next()?)?);
+        let mut fields = Vec::new();
+        if flags & 2 != 0 {
+            for name in &names {
+                fields.extend([name.clone(), elements.next()?]);
+            }
+        } else {
+            for _ in 0..number(elements.next()?)?.checked_mul(2)? {
+                fields.push(elements.next()?);
+            }
+        }
+        elements.next()?;
+        if flags & 1 == 0 {
+            let ms = id.ms.wrapping_add(ms as u64);
+            entries.push((StreamId { ms, seq: id.seq.wrapping_add(seq as u64) }, fields));
+        }
+    }
+    Some(entries)
 }
 
 /// The elements in a node of a list.
@@ -305,6 +360,7 @@ pub fn held(node: &Node) -> Data {
                 .or_else(|| HashRef::of(&entry).map(|hash| Value::Hash(fields_of(hash))))
                 .or_else(|| ListRef::of(&entry).map(|list| Value::List(elements_of(list))))
                 .or_else(|| SetRef::of(&entry).map(|set| Value::Set(members_of(set))))
+                .or_else(|| Stream::of(&entry).map(|stream| Value::Stream(entries_of(stream))))
                 .expect("a value of a type");
             let twice = data.insert((number, entry.key().to_vec()), (value, entry.expiry()));
             assert_eq!(twice, None, "a key stands once in its database");
@@ -319,6 +375,18 @@ fn elements_of(list: ListRef<'_>) -> Vec<Vec<u8>> {
     list.each(&mut |element| elements.push(element.to_text().into_owned()));
     assert_eq!(list.len(), elements.len());
     elements
+}
+
+fn entries_of(stream: &Stream) -> Vec<(StreamId, Vec<Vec<u8>>)> {
+    let mut entries = Vec::new();
+    stream.log.each(&mut |entry| {
+        let fields = entry.fields().flat_map(|(name, value)| [name, value]);
+        let fields = fields.map(|text| text.to_text().into_owned());
+        entries.push((entry.id, fields.collect()));
+    });
+    assert_eq!(stream.log.len(), entries.len() as u64);
+    assert!(entries.is_sorted_by(|(a, _), (b, _)| a < b), "entries are in order");
+    entries
 }
 
 fn members_of(set: SetRef<'_>) -> BTreeSet<Vec<u8>> {
