@@ -53,6 +53,11 @@ pub fn of_list() -> u64 {
     mix(7, 0)
 }
 
+/// What the digest of a stream begins with, into which all that it has is mixed in order.
+pub fn of_stream() -> u64 {
+    mix(8, 0)
+}
+
 /// The digest of an element of a collection.
 pub fn of_element(name: &[u8], value: &[u8], expiry: Option<i64>) -> u64 {
     mix(of_bytes(4, name), of_bytes(5, value) ^ of_expiry(expiry))

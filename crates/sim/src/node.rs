@@ -17,6 +17,7 @@ use russet_engine::repl::psync;
 use russet_engine::types::hash::HashRef;
 use russet_engine::types::list::ListRef;
 use russet_engine::types::set::SetRef;
+use russet_engine::types::stream::{Stream as EngineStream, StreamId};
 use russet_engine::types::string::Text;
 
 use crate::digest;
@@ -27,6 +28,7 @@ use crate::machine::{
 use crate::model::hash::Hash;
 use crate::model::list::List;
 use crate::model::set::Set;
+use crate::model::stream::{self, Group, Stream};
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
 
@@ -296,6 +298,9 @@ fn value_of(entry: &Entry<'_>) -> Value {
         assert_eq!(set.len(), members.len(), "a set knows how many members it has");
         return Value::Set(Arc::new(members));
     }
+    if let Some(stream) = EngineStream::of(entry) {
+        return Value::Stream(Arc::new(stream_of(stream)));
+    }
     let mut hash = Hash::default();
     each_field(entry, |name, value, expiry| {
         assert!(hash.set(name, value, expiry), "a field stands once in its hash");
@@ -303,6 +308,45 @@ fn value_of(entry: &Entry<'_>) -> Value {
     let count = HashRef::of(entry).map(HashRef::len);
     assert_eq!(count, Some(hash.len()), "a hash knows how many fields it has");
     Value::Hash(Arc::new(hash))
+}
+
+/// A stream with its groups.
+fn stream_of(stream: &EngineStream) -> Stream {
+    let id = |id: StreamId| (id.ms, id.seq);
+    let mut model = Stream {
+        last: id(stream.log.last_id),
+        deleted: id(stream.log.max_deleted_id),
+        added: stream.log.entries_added,
+        ..Stream::default()
+    };
+    stream.log.each(&mut |entry| {
+        let fields = entry.fields();
+        let fields = fields.flat_map(|(name, value)| [name, value].map(|it| it.to_text().into()));
+        let twice = model.entries.insert(id(entry.id), fields.collect());
+        assert!(twice.is_none(), "an entry stands once");
+    });
+    assert_eq!(stream.log.len(), model.entries.len() as u64, "it knows how many entries it has");
+    let first = model.entries.keys().next().copied().unwrap_or_default();
+    assert_eq!(id(stream.log.first_id), first, "it knows its first entry");
+    for (name, group) in &stream.groups {
+        let mut of_consumers = 0;
+        let mut copy =
+            Group { last: id(group.last_id), read: group.entries_read, ..Group::default() };
+        for (name, consumer) in group.consumers() {
+            copy.consumers.insert(name.to_vec());
+            of_consumers += consumer.pending().len();
+        }
+        for (at, pending) in group.pending() {
+            let consumer = group.consumers().get(&*pending.consumer);
+            let is_owned = consumer.is_some_and(|consumer| consumer.pending().get(at).is_some());
+            assert!(is_owned, "a pending entry is that of its consumer");
+            let value = (pending.consumer.to_vec(), pending.delivered_ms, pending.deliveries);
+            copy.pending.insert(id(*at), value);
+        }
+        assert_eq!(of_consumers, copy.pending.len(), "nobody has pending entries that are not");
+        model.groups.insert(name.to_vec(), copy);
+    }
+    model
 }
 
 /// The digest of an entry's value.
@@ -314,6 +358,9 @@ fn digest_of(entry: &Entry<'_>) -> u64 {
         let mut sum = digest::of_list();
         list.each(&mut |element| sum = digest::mix(sum, digest::of_string(&element.to_text())));
         return sum;
+    }
+    if let Some(stream) = EngineStream::of(entry) {
+        return stream::digest_of(&stream_of(stream));
     }
     let mut sum = 0_u64;
     if let Some(set) = SetRef::of(entry) {

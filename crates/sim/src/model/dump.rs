@@ -13,6 +13,7 @@ use russet_engine::types::RdbForm;
 use crate::listpack;
 use crate::model::hash::Hash;
 use crate::model::set::Set;
+use crate::model::stream::Reader;
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
 
@@ -31,6 +32,8 @@ enum Read {
     Bytes(fn(&[u8]) -> Result<Value, String>),
     /// Of elements that come one by one, of this collection.
     Elements(fn() -> Value),
+    /// Of the parts of a stream.
+    Parts,
 }
 
 /// All forms that the nodes write.
@@ -41,6 +44,7 @@ const FORMS: &[Form] = &[
     Form { code: 11, version: 2, read: Read::Bytes(set_of_integers) },
     Form { code: 16, version: 10, read: Read::Bytes(|bytes| hash_of(bytes, 2)) },
     Form { code: 18, version: 10, read: Read::Elements(|| Value::List(Arc::default())) },
+    Form { code: 19, version: 10, read: Read::Parts },
     Form { code: 24, version: 12, read: Read::Elements(|| Value::Hash(Arc::default())) },
     Form { code: 25, version: 12, read: Read::Bytes(|bytes| hash_of(bytes, 3)) },
 ];
@@ -123,7 +127,7 @@ fn add_element(value: &mut Value, element: Element<'_>) -> Result<(), String> {
             }
             Ok(())
         }
-        Value::String(_) => Err("an element of a string".to_owned()),
+        Value::String(_) | Value::Stream(_) => Err("an element of a string".to_owned()),
     }
 }
 
@@ -149,6 +153,8 @@ struct Open {
     head: Head,
     value: Value,
     elements: u64,
+    /// Of a stream, what was said of the next part.
+    reader: Reader,
 }
 
 impl Content {
@@ -209,12 +215,14 @@ impl RdbSink for Content {
         expiry: Option<i64>,
         _access: Access,
     ) -> Result<(), Refusal> {
-        let Read::Elements(fresh) = self.form(form)?.read else {
-            return Err(Refusal(format!("{form:?} in pieces")));
+        let value = match self.form(form)?.read {
+            Read::Elements(fresh) => fresh(),
+            Read::Parts => Value::Stream(Arc::default()),
+            Read::Bytes(_) => return Err(Refusal(format!("{form:?} in pieces"))),
         };
         self.large += 1;
-        let (key, value) = (key.to_vec(), fresh());
-        match self.open.replace(Open { key, expiry, head, value, elements: 0 }) {
+        let (key, reader) = (key.to_vec(), Reader::default());
+        match self.open.replace(Open { key, expiry, head, value, elements: 0, reader }) {
             None => Ok(()),
             Some(_) => Err(Refusal("a collection within another".to_owned())),
         }
@@ -228,14 +236,21 @@ impl RdbSink for Content {
         if expiry.is_some_and(|at| open.head.earliest.is_none_or(|earliest| at < earliest)) {
             return Err(Refusal("an element that expires before the earliest".to_owned()));
         }
+        if let Value::Stream(stream) = &mut open.value {
+            let stream = Arc::make_mut(stream);
+            return open.reader.part(stream, element.name, element.value).map_err(Refusal);
+        }
         open.elements += 1;
         add_element(&mut open.value, element).map_err(Refusal)
     }
 
     fn end(&mut self) -> Result<(), Refusal> {
-        let Some(Open { key, expiry, head, value, elements }) = self.open.take() else {
+        let Some(Open { key, expiry, head, value, elements, reader }) = self.open.take() else {
             return Err(Refusal("the end of nothing".to_owned()));
         };
+        if !reader.is_whole() {
+            return Err(Refusal("what is pending for nobody".to_owned()));
+        }
         if elements != head.count {
             return Err(Refusal(format!("{elements} of {} elements", head.count)));
         }

@@ -11,6 +11,7 @@ pub mod hash;
 mod keys;
 pub mod list;
 pub mod set;
+pub mod stream;
 mod string;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use crate::digest;
 use hash::Hash;
 use list::List;
 use set::Set;
+use stream::Stream;
 
 /// How the names of keys begin that come in pairs: one EXEC writes both.
 pub const PAIR: &[u8] = b"pair:";
@@ -36,6 +38,8 @@ pub enum Value {
     List(Arc<List>),
     /// A set.
     Set(Arc<Set>),
+    /// A stream.
+    Stream(Arc<Stream>),
 }
 
 /// Commands that are applied by one function, which is given the name in lower case.
@@ -45,7 +49,7 @@ struct Family {
 }
 
 const FAMILIES: &[Family] =
-    &[keys::FAMILY, string::FAMILY, hash::FAMILY, list::FAMILY, set::FAMILY];
+    &[keys::FAMILY, string::FAMILY, hash::FAMILY, list::FAMILY, set::FAMILY, stream::FAMILY];
 
 type Applied = Result<(), String>;
 
@@ -56,6 +60,7 @@ impl Value {
             Value::Hash(_) => "hash",
             Value::List(_) => "list",
             Value::Set(_) => "set",
+            Value::Stream(_) => "stream",
         }
     }
 
@@ -66,13 +71,15 @@ impl Value {
             Value::Hash(hash) => hash.digest(),
             Value::List(list) => list::digest_of(list),
             Value::Set(set) => set::digest_of(set),
+            Value::Stream(stream) => stream::digest_of(stream),
         }
     }
 
     /// Whether it is a collection without elements, which no key holds.
     fn is_empty(&self) -> bool {
         match self {
-            Value::String(_) => false,
+            // A stream stays without entries.
+            Value::String(_) | Value::Stream(_) => false,
             Value::Hash(hash) => hash.is_empty(),
             Value::List(list) => list.is_empty(),
             Value::Set(set) => set.is_empty(),
@@ -82,7 +89,9 @@ impl Value {
     /// The digest without the elements that `keep` refuses, by their expiry; none if no element is left.
     fn digest_if(&self, keep: &impl Fn(Option<i64>) -> bool) -> Option<u64> {
         match self {
-            Value::String(_) | Value::List(_) | Value::Set(_) => Some(self.digest()),
+            Value::String(_) | Value::List(_) | Value::Set(_) | Value::Stream(_) => {
+                Some(self.digest())
+            }
             Value::Hash(hash) => hash.digest_if(keep),
         }
     }
@@ -93,6 +102,7 @@ impl Value {
             Value::Hash(hash) => hash.in_words(),
             Value::List(list) => format!("a list of {} elements", list.len()),
             Value::Set(set) => format!("a set of {} members", set.len()),
+            Value::Stream(stream) => format!("a stream of {} entries", stream.entries.len()),
         }
     }
 }
@@ -267,6 +277,7 @@ impl Model {
             (Some(Value::Hash(a)), Some(Value::Hash(b))) => a.difference(b),
             (Some(Value::List(a)), Some(Value::List(b))) => list::difference(a, b),
             (Some(Value::Set(a)), Some(Value::Set(b))) => set::difference(a, b),
+            (Some(Value::Stream(a)), Some(Value::Stream(b))) => stream::difference(a, b),
             _ => None,
         };
         if let Some(what) = what {
@@ -433,6 +444,54 @@ mod tests {
         }
         let other = model(&["RPUSH l b a n"]);
         assert_ne!(model(&["RPUSH l a b n"]).digest(), other.digest());
+    }
+
+    #[test]
+    fn streams_and_their_groups_are_changed_as_their_commands_say() {
+        let one = model(&[
+            "XADD s 1-1 a 1",
+            "XADD s NOMKSTREAM MAXLEN = 2 LIMIT 7 1-2 a 2 b 3",
+            "XADD s 2-0 a 4",
+            "XADD s MINID 1-2 2-1 a 5",
+            "XDEL s 2-0 9-9",
+            "XGROUP CREATE s g 0",
+            "XCLAIM s g c 0 1-2 TIME 50 RETRYCOUNT 1 FORCE JUSTID LASTID 1-2",
+            "XCLAIM s g d 0 2-0 TIME 50 RETRYCOUNT 1 JUSTID FORCE",
+            "XCLAIM s g d 0 2-1 TIME 60 RETRYCOUNT 2 FORCE JUSTID LASTID 2-1",
+            "XGROUP SETID s g 2-1 ENTRIESREAD 4",
+            "XACK s g 1-2",
+            "XGROUP CREATE s h $",
+            "XGROUP CREATECONSUMER s h x",
+            "XGROUP DELCONSUMER s h x",
+        ]);
+        let two = model(&[
+            "XADD s 1-2 a 2 b 3",
+            "XADD s 2-1 a 5",
+            "XSETID s 2-1 ENTRIESADDED 4 MAXDELETEDID 2-0",
+            "XGROUP CREATE s g 2-1 ENTRIESREAD 4",
+            "XGROUP CREATECONSUMER s g c",
+            "XCLAIM s g d 0 2-0 TIME 50 RETRYCOUNT 1 JUSTID FORCE",
+            "XCLAIM s g d 0 2-1 TIME 60 RETRYCOUNT 2 JUSTID FORCE",
+            "XGROUP CREATE s h 2-1",
+        ]);
+        assert_eq!(one.difference(&two), None);
+        assert_eq!(one.digest(), two.digest());
+        for (line, what) in [
+            ("XDEL s 1-2", "entry (1, 2)"),
+            ("XSETID s 3-0", "last (3, 0)"),
+            ("XACK s g 2-0", "group g"),
+            ("XGROUP DESTROY s h", "group h"),
+            ("XCLAIM s g d 0 2-0 TIME 1 RETRYCOUNT 1 FORCE JUSTID LASTID 0-0", "group g"),
+        ] {
+            let mut other = one.clone();
+            other.apply(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>()).expect(line);
+            assert_ne!(one.digest(), other.digest(), "{line}");
+            assert!(one.difference(&other).is_some_and(|text| text.contains(what)), "{line}");
+        }
+        for line in ["XADD s * a 1", "XTRIM s MAXLEN ~ 1", "XCLAIM s g c 5 1-2", "XADD s 1-1 a 1"] {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            assert!(one.clone().apply(&args).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod hash;
 mod keys;
 mod list;
 mod set;
+mod stream;
 mod string;
 mod together;
 
@@ -127,7 +128,7 @@ struct Family {
 }
 
 const FAMILIES: &[Family] =
-    &[string::FAMILY, keys::FAMILY, hash::FAMILY, list::FAMILY, set::FAMILY];
+    &[string::FAMILY, keys::FAMILY, hash::FAMILY, list::FAMILY, set::FAMILY, stream::FAMILY];
 
 /// Shapes of the load, drawn once for a seed.
 #[derive(Clone, Debug)]
@@ -477,7 +478,8 @@ impl Speech {
         let args = match chance.below(100) {
             0..45 => hash::change(load, chance, wall_ms),
             45..70 => list::change(load, chance, wall_ms),
-            70..85 => set::change(load, chance, wall_ms),
+            70..80 => set::change(load, chance, wall_ms),
+            80..90 => stream::change(load, chance, wall_ms),
             _ => keys::change(load, chance, key),
         };
         self.select(self.built_in);
@@ -556,9 +558,12 @@ mod tests {
     #[test]
     fn all_commands_for_collections_are_in_the_load() {
         let table = CommandTable::default();
-        for (group, family) in
-            [(Group::Hash, hash::FAMILY), (Group::List, list::FAMILY), (Group::Set, set::FAMILY)]
-        {
+        for (group, family) in [
+            (Group::Hash, hash::FAMILY),
+            (Group::List, list::FAMILY),
+            (Group::Set, set::FAMILY),
+            (Group::Stream, stream::FAMILY),
+        ] {
             let rows = table.all().filter(|row| row.group == group);
             let names: BTreeSet<&str> = rows.map(|row| row.name).collect();
             let drawn: BTreeSet<&str> = family.commands.iter().map(|(_, name)| *name).collect();
