@@ -293,9 +293,12 @@ fn change_part<L: Leaf, R>(
             if fate == Fate::IsSmall {
                 join_with_neighbour(parts, first, inner);
             }
-            let mut chunks = in_chunks(std::mem::take(parts)).into_iter();
-            *parts = chunks.next().unwrap_or_default();
-            let after: Vec<Part<L>> = chunks.map(Part::inner).collect();
+            let mut after = Vec::new();
+            if parts.len() > PARTS_MAX {
+                let mut chunks = in_chunks(std::mem::take(parts)).into_iter();
+                *parts = chunks.next().unwrap_or_default();
+                after.extend(chunks.map(Part::inner));
+            }
             *inner += after.len();
             let fate = match parts.len() {
                 0 => Fate::IsEmpty,
@@ -350,6 +353,8 @@ fn in_chunks<L: Leaf>(mut parts: Vec<Part<L>>) -> Vec<Vec<Part<L>>> {
     for left in (1..count).rev() {
         let first = parts.len() / (left + 1);
         let rest = parts.split_off(first);
+        // It may not grow again for long.
+        parts.shrink_to_fit();
         chunks.push(std::mem::replace(&mut parts, rest));
     }
     if count > 0 {

@@ -49,8 +49,6 @@ pub struct NodeLimits {
 #[derive(Clone, Debug)]
 pub struct StreamNode {
     id: StreamId,
-    /// The ID of its last entry, deleted or not.
-    last: StreamId,
     pack: Vec<u8>,
 }
 
@@ -130,7 +128,7 @@ impl StreamNode {
         }
         fields.iter().step_by(2).for_each(|name| listpack::append(&mut pack, Element::of(name)));
         listpack::append(&mut pack, Element::Int(0));
-        let mut node = StreamNode { id, last: id, pack };
+        let mut node = StreamNode { id, pack };
         node.append(id, fields);
         node
     }
@@ -178,14 +176,13 @@ impl StreamNode {
             listpack::append(pack, Element::of(text));
         }
         listpack::append(pack, Element::Int(elements as i64));
-        self.last = id;
     }
 
     /// Checks a node of a file. Returns none if all its entries are deleted, as old servers leave some.
     pub fn check(id: StreamId, pack: &[u8]) -> Result<Option<StreamNode>, Invalid> {
         listpack::check(pack)?;
-        let last = Checker { elements: listpack::iter(pack) }.node(id)?;
-        let node = StreamNode { id, last, pack: pack.to_vec() };
+        Checker { elements: listpack::iter(pack) }.node(id)?;
+        let node = StreamNode { id, pack: pack.to_vec() };
         Ok(Some(node).filter(|node| node.len() > 0))
     }
 
@@ -196,7 +193,7 @@ impl StreamNode {
 
     /// Returns the ID of its last entry, deleted or not.
     pub fn last(&self) -> StreamId {
-        self.last
+        self.entries().next_back().map_or(self.id, |entry| entry.id)
     }
 
     /// Returns its listpack.
@@ -344,7 +341,7 @@ impl<'a> DoubleEndedIterator for Entries<'a> {
 impl Default for StreamNode {
     /// Without entries: what takes the place of a node that is removed.
     fn default() -> StreamNode {
-        StreamNode { id: StreamId::MIN, last: StreamId::MIN, pack: Vec::new() }
+        StreamNode { id: StreamId::MIN, pack: Vec::new() }
     }
 }
 
@@ -353,7 +350,7 @@ impl Leaf for StreamNode {
 
     fn summary(&self) -> NodeSum {
         let bytes = class_size(self.pack.capacity());
-        NodeSum { entries: self.len(), nodes: 1, bytes, last: self.last }
+        NodeSum { entries: self.len(), nodes: 1, bytes, last: self.last() }
     }
 
     fn is_empty(&self) -> bool {
@@ -403,8 +400,8 @@ impl Checker<'_> {
         (0..count).try_for_each(|_| self.next().map(|_| ()))
     }
 
-    /// Checks all of a node. Returns the ID of its last entry.
-    fn node(mut self, id: StreamId) -> Result<StreamId, Invalid> {
+    /// Checks all of a node.
+    fn node(mut self, id: StreamId) -> Result<(), Invalid> {
         let (live, deleted, names) = (self.number()?, self.number()?, self.number()?);
         self.skip(names)?;
         if names == 0 || self.integer()? != 0 {
@@ -420,8 +417,8 @@ impl Checker<'_> {
             last = Some(entry);
             found[usize::from(is_deleted)] += 1;
         }
-        let last = last.ok_or(Invalid::Malformed)?;
-        if found == [live, deleted] { Ok(last) } else { Err(Invalid::Malformed) }
+        let is_counted = last.is_some() && found == [live, deleted];
+        if is_counted { Ok(()) } else { Err(Invalid::Malformed) }
     }
 
     fn entry(&mut self, id: StreamId, names: u64) -> Result<(StreamId, bool), Invalid> {
