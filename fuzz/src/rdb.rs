@@ -12,11 +12,13 @@ use russet_engine::rdb::elements::{Element, Head};
 use russet_engine::rdb::error::RdbError;
 use russet_engine::rdb::format::Checksum;
 use russet_engine::types::RdbForm;
+use russet_engine::types::double;
 use russet_engine::types::hash::HashRef;
 use russet_engine::types::list::ListRef;
 use russet_engine::types::set::SetRef;
 use russet_engine::types::stream::{Stream, StreamId};
 use russet_engine::types::string::Text;
+use russet_engine::types::zset::ZsetRef;
 
 /// A key of a file: database, name, value, expiry, what is known of its use.
 pub type Entry = (u32, Vec<u8>, Vec<u8>, Option<i64>, Access);
@@ -34,6 +36,8 @@ pub enum Value {
     Set(BTreeSet<Vec<u8>>),
     /// The entries of a stream: names and values in turn.
     Stream(Vec<(StreamId, Vec<Vec<u8>>)>),
+    /// Members with the bits of their scores.
+    Zset(BTreeMap<Vec<u8>, u64>),
 }
 
 impl Value {
@@ -45,6 +49,7 @@ impl Value {
             Value::Hash(fields) => fields.is_empty(),
             Value::List(elements) => elements.is_empty(),
             Value::Set(members) => members.is_empty(),
+            Value::Zset(members) => members.is_empty(),
         }
     }
 }
@@ -60,7 +65,11 @@ pub fn is_permanent(data: &Data, now_ms: i64) -> bool {
     let stays = |expiry: Option<i64>| expiry.is_none_or(|at| at > now_ms);
     data.values().all(|(value, expiry)| {
         let fields_stay = match value {
-            Value::String(_) | Value::List(_) | Value::Set(_) | Value::Stream(_) => true,
+            Value::String(_)
+            | Value::List(_)
+            | Value::Set(_)
+            | Value::Zset(_)
+            | Value::Stream(_) => true,
             Value::Hash(fields) => fields.values().all(|(_, expiry)| stays(*expiry)),
         };
         stays(*expiry) && fields_stay
@@ -105,6 +114,17 @@ impl Open {
             }
             2 => Value::Set(names().collect()),
             15 | 19 | 21 => Value::Stream(self.entries()?),
+            3 | 5 => {
+                let mut members = BTreeMap::new();
+                for (name, value, _) in &self.elements {
+                    let score = match self.code {
+                        3 => double::parse(value)?,
+                        _ => f64::from_le_bytes(value.as_slice().try_into().ok()?),
+                    };
+                    members.insert(name.clone(), score.to_bits());
+                }
+                Value::Zset(members)
+            }
             _ => {
                 let fields = self.elements.iter().cloned();
                 Value::Hash(fields.map(|(name, value, expiry)| (name, (value, expiry))).collect())
@@ -203,6 +223,15 @@ fn value_of(code: u8, bytes: &[u8]) -> Option<Value> {
         20 => {
             return leaf_of(18, &[2], bytes)
                 .map(|members| Value::Set(members.into_iter().collect()));
+        }
+        12 | 17 => {
+            let texts = if code == 12 { leaf_of(14, b"", bytes) } else { leaf_of(18, &[2], bytes) }?;
+            let mut members = BTreeMap::new();
+            for pair in texts.chunks(2) {
+                let score = double::parse(pair.get(1)?)?;
+                members.insert(pair[0].clone(), score.to_bits());
+            }
+            return Some(Value::Zset(members));
         }
         9 => {
             let mut push = |name: &[u8], value: &[u8]| {
@@ -361,6 +390,7 @@ pub fn held(node: &Node) -> Data {
                 .or_else(|| ListRef::of(&entry).map(|list| Value::List(elements_of(list))))
                 .or_else(|| SetRef::of(&entry).map(|set| Value::Set(members_of(set))))
                 .or_else(|| Stream::of(&entry).map(|stream| Value::Stream(entries_of(stream))))
+                .or_else(|| ZsetRef::of(&entry).map(|zset| Value::Zset(scores_of(zset))))
                 .expect("a value of a type");
             let twice = data.insert((number, entry.key().to_vec()), (value, entry.expiry()));
             assert_eq!(twice, None, "a key stands once in its database");
@@ -387,6 +417,14 @@ fn entries_of(stream: &Stream) -> Vec<(StreamId, Vec<Vec<u8>>)> {
     assert_eq!(stream.log.len(), entries.len() as u64);
     assert!(entries.is_sorted_by(|(a, _), (b, _)| a < b), "entries are in order");
     entries
+fn scores_of(zset: ZsetRef<'_>) -> BTreeMap<Vec<u8>, u64> {
+    let mut members = BTreeMap::new();
+    zset.each(&mut |member, score| {
+        let twice = members.insert(member.to_text().into_owned(), score.to_bits());
+        assert_eq!(twice, None, "a member stands once in its sorted set");
+    });
+    assert_eq!(zset.len(), members.len());
+    members
 }
 
 fn members_of(set: SetRef<'_>) -> BTreeSet<Vec<u8>> {

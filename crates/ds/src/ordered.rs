@@ -89,6 +89,7 @@ impl<K, V> Default for Run<K, V> {
 
 impl<K: Key, V: Value> Leaf for Run<K, V> {
     type Summary = Sum<K>;
+    type Key = ();
 
     fn summary(&self) -> Sum<K> {
         let owned = self.0.iter().map(|(key, value)| key.owned_bytes() + value.owned_bytes());

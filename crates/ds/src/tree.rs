@@ -13,7 +13,8 @@
 //!
 //! A [`Leaf`] holds elements in a row and sums them up ([`Summary`]); a tree knows no more of them. To find a place is to go
 //! down from the root, each time into the part in which a function of the sums says that it is: the one with the n-th
-//! element, or the one whose last element is not less than another.
+//! element, say. In a sorted sequence each part also has the [`Leaf::Key`] of its last element, and a place is found by binary
+//! search.
 //!
 //! Nodes are counted references, and a node with a single owner is changed in place. A copy of the tree shares all of them, and
 //! then a change first copies the nodes on the way to its leaf. So a snapshot is a copy: it costs nothing when it is taken, and
@@ -43,8 +44,16 @@ pub trait Leaf: Clone + Default {
     /// Its sum.
     type Summary: Summary;
 
+    /// By what a sorted sequence is searched; `()` if it is not sorted.
+    type Key: Clone + Default;
+
     /// Returns its sum.
     fn summary(&self) -> Self::Summary;
+
+    /// Sets the key to that of its last element. It is not empty.
+    fn update_key(&self, key: &mut Self::Key) {
+        let _ = key;
+    }
 
     /// Whether it has no elements: it is removed.
     fn is_empty(&self) -> bool;
@@ -86,6 +95,8 @@ pub struct Tree<L: Leaf> {
 #[derive(Clone)]
 struct Part<L: Leaf> {
     sum: L::Summary,
+    /// That of its last element.
+    key: L::Key,
     node: Arc<Node<L>>,
 }
 
@@ -124,11 +135,53 @@ impl<L: Leaf> Default for Tree<L> {
 
 impl<L: Leaf> Part<L> {
     fn leaf(leaf: L) -> Part<L> {
-        Part { sum: leaf.summary(), node: Arc::new(Node::Leaf(leaf)) }
+        let mut key = L::Key::default();
+        if !leaf.is_empty() {
+            leaf.update_key(&mut key);
+        }
+        Part { sum: leaf.summary(), key, node: Arc::new(Node::Leaf(leaf)) }
     }
 
     fn inner(parts: Vec<Part<L>>) -> Part<L> {
-        Part { sum: sum_of(&parts), node: Arc::new(Node::Inner(parts)) }
+        let key = last_key(&parts).cloned().unwrap_or_default();
+        Part { sum: sum_of(&parts), key, node: Arc::new(Node::Inner(parts)) }
+    }
+}
+
+fn last_key<L: Leaf>(parts: &[Part<L>]) -> Option<&L::Key> {
+    parts.last().map(|part| &part.key)
+}
+
+/// Chooses the part of a node in which a place is, and adds the sum of those in front of it.
+trait Seek<L: Leaf> {
+    fn choose(&mut self, parts: &[Part<L>], before: &mut L::Summary) -> usize;
+}
+
+/// By sums: see [`Tree::find`].
+struct BySum<'f, S>(&'f mut dyn FnMut(&S, &S) -> bool);
+
+impl<L: Leaf> Seek<L> for BySum<'_, L::Summary> {
+    fn choose(&mut self, parts: &[Part<L>], before: &mut L::Summary) -> usize {
+        let last = parts.len() - 1;
+        for (index, part) in parts[..last].iter().enumerate() {
+            if (self.0)(before, &part.sum) {
+                return index;
+            }
+            before.add(&part.sum);
+        }
+        last
+    }
+}
+
+/// By keys: see [`Tree::find_key`].
+struct ByKey<'f, K>(&'f mut dyn FnMut(&K) -> bool);
+
+impl<L: Leaf> Seek<L> for ByKey<'_, L::Key> {
+    fn choose(&mut self, parts: &[Part<L>], before: &mut L::Summary) -> usize {
+        let last = parts.len() - 1;
+        let index = parts[..last].partition_point(|part| (self.0)(&part.key));
+        parts[..index].iter().for_each(|part| before.add(&part.sum));
+        index
     }
 }
 
@@ -165,12 +218,24 @@ impl<L: Leaf> Tree<L> {
         &self,
         is_within: &mut dyn FnMut(&L::Summary, &L::Summary) -> bool,
     ) -> Option<(&L, L::Summary)> {
+        self.seek(&mut BySum(is_within))
+    }
+
+    /// Returns the leaf of a place in a sorted sequence, and the sum of what is in front of it; none if there are no elements.
+    /// `is_before` is given keys, and tells whether they are in front of the place: the leaf is the first one whose last key is
+    /// not, or the last one.
+    pub fn find_key(&self, is_before: &mut dyn FnMut(&L::Key) -> bool) -> Option<(&L, L::Summary)> {
+        self.seek(&mut ByKey(is_before))
+    }
+
+    #[inline]
+    fn seek(&self, place: &mut impl Seek<L>) -> Option<(&L, L::Summary)> {
         let mut before = L::Summary::default();
         let mut part = self.root.as_ref()?;
         loop {
             match &*part.node {
                 Node::Leaf(leaf) => return Some((leaf, before)),
-                Node::Inner(parts) => part = &parts[choose(parts, &mut before, is_within)],
+                Node::Inner(parts) => part = &parts[place.choose(parts, &mut before)],
             }
         }
     }
@@ -185,6 +250,18 @@ impl<L: Leaf> Tree<L> {
         &self,
         is_within: &mut dyn FnMut(&L::Summary, &L::Summary) -> bool,
     ) -> (Leaves<'_, L>, L::Summary) {
+        self.iterate(&mut BySum(is_within))
+    }
+
+    /// Iterates over the leaves from that of a place on, and returns the sum of what is in front of it. See [`Tree::find_key`].
+    pub fn leaves_from_key(
+        &self,
+        is_before: &mut dyn FnMut(&L::Key) -> bool,
+    ) -> (Leaves<'_, L>, L::Summary) {
+        self.iterate(&mut ByKey(is_before))
+    }
+
+    fn iterate(&self, place: &mut impl Seek<L>) -> (Leaves<'_, L>, L::Summary) {
         let mut before = L::Summary::default();
         let (mut path, mut next) = (Vec::new(), None);
         let mut part = self.root.as_ref();
@@ -195,7 +272,7 @@ impl<L: Leaf> Tree<L> {
                     break;
                 }
                 Node::Inner(parts) => {
-                    let index = choose(parts, &mut before, is_within);
+                    let index = place.choose(parts, &mut before);
                     path.push((parts.as_slice(), index));
                     part = parts.get(index);
                 }
@@ -211,9 +288,26 @@ impl<L: Leaf> Tree<L> {
         is_within: &mut dyn FnMut(&L::Summary, &L::Summary) -> bool,
         change: impl FnOnce(&mut L, &L::Summary, &mut Beside<L>) -> R,
     ) -> R {
+        self.change_at(&mut BySum(is_within), change)
+    }
+
+    /// Lends the leaf of a place in a sorted sequence to `change`. See [`Tree::find_key`] and [`Tree::change`].
+    pub fn change_key<R>(
+        &mut self,
+        is_before: &mut dyn FnMut(&L::Key) -> bool,
+        change: impl FnOnce(&mut L, &L::Summary, &mut Beside<L>) -> R,
+    ) -> R {
+        self.change_at(&mut ByKey(is_before), change)
+    }
+
+    fn change_at<R>(
+        &mut self,
+        place: &mut impl Seek<L>,
+        change: impl FnOnce(&mut L, &L::Summary, &mut Beside<L>) -> R,
+    ) -> R {
         let mut root = self.root.take().unwrap_or_else(|| Part::leaf(L::default()));
         let before = L::Summary::default();
-        let changed = change_part(&mut root, before, is_within, &mut self.inner, change);
+        let changed = change_part(&mut root, before, place, &mut self.inner, change);
         let Changed { result, before, after, fate } = changed;
         let mut parts = before;
         if fate != Fate::IsEmpty {
@@ -250,26 +344,10 @@ impl<L: Leaf> Tree<L> {
     }
 }
 
-/// Returns the index of the part in which a place is, and adds the sum of those in front of it.
-fn choose<L: Leaf>(
-    parts: &[Part<L>],
-    before: &mut L::Summary,
-    is_within: &mut dyn FnMut(&L::Summary, &L::Summary) -> bool,
-) -> usize {
-    let last = parts.len() - 1;
-    for (index, part) in parts[..last].iter().enumerate() {
-        if is_within(before, &part.sum) {
-            return index;
-        }
-        before.add(&part.sum);
-    }
-    last
-}
-
 fn change_part<L: Leaf, R>(
     part: &mut Part<L>,
     mut before: L::Summary,
-    is_within: &mut dyn FnMut(&L::Summary, &L::Summary) -> bool,
+    place: &mut impl Seek<L>,
     inner: &mut usize,
     change: impl FnOnce(&mut L, &L::Summary, &mut Beside<L>) -> R,
 ) -> Changed<L, R> {
@@ -277,12 +355,16 @@ fn change_part<L: Leaf, R>(
         Node::Leaf(leaf) => {
             let changed = change_leaf(leaf, &before, change);
             part.sum = leaf.summary();
+            if changed.fate != Fate::IsEmpty {
+                leaf.update_key(&mut part.key);
+            }
             changed
         }
         Node::Inner(parts) => {
-            let index = choose(parts, &mut before, is_within);
-            let below = change_part(&mut parts[index], before, is_within, inner, change);
+            let index = place.choose(parts, &mut before);
+            let below = change_part(&mut parts[index], before, place, inner, change);
             let Changed { result, before, after, fate } = below;
+            make_room(parts, before.len() + after.len());
             let end = index + 1;
             parts.splice(end..end, after);
             if fate == Fate::IsEmpty {
@@ -307,8 +389,19 @@ fn change_part<L: Leaf, R>(
             };
             *inner -= usize::from(fate == Fate::IsEmpty);
             part.sum = sum_of(parts);
+            if let Some(key) = last_key(parts) {
+                part.key.clone_from(key);
+            }
             Changed { result, before: Vec::new(), after, fate }
         }
+    }
+}
+
+/// Makes room for parts, for as many as a node may have.
+fn make_room<L: Leaf>(parts: &mut Vec<Part<L>>, more: usize) {
+    let len = parts.len() + more;
+    if len > parts.capacity() {
+        parts.reserve_exact(len.max(PARTS_MAX + 1) - parts.len());
     }
 }
 
@@ -377,6 +470,7 @@ fn join_with_neighbour<L: Leaf>(parts: &mut Vec<Part<L>>, index: usize, inner: &
             (Node::Leaf(one), Node::Leaf(next)) => {
                 one.join(next);
                 left.sum = one.summary();
+                left.key.clone_from(&right.key);
                 true
             }
             (Node::Inner(one), Node::Inner(next)) => {
@@ -384,6 +478,9 @@ fn join_with_neighbour<L: Leaf>(parts: &mut Vec<Part<L>>, index: usize, inner: &
                 let half = one.len() / 2;
                 let rest = if one.len() > PARTS_MAX { one.split_off(half) } else { Vec::new() };
                 left.sum = sum_of(one);
+                if let Some(key) = last_key(one) {
+                    left.key.clone_from(key);
+                }
                 let is_gone = rest.is_empty();
                 *inner -= usize::from(is_gone);
                 if !is_gone {
@@ -460,214 +557,4 @@ impl<'a, L: Leaf> Iterator for Leaves<'a, L> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LARGE: usize = 8;
-
-    #[derive(Clone, Default, Debug, PartialEq)]
-    struct Numbers(Vec<u32>);
-
-    #[derive(Clone, Default, Debug, PartialEq)]
-    struct Count {
-        elements: usize,
-        leaves: usize,
-    }
-
-    impl Summary for Count {
-        fn add(&mut self, next: &Count) {
-            self.elements += next.elements;
-            self.leaves += next.leaves;
-        }
-    }
-
-    impl Leaf for Numbers {
-        type Summary = Count;
-
-        fn summary(&self) -> Count {
-            Count { elements: self.0.len(), leaves: 1 }
-        }
-
-        fn is_empty(&self) -> bool {
-            self.0.is_empty()
-        }
-
-        fn is_large(&self) -> bool {
-            self.0.len() > LARGE
-        }
-
-        fn is_small(&self) -> bool {
-            self.0.len() < LARGE / 4
-        }
-
-        fn split(&mut self) -> Numbers {
-            Numbers(self.0.split_off(self.0.len() / 2))
-        }
-
-        fn fits(&self, next: &Numbers) -> bool {
-            self.0.len() + next.0.len() <= LARGE
-        }
-
-        fn join(&mut self, next: &Numbers) {
-            self.0.extend(&next.0);
-        }
-    }
-
-    impl Tree<Numbers> {
-        fn at(index: usize) -> impl FnMut(&Count, &Count) -> bool {
-            move |before, part| index < before.elements + part.elements
-        }
-
-        fn insert(&mut self, index: usize, number: u32) {
-            // Behind the last element of a leaf, not in front of the first of the next.
-            let mut is_within =
-                |before: &Count, part: &Count| index <= before.elements + part.elements;
-            self.change(&mut is_within, |leaf, before, _| {
-                leaf.0.insert(index - before.elements, number);
-            });
-        }
-
-        fn remove(&mut self, index: usize) -> u32 {
-            self.change(&mut Self::at(index), |leaf, before, _| {
-                leaf.0.remove(index - before.elements)
-            })
-        }
-
-        fn content(&self) -> Vec<u32> {
-            self.leaves().flat_map(|leaf| leaf.0.clone()).collect()
-        }
-
-        /// Checks sums, depths, sizes and counts.
-        fn check(&self) {
-            let Some(root) = &self.root else { return assert_eq!(self.inner, 0) };
-            let mut inner = 0;
-            let depth = check_part(root, true, &mut inner);
-            assert_eq!(inner, self.inner);
-            let leaves = self.leaves().count();
-            assert_eq!(self.summary().leaves, leaves);
-            assert!(depth <= 2 || leaves > PARTS_MIN.pow(depth - 1) / 2, "{leaves} at {depth}");
-            let (mut backwards, _) = self.leaves_from(&mut |_, _| false);
-            let mut reversed: Vec<Vec<u32>> =
-                std::iter::from_fn(|| backwards.next_back()).map(|leaf| leaf.0.clone()).collect();
-            reversed.reverse();
-            assert_eq!(reversed.concat(), self.content());
-        }
-    }
-
-    fn check_part(part: &Part<Numbers>, is_root: bool, inner: &mut usize) -> u32 {
-        match &*part.node {
-            Node::Leaf(leaf) => {
-                assert_eq!(part.sum, leaf.summary());
-                assert!(!leaf.is_empty() && !leaf.is_large());
-                1
-            }
-            Node::Inner(parts) => {
-                *inner += 1;
-                assert_eq!(part.sum, sum_of(parts));
-                assert!(parts.len() <= PARTS_MAX && parts.len() >= if is_root { 2 } else { 1 });
-                let depths: Vec<u32> =
-                    parts.iter().map(|part| check_part(part, false, inner)).collect();
-                assert!(depths.iter().all(|depth| *depth == depths[0]));
-                depths[0] + 1
-            }
-        }
-    }
-
-    /// A generator for tests.
-    struct Draw(u64);
-
-    impl Draw {
-        fn below(&mut self, end: usize) -> usize {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (self.0 >> 33) as usize % end.max(1)
-        }
-    }
-
-    #[test]
-    fn it_is_the_sequence_that_std_has() {
-        for seed in 0..20 {
-            let mut draw = Draw(seed);
-            let (mut tree, mut model) = (Tree::<Numbers>::default(), Vec::new());
-            let (mut copy, mut copied) = (tree.clone(), model.clone());
-            for step in 0..4_000_usize {
-                let shrinks = (step / 1_000) % 2 == 1;
-                match draw.below(10) {
-                    0..4 if shrinks && !model.is_empty() => {
-                        let index = draw.below(model.len());
-                        assert_eq!(tree.remove(index), model.remove(index));
-                    }
-                    4..7 => {
-                        let number = step as u32;
-                        tree.push(Numbers(vec![number]));
-                        model.push(number);
-                    }
-                    7 if !model.is_empty() => {
-                        let index = draw.below(model.len());
-                        let found = tree.find(&mut Tree::at(index));
-                        let (leaf, before) = found.expect("it is there");
-                        assert_eq!(leaf.0[index - before.elements], model[index]);
-                        let (leaves, before) = tree.leaves_from(&mut Tree::at(index));
-                        let rest: Vec<u32> = leaves.flat_map(|leaf| leaf.0.clone()).collect();
-                        assert_eq!(rest, model[before.elements..]);
-                    }
-                    8 if shrinks && !model.is_empty() => {
-                        // A whole leaf at once, and much in its place.
-                        let index = draw.below(model.len());
-                        let many = draw.below(60);
-                        let place = tree.change(&mut Tree::at(index), |leaf, before, beside| {
-                            let old = std::mem::take(&mut leaf.0).len();
-                            beside.before = Some(Numbers(vec![1; many]));
-                            beside.after = Some(Numbers(vec![2; many / 2]));
-                            (before.elements, old)
-                        });
-                        let new = [vec![1; many], vec![2; many / 2]].concat();
-                        model.splice(place.0..place.0 + place.1, new);
-                    }
-                    _ => {
-                        let index = draw.below(model.len() + 1);
-                        tree.insert(index, step as u32);
-                        model.insert(index, step as u32);
-                    }
-                }
-                if step % 97 == 0 {
-                    tree.check();
-                    assert_eq!(tree.content(), model);
-                    assert_eq!(tree.summary().elements, model.len());
-                    // Copies are not changed with what they were copied from.
-                    assert_eq!(copy.content(), copied);
-                    copy.check();
-                    if draw.below(3) == 0 {
-                        (copy, copied) = (tree.clone(), model.clone());
-                    }
-                }
-            }
-            while !model.is_empty() {
-                let index = draw.below(model.len());
-                assert_eq!(tree.remove(index), model.remove(index));
-            }
-            tree.check();
-            assert!(tree.is_empty() && tree.allocated_bytes(0) == 0);
-            assert_eq!(copy.content(), copied);
-        }
-    }
-
-    #[test]
-    fn leaves_that_are_appended_stay_full() {
-        let mut tree = Tree::<Numbers>::default();
-        for _ in 0..10_000 {
-            tree.push(Numbers(vec![7; LARGE]));
-        }
-        tree.check();
-        assert_eq!(tree.summary(), Count { elements: 10_000 * LARGE, leaves: 10_000 });
-    }
-
-    #[test]
-    fn a_change_beside_a_copy_copies_the_way_to_a_leaf_only() {
-        let mut tree = Tree::<Numbers>::default();
-        (0..10_000).for_each(|number| tree.push(Numbers(vec![number; LARGE])));
-        let copy = tree.clone();
-        tree.remove(40_000);
-        let shared = tree.leaves().zip(copy.leaves()).filter(|(a, b)| std::ptr::eq(*a, *b));
-        assert_eq!(shared.count(), 9_999);
-    }
-}
+mod tests;

@@ -39,6 +39,11 @@ fn fill(client: &mut Client, other: &mut Client) -> Vec<String> {
         for i in 0..600 {
             client.run(&format!("SADD many member:{i} {i}"));
         }
+        client.run("ZADD scores 1 a -2.5 b inf c 0 d");
+        for i in 0..600 {
+            client.run(&format!("ZADD ranks {}.5 member:{i}", i % 70));
+        }
+        client.command(&["ZADD", "wide", "1", &"x".repeat(1000), "2", ""]);
     }
     if has_command(client, "xadd") && has_command(other, "xadd") {
         for i in 1..1500 {

@@ -3,6 +3,7 @@
 //! Everything here is a pure function or a small state machine over bytes. This crate has no
 //! keyspace, commands or sockets, so clients, servers, Sentinels and cluster buses can share it.
 
+pub mod double;
 pub mod error;
 pub mod number;
 pub mod reply;

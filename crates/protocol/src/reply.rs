@@ -3,6 +3,7 @@
 //! RESP3 has types that RESP2 lacks. Callers write a type, and the writer chooses its form: for RESP2
 //! a map is a flat array, null is `$-1`, a double is a bulk string.
 
+use crate::double::push_double;
 use crate::error::ErrorReply;
 use crate::number::{push_i64, push_u64};
 
@@ -238,6 +239,16 @@ impl<'a> ReplyWriter<'a> {
             (Protocol::Resp2, value) => self.integer(i64::from(value)),
             (Protocol::Resp3, true) => self.put(b"#t\r\n"),
             (Protocol::Resp3, false) => self.put(b"#f\r\n"),
+        }
+    }
+
+    /// Writes a double: a bulk string in RESP2.
+    pub fn double(&mut self, value: f64) {
+        let mut text = Vec::with_capacity(HEADER_MAX);
+        push_double(&mut text, value);
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(&text),
+            Protocol::Resp3 => self.line(b',', &text),
         }
     }
 

@@ -48,6 +48,11 @@ pub fn of_set(sum: u64) -> u64 {
     mix(6, sum)
 }
 
+/// The digest of a sorted set, from the sum of those of its members with their scores.
+pub fn of_zset(sum: u64) -> u64 {
+    mix(8, sum)
+}
+
 /// What the digest of a list begins with, into which those of its elements are mixed in order.
 pub fn of_list() -> u64 {
     mix(7, 0)

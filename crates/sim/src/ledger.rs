@@ -205,7 +205,7 @@ impl Ledger {
                 }
             }
             // Of these types no client has values of its own.
-            Some(Value::List(_) | Value::Set(_) | Value::Stream(_)) | None => {}
+            Some(Value::List(_) | Value::Set(_) | Value::Zset(_) | Value::Stream(_)) | None => {}
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use russet_engine::types::list::ListRef;
 use russet_engine::types::set::SetRef;
 use russet_engine::types::stream::{Stream as EngineStream, StreamId};
 use russet_engine::types::string::Text;
+use russet_engine::types::zset::ZsetRef;
 
 use crate::digest;
 use crate::ledger::{Recording, SharedLedger};
@@ -29,6 +30,7 @@ use crate::model::hash::Hash;
 use crate::model::list::List;
 use crate::model::set::Set;
 use crate::model::stream::{self, Group, Stream};
+use crate::model::zset::Zset;
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
 
@@ -301,6 +303,15 @@ fn value_of(entry: &Entry<'_>) -> Value {
     if let Some(stream) = EngineStream::of(entry) {
         return Value::Stream(Arc::new(stream_of(stream)));
     }
+    if let Some(zset) = ZsetRef::of(entry) {
+        let mut members = Zset::new();
+        zset.each(&mut |member, score| {
+            let twice = members.insert(member.to_text().into_owned(), score.to_bits());
+            assert_eq!(twice, None, "a member stands once");
+        });
+        assert_eq!(zset.len(), members.len(), "a sorted set knows how many members it has");
+        return Value::Zset(Arc::new(members));
+    }
     let mut hash = Hash::default();
     each_field(entry, |name, value, expiry| {
         assert!(hash.set(name, value, expiry), "a field stands once in its hash");
@@ -368,6 +379,13 @@ fn digest_of(entry: &Entry<'_>) -> u64 {
             sum = sum.wrapping_add(digest::of_element(&member.to_text(), b"", None));
         });
         return digest::of_set(sum);
+    }
+    if let Some(zset) = ZsetRef::of(entry) {
+        zset.each(&mut |member, score| {
+            let score = score.to_bits().to_le_bytes();
+            sum = sum.wrapping_add(digest::of_element(&member.to_text(), &score, None));
+        });
+        return digest::of_zset(sum);
     }
     each_field(entry, |name, value, expiry| {
         sum = sum.wrapping_add(digest::of_element(name, value, expiry));

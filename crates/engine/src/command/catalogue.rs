@@ -46,6 +46,11 @@ const INSTEAD: &[(&str, &str)] = &[
     ("setnx", "`SET` with the `NX` argument"),
     ("slaveof", "`REPLICAOF`"),
     ("substr", "`GETRANGE`"),
+    ("zrangebylex", "`ZRANGE` with the `BYLEX` argument"),
+    ("zrangebyscore", "`ZRANGE` with the `BYSCORE` argument"),
+    ("zrevrange", "`ZRANGE` with the `REV` argument"),
+    ("zrevrangebylex", "`ZRANGE` with the `REV` and `BYLEX` arguments"),
+    ("zrevrangebyscore", "`ZRANGE` with the `REV` and `BYSCORE` arguments"),
 ];
 
 /// Iterates over all of them in the order of their names.

@@ -4,7 +4,7 @@
 use super::{
     Command, CommandTable, bitmap, client, cluster, config, connection, debug, hash, hyperloglog,
     introspect, keys, list, memory, pubsub, replication, sentinel, server, set, slowlog, stream,
-    string, transaction,
+    string, transaction, zset,
 };
 use crate::mode::Mode;
 
@@ -17,6 +17,7 @@ pub static FAMILIES: &[&[Command]] = &[
     list::COMMANDS,
     set::COMMANDS,
     stream::COMMANDS,
+    zset::COMMANDS,
     keys::COMMANDS,
     transaction::COMMANDS,
     connection::COMMANDS,

@@ -39,6 +39,7 @@ pub mod stream;
 pub mod string;
 pub mod table;
 pub mod transaction;
+pub mod zset;
 
 use std::ops::Range;
 

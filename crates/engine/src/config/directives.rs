@@ -603,19 +603,19 @@ section "Encodings" {
     /// Maximum size of fields and values of a listpack-encoded hash.
     "hash-max-listpack-value" ["hash-max-ziplist-value"] hash_max_listpack_value: u64 = "64", Memory(0, LONG_SIZE), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum size of a list node: elements if positive, -1 to -5 for 4, 8, 16, 32 and 64 kb.
-    "list-max-listpack-size" ["list-max-ziplist-size"] list_max_listpack_size: i32 = "-2", Int(i32::MIN as i64, INT), MODIFIABLE, PERFORMANCE, NONE;
+    "list-max-listpack-size" ["list-max-ziplist-size"] list_max_listpack_size: i32 = "-2", Int(i32::MIN as i64, INT), MODIFIABLE, IMPLEMENTED, NONE;
     /// Nodes at each end of a list that stay uncompressed; 0 compresses none.
     "list-compress-depth" [] list_compress_depth: u32 = "0", Int(0, INT), MODIFIABLE, PERFORMANCE, NONE;
     /// Maximum number of elements of an intset-encoded set.
-    "set-max-intset-entries" [] set_max_intset_entries: u64 = "512", Int(0, LONG), MODIFIABLE, PERFORMANCE, NONE;
+    "set-max-intset-entries" [] set_max_intset_entries: u64 = "512", Int(0, LONG), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum number of elements of a listpack-encoded set.
-    "set-max-listpack-entries" [] set_max_listpack_entries: u64 = "128", Int(0, LONG), MODIFIABLE, PERFORMANCE, NONE;
+    "set-max-listpack-entries" [] set_max_listpack_entries: u64 = "128", Int(0, LONG), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum size of elements of a listpack-encoded set.
-    "set-max-listpack-value" [] set_max_listpack_value: u64 = "64", Int(0, LONG), MODIFIABLE, PERFORMANCE, NONE;
+    "set-max-listpack-value" [] set_max_listpack_value: u64 = "64", Int(0, LONG), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum number of elements of a listpack-encoded sorted set.
-    "zset-max-listpack-entries" ["zset-max-ziplist-entries"] zset_max_listpack_entries: u64 = "128", Int(0, LONG), MODIFIABLE, PERFORMANCE, NONE;
+    "zset-max-listpack-entries" ["zset-max-ziplist-entries"] zset_max_listpack_entries: u64 = "128", Int(0, LONG), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum size of elements of a listpack-encoded sorted set.
-    "zset-max-listpack-value" ["zset-max-ziplist-value"] zset_max_listpack_value: u64 = "64", Memory(0, LONG_SIZE), MODIFIABLE, PERFORMANCE, NONE;
+    "zset-max-listpack-value" ["zset-max-ziplist-value"] zset_max_listpack_value: u64 = "64", Memory(0, LONG_SIZE), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum size of a sparse HyperLogLog.
     "hll-sparse-max-bytes" [] hll_sparse_max_bytes: u64 = "3000", Memory(0, LONG_SIZE), MODIFIABLE, IMPLEMENTED, NONE;
     /// Maximum size of a stream node; 0 sets no limit.

@@ -121,6 +121,18 @@ kinds! {
     XGroupDestroy  "xgroup-destroy" Stream;
     XGroupCreateConsumer "xgroup-createconsumer" Stream;
     XGroupDelConsumer "xgroup-delconsumer" Stream;
+    ZAdd           "zadd"           SortedSet;
+    ZIncr          "zincr"          SortedSet;
+    ZRem           "zrem"           SortedSet;
+    ZRemRangeByRank  "zremrangebyrank"  SortedSet;
+    ZRemRangeByScore "zremrangebyscore" SortedSet;
+    ZRemRangeByLex "zremrangebylex" SortedSet;
+    ZPopMin        "zpopmin"        SortedSet;
+    ZPopMax        "zpopmax"        SortedSet;
+    ZRangeStore    "zrangestore"    SortedSet;
+    ZUnionStore    "zunionstore"    SortedSet;
+    ZInterStore    "zinterstore"    SortedSet;
+    ZDiffStore     "zdiffstore"     SortedSet;
 
     HSet           "hset"           Hash;
     HDel           "hdel"           Hash;

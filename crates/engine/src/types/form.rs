@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 
 use russet_ds::hash::Seed;
-use russet_ds::listpack;
+use russet_ds::{listpack, ziplist};
 
 use super::{Value, ValueRef};
 use crate::config::Config;
@@ -184,6 +184,18 @@ pub fn check_unique<'a>(names: impl Iterator<Item = listpack::Element<'a>>) -> R
     let twice = integers.windows(2).any(|pair| pair[0] == pair[1])
         || texts.windows(2).any(|pair| pair[0] == pair[1]);
     if twice { Err(Invalid::Duplicate) } else { Ok(()) }
+}
+
+/// Converts a ziplist to a listpack.
+pub fn listpack_of_ziplist(bytes: &[u8]) -> Result<Vec<u8>, Invalid> {
+    let (mut pack, mut has_room) = (listpack::EMPTY.to_vec(), true);
+    ziplist::each(bytes, &mut |element| {
+        has_room &= listpack::has_room(&pack, element.stored_bytes());
+        if has_room {
+            listpack::append(&mut pack, element);
+        }
+    })?;
+    if has_room { Ok(pack) } else { Err(Invalid::Malformed) }
 }
 
 /// Writes the number of elements.

@@ -16,9 +16,9 @@
 use std::borrow::Cow;
 
 use russet_ds::listpack::{self, Element as Stored, Malformed};
-use russet_ds::{ziplist, zipmap};
+use russet_ds::zipmap;
 
-use super::form::check_unique;
+use super::form::{check_unique, listpack_of_ziplist};
 use super::hash::{EXPIRY_MAX, Hash, HashMut, KIND_PAIRS, Limits, value_of_compact};
 use super::hash_compact::{self as compact, Compact, Form};
 use super::{Build, BuildContext, Editable, Invalid, RdbForm, Read, StoredElement, Value};
@@ -189,18 +189,7 @@ fn decode_ziplist<'a>(
     bytes: Cow<'a, [u8]>,
     context: &BuildContext<'_>,
 ) -> Result<Value<'a>, Invalid> {
-    let mut pairs = listpack::EMPTY.to_vec();
-    let mut has_room = true;
-    ziplist::each(&bytes, &mut |element| {
-        has_room &= listpack::has_room(&pairs, element.stored_bytes());
-        if has_room {
-            listpack::append(&mut pairs, element);
-        }
-    })?;
-    if !has_room {
-        return Err(Invalid::Malformed);
-    }
-    decode_pairs(Cow::Owned(pairs), context)
+    decode_pairs(Cow::Owned(listpack_of_ziplist(&bytes)?), context)
 }
 
 fn decode_pairs<'a>(

@@ -21,8 +21,9 @@ use russet_ds::{Block, EntryRef};
 use super::commands::Commands;
 use super::digest::Digest;
 use super::form::write_count;
+use super::leaf_sum::{LeafSum, at};
 pub use super::list_change::{ListMut, Popped, Side};
-use super::list_leaf::{Content, LeafLimits, ListLeaf, ListSum, seek};
+use super::list_leaf::{Content, LeafLimits, ListLeaf, seek};
 use super::list_rdb as rdb;
 use super::walkers::Frozen;
 use super::{Collection, Encoding, Object, Type, ValueRef, Write, kind};
@@ -179,11 +180,6 @@ fn each_in_pack<'a>(
     true
 }
 
-/// Finds the leaf with the element at an index.
-pub(super) fn at(index: usize) -> impl FnMut(&ListSum, &ListSum) -> bool {
-    move |before, part| index < before.elements + part.elements
-}
-
 /// A list as a tree.
 #[derive(Debug)]
 pub struct List {
@@ -220,7 +216,7 @@ impl Collection for List {
     }
 
     fn owned_bytes(&self) -> usize {
-        let ListSum { leaves, bytes, .. } = self.tree.summary();
+        let LeafSum { leaves, bytes, .. } = self.tree.summary();
         bytes + self.tree.allocated_bytes(leaves)
     }
 

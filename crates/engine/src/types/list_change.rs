@@ -9,8 +9,9 @@ use russet_ds::SharedBytes;
 use russet_ds::listpack::{self, Element as Member};
 use russet_ds::tree::Tree;
 
-use super::list::{KIND_COMPACT, List, ListRef, NUMBER, at};
-use super::list_leaf::{Content, LeafLimits, ListLeaf, ListSum, Place, seek};
+use super::leaf_sum::{LeafSum, at};
+use super::list::{KIND_COMPACT, List, ListRef, NUMBER};
+use super::list_leaf::{Content, LeafLimits, ListLeaf, Place, seek};
 use super::walkers::Walkers;
 use super::{BuildContext, Collection, Editable, INLINE_MAX, Object, Value};
 
@@ -355,7 +356,7 @@ impl List {
 
     fn insert(&mut self, index: usize, element: &[u8]) {
         let limits = self.limits;
-        self.tree.change(&mut at(index), |leaf, before: &ListSum, beside| {
+        self.tree.change(&mut at(index), |leaf, before: &LeafSum, beside| {
             let within = index - before.elements;
             if leaf.takes(element.len()) {
                 return leaf.insert(Place::At(within), element);
@@ -381,7 +382,7 @@ impl List {
             |leaf: &ListLeaf| !ListLeaf::new(limits).takes(element.len()) || leaf.pack().is_none();
         let divides = self.tree.find(&mut at(index)).is_some_and(|(leaf, _)| is_long(leaf));
         if !divides {
-            self.tree.change(&mut at(index), |leaf, before: &ListSum, _| {
+            self.tree.change(&mut at(index), |leaf, before: &LeafSum, _| {
                 leaf.replace(index - before.elements, element);
             });
             return self.note_leaves();
@@ -396,7 +397,7 @@ impl List {
 
     fn remove(&mut self, index: usize, mut count: usize) {
         while count > 0 && index < self.tree.summary().elements {
-            self.tree.change(&mut at(index), |leaf, before: &ListSum, _| {
+            self.tree.change(&mut at(index), |leaf, before: &LeafSum, _| {
                 let within = index - before.elements;
                 let here = count.min(leaf.len() - within);
                 leaf.remove(within, here);

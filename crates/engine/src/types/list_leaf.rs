@@ -3,7 +3,9 @@
 use russet_ds::SharedBytes;
 use russet_ds::listpack::{self, Element};
 use russet_ds::size::class_size;
-use russet_ds::tree::{Leaf, Summary};
+use russet_ds::tree::Leaf;
+
+use super::leaf_sum::LeafSum;
 
 /// An element that is longer is a leaf of its own, which copies share, bytes.
 const LONG_BYTES: usize = 16 * 1024;
@@ -59,25 +61,6 @@ pub enum Content {
     Pack(Vec<u8>),
     /// A long element.
     Long(SharedBytes),
-}
-
-/// What a part of a list has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ListSum {
-    /// Number of elements.
-    pub elements: usize,
-    /// Number of leaves.
-    pub leaves: usize,
-    /// Memory of the leaves in bytes.
-    pub bytes: usize,
-}
-
-impl Summary for ListSum {
-    fn add(&mut self, next: &ListSum) {
-        self.elements += next.elements;
-        self.leaves += next.leaves;
-        self.bytes += next.bytes;
-    }
 }
 
 /// Where an element is put into a leaf.
@@ -227,10 +210,11 @@ impl Default for ListLeaf {
 }
 
 impl Leaf for ListLeaf {
-    type Summary = ListSum;
+    type Summary = LeafSum;
+    type Key = ();
 
-    fn summary(&self) -> ListSum {
-        ListSum { elements: self.len(), leaves: 1, bytes: self.allocated_bytes() }
+    fn summary(&self) -> LeafSum {
+        LeafSum { elements: self.len(), leaves: 1, bytes: self.allocated_bytes() }
     }
 
     fn is_empty(&self) -> bool {

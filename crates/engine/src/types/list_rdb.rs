@@ -9,9 +9,10 @@
 
 use std::borrow::Cow;
 
+use russet_ds::SharedBytes;
 use russet_ds::listpack::{self, Element as Member};
-use russet_ds::{SharedBytes, ziplist};
 
+use super::form::listpack_of_ziplist;
 use super::list::{List, ListMut, Side};
 use super::list_leaf::Content;
 use super::{Build, BuildContext, Editable, Invalid, RdbForm, Read, StoredElement, Value};
@@ -99,7 +100,7 @@ impl Build for Building {
             [PACKED] if listpack::check(element.value)? == 0 => {}
             [PACKED] => list.push_leaf(Content::Pack(element.value.to_vec())),
             [ZIPLIST] => {
-                let bytes = listpack_of(element.value)?;
+                let bytes = listpack_of_ziplist(element.value)?;
                 if !listpack::is_empty(&bytes) {
                     list.push_leaf(Content::Pack(bytes));
                 }
@@ -122,17 +123,6 @@ fn decode_ziplist<'a>(
     let mut building = Building(List::empty(context));
     building.element(Element { name: &[ZIPLIST], value: &bytes, expiry: None })?;
     Box::new(building).finish()
-}
-
-fn listpack_of(bytes: &[u8]) -> Result<Vec<u8>, Invalid> {
-    let (mut pack, mut has_room) = (listpack::EMPTY.to_vec(), true);
-    ziplist::each(bytes, &mut |element| {
-        has_room &= listpack::has_room(&pack, element.stored_bytes());
-        if has_room {
-            listpack::append(&mut pack, element);
-        }
-    })?;
-    if has_room { Ok(pack) } else { Err(Invalid::Malformed) }
 }
 
 /// Calls back for each element of a leaf.

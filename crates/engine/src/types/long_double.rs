@@ -43,7 +43,7 @@ impl LongDouble {
             [b'+', rest @ ..] => (false, rest),
             rest => (false, rest),
         };
-        let magnitude = parse_unsigned(unsigned)?;
+        let magnitude: X87DoubleExtended = parse_unsigned(unsigned)?;
         Some(LongDouble(if negative { -magnitude } else { magnitude }))
     }
 
@@ -88,9 +88,10 @@ impl LongDouble {
     }
 }
 
-fn parse_unsigned(text: &[u8]) -> Option<X87DoubleExtended> {
+/// Parses a number without a sign. See [`LongDouble::parse`].
+pub fn parse_unsigned<F: Float>(text: &[u8]) -> Option<F> {
     if text.eq_ignore_ascii_case(b"inf") || text.eq_ignore_ascii_case(b"infinity") {
-        return Some(X87DoubleExtended::INFINITY);
+        return Some(F::INFINITY);
     }
     let (hex, digits) = match text {
         [b'0', b'x' | b'X', rest @ ..] => (true, rest),
@@ -114,7 +115,7 @@ fn parse_unsigned(text: &[u8]) -> Option<X87DoubleExtended> {
         true => format!("0x{significand}p{exponent}"),
         false => format!("{significand}e{exponent}"),
     };
-    let value = normal.parse::<X87DoubleExtended>().ok()?;
+    let value = normal.parse::<F>().ok()?;
     let is_zero = significand.bytes().all(|b| matches!(b, b'0' | b'.'));
     // Overflow and underflow are errors; a denormal is not.
     (value.is_finite() && value.is_zero() == is_zero).then_some(value)

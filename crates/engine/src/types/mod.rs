@@ -9,12 +9,14 @@
 
 pub mod commands;
 pub mod digest;
+pub mod double;
 pub mod elements;
 pub mod form;
 pub mod hash;
 mod hash_change;
 mod hash_compact;
 mod hash_rdb;
+mod leaf_sum;
 pub mod list;
 mod list_change;
 mod list_leaf;
@@ -34,6 +36,13 @@ mod stream_rdb;
 pub mod string;
 mod value;
 pub mod walkers;
+pub mod zset;
+mod zset_change;
+mod zset_compact;
+mod zset_large;
+mod zset_members;
+mod zset_order;
+mod zset_rdb;
 
 use crate::rdb::DEFAULT_VERSION;
 use crate::rdb::format::Flavour;
@@ -73,19 +82,10 @@ impl Eq for Type {}
 
 /// All types.
 pub static TYPES: &[&Type] =
-    &[&string::STRING, &list::LIST, &set::SET, &hash::HASH, &stream::STREAM];
+    &[&string::STRING, &list::LIST, &set::SET, &zset::ZSET, &hash::HASH, &stream::STREAM];
 
 /// Types that are not implemented yet, by name, with their forms in files.
 pub static NOT_IMPLEMENTED: &[(&str, &[RdbForm])] = &[
-    (
-        "zset",
-        &[
-            not_implemented(3, "scores as text"),
-            not_implemented(5, "binary scores"),
-            not_implemented(12, "ziplist"),
-            not_implemented(17, "listpack"),
-        ],
-    ),
     (
         "module",
         &[

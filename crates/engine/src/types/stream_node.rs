@@ -347,6 +347,7 @@ impl Default for StreamNode {
 
 impl Leaf for StreamNode {
     type Summary = NodeSum;
+    type Key = ();
 
     fn summary(&self) -> NodeSum {
         let bytes = class_size(self.pack.capacity());

@@ -16,6 +16,7 @@ use super::list::List;
 use super::set::Set;
 use super::stream::Stream;
 use super::walkers::{Frozen, Walker, Walkers};
+use super::zset::Zset;
 use crate::rdb::chunk::Chunk;
 use crate::rdb::elements::{Element, Head};
 
@@ -34,6 +35,8 @@ pub enum Object {
     Set(Set),
     /// A stream.
     Stream(Stream),
+    /// A sorted set.
+    Zset(Zset),
     /// Elements without a type, for tests of walks.
     #[cfg(test)]
     Elements(super::elements::Elements),
@@ -144,6 +147,7 @@ impl Object {
             Object::List(ref list) => list,
             Object::Set(ref set) => set,
             Object::Stream(ref stream) => stream,
+            Object::Zset(ref zset) => zset,
             #[cfg(test)]
             Object::Elements(ref elements) => elements,
         }
@@ -156,6 +160,7 @@ impl Object {
             Object::List(ref mut list) => list,
             Object::Set(ref mut set) => set,
             Object::Stream(ref mut stream) => stream,
+            Object::Zset(ref mut zset) => zset,
             #[cfg(test)]
             Object::Elements(ref mut elements) => elements,
         }

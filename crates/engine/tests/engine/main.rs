@@ -43,3 +43,4 @@ mod slots;
 mod slowlog;
 mod snapshots;
 mod streams;
+mod zsets;

@@ -79,6 +79,8 @@ fn change(w: &mut Driver, c: Handle, step: usize) {
             lines.push(format!("XCLAIM {stream} g new 0 5-{} JUSTID", key * 11 + step));
             lines.push(format!("XGROUP DESTROY {stream} g{}", key + step));
         }
+        lines.push(format!("ZADD zset:{} {step} {key} {key} member:{}", key % 5, key * 3));
+        lines.push(format!("ZREMRANGEBYRANK zset:{} {key} {}", key % 5, key + 3));
         lines.push(format!("RENAME key:{} moved:{step}:{key}", (key * 43 + step) % KEYS));
     }
     requests(w, c, &lines);
@@ -108,6 +110,7 @@ fn a_save_a_full_synchronization_and_a_base_have_the_data_of_their_beginnings() 
             w.request(c, &format!("RPUSH list:{hash} {field} element:{field}"));
             w.request(c, &format!("XADD stream:{hash} 5-{} f element:{field}", field + 1));
             w.request(c, &format!("XGROUP CREATE stream:{hash} g{field} $"));
+            w.request(c, &format!("ZADD zset:{hash} {} member:{field}", field % 50));
         }
         w.request(c, &format!("XGROUP CREATE stream:{hash} g 0"));
         w.request(c, &format!("XREADGROUP GROUP g old COUNT 500 STREAMS stream:{hash} >"));

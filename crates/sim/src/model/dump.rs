@@ -14,6 +14,7 @@ use crate::listpack;
 use crate::model::hash::Hash;
 use crate::model::set::Set;
 use crate::model::stream::Reader;
+use crate::model::zset::Zset;
 use crate::model::{Model, Value};
 use crate::resp::parse_command;
 
@@ -41,8 +42,10 @@ const FORMS: &[Form] = &[
     Form { code: 0, version: 1, read: Read::Bytes(|bytes| Ok(Value::String(bytes.to_vec()))) },
     Form { code: 2, version: 1, read: Read::Elements(|| Value::Set(Arc::default())) },
     Form { code: 4, version: 1, read: Read::Elements(|| Value::Hash(Arc::default())) },
+    Form { code: 5, version: 8, read: Read::Elements(|| Value::Zset(Arc::default())) },
     Form { code: 11, version: 2, read: Read::Bytes(set_of_integers) },
     Form { code: 16, version: 10, read: Read::Bytes(|bytes| hash_of(bytes, 2)) },
+    Form { code: 17, version: 10, read: Read::Bytes(zset_of) },
     Form { code: 18, version: 10, read: Read::Elements(|| Value::List(Arc::default())) },
     Form { code: 19, version: 10, read: Read::Parts },
     Form { code: 24, version: 12, read: Read::Elements(|| Value::Hash(Arc::default())) },
@@ -109,6 +112,26 @@ fn set_of_integers(bytes: &[u8]) -> Result<Value, String> {
     Ok(Value::Set(Arc::new(set)))
 }
 
+/// The sorted set in a listpack of members and scores.
+fn zset_of(bytes: &[u8]) -> Result<Value, String> {
+    let elements = listpack::read(bytes)?;
+    let (mut zset, mut latest) = (Zset::new(), None);
+    for pair in elements.chunks(2) {
+        let [member, score] = pair else { return Err("a member without a score".to_owned()) };
+        let score = std::str::from_utf8(score).ok().and_then(|text| text.parse::<f64>().ok());
+        let score = score.filter(|score| !score.is_nan()).ok_or("a score that is no number")?;
+        if latest.is_some_and(|latest| latest >= (score, member)) {
+            return Err("members that are not in order".to_owned());
+        }
+        latest = Some((score, member));
+        zset.insert(member.clone(), score.to_bits());
+    }
+    if zset.is_empty() || zset.len() * 2 != elements.len() {
+        return Err(format!("{} members of {} elements", zset.len(), elements.len()));
+    }
+    Ok(Value::Zset(Arc::new(zset)))
+}
+
 /// Adds what a file calls an element: a field, a member, or a node of a list.
 fn add_element(value: &mut Value, element: Element<'_>) -> Result<(), String> {
     let Element { name, value: bytes, expiry } = element;
@@ -126,6 +149,13 @@ fn add_element(value: &mut Value, element: Element<'_>) -> Result<(), String> {
                 _ => return Err(format!("a node of kind {name:?}")),
             }
             Ok(())
+        }
+        Value::Zset(zset) => {
+            let score = bytes.try_into().map_err(|_| "a score that has not eight bytes")?;
+            match Arc::make_mut(zset).insert(name.to_vec(), u64::from_le_bytes(score)) {
+                None => Ok(()),
+                Some(_) => Err("a member twice".to_owned()),
+            }
         }
         Value::String(_) | Value::Stream(_) => Err("an element of a string".to_owned()),
     }

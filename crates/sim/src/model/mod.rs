@@ -13,6 +13,7 @@ pub mod list;
 pub mod set;
 pub mod stream;
 mod string;
+pub mod zset;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -23,6 +24,7 @@ use hash::Hash;
 use list::List;
 use set::Set;
 use stream::Stream;
+use zset::Zset;
 
 /// How the names of keys begin that come in pairs: one EXEC writes both.
 pub const PAIR: &[u8] = b"pair:";
@@ -40,6 +42,8 @@ pub enum Value {
     Set(Arc<Set>),
     /// A stream.
     Stream(Arc<Stream>),
+    /// A sorted set.
+    Zset(Arc<Zset>),
 }
 
 /// Commands that are applied by one function, which is given the name in lower case.
@@ -48,8 +52,15 @@ struct Family {
     apply: fn(&mut Model, &str, &[&[u8]]) -> Applied,
 }
 
-const FAMILIES: &[Family] =
-    &[keys::FAMILY, string::FAMILY, hash::FAMILY, list::FAMILY, set::FAMILY, stream::FAMILY];
+const FAMILIES: &[Family] = &[
+    keys::FAMILY,
+    string::FAMILY,
+    hash::FAMILY,
+    list::FAMILY,
+    set::FAMILY,
+    zset::FAMILY,
+    stream::FAMILY,
+];
 
 type Applied = Result<(), String>;
 
@@ -61,6 +72,7 @@ impl Value {
             Value::List(_) => "list",
             Value::Set(_) => "set",
             Value::Stream(_) => "stream",
+            Value::Zset(_) => "zset",
         }
     }
 
@@ -72,6 +84,7 @@ impl Value {
             Value::List(list) => list::digest_of(list),
             Value::Set(set) => set::digest_of(set),
             Value::Stream(stream) => stream::digest_of(stream),
+            Value::Zset(zset) => zset::digest_of(zset),
         }
     }
 
@@ -83,15 +96,18 @@ impl Value {
             Value::Hash(hash) => hash.is_empty(),
             Value::List(list) => list.is_empty(),
             Value::Set(set) => set.is_empty(),
+            Value::Zset(zset) => zset.is_empty(),
         }
     }
 
     /// The digest without the elements that `keep` refuses, by their expiry; none if no element is left.
     fn digest_if(&self, keep: &impl Fn(Option<i64>) -> bool) -> Option<u64> {
         match self {
-            Value::String(_) | Value::List(_) | Value::Set(_) | Value::Stream(_) => {
-                Some(self.digest())
-            }
+            Value::String(_)
+            | Value::List(_)
+            | Value::Set(_)
+            | Value::Zset(_)
+            | Value::Stream(_) => Some(self.digest()),
             Value::Hash(hash) => hash.digest_if(keep),
         }
     }
@@ -103,6 +119,7 @@ impl Value {
             Value::List(list) => format!("a list of {} elements", list.len()),
             Value::Set(set) => format!("a set of {} members", set.len()),
             Value::Stream(stream) => format!("a stream of {} entries", stream.entries.len()),
+            Value::Zset(zset) => format!("a sorted set of {} members", zset.len()),
         }
     }
 }
@@ -278,6 +295,7 @@ impl Model {
             (Some(Value::List(a)), Some(Value::List(b))) => list::difference(a, b),
             (Some(Value::Set(a)), Some(Value::Set(b))) => set::difference(a, b),
             (Some(Value::Stream(a)), Some(Value::Stream(b))) => stream::difference(a, b),
+            (Some(Value::Zset(a)), Some(Value::Zset(b))) => zset::difference(a, b),
             _ => None,
         };
         if let Some(what) = what {
@@ -492,6 +510,47 @@ mod tests {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
             assert!(one.clone().apply(&args).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn sorted_sets_are_changed_as_their_commands_say() {
+        let one = model(&[
+            "ZADD z 1 a 2 b 3 c 4 d 5 e",
+            "ZADD z XX 6 a 7 x",
+            "ZADD z GT 1 b 3.5 c",
+            "ZADD z INCR 0.5 d",
+            "ZINCRBY z 1 e",
+            "ZREM z missing b",
+            "ZPOPMIN z",
+            // Of two with the score 6 the one whose name comes last.
+            "ZPOPMAX z 1",
+            "ZADD y 0 k 0 l 0 m 0 n",
+            "ZREMRANGEBYLEX y [l [m",
+            "ZREMRANGEBYRANK y -1 -1",
+            "ZADD w 1 p 2 q 3 r",
+            "ZREMRANGEBYSCORE w 2 9",
+            "SADD s a p",
+            "ZUNIONSTORE u 2 w s",
+            "ZINTERSTORE i 2 w s",
+            "ZDIFFSTORE f 2 s w",
+            "ZRANGESTORE g u 0 0",
+        ]);
+        let lines = [
+            "ZADD z 4.5 d 6 a",
+            "ZADD y 0 k",
+            "ZADD w 1 p",
+            "SADD s a p",
+            "ZADD u 2 p 1 a",
+            "ZADD i 2 p",
+            "ZADD f 1 a",
+            "ZADD g 1 a",
+        ];
+        let mut two = model(&lines);
+        assert_eq!(one.difference(&two), None);
+        assert_eq!(one.digest(), two.digest());
+        two.apply(&[b"ZADD", b"z", b"6.5", b"a"]).expect("an effect");
+        assert!(one.difference(&two).is_some_and(|text| text.contains("6 here and 6.5 there")));
+        assert_ne!(one.digest(), two.digest());
     }
 
     #[test]

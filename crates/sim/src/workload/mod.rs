@@ -8,6 +8,7 @@ mod set;
 mod stream;
 mod string;
 mod together;
+mod zset;
 
 use std::fmt;
 
@@ -127,8 +128,15 @@ struct Family {
     request: fn(&Load, &mut Chance, i64, &'static str) -> Vec<Vec<u8>>,
 }
 
-const FAMILIES: &[Family] =
-    &[string::FAMILY, keys::FAMILY, hash::FAMILY, list::FAMILY, set::FAMILY, stream::FAMILY];
+const FAMILIES: &[Family] = &[
+    string::FAMILY,
+    keys::FAMILY,
+    hash::FAMILY,
+    list::FAMILY,
+    set::FAMILY,
+    zset::FAMILY,
+    stream::FAMILY,
+];
 
 /// Shapes of the load, drawn once for a seed.
 #[derive(Clone, Debug)]
@@ -477,8 +485,9 @@ impl Speech {
         let key = large.key(chance);
         let args = match chance.below(100) {
             0..45 => hash::change(load, chance, wall_ms),
-            45..70 => list::change(load, chance, wall_ms),
-            70..80 => set::change(load, chance, wall_ms),
+            45..60 => list::change(load, chance, wall_ms),
+            60..68 => set::change(load, chance, wall_ms),
+            68..80 => zset::change(load, chance, wall_ms),
             80..90 => stream::change(load, chance, wall_ms),
             _ => keys::change(load, chance, key),
         };
@@ -563,6 +572,7 @@ mod tests {
             (Group::List, list::FAMILY),
             (Group::Set, set::FAMILY),
             (Group::Stream, stream::FAMILY),
+            (Group::SortedSet, zset::FAMILY),
         ] {
             let rows = table.all().filter(|row| row.group == group);
             let names: BTreeSet<&str> = rows.map(|row| row.name).collect();

@@ -206,16 +206,27 @@ pub(super) const fn pop_word(side: Side) -> &'static [u8] {
     }
 }
 
-/// What LMPOP takes.
-pub(super) struct Wanted {
+/// What LMPOP and ZMPOP take.
+pub(in crate::command) struct Wanted<S = Side> {
     pub keys: Range<usize>,
-    pub side: Side,
+    pub side: S,
     pub count: usize,
 }
 
 impl Wanted {
     /// Parses the arguments from the number of keys on.
     pub fn parse(args: &Args<'_>, at: usize) -> Result<Wanted, ErrorReply> {
+        Wanted::parse_with(args, at, parse_side)
+    }
+}
+
+impl<S> Wanted<S> {
+    /// Parses the arguments from the number of keys on.
+    pub fn parse_with(
+        args: &Args<'_>,
+        at: usize,
+        parse_side: fn(&Args<'_>, usize) -> Result<S, ErrorReply>,
+    ) -> Result<Wanted<S>, ErrorReply> {
         let keys = args.integer(at).ok().filter(|keys| *keys > 0);
         let keys = keys.ok_or_else(|| ErrorReply::err("numkeys should be greater than 0"))?;
         let first = at + 1;

@@ -9,7 +9,7 @@
 mod between;
 mod blocking;
 mod change;
-mod ends;
+pub(in crate::command) mod ends;
 mod read;
 
 use russet_ds::listpack::{Digits, Element as Member};
@@ -85,7 +85,7 @@ fn index_of(index: i64, len: usize) -> Option<usize> {
 }
 
 /// Returns the elements of a list that two inclusive indexes enclose.
-fn range(first: i64, last: i64, len: usize) -> std::ops::Range<usize> {
+pub(in crate::command) fn range(first: i64, last: i64, len: usize) -> std::ops::Range<usize> {
     let first = if first < 0 { index_of(first, len).unwrap_or(0) } else { first as usize };
     let end = index_of(last, len).map_or(0, |last| last.saturating_add(1).min(len));
     first.min(end)..end
