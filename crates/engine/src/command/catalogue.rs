@@ -37,6 +37,13 @@ const LINES: &str = include_str!("redis-7.2.tsv");
 /// The successors of deprecated commands that exist here, as COMMAND DOCS names them.
 const INSTEAD: &[(&str, &str)] = &[
     ("brpoplpush", "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
+    ("georadius", "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument"),
+    ("georadius_ro", "`GEOSEARCH` with the `BYRADIUS` argument"),
+    (
+        "georadiusbymember",
+        "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments",
+    ),
+    ("georadiusbymember_ro", "`GEOSEARCH` with the `BYRADIUS` and `FROMMEMBER` arguments"),
     ("getset", "`SET` with the `!GET` argument"),
     ("hmset", "`HSET` with multiple field-value pairs"),
     ("psetex", "`SET` with the `PX` argument"),

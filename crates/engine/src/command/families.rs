@@ -2,9 +2,9 @@
 //! its table ([`CommandTable`]).
 
 use super::{
-    Command, CommandTable, bitmap, client, cluster, config, connection, debug, hash, hyperloglog,
-    introspect, keys, list, memory, pubsub, replication, sentinel, server, set, slowlog, stream,
-    string, transaction, zset,
+    Command, CommandTable, bitmap, client, cluster, config, connection, debug, geo, hash,
+    hyperloglog, introspect, keys, list, memory, pubsub, replication, sentinel, server, set,
+    slowlog, stream, string, transaction, zset,
 };
 use crate::mode::Mode;
 
@@ -18,6 +18,7 @@ pub static FAMILIES: &[&[Command]] = &[
     set::COMMANDS,
     stream::COMMANDS,
     zset::COMMANDS,
+    geo::COMMANDS,
     keys::COMMANDS,
     transaction::COMMANDS,
     connection::COMMANDS,

@@ -87,6 +87,11 @@ impl KeySpec {
         KeySpec { limit: 2, ..KeySpec::behind(word, from, flags) }
     }
 
+    /// The argument behind a keyword.
+    pub const fn after(word: &'static str, from: i32, flags: u32) -> KeySpec {
+        KeySpec { last: 0, ..KeySpec::behind(word, from, flags) }
+    }
+
     /// As many arguments as the one at this index says, behind it.
     pub const fn counted(count: usize, flags: u32) -> KeySpec {
         KeySpec { is_counted: true, ..KeySpec::rest(count + 1, 1, flags) }
@@ -111,6 +116,12 @@ impl KeySpec {
             let found = find(args).filter(|index| *index < argc);
             let (first, end) = found.map_or((0, 0), |index| (index, index + 1));
             return (first..end).step_by(1);
+        }
+        if let Some(Keyword { word, from }) = self.keyword.filter(|_| self.last == 0) {
+            let from = usize::try_from(from).unwrap_or(0);
+            let found = (from..argc).find(|at| args.is(*at, word)).map(|at| at + 1);
+            let first = found.filter(|at| *at < argc).unwrap_or(argc);
+            return (first..argc.min(first + 1)).step_by(1);
         }
         let end = if self.is_counted {
             let count =

@@ -18,6 +18,7 @@ pub mod expiration;
 mod failover;
 pub mod families;
 pub mod flag;
+pub mod geo;
 pub mod hash;
 pub mod help;
 mod hyperloglog;

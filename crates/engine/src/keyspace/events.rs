@@ -134,6 +134,9 @@ kinds! {
     ZInterStore    "zinterstore"    SortedSet;
     ZDiffStore     "zdiffstore"     SortedSet;
 
+    GeoSearchStore "geosearchstore" SortedSet;
+    GeoRadiusStore "georadiusstore" SortedSet;
+
     HSet           "hset"           Hash;
     HDel           "hdel"           Hash;
     HIncrBy        "hincrby"        Hash;

@@ -11,8 +11,8 @@
 //! Formatting is exact. Below 2^63 the number times 10^17 is a 121-bit integer divided by a power
 //! of two; above it the number is an integer of at most 16384 bits.
 
-use rustc_apfloat::ieee::X87DoubleExtended;
-use rustc_apfloat::{Float, Round};
+use rustc_apfloat::ieee::{Double, X87DoubleExtended};
+use rustc_apfloat::{Float, FloatConvert, Round};
 
 /// Maximum length of a parsed text in bytes, as in stock servers.
 const TEXT_LEN_MAX: usize = 5 * 1024 - 1;
@@ -45,6 +45,12 @@ impl LongDouble {
         };
         let magnitude: X87DoubleExtended = parse_unsigned(unsigned)?;
         Some(LongDouble(if negative { -magnitude } else { magnitude }))
+    }
+
+    /// Converts a double.
+    pub fn of(value: f64) -> LongDouble {
+        let double = Double::from_bits(u128::from(value.to_bits()));
+        LongDouble(double.convert(&mut false).value)
     }
 
     /// Whether it is finite.

@@ -85,15 +85,13 @@ pub static TYPES: &[&Type] =
     &[&string::STRING, &list::LIST, &set::SET, &zset::ZSET, &hash::HASH, &stream::STREAM];
 
 /// Types that are not implemented yet, by name, with their forms in files.
-pub static NOT_IMPLEMENTED: &[(&str, &[RdbForm])] = &[
-    (
-        "module",
-        &[
-            not_implemented(6, "module value of 4.0 release candidates"),
-            not_implemented(7, "annotated module value"),
-        ],
-    ),
-];
+pub static NOT_IMPLEMENTED: &[(&str, &[RdbForm])] = &[(
+    "module",
+    &[
+        not_implemented(6, "module value of 4.0 release candidates"),
+        not_implemented(7, "annotated module value"),
+    ],
+)];
 
 const fn not_implemented(code: u8, name: &'static str) -> RdbForm {
     RdbForm { code, flavour: None, name, read: Read::NotImplemented }

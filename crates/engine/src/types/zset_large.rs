@@ -39,6 +39,9 @@ pub struct Zset {
     seed: Seed,
 }
 
+/// Tells whether a member is in front of a place, by its score and, if it asks for it, its text.
+pub type IsBefore<'f, 'a> = &'f mut dyn FnMut(f64, &dyn Fn() -> &'a [u8]) -> bool;
+
 /// Where the search for a member ended.
 enum Found {
     /// At the member.
@@ -61,6 +64,11 @@ impl Zset {
     /// Returns the number of members.
     pub fn len(&self) -> usize {
         self.order.summary().elements
+    }
+
+    /// Whether it has no members.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn find(&self, text: &[u8]) -> Found {
@@ -106,10 +114,7 @@ impl Zset {
     }
 
     /// Returns the number of members in front of a place. `is_before` is given scores and, if it asks for them, texts.
-    pub fn count_before<'a>(
-        &'a self,
-        is_before: &mut dyn FnMut(f64, &dyn Fn() -> &'a [u8]) -> bool,
-    ) -> usize {
+    pub fn count_before<'a>(&'a self, is_before: IsBefore<'_, 'a>) -> usize {
         let mut is_before = |row: &Row| is_before(row.score, &|| self.text(row.id));
         let Some((leaf, before)) = self.order.find_key(&mut is_before) else { return 0 };
         before.elements + leaf.place(&mut is_before)

@@ -8,7 +8,7 @@ use crate::command::argument::{
 };
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
-use crate::keyspace::{Change, EventKind};
+use crate::keyspace::{Change, EventKind, Key};
 use crate::types::double::parse;
 use crate::types::zset::{Zset, ZsetMut, ZsetRef};
 
@@ -53,17 +53,17 @@ pub(super) const ZINCRBY: Command = Command {
 
 /// The options of ZADD.
 #[derive(Clone, Copy, Default)]
-struct Options {
+pub(in crate::command) struct Options {
     /// NX: only adds members.
-    only_new: bool,
+    pub only_new: bool,
     /// XX: only changes scores.
-    only_existing: bool,
+    pub only_existing: bool,
     /// GT: no score becomes lower.
     only_greater: bool,
     /// LT: no score becomes higher.
     only_less: bool,
     /// CH: changed scores count too.
-    counts_changes: bool,
+    pub counts_changes: bool,
     /// INCR: the score is added.
     adds_up: bool,
 }
@@ -94,7 +94,7 @@ impl Options {
         if nx && xx {
             return Err(ErrorReply::err("XX and NX options at the same time are not compatible"));
         }
-        if (gt && nx) || (lt && nx) || (gt && lt) {
+        if (gt && (nx || lt)) || (lt && nx) {
             let why = "GT, LT, and/or NX options at the same time are not compatible";
             return Err(ErrorReply::err(why));
         }
@@ -122,11 +122,18 @@ impl Options {
 
 /// What ZADD has done.
 #[derive(Default)]
-struct Done {
+pub(in crate::command) struct Done {
     added: u64,
     changed: u64,
     /// The last score that was set, also to what it was.
     last: Option<f64>,
+}
+
+impl Done {
+    /// Whether anything has changed.
+    pub fn is_change(&self) -> bool {
+        self.added + self.changed > 0
+    }
 }
 
 fn add(
@@ -136,28 +143,43 @@ fn add(
     options: Options,
     first: usize,
 ) -> Outcome {
-    let (mut pairs, mut longest) = (Vec::with_capacity((args.len() - first) / 2), 0);
+    let mut pairs = Vec::with_capacity((args.len() - first) / 2);
     for at in (first..args.len()).step_by(2) {
         let score = parse(&args[at]).ok_or(ErrorReply::NotFloat)?;
         pairs.push((&args[at + 1], score));
-        longest = longest.max(args[at + 1].len());
     }
-    let is_there = ctx.peek_as(args.key(1), ZsetRef::of)?.is_some();
-    let done = match is_there || !options.only_existing {
-        true => ctx.change::<Zset, Result<Done, ErrorReply>>(args.key(1), |zset| {
-            zset.prepare(pairs.len(), longest);
-            match set_all(zset, &pairs, options) {
-                Err(error) => Change::none(Err(error)),
-                Ok(done) => {
-                    let count = done.added + done.changed;
-                    let events: &[EventKind] =
-                        if options.adds_up { &[EventKind::ZIncr] } else { &[EventKind::ZAdd] };
-                    Change::of(Ok(done), count, events)
-                }
+    let done = add_pairs(ctx, args.key(1), &pairs, options)?;
+    reply_added(reply, &done, options);
+    Ok(Flow::Done)
+}
+
+/// Adds members with their scores, or changes scores.
+pub(in crate::command) fn add_pairs(
+    ctx: &mut Ctx<'_>,
+    key: Key<'_>,
+    pairs: &[(&[u8], f64)],
+    options: Options,
+) -> Result<Done, ErrorReply> {
+    let longest = pairs.iter().map(|(member, _)| member.len()).max().unwrap_or(0);
+    if options.only_existing && ctx.peek_as(key, ZsetRef::of)?.is_none() {
+        return Ok(Done::default());
+    }
+    ctx.change::<Zset, Result<Done, ErrorReply>>(key, |zset| {
+        zset.prepare(pairs.len(), longest);
+        match set_all(zset, pairs, options) {
+            Err(error) => Change::none(Err(error)),
+            Ok(done) => {
+                let count = done.added + done.changed;
+                let events: &[EventKind] =
+                    if options.adds_up { &[EventKind::ZIncr] } else { &[EventKind::ZAdd] };
+                Change::of(Ok(done), count, events)
             }
-        })??,
-        false => Done::default(),
-    };
+        }
+    })?
+}
+
+/// Replies as ZADD does.
+pub(in crate::command) fn reply_added(reply: &mut Reply<'_>, done: &Done, options: Options) {
     match (options.adds_up, done.last) {
         (true, Some(score)) => reply.double(score),
         (true, None) => reply.null(),
@@ -166,7 +188,6 @@ fn add(
             reply.count((done.added + changed) as usize);
         }
     }
-    Ok(Flow::Done)
 }
 
 /// Adds members and changes scores. Only with a single pair can it fail.

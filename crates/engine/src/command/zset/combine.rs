@@ -237,14 +237,10 @@ impl<'a> Input<'a> {
         let end = usize::try_from(keys).ok().and_then(|keys| keys.checked_add(at + 1));
         let end = end.filter(|end| *end <= args.len()).ok_or(ErrorReply::Syntax)?;
         let first = at + 1;
-        let sources = ctx.read_all_as(
-            args,
-            first..end,
-            |entry| {
-                let set = SetRef::of(entry).map(Source::Set);
-                set.or_else(|| ZsetRef::of(entry).map(Source::Zset))
-            },
-        )?;
+        let sources = ctx.read_all_as(args, first..end, |entry| {
+            let set = SetRef::of(entry).map(Source::Set);
+            set.or_else(|| ZsetRef::of(entry).map(Source::Zset))
+        })?;
         let options = Options::parse(args, end, end - first, allowed)?;
         let sources = sources.into_iter().zip(options.weights.iter().copied()).collect();
         Ok(Input { sources, options })

@@ -14,7 +14,7 @@ use crate::types::{BuildContext, Editable};
 
 /// A sorted set, or a set, whose members have the score 1.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Source<'a> {
+pub(in crate::command) enum Source<'a> {
     /// A sorted set.
     Zset(ZsetRef<'a>),
     /// A set.
@@ -49,7 +49,7 @@ impl<'a> Source<'a> {
 
 /// A member with its hash.
 #[derive(Debug)]
-pub(super) struct One<'a> {
+pub(in crate::command) struct One<'a> {
     hash: u32,
     pub score: f64,
     pub text: Cow<'a, [u8]>,
@@ -63,7 +63,7 @@ impl One<'_> {
 
 /// Members that were gathered.
 #[derive(Debug)]
-pub(super) struct Gathered<'a> {
+pub(in crate::command) struct Gathered<'a> {
     seed: Seed,
     pub list: Vec<One<'a>>,
 }
@@ -141,13 +141,13 @@ impl<'a> Gathered<'a> {
 }
 
 /// Creates a sorted set without members, to be stored.
-pub(super) fn begin(ctx: &Ctx<'_>) -> ZsetMut<'static> {
+pub(in crate::command) fn begin(ctx: &Ctx<'_>) -> ZsetMut<'static> {
     let seed = ctx.data.hasher().seed();
     Zset::empty(&BuildContext { config: &ctx.core.config, seed })
 }
 
 /// Stores a sorted set at a key, and replies with its number of members. Without members nothing is left there.
-pub(super) fn store(
+pub(in crate::command) fn store(
     ctx: &mut Ctx<'_>,
     key: Key<'_>,
     reply: &mut Reply<'_>,

@@ -10,9 +10,9 @@
 //! * `random.rs`: members at random
 //! * `scan.rs`: a few members at a time
 
-mod add;
+pub(in crate::command) mod add;
 mod combine;
-mod gather;
+pub(in crate::command) mod gather;
 mod limits;
 pub(in crate::command) mod pop;
 mod random;
