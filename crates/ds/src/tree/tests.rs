@@ -1,3 +1,5 @@
+//! The tree against vectors of std, and the sizes and sums of its nodes.
+
 use super::*;
 
 const LARGE: usize = 8;
