@@ -29,6 +29,20 @@ impl Queued {
         Queued { command, bytes, ranges, large }
     }
 
+    /// Keeps a request of these words.
+    pub(crate) fn of_words<'a>(
+        command: CommandId,
+        words: impl Iterator<Item = &'a [u8]>,
+    ) -> Queued {
+        let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
+        for word in words {
+            let start = bytes.len();
+            bytes.extend_from_slice(word);
+            ranges.push(ArgRange { start, end: bytes.len() });
+        }
+        Queued { command, bytes, ranges, large: Vec::new() }
+    }
+
     /// Returns its memory usage in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let large: usize = self.large.iter().map(SharedBytes::allocated_bytes).sum();

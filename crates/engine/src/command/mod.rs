@@ -276,8 +276,21 @@ impl Ctx<'_> {
         if self.call.caller != Caller::Client {
             return Ok(false);
         }
-        let (handle, db) = (self.session()?, self.call.db);
         let request = Queued::new(self.commands.id_of(self.command), args.to_owned_parts());
+        self.waits_with(args, request, awaits)
+    }
+
+    /// The same with another request to run again.
+    pub(in crate::command) fn waits_with(
+        &mut self,
+        args: &Args<'_>,
+        request: Queued,
+        awaits: Awaits,
+    ) -> Result<bool, ErrorReply> {
+        if self.call.caller != Caller::Client {
+            return Ok(false);
+        }
+        let (handle, db) = (self.session()?, self.call.db);
         let keys = awaits.keys.clone().filter_map(|index| args.get(index)).map(Into::into);
         let request = (request, keys.collect());
         let Parts { blocking, clients, .. } = &mut *self.parts;

@@ -1,4 +1,4 @@
-//! SORT: the elements of a list or a set in order, by themselves or by values of other keys.
+//! SORT: the elements of a list, a set or a sorted set in order, by themselves or by values of other keys.
 //!
 //! The elements are copied into one buffer, since looking up other keys updates their access times, and may delete
 //! expired ones. A pattern such as `weight_*` or `user_*->age` makes the name of a key from each element; the keys of
@@ -23,6 +23,7 @@ use crate::keyspace::{EventKind, Expiry, Key};
 use crate::mode::Mode;
 use crate::types::list::{List, ListRef, Side};
 use crate::types::set::SetRef;
+use crate::types::zset::ZsetRef;
 use crate::types::{BuildContext, Editable};
 
 const BY: Argument = optional(after("BY", shown_as("pattern", pattern("by-pattern"))));
@@ -53,7 +54,7 @@ pub(super) const SORT: Command = Command {
         ALPHA,
         optional(after("STORE", key("destination", 2))),
     ],
-    summary: "Sorts the elements of a list or a set, and replies with them or stores them as a list.",
+    summary: "Sorts the elements of a list, a set or a sorted set, and replies with them or stores them as a list.",
     complexity: "O(N+M*log(M)) with N elements of which M are returned; O(N*log(N)) without LIMIT",
     run: sort,
     ..ROW
@@ -77,7 +78,7 @@ pub(super) const SORT_RO: Command = Command {
     acl: acl::SET | acl::SORTEDSET | acl::LIST | acl::DANGEROUS,
     keys: &[SORTED, DERIVED],
     arguments: &[key("key", 0), BY, LIMIT, GET, ORDER, ALPHA],
-    summary: "Replies with the sorted elements of a list or a set.",
+    summary: "Replies with the sorted elements of a list, a set or a sorted set.",
     complexity: "O(N+M*log(M)) with N elements of which M are returned; O(N*log(N)) without LIMIT",
     run: sort_ro,
     ..ROW
@@ -281,6 +282,11 @@ fn load(ctx: &mut Ctx<'_>, key: Key<'_>, options: &Options<'_>) -> Result<Source
     } else if let Some(set) = SetRef::of(&entry) {
         is_set = true;
         set.each(&mut |member| rows.push(member.text(&mut digits)));
+    } else if let Some(zset) = ZsetRef::of(&entry) {
+        zset.each_from(0, true, &mut |member, _| {
+            rows.push(member.text(&mut digits));
+            rows.len() < first_rows
+        });
     } else {
         return Err(ErrorReply::WrongType);
     }

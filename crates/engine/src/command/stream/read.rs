@@ -5,13 +5,15 @@ use russet_protocol::{ErrorReply, Protocol};
 use super::effects::{GroupEffect, propagate};
 use super::entries::reply_range;
 use super::{ROW, no_group, parse_count, parse_id, reply_entry, reply_id};
+use crate::blocking::Awaits;
 use crate::command::argument::{
     Argument, after, block, int, key, optional, repeated, string, token,
 };
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
-use crate::keyspace::{Change, EventKind};
-use crate::types::stream::{Direction, EntryLog, Group, Name, Pending, Stream, StreamId};
+use crate::keyspace::{Change, EventKind, Wanted as Awaited};
+use crate::transaction::Queued;
+use crate::types::stream::{Direction, EntryLog, Group, Name, Pending, STREAM, Stream, StreamId};
 
 const STREAMS: Argument =
     after("STREAMS", block("streams", &[repeated(key("key", 0)), repeated(string("ID"))]));
@@ -72,8 +74,8 @@ const NEW: StreamId = StreamId::MAX;
 struct Wanted<'a> {
     /// Maximum number of entries of a stream; 0: any.
     count: u64,
-    /// How long to wait for entries, in milliseconds; none: not at all.
-    block: Option<u64>,
+    /// When to stop waiting for entries, in monotonic microseconds, if ever; none: do not wait.
+    block: Option<Option<u64>>,
     /// The group, and the consumer.
     group: Option<(&'a [u8], &'a [u8])>,
     no_ack: bool,
@@ -97,7 +99,8 @@ impl<'a> Wanted<'a> {
         while at < args.len() {
             let more = args.len() - at - 1;
             if args.is(at, "BLOCK") && more > 0 {
-                wanted.block = Some(args.timeout(at + 1, ctx.core.now)?.0);
+                let (timeout_ms, deadline_us) = args.timeout(at + 1, ctx.core.now)?;
+                wanted.block = Some((timeout_ms > 0).then_some(deadline_us));
                 at += 2;
             } else if args.is(at, "COUNT") && more > 0 {
                 wanted.count = parse_count(args, at + 1)?;
@@ -189,7 +192,7 @@ fn read(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let ids = (0..wanted.streams).map(|index| wanted.from(ctx, args, index));
     let ids: Vec<StreamId> = ids.collect::<Result<_, _>>()?;
     let (mark, mut served) = (reply.open_array(), 0);
-    for (index, id) in ids.into_iter().enumerate() {
+    for (index, id) in ids.iter().copied().enumerate() {
         let at = wanted.keys_at + index;
         let is_served = match wanted.group {
             Some(names) => deliver(ctx, args, reply, at, names, id, &wanted)?,
@@ -201,16 +204,34 @@ fn read(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         reply.close_map(mark, served);
         return Ok(Flow::Done);
     }
-    match wanted.block {
-        Some(timeout_ms) => would_wait(timeout_ms, reply),
-        None => reply.null_array(),
+    if let Some(deadline_us) = wanted.block
+        && wait(ctx, args, &wanted, &ids, deadline_us)?
+    {
+        return Ok(Flow::Waits);
     }
+    reply.null_array();
     Ok(Flow::Done)
 }
 
-/// There is nothing to read, and the client would wait for it. It is answered as within MULTI: at once.
-fn would_wait(_timeout_ms: u64, reply: &mut Reply<'_>) {
-    reply.null_array();
+/// Waits for entries, from those on that are the last ones now. Who reads for a group is told if the group is gone. Returns false
+/// where nothing waits.
+fn wait(
+    ctx: &mut Ctx<'_>,
+    args: &Args<'_>,
+    wanted: &Wanted<'_>,
+    ids: &[StreamId],
+    deadline_us: Option<u64>,
+) -> Result<bool, ErrorReply> {
+    let keys = wanted.keys_at..wanted.keys_at + wanted.streams;
+    let or_gone = wanted.group.is_some();
+    let texts: Vec<String> = ids.iter().map(StreamId::to_string).collect();
+    let words = args.iter().enumerate().map(|(at, word)| match at.checked_sub(keys.end) {
+        Some(index) if !or_gone => texts[index].as_bytes(),
+        _ => word,
+    });
+    let request = Queued::of_words(ctx.commands.id_of(ctx.command), words);
+    let awaited = Awaited { number: STREAM.number, or_gone };
+    ctx.waits_with(args, request, Awaits { keys, wanted: awaited, deadline_us })
 }
 
 /// Begins the reply of a stream.

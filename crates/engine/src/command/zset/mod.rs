@@ -6,15 +6,17 @@
 //! * `range.rs`: ranges of members
 //! * `remove.rs`: removing members
 //! * `pop.rs`: removing those with the lowest or highest scores
+//! * `blocking.rs`: commands that wait for members
 //! * `combine.rs`: unions, intersections and differences, of sets too; `gather.rs`: how they are made
 //! * `random.rs`: members at random
 //! * `scan.rs`: a few members at a time
 
 pub(in crate::command) mod add;
+mod blocking;
 mod combine;
 pub(in crate::command) mod gather;
 mod limits;
-pub(in crate::command) mod pop;
+mod pop;
 mod random;
 mod range;
 mod read;
@@ -51,6 +53,9 @@ pub const COMMANDS: &[Command] = &[
     pop::ZPOPMIN,
     pop::ZPOPMAX,
     pop::ZMPOP,
+    blocking::BZPOPMIN,
+    blocking::BZPOPMAX,
+    blocking::BZMPOP,
     combine::ZUNION,
     combine::ZUNIONSTORE,
     combine::ZINTER,

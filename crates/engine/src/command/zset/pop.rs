@@ -58,7 +58,7 @@ fn pop(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>, end: End) -> O
 
 /// Removes up to this number of members from an end of a sorted set, and returns them, the outermost first; none if there is no
 /// sorted set.
-pub(in crate::command) fn take(
+pub(super) fn take(
     ctx: &mut Ctx<'_>,
     key: Key<'_>,
     end: End,
@@ -107,7 +107,15 @@ fn zmpop(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(Flow::Done)
 }
 
-pub(in crate::command) fn parse_end(args: &Args<'_>, at: usize) -> Result<End, ErrorReply> {
+/// The command that pops at an end.
+pub(super) const fn pop_word(end: End) -> &'static [u8] {
+    match end {
+        End::Min => b"ZPOPMIN",
+        End::Max => b"ZPOPMAX",
+    }
+}
+
+pub(super) fn parse_end(args: &Args<'_>, at: usize) -> Result<End, ErrorReply> {
     if args.is(at, "MIN") {
         Ok(End::Min)
     } else if args.is(at, "MAX") {
@@ -119,7 +127,7 @@ pub(in crate::command) fn parse_end(args: &Args<'_>, at: usize) -> Result<End, E
 
 /// Removes members from an end of a sorted set, and replies with its key and a pair for each, as ZMPOP does; the effect names how
 /// many there were. Returns false, without a reply, if there is no sorted set.
-pub(in crate::command) fn pop_with_key(
+pub(super) fn pop_with_key(
     ctx: &mut Ctx<'_>,
     reply: &mut Reply<'_>,
     key: Key<'_>,
@@ -138,7 +146,6 @@ pub(in crate::command) fn pop_with_key(
         reply.bulk(member);
         reply.double(*score);
     }
-    let word: &[u8] = if end == End::Min { b"ZPOPMIN" } else { b"ZPOPMAX" };
-    ctx.effect(&[word, key.bytes, popped.len().to_string().as_bytes()]);
+    ctx.effect(&[pop_word(end), key.bytes, popped.len().to_string().as_bytes()]);
     Ok(true)
 }
