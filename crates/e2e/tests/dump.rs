@@ -99,7 +99,7 @@ fn there_and_back(here: &Program, there: &Program) {
         assert_eq!(digest(&mut from, &back), expected, "{key}");
         // Groups are no part of the digest.
         if key == "entries" {
-            let mut pending = |client: &mut Client, key: &str| {
+            let pending = |client: &mut Client, key: &str| {
                 ["", " - + 1000"].map(|range| client.run(&format!("XPENDING {key} group{range}")))
             };
             let [summary, list] = pending(&mut from, &key);
