@@ -1,6 +1,6 @@
 //! Requests for lists.
 
-use super::{Family, Load, text};
+use super::{Family, Load, millis, text};
 use crate::chance::Chance;
 
 pub(super) const FAMILY: Family = Family {
@@ -82,10 +82,8 @@ fn request(load: &Load, chance: &mut Chance, _wall_ms: i64, name: &'static str) 
     args
 }
 
-/// For how long a command may wait: mostly not for long, since its client does nothing else meanwhile.
-fn seconds(chance: &mut Chance) -> Vec<u8> {
-    let millis = if chance.percent(10) { chance.skewed(100, 999) } else { chance.skewed(1, 50) };
-    text(format!("0.{millis:03}"))
+pub(super) fn seconds(chance: &mut Chance) -> Vec<u8> {
+    text(format!("0.{:03}", millis(chance)))
 }
 
 fn side(chance: &mut Chance) -> Vec<u8> {

@@ -342,6 +342,11 @@ fn bytes(chance: &mut Chance, len: u64) -> Vec<u8> {
     (0..len).map(|i| first.wrapping_add((i as u8).wrapping_mul(step))).collect()
 }
 
+/// For how long a command may wait, in milliseconds: mostly not for long, since its client does nothing else meanwhile.
+fn millis(chance: &mut Chance) -> u64 {
+    if chance.percent(10) { chance.skewed(100, 999) } else { chance.skewed(1, 50) }
+}
+
 fn text(number: impl ToString) -> Vec<u8> {
     number.to_string().into_bytes()
 }

@@ -1,6 +1,6 @@
 //! Requests for streams.
 
-use super::{Family, Load, text};
+use super::{Family, Load, millis, text};
 use crate::chance::Chance;
 
 pub(super) const FAMILY: Family = Family {
@@ -56,13 +56,21 @@ fn request(load: &Load, chance: &mut Chance, _wall_ms: i64, name: &'static str) 
         "xread" => {
             let other = load.typed_key(chance, "stream");
             args = vec![name.into(), b"COUNT".to_vec(), text(chance.skewed(1, 20))];
-            args.extend([b"STREAMS".to_vec(), key, other, id(chance), b"0".to_vec()]);
+            if chance.percent(30) {
+                args.extend([b"BLOCK".to_vec(), text(millis(chance))]);
+                args.extend([b"STREAMS".to_vec(), key, other, b"$".to_vec(), b"$".to_vec()]);
+            } else {
+                args.extend([b"STREAMS".to_vec(), key, other, id(chance), b"0".to_vec()]);
+            }
         }
         "xreadgroup" => {
             args = vec![name.into(), b"GROUP".to_vec(), group(chance), consumer(chance)];
             args.extend([b"COUNT".to_vec(), text(chance.skewed(1, 20))]);
             if chance.percent(15) {
                 args.push(b"NOACK".to_vec());
+            }
+            if chance.percent(20) {
+                args.extend([b"BLOCK".to_vec(), text(millis(chance))]);
             }
             let from = if chance.percent(80) { b">".to_vec() } else { id(chance) };
             args.extend([b"STREAMS".to_vec(), key, from]);

@@ -1,5 +1,6 @@
 //! Requests for sorted sets.
 
+use super::list::seconds;
 use super::{Family, Load, text};
 use crate::chance::Chance;
 
@@ -14,6 +15,9 @@ pub(super) const FAMILY: Family = Family {
         (2, "zpopmin"),
         (2, "zpopmax"),
         (2, "zmpop"),
+        (2, "bzpopmin"),
+        (1, "bzpopmax"),
+        (1, "bzmpop"),
         (1, "zcard"),
         (1, "zcount"),
         (1, "zlexcount"),
@@ -74,6 +78,12 @@ fn request(load: &Load, chance: &mut Chance, _wall_ms: i64, name: &'static str) 
         "zpopmin" | "zpopmax" if chance.percent(60) => args.push(text(chance.skewed(0, 20))),
         "zrandmember" => args.push(text(chance.skewed(0, 20))),
         "zmpop" => args = vec![name.into(), text(1), key, b"MIN".to_vec()],
+        "bzpopmin" | "bzpopmax" => args.push(seconds(chance)),
+        "bzmpop" => {
+            let other = load.typed_key(chance, "zset");
+            args = vec![name.into(), seconds(chance), text(2), key, other, b"MAX".to_vec()];
+            args.extend([b"COUNT".to_vec(), text(chance.skewed(1, 20))]);
+        }
         "zrangestore" => {
             args.push(load.typed_key(chance, "zset"));
             args.extend(ranks(chance));
