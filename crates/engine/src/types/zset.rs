@@ -149,6 +149,20 @@ impl<'a> ZsetRef<'a> {
         }
     }
 
+    /// Whether not all members have the same score.
+    pub fn has_several_scores(self) -> bool {
+        let score_at = |rank: usize| {
+            let mut found = None;
+            self.each_from(rank, true, &mut |_, score| {
+                found = Some(score);
+                false
+            });
+            found
+        };
+        let last = self.len().saturating_sub(1);
+        score_at(0).zip(score_at(last)).is_some_and(|(low, high)| compare(low, high).is_ne())
+    }
+
     /// Returns the number of members in front of those with this score or a higher one; or only of those with a higher one.
     pub fn count_below(self, score: f64, or_equal: bool) -> usize {
         let is_below = |other: f64| match or_equal {

@@ -69,6 +69,12 @@ impl<'a> Range<'a> {
         Ok(Range::Texts(min, max))
     }
 
+    /// Whether its members depend on how a sorted set is kept, which is not the same at a replica: texts mean nothing where scores
+    /// differ. Such a range is propagated by its ranks.
+    pub fn depends_on_form(&self, zset: ZsetRef<'_>) -> bool {
+        matches!(self, Range::Texts(..)) && zset.has_several_scores()
+    }
+
     /// Returns the ranks of its members.
     pub fn ranks(&self, zset: ZsetRef<'_>) -> std::ops::Range<usize> {
         let (start, end) = match *self {

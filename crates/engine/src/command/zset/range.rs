@@ -220,6 +220,15 @@ impl Wanted<'_> {
         }
     }
 
+    /// Returns the lowest and the highest rank; 1 and 0 if there are none.
+    fn ranks(&self, zset: ZsetRef<'_>) -> (usize, usize) {
+        match (self.of(zset), self.is_reversed) {
+            ((_, 0), _) => (1, 0),
+            ((first, count), false) => (first, first + count - 1),
+            ((first, count), true) => (first + 1 - count, first),
+        }
+    }
+
     fn each<'z>(&self, zset: ZsetRef<'z>, sink: &mut dyn FnMut(Member<'z>, f64) -> bool) {
         let (first, mut left) = self.of(zset);
         if left > 0 {
@@ -252,12 +261,22 @@ fn zrangestore(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Out
     // The source borrows the whole context.
     let mut result = begin(ctx);
     let mut gathered = Gathered::new(seed);
+    let mut by_rank = None;
     if let Some(zset) = ctx.read_as(args.key(2), ZsetRef::of)? {
+        if wanted.range.depends_on_form(zset) {
+            by_rank = Some(wanted.ranks(zset));
+        }
         wanted.each(zset, &mut |member, score| {
             gathered.push(member, score);
             true
         });
     }
     gathered.fill(&mut result);
-    store(ctx, args.key(1), reply, result, EventKind::ZRangeStore)
+    let dirty = ctx.data.dirty;
+    let outcome = store(ctx, args.key(1), reply, result, EventKind::ZRangeStore)?;
+    if let Some((first, last)) = by_rank.filter(|_| ctx.data.dirty != dirty) {
+        let (first, last) = (first.to_string(), last.to_string());
+        ctx.effect(&[b"ZRANGESTORE", &args[1], &args[2], first.as_bytes(), last.as_bytes()]);
+    }
+    Ok(outcome)
 }

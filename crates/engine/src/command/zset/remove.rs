@@ -81,6 +81,11 @@ fn remove_range(
 ) -> Outcome {
     let zset = ctx.peek_as(args.key(1), ZsetRef::of)?;
     let ranks = zset.map_or(0..0, |zset| range.ranks(zset));
+    let is_by_rank = zset.is_some_and(|zset| range.depends_on_form(zset));
+    if is_by_rank && !ranks.is_empty() {
+        let (first, last) = (ranks.start.to_string(), (ranks.end - 1).to_string());
+        ctx.effect(&[b"ZREMRANGEBYRANK", &args[1], first.as_bytes(), last.as_bytes()]);
+    }
     if !ranks.is_empty() {
         ctx.change::<Zset, ()>(args.key(1), |zset| {
             zset.remove_ranks(ranks.start, ranks.len());
