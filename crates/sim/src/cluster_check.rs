@@ -74,7 +74,7 @@ impl World {
     /// Looks at a node of a cluster after a call.
     pub(crate) fn observe_cluster(&mut self, node: usize) {
         let Some(machine) = self.processes[node].cluster() else { return };
-        let (mut wrong, mut news) = (None, Vec::new());
+        let (mut wrong, mut news) = (Vec::new(), Vec::new());
         let nodes = machine.nodes();
         let view = self.cluster.views.entry(node).or_default();
         for tag in 0..TAGS {
@@ -105,12 +105,13 @@ impl World {
             let gave_up = nodes.find(&id).is_none_or(|former| nodes[former].is_replica());
             let is_loose = gave_up || self.cluster.moved.contains(&tag) || self.cluster.is_forced;
             if went_back && !is_loose {
-                wrong = Some(format!(
+                let text = format!(
                     "for node{node} slot {} goes from {id:?} (epoch {epoch}) to {:?} (epoch {})",
                     slot_of_tag(tag),
                     owner.id,
                     owner.config_epoch
-                ));
+                );
+                wrong.push((id, slot_of_tag(tag), text));
             }
         }
         let me = nodes.me();
@@ -121,7 +122,12 @@ impl World {
             false => _ = self.cluster.failed_us.remove(&node),
         }
         news.into_iter().for_each(|news| self.tell(|| news));
-        if let Some(what) = wrong {
+        // It may only have been thought to have the slot, as the successor of who had.
+        let wrong = wrong.into_iter().find(|(former, slot, _)| {
+            let former = self.cluster.node(former).and_then(|node| self.processes[node].cluster());
+            former.is_none_or(|it| it.nodes().me().slots().contains(*slot))
+        });
+        if let Some((_, _, what)) = wrong {
             self.fail(what);
         }
     }
@@ -143,8 +149,9 @@ impl World {
             if self.cluster.electing.insert(node) {
                 self.check_rank(node);
             }
-        } else if text.starts_with("Taking over the primary") {
-            self.cluster.taken_over = Some((node, self.now));
+        } else if text.starts_with("Taking over the primary") || text.starts_with("Assigning slot")
+        {
+            self.cluster.ordered = Some((node, self.now));
         } else if text.contains("Failover attempt expired.") {
             self.cluster.electing.remove(&node);
             self.coverage.elections_lost += 1;
@@ -360,9 +367,9 @@ impl World {
     ) -> Result<(), String> {
         let text = String::from_utf8_lossy(bytes);
         let words: Vec<&str> = text.trim_end().split(' ').collect();
-        // One that takes over in the same turn, by order, may have had another master before that than before the turn.
-        let takes_over = self.cluster.taken_over == Some((node, self.now));
-        if read_us != self.now || words.len() < 3 || takes_over {
+        // One that changes routes in the same turn, by order, may have had other ones in between than before and after it.
+        let was_ordered = self.cluster.ordered == Some((node, self.now));
+        if read_us != self.now || words.len() < 3 || was_ordered {
             return Ok(());
         }
         if !["-MOVED", "-ASK"].contains(&words[0]) {

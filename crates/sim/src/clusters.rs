@@ -65,8 +65,8 @@ pub(crate) struct ClusterWatch {
     pub electing: BTreeSet<usize>,
     /// Nodes that an operator has told to take over.
     pub told: BTreeSet<usize>,
-    /// Who has last taken over without asking anybody, and when.
-    pub taken_over: Option<(usize, u64)>,
+    /// Whose slots have last changed by an order, of an operator or of its master, and when.
+    pub ordered: Option<(usize, u64)>,
     /// Tags that somebody moves, or did not move to the end.
     pub moving: BTreeSet<usize>,
     /// Tags that were ever moved: views may go back for them.
