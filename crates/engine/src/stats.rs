@@ -193,9 +193,11 @@ impl Stats {
     }
 
     /// Counts a command that has waited in vain.
-    pub(crate) fn command_waited(&mut self, number: usize) {
+    pub(crate) fn command_waited(&mut self, number: usize, has_failed: bool) {
         self.commands += 1;
-        self.command(number).calls += 1;
+        let stats = self.command(number);
+        stats.calls += 1;
+        stats.failed += u64::from(has_failed);
     }
 
     /// Sets whether the cost of each slot is counted, from now on.

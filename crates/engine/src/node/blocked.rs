@@ -112,11 +112,11 @@ impl Node {
         self.carry_out_orders();
     }
 
-    /// Counts the command of a client that waited in vain.
-    pub(super) fn count_blocked(&mut self, handle: Handle) {
+    /// Counts the command of a client that has waited for keys in vain, if it has.
+    pub(super) fn count_blocked(&mut self, handle: Handle, has_failed: bool) {
         if let Some(request) = self.parts.blocking.request(handle) {
             let number = self.commands.number_of(self.commands.row(request.command));
-            self.core.stats.command_waited(number);
+            self.core.stats.command_waited(number, has_failed);
         }
     }
 }

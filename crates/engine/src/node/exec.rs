@@ -45,7 +45,8 @@ impl Node {
             self.core.stats.tick(host.ticks_us());
             self.run_exec(handle, host, began_us);
             if !self.parts.busy.is(Activity::Exec) {
-                // It has ended outside of its request: the requests behind it may be served.
+                // It has ended outside of its request: the requests behind it may be served, and time goes on for them.
+                self.advance(self.core.now);
                 self.request_ended(handle);
                 self.parts.clients.mark_ready_if_pending(handle);
             }

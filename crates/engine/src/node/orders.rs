@@ -36,6 +36,7 @@ impl Node {
             Order::CloseAfterReply(handle) => clients.close_after_reply(core, handle),
             Order::Answer(handle, answer) => {
                 clients.answer(core, handle, &answer);
+                self.count_blocked(handle, matches!(answer, Answer::Error(_)));
                 self.resume(handle);
             }
             Order::Resume(handle) if parts.blocking.release(data, handle) => {}

@@ -120,9 +120,8 @@ impl Node {
 
     /// Unblocks clients whose timeout has passed.
     fn time_out_clients(&mut self) {
-        while let Some(handle) = self.parts.clients.take_timed_out(&mut self.core) {
-            self.count_blocked(handle);
-            let Node { core, parts, .. } = self;
+        let Node { core, parts, .. } = self;
+        while let Some(handle) = parts.clients.take_timed_out(core) {
             core.order(match parts.clients.waiting(handle) {
                 Some(Waiting::Acks(awaited)) => {
                     let acks = parts.master.acks(&awaited, parts.aof.synced_batch());

@@ -95,6 +95,20 @@ fn a_deadline_holds_across_wakes_that_bring_nothing() {
 }
 
 #[test]
+fn time_goes_on_after_a_transaction_that_took_long() {
+    let mut w = Driver::new("enable-debug-command yes");
+    let (c, d) = (w.connect(), w.connect());
+    w.request(c, "BLPOP l 1");
+    w.send(d, b"MULTI\r\nRPUSH l a\r\nPEXPIRE l 100\r\nDEBUG SLEEP 0.2\r\nEXEC\r\n");
+    w.advance_ms(200);
+    assert!(w.take(d).ends_with(":1\r\n:1\r\n+OK\r\n"));
+    // The key that the transaction has made has expired when the client is served.
+    assert_eq!(w.take(c), "");
+    w.advance_ms(800);
+    assert_eq!(w.take(c), "*-1\r\n");
+}
+
+#[test]
 fn loads_and_expiry_count_as_changes() {
     let mut w = Driver::new("enable-debug-command yes");
     let (c, d) = (w.connect(), w.connect());
