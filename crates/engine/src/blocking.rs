@@ -97,6 +97,11 @@ impl Blocking {
         Some(wait)
     }
 
+    /// Whether the request of this client is run again now.
+    pub(crate) fn runs_again(&self, client: Handle) -> bool {
+        self.again.is_some_and(|(handle, ..)| handle == client)
+    }
+
     /// The request has run again: the client waits on, with another copy of it, or not.
     pub(crate) fn ended(
         &mut self,

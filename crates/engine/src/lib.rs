@@ -22,6 +22,7 @@ pub mod journal_file;
 pub mod keyspace;
 pub mod migrate;
 pub mod mode;
+pub mod monitors;
 pub mod node;
 mod notify;
 pub mod parts;

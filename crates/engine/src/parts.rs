@@ -11,6 +11,7 @@ use crate::cluster::{Cluster, World};
 use crate::core::Core;
 use crate::journal::Journal;
 use crate::migrate::Migrate;
+use crate::monitors::Monitors;
 use crate::pause::Pause;
 use crate::persist::aof::files::Aof;
 use crate::persist::loading::Loading;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub migrate: Migrate,
     /// Channels and their subscribers.
     pub pubsub: PubSub,
+    /// Clients in monitor mode.
+    pub monitors: Monitors,
     /// Commands that took long.
     pub slowlog: SlowLog,
     /// CLIENT PAUSE.
@@ -90,6 +93,7 @@ impl Parts {
             cluster: Cluster::default(),
             migrate: Migrate::default(),
             pubsub: PubSub::default(),
+            monitors: Monitors::default(),
             slowlog: SlowLog::default(),
             pause: Pause::default(),
             blocking: Blocking::default(),

@@ -200,6 +200,8 @@ pub struct Client {
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// Whether it is sent all commands (MONITOR), set by [`Monitors`](crate::monitors::Monitors).
+    pub is_monitor: bool,
     /// ASKING: its next command, or all of its transaction, may use a slot that is being imported.
     pub is_asking: bool,
     /// READONLY: it reads from a replica.
@@ -261,6 +263,7 @@ impl Client {
             reply_mode: ReplyMode::default(),
             no_evict: false,
             no_touch: false,
+            is_monitor: false,
             is_asking: false,
             reads_replica: false,
             transaction: Transaction::default(),

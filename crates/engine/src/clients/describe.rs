@@ -58,6 +58,7 @@ impl Client {
     fn letters(&self) -> String {
         let letters = [
             ('S', self.is_replica()),
+            ('O', self.is_monitor),
             ('M', self.is_master_link()),
             ('P', !self.subscriptions.is_empty()),
             ('x', self.transaction.open),

@@ -667,6 +667,7 @@ impl Clients {
             if idle_us > 0
                 && client.role == Role::Client
                 && client.subscriptions.is_empty()
+                && !client.is_monitor
                 && client.blocked.is_none()
                 && idle > idle_us
             {

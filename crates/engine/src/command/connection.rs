@@ -276,6 +276,7 @@ fn reset(ctx: &mut Ctx<'_>, _args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     ctx.discard_transaction();
     let handle = ctx.session()?;
     ctx.parts.pubsub.unsubscribe_all(&mut ctx.parts.clients, handle);
+    ctx.parts.monitors.remove(&mut ctx.parts.clients, handle);
     let open = ctx.core.config.requirepass.is_empty();
     let me = ctx.client()?;
     me.authenticated = open;

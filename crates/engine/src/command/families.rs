@@ -3,8 +3,8 @@
 
 use super::{
     Command, CommandTable, bitmap, client, cluster, config, connection, debug, geo, hash,
-    hyperloglog, introspect, keys, list, memory, pubsub, replication, sentinel, server, set,
-    slowlog, stream, string, transaction, zset,
+    hyperloglog, introspect, keys, list, memory, monitor, pubsub, replication, sentinel, server,
+    set, slowlog, stream, string, transaction, zset,
 };
 use crate::mode::Mode;
 
@@ -27,6 +27,7 @@ pub static FAMILIES: &[&[Command]] = &[
     config::COMMANDS,
     debug::COMMANDS,
     memory::COMMANDS,
+    monitor::COMMANDS,
     pubsub::COMMANDS,
     replication::COMMANDS,
     server::COMMANDS,

@@ -27,6 +27,7 @@ pub mod keys;
 pub mod keyspec;
 pub mod list;
 pub mod memory;
+pub mod monitor;
 pub mod pubsub;
 pub mod replication;
 pub mod reply;

@@ -179,7 +179,8 @@ fn attach(
     old_sync: bool,
     reply: &mut Reply<'_>,
 ) -> Outcome {
-    if ctx.client()?.is_replica() {
+    let me = ctx.client()?;
+    if me.is_replica() || me.is_monitor {
         return Ok(Flow::Done);
     }
     if ctx.parts.failover.is_running() {

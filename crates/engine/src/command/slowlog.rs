@@ -105,12 +105,15 @@ const ARGS_MAX: usize = 32;
 /// Maximum bytes of an argument, without the note about the others.
 const ARG_BYTES_MAX: usize = 128;
 
+/// What is shown instead of a secret.
+pub(crate) const REDACTED: &[u8] = b"(redacted)";
+
 /// Returns what the log keeps of a command's arguments: a bounded part, and no secrets.
 pub(crate) fn shown(command: &Command, args: &Args<'_>) -> Vec<Vec<u8>> {
     let kept = if args.len() > ARGS_MAX { ARGS_MAX - 1 } else { args.len() };
     let text = |(at, arg): (usize, &[u8])| {
         if command.is_secret(args, at) {
-            return b"(redacted)".to_vec();
+            return REDACTED.to_vec();
         }
         let mut text = arg[..arg.len().min(ARG_BYTES_MAX)].to_vec();
         if arg.len() > ARG_BYTES_MAX {

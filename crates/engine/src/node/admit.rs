@@ -100,8 +100,8 @@ impl Node {
         };
         let writes = flags & flag::WRITE != 0;
         let touches_keys = flag::WRITE | flag::READONLY | flag::MAY_REPLICATE;
-        if client.is_replica() && command.has(touches_keys) {
-            // A pause does not hold replicas.
+        if (client.is_replica() || client.is_monitor) && command.has(touches_keys) {
+            // A pause does not hold replicas; monitors are refused as in Redis.
             return Err(ErrorReply::err("Replica can't interact with the keyspace"));
         }
         if command.has(flag::NO_MULTI) && client.transaction.open {

@@ -8,7 +8,7 @@ use super::admit::is_http;
 use crate::busy::Activity;
 use crate::call::{Call, Caller};
 use crate::clients::{Outbox, Shows, query_bytes_max};
-use crate::command::slowlog::shown;
+use crate::command::slowlog::{REDACTED, shown};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag};
 use crate::expiry;
 use crate::ids::Handle;
@@ -271,6 +271,9 @@ impl Node {
         if let Err(error) = &outcome {
             reply.error(error);
         }
+        if self.parts.monitors.is_on() {
+            self.tell_monitors(call, command, args, &outcome);
+        }
         let number = self.commands.number_of(command);
         let ticks_us = host.ticks_us();
         if matches!(outcome, Ok(Flow::Waits)) {
@@ -284,6 +287,33 @@ impl Node {
             slowlog.executed(&self.core, clients, call.session, took_us, || shown(command, args));
         }
         outcome
+    }
+
+    /// Sends an executed command to the clients in monitor mode: none of administration, and none of a file that is loaded.
+    #[cold]
+    fn tell_monitors(
+        &mut self,
+        call: &Call,
+        command: &'static Command,
+        args: &Args<'_>,
+        outcome: &Outcome,
+    ) {
+        let Node { core, parts, .. } = self;
+        let Parts { monitors, clients, following, blocking, busy, .. } = parts;
+        let is_loading = busy.is(Activity::Loading) || busy.is(Activity::Reload);
+        let is_repeated = call.session.is_some_and(|handle| blocking.runs_again(handle));
+        if command.has(flag::ADMIN | flag::SKIP_MONITOR) || is_loading || is_repeated {
+            return;
+        }
+        if matches!(outcome, Ok(Flow::Transaction)) {
+            return monitors.exec_began(&args[0]);
+        }
+        let client = call.session.or_else(|| following.master().and_then(|master| master.link));
+        let words = args.iter().enumerate().map(|(at, arg)| match command.is_secret(args, at) {
+            true => REDACTED,
+            false => arg,
+        });
+        monitors.executed(core, clients, client, call.db, words);
     }
 
     /// Handles the flow result of a command's function.

@@ -84,6 +84,8 @@ impl Node {
         self.journal.flush(&mut self.parts.master.stream);
         let offset = self.parts.master.stream.offset();
         let Node { core, parts, .. } = self;
+        let db = parts.clients.get(handle).map_or(0, |client| client.db);
+        parts.monitors.exec_ended(core, &mut parts.clients, Some(handle), db);
         parts.clients.settle_exec(handle);
         parts.clients.release_messages(core, handle);
         parts.clients.block_for_flush(core, handle);
@@ -114,6 +116,10 @@ impl Node {
         }
         self.parts.busy.end(Activity::Exec);
         self.core.stats.transaction_ended();
+        let Node { core, parts, .. } = self;
+        let link = parts.following.master().and_then(|master| master.link);
+        let db = parts.following.db();
+        parts.monitors.exec_ended(core, &mut parts.clients, link, db);
         self.propagate(Propagation::Together);
     }
 

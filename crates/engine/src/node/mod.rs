@@ -503,8 +503,9 @@ impl Node {
         self.with_sentinel(|sentinel, world| sentinel.on_close(world, handle));
         self.with_cluster(|cluster, world| cluster.on_close(world, handle));
         let Node { core, data, parts, .. } = self;
-        let Parts { clients, pubsub, .. } = parts;
+        let Parts { clients, pubsub, monitors, .. } = parts;
         pubsub.on_close(handle);
+        monitors.remove(clients, handle);
         crate::watching::unwatch_all(clients, data, handle);
         clients.remove(core, handle);
     }

@@ -30,6 +30,7 @@ mod loads;
 mod log_lines;
 mod migrate;
 mod migrate_pairs;
+mod monitors;
 mod pages;
 mod pubsub;
 mod rdb;
