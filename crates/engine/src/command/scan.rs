@@ -47,13 +47,14 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    /// Parses the arguments behind the cursor. `has_values`: whether there are values, which NOVALUES leaves out.
-    pub fn parse(args: &Args<'a>, has_values: bool) -> Result<Options<'a>, ErrorReply> {
-        let mut options = Options { pattern: Pattern::any(), count: COUNT, values: has_values };
+    /// Parses the arguments behind the cursor. `without_values`: the word that leaves values out, if there are any.
+    pub fn parse(args: &Args<'a>, without_values: Option<&str>) -> Result<Options<'a>, ErrorReply> {
+        let values = without_values.is_some();
+        let mut options = Options { pattern: Pattern::any(), count: COUNT, values };
         let mut at = 3;
         while at < args.len() {
             let value = args.get(at + 1);
-            if has_values && args.is(at, "NOVALUES") {
+            if without_values.is_some_and(|word| args.is(at, word)) {
                 options.values = false;
                 at += 1;
                 continue;

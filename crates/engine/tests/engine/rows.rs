@@ -202,6 +202,7 @@ fn rows_agree_with_redis() {
             theirs.push_str(HSCAN_MORE);
         }
         match name {
+            "zscan" => theirs.push_str(ZSCAN_MORE),
             "sentinel|failover" => theirs.push_str(FAILOVER_MORE),
             "shutdown" => theirs.push_str(SHUTDOWN_MORE),
             "cluster|setslot" => theirs.push_str(SETSLOT_MORE),
@@ -219,6 +220,9 @@ fn rows_agree_with_redis() {
 
 /// HSCAN has an argument that Redis 7.2 does not have.
 const HSCAN_MORE: &str = " novalues:pure-token=NOVALUES?";
+
+/// ZSCAN has one of Valkey 8.
+const ZSCAN_MORE: &str = " noscores:pure-token=NOSCORES?";
 
 /// SENTINEL FAILOVER has an option that Redis 7.2 does not have.
 const FAILOVER_MORE: &str = " coordinated:pure-token=COORDINATED?";

@@ -34,7 +34,7 @@ fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         reply_scanned(reply, |_| 0);
         return Ok(Flow::Done);
     };
-    let options = Options::parse(args, true)?;
+    let options = Options::parse(args, Some("NOVALUES"))?;
     reply_scanned(reply, |show| {
         let mut sink = |field: Field<'_>| {
             let name = field.name_text();

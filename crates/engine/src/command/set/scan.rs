@@ -33,7 +33,7 @@ fn sscan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         reply_scanned(reply, |_| 0);
         return Ok(Flow::Done);
     };
-    let options = Options::parse(args, false)?;
+    let options = Options::parse(args, None)?;
     reply_scanned(reply, |show| {
         let mut sink = |name: &[u8]| {
             if options.pattern.fits(name) {

@@ -4,7 +4,7 @@ use russet_ds::listpack::Digits;
 use russet_protocol::double::push_double;
 
 use super::ROW;
-use crate::command::argument::{after, int, key, optional, pattern};
+use crate::command::argument::{after, int, key, optional, pattern, token};
 use crate::command::keyspec::{KeySpec, key_flag as k};
 use crate::command::scan::{Options, cursor, reply_scanned};
 use crate::command::{Args, Command, Ctx, Flow, Outcome, Reply, flag as f};
@@ -21,6 +21,7 @@ pub(super) const ZSCAN: Command = Command {
         int("cursor"),
         optional(after("MATCH", pattern("pattern"))),
         optional(after("COUNT", int("count"))),
+        optional(token("NOSCORES")),
     ],
     summary: "Iterates over the members of a sorted set and their scores, a few per call.",
     complexity: "O(log N) per call, O(N) for all N members",
@@ -34,15 +35,17 @@ fn zscan(ctx: &mut Ctx<'_>, args: &Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         reply_scanned(reply, |_| 0);
         return Ok(Flow::Done);
     };
-    let options = Options::parse(args, false)?;
+    let options = Options::parse(args, Some("NOSCORES"))?;
     reply_scanned(reply, |show| {
         let mut text = Vec::new();
         let mut sink = |name: &[u8], score: f64| {
             if options.pattern.fits(name) {
                 show(name);
-                text.clear();
-                push_double(&mut text, score);
-                show(&text);
+                if options.values {
+                    text.clear();
+                    push_double(&mut text, score);
+                    show(&text);
+                }
             }
         };
         match zset {
