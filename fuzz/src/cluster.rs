@@ -136,7 +136,8 @@ pub fn shows() -> bool {
 
 /// Returns the file of a node in a cluster of seven.
 fn first_file(is_replica: bool) -> Vec<u8> {
-    let mut file = NodesFile { nodes: Vec::new(), current_epoch: 3, last_vote_epoch: 0, won_epoch: 0 };
+    let mut file =
+        NodesFile { nodes: Vec::new(), current_epoch: 3, last_vote_epoch: 0, won_epoch: 0 };
     for (number, peer) in peers(is_replica).iter().enumerate() {
         let mut line = NodeLine::new(id(number));
         line.ip = address().to_string();

@@ -225,7 +225,8 @@ fn value_of(code: u8, bytes: &[u8]) -> Option<Value> {
                 .map(|members| Value::Set(members.into_iter().collect()));
         }
         12 | 17 => {
-            let texts = if code == 12 { leaf_of(14, b"", bytes) } else { leaf_of(18, &[2], bytes) }?;
+            let texts =
+                if code == 12 { leaf_of(14, b"", bytes) } else { leaf_of(18, &[2], bytes) }?;
             let mut members = BTreeMap::new();
             for pair in texts.chunks(2) {
                 let score = double::parse(pair.get(1)?)?;
@@ -417,6 +418,8 @@ fn entries_of(stream: &Stream) -> Vec<(StreamId, Vec<Vec<u8>>)> {
     assert_eq!(stream.log.len(), entries.len() as u64);
     assert!(entries.is_sorted_by(|(a, _), (b, _)| a < b), "entries are in order");
     entries
+}
+
 fn scores_of(zset: ZsetRef<'_>) -> BTreeMap<Vec<u8>, u64> {
     let mut members = BTreeMap::new();
     zset.each(&mut |member, score| {
