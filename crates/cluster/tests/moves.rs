@@ -170,6 +170,35 @@ fn what_a_successor_does_not_claim_goes_to_who_does() {
 }
 
 #[test]
+fn a_replaced_master_does_not_serve_though_its_successor_has_given_a_slot_away() {
+    let mut network = Network::formed(3, 3, settings());
+    // Its replica is elected with an epoch that it has taken, too.
+    for other in 1..6 {
+        network.set_cut(0, other, true);
+    }
+    network.order(0, |cluster, now| cluster.bump_config_epoch(now));
+    network.run(1);
+    network.suspend(0);
+    network.run(8_000);
+    open(&mut network, 100, 3, 1);
+    give(&mut network, 1, 100, 1);
+    give(&mut network, 3, 100, 1);
+    network.run(1_000);
+    let epoch = |network: &Network, at: usize| network.cluster(at).nodes().me().config_epoch;
+    assert_eq!(epoch(&network, 0), epoch(&network, 3));
+    network.kill(3);
+    network.heal();
+    network.resume(0, true);
+    for _ in 0..5_000 {
+        network.run(1);
+        assert!(!network.cluster(0).is_ok(), "{:#?}", network.processes[0].log);
+    }
+    network.restart(3);
+    network.run(8_000);
+    assert_eq!(owners(&network, 101), [Some(3); 6], "{:#?}", network.processes[0].log);
+}
+
+#[test]
 fn an_epoch_without_its_claims_is_not_kept_across_a_restart() {
     let mut network = Network::formed(3, 3, settings());
     // Node 5 does not hear of the move, nor from the old owner.

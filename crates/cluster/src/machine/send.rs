@@ -198,9 +198,11 @@ impl Cluster {
         let owners = claimed.iter().filter_map(|slot| self.nodes.owner(slot));
         let owners: BTreeSet<NodeKey> = owners.filter(|owner| *owner != sender).collect();
         let with_epochs = owners.iter().filter_map(|key| Some((*key, self.epoch_of_slots(*key)?)));
-        let newest = with_epochs.max_by_key(|(_, epoch)| *epoch);
-        let newest_epoch = newest.map(|(_, epoch)| epoch);
-        self.nodes[sender].is_contested = newest_epoch == Some(header.config_epoch);
+        let with_epochs: Vec<(NodeKey, u64)> = with_epochs.collect();
+        let newest = with_epochs.iter().copied().max_by_key(|(_, epoch)| *epoch);
+        // That it is corrected about some slots tells it nothing of the others.
+        let is_contested = with_epochs.iter().any(|(_, epoch)| *epoch == header.config_epoch);
+        self.nodes[sender].is_contested = is_contested;
         let newer = newest.filter(|(_, epoch)| *epoch > header.config_epoch);
         let Some((owner, _)) = newer else { return };
         let Some(config_epoch) = self.epoch_of_slots(owner) else { return };
