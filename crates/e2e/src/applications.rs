@@ -197,7 +197,15 @@ fn ioredis() -> Option<PathBuf> {
 fn install(name: &str, programs: &[&str], files: &[&str], mut command: Command) -> Option<PathBuf> {
     let program = std::env::current_exe().expect("this program has a path");
     let parent = program.ancestors().nth(2).expect("it is in the folder of builds");
-    let folder = parent.join("e2e-clients").join(name);
+    let libraries = parent.join("e2e-clients");
+    let folder = libraries.join(name);
+    // Another test may do the same, and must not replace what this one uses.
+    fs::create_dir_all(&libraries).expect("the folder of builds can be written");
+    let lock = fs::File::create(libraries.join(format!("{name}.lock"))).and_then(|file| {
+        file.lock()?;
+        Ok(file)
+    });
+    let _lock = lock.expect("the folder of builds can be written");
     let is_current =
         |file: &&str| fs::read(folder.join(file)).ok() == fs::read(clients().join(file)).ok();
     if files.iter().all(is_current) {
@@ -206,8 +214,7 @@ fn install(name: &str, programs: &[&str], files: &[&str], mut command: Command) 
     if let Some(missing) = programs.iter().find(|program| find(program).is_none()) {
         return unavailable(name, &format!("{missing} is not installed"));
     }
-    // Another test may do the same.
-    let unfinished = parent.join("e2e-clients").join(format!("{name}-{}", std::process::id()));
+    let unfinished = libraries.join(format!("{name}-{}", std::process::id()));
     fs::create_dir_all(&unfinished).expect("the folder of builds can be written");
     let output = {
         for file in files.iter().filter(|file| file.ends_with(".json")) {
@@ -224,10 +231,7 @@ fn install(name: &str, programs: &[&str], files: &[&str], mut command: Command) 
         copy(file, &unfinished);
     }
     let _ = fs::remove_dir_all(&folder); // an earlier version
-    if fs::rename(&unfinished, &folder).is_err() {
-        let _ = fs::remove_dir_all(&unfinished); // nothing depends on it
-        assert!(files.iter().all(is_current), "{} cannot be replaced", folder.display());
-    }
+    fs::rename(&unfinished, &folder).expect("the folder of builds can be written");
     Some(folder)
 }
 
