@@ -127,16 +127,13 @@ impl Blocking {
         self.waits.insert(client, wait);
     }
 
-    /// Tries a client again that a pause held. Returns whether there is such a client.
-    pub(crate) fn release(&mut self, data: &mut Keyspace, client: Handle) -> bool {
-        let Some(wait) = self.waits.get_mut(&client).filter(|wait| wait.is_held) else {
-            return false;
-        };
+    /// Tries a client again that a pause held, unless its wait has ended meanwhile.
+    pub(crate) fn release(&mut self, data: &mut Keyspace, client: Handle) {
+        let Some(wait) = self.waits.get_mut(&client).filter(|wait| wait.is_held) else { return };
         wait.is_held = false;
         for key in &wait.keys {
             data.awaited.touch(wait.db, key);
         }
-        true
     }
 
     /// Removes a client that waits no more.

@@ -87,6 +87,8 @@ pub enum Order {
     Answer(Handle, Answer),
     /// Resume a held client without a reply.
     Resume(Handle),
+    /// Run the command of a client again that a pause has held, if it still waits for keys.
+    Wake(Handle),
     /// A MIGRATE has ended.
     Migrated(Migrated),
     /// Start a full synchronization, now or after a delay, if replicas wait for one.

@@ -5,7 +5,7 @@
 //! would be a write, but only hidden. Replicas are never held. The stream of this node's own master
 //! is: it waits in the query buffer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::clients::{Clients, Waiting};
 use crate::command::flag;
@@ -46,6 +46,8 @@ pub struct Pause {
     combined: Option<(PauseMode, u64)>,
     by_reason: [Option<(PauseMode, u64)>; 4],
     held: VecDeque<Handle>,
+    /// Clients that wait for keys, and would run again but for a pause. Some may wait no more.
+    waking: BTreeSet<Handle>,
 }
 
 impl Pause {
@@ -92,9 +94,9 @@ impl Pause {
         self.held.push_back(handle);
     }
 
-    /// Resumes a client, which waits for something else already, when the pause ends.
+    /// Has a client that waits for keys run again when the pause ends, if it still waits then.
     pub(crate) fn hold_blocked(&mut self, handle: Handle) {
-        self.held.push_back(handle);
+        self.waking.insert(handle);
     }
 
     /// Starts a pause, or extends the active one for this reason; it is never shortened or relaxed.
@@ -115,6 +117,8 @@ impl Pause {
     pub(crate) fn ended(&mut self, core: &mut Core) {
         self.combine(core);
         self.held.drain(..).for_each(|handle| core.order(Order::Resume(handle)));
+        let waking = std::mem::take(&mut self.waking);
+        waking.into_iter().for_each(|handle| core.order(Order::Wake(handle)));
     }
 
     fn combine(&mut self, core: &mut Core) {

@@ -39,8 +39,8 @@ impl Node {
                 self.count_blocked(handle, matches!(answer, Answer::Error(_)));
                 self.resume(handle);
             }
-            Order::Resume(handle) if parts.blocking.release(data, handle) => {}
             Order::Resume(handle) => self.resume(handle),
+            Order::Wake(handle) => parts.blocking.release(data, handle),
             Order::Migrated(migrated) => self.migrated(migrated),
             Order::ScheduleFullSync => self.schedule_full_sync(),
             Order::SaveEnded { job, result } => self.save_ended(job, &result),

@@ -145,6 +145,24 @@ fn a_pause_holds_what_wakes_up() {
 }
 
 #[test]
+fn the_end_of_a_pause_ends_no_other_wait() {
+    let mut w = Driver::new("");
+    let (c, d) = (w.connect(), w.connect());
+    w.request(c, "BLPOP l 0.1");
+    w.send(d, b"MULTI\r\nCLIENT PAUSE 1000 WRITE\r\nRPUSH l 1\r\nEXEC\r\n");
+    w.take(d);
+    w.advance_ms(100);
+    assert_eq!(w.take(c), "*-1\r\n");
+    // Its next command waits for something else when the pause ends.
+    assert_eq!(w.request(c, "WAIT 1 2000"), "");
+    w.advance_ms(900);
+    assert_eq!(w.take(c), "");
+    w.advance_ms(1100);
+    assert_eq!(w.take(c), ":0\r\n");
+    assert_eq!(w.request(d, "LLEN l"), ":1\r\n");
+}
+
+#[test]
 fn checks_are_passed_again() {
     let mut w = Driver::new("min-replicas-to-write 0");
     let (c, d) = (w.connect(), w.connect());
